@@ -1,0 +1,213 @@
+//! The credentials that requests are signed with, always at hand and always fresh.
+//!
+//! One task obtains them ahead of expiry and publishes them; requests read the latest without waiting. When AWS
+//! cannot be reached, the old ones serve until they expire; after that requests are told so at once.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use arc_swap::ArcSwap;
+use aws_config::SdkConfig;
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::error::CredentialsError;
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
+use aws_sdk_sts::error::SdkError;
+use aws_sdk_sts::operation::assume_role::AssumeRoleError;
+use aws_sdk_sts::error::ProvideErrorMetadata;
+use tokio::sync::Notify;
+use tracing::{info, warn};
+
+use super::role::Role;
+use crate::{causes, clock};
+
+/// Credentials without an expiry may still change, in a profile file for example; they are read again this often.
+const REREAD_INTERVAL: Duration = Duration::from_secs(15 * 60);
+/// Credentials are renewed this long before they expire, or a quarter of their life, whichever is shorter.
+const RENEWAL_MARGIN: Duration = Duration::from_secs(10 * 60);
+/// The wait after a failure doubles from the first to the second of these.
+const RETRY_WAITS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+
+/// Where credentials come from.
+pub struct Source {
+    chain: SharedCredentialsProvider,
+    role: Option<(Role, aws_sdk_sts::Client)>,
+}
+
+/// Why no credentials were obtained.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// The default chain found nothing.
+    #[error("no AWS credentials were found")]
+    Chain(#[source] CredentialsError),
+    /// STS refused, or could not be asked.
+    #[error("the role could not be assumed")]
+    AssumeRole(#[source] Box<SdkError<AssumeRoleError>>),
+    /// STS answered without credentials.
+    #[error("assuming the role returned no usable credentials")]
+    Incomplete,
+}
+
+impl SourceError {
+    /// What to do about it, as an instruction.
+    #[must_use]
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Chain(_) => {
+                "set AWS_PROFILE, run `aws sso login`, or attach a role to this machine; on EC2 check that IMDSv2 answers"
+            }
+            Self::AssumeRole(error) => match error.code() {
+                Some("AccessDenied") => {
+                    "add this machine's role to the trust policy of the role to assume, and check the external id"
+                }
+                Some("ValidationError") => {
+                    "check the session duration against the role's maximum; it is 1 hour when a role assumes a role"
+                }
+                Some("ExpiredToken" | "ExpiredTokenException") => "renew the credentials that assume the role",
+                Some("InvalidClientTokenId" | "SignatureDoesNotMatch") => {
+                    "check the credentials that assume the role, and this machine's clock"
+                }
+                _ => "check that the regional STS endpoint can be reached from here",
+            },
+            Self::Incomplete => "check the STS endpoint: it does not behave like AWS STS",
+        }
+    }
+
+    /// Everything that is known about the cause; for the log, not for callers.
+    #[must_use]
+    pub fn detail(&self) -> String {
+        match self {
+            Self::AssumeRole(error) => match (error.code(), error.message()) {
+                (Some(code), message) => format!("{self}: {code}: {}", message.unwrap_or("no message")),
+                (None, _) => causes::joined(self),
+            },
+            Self::Chain(_) | Self::Incomplete => causes::joined(self),
+        }
+    }
+}
+
+impl Source {
+    /// The SDK's default chain (environment, profile, SSO, web identity, container, IMDSv2), and on top of it a role.
+    #[must_use]
+    pub fn new(config: &SdkConfig, role: Option<Role>) -> Self {
+        let chain = config.credentials_provider().expect("the default chain is always set");
+        Self { chain, role: role.map(|role| (role, aws_sdk_sts::Client::new(config))) }
+    }
+
+    async fn obtain(&self) -> Result<Credentials, SourceError> {
+        let Some((role, sts)) = &self.role else {
+            return self.chain.provide_credentials().await.map_err(SourceError::Chain);
+        };
+        let answer = sts
+            .assume_role()
+            .role_arn(&role.arn)
+            .role_session_name(&role.session_name)
+            .set_external_id(role.external_id.clone())
+            .duration_seconds(i32::try_from(role.duration.as_secs()).unwrap_or(i32::MAX))
+            .send()
+            .await
+            .map_err(|error| SourceError::AssumeRole(Box::new(error)))?;
+        let issued = answer.credentials.ok_or(SourceError::Incomplete)?;
+        let expiry = SystemTime::try_from(issued.expiration).map_err(|_| SourceError::Incomplete)?;
+        Ok(Credentials::new(
+            issued.access_key_id,
+            issued.secret_access_key,
+            Some(issued.session_token),
+            Some(expiry),
+            "AssumeRole",
+        ))
+    }
+}
+
+/// The latest credentials, shared by everyone who signs. Cloning shares.
+#[derive(Clone, Debug)]
+pub struct Current {
+    state: Arc<ArcSwap<State>>,
+    renew: Arc<Notify>,
+}
+
+#[derive(Debug)]
+struct State {
+    credentials: Option<Credentials>,
+    problem: String,
+}
+
+/// No valid credentials at this moment; the text says why, in words that any caller may read.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Unavailable(String);
+
+impl Default for Current {
+    fn default() -> Self {
+        let state = State { credentials: None, problem: "AWS credentials have not been obtained yet".to_owned() };
+        Self { state: Arc::new(ArcSwap::from_pointee(state)), renew: Arc::default() }
+    }
+}
+
+impl Current {
+    /// Calls `sign` with the credentials to use at `now`. Never waits.
+    ///
+    /// # Errors
+    /// [`Unavailable`] before the first success, and after expiry if renewal fails.
+    pub fn with<T>(&self, now: SystemTime, sign: impl FnOnce(&Credentials) -> T) -> Result<T, Unavailable> {
+        let state = self.state.load();
+        match &state.credentials {
+            Some(credentials) if credentials.expiry().is_none_or(|expiry| expiry > now) => Ok(sign(credentials)),
+            _ => Err(Unavailable(state.problem.clone())),
+        }
+    }
+
+    /// Asks for renewal now, for example because AWS called the credentials expired or revoked.
+    pub fn renew(&self) {
+        self.renew.notify_one();
+    }
+
+    /// Keeps the credentials fresh for as long as it is polled. Run exactly one.
+    pub async fn keep_fresh(&self, source: &Source) {
+        let mut failures = 0;
+        loop {
+            let wait = match source.obtain().await {
+                Ok(credentials) => {
+                    failures = 0;
+                    let wait = until_renewal(&credentials, clock::now());
+                    self.publish(credentials);
+                    wait
+                }
+                Err(error) => {
+                    failures += 1;
+                    self.note_failure(&error);
+                    let (first, longest) = RETRY_WAITS;
+                    (first * 2_u32.pow((failures - 1).min(5))).min(longest)
+                }
+            };
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = self.renew.notified() => {}
+            }
+        }
+    }
+
+    fn publish(&self, credentials: Credentials) {
+        let lifetime = credentials.expiry().and_then(|expiry| expiry.duration_since(clock::now()).ok());
+        info!(valid_for_s = lifetime.map(|lifetime| lifetime.as_secs()), "AWS credentials obtained");
+        let problem = "the AWS credentials have expired and could not be renewed yet".to_owned();
+        self.state.store(Arc::new(State { credentials: Some(credentials), problem }));
+    }
+
+    fn note_failure(&self, error: &SourceError) {
+        let still_valid = self.with(clock::now(), |_| ()).is_ok();
+        warn!(still_valid, error = error.detail(), hint = error.hint(), "AWS credentials not obtained");
+        let state = self.state.load();
+        self.state.store(Arc::new(State { credentials: state.credentials.clone(), problem: error.to_string() }));
+    }
+}
+
+/// How long to keep credentials before renewing them.
+fn until_renewal(credentials: &Credentials, now: SystemTime) -> Duration {
+    let Some(expiry) = credentials.expiry() else {
+        return REREAD_INTERVAL;
+    };
+    let lifetime = expiry.duration_since(now).unwrap_or_default();
+    let margin = RENEWAL_MARGIN.min(lifetime / 4);
+    // A source that hands out credentials at the end of their life must not be asked in a tight loop.
+    (lifetime - margin).max(Duration::from_secs(1))
+}

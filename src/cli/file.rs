@@ -1,0 +1,121 @@
+//! The configuration file: TOML with the keys of the flags, every surprise reported with its line.
+
+use std::path::Path;
+
+use toml::de::{DeTable, DeValue};
+
+use super::options::{Given, Place, ServeOptions, key};
+use super::problems::Problems;
+
+/// Reads the file. Unknown keys and wrong types become problems; syntax that cannot be read past is the only one then.
+pub fn read(path: &Path, problems: &mut Problems) -> ServeOptions {
+    match std::fs::read_to_string(path) {
+        Ok(text) => parse(&text, path, problems),
+        Err(error) => {
+            problems.add(path.display(), format!("cannot be read: {error}"), "check the path given with `--config`");
+            ServeOptions::default()
+        }
+    }
+}
+
+fn parse(text: &str, path: &Path, problems: &mut Problems) -> ServeOptions {
+    let mut options = ServeOptions::default();
+    let line_at = |offset: usize| text[..offset.min(text.len())].matches('\n').count() + 1;
+    let table = match DeTable::parse(text) {
+        Ok(table) => table,
+        Err(error) => {
+            let line = error.span().map_or(1, |span| line_at(span.start));
+            problems.add(
+                Place::File(path.to_owned(), line),
+                error.message().to_owned(),
+                "write `key = value`, one per line, as TOML",
+            );
+            return options;
+        }
+    };
+    let mut entries: Vec<_> = table.get_ref().iter().collect();
+    entries.sort_by_key(|(name, _)| name.span().start);
+    for (name, value) in entries {
+        let place = Place::File(path.to_owned(), line_at(name.span().start));
+        let name = name.get_ref().as_ref();
+        let Some(text) = scalar(value.get_ref()) else {
+            problems.add(place, format!("`{name}` must be a text, a number or true/false"), "write one value");
+            continue;
+        };
+        if !options.set(name, Given { text, place: place.clone() }) {
+            let fix = similar(name).map_or_else(
+                || "remove it, or see `appliance serve --help` for all settings".to_owned(),
+                |known| format!("did you mean `{known}`?"),
+            );
+            problems.add(place, format!("`{name}` is not a setting"), fix);
+        }
+    }
+    options
+}
+
+fn scalar(value: &DeValue<'_>) -> Option<String> {
+    match value {
+        DeValue::String(text) => Some(text.to_string()),
+        DeValue::Integer(number) => Some(number.to_string()),
+        DeValue::Float(number) => Some(number.to_string()),
+        DeValue::Boolean(truth) => Some(truth.to_string()),
+        DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_) => None,
+    }
+}
+
+/// The setting whose name is closest, if one is close.
+fn similar(name: &str) -> Option<String> {
+    const CLOSE: f64 = 0.8;
+    ServeOptions::FIELDS
+        .iter()
+        .map(|field| key(field))
+        .map(|known| (strsim::jaro_winkler(&known, name), known))
+        .filter(|(closeness, _)| *closeness > CLOSE)
+        .max_by(|(left, _), (right, _)| left.total_cmp(right))
+        .map(|(_, known)| known)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &str) -> (ServeOptions, Vec<String>) {
+        let mut problems = Problems::default();
+        let options = parse(text, Path::new("a.toml"), &mut problems);
+        let problems = problems.none_or_all().err().unwrap_or_default();
+        (options, problems.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn scalars_become_text_with_their_line() {
+        let (options, problems) =
+            parsed("# comment\nlisten = \"127.0.0.1:1\"\n\nworkers = 2\nallow-anonymous = true\n");
+        assert_eq!(problems, Vec::<String>::new());
+        assert_eq!(
+            options.workers,
+            Some(Given { text: "2".into(), place: Place::File("a.toml".into(), 4) })
+        );
+        assert_eq!(options.allow_anonymous.map(|given| given.text).as_deref(), Some("true"));
+    }
+
+    #[test]
+    fn every_surprise_is_reported_with_its_line() {
+        let (_, problems) = parsed("resorce-arn = \"x\"\nworkers = 1\nlisten = [1]\nzzz = 1\nbody_size_limit = 1\n");
+        assert_eq!(
+            problems,
+            [
+                "a.toml:1: `resorce-arn` is not a setting\n    fix: did you mean `resource-arn`?",
+                "a.toml:3: `listen` must be a text, a number or true/false\n    fix: write one value",
+                "a.toml:4: `zzz` is not a setting\n    fix: remove it, or see `appliance serve --help` for all settings",
+                "a.toml:5: `body_size_limit` is not a setting\n    fix: did you mean `body-size-limit`?",
+            ]
+        );
+    }
+
+    #[test]
+    fn broken_toml_names_the_line() {
+        let (_, problems) = parsed("workers = 1\nlisten = \n");
+        assert_eq!(problems.len(), 1);
+        assert!(problems[0].starts_with("a.toml:2: "), "{problems:?}");
+    }
+}

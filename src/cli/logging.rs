@@ -1,0 +1,76 @@
+//! Where log lines go and how they look: standard error, for people or for machines.
+
+use std::io::IsTerminal;
+use std::str::FromStr;
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::FmtSpan;
+
+/// How a line looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// One line for people; coloured on a terminal.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl FromStr for Format {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            _ => Err("not a log format".into()),
+        }
+    }
+}
+
+/// Checked logging settings.
+#[derive(Debug)]
+pub struct Logging {
+    format: Format,
+    filter: EnvFilter,
+}
+
+/// Libraries log errors that we handle and report in our own words; theirs would only repeat or alarm.
+/// SECURITY: below `warn` the AWS libraries may describe requests; they stay at `warn` unless asked for by name.
+const DEFAULT_FILTER: &str = "warn,appliance=info,access=info,actix_http=off,actix_server=off";
+
+impl Logging {
+    /// Logging in `format`, of what `filter` lets through.
+    #[must_use]
+    pub fn new(format: Format, filter: Option<EnvFilter>) -> Self {
+        Self { format, filter: filter.unwrap_or_else(|| EnvFilter::new(DEFAULT_FILTER)) }
+    }
+
+    /// Reads a filter. A bare level means the appliance's own lines, not those of every library.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn parse_filter(text: &str) -> Result<EnvFilter, String> {
+        let own = match text {
+            "off" | "error" | "warn" | "info" | "debug" | "trace" => format!("warn,appliance={text},access={text},actix_http=off,actix_server=off"),
+            _ => text.to_owned(),
+        };
+        EnvFilter::builder().parse(own).map_err(|error| format!("not a log filter ({error})"))
+    }
+
+    /// Starts logging for the rest of the process. Call once.
+    pub fn start(self) {
+        // journald adds the time itself and shows escape sequences as they are.
+        let journal = std::env::var_os("JOURNAL_STREAM").is_some();
+        let base = tracing_subscriber::fmt()
+            .with_env_filter(self.filter)
+            .with_writer(std::io::stderr)
+            .with_span_events(FmtSpan::NONE)
+            .with_ansi(!journal && std::io::stderr().is_terminal());
+        match (self.format, journal) {
+            (Format::Json, _) => base.json().flatten_event(true).init(),
+            (Format::Text, true) => base.without_time().init(),
+            (Format::Text, false) => base.init(),
+        }
+    }
+}

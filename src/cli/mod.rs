@@ -1,0 +1,95 @@
+//! The command line: the only place that knows clap, the environment, the terminal and exit codes.
+
+mod failure;
+mod file;
+mod logging;
+mod options;
+mod problems;
+mod settings;
+mod values;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use self::failure::{Class, Failure};
+use self::options::ServeOptions;
+use self::problems::Problems;
+use crate::serve::{self, ServeError};
+
+/// Use Amazon SageMaker managed MLflow from anywhere, with any HTTP client and no AWS credentials
+#[derive(Debug, Parser)]
+#[command(name = "appliance", version, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(Serve),
+}
+
+/// Sign requests and pass them to one managed MLflow
+#[derive(Debug, clap::Args)]
+#[command(after_help = SERVE_EXAMPLES)]
+struct Serve {
+    /// TOML file with the options below as keys; flags and variables win over it
+    #[arg(long, env = "APPLIANCE_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    options: ServeOptions,
+}
+
+const SERVE_EXAMPLES: &str = "\
+Examples:
+  appliance serve --resource-arn arn:aws:sagemaker:us-east-1:123456789012:mlflow-app/app-ABCDEF123456
+  AWS_PROFILE=research appliance serve --config appliance.toml
+  MLFLOW_TRACKING_URI=http://127.0.0.1:5000 python train.py
+
+Exit codes: 0 stopped in order, 1 failed, 2 wrong usage, 78 the configuration has to change";
+
+/// Runs the program.
+#[must_use]
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let matches = Cli::command().get_matches_from(arguments);
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let (_, matches) = matches.subcommand().expect("clap requires one");
+    let result = match cli.command {
+        Command::Serve(Serve { config, options }) => serve(config, options.locate(matches)),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            failure.print();
+            failure.class.exit_code()
+        }
+    }
+}
+
+fn serve(config: Option<PathBuf>, flags: ServeOptions) -> Result<(), Failure> {
+    let mut problems = Problems::default();
+    let file = config.map(|path| file::read(&path, &mut problems)).unwrap_or_default();
+    let (settings, logging) =
+        settings::resolve(&flags.or(file), problems, random()).map_err(|problems| Failure::configuration(&problems))?;
+    logging.start();
+    actix_web::rt::System::new().block_on(serve::run(settings)).map_err(|error| match &error {
+        ServeError::Bind { .. } => Failure::new(
+            Class::Configuration,
+            &error,
+            Some("stop what listens there, or choose another address with `--listen`"),
+        ),
+        ServeError::Server(_) => Failure::new(Class::Failed, &error, None),
+    })
+}
+
+/// From the operating system, through ring.
+fn random() -> u64 {
+    use ring::rand::{SecureRandom, SystemRandom};
+    let mut bytes = [0; 8];
+    // Without randomness request ids are merely less unique; TLS would fail on its own.
+    let _ = SystemRandom::new().fill(&mut bytes);
+    u64::from_ne_bytes(bytes)
+}

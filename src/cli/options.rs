@@ -1,0 +1,269 @@
+//! What `serve` can be told: one struct that is its flags, its environment variables and its TOML keys at once.
+//!
+//! Every value is kept as text with the place it came from; [`super::settings`] gives it meaning and reports all that
+//! is wrong together. The key of a field is its name with hyphens: `--body-size-limit` is `body-size-limit = …` and
+//! `APPLIANCE_BODY_SIZE_LIMIT`. Three variables keep the names that the AWS sample uses.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args};
+
+/// A value as it was typed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Given {
+    /// The text; numbers and booleans of TOML as they print.
+    pub text: String,
+    /// Where it was typed.
+    pub place: Place,
+}
+
+/// Where a value was typed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// On the command line, after this flag.
+    Flag(String),
+    /// In this environment variable.
+    Variable(String),
+    /// In the configuration file; the line counts from 1.
+    File(PathBuf, usize),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flag(name) | Self::Variable(name) => formatter.write_str(name),
+            Self::File(path, line) => write!(formatter, "{}:{line}", path.display()),
+        }
+    }
+}
+
+impl From<&str> for Given {
+    fn from(text: &str) -> Self {
+        // The real place is known once clap has finished: see `ServeOptions::locate`.
+        Self { text: text.to_owned(), place: Place::Flag(String::new()) }
+    }
+}
+
+/// Defines the struct, and what lets its fields be reached by name.
+macro_rules! options {
+    ($(#[doc = $help:literal] $(#[doc = $more:literal])* #[arg($($arg:tt)*)] $field:ident,)+) => {
+        /// Options of `serve`. All are optional here; defaults and requirements are in `settings`.
+        #[derive(Args, Clone, Debug, Default)]
+        pub struct ServeOptions {
+            $(#[doc = $help] $(#[doc = $more])* #[arg(long, $($arg)*)] pub $field: Option<Given>,)+
+        }
+
+        impl ServeOptions {
+            /// The names of all fields.
+            pub const FIELDS: &[&str] = &[$(stringify!($field)),+];
+
+            fn slot(&mut self, field: &str) -> Option<&mut Option<Given>> {
+                match field {
+                    $(stringify!($field) => Some(&mut self.$field),)+
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+options! {
+    /// Address and port to listen on [default: 127.0.0.1:5000]
+    #[arg(env = "APPLIANCE_LISTEN", value_name = "ADDRESS:PORT", help_heading = "Listener")]
+    listen,
+    /// Let anyone who can connect act as the appliance; needed to listen beyond this machine
+    ///
+    /// Without it, an address other than loopback is refused, because every caller would have the appliance's rights.
+    #[arg(env = "APPLIANCE_ALLOW_ANONYMOUS", value_name = "BOOL", help_heading = "Listener", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    allow_anonymous,
+    /// Worker threads [default: one per core]
+    #[arg(env = "APPLIANCE_WORKERS", value_name = "NUMBER", help_heading = "Listener")]
+    workers,
+    /// Callers' connections per worker; more wait [default: 25000]
+    #[arg(env = "APPLIANCE_CONNECTION_LIMIT", value_name = "NUMBER", help_heading = "Listener")]
+    connection_limit,
+    /// How long an idle caller's connection is kept; longer than a load balancer's 60 s [default: 75s]
+    #[arg(env = "APPLIANCE_KEEP_ALIVE", value_name = "DURATION", help_heading = "Listener")]
+    keep_alive,
+    /// How long a caller may take to send the head of a request [default: 10s]
+    #[arg(env = "APPLIANCE_HEAD_TIMEOUT", value_name = "DURATION", help_heading = "Listener")]
+    head_timeout,
+    /// How long running requests may take after SIGTERM [default: 30s]
+    #[arg(env = "APPLIANCE_DRAIN_TIMEOUT", value_name = "DURATION", help_heading = "Listener")]
+    drain_timeout,
+
+    /// The managed MLflow: ARN of a tracking server or of an app (required)
+    #[arg(env = "SM_MLFLOW_RESOURCE_ARN", value_name = "ARN", help_heading = "Target")]
+    resource_arn,
+    /// Region, cross-checked against the ARN's [default: the ARN's]
+    #[arg(env = "SM_MLFLOW_AWS_REGION", value_name = "REGION", help_heading = "Target")]
+    region,
+    /// Call this URL instead of the region's AWS endpoint; plain http only to this machine
+    #[arg(env = "APPLIANCE_UPSTREAM_ENDPOINT", value_name = "URL", help_heading = "Target")]
+    upstream_endpoint,
+    /// PEM file of certificate authorities to trust beside the system's
+    #[arg(env = "APPLIANCE_CA_FILE", value_name = "FILE", help_heading = "Target")]
+    ca_file,
+
+    /// Role to assume before calling MLflow [default: none, the default AWS credentials sign]
+    #[arg(env = "SM_MLFLOW_ROLE_ARN", value_name = "ARN", help_heading = "Identity")]
+    role_arn,
+    /// External id that the role's trust policy demands
+    #[arg(env = "APPLIANCE_ROLE_EXTERNAL_ID", value_name = "TEXT", help_heading = "Identity")]
+    role_external_id,
+    /// Session name that CloudTrail shows [default: mlflow-appliance]
+    #[arg(env = "APPLIANCE_ROLE_SESSION_NAME", value_name = "TEXT", help_heading = "Identity")]
+    role_session_name,
+    /// How long each set of the role's credentials lives, 15m to 12h [default: 1h]
+    #[arg(env = "APPLIANCE_ROLE_SESSION_DURATION", value_name = "DURATION", help_heading = "Identity")]
+    role_session_duration,
+
+    /// Speak HTTP/2 when the upstream offers it [default: true]
+    #[arg(env = "APPLIANCE_UPSTREAM_HTTP2", value_name = "BOOL", help_heading = "Upstream", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    upstream_http2,
+    /// HTTP/1.1 connections per worker [default: 256]
+    #[arg(env = "APPLIANCE_UPSTREAM_CONNECTIONS", value_name = "NUMBER", help_heading = "Upstream")]
+    upstream_connections,
+    /// Limit for the name and TCP [default: 5s]
+    #[arg(env = "APPLIANCE_UPSTREAM_CONNECT_TIMEOUT", value_name = "DURATION", help_heading = "Upstream")]
+    upstream_connect_timeout,
+    /// Limit for the TLS handshake [default: 5s]
+    #[arg(env = "APPLIANCE_UPSTREAM_HANDSHAKE_TIMEOUT", value_name = "DURATION", help_heading = "Upstream")]
+    upstream_handshake_timeout,
+    /// Longest wait for an answer to begin; below the MLflow client's 120 s [default: 110s]
+    #[arg(env = "APPLIANCE_UPSTREAM_RESPONSE_TIMEOUT", value_name = "DURATION", help_heading = "Upstream")]
+    upstream_response_timeout,
+    /// Longest silence within an answer, event streams included [default: 5m]
+    #[arg(env = "APPLIANCE_UPSTREAM_IDLE_TIMEOUT", value_name = "DURATION", help_heading = "Upstream")]
+    upstream_idle_timeout,
+    /// How long an unused upstream connection is kept; below the upstream's own limit [default: 50s]
+    #[arg(env = "APPLIANCE_UPSTREAM_KEEP_ALIVE", value_name = "DURATION", help_heading = "Upstream")]
+    upstream_keep_alive,
+    /// Age at which an upstream connection is replaced [default: 1h]
+    #[arg(env = "APPLIANCE_UPSTREAM_LIFETIME", value_name = "DURATION", help_heading = "Upstream")]
+    upstream_lifetime,
+
+    /// Largest request body [default: 5 GiB]
+    #[arg(env = "APPLIANCE_BODY_SIZE_LIMIT", value_name = "SIZE", help_heading = "Request bodies")]
+    body_size_limit,
+    /// Largest request body kept in memory; larger ones go to disk [default: 1 MiB]
+    #[arg(env = "APPLIANCE_BODY_MEMORY_LIMIT", value_name = "SIZE", help_heading = "Request bodies")]
+    body_memory_limit,
+    /// Memory for all request bodies together; more go to disk [default: 64 MiB]
+    #[arg(env = "APPLIANCE_BODY_MEMORY_BUDGET", value_name = "SIZE", help_heading = "Request bodies")]
+    body_memory_budget,
+    /// Disk for all request bodies together; more get 429 [default: 10 GiB]
+    #[arg(env = "APPLIANCE_BODY_DISK_BUDGET", value_name = "SIZE", help_heading = "Request bodies")]
+    body_disk_budget,
+    /// Directory on a real disk for large bodies [default: /var/tmp]
+    #[arg(env = "APPLIANCE_SPOOL_DIRECTORY", value_name = "DIRECTORY", help_heading = "Request bodies")]
+    spool_directory,
+    /// Longest silence within a request body [default: 60s]
+    #[arg(env = "APPLIANCE_BODY_IDLE_TIMEOUT", value_name = "DURATION", help_heading = "Request bodies")]
+    body_idle_timeout,
+
+    /// Log lines for people (`text`) or machines (`json`) [default: text]
+    #[arg(env = "APPLIANCE_LOG_FORMAT", value_name = "FORMAT", help_heading = "Log")]
+    log_format,
+    /// What to log, as in `info` or `warn,access=off` [default: info]
+    #[arg(env = "APPLIANCE_LOG_FILTER", value_name = "FILTER", help_heading = "Log")]
+    log_filter,
+}
+
+impl ServeOptions {
+    /// Notes for each value whether it came from a flag or a variable. An empty variable counts as unset.
+    #[must_use]
+    pub fn locate(mut self, matches: &ArgMatches) -> Self {
+        let command = Self::augment_args(clap::Command::new("serve"));
+        for argument in command.get_arguments() {
+            let field = argument.get_id().as_str();
+            let Some(slot) = self.slot(field) else { continue };
+            let Some(given) = slot else { continue };
+            if matches.value_source(field) == Some(ValueSource::EnvVariable) {
+                let variable = argument.get_env().map(|name| name.to_string_lossy().into_owned());
+                given.place = Place::Variable(variable.unwrap_or_default());
+                if given.text.is_empty() {
+                    *slot = None;
+                }
+            } else {
+                given.place = Place::Flag(format!("--{}", key(field)));
+            }
+        }
+        self
+    }
+
+    /// Sets an option by its TOML key; false if there is none of that name.
+    pub fn set(&mut self, key: &str, given: Given) -> bool {
+        let field = key.replace('-', "_");
+        // `body_size_limit` is not a second spelling of `body-size-limit`.
+        match self.slot(&field) {
+            Some(slot) if !key.contains('_') => {
+                *slot = Some(given);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// These options, and `other`'s where these say nothing.
+    #[must_use]
+    pub fn or(mut self, mut other: Self) -> Self {
+        for field in Self::FIELDS {
+            if let (Some(mine), Some(theirs)) = (self.slot(field), other.slot(field)) {
+                *mine = mine.take().or_else(|| theirs.take());
+            }
+        }
+        self
+    }
+}
+
+/// The TOML key and flag of a field.
+#[must_use]
+pub fn key(field: &str) -> String {
+    field.replace('_', "-")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flag_variable_and_key_are_one_name() {
+        let command = ServeOptions::augment_args(clap::Command::new("serve"));
+        let mut seen = 0;
+        for argument in command.get_arguments() {
+            let field = argument.get_id().as_str();
+            let variable = argument.get_env().and_then(|name| name.to_str()).expect(field);
+            let expected = match field {
+                "resource_arn" => "SM_MLFLOW_RESOURCE_ARN".to_owned(),
+                "region" => "SM_MLFLOW_AWS_REGION".to_owned(),
+                "role_arn" => "SM_MLFLOW_ROLE_ARN".to_owned(),
+                _ => format!("APPLIANCE_{}", field.to_uppercase()),
+            };
+            assert_eq!(variable, expected);
+            assert_eq!(argument.get_long(), Some(key(field).as_str()));
+            assert!(argument.get_help_heading().is_some(), "{field}");
+            assert!(ServeOptions::default().set(&key(field), Given::from("x")), "{field}");
+            seen += 1;
+        }
+        assert_eq!(seen, ServeOptions::FIELDS.len());
+        assert!(!ServeOptions::default().set("body_size_limit", Given::from("x")));
+        assert!(!ServeOptions::default().set("nonsense", Given::from("x")));
+    }
+
+    #[test]
+    fn flags_win_over_the_file() {
+        let mut flags = ServeOptions::default();
+        let mut file = ServeOptions::default();
+        flags.set("listen", Given::from("flag"));
+        file.set("listen", Given::from("file"));
+        file.set("workers", Given::from("2"));
+        let merged = flags.or(file);
+        let text = |given: &Option<Given>| given.as_ref().map(|given| given.text.clone());
+        assert_eq!(text(&merged.listen).as_deref(), Some("flag"));
+        assert_eq!(text(&merged.workers).as_deref(), Some("2"));
+        assert_eq!(merged.region, None);
+    }
+}

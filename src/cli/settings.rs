@@ -1,0 +1,207 @@
+//! Gives the options of `serve` their meaning: defaults, limits, and what must agree with what.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::available_parallelism;
+
+use rustls::ClientConfig;
+
+use super::logging::Logging;
+use super::options::{Given, ServeOptions};
+use super::problems::{Problem, Problems};
+use super::values;
+use crate::aws::role::{self, Role};
+use crate::causes;
+use crate::http::body::{Budget, Intake};
+use crate::http::client::{ClientSettings, Dialer, Endpoint};
+use crate::http::tls;
+use crate::mlflow::arn::Arn;
+use crate::mlflow::target::Target;
+use crate::serve::Settings;
+
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+/// Where the sample listened; MLflow's own default, too.
+const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 5000);
+/// On disk by the Filesystem Hierarchy Standard, where `/tmp` is often memory.
+const DEFAULT_SPOOL: &str = "/var/tmp";
+const DEFAULT_SESSION_NAME: &str = "mlflow-appliance";
+const NO_PLACE: &str = "configuration";
+
+/// Turns options into settings; `run` is a random number.
+///
+/// # Errors
+/// Everything that is wrong, `problems` included, each with its place and its fix. Nothing is bound or connected yet.
+pub fn resolve(options: &ServeOptions, mut problems: Problems, run: u64) -> Result<(Settings, Logging), Vec<Problem>> {
+    let problem = &mut problems;
+    let logging = logging(options, problem);
+    let listen = listen(options, problem);
+    let target = target(options, problem);
+    let endpoint = problem.read(
+        options.upstream_endpoint.as_ref(),
+        "write `https://host` or `https://host:port`",
+        values::endpoint,
+    );
+    let (tls, authorities) = trust(options, problem).unzip();
+    let connect_timeout = problem.duration(options.upstream_connect_timeout.as_ref(), 5);
+    let handshake_timeout = problem.duration(options.upstream_handshake_timeout.as_ref(), 5);
+    let cores = available_parallelism().map_or(1, NonZeroUsize::get);
+    let client = ClientSettings {
+        connection_limit: problem.count(options.upstream_connections.as_ref(), 256),
+        keep_alive: problem.duration(options.upstream_keep_alive.as_ref(), 50),
+        lifetime: problem.duration(options.upstream_lifetime.as_ref(), 3600),
+        response_timeout: problem.duration(options.upstream_response_timeout.as_ref(), 110),
+        idle_timeout: problem.duration(options.upstream_idle_timeout.as_ref(), 300),
+        http2: problem.switch(options.upstream_http2.as_ref(), true),
+    };
+    let role = role(options, problem);
+    let intake = intake(options, problem);
+    let (workers, connection_limit) =
+        (problem.count(options.workers.as_ref(), cores), problem.count(options.connection_limit.as_ref(), 25_000));
+    let keep_alive = problem.duration(options.keep_alive.as_ref(), 75);
+    let head_timeout = problem.duration(options.head_timeout.as_ref(), 10);
+    let drain_timeout = problem.duration(options.drain_timeout.as_ref(), 30);
+    problems.none_or_all()?;
+
+    let (target, tls) = target.zip(tls).expect("without either there is a problem");
+    let endpoint = endpoint.unwrap_or_else(|| Endpoint::https(target.host()));
+    let settings = Settings {
+        listen,
+        workers: NonZeroUsize::new(workers).unwrap_or(NonZeroUsize::MIN),
+        connection_limit,
+        keep_alive,
+        head_timeout,
+        drain_timeout,
+        dialer: Dialer::new(endpoint, &tls, connect_timeout, handshake_timeout),
+        target,
+        client,
+        intake,
+        role,
+        authorities: authorities.flatten(),
+        run,
+    };
+    Ok((settings, logging))
+}
+
+fn logging(options: &ServeOptions, problems: &mut Problems) -> Logging {
+    let format = problems.read(options.log_format.as_ref(), "write `text` or `json`", str::parse);
+    let filter = problems.read(
+        options.log_filter.as_ref(),
+        "write a level (`error`, `warn`, `info`, `debug`), or levels by target as in `warn,access=off`",
+        Logging::parse_filter,
+    );
+    Logging::new(format.unwrap_or_default(), filter)
+}
+
+fn listen(options: &ServeOptions, problems: &mut Problems) -> SocketAddr {
+    let given = options.listen.as_ref();
+    let address = problems
+        .read(given, "write an address and a port, as in `127.0.0.1:5000`, `0.0.0.0:5000` or `[::1]:5000`", values::address)
+        .unwrap_or(DEFAULT_LISTEN);
+    let anonymous = problems.switch(options.allow_anonymous.as_ref(), false);
+    if !address.ip().is_loopback() && !anonymous {
+        // SECURITY: every caller acts with the appliance's rights; opening that to a network must be said.
+        problems.add(
+            given.map_or(NO_PLACE.to_owned(), |given| given.place.to_string()),
+            format!("`{address}` can be reached from other machines, and callers are not authenticated"),
+            "listen on `127.0.0.1`, or say `--allow-anonymous` if something else guards the port",
+        );
+    }
+    address
+}
+
+fn target(options: &ServeOptions, problems: &mut Problems) -> Option<Target> {
+    const FIX: &str = "copy the ARN from the SageMaker console, or from `aws sagemaker list-mlflow-tracking-servers` or `list-mlflow-apps`";
+    let given = options.resource_arn.as_ref();
+    if given.is_none() {
+        problems.add(
+            NO_PLACE,
+            "no managed MLflow is named",
+            "set `--resource-arn`, SM_MLFLOW_RESOURCE_ARN or `resource-arn` to the ARN of a tracking server or an app",
+        );
+    }
+    let arn = problems.read(given, FIX, |text| Arn::parse(text).map_err(|error| error.to_string()));
+    if let (Some(arn), Some(region)) = (&arn, &options.region)
+        && arn.region() != region.text
+    {
+        problems.add(
+            &region.place,
+            format!("the region is `{}`, but the ARN is in `{}`", region.text.escape_debug(), arn.region()),
+            "leave the region out, or name the one in the ARN",
+        );
+    }
+    arn.map(Target::new)
+}
+
+fn role(options: &ServeOptions, problems: &mut Problems) -> Option<Role> {
+    let checked = |check: fn(&str) -> Result<(), role::RoleError>| {
+        move |text: &str| check(text).map(|()| text.to_owned()).map_err(|error| error.to_string())
+    };
+    let arn = problems.read(options.role_arn.as_ref(), "copy the ARN from the IAM console", checked(role::check_arn));
+    let session_name = problems.read(
+        options.role_session_name.as_ref(),
+        "choose a shorter or plainer name",
+        checked(role::check_session_name),
+    );
+    let external_id = problems.read(
+        options.role_external_id.as_ref(),
+        "copy the external id from the role's trust policy",
+        checked(role::check_external_id),
+    );
+    let duration = problems.duration(options.role_session_duration.as_ref(), 3600);
+    if let (Err(error), Some(given)) = (role::check_duration(duration), &options.role_session_duration) {
+        problems.add(&given.place, format!("`{}`: {error}", given.text.escape_debug()), "write `1h`, for example");
+    }
+    if options.role_arn.is_none() {
+        for given in [&options.role_session_name, &options.role_external_id, &options.role_session_duration] {
+            if let Some(given) = given {
+                problems.add(&given.place, "it has no effect, because no role is assumed", "set `role-arn`, or remove it");
+            }
+        }
+    }
+    Some(Role {
+        arn: arn?,
+        external_id,
+        session_name: session_name.unwrap_or_else(|| DEFAULT_SESSION_NAME.to_owned()),
+        duration,
+    })
+}
+
+/// Whom to trust, for our client and as PEM text for the AWS SDK's.
+fn trust(options: &ServeOptions, problems: &mut Problems) -> Option<(Arc<ClientConfig>, Option<Vec<u8>>)> {
+    let given = options.ca_file.as_ref();
+    let path = given.map(|given| PathBuf::from(&given.text));
+    match tls::client_config(path.as_deref()) {
+        Ok(config) => Some((config, path.and_then(|path| std::fs::read(path).ok()))),
+        Err(error) => {
+            let (place, fix) = given.map_or(
+                (NO_PLACE.to_owned(), "install the `ca-certificates` package, or set `ca-file`"),
+                |given| (given.place.to_string(), "name a readable PEM file of certificate authorities"),
+            );
+            problems.add(place, causes::joined(&error), fix);
+            None
+        }
+    }
+}
+
+fn intake(options: &ServeOptions, problems: &mut Problems) -> Intake {
+    let directory = options.spool_directory.as_ref().map_or(DEFAULT_SPOOL, |given| given.text.as_str());
+    if let Err(error) = tempfile::tempfile_in(directory) {
+        let place = options.spool_directory.as_ref().map(|given: &Given| given.place.to_string());
+        problems.add(
+            place.unwrap_or_else(|| NO_PLACE.to_owned()),
+            format!("`{directory}` cannot hold large request bodies: {error}"),
+            "set `spool-directory` to a writable directory on a disk",
+        );
+    }
+    Intake {
+        size_limit: problems.size(options.body_size_limit.as_ref(), 5 * GIB),
+        memory_limit: problems.size(options.body_memory_limit.as_ref(), MIB),
+        memory: Budget::new(problems.size(options.body_memory_budget.as_ref(), 64 * MIB)),
+        disk: Budget::new(problems.size(options.body_disk_budget.as_ref(), 10 * GIB)),
+        directory: Path::new(directory).into(),
+        idle_timeout: problems.duration(options.body_idle_timeout.as_ref(), 60),
+    }
+}

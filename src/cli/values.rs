@@ -1,0 +1,124 @@
+//! The kinds of value an option can have, and what is said when the text is not one.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use actix_web::http::Uri;
+use bytesize::ByteSize;
+
+use crate::http::client::Endpoint;
+
+/// `30s`, `5m`, `1h 30m`; more than nothing.
+///
+/// # Errors
+/// What is wrong with the text, as are those of all functions here.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(Duration::ZERO) => Err("a duration must be more than nothing".into()),
+        Ok(duration) => Ok(duration),
+        Err(error) => Err(format!("not a duration ({error})")),
+    }
+}
+
+/// `512 KiB`, `1 MiB`, `5GB` or a number of bytes; more than nothing.
+pub fn size(text: &str) -> Result<u64, String> {
+    match text.parse::<ByteSize>() {
+        Ok(ByteSize(0)) => Err("a size must be more than nothing".into()),
+        Ok(ByteSize(bytes)) => Ok(bytes),
+        Err(error) => Err(format!("not a size ({error})")),
+    }
+}
+
+/// A whole number from 1.
+pub fn count(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("must be at least 1".into()),
+        Ok(number) => Ok(number),
+        Err(_) => Err("not a whole number".into()),
+    }
+}
+
+/// `true` or `false`, and nothing that merely resembles them.
+pub fn boolean(text: &str) -> Result<bool, String> {
+    text.parse().map_err(|_| "neither `true` nor `false`".into())
+}
+
+/// `127.0.0.1:5000` or `[::1]:5000`; port 0 lets the system choose.
+pub fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "not an address with a port".into())
+}
+
+/// `https://host`, `https://host:port`, or `http://` to this machine.
+pub fn endpoint(text: &str) -> Result<Endpoint, String> {
+    let uri: Uri = text.parse().map_err(|error| format!("not a URL ({error})"))?;
+    let tls = match uri.scheme_str() {
+        Some("https") => true,
+        Some("http") => false,
+        _ => return Err("the URL must start with `https://`".into()),
+    };
+    if uri.path() != "/" || uri.query().is_some() || text.contains(['#', '@']) {
+        return Err("the URL must have a host and a port only".into());
+    }
+    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+    if host.is_empty() {
+        return Err("the URL has no host".into());
+    }
+    if !tls && !is_this_machine(&host) {
+        // SECURITY: the session token travels with each request.
+        return Err("plain http is allowed to this machine only".into());
+    }
+    let port = uri.port_u16().unwrap_or(if tls { 443 } else { 80 });
+    Ok(Endpoint { tls, host, port })
+}
+
+fn is_this_machine(host: &str) -> bool {
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_and_sizes_need_a_meaning() {
+        assert_eq!(duration("1h 30m"), Ok(Duration::from_secs(5400)));
+        assert_eq!(size("1 MiB"), Ok(1 << 20));
+        assert_eq!(size("1048576"), Ok(1 << 20));
+        for text in ["", "30", "0s", "-1s", "soon"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+        for text in ["", "0", "-1", "1 potato"] {
+            assert!(size(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn numbers_and_truths_are_strict() {
+        assert_eq!(count("3"), Ok(3));
+        assert_eq!(boolean("true"), Ok(true));
+        for text in ["", "0", "-1", "1.5", "two"] {
+            assert!(count(text).is_err(), "{text}");
+        }
+        for text in ["", "yes", "1", "TRUE"] {
+            assert!(boolean(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn endpoints_have_a_host_and_nothing_else() {
+        for (text, authority) in [
+            ("https://mlflow.sagemaker.us-east-1.app.aws", "mlflow.sagemaker.us-east-1.app.aws"),
+            ("https://127.0.0.1:8443", "127.0.0.1:8443"),
+            ("https://[::1]:8443/", "[::1]:8443"),
+            ("http://localhost:8080", "localhost:8080"),
+        ] {
+            assert_eq!(endpoint(text).map(|endpoint| endpoint.authority()), Ok(authority.to_owned()), "{text}");
+        }
+        for text in [
+            "", "host", "ftp://host", "https://host/path", "https://host?q", "https://user@host", "http://example.com",
+            "http://10.0.0.1", "https://",
+        ] {
+            assert!(endpoint(text).is_err(), "{text}");
+        }
+    }
+}

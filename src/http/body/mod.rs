@@ -1,0 +1,48 @@
+//! Request bodies: received once while being hashed, held in memory or on disk, sent as often as needed.
+//!
+//! A signature needs the body's SHA-256 before the first byte goes out, so a body is taken in whole. Small ones stay
+//! in memory, larger ones go to an unlinked file, and shared [`Budget`]s bound what all requests hold together:
+//! memory does not grow with the size of a body or the number of uploads.
+
+mod budget;
+mod outgoing;
+mod receive;
+mod spool;
+
+pub use budget::Budget;
+pub use outgoing::Outgoing;
+pub use receive::{Intake, ReceiveError, Received, receive};
+
+use bytes::Bytes;
+
+use budget::Reservation;
+use spool::SpooledFile;
+
+/// A body that has been received whole and can be sent, more than once if need be.
+#[derive(Debug)]
+pub enum Body {
+    /// The message has no body and announces none.
+    None,
+    /// In memory; an empty value is a body of zero bytes, announced as such.
+    Memory(Bytes, Option<Reservation>),
+    /// In an unlinked file.
+    File(SpooledFile),
+}
+
+impl Body {
+    /// A body that was not received but made here.
+    #[must_use]
+    pub fn from_bytes(bytes: Bytes) -> Self {
+        Self::Memory(bytes, None)
+    }
+
+    /// The body as a stream to send; may be called again for another attempt.
+    #[must_use]
+    pub fn outgoing(&self) -> Outgoing {
+        match self {
+            Self::None => Outgoing::none(),
+            Self::Memory(bytes, _) => Outgoing::memory(bytes.clone()),
+            Self::File(file) => Outgoing::file(file),
+        }
+    }
+}

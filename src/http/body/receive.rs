@@ -1,0 +1,295 @@
+//! Takes a caller's body in: counts, hashes, and decides between memory and disk.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::error::PayloadError;
+use bytes::{Bytes, BytesMut};
+use futures_util::{Stream, StreamExt};
+use sha2::{Digest, Sha256};
+use tokio::time::timeout;
+
+use super::budget::{Budget, Reservation};
+use super::spool::Writer;
+use super::Body;
+
+/// Bytes gathered before a trip to the writing thread.
+const WRITE_SIZE: usize = 256 * 1024;
+/// Pieces gathered before that trip: a caller who sends single bytes must not make us hold thousands of buffers.
+const WRITE_PIECES: usize = 64;
+
+/// Limits and places for bodies; one for the whole process.
+#[derive(Clone, Debug)]
+pub struct Intake {
+    /// A larger body is refused. Bytes.
+    pub size_limit: u64,
+    /// A larger body goes to disk. Bytes.
+    pub memory_limit: u64,
+    /// What all bodies in memory may take together; beyond it they go to disk.
+    pub memory: Budget,
+    /// What all bodies on disk may take together; beyond it they are refused for now.
+    pub disk: Budget,
+    /// Where the unlinked files live.
+    pub directory: Arc<Path>,
+    /// The longest silence between two pieces of a body.
+    pub idle_timeout: Duration,
+}
+
+/// A body with the two facts that signing and sending need.
+#[derive(Debug)]
+pub struct Received {
+    /// The body itself.
+    pub body: Body,
+    /// Its SHA-256.
+    pub sha256: [u8; 32],
+    /// Its length in bytes.
+    pub len: u64,
+}
+
+/// Why a body was not taken in.
+#[derive(Debug, thiserror::Error)]
+pub enum ReceiveError {
+    /// Larger than allowed, by its announcement or in fact.
+    #[error("the request body is larger than {limit} bytes")]
+    TooLarge {
+        /// [`Intake::size_limit`].
+        limit: u64,
+    },
+    /// Other uploads hold the disk budget.
+    #[error("too many uploads are in progress")]
+    NoRoom,
+    /// The caller sent nothing for too long.
+    #[error("the request body stalled for {0:?}")]
+    Stalled(Duration),
+    /// The caller went away or broke the framing.
+    #[error("the request body is incomplete or malformed")]
+    Broken(#[source] PayloadError),
+    /// The disk failed, most likely full.
+    #[error("cannot write the request body to disk")]
+    Disk(#[source] io::Error),
+}
+
+/// Reads a body to its end.
+///
+/// `declared` is the `Content-Length`, if there is one; it lets an oversized body be refused before it is read.
+///
+/// # Errors
+/// [`ReceiveError`]. Whatever had been taken in is gone then.
+pub async fn receive<S>(payload: S, declared: Option<u64>, intake: &Intake) -> Result<Received, ReceiveError>
+where
+    S: Stream<Item = Result<Bytes, PayloadError>> + Unpin,
+{
+    let mut source = Source { payload, received: 0, intake };
+    if declared.is_some_and(|length| length > intake.size_limit) {
+        return Err(ReceiveError::TooLarge { limit: intake.size_limit });
+    }
+    let expected = declared.unwrap_or(0);
+    let in_memory = if expected > intake.memory_limit { None } else { intake.memory.reserve(expected) };
+    match in_memory {
+        Some(reservation) => into_memory(&mut source, reservation, expected).await,
+        None => into_file(&mut source, Vec::new(), expected).await,
+    }
+}
+
+struct Source<'a, S> {
+    payload: S,
+    received: u64,
+    intake: &'a Intake,
+}
+
+impl<S: Stream<Item = Result<Bytes, PayloadError>> + Unpin> Source<'_, S> {
+    async fn next(&mut self) -> Result<Option<Bytes>, ReceiveError> {
+        let silence = self.intake.idle_timeout;
+        let Some(chunk) = timeout(silence, self.payload.next()).await.map_err(|_| ReceiveError::Stalled(silence))?
+        else {
+            return Ok(None);
+        };
+        let chunk = chunk.map_err(ReceiveError::Broken)?;
+        self.received += chunk.len() as u64;
+        if self.received > self.intake.size_limit {
+            return Err(ReceiveError::TooLarge { limit: self.intake.size_limit });
+        }
+        Ok(Some(chunk))
+    }
+}
+
+async fn into_memory<S>(
+    source: &mut Source<'_, S>,
+    mut reservation: Reservation,
+    expected: u64,
+) -> Result<Received, ReceiveError>
+where
+    S: Stream<Item = Result<Bytes, PayloadError>> + Unpin,
+{
+    let mut hash = Sha256::new();
+    let mut gathered = Gathered::Nothing;
+    while let Some(chunk) = source.next().await? {
+        let missing = source.received.saturating_sub(reservation.bytes());
+        if source.received > source.intake.memory_limit || !reservation.grow(missing) {
+            return into_file(source, vec![gathered.freeze(), chunk], expected).await;
+        }
+        hash.update(&chunk);
+        gathered.push(chunk, expected);
+    }
+    let body = Body::Memory(gathered.freeze(), Some(reservation));
+    Ok(Received { body, sha256: hash.finalize().into(), len: source.received })
+}
+
+async fn into_file<S>(source: &mut Source<'_, S>, begun: Vec<Bytes>, expected: u64) -> Result<Received, ReceiveError>
+where
+    S: Stream<Item = Result<Bytes, PayloadError>> + Unpin,
+{
+    let mut reservation = source.intake.disk.reserve(expected).ok_or(ReceiveError::NoRoom)?;
+    let mut writer = Writer::create(Arc::clone(&source.intake.directory)).await.map_err(ReceiveError::Disk)?;
+    let mut waiting = begun;
+    loop {
+        let chunk = source.next().await?;
+        let at_end = chunk.is_none();
+        waiting.extend(chunk);
+        if at_end || waiting.len() >= WRITE_PIECES || waiting.iter().map(Bytes::len).sum::<usize>() >= WRITE_SIZE {
+            if !reservation.grow(source.received.saturating_sub(reservation.bytes())) {
+                return Err(ReceiveError::NoRoom);
+            }
+            writer = writer.append(std::mem::take(&mut waiting)).await.map_err(ReceiveError::Disk)?;
+        }
+        if at_end {
+            let (file, sha256) = writer.finish(reservation);
+            return Ok(Received { body: Body::File(file), sha256, len: source.received });
+        }
+    }
+}
+
+/// Pieces put together. A body of one piece, the usual case, is kept as it came, without a copy.
+enum Gathered {
+    Nothing,
+    One(Bytes),
+    Many(BytesMut),
+}
+
+impl Gathered {
+    fn push(&mut self, chunk: Bytes, expected: u64) {
+        *self = match std::mem::replace(self, Self::Nothing) {
+            Self::Nothing => Self::One(chunk),
+            Self::One(first) => {
+                let expected = usize::try_from(expected).unwrap_or(0);
+                let mut all = BytesMut::with_capacity(expected.max(first.len() + chunk.len()));
+                all.extend_from_slice(&first);
+                all.extend_from_slice(&chunk);
+                Self::Many(all)
+            }
+            Self::Many(mut all) => {
+                all.extend_from_slice(&chunk);
+                Self::Many(all)
+            }
+        };
+    }
+
+    fn freeze(self) -> Bytes {
+        match self {
+            Self::Nothing => Bytes::new(),
+            Self::One(only) => only,
+            Self::Many(all) => all.freeze(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::body::MessageBody;
+    use futures_util::stream;
+
+    use super::*;
+
+    fn intake(directory: &Path) -> Intake {
+        Intake {
+            size_limit: 1_000_000,
+            memory_limit: 1000,
+            memory: Budget::new(1500),
+            disk: Budget::new(800_000),
+            directory: directory.into(),
+            idle_timeout: Duration::from_millis(50),
+        }
+    }
+
+    fn pieces(of: &[&[u8]]) -> impl Stream<Item = Result<Bytes, PayloadError>> + Unpin + use<> {
+        stream::iter(of.iter().map(|piece| Ok(Bytes::copy_from_slice(piece))).collect::<Vec<_>>())
+    }
+
+    async fn sent(body: &Body) -> Vec<u8> {
+        let mut outgoing = Box::pin(body.outgoing());
+        let mut all = Vec::new();
+        while let Some(chunk) = std::future::poll_fn(|context| outgoing.as_mut().poll_next(context)).await {
+            all.extend_from_slice(&chunk.expect("readable"));
+        }
+        all
+    }
+
+    fn sha256(bytes: &[u8]) -> [u8; 32] {
+        ring::digest::digest(&ring::digest::SHA256, bytes).as_ref().try_into().expect("32 bytes")
+    }
+
+    #[tokio::test]
+    async fn any_body_comes_out_as_it_went_in_and_can_be_sent_twice() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let intake = intake(directory.path());
+        let large = vec![7_u8; 700_000];
+        for (of, declared, on_disk) in [
+            (vec![], Some(0), false),
+            (vec![b"abc".as_slice()], Some(3), false),
+            (vec![b"ab".as_slice(), b"", b"c", b"d"], None, false),
+            (vec![&large[..600], &large[..600]], None, true),
+            (large.chunks(10_000).collect(), Some(700_000), true),
+        ] {
+            let expected = of.concat();
+            let received = receive(pieces(&of), declared, &intake).await.expect("received");
+            assert_eq!(matches!(received.body, Body::File(_)), on_disk, "{} bytes", expected.len());
+            assert_eq!((received.sha256, received.len), (sha256(&expected), expected.len() as u64));
+            assert_eq!(sent(&received.body).await, expected);
+            assert_eq!(sent(&received.body).await, expected);
+            drop(received);
+            assert_eq!((intake.memory.used(), intake.disk.used()), (0, 0));
+        }
+        assert_eq!(std::fs::read_dir(directory.path()).expect("listed").count(), 0, "spool files have no name");
+    }
+
+    #[tokio::test]
+    async fn memory_over_budget_goes_to_disk_and_disk_over_budget_is_refused() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let intake = intake(directory.path());
+        let first = receive(pieces(&[&[1; 900]]), Some(900), &intake).await.expect("received");
+        let second = receive(pieces(&[&[2; 900]]), Some(900), &intake).await.expect("received");
+        assert!(matches!((&first.body, &second.body), (Body::Memory(..), Body::File(_))));
+        let held = intake.disk.reserve(750_000).expect("room");
+        let third = receive(pieces(&[&[3; 60_000]]), None, &intake).await;
+        assert!(matches!(third, Err(ReceiveError::NoRoom)), "{third:?}");
+        drop((first, second, held));
+        assert_eq!((intake.memory.used(), intake.disk.used()), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn a_body_over_the_limit_is_refused_before_it_is_read_and_while() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let intake = intake(directory.path());
+        let unread = stream::poll_fn(|_| -> std::task::Poll<Option<Result<Bytes, PayloadError>>> {
+            panic!("a declared oversize must not be read")
+        });
+        assert!(matches!(receive(unread, Some(1_000_001), &intake).await, Err(ReceiveError::TooLarge { .. })));
+        let large = vec![0; 1_000_001];
+        let endless = pieces(&large.chunks(100_000).collect::<Vec<_>>());
+        let small_disk = Intake { disk: Budget::new(u64::MAX), ..intake };
+        assert!(matches!(receive(endless, None, &small_disk).await, Err(ReceiveError::TooLarge { .. })));
+    }
+
+    #[tokio::test]
+    async fn a_silent_caller_and_an_unusable_directory_are_told_apart() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let intake = intake(directory.path());
+        let silent = receive(stream::pending(), Some(3), &intake).await;
+        assert!(matches!(silent, Err(ReceiveError::Stalled(_))), "{silent:?}");
+        let nowhere = Intake { directory: directory.path().join("missing").into(), ..intake };
+        let lost = receive(pieces(&[&[1; 2000]]), Some(2000), &nowhere).await;
+        assert!(matches!(lost, Err(ReceiveError::Disk(_))), "{lost:?}");
+    }
+}

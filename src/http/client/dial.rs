@@ -1,0 +1,199 @@
+//! Opens one connection to an upstream: name, TCP, TLS, each with its own deadline and its own error.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+
+use super::stream::Stream;
+
+/// ALPN names (RFC 7301 registry).
+const HTTP1: &[u8] = b"http/1.1";
+pub(super) const HTTP2: &[u8] = b"h2";
+
+/// Where an upstream listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Whether to speak TLS.
+    pub tls: bool,
+    /// Host name or address, without brackets.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+}
+
+impl Endpoint {
+    /// An HTTPS endpoint on the standard port.
+    #[must_use]
+    pub fn https(host: impl Into<String>) -> Self {
+        Self { tls: true, host: host.into(), port: 443 }
+    }
+
+    /// `http` or `https`.
+    #[must_use]
+    pub fn scheme(&self) -> &'static str {
+        if self.tls { "https" } else { "http" }
+    }
+
+    /// The value of `Host`: the port is left out where it is the scheme's own.
+    #[must_use]
+    pub fn authority(&self) -> String {
+        let bracketed = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        if self.port == if self.tls { 443 } else { 80 } { bracketed } else { format!("{bracketed}:{}", self.port) }
+    }
+}
+
+/// Why no connection came about. Nothing of any request has been sent then.
+#[derive(Debug, thiserror::Error)]
+pub enum DialError {
+    /// The name has no address.
+    #[error("cannot resolve `{host}`")]
+    Resolve {
+        /// The name.
+        host: String,
+        /// What the resolver said.
+        source: io::Error,
+    },
+    /// No address accepted.
+    #[error("cannot connect to `{authority}`")]
+    Connect {
+        /// Host and port.
+        authority: String,
+        /// What the last address said.
+        source: io::Error,
+    },
+    /// The peer is not who it should be, or does not speak TLS.
+    #[error("TLS handshake with `{authority}` failed")]
+    Tls {
+        /// Host and port.
+        authority: String,
+        /// What was wrong.
+        source: io::Error,
+    },
+    /// One of the steps took too long.
+    #[error("{step} `{authority}` took longer than {limit:?}")]
+    Timeout {
+        /// `connecting to` or `the TLS handshake with`.
+        step: &'static str,
+        /// Host and port.
+        authority: String,
+        /// The deadline that passed.
+        limit: Duration,
+    },
+    /// The host can be resolved but not named in a certificate.
+    #[error("`{0}` is not a valid host name")]
+    InvalidName(String),
+}
+
+/// Which application protocols are offered in the TLS handshake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Offer {
+    /// HTTP/1.1 only.
+    Http1,
+    /// HTTP/2, or HTTP/1.1 if the upstream does not speak it.
+    Http2,
+}
+
+/// Opens connections to one endpoint.
+#[derive(Clone)]
+pub struct Dialer {
+    endpoint: Endpoint,
+    http1: TlsConnector,
+    http2: TlsConnector,
+    connect_timeout: Duration,
+    handshake_timeout: Duration,
+}
+
+/// A dead peer is noticed after this long, even if nothing but acknowledgements is missing.
+const UNACKNOWLEDGED_LIMIT: Duration = Duration::from_secs(30);
+/// Idle connections are probed this often, so that middleboxes keep them and lost peers are noticed.
+const PROBE_INTERVAL: Duration = Duration::from_secs(30);
+
+impl Dialer {
+    /// A dialer for `endpoint` that trusts what `tls` trusts.
+    ///
+    /// `connect_timeout` covers name and TCP together, `handshake_timeout` covers TLS.
+    #[must_use]
+    pub fn new(
+        endpoint: Endpoint,
+        tls: &ClientConfig,
+        connect_timeout: Duration,
+        handshake_timeout: Duration,
+    ) -> Self {
+        let offering = |protocols: &[&[u8]]| {
+            // A clone shares the session cache, so either offer resumes the other's sessions.
+            let mut config = tls.clone();
+            config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+            TlsConnector::from(Arc::new(config))
+        };
+        let (http1, http2) = (offering(&[HTTP1]), offering(&[HTTP2, HTTP1]));
+        Self { endpoint, http1, http2, connect_timeout, handshake_timeout }
+    }
+
+    /// Where connections go.
+    #[must_use]
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// Opens a connection.
+    ///
+    /// # Errors
+    /// [`DialError`].
+    pub async fn dial(&self, offer: Offer) -> Result<Stream, DialError> {
+        let authority = || format!("{}:{}", self.endpoint.host, self.endpoint.port);
+        let timed_out = |step, limit| DialError::Timeout { step, authority: authority(), limit };
+        let tcp = timeout(self.connect_timeout, self.connect())
+            .await
+            .map_err(|_| timed_out("connecting to", self.connect_timeout))??;
+        if !self.endpoint.tls {
+            return Ok(Stream::Plain(tcp));
+        }
+        let name = ServerName::try_from(self.endpoint.host.clone())
+            .map_err(|_| DialError::InvalidName(self.endpoint.host.clone()))?;
+        let connector = match offer {
+            Offer::Http1 => &self.http1,
+            Offer::Http2 => &self.http2,
+        };
+        let stream = timeout(self.handshake_timeout, connector.connect(name, tcp))
+            .await
+            .map_err(|_| timed_out("the TLS handshake with", self.handshake_timeout))?
+            .map_err(|source| DialError::Tls { authority: authority(), source })?;
+        Ok(Stream::Tls(Box::new(stream)))
+    }
+
+    async fn connect(&self) -> Result<TcpStream, DialError> {
+        let Endpoint { host, port, .. } = &self.endpoint;
+        let addresses = tokio::net::lookup_host((host.as_str(), *port))
+            .await
+            .map_err(|source| DialError::Resolve { host: host.clone(), source })?;
+        let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+        for address in addresses {
+            match TcpStream::connect(address).await {
+                Ok(stream) => {
+                    tune(&stream);
+                    return Ok(stream);
+                }
+                Err(error) => last = error,
+            }
+        }
+        Err(DialError::Connect { authority: format!("{host}:{port}"), source: last })
+    }
+}
+
+/// Options a proxy needs; a kernel that refuses one still gives a working connection.
+fn tune(stream: &TcpStream) {
+    let socket = SockRef::from(stream);
+    let keepalive = TcpKeepalive::new().with_time(PROBE_INTERVAL).with_interval(PROBE_INTERVAL / 3);
+    // Nagle would hold back the end of a request until the head is acknowledged.
+    let _ = socket.set_tcp_nodelay(true);
+    let _ = socket.set_tcp_keepalive(&keepalive);
+    #[cfg(target_os = "linux")]
+    let _ = socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED_LIMIT));
+}

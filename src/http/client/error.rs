@@ -1,0 +1,80 @@
+//! Why an upstream gave no answer.
+
+use std::io;
+use std::time::Duration;
+
+use actix_web::error::ParseError;
+use awc::error::{ConnectError, SendRequestError};
+
+use super::dial::DialError;
+use super::stream::Closed;
+
+/// The ways an exchange fails before the head of a response is there.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// No connection came about.
+    #[error(transparent)]
+    Dial(#[from] DialError),
+    /// All pooled connections are in use and none came free in time, or the upstream took the request and said
+    /// nothing, or took nothing of it.
+    #[error("the upstream did not answer within {0:?}")]
+    NoAnswer(Duration),
+    /// The upstream declared that it has not processed the request (HTTP/2 `REFUSED_STREAM` or `GOAWAY`).
+    #[error("the upstream refused the request unprocessed")]
+    Refused(#[source] h2::Error),
+    /// The upstream ended the connection instead of answering.
+    #[error("the upstream closed the connection without answering")]
+    Closed,
+    /// The connection broke.
+    #[error("the connection to the upstream broke")]
+    Broken(#[source] io::Error),
+    /// What came back is not HTTP.
+    #[error("the upstream's answer is not valid HTTP")]
+    Invalid(#[source] Box<dyn std::error::Error>),
+    /// The request's own body could not be read back.
+    #[error("cannot read the request body back from disk")]
+    Body(#[source] Box<dyn std::error::Error>),
+}
+
+impl ClientError {
+    /// True if it is certain that the upstream has not begun to act on the request.
+    #[must_use]
+    pub fn is_certainly_unprocessed(&self) -> bool {
+        match self {
+            Self::Dial(_) | Self::Refused(_) => true,
+            Self::NoAnswer(_) | Self::Closed | Self::Broken(_) | Self::Invalid(_) | Self::Body(_) => false,
+        }
+    }
+
+    pub(super) fn from_io(error: io::Error) -> Self {
+        if Closed::is(&error) || error.kind() == io::ErrorKind::UnexpectedEof { Self::Closed } else { Self::Broken(error) }
+    }
+}
+
+impl From<SendRequestError> for ClientError {
+    fn from(error: SendRequestError) -> Self {
+        match error {
+            SendRequestError::Connect(ConnectError::Io(error)) => match error.downcast::<DialError>() {
+                Ok(dial) => Self::Dial(dial),
+                Err(error) => Self::from_io(error),
+            },
+            SendRequestError::Connect(ConnectError::Disconnected) => Self::Closed,
+            SendRequestError::Send(error) => Self::from_io(error),
+            SendRequestError::Response(ParseError::Io(error)) => Self::from_io(error),
+            SendRequestError::Body(error) => Self::Body(error),
+            other => Self::Invalid(Box::new(other)),
+        }
+    }
+}
+
+impl From<h2::Error> for ClientError {
+    fn from(error: h2::Error) -> Self {
+        if error.is_remote() && (error.is_go_away() || error.reason() == Some(h2::Reason::REFUSED_STREAM)) {
+            return Self::Refused(error);
+        }
+        if error.is_io() {
+            return Self::from_io(error.into_io().expect("just checked"));
+        }
+        Self::Invalid(Box::new(error))
+    }
+}

@@ -1,0 +1,229 @@
+//! HTTP/2 to an upstream that offers it: few connections, many requests on each.
+//!
+//! awc can speak HTTP/2 too, but says goodbye to a connection with an unsigned `GET /` and cannot take an answer
+//! that comes before the upload is complete; so this drives `h2` itself.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use actix_web::body::{BodySize, MessageBody};
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::rt;
+use bytes::Bytes;
+use futures_util::future::{Either, select};
+use h2::client::{Connection, SendRequest};
+use h2::{Ping, PingPong, SendStream};
+use http::Version;
+use tokio::sync::Mutex;
+use tokio::time::{sleep, timeout};
+
+use super::dial::{Dialer, Offer};
+use super::error::ClientError;
+use super::response::Response;
+use super::stream::Stream;
+use super::{ClientSettings, Request};
+use crate::http::body::Outgoing;
+
+/// What an upstream may send ahead of what callers take: bounds memory for a stream and for a connection.
+const STREAM_WINDOW: u32 = 512 * 1024;
+const CONNECTION_WINDOW: u32 = 2 * 1024 * 1024;
+/// Requests on one connection before another is opened. An upstream that allows fewer makes the rest wait; RFC 9113
+/// §6.5.2 recommends that none allow fewer than 100.
+const REQUESTS_PER_CONNECTION: usize = 100;
+/// Connections for one worker.
+const CONNECTION_LIMIT: usize = 8;
+/// A connection that does not answer a ping in this time is given up, and with it every request on it.
+const PING_INTERVAL: Duration = Duration::from_secs(20);
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// An HTTP/2 client with its connections.
+pub(super) struct Http2 {
+    dialer: Dialer,
+    keep_alive: Duration,
+    lifetime: Duration,
+    connections: RefCell<Vec<Rc<Shared>>>,
+    dialing: Mutex<()>,
+}
+
+/// One connection. Whoever is using it holds a clone of the `Rc`, which is how its load is counted.
+pub(super) struct Shared {
+    sender: SendRequest<Bytes>,
+    opened: Instant,
+    last_used: Cell<Instant>,
+}
+
+impl Shared {
+    fn in_use(self: &Rc<Self>) -> usize {
+        Rc::strong_count(self) - 1
+    }
+}
+
+impl Http2 {
+    pub(super) fn new(dialer: Dialer, settings: &ClientSettings) -> Self {
+        Self {
+            dialer,
+            keep_alive: settings.keep_alive,
+            lifetime: settings.lifetime,
+            connections: RefCell::default(),
+            dialing: Mutex::new(()),
+        }
+    }
+
+    /// Opens a connection, offering both protocols.
+    pub(super) async fn dial(&self) -> Result<Stream, ClientError> {
+        Ok(self.dialer.dial(Offer::Http2).await?)
+    }
+
+    /// Starts HTTP/2 on a connection that has agreed to it.
+    pub(super) async fn adopt(&self, stream: Stream) -> Result<(), ClientError> {
+        let (sender, mut connection) = h2::client::Builder::new()
+            .initial_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .enable_push(false)
+            .handshake::<_, Bytes>(stream)
+            .await?;
+        let pings = connection.ping_pong().expect("asked for once");
+        rt::spawn(drive(connection, pings));
+        let now = Instant::now();
+        let shared = Shared { sender, opened: now, last_used: Cell::new(now) };
+        self.connections.borrow_mut().push(Rc::new(shared));
+        Ok(())
+    }
+
+    /// True if there is a usable connection. Dead and stale ones are let go; a stale one closes when its last
+    /// request is done.
+    pub(super) fn has_connection(&self) -> bool {
+        let now = Instant::now();
+        self.connections.borrow_mut().retain(|connection| {
+            let idle = connection.in_use() == 0 && now - connection.last_used.get() > self.keep_alive;
+            !idle && now - connection.opened <= self.lifetime && is_alive(connection)
+        });
+        !self.connections.borrow().is_empty()
+    }
+
+    pub(super) async fn send(&self, request: Request<'_>, body: Outgoing) -> Result<Response, ClientError> {
+        let connection = self.connection().await?;
+        connection.last_used.set(Instant::now());
+        let mut sender = connection.sender.clone();
+        let (head, at_end) = self.head(request, body.size())?;
+        let (answer, mut upload) = sender.send_request(head, at_end)?;
+        if at_end {
+            return Ok(Response::from_http2(answer.await?, Lease { connection, _upload: None }));
+        }
+        let mut answer = std::pin::pin!(answer);
+        let early = {
+            let sending = std::pin::pin!(send_body(body, &mut upload));
+            match select(answer.as_mut(), sending).await {
+                Either::Left((early, _)) => Some(early?),
+                Either::Right((Err(error @ ClientError::Body(_)), _)) => return Err(error),
+                // If the upstream stopped taking the body, the answer says why.
+                Either::Right((_, _)) => None,
+            }
+        };
+        let answer = match early {
+            Some(answer) => answer,
+            None => answer.await?,
+        };
+        Ok(Response::from_http2(answer, Lease { connection, _upload: Some(upload) }))
+    }
+
+    /// The connection to use: one with room, else a new one, else the one with the fewest requests.
+    async fn connection(&self) -> Result<Rc<Shared>, ClientError> {
+        if let Some(connection) = self.with_room() {
+            return Ok(connection);
+        }
+        let _dialing = self.dialing.lock().await;
+        if let Some(connection) = self.with_room() {
+            return Ok(connection);
+        }
+        if self.connections.borrow().len() < CONNECTION_LIMIT {
+            let stream = self.dial().await?;
+            self.adopt(stream).await?;
+        }
+        let connections = self.connections.borrow();
+        let least = connections.iter().min_by_key(|connection| connection.in_use());
+        Ok(Rc::clone(least.expect("one was just added, or the limit is reached")))
+    }
+
+    fn with_room(&self) -> Option<Rc<Shared>> {
+        let connections = self.connections.borrow();
+        let found = connections.iter().find(|connection| {
+            is_alive(connection) && connection.in_use() < REQUESTS_PER_CONNECTION
+        });
+        found.map(Rc::clone)
+    }
+
+    fn head(&self, request: Request<'_>, size: BodySize) -> Result<(http::Request<()>, bool), ClientError> {
+        let endpoint = self.dialer.endpoint();
+        let invalid = |error: http::Error| ClientError::Invalid(Box::new(error));
+        let mut head = http::Request::builder()
+            .method(request.method)
+            .uri(format!("{}://{}{}", endpoint.scheme(), endpoint.authority(), request.target))
+            .version(Version::HTTP_2)
+            .body(())
+            .map_err(invalid)?;
+        *head.headers_mut() = request.headers.into();
+        // `:authority` carries it.
+        head.headers_mut().remove(header::HOST);
+        if let BodySize::Sized(length) = size {
+            head.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        Ok((head, matches!(size, BodySize::None | BodySize::Sized(0))))
+    }
+}
+
+/// What a response keeps until its body is done: its place on the connection, and the sending half of a stream that
+/// was answered early (dropping it would reset the stream and lose the answer).
+pub(super) struct Lease {
+    connection: Rc<Shared>,
+    _upload: Option<SendStream<Bytes>>,
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.connection.last_used.set(Instant::now());
+    }
+}
+
+fn is_alive(connection: &Shared) -> bool {
+    let mut sender = connection.sender.clone();
+    let mut context = Context::from_waker(Waker::noop());
+    // A fresh clone waits for nothing: it is ready, or the connection has failed.
+    matches!(sender.poll_ready(&mut context), Poll::Ready(Ok(())))
+}
+
+/// Runs a connection until it ends or no longer answers pings. Dropping it fails the requests that are on it.
+async fn drive(connection: Connection<Stream, Bytes>, mut pings: PingPong) {
+    let watch = async {
+        loop {
+            sleep(PING_INTERVAL).await;
+            if !matches!(timeout(PING_TIMEOUT, pings.ping(Ping::opaque())).await, Ok(Ok(_))) {
+                return;
+            }
+        }
+    };
+    // Cancelling either side is the point: there is nothing left to do for the other.
+    tokio::select! {
+        _ = connection => {}
+        () = watch => {}
+    }
+}
+
+async fn send_body(body: Outgoing, upload: &mut SendStream<Bytes>) -> Result<(), ClientError> {
+    let mut body = std::pin::pin!(body);
+    while let Some(piece) = poll_fn(|context| body.as_mut().poll_next(context)).await {
+        let mut piece = piece.map_err(|error| ClientError::Body(Box::new(error)))?;
+        while !piece.is_empty() {
+            upload.reserve_capacity(piece.len());
+            let Some(capacity) = poll_fn(|context| upload.poll_capacity(context)).await else {
+                return Err(ClientError::Closed);
+            };
+            let capacity = capacity?.min(piece.len());
+            upload.send_data(piece.split_to(capacity), false)?;
+        }
+    }
+    Ok(upload.send_data(Bytes::new(), true)?)
+}

@@ -1,0 +1,190 @@
+//! The head of a response, and its body as a stream that ends in order or with an error, never short.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use actix_web::error::PayloadError;
+use actix_web::http::header::{self, HeaderMap};
+use actix_web::http::{Method, StatusCode, Version};
+use bytes::Bytes;
+use futures_util::Stream;
+use tokio::time::Sleep;
+
+use super::http2::Lease;
+use super::stream::Closed;
+
+/// What an upstream answered.
+pub struct Response {
+    /// The status.
+    pub status: StatusCode,
+    /// HTTP/1.0, 1.1 or 2.
+    pub version: Version,
+    /// The headers as received.
+    pub headers: HeaderMap,
+    /// The body, yet to be read.
+    pub body: ResponseBody,
+}
+
+/// A body being received. Yields an error if the upstream stops before the announced end.
+pub struct ResponseBody {
+    source: Source,
+    /// Bytes still to come, where the upstream announced how many.
+    missing: Option<u64>,
+    /// The end of the connection is the end of the body: neither a length nor chunks were announced.
+    ends_with_connection: bool,
+    idle_timeout: Duration,
+    last_piece: Option<Instant>,
+    silence: Option<Pin<Box<Sleep>>>,
+}
+
+enum Source {
+    Http1(Pin<Box<awc::ClientResponse>>),
+    Http2(h2::RecvStream, #[expect(dead_code, reason = "held for its drop")] Lease),
+}
+
+/// Why a body ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// The upstream closed the connection before the announced end.
+    #[error("the upstream ended the response before it was complete")]
+    Truncated,
+    /// The connection broke.
+    #[error("the connection to the upstream broke during the response")]
+    Broken(#[source] Box<dyn std::error::Error>),
+    /// Nothing came for too long.
+    #[error("the upstream's response stalled for {0:?}")]
+    Stalled(Duration),
+}
+
+impl Response {
+    pub(super) fn from_http1(response: awc::ClientResponse, method: &Method) -> Self {
+        let (status, version) = (response.status(), response.version());
+        let headers = response.headers().clone();
+        let framed = headers.contains_key(header::TRANSFER_ENCODING) || never_has_a_body(method, status);
+        let missing = if framed { None } else { content_length(&headers) };
+        let ends_with_connection = !framed && missing.is_none();
+        let body = ResponseBody::new(Source::Http1(Box::pin(response)), missing, ends_with_connection);
+        Self { status, version, headers, body }
+    }
+
+    pub(super) fn from_http2(response: http::Response<h2::RecvStream>, lease: Lease) -> Self {
+        let (head, stream) = response.into_parts();
+        let headers: HeaderMap = head.headers.into();
+        // h2 itself holds the peer to the announced length and tells an end from a break.
+        let body = ResponseBody::new(Source::Http2(stream, lease), None, false);
+        Self { status: head.status, version: head.version, headers, body }
+    }
+
+    pub(super) fn with_idle_timeout(mut self, idle_timeout: Duration) -> Self {
+        self.body.idle_timeout = idle_timeout;
+        self
+    }
+
+    /// The announced length of the body in bytes. For the response to a `HEAD` it says what a `GET` would have got.
+    #[must_use]
+    pub fn content_length(&self) -> Option<u64> {
+        content_length(&self.headers)
+    }
+}
+
+/// Responses that end with their head, whatever length they announce (RFC 9110 §6.4.1).
+#[must_use]
+pub fn never_has_a_body(method: &Method, status: StatusCode) -> bool {
+    *method == Method::HEAD
+        || status.is_informational()
+        || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+}
+
+fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
+}
+
+impl ResponseBody {
+    fn new(source: Source, missing: Option<u64>, ends_with_connection: bool) -> Self {
+        Self {
+            source,
+            missing,
+            ends_with_connection,
+            idle_timeout: Duration::MAX,
+            last_piece: None,
+            silence: None,
+        }
+    }
+
+    fn poll_source(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
+        match &mut self.source {
+            Source::Http1(response) => response.as_mut().poll_next(context).map(|piece| match piece {
+                Some(Err(PayloadError::Io(error))) if is_end(&error) => {
+                    if self.ends_with_connection { None } else { Some(Err(BodyError::Truncated)) }
+                }
+                Some(Err(PayloadError::Incomplete(_))) => Some(Err(BodyError::Truncated)),
+                Some(Err(error)) => Some(Err(BodyError::Broken(Box::new(error)))),
+                Some(Ok(piece)) => Some(Ok(piece)),
+                None => None,
+            }),
+            Source::Http2(stream, _) => stream.poll_data(context).map(|piece| match piece {
+                Some(Err(error)) => Some(Err(BodyError::Broken(Box::new(error)))),
+                Some(Ok(piece)) => {
+                    // Only what has been taken may be sent again: this is what keeps memory bounded.
+                    let _ = stream.flow_control().release_capacity(piece.len());
+                    Some(Ok(piece))
+                }
+                None => None,
+            }),
+        }
+    }
+
+    /// Ready once the upstream has been silent for too long. The timer is set when first needed and moved lazily, so
+    /// that a body that flows costs no timer work.
+    fn poll_silence(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let now = Instant::now();
+        let Some(deadline) = self.last_piece.unwrap_or(now).checked_add(self.idle_timeout) else {
+            return Poll::Pending;
+        };
+        self.last_piece.get_or_insert(now);
+        let silence = self.silence.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline.into())));
+        loop {
+            std::task::ready!(silence.as_mut().poll(context));
+            if silence.deadline() >= deadline.into() {
+                return Poll::Ready(());
+            }
+            silence.as_mut().reset(deadline.into());
+        }
+    }
+}
+
+/// An orderly end, or TLS without its closing message.
+fn is_end(error: &io::Error) -> bool {
+    Closed::is(error) || error.kind() == io::ErrorKind::UnexpectedEof
+}
+
+impl Stream for ResponseBody {
+    type Item = Result<Bytes, BodyError>;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        match this.poll_source(context) {
+            Poll::Ready(Some(Ok(piece))) => {
+                if let Some(missing) = &mut this.missing {
+                    *missing = missing.saturating_sub(piece.len() as u64);
+                }
+                if this.silence.is_some() {
+                    this.last_piece = Some(Instant::now());
+                }
+                Poll::Ready(Some(Ok(piece)))
+            }
+            Poll::Ready(None) if this.missing.is_some_and(|missing| missing > 0) => {
+                this.missing = None;
+                Poll::Ready(Some(Err(BodyError::Truncated)))
+            }
+            Poll::Ready(end) => Poll::Ready(end),
+            Poll::Pending => match this.poll_silence(context) {
+                Poll::Ready(()) => Poll::Ready(Some(Err(BodyError::Stalled(this.idle_timeout)))),
+                Poll::Pending => Poll::Pending,
+            },
+        }
+    }
+}

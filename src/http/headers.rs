@@ -1,0 +1,189 @@
+//! Which headers cross the proxy. Everything passes unchanged in both directions except what is listed here.
+//!
+//! Hop-by-hop fields (RFC 9110 §7.6.1) belong to one connection. The others are dropped because they would let a
+//! caller speak with the appliance's voice, or because the upstream would judge them as if they were about itself.
+
+use actix_web::http::header::{self, HeaderMap, HeaderName};
+
+use crate::mlflow::target::{APP_ARN_HEADER, TRACKING_SERVER_ARN_HEADER};
+
+/// True for a field that describes one connection, not the message.
+fn is_hop_by_hop(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "keep-alive"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "proxy-connection"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+            | "http2-settings"
+    )
+}
+
+/// True for a request field that must not reach the upstream.
+fn is_for_the_appliance_only(name: &str) -> bool {
+    match name {
+        // Identity and routing: the appliance's own take their place. SECURITY: one endpoint serves every account and
+        // the ARN header alone selects the target, so a caller's copy would be a confused-deputy attack.
+        "authorization" | "cookie" | "host" | TRACKING_SERVER_ARN_HEADER | APP_ARN_HEADER => true,
+        // Signed in place of `x-amz-date` by some signers, so a caller's value must not survive.
+        "date" => true,
+        // Framing: set again from the body that was received. `expect` was answered by the listener.
+        "content-length" | "expect" => true,
+        // MLflow's middleware refuses foreign origins; what is cross-site here is the appliance's to judge.
+        "origin" | "referer" | "forwarded" | "via" => true,
+        // Kept for correlation: AWS excludes it from signatures because hops rewrite it.
+        "x-amzn-trace-id" => false,
+        _ => {
+            name.starts_with("x-amz-")
+                || name.starts_with("x-amzn-")
+                || name.starts_with("x-mlflow-sm-")
+                || name.starts_with("x-sm-mlflow-")
+                || name.starts_with("x-forwarded-")
+                || name.starts_with("sec-fetch-")
+                // SECURITY: WSGI folds `_` and `-` into one variable, so `x_amz_date` could pose as `x-amz-date`.
+                || name.contains('_')
+        }
+    }
+}
+
+/// True for a response field that speaks about the upstream's own origin and would be believed of ours.
+fn is_about_the_upstream_origin(name: &str) -> bool {
+    matches!(name, "set-cookie" | "alt-svc" | "strict-transport-security" | "content-length")
+}
+
+/// The fields of a caller's request that go upstream, in their order and with their repetitions.
+#[must_use]
+pub fn for_upstream(inbound: &HeaderMap) -> HeaderMap {
+    filtered(inbound, |name| is_hop_by_hop(name) || is_for_the_appliance_only(name))
+}
+
+/// The fields of an upstream's response that go to the caller. `content-length` is set again from the body's size.
+#[must_use]
+pub fn for_caller(inbound: &HeaderMap) -> HeaderMap {
+    filtered(inbound, |name| is_hop_by_hop(name) || is_about_the_upstream_origin(name))
+}
+
+fn filtered(inbound: &HeaderMap, dropped: impl Fn(&str) -> bool) -> HeaderMap {
+    let named = fields_named_by_connection(inbound);
+    let mut out = HeaderMap::with_capacity(inbound.len() + 8);
+    for (name, value) in inbound {
+        if !dropped(name.as_str()) && !named.contains(name) {
+            out.append(name.clone(), value.clone());
+        }
+    }
+    out
+}
+
+/// `Connection` may name further fields as hop-by-hop. Usually it says `keep-alive` or `close` and this is empty.
+fn fields_named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
+    headers
+        .get_all(header::CONNECTION)
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        .filter(|option| !option.eq_ignore_ascii_case("close") && !option.eq_ignore_ascii_case("keep-alive"))
+        .filter_map(|option| HeaderName::try_from(option).ok())
+        // SECURITY: a caller must not be able to remove what describes its own body by naming it hop-by-hop.
+        .filter(|name| !matches!(*name, header::CONTENT_TYPE | header::CONTENT_ENCODING))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix_web::http::header::HeaderValue;
+
+    fn map(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in fields {
+            map.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        map
+    }
+
+    fn names(map: &HeaderMap) -> Vec<String> {
+        let mut names: Vec<_> = map.iter().map(|(name, _)| name.to_string()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn what_a_caller_could_impersonate_with_stays_here() {
+        let inbound = map(&[
+            ("authorization", "Bearer secret"),
+            ("cookie", "session=1"),
+            ("host", "evil.example"),
+            ("x-mlflow-sm-tracking-server-arn", "arn:evil"),
+            ("x-sm-mlflow-app-arn", "arn:evil"),
+            ("x-sm-mlflow-anything", "1"),
+            ("x-amz-date", "20200101T000000Z"),
+            ("x-amz-security-token", "stolen"),
+            ("x-amzn-oidc-data", "jwt"),
+            ("x_amz_date", "20200101T000000Z"),
+            ("date", "now"),
+            ("origin", "https://a.example"),
+            ("referer", "https://a.example/"),
+            ("sec-fetch-site", "same-origin"),
+            ("x-forwarded-for", "10.0.0.9"),
+            ("x-forwarded-host", "a.example"),
+            ("forwarded", "for=10.0.0.9"),
+            ("via", "1.1 a"),
+            ("expect", "100-continue"),
+            ("content-length", "3"),
+            ("transfer-encoding", "chunked"),
+            ("proxy-authorization", "Basic x"),
+        ]);
+        assert_eq!(names(&for_upstream(&inbound)), Vec::<String>::new());
+    }
+
+    #[test]
+    fn the_rest_passes_with_order_and_repetition() {
+        let inbound = map(&[
+            ("accept", "*/*"),
+            ("accept", "text/html"),
+            ("accept-encoding", "gzip"),
+            ("content-type", "application/json"),
+            ("range", "bytes=0-1"),
+            ("traceparent", "00-1-2-01"),
+            ("user-agent", "mlflow-python-client/3.17.2"),
+            ("x-amzn-trace-id", "Root=1-2-3"),
+            ("x-mlflow-client-version", "3.17.2"),
+            ("x-mlflow-workspace", "team"),
+        ]);
+        let outbound = for_upstream(&inbound);
+        assert_eq!(names(&outbound), names(&inbound));
+        assert_eq!(outbound.get_all("accept").collect::<Vec<_>>(), ["*/*", "text/html"]);
+    }
+
+    #[test]
+    fn connection_names_further_hop_by_hop_fields() {
+        let inbound = map(&[
+            ("connection", "keep-alive, X-Hop"),
+            ("connection", "x-other, content-type"),
+            ("x-hop", "1"),
+            ("x-other", "1"),
+            ("x-kept", "1"),
+            ("content-type", "text/plain"),
+        ]);
+        assert_eq!(names(&for_upstream(&inbound)), ["content-type", "x-kept"]);
+        assert_eq!(names(&for_caller(&inbound)), ["content-type", "x-kept"]);
+    }
+
+    #[test]
+    fn an_upstream_cannot_speak_for_our_origin() {
+        let inbound = map(&[
+            ("set-cookie", "a=1"),
+            ("alt-svc", "h3=\":443\""),
+            ("strict-transport-security", "max-age=1"),
+            ("x-amzn-requestid", "r"),
+            ("etag", "\"1\""),
+            ("content-length", "2"),
+        ]);
+        assert_eq!(names(&for_caller(&inbound)), ["etag", "x-amzn-requestid"]);
+    }
+}

@@ -1,0 +1,7 @@
+//! Wire tools that know nothing of callers, policies or AWS.
+
+pub mod body;
+pub mod client;
+pub mod headers;
+pub mod tls;
+pub mod uri;

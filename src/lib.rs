@@ -1,0 +1,16 @@
+//! The SageMaker MLflow appliance: any HTTP client gets all of managed MLflow, without AWS credentials.
+//!
+//! Where to look:
+//! - [`cli`]: flags, variables, files, messages, exit codes
+//! - [`serve`]: a request on its way through
+//! - [`http`]: headers, bodies, connections; [`aws`]: signatures and credentials; [`mlflow`]: ARNs and targets
+//!
+//! Imports point one way: `cli` → verbs → `http`, `aws` → `mlflow`, `causes`, `clock`.
+
+pub mod aws;
+pub mod causes;
+pub mod cli;
+pub mod clock;
+pub mod http;
+pub mod mlflow;
+pub mod serve;

@@ -1,0 +1,272 @@
+//! What an ARN of a managed MLflow resource says, or why it is refused.
+//!
+//! Strict on purpose: the ARN chooses the host that is called, the scope that is signed and the header that
+//! routes the request, so a value that merely looks like one must not get further than this file. Pure.
+
+use std::fmt;
+
+/// The AWS partition of a resource; only those in which SageMaker serves MLflow are representable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Partition {
+    /// Commercial regions.
+    Aws,
+    /// AWS GovCloud (US).
+    AwsUsGov,
+}
+
+impl Partition {
+    /// The partition's name as it stands in an ARN.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Aws => "aws",
+            Self::AwsUsGov => "aws-us-gov",
+        }
+    }
+
+    fn parse(text: &str) -> Result<Self, ArnError> {
+        match text {
+            "aws" => Ok(Self::Aws),
+            "aws-us-gov" => Ok(Self::AwsUsGov),
+            // Known partitions without the service; the sagemaker-mlflow plugin refuses the same ones.
+            "aws-cn" | "aws-iso" | "aws-iso-b" | "aws-iso-e" | "aws-iso-f" | "aws-eusc" => {
+                Err(ArnError::PartitionWithoutMlflow(text.to_owned()))
+            }
+            _ => Err(ArnError::UnknownPartition(text.to_owned())),
+        }
+    }
+}
+
+/// Which of the two managed MLflow offerings a resource is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// `mlflow-tracking-server`: provisioned, sized, billed by the hour.
+    TrackingServer,
+    /// `mlflow-app`: serverless.
+    App,
+}
+
+impl Mode {
+    /// The resource type as it stands in an ARN.
+    #[must_use]
+    pub fn resource_type(self) -> &'static str {
+        match self {
+            Self::TrackingServer => "mlflow-tracking-server",
+            Self::App => "mlflow-app",
+        }
+    }
+}
+
+/// A parsed ARN of a SageMaker MLflow tracking server or app.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Arn {
+    text: String,
+    partition: Partition,
+    region: String,
+    account: String,
+    mode: Mode,
+}
+
+/// Why an ARN was refused; each text names the part and what would be right.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ArnError {
+    /// Not six colon-separated fields starting with `arn`.
+    #[error("it is not an ARN: expected `arn:aws:sagemaker:<region>:<account>:mlflow-tracking-server/<name>` or `…:mlflow-app/<id>`")]
+    NotAnArn,
+    /// A partition nobody knows.
+    #[error("unknown partition `{0}`: expected `aws` or `aws-us-gov`")]
+    UnknownPartition(String),
+    /// A real partition in which the service is not offered.
+    #[error("SageMaker does not offer managed MLflow in partition `{0}`: expected `aws` or `aws-us-gov`")]
+    PartitionWithoutMlflow(String),
+    /// A service other than `sagemaker`.
+    #[error("the service is `{0}`: expected `sagemaker`")]
+    WrongService(String),
+    /// A region that the partition cannot have.
+    #[error("unknown region `{0}`: expected a name like `us-east-1` or `eu-central-1`")]
+    UnknownRegion(String),
+    /// An account that is not twelve digits.
+    #[error("the account is `{0}`: expected 12 digits")]
+    BadAccount(String),
+    /// A resource type that is not one of the two.
+    #[error("the resource type is `{0}`: expected `mlflow-tracking-server/<name>` or `mlflow-app/<id>`")]
+    WrongResource(String),
+    /// A resource name that SageMaker could not have given.
+    #[error("the resource name `{0}` is not valid: expected letters and digits, with single or repeated `-` between them")]
+    BadName(String),
+    /// An app where apps do not exist.
+    #[error("SageMaker does not offer MLflow apps in partition `{0}`: use a tracking server")]
+    AppNotInPartition(&'static str),
+    /// Longer than the service's own limit.
+    #[error("it has {0} characters: the limit is {1}")]
+    TooLong(usize, usize),
+}
+
+impl Arn {
+    /// Parses and checks an ARN.
+    ///
+    /// The rules are those of the service model (`botocore` shapes `TrackingServerArn` and `MlflowAppArn`), made
+    /// strict: exactly one `/`, a non-empty name, a 12-digit account, a region the partition can have.
+    ///
+    /// # Errors
+    /// The first part that is wrong, with what was expected.
+    pub fn parse(text: &str) -> Result<Self, ArnError> {
+        let mut fields = text.splitn(6, ':');
+        let mut next = || fields.next().ok_or(ArnError::NotAnArn);
+        let (scheme, partition, service) = (next()?, next()?, next()?);
+        let (region, account, resource) = (next()?, next()?, next()?);
+        if scheme != "arn" {
+            return Err(ArnError::NotAnArn);
+        }
+        let partition = Partition::parse(partition)?;
+        if service != "sagemaker" {
+            return Err(ArnError::WrongService(service.to_owned()));
+        }
+        if !is_region_of(partition, region) {
+            return Err(ArnError::UnknownRegion(region.to_owned()));
+        }
+        if account.len() != 12 || !account.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(ArnError::BadAccount(account.to_owned()));
+        }
+        let (kind, name) = resource.split_once('/').ok_or_else(|| ArnError::WrongResource(resource.to_owned()))?;
+        let mode = match kind {
+            "mlflow-tracking-server" => Mode::TrackingServer,
+            "mlflow-app" => Mode::App,
+            _ => return Err(ArnError::WrongResource(kind.to_owned())),
+        };
+        if !is_resource_name(name) {
+            return Err(ArnError::BadName(name.to_owned()));
+        }
+        if mode == Mode::App && partition != Partition::Aws {
+            return Err(ArnError::AppNotInPartition(partition.name()));
+        }
+        let limit = match mode {
+            Mode::TrackingServer => 2048,
+            Mode::App => 128,
+        };
+        if text.len() > limit {
+            return Err(ArnError::TooLong(text.len(), limit));
+        }
+        Ok(Self { text: text.to_owned(), partition, region: region.to_owned(), account: account.to_owned(), mode })
+    }
+
+    /// The ARN as given.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The partition.
+    #[must_use]
+    pub fn partition(&self) -> Partition {
+        self.partition
+    }
+
+    /// The region; it decides the endpoint and the signing scope.
+    #[must_use]
+    pub fn region(&self) -> &str {
+        &self.region
+    }
+
+    /// The twelve digits of the owning account.
+    #[must_use]
+    pub fn account(&self) -> &str {
+        &self.account
+    }
+
+    /// Tracking server or app.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+}
+
+impl fmt::Display for Arn {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.text)
+    }
+}
+
+/// True for a region name that could exist in the partition.
+///
+/// AWS publishes a pattern, not a closed list (`partitions.json`, `regionRegex`). The area comes from that pattern;
+/// the compass word is checked too, so that a slip like `us-esat-1` is told apart from a region opened next year.
+#[must_use]
+pub fn is_region_of(partition: Partition, region: &str) -> bool {
+    const AREAS: [&str; 9] = ["us", "eu", "ap", "sa", "ca", "me", "af", "il", "mx"];
+    const COMPASS: [&str; 9] =
+        ["north", "south", "east", "west", "central", "northeast", "northwest", "southeast", "southwest"];
+    let rest = match partition {
+        Partition::AwsUsGov => region.strip_prefix("us-gov-"),
+        Partition::Aws => {
+            region.split_once('-').filter(|(area, _)| AREAS.contains(area)).map(|(_, rest)| rest)
+        }
+    };
+    rest.and_then(|rest| rest.split_once('-')).is_some_and(|(compass, number)| {
+        COMPASS.contains(&compass)
+            && matches!(number.len(), 1 | 2)
+            && number.bytes().all(|byte| byte.is_ascii_digit())
+    })
+}
+
+/// The service's own rule for names, `[a-zA-Z0-9](-*[a-zA-Z0-9]){0,255}`: no leading or trailing hyphen.
+fn is_resource_name(name: &str) -> bool {
+    let bytes = name.as_bytes();
+    let ends_well = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+    ends_well(bytes.first())
+        && ends_well(bytes.last())
+        && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-')
+        && bytes.iter().filter(|byte| **byte != b'-').count() <= 256
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_modes_and_both_partitions_parse() {
+        for (text, mode, region, partition) in [
+            ("arn:aws:sagemaker:us-east-1:123456789012:mlflow-tracking-server/ts1", Mode::TrackingServer, "us-east-1", Partition::Aws),
+            ("arn:aws:sagemaker:eu-west-1:123456789012:mlflow-app/app-ABCDEF123456", Mode::App, "eu-west-1", Partition::Aws),
+            ("arn:aws-us-gov:sagemaker:us-gov-west-1:123456789012:mlflow-tracking-server/a--b", Mode::TrackingServer, "us-gov-west-1", Partition::AwsUsGov),
+            ("arn:aws:sagemaker:ap-southeast-7:000000000000:mlflow-app/x", Mode::App, "ap-southeast-7", Partition::Aws),
+        ] {
+            let arn = Arn::parse(text).expect(text);
+            assert_eq!((arn.mode(), arn.region(), arn.partition()), (mode, region, partition), "{text}");
+            assert_eq!(arn.as_str(), text);
+        }
+    }
+
+    #[test]
+    fn each_wrong_part_is_named() {
+        let long = format!("arn:aws:sagemaker:us-east-1:123456789012:mlflow-app/{}", "a".repeat(120));
+        for (text, expected) in [
+            ("", ArnError::NotAnArn),
+            ("http://localhost:5000", ArnError::NotAnArn),
+            ("arn:aws:sagemaker:us-east-1:123456789012", ArnError::NotAnArn),
+            ("urn:aws:sagemaker:us-east-1:123456789012:mlflow-app/a", ArnError::NotAnArn),
+            (" arn:aws:sagemaker:us-east-1:123456789012:mlflow-app/a", ArnError::NotAnArn),
+            ("arn:aws-cn:sagemaker:cn-north-1:123456789012:mlflow-app/a", ArnError::PartitionWithoutMlflow("aws-cn".into())),
+            ("arn:azure:sagemaker:us-east-1:123456789012:mlflow-app/a", ArnError::UnknownPartition("azure".into())),
+            ("arn:aws:s3:us-east-1:123456789012:mlflow-app/a", ArnError::WrongService("s3".into())),
+            ("arn:aws:sagemaker:us-esat-1:123456789012:mlflow-app/a", ArnError::UnknownRegion("us-esat-1".into())),
+            ("arn:aws:sagemaker:us-gov-west-1:123456789012:mlflow-tracking-server/a", ArnError::UnknownRegion("us-gov-west-1".into())),
+            ("arn:aws-us-gov:sagemaker:us-east-1:123456789012:mlflow-tracking-server/a", ArnError::UnknownRegion("us-east-1".into())),
+            ("arn:aws:sagemaker::123456789012:mlflow-app/a", ArnError::UnknownRegion(String::new())),
+            ("arn:aws:sagemaker:us-east-1.evil.example/:123456789012:mlflow-app/a", ArnError::UnknownRegion("us-east-1.evil.example/".into())),
+            ("arn:aws:sagemaker:us-east-1:12345:mlflow-app/a", ArnError::BadAccount("12345".into())),
+            ("arn:aws:sagemaker:us-east-1:12345678901٣:mlflow-app/a", ArnError::BadAccount("12345678901٣".into())),
+            ("arn:aws:sagemaker:us-east-1:123456789012:mlflow-app", ArnError::WrongResource("mlflow-app".into())),
+            ("arn:aws:sagemaker:us-east-1:123456789012:notebook-instance/a", ArnError::WrongResource("notebook-instance".into())),
+            ("arn:aws:sagemaker:us-east-1:123456789012:mlflow-app/", ArnError::BadName(String::new())),
+            ("arn:aws:sagemaker:us-east-1:123456789012:mlflow-app/a/b", ArnError::BadName("a/b".into())),
+            ("arn:aws:sagemaker:us-east-1:123456789012:mlflow-app/a:b", ArnError::BadName("a:b".into())),
+            ("arn:aws:sagemaker:us-east-1:123456789012:mlflow-app/a-", ArnError::BadName("a-".into())),
+            ("arn:aws:sagemaker:us-east-1:123456789012:mlflow-app/a\r\nx: y", ArnError::BadName("a\r\nx: y".into())),
+            ("arn:aws-us-gov:sagemaker:us-gov-east-1:123456789012:mlflow-app/a", ArnError::AppNotInPartition("aws-us-gov")),
+            (long.as_str(), ArnError::TooLong(long.len(), 128)),
+        ] {
+            assert_eq!(Arn::parse(text), Err(expected), "{text}");
+        }
+    }
+}

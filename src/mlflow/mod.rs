@@ -1,0 +1,4 @@
+//! The vocabulary of managed MLflow: what an ARN names and how it is reached. Pure; imports nothing of ours.
+
+pub mod arn;
+pub mod target;

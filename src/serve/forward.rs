@@ -1,0 +1,169 @@
+//! One request on its way through: check, take the body in, sign, send, pass the answer back.
+
+use std::rc::Rc;
+use std::time::Instant;
+
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::Method;
+use actix_web::{HttpRequest, HttpResponse, web};
+use tracing::{debug, error};
+
+use super::health::{self, Page};
+use super::record::{Outcome, Record};
+use super::refusal::Refusal;
+use super::reply::{self, Origin};
+use super::retry::may_retry;
+use super::worker::Worker;
+use crate::aws::sigv4::{EMPTY_SHA256, Signable, signature_headers};
+use crate::http::body::{Body, receive};
+use crate::http::client::{Request, Response};
+use crate::http::{headers, uri};
+use crate::{causes, clock};
+
+/// Answers any request.
+pub async fn handle(request: HttpRequest, payload: web::Payload) -> HttpResponse {
+    let worker = Rc::clone(request.app_data::<Rc<Worker>>().expect("every worker has one"));
+    let mut record = Record::begin(&worker.shared.ledger, &request);
+    match exchange(&worker, &request, payload, &mut record).await {
+        Ok(Answer::Upstream(response)) => {
+            let origin = Origin { base: &worker.base, required_action: worker.shared.target.required_action() };
+            reply::pass(*response, request.method(), &origin, record)
+        }
+        Ok(Answer::Page(page)) => {
+            let response = health::render(page, &worker.shared);
+            finish(record, response, None)
+        }
+        Err(refusal) => {
+            let request_id = &record.request_id;
+            let cause = causes::joined(&refusal);
+            if refusal.is_ours() {
+                error!(request_id, cause, kind = refusal.kind(), "request not passed on");
+            } else {
+                debug!(request_id, cause, kind = refusal.kind(), "request refused");
+            }
+            let response = refusal.response(request_id);
+            finish(record, response, Some(refusal.kind()))
+        }
+    }
+}
+
+enum Answer {
+    Upstream(Box<Response>),
+    Page(Page),
+}
+
+fn finish(mut record: Record, mut response: HttpResponse, refusal: Option<&'static str>) -> HttpResponse {
+    record.status = Some(response.status());
+    record.refusal = refusal;
+    record.outcome = Outcome::Complete;
+    if let Ok(value) = HeaderValue::try_from(record.request_id.as_str()) {
+        response.headers_mut().insert(reply::REQUEST_ID_HEADER, value);
+    }
+    response
+}
+
+async fn exchange(
+    worker: &Worker,
+    request: &HttpRequest,
+    payload: web::Payload,
+    record: &mut Record,
+) -> Result<Answer, Refusal> {
+    let method = request.method();
+    // SECURITY: TRACE would echo the signed headers, session token included; CONNECT would open a tunnel.
+    if matches!(*method, Method::TRACE | Method::CONNECT) {
+        return Err(Refusal::Method);
+    }
+    // SECURITY: an absolute-form target names a host; whom we call is not for the caller to say.
+    if request.uri().authority().is_some() || !request.uri().path().starts_with('/') {
+        return Err(Refusal::TargetForm);
+    }
+    let path = uri::normalize_path(request.uri().path())?;
+    if let Some(page) = health::page(&path) {
+        return Ok(Answer::Page(page?));
+    }
+    let mut target = path.into_owned();
+    if let Some(query) = request.uri().query().filter(|query| !query.is_empty()) {
+        target.push('?');
+        target.push_str(&uri::normalize_query(query));
+    }
+
+    let fields = headers::for_upstream(request.headers());
+    if fields.get_all(header::CONTENT_TYPE).count() > 1 {
+        return Err(Refusal::RepeatedContentType);
+    }
+    let (body, sha256) = take_in(worker, request, payload, record).await?;
+
+    let mut attempt = 1;
+    loop {
+        // Signed last and for each attempt anew: a signature is good for five minutes from its own clock.
+        let signed = sign(worker, method, &target, &fields, &sha256)?;
+        let started = Instant::now();
+        let outgoing = Request { method: method.clone(), target: &target, headers: signed, body: &body };
+        match worker.client.send(outgoing).await {
+            Ok(response) => {
+                record.upstream = Some(started.elapsed());
+                return Ok(Answer::Upstream(Box::new(response)));
+            }
+            Err(error) if may_retry(method, &error, attempt) => {
+                debug!(request_id = record.request_id, error = causes::joined(&error), attempt, "trying again");
+                attempt += 1;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Reads the body, if the request announces one, and returns it with its SHA-256 in hex.
+async fn take_in(
+    worker: &Worker,
+    request: &HttpRequest,
+    payload: web::Payload,
+    record: &mut Record,
+) -> Result<(Body, String), Refusal> {
+    let declared = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    let chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
+    if declared.is_none() && !chunked {
+        // Nothing to read; what an `Upgrade` request would send later is no body either.
+        return Ok((Body::None, EMPTY_SHA256.to_owned()));
+    }
+    let received = receive(payload, declared, &worker.intake).await?;
+    record.received = received.len;
+    Ok((received.body, hex(&received.sha256)))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |value: u8| char::from(DIGITS[usize::from(value)]);
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+}
+
+/// The headers to send: the caller's, `Host`, the one that routes, and the signature over what must not change.
+fn sign(
+    worker: &Worker,
+    method: &Method,
+    target: &str,
+    fields: &HeaderMap,
+    sha256: &str,
+) -> Result<HeaderMap, Refusal> {
+    let mlflow = &worker.shared.target;
+    let now = clock::now();
+    let signed = worker.shared.credentials.with(now, |credentials| {
+        let request = Signable {
+            method: method.as_str(),
+            url: &format!("{}{target}", worker.base),
+            host: &worker.authority,
+            content_type: fields.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()),
+            extra: Some((mlflow.arn_header(), mlflow.arn().as_str())),
+            payload_sha256: sha256,
+        };
+        signature_headers(request, &worker.shared.scope, credentials, now)
+    })??;
+    let mut headers = fields.clone();
+    headers.insert(header::HOST, worker.host_value.clone());
+    headers.insert(HeaderName::from_static(mlflow.arn_header()), worker.arn_value.clone());
+    for field in signed {
+        let value = HeaderValue::try_from(field.value).expect("signatures, dates and tokens are visible ASCII");
+        headers.insert(HeaderName::from_static(field.name), value);
+    }
+    Ok(headers)
+}

@@ -1,0 +1,180 @@
+//! `serve`: the signing proxy. Assembles settings into a running server and sees it drained.
+
+mod forward;
+mod health;
+mod record;
+mod refusal;
+mod reply;
+mod retry;
+mod worker;
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::num::NonZeroUsize;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use actix_web::dev::ServerHandle;
+use actix_web::{App, HttpServer, rt, web};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{info, warn};
+
+use crate::aws::credentials::{Current, Source};
+use crate::aws::role::Role;
+use crate::aws::sdk;
+use crate::aws::sigv4::Scope;
+use crate::http::body::Intake;
+use crate::http::client::{ClientSettings, Dialer};
+use crate::mlflow::target::Target;
+use record::Ledger;
+use worker::Worker;
+
+/// Connections the kernel keeps for us while all workers are busy.
+const BACKLOG: i32 = 4096;
+/// How long a caller may take to close its side after we have closed ours.
+const LINGER: Duration = Duration::from_secs(5);
+
+/// Everything `serve` needs, checked.
+pub struct Settings {
+    /// Where callers connect.
+    pub listen: SocketAddr,
+    /// Threads that handle requests.
+    pub workers: NonZeroUsize,
+    /// Callers' connections per worker; more wait in the kernel.
+    pub connection_limit: usize,
+    /// How long an idle connection of a caller is kept.
+    pub keep_alive: Duration,
+    /// How long a caller may take to send the head of a request.
+    pub head_timeout: Duration,
+    /// How long running requests may take after a signal to stop.
+    pub drain_timeout: Duration,
+    /// The managed MLflow.
+    pub target: Target,
+    /// Opens connections to it.
+    pub dialer: Dialer,
+    /// Limits of the connections to it.
+    pub client: ClientSettings,
+    /// How bodies are taken in.
+    pub intake: Intake,
+    /// The role to assume, if any.
+    pub role: Option<Role>,
+    /// PEM text of authorities that AWS clients trust beside the system's.
+    pub authorities: Option<Vec<u8>>,
+    /// A random number that tells this run's request ids from others'.
+    pub run: u64,
+}
+
+/// What all workers share.
+pub struct Shared {
+    target: Target,
+    scope: Scope,
+    credentials: Current,
+    ledger: Arc<Ledger>,
+    draining: AtomicBool,
+}
+
+/// Why `serve` did not start, or stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The address cannot be listened on.
+    #[error("cannot listen on `{address}`")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The server failed as a whole.
+    #[error("the server failed")]
+    Server(#[source] io::Error),
+}
+
+/// Serves until a signal stops it and running requests are done.
+///
+/// # Errors
+/// [`ServeError`].
+pub async fn run(settings: Settings) -> Result<(), ServeError> {
+    let listener =
+        bind(settings.listen).map_err(|source| ServeError::Bind { address: settings.listen, source })?;
+    let address = listener.local_addr().map_err(ServeError::Server)?;
+    let region = settings.target.arn().region().to_owned();
+    let shared = Arc::new(Shared {
+        scope: Scope { region: region.clone(), service: settings.target.signing_name() },
+        target: settings.target,
+        credentials: Current::default(),
+        ledger: Arc::new(Ledger::new(settings.run)),
+        draining: AtomicBool::new(false),
+    });
+
+    let server = {
+        let shared = Arc::clone(&shared);
+        let (dialer, client, intake) = (settings.dialer.clone(), settings.client, settings.intake);
+        HttpServer::new(move || {
+            let worker = Worker::new(Arc::clone(&shared), dialer.clone(), client, intake.clone());
+            App::new().app_data(Rc::new(worker)).default_service(web::to(forward::handle))
+        })
+        .workers(settings.workers.get())
+        .max_connections(settings.connection_limit)
+        .keep_alive(settings.keep_alive)
+        .client_request_timeout(settings.head_timeout)
+        .client_disconnect_timeout(LINGER)
+        .shutdown_timeout(settings.drain_timeout.as_secs())
+        .disable_signals()
+        .listen(listener)
+        .map_err(ServeError::Server)?
+        .run()
+    };
+
+    info!(
+        listen = %address,
+        target = %shared.target.arn(),
+        upstream = settings.dialer.endpoint().authority(),
+        "listening"
+    );
+    let refresher = {
+        let shared = Arc::clone(&shared);
+        let (role, authorities) = (settings.role, settings.authorities);
+        rt::spawn(async move {
+            let config = sdk::load(&region, authorities.as_deref()).await;
+            shared.credentials.keep_fresh(&Source::new(&config, role)).await;
+        })
+    };
+    let stopper = rt::spawn(stop_on_signal(server.handle(), Arc::clone(&shared)));
+    let result = server.await.map_err(ServeError::Server);
+    stopper.abort();
+    refresher.abort();
+    match shared.ledger.in_flight() {
+        0 => info!("stopped"),
+        cut => warn!(cut, "stopped with requests still running"),
+    }
+    result
+}
+
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+/// SIGTERM or SIGINT drains; a second one does not wait.
+async fn stop_on_signal(server: ServerHandle, shared: Arc<Shared>) {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        warn!("cannot listen for signals; the process can only be killed");
+        return;
+    };
+    let mut next = async || tokio::select! { _ = terminate.recv() => {} _ = interrupt.recv() => {} };
+    next().await;
+    shared.draining.store(true, Ordering::Relaxed);
+    info!(in_flight = shared.ledger.in_flight(), "draining");
+    tokio::select! {
+        () = server.stop(true) => {}
+        () = next() => server.stop(false).await,
+    }
+}

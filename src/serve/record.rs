@@ -1,0 +1,123 @@
+//! One log event per request, written when its last byte has gone or its caller has.
+//!
+//! Fields and no more: no query, no header, no body, so that nothing a caller or AWS considers secret can end here.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use actix_web::HttpRequest;
+use actix_web::http::{Method, StatusCode};
+use tracing::info;
+
+/// What all requests of the process share.
+#[derive(Debug)]
+pub struct Ledger {
+    in_flight: AtomicUsize,
+    next: AtomicU64,
+    /// Tells this process's request ids from those of another run or another instance.
+    run: u64,
+}
+
+impl Ledger {
+    /// A ledger whose request ids start with `run`, a random number.
+    #[must_use]
+    pub fn new(run: u64) -> Self {
+        Self { in_flight: AtomicUsize::new(0), next: AtomicU64::new(0), run }
+    }
+
+    /// Requests whose response is not complete.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+}
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The response went out whole.
+    Complete,
+    /// The caller left before that.
+    CallerGone,
+    /// The upstream broke off in the middle of the response.
+    Truncated,
+}
+
+/// The account of one request; logs itself when dropped.
+#[derive(Debug)]
+pub struct Record {
+    ledger: Arc<Ledger>,
+    /// Given to the caller and written to the log.
+    pub request_id: String,
+    method: Method,
+    path: String,
+    caller: Option<IpAddr>,
+    started: Instant,
+    /// Set once it is known.
+    pub status: Option<StatusCode>,
+    /// Time from the first byte sent upstream to the head of its response.
+    pub upstream: Option<Duration>,
+    /// AWS's own id for the request, to quote in a support case.
+    pub upstream_request_id: Option<String>,
+    /// [`super::refusal::Refusal::kind`], where the answer is the appliance's own.
+    pub refusal: Option<&'static str>,
+    /// Bytes of the request's body.
+    pub received: u64,
+    /// Bytes of the response's body.
+    pub sent: u64,
+    /// How it ended, as far as is known yet.
+    pub outcome: Outcome,
+}
+
+impl Record {
+    /// Opens the account of a request.
+    #[must_use]
+    pub fn begin(ledger: &Arc<Ledger>, request: &HttpRequest) -> Self {
+        ledger.in_flight.fetch_add(1, Ordering::Relaxed);
+        let number = ledger.next.fetch_add(1, Ordering::Relaxed);
+        Self {
+            ledger: Arc::clone(ledger),
+            request_id: format!("{:016x}{number:08x}", ledger.run),
+            method: request.method().clone(),
+            path: request.path().to_owned(),
+            caller: request.peer_addr().map(|address| address.ip()),
+            started: Instant::now(),
+            status: None,
+            upstream: None,
+            upstream_request_id: None,
+            refusal: None,
+            received: 0,
+            sent: 0,
+            outcome: Outcome::CallerGone,
+        }
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        self.ledger.in_flight.fetch_sub(1, Ordering::Relaxed);
+        let milliseconds = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX) as f64 / 1000.0;
+        info!(
+            target: "access",
+            request_id = self.request_id,
+            caller = self.caller.map(tracing::field::display),
+            method = %self.method,
+            path = self.path,
+            status = self.status.map(|status| status.as_u16()),
+            received = self.received,
+            sent = self.sent,
+            total_ms = milliseconds(self.started.elapsed()),
+            upstream_ms = self.upstream.map(milliseconds),
+            upstream_request_id = self.upstream_request_id,
+            refusal = self.refusal,
+            outcome = match self.outcome {
+                Outcome::Complete => "complete",
+                Outcome::CallerGone => "caller-gone",
+                Outcome::Truncated => "truncated",
+            },
+            "request",
+        );
+    }
+}

@@ -1,0 +1,190 @@
+//! What a caller hears when the appliance itself has to answer: a status, MLflow-shaped JSON, and no more.
+//!
+//! MLflow clients read `{"error_code", "message"}` and retry on 408, 429, 500 and 502 to 504. The cause goes to the
+//! log beside the request id; it may name files, hosts and roles that a caller need not know.
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::{HttpResponse, HttpResponseBuilder};
+use serde::Serialize;
+
+use crate::aws::credentials::Unavailable;
+use crate::aws::sigv4::SignError;
+use crate::http::body::ReceiveError;
+use crate::http::client::{ClientError, DialError};
+use crate::http::uri::PathError;
+
+/// Tells the appliance's own answers from the upstream's; the value is [`Refusal::kind`].
+pub const ERROR_HEADER: HeaderName = HeaderName::from_static("x-appliance-error");
+
+/// Seconds after which trying again makes sense, where something passes by itself.
+const RETRY_AFTER_S: &str = "5";
+
+/// Why the appliance did not pass a request on, or could not pass back an answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// A target in absolute, authority or asterisk form.
+    #[error("the request target must be a path")]
+    TargetForm,
+    /// A method that would hand the appliance's signature back (`TRACE`) or open a tunnel (`CONNECT`).
+    #[error("the method is not allowed")]
+    Method,
+    /// A path that cannot be signed unambiguously.
+    #[error("the path is refused")]
+    Path(#[from] PathError),
+    /// A header that may occur once occurred twice.
+    #[error("the header `content-type` is repeated")]
+    RepeatedContentType,
+    /// Nothing is served at this reserved path.
+    #[error("there is nothing at this path of the appliance")]
+    NoSuchPage,
+    /// The body was not taken in.
+    #[error(transparent)]
+    Receive(#[from] ReceiveError),
+    /// There is nothing to sign with.
+    #[error("no valid AWS credentials")]
+    Credentials(#[from] Unavailable),
+    /// The request could not be signed.
+    #[error(transparent)]
+    Sign(#[from] SignError),
+    /// The upstream gave no answer.
+    #[error(transparent)]
+    Upstream(#[from] ClientError),
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    error_code: &'a str,
+    message: String,
+    request_id: &'a str,
+}
+
+impl Refusal {
+    /// One word for logs, metrics and [`ERROR_HEADER`].
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::TargetForm | Self::Method | Self::Path(_) | Self::RepeatedContentType => "bad-request",
+            Self::NoSuchPage => "no-such-page",
+            Self::Receive(ReceiveError::TooLarge { .. }) => "body-too-large",
+            Self::Receive(ReceiveError::NoRoom) => "uploads-over-budget",
+            Self::Receive(ReceiveError::Stalled(_)) => "body-stalled",
+            Self::Receive(ReceiveError::Broken(_)) => "body-broken",
+            Self::Receive(ReceiveError::Disk(_)) | Self::Upstream(ClientError::Body(_)) => "spool-failed",
+            Self::Credentials(_) => "no-credentials",
+            Self::Sign(_) => "signing-failed",
+            Self::Upstream(ClientError::Dial(DialError::Resolve { .. } | DialError::InvalidName(_))) => {
+                "upstream-unresolved"
+            }
+            Self::Upstream(ClientError::Dial(DialError::Connect { .. })) => "upstream-unreachable",
+            Self::Upstream(ClientError::Dial(DialError::Tls { .. })) => "upstream-tls",
+            Self::Upstream(ClientError::Dial(DialError::Timeout { .. }) | ClientError::NoAnswer(_)) => {
+                "upstream-timeout"
+            }
+            Self::Upstream(ClientError::Refused(_) | ClientError::Closed | ClientError::Broken(_)) => "upstream-closed",
+            Self::Upstream(ClientError::Invalid(_)) => "upstream-invalid",
+        }
+    }
+
+    /// The status to answer with.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::TargetForm | Self::Path(_) | Self::RepeatedContentType => StatusCode::BAD_REQUEST,
+            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Self::NoSuchPage => StatusCode::NOT_FOUND,
+            Self::Receive(ReceiveError::TooLarge { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Receive(ReceiveError::NoRoom) => StatusCode::TOO_MANY_REQUESTS,
+            Self::Receive(ReceiveError::Stalled(_)) => StatusCode::REQUEST_TIMEOUT,
+            Self::Receive(ReceiveError::Broken(_)) => StatusCode::BAD_REQUEST,
+            Self::Receive(ReceiveError::Disk(_)) | Self::Credentials(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Sign(_) | Self::Upstream(ClientError::Body(_)) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Upstream(ClientError::Dial(DialError::Timeout { .. }) | ClientError::NoAnswer(_)) => {
+                StatusCode::GATEWAY_TIMEOUT
+            }
+            Self::Upstream(
+                ClientError::Dial(
+                    DialError::Resolve { .. }
+                    | DialError::Connect { .. }
+                    | DialError::Tls { .. }
+                    | DialError::InvalidName(_),
+                )
+                | ClientError::Refused(_)
+                | ClientError::Closed
+                | ClientError::Broken(_)
+                | ClientError::Invalid(_),
+            ) => StatusCode::BAD_GATEWAY,
+        }
+    }
+
+    /// True where the operator, not the caller, has to do something.
+    #[must_use]
+    pub fn is_ours(&self) -> bool {
+        self.status().is_server_error()
+    }
+
+    /// MLflow's name for the status (`mlflow.protos.databricks_pb2.ErrorCode`); there is none for 413.
+    fn error_code(&self) -> &'static str {
+        match self.status() {
+            StatusCode::NOT_FOUND => "ENDPOINT_NOT_FOUND",
+            StatusCode::TOO_MANY_REQUESTS => "REQUEST_LIMIT_EXCEEDED",
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::BAD_GATEWAY => "TEMPORARILY_UNAVAILABLE",
+            StatusCode::GATEWAY_TIMEOUT => "DEADLINE_EXCEEDED",
+            StatusCode::INTERNAL_SERVER_ERROR => "INTERNAL_ERROR",
+            _ => "BAD_REQUEST",
+        }
+    }
+
+    /// What the caller may know, as a sentence that says what to do where the caller can do something.
+    fn message(&self) -> String {
+        match self {
+            Self::TargetForm => "The request target must be a path, as in `GET /api/2.0/…`.".into(),
+            Self::Method => "The methods TRACE and CONNECT are not passed on.".into(),
+            Self::Path(error) => format!("The request was not passed on: {error}."),
+            Self::RepeatedContentType => "The request has more than one Content-Type header.".into(),
+            Self::NoSuchPage => "Paths under /_appliance/ are reserved, and there is nothing at this one.".into(),
+            Self::Receive(ReceiveError::TooLarge { limit }) => {
+                format!("The request body is larger than the appliance's limit of {limit} bytes.")
+            }
+            Self::Receive(ReceiveError::NoRoom) => "Too many uploads are in progress. Try again shortly.".into(),
+            Self::Receive(ReceiveError::Stalled(limit)) => {
+                format!("The request body did not arrive: nothing came for {} seconds.", limit.as_secs())
+            }
+            Self::Receive(ReceiveError::Broken(_)) => "The request body is incomplete or malformed.".into(),
+            Self::Receive(ReceiveError::Disk(_)) => "The appliance has no disk space for this upload at the moment.".into(),
+            Self::Credentials(unavailable) => {
+                format!("The appliance cannot sign requests at the moment: {unavailable}.")
+            }
+            Self::Sign(_) | Self::Upstream(ClientError::Body(_)) => "The appliance failed to prepare the request.".into(),
+            Self::Upstream(error) => match error {
+                ClientError::Dial(DialError::Timeout { .. }) => {
+                    "The managed MLflow endpoint could not be reached in time.".into()
+                }
+                ClientError::Dial(_) => "The managed MLflow endpoint could not be reached.".into(),
+                ClientError::NoAnswer(limit) => {
+                    format!("Managed MLflow did not answer within {} seconds.", limit.as_secs())
+                }
+                _ => "Managed MLflow closed the connection or gave no valid answer.".into(),
+            },
+        }
+    }
+
+    fn retry_after(&self) -> Option<HeaderValue> {
+        matches!(
+            self.status(),
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE | StatusCode::BAD_GATEWAY
+        )
+        .then(|| HeaderValue::from_static(RETRY_AFTER_S))
+    }
+
+    /// The answer.
+    #[must_use]
+    pub fn response(&self, request_id: &str) -> HttpResponse {
+        let mut builder = HttpResponseBuilder::new(self.status());
+        builder.insert_header((ERROR_HEADER, self.kind()));
+        if let Some(seconds) = self.retry_after() {
+            builder.insert_header((header::RETRY_AFTER, seconds));
+        }
+        builder.json(Body { error_code: self.error_code(), message: self.message(), request_id })
+    }
+}
