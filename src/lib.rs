@@ -2,7 +2,7 @@
 //!
 //! Where to look:
 //! - [`cli`]: flags, variables, files, messages, exit codes
-//! - [`serve`]: a request on its way through
+//! - [`serve`]: a request on its way through; [`sandbox`]: all of it on a laptop, without AWS
 //! - [`http`]: headers, bodies, connections; [`aws`]: signatures and credentials; [`mlflow`]: ARNs and targets
 //!
 //! Imports point one way: `cli` → verbs → `http`, `aws` → `mlflow`, `causes`, `clock`.
@@ -13,4 +13,5 @@ pub mod cli;
 pub mod clock;
 pub mod http;
 pub mod mlflow;
+pub mod sandbox;
 pub mod serve;

@@ -11,9 +11,9 @@ use aws_config::SdkConfig;
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
+use aws_sdk_sts::error::ProvideErrorMetadata;
 use aws_sdk_sts::error::SdkError;
 use aws_sdk_sts::operation::assume_role::AssumeRoleError;
-use aws_sdk_sts::error::ProvideErrorMetadata;
 use tokio::sync::Notify;
 use tracing::{info, warn};
 
@@ -21,9 +21,9 @@ use super::role::Role;
 use crate::{causes, clock};
 
 /// Credentials without an expiry may still change, in a profile file for example; they are read again this often.
-const REREAD_INTERVAL: Duration = Duration::from_secs(15 * 60);
+const REREAD_INTERVAL: Duration = Duration::from_mins(15);
 /// Credentials are renewed this long before they expire, or a quarter of their life, whichever is shorter.
-const RENEWAL_MARGIN: Duration = Duration::from_secs(10 * 60);
+const RENEWAL_MARGIN: Duration = Duration::from_mins(10);
 /// The wait after a failure doubles from the first to the second of these.
 const RETRY_WAITS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
@@ -209,5 +209,5 @@ fn until_renewal(credentials: &Credentials, now: SystemTime) -> Duration {
     let lifetime = expiry.duration_since(now).unwrap_or_default();
     let margin = RENEWAL_MARGIN.min(lifetime / 4);
     // A source that hands out credentials at the end of their life must not be asked in a tight loop.
-    (lifetime - margin).max(Duration::from_secs(1))
+    lifetime.saturating_sub(margin).max(Duration::from_secs(1))
 }

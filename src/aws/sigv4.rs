@@ -80,11 +80,8 @@ pub fn signature_headers(
         .build()
         .expect("every field is set above")
         .into();
-    let headers = [
-        Some(("host", request.host)),
-        request.content_type.map(|value| ("content-type", value)),
-        request.extra,
-    ];
+    let headers =
+        [Some(("host", request.host)), request.content_type.map(|value| ("content-type", value)), request.extra];
     let signable = SignableRequest::new(
         request.method,
         request.url,
@@ -108,9 +105,34 @@ mod tests {
 
     const TRACKING: &str = "arn:aws:sagemaker:us-east-1:123456789012:mlflow-tracking-server/ts1";
     const APP: &str = "arn:aws:sagemaker:eu-west-1:123456789012:mlflow-app/app-ABCDEF123456";
-    const X_SHA256: &str = "0229d37e33daae149bf40543a5ce1db4459d10f830d5139279aa2bfd5f6485a1";
+    const JSON: Option<&str> = Some("application/json");
+    /// Of `{"name":"x"}`.
+    const NAME_X_SHA256: &str = "0229d37e33daae149bf40543a5ce1db4459d10f830d5139279aa2bfd5f6485a1";
 
-    /// Signatures computed by botocore 1.44.5 (`SigV4Auth`) for 2026-01-01T00:00:00Z.
+    /// Mode, method, target, content type, SHA-256 of the body, signature.
+    type Vector = (&'static str, &'static str, &'static str, Option<&'static str>, &'static str, &'static str);
+
+    /// Computed by botocore 1.44.5 (`SigV4Auth`) for 2026-01-01T00:00:00Z.
+    #[rustfmt::skip]
+    const VECTORS: [Vector; 8] = [
+        (TRACKING, "GET", "/api/2.0/mlflow/experiments/get-by-name?experiment_name=exp%20%2B%20a%20b%2F%C3%BC", None, EMPTY_SHA256,
+            "30d74463121a0caaf2e8aa8fd625a344a7fb00a3ded180e1d940d27143de5f5f"),
+        (TRACKING, "POST", "/api/2.0/mlflow/experiments/create", JSON, NAME_X_SHA256,
+            "a1538b635e026137af6203d794c32c735cb23480e48c995419db0e5ea0ea1d73"),
+        (APP, "POST", "/api/2.0/mlflow/experiments/create", JSON, NAME_X_SHA256,
+            "95580e0e95db451a3088d8d8bc0e8123f9e8035383836317053983623472c59a"),
+        (TRACKING, "GET", "/api/2.0/mlflow-artifacts/artifacts/d%20ir%2Bx/a%20b%2Bc%20%C3%A9", None, EMPTY_SHA256,
+            "30da97525c6b020276a3e0013af47bff66fe834d04e95952edc1b157aa165271"),
+        (TRACKING, "PUT", "/api/2.0/mlflow-artifacts/artifacts/empty.txt", Some("text/plain"), EMPTY_SHA256,
+            "56e8ec5f6772e599dc6e9d32612851697d6857e0a148abd690a7bc452ad19e99"),
+        (APP, "GET", "/ajax-api/2.0/mlflow/metrics/get-history-bulk?run_id=b&run_id=a&metric_key=m&max_results=", None, EMPTY_SHA256,
+            "b2da76fef19aeac2fb8028c87200ee1360a912840f3f32ff62006a8d8da3600c"),
+        (APP, "GET", "/gateway/gemini/v1beta/models/x%3AgenerateContent", None, EMPTY_SHA256,
+            "1b1e44e9cd465977bea5077f2d8cfce91e62897c9293846786cf49d1e56acab0"),
+        (APP, "GET", "/", None, EMPTY_SHA256,
+            "1a573c286a0b664ba76b6e74ba04558b6e091a69e91fd087f6d1c8f62e5c650c"),
+    ];
+
     #[test]
     fn botocores_golden_signatures_are_reproduced() {
         let credentials = Credentials::new(
@@ -121,46 +143,23 @@ mod tests {
             "golden",
         );
         let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600);
-        let json = Some("application/json");
-        for (number, arn, method, target, content_type, sha256, expected) in [
-            (1, TRACKING, "GET", "/api/2.0/mlflow/experiments/get-by-name?experiment_name=exp%20%2B%20a%20b%2F%C3%BC", None, EMPTY_SHA256,
-                "30d74463121a0caaf2e8aa8fd625a344a7fb00a3ded180e1d940d27143de5f5f"),
-            (2, TRACKING, "POST", "/api/2.0/mlflow/experiments/create", json, X_SHA256,
-                "a1538b635e026137af6203d794c32c735cb23480e48c995419db0e5ea0ea1d73"),
-            (3, APP, "POST", "/api/2.0/mlflow/experiments/create", json, X_SHA256,
-                "95580e0e95db451a3088d8d8bc0e8123f9e8035383836317053983623472c59a"),
-            (4, TRACKING, "GET", "/api/2.0/mlflow-artifacts/artifacts/d%20ir%2Bx/a%20b%2Bc%20%C3%A9", None, EMPTY_SHA256,
-                "30da97525c6b020276a3e0013af47bff66fe834d04e95952edc1b157aa165271"),
-            (5, TRACKING, "PUT", "/api/2.0/mlflow-artifacts/artifacts/empty.txt", Some("text/plain"), EMPTY_SHA256,
-                "56e8ec5f6772e599dc6e9d32612851697d6857e0a148abd690a7bc452ad19e99"),
-            (6, APP, "GET", "/ajax-api/2.0/mlflow/metrics/get-history-bulk?run_id=b&run_id=a&metric_key=m&max_results=", None, EMPTY_SHA256,
-                "b2da76fef19aeac2fb8028c87200ee1360a912840f3f32ff62006a8d8da3600c"),
-            (7, APP, "GET", "/gateway/gemini/v1beta/models/x%3AgenerateContent", None, EMPTY_SHA256,
-                "1b1e44e9cd465977bea5077f2d8cfce91e62897c9293846786cf49d1e56acab0"),
-            (8, APP, "GET", "/", None, EMPTY_SHA256,
-                "1a573c286a0b664ba76b6e74ba04558b6e091a69e91fd087f6d1c8f62e5c650c"),
-        ] {
-            let destination = Target::new(Arn::parse(arn).expect(arn));
-            let host = destination.host();
-            let scope = Scope { region: destination.arn().region().to_owned(), service: destination.signing_name() };
-            let headers = signature_headers(
-                Signable {
-                    method,
-                    url: &format!("https://{host}{target}"),
-                    host: &host,
-                    content_type,
-                    extra: Some((destination.arn_header(), arn)),
-                    payload_sha256: sha256,
-                },
-                &scope,
-                &credentials,
-                time,
-            )
-            .expect("a well-formed request");
+        for (number, (arn, method, path, content_type, payload_sha256, expected)) in (1..).zip(VECTORS) {
+            let target = Target::new(Arn::parse(arn).expect(arn));
+            let host = target.host();
+            let request = Signable {
+                method,
+                url: &format!("https://{host}{path}"),
+                host: &host,
+                content_type,
+                extra: Some((target.arn_header(), arn)),
+                payload_sha256,
+            };
+            let scope = Scope { region: target.arn().region().to_owned(), service: target.signing_name() };
+            let headers = signature_headers(request, &scope, &credentials, time).expect("a well-formed request");
             let value = |name| headers.iter().find(|header| header.name == name).map(|header| header.value.as_str());
             let authorization = value("authorization").expect("an authorization header");
             assert!(authorization.ends_with(&format!("Signature={expected}")), "vector {number}: {authorization}");
-            assert_eq!(value("x-amz-content-sha256"), Some(sha256), "vector {number}");
+            assert_eq!(value("x-amz-content-sha256"), Some(payload_sha256), "vector {number}");
             assert_eq!(value("x-amz-date"), Some("20260101T000000Z"), "vector {number}");
             assert_eq!(value("x-amz-security-token"), Some("TOKEN"), "vector {number}");
         }

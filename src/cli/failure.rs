@@ -7,7 +7,7 @@ use super::problems::Problem;
 
 /// The kinds of failure that a script or a service manager may want to tell apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Class {
+pub(super) enum Class {
     /// It could not be done; trying again may help.
     Failed,
     /// The configuration has to change first (`EX_CONFIG` of sysexits).
@@ -17,7 +17,7 @@ pub enum Class {
 impl Class {
     /// The exit code; 2, for wrong usage, is clap's.
     #[must_use]
-    pub fn exit_code(self) -> ExitCode {
+    pub(super) fn exit_code(self) -> ExitCode {
         match self {
             Self::Failed => ExitCode::from(1),
             Self::Configuration => ExitCode::from(78),
@@ -27,7 +27,7 @@ impl Class {
 
 /// A failure, ready to be printed.
 #[derive(Debug)]
-pub struct Failure {
+pub(super) struct Failure {
     /// Decides the exit code.
     pub class: Class,
     text: String,
@@ -36,7 +36,7 @@ pub struct Failure {
 impl Failure {
     /// Something that failed, with its causes and what to do about it.
     #[must_use]
-    pub fn new(class: Class, error: &(dyn std::error::Error + 'static), hint: Option<&str>) -> Self {
+    pub(super) fn new(class: Class, error: &(dyn std::error::Error + 'static), hint: Option<&str>) -> Self {
         let mut text = format!("error: {error}");
         for cause in crate::causes::beneath(error) {
             let _ = write!(text, "\n  caused by: {cause}");
@@ -49,7 +49,7 @@ impl Failure {
 
     /// A configuration that cannot be used.
     #[must_use]
-    pub fn configuration(problems: &[Problem]) -> Self {
+    pub(super) fn configuration(problems: &[Problem]) -> Self {
         let count = problems.len();
         let mut text = format!("error: {count} problem{} in the configuration", if count == 1 { "" } else { "s" });
         for problem in problems {
@@ -60,7 +60,7 @@ impl Failure {
 
     /// Prints the failure to standard error.
     #[expect(clippy::print_stderr, reason = "this is where errors are shown")]
-    pub fn print(&self) {
+    pub(super) fn print(&self) {
         eprintln!("{}", self.text);
     }
 }

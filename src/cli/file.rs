@@ -8,11 +8,11 @@ use super::options::{Given, Place, ServeOptions, key};
 use super::problems::Problems;
 
 /// Reads the file. Unknown keys and wrong types become problems; syntax that cannot be read past is the only one then.
-pub fn read(path: &Path, problems: &mut Problems) -> ServeOptions {
+pub(super) fn read(path: &Path, problems: &mut Problems) -> ServeOptions {
     match std::fs::read_to_string(path) {
         Ok(text) => parse(&text, path, problems),
         Err(error) => {
-            problems.add(path.display(), format!("cannot be read: {error}"), "check the path given with `--config`");
+            problems.add(&path.display(), format!("cannot be read: {error}"), "check the path given with `--config`");
             ServeOptions::default()
         }
     }
@@ -26,7 +26,7 @@ fn parse(text: &str, path: &Path, problems: &mut Problems) -> ServeOptions {
         Err(error) => {
             let line = error.span().map_or(1, |span| line_at(span.start));
             problems.add(
-                Place::File(path.to_owned(), line),
+                &Place::File(path.to_owned(), line),
                 error.message().to_owned(),
                 "write `key = value`, one per line, as TOML",
             );
@@ -39,7 +39,7 @@ fn parse(text: &str, path: &Path, problems: &mut Problems) -> ServeOptions {
         let place = Place::File(path.to_owned(), line_at(name.span().start));
         let name = name.get_ref().as_ref();
         let Some(text) = scalar(value.get_ref()) else {
-            problems.add(place, format!("`{name}` must be a text, a number or true/false"), "write one value");
+            problems.add(&place, format!("`{name}` must be a text, a number or true/false"), "write one value");
             continue;
         };
         if !options.set(name, Given { text, place: place.clone() }) {
@@ -47,7 +47,7 @@ fn parse(text: &str, path: &Path, problems: &mut Problems) -> ServeOptions {
                 || "remove it, or see `appliance serve --help` for all settings".to_owned(),
                 |known| format!("did you mean `{known}`?"),
             );
-            problems.add(place, format!("`{name}` is not a setting"), fix);
+            problems.add(&place, format!("`{name}` is not a setting"), fix);
         }
     }
     options
@@ -91,10 +91,7 @@ mod tests {
         let (options, problems) =
             parsed("# comment\nlisten = \"127.0.0.1:1\"\n\nworkers = 2\nallow-anonymous = true\n");
         assert_eq!(problems, Vec::<String>::new());
-        assert_eq!(
-            options.workers,
-            Some(Given { text: "2".into(), place: Place::File("a.toml".into(), 4) })
-        );
+        assert_eq!(options.workers, Some(Given { text: "2".into(), place: Place::File("a.toml".into(), 4) }));
         assert_eq!(options.allow_anonymous.map(|given| given.text).as_deref(), Some("true"));
     }
 

@@ -8,7 +8,7 @@ use tracing_subscriber::fmt::format::FmtSpan;
 
 /// How a line looks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Format {
+pub(super) enum Format {
     /// One line for people; coloured on a terminal.
     #[default]
     Text,
@@ -30,7 +30,7 @@ impl FromStr for Format {
 
 /// Checked logging settings.
 #[derive(Debug)]
-pub struct Logging {
+pub(super) struct Logging {
     format: Format,
     filter: EnvFilter,
 }
@@ -42,7 +42,7 @@ const DEFAULT_FILTER: &str = "warn,appliance=info,access=info,actix_http=off,act
 impl Logging {
     /// Logging in `format`, of what `filter` lets through.
     #[must_use]
-    pub fn new(format: Format, filter: Option<EnvFilter>) -> Self {
+    pub(super) fn new(format: Format, filter: Option<EnvFilter>) -> Self {
         Self { format, filter: filter.unwrap_or_else(|| EnvFilter::new(DEFAULT_FILTER)) }
     }
 
@@ -50,16 +50,18 @@ impl Logging {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn parse_filter(text: &str) -> Result<EnvFilter, String> {
+    pub(super) fn parse_filter(text: &str) -> Result<EnvFilter, String> {
         let own = match text {
-            "off" | "error" | "warn" | "info" | "debug" | "trace" => format!("warn,appliance={text},access={text},actix_http=off,actix_server=off"),
+            "off" | "error" | "warn" | "info" | "debug" | "trace" => {
+                format!("warn,appliance={text},access={text},actix_http=off,actix_server=off")
+            }
             _ => text.to_owned(),
         };
         EnvFilter::builder().parse(own).map_err(|error| format!("not a log filter ({error})"))
     }
 
     /// Starts logging for the rest of the process. Call once.
-    pub fn start(self) {
+    pub(super) fn start(self) {
         // journald adds the time itself and shows escape sequences as they are.
         let journal = std::env::var_os("JOURNAL_STREAM").is_some();
         let base = tracing_subscriber::fmt()

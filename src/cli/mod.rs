@@ -5,6 +5,7 @@ mod file;
 mod logging;
 mod options;
 mod problems;
+mod sandbox;
 mod settings;
 mod values;
 
@@ -29,7 +30,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Serve(Serve),
+    Serve(Box<Serve>),
+    Sandbox(sandbox::Sandbox),
 }
 
 /// Sign requests and pass them to one managed MLflow
@@ -37,7 +39,7 @@ enum Command {
 #[command(after_help = SERVE_EXAMPLES)]
 struct Serve {
     /// TOML file with the options below as keys; flags and variables win over it
-    #[arg(long, env = "APPLIANCE_CONFIG", value_name = "FILE")]
+    #[arg(long, env = "APPLIANCE_CONFIG", hide_env_values = true, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(flatten)]
     options: ServeOptions,
@@ -58,7 +60,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let (_, matches) = matches.subcommand().expect("clap requires one");
     let result = match cli.command {
-        Command::Serve(Serve { config, options }) => serve(config, options.locate(matches)),
+        Command::Serve(command) => serve(command.config, command.options.locate(matches)),
+        Command::Sandbox(command) => command.run(std::env::vars_os()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

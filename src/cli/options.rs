@@ -12,7 +12,7 @@ use clap::{ArgMatches, Args};
 
 /// A value as it was typed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Given {
+pub(super) struct Given {
     /// The text; numbers and booleans of TOML as they print.
     pub text: String,
     /// Where it was typed.
@@ -21,7 +21,7 @@ pub struct Given {
 
 /// Where a value was typed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub(super) enum Place {
     /// On the command line, after this flag.
     Flag(String),
     /// In this environment variable.
@@ -51,13 +51,13 @@ macro_rules! options {
     ($(#[doc = $help:literal] $(#[doc = $more:literal])* #[arg($($arg:tt)*)] $field:ident,)+) => {
         /// Options of `serve`. All are optional here; defaults and requirements are in `settings`.
         #[derive(Args, Clone, Debug, Default)]
-        pub struct ServeOptions {
-            $(#[doc = $help] $(#[doc = $more])* #[arg(long, $($arg)*)] pub $field: Option<Given>,)+
+        pub(crate) struct ServeOptions {
+            $(#[doc = $help] $(#[doc = $more])* #[arg(long, hide_env_values = true, $($arg)*)] pub(crate) $field: Option<Given>,)+
         }
 
         impl ServeOptions {
             /// The names of all fields.
-            pub const FIELDS: &[&str] = &[$(stringify!($field)),+];
+            pub(crate) const FIELDS: &[&str] = &[$(stringify!($field)),+];
 
             fn slot(&mut self, field: &str) -> Option<&mut Option<Given>> {
                 match field {
@@ -175,7 +175,7 @@ options! {
 impl ServeOptions {
     /// Notes for each value whether it came from a flag or a variable. An empty variable counts as unset.
     #[must_use]
-    pub fn locate(mut self, matches: &ArgMatches) -> Self {
+    pub(super) fn locate(mut self, matches: &ArgMatches) -> Self {
         let command = Self::augment_args(clap::Command::new("serve"));
         for argument in command.get_arguments() {
             let field = argument.get_id().as_str();
@@ -195,7 +195,7 @@ impl ServeOptions {
     }
 
     /// Sets an option by its TOML key; false if there is none of that name.
-    pub fn set(&mut self, key: &str, given: Given) -> bool {
+    pub(super) fn set(&mut self, key: &str, given: Given) -> bool {
         let field = key.replace('-', "_");
         // `body_size_limit` is not a second spelling of `body-size-limit`.
         match self.slot(&field) {
@@ -209,7 +209,7 @@ impl ServeOptions {
 
     /// These options, and `other`'s where these say nothing.
     #[must_use]
-    pub fn or(mut self, mut other: Self) -> Self {
+    pub(super) fn or(mut self, mut other: Self) -> Self {
         for field in Self::FIELDS {
             if let (Some(mine), Some(theirs)) = (self.slot(field), other.slot(field)) {
                 *mine = mine.take().or_else(|| theirs.take());
@@ -221,7 +221,7 @@ impl ServeOptions {
 
 /// The TOML key and flag of a field.
 #[must_use]
-pub fn key(field: &str) -> String {
+pub(super) fn key(field: &str) -> String {
     field.replace('_', "-")
 }
 

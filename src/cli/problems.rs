@@ -8,7 +8,7 @@ use super::values;
 
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
+pub(super) struct Problem {
     /// A flag, a variable, or a file and line.
     pub place: String,
     /// What is wrong there.
@@ -25,16 +25,16 @@ impl fmt::Display for Problem {
 
 /// Problems found so far, and readers of options that add to them.
 #[derive(Debug, Default)]
-pub struct Problems(Vec<Problem>);
+pub(super) struct Problems(Vec<Problem>);
 
 impl Problems {
     /// Notes a problem.
-    pub fn add(&mut self, place: impl ToString, what: impl Into<String>, fix: impl Into<String>) {
+    pub(super) fn add(&mut self, place: &dyn fmt::Display, what: impl Into<String>, fix: impl Into<String>) {
         self.0.push(Problem { place: place.to_string(), what: what.into(), fix: fix.into() });
     }
 
     /// The value of an option; nothing if it was not given, or after noting why it cannot be used.
-    pub fn read<T>(
+    pub(super) fn read<T>(
         &mut self,
         given: Option<&Given>,
         fix: &str,
@@ -46,24 +46,24 @@ impl Problems {
     }
 
     /// A duration, by default `default` seconds.
-    pub fn duration(&mut self, given: Option<&Given>, default: u64) -> Duration {
+    pub(super) fn duration(&mut self, given: Option<&Given>, default: u64) -> Duration {
         self.read(given, "write a number with a unit, as in `30s`, `5m` or `1h`", values::duration)
             .unwrap_or(Duration::from_secs(default))
     }
 
     /// A size in bytes.
-    pub fn size(&mut self, given: Option<&Given>, default: u64) -> u64 {
+    pub(super) fn size(&mut self, given: Option<&Given>, default: u64) -> u64 {
         self.read(given, "write a number with a unit, as in `512 KiB`, `1 MiB` or `5 GiB`", values::size)
             .unwrap_or(default)
     }
 
     /// A whole number from 1.
-    pub fn count(&mut self, given: Option<&Given>, default: usize) -> usize {
+    pub(super) fn count(&mut self, given: Option<&Given>, default: usize) -> usize {
         self.read(given, "write a whole number from 1", values::count).unwrap_or(default)
     }
 
     /// A switch.
-    pub fn switch(&mut self, given: Option<&Given>, default: bool) -> bool {
+    pub(super) fn switch(&mut self, given: Option<&Given>, default: bool) -> bool {
         self.read(given, "write `true` or `false`", values::boolean).unwrap_or(default)
     }
 
@@ -71,7 +71,7 @@ impl Problems {
     ///
     /// # Errors
     /// The problems.
-    pub fn none_or_all(self) -> Result<(), Vec<Problem>> {
+    pub(super) fn none_or_all(self) -> Result<(), Vec<Problem>> {
         if self.0.is_empty() { Ok(()) } else { Err(self.0) }
     }
 }

@@ -28,13 +28,17 @@ const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr
 /// On disk by the Filesystem Hierarchy Standard, where `/tmp` is often memory.
 const DEFAULT_SPOOL: &str = "/var/tmp";
 const DEFAULT_SESSION_NAME: &str = "mlflow-appliance";
-const NO_PLACE: &str = "configuration";
+const NO_PLACE: &str = "defaults";
 
 /// Turns options into settings; `run` is a random number.
 ///
 /// # Errors
 /// Everything that is wrong, `problems` included, each with its place and its fix. Nothing is bound or connected yet.
-pub fn resolve(options: &ServeOptions, mut problems: Problems, run: u64) -> Result<(Settings, Logging), Vec<Problem>> {
+pub(super) fn resolve(
+    options: &ServeOptions,
+    mut problems: Problems,
+    run: u64,
+) -> Result<(Settings, Logging), Vec<Problem>> {
     let problem = &mut problems;
     let logging = logging(options, problem);
     let listen = listen(options, problem);
@@ -98,13 +102,17 @@ fn logging(options: &ServeOptions, problems: &mut Problems) -> Logging {
 fn listen(options: &ServeOptions, problems: &mut Problems) -> SocketAddr {
     let given = options.listen.as_ref();
     let address = problems
-        .read(given, "write an address and a port, as in `127.0.0.1:5000`, `0.0.0.0:5000` or `[::1]:5000`", values::address)
+        .read(
+            given,
+            "write an address and a port, as in `127.0.0.1:5000`, `0.0.0.0:5000` or `[::1]:5000`",
+            values::address,
+        )
         .unwrap_or(DEFAULT_LISTEN);
     let anonymous = problems.switch(options.allow_anonymous.as_ref(), false);
     if !address.ip().is_loopback() && !anonymous {
         // SECURITY: every caller acts with the appliance's rights; opening that to a network must be said.
         problems.add(
-            given.map_or(NO_PLACE.to_owned(), |given| given.place.to_string()),
+            &place(given),
             format!("`{address}` can be reached from other machines, and callers are not authenticated"),
             "listen on `127.0.0.1`, or say `--allow-anonymous` if something else guards the port",
         );
@@ -117,7 +125,7 @@ fn target(options: &ServeOptions, problems: &mut Problems) -> Option<Target> {
     let given = options.resource_arn.as_ref();
     if given.is_none() {
         problems.add(
-            NO_PLACE,
+            &NO_PLACE,
             "no managed MLflow is named",
             "set `--resource-arn`, SM_MLFLOW_RESOURCE_ARN or `resource-arn` to the ARN of a tracking server or an app",
         );
@@ -155,10 +163,11 @@ fn role(options: &ServeOptions, problems: &mut Problems) -> Option<Role> {
         problems.add(&given.place, format!("`{}`: {error}", given.text.escape_debug()), "write `1h`, for example");
     }
     if options.role_arn.is_none() {
-        for given in [&options.role_session_name, &options.role_external_id, &options.role_session_duration] {
-            if let Some(given) = given {
-                problems.add(&given.place, "it has no effect, because no role is assumed", "set `role-arn`, or remove it");
-            }
+        for given in [&options.role_session_name, &options.role_external_id, &options.role_session_duration]
+            .into_iter()
+            .flatten()
+        {
+            problems.add(&given.place, "it has no effect, because no role is assumed", "set `role-arn`, or remove it");
         }
     }
     Some(Role {
@@ -176,22 +185,22 @@ fn trust(options: &ServeOptions, problems: &mut Problems) -> Option<(Arc<ClientC
     match tls::client_config(path.as_deref()) {
         Ok(config) => Some((config, path.and_then(|path| std::fs::read(path).ok()))),
         Err(error) => {
-            let (place, fix) = given.map_or(
-                (NO_PLACE.to_owned(), "install the `ca-certificates` package, or set `ca-file`"),
-                |given| (given.place.to_string(), "name a readable PEM file of certificate authorities"),
-            );
-            problems.add(place, causes::joined(&error), fix);
+            let fix = match given {
+                None => "install the `ca-certificates` package, or set `ca-file`",
+                Some(_) => "name a readable PEM file of certificate authorities",
+            };
+            problems.add(&place(given), causes::joined(&error), fix);
             None
         }
     }
 }
 
 fn intake(options: &ServeOptions, problems: &mut Problems) -> Intake {
-    let directory = options.spool_directory.as_ref().map_or(DEFAULT_SPOOL, |given| given.text.as_str());
+    let given = options.spool_directory.as_ref();
+    let directory = given.map_or(DEFAULT_SPOOL, |given| given.text.as_str());
     if let Err(error) = tempfile::tempfile_in(directory) {
-        let place = options.spool_directory.as_ref().map(|given: &Given| given.place.to_string());
         problems.add(
-            place.unwrap_or_else(|| NO_PLACE.to_owned()),
+            &place(given),
             format!("`{directory}` cannot hold large request bodies: {error}"),
             "set `spool-directory` to a writable directory on a disk",
         );
@@ -204,4 +213,9 @@ fn intake(options: &ServeOptions, problems: &mut Problems) -> Intake {
         directory: Path::new(directory).into(),
         idle_timeout: problems.duration(options.body_idle_timeout.as_ref(), 60),
     }
+}
+
+/// Where an option was given, or that it was not.
+fn place(given: Option<&Given>) -> String {
+    given.map_or_else(|| NO_PLACE.to_owned(), |given| given.place.to_string())
 }

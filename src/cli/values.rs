@@ -12,7 +12,7 @@ use crate::http::client::Endpoint;
 ///
 /// # Errors
 /// What is wrong with the text, as are those of all functions here.
-pub fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
         Ok(Duration::ZERO) => Err("a duration must be more than nothing".into()),
         Ok(duration) => Ok(duration),
@@ -21,7 +21,7 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 }
 
 /// `512 KiB`, `1 MiB`, `5GB` or a number of bytes; more than nothing.
-pub fn size(text: &str) -> Result<u64, String> {
+pub(super) fn size(text: &str) -> Result<u64, String> {
     match text.parse::<ByteSize>() {
         Ok(ByteSize(0)) => Err("a size must be more than nothing".into()),
         Ok(ByteSize(bytes)) => Ok(bytes),
@@ -30,7 +30,7 @@ pub fn size(text: &str) -> Result<u64, String> {
 }
 
 /// A whole number from 1.
-pub fn count(text: &str) -> Result<usize, String> {
+pub(super) fn count(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(0) => Err("must be at least 1".into()),
         Ok(number) => Ok(number),
@@ -39,17 +39,17 @@ pub fn count(text: &str) -> Result<usize, String> {
 }
 
 /// `true` or `false`, and nothing that merely resembles them.
-pub fn boolean(text: &str) -> Result<bool, String> {
+pub(super) fn boolean(text: &str) -> Result<bool, String> {
     text.parse().map_err(|_| "neither `true` nor `false`".into())
 }
 
 /// `127.0.0.1:5000` or `[::1]:5000`; port 0 lets the system choose.
-pub fn address(text: &str) -> Result<SocketAddr, String> {
+pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| "not an address with a port".into())
 }
 
 /// `https://host`, `https://host:port`, or `http://` to this machine.
-pub fn endpoint(text: &str) -> Result<Endpoint, String> {
+pub(super) fn endpoint(text: &str) -> Result<Endpoint, String> {
     let uri: Uri = text.parse().map_err(|error| format!("not a URL ({error})"))?;
     let tls = match uri.scheme_str() {
         Some("https") => true,
@@ -115,8 +115,15 @@ mod tests {
             assert_eq!(endpoint(text).map(|endpoint| endpoint.authority()), Ok(authority.to_owned()), "{text}");
         }
         for text in [
-            "", "host", "ftp://host", "https://host/path", "https://host?q", "https://user@host", "http://example.com",
-            "http://10.0.0.1", "https://",
+            "",
+            "host",
+            "ftp://host",
+            "https://host/path",
+            "https://host?q",
+            "https://user@host",
+            "http://example.com",
+            "http://10.0.0.1",
+            "https://",
         ] {
             assert!(endpoint(text).is_err(), "{text}");
         }

@@ -68,6 +68,12 @@ pub fn for_caller(inbound: &HeaderMap) -> HeaderMap {
     filtered(inbound, |name| is_hop_by_hop(name) || is_about_the_upstream_origin(name))
 }
 
+/// Every field but the hop-by-hop ones.
+#[must_use]
+pub fn end_to_end(inbound: &HeaderMap) -> HeaderMap {
+    filtered(inbound, is_hop_by_hop)
+}
+
 fn filtered(inbound: &HeaderMap, dropped: impl Fn(&str) -> bool) -> HeaderMap {
     let named = fields_named_by_connection(inbound);
     let mut out = HeaderMap::with_capacity(inbound.len() + 8);

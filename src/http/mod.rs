@@ -3,5 +3,6 @@
 pub mod body;
 pub mod client;
 pub mod headers;
+pub mod relay;
 pub mod tls;
 pub mod uri;

@@ -47,8 +47,12 @@ pub fn normalize_path(path: &str) -> Result<Cow<'_, str>, PathError> {
 pub fn normalize_query(query: &str) -> Cow<'_, str> {
     if query.split('&').any(str::is_empty) {
         let kept: Vec<&str> = query.split('&').filter(|pair| !pair.is_empty()).collect();
-        return Cow::Owned(normalize_query(&kept.join("&")).into_owned());
+        return Cow::Owned(normalize_pairs(&kept.join("&")).into_owned());
     }
+    normalize_pairs(query)
+}
+
+fn normalize_pairs(query: &str) -> Cow<'_, str> {
     let mut seen_equals = false;
     normalize(
         query.as_bytes(),
@@ -85,11 +89,8 @@ fn normalize(raw: &[u8], mut is_separator: impl FnMut(u8) -> bool, plus_is_space
             None => (byte, 1),
         };
         let literal = is_unreserved(value) || (escape.is_none() && is_separator(value));
-        let unchanged = if literal {
-            escape.is_none()
-        } else {
-            escape.is_some() && is_upper_escape(&raw[index + 1..index + 3])
-        };
+        let unchanged =
+            if literal { escape.is_none() } else { escape.is_some() && is_upper_escape(&raw[index + 1..index + 3]) };
         if !unchanged && out.is_none() {
             let mut text = String::with_capacity(raw.len() + 16);
             text.push_str(ascii(&raw[..index]));
@@ -165,8 +166,21 @@ mod tests {
     #[test]
     fn dot_segments_are_refused_however_they_are_spelt() {
         for raw in [
-            "/.", "/..", "/a/../b", "/a/./b", "/a/..", "/%2e", "/%2E%2e/x", "/.%2e/x", "/a/%2e%2E",
-            "/a%2F..%2Fb", "/..%2fetc", "/a%2f.", "/..%5Cx", "/a%5c..%2fb", "/a/..\\b",
+            "/.",
+            "/..",
+            "/a/../b",
+            "/a/./b",
+            "/a/..",
+            "/%2e",
+            "/%2E%2e/x",
+            "/.%2e/x",
+            "/a/%2e%2E",
+            "/a%2F..%2Fb",
+            "/..%2fetc",
+            "/a%2f.",
+            "/..%5Cx",
+            "/a%5c..%2fb",
+            "/a/..\\b",
         ] {
             assert_eq!(normalize_path(raw), Err(PathError::DotSegment), "{raw}");
         }

@@ -71,7 +71,9 @@ pub struct Arn {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ArnError {
     /// Not six colon-separated fields starting with `arn`.
-    #[error("it is not an ARN: expected `arn:aws:sagemaker:<region>:<account>:mlflow-tracking-server/<name>` or `…:mlflow-app/<id>`")]
+    #[error(
+        "it is not an ARN: expected `arn:aws:sagemaker:<region>:<account>:mlflow-tracking-server/<name>` or `…:mlflow-app/<id>`"
+    )]
     NotAnArn,
     /// A partition nobody knows.
     #[error("unknown partition `{0}`: expected `aws` or `aws-us-gov`")]
@@ -92,7 +94,9 @@ pub enum ArnError {
     #[error("the resource type is `{0}`: expected `mlflow-tracking-server/<name>` or `mlflow-app/<id>`")]
     WrongResource(String),
     /// A resource name that SageMaker could not have given.
-    #[error("the resource name `{0}` is not valid: expected letters and digits, with single or repeated `-` between them")]
+    #[error(
+        "the resource name `{0}` is not valid: expected letters and digits, with single or repeated `-` between them"
+    )]
     BadName(String),
     /// An app where apps do not exist.
     #[error("SageMaker does not offer MLflow apps in partition `{0}`: use a tracking server")]
@@ -198,14 +202,10 @@ pub fn is_region_of(partition: Partition, region: &str) -> bool {
         ["north", "south", "east", "west", "central", "northeast", "northwest", "southeast", "southwest"];
     let rest = match partition {
         Partition::AwsUsGov => region.strip_prefix("us-gov-"),
-        Partition::Aws => {
-            region.split_once('-').filter(|(area, _)| AREAS.contains(area)).map(|(_, rest)| rest)
-        }
+        Partition::Aws => region.split_once('-').filter(|(area, _)| AREAS.contains(area)).map(|(_, rest)| rest),
     };
     rest.and_then(|rest| rest.split_once('-')).is_some_and(|(compass, number)| {
-        COMPASS.contains(&compass)
-            && matches!(number.len(), 1 | 2)
-            && number.bytes().all(|byte| byte.is_ascii_digit())
+        COMPASS.contains(&compass) && matches!(number.len(), 1 | 2) && number.bytes().all(|byte| byte.is_ascii_digit())
     })
 }
 
@@ -226,9 +226,24 @@ mod tests {
     #[test]
     fn both_modes_and_both_partitions_parse() {
         for (text, mode, region, partition) in [
-            ("arn:aws:sagemaker:us-east-1:123456789012:mlflow-tracking-server/ts1", Mode::TrackingServer, "us-east-1", Partition::Aws),
-            ("arn:aws:sagemaker:eu-west-1:123456789012:mlflow-app/app-ABCDEF123456", Mode::App, "eu-west-1", Partition::Aws),
-            ("arn:aws-us-gov:sagemaker:us-gov-west-1:123456789012:mlflow-tracking-server/a--b", Mode::TrackingServer, "us-gov-west-1", Partition::AwsUsGov),
+            (
+                "arn:aws:sagemaker:us-east-1:123456789012:mlflow-tracking-server/ts1",
+                Mode::TrackingServer,
+                "us-east-1",
+                Partition::Aws,
+            ),
+            (
+                "arn:aws:sagemaker:eu-west-1:123456789012:mlflow-app/app-ABCDEF123456",
+                Mode::App,
+                "eu-west-1",
+                Partition::Aws,
+            ),
+            (
+                "arn:aws-us-gov:sagemaker:us-gov-west-1:123456789012:mlflow-tracking-server/a--b",
+                Mode::TrackingServer,
+                "us-gov-west-1",
+                Partition::AwsUsGov,
+            ),
             ("arn:aws:sagemaker:ap-southeast-7:000000000000:mlflow-app/x", Mode::App, "ap-southeast-7", Partition::Aws),
         ] {
             let arn = Arn::parse(text).expect(text);
@@ -246,24 +261,42 @@ mod tests {
             ("arn:aws:sagemaker:us-east-1:123456789012", ArnError::NotAnArn),
             ("urn:aws:sagemaker:us-east-1:123456789012:mlflow-app/a", ArnError::NotAnArn),
             (" arn:aws:sagemaker:us-east-1:123456789012:mlflow-app/a", ArnError::NotAnArn),
-            ("arn:aws-cn:sagemaker:cn-north-1:123456789012:mlflow-app/a", ArnError::PartitionWithoutMlflow("aws-cn".into())),
+            (
+                "arn:aws-cn:sagemaker:cn-north-1:123456789012:mlflow-app/a",
+                ArnError::PartitionWithoutMlflow("aws-cn".into()),
+            ),
             ("arn:azure:sagemaker:us-east-1:123456789012:mlflow-app/a", ArnError::UnknownPartition("azure".into())),
             ("arn:aws:s3:us-east-1:123456789012:mlflow-app/a", ArnError::WrongService("s3".into())),
             ("arn:aws:sagemaker:us-esat-1:123456789012:mlflow-app/a", ArnError::UnknownRegion("us-esat-1".into())),
-            ("arn:aws:sagemaker:us-gov-west-1:123456789012:mlflow-tracking-server/a", ArnError::UnknownRegion("us-gov-west-1".into())),
-            ("arn:aws-us-gov:sagemaker:us-east-1:123456789012:mlflow-tracking-server/a", ArnError::UnknownRegion("us-east-1".into())),
+            (
+                "arn:aws:sagemaker:us-gov-west-1:123456789012:mlflow-tracking-server/a",
+                ArnError::UnknownRegion("us-gov-west-1".into()),
+            ),
+            (
+                "arn:aws-us-gov:sagemaker:us-east-1:123456789012:mlflow-tracking-server/a",
+                ArnError::UnknownRegion("us-east-1".into()),
+            ),
             ("arn:aws:sagemaker::123456789012:mlflow-app/a", ArnError::UnknownRegion(String::new())),
-            ("arn:aws:sagemaker:us-east-1.evil.example/:123456789012:mlflow-app/a", ArnError::UnknownRegion("us-east-1.evil.example/".into())),
+            (
+                "arn:aws:sagemaker:us-east-1.evil.example/:123456789012:mlflow-app/a",
+                ArnError::UnknownRegion("us-east-1.evil.example/".into()),
+            ),
             ("arn:aws:sagemaker:us-east-1:12345:mlflow-app/a", ArnError::BadAccount("12345".into())),
             ("arn:aws:sagemaker:us-east-1:12345678901٣:mlflow-app/a", ArnError::BadAccount("12345678901٣".into())),
             ("arn:aws:sagemaker:us-east-1:123456789012:mlflow-app", ArnError::WrongResource("mlflow-app".into())),
-            ("arn:aws:sagemaker:us-east-1:123456789012:notebook-instance/a", ArnError::WrongResource("notebook-instance".into())),
+            (
+                "arn:aws:sagemaker:us-east-1:123456789012:notebook-instance/a",
+                ArnError::WrongResource("notebook-instance".into()),
+            ),
             ("arn:aws:sagemaker:us-east-1:123456789012:mlflow-app/", ArnError::BadName(String::new())),
             ("arn:aws:sagemaker:us-east-1:123456789012:mlflow-app/a/b", ArnError::BadName("a/b".into())),
             ("arn:aws:sagemaker:us-east-1:123456789012:mlflow-app/a:b", ArnError::BadName("a:b".into())),
             ("arn:aws:sagemaker:us-east-1:123456789012:mlflow-app/a-", ArnError::BadName("a-".into())),
             ("arn:aws:sagemaker:us-east-1:123456789012:mlflow-app/a\r\nx: y", ArnError::BadName("a\r\nx: y".into())),
-            ("arn:aws-us-gov:sagemaker:us-gov-east-1:123456789012:mlflow-app/a", ArnError::AppNotInPartition("aws-us-gov")),
+            (
+                "arn:aws-us-gov:sagemaker:us-gov-east-1:123456789012:mlflow-app/a",
+                ArnError::AppNotInPartition("aws-us-gov"),
+            ),
             (long.as_str(), ArnError::TooLong(long.len(), 128)),
         ] {
             assert_eq!(Arn::parse(text), Err(expected), "{text}");

@@ -90,10 +90,7 @@ mod tests {
             ),
         ] {
             let target = Target::new(Arn::parse(arn).expect(arn));
-            assert_eq!(
-                (target.host().as_str(), target.signing_name(), target.arn_header()),
-                (host, service, header)
-            );
+            assert_eq!((target.host().as_str(), target.signing_name(), target.arn_header()), (host, service, header));
         }
     }
 }

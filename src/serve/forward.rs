@@ -3,8 +3,8 @@
 use std::rc::Rc;
 use std::time::Instant;
 
-use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::http::Method;
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
 use tracing::{debug, error};
 
@@ -21,13 +21,13 @@ use crate::http::{headers, uri};
 use crate::{causes, clock};
 
 /// Answers any request.
-pub async fn handle(request: HttpRequest, payload: web::Payload) -> HttpResponse {
+pub(super) async fn handle(request: HttpRequest, payload: web::Payload) -> HttpResponse {
     let worker = Rc::clone(request.app_data::<Rc<Worker>>().expect("every worker has one"));
     let mut record = Record::begin(&worker.shared.ledger, &request);
     match exchange(&worker, &request, payload, &mut record).await {
         Ok(Answer::Upstream(response)) => {
             let origin = Origin { base: &worker.base, required_action: worker.shared.target.required_action() };
-            reply::pass(*response, request.method(), &origin, record)
+            reply::pass(*response, &origin, record)
         }
         Ok(Answer::Page(page)) => {
             let response = health::render(page, &worker.shared);

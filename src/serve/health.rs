@@ -14,7 +14,7 @@ const PREFIX: &str = "/_appliance";
 
 /// What lies under the prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Page {
+pub(super) enum Page {
     /// The process answers. Needs no AWS, so a balancer does not kill it during an outage of AWS.
     Healthz,
     /// Requests will be signed.
@@ -23,7 +23,7 @@ pub enum Page {
 
 /// The page at a normalised path; nothing if the path is not reserved.
 #[must_use]
-pub fn page(path: &str) -> Option<Result<Page, Refusal>> {
+pub(super) fn page(path: &str) -> Option<Result<Page, Refusal>> {
     let rest = path.strip_prefix(PREFIX)?;
     match rest {
         "/healthz" => Some(Ok(Page::Healthz)),
@@ -36,7 +36,7 @@ pub fn page(path: &str) -> Option<Result<Page, Refusal>> {
 
 /// Answers for a page.
 #[must_use]
-pub fn render(page: Page, shared: &Shared) -> HttpResponse {
+pub(super) fn render(page: Page, shared: &Shared) -> HttpResponse {
     match page {
         Page::Healthz => HttpResponse::Ok().json(json!({"status": "ok"})),
         Page::Readyz => {

@@ -97,8 +97,7 @@ pub enum ServeError {
 /// # Errors
 /// [`ServeError`].
 pub async fn run(settings: Settings) -> Result<(), ServeError> {
-    let listener =
-        bind(settings.listen).map_err(|source| ServeError::Bind { address: settings.listen, source })?;
+    let listener = bind(settings.listen).map_err(|source| ServeError::Bind { address: settings.listen, source })?;
     let address = listener.local_addr().map_err(ServeError::Server)?;
     let region = settings.target.arn().region().to_owned();
     let shared = Arc::new(Shared {

@@ -13,7 +13,7 @@ use tracing::info;
 
 /// What all requests of the process share.
 #[derive(Debug)]
-pub struct Ledger {
+pub(super) struct Ledger {
     in_flight: AtomicUsize,
     next: AtomicU64,
     /// Tells this process's request ids from those of another run or another instance.
@@ -23,20 +23,20 @@ pub struct Ledger {
 impl Ledger {
     /// A ledger whose request ids start with `run`, a random number.
     #[must_use]
-    pub fn new(run: u64) -> Self {
+    pub(super) fn new(run: u64) -> Self {
         Self { in_flight: AtomicUsize::new(0), next: AtomicU64::new(0), run }
     }
 
     /// Requests whose response is not complete.
     #[must_use]
-    pub fn in_flight(&self) -> usize {
+    pub(super) fn in_flight(&self) -> usize {
         self.in_flight.load(Ordering::Relaxed)
     }
 }
 
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub(super) enum Outcome {
     /// The response went out whole.
     Complete,
     /// The caller left before that.
@@ -47,7 +47,7 @@ pub enum Outcome {
 
 /// The account of one request; logs itself when dropped.
 #[derive(Debug)]
-pub struct Record {
+pub(super) struct Record {
     ledger: Arc<Ledger>,
     /// Given to the caller and written to the log.
     pub request_id: String,
@@ -74,7 +74,7 @@ pub struct Record {
 impl Record {
     /// Opens the account of a request.
     #[must_use]
-    pub fn begin(ledger: &Arc<Ledger>, request: &HttpRequest) -> Self {
+    pub(super) fn begin(ledger: &Arc<Ledger>, request: &HttpRequest) -> Self {
         ledger.in_flight.fetch_add(1, Ordering::Relaxed);
         let number = ledger.next.fetch_add(1, Ordering::Relaxed);
         Self {

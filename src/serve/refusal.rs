@@ -15,14 +15,14 @@ use crate::http::client::{ClientError, DialError};
 use crate::http::uri::PathError;
 
 /// Tells the appliance's own answers from the upstream's; the value is [`Refusal::kind`].
-pub const ERROR_HEADER: HeaderName = HeaderName::from_static("x-appliance-error");
+pub(super) const ERROR_HEADER: HeaderName = HeaderName::from_static("x-appliance-error");
 
 /// Seconds after which trying again makes sense, where something passes by itself.
 const RETRY_AFTER_S: &str = "5";
 
 /// Why the appliance did not pass a request on, or could not pass back an answer.
 #[derive(Debug, thiserror::Error)]
-pub enum Refusal {
+pub(super) enum Refusal {
     /// A target in absolute, authority or asterisk form.
     #[error("the request target must be a path")]
     TargetForm,
@@ -62,7 +62,7 @@ struct Body<'a> {
 impl Refusal {
     /// One word for logs, metrics and [`ERROR_HEADER`].
     #[must_use]
-    pub fn kind(&self) -> &'static str {
+    pub(super) fn kind(&self) -> &'static str {
         match self {
             Self::TargetForm | Self::Method | Self::Path(_) | Self::RepeatedContentType => "bad-request",
             Self::NoSuchPage => "no-such-page",
@@ -88,7 +88,7 @@ impl Refusal {
 
     /// The status to answer with.
     #[must_use]
-    pub fn status(&self) -> StatusCode {
+    pub(super) fn status(&self) -> StatusCode {
         match self {
             Self::TargetForm | Self::Path(_) | Self::RepeatedContentType => StatusCode::BAD_REQUEST,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
@@ -119,7 +119,7 @@ impl Refusal {
 
     /// True where the operator, not the caller, has to do something.
     #[must_use]
-    pub fn is_ours(&self) -> bool {
+    pub(super) fn is_ours(&self) -> bool {
         self.status().is_server_error()
     }
 
@@ -151,11 +151,15 @@ impl Refusal {
                 format!("The request body did not arrive: nothing came for {} seconds.", limit.as_secs())
             }
             Self::Receive(ReceiveError::Broken(_)) => "The request body is incomplete or malformed.".into(),
-            Self::Receive(ReceiveError::Disk(_)) => "The appliance has no disk space for this upload at the moment.".into(),
+            Self::Receive(ReceiveError::Disk(_)) => {
+                "The appliance has no disk space for this upload at the moment.".into()
+            }
             Self::Credentials(unavailable) => {
                 format!("The appliance cannot sign requests at the moment: {unavailable}.")
             }
-            Self::Sign(_) | Self::Upstream(ClientError::Body(_)) => "The appliance failed to prepare the request.".into(),
+            Self::Sign(_) | Self::Upstream(ClientError::Body(_)) => {
+                "The appliance failed to prepare the request.".into()
+            }
             Self::Upstream(error) => match error {
                 ClientError::Dial(DialError::Timeout { .. }) => {
                     "The managed MLflow endpoint could not be reached in time.".into()
@@ -179,7 +183,7 @@ impl Refusal {
 
     /// The answer.
     #[must_use]
-    pub fn response(&self, request_id: &str) -> HttpResponse {
+    pub(super) fn response(&self, request_id: &str) -> HttpResponse {
         let mut builder = HttpResponseBuilder::new(self.status());
         builder.insert_header((ERROR_HEADER, self.kind()));
         if let Some(seconds) = self.retry_after() {

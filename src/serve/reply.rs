@@ -6,26 +6,25 @@ use std::task::{Context, Poll};
 
 use actix_web::HttpResponse;
 use actix_web::body::{BodySize, MessageBody};
+use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use actix_web::http::{Method, StatusCode};
 use bytes::Bytes;
-use futures_util::Stream;
 use tracing::warn;
 
 use super::record::{Outcome, Record};
 use crate::causes;
-use crate::http::client::{BodyError, Response, ResponseBody, never_has_a_body};
-use crate::http::headers;
+use crate::http::client::{BodyError, Response, ResponseBody};
+use crate::http::{headers, relay};
 
 /// Carries [`Record::request_id`] on every response.
-pub const REQUEST_ID_HEADER: HeaderName = HeaderName::from_static("x-appliance-request-id");
+pub(super) const REQUEST_ID_HEADER: HeaderName = HeaderName::from_static("x-appliance-request-id");
 /// What to check after a 403 from AWS, whose own text does not name the missing action.
-pub const HINT_HEADER: HeaderName = HeaderName::from_static("x-appliance-hint");
+pub(super) const HINT_HEADER: HeaderName = HeaderName::from_static("x-appliance-hint");
 /// AWS's request ids.
 const UPSTREAM_REQUEST_ID: [&str; 2] = ["x-amzn-requestid", "x-amz-request-id"];
 
 /// What of the target a reply needs.
-pub struct Origin<'a> {
+pub(super) struct Origin<'a> {
     /// Scheme and authority of the upstream, as it would write them in a `Location`.
     pub base: &'a str,
     /// For [`HINT_HEADER`].
@@ -34,9 +33,8 @@ pub struct Origin<'a> {
 
 /// Turns an upstream's response into the one for the caller.
 #[must_use]
-pub fn pass(response: Response, method: &Method, origin: &Origin<'_>, mut record: Record) -> HttpResponse {
+pub(super) fn pass(response: Response, origin: &Origin<'_>, mut record: Record) -> HttpResponse {
     let status = response.status;
-    let length = response.content_length();
     let mut fields = headers::for_caller(&response.headers);
     relocate(&mut fields, origin.base);
     record.status = Some(status);
@@ -55,22 +53,7 @@ pub fn pass(response: Response, method: &Method, origin: &Origin<'_>, mut record
     if let Ok(value) = HeaderValue::try_from(record.request_id.as_str()) {
         fields.insert(REQUEST_ID_HEADER, value);
     }
-    let size = match (never_has_a_body(method, status), length) {
-        // A 304 may announce the length of what was not sent; the server keeps a header that is set, and no more.
-        (true, Some(length)) if status == StatusCode::NOT_MODIFIED => {
-            fields.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
-            BodySize::None
-        }
-        // For HEAD the size is announced and nothing follows.
-        (true, Some(length)) if *method == Method::HEAD => BodySize::Sized(length),
-        (true, _) => BodySize::None,
-        (false, Some(length)) => BodySize::Sized(length),
-        (false, None) => BodySize::Stream,
-    };
-    let body = ReplyBody { size, source: response.body, record };
-    let mut reply = HttpResponse::new(status).set_body(body).map_into_boxed_body();
-    *reply.headers_mut() = fields;
-    reply
+    relay::respond(status, fields, response.announced, ReplyBody { source: response.body, record })
 }
 
 /// A redirect within the upstream must lead the caller back through the appliance.
@@ -88,7 +71,6 @@ fn relocate(fields: &mut HeaderMap, base: &str) {
 
 /// The upstream's body, counted.
 struct ReplyBody {
-    size: BodySize,
     source: ResponseBody,
     record: Record,
 }
@@ -97,7 +79,7 @@ impl MessageBody for ReplyBody {
     type Error = BodyError;
 
     fn size(&self) -> BodySize {
-        self.size
+        self.source.size()
     }
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
@@ -118,12 +100,13 @@ impl MessageBody for ReplyBody {
 
 impl Drop for ReplyBody {
     fn drop(&mut self) {
-        // The server does not ask a body of no size for its end.
-        if matches!(self.size, BodySize::None | BodySize::Sized(0)) {
-            self.record.outcome = Outcome::Complete;
-        }
-        // Nor a sized one, once it has all of it.
-        if self.size == BodySize::Sized(self.record.sent) {
+        // The server does not ask for the end of a body whose size it knows.
+        let is_whole = match self.source.size() {
+            BodySize::None => true,
+            BodySize::Sized(length) => length == self.record.sent,
+            BodySize::Stream => false,
+        };
+        if is_whole {
             self.record.outcome = Outcome::Complete;
         }
     }

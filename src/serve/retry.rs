@@ -12,7 +12,7 @@ const ATTEMPT_LIMIT: u32 = 2;
 
 /// True if attempt number `attempt` (from 1), having failed with `error`, may be followed by another.
 #[must_use]
-pub fn may_retry(method: &Method, error: &ClientError, attempt: u32) -> bool {
+pub(super) fn may_retry(method: &Method, error: &ClientError, attempt: u32) -> bool {
     if attempt >= ATTEMPT_LIMIT {
         return false;
     }

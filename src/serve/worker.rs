@@ -9,7 +9,7 @@ use crate::http::body::Intake;
 use crate::http::client::{Client, ClientSettings, Dialer};
 
 /// A worker's own upstream connections and prepared values.
-pub struct Worker {
+pub(super) struct Worker {
     /// What all workers share.
     pub shared: Arc<Shared>,
     /// Upstream connections.
@@ -29,7 +29,7 @@ pub struct Worker {
 impl Worker {
     /// Prepares a worker on the thread that will use it.
     #[must_use]
-    pub fn new(shared: Arc<Shared>, dialer: Dialer, client: ClientSettings, intake: Intake) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, dialer: Dialer, client: ClientSettings, intake: Intake) -> Self {
         let authority = dialer.endpoint().authority();
         let value = |text: &str| HeaderValue::try_from(text).expect("hosts and ARNs were checked when parsed");
         Self {

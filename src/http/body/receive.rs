@@ -11,9 +11,9 @@ use futures_util::{Stream, StreamExt};
 use sha2::{Digest, Sha256};
 use tokio::time::timeout;
 
+use super::Body;
 use super::budget::{Budget, Reservation};
 use super::spool::Writer;
-use super::Body;
 
 /// Bytes gathered before a trip to the writing thread.
 const WRITE_SIZE: usize = 256 * 1024;
@@ -262,7 +262,7 @@ mod tests {
         let second = receive(pieces(&[&[2; 900]]), Some(900), &intake).await.expect("received");
         assert!(matches!((&first.body, &second.body), (Body::Memory(..), Body::File(_))));
         let held = intake.disk.reserve(750_000).expect("room");
-        let third = receive(pieces(&[&[3; 60_000]]), None, &intake).await;
+        let third = receive(pieces(&[&vec![3; 60_000]]), None, &intake).await;
         assert!(matches!(third, Err(ReceiveError::NoRoom)), "{third:?}");
         drop((first, second, held));
         assert_eq!((intake.memory.used(), intake.disk.used()), (0, 0));

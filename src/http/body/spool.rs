@@ -14,7 +14,7 @@ use super::budget::Reservation;
 
 /// A file being filled. Hashing happens on the thread that writes, so the event loop does neither.
 #[derive(Debug)]
-pub struct Writer {
+pub(super) struct Writer {
     file: File,
     hash: Sha256,
     len: u64,
@@ -25,7 +25,7 @@ impl Writer {
     ///
     /// # Errors
     /// The directory is missing, read-only or out of inodes.
-    pub async fn create(directory: Arc<Path>) -> io::Result<Self> {
+    pub(super) async fn create(directory: Arc<Path>) -> io::Result<Self> {
         on_blocking_thread(move || {
             let file = tempfile::tempfile_in(directory)?;
             Ok(Self { file, hash: Sha256::new(), len: 0 })
@@ -37,7 +37,7 @@ impl Writer {
     ///
     /// # Errors
     /// Usually a full disk. The file is gone then.
-    pub async fn append(mut self, chunks: Vec<Bytes>) -> io::Result<Self> {
+    pub(super) async fn append(mut self, chunks: Vec<Bytes>) -> io::Result<Self> {
         on_blocking_thread(move || {
             for chunk in chunks {
                 self.hash.update(&chunk);
@@ -50,7 +50,7 @@ impl Writer {
     }
 
     /// The finished file and its SHA-256.
-    pub fn finish(self, reservation: Reservation) -> (SpooledFile, [u8; 32]) {
+    pub(super) fn finish(self, reservation: Reservation) -> (SpooledFile, [u8; 32]) {
         let file = SpooledFile { file: Arc::new(self.file), len: self.len, _reservation: reservation };
         (file, self.hash.finalize().into())
     }
@@ -80,7 +80,7 @@ impl SpooledFile {
 ///
 /// # Errors
 /// The disk failed, or the file is shorter than it was written.
-pub async fn read_at(file: Arc<File>, offset: u64, length: usize) -> io::Result<Bytes> {
+pub(super) async fn read_at(file: Arc<File>, offset: u64, length: usize) -> io::Result<Bytes> {
     on_blocking_thread(move || {
         let mut chunk = vec![0; length];
         file.read_exact_at(&mut chunk, offset)?;

@@ -120,12 +120,7 @@ impl Dialer {
     ///
     /// `connect_timeout` covers name and TCP together, `handshake_timeout` covers TLS.
     #[must_use]
-    pub fn new(
-        endpoint: Endpoint,
-        tls: &ClientConfig,
-        connect_timeout: Duration,
-        handshake_timeout: Duration,
-    ) -> Self {
+    pub fn new(endpoint: Endpoint, tls: &ClientConfig, connect_timeout: Duration, handshake_timeout: Duration) -> Self {
         let offering = |protocols: &[&[u8]]| {
             // A clone shares the session cache, so either offer resumes the other's sessions.
             let mut config = tls.clone();

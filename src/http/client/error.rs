@@ -47,7 +47,11 @@ impl ClientError {
     }
 
     pub(super) fn from_io(error: io::Error) -> Self {
-        if Closed::is(&error) || error.kind() == io::ErrorKind::UnexpectedEof { Self::Closed } else { Self::Broken(error) }
+        if Closed::is(&error) || error.kind() == io::ErrorKind::UnexpectedEof {
+            Self::Closed
+        } else {
+            Self::Broken(error)
+        }
     }
 }
 

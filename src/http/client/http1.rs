@@ -22,7 +22,7 @@ use super::{ClientSettings, Request};
 use crate::http::body::Outgoing;
 
 /// The dialer has deadlines of its own that say more; awc's must never fire first.
-const LONGER_THAN_THE_DIALER: Duration = Duration::from_secs(3600);
+const LONGER_THAN_THE_DIALER: Duration = Duration::from_hours(1);
 
 /// An HTTP/1.1 client with its pool.
 pub(super) struct Http1 {

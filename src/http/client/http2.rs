@@ -108,10 +108,11 @@ impl Http2 {
         let connection = self.connection().await?;
         connection.last_used.set(Instant::now());
         let mut sender = connection.sender.clone();
+        let method = request.method.clone();
         let (head, at_end) = self.head(request, body.size())?;
         let (answer, mut upload) = sender.send_request(head, at_end)?;
         if at_end {
-            return Ok(Response::from_http2(answer.await?, Lease { connection, _upload: None }));
+            return Ok(Response::from_http2(answer.await?, Lease { connection, _upload: None }, &method));
         }
         let mut answer = std::pin::pin!(answer);
         let early = {
@@ -127,7 +128,7 @@ impl Http2 {
             Some(answer) => answer,
             None => answer.await?,
         };
-        Ok(Response::from_http2(answer, Lease { connection, _upload: Some(upload) }))
+        Ok(Response::from_http2(answer, Lease { connection, _upload: Some(upload) }, &method))
     }
 
     /// The connection to use: one with room, else a new one, else the one with the fewest requests.
@@ -150,9 +151,8 @@ impl Http2 {
 
     fn with_room(&self) -> Option<Rc<Shared>> {
         let connections = self.connections.borrow();
-        let found = connections.iter().find(|connection| {
-            is_alive(connection) && connection.in_use() < REQUESTS_PER_CONNECTION
-        });
+        let found =
+            connections.iter().find(|connection| is_alive(connection) && connection.in_use() < REQUESTS_PER_CONNECTION);
         found.map(Rc::clone)
     }
 

@@ -13,7 +13,7 @@ mod stream;
 
 pub use dial::{DialError, Dialer, Endpoint, Offer};
 pub use error::ClientError;
-pub use response::{BodyError, Response, ResponseBody, never_has_a_body};
+pub use response::{BodyError, Response, ResponseBody};
 
 use std::cell::Cell;
 use std::time::Duration;

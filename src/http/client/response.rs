@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use actix_web::body::{BodySize, MessageBody};
 use actix_web::error::PayloadError;
 use actix_web::http::header::{self, HeaderMap};
 use actix_web::http::{Method, StatusCode, Version};
@@ -24,6 +25,8 @@ pub struct Response {
     pub version: Version,
     /// The headers as received.
     pub headers: HeaderMap,
+    /// The announced length of the body in bytes. For the response to a `HEAD`, what a `GET` would have got.
+    pub announced: Option<u64>,
     /// The body, yet to be read.
     pub body: ResponseBody,
 }
@@ -31,8 +34,7 @@ pub struct Response {
 /// A body being received. Yields an error if the upstream stops before the announced end.
 pub struct ResponseBody {
     source: Source,
-    /// Bytes still to come, where the upstream announced how many.
-    missing: Option<u64>,
+    size: BodySize,
     /// The end of the connection is the end of the body: neither a length nor chunks were announced.
     ends_with_connection: bool,
     idle_timeout: Duration,
@@ -63,39 +65,40 @@ impl Response {
     pub(super) fn from_http1(response: awc::ClientResponse, method: &Method) -> Self {
         let (status, version) = (response.status(), response.version());
         let headers = response.headers().clone();
-        let framed = headers.contains_key(header::TRANSFER_ENCODING) || never_has_a_body(method, status);
-        let missing = if framed { None } else { content_length(&headers) };
-        let ends_with_connection = !framed && missing.is_none();
-        let body = ResponseBody::new(Source::Http1(Box::pin(response)), missing, ends_with_connection);
-        Self { status, version, headers, body }
+        let chunked = headers.contains_key(header::TRANSFER_ENCODING);
+        // Chunks win over a length (RFC 9112 §6.3), as they did when the body's decoder was chosen.
+        let announced = if chunked { None } else { content_length(&headers) };
+        let size = size(method, status, announced);
+        let ends_with_connection = size == BodySize::Stream && !chunked;
+        let body = ResponseBody::new(Source::Http1(Box::pin(response)), size, ends_with_connection);
+        Self { status, version, headers, announced, body }
     }
 
-    pub(super) fn from_http2(response: http::Response<h2::RecvStream>, lease: Lease) -> Self {
+    pub(super) fn from_http2(response: http::Response<h2::RecvStream>, lease: Lease, method: &Method) -> Self {
         let (head, stream) = response.into_parts();
         let headers: HeaderMap = head.headers.into();
+        let announced = content_length(&headers);
         // h2 itself holds the peer to the announced length and tells an end from a break.
-        let body = ResponseBody::new(Source::Http2(stream, lease), None, false);
-        Self { status: head.status, version: head.version, headers, body }
+        let body = ResponseBody::new(Source::Http2(stream, lease), size(method, head.status, announced), false);
+        Self { status: head.status, version: head.version, headers, announced, body }
     }
 
     pub(super) fn with_idle_timeout(mut self, idle_timeout: Duration) -> Self {
         self.body.idle_timeout = idle_timeout;
         self
     }
-
-    /// The announced length of the body in bytes. For the response to a `HEAD` it says what a `GET` would have got.
-    #[must_use]
-    pub fn content_length(&self) -> Option<u64> {
-        content_length(&self.headers)
-    }
 }
 
-/// Responses that end with their head, whatever length they announce (RFC 9110 §6.4.1).
-#[must_use]
-pub fn never_has_a_body(method: &Method, status: StatusCode) -> bool {
-    *method == Method::HEAD
-        || status.is_informational()
-        || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+/// How a body is framed when it is passed on.
+fn size(method: &Method, status: StatusCode, announced: Option<u64>) -> BodySize {
+    let bodiless = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) || status.is_informational();
+    match announced {
+        _ if bodiless => BodySize::None,
+        Some(length) => BodySize::Sized(length),
+        // For HEAD a length is announced and nothing follows; without one there is nothing to say.
+        None if *method == Method::HEAD => BodySize::None,
+        None => BodySize::Stream,
+    }
 }
 
 fn content_length(headers: &HeaderMap) -> Option<u64> {
@@ -103,22 +106,19 @@ fn content_length(headers: &HeaderMap) -> Option<u64> {
 }
 
 impl ResponseBody {
-    fn new(source: Source, missing: Option<u64>, ends_with_connection: bool) -> Self {
-        Self {
-            source,
-            missing,
-            ends_with_connection,
-            idle_timeout: Duration::MAX,
-            last_piece: None,
-            silence: None,
-        }
+    fn new(source: Source, size: BodySize, ends_with_connection: bool) -> Self {
+        Self { source, size, ends_with_connection, idle_timeout: Duration::MAX, last_piece: None, silence: None }
     }
 
     fn poll_source(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
         match &mut self.source {
-            Source::Http1(response) => response.as_mut().poll_next(context).map(|piece| match piece {
+            Source::Http1(response) => Stream::poll_next(response.as_mut(), context).map(|piece| match piece {
                 Some(Err(PayloadError::Io(error))) if is_end(&error) => {
-                    if self.ends_with_connection { None } else { Some(Err(BodyError::Truncated)) }
+                    if self.ends_with_connection {
+                        None
+                    } else {
+                        Some(Err(BodyError::Truncated))
+                    }
                 }
                 Some(Err(PayloadError::Incomplete(_))) => Some(Err(BodyError::Truncated)),
                 Some(Err(error)) => Some(Err(BodyError::Broken(Box::new(error)))),
@@ -161,26 +161,22 @@ fn is_end(error: &io::Error) -> bool {
     Closed::is(error) || error.kind() == io::ErrorKind::UnexpectedEof
 }
 
-impl Stream for ResponseBody {
-    type Item = Result<Bytes, BodyError>;
+impl MessageBody for ResponseBody {
+    type Error = BodyError;
 
-    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+    fn size(&self) -> BodySize {
+        self.size
+    }
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
         let this = self.get_mut();
         match this.poll_source(context) {
-            Poll::Ready(Some(Ok(piece))) => {
-                if let Some(missing) = &mut this.missing {
-                    *missing = missing.saturating_sub(piece.len() as u64);
-                }
+            Poll::Ready(piece) => {
                 if this.silence.is_some() {
                     this.last_piece = Some(Instant::now());
                 }
-                Poll::Ready(Some(Ok(piece)))
+                Poll::Ready(piece)
             }
-            Poll::Ready(None) if this.missing.is_some_and(|missing| missing > 0) => {
-                this.missing = None;
-                Poll::Ready(Some(Err(BodyError::Truncated)))
-            }
-            Poll::Ready(end) => Poll::Ready(end),
             Poll::Pending => match this.poll_silence(context) {
                 Poll::Ready(()) => Poll::Ready(Some(Err(BodyError::Stalled(this.idle_timeout)))),
                 Poll::Pending => Poll::Pending,

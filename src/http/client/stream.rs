@@ -18,12 +18,13 @@ use super::dial::HTTP2;
 /// error, and whoever knows the framing decides whether it was in order.
 #[derive(Debug, thiserror::Error)]
 #[error("the connection was closed")]
-pub struct Closed;
+pub(super) struct Closed;
 
 impl Closed {
     /// True if `error` is this one.
     #[must_use]
-    pub fn is(error: &io::Error) -> bool {
+    #[expect(clippy::redundant_closure_for_method_calls, reason = "the path of `is` on a trait object is unreadable")]
+    pub(super) fn is(error: &io::Error) -> bool {
         error.get_ref().is_some_and(|inner| inner.is::<Self>())
     }
 }

@@ -1,0 +1,209 @@
+//! `appliance sandbox`: its options, and what it shows.
+
+use std::cell::RefCell;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+
+use super::failure::{Class, Failure};
+use super::values;
+use crate::http::client::Endpoint;
+use crate::mlflow::arn::Mode;
+use crate::sandbox::{self, MLFLOW_VERSION, Ready, Report, SandboxError, Settings};
+
+/// Try everything on this machine, with a real MLflow and no AWS account
+///
+/// Starts an MLflow server (the one on the PATH, or one that is installed once into your cache directory), puts in
+/// front of it an endpoint that checks every signature as AWS does, and in front of that the appliance.
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Sandbox {
+    /// Which of SageMaker's two MLflow offerings to pretend
+    #[arg(long, value_enum, default_value = "both", env = "APPLIANCE_SANDBOX_MODE", hide_env_values = true)]
+    mode: ModeOption,
+    /// Port of the appliance; with both modes the app gets the next one
+    #[arg(long, value_name = "PORT", default_value_t = 5000, value_parser = clap::value_parser!(u16).range(1..65535))]
+    port: u16,
+    /// Use this running MLflow server instead of starting one
+    #[arg(long, value_name = "URL", value_parser = values::endpoint, conflicts_with = "data_dir")]
+    mlflow_url: Option<Endpoint>,
+    /// Keep MLflow's data here instead of throwing it away in the end
+    #[arg(long, value_name = "DIRECTORY")]
+    data_dir: Option<PathBuf>,
+    /// How long each set of the pretended AWS credentials lives
+    #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = values::duration)]
+    credential_lifetime: Duration,
+    /// Print one line of JSON instead of text once all is ready
+    #[arg(long)]
+    json: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  appliance sandbox
+  appliance sandbox --mode serverless --port 8080
+  appliance sandbox --mlflow-url http://127.0.0.1:8000 --mode tracking
+
+Exit codes: 0 interrupted and stopped in order, 1 failed, 2 wrong usage, 78 a port is taken";
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ModeOption {
+    /// A tracking server
+    Tracking,
+    /// A serverless app
+    Serverless,
+    /// Both, side by side, in front of one MLflow
+    Both,
+}
+
+impl Sandbox {
+    /// Runs it until Ctrl-C. `environment` is the process's.
+    pub(super) fn run(self, environment: impl Iterator<Item = (OsString, OsString)>) -> Result<(), Failure> {
+        let environment: Vec<_> = environment.collect();
+        let variable = |name: &str| {
+            let found = environment.iter().find(|(key, value)| key == name && !value.is_empty());
+            found.map(|(_, value)| value.clone())
+        };
+        let cache = variable("XDG_CACHE_HOME")
+            .map(PathBuf::from)
+            .or_else(|| Some(Path::new(&variable("HOME")?).join(".cache")))
+            .unwrap_or_else(std::env::temp_dir)
+            .join("appliance");
+        let program = std::env::current_exe().map_err(|error| {
+            Failure::new(Class::Failed, &error, Some("this program's own file cannot be found; start it by its path"))
+        })?;
+        let settings = Settings {
+            modes: match self.mode {
+                ModeOption::Tracking => vec![Mode::TrackingServer],
+                ModeOption::Serverless => vec![Mode::App],
+                ModeOption::Both => vec![Mode::TrackingServer, Mode::App],
+            },
+            port: self.port,
+            mlflow: self.mlflow_url,
+            data: self.data_dir.map(|path| std::path::absolute(&path).unwrap_or(path)),
+            credential_lifetime: self.credential_lifetime,
+            cache,
+            program,
+            path: variable("PATH").unwrap_or_default(),
+            environment: environment.into_iter().filter(|(key, _)| !configures_something(key)).collect(),
+        };
+        let screen = Screen { json: self.json, spinner: RefCell::default() };
+        actix_web::rt::System::new().block_on(sandbox::run(settings, &screen)).map_err(|error| explain(&error))
+    }
+}
+
+/// True for variables that must not leak into the sandbox's programs.
+fn configures_something(key: &OsString) -> bool {
+    const PREFIXES: [&str; 4] = ["AWS_", "MLFLOW_", "SM_MLFLOW_", "APPLIANCE_"];
+    PREFIXES.iter().any(|prefix| key.to_string_lossy().starts_with(prefix))
+}
+
+fn explain(error: &SandboxError) -> Failure {
+    let (class, hint) = match error {
+        SandboxError::Install(error) => (Class::Failed, Some(error.hint())),
+        SandboxError::Port { .. } => {
+            (Class::Configuration, Some("stop what listens there, or choose another port with `--port`".to_owned()))
+        }
+        SandboxError::Ended { .. }
+        | SandboxError::NotReady { .. }
+        | SandboxError::Certificates(_)
+        | SandboxError::Trust(_)
+        | SandboxError::Io { .. } => (Class::Failed, None),
+    };
+    Failure::new(class, error, hint.as_deref())
+}
+
+/// Shows steps on standard error and the result on standard output.
+struct Screen {
+    json: bool,
+    spinner: RefCell<Option<ProgressBar>>,
+}
+
+#[expect(clippy::print_stdout, clippy::print_stderr, reason = "this is where the sandbox talks")]
+impl Report for Screen {
+    fn step(&self, text: &str) {
+        eprintln!("{text}");
+    }
+
+    fn progress(&self, line: &str) {
+        let mut spinner = self.spinner.borrow_mut();
+        if line.is_empty() {
+            if let Some(spinner) = spinner.take() {
+                spinner.finish_and_clear();
+            }
+            return;
+        }
+        let spinner = spinner.get_or_insert_with(|| {
+            let style = ProgressStyle::with_template("  {spinner} {elapsed} {wide_msg}").expect("a valid template");
+            ProgressBar::new_spinner().with_style(style)
+        });
+        // Hidden where standard error is no terminal: then each line is its own.
+        if spinner.is_hidden() {
+            eprintln!("  {line}");
+        } else {
+            spinner.set_message(line.to_owned());
+            spinner.tick();
+        }
+    }
+
+    fn ready(&self, ready: &Ready) {
+        if self.json {
+            let appliances: serde_json::Map<_, _> = ready
+                .appliances
+                .iter()
+                .map(|(target, url)| (name(target.arn().mode()).to_owned(), json!(url)))
+                .collect();
+            println!("{}", json!({"appliances": appliances, "mlflow": ready.mlflow, "logs": ready.logs}));
+        } else {
+            println!("{}", banner(ready));
+        }
+    }
+
+    fn stopped(&self, doors: &[(Mode, u64, u64)]) {
+        for (mode, verified, refused) in doors {
+            eprintln!("{}: {verified} signatures verified, {refused} requests refused", name(*mode));
+        }
+    }
+}
+
+fn name(mode: Mode) -> &'static str {
+    match mode {
+        Mode::TrackingServer => "tracking",
+        Mode::App => "serverless",
+    }
+}
+
+/// What a person needs to go on, ready to be copied.
+fn banner(ready: &Ready) -> String {
+    let (_, url) = &ready.appliances[0];
+    let python = ready.python.as_ref().map_or("python".to_owned(), |python| python.display().to_string());
+    let appliances: String =
+        ready.appliances.iter().map(|(target, url)| format!("  {:<11} {url}\n", name(target.arn().mode()))).collect();
+    let note = if ready.appliances.len() > 1 { "  (both in front of one MLflow)\n" } else { "" };
+    format!(
+        "
+The sandbox is ready after {took} s. Each request is signed by the appliance, checked as AWS checks it,
+and answered by a real MLflow.
+
+{appliances}{note}
+Python  (client: pip install mlflow=={MLFLOW_VERSION})
+  export MLFLOW_TRACKING_URI={url}
+  {python} -c \"import mlflow; mlflow.set_experiment('hello'); mlflow.log_metric('accuracy', 0.9)\"
+
+curl
+  curl '{url}/api/2.0/mlflow/experiments/search?max_results=10'
+
+Browser
+  {url}/
+
+AWS credentials are pretended, live {lifetime} and are renewed on the way. Logs: {logs}
+Ctrl-C stops everything.",
+        took = ready.took.as_secs(),
+        lifetime = humantime::format_duration(ready.credential_lifetime),
+        logs = ready.logs.display(),
+    )
+}

@@ -1,0 +1,171 @@
+//! The pretended AWS: a front door for each mode, STS and the metadata service, all on ports of this machine.
+
+use std::collections::HashSet;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use actix_web::dev::{Server, ServerHandle};
+use actix_web::http::header::HeaderValue;
+use actix_web::{App, HttpServer, rt, web};
+use rustls::ServerConfig;
+
+use super::certificates::{self, Certificates};
+use super::gateway::{self, Gateway, Tally};
+use super::identity::Issuer;
+use super::imds::{self, Imds};
+use super::sts::{self, Sts};
+use super::{SandboxError, Settings, client, dialer, io_error};
+use crate::http::body::{Budget, Intake};
+use crate::http::client::Endpoint;
+use crate::mlflow::arn::{Arn, Mode};
+use crate::mlflow::target::Target;
+
+/// Where the pretended resources live.
+const REGION: &str = "us-east-1";
+/// The role that the appliance assumes.
+pub(super) const ROLE_ARN: &str = "arn:aws:iam::123456789012:role/sandbox-mlflow";
+const TRACKING_SERVER_ARN: &str = "arn:aws:sagemaker:us-east-1:123456789012:mlflow-tracking-server/sandbox";
+const APP_ARN: &str = "arn:aws:sagemaker:us-east-1:123456789012:mlflow-app/app-SANDBOX";
+
+/// A front door.
+pub(super) struct Door {
+    pub(super) target: Target,
+    pub(super) url: String,
+    tally: Arc<Tally>,
+}
+
+/// All of them, open.
+pub(super) struct Doors {
+    pub(super) gateways: Vec<Door>,
+    /// PEM file of the authority that signed their certificates.
+    pub(super) authority: PathBuf,
+    sts: String,
+    imds: String,
+    servers: Vec<ServerHandle>,
+}
+
+impl Doors {
+    /// Opens the doors, with `mlflow` behind them.
+    pub(super) fn open(settings: &Settings, directory: &Path, mlflow: &Endpoint) -> Result<Self, SandboxError> {
+        let Certificates { authority_pem, server } = certificates::make()?;
+        let authority = directory.join("authority.pem");
+        std::fs::write(&authority, authority_pem).map_err(io_error("writing the certificate authority"))?;
+        let issuer = Issuer::default();
+        let lifetime = settings.credential_lifetime;
+        let mut doors =
+            Self { gateways: Vec::new(), authority, sts: String::new(), imds: String::new(), servers: Vec::new() };
+        for mode in &settings.modes {
+            let target = target(*mode);
+            let tally = Arc::<Tally>::default();
+            let url = doors.open_gateway(&target, &issuer, &tally, mlflow, directory, server.clone())?;
+            doors.gateways.push(Door { target, url, tally });
+        }
+        let data = web::Data::new(Sts {
+            issuer: issuer.clone(),
+            region: REGION.to_owned(),
+            role_arn: ROLE_ARN.to_owned(),
+            lifetime,
+        });
+        let factory = move || App::new().app_data(data.clone()).default_service(web::to(sts::handle));
+        let (listener, address) = listener()?;
+        let server = HttpServer::new(factory).workers(1).disable_signals().listen_rustls_0_23(listener, server);
+        doors.serve(server.map_err(io_error("opening STS"))?.run());
+        doors.sts = format!("https://localhost:{}", address.port());
+
+        let tokens = Mutex::new(HashSet::new());
+        let data = web::Data::new(Imds { issuer, region: REGION.to_owned(), lifetime, tokens });
+        let factory = move || App::new().app_data(data.clone()).default_service(web::to(imds::handle));
+        let (listener, address) = self::listener()?;
+        let server = HttpServer::new(factory).workers(1).disable_signals().listen(listener);
+        doors.serve(server.map_err(io_error("opening the metadata service"))?.run());
+        doors.imds = format!("http://{address}");
+        Ok(doors)
+    }
+
+    fn open_gateway(
+        &mut self,
+        target: &Target,
+        issuer: &Issuer,
+        tally: &Arc<Tally>,
+        mlflow: &Endpoint,
+        directory: &Path,
+        tls: ServerConfig,
+    ) -> Result<String, SandboxError> {
+        let (target, issuer, tally, mlflow) = (target.clone(), issuer.clone(), Arc::clone(tally), mlflow.clone());
+        // Made once, so that a worker cannot fail to start; a worker's own connections cannot be shared.
+        let mlflow_host = HeaderValue::try_from(mlflow.authority()).expect("a host that was parsed");
+        let intake = intake(directory);
+        let mlflow = dialer(&mlflow)?;
+        let factory = move || {
+            let gateway = Gateway {
+                target: target.clone(),
+                issuer: issuer.clone(),
+                tally: Arc::clone(&tally),
+                intake: intake.clone(),
+                mlflow: client(mlflow.clone()),
+                mlflow_host: mlflow_host.clone(),
+            };
+            App::new().app_data(Rc::new(gateway)).default_service(web::to(gateway::handle))
+        };
+        let (listener, address) = listener()?;
+        let server = HttpServer::new(factory).workers(1).disable_signals().listen_rustls_0_23(listener, tls);
+        self.serve(server.map_err(io_error("opening a front door"))?.run());
+        Ok(format!("https://localhost:{}", address.port()))
+    }
+
+    fn serve(&mut self, server: Server) {
+        self.servers.push(server.handle());
+        rt::spawn(server);
+    }
+
+    /// What leads an AWS SDK here for credentials, and nowhere else.
+    pub(super) fn environment(&self) -> [(&'static str, String); 5] {
+        [
+            ("AWS_EC2_METADATA_SERVICE_ENDPOINT", self.imds.clone()),
+            ("AWS_ENDPOINT_URL_STS", self.sts.clone()),
+            ("AWS_CONFIG_FILE", "/dev/null".to_owned()),
+            ("AWS_SHARED_CREDENTIALS_FILE", "/dev/null".to_owned()),
+            ("AWS_EC2_METADATA_DISABLED", "false".to_owned()),
+        ]
+    }
+
+    /// Closes the doors; returns what each let pass and turned away.
+    pub(super) async fn close(self) -> Vec<(Mode, u64, u64)> {
+        for server in self.servers {
+            server.stop(false).await;
+        }
+        let count = |door: &Door| {
+            let (verified, refused) = door.tally.counts();
+            (door.target.arn().mode(), verified, refused)
+        };
+        self.gateways.iter().map(count).collect()
+    }
+}
+
+fn target(mode: Mode) -> Target {
+    let arn = match mode {
+        Mode::TrackingServer => TRACKING_SERVER_ARN,
+        Mode::App => APP_ARN,
+    };
+    Target::new(Arn::parse(arn).expect("a valid constant"))
+}
+
+fn listener() -> Result<(TcpListener, SocketAddr), SandboxError> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(io_error("listening"))?;
+    let address = listener.local_addr().map_err(io_error("listening"))?;
+    Ok((listener, address))
+}
+
+fn intake(directory: &Path) -> Intake {
+    Intake {
+        size_limit: u64::MAX,
+        memory_limit: 1 << 20,
+        memory: Budget::new(64 << 20),
+        disk: Budget::new(u64::MAX),
+        directory: directory.into(),
+        idle_timeout: Duration::from_mins(1),
+    }
+}

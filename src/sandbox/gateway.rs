@@ -1,0 +1,128 @@
+//! A TLS endpoint that behaves like the one AWS puts before managed MLflow: it lets nothing pass that is not signed
+//! and routed as AWS demands, and answers refusals in AWS's shape. Behind it is a real MLflow.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderMap, HeaderValue};
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde_json::json;
+
+use super::identity::{Issuer, Principal};
+use super::verify::{self, Received, Refusal, Service};
+use crate::clock;
+use crate::http::body::{Intake, receive};
+use crate::http::client::{Client, Request};
+use crate::http::{headers, relay};
+use crate::mlflow::target::Target;
+
+/// What a front door let pass and turned away.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    verified: AtomicU64,
+    refused: AtomicU64,
+}
+
+impl Tally {
+    /// Requests whose signature was right, and requests that were refused.
+    pub(super) fn counts(&self) -> (u64, u64) {
+        (self.verified.load(Ordering::Relaxed), self.refused.load(Ordering::Relaxed))
+    }
+}
+
+/// One front door.
+pub(super) struct Gateway {
+    pub(super) target: Target,
+    pub(super) issuer: Issuer,
+    pub(super) tally: Arc<Tally>,
+    pub(super) intake: Intake,
+    pub(super) mlflow: Client,
+    pub(super) mlflow_host: HeaderValue,
+}
+
+/// Answers any request.
+pub(super) async fn handle(request: HttpRequest, payload: web::Payload) -> HttpResponse {
+    let gateway = Rc::clone(request.app_data::<Rc<Gateway>>().expect("set when the server was built"));
+    match exchange(&gateway, &request, payload).await {
+        Ok(response) => response,
+        Err(refusal) => {
+            gateway.tally.refused.fetch_add(1, Ordering::Relaxed);
+            render(&refusal)
+        }
+    }
+}
+
+async fn exchange(gateway: &Gateway, request: &HttpRequest, payload: web::Payload) -> Result<HttpResponse, Refusal> {
+    let length = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    let body = receive(payload, length, &gateway.intake)
+        .await
+        .map_err(|error| refusal(StatusCode::BAD_REQUEST, "BadRequestException", error.to_string()))?;
+    let host = request
+        .headers()
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok())
+        .or_else(|| request.uri().authority().map(http::uri::Authority::as_str))
+        .unwrap_or_default();
+    let service = Service {
+        name: gateway.target.signing_name(),
+        region: gateway.target.arn().region(),
+        must_sign: &[gateway.target.arn_header()],
+    };
+    let received = Received {
+        method: request.method().as_str(),
+        path: request.uri().path(),
+        query: request.uri().query().unwrap_or_default(),
+        host,
+        headers: request.headers(),
+        body_sha256: &body.sha256,
+    };
+    let principal = verify::verify(&received, &service, &gateway.issuer, clock::now())?;
+    authorize(&gateway.target, principal, request.headers())?;
+    gateway.tally.verified.fetch_add(1, Ordering::Relaxed);
+
+    let mut fields = headers::end_to_end(request.headers());
+    for name in [header::AUTHORIZATION, header::CONTENT_LENGTH] {
+        fields.remove(name);
+    }
+    fields.insert(header::HOST, gateway.mlflow_host.clone());
+    let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
+    let outgoing = Request { method: request.method().clone(), target, headers: fields, body: &body.body };
+    let response = gateway.mlflow.send(outgoing).await.map_err(|error| {
+        refusal(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "ServiceUnavailableException",
+            format!("MLflow behind the sandbox: {error}"),
+        )
+    })?;
+    let mut fields = headers::end_to_end(&response.headers);
+    fields.remove(header::CONTENT_LENGTH);
+    Ok(relay::respond(response.status, fields, response.announced, response.body))
+}
+
+/// Only the role may call, and only with the header that names this target.
+fn authorize(target: &Target, principal: Principal, headers: &HeaderMap) -> Result<(), Refusal> {
+    let named = headers.get(target.arn_header()).and_then(|arn| arn.to_str().ok());
+    match (named, principal) {
+        // Seen of the real tracking server: without the header it fails instead of explaining itself.
+        (None, _) => Err(refusal(StatusCode::INTERNAL_SERVER_ERROR, "InternalFailure", "Internal Server Error")),
+        (Some(arn), Principal::Role) if arn == target.arn().as_str() => Ok(()),
+        (Some(arn), _) => Err(refusal(
+            StatusCode::FORBIDDEN,
+            "AccessDeniedException",
+            format!("User is not authorized to perform: {} on resource: {arn}", target.required_action()),
+        )),
+    }
+}
+
+fn refusal(status: StatusCode, code: &'static str, message: impl Into<String>) -> Refusal {
+    Refusal { status, code, message: message.into() }
+}
+
+/// AWS's JSON error: the exception's name in a header, the text in the body.
+fn render(refusal: &Refusal) -> HttpResponse {
+    HttpResponse::build(refusal.status)
+        .insert_header(("x-amzn-errortype", refusal.code))
+        .json(json!({"message": refusal.message}))
+}

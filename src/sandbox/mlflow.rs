@@ -1,0 +1,177 @@
+//! A real MLflow server: the one on the PATH, or one installed once into the user's cache.
+
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::Command;
+
+use super::Report;
+use super::process::find;
+
+/// The version that is installed where there is none; the one that the tests run against.
+pub const VERSION: &str = "3.17.2";
+/// Python versions that this MLflow supports start here.
+const OLDEST_PYTHON: &str = "3.10";
+/// Written last, so that an interrupted installation is noticed and done again.
+const COMPLETE: &str = "complete";
+/// An installation takes one to three minutes on a usual line; this bounds one that hangs.
+const INSTALL_LIMIT: Duration = Duration::from_mins(30);
+
+/// Why there is no MLflow to start.
+#[derive(Debug, thiserror::Error)]
+pub enum InstallError {
+    /// No MLflow, and no Python to install it with.
+    #[error("there is no `mlflow` on the PATH and no `python3` to install it with")]
+    NoPython,
+    /// A Python that MLflow does not support.
+    #[error("`{}` is Python {found}; MLflow {VERSION} needs {OLDEST_PYTHON} or later", python.display())]
+    OldPython {
+        /// The interpreter.
+        python: PathBuf,
+        /// Its version.
+        found: String,
+    },
+    /// A step of the installation failed.
+    #[error("{step} failed with {status}:\n{output}")]
+    Step {
+        /// What was being done.
+        step: &'static str,
+        /// How the program ended.
+        status: String,
+        /// The end of what it printed.
+        output: String,
+    },
+    /// A program could not be started, or a file not written.
+    #[error("{step} failed")]
+    Io {
+        /// What was being done.
+        step: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl InstallError {
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        let manual = format!("pip install mlflow=={VERSION}");
+        match self {
+            Self::NoPython | Self::OldPython { .. } => format!(
+                "install Python {OLDEST_PYTHON} or later with its venv module (Debian: `apt install python3-venv`), or \
+                 install MLflow yourself with `{manual}`, or use a running server with `--mlflow-url`"
+            ),
+            Self::Step { .. } | Self::Io { .. } => format!(
+                "install MLflow yourself with `{manual}` into an environment whose `bin` is on the PATH (Debian's venv \
+                 module is in `python3-venv`), or use a running server with `--mlflow-url`"
+            ),
+        }
+    }
+}
+
+/// The `mlflow` program to run; installs it under `cache` if `path`, a `PATH` variable, has none.
+///
+/// # Errors
+/// [`InstallError`].
+pub(super) async fn program(path: &OsString, cache: &Path, report: &dyn Report) -> Result<PathBuf, InstallError> {
+    if let Some(found) = find(path, "mlflow") {
+        report.step(&format!("using {}", found.display()));
+        return Ok(found);
+    }
+    let environment = cache.join(format!("mlflow-{VERSION}"));
+    let program = environment.join("bin/mlflow");
+    if environment.join(COMPLETE).exists() {
+        report.step(&format!("using {}", program.display()));
+        return Ok(program);
+    }
+    let python = find(path, "python3").ok_or(InstallError::NoPython)?;
+    check_version(&python).await?;
+    report.step(&format!("installing MLflow {VERSION} into {} (once, about 900 MB)", environment.display()));
+    let io = |step| move |source| InstallError::Io { step, source };
+    std::fs::create_dir_all(cache).map_err(io("creating the cache directory"))?;
+    let mut venv = Command::new(&python);
+    venv.args(["-m", "venv", "--clear"]).arg(&environment);
+    run("creating the Python environment", venv, report).await?;
+    let mut pip = Command::new(environment.join("bin/python"));
+    pip.args(["-m", "pip", "install", "--disable-pip-version-check", "--progress-bar", "off"])
+        .arg(format!("mlflow=={VERSION}"));
+    run("installing MLflow", pip, report).await?;
+    std::fs::write(environment.join(COMPLETE), VERSION).map_err(io("finishing the installation"))?;
+    Ok(program)
+}
+
+async fn check_version(python: &Path) -> Result<(), InstallError> {
+    let step = "asking Python for its version";
+    let code = "import sys; print('%d.%d' % sys.version_info[:2])";
+    let output = Command::new(python).args(["-c", code]).output().await;
+    let output = output.map_err(|source| InstallError::Io { step, source })?;
+    let found = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    let number = |version: &str| {
+        let (major, minor) = version.split_once('.')?;
+        Some((major.parse::<u32>().ok()?, minor.parse::<u32>().ok()?))
+    };
+    if number(&found) >= number(OLDEST_PYTHON) {
+        return Ok(());
+    }
+    Err(InstallError::OldPython { python: python.to_owned(), found })
+}
+
+/// Runs a step, reporting each line that it prints as progress.
+async fn run(step: &'static str, mut command: Command, report: &dyn Report) -> Result<(), InstallError> {
+    let io = |source| InstallError::Io { step, source };
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(io)?;
+    let (stdout, stderr) = (child.stdout.take().expect("piped"), child.stderr.take().expect("piped"));
+    let (mut out, mut err) = (BufReader::new(stdout).lines(), BufReader::new(stderr).lines());
+    let mut printed = Vec::new();
+    let follow = async {
+        let (mut out_open, mut err_open) = (true, true);
+        while out_open || err_open {
+            // Both arms are cancel safe: `next_line` keeps what it has read.
+            let line = tokio::select! {
+                line = out.next_line(), if out_open => { let line = line?; out_open = line.is_some(); line }
+                line = err.next_line(), if err_open => { let line = line?; err_open = line.is_some(); line }
+            };
+            if let Some(line) = line {
+                report.progress(&line);
+                printed.push(line);
+            }
+        }
+        child.wait().await
+    };
+    let status = tokio::time::timeout(INSTALL_LIMIT, follow)
+        .await
+        .map_err(|_| io(io::Error::from(io::ErrorKind::TimedOut)))?
+        .map_err(io)?;
+    report.progress("");
+    if status.success() {
+        return Ok(());
+    }
+    let output = printed[printed.len().saturating_sub(10)..].join("\n");
+    Err(InstallError::Step { step, status: status.to_string(), output })
+}
+
+/// What MLflow is told beside its arguments: to keep what it sees to itself.
+pub(super) const ENVIRONMENT: [(&str, &str); 2] = [("MLFLOW_DISABLE_TELEMETRY", "true"), ("DO_NOT_TRACK", "true")];
+
+/// The command that serves MLflow on a port of this machine, with everything under `data`.
+pub(super) fn server(program: &Path, port: u16, data: &Path) -> Command {
+    let mut command = Command::new(program);
+    command
+        .args(["server", "--host", "127.0.0.1", "--workers", "2", "--port", &port.to_string()])
+        .arg("--backend-store-uri")
+        .arg(format!("sqlite:///{}", data.join("mlflow.db").display()))
+        .arg("--artifacts-destination")
+        .arg(data.join("artifacts"))
+        .current_dir(data);
+    command
+}

@@ -1,0 +1,337 @@
+//! `sandbox`: everything on this machine and no AWS. A real MLflow, in front of it doors that check signatures as AWS
+//! does, an STS and a metadata service to get credentials from, and in front of those the appliance itself, run as
+//! the program that it is.
+//!
+//! ```text
+//! client → appliance serve → front door (TLS, SigV4, ARN) → mlflow server
+//!                ↓ credentials
+//!          IMDSv2 → STS AssumeRole
+//! ```
+
+mod certificates;
+mod doors;
+mod gateway;
+mod identity;
+mod imds;
+mod mlflow;
+mod process;
+mod sts;
+mod verify;
+
+use std::ffi::OsString;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use actix_web::http::{Method, StatusCode, header};
+use tokio::process::Command;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::sleep;
+
+use crate::http::body::Body;
+use crate::http::client::{Client, ClientSettings, Dialer, Endpoint, Request};
+use crate::http::tls::{self, TrustError};
+use crate::mlflow::arn::Mode;
+use crate::mlflow::target::Target;
+
+pub use certificates::CertificateError;
+pub use mlflow::{InstallError, VERSION as MLFLOW_VERSION};
+
+use doors::{Doors, ROLE_ARN};
+use process::Process;
+
+/// MLflow imports a lot before it answers, and creates its database on the first start.
+const START_LIMIT: Duration = Duration::from_mins(3);
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Where the sandbox tells what it is doing; whoever owns the terminal implements it.
+pub trait Report {
+    /// A step has begun.
+    fn step(&self, text: &str);
+    /// A passing line of a long step; an empty one ends them.
+    fn progress(&self, line: &str);
+    /// All is up.
+    fn ready(&self, ready: &Ready);
+    /// All is down.
+    fn stopped(&self, doors: &[(Mode, u64, u64)]);
+}
+
+/// What to tell a user once all is up.
+#[derive(Debug)]
+pub struct Ready {
+    /// The appliance's URL for each mode.
+    pub appliances: Vec<(Target, String)>,
+    /// The MLflow behind.
+    pub mlflow: String,
+    /// A Python that has the MLflow client, if the sandbox knows one.
+    pub python: Option<PathBuf>,
+    /// Where the logs of all programs are.
+    pub logs: PathBuf,
+    /// How long each set of credentials lives.
+    pub credential_lifetime: Duration,
+    /// From the command to this moment.
+    pub took: Duration,
+}
+
+/// Everything the sandbox needs, checked.
+#[derive(Debug)]
+pub struct Settings {
+    /// Which of the two offerings to pretend.
+    pub modes: Vec<Mode>,
+    /// The appliance's port for the first mode; the second gets the next one.
+    pub port: u16,
+    /// A running MLflow to use, or none to start one.
+    pub mlflow: Option<Endpoint>,
+    /// Where MLflow keeps its data, or none to throw it away in the end.
+    pub data: Option<PathBuf>,
+    /// How long each set of credentials lives.
+    pub credential_lifetime: Duration,
+    /// Where to install MLflow.
+    pub cache: PathBuf,
+    /// This program.
+    pub program: PathBuf,
+    /// The environment for the programs that are started, without what configures AWS, MLflow or the appliance.
+    pub environment: Vec<(OsString, OsString)>,
+    /// The `PATH`.
+    pub path: OsString,
+}
+
+/// Why the sandbox did not come up, or went down.
+#[derive(Debug, thiserror::Error)]
+pub enum SandboxError {
+    /// There is no MLflow.
+    #[error(transparent)]
+    Install(#[from] InstallError),
+    /// A port is taken.
+    #[error("cannot listen on port {port}")]
+    Port {
+        /// The port.
+        port: u16,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The certificates could not be made.
+    #[error("cannot make certificates")]
+    Certificates(#[from] CertificateError),
+    /// The certificates could not be read back.
+    #[error("cannot use certificates")]
+    Trust(#[from] TrustError),
+    /// A program ended although it should not have.
+    #[error("{name} ended ({status}); the end of {}:\n{last_words}", log.display())]
+    Ended {
+        /// Which one.
+        name: String,
+        /// How it ended.
+        status: String,
+        /// Its log.
+        log: PathBuf,
+        /// The end of its log.
+        last_words: String,
+    },
+    /// A program did not become ready.
+    #[error("{name} was not ready after {limit:?}; see {}", log.display())]
+    NotReady {
+        /// Which one.
+        name: String,
+        /// How long was waited.
+        limit: Duration,
+        /// Its log.
+        log: PathBuf,
+    },
+    /// Something the system refused.
+    #[error("{step} failed")]
+    Io {
+        /// What was being done.
+        step: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+fn io_error(step: &'static str) -> impl FnOnce(io::Error) -> SandboxError {
+    move |source| SandboxError::Io { step, source }
+}
+
+/// Runs the sandbox until it is interrupted or one of its programs ends.
+///
+/// # Errors
+/// [`SandboxError`]. Whatever was started has been stopped then.
+pub async fn run(settings: Settings, report: &dyn Report) -> Result<(), SandboxError> {
+    let began = Instant::now();
+    // Asked for before anything is started, so that an interruption from now on stops it all in order.
+    let mut interrupted = signal(SignalKind::interrupt()).map_err(io_error("listening for Ctrl-C"))?;
+    let mut terminated = signal(SignalKind::terminate()).map_err(io_error("listening for SIGTERM"))?;
+    let directory = tempfile::Builder::new()
+        .prefix("appliance-sandbox-")
+        .tempdir()
+        .map_err(io_error("creating a directory for this run"))?;
+    let mut running = Running::default();
+    let session = async {
+        let ready = start(&settings, directory.path(), &mut running, report).await?;
+        report.ready(&Ready { took: began.elapsed(), ..ready });
+        running.first_to_end().await
+    };
+    let result = tokio::select! {
+        result = session => result,
+        _ = interrupted.recv() => Ok(()),
+        _ = terminated.recv() => Ok(()),
+    };
+    report.step("stopping");
+    let tallies = running.stop().await;
+    report.stopped(&tallies);
+    result
+}
+
+/// What has been started so far.
+#[derive(Default)]
+struct Running {
+    doors: Option<Doors>,
+    /// In the order of starting; stopped in the reverse.
+    programs: Vec<Process>,
+}
+
+impl Running {
+    /// Waits until one of the programs ends, which none should.
+    async fn first_to_end(&mut self) -> Result<(), SandboxError> {
+        let ends = self.programs.iter_mut().map(|program| Box::pin(ended(program)));
+        Err(futures_util::future::select_all(ends).await.0)
+    }
+
+    async fn stop(self) -> Vec<(Mode, u64, u64)> {
+        for program in self.programs.into_iter().rev() {
+            program.stop().await;
+        }
+        match self.doors {
+            Some(doors) => doors.close().await,
+            None => Vec::new(),
+        }
+    }
+}
+
+async fn ended(program: &mut Process) -> SandboxError {
+    let status = program.ended().await.map_or_else(|error| error.to_string(), |status| status.to_string());
+    SandboxError::Ended {
+        name: program.name().to_owned(),
+        status,
+        log: program.log().to_owned(),
+        last_words: program.last_words(),
+    }
+}
+
+async fn start(
+    settings: &Settings,
+    directory: &Path,
+    running: &mut Running,
+    report: &dyn Report,
+) -> Result<Ready, SandboxError> {
+    let ports = (settings.port..).take(settings.modes.len());
+    for port in ports.clone() {
+        // Better now than after MLflow has taken its time to start.
+        free_port(port).map_err(|source| SandboxError::Port { port, source })?;
+    }
+    let (mlflow, python) = if let Some(endpoint) = &settings.mlflow {
+        (endpoint.clone(), None)
+    } else {
+        let program = mlflow::program(&settings.path, &settings.cache, report).await?;
+        let python = Some(program.with_file_name("python")).filter(|python| python.exists());
+        (start_mlflow(settings, &program, directory, running, report).await?, python)
+    };
+    let doors = running.doors.insert(Doors::open(settings, directory, &mlflow)?);
+    let mut appliances = Vec::new();
+    for (door, port) in doors.gateways.iter().zip(ports) {
+        let name = format!("appliance ({})", door.target.arn().mode().resource_type());
+        report.step(&format!("starting {name}"));
+        let mut command = Command::new(&settings.program);
+        command
+            .args(["serve", "--listen", &format!("127.0.0.1:{port}")])
+            .args(["--resource-arn", door.target.arn().as_str()])
+            .args(["--role-arn", ROLE_ARN, "--upstream-endpoint", &door.url, "--ca-file"])
+            .arg(&doors.authority)
+            .env_clear()
+            .envs(settings.environment.iter().cloned())
+            .envs(doors.environment());
+        let log = directory.join(format!("{}.log", door.target.arn().mode().resource_type()));
+        running.programs.push(Process::start(&name, command, log).map_err(io_error("starting the appliance"))?);
+        let endpoint = Endpoint { tls: false, host: "127.0.0.1".into(), port };
+        let program = running.programs.last_mut().expect("just added");
+        until_answering(program, &endpoint, "/_appliance/readyz").await?;
+        appliances.push((door.target.clone(), format!("http://127.0.0.1:{port}")));
+    }
+    Ok(Ready {
+        appliances,
+        mlflow: format!("{}://{}", mlflow.scheme(), mlflow.authority()),
+        python,
+        logs: directory.to_owned(),
+        credential_lifetime: settings.credential_lifetime,
+        took: Duration::ZERO,
+    })
+}
+
+async fn start_mlflow(
+    settings: &Settings,
+    program: &Path,
+    directory: &Path,
+    running: &mut Running,
+    report: &dyn Report,
+) -> Result<Endpoint, SandboxError> {
+    let data = settings.data.clone().unwrap_or_else(|| directory.join("mlflow"));
+    std::fs::create_dir_all(&data).map_err(io_error("creating the data directory"))?;
+    let port = free_port(0).map_err(|source| SandboxError::Port { port: 0, source })?;
+    report.step(&format!("starting mlflow server on port {port}"));
+    let mut command = mlflow::server(program, port, &data);
+    command.env_clear().envs(settings.environment.iter().cloned()).envs(mlflow::ENVIRONMENT);
+    let process = Process::start("mlflow server", command, directory.join("mlflow.log"));
+    running.programs.push(process.map_err(io_error("starting mlflow server"))?);
+    let endpoint = Endpoint { tls: false, host: "127.0.0.1".into(), port };
+    until_answering(running.programs.last_mut().expect("just added"), &endpoint, "/health").await?;
+    Ok(endpoint)
+}
+
+/// A port that nobody listens on; 0 lets the system choose one.
+fn free_port(port: u16) -> io::Result<u16> {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    Ok(TcpListener::bind(address)?.local_addr()?.port())
+}
+
+/// Waits until a program answers `GET path` with 200, or ends, or takes too long.
+async fn until_answering(program: &mut Process, endpoint: &Endpoint, path: &str) -> Result<(), SandboxError> {
+    let client = client(dialer(endpoint)?);
+    let asking = async {
+        loop {
+            let headers = [(header::HOST, header::HeaderValue::try_from(endpoint.authority()).expect("a host"))];
+            let headers = headers.into_iter().collect();
+            let request = Request { method: Method::GET, target: path, headers, body: &Body::None };
+            if client.send(request).await.is_ok_and(|response| response.status == StatusCode::OK) {
+                return;
+            }
+            sleep(POLL_INTERVAL).await;
+        }
+    };
+    let (name, log) = (program.name().to_owned(), program.log().to_owned());
+    tokio::select! {
+        () = asking => Ok(()),
+        error = ended(program) => Err(error),
+        () = sleep(START_LIMIT) => Err(SandboxError::NotReady { name, limit: START_LIMIT, log }),
+    }
+}
+
+/// Opens connections to a server on this machine.
+fn dialer(endpoint: &Endpoint) -> Result<Dialer, SandboxError> {
+    let limit = Duration::from_secs(5);
+    Ok(Dialer::new(endpoint.clone(), &*tls::client_config(None)?, limit, limit))
+}
+
+/// A client for it; one for each thread.
+fn client(dialer: Dialer) -> Client {
+    let settings = ClientSettings {
+        connection_limit: 256,
+        // uvicorn, which serves MLflow, closes idle connections after 5 s.
+        keep_alive: Duration::from_secs(3),
+        lifetime: Duration::from_hours(1),
+        response_timeout: Duration::from_mins(5),
+        idle_timeout: Duration::from_mins(5),
+        http2: false,
+    };
+    Client::new(dialer, settings)
+}
