@@ -108,8 +108,7 @@ fn explain(error: &SandboxError) -> Failure {
         SandboxError::Port { .. } => {
             (Class::Configuration, Some("stop what listens there, or choose another port with `--port`".to_owned()))
         }
-        SandboxError::Ended { .. }
-        | SandboxError::NotReady { .. }
+        SandboxError::Program { .. }
         | SandboxError::Certificates(_)
         | SandboxError::Trust(_)
         | SandboxError::Io { .. } => (Class::Failed, None),

@@ -71,7 +71,11 @@ impl Doors {
         });
         let factory = move || App::new().app_data(data.clone()).default_service(web::to(sts::handle));
         let (listener, address) = listener()?;
-        let server = HttpServer::new(factory).workers(1).disable_signals().listen_rustls_0_23(listener, server);
+        let server = HttpServer::new(factory)
+            .workers(1)
+            .tcp_nodelay(true)
+            .disable_signals()
+            .listen_rustls_0_23(listener, server);
         doors.serve(server.map_err(io_error("opening STS"))?.run());
         doors.sts = format!("https://localhost:{}", address.port());
 
@@ -79,7 +83,7 @@ impl Doors {
         let data = web::Data::new(Imds { issuer, region: REGION.to_owned(), lifetime, tokens });
         let factory = move || App::new().app_data(data.clone()).default_service(web::to(imds::handle));
         let (listener, address) = self::listener()?;
-        let server = HttpServer::new(factory).workers(1).disable_signals().listen(listener);
+        let server = HttpServer::new(factory).workers(1).tcp_nodelay(true).disable_signals().listen(listener);
         doors.serve(server.map_err(io_error("opening the metadata service"))?.run());
         doors.imds = format!("http://{address}");
         Ok(doors)
@@ -111,7 +115,8 @@ impl Doors {
             App::new().app_data(Rc::new(gateway)).default_service(web::to(gateway::handle))
         };
         let (listener, address) = listener()?;
-        let server = HttpServer::new(factory).workers(1).disable_signals().listen_rustls_0_23(listener, tls);
+        let server =
+            HttpServer::new(factory).workers(1).tcp_nodelay(true).disable_signals().listen_rustls_0_23(listener, tls);
         self.serve(server.map_err(io_error("opening a front door"))?.run());
         Ok(format!("https://localhost:{}", address.port()))
     }

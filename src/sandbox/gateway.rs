@@ -59,25 +59,12 @@ async fn exchange(gateway: &Gateway, request: &HttpRequest, payload: web::Payloa
     let body = receive(payload, length, &gateway.intake)
         .await
         .map_err(|error| refusal(StatusCode::BAD_REQUEST, "BadRequestException", error.to_string()))?;
-    let host = request
-        .headers()
-        .get(header::HOST)
-        .and_then(|host| host.to_str().ok())
-        .or_else(|| request.uri().authority().map(http::uri::Authority::as_str))
-        .unwrap_or_default();
     let service = Service {
         name: gateway.target.signing_name(),
         region: gateway.target.arn().region(),
         must_sign: &[gateway.target.arn_header()],
     };
-    let received = Received {
-        method: request.method().as_str(),
-        path: request.uri().path(),
-        query: request.uri().query().unwrap_or_default(),
-        host,
-        headers: request.headers(),
-        body_sha256: &body.sha256,
-    };
+    let received = Received::new(request, &body.sha256);
     let principal = verify::verify(&received, &service, &gateway.issuer, clock::now())?;
     authorize(&gateway.target, principal, request.headers())?;
     gateway.tally.verified.fetch_add(1, Ordering::Relaxed);

@@ -42,7 +42,9 @@ use doors::{Doors, ROLE_ARN};
 use process::Process;
 
 /// MLflow imports a lot before it answers, and creates its database on the first start.
-const START_LIMIT: Duration = Duration::from_mins(3);
+const MLFLOW_START_LIMIT: Duration = Duration::from_secs(180);
+/// The appliance has to obtain credentials first; that is a matter of milliseconds here.
+const APPLIANCE_START_LIMIT: Duration = Duration::from_secs(30);
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Where the sandbox tells what it is doing; whoever owns the terminal implements it.
@@ -117,27 +119,15 @@ pub enum SandboxError {
     /// The certificates could not be read back.
     #[error("cannot use certificates")]
     Trust(#[from] TrustError),
-    /// A program ended although it should not have.
-    #[error("{name} ended ({status}); the end of {}:\n{last_words}", log.display())]
-    Ended {
+    /// A program ended although it should not have, or did not become ready.
+    #[error("{name} {what}; the end of its log:\n{last_words}")]
+    Program {
         /// Which one.
         name: String,
-        /// How it ended.
-        status: String,
-        /// Its log.
-        log: PathBuf,
-        /// The end of its log.
+        /// What it did.
+        what: String,
+        /// The end of its log, which is thrown away with the sandbox.
         last_words: String,
-    },
-    /// A program did not become ready.
-    #[error("{name} was not ready after {limit:?}; see {}", log.display())]
-    NotReady {
-        /// Which one.
-        name: String,
-        /// How long was waited.
-        limit: Duration,
-        /// Its log.
-        log: PathBuf,
     },
     /// Something the system refused.
     #[error("{step} failed")]
@@ -211,12 +201,11 @@ impl Running {
 
 async fn ended(program: &mut Process) -> SandboxError {
     let status = program.ended().await.map_or_else(|error| error.to_string(), |status| status.to_string());
-    SandboxError::Ended {
-        name: program.name().to_owned(),
-        status,
-        log: program.log().to_owned(),
-        last_words: program.last_words(),
-    }
+    failed(program, format!("ended ({status})"))
+}
+
+fn failed(program: &Process, what: String) -> SandboxError {
+    SandboxError::Program { name: program.name().to_owned(), what, last_words: program.last_words() }
 }
 
 async fn start(
@@ -255,7 +244,7 @@ async fn start(
         running.programs.push(Process::start(&name, command, log).map_err(io_error("starting the appliance"))?);
         let endpoint = Endpoint { tls: false, host: "127.0.0.1".into(), port };
         let program = running.programs.last_mut().expect("just added");
-        until_answering(program, &endpoint, "/_appliance/readyz").await?;
+        until_answering(program, &endpoint, "/_appliance/readyz", APPLIANCE_START_LIMIT).await?;
         appliances.push((door.target.clone(), format!("http://127.0.0.1:{port}")));
     }
     Ok(Ready {
@@ -284,7 +273,8 @@ async fn start_mlflow(
     let process = Process::start("mlflow server", command, directory.join("mlflow.log"));
     running.programs.push(process.map_err(io_error("starting mlflow server"))?);
     let endpoint = Endpoint { tls: false, host: "127.0.0.1".into(), port };
-    until_answering(running.programs.last_mut().expect("just added"), &endpoint, "/health").await?;
+    let program = running.programs.last_mut().expect("just added");
+    until_answering(program, &endpoint, "/health", MLFLOW_START_LIMIT).await?;
     Ok(endpoint)
 }
 
@@ -295,7 +285,12 @@ fn free_port(port: u16) -> io::Result<u16> {
 }
 
 /// Waits until a program answers `GET path` with 200, or ends, or takes too long.
-async fn until_answering(program: &mut Process, endpoint: &Endpoint, path: &str) -> Result<(), SandboxError> {
+async fn until_answering(
+    program: &mut Process,
+    endpoint: &Endpoint,
+    path: &str,
+    limit: Duration,
+) -> Result<(), SandboxError> {
     let client = client(dialer(endpoint)?);
     let asking = async {
         loop {
@@ -308,12 +303,12 @@ async fn until_answering(program: &mut Process, endpoint: &Endpoint, path: &str)
             sleep(POLL_INTERVAL).await;
         }
     };
-    let (name, log) = (program.name().to_owned(), program.log().to_owned());
     tokio::select! {
-        () = asking => Ok(()),
-        error = ended(program) => Err(error),
-        () = sleep(START_LIMIT) => Err(SandboxError::NotReady { name, limit: START_LIMIT, log }),
+        () = asking => return Ok(()),
+        error = ended(program) => return Err(error),
+        () = sleep(limit) => {}
     }
+    Err(failed(program, format!("was not ready after {limit:?}")))
 }
 
 /// Opens connections to a server on this machine.

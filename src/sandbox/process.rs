@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -43,11 +43,6 @@ impl Process {
     /// What the program is called in messages.
     pub(super) fn name(&self) -> &str {
         &self.name
-    }
-
-    /// Where its output goes.
-    pub(super) fn log(&self) -> &Path {
-        &self.log
     }
 
     /// The last lines of its output.

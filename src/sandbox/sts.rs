@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use actix_web::http::StatusCode;
-use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 use ring::digest;
 
@@ -41,16 +40,8 @@ pub(super) async fn handle(sts: web::Data<Sts>, request: HttpRequest, body: web:
 const NAMESPACE: &str = "https://sts.amazonaws.com/doc/2011-06-15/";
 
 fn assume_role(sts: &Sts, request: &HttpRequest, body: &[u8]) -> Result<HttpResponse, Refusal> {
-    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let sha256 = digest::digest(&digest::SHA256, body);
-    let received = Received {
-        method: request.method().as_str(),
-        path: request.uri().path(),
-        query: request.uri().query().unwrap_or_default(),
-        host,
-        headers: request.headers(),
-        body_sha256: sha256.as_ref(),
-    };
+    let received = Received::new(request, sha256.as_ref());
     let now = clock::now();
     let service = Service { name: "sts", region: &sts.region, must_sign: &[] };
     let principal = verify::verify(&received, &service, &sts.issuer, now)?;

@@ -8,8 +8,10 @@
 
 use std::time::{Duration, SystemTime};
 
+use actix_web::HttpRequest;
 use actix_web::http::StatusCode;
-use actix_web::http::header::HeaderMap;
+use actix_web::http::header::{self, HeaderMap};
+use actix_web::http::uri::Authority;
 use ring::{digest, hmac};
 
 use super::identity::{Issued, Issuer, Principal};
@@ -30,6 +32,22 @@ pub(super) struct Received<'a> {
     pub(super) headers: &'a HeaderMap,
     /// SHA-256 of the body that actually arrived.
     pub(super) body_sha256: &'a [u8],
+}
+
+impl<'a> Received<'a> {
+    /// What the server understood of a request, untouched.
+    pub(super) fn new(request: &'a HttpRequest, body_sha256: &'a [u8]) -> Self {
+        let in_header = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+        let in_target = request.uri().authority().map(Authority::as_str);
+        Self {
+            method: request.method().as_str(),
+            path: request.uri().path(),
+            query: request.uri().query().unwrap_or_default(),
+            host: in_header.or(in_target).unwrap_or_default(),
+            headers: request.headers(),
+            body_sha256,
+        }
+    }
 }
 
 /// What a service accepts.
@@ -67,22 +85,28 @@ pub(super) fn verify(
     issuer: &Issuer,
     now: SystemTime,
 ) -> Result<Principal, Refusal> {
-    let authorization = Authorization::parse(request.headers)?;
+    let authorization = Signature::parse(request.headers)?;
     authorization.check_scope(service)?;
     let date = single(request.headers, "x-amz-date")?;
     check_clock(date, &authorization, now)?;
     let issued = identify(request.headers, &authorization, issuer, now)?;
     check_signed_headers(request.headers, &authorization, service)?;
-    let payload = single(request.headers, "x-amz-content-sha256")?;
+    let actual = hex(request.body_sha256);
+    // Optional, as for STS; where it is absent the hash of what arrived is part of the signature.
+    let payload = if request.headers.contains_key("x-amz-content-sha256") {
+        single(request.headers, "x-amz-content-sha256")?
+    } else {
+        &actual
+    };
     let signature = expected_signature(request, &authorization, date, payload, &issued.secret_access_key);
-    if !equal(signature.as_bytes(), authorization.signature.as_bytes()) {
+    if !equal(signature.as_bytes(), authorization.hex.as_bytes()) {
         return Err(forbidden(
             "InvalidSignatureException",
             "The request signature we calculated does not match the signature you provided. Check your AWS Secret \
              Access Key and signing method. Consult the service documentation for details.",
         ));
     }
-    if payload != hex(request.body_sha256) {
+    if payload != actual {
         return Err(refuse(
             StatusCode::BAD_REQUEST,
             "XAmzContentSHA256Mismatch",
@@ -92,16 +116,16 @@ pub(super) fn verify(
     Ok(issued.principal)
 }
 
-struct Authorization<'a> {
+struct Signature<'a> {
     access_key_id: &'a str,
     date: &'a str,
     region: &'a str,
     service: &'a str,
     signed_headers: Vec<&'a str>,
-    signature: &'a str,
+    hex: &'a str,
 }
 
-impl<'a> Authorization<'a> {
+impl<'a> Signature<'a> {
     fn parse(headers: &'a HeaderMap) -> Result<Self, Refusal> {
         let incomplete =
             |what: &str| forbidden("IncompleteSignatureException", format!("Authorization header requires {what}."));
@@ -125,7 +149,7 @@ impl<'a> Authorization<'a> {
             return Err(incomplete("a credential scope of four parts that ends with 'aws4_request'"));
         };
         let signed_headers = field("SignedHeaders")?.split(';').collect();
-        Ok(Self { access_key_id, date, region, service, signed_headers, signature: field("Signature")? })
+        Ok(Self { access_key_id, date, region, service, signed_headers, hex: field("Signature")? })
     }
 
     fn check_scope(&self, service: &Service<'_>) -> Result<(), Refusal> {
@@ -170,7 +194,7 @@ fn parse_date(text: &str) -> Option<SystemTime> {
     humantime::parse_rfc3339(&format!("{year}-{month}-{date}T{hour}:{minute}:{second}Z")).ok()
 }
 
-fn check_clock(date: &str, authorization: &Authorization<'_>, now: SystemTime) -> Result<(), Refusal> {
+fn check_clock(date: &str, authorization: &Signature<'_>, now: SystemTime) -> Result<(), Refusal> {
     let moment = parse_date(date).ok_or_else(|| {
         forbidden("IncompleteSignatureException", format!("Date must be in ISO-8601 'basic format'. Got '{date}'."))
     })?;
@@ -191,7 +215,7 @@ fn check_clock(date: &str, authorization: &Authorization<'_>, now: SystemTime) -
 
 fn identify(
     headers: &HeaderMap,
-    authorization: &Authorization<'_>,
+    authorization: &Signature<'_>,
     issuer: &Issuer,
     now: SystemTime,
 ) -> Result<Issued, Refusal> {
@@ -210,7 +234,7 @@ fn identify(
 /// AWS demands that `host` and every `x-amz-*` header be signed, in order and once.
 fn check_signed_headers(
     headers: &HeaderMap,
-    authorization: &Authorization<'_>,
+    authorization: &Signature<'_>,
     service: &Service<'_>,
 ) -> Result<(), Refusal> {
     let signed = &authorization.signed_headers;
@@ -234,7 +258,7 @@ fn check_signed_headers(
 
 fn expected_signature(
     request: &Received<'_>,
-    authorization: &Authorization<'_>,
+    authorization: &Signature<'_>,
     date: &str,
     payload: &str,
     secret: &str,

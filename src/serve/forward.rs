@@ -3,13 +3,14 @@
 use std::rc::Rc;
 use std::time::Instant;
 
+use actix_web::body::{BodySize, MessageBody};
 use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
-use tracing::{debug, error};
+use tracing::debug;
 
 use super::health::{self, Page};
-use super::record::{Outcome, Record};
+use super::record::{Outcome, Record, Severity};
 use super::refusal::Refusal;
 use super::reply::{self, Origin};
 use super::retry::may_retry;
@@ -30,19 +31,17 @@ pub(super) async fn handle(request: HttpRequest, payload: web::Payload) -> HttpR
             reply::pass(*response, &origin, record)
         }
         Ok(Answer::Page(page)) => {
-            let response = health::render(page, &worker.shared);
-            finish(record, response, None)
+            record.severity = Severity::Probe;
+            finish(record, health::render(page, &worker.shared))
         }
         Err(refusal) => {
-            let request_id = &record.request_id;
-            let cause = causes::joined(&refusal);
+            record.refusal = Some(refusal.kind());
+            record.cause = Some(causes::joined(&refusal));
             if refusal.is_ours() {
-                error!(request_id, cause, kind = refusal.kind(), "request not passed on");
-            } else {
-                debug!(request_id, cause, kind = refusal.kind(), "request refused");
+                record.severity = Severity::Alarming;
             }
-            let response = refusal.response(request_id);
-            finish(record, response, Some(refusal.kind()))
+            let response = refusal.response(&record.request_id);
+            finish(record, response)
         }
     }
 }
@@ -52,10 +51,13 @@ enum Answer {
     Page(Page),
 }
 
-fn finish(mut record: Record, mut response: HttpResponse, refusal: Option<&'static str>) -> HttpResponse {
+/// Completes an answer of our own.
+fn finish(mut record: Record, mut response: HttpResponse) -> HttpResponse {
     record.status = Some(response.status());
-    record.refusal = refusal;
     record.outcome = Outcome::Complete;
+    if let BodySize::Sized(length) = response.body().size() {
+        record.sent = length;
+    }
     if let Ok(value) = HeaderValue::try_from(record.request_id.as_str()) {
         response.headers_mut().insert(reply::REQUEST_ID_HEADER, value);
     }

@@ -116,6 +116,8 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
             App::new().app_data(Rc::new(worker)).default_service(web::to(forward::handle))
         })
         .workers(settings.workers.get())
+        // Nagle would hold back the end of a response until its beginning is acknowledged.
+        .tcp_nodelay(true)
         .max_connections(settings.connection_limit)
         .keep_alive(settings.keep_alive)
         .client_request_timeout(settings.head_timeout)

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use actix_web::HttpRequest;
 use actix_web::http::{Method, StatusCode};
-use tracing::info;
+use tracing::{debug, info, warn};
 
 /// What all requests of the process share.
 #[derive(Debug)]
@@ -45,6 +45,17 @@ pub(super) enum Outcome {
     Truncated,
 }
 
+/// Who should care about a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Severity {
+    /// Nobody: a probe of a load balancer, several a minute for ever.
+    Probe,
+    /// Whoever reads the log.
+    Usual,
+    /// The operator: something has to be done.
+    Alarming,
+}
+
 /// The account of one request; logs itself when dropped.
 #[derive(Debug)]
 pub(super) struct Record {
@@ -63,12 +74,16 @@ pub(super) struct Record {
     pub upstream_request_id: Option<String>,
     /// [`super::refusal::Refusal::kind`], where the answer is the appliance's own.
     pub refusal: Option<&'static str>,
+    /// What happened, in full, where there is more to say than the fields do.
+    pub cause: Option<String>,
     /// Bytes of the request's body.
     pub received: u64,
     /// Bytes of the response's body.
     pub sent: u64,
     /// How it ended, as far as is known yet.
     pub outcome: Outcome,
+    /// Who should care.
+    pub severity: Severity,
 }
 
 impl Record {
@@ -88,9 +103,11 @@ impl Record {
             upstream: None,
             upstream_request_id: None,
             refusal: None,
+            cause: None,
             received: 0,
             sent: 0,
             outcome: Outcome::CallerGone,
+            severity: Severity::Usual,
         }
     }
 }
@@ -99,25 +116,35 @@ impl Drop for Record {
     fn drop(&mut self) {
         self.ledger.in_flight.fetch_sub(1, Ordering::Relaxed);
         let milliseconds = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX) as f64 / 1000.0;
-        info!(
-            target: "access",
-            request_id = self.request_id,
-            caller = self.caller.map(tracing::field::display),
-            method = %self.method,
-            path = self.path,
-            status = self.status.map(|status| status.as_u16()),
-            received = self.received,
-            sent = self.sent,
-            total_ms = milliseconds(self.started.elapsed()),
-            upstream_ms = self.upstream.map(milliseconds),
-            upstream_request_id = self.upstream_request_id,
-            refusal = self.refusal,
-            outcome = match self.outcome {
-                Outcome::Complete => "complete",
-                Outcome::CallerGone => "caller-gone",
-                Outcome::Truncated => "truncated",
-            },
-            "request",
-        );
+        macro_rules! write {
+            ($level:ident) => {
+                $level!(
+                    target: "access",
+                    request_id = self.request_id,
+                    caller = self.caller.map(tracing::field::display),
+                    method = %self.method,
+                    path = self.path,
+                    status = self.status.map(|status| status.as_u16()),
+                    received = self.received,
+                    sent = self.sent,
+                    total_ms = milliseconds(self.started.elapsed()),
+                    upstream_ms = self.upstream.map(milliseconds),
+                    upstream_request_id = self.upstream_request_id,
+                    refusal = self.refusal,
+                    cause = self.cause,
+                    outcome = match self.outcome {
+                        Outcome::Complete => "complete",
+                        Outcome::CallerGone => "caller-gone",
+                        Outcome::Truncated => "truncated",
+                    },
+                    "request",
+                )
+            };
+        }
+        match self.severity {
+            Severity::Probe => write!(debug),
+            Severity::Usual => write!(info),
+            Severity::Alarming => write!(warn),
+        }
     }
 }

@@ -9,9 +9,8 @@ use actix_web::body::{BodySize, MessageBody};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use bytes::Bytes;
-use tracing::warn;
 
-use super::record::{Outcome, Record};
+use super::record::{Outcome, Record, Severity};
 use crate::causes;
 use crate::http::client::{BodyError, Response, ResponseBody};
 use crate::http::{headers, relay};
@@ -45,10 +44,11 @@ pub(super) fn pass(response: Response, origin: &Origin<'_>, mut record: Record) 
         .map(ToOwned::to_owned);
     if status == StatusCode::FORBIDDEN {
         let hint = format!("the appliance's identity needs `{}` on the target", origin.required_action);
-        warn!(request_id = record.request_id, hint, "AWS refused a request with 403");
-        if let Ok(value) = HeaderValue::try_from(hint) {
+        if let Ok(value) = HeaderValue::try_from(hint.as_str()) {
             fields.insert(HINT_HEADER, value);
         }
+        record.severity = Severity::Alarming;
+        record.cause = Some(hint);
     }
     if let Ok(value) = HeaderValue::try_from(record.request_id.as_str()) {
         fields.insert(REQUEST_ID_HEADER, value);
@@ -90,7 +90,8 @@ impl MessageBody for ReplyBody {
             // Returning the error cuts the caller's connection: a shortened body must not look complete.
             Some(Err(error)) => {
                 this.record.outcome = Outcome::Truncated;
-                warn!(request_id = this.record.request_id, error = causes::joined(error), "response cut short");
+                this.record.severity = Severity::Alarming;
+                this.record.cause = Some(causes::joined(error));
             }
             None => this.record.outcome = Outcome::Complete,
         }
