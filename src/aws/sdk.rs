@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{AppName, BehaviorVersion, Region, SdkConfig};
 use aws_smithy_http_client::Builder;
@@ -33,6 +34,8 @@ pub async fn load(region: &str, authorities: Option<&[u8]>) -> SdkConfig {
         .app_name(AppName::new("mlflow-appliance").expect("a valid name"))
         .http_client(client)
         .timeout_config(timeouts)
+        // `Current::keep_fresh` tries again, and knows better how long there is time for it.
+        .retry_config(RetryConfig::disabled())
         .load()
         .await
 }

@@ -20,6 +20,7 @@ use actix_web::dev::ServerHandle;
 use actix_web::{App, HttpServer, rt, web};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::sleep;
 use tracing::{info, warn};
 
 use crate::aws::credentials::{Current, Source};
@@ -122,7 +123,8 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
         .keep_alive(settings.keep_alive)
         .client_request_timeout(settings.head_timeout)
         .client_disconnect_timeout(LINGER)
-        .shutdown_timeout(settings.drain_timeout.as_secs())
+        // Cut a moment later than announced, so that what is cut can be counted.
+        .shutdown_timeout(settings.drain_timeout.as_secs() + 1)
         .disable_signals()
         .listen(listener)
         .map_err(ServeError::Server)?
@@ -131,7 +133,7 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
 
     info!(
         listen = %address,
-        target = %shared.target.arn(),
+        mlflow = %shared.target.arn(),
         upstream = settings.dialer.endpoint().authority(),
         "listening"
     );
@@ -143,14 +145,13 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
             shared.credentials.keep_fresh(&Source::new(&config, role)).await;
         })
     };
-    let stopper = rt::spawn(stop_on_signal(server.handle(), Arc::clone(&shared)));
-    let result = server.await.map_err(ServeError::Server);
-    stopper.abort();
+    let stop = stop_on_signal(server.handle(), &shared, settings.drain_timeout);
+    let result = tokio::select! {
+        result = server => result.map_err(ServeError::Server),
+        () = stop => Ok(()),
+    };
     refresher.abort();
-    match shared.ledger.in_flight() {
-        0 => info!("stopped"),
-        cut => warn!(cut, "stopped with requests still running"),
-    }
+    info!(in_flight = shared.ledger.in_flight(), "stopped");
     result
 }
 
@@ -163,19 +164,22 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// SIGTERM or SIGINT drains; a second one does not wait.
-async fn stop_on_signal(server: ServerHandle, shared: Arc<Shared>) {
+/// SIGTERM or SIGINT drains, and the server ends by itself; a second one does not wait for that.
+async fn stop_on_signal(server: ServerHandle, shared: &Shared, drain_timeout: Duration) {
     let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
         warn!("cannot listen for signals; the process can only be killed");
-        return;
+        return std::future::pending().await;
     };
     let mut next = async || tokio::select! { _ = terminate.recv() => {} _ = interrupt.recv() => {} };
     next().await;
     shared.draining.store(true, Ordering::Relaxed);
     info!(in_flight = shared.ledger.in_flight(), "draining");
-    tokio::select! {
-        () = server.stop(true) => {}
-        () = next() => server.stop(false).await,
-    }
+    rt::spawn(server.stop(true));
+    let deadline = async {
+        sleep(drain_timeout).await;
+        warn!(in_flight = shared.ledger.in_flight(), "cutting requests that are still running");
+        std::future::pending().await
+    };
+    tokio::select! { () = next() => {} () = deadline => {} }
 }

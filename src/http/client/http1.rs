@@ -1,7 +1,8 @@
 //! HTTP/1.1 by awc, over connections of our own.
 //!
 //! awc is given plain-looking connections (`http://` URLs) and our connector puts TLS beneath them. That way TCP
-//! options, ALPN and the detection of truncated bodies are ours, and framing and pooling are awc's.
+//! options, ALPN and the detection of truncated bodies are ours, and framing and pooling are awc's. awc adds a `Date`
+//! to each request; AWS goes by `x-amz-date`, which is signed, and ignores it.
 
 use std::cell::RefCell;
 use std::io;

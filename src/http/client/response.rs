@@ -113,14 +113,16 @@ impl ResponseBody {
     fn poll_source(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
         match &mut self.source {
             Source::Http1(response) => Stream::poll_next(response.as_mut(), context).map(|piece| match piece {
-                Some(Err(PayloadError::Io(error))) if is_end(&error) => {
-                    if self.ends_with_connection {
+                Some(Err(PayloadError::Io(error) | PayloadError::Incomplete(Some(error)))) => {
+                    if Closed::is(&error) && self.ends_with_connection {
                         None
-                    } else {
+                    } else if error.kind() == io::ErrorKind::UnexpectedEof {
                         Some(Err(BodyError::Truncated))
+                    } else {
+                        Some(Err(BodyError::Broken(Box::new(error))))
                     }
                 }
-                Some(Err(PayloadError::Incomplete(_))) => Some(Err(BodyError::Truncated)),
+                Some(Err(PayloadError::Incomplete(None))) => Some(Err(BodyError::Truncated)),
                 Some(Err(error)) => Some(Err(BodyError::Broken(Box::new(error)))),
                 Some(Ok(piece)) => Some(Ok(piece)),
                 None => None,
@@ -154,11 +156,6 @@ impl ResponseBody {
             silence.as_mut().reset(deadline.into());
         }
     }
-}
-
-/// An orderly end, or TLS without its closing message.
-fn is_end(error: &io::Error) -> bool {
-    Closed::is(error) || error.kind() == io::ErrorKind::UnexpectedEof
 }
 
 impl MessageBody for ResponseBody {

@@ -1,0 +1,6 @@
+//! Black-box tests: the real program, real sockets, and peers that look at the bytes.
+#![allow(clippy::disallowed_methods, clippy::print_stderr, reason = "tests wait, and tell what they see")]
+#![allow(clippy::unwrap_used, missing_docs, unreachable_pub, reason = "a test that panics has said what it has to say")]
+
+mod serve;
+mod support;

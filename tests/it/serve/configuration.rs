@@ -1,0 +1,146 @@
+//! What is wrong with a configuration is said at once, all of it, before anything listens.
+
+use std::fs;
+
+use crate::support::appliance::{APP_ARN, Builder, TRACKING_ARN, run};
+use crate::support::upstream::Upstream;
+
+/// The exit code and the text of a run that fails.
+#[track_caller]
+fn failure(arguments: &[&str], variables: &[(&str, &str)]) -> (i32, String) {
+    let output = run(&[&["serve"], arguments].concat(), &[&[("APPLIANCE_LISTEN", "127.0.0.1:0")], variables].concat());
+    assert!(output.stdout.is_empty(), "errors go to standard error");
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!text.contains("listening"), "{text}");
+    (output.status.code().expect("an exit code"), text)
+}
+
+#[test]
+fn each_bad_value_names_its_place_its_cause_and_its_fix() {
+    let arn = |arn: &'static str| ("--resource-arn", arn);
+    for ((flag, value), cause, fix) in [
+        (arn("nonsense"), "it is not an ARN", "copy the ARN"),
+        (
+            arn("arn:aws:sagemaker:xx-nowhere-9:123456789012:mlflow-app/a"),
+            "unknown region `xx-nowhere-9`",
+            "copy the ARN",
+        ),
+        (
+            arn("arn:aws-cn:sagemaker:cn-north-1:123456789012:mlflow-app/a"),
+            "does not offer managed MLflow in partition `aws-cn`",
+            "copy",
+        ),
+        (
+            arn("arn:nowhere:sagemaker:us-east-1:123456789012:mlflow-app/a"),
+            "unknown partition `nowhere`",
+            "copy the ARN",
+        ),
+        (arn("arn:aws:sagemaker:us-east-1:1:mlflow-app/a"), "expected 12 digits", "copy the ARN"),
+        (("--region", "eu-west-1"), "the region is `eu-west-1`, but the ARN is in `us-east-1`", "leave the region out"),
+        (("--role-arn", "arn:aws:iam::123456789012:user/a"), "not the ARN of a role", "IAM console"),
+        (("--ca-file", "/does/not/exist"), "cannot read certificates from `/does/not/exist`", "PEM file"),
+        (("--upstream-endpoint", "http://example.com"), "plain http is allowed to this machine only", "https://host"),
+        (("--upstream-endpoint", "https://host/path"), "a host and a port only", "https://host"),
+        (("--listen", "localhost"), "not an address with a port", "127.0.0.1:5000"),
+        (("--keep-alive", "30"), "not a duration", "`30s`"),
+        (("--body-size-limit", "many"), "not a size", "`1 MiB`"),
+        (("--workers", "0"), "at least 1", "whole number"),
+        (("--upstream-http2", "--upstream-http2=perhaps"), "neither `true` nor `false`", "write `true` or `false`"),
+        (("--spool-directory", "/does/not/exist"), "cannot hold large request bodies", "writable directory"),
+        (("--log-format", "xml"), "not a log format", "`text` or `json`"),
+        (("--log-filter", "appliance=shout"), "not a log filter", "`error`, `warn`"),
+    ] {
+        let with_value = [flag, value];
+        let arguments: &[&str] = if value.starts_with("--") { &with_value[1..] } else { &with_value };
+        let base: &[(&str, &str)] =
+            if flag == "--resource-arn" { &[] } else { &[("SM_MLFLOW_RESOURCE_ARN", TRACKING_ARN)] };
+        let (code, text) = failure(arguments, base);
+        assert_eq!(code, 78, "{flag} {value}: {text}");
+        for part in [flag, cause, "fix: ", fix] {
+            assert!(text.contains(part), "{flag} {value}: `{part}` is missing in\n{text}");
+        }
+    }
+}
+
+#[test]
+fn all_problems_are_reported_together_wherever_they_are() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("appliance.toml");
+    fs::write(&file, "# first line\nresorce-arn = \"x\"\nkeep-alive = 30\nlisten = [1, 2]\n").unwrap();
+    let file = file.to_str().unwrap();
+    let (code, text) = failure(
+        &["--config", file, "--workers", "none"],
+        &[("SM_MLFLOW_RESOURCE_ARN", "arn"), ("APPLIANCE_HEAD_TIMEOUT", "now")],
+    );
+    assert_eq!(code, 78);
+    assert!(text.starts_with("error: 6 problems in the configuration"), "{text}");
+    for part in [
+        format!("{file}:2: `resorce-arn` is not a setting\n    fix: did you mean `resource-arn`?"),
+        format!("{file}:3: `30`: not a duration"),
+        format!("{file}:4: `listen` must be"),
+        "--workers: `none`: not a whole number".to_owned(),
+        "SM_MLFLOW_RESOURCE_ARN: `arn`: it is not an ARN".to_owned(),
+        "APPLIANCE_HEAD_TIMEOUT: `now`: not a duration".to_owned(),
+    ] {
+        assert!(text.contains(&part), "`{part}` is missing in\n{text}");
+    }
+}
+
+#[test]
+fn what_is_missing_or_unreadable_is_said() {
+    let (code, text) = failure(&[], &[]);
+    assert_eq!(code, 78);
+    assert!(text.contains("no managed MLflow is named") && text.contains("SM_MLFLOW_RESOURCE_ARN"), "{text}");
+    let (code, text) = failure(&["--config", "/does/not/exist.toml", "--resource-arn", APP_ARN], &[]);
+    assert_eq!(code, 78);
+    assert!(text.contains("/does/not/exist.toml: cannot be read: No such file"), "{text}");
+}
+
+#[test]
+fn wrong_usage_is_told_from_wrong_configuration() {
+    for arguments in [&["serve", "--no-such-flag"][..], &["no-such-command"], &[]] {
+        assert_eq!(run(arguments, &[]).status.code(), Some(2), "{arguments:?}");
+    }
+    for arguments in [&["--help"][..], &["--version"], &["serve", "--help"], &["sandbox", "--help"]] {
+        assert_eq!(run(arguments, &[]).status.code(), Some(0), "{arguments:?}");
+    }
+}
+
+#[test]
+fn listening_beyond_this_machine_must_be_said() {
+    let base = [("SM_MLFLOW_RESOURCE_ARN", TRACKING_ARN)];
+    let output = run(&["serve", "--listen", "0.0.0.0:0"], &base);
+    assert_eq!(output.status.code(), Some(78));
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(text.contains("can be reached from other machines") && text.contains("--allow-anonymous"), "{text}");
+}
+
+#[test]
+fn the_samples_three_variables_work_unchanged() {
+    let upstream = Upstream::ok();
+    let appliance = Builder::new(&upstream)
+        .env("SM_MLFLOW_RESOURCE_ARN", APP_ARN)
+        .env("SM_MLFLOW_AWS_REGION", "eu-west-1")
+        .env("SM_MLFLOW_ROLE_ARN", "")
+        .start();
+    appliance.get("/x");
+    assert_eq!(upstream.only_request().header("x-sm-mlflow-app-arn"), APP_ARN);
+}
+
+#[test]
+fn flags_win_over_variables_and_those_over_the_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("appliance.toml");
+    let upstream = Upstream::ok();
+    let toml = "body-size-limit = 10\nbody-memory-limit = \"10 B\"\nkeep-alive = \"5s\"\nallow-anonymous = false\n";
+    fs::write(&file, toml).unwrap();
+    let limit_after = |arguments: &[&str], variable: &str| {
+        let builder = Builder::new(&upstream).with(&["--config", file.to_str().unwrap()]).with(arguments);
+        let appliance = builder.env("APPLIANCE_BODY_SIZE_LIMIT", variable).start();
+        let fits = |length| appliance.connect().request("PUT", "/x", &[], Some(&vec![0; length])).status == 200;
+        [5, 15, 25, 35].into_iter().filter(|length| fits(*length)).max()
+    };
+    assert_eq!(limit_after(&[], ""), Some(5), "the file");
+    assert_eq!(limit_after(&[], "20"), Some(15), "a variable over the file");
+    assert_eq!(limit_after(&["--body-size-limit", "30"], "20"), Some(25), "a flag over both");
+}

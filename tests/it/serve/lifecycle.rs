@@ -1,0 +1,110 @@
+//! Starting, draining, stopping.
+
+use std::net::TcpListener;
+use std::sync::mpsc;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use crate::support::appliance::{Appliance, Builder, TRACKING_ARN, run};
+use crate::support::eventually;
+use crate::support::upstream::Upstream;
+
+/// An upstream whose answers wait for a word.
+fn held() -> (Upstream, mpsc::Sender<()>) {
+    let (release, wait) = mpsc::channel::<()>();
+    let wait = Arc::new(Mutex::new(wait));
+    let upstream = Upstream::start(move |_, wire| {
+        wire.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfirst")?;
+        wait.lock().unwrap().recv().map_err(std::io::Error::other)?;
+        wire.send("-last")
+    });
+    (upstream, release)
+}
+
+#[test]
+fn a_running_request_is_finished_and_then_the_program_ends() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let (upstream, release) = held();
+        let mut appliance = Appliance::before(&upstream);
+        let mut caller = appliance.connect();
+        caller.send("GET /x HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        eventually("the request is on its way", || upstream.requests().len() == 1);
+        appliance.signal(signal);
+        eventually("it drains", || appliance.log().contains("\"draining\""));
+        release.send(()).unwrap();
+        assert_eq!(caller.answer(false).unwrap().text(), "first-last");
+        assert!(appliance.ended().success(), "{signal:?}");
+        assert!(appliance.log().contains("\"stopped\""), "{}", appliance.log());
+    }
+}
+
+#[test]
+fn idle_connections_do_not_delay_the_end() {
+    let upstream = Upstream::ok();
+    let mut appliance = Appliance::before(&upstream);
+    let mut idle = appliance.connect();
+    assert_eq!(idle.get("/x").status, 200);
+    let began = Instant::now();
+    appliance.signal(Signal::TERM);
+    assert!(appliance.ended().success());
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+}
+
+#[test]
+fn a_request_that_outlasts_the_drain_is_cut_and_counted() {
+    let (upstream, _release) = held();
+    let mut appliance = Builder::new(&upstream).with(&["--drain-timeout", "1s"]).start();
+    let mut caller = appliance.connect();
+    caller.send("GET /x HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    eventually("the request is on its way", || upstream.requests().len() == 1);
+    appliance.signal(Signal::TERM);
+    assert!(appliance.ended().success());
+    assert!(caller.answer(false).is_err());
+    assert!(
+        appliance.log().contains("\"cutting requests that are still running\",\"in_flight\":1"),
+        "{}",
+        appliance.log()
+    );
+}
+
+#[test]
+fn a_second_signal_does_not_wait() {
+    let (upstream, _release) = held();
+    let mut appliance = Appliance::before(&upstream);
+    let mut caller = appliance.connect();
+    caller.send("GET /x HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    eventually("the request is on its way", || upstream.requests().len() == 1);
+    appliance.signal(Signal::TERM);
+    eventually("it drains", || appliance.log().contains("\"draining\""));
+    appliance.signal(Signal::TERM);
+    let began = Instant::now();
+    assert!(appliance.ended().success());
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+}
+
+#[test]
+fn a_port_in_use_is_a_configuration_error() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let output = run(&["serve", "--listen", &address, "--resource-arn", TRACKING_ARN], &[]);
+    assert_eq!(output.status.code(), Some(78));
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(message.contains(&format!("error: cannot listen on `{address}`")), "{message}");
+    assert!(message.contains("hint: stop what listens there"), "{message}");
+}
+
+#[test]
+fn the_first_answer_comes_at_once() {
+    let upstream = Upstream::ok();
+    let mut fastest = Duration::MAX;
+    for _ in 0..5 {
+        let began = Instant::now();
+        let appliance = Builder::new(&upstream).without_credentials().start();
+        assert_eq!(appliance.get("/_appliance/healthz").status, 200);
+        fastest = fastest.min(began.elapsed());
+    }
+    eprintln!("from start to first answer: {} ms at best of 5", fastest.as_millis());
+    assert!(fastest < Duration::from_millis(500), "{fastest:?}");
+}

@@ -1,0 +1,181 @@
+//! Whatever the upstream does, a caller gets either its true answer or a clear error.
+
+use std::io::{self, Read, Write};
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::support::appliance::{Appliance, Builder};
+use crate::support::authority::authority;
+use crate::support::caller::Answer;
+use crate::support::upstream::{OK, Upstream};
+
+#[track_caller]
+fn assert_failure(answer: &Answer, status: u16, kind: &str, code: &str) {
+    assert_eq!((answer.status, answer.header("x-appliance-error")), (status, kind), "{}", answer.text());
+    let body = answer.json();
+    assert_eq!(body["error_code"], code, "{body}");
+    assert_eq!(body["request_id"], answer.header("x-appliance-request-id"));
+}
+
+#[test]
+fn an_upstream_that_cannot_be_reached_is_a_502() {
+    let closed = Builder::to("https://127.0.0.1:1").start();
+    assert_failure(&closed.get("/x"), 502, "upstream-unreachable", "TEMPORARILY_UNAVAILABLE");
+    let unknown = Builder::to("https://no-such-host.invalid").start();
+    assert_failure(&unknown.get("/x"), 502, "upstream-unresolved", "TEMPORARILY_UNAVAILABLE");
+}
+
+#[test]
+fn an_upstream_that_is_not_who_it_should_be_is_a_502() {
+    let elsewhere = Upstream::with_tls(authority().server("elsewhere.example", &[]), |_, wire| wire.send(OK));
+    let appliance = Builder::new(&elsewhere).start();
+    assert_failure(&appliance.get("/x"), 502, "upstream-tls", "TEMPORARILY_UNAVAILABLE");
+    assert_eq!(elsewhere.requests().len(), 0, "nothing is sent to a stranger");
+
+    let plain = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://{}", plain.local_addr().unwrap());
+    thread::spawn(move || {
+        for mut stream in plain.incoming().flatten() {
+            let _ = stream.read(&mut [0; 1024]);
+            let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
+        }
+    });
+    let appliance = Builder::to(&url).start();
+    assert_failure(&appliance.get("/x"), 502, "upstream-tls", "TEMPORARILY_UNAVAILABLE");
+}
+
+#[test]
+fn an_upstream_that_does_not_answer_is_a_504_and_in_time() {
+    let upstream = Upstream::start(|_, _| {
+        thread::sleep(Duration::from_secs(60));
+        Ok(())
+    });
+    let appliance = Builder::new(&upstream).with(&["--upstream-response-timeout", "1s"]).start();
+    let began = Instant::now();
+    assert_failure(&appliance.get("/x"), 504, "upstream-timeout", "DEADLINE_EXCEEDED");
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+}
+
+#[test]
+fn an_upstream_that_does_not_shake_hands_is_a_504() {
+    // Accepts in the kernel, and says nothing.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://{}", listener.local_addr().unwrap());
+    let appliance = Builder::to(&url).with(&["--upstream-handshake-timeout", "1s"]).start();
+    assert_failure(&appliance.get("/x"), 504, "upstream-timeout", "DEADLINE_EXCEEDED");
+}
+
+#[test]
+fn an_upstream_that_talks_nonsense_is_a_502() {
+    let upstream = Upstream::start(|_, wire| {
+        wire.send("SSH-2.0-OpenSSH_9.9\r\n\r\n")?;
+        Err(wire.close())
+    });
+    let appliance = Appliance::before(&upstream);
+    assert_failure(&appliance.get("/x"), 502, "upstream-invalid", "TEMPORARILY_UNAVAILABLE");
+}
+
+#[test]
+fn a_closed_connection_is_tried_once_more_if_and_only_if_that_is_harmless() {
+    for (method, attempts) in [("GET", 2), ("PUT", 2), ("POST", 1), ("PATCH", 1), ("DELETE", 1)] {
+        let upstream = Upstream::start(|_, wire| Err(wire.close()));
+        let appliance = Appliance::before(&upstream);
+        let answer = appliance.connect().request(method, "/x", &[], Some(b"{}"));
+        assert_failure(&answer, 502, "upstream-closed", "TEMPORARILY_UNAVAILABLE");
+        assert_eq!(upstream.requests().len(), attempts, "{method}");
+    }
+}
+
+#[test]
+fn a_reset_connection_heals_for_a_get() {
+    let count = Arc::new(AtomicUsize::new(0));
+    let upstream = Upstream::start(move |_, wire| match count.fetch_add(1, Ordering::SeqCst) {
+        0 => Err(wire.reset()),
+        _ => wire.send(OK),
+    });
+    let appliance = Appliance::before(&upstream);
+    assert_eq!(appliance.get("/x").status, 200);
+    let requests = upstream.requests();
+    assert_eq!(requests.len(), 2);
+    assert_eq!(requests[0].target, requests[1].target);
+}
+
+#[test]
+fn a_connection_that_was_closed_while_idle_is_not_used_again() {
+    let upstream = Upstream::start(|_, wire| {
+        wire.send(OK)?;
+        Err(wire.close())
+    });
+    let appliance = Appliance::before(&upstream);
+    let mut caller = appliance.connect();
+    for _ in 0..5 {
+        assert_eq!(caller.request("POST", "/x", &[], Some(b"{}")).status, 200);
+        // Let the end of the connection arrive, as it would between two requests of a person.
+        thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!((upstream.requests().len(), upstream.connections()), (5, 5));
+}
+
+#[test]
+fn a_shortened_response_never_looks_complete() {
+    type Ending = fn(&mut crate::support::upstream::Wire) -> io::Error;
+    let endings: [(&str, Ending); 2] = [("closed", |wire| wire.close()), ("reset", |wire| wire.reset())];
+    let heads = [
+        ("sized", "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this"),
+        ("chunked", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nonly this\r\n"),
+    ];
+    for (framing, head) in heads {
+        for (how, end) in endings {
+            let upstream = Upstream::start(move |_, wire| {
+                wire.send(head)?;
+                thread::sleep(Duration::from_millis(50));
+                Err(end(wire))
+            });
+            let appliance = Appliance::before(&upstream);
+            let mut caller = appliance.connect();
+            caller.send("GET /x HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+            let answer = caller.answer(false);
+            assert!(answer.is_err(), "{framing}, {how}: {answer:?}");
+            crate::support::eventually("it is in the log", || {
+                appliance.access_log().iter().any(|event| event["outcome"] == "truncated")
+            });
+        }
+    }
+}
+
+#[test]
+fn a_response_that_stalls_is_cut() {
+    let upstream = Upstream::start(|_, wire| {
+        wire.send("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this")?;
+        thread::sleep(Duration::from_secs(60));
+        Ok(())
+    });
+    let appliance = Builder::new(&upstream).with(&["--upstream-idle-timeout", "1s"]).start();
+    let mut caller = appliance.connect();
+    caller.send("GET /x HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    let began = Instant::now();
+    assert!(caller.answer(false).is_err());
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+}
+
+#[test]
+fn a_caller_that_leaves_frees_the_upstream() {
+    let upstream = Upstream::start(|_, wire| {
+        wire.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")?;
+        loop {
+            wire.send("1\r\na\r\n")?;
+            thread::sleep(Duration::from_millis(5));
+        }
+    });
+    let appliance = Appliance::before(&upstream);
+    let mut caller = appliance.connect();
+    caller.send("GET /x HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    caller.head().unwrap();
+    drop(caller);
+    crate::support::eventually("the request is over", || {
+        appliance.access_log().iter().any(|event| event["outcome"] == "caller-gone")
+    });
+}

@@ -1,0 +1,204 @@
+//! The program under test, as a process.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use super::authority::authority;
+use super::caller::{Answer, Caller};
+use super::upstream::Upstream;
+use super::{PATIENCE, eventually};
+
+pub const TRACKING_ARN: &str = "arn:aws:sagemaker:us-east-1:123456789012:mlflow-tracking-server/ts1";
+pub const APP_ARN: &str = "arn:aws:sagemaker:eu-west-1:123456789012:mlflow-app/app-ABCDEF123456";
+pub const ACCESS_KEY_ID: &str = "AKIDEXAMPLE";
+pub const SECRET_ACCESS_KEY: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
+pub const SESSION_TOKEN: &str = "SESSIONTOKENTHATNOBODYMAYSEE";
+
+/// The binary under test: `APPLIANCE_BIN` if set, so that the packaged one can be put through the same tests.
+pub fn binary() -> PathBuf {
+    std::env::var_os("APPLIANCE_BIN").map_or_else(|| env!("CARGO_BIN_EXE_appliance").into(), PathBuf::from)
+}
+
+/// A command in an environment that holds nothing but what a test puts there.
+pub fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(binary());
+    command
+        .args(arguments)
+        .env_clear()
+        .env("AWS_CONFIG_FILE", "/dev/null")
+        .env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+        .env("AWS_EC2_METADATA_DISABLED", "true")
+        .stdin(Stdio::null());
+    command
+}
+
+/// Runs a command to its end.
+pub fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+    command(arguments).envs(variables.iter().copied()).output().unwrap()
+}
+
+/// How to start the appliance.
+pub struct Builder {
+    command: Command,
+    wait_until_ready: bool,
+}
+
+/// A running `appliance serve`.
+pub struct Appliance {
+    child: Child,
+    address: SocketAddr,
+    log: Arc<Mutex<Vec<String>>>,
+}
+
+impl Builder {
+    /// `serve` before `upstream`, with credentials in the environment.
+    pub fn new(upstream: &Upstream) -> Self {
+        Self::to(&upstream.url())
+    }
+
+    /// `serve` before any URL.
+    pub fn to(url: &str) -> Self {
+        let mut command = command(&["serve", "--listen", "127.0.0.1:0", "--log-format", "json", "--workers", "1"]);
+        command
+            .args(["--upstream-endpoint", url, "--ca-file"])
+            .arg(authority().file())
+            .env("SM_MLFLOW_RESOURCE_ARN", TRACKING_ARN)
+            .env("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID)
+            .env("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY)
+            .env("AWS_SESSION_TOKEN", SESSION_TOKEN);
+        Self { command, wait_until_ready: true }
+    }
+
+    /// Further arguments.
+    pub fn with(mut self, arguments: &[&str]) -> Self {
+        self.command.args(arguments);
+        self
+    }
+
+    /// A further variable.
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    /// No credentials in the environment, and no waiting for them.
+    pub fn without_credentials(mut self) -> Self {
+        for name in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"] {
+            self.command.env_remove(name);
+        }
+        self.wait_until_ready = false;
+        self
+    }
+
+    /// Starts it and waits until it listens and, unless told otherwise, is ready.
+    #[track_caller]
+    pub fn start(mut self) -> Appliance {
+        let mut child = self.command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let log = Arc::<Mutex<Vec<String>>>::default();
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let sink = Arc::clone(&log);
+        thread::spawn(move || lines.map_while(Result::ok).for_each(|line| sink.lock().unwrap().push(line)));
+        let listening = |log: &Mutex<Vec<String>>| {
+            let log = log.lock().unwrap();
+            let event = log.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            event.filter_map(|event| event["listen"].as_str()?.parse().ok()).next()
+        };
+        eventually("the appliance listens", || {
+            if let Some(status) = child.try_wait().unwrap() {
+                panic!("the appliance ended ({status}): {}", log.lock().unwrap().join("\n"));
+            }
+            listening(&log).is_some()
+        });
+        let address = listening(&log).unwrap();
+        let appliance = Appliance { child, address, log };
+        if self.wait_until_ready {
+            eventually("the appliance is ready", || appliance.get("/_appliance/readyz").status == 200);
+        }
+        appliance
+    }
+}
+
+impl Appliance {
+    /// The usual one.
+    #[track_caller]
+    pub fn before(upstream: &Upstream) -> Self {
+        Builder::new(upstream).start()
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// A new connection to it.
+    pub fn connect(&self) -> Caller {
+        Caller::connect(self.address)
+    }
+
+    /// A request on a new connection.
+    #[track_caller]
+    pub fn get(&self, target: &str) -> Answer {
+        self.connect().get(target)
+    }
+
+    /// Everything it has logged.
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().join("\n")
+    }
+
+    /// The access log's events.
+    pub fn access_log(&self) -> Vec<Value> {
+        let log = self.log.lock().unwrap();
+        let events = log.iter().map(|line| serde_json::from_str::<Value>(line).expect("JSON lines"));
+        events.filter(|event| event["target"] == "access").collect()
+    }
+
+    /// Bytes of memory it holds now.
+    pub fn resident(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        let id = i32::try_from(self.child.id()).unwrap();
+        kill_process(Pid::from_raw(id).unwrap(), signal).unwrap();
+    }
+
+    /// Waits until it ends by itself.
+    #[track_caller]
+    pub fn ended(&mut self) -> ExitStatus {
+        let mut status = None;
+        eventually("the appliance ends", || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        status.unwrap()
+    }
+}
+
+impl Drop for Appliance {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if thread::panicking() {
+            eprintln!("--- log of the appliance ---\n{}\n---", self.log());
+        }
+    }
+}
+
+/// Reads a child's output to its end, within reason.
+pub fn read_all(mut from: impl Read) -> String {
+    let mut text = String::new();
+    let _ = from.read_to_string(&mut text);
+    assert!(text.len() < 10_000_000, "within {PATIENCE:?}");
+    text
+}
