@@ -128,6 +128,8 @@ impl ResponseBody {
                 None => None,
             }),
             Source::Http2(stream, _) => stream.poll_data(context).map(|piece| match piece {
+                // Sent after a complete answer to an upload that was not read to its end (RFC 9113 §8.1).
+                Some(Err(error)) if error.reason() == Some(h2::Reason::NO_ERROR) => None,
                 Some(Err(error)) => Some(Err(BodyError::Broken(Box::new(error)))),
                 Some(Ok(piece)) => {
                     // Only what has been taken may be sent again: this is what keeps memory bounded.

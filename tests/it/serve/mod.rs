@@ -4,6 +4,7 @@ mod bodies;
 mod configuration;
 mod credentials;
 mod fidelity;
+mod http2;
 mod lifecycle;
 mod refusals;
 mod upstream_failures;

@@ -1,6 +1,6 @@
 //! The program under test, as a process.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -12,8 +12,8 @@ use serde_json::Value;
 
 use super::authority::authority;
 use super::caller::{Answer, Caller};
+use super::eventually;
 use super::upstream::Upstream;
-use super::{PATIENCE, eventually};
 
 pub const TRACKING_ARN: &str = "arn:aws:sagemaker:us-east-1:123456789012:mlflow-tracking-server/ts1";
 pub const APP_ARN: &str = "arn:aws:sagemaker:eu-west-1:123456789012:mlflow-app/app-ABCDEF123456";
@@ -132,11 +132,6 @@ impl Appliance {
         Builder::new(upstream).start()
     }
 
-    /// Where it listens.
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-
     /// A new connection to it.
     pub fn connect(&self) -> Caller {
         Caller::connect(self.address)
@@ -193,12 +188,4 @@ impl Drop for Appliance {
             eprintln!("--- log of the appliance ---\n{}\n---", self.log());
         }
     }
-}
-
-/// Reads a child's output to its end, within reason.
-pub fn read_all(mut from: impl Read) -> String {
-    let mut text = String::new();
-    let _ = from.read_to_string(&mut text);
-    assert!(text.len() < 10_000_000, "within {PATIENCE:?}");
-    text
 }

@@ -1,7 +1,7 @@
 //! A caller that says exactly the bytes it is told to, and reads answers strictly.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 
 use super::PATIENCE;
 
@@ -58,11 +58,6 @@ impl Caller {
     /// Sends bytes as they are.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
         self.stream.write_all(bytes.as_ref())
-    }
-
-    /// Says that nothing more will be sent.
-    pub fn finish(&mut self) {
-        let _ = self.stream.shutdown(Shutdown::Write);
     }
 
     /// Sends a request without a body and reads the answer.

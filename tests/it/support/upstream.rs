@@ -19,8 +19,6 @@ pub struct Recorded {
     /// Names as sent; values trimmed.
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
-    /// Which connection it came on, from 1.
-    pub connection: usize,
 }
 
 impl Recorded {
@@ -132,7 +130,7 @@ impl Upstream {
             Self { port, tls: tls.is_some(), requests: Arc::clone(&requests), connections: Arc::clone(&connections) };
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let number = connections.fetch_add(1, Ordering::SeqCst) + 1;
+                connections.fetch_add(1, Ordering::SeqCst);
                 let (tls, handler, requests) = (tls.clone(), Arc::clone(&handler), Arc::clone(&requests));
                 thread::spawn(move || {
                     let _ = stream.set_nodelay(true);
@@ -142,7 +140,7 @@ impl Upstream {
                             Io::Tls(Box::new(StreamOwned::new(ServerConnection::new(config).unwrap(), stream)))
                         }
                     };
-                    let _ = converse(&mut Wire { io }, number, &*handler, &requests);
+                    let _ = converse(&mut Wire { io }, &*handler, &requests);
                 });
             }
         });
@@ -181,7 +179,7 @@ impl Upstream {
 /// A complete answer.
 pub const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}";
 
-fn converse(wire: &mut Wire, connection: usize, handler: &Handler, requests: &Mutex<Vec<Recorded>>) -> io::Result<()> {
+fn converse(wire: &mut Wire, handler: &Handler, requests: &Mutex<Vec<Recorded>>) -> io::Result<()> {
     let mut buffer = Vec::new();
     loop {
         let head_end = loop {
@@ -201,8 +199,7 @@ fn converse(wire: &mut Wire, connection: usize, handler: &Handler, requests: &Mu
                 .filter_map(|line| line.split_once(':'))
                 .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
                 .collect(),
-            connection,
-            ..Recorded::default()
+            body: Vec::new(),
         };
         assert!(recorded.all("transfer-encoding").is_empty(), "the appliance knows every body's length: {head}");
         let length = recorded.all("content-length").first().map_or(0, |length| length.parse().unwrap());
