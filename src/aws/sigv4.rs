@@ -3,97 +3,187 @@
 //! Only what this file is given is signed: an allow-list of headers, so that a hop that rewrites any other header
 //! cannot break the signature. The path and query must already be in normal form (`http::uri`); the exact strings
 //! that are passed here are the ones to send.
+//!
+//! Key and signature are computed by `aws-sigv4`. The canonical request is put together here, because that crate's
+//! decodes the query as UTF-8 text on the way and so signs another query than was sent when a byte in it is not
+//! UTF-8; and because from normal form it is a matter of sorting.
 
+use std::cell::RefCell;
+use std::fmt::Write as _;
 use std::time::SystemTime;
 
 use aws_credential_types::Credentials;
-use aws_sigv4::http_request::{
-    PayloadChecksumKind, SignableBody, SignableRequest, SignatureLocation, SigningError, SigningSettings, sign,
-};
-use aws_sigv4::sign::v4;
-use aws_smithy_runtime_api::client::identity::Identity;
+use aws_sigv4::sign::v4::{calculate_signature, generate_signing_key};
+use sha2::{Digest, Sha256};
 
 /// SHA-256 of nothing, in hex: the payload hash of a request without a body.
 pub const EMPTY_SHA256: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 
 /// What is signed of a request, in the form in which it will be sent.
 #[derive(Clone, Copy, Debug)]
 pub struct Signable<'a> {
     /// The method, upper case.
     pub method: &'a str,
-    /// Scheme, authority, path and query; the authority is the `Host` that will be sent.
-    pub url: &'a str,
+    /// Path and query in normal form.
+    pub target: &'a str,
     /// The value of `Host`.
     pub host: &'a str,
     /// `Content-Type`, if the request has one.
     pub content_type: Option<&'a str>,
-    /// Further headers to sign; for MLflow, the one that routes by ARN.
-    pub extra: Option<(&'a str, &'a str)>,
+    /// A further header to sign, whose name sorts after `x-amz-`; for MLflow, the one that routes by ARN.
+    pub routing: Option<(&'a str, &'a str)>,
     /// SHA-256 of the body in lower-case hex.
     pub payload_sha256: &'a str,
 }
 
-/// The scope of a signature: which service in which region.
-#[derive(Clone, Debug)]
-pub struct Scope {
-    /// For example `us-east-1`.
-    pub region: String,
-    /// The service's signing name, for example `sagemaker-mlflow`.
-    pub service: &'static str,
+/// The headers that make a request acceptable. They are secrets: there is no `Debug`.
+pub struct Signature {
+    /// `x-amz-date`.
+    pub date: String,
+    /// `authorization`.
+    pub authorization: String,
 }
 
-/// A header that signing adds. Its value may be a secret: it has no `Debug`.
-pub struct SignedHeader {
-    /// Lower-case name.
-    pub name: &'static str,
-    /// Value, ASCII.
-    pub value: String,
+/// Signs for one service in one region. Keeps the day's key, so it belongs to one thread.
+pub struct Signer {
+    region: String,
+    service: &'static str,
+    key: RefCell<Option<Key>>,
 }
 
-/// Why a request could not be signed.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot sign the request")]
-pub struct SignError(#[from] SigningError);
+/// The key derived from a secret for a day; deriving it costs four HMACs, as much as the rest of a signature.
+struct Key {
+    day: String,
+    secret: String,
+    bytes: Vec<u8>,
+}
 
-/// Computes the headers that make `request` acceptable to AWS at `time`: `x-amz-date`, `authorization`,
-/// `x-amz-content-sha256` and, with temporary credentials, `x-amz-security-token`.
-///
-/// # Errors
-/// When the URL or a header cannot be represented; nothing that passed `http::uri` and `http::headers` fails.
-pub fn signature_headers(
-    request: Signable<'_>,
-    scope: &Scope,
-    credentials: &Credentials,
-    time: SystemTime,
-) -> Result<Vec<SignedHeader>, SignError> {
-    let identity = Identity::from(credentials.clone());
-    let mut settings = SigningSettings::default();
-    settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
-    settings.signature_location = SignatureLocation::Headers;
-    // The service's other defaults hold: the path is normalised and encoded a second time, as for all but S3.
-    let parameters = v4::SigningParams::builder()
-        .identity(&identity)
-        .region(&scope.region)
-        .name(scope.service)
-        .time(time)
-        .settings(settings)
-        .build()
-        .expect("every field is set above")
-        .into();
-    let headers =
-        [Some(("host", request.host)), request.content_type.map(|value| ("content-type", value)), request.extra];
-    let signable = SignableRequest::new(
-        request.method,
-        request.url,
-        headers.into_iter().flatten(),
-        SignableBody::Precomputed(request.payload_sha256.to_owned()),
-    )?;
-    let (instructions, _signature) = sign(signable, &parameters)?.into_parts();
-    let (headers, _query) = instructions.into_parts();
-    Ok(headers
-        .into_iter()
-        .map(|header| SignedHeader { name: header.name(), value: header.value().to_owned() })
-        .collect())
+impl Signer {
+    /// A signer for a service, by its signing name, in a region.
+    #[must_use]
+    pub fn new(region: impl Into<String>, service: &'static str) -> Self {
+        Self { region: region.into(), service, key: RefCell::default() }
+    }
+
+    /// Signs `request` as sent at `time`. The caller sends, beside what is in the request, `x-amz-content-sha256`
+    /// and, if the credentials have one, `x-amz-security-token`: both are part of the signature.
+    #[must_use]
+    pub fn sign(&self, request: &Signable<'_>, credentials: &Credentials, time: SystemTime) -> Signature {
+        let date = basic_date(time);
+        let day = &date[..8];
+        let headers = signed_headers(request, &date, credentials.session_token());
+        let names = headers.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(";");
+        let canonical = canonical_request(request, &headers, &names);
+        let scope = format!("{day}/{}/{}/aws4_request", self.region, self.service);
+        let hashed = hex(&Sha256::digest(canonical));
+        let to_sign = format!("{ALGORITHM}\n{date}\n{scope}\n{hashed}");
+        let signature = self.with_key(credentials, day, time, |key| calculate_signature(key, to_sign.as_bytes()));
+        let authorization = format!(
+            "{ALGORITHM} Credential={}/{scope}, SignedHeaders={names}, Signature={signature}",
+            credentials.access_key_id()
+        );
+        Signature { date, authorization }
+    }
+
+    fn with_key<T>(&self, credentials: &Credentials, day: &str, time: SystemTime, then: impl FnOnce(&[u8]) -> T) -> T {
+        let mut cached = self.key.borrow_mut();
+        let secret = credentials.secret_access_key();
+        let key = match cached.take() {
+            Some(key) if key.day == day && key.secret == secret => key,
+            _ => Key {
+                day: day.to_owned(),
+                secret: secret.to_owned(),
+                bytes: generate_signing_key(secret, time, &self.region, self.service).as_ref().to_vec(),
+            },
+        };
+        then(&cached.insert(key).bytes)
+    }
+}
+
+/// The headers that are signed, sorted by name.
+fn signed_headers<'a>(request: &Signable<'a>, date: &'a str, token: Option<&'a str>) -> Vec<(&'a str, &'a str)> {
+    let headers = [
+        request.content_type.map(|value| ("content-type", value)),
+        Some(("host", request.host)),
+        Some(("x-amz-content-sha256", request.payload_sha256)),
+        Some(("x-amz-date", date)),
+        token.map(|value| ("x-amz-security-token", value)),
+        request.routing,
+    ];
+    let headers: Vec<_> = headers.into_iter().flatten().collect();
+    debug_assert!(headers.is_sorted());
+    headers
+}
+
+fn canonical_request(request: &Signable<'_>, headers: &[(&str, &str)], names: &str) -> String {
+    let (path, query) = request.target.split_once('?').unwrap_or((request.target, ""));
+    let mut canonical = String::with_capacity(512 + request.target.len());
+    canonical.push_str(request.method);
+    canonical.push('\n');
+    push_path(&mut canonical, path);
+    canonical.push('\n');
+    push_query(&mut canonical, query);
+    canonical.push('\n');
+    for (name, value) in headers {
+        canonical.push_str(name);
+        canonical.push(':');
+        push_value(&mut canonical, value);
+        canonical.push('\n');
+    }
+    let _ = write!(canonical, "\n{names}\n{}", request.payload_sha256);
+    canonical
+}
+
+/// Empty segments are left out, and every byte that is not unreserved is escaped once more. In normal form the only
+/// such byte is the percent sign, and there are no dot segments.
+fn push_path(canonical: &mut String, path: &str) {
+    let mut segments = path.split('/').filter(|segment| !segment.is_empty()).peekable();
+    let is_root = segments.peek().is_none();
+    for segment in segments {
+        canonical.push('/');
+        canonical.push_str(&segment.replace('%', "%25"));
+    }
+    if is_root || path.ends_with('/') {
+        canonical.push('/');
+    }
+}
+
+/// The pairs sorted by name and value; a name alone has an empty value.
+fn push_query(canonical: &mut String, query: &str) {
+    let pair = |text| str::split_once(text, '=').unwrap_or((text, ""));
+    let mut pairs: Vec<_> = query.split('&').filter(|text| !text.is_empty()).map(pair).collect();
+    pairs.sort_unstable();
+    for (number, (name, value)) in pairs.into_iter().enumerate() {
+        let separator = if number == 0 { "" } else { "&" };
+        let _ = write!(canonical, "{separator}{name}={value}");
+    }
+}
+
+/// Without outer white space, and inner runs of it as one space.
+fn push_value(canonical: &mut String, value: &str) {
+    for (number, word) in value.split_ascii_whitespace().enumerate() {
+        if number > 0 {
+            canonical.push(' ');
+        }
+        canonical.push_str(word);
+    }
+}
+
+/// ISO 8601 basic form, `20260101T000000Z`.
+fn basic_date(time: SystemTime) -> String {
+    let mut date = humantime::format_rfc3339_seconds(time).to_string();
+    date.retain(|character| !matches!(character, '-' | ':'));
+    date
+}
+
+/// Lower-case hex.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |value: u8| char::from(DIGITS[usize::from(value)]);
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 #[cfg(test)]
@@ -145,23 +235,62 @@ mod tests {
         let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600);
         for (number, (arn, method, path, content_type, payload_sha256, expected)) in (1..).zip(VECTORS) {
             let target = Target::new(Arn::parse(arn).expect(arn));
-            let host = target.host();
             let request = Signable {
                 method,
-                url: &format!("https://{host}{path}"),
-                host: &host,
+                target: path,
+                host: &target.host(),
                 content_type,
-                extra: Some((target.arn_header(), arn)),
+                routing: Some((target.arn_header(), arn)),
                 payload_sha256,
             };
-            let scope = Scope { region: target.arn().region().to_owned(), service: target.signing_name() };
-            let headers = signature_headers(request, &scope, &credentials, time).expect("a well-formed request");
-            let value = |name| headers.iter().find(|header| header.name == name).map(|header| header.value.as_str());
-            let authorization = value("authorization").expect("an authorization header");
+            let signer = Signer::new(target.arn().region(), target.signing_name());
+            let signature = signer.sign(&request, &credentials, time);
+            assert_eq!(signature.date, "20260101T000000Z");
+            let authorization = signature.authorization;
             assert!(authorization.ends_with(&format!("Signature={expected}")), "vector {number}: {authorization}");
-            assert_eq!(value("x-amz-content-sha256"), Some(payload_sha256), "vector {number}");
-            assert_eq!(value("x-amz-date"), Some("20260101T000000Z"), "vector {number}");
-            assert_eq!(value("x-amz-security-token"), Some("TOKEN"), "vector {number}");
         }
+    }
+
+    #[test]
+    fn the_key_follows_the_day_and_the_credentials() {
+        let signer = Signer::new("us-east-1", "sagemaker");
+        let request = Signable {
+            method: "GET",
+            target: "/",
+            host: "h",
+            content_type: None,
+            routing: None,
+            payload_sha256: EMPTY_SHA256,
+        };
+        let credentials = |secret: &str| Credentials::new("AKID", secret, None, None, "test");
+        let day = |number: u64| SystemTime::UNIX_EPOCH + Duration::from_hours(24 * number);
+        let sign = |secret, number| signer.sign(&request, &credentials(secret), day(number)).authorization;
+        let fresh = |secret, number| {
+            Signer::new("us-east-1", "sagemaker").sign(&request, &credentials(secret), day(number)).authorization
+        };
+        for (secret, number) in [("a", 1), ("a", 1), ("a", 2), ("b", 2), ("a", 1)] {
+            assert_eq!(sign(secret, number), fresh(secret, number), "{secret} on day {number}");
+        }
+    }
+
+    #[test]
+    fn canonical_parts_come_from_normal_form() {
+        for (path, expected) in
+            [("/", "/"), ("//", "/"), ("/a%20b", "/a%2520b"), ("//a//b/", "/a/b/"), ("/a%2Fb/~c", "/a%252Fb/~c")]
+        {
+            let mut canonical = String::new();
+            push_path(&mut canonical, path);
+            assert_eq!(canonical, expected, "{path}");
+        }
+        for (query, expected) in
+            [("", ""), ("b=2&a=1&a=0&c", "a=0&a=1&b=2&c="), ("%FF=1", "%FF=1"), ("a-=1&a=2", "a=2&a-=1")]
+        {
+            let mut canonical = String::new();
+            push_query(&mut canonical, query);
+            assert_eq!(canonical, expected, "{query}");
+        }
+        let mut canonical = String::new();
+        push_value(&mut canonical, "  a/b ;  c=d\t ");
+        assert_eq!(canonical, "a/b ; c=d");
     }
 }

@@ -13,7 +13,7 @@ use super::failure::{Class, Failure};
 use super::values;
 use crate::http::client::Endpoint;
 use crate::mlflow::arn::Mode;
-use crate::sandbox::{self, MLFLOW_VERSION, Ready, Report, SandboxError, Settings};
+use crate::sandbox::{self, MLFLOW_VERSION, ROLE_ARN, Ready, Report, Running, SandboxError, Settings};
 
 /// Try everything on this machine, with a real MLflow and no AWS account
 ///
@@ -151,12 +151,7 @@ impl Report for Screen {
 
     fn ready(&self, ready: &Ready) {
         if self.json {
-            let appliances: serde_json::Map<_, _> = ready
-                .appliances
-                .iter()
-                .map(|(target, url)| (name(target.arn().mode()).to_owned(), json!(url)))
-                .collect();
-            println!("{}", json!({"appliances": appliances, "mlflow": ready.mlflow, "logs": ready.logs}));
+            println!("{}", as_json(ready));
         } else {
             println!("{}", banner(ready));
         }
@@ -169,6 +164,24 @@ impl Report for Screen {
     }
 }
 
+/// For scripts, and for trying other signers at the front doors.
+fn as_json(ready: &Ready) -> serde_json::Value {
+    let by_mode = |value: fn(&Running) -> &str| -> serde_json::Map<_, _> {
+        ready.appliances.iter().map(|one| (name(one.target.arn().mode()).to_owned(), json!(value(one)))).collect()
+    };
+    json!({
+        "appliances": by_mode(|one| &one.url),
+        "front_doors": by_mode(|one| &one.front_door),
+        "arns": by_mode(|one| one.target.arn().as_str()),
+        "role_arn": ROLE_ARN,
+        "sts": ready.sts,
+        "imds": ready.imds,
+        "authority": ready.authority,
+        "mlflow": ready.mlflow,
+        "logs": ready.logs,
+    })
+}
+
 fn name(mode: Mode) -> &'static str {
     match mode {
         Mode::TrackingServer => "tracking",
@@ -178,10 +191,10 @@ fn name(mode: Mode) -> &'static str {
 
 /// What a person needs to go on, ready to be copied.
 fn banner(ready: &Ready) -> String {
-    let (_, url) = &ready.appliances[0];
+    let url = &ready.appliances[0].url;
     let python = ready.python.as_ref().map_or("python".to_owned(), |python| python.display().to_string());
-    let appliances: String =
-        ready.appliances.iter().map(|(target, url)| format!("  {:<11} {url}\n", name(target.arn().mode()))).collect();
+    let line = |one: &Running| format!("  {:<11} {}\n", name(one.target.arn().mode()), one.url);
+    let appliances: String = ready.appliances.iter().map(line).collect();
     let note = if ready.appliances.len() > 1 { "  (both in front of one MLflow)\n" } else { "" };
     format!(
         "

@@ -26,7 +26,7 @@ use crate::mlflow::target::Target;
 /// Where the pretended resources live.
 const REGION: &str = "us-east-1";
 /// The role that the appliance assumes.
-pub(super) const ROLE_ARN: &str = "arn:aws:iam::123456789012:role/sandbox-mlflow";
+pub const ROLE_ARN: &str = "arn:aws:iam::123456789012:role/sandbox-mlflow";
 const TRACKING_SERVER_ARN: &str = "arn:aws:sagemaker:us-east-1:123456789012:mlflow-tracking-server/sandbox";
 const APP_ARN: &str = "arn:aws:sagemaker:us-east-1:123456789012:mlflow-app/app-SANDBOX";
 
@@ -42,8 +42,8 @@ pub(super) struct Doors {
     pub(super) gateways: Vec<Door>,
     /// PEM file of the authority that signed their certificates.
     pub(super) authority: PathBuf,
-    sts: String,
-    imds: String,
+    pub(super) sts: String,
+    pub(super) imds: String,
     servers: Vec<ServerHandle>,
 }
 

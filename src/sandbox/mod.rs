@@ -38,7 +38,8 @@ use crate::mlflow::target::Target;
 pub use certificates::CertificateError;
 pub use mlflow::{InstallError, VERSION as MLFLOW_VERSION};
 
-use doors::{Doors, ROLE_ARN};
+use doors::Doors;
+pub use doors::ROLE_ARN;
 use process::Process;
 
 /// MLflow imports a lot before it answers, and creates its database on the first start.
@@ -62,8 +63,14 @@ pub trait Report {
 /// What to tell a user once all is up.
 #[derive(Debug)]
 pub struct Ready {
-    /// The appliance's URL for each mode.
-    pub appliances: Vec<(Target, String)>,
+    /// One for each mode.
+    pub appliances: Vec<Running>,
+    /// The pretended STS.
+    pub sts: String,
+    /// The pretended metadata service.
+    pub imds: String,
+    /// PEM file of the authority to trust when talking to a front door or to STS.
+    pub authority: PathBuf,
     /// The MLflow behind.
     pub mlflow: String,
     /// A Python that has the MLflow client, if the sandbox knows one.
@@ -74,6 +81,17 @@ pub struct Ready {
     pub credential_lifetime: Duration,
     /// From the command to this moment.
     pub took: Duration,
+}
+
+/// A running appliance and the front door behind it.
+#[derive(Debug)]
+pub struct Running {
+    /// What it pretends to call.
+    pub target: Target,
+    /// Where clients connect.
+    pub url: String,
+    /// Where its signed requests go; other signers may be tried there, too.
+    pub front_door: String,
 }
 
 /// Everything the sandbox needs, checked.
@@ -156,11 +174,11 @@ pub async fn run(settings: Settings, report: &dyn Report) -> Result<(), SandboxE
         .prefix("appliance-sandbox-")
         .tempdir()
         .map_err(io_error("creating a directory for this run"))?;
-    let mut running = Running::default();
+    let mut started = Started::default();
     let session = async {
-        let ready = start(&settings, directory.path(), &mut running, report).await?;
+        let ready = start(&settings, directory.path(), &mut started, report).await?;
         report.ready(&Ready { took: began.elapsed(), ..ready });
-        running.first_to_end().await
+        started.first_to_end().await
     };
     let result = tokio::select! {
         result = session => result,
@@ -168,20 +186,20 @@ pub async fn run(settings: Settings, report: &dyn Report) -> Result<(), SandboxE
         _ = terminated.recv() => Ok(()),
     };
     report.step("stopping");
-    let tallies = running.stop().await;
+    let tallies = started.stop().await;
     report.stopped(&tallies);
     result
 }
 
 /// What has been started so far.
 #[derive(Default)]
-struct Running {
+struct Started {
     doors: Option<Doors>,
     /// In the order of starting; stopped in the reverse.
     programs: Vec<Process>,
 }
 
-impl Running {
+impl Started {
     /// Waits until one of the programs ends, which none should.
     async fn first_to_end(&mut self) -> Result<(), SandboxError> {
         let ends = self.programs.iter_mut().map(|program| Box::pin(ended(program)));
@@ -211,7 +229,7 @@ fn failed(program: &Process, what: String) -> SandboxError {
 async fn start(
     settings: &Settings,
     directory: &Path,
-    running: &mut Running,
+    started: &mut Started,
     report: &dyn Report,
 ) -> Result<Ready, SandboxError> {
     let ports = (settings.port..).take(settings.modes.len());
@@ -224,9 +242,9 @@ async fn start(
     } else {
         let program = mlflow::program(&settings.path, &settings.cache, report).await?;
         let python = Some(program.with_file_name("python")).filter(|python| python.exists());
-        (start_mlflow(settings, &program, directory, running, report).await?, python)
+        (start_mlflow(settings, &program, directory, started, report).await?, python)
     };
-    let doors = running.doors.insert(Doors::open(settings, directory, &mlflow)?);
+    let doors = started.doors.insert(Doors::open(settings, directory, &mlflow)?);
     let mut appliances = Vec::new();
     for (door, port) in doors.gateways.iter().zip(ports) {
         let name = format!("appliance ({})", door.target.arn().mode().resource_type());
@@ -241,14 +259,21 @@ async fn start(
             .envs(settings.environment.iter().cloned())
             .envs(doors.environment());
         let log = directory.join(format!("{}.log", door.target.arn().mode().resource_type()));
-        running.programs.push(Process::start(&name, command, log).map_err(io_error("starting the appliance"))?);
+        started.programs.push(Process::start(&name, command, log).map_err(io_error("starting the appliance"))?);
         let endpoint = Endpoint { tls: false, host: "127.0.0.1".into(), port };
-        let program = running.programs.last_mut().expect("just added");
+        let program = started.programs.last_mut().expect("just added");
         until_answering(program, &endpoint, "/_appliance/readyz", APPLIANCE_START_LIMIT).await?;
-        appliances.push((door.target.clone(), format!("http://127.0.0.1:{port}")));
+        appliances.push(Running {
+            target: door.target.clone(),
+            url: format!("http://127.0.0.1:{port}"),
+            front_door: door.url.clone(),
+        });
     }
     Ok(Ready {
         appliances,
+        sts: doors.sts.clone(),
+        imds: doors.imds.clone(),
+        authority: doors.authority.clone(),
         mlflow: format!("{}://{}", mlflow.scheme(), mlflow.authority()),
         python,
         logs: directory.to_owned(),
@@ -261,7 +286,7 @@ async fn start_mlflow(
     settings: &Settings,
     program: &Path,
     directory: &Path,
-    running: &mut Running,
+    started: &mut Started,
     report: &dyn Report,
 ) -> Result<Endpoint, SandboxError> {
     let data = settings.data.clone().unwrap_or_else(|| directory.join("mlflow"));
@@ -271,9 +296,9 @@ async fn start_mlflow(
     let mut command = mlflow::server(program, port, &data);
     command.env_clear().envs(settings.environment.iter().cloned()).envs(mlflow::ENVIRONMENT);
     let process = Process::start("mlflow server", command, directory.join("mlflow.log"));
-    running.programs.push(process.map_err(io_error("starting mlflow server"))?);
+    started.programs.push(process.map_err(io_error("starting mlflow server"))?);
     let endpoint = Endpoint { tls: false, host: "127.0.0.1".into(), port };
-    let program = running.programs.last_mut().expect("just added");
+    let program = started.programs.last_mut().expect("just added");
     until_answering(program, &endpoint, "/health", MLFLOW_START_LIMIT).await?;
     Ok(endpoint)
 }

@@ -15,11 +15,15 @@ use super::refusal::Refusal;
 use super::reply::{self, Origin};
 use super::retry::may_retry;
 use super::worker::Worker;
-use crate::aws::sigv4::{EMPTY_SHA256, Signable, signature_headers};
+use crate::aws::sigv4::{EMPTY_SHA256, Signable, hex};
 use crate::http::body::{Body, receive};
 use crate::http::client::{Request, Response};
 use crate::http::{headers, uri};
 use crate::{causes, clock};
+
+const X_AMZ_CONTENT_SHA256: HeaderName = HeaderName::from_static("x-amz-content-sha256");
+const X_AMZ_DATE: HeaderName = HeaderName::from_static("x-amz-date");
+const X_AMZ_SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
 
 /// Answers any request.
 pub(super) async fn handle(request: HttpRequest, payload: web::Payload) -> HttpResponse {
@@ -133,12 +137,6 @@ async fn take_in(
     Ok((received.body, hex(&received.sha256)))
 }
 
-fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digit = |value: u8| char::from(DIGITS[usize::from(value)]);
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
-}
-
 /// The headers to send: the caller's, `Host`, the one that routes, and the signature over what must not change.
 fn sign(
     worker: &Worker,
@@ -149,23 +147,28 @@ fn sign(
 ) -> Result<HeaderMap, Refusal> {
     let mlflow = &worker.shared.target;
     let now = clock::now();
-    let signed = worker.shared.credentials.with(now, |credentials| {
-        let request = Signable {
-            method: method.as_str(),
-            url: &format!("{}{target}", worker.base),
-            host: &worker.authority,
-            content_type: fields.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()),
-            extra: Some((mlflow.arn_header(), mlflow.arn().as_str())),
-            payload_sha256: sha256,
-        };
-        signature_headers(request, &worker.shared.scope, credentials, now)
-    })??;
     let mut headers = fields.clone();
     headers.insert(header::HOST, worker.host_value.clone());
     headers.insert(HeaderName::from_static(mlflow.arn_header()), worker.arn_value.clone());
-    for field in signed {
-        let value = HeaderValue::try_from(field.value).expect("signatures, dates and tokens are visible ASCII");
-        headers.insert(HeaderName::from_static(field.name), value);
-    }
+    let mut add = |name: HeaderName, value: &str| {
+        headers.insert(name, HeaderValue::try_from(value).expect("dates, hashes, tokens and signatures are ASCII"));
+    };
+    worker.shared.credentials.with(now, |credentials| {
+        let request = Signable {
+            method: method.as_str(),
+            target,
+            host: &worker.authority,
+            content_type: fields.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()),
+            routing: Some((mlflow.arn_header(), mlflow.arn().as_str())),
+            payload_sha256: sha256,
+        };
+        let signature = worker.signer.sign(&request, credentials, now);
+        add(X_AMZ_DATE, &signature.date);
+        add(X_AMZ_CONTENT_SHA256, sha256);
+        add(header::AUTHORIZATION, &signature.authorization);
+        if let Some(token) = credentials.session_token() {
+            add(X_AMZ_SECURITY_TOKEN, token);
+        }
+    })?;
     Ok(headers)
 }

@@ -26,7 +26,6 @@ use tracing::{info, warn};
 use crate::aws::credentials::{Current, Source};
 use crate::aws::role::Role;
 use crate::aws::sdk;
-use crate::aws::sigv4::Scope;
 use crate::http::body::Intake;
 use crate::http::client::{ClientSettings, Dialer};
 use crate::mlflow::target::Target;
@@ -71,7 +70,6 @@ pub struct Settings {
 /// What all workers share.
 pub struct Shared {
     target: Target,
-    scope: Scope,
     credentials: Current,
     ledger: Arc<Ledger>,
     draining: AtomicBool,
@@ -102,7 +100,6 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
     let address = listener.local_addr().map_err(ServeError::Server)?;
     let region = settings.target.arn().region().to_owned();
     let shared = Arc::new(Shared {
-        scope: Scope { region: region.clone(), service: settings.target.signing_name() },
         target: settings.target,
         credentials: Current::default(),
         ledger: Arc::new(Ledger::new(settings.run)),
@@ -169,7 +166,8 @@ async fn stop_on_signal(server: ServerHandle, shared: &Shared, drain_timeout: Du
     let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
         warn!("cannot listen for signals; the process can only be killed");
-        return std::future::pending().await;
+        std::future::pending::<()>().await;
+        return;
     };
     let mut next = async || tokio::select! { _ = terminate.recv() => {} _ = interrupt.recv() => {} };
     next().await;
@@ -179,7 +177,7 @@ async fn stop_on_signal(server: ServerHandle, shared: &Shared, drain_timeout: Du
     let deadline = async {
         sleep(drain_timeout).await;
         warn!(in_flight = shared.ledger.in_flight(), "cutting requests that are still running");
-        std::future::pending().await
+        std::future::pending::<()>().await;
     };
     tokio::select! { () = next() => {} () = deadline => {} }
 }

@@ -9,7 +9,6 @@ use actix_web::{HttpResponse, HttpResponseBuilder};
 use serde::Serialize;
 
 use crate::aws::credentials::Unavailable;
-use crate::aws::sigv4::SignError;
 use crate::http::body::ReceiveError;
 use crate::http::client::{ClientError, DialError};
 use crate::http::uri::PathError;
@@ -44,9 +43,6 @@ pub(super) enum Refusal {
     /// There is nothing to sign with.
     #[error("no valid AWS credentials")]
     Credentials(#[from] Unavailable),
-    /// The request could not be signed.
-    #[error(transparent)]
-    Sign(#[from] SignError),
     /// The upstream gave no answer.
     #[error(transparent)]
     Upstream(#[from] ClientError),
@@ -72,7 +68,6 @@ impl Refusal {
             Self::Receive(ReceiveError::Broken(_)) => "body-broken",
             Self::Receive(ReceiveError::Disk(_)) | Self::Upstream(ClientError::Body(_)) => "spool-failed",
             Self::Credentials(_) => "no-credentials",
-            Self::Sign(_) => "signing-failed",
             Self::Upstream(ClientError::Dial(DialError::Resolve { .. } | DialError::InvalidName(_))) => {
                 "upstream-unresolved"
             }
@@ -98,7 +93,7 @@ impl Refusal {
             Self::Receive(ReceiveError::Stalled(_)) => StatusCode::REQUEST_TIMEOUT,
             Self::Receive(ReceiveError::Broken(_)) => StatusCode::BAD_REQUEST,
             Self::Receive(ReceiveError::Disk(_)) | Self::Credentials(_) => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Sign(_) | Self::Upstream(ClientError::Body(_)) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Upstream(ClientError::Body(_)) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Upstream(ClientError::Dial(DialError::Timeout { .. }) | ClientError::NoAnswer(_)) => {
                 StatusCode::GATEWAY_TIMEOUT
             }
@@ -157,9 +152,7 @@ impl Refusal {
             Self::Credentials(unavailable) => {
                 format!("The appliance cannot sign requests at the moment: {unavailable}.")
             }
-            Self::Sign(_) | Self::Upstream(ClientError::Body(_)) => {
-                "The appliance failed to prepare the request.".into()
-            }
+            Self::Upstream(ClientError::Body(_)) => "The appliance failed to prepare the request.".into(),
             Self::Upstream(error) => match error {
                 ClientError::Dial(DialError::Timeout { .. }) => {
                     "The managed MLflow endpoint could not be reached in time.".into()

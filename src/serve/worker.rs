@@ -5,6 +5,7 @@ use std::sync::Arc;
 use actix_web::http::header::HeaderValue;
 
 use super::Shared;
+use crate::aws::sigv4::Signer;
 use crate::http::body::Intake;
 use crate::http::client::{Client, ClientSettings, Dialer};
 
@@ -14,6 +15,8 @@ pub(super) struct Worker {
     pub shared: Arc<Shared>,
     /// Upstream connections.
     pub client: Client,
+    /// Signs with the day's key, which it keeps.
+    pub(super) signer: Signer,
     /// How bodies are taken in.
     pub intake: Intake,
     /// Scheme and authority of the upstream.
@@ -36,6 +39,7 @@ impl Worker {
             base: format!("{}://{authority}", dialer.endpoint().scheme()),
             host_value: value(&authority),
             arn_value: value(shared.target.arn().as_str()),
+            signer: Signer::new(shared.target.arn().region(), shared.target.signing_name()),
             authority,
             client: Client::new(dialer, client),
             intake,

@@ -5,6 +5,8 @@ mod configuration;
 mod credentials;
 mod fidelity;
 mod http2;
+mod leaks;
 mod lifecycle;
+mod oracle;
 mod refusals;
 mod upstream_failures;

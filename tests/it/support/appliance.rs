@@ -107,8 +107,8 @@ impl Builder {
         thread::spawn(move || lines.map_while(Result::ok).for_each(|line| sink.lock().unwrap().push(line)));
         let listening = |log: &Mutex<Vec<String>>| {
             let log = log.lock().unwrap();
-            let event = log.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-            event.filter_map(|event| event["listen"].as_str()?.parse().ok()).next()
+            let mut events = log.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            events.find_map(|event| event["listen"].as_str()?.parse().ok())
         };
         eventually("the appliance listens", || {
             if let Some(status) = child.try_wait().unwrap() {

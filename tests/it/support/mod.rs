@@ -4,6 +4,7 @@ pub mod appliance;
 pub mod authority;
 pub mod caller;
 pub mod http2;
+pub mod python;
 pub mod upstream;
 
 use std::time::{Duration, Instant};

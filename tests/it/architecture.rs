@@ -1,0 +1,97 @@
+//! The source is built as it says: imports point one way, and the oracle does not know the signer.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Each part of `src/`, and the parts that it may import.
+const LAYERS: [(&str, &[&str]); 9] = [
+    ("main", &["cli"]),
+    ("cli", &["aws", "causes", "http", "mlflow", "sandbox", "serve"]),
+    ("serve", &["aws", "causes", "clock", "http", "mlflow"]),
+    ("sandbox", &["aws", "causes", "clock", "http", "mlflow"]),
+    ("http", &["causes", "mlflow"]),
+    ("aws", &["causes", "clock", "mlflow"]),
+    ("mlflow", &[]),
+    ("causes", &[]),
+    ("clock", &[]),
+];
+
+fn sources(directory: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(sources(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+    found
+}
+
+/// The parts that a file imports with `crate::`, each with the line that does.
+fn imports(text: &str) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for line in text.lines().filter(|line| !line.trim_start().starts_with("//")) {
+        for (at, _) in line.match_indices("crate::") {
+            let rest = &line[at + "crate::".len()..];
+            // `crate::{a, b::c}` names several parts, `crate::a::{b, c}` one.
+            let names = match rest.strip_prefix('{') {
+                Some(group) => group.split(',').collect(),
+                None => vec![rest],
+            };
+            for name in names {
+                let part: String = name.trim().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+                found.push((part, line.trim().to_owned()));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn imports_point_one_way() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut checked = 0;
+    for file in sources(&source) {
+        let inside = file.strip_prefix(&source).unwrap();
+        let part = inside.iter().next().unwrap().to_str().unwrap().trim_end_matches(".rs").to_owned();
+        if part == "lib" {
+            continue;
+        }
+        let layer = LAYERS.iter().find(|(name, _)| *name == part);
+        let (_, allowed) = layer.unwrap_or_else(|| panic!("`{part}` is in no layer: add it to the table"));
+        for (imported, line) in imports(&fs::read_to_string(&file).unwrap()) {
+            let is_fine = imported == part || allowed.contains(&imported.as_str());
+            assert!(is_fine, "{}: `{part}` may not import `{imported}`: {line}", inside.display());
+            checked += 1;
+        }
+    }
+    assert!(checked > 50, "the imports were found: {checked}");
+}
+
+#[test]
+fn the_verifier_shares_no_code_with_the_signer() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/sandbox");
+    for file in sources(&source) {
+        let text = fs::read_to_string(&file).unwrap();
+        for forbidden in ["crate::aws::sigv4", "aws_sigv4", "crate::http::uri"] {
+            assert!(!text.contains(forbidden), "{}: the oracle must not use `{forbidden}`", file.display());
+        }
+    }
+}
+
+#[test]
+fn only_the_command_line_touches_the_environment_the_terminal_and_the_exit_code() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    for file in sources(&source) {
+        let inside = file.strip_prefix(&source).unwrap();
+        if inside.starts_with("cli") || inside == Path::new("main.rs") {
+            continue;
+        }
+        let text = fs::read_to_string(&file).unwrap();
+        for forbidden in ["env::var", "env::args", "println!", "eprintln!", "process::exit", "clap::"] {
+            assert!(!text.contains(forbidden), "{}: `{forbidden}` belongs to `cli`", inside.display());
+        }
+    }
+}

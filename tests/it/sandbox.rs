@@ -1,0 +1,189 @@
+//! The main job for real: MLflow's own client, through the appliance, past a door that checks signatures, into MLflow.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use crate::support::appliance::{binary, run};
+use crate::support::caller::Caller;
+use crate::support::{eventually, python};
+
+/// A running `appliance sandbox`.
+struct Sandbox {
+    child: Child,
+    ready: Value,
+}
+
+impl Sandbox {
+    /// Starts one on ports of its own, with the MLflow of a Python environment on the PATH.
+    fn start(bin: &Path, arguments: &[&str]) -> Self {
+        let port = two_free_ports().to_string();
+        let mut child = Command::new(binary())
+            .args(["sandbox", "--json", "--port", &port])
+            .args(arguments)
+            .env_clear()
+            .env("PATH", format!("{}:/usr/bin:/bin", bin.display()))
+            .env("HOME", std::env::temp_dir())
+            // What would lead the appliance or MLflow astray if it leaked in.
+            .env("AWS_ACCESS_KEY_ID", "AKIDLEAKED")
+            .env("AWS_SECRET_ACCESS_KEY", "leaked")
+            .env("MLFLOW_TRACKING_URI", "http://192.0.2.1")
+            .env("SM_MLFLOW_AWS_REGION", "xx-leaked-1")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        let Ok(ready) = serde_json::from_str(&line) else {
+            let mut said = String::new();
+            let _ = child.stderr.take().unwrap().read_to_string(&mut said);
+            panic!("the sandbox did not come up: {line}\n{said}");
+        };
+        Self { child, ready }
+    }
+
+    fn url(&self, mode: &str) -> &str {
+        self.ready["appliances"][mode].as_str().unwrap()
+    }
+
+    /// Presses Ctrl-C and returns what is said at the end.
+    fn interrupt(mut self) -> String {
+        let id = Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
+        kill_process(id, Signal::INT).unwrap();
+        let mut said = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        assert!(self.child.wait().unwrap().success(), "{said}");
+        said
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        // In order, so that its programs go with it even if the test has failed.
+        if let (Ok(None), Ok(id)) = (self.child.try_wait(), i32::try_from(self.child.id())) {
+            let _ = kill_process(Pid::from_raw(id).unwrap(), Signal::TERM);
+            let _ = self.child.wait();
+        }
+    }
+}
+
+/// A port that is free and whose successor is, too.
+fn two_free_ports() -> u16 {
+    loop {
+        let first = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = first.local_addr().unwrap().port();
+        if port < u16::MAX && TcpListener::bind(("127.0.0.1", port + 1)).is_ok() {
+            return port;
+        }
+    }
+}
+
+fn tally(said: &str, mode: &str) -> (u64, u64) {
+    let line = said.lines().find(|line| line.starts_with(&format!("{mode}: "))).unwrap_or_else(|| panic!("{said}"));
+    let mut numbers = line.split(|c: char| !c.is_ascii_digit()).filter_map(|word| word.parse().ok());
+    (numbers.next().unwrap(), numbers.next().unwrap())
+}
+
+#[test]
+fn mlflows_own_client_works_in_both_modes_and_every_request_is_verified() {
+    let Some(bin) = python::environment("the MLflow client through the sandbox") else { return };
+    // Renewed every six seconds, so that the credentials change many times on the way.
+    let sandbox = Sandbox::start(&bin, &["--mode", "both", "--credential-lifetime", "8s"]);
+    let mut calls = 0;
+    for mode in ["tracking", "serverless"] {
+        let result = python::run(&bin, "mlflow_client.py", &[sandbox.url(mode)], b"");
+        eprintln!("{mode}: {result}");
+        calls += result["calls"].as_u64().unwrap();
+        assert!(result["checks"].as_u64().unwrap() >= 30, "{result}");
+        assert_user_interface_loads(sandbox.url(mode));
+    }
+    let logs = sandbox.ready["logs"].as_str().unwrap().to_owned();
+    let log = std::fs::read_to_string(Path::new(&logs).join("mlflow-app.log")).unwrap();
+    let renewals = log.matches("AWS credentials obtained").count();
+    let mlflow: Vec<&str> = sandbox.ready["mlflow"].as_str().unwrap().split(':').collect();
+    let mlflow_port: u16 = mlflow.last().unwrap().parse().unwrap();
+
+    let said = sandbox.interrupt();
+    let (tracking, serverless) = (tally(&said, "tracking"), tally(&said, "serverless"));
+    eprintln!("{calls} calls of the client; signatures verified: {tracking:?} and {serverless:?}; {renewals} renewals");
+    assert!(tracking.0 + serverless.0 >= calls, "no call of the client went round the door: {said}");
+    assert_eq!((tracking.1, serverless.1), (0, 0), "nothing was refused: {said}");
+    assert!(renewals >= 2, "the credentials were renewed on the way: {renewals}");
+    eventually("MLflow is gone", || TcpStream::connect(("127.0.0.1", mlflow_port)).is_err());
+    assert!(!Path::new(&logs).exists(), "nothing is left behind in {logs}");
+}
+
+/// The page and everything it loads at once.
+fn assert_user_interface_loads(url: &str) {
+    let address = url.trim_start_matches("http://").parse().unwrap();
+    let mut caller = Caller::connect(address);
+    let page = caller.get("/");
+    assert_eq!((page.status, page.header("content-type").starts_with("text/html")), (200, true));
+    let text = page.text();
+    let files: Vec<&str> = text.split(['"', '\'']).filter(|part| part.contains("static-files/")).collect();
+    assert!(files.len() >= 2, "{text}");
+    for file in files {
+        let path = format!("/{}", file.trim_start_matches("./").trim_start_matches('/'));
+        let answer = caller.get(&path);
+        assert_eq!(answer.status, 200, "{path}");
+        assert!(!answer.body.is_empty(), "{path}");
+    }
+}
+
+#[test]
+fn the_front_doors_accept_botocore_and_refuse_everything_else() {
+    let Some(bin) = python::environment("botocore at the front doors") else { return };
+    // What is behind the doors does not matter here, so it need not be a real MLflow.
+    let behind = crate::support::upstream::Upstream::plain(|_, wire| wire.send(crate::support::upstream::OK));
+    let sandbox = Sandbox::start(&bin, &["--mlflow-url", &behind.url()]);
+    let result = python::run(&bin, "front_door.py", &[&sandbox.ready.to_string()], b"");
+    eprintln!("front doors: {result}");
+    assert!(result["accepted"].as_u64().unwrap() >= 90, "{result}");
+    assert!(result["refused"].as_object().unwrap().len() >= 6, "{result}");
+    let said = sandbox.interrupt();
+    assert!(tally(&said, "tracking").1 >= 14, "{said}");
+}
+
+#[test]
+fn a_taken_port_is_said_before_anything_starts() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let output = run(&["sandbox", "--port", &port], &[]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(78), "{said}");
+    assert!(said.contains(&format!("cannot listen on port {port}")) && said.contains("--port"), "{said}");
+}
+
+#[test]
+fn without_python_the_manual_way_is_explained() {
+    let empty = tempfile::tempdir().unwrap();
+    let path = empty.path().to_str().unwrap();
+    let output = run(&["sandbox", "--port", &two_free_ports().to_string()], &[("PATH", path), ("HOME", path)]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    for part in ["no `mlflow` on the PATH", "pip install mlflow==", "--mlflow-url"] {
+        assert!(said.contains(part), "`{part}` is missing in {said}");
+    }
+}
+
+#[test]
+fn a_program_that_fails_shows_its_last_words() {
+    let directory = tempfile::tempdir().unwrap();
+    let mlflow = directory.path().join("mlflow");
+    std::fs::write(&mlflow, "#!/bin/sh\necho 'no such table: experiments' >&2\nexit 3\n").unwrap();
+    std::fs::set_permissions(&mlflow, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let path = format!("{}:/usr/bin:/bin", directory.path().display());
+    let began = std::time::Instant::now();
+    let output = run(&["sandbox", "--port", &two_free_ports().to_string()], &[("PATH", &path)]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("mlflow server ended (exit status: 3)") && said.contains("no such table"), "{said}");
+    assert!(began.elapsed() < Duration::from_secs(10));
+}

@@ -1,0 +1,76 @@
+//! No log line, however detailed, and no answer of ours ever holds a secret, a token or a signature.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use crate::support::appliance::{Builder, SECRET_ACCESS_KEY, SESSION_TOKEN};
+use crate::support::http2::Http2;
+use crate::support::upstream::{OK, Upstream};
+
+const CALLERS: [&str; 4] = ["caller-token-1f", "caller-cookie-2e", "query-secret-3d", "body-secret-4c"];
+
+#[test]
+fn secrets_stay_secret_at_every_level_and_in_every_failure() {
+    let upstream = Upstream::start(|request, wire| match request.target.split('?').next().unwrap_or_default() {
+        "/forbidden" => wire.send("HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\n{}"),
+        "/closed" => Err(wire.close()),
+        "/nonsense" => wire.send("nonsense\r\n\r\n"),
+        "/cut" => {
+            wire.send("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nx")?;
+            Err(wire.reset())
+        }
+        "/stalled" => {
+            std::thread::sleep(Duration::from_secs(30));
+            Ok(())
+        }
+        _ => wire.send(OK),
+    });
+    let over_http2 = Http2::start();
+    let unreachable = "https://127.0.0.1:1";
+    let mut signatures = Vec::new();
+    let mut said = String::new();
+    for (url, level) in [
+        (upstream.url(), "trace"),
+        (over_http2.url(), "trace"),
+        (unreachable.into(), "debug"),
+        (upstream.url(), "info"),
+    ] {
+        let appliance = Builder::to(&url)
+            .with(&["--log-filter", level, "--upstream-response-timeout", "1s", "--body-size-limit", "1 KiB"])
+            .start();
+        for path in
+            ["/ok", "/forbidden", "/closed", "/nonsense", "/cut", "/stalled", "/a/../b", "/_appliance/x", "/truncated"]
+        {
+            let headers = [
+                ("Authorization", "Bearer caller-token-1f"),
+                ("Cookie", "session=caller-cookie-2e"),
+                ("X-Amz-Security-Token", "caller-token-1f"),
+            ];
+            let mut caller = appliance.connect();
+            let mut request =
+                format!("POST {path}?token=query-secret-3d HTTP/1.1\r\nHost: a\r\nContent-Length: 14\r\n");
+            for (name, value) in headers {
+                let _ = write!(request, "{name}: {value}\r\n");
+            }
+            caller.send(format!("{request}\r\nbody-secret-4c")).unwrap();
+            if let Ok(answer) = caller.answer(false) {
+                let _ = writeln!(said, "{:?}\n{}", answer.headers, answer.text());
+            }
+        }
+        let large = appliance.connect().request("PUT", "/x?token=query-secret-3d", &[], Some(&[b'a'; 2048]));
+        said.push_str(&large.text());
+        let log = appliance.log();
+        assert!(log.contains("\"request\""), "the log was on");
+        said.push_str(&log);
+    }
+    for request in upstream.requests() {
+        let authorization = request.header("authorization").to_owned();
+        signatures.push(authorization.rsplit('=').next().unwrap().to_owned());
+    }
+    assert!(signatures.len() > 10 && signatures.iter().all(|signature| signature.len() == 64));
+    let secrets = [SECRET_ACCESS_KEY, SESSION_TOKEN, "AWS4-HMAC-SHA256", "Signature="].into_iter().chain(CALLERS);
+    for secret in secrets.chain(signatures.iter().map(String::as_str)) {
+        let line = said.lines().find(|line| line.contains(secret));
+        assert!(line.is_none(), "`{secret}` is in: {}", line.unwrap_or_default());
+    }
+}
