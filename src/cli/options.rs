@@ -78,6 +78,12 @@ options! {
     /// Without it, an address other than loopback is refused, because every caller would have the appliance's rights.
     #[arg(env = "APPLIANCE_ALLOW_ANONYMOUS", value_name = "BOOL", help_heading = "Listener", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     allow_anonymous,
+    /// Names, comma-separated, by which callers may address the appliance besides `localhost`
+    ///
+    /// Guards against DNS rebinding. By default only this machine's own names when listening on loopback, and any
+    /// name otherwise.
+    #[arg(env = "APPLIANCE_ALLOWED_HOSTS", value_name = "NAMES", help_heading = "Listener")]
+    allowed_hosts,
     /// Worker threads [default: one per core]
     #[arg(env = "APPLIANCE_WORKERS", value_name = "NUMBER", help_heading = "Listener")]
     workers,

@@ -19,7 +19,7 @@ use crate::http::client::{ClientSettings, Dialer, Endpoint};
 use crate::http::tls;
 use crate::mlflow::arn::Arn;
 use crate::mlflow::target::Target;
-use crate::serve::Settings;
+use crate::serve::{AllowedHosts, Settings};
 
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
@@ -42,6 +42,11 @@ pub(super) fn resolve(
     let problem = &mut problems;
     let logging = logging(options, problem);
     let listen = listen(options, problem);
+    let allowed_hosts = problem.read(
+        options.allowed_hosts.as_ref(),
+        "write names without a port, as in `mlflow.corp,mlflow`",
+        values::hosts,
+    );
     let target = target(options, problem);
     let endpoint = problem.read(
         options.upstream_endpoint.as_ref(),
@@ -73,6 +78,11 @@ pub(super) fn resolve(
     let endpoint = endpoint.unwrap_or_else(|| Endpoint::https(target.host()));
     let settings = Settings {
         listen,
+        allowed_hosts: match allowed_hosts {
+            Some(names) => AllowedHosts::Listed(names),
+            None if listen.ip().is_loopback() => AllowedHosts::Listed(Vec::new()),
+            None => AllowedHosts::Any,
+        },
         workers: NonZeroUsize::new(workers).unwrap_or(NonZeroUsize::MIN),
         connection_limit,
         keep_alive,

@@ -71,6 +71,19 @@ pub(super) fn endpoint(text: &str) -> Result<Endpoint, String> {
     Ok(Endpoint { tls, host, port })
 }
 
+/// Host names or addresses, separated by commas, without ports; in lower case.
+pub(super) fn hosts(text: &str) -> Result<Vec<String>, String> {
+    let is_name = |name: &&str| {
+        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_[]:".contains(&byte))
+    };
+    let has_port = |name: &str| name.matches(':').count() == 1;
+    let names: Vec<&str> = text.split(',').map(str::trim).collect();
+    if !names.iter().all(is_name) || names.iter().any(|name| has_port(name)) {
+        return Err("not a list of host names".into());
+    }
+    Ok(names.into_iter().map(str::to_ascii_lowercase).collect())
+}
+
 fn is_this_machine(host: &str) -> bool {
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
@@ -101,6 +114,14 @@ mod tests {
         }
         for text in ["", "yes", "1", "TRUE"] {
             assert!(boolean(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn hosts_are_names_without_ports() {
+        assert_eq!(hosts("MLflow.corp, mlflow,[::1]"), Ok(vec!["mlflow.corp".into(), "mlflow".into(), "[::1]".into()]));
+        for text in ["", "a,,b", "host:80", "https://a", "a b"] {
+            assert!(hosts(text).is_err(), "{text}");
         }
     }
 

@@ -9,6 +9,7 @@ use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
 use tracing::debug;
 
+use super::browser;
 use super::health::{self, Page};
 use super::record::{Outcome, Record, Severity};
 use super::refusal::Refusal;
@@ -87,6 +88,7 @@ async fn exchange(
     if let Some(page) = health::page(&path) {
         return Ok(Answer::Page(page?));
     }
+    browser::check(method, request.headers(), &worker.shared.allowed_hosts)?;
     let mut target = path.into_owned();
     if let Some(query) = request.uri().query().filter(|query| !query.is_empty()) {
         target.push('?');

@@ -1,5 +1,6 @@
 //! `serve`: the signing proxy. Assembles settings into a running server and sees it drained.
 
+mod browser;
 mod forward;
 mod health;
 mod record;
@@ -29,6 +30,7 @@ use crate::aws::sdk;
 use crate::http::body::Intake;
 use crate::http::client::{ClientSettings, Dialer};
 use crate::mlflow::target::Target;
+pub use browser::AllowedHosts;
 use record::Ledger;
 use worker::Worker;
 
@@ -41,6 +43,8 @@ const LINGER: Duration = Duration::from_secs(5);
 pub struct Settings {
     /// Where callers connect.
     pub listen: SocketAddr,
+    /// Names that callers may use for it.
+    pub allowed_hosts: AllowedHosts,
     /// Threads that handle requests.
     pub workers: NonZeroUsize,
     /// Callers' connections per worker; more wait in the kernel.
@@ -70,6 +74,7 @@ pub struct Settings {
 /// What all workers share.
 pub struct Shared {
     target: Target,
+    allowed_hosts: AllowedHosts,
     credentials: Current,
     ledger: Arc<Ledger>,
     draining: AtomicBool,
@@ -101,6 +106,7 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
     let region = settings.target.arn().region().to_owned();
     let shared = Arc::new(Shared {
         target: settings.target,
+        allowed_hosts: settings.allowed_hosts,
         credentials: Current::default(),
         ledger: Arc::new(Ledger::new(settings.run)),
         draining: AtomicBool::new(false),

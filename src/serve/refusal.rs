@@ -34,6 +34,12 @@ pub(super) enum Refusal {
     /// A header that may occur once occurred twice.
     #[error("the header `content-type` is repeated")]
     RepeatedContentType,
+    /// Addressed by a name that is not the appliance's.
+    #[error("the host is not one of the allowed hosts")]
+    ForeignHost,
+    /// Sent by a browser for another site's page.
+    #[error("the request comes from another site's page")]
+    ForeignOrigin,
     /// Nothing is served at this reserved path.
     #[error("there is nothing at this path of the appliance")]
     NoSuchPage,
@@ -61,6 +67,8 @@ impl Refusal {
     pub(super) fn kind(&self) -> &'static str {
         match self {
             Self::TargetForm | Self::Method | Self::Path(_) | Self::RepeatedContentType => "bad-request",
+            Self::ForeignHost => "foreign-host",
+            Self::ForeignOrigin => "foreign-origin",
             Self::NoSuchPage => "no-such-page",
             Self::Receive(ReceiveError::TooLarge { .. }) => "body-too-large",
             Self::Receive(ReceiveError::NoRoom) => "uploads-over-budget",
@@ -87,6 +95,7 @@ impl Refusal {
         match self {
             Self::TargetForm | Self::Path(_) | Self::RepeatedContentType => StatusCode::BAD_REQUEST,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Self::ForeignHost | Self::ForeignOrigin => StatusCode::FORBIDDEN,
             Self::NoSuchPage => StatusCode::NOT_FOUND,
             Self::Receive(ReceiveError::TooLarge { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Receive(ReceiveError::NoRoom) => StatusCode::TOO_MANY_REQUESTS,
@@ -121,6 +130,7 @@ impl Refusal {
     /// MLflow's name for the status (`mlflow.protos.databricks_pb2.ErrorCode`); there is none for 413.
     fn error_code(&self) -> &'static str {
         match self.status() {
+            StatusCode::FORBIDDEN => "PERMISSION_DENIED",
             StatusCode::NOT_FOUND => "ENDPOINT_NOT_FOUND",
             StatusCode::TOO_MANY_REQUESTS => "REQUEST_LIMIT_EXCEEDED",
             StatusCode::SERVICE_UNAVAILABLE | StatusCode::BAD_GATEWAY => "TEMPORARILY_UNAVAILABLE",
@@ -137,6 +147,10 @@ impl Refusal {
             Self::Method => "The methods TRACE and CONNECT are not passed on.".into(),
             Self::Path(error) => format!("The request was not passed on: {error}."),
             Self::RepeatedContentType => "The request has more than one Content-Type header.".into(),
+            Self::ForeignHost => {
+                "The appliance does not go by this name. Its operator can add it with `allowed-hosts`.".into()
+            }
+            Self::ForeignOrigin => "The request was made by a page of another site and is not passed on.".into(),
             Self::NoSuchPage => "Paths under /_appliance/ are reserved, and there is nothing at this one.".into(),
             Self::Receive(ReceiveError::TooLarge { limit }) => {
                 format!("The request body is larger than the appliance's limit of {limit} bytes.")

@@ -35,7 +35,7 @@ fn a_chunked_body_of_unknown_length_is_spooled_too() {
     let appliance = Appliance::before(&upstream);
     let mut caller = appliance.connect();
     let body = sample(3 << 20);
-    caller.send("PUT /artifact HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n").unwrap();
+    caller.send("PUT /artifact HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n").unwrap();
     for piece in body.chunks(100_000) {
         caller.send(format!("{:x}\r\n", piece.len())).unwrap();
         caller.send(piece).unwrap();
@@ -51,13 +51,13 @@ fn a_body_over_the_limit_is_a_413_whether_it_says_so_or_not() {
     let upstream = Upstream::ok();
     let appliance = Builder::new(&upstream).with(&["--body-size-limit", "64 KiB"]).start();
     let mut caller = appliance.connect();
-    caller.send("PUT /x HTTP/1.1\r\nHost: a\r\nContent-Length: 65537\r\n\r\n").unwrap();
+    caller.send("PUT /x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 65537\r\n\r\n").unwrap();
     let answer = caller.answer(false).unwrap();
     assert_eq!((answer.status, answer.header("x-appliance-error")), (413, "body-too-large"));
     assert!(answer.json()["message"].as_str().unwrap().contains("65536"));
 
     let mut caller = appliance.connect();
-    caller.send("PUT /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n").unwrap();
+    caller.send("PUT /x HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n").unwrap();
     for _ in 0..2 {
         let _ = caller.send(format!("8001\r\n{}\r\n", "a".repeat(0x8001)));
     }
@@ -73,7 +73,7 @@ fn uploads_beyond_the_disk_budget_are_asked_to_come_back() {
     let limits = ["--body-memory-limit", "1 KiB", "--body-disk-budget", "1 MiB"];
     let appliance = Builder::new(&upstream).with(&limits).start();
     let mut first = appliance.connect();
-    first.send("PUT /first HTTP/1.1\r\nHost: a\r\nContent-Length: 900000\r\n\r\nbegun").unwrap();
+    first.send("PUT /first HTTP/1.1\r\nHost: localhost\r\nContent-Length: 900000\r\n\r\nbegun").unwrap();
     // The first has its share of the budget once its head has been read.
     let mut refused = None;
     eventually("the second is refused", || {
@@ -97,12 +97,12 @@ fn a_body_that_stalls_is_a_408_and_one_that_breaks_off_reaches_nobody() {
     let upstream = Upstream::ok();
     let appliance = Builder::new(&upstream).with(&["--body-idle-timeout", "1s"]).start();
     let mut stalled = appliance.connect();
-    stalled.send("PUT /x HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc").unwrap();
+    stalled.send("PUT /x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nabc").unwrap();
     let answer = stalled.answer(false).unwrap();
     assert_eq!((answer.status, answer.header("x-appliance-error")), (408, "body-stalled"));
 
     let mut broken = appliance.connect();
-    broken.send("PUT /x HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc").unwrap();
+    broken.send("PUT /x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nabc").unwrap();
     drop(broken);
     eventually("both are over", || appliance.access_log().len() == 2);
     assert_eq!(upstream.requests().len(), 0, "half a body is never passed on");

@@ -86,7 +86,7 @@ fn a_caller_cannot_speak_with_the_appliances_voice() {
         ("X-Amz-Content-Sha256", "UNSIGNED-PAYLOAD"),
         ("X-Amzn-Oidc-Data", "caller-identity"),
         ("Date", "Wed, 01 Jan 2020 00:00:00 GMT"),
-        ("Origin", "https://elsewhere.example"),
+        ("Origin", "http://localhost:5000"),
         ("Referer", "https://elsewhere.example/"),
         ("Sec-Fetch-Site", "cross-site"),
         ("X-Forwarded-For", "10.0.0.9"),
@@ -166,7 +166,7 @@ fn an_empty_chunked_put_becomes_an_empty_put() {
     let mut caller = appliance.connect();
     // This is how Python's requests sends an empty file.
     caller
-        .send("PUT /api/2.0/mlflow-artifacts/artifacts/e HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")
+        .send("PUT /api/2.0/mlflow-artifacts/artifacts/e HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")
         .unwrap();
     assert_eq!(caller.answer(false).unwrap().status, 200);
     let seen = upstream.only_request();
@@ -179,7 +179,7 @@ fn a_chunked_body_arrives_whole_with_its_length() {
     let upstream = Upstream::ok();
     let appliance = Appliance::before(&upstream);
     let mut caller = appliance.connect();
-    caller.send("POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n").unwrap();
+    caller.send("POST /x HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n").unwrap();
     caller.send("4;extension=1\r\ndefg\r\n0\r\nTrailer: dropped\r\n\r\n").unwrap();
     assert_eq!(caller.answer(false).unwrap().status, 200);
     let seen = upstream.only_request();
@@ -191,7 +191,7 @@ fn an_expectation_is_answered_here() {
     let upstream = Upstream::ok();
     let appliance = Appliance::before(&upstream);
     let mut caller = appliance.connect();
-    caller.send("PUT /x HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n").unwrap();
+    caller.send("PUT /x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n").unwrap();
     caller.send("abc").unwrap();
     assert_eq!(caller.answer(false).unwrap().status, 200);
     assert!(upstream.only_request().all("expect").is_empty());
@@ -299,7 +299,7 @@ fn events_arrive_one_by_one() {
     });
     let appliance = Appliance::before(&upstream);
     let mut caller = appliance.connect();
-    caller.send("GET /gateway/stream HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    caller.send("GET /gateway/stream HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
     assert_eq!(caller.head().unwrap().header("content-type"), "text/event-stream");
     for number in 0..3 {
         assert_eq!(caller.chunk().unwrap().unwrap(), format!("data: {number}\n\n").into_bytes());
@@ -341,7 +341,7 @@ fn connections_are_kept_on_both_sides_and_requests_may_be_pipelined() {
         assert_eq!(caller.get("/again").text(), "/again");
     }
     caller
-        .send("GET /first HTTP/1.1\r\nHost: a\r\n\r\nPOST /second HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi")
+        .send("GET /first HTTP/1.1\r\nHost: localhost\r\n\r\nPOST /second HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\nhi")
         .unwrap();
     assert_eq!(caller.answer(false).unwrap().text(), "/first");
     assert_eq!(caller.answer(false).unwrap().text(), "/second");

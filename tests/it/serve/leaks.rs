@@ -48,7 +48,7 @@ fn secrets_stay_secret_at_every_level_and_in_every_failure() {
             ];
             let mut caller = appliance.connect();
             let mut request =
-                format!("POST {path}?token=query-secret-3d HTTP/1.1\r\nHost: a\r\nContent-Length: 14\r\n");
+                format!("POST {path}?token=query-secret-3d HTTP/1.1\r\nHost: localhost\r\nContent-Length: 14\r\n");
             for (name, value) in headers {
                 let _ = write!(request, "{name}: {value}\r\n");
             }

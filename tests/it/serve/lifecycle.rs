@@ -29,7 +29,7 @@ fn a_running_request_is_finished_and_then_the_program_ends() {
         let (upstream, release) = held();
         let mut appliance = Appliance::before(&upstream);
         let mut caller = appliance.connect();
-        caller.send("GET /x HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        caller.send("GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
         eventually("the request is on its way", || upstream.requests().len() == 1);
         appliance.signal(signal);
         eventually("it drains", || appliance.log().contains("\"draining\""));
@@ -57,7 +57,7 @@ fn a_request_that_outlasts_the_drain_is_cut_and_counted() {
     let (upstream, _release) = held();
     let mut appliance = Builder::new(&upstream).with(&["--drain-timeout", "1s"]).start();
     let mut caller = appliance.connect();
-    caller.send("GET /x HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    caller.send("GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
     eventually("the request is on its way", || upstream.requests().len() == 1);
     appliance.signal(Signal::TERM);
     assert!(appliance.ended().success());
@@ -74,7 +74,7 @@ fn a_second_signal_does_not_wait() {
     let (upstream, _release) = held();
     let mut appliance = Appliance::before(&upstream);
     let mut caller = appliance.connect();
-    caller.send("GET /x HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    caller.send("GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
     eventually("the request is on its way", || upstream.requests().len() == 1);
     appliance.signal(Signal::TERM);
     eventually("it drains", || appliance.log().contains("\"draining\""));

@@ -104,7 +104,7 @@ impl Dice {
 
     fn request(&mut self) -> Vec<u8> {
         let method = self.pick(&["GET", "GET", "POST", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]);
-        let mut request = format!("{method} {} HTTP/1.1\r\nHost: caller.example\r\n", self.target()).into_bytes();
+        let mut request = format!("{method} {} HTTP/1.1\r\nHost: localhost:5000\r\n", self.target()).into_bytes();
         let content_types = [
             "application/json",
             "text/plain; charset=utf-8",

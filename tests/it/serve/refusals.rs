@@ -15,19 +15,19 @@ fn answer_to(appliance: &Appliance, bytes: &[u8]) -> Option<Answer> {
 fn malformed_and_ambiguous_requests_never_reach_the_upstream() {
     let upstream = Upstream::ok();
     let appliance = Appliance::before(&upstream);
-    let head = |fields: &str| format!("GET /x HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
+    let head = |fields: &str| format!("GET /x HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n");
     let oversized = head(&format!("X-Big: {}\r\n", "a".repeat(200_000)));
     let many = head(&"X-Many: a\r\n".repeat(200));
     for (what, request, expected) in [
-        ("absolute form", "GET http://elsewhere.example/x HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), &[400][..]),
-        ("absolute form, own host", "GET https://a/x HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), &[400]),
+        ("absolute form", "GET http://elsewhere.example/x HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned(), &[400][..]),
+        ("absolute form, own host", "GET https://a/x HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned(), &[400]),
         (
             "CONNECT",
             "CONNECT elsewhere.example:443 HTTP/1.1\r\nHost: elsewhere.example:443\r\n\r\n".to_owned(),
             &[400, 405],
         ),
-        ("TRACE", "TRACE /x HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), &[405]),
-        ("asterisk form", "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), &[400]),
+        ("TRACE", "TRACE /x HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned(), &[405]),
+        ("asterisk form", "OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned(), &[400]),
         ("no host", "GET /x HTTP/1.1\r\n\r\n".to_owned(), &[400]),
         ("two hosts", head("Host: b\r\n"), &[400]),
         ("two lengths", head("Content-Length: 1\r\nContent-Length: 2\r\n"), &[400]),
@@ -49,9 +49,9 @@ fn malformed_and_ambiguous_requests_never_reach_the_upstream() {
         ("many headers", many, &[400, 431]),
         ("not HTTP", "nonsense\r\n\r\n".to_owned(), &[400]),
         ("HTTP/2 preface", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned(), &[400]),
-        ("dot segment", "GET /api/../x HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), &[400]),
-        ("encoded dot segment", "GET /api/%2e%2E/x HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), &[400]),
-        ("dots around an encoded slash", "GET /api/..%2fx HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), &[400]),
+        ("dot segment", "GET /api/../x HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned(), &[400]),
+        ("encoded dot segment", "GET /api/%2e%2E/x HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned(), &[400]),
+        ("dots around an encoded slash", "GET /api/..%2fx HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned(), &[400]),
     ] {
         match answer_to(&appliance, request.as_bytes()) {
             Some(answer) => assert!(expected.contains(&answer.status), "{what}: {answer:?}"),
@@ -115,4 +115,38 @@ fn a_caller_that_is_slow_to_ask_is_let_go() {
     caller.send("GET /x HTTP/1.1\r\nHost:").unwrap();
     assert_eq!(caller.answer(false).unwrap().status, 408);
     assert_eq!(upstream.requests().len(), 0);
+}
+
+#[test]
+fn pages_of_other_sites_cannot_use_a_visitors_browser() {
+    let upstream = Upstream::ok();
+    let appliance = Appliance::before(&upstream);
+    let ask = |method: &str, host: &str, fields: &str| {
+        let mut caller = appliance.connect();
+        let request = format!("{method} /x HTTP/1.1\r\nHost: {host}\r\n{fields}Content-Length: 2\r\n\r\n{{}}");
+        caller.send(request).unwrap();
+        caller.answer(false).unwrap()
+    };
+    for (host, fields, kind) in [
+        ("evil.example:5000", "", "foreign-host"),
+        ("localhost:5000", "Origin: https://evil.example\r\n", "foreign-origin"),
+        ("localhost:5000", "Origin: null\r\n", "foreign-origin"),
+        ("localhost:5000", "Sec-Fetch-Site: cross-site\r\n", "foreign-origin"),
+    ] {
+        let answer = ask("POST", host, fields);
+        assert_eq!((answer.status, answer.header("x-appliance-error")), (403, kind), "{host} {fields}");
+        assert_eq!(answer.json()["error_code"], "PERMISSION_DENIED");
+    }
+    assert_eq!(upstream.requests().len(), 0);
+    let own_page = ask("POST", "localhost:5000", "Origin: http://localhost:5000\r\nSec-Fetch-Site: same-origin\r\n");
+    assert_eq!(own_page.status, 200);
+    assert!(upstream.only_request().all("origin").is_empty(), "MLflow would refuse our origin");
+
+    let named = Builder::new(&upstream).with(&["--allowed-hosts", "mlflow.corp"]).start();
+    let mut caller = named.connect();
+    caller.send("GET /x HTTP/1.1\r\nHost: mlflow.corp\r\n\r\n").unwrap();
+    assert_eq!(caller.answer(false).unwrap().status, 200);
+    let mut caller = named.connect();
+    caller.send("GET /_appliance/healthz HTTP/1.1\r\nHost: 10.0.0.7\r\n\r\n").unwrap();
+    assert_eq!(caller.answer(false).unwrap().status, 200, "a load balancer asks by address");
 }

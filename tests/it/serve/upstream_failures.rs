@@ -136,7 +136,7 @@ fn a_shortened_response_never_looks_complete() {
             });
             let appliance = Appliance::before(&upstream);
             let mut caller = appliance.connect();
-            caller.send("GET /x HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+            caller.send("GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
             let answer = caller.answer(false);
             assert!(answer.is_err(), "{framing}, {how}: {answer:?}");
             crate::support::eventually("it is in the log", || {
@@ -155,7 +155,7 @@ fn a_response_that_stalls_is_cut() {
     });
     let appliance = Builder::new(&upstream).with(&["--upstream-idle-timeout", "1s"]).start();
     let mut caller = appliance.connect();
-    caller.send("GET /x HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    caller.send("GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
     let began = Instant::now();
     assert!(caller.answer(false).is_err());
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
@@ -172,7 +172,7 @@ fn a_caller_that_leaves_frees_the_upstream() {
     });
     let appliance = Appliance::before(&upstream);
     let mut caller = appliance.connect();
-    caller.send("GET /x HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    caller.send("GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
     caller.head().unwrap();
     drop(caller);
     crate::support::eventually("the request is over", || {

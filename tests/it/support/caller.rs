@@ -69,7 +69,7 @@ impl Caller {
     /// Sends a request, its body with a length, and reads the answer.
     #[track_caller]
     pub fn request(&mut self, method: &str, target: &str, headers: &[(&str, &str)], body: Option<&[u8]>) -> Answer {
-        let mut bytes = format!("{method} {target} HTTP/1.1\r\nHost: caller.example\r\n").into_bytes();
+        let mut bytes = format!("{method} {target} HTTP/1.1\r\nHost: localhost:5000\r\n").into_bytes();
         for (name, value) in headers {
             bytes.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
         }

@@ -47,7 +47,8 @@ impl Http2 {
                     connections.fetch_add(1, Ordering::SeqCst);
                     let (tls, seen) = (tls.clone(), Arc::clone(&seen));
                     tokio::spawn(async move {
-                        let mut connection = h2::server::handshake(tls.accept(stream).await.unwrap()).await.unwrap();
+                        let Ok(stream) = tls.accept(stream).await else { return };
+                        let mut connection = h2::server::handshake(stream).await.unwrap();
                         while let Some(Ok((request, respond))) = connection.accept().await {
                             if request.uri().path() == "/goaway" {
                                 connection.graceful_shutdown();

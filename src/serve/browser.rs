@@ -1,0 +1,131 @@
+//! Keeps web pages of strangers from using the appliance through somebody's browser.
+//!
+//! MLflow guards itself against cross-site requests and DNS rebinding by `Origin` and `Host`. Upstream both are the
+//! appliance's own, so the guard has to be here. Clients other than browsers send neither `Origin` nor
+//! `Sec-Fetch-Site` and notice nothing.
+
+use std::net::IpAddr;
+
+use actix_web::http::Method;
+use actix_web::http::header::{self, HeaderMap};
+
+use super::refusal::Refusal;
+
+/// The names by which callers may address the appliance, besides those of this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AllowedHosts {
+    /// Any: something else decides who can connect.
+    Any,
+    /// These, without port, in lower case.
+    Listed(Vec<String>),
+}
+
+/// Refuses what a browser sends on behalf of another site.
+pub(super) fn check(method: &Method, headers: &HeaderMap, allowed: &AllowedHosts) -> Result<(), Refusal> {
+    let host = text(headers, header::HOST.as_str());
+    if let (AllowedHosts::Listed(names), Some(host)) = (allowed, host) {
+        let name = without_port(host).to_ascii_lowercase();
+        // SECURITY: DNS rebinding makes a stranger's page same-origin with us; its Host still names the stranger.
+        if !is_this_machine(&name) && !names.contains(&name) {
+            return Err(Refusal::ForeignHost);
+        }
+    }
+    if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) {
+        // Nothing is changed, and without CORS headers the page cannot read the answer.
+        return Ok(());
+    }
+    // SECURITY: MLflow's own actions are plain JSON POSTs, which any page could send from a visitor's browser.
+    let is_same_origin = text(headers, "origin").is_none_or(|origin| {
+        origin
+            .split_once("://")
+            .is_some_and(|(_, authority)| host.is_some_and(|host| authority.eq_ignore_ascii_case(host)))
+    });
+    let is_same_site = text(headers, "sec-fetch-site").is_none_or(|site| matches!(site, "same-origin" | "none"));
+    if is_same_origin && is_same_site { Ok(()) } else { Err(Refusal::ForeignOrigin) }
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    // A value that is not text matches nothing we allow.
+    headers.get(name).map(|value| value.to_str().unwrap_or("\u{fffd}"))
+}
+
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if !name.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    }
+}
+
+fn is_this_machine(name: &str) -> bool {
+    let address = name.trim_start_matches('[').trim_end_matches(']');
+    name == "localhost" || name.ends_with(".localhost") || address.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::http::header::{HeaderName, HeaderValue};
+
+    use super::*;
+
+    fn verdict(method: &Method, fields: &[(&'static str, &'static str)], allowed: &AllowedHosts) -> &'static str {
+        let headers = fields
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+            .collect();
+        match check(method, &headers, allowed) {
+            Ok(()) => "passes",
+            Err(Refusal::ForeignHost) => "foreign host",
+            Err(Refusal::ForeignOrigin) => "foreign origin",
+            Err(other) => panic!("{other}"),
+        }
+    }
+
+    #[test]
+    fn hosts_are_this_machine_or_listed() {
+        let listed = AllowedHosts::Listed(vec!["mlflow.corp".into()]);
+        for (host, expected) in [
+            ("localhost", "passes"),
+            ("localhost:5000", "passes"),
+            ("LocalHost:5000", "passes"),
+            ("app.localhost", "passes"),
+            ("127.0.0.1:5000", "passes"),
+            ("127.8.9.1", "passes"),
+            ("[::1]:5000", "passes"),
+            ("mlflow.corp:443", "passes"),
+            ("MLFLOW.CORP", "passes"),
+            ("evil.example", "foreign host"),
+            ("evil.example:5000", "foreign host"),
+            ("localhost.evil.example", "foreign host"),
+            ("127.0.0.1.evil.example", "foreign host"),
+            ("mlflow.corp.evil.example", "foreign host"),
+            ("10.0.0.1", "foreign host"),
+            ("", "foreign host"),
+        ] {
+            assert_eq!(verdict(&Method::GET, &[("host", host)], &listed), expected, "{host}");
+            assert_eq!(verdict(&Method::GET, &[("host", host)], &AllowedHosts::Any), "passes", "{host}");
+        }
+    }
+
+    #[test]
+    fn changes_must_come_from_our_own_pages_or_from_no_page() {
+        let host = ("host", "mlflow.corp:5000");
+        for (fields, expected) in [
+            (&[host][..], "passes"),
+            (&[host, ("origin", "http://mlflow.corp:5000")], "passes"),
+            (&[host, ("origin", "https://MLflow.corp:5000"), ("sec-fetch-site", "same-origin")], "passes"),
+            (&[host, ("sec-fetch-site", "none")], "passes"),
+            (&[host, ("origin", "http://mlflow.corp")], "foreign origin"),
+            (&[host, ("origin", "https://evil.example")], "foreign origin"),
+            (&[host, ("origin", "null")], "foreign origin"),
+            (&[host, ("origin", "")], "foreign origin"),
+            (&[host, ("sec-fetch-site", "cross-site")], "foreign origin"),
+            (&[host, ("sec-fetch-site", "same-site")], "foreign origin"),
+            (&[("origin", "https://evil.example")], "foreign origin"),
+        ] {
+            for method in [Method::POST, Method::PUT, Method::PATCH, Method::DELETE] {
+                assert_eq!(verdict(&method, fields, &AllowedHosts::Any), expected, "{method} {fields:?}");
+            }
+            assert_eq!(verdict(&Method::GET, fields, &AllowedHosts::Any), "passes", "{fields:?}");
+        }
+    }
+}
