@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub, reason = "a test that panics has said what it has to say")]
 
 mod architecture;
+mod product;
 mod sandbox;
 mod serve;
 mod support;

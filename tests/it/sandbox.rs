@@ -22,18 +22,23 @@ struct Sandbox {
 impl Sandbox {
     /// Starts one on ports of its own, with the MLflow of a Python environment on the PATH.
     fn start(bin: &Path, arguments: &[&str]) -> Self {
+        Self::start_with(bin, arguments, &[])
+    }
+
+    fn start_with(bin: &Path, arguments: &[&str], variables: &[(&str, &Path)]) -> Self {
         let port = two_free_ports().to_string();
         let mut child = Command::new(binary())
             .args(["sandbox", "--json", "--port", &port])
             .args(arguments)
             .env_clear()
-            .env("PATH", format!("{}:/usr/bin:/bin", bin.display()))
+            .env("PATH", bin)
             .env("HOME", std::env::temp_dir())
             // What would lead the appliance or MLflow astray if it leaked in.
             .env("AWS_ACCESS_KEY_ID", "AKIDLEAKED")
             .env("AWS_SECRET_ACCESS_KEY", "leaked")
             .env("MLFLOW_TRACKING_URI", "http://192.0.2.1")
             .env("SM_MLFLOW_AWS_REGION", "xx-leaked-1")
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -149,6 +154,33 @@ fn the_front_doors_accept_botocore_and_refuse_everything_else() {
     assert!(result["refused"].as_object().unwrap().len() >= 6, "{result}");
     let said = sandbox.interrupt();
     assert!(tally(&said, "tracking").1 >= 14, "{said}");
+}
+
+#[test]
+fn mlflow_is_installed_once_where_there_is_none() {
+    let test = "the sandbox installs MLflow";
+    let (Some(bin), Some(cache)) = (python::environment(test), std::env::var_os("APPLIANCE_TEST_CACHE")) else {
+        return;
+    };
+    // A PATH with a Python and no MLflow, and a cache that `tests/run` keeps, so that only the first run is slow.
+    let base =
+        Command::new(bin.join("python")).args(["-c", "import sys; print(sys._base_executable)"]).output().unwrap();
+    let path = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(String::from_utf8(base.stdout).unwrap().trim(), path.path().join("python3")).unwrap();
+    let cache = Path::new(&cache).join("sandbox");
+    let installed = cache.join("appliance/mlflow-3.17.2");
+    let was_there = installed.join("complete").exists();
+    for run in ["first", "second"] {
+        let began = std::time::Instant::now();
+        let sandbox = Sandbox::start_with(path.path(), &["--mode", "serverless"], &[("XDG_CACHE_HOME", &cache)]);
+        let address = sandbox.url("serverless").trim_start_matches("http://").parse().unwrap();
+        assert_eq!(Caller::connect(address).get("/version").text(), "3.17.2");
+        let said = sandbox.interrupt();
+        eprintln!("{run} start (installed before: {was_there}): {} s", began.elapsed().as_secs());
+        let installs = said.contains("installing MLflow 3.17.2");
+        assert_eq!(installs, run == "first" && !was_there, "{said}");
+    }
+    assert!(installed.join("complete").exists());
 }
 
 #[test]

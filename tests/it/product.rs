@@ -1,0 +1,43 @@
+//! The product is one static file of a bounded size.
+
+use crate::support::appliance::binary;
+
+/// What an instance downloads, an image holds and a person copies.
+const SIZE_LIMIT: usize = 13 << 20;
+
+const ET_DYN: u16 = 3;
+const PT_LOAD: u32 = 1;
+const PT_DYNAMIC: u32 = 2;
+const PT_INTERP: u32 = 3;
+const DT_NEEDED: u64 = 1;
+
+fn number(bytes: &[u8], at: usize, size: usize) -> u64 {
+    bytes[at..at + size].iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte))
+}
+
+fn index(bytes: &[u8], at: usize, size: usize) -> usize {
+    usize::try_from(number(bytes, at, size)).unwrap()
+}
+
+#[test]
+fn the_binary_is_static_position_independent_and_small() {
+    if std::env::var_os("APPLIANCE_BIN").is_none() {
+        eprintln!("SKIPPED the product's form: APPLIANCE_BIN is not set, so the binary under test is a debug build");
+        return;
+    }
+    let file = std::fs::read(binary()).unwrap();
+    eprintln!("{} bytes", file.len());
+    assert!(file.len() <= SIZE_LIMIT, "{} bytes are more than {SIZE_LIMIT}", file.len());
+    // ELF-64, little endian: the header's and the program headers' offsets are those of the System V ABI.
+    assert_eq!(&file[..6], b"\x7fELF\x02\x01");
+    assert_eq!(number(&file, 16, 2), u64::from(ET_DYN), "position-independent");
+    let (table, entry, count) = (index(&file, 32, 8), index(&file, 54, 2), index(&file, 56, 2));
+    let kinds: Vec<u32> =
+        (0..count).map(|number_of| u32::try_from(number(&file, table + number_of * entry, 4)).unwrap()).collect();
+    assert!(kinds.contains(&PT_LOAD), "{kinds:?}");
+    assert!(!kinds.contains(&PT_INTERP), "no loader is needed");
+    let dynamic = table + kinds.iter().position(|kind| *kind == PT_DYNAMIC).expect("a dynamic section") * entry;
+    let (start, size) = (index(&file, dynamic + 8, 8), index(&file, dynamic + 32, 8));
+    let needed = (start..start + size).step_by(16).filter(|at| number(&file, *at, 8) == DT_NEEDED).count();
+    assert_eq!(needed, 0, "no shared library is needed");
+}
