@@ -42,9 +42,12 @@ pub enum SourceError {
     /// STS refused, or could not be asked.
     #[error("the role could not be assumed")]
     AssumeRole(#[source] Box<SdkError<AssumeRoleError>>),
-    /// STS answered without credentials.
-    #[error("assuming the role returned no usable credentials")]
+    /// The source answered with a part missing; the SDK's parsers read past that.
+    #[error("the AWS credentials that were returned are incomplete")]
     Incomplete,
+    /// The source answered with credentials of the past.
+    #[error("the AWS credentials that were returned have already expired")]
+    AlreadyExpired,
 }
 
 impl SourceError {
@@ -68,7 +71,8 @@ impl SourceError {
                 }
                 _ => "check that the regional STS endpoint can be reached from here",
             },
-            Self::Incomplete => "check the STS endpoint: it does not behave like AWS STS",
+            Self::Incomplete => "check what is configured as the STS or metadata endpoint: it does not behave like AWS",
+            Self::AlreadyExpired => "check this machine's clock, and renew the session that the credentials come from",
         }
     }
 
@@ -80,7 +84,7 @@ impl SourceError {
                 (Some(code), message) => format!("{self}: {code}: {}", message.unwrap_or("no message")),
                 (None, _) => causes::joined(self),
             },
-            Self::Chain(_) | Self::Incomplete => causes::joined(self),
+            Self::Chain(_) | Self::Incomplete | Self::AlreadyExpired => causes::joined(self),
         }
     }
 }
@@ -94,6 +98,19 @@ impl Source {
     }
 
     async fn obtain(&self) -> Result<Credentials, SourceError> {
+        let credentials = self.ask().await?;
+        let parts =
+            [Some(credentials.access_key_id()), Some(credentials.secret_access_key()), credentials.session_token()];
+        if parts.into_iter().flatten().any(str::is_empty) {
+            return Err(SourceError::Incomplete);
+        }
+        if credentials.expiry().is_some_and(|expiry| expiry <= clock::now()) {
+            return Err(SourceError::AlreadyExpired);
+        }
+        Ok(credentials)
+    }
+
+    async fn ask(&self) -> Result<Credentials, SourceError> {
         let Some((role, sts)) = &self.role else {
             return self.chain.provide_credentials().await.map_err(SourceError::Chain);
         };

@@ -35,15 +35,19 @@ pub(super) struct Logging {
     filter: EnvFilter,
 }
 
-/// Libraries log errors that we handle and report in our own words; theirs would only repeat or alarm.
-/// SECURITY: below `warn` the AWS libraries may describe requests; they stay at `warn` unless asked for by name.
-const DEFAULT_FILTER: &str = "warn,appliance=info,access=info,actix_http=off,actix_server=off";
+/// The filter for one level: the appliance's own lines at that level, those of libraries only as warnings.
+///
+/// Some libraries say nothing at all: what they would report we report in our own words, or it is no failure.
+/// SECURITY: `aws_config` prints whole responses when it cannot read them, credentials included.
+fn own(level: &str) -> String {
+    format!("warn,appliance={level},access={level},actix_http=off,actix_server=off,aws_config=off")
+}
 
 impl Logging {
     /// Logging in `format`, of what `filter` lets through.
     #[must_use]
     pub(super) fn new(format: Format, filter: Option<EnvFilter>) -> Self {
-        Self { format, filter: filter.unwrap_or_else(|| EnvFilter::new(DEFAULT_FILTER)) }
+        Self { format, filter: filter.unwrap_or_else(|| EnvFilter::new(own("info"))) }
     }
 
     /// Reads a filter. A bare level means the appliance's own lines, not those of every library.
@@ -51,13 +55,11 @@ impl Logging {
     /// # Errors
     /// What is wrong with it.
     pub(super) fn parse_filter(text: &str) -> Result<EnvFilter, String> {
-        let own = match text {
-            "off" | "error" | "warn" | "info" | "debug" | "trace" => {
-                format!("warn,appliance={text},access={text},actix_http=off,actix_server=off")
-            }
+        let filter = match text {
+            "off" | "error" | "warn" | "info" | "debug" | "trace" => own(text),
             _ => text.to_owned(),
         };
-        EnvFilter::builder().parse(own).map_err(|error| format!("not a log filter ({error})"))
+        EnvFilter::builder().parse(filter).map_err(|error| format!("not a log filter ({error})"))
     }
 
     /// Starts logging for the rest of the process. Call once.

@@ -10,6 +10,7 @@
 
 mod certificates;
 mod doors;
+mod error;
 mod gateway;
 mod identity;
 mod imds;
@@ -31,11 +32,13 @@ use tokio::time::sleep;
 
 use crate::http::body::Body;
 use crate::http::client::{Client, ClientSettings, Dialer, Endpoint, Request};
-use crate::http::tls::{self, TrustError};
+use crate::http::tls;
 use crate::mlflow::arn::Mode;
 use crate::mlflow::target::Target;
 
 pub use certificates::CertificateError;
+pub use error::SandboxError;
+use error::io_error;
 pub use mlflow::{InstallError, VERSION as MLFLOW_VERSION};
 
 use doors::Doors;
@@ -115,50 +118,6 @@ pub struct Settings {
     pub environment: Vec<(OsString, OsString)>,
     /// The `PATH`.
     pub path: OsString,
-}
-
-/// Why the sandbox did not come up, or went down.
-#[derive(Debug, thiserror::Error)]
-pub enum SandboxError {
-    /// There is no MLflow.
-    #[error(transparent)]
-    Install(#[from] InstallError),
-    /// A port is taken.
-    #[error("cannot listen on port {port}")]
-    Port {
-        /// The port.
-        port: u16,
-        /// What the kernel said.
-        source: io::Error,
-    },
-    /// The certificates could not be made.
-    #[error("cannot make certificates")]
-    Certificates(#[from] CertificateError),
-    /// The certificates could not be read back.
-    #[error("cannot use certificates")]
-    Trust(#[from] TrustError),
-    /// A program ended although it should not have, or did not become ready.
-    #[error("{name} {what}; the end of its log:\n{last_words}")]
-    Program {
-        /// Which one.
-        name: String,
-        /// What it did.
-        what: String,
-        /// The end of its log, which is thrown away with the sandbox.
-        last_words: String,
-    },
-    /// Something the system refused.
-    #[error("{step} failed")]
-    Io {
-        /// What was being done.
-        step: &'static str,
-        /// What the system said.
-        source: io::Error,
-    },
-}
-
-fn io_error(step: &'static str) -> impl FnOnce(io::Error) -> SandboxError {
-    move |source| SandboxError::Io { step, source }
 }
 
 /// Runs the sandbox until it is interrupted or one of its programs ends.

@@ -1,6 +1,7 @@
 //! The product is one static file of a bounded size.
 
 use crate::support::appliance::binary;
+use crate::support::figure;
 
 /// What an instance downloads, an image holds and a person copies.
 const SIZE_LIMIT: usize = 13 << 20;
@@ -26,7 +27,7 @@ fn the_binary_is_static_position_independent_and_small() {
         return;
     }
     let file = std::fs::read(binary()).unwrap();
-    eprintln!("{} bytes", file.len());
+    figure(&format!("{} bytes", file.len()));
     assert!(file.len() <= SIZE_LIMIT, "{} bytes are more than {SIZE_LIMIT}", file.len());
     // ELF-64, little endian: the header's and the program headers' offsets are those of the System V ABI.
     assert_eq!(&file[..6], b"\x7fELF\x02\x01");

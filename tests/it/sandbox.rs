@@ -9,9 +9,10 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
+use crate::support::Message as _;
 use crate::support::appliance::{binary, run};
 use crate::support::caller::Caller;
-use crate::support::{eventually, python};
+use crate::support::{eventually, figure, python};
 
 /// A running `appliance sandbox`.
 struct Sandbox {
@@ -117,7 +118,9 @@ fn mlflows_own_client_works_in_both_modes_and_every_request_is_verified() {
 
     let said = sandbox.interrupt();
     let (tracking, serverless) = (tally(&said, "tracking"), tally(&said, "serverless"));
-    eprintln!("{calls} calls of the client; signatures verified: {tracking:?} and {serverless:?}; {renewals} renewals");
+    figure(&format!(
+        "{calls} calls of the client; signatures verified: {tracking:?} and {serverless:?}; {renewals} renewals"
+    ));
     assert!(tracking.0 + serverless.0 >= calls, "no call of the client went round the door: {said}");
     assert_eq!((tracking.1, serverless.1), (0, 0), "nothing was refused: {said}");
     assert!(renewals >= 2, "the credentials were renewed on the way: {renewals}");
@@ -149,7 +152,7 @@ fn the_front_doors_accept_botocore_and_refuse_everything_else() {
     let behind = crate::support::upstream::Upstream::plain(|_, wire| wire.send(crate::support::upstream::OK));
     let sandbox = Sandbox::start(&bin, &["--mlflow-url", &behind.url()]);
     let result = python::run(&bin, "front_door.py", &[&sandbox.ready.to_string()], b"");
-    eprintln!("front doors: {result}");
+    figure(&format!("front doors: {result}"));
     assert!(result["accepted"].as_u64().unwrap() >= 90, "{result}");
     assert!(result["refused"].as_object().unwrap().len() >= 6, "{result}");
     let said = sandbox.interrupt();
@@ -176,7 +179,7 @@ fn mlflow_is_installed_once_where_there_is_none() {
         let address = sandbox.url("serverless").trim_start_matches("http://").parse().unwrap();
         assert_eq!(Caller::connect(address).get("/version").text(), "3.17.2");
         let said = sandbox.interrupt();
-        eprintln!("{run} start (installed before: {was_there}): {} s", began.elapsed().as_secs());
+        figure(&format!("{run} start (installed before: {was_there}): {} s", began.elapsed().as_secs()));
         let installs = said.contains("installing MLflow 3.17.2");
         assert_eq!(installs, run == "first" && !was_there, "{said}");
     }

@@ -2,9 +2,10 @@
 
 use sha2::{Digest, Sha256};
 
+use crate::support::Message as _;
 use crate::support::appliance::{Appliance, Builder};
-use crate::support::eventually;
 use crate::support::upstream::Upstream;
+use crate::support::{eventually, figure};
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -127,6 +128,6 @@ fn memory_does_not_grow_with_the_body() {
         assert_eq!(upload.join().unwrap(), 200);
     });
     let grown = most.saturating_sub(before) >> 20;
-    eprintln!("resident: {} MiB before, {} MiB at most during a PUT of 100 MiB", before >> 20, most >> 20);
+    figure(&format!("resident: {} MiB before, {} MiB at most during a PUT of 100 MiB", before >> 20, most >> 20));
     assert!(grown < 32, "grew by {grown} MiB for a body of 100 MiB");
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use crate::support::Message as _;
 use crate::support::appliance::{APP_ARN, Builder, TRACKING_ARN, run};
 use crate::support::upstream::Upstream;
 

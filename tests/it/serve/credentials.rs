@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
+use crate::support::Message as _;
 use crate::support::appliance::{Appliance, Builder};
 use crate::support::eventually;
 use crate::support::upstream::{Recorded, Upstream, Wire};
@@ -222,4 +223,18 @@ fn a_refused_role_is_explained() {
     eventually("it is in the log", || appliance.log().contains("AccessDenied: User is not authorized"));
     assert!(appliance.log().contains("trust policy"), "{}", appliance.log());
     assert_eq!(appliance.get("/_appliance/readyz").json()["reason"], "the role could not be assumed");
+}
+
+#[test]
+fn credentials_of_the_past_are_not_used() {
+    let upstream = Upstream::ok();
+    let imds = imds(3600);
+    let (sts, _) = sts(0);
+    let appliance = with_imds(Builder::new(&upstream), &imds)
+        .env("AWS_ENDPOINT_URL_STS", &sts.url())
+        .env("SM_MLFLOW_ROLE_ARN", ROLE)
+        .start();
+    eventually("it is in the log", || appliance.log().contains("have already expired"));
+    assert_eq!(appliance.get("/x").header("x-appliance-error"), "no-credentials");
+    assert_eq!(upstream.requests().len(), 0);
 }

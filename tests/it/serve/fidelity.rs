@@ -3,6 +3,7 @@
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 
+use crate::support::Message as _;
 use crate::support::appliance::{ACCESS_KEY_ID, APP_ARN, Appliance, Builder, SESSION_TOKEN, TRACKING_ARN};
 use crate::support::upstream::{OK, Upstream};
 

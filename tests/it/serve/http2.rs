@@ -2,6 +2,7 @@
 
 use std::thread;
 
+use crate::support::Message as _;
 use crate::support::appliance::{Appliance, Builder, SESSION_TOKEN, TRACKING_ARN};
 use crate::support::authority::authority;
 use crate::support::http2::Http2;

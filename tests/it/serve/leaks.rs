@@ -3,7 +3,9 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use crate::support::Message as _;
 use crate::support::appliance::{Builder, SECRET_ACCESS_KEY, SESSION_TOKEN};
+use crate::support::eventually;
 use crate::support::http2::Http2;
 use crate::support::upstream::{OK, Upstream};
 
@@ -72,5 +74,44 @@ fn secrets_stay_secret_at_every_level_and_in_every_failure() {
     for secret in secrets.chain(signatures.iter().map(String::as_str)) {
         let line = said.lines().find(|line| line.contains(secret));
         assert!(line.is_none(), "`{secret}` is in: {}", line.unwrap_or_default());
+    }
+}
+
+#[test]
+fn credentials_that_cannot_be_read_are_not_shown_either() {
+    let token = "HTTP/1.1 200 OK\r\nx-aws-ec2-metadata-token-ttl-seconds: 60\r\nContent-Length: 5\r\n\r\ntoken";
+    let half = "{\"Code\":\"Success\",\"AccessKeyId\":\"ASIAX\",\"SecretAccessKey\":\"imds-secret-5d\",\"Expiration\":";
+    let broken = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{half}", half.len());
+    let imds = Upstream::plain(move |request, wire| match request.target.as_str() {
+        "/latest/api/token" => wire.send(token),
+        "/latest/meta-data/iam/security-credentials/" => wire.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nrole"),
+        "/latest/meta-data/iam/security-credentials/role" => wire.send(&broken),
+        _ => wire.send("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"),
+    });
+    let sts = Upstream::plain(|_, wire| {
+        let half =
+            "<AssumeRoleResponse><AssumeRoleResult><Credentials><SecretAccessKey>sts-secret-6e</SecretAccessKey>";
+        wire.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{half}", half.len()))
+    });
+    let upstream = Upstream::ok();
+    let from_imds = Builder::new(&upstream)
+        .without_credentials()
+        .with(&["--log-filter", "trace"])
+        .env("AWS_EC2_METADATA_DISABLED", "false")
+        .env("AWS_EC2_METADATA_SERVICE_ENDPOINT", &imds.url())
+        .start();
+    let from_sts = Builder::new(&upstream)
+        .without_credentials()
+        .with(&["--log-filter", "trace", "--role-arn", "arn:aws:iam::123456789012:role/mlflow"])
+        .env("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
+        .env("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY)
+        .env("AWS_ENDPOINT_URL_STS", &sts.url())
+        .start();
+    for appliance in [from_imds, from_sts] {
+        eventually("it has failed", || appliance.log().contains("AWS credentials not obtained"));
+        let said = format!("{}{}", appliance.log(), appliance.get("/_appliance/readyz").text());
+        for secret in ["imds-secret-5d", "sts-secret-6e", SECRET_ACCESS_KEY, "AWS4-HMAC-SHA256"] {
+            assert!(!said.contains(secret), "`{secret}` is in: {said}");
+        }
     }
 }

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use crate::support::appliance::{Appliance, Builder, TRACKING_ARN, run};
-use crate::support::eventually;
 use crate::support::upstream::Upstream;
+use crate::support::{eventually, figure};
 
 /// An upstream whose answers wait for a word.
 fn held() -> (Upstream, mpsc::Sender<()>) {
@@ -105,6 +105,6 @@ fn the_first_answer_comes_at_once() {
         assert_eq!(appliance.get("/_appliance/healthz").status, 200);
         fastest = fastest.min(began.elapsed());
     }
-    eprintln!("from start to first answer: {} ms at best of 5", fastest.as_millis());
+    figure(&format!("from start to first answer: {} ms at best of 5", fastest.as_millis()));
     assert!(fastest < Duration::from_millis(500), "{fastest:?}");
 }

@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use crate::support::appliance::{ACCESS_KEY_ID, APP_ARN, Builder, SECRET_ACCESS_KEY, TRACKING_ARN};
-use crate::support::python;
 use crate::support::upstream::{Recorded, Upstream};
+use crate::support::{figure, python};
 
 /// Requests for each of the two modes.
 const REQUESTS: usize = 1500;
@@ -173,7 +173,7 @@ fn botocore_computes_the_same_signature_for_every_request() {
         |_| std::time::UNIX_EPOCH.elapsed().unwrap().subsec_nanos().into(),
         |seed| seed.parse().expect("APPLIANCE_TEST_SEED is a number"),
     );
-    eprintln!("APPLIANCE_TEST_SEED={seed}");
+    figure(&format!("APPLIANCE_TEST_SEED={seed}"));
     let mut dice = Dice(seed);
     let mut lines = String::new();
     let mut refused = 0;
@@ -200,7 +200,7 @@ fn botocore_computes_the_same_signature_for_every_request() {
         }
     }
     let verdict = python::run(&python, "oracle.py", &[], lines.as_bytes());
-    eprintln!("botocore compared {} requests; {refused} were refused before signing", verdict["compared"]);
+    figure(&format!("botocore compared {} requests; {refused} were refused before signing", verdict["compared"]));
     assert_eq!(verdict["count"], 0, "seed {seed}: {verdict:#}");
     assert!(verdict["compared"].as_u64().unwrap() >= 2000, "{verdict}");
 }

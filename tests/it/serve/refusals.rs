@@ -1,5 +1,6 @@
 //! What must be refused is refused clearly, and the upstream never hears of it.
 
+use crate::support::Message as _;
 use crate::support::appliance::{Appliance, Builder};
 use crate::support::caller::Answer;
 use crate::support::upstream::Upstream;

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::support::Message as _;
 use crate::support::appliance::{Appliance, Builder};
 use crate::support::authority::authority;
 use crate::support::caller::Answer;

@@ -3,7 +3,7 @@
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
-use super::PATIENCE;
+use super::{Message, PATIENCE};
 
 /// A connection to the appliance.
 pub struct Caller {
@@ -19,20 +19,13 @@ pub struct Answer {
     pub body: Vec<u8>,
 }
 
+impl Message for Answer {
+    fn fields(&self) -> &[(String, String)] {
+        &self.headers
+    }
+}
+
 impl Answer {
-    /// The values of a header.
-    pub fn all(&self, name: &str) -> Vec<&str> {
-        self.headers.iter().filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str()).collect()
-    }
-
-    /// The only value of a header.
-    #[track_caller]
-    pub fn header(&self, name: &str) -> &str {
-        let all = self.all(name);
-        assert_eq!(all.len(), 1, "one `{name}` in {:?}", self.headers);
-        all[0]
-    }
-
     /// The body as text.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()

@@ -7,6 +7,7 @@ pub mod http2;
 pub mod python;
 pub mod upstream;
 
+use std::io::Write;
 use std::time::{Duration, Instant};
 
 /// Longer than anything under test takes, even on a busy machine; a wait that reaches it has failed.
@@ -19,5 +20,34 @@ pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     while !holds() {
         assert!(began.elapsed() < PATIENCE, "gave up waiting: {what}");
         std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Notes a measured figure: on standard error, and in the file that `APPLIANCE_TEST_FIGURES` names.
+pub fn figure(text: &str) {
+    eprintln!("{text}");
+    if let Some(file) = std::env::var_os("APPLIANCE_TEST_FIGURES") {
+        let mut file = std::fs::OpenOptions::new().append(true).create(true).open(file).unwrap();
+        writeln!(file, "{text}").unwrap();
+    }
+}
+
+/// Something with header fields, as they were on the wire.
+pub trait Message {
+    /// Names and values in order.
+    fn fields(&self) -> &[(String, String)];
+
+    /// The values of a header.
+    fn all(&self, name: &str) -> Vec<&str> {
+        let named = self.fields().iter().filter(|(key, _)| key.eq_ignore_ascii_case(name));
+        named.map(|(_, value)| value.as_str()).collect()
+    }
+
+    /// The only value of a header.
+    #[track_caller]
+    fn header(&self, name: &str) -> &str {
+        let all = self.all(name);
+        assert_eq!(all.len(), 1, "one `{name}` in {:?}", self.fields());
+        all[0]
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
+use super::Message;
 use super::authority::authority;
 
 /// A request as it came over the wire.
@@ -21,18 +22,9 @@ pub struct Recorded {
     pub body: Vec<u8>,
 }
 
-impl Recorded {
-    /// The values of a header.
-    pub fn all(&self, name: &str) -> Vec<&str> {
-        self.headers.iter().filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str()).collect()
-    }
-
-    /// The only value of a header.
-    #[track_caller]
-    pub fn header(&self, name: &str) -> &str {
-        let all = self.all(name);
-        assert_eq!(all.len(), 1, "one `{name}` in {:?}", self.headers);
-        all[0]
+impl Message for Recorded {
+    fn fields(&self) -> &[(String, String)] {
+        &self.headers
     }
 }
 

@@ -1,0 +1,141 @@
+//! The verifier against botocore's golden signature, and against everything that is wrong.
+
+use actix_web::http::header::{HeaderName, HeaderValue};
+
+use super::*;
+
+const KEY: &str = "AKIDEXAMPLE";
+const ARN: &str = "arn:aws:sagemaker:us-east-1:123456789012:mlflow-tracking-server/ts1";
+const ARN_HEADER: &str = "x-mlflow-sm-tracking-server-arn";
+const EMPTY: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+const SERVICE: Service<'_> = Service { name: "sagemaker-mlflow", region: "us-east-1", must_sign: &[ARN_HEADER] };
+
+fn new_year() -> SystemTime {
+    humantime::parse_rfc3339("2026-01-01T00:00:00Z").unwrap()
+}
+
+fn issuer() -> Issuer {
+    let issuer = Issuer::default();
+    issuer.insert(Issued {
+        access_key_id: KEY.into(),
+        secret_access_key: "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY".into(),
+        session_token: "TOKEN".into(),
+        expiry: new_year() + Duration::from_secs(3600),
+        principal: Principal::Role,
+    });
+    issuer
+}
+
+/// Vector 1 of botocore 1.44.5, with some headers replaced; an empty value removes a header.
+fn request(changes: &[(&str, &str)]) -> HeaderMap {
+    let authorization = format!(
+        "AWS4-HMAC-SHA256 Credential={KEY}/20260101/us-east-1/sagemaker-mlflow/aws4_request, \
+         SignedHeaders=host;x-amz-content-sha256;x-amz-date;{ARN_HEADER_SORTED}, \
+         Signature=30d74463121a0caaf2e8aa8fd625a344a7fb00a3ded180e1d940d27143de5f5f",
+        ARN_HEADER_SORTED = format_args!("x-amz-security-token;{ARN_HEADER}"),
+    );
+    let mut headers = HeaderMap::new();
+    for (name, value) in [
+        ("authorization", authorization.as_str()),
+        ("x-amz-content-sha256", EMPTY),
+        ("x-amz-date", "20260101T000000Z"),
+        ("x-amz-security-token", "TOKEN"),
+        (ARN_HEADER, ARN),
+        ("accept", "*/*"),
+    ] {
+        headers.insert(HeaderName::try_from(name).unwrap(), HeaderValue::try_from(value).unwrap());
+    }
+    for (name, value) in changes {
+        let name = HeaderName::try_from(*name).unwrap();
+        headers.remove(&name);
+        if !value.is_empty() {
+            headers.insert(name, HeaderValue::try_from(*value).unwrap());
+        }
+    }
+    headers
+}
+
+fn verdict(headers: &HeaderMap, now: SystemTime, body: &[u8]) -> Result<Principal, Refusal> {
+    let sha256 = digest::digest(&digest::SHA256, body);
+    let request = Received {
+        method: "GET",
+        path: "/api/2.0/mlflow/experiments/get-by-name",
+        query: "experiment_name=exp%20%2B%20a%20b%2F%C3%BC",
+        host: "us-east-1.experiments.sagemaker.aws",
+        headers,
+        body_sha256: sha256.as_ref(),
+    };
+    verify(&request, &SERVICE, &issuer(), now)
+}
+
+#[test]
+fn botocores_signature_is_accepted() {
+    assert_eq!(verdict(&request(&[]), new_year(), b""), Ok(Principal::Role));
+}
+
+#[test]
+fn whatever_is_wrong_is_refused_in_awss_words() {
+    let good = request(&[]);
+    let authorization = good.get("authorization").unwrap().to_str().unwrap();
+    let swapped = |from: &str, to: &str| authorization.replace(from, to);
+    let minute = Duration::from_secs(60);
+    for (name, value, now, body, code) in [
+        ("authorization", String::new(), new_year(), "", "MissingAuthenticationTokenException"),
+        ("authorization", "Bearer x".into(), new_year(), "", "IncompleteSignatureException"),
+        ("authorization", swapped("aws4_request", "aws5"), new_year(), "", "IncompleteSignatureException"),
+        ("authorization", swapped("Signature=3", "Signature=4"), new_year(), "", "InvalidSignatureException"),
+        ("authorization", swapped("us-east-1", "eu-west-1"), new_year(), "", "InvalidSignatureException"),
+        ("authorization", swapped("/sagemaker-mlflow/", "/sagemaker/"), new_year(), "", "InvalidSignatureException"),
+        ("authorization", swapped("/20260101/", "/20260102/"), new_year(), "", "InvalidSignatureException"),
+        ("authorization", swapped("AKIDEXAMPLE", "AKIDOTHER"), new_year(), "", "UnrecognizedClientException"),
+        ("authorization", swapped("host;", ""), new_year(), "", "InvalidSignatureException"),
+        ("authorization", swapped(";x-mlflow-sm-tracking-server-arn", ""), new_year(), "", "InvalidSignatureException"),
+        ("x-mlflow-sm-tracking-server-arn", "arn:other".into(), new_year(), "", "InvalidSignatureException"),
+        ("x-amz-security-token", "OTHER".into(), new_year(), "", "UnrecognizedClientException"),
+        ("x-amz-security-token", String::new(), new_year(), "", "UnrecognizedClientException"),
+        ("x-amz-extra", "unsigned".into(), new_year(), "", "InvalidSignatureException"),
+        ("x-amz-date", "yesterday".into(), new_year(), "", "IncompleteSignatureException"),
+        ("x-amz-content-sha256", "UNSIGNED-PAYLOAD".into(), new_year(), "", "InvalidSignatureException"),
+        ("accept", "*/*".into(), new_year(), "smuggled", "XAmzContentSHA256Mismatch"),
+        ("accept", "*/*".into(), new_year() + minute * 6, "", "InvalidSignatureException"),
+        ("accept", "*/*".into(), new_year() - minute * 6, "", "InvalidSignatureException"),
+        ("accept", "*/*".into(), new_year() + minute * 61, "", "InvalidSignatureException"),
+    ] {
+        let refused = verdict(&request(&[(name, &value)]), now, body.as_bytes());
+        assert_eq!(refused.map_err(|refusal| refusal.code), Err(code), "{name}: {value}");
+    }
+}
+
+#[test]
+fn expired_credentials_are_told_from_unknown_ones() {
+    let issuer = issuer();
+    issuer.insert(Issued { expiry: new_year(), ..issuer.find(KEY).unwrap() });
+    let headers = request(&[]);
+    let request = Received { method: "GET", path: "/", query: "", host: "h", headers: &headers, body_sha256: &[0; 32] };
+    let refused = verify(&request, &SERVICE, &issuer, new_year());
+    assert_eq!(refused.map_err(|refusal| refusal.code), Err("ExpiredTokenException"));
+}
+
+#[test]
+fn canonical_forms_are_those_of_the_specification() {
+    for (path, expected) in [
+        ("", "/"),
+        ("/", "/"),
+        ("//", "/"),
+        ("/a%20b", "/a%2520b"),
+        ("/a//b/", "/a/b/"),
+        ("/a/./b/../c", "/a/c"),
+        ("/~user/é", "/~user/%C3%A9"),
+    ] {
+        assert_eq!(canonical::path(path), expected, "{path}");
+    }
+    for (query, expected) in [
+        ("", ""),
+        ("b=2&a=1&a=0&c", "a=0&a=1&b=2&c="),
+        ("a=%7e&b=a%2fb", "a=~&b=a%2Fb"),
+        ("a=b=c", "a=b%3Dc"),
+        ("a=+", "a=%2B"),
+    ] {
+        assert_eq!(canonical::query(query), expected, "{query}");
+    }
+}
