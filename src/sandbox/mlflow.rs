@@ -84,7 +84,8 @@ pub(super) async fn program(path: &OsString, cache: &Path, report: &dyn Report) 
     }
     let environment = cache.join(format!("mlflow-{VERSION}"));
     let program = environment.join("bin/mlflow");
-    if environment.join(COMPLETE).exists() {
+    // Its interpreter is a link to the system's Python, which an upgrade may have taken away.
+    if environment.join(COMPLETE).exists() && environment.join("bin/python").exists() {
         report.step(&format!("using {}", program.display()));
         return Ok(program);
     }

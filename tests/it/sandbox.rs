@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -169,10 +170,14 @@ fn mlflow_is_installed_once_where_there_is_none() {
     let base =
         Command::new(bin.join("python")).args(["-c", "import sys; print(sys._base_executable)"]).output().unwrap();
     let path = tempfile::tempdir().unwrap();
-    std::os::unix::fs::symlink(String::from_utf8(base.stdout).unwrap().trim(), path.path().join("python3")).unwrap();
+    // A script and not a link: what is installed must outlive this directory, and it would link to the link.
+    let python = path.path().join("python3");
+    let base = String::from_utf8(base.stdout).unwrap();
+    std::fs::write(&python, format!("#!/bin/sh\nexec '{}' \"$@\"\n", base.trim())).unwrap();
+    std::fs::set_permissions(&python, std::fs::Permissions::from_mode(0o755)).unwrap();
     let cache = Path::new(&cache).join("sandbox");
     let installed = cache.join("appliance/mlflow-3.17.2");
-    let was_there = installed.join("complete").exists();
+    let was_there = installed.join("complete").exists() && installed.join("bin/python").exists();
     for run in ["first", "second"] {
         let began = std::time::Instant::now();
         let sandbox = Sandbox::start_with(path.path(), &["--mode", "serverless"], &[("XDG_CACHE_HOME", &cache)]);
@@ -183,7 +188,20 @@ fn mlflow_is_installed_once_where_there_is_none() {
         let installs = said.contains("installing MLflow 3.17.2");
         assert_eq!(installs, run == "first" && !was_there, "{said}");
     }
-    assert!(installed.join("complete").exists());
+    assert!(installed.join("complete").exists() && installed.join("bin/python").canonicalize().is_ok());
+}
+
+#[test]
+fn an_installation_whose_python_is_gone_is_not_used() {
+    let home = tempfile::tempdir().unwrap();
+    let bin = home.path().join(".cache/appliance/mlflow-3.17.2/bin");
+    std::fs::create_dir_all(&bin).unwrap();
+    std::fs::write(bin.join("../complete"), "3.17.2").unwrap();
+    std::os::unix::fs::symlink("/nonexistent/python3", bin.join("python")).unwrap();
+    let path = home.path().to_str().unwrap();
+    let output = run(&["sandbox", "--port", &two_free_ports().to_string()], &[("PATH", path), ("HOME", path)]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("no `python3` to install it with"), "it would install anew: {said}");
 }
 
 #[test]
