@@ -2,5 +2,6 @@
 
 pub mod credentials;
 pub mod role;
+pub mod s3;
 pub mod sdk;
 pub mod sigv4;

@@ -2,10 +2,14 @@
 
 use std::path::Path;
 
-use toml::de::{DeTable, DeValue};
+use toml::Spanned;
+use toml::de::{DeString, DeTable, DeValue};
 
-use super::options::{Given, Place, ServeOptions, key};
+use super::options::{Given, Place, ServeOptions, TargetOptions, key};
 use super::problems::Problems;
+
+/// The table that may be repeated.
+const TARGET: &str = "target";
 
 /// Reads the file. Unknown keys and wrong types become problems; syntax that cannot be read past is the only one then.
 pub(super) fn read(path: &Path, problems: &mut Problems) -> ServeOptions {
@@ -33,24 +37,75 @@ fn parse(text: &str, path: &Path, problems: &mut Problems) -> ServeOptions {
             return options;
         }
     };
-    let mut entries: Vec<_> = table.get_ref().iter().collect();
-    entries.sort_by_key(|(name, _)| name.span().start);
-    for (name, value) in entries {
-        let place = Place::File(path.to_owned(), line_at(name.span().start));
-        let name = name.get_ref().as_ref();
-        let Some(text) = scalar(value.get_ref()) else {
-            problems.add(&place, format!("`{name}` must be a text, a number or true/false"), "write one value");
-            continue;
-        };
-        if !options.set(name, Given { text, place: place.clone() }) {
-            let fix = similar(name).map_or_else(
-                || "remove it, or see `appliance serve --help` for all settings".to_owned(),
-                |known| format!("did you mean `{known}`?"),
-            );
-            problems.add(&place, format!("`{name}` is not a setting"), fix);
+    for (name, value) in in_order(table.get_ref()) {
+        let place = |offset| Place::File(path.to_owned(), line_at(offset));
+        let at = place(name.span().start);
+        match (name.get_ref().as_ref(), value.get_ref()) {
+            (TARGET, DeValue::Array(tables)) => {
+                for table in tables {
+                    let at = place(table.span().start);
+                    match table.get_ref() {
+                        DeValue::Table(table) => options.targets.push(target(table, at, &place, problems)),
+                        _ => problems.add(&at, "`target` must be a table", "write `[[target]]` on a line of its own"),
+                    }
+                }
+            }
+            (TARGET, _) => problems.add(&at, "`target` must be a list", "write `[[target]]` on a line of its own"),
+            (name, value) => {
+                if let Some(given) = given(name, value, at, problems)
+                    && !options.set(name, given.clone())
+                {
+                    unknown(name, &given.place, ServeOptions::FIELDS, problems);
+                }
+            }
         }
     }
     options
+}
+
+/// One `[[target]]`.
+fn target(table: &DeTable<'_>, at: Place, place: &dyn Fn(usize) -> Place, problems: &mut Problems) -> TargetOptions {
+    let mut target = TargetOptions { place: at, name: None, default: None, options: ServeOptions::default() };
+    for (name, value) in in_order(table) {
+        let at = place(name.span().start);
+        let name = name.get_ref().as_ref();
+        let Some(given) = given(name, value.get_ref(), at, problems) else { continue };
+        let belongs = ServeOptions::FIELDS_OF_A_TARGET.iter().any(|field| key(field) == name);
+        match name {
+            "name" => target.name = Some(given),
+            "default" => target.default = Some(given),
+            _ if belongs => drop(target.options.set(name, given)),
+            _ if ServeOptions::FIELDS.iter().any(|field| key(field) == name) => problems.add(
+                &given.place,
+                format!("`{name}` is the same for all targets"),
+                "write it above the first `[[target]]`",
+            ),
+            _ => unknown(name, &given.place, ServeOptions::FIELDS_OF_A_TARGET, problems),
+        }
+    }
+    target
+}
+
+fn in_order<'a, 'b>(table: &'b DeTable<'a>) -> Vec<(&'b Spanned<DeString<'a>>, &'b Spanned<DeValue<'a>>)> {
+    let mut entries: Vec<_> = table.iter().collect();
+    entries.sort_by_key(|(name, _)| name.span().start);
+    entries
+}
+
+fn given(name: &str, value: &DeValue<'_>, place: Place, problems: &mut Problems) -> Option<Given> {
+    let text = scalar(value);
+    if text.is_none() {
+        problems.add(&place, format!("`{name}` must be a text, a number or true/false"), "write one value");
+    }
+    Some(Given { text: text?, place })
+}
+
+fn unknown(name: &str, place: &Place, fields: &[&str], problems: &mut Problems) {
+    let fix = similar(name, fields).map_or_else(
+        || "remove it, or see `appliance serve --help` for all settings".to_owned(),
+        |known| format!("did you mean `{known}`?"),
+    );
+    problems.add(place, format!("`{name}` is not a setting"), fix);
 }
 
 fn scalar(value: &DeValue<'_>) -> Option<String> {
@@ -64,9 +119,9 @@ fn scalar(value: &DeValue<'_>) -> Option<String> {
 }
 
 /// The setting whose name is closest, if one is close.
-fn similar(name: &str) -> Option<String> {
+fn similar(name: &str, fields: &[&str]) -> Option<String> {
     const CLOSE: f64 = 0.8;
-    ServeOptions::FIELDS
+    fields
         .iter()
         .map(|field| key(field))
         .map(|known| (strsim::jaro_winkler(&known, name), known))

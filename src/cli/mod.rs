@@ -7,6 +7,7 @@ mod options;
 mod problems;
 mod sandbox;
 mod settings;
+mod targets;
 mod values;
 
 use std::ffi::OsString;

@@ -53,6 +53,9 @@ macro_rules! options {
         #[derive(Args, Clone, Debug, Default)]
         pub(crate) struct ServeOptions {
             $(#[doc = $help] $(#[doc = $more])* #[arg(long, hide_env_values = true, $($arg)*)] pub(crate) $field: Option<Given>,)+
+            /// The `[[target]]` tables of the file.
+            #[arg(skip)]
+            pub(crate) targets: Vec<TargetOptions>,
         }
 
         impl ServeOptions {
@@ -126,6 +129,32 @@ options! {
     #[arg(env = "APPLIANCE_ROLE_SESSION_DURATION", value_name = "DURATION", help_heading = "Identity")]
     role_session_duration,
 
+    /// Where the artifacts are, as `s3://bucket/prefix`, or `auto` to ask AWS; turns the artifact gateway on
+    ///
+    /// Callers then need no AWS credentials for artifacts: locations in this store are shown to them as
+    /// `mlflow-artifacts:/…`, and the appliance reads and writes the objects. `auto` needs the permission
+    /// `sagemaker:DescribeMlflowTrackingServer` or `sagemaker:DescribeMlflowApp`.
+    #[arg(env = "APPLIANCE_ARTIFACT_STORE", value_name = "S3-URI", help_heading = "Artifacts")]
+    artifact_store,
+    /// How artifacts travel: `proxied`, `multipart` or `presigned-only` [default: multipart]
+    ///
+    /// `proxied`: all through the appliance; callers need not reach S3. `multipart`: clients that can also use presigned
+    /// URLs for downloads and for large uploads. `presigned-only`: no artifact crosses the appliance.
+    #[arg(env = "APPLIANCE_ARTIFACT_ACCESS", value_name = "HOW", help_heading = "Artifacts")]
+    artifact_access,
+    /// How long a presigned URL holds, if the credentials live that long [default: 15m]
+    #[arg(env = "APPLIANCE_ARTIFACT_URL_LIFETIME", value_name = "DURATION", help_heading = "Artifacts")]
+    artifact_url_lifetime,
+    /// KMS key for new objects [default: as the bucket says]
+    #[arg(env = "APPLIANCE_ARTIFACT_KMS_KEY", value_name = "ARN", help_heading = "Artifacts")]
+    artifact_kms_key,
+    /// Call this URL instead of the region's S3 endpoint; plain http only to this machine
+    #[arg(env = "APPLIANCE_S3_ENDPOINT", value_name = "URL", help_heading = "Artifacts")]
+    s3_endpoint,
+    /// Call this URL instead of the region's SageMaker API; plain http only to this machine
+    #[arg(env = "APPLIANCE_SAGEMAKER_ENDPOINT", value_name = "URL", help_heading = "Artifacts")]
+    sagemaker_endpoint,
+
     /// Speak HTTP/2 when the upstream offers it [default: true]
     #[arg(env = "APPLIANCE_UPSTREAM_HTTP2", value_name = "BOOL", help_heading = "Upstream", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     upstream_http2,
@@ -178,7 +207,42 @@ options! {
     log_filter,
 }
 
+/// One `[[target]]` of the configuration file.
+#[derive(Clone, Debug)]
+pub(crate) struct TargetOptions {
+    /// Where the table begins.
+    pub(crate) place: Place,
+    /// What it is called.
+    pub(crate) name: Option<Given>,
+    /// Whether it is served at `/`.
+    pub(crate) default: Option<Given>,
+    /// The rest; only [`ServeOptions::FIELDS_OF_A_TARGET`].
+    pub(crate) options: ServeOptions,
+}
+
 impl ServeOptions {
+    /// What can differ between targets.
+    pub(crate) const FIELDS_OF_A_TARGET: &[&str] = &[
+        "resource_arn",
+        "region",
+        "upstream_endpoint",
+        "role_arn",
+        "role_external_id",
+        "role_session_name",
+        "role_session_duration",
+        "artifact_store",
+        "artifact_access",
+        "artifact_url_lifetime",
+        "artifact_kms_key",
+        "s3_endpoint",
+        "sagemaker_endpoint",
+    ];
+
+    /// The value of a field by its name.
+    pub(super) fn given(&mut self, field: &str) -> Option<&Given> {
+        self.slot(field).and_then(|slot| slot.as_ref())
+    }
+
     /// Notes for each value whether it came from a flag or a variable. An empty variable counts as unset.
     #[must_use]
     pub(super) fn locate(mut self, matches: &ArgMatches) -> Self {
@@ -221,6 +285,7 @@ impl ServeOptions {
                 *mine = mine.take().or_else(|| theirs.take());
             }
         }
+        self.targets.append(&mut other.targets);
         self
     }
 }

@@ -11,15 +11,12 @@ use rustls::ClientConfig;
 use super::logging::Logging;
 use super::options::{Given, ServeOptions};
 use super::problems::{Problem, Problems};
-use super::values;
-use crate::aws::role::{self, Role};
+use super::{targets, values};
 use crate::causes;
 use crate::http::body::{Budget, Intake};
 use crate::http::client::{ClientSettings, Dialer, Endpoint};
 use crate::http::tls;
-use crate::mlflow::arn::Arn;
-use crate::mlflow::target::Target;
-use crate::serve::{AllowedHosts, Settings};
+use crate::serve::{AllowedHosts, BackendSettings, Settings};
 
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
@@ -27,8 +24,7 @@ const GIB: u64 = 1 << 30;
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 5000);
 /// On disk by the Filesystem Hierarchy Standard, where `/tmp` is often memory.
 const DEFAULT_SPOOL: &str = "/var/tmp";
-const DEFAULT_SESSION_NAME: &str = "mlflow-appliance";
-const NO_PLACE: &str = "defaults";
+pub(super) const NO_PLACE: &str = "defaults";
 
 /// Turns options into settings; `run` is a random number.
 ///
@@ -47,12 +43,6 @@ pub(super) fn resolve(
         "write names without a port, as in `mlflow.corp,mlflow`",
         values::hosts,
     );
-    let target = target(options, problem);
-    let endpoint = problem.read(
-        options.upstream_endpoint.as_ref(),
-        "write `https://host` or `https://host:port`",
-        values::endpoint,
-    );
     let (tls, authorities) = trust(options, problem).unzip();
     let connect_timeout = problem.duration(options.upstream_connect_timeout.as_ref(), 5);
     let handshake_timeout = problem.duration(options.upstream_handshake_timeout.as_ref(), 5);
@@ -65,7 +55,7 @@ pub(super) fn resolve(
         idle_timeout: problem.duration(options.upstream_idle_timeout.as_ref(), 300),
         http2: problem.switch(options.upstream_http2.as_ref(), true),
     };
-    let role = role(options, problem);
+    let targets = targets::resolve(options, problem);
     let intake = intake(options, problem);
     let (workers, connection_limit) =
         (problem.count(options.workers.as_ref(), cores), problem.count(options.connection_limit.as_ref(), 25_000));
@@ -74,8 +64,19 @@ pub(super) fn resolve(
     let drain_timeout = problem.duration(options.drain_timeout.as_ref(), 30);
     problems.none_or_all()?;
 
-    let (target, tls) = target.zip(tls).expect("without either there is a problem");
-    let endpoint = endpoint.unwrap_or_else(|| Endpoint::https(target.host()));
+    let tls = tls.expect("without it there is a problem");
+    let backends = targets.into_iter().map(|target| {
+        let endpoint = target.endpoint.unwrap_or_else(|| Endpoint::https(target.target.host()));
+        BackendSettings {
+            name: target.name,
+            is_default: target.is_default,
+            dialer: Dialer::new(endpoint, &tls, connect_timeout, handshake_timeout),
+            target: target.target,
+            client,
+            role: target.role,
+            artifacts: target.artifacts,
+        }
+    });
     let settings = Settings {
         listen,
         allowed_hosts: match allowed_hosts {
@@ -88,11 +89,8 @@ pub(super) fn resolve(
         keep_alive,
         head_timeout,
         drain_timeout,
-        dialer: Dialer::new(endpoint, &tls, connect_timeout, handshake_timeout),
-        target,
-        client,
+        backends: backends.collect(),
         intake,
-        role,
         authorities: authorities.flatten(),
         run,
     };
@@ -128,64 +126,6 @@ fn listen(options: &ServeOptions, problems: &mut Problems) -> SocketAddr {
         );
     }
     address
-}
-
-fn target(options: &ServeOptions, problems: &mut Problems) -> Option<Target> {
-    const FIX: &str = "copy the ARN from the SageMaker console, or from `aws sagemaker list-mlflow-tracking-servers` or `list-mlflow-apps`";
-    let given = options.resource_arn.as_ref();
-    if given.is_none() {
-        problems.add(
-            &NO_PLACE,
-            "no managed MLflow is named",
-            "set `--resource-arn`, SM_MLFLOW_RESOURCE_ARN or `resource-arn` to the ARN of a tracking server or an app",
-        );
-    }
-    let arn = problems.read(given, FIX, |text| Arn::parse(text).map_err(|error| error.to_string()));
-    if let (Some(arn), Some(region)) = (&arn, &options.region)
-        && arn.region() != region.text
-    {
-        problems.add(
-            &region.place,
-            format!("the region is `{}`, but the ARN is in `{}`", region.text.escape_debug(), arn.region()),
-            "leave the region out, or name the one in the ARN",
-        );
-    }
-    arn.map(Target::new)
-}
-
-fn role(options: &ServeOptions, problems: &mut Problems) -> Option<Role> {
-    let checked = |check: fn(&str) -> Result<(), role::RoleError>| {
-        move |text: &str| check(text).map(|()| text.to_owned()).map_err(|error| error.to_string())
-    };
-    let arn = problems.read(options.role_arn.as_ref(), "copy the ARN from the IAM console", checked(role::check_arn));
-    let session_name = problems.read(
-        options.role_session_name.as_ref(),
-        "choose a shorter or plainer name",
-        checked(role::check_session_name),
-    );
-    let external_id = problems.read(
-        options.role_external_id.as_ref(),
-        "copy the external id from the role's trust policy",
-        checked(role::check_external_id),
-    );
-    let duration = problems.duration(options.role_session_duration.as_ref(), 3600);
-    if let (Err(error), Some(given)) = (role::check_duration(duration), &options.role_session_duration) {
-        problems.add(&given.place, format!("`{}`: {error}", given.text.escape_debug()), "write `1h`, for example");
-    }
-    if options.role_arn.is_none() {
-        for given in [&options.role_session_name, &options.role_external_id, &options.role_session_duration]
-            .into_iter()
-            .flatten()
-        {
-            problems.add(&given.place, "it has no effect, because no role is assumed", "set `role-arn`, or remove it");
-        }
-    }
-    Some(Role {
-        arn: arn?,
-        external_id,
-        session_name: session_name.unwrap_or_else(|| DEFAULT_SESSION_NAME.to_owned()),
-        duration,
-    })
 }
 
 /// Whom to trust, for our client and as PEM text for the AWS SDK's.

@@ -3,7 +3,7 @@
 //! Hop-by-hop fields (RFC 9110 §7.6.1) belong to one connection. The others are dropped because they would let a
 //! caller speak with the appliance's voice, or because the upstream would judge them as if they were about itself.
 
-use actix_web::http::header::{self, HeaderMap, HeaderName};
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use crate::mlflow::target::{APP_ARN_HEADER, TRACKING_SERVER_ARN_HEADER};
 
@@ -66,6 +66,30 @@ pub fn for_upstream(inbound: &HeaderMap) -> HeaderMap {
 #[must_use]
 pub fn for_caller(inbound: &HeaderMap) -> HeaderMap {
     filtered(inbound, |name| is_hop_by_hop(name) || is_about_the_upstream_origin(name))
+}
+
+/// Asks for a body that is not compressed, because it is to be read on its way.
+pub fn ask_for_identity(fields: &mut HeaderMap) {
+    fields.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+}
+
+/// The fields of an answer from S3 that describe an object to its reader.
+#[must_use]
+pub fn of_object(inbound: &HeaderMap) -> HeaderMap {
+    filtered(inbound, |name| {
+        !matches!(
+            name,
+            "accept-ranges"
+                | "cache-control"
+                | "content-encoding"
+                | "content-language"
+                | "content-range"
+                | "content-type"
+                | "etag"
+                | "expires"
+                | "last-modified"
+        )
+    })
 }
 
 /// Every field but the hop-by-hop ones.

@@ -52,6 +52,13 @@ pub fn normalize_query(query: &str) -> Cow<'_, str> {
     normalize_pairs(query)
 }
 
+/// A path and a query, both in normal form, as one request target.
+#[must_use]
+pub fn joined(path: &str, query: &str) -> String {
+    let separator = if query.is_empty() { "" } else { "?" };
+    format!("{path}{separator}{query}")
+}
+
 fn normalize_pairs(query: &str) -> Cow<'_, str> {
     let mut seen_equals = false;
     normalize(

@@ -172,6 +172,12 @@ impl Arn {
         &self.region
     }
 
+    /// The name of the resource: what follows its type.
+    #[must_use]
+    pub fn resource_name(&self) -> &str {
+        self.text.rsplit('/').next().unwrap_or_default()
+    }
+
     /// The twelve digits of the owning account.
     #[must_use]
     pub fn account(&self) -> &str {

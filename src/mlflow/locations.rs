@@ -33,7 +33,11 @@ const RUNS: Locations = Locations {
 };
 const LOGGED_MODELS: Locations = Locations {
     request: NONE,
-    response: &[Place::at(&["model", "info", "artifact_uri"]), Place::at(&["models", "info", "artifact_uri"])],
+    response: &[
+        Place::at(&["model", "info", "artifact_uri"]),
+        Place::at(&["models", "info", "artifact_uri"]),
+        Place::at(&["root_uri"]),
+    ],
 };
 const REGISTRY: Locations = Locations {
     request: &[Place::at(&["source"])],

@@ -41,6 +41,12 @@ impl Target {
         }
     }
 
+    /// The host of the region's SageMaker API, which knows where the artifacts are.
+    #[must_use]
+    pub fn control_plane_host(&self) -> String {
+        format!("api.sagemaker.{}.amazonaws.com", self.arn.region())
+    }
+
     /// The service name in the signature's credential scope.
     #[must_use]
     pub fn signing_name(&self) -> &'static str {

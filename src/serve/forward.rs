@@ -1,43 +1,51 @@
-//! One request on its way through: check, take the body in, sign, send, pass the answer back.
+//! One request on its way through: check, find its MLflow, take the body in, sign, send, pass the answer back.
 
 use std::rc::Rc;
-use std::time::Instant;
 
 use actix_web::body::{BodySize, MessageBody};
+use actix_web::error::PayloadError;
 use actix_web::http::Method;
-use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
-use tracing::debug;
+use bytes::Bytes;
+use futures_util::Stream;
 
+use super::artifacts::translate::{self, Translation};
+use super::artifacts::{self, Exchange};
+use super::backend::{self, Destination};
 use super::browser;
 use super::health::{self, Page};
 use super::record::{Outcome, Record, Severity};
 use super::refusal::Refusal;
 use super::reply::{self, Origin};
-use super::retry::may_retry;
+use super::upstream::Upstream;
 use super::worker::Worker;
-use crate::aws::sigv4::{EMPTY_SHA256, Signable, hex};
+use crate::aws::sigv4::{EMPTY_SHA256, hex};
+use crate::causes;
 use crate::http::body::{Body, receive};
-use crate::http::client::{Request, Response};
+use crate::http::client::Response;
 use crate::http::{headers, uri};
-use crate::{causes, clock};
-
-const X_AMZ_CONTENT_SHA256: HeaderName = HeaderName::from_static("x-amz-content-sha256");
-const X_AMZ_DATE: HeaderName = HeaderName::from_static("x-amz-date");
-const X_AMZ_SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
+use crate::mlflow::locations;
 
 /// Answers any request.
 pub(super) async fn handle(request: HttpRequest, payload: web::Payload) -> HttpResponse {
     let worker = Rc::clone(request.app_data::<Rc<Worker>>().expect("every worker has one"));
     let mut record = Record::begin(&worker.shared.ledger, &request);
     match exchange(&worker, &request, payload, &mut record).await {
-        Ok(Answer::Upstream(response)) => {
-            let origin = Origin { base: &worker.base, required_action: worker.shared.target.required_action() };
-            reply::pass(*response, &origin, record)
+        Ok(Answer::Upstream { response, upstream, translation }) => {
+            let path = request.uri().path();
+            let origin = Origin {
+                base: &upstream.base,
+                prefix: upstream.backend.name.as_deref().filter(|name| backend::is_named(path, name)),
+                required_action: upstream.backend.target.required_action(),
+            };
+            reply::pass(*response, &origin, translation, record)
         }
+        Ok(Answer::Object(response)) => reply::object(*response, request.uri(), record),
+        Ok(Answer::Own(response)) => finish(record, response),
         Ok(Answer::Page(page)) => {
             record.severity = Severity::Probe;
-            finish(record, health::render(page, &worker.shared))
+            finish(record, health::render(&page, &worker.shared))
         }
         Err(refusal) => {
             record.refusal = Some(refusal.kind());
@@ -51,8 +59,10 @@ pub(super) async fn handle(request: HttpRequest, payload: web::Payload) -> HttpR
     }
 }
 
-enum Answer {
-    Upstream(Box<Response>),
+enum Answer<'a> {
+    Upstream { response: Box<Response>, upstream: &'a Upstream, translation: Option<Translation> },
+    Object(Box<Response>),
+    Own(HttpResponse),
     Page(Page),
 }
 
@@ -69,12 +79,12 @@ fn finish(mut record: Record, mut response: HttpResponse) -> HttpResponse {
     response
 }
 
-async fn exchange(
-    worker: &Worker,
+async fn exchange<'a>(
+    worker: &'a Worker,
     request: &HttpRequest,
     payload: web::Payload,
     record: &mut Record,
-) -> Result<Answer, Refusal> {
+) -> Result<Answer<'a>, Refusal> {
     let method = request.method();
     // SECURITY: TRACE would echo the signed headers, session token included; CONNECT would open a tunnel.
     if matches!(*method, Method::TRACE | Method::CONNECT) {
@@ -89,45 +99,64 @@ async fn exchange(
         return Ok(Answer::Page(page?));
     }
     browser::check(method, request.headers(), &worker.shared.allowed_hosts)?;
-    let mut target = path.into_owned();
-    if let Some(query) = request.uri().query().filter(|query| !query.is_empty()) {
-        target.push('?');
-        target.push_str(&uri::normalize_query(query));
-    }
+    let query = uri::normalize_query(request.uri().query().unwrap_or_default());
+    let (upstream, path) = match backend::route(&path, &worker.shared.backends)? {
+        Destination::Backend(index, path) => (&worker.upstreams[index], path),
+        Destination::WithSlash(path) => {
+            let target = uri::joined(&path, &query);
+            let redirect = HttpResponse::PermanentRedirect().insert_header((header::LOCATION, target)).finish();
+            return Ok(Answer::Own(redirect));
+        }
+    };
+    record.target.clone_from(&upstream.backend.name);
+    let target = uri::joined(path, &query);
+    let store = upstream.store()?;
+    let payload = match (store, store.map_or(Ok(None), |_| artifacts::route(method, path))?) {
+        (Some(store), Some(route)) => {
+            let exchange =
+                Exchange { upstream, store, intake: &worker.intake, request, target: &target, record: &mut *record };
+            match artifacts::answer(route, exchange, payload).await? {
+                artifacts::Answer::Own(response) => return Ok(Answer::Own(response)),
+                artifacts::Answer::Object(response) => return Ok(Answer::Object(Box::new(response))),
+                artifacts::Answer::Upstream(response) => {
+                    return Ok(Answer::Upstream { response: Box::new(response), upstream, translation: None });
+                }
+                artifacts::Answer::Elsewhere(payload) => payload,
+            }
+        }
+        _ => payload,
+    };
 
-    let fields = headers::for_upstream(request.headers());
+    let locations = store.map(|_| locations::of(path)).unwrap_or_default();
+    let mut fields = headers::for_upstream(request.headers());
     if fields.get_all(header::CONTENT_TYPE).count() > 1 {
         return Err(Refusal::RepeatedContentType);
     }
-    let (body, sha256) = take_in(worker, request, payload, record).await?;
-
-    let mut attempt = 1;
-    loop {
-        // Signed last and for each attempt anew: a signature is good for five minutes from its own clock.
-        let signed = sign(worker, method, &target, &fields, &sha256)?;
-        let started = Instant::now();
-        let outgoing = Request { method: method.clone(), target: &target, headers: signed, body: &body };
-        match worker.client.send(outgoing).await {
-            Ok(response) => {
-                record.upstream = Some(started.elapsed());
-                return Ok(Answer::Upstream(Box::new(response)));
-            }
-            Err(error) if may_retry(method, &error, attempt) => {
-                debug!(request_id = record.request_id, error = causes::joined(&error), attempt, "trying again");
-                attempt += 1;
-            }
-            Err(error) => return Err(error.into()),
-        }
+    if !locations.response.is_empty() {
+        headers::ask_for_identity(&mut fields);
     }
+    let received = match store {
+        Some(store) if !locations.request.is_empty() => {
+            let payload = translate::of_request(payload, request.headers(), locations.request, store);
+            take_in(worker, request, payload, record).await?
+        }
+        _ => take_in(worker, request, payload, record).await?,
+    };
+    let response = upstream.send(method, &target, &fields, (&received.0, &received.1), record).await?;
+    let translation = store.and_then(|store| translate::of_response(&response.headers, locations.response, store));
+    Ok(Answer::Upstream { response: Box::new(response), upstream, translation })
 }
 
 /// Reads the body, if the request announces one, and returns it with its SHA-256 in hex.
-async fn take_in(
+async fn take_in<S>(
     worker: &Worker,
     request: &HttpRequest,
-    payload: web::Payload,
+    payload: S,
     record: &mut Record,
-) -> Result<(Body, String), Refusal> {
+) -> Result<(Body, String), Refusal>
+where
+    S: Stream<Item = Result<Bytes, PayloadError>> + Unpin,
+{
     let declared = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     let chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
     if declared.is_none() && !chunked {
@@ -137,40 +166,4 @@ async fn take_in(
     let received = receive(payload, declared, &worker.intake).await?;
     record.received = received.len;
     Ok((received.body, hex(&received.sha256)))
-}
-
-/// The headers to send: the caller's, `Host`, the one that routes, and the signature over what must not change.
-fn sign(
-    worker: &Worker,
-    method: &Method,
-    target: &str,
-    fields: &HeaderMap,
-    sha256: &str,
-) -> Result<HeaderMap, Refusal> {
-    let mlflow = &worker.shared.target;
-    let now = clock::now();
-    let mut headers = fields.clone();
-    headers.insert(header::HOST, worker.host_value.clone());
-    headers.insert(HeaderName::from_static(mlflow.arn_header()), worker.arn_value.clone());
-    let mut add = |name: HeaderName, value: &str| {
-        headers.insert(name, HeaderValue::try_from(value).expect("dates, hashes, tokens and signatures are ASCII"));
-    };
-    worker.shared.credentials.with(now, |credentials| {
-        let request = Signable {
-            method: method.as_str(),
-            target,
-            host: &worker.authority,
-            content_type: fields.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()),
-            routing: Some((mlflow.arn_header(), mlflow.arn().as_str())),
-            payload_sha256: sha256,
-        };
-        let signature = worker.signer.sign(&request, credentials, now);
-        add(X_AMZ_DATE, &signature.date);
-        add(X_AMZ_CONTENT_SHA256, sha256);
-        add(header::AUTHORIZATION, &signature.authorization);
-        if let Some(token) = credentials.session_token() {
-            add(X_AMZ_SECURITY_TOKEN, token);
-        }
-    })?;
-    Ok(headers)
 }

@@ -4,21 +4,22 @@
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use super::Shared;
+use super::backend::Backend;
 use super::refusal::Refusal;
 use crate::clock;
 
 const PREFIX: &str = "/_appliance";
 
 /// What lies under the prefix.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Page {
     /// The process answers. Needs no AWS, so a balancer does not kill it during an outage of AWS.
     Healthz,
-    /// Requests will be signed.
-    Readyz,
+    /// Requests will be signed: those to all targets, or to the one of this name.
+    Readyz(Option<String>),
 }
 
 /// The page at a normalised path; nothing if the path is not reserved.
@@ -27,7 +28,8 @@ pub(super) fn page(path: &str) -> Option<Result<Page, Refusal>> {
     let rest = path.strip_prefix(PREFIX)?;
     match rest {
         "/healthz" => Some(Ok(Page::Healthz)),
-        "/readyz" => Some(Ok(Page::Readyz)),
+        "/readyz" => Some(Ok(Page::Readyz(None))),
+        _ if rest.starts_with("/readyz/") => Some(Ok(Page::Readyz(Some(rest["/readyz/".len()..].to_owned())))),
         "" => Some(Err(Refusal::NoSuchPage)),
         _ if rest.starts_with('/') => Some(Err(Refusal::NoSuchPage)),
         _ => None,
@@ -36,20 +38,37 @@ pub(super) fn page(path: &str) -> Option<Result<Page, Refusal>> {
 
 /// Answers for a page.
 #[must_use]
-pub(super) fn render(page: Page, shared: &Shared) -> HttpResponse {
+pub(super) fn render(page: &Page, shared: &Shared) -> HttpResponse {
     match page {
         Page::Healthz => HttpResponse::Ok().json(json!({"status": "ok"})),
-        Page::Readyz => {
-            let credentials = shared.credentials.with(clock::now(), |_| ()).err().map(|reason| reason.to_string());
+        Page::Readyz(name) => {
+            let asked = shared.backends.iter().filter(|backend| name.is_none() || backend.name == *name);
+            let targets: Vec<_> = asked.map(|backend| (backend.label(), obstacle(backend))).collect();
+            if targets.is_empty() {
+                return HttpResponse::NotFound()
+                    .json(json!({"status": "unknown", "reason": "there is no such target"}));
+            }
             let draining = shared.draining.load(std::sync::atomic::Ordering::Relaxed);
-            let reason = if draining { Some("the appliance is shutting down".to_owned()) } else { credentials };
+            let stopping = draining.then(|| "the appliance is shutting down".to_owned());
+            let reason = stopping.or_else(|| targets.iter().find_map(|(_, reason)| reason.clone()));
+            let each: Map<String, Value> = targets
+                .into_iter()
+                .map(|(name, reason)| (name.to_owned(), reason.map_or_else(|| json!("ready"), Value::from)))
+                .collect();
             match reason {
-                None => HttpResponse::Ok().json(json!({"status": "ready"})),
+                None => HttpResponse::Ok().json(json!({"status": "ready", "targets": each})),
                 Some(reason) => HttpResponse::build(StatusCode::SERVICE_UNAVAILABLE)
-                    .json(json!({"status": "not ready", "reason": reason})),
+                    .json(json!({"status": "not ready", "reason": reason, "targets": each})),
             }
         }
     }
+}
+
+/// Why a target cannot be served at the moment.
+fn obstacle(backend: &Backend) -> Option<String> {
+    let unsigned = backend.credentials.with(clock::now(), |_| ()).err().map(|reason| reason.to_string());
+    let homeless = backend.artifacts.is_some() && backend.store.load().is_none();
+    unsigned.or_else(|| homeless.then(|| "its artifact store is not known yet".to_owned()))
 }
 
 #[cfg(test)]
@@ -59,7 +78,9 @@ mod tests {
     #[test]
     fn only_the_prefix_is_reserved() {
         assert!(matches!(page("/_appliance/healthz"), Some(Ok(Page::Healthz))));
-        assert!(matches!(page("/_appliance/readyz"), Some(Ok(Page::Readyz))));
+        assert!(matches!(page("/_appliance/readyz"), Some(Ok(Page::Readyz(None)))));
+        let named = page("/_appliance/readyz/team-a");
+        assert!(matches!(&named, Some(Ok(Page::Readyz(Some(name)))) if name == "team-a"), "{named:?}");
         for path in ["/_appliance", "/_appliance/", "/_appliance/healthz/", "/_appliance/x"] {
             assert!(matches!(page(path), Some(Err(Refusal::NoSuchPage))), "{path}");
         }

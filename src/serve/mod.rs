@@ -1,5 +1,7 @@
 //! `serve`: the signing proxy. Assembles settings into a running server and sees it drained.
 
+mod artifacts;
+mod backend;
 mod browser;
 mod forward;
 mod health;
@@ -7,6 +9,7 @@ mod record;
 mod refusal;
 mod reply;
 mod retry;
+mod upstream;
 mod worker;
 
 use std::io;
@@ -28,8 +31,9 @@ use crate::aws::credentials::{Current, Source};
 use crate::aws::role::Role;
 use crate::aws::sdk;
 use crate::http::body::Intake;
-use crate::http::client::{ClientSettings, Dialer};
-use crate::mlflow::target::Target;
+use artifacts::describe;
+use backend::Backend;
+pub use backend::{Access, ArtifactSettings, BackendSettings, Place};
 pub use browser::AllowedHosts;
 use record::Ledger;
 use worker::Worker;
@@ -55,16 +59,10 @@ pub struct Settings {
     pub head_timeout: Duration,
     /// How long running requests may take after a signal to stop.
     pub drain_timeout: Duration,
-    /// The managed MLflow.
-    pub target: Target,
-    /// Opens connections to it.
-    pub dialer: Dialer,
-    /// Limits of the connections to it.
-    pub client: ClientSettings,
+    /// The managed MLflows, at least one.
+    pub backends: Vec<BackendSettings>,
     /// How bodies are taken in.
     pub intake: Intake,
-    /// The role to assume, if any.
-    pub role: Option<Role>,
     /// PEM text of authorities that AWS clients trust beside the system's.
     pub authorities: Option<Vec<u8>>,
     /// A random number that tells this run's request ids from others'.
@@ -73,9 +71,8 @@ pub struct Settings {
 
 /// What all workers share.
 pub struct Shared {
-    target: Target,
+    backends: Vec<Arc<Backend>>,
     allowed_hosts: AllowedHosts,
-    credentials: Current,
     ledger: Arc<Ledger>,
     draining: AtomicBool,
 }
@@ -103,20 +100,23 @@ pub enum ServeError {
 pub async fn run(settings: Settings) -> Result<(), ServeError> {
     let listener = bind(settings.listen).map_err(|source| ServeError::Bind { address: settings.listen, source })?;
     let address = listener.local_addr().map_err(ServeError::Server)?;
-    let region = settings.target.arn().region().to_owned();
+    let mut identities: Vec<Identity> = Vec::new();
+    let backends = settings.backends.into_iter().map(|backend| {
+        let credentials = Identity::of(&backend, &mut identities);
+        Arc::new(Backend::new(backend, credentials))
+    });
     let shared = Arc::new(Shared {
-        target: settings.target,
+        backends: backends.collect(),
         allowed_hosts: settings.allowed_hosts,
-        credentials: Current::default(),
         ledger: Arc::new(Ledger::new(settings.run)),
         draining: AtomicBool::new(false),
     });
 
     let server = {
         let shared = Arc::clone(&shared);
-        let (dialer, client, intake) = (settings.dialer.clone(), settings.client, settings.intake);
+        let intake = settings.intake;
         HttpServer::new(move || {
-            let worker = Worker::new(Arc::clone(&shared), dialer.clone(), client, intake.clone());
+            let worker = Worker::new(Arc::clone(&shared), intake.clone());
             App::new().app_data(Rc::new(worker)).default_service(web::to(forward::handle))
         })
         .workers(settings.workers.get())
@@ -134,28 +134,53 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
         .run()
     };
 
-    info!(
-        listen = %address,
-        mlflow = %shared.target.arn(),
-        upstream = settings.dialer.endpoint().authority(),
-        "listening"
-    );
-    let refresher = {
-        let shared = Arc::clone(&shared);
-        let (role, authorities) = (settings.role, settings.authorities);
-        rt::spawn(async move {
-            let config = sdk::load(&region, authorities.as_deref()).await;
-            shared.credentials.keep_fresh(&Source::new(&config, role)).await;
+    for backend in &shared.backends {
+        let (arn, upstream) = (backend.target.arn(), backend.dialer.endpoint().authority());
+        info!(listen = %address, target = backend.label(), mlflow = %arn, upstream, "listening");
+    }
+    let mut tasks: Vec<_> = identities
+        .into_iter()
+        .map(|identity| {
+            let authorities = settings.authorities.clone();
+            rt::spawn(async move {
+                let config = sdk::load(&identity.region, authorities.as_deref()).await;
+                identity.credentials.keep_fresh(&Source::new(&config, identity.role)).await;
+            })
         })
-    };
+        .collect();
+    tasks
+        .extend(shared.backends.iter().cloned().map(|backend| rt::spawn(async move { describe::run(&backend).await })));
     let stop = stop_on_signal(server.handle(), &shared, settings.drain_timeout);
     let result = tokio::select! {
         result = server => result.map_err(ServeError::Server),
         () = stop => Ok(()),
     };
-    refresher.abort();
+    for task in tasks {
+        task.abort();
+    }
     info!(in_flight = shared.ledger.in_flight(), "stopped");
     result
+}
+
+/// Whose credentials sign: one for each region and role, however many targets use it.
+struct Identity {
+    region: String,
+    role: Option<Role>,
+    credentials: Current,
+}
+
+impl Identity {
+    /// The credentials of a backend; adds an identity if none of them is its.
+    fn of(backend: &BackendSettings, identities: &mut Vec<Self>) -> Current {
+        let (region, role) = (backend.target.arn().region(), &backend.role);
+        if let Some(known) = identities.iter().find(|identity| identity.region == region && identity.role == *role) {
+            return known.credentials.clone();
+        }
+        let credentials = Current::default();
+        let identity = Self { region: region.to_owned(), role: role.clone(), credentials: credentials.clone() };
+        identities.push(identity);
+        credentials
+    }
 }
 
 fn bind(address: SocketAddr) -> io::Result<TcpListener> {

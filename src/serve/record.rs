@@ -64,6 +64,8 @@ pub(super) struct Record {
     pub request_id: String,
     method: Method,
     path: String,
+    /// The target's name, if it has one.
+    pub target: Option<String>,
     caller: Option<IpAddr>,
     started: Instant,
     /// Set once it is known.
@@ -97,6 +99,7 @@ impl Record {
             request_id: format!("{:016x}{number:08x}", ledger.run),
             method: request.method().clone(),
             path: request.path().to_owned(),
+            target: None,
             caller: request.peer_addr().map(|address| address.ip()),
             started: Instant::now(),
             status: None,
@@ -124,6 +127,7 @@ impl Drop for Record {
                     caller = self.caller.map(tracing::field::display),
                     method = %self.method,
                     path = self.path,
+                    mlflow = self.target,
                     status = self.status.map(|status| status.as_u16()),
                     received = self.received,
                     sent = self.sent,

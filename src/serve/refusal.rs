@@ -8,10 +8,12 @@ use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{HttpResponse, HttpResponseBuilder};
 use serde::Serialize;
 
+use super::artifacts::store::StoreFailure;
 use crate::aws::credentials::Unavailable;
 use crate::http::body::ReceiveError;
-use crate::http::client::{ClientError, DialError};
+use crate::http::client::{BodyError, ClientError, DialError};
 use crate::http::uri::PathError;
+use crate::mlflow::store;
 
 /// Tells the appliance's own answers from the upstream's; the value is [`Refusal::kind`].
 pub(super) const ERROR_HEADER: HeaderName = HeaderName::from_static("x-appliance-error");
@@ -43,6 +45,39 @@ pub(super) enum Refusal {
     /// Nothing is served at this reserved path.
     #[error("there is nothing at this path of the appliance")]
     NoSuchPage,
+    /// The path names a target that is not configured, or none where there is no default.
+    #[error("there is no such target")]
+    UnknownTarget,
+    /// AWS has not said yet where the target's artifacts are.
+    #[error("the artifact store of the target is not known yet")]
+    StoreUnknown,
+    /// The artifact service has no such method at this path.
+    #[error("the artifact service has no such method here")]
+    ArtifactMethod,
+    /// An artifact's path that is refused.
+    #[error("the artifact's path is refused")]
+    ArtifactPath(#[from] store::PathError),
+    /// A request to the artifact service that makes no sense; the text says why.
+    #[error("the artifact request is refused: {0}")]
+    Artifact(String),
+    /// Bytes may not go through the appliance.
+    #[error("artifacts are exchanged by presigned URL only")]
+    PresignedOnly,
+    /// Callers are to reach S3 through the appliance only.
+    #[error("presigned URLs are not handed out")]
+    NoPresigned,
+    /// The memory for request bodies is used up.
+    #[error("the memory for request bodies is used up")]
+    Busy,
+    /// S3 did not do what it was asked to.
+    #[error(transparent)]
+    Store(#[from] StoreFailure),
+    /// A document of the upstream did not arrive.
+    #[error("the upstream's document did not arrive")]
+    Document(#[source] BodyError),
+    /// A document of the upstream is not what it should be.
+    #[error("the upstream's document is not as expected")]
+    UnreadableDocument,
     /// The body was not taken in.
     #[error(transparent)]
     Receive(#[from] ReceiveError),
@@ -70,6 +105,22 @@ impl Refusal {
             Self::ForeignHost => "foreign-host",
             Self::ForeignOrigin => "foreign-origin",
             Self::NoSuchPage => "no-such-page",
+            Self::UnknownTarget => "no-such-target",
+            Self::StoreUnknown => "artifact-store-unknown",
+            Self::ArtifactMethod | Self::ArtifactPath(_) | Self::Artifact(_) => "bad-artifact-request",
+            Self::PresignedOnly => "presigned-only",
+            Self::NoPresigned => "no-presigned",
+            Self::Busy => "memory-over-budget",
+            Self::Store(failure) => match failure {
+                StoreFailure::Missing => "no-such-artifact",
+                StoreFailure::Denied { .. } => "artifact-access-denied",
+                StoreFailure::Busy(_) => "artifact-store-busy",
+                StoreFailure::Range => "bad-range",
+                StoreFailure::Bucket(_) => "artifact-store-misconfigured",
+                StoreFailure::Refused(_) | StoreFailure::Unreadable => "artifact-store-refused",
+                StoreFailure::Unreachable(_) => "artifact-store-unreachable",
+            },
+            Self::Document(_) | Self::UnreadableDocument => "upstream-invalid",
             Self::Receive(ReceiveError::TooLarge { .. }) => "body-too-large",
             Self::Receive(ReceiveError::NoRoom) => "uploads-over-budget",
             Self::Receive(ReceiveError::Stalled(_)) => "body-stalled",
@@ -94,9 +145,22 @@ impl Refusal {
     pub(super) fn status(&self) -> StatusCode {
         match self {
             Self::TargetForm | Self::Path(_) | Self::RepeatedContentType => StatusCode::BAD_REQUEST,
-            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
-            Self::ForeignHost | Self::ForeignOrigin => StatusCode::FORBIDDEN,
-            Self::NoSuchPage => StatusCode::NOT_FOUND,
+            Self::ArtifactPath(_) | Self::Artifact(_) => StatusCode::BAD_REQUEST,
+            Self::Method | Self::ArtifactMethod => StatusCode::METHOD_NOT_ALLOWED,
+            Self::ForeignHost | Self::ForeignOrigin | Self::PresignedOnly => StatusCode::FORBIDDEN,
+            Self::NoSuchPage | Self::UnknownTarget => StatusCode::NOT_FOUND,
+            Self::NoPresigned => StatusCode::NOT_IMPLEMENTED,
+            Self::StoreUnknown | Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Store(failure) => match failure {
+                StoreFailure::Missing => StatusCode::NOT_FOUND,
+                StoreFailure::Denied { .. } => StatusCode::FORBIDDEN,
+                StoreFailure::Busy(_) => StatusCode::SERVICE_UNAVAILABLE,
+                StoreFailure::Range => StatusCode::RANGE_NOT_SATISFIABLE,
+                StoreFailure::Bucket(_) => StatusCode::INTERNAL_SERVER_ERROR,
+                StoreFailure::Refused(_) => StatusCode::BAD_REQUEST,
+                StoreFailure::Unreadable | StoreFailure::Unreachable(_) => StatusCode::BAD_GATEWAY,
+            },
+            Self::Document(_) | Self::UnreadableDocument => StatusCode::BAD_GATEWAY,
             Self::Receive(ReceiveError::TooLarge { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Receive(ReceiveError::NoRoom) => StatusCode::TOO_MANY_REQUESTS,
             Self::Receive(ReceiveError::Stalled(_)) => StatusCode::REQUEST_TIMEOUT,
@@ -124,12 +188,15 @@ impl Refusal {
     /// True where the operator, not the caller, has to do something.
     #[must_use]
     pub(super) fn is_ours(&self) -> bool {
-        self.status().is_server_error()
+        self.status().is_server_error() || matches!(self, Self::Store(StoreFailure::Denied { .. }))
     }
 
     /// MLflow's name for the status (`mlflow.protos.databricks_pb2.ErrorCode`); there is none for 413.
     fn error_code(&self) -> &'static str {
         match self.status() {
+            _ if matches!(self, Self::Store(StoreFailure::Missing)) => "RESOURCE_DOES_NOT_EXIST",
+            _ if matches!(self, Self::ArtifactPath(_) | Self::Artifact(_)) => "INVALID_PARAMETER_VALUE",
+            StatusCode::NOT_IMPLEMENTED => "NOT_IMPLEMENTED",
             StatusCode::FORBIDDEN => "PERMISSION_DENIED",
             StatusCode::NOT_FOUND => "ENDPOINT_NOT_FOUND",
             StatusCode::TOO_MANY_REQUESTS => "REQUEST_LIMIT_EXCEEDED",
@@ -152,6 +219,44 @@ impl Refusal {
             }
             Self::ForeignOrigin => "The request was made by a page of another site and is not passed on.".into(),
             Self::NoSuchPage => "Paths under /_appliance/ are reserved, and there is nothing at this one.".into(),
+            Self::UnknownTarget => {
+                "There is no MLflow at this path. Use `/t/<name>/` with the name of a target of the appliance.".into()
+            }
+            Self::StoreUnknown => {
+                "The appliance has not found out yet where the artifacts are. Try again shortly.".into()
+            }
+            Self::ArtifactMethod => "The artifact service has no such method at this path.".into(),
+            Self::ArtifactPath(error) => format!("The artifact's path is refused: {error}."),
+            Self::Artifact(reason) => format!("The request for an artifact is refused: {reason}."),
+            Self::PresignedOnly => {
+                "This appliance takes artifacts by presigned URL only. Use MLflow 3.18 or later, or set \
+                 MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD=true and MLFLOW_MULTIPART_UPLOAD_MINIMUM_FILE_SIZE=1."
+                    .into()
+            }
+            // The beginning is what MLflow's client looks for before it sends the file in one piece instead.
+            Self::NoPresigned => {
+                "Multipart upload is not supported for the current artifact repository: the appliance hands out no \
+                 presigned URLs."
+                    .into()
+            }
+            Self::Busy => "The appliance has no memory for this request at the moment. Try again shortly.".into(),
+            Self::Store(failure) => match failure {
+                StoreFailure::Missing => "There is no such artifact.".into(),
+                StoreFailure::Denied { action, resource } => {
+                    format!("The appliance's identity needs `{action}` on `{resource}`. Its operator can allow it.")
+                }
+                StoreFailure::Busy(code) => format!("The artifact store is busy ({code}). Try again shortly."),
+                StoreFailure::Range => "The range lies outside of the artifact.".into(),
+                StoreFailure::Bucket(code) => {
+                    format!("The appliance's artifact store is misconfigured ({code}): check its bucket and region.")
+                }
+                StoreFailure::Refused(code) => format!("The artifact store refused the request ({code})."),
+                StoreFailure::Unreadable => "The artifact store gave an answer that is not understood.".into(),
+                StoreFailure::Unreachable(_) => "The artifact store could not be reached.".into(),
+            },
+            Self::Document(_) | Self::UnreadableDocument => {
+                "Managed MLflow did not answer what the appliance had to ask it for this request.".into()
+            }
             Self::Receive(ReceiveError::TooLarge { limit }) => {
                 format!("The request body is larger than the appliance's limit of {limit} bytes.")
             }

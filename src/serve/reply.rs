@@ -6,14 +6,16 @@ use std::task::{Context, Poll};
 
 use actix_web::HttpResponse;
 use actix_web::body::{BodySize, MessageBody};
-use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::{StatusCode, Uri};
 use bytes::Bytes;
 
+use super::artifacts::translate::Translation;
+use super::backend;
 use super::record::{Outcome, Record, Severity};
 use crate::causes;
 use crate::http::client::{BodyError, Response, ResponseBody};
-use crate::http::{headers, relay};
+use crate::http::{headers, relay, uri};
 
 /// Carries [`Record::request_id`] on every response.
 pub(super) const REQUEST_ID_HEADER: HeaderName = HeaderName::from_static("x-appliance-request-id");
@@ -26,16 +28,23 @@ const UPSTREAM_REQUEST_ID: [&str; 2] = ["x-amzn-requestid", "x-amz-request-id"];
 pub(super) struct Origin<'a> {
     /// Scheme and authority of the upstream, as it would write them in a `Location`.
     pub base: &'a str,
+    /// The target's name, if it was called by it.
+    pub prefix: Option<&'a str>,
     /// For [`HINT_HEADER`].
     pub required_action: &'a str,
 }
 
 /// Turns an upstream's response into the one for the caller.
 #[must_use]
-pub(super) fn pass(response: Response, origin: &Origin<'_>, mut record: Record) -> HttpResponse {
+pub(super) fn pass(
+    response: Response,
+    origin: &Origin<'_>,
+    translation: Option<Translation>,
+    mut record: Record,
+) -> HttpResponse {
     let status = response.status;
     let mut fields = headers::for_caller(&response.headers);
-    relocate(&mut fields, origin.base);
+    relocate(&mut fields, origin);
     record.status = Some(status);
     record.upstream_request_id = UPSTREAM_REQUEST_ID
         .iter()
@@ -50,41 +59,103 @@ pub(super) fn pass(response: Response, origin: &Origin<'_>, mut record: Record) 
         record.severity = Severity::Alarming;
         record.cause = Some(hint);
     }
+    send(response, fields, translation, record)
+}
+
+/// Turns an object from S3 into a response for the caller.
+#[must_use]
+pub(super) fn object(response: Response, uri: &Uri, mut record: Record) -> HttpResponse {
+    let mut fields = headers::of_object(&response.headers);
+    record.status = Some(response.status);
+    // SECURITY: what somebody has uploaded must not run as a page of this origin.
+    fields.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    fields.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
+    if let Ok(value) = HeaderValue::try_from(format!("attachment; filename*=UTF-8''{}", file_name(uri))) {
+        fields.insert(header::CONTENT_DISPOSITION, value);
+    }
+    send(response, fields, None, record)
+}
+
+/// The name, percent-encoded, under which a browser saves what it asked for by path or by the parameter `path`.
+fn file_name(uri: &Uri) -> String {
+    let query = uri::normalize_query(uri.query().unwrap_or_default()).into_owned();
+    let named = ["path=", "artifact_file_path="].iter().find_map(|name| {
+        query.split('&').find_map(|pair| pair.strip_prefix(name)).map(|value| value.replace("%2F", "/"))
+    });
+    let path = uri::normalize_path(uri.path()).map(|path| path.replace("%2F", "/")).unwrap_or_default();
+    named.unwrap_or(path).rsplit('/').next().unwrap_or_default().to_owned()
+}
+
+fn send(response: Response, mut fields: HeaderMap, translation: Option<Translation>, record: Record) -> HttpResponse {
     if let Ok(value) = HeaderValue::try_from(record.request_id.as_str()) {
         fields.insert(REQUEST_ID_HEADER, value);
     }
-    relay::respond(status, fields, response.announced, ReplyBody { source: response.body, record })
+    let body = ReplyBody { source: response.body, translation, at_end: false, record };
+    relay::respond(response.status, fields, response.announced, body)
 }
 
 /// A redirect within the upstream must lead the caller back through the appliance.
-fn relocate(fields: &mut HeaderMap, base: &str) {
+fn relocate(fields: &mut HeaderMap, origin: &Origin<'_>) {
+    let prefix = origin.prefix.map(backend::path_of).unwrap_or_default();
     let local = fields
         .get(header::LOCATION)
         .and_then(|location| location.to_str().ok())
-        .and_then(|location| location.strip_prefix(base))
-        .filter(|rest| rest.starts_with('/'))
-        .and_then(|rest| HeaderValue::try_from(rest).ok());
+        .and_then(|location| location.strip_prefix(origin.base).or(Some(location).filter(|_| !prefix.is_empty())))
+        .filter(|rest| rest.starts_with('/') && !rest.starts_with("//"))
+        .and_then(|rest| HeaderValue::try_from(format!("{prefix}{rest}")).ok());
     if let Some(local) = local {
         fields.insert(header::LOCATION, local);
     }
 }
 
-/// The upstream's body, counted.
+/// The upstream's body, counted, and translated where locations stand in it.
 struct ReplyBody {
     source: ResponseBody,
+    translation: Option<Translation>,
+    at_end: bool,
     record: Record,
+}
+
+impl ReplyBody {
+    /// The next piece, translated. Never an empty one: as a chunk, that would be the end.
+    fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
+        if self.at_end {
+            return Poll::Ready(None);
+        }
+        loop {
+            let piece = std::task::ready!(Pin::new(&mut self.source).poll_next(context));
+            let Some(translation) = &mut self.translation else { return Poll::Ready(piece) };
+            let translated = match piece {
+                Some(Ok(piece)) => translation.push(piece),
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                None => {
+                    self.at_end = true;
+                    translation.finish()
+                }
+            };
+            if !translated.is_empty() {
+                return Poll::Ready(Some(Ok(translated)));
+            }
+            if self.at_end {
+                return Poll::Ready(None);
+            }
+        }
+    }
 }
 
 impl MessageBody for ReplyBody {
     type Error = BodyError;
 
     fn size(&self) -> BodySize {
-        self.source.size()
+        match (self.source.size(), &self.translation) {
+            (BodySize::Sized(_), Some(_)) => BodySize::Stream,
+            (size, _) => size,
+        }
     }
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
         let this = self.get_mut();
-        let piece = std::task::ready!(Pin::new(&mut this.source).poll_next(context));
+        let piece = std::task::ready!(this.poll_piece(context));
         match &piece {
             Some(Ok(piece)) => this.record.sent += piece.len() as u64,
             // Returning the error cuts the caller's connection: a shortened body must not look complete.
@@ -102,7 +173,7 @@ impl MessageBody for ReplyBody {
 impl Drop for ReplyBody {
     fn drop(&mut self) {
         // The server does not ask for the end of a body whose size it knows.
-        let is_whole = match self.source.size() {
+        let is_whole = match self.size() {
             BodySize::None => true,
             BodySize::Sized(length) => length == self.record.sent,
             BodySize::Stream => false,

@@ -36,6 +36,15 @@ impl Body {
         Self::Memory(bytes, None)
     }
 
+    /// The body, if it is in memory.
+    #[must_use]
+    pub fn bytes(&self) -> Option<&Bytes> {
+        match self {
+            Self::Memory(bytes, _) => Some(bytes),
+            Self::None | Self::File(_) => None,
+        }
+    }
+
     /// The body as a stream to send; may be called again for another attempt.
     #[must_use]
     pub fn outgoing(&self) -> Outgoing {

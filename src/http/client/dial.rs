@@ -41,6 +41,12 @@ impl Endpoint {
         if self.tls { "https" } else { "http" }
     }
 
+    /// The endpoint as a URL without a path.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("{}://{}", self.scheme(), self.authority())
+    }
+
     /// The value of `Host`: the port is left out where it is the scheme's own.
     #[must_use]
     pub fn authority(&self) -> String {
@@ -129,6 +135,12 @@ impl Dialer {
         };
         let (http1, http2) = (offering(&[HTTP1]), offering(&[HTTP2, HTTP1]));
         Self { endpoint, http1, http2, connect_timeout, handshake_timeout }
+    }
+
+    /// The same trust and deadlines for another endpoint.
+    #[must_use]
+    pub fn to(&self, endpoint: Endpoint) -> Self {
+        Self { endpoint, ..self.clone() }
     }
 
     /// Where connections go.

@@ -10,7 +10,7 @@ use actix_web::body::{BodySize, MessageBody};
 use actix_web::error::PayloadError;
 use actix_web::http::header::{self, HeaderMap};
 use actix_web::http::{Method, StatusCode, Version};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_util::Stream;
 use tokio::time::Sleep;
 
@@ -56,6 +56,9 @@ pub enum BodyError {
     /// The connection broke.
     #[error("the connection to the upstream broke during the response")]
     Broken(#[source] Box<dyn std::error::Error>),
+    /// Larger than what is read into memory.
+    #[error("the response is larger than {0} bytes")]
+    TooLarge(usize),
     /// Nothing came for too long.
     #[error("the upstream's response stalled for {0:?}")]
     Stalled(Duration),
@@ -108,6 +111,23 @@ fn content_length(headers: &HeaderMap) -> Option<u64> {
 impl ResponseBody {
     fn new(source: Source, size: BodySize, ends_with_connection: bool) -> Self {
         Self { source, size, ends_with_connection, idle_timeout: Duration::MAX, last_piece: None, silence: None }
+    }
+
+    /// The whole body, if it is no larger than `limit` bytes.
+    ///
+    /// # Errors
+    /// [`BodyError`].
+    pub async fn collect(mut self, limit: usize) -> Result<Bytes, BodyError> {
+        let mut all = BytesMut::new();
+        // The answer to a `HEAD` has a size and no body, but nobody collects one.
+        while let Some(piece) = std::future::poll_fn(|context| Pin::new(&mut self).poll_next(context)).await {
+            let piece = piece?;
+            if all.len() + piece.len() > limit {
+                return Err(BodyError::TooLarge(limit));
+            }
+            all.extend_from_slice(&piece);
+        }
+        Ok(all.freeze())
     }
 
     fn poll_source(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {

@@ -1,0 +1,326 @@
+//! The requests to S3 that the artifact gateway makes, signed and ready to be sent.
+//!
+//! `rusty-s3` signs them in the query, as presigned URLs; the same function makes the URLs that callers get. Every
+//! key must come from an [`ArtifactPath`](crate::mlflow::store::ArtifactPath): a URL cannot represent others.
+
+use std::time::{Duration, SystemTime};
+
+use aws_credential_types::Credentials;
+use rusty_s3::actions::{
+    AbortMultipartUpload, CompleteMultipartUpload, CompleteMultipartUploadResponse, CreateMultipartUpload,
+    DeleteObject, DeleteObjects, DeleteObjectsResponse, GetObject, HeadObject, ListObjectsV2, ObjectIdentifier,
+    PutObject, UploadPart,
+};
+use rusty_s3::{S3Action, UrlStyle};
+use url::Url;
+
+/// How long a request of our own may take to reach S3. It is checked when the request arrives, not when it ends.
+const OWN_LIFETIME: Duration = Duration::from_mins(5);
+/// What S3 signs at most, and less than a second is none.
+const LIFETIME_RANGE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_hours(24 * 7));
+/// Objects that one request can delete.
+pub const DELETE_LIMIT: usize = 1000;
+
+/// A request to send exactly as it is.
+pub struct Call {
+    /// The method.
+    pub method: &'static str,
+    /// Path and query; the signature is in it, so it is a secret for as long as it holds.
+    pub target: String,
+    /// Headers that are part of the signature, by lower-case name.
+    pub headers: Vec<(&'static str, String)>,
+    /// The body, where the operation and not the caller decides it.
+    pub body: Option<String>,
+}
+
+/// One page of a listing.
+#[derive(Debug, Default)]
+pub struct Page {
+    /// Keys and sizes in bytes.
+    pub objects: Vec<(String, u64)>,
+    /// Prefixes that end with the delimiter.
+    pub folders: Vec<String>,
+    /// How to ask for the next page.
+    pub next: Option<String>,
+}
+
+/// A bucket as it is addressed.
+#[derive(Clone, Debug)]
+pub struct Bucket {
+    inner: rusty_s3::Bucket,
+    kms_key: Option<String>,
+}
+
+/// The endpoint and the bucket's name make no URL.
+#[derive(Debug, thiserror::Error)]
+#[error("`{endpoint}` cannot be the endpoint of bucket `{bucket}`")]
+pub struct EndpointError {
+    endpoint: String,
+    bucket: String,
+}
+
+impl Bucket {
+    /// A bucket in a region. `endpoint`, a URL, replaces the region's own endpoint. Objects are encrypted with
+    /// `kms_key` if there is one, else as the bucket says.
+    ///
+    /// # Errors
+    /// [`EndpointError`].
+    pub fn new(
+        name: &str,
+        region: &str,
+        endpoint: Option<&str>,
+        kms_key: Option<String>,
+    ) -> Result<Self, EndpointError> {
+        let regional = format!("https://s3.{region}.amazonaws.com");
+        // A wildcard certificate covers one label; another endpoint may have no names for buckets at all.
+        let style = if endpoint.is_some() || name.contains('.') { UrlStyle::Path } else { UrlStyle::VirtualHost };
+        let endpoint = endpoint.unwrap_or(&regional);
+        let error = || EndpointError { endpoint: endpoint.to_owned(), bucket: name.to_owned() };
+        let url = Url::parse(endpoint).map_err(|_| error())?;
+        let inner = rusty_s3::Bucket::new(url, style, name.to_owned(), region.to_owned()).map_err(|_| error())?;
+        Ok(Self { inner, kms_key })
+    }
+
+    /// The host to connect to.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        self.inner.base_url().host_str().unwrap_or_default()
+    }
+
+    /// Reads an object.
+    #[must_use]
+    pub fn get(&self, credentials: &Credentials, key: &str) -> Call {
+        call("GET", &GetObject::new(&self.inner, Some(&keys(credentials)), key))
+    }
+
+    /// Asks about an object.
+    #[must_use]
+    pub fn head(&self, credentials: &Credentials, key: &str) -> Call {
+        call("HEAD", &HeadObject::new(&self.inner, Some(&keys(credentials)), key))
+    }
+
+    /// Writes an object whose SHA-256, in base64, S3 checks before the object becomes visible.
+    #[must_use]
+    pub fn put(&self, credentials: &Credentials, key: &str, content_type: Option<&str>, sha256: &str) -> Call {
+        let keys = keys(credentials);
+        let mut action = PutObject::new(&self.inner, Some(&keys), key);
+        let mut headers = vec![("x-amz-checksum-sha256", sha256.to_owned())];
+        headers.extend(content_type.map(|value| ("content-type", value.to_owned())));
+        headers.extend(self.encryption());
+        signed_with("PUT", &mut action, headers)
+    }
+
+    /// Deletes an object. Succeeds if there is none.
+    #[must_use]
+    pub fn delete(&self, credentials: &Credentials, key: &str) -> Call {
+        call("DELETE", &DeleteObject::new(&self.inner, Some(&keys(credentials)), key))
+    }
+
+    /// Deletes up to [`DELETE_LIMIT`] objects.
+    #[must_use]
+    pub fn delete_all(&self, credentials: &Credentials, objects: &[String]) -> Call {
+        let objects: Vec<_> = objects.iter().cloned().map(ObjectIdentifier::new).collect();
+        let keys = keys(credentials);
+        let mut action = DeleteObjects::new(&self.inner, Some(&keys), objects.iter());
+        action.set_quiet(true);
+        let target = target_of(&action.sign(OWN_LIFETIME));
+        let (body, md5) = action.body_with_md5();
+        Call { method: "POST", target, headers: vec![("content-md5", md5)], body: Some(body) }
+    }
+
+    /// Lists the objects whose keys start with `prefix`; with a delimiter, only those without another one.
+    #[must_use]
+    pub fn list(&self, credentials: &Credentials, prefix: &str, delimiter: Option<&str>, next: Option<&str>) -> Call {
+        let keys = keys(credentials);
+        let mut action = ListObjectsV2::new(&self.inner, Some(&keys));
+        action.with_prefix(prefix);
+        if let Some(delimiter) = delimiter {
+            action.with_delimiter(delimiter);
+        }
+        if let Some(next) = next {
+            action.with_continuation_token(next);
+        }
+        call("GET", &action)
+    }
+
+    /// Begins an upload in parts.
+    #[must_use]
+    pub fn create_multipart(&self, credentials: &Credentials, key: &str) -> Call {
+        let keys = keys(credentials);
+        let mut action = CreateMultipartUpload::new(&self.inner, Some(&keys), key);
+        let headers = self.encryption();
+        signed_with("POST", &mut action, headers)
+    }
+
+    /// Makes the object of its parts, whose entity tags are given in order from part 1.
+    #[must_use]
+    pub fn complete_multipart(&self, credentials: &Credentials, key: &str, upload: &str, tags: &[String]) -> Call {
+        let keys = keys(credentials);
+        let tags = tags.iter().map(String::as_str);
+        let action = CompleteMultipartUpload::new(&self.inner, Some(&keys), key, upload, tags);
+        let target = target_of(&action.sign(OWN_LIFETIME));
+        Call { method: "POST", target, headers: Vec::new(), body: Some(action.body()) }
+    }
+
+    /// Gives an upload in parts up.
+    #[must_use]
+    pub fn abort_multipart(&self, credentials: &Credentials, key: &str, upload: &str) -> Call {
+        call("DELETE", &AbortMultipartUpload::new(&self.inner, Some(&keys(credentials)), key, upload))
+    }
+
+    /// A URL with which anyone can read an object for a while.
+    #[must_use]
+    pub fn presigned_get(&self, credentials: &Credentials, key: &str, lifetime: Duration) -> String {
+        GetObject::new(&self.inner, Some(&keys(credentials)), key).sign(clamped(lifetime)).into()
+    }
+
+    /// A URL with which anyone can upload a part for a while.
+    #[must_use]
+    pub fn presigned_part(
+        &self,
+        credentials: &Credentials,
+        key: &str,
+        upload: &str,
+        part: u16,
+        lifetime: Duration,
+    ) -> String {
+        let keys = keys(credentials);
+        UploadPart::new(&self.inner, Some(&keys), key, part, upload).sign(clamped(lifetime)).into()
+    }
+
+    fn encryption(&self) -> Vec<(&'static str, String)> {
+        let Some(key) = &self.kms_key else { return Vec::new() };
+        vec![
+            ("x-amz-server-side-encryption", "aws:kms".to_owned()),
+            ("x-amz-server-side-encryption-aws-kms-key-id", key.clone()),
+        ]
+    }
+}
+
+/// How long a URL can hold that is signed now: no longer than the credentials do.
+#[must_use]
+pub fn lifetime(wanted: Duration, credentials: &Credentials, now: SystemTime) -> Duration {
+    let left = credentials.expiry().and_then(|expiry| expiry.duration_since(now).ok());
+    left.map_or(wanted, |left| wanted.min(left))
+}
+
+/// Reads a page of a listing; nothing if the text is none.
+#[must_use]
+pub fn page(text: &str) -> Option<Page> {
+    let page = ListObjectsV2::parse_response(text).ok()?;
+    Some(Page {
+        objects: page.contents.into_iter().map(|object| (object.key, object.size.unwrap_or(0))).collect(),
+        folders: page.common_prefixes.into_iter().map(|folder| folder.prefix).collect(),
+        next: page.next_continuation_token,
+    })
+}
+
+/// Reads the id of an upload in parts; nothing if the text has none.
+#[must_use]
+pub fn upload_id(text: &str) -> Option<String> {
+    CreateMultipartUpload::parse_response(text).ok().map(|upload| upload.upload_id().to_owned())
+}
+
+/// True if the text says that an upload was completed; S3 answers 200 before it knows.
+#[must_use]
+pub fn is_completed(text: &str) -> bool {
+    CompleteMultipartUploadResponse::parse(text).is_ok()
+}
+
+/// How many of the objects could not be deleted, and S3's code for the first; nothing if the text does not say.
+#[must_use]
+pub fn undeleted(text: &str) -> Option<(usize, String)> {
+    let errors = DeleteObjectsResponse::parse(text).ok()?.errors;
+    let first = errors.first().map(|error| error.code.clone()).unwrap_or_default();
+    Some((errors.len(), first))
+}
+
+/// S3's name for an error, from the body of an answer. The body has one `Code`, and no key or message can hold a tag.
+#[must_use]
+pub fn error_code(text: &str) -> Option<&str> {
+    let (_, rest) = text.split_once("<Code>")?;
+    rest.split_once("</Code>").map(|(code, _)| code)
+}
+
+fn keys(credentials: &Credentials) -> rusty_s3::Credentials {
+    let (id, secret) = (credentials.access_key_id(), credentials.secret_access_key());
+    match credentials.session_token() {
+        Some(token) => rusty_s3::Credentials::new_with_token(id, secret, token),
+        None => rusty_s3::Credentials::new(id, secret),
+    }
+}
+
+fn call<'a>(method: &'static str, action: &impl S3Action<'a>) -> Call {
+    Call { method, target: target_of(&action.sign(OWN_LIFETIME)), headers: Vec::new(), body: None }
+}
+
+fn signed_with<'a>(method: &'static str, action: &mut impl S3Action<'a>, headers: Vec<(&'static str, String)>) -> Call {
+    for (name, value) in &headers {
+        action.headers_mut().insert(*name, value.clone());
+    }
+    Call { headers, ..call(method, action) }
+}
+
+fn target_of(url: &Url) -> String {
+    url[url::Position::BeforePath..url::Position::AfterQuery].to_owned()
+}
+
+fn clamped(lifetime: Duration) -> Duration {
+    lifetime.clamp(LIFETIME_RANGE.0, LIFETIME_RANGE.1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn credentials(expiry: Option<SystemTime>) -> Credentials {
+        Credentials::new("AKID", "secret", Some("token".into()), expiry, "test")
+    }
+
+    #[test]
+    fn buckets_are_addressed_by_name_where_a_certificate_can_cover_it() {
+        let bucket = |name, endpoint| Bucket::new(name, "eu-west-1", endpoint, None).expect(name);
+        let url = |bucket: &Bucket| bucket.presigned_get(&credentials(None), "a b/ü#%41", Duration::from_mins(1));
+        for (name, endpoint, start) in [
+            ("plain", None, "https://plain.s3.eu-west-1.amazonaws.com/a%20b/%C3%BC%23%2541?"),
+            ("with.dots", None, "https://s3.eu-west-1.amazonaws.com/with.dots/a%20b/%C3%BC%23%2541?"),
+            ("plain", Some("https://127.0.0.1:9000"), "https://127.0.0.1:9000/plain/a%20b/%C3%BC%23%2541?"),
+        ] {
+            let url = url(&bucket(name, endpoint));
+            assert!(url.starts_with(start), "{url}");
+            for part in ["X-Amz-Expires=60", "X-Amz-Security-Token=token", "X-Amz-SignedHeaders=host"] {
+                assert!(url.contains(part), "{part}: {url}");
+            }
+            assert!(!url.contains("secret"), "{url}");
+        }
+        assert!(Bucket::new("bucket", "eu-west-1", Some("no url"), None).is_err());
+    }
+
+    #[test]
+    fn headers_that_s3_must_believe_are_signed() {
+        let bucket = Bucket::new("bucket", "eu-west-1", None, Some("arn:aws:kms:key".into())).expect("valid");
+        let put = bucket.put(&credentials(None), "key", Some("text/plain"), "c2hh");
+        let names = "content-type%3Bhost%3Bx-amz-checksum-sha256%3Bx-amz-server-side-encryption\
+                     %3Bx-amz-server-side-encryption-aws-kms-key-id";
+        assert!(put.target.contains(&format!("X-Amz-SignedHeaders={names}&")), "{}", put.target);
+        assert_eq!((put.method, put.headers.len()), ("PUT", 4));
+        assert!(put.target.starts_with("/key?"));
+    }
+
+    #[test]
+    fn a_url_does_not_outlive_its_credentials() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
+        let (hour, minute) = (Duration::from_hours(1), Duration::from_mins(1));
+        assert_eq!(lifetime(hour, &credentials(Some(now + minute)), now), minute);
+        assert_eq!(lifetime(minute, &credentials(Some(now + hour)), now), minute);
+        assert_eq!(lifetime(hour, &credentials(None), now), hour);
+    }
+
+    #[test]
+    fn errors_are_named_and_nothing_else_is() {
+        let text = "<?xml version=\"1.0\"?><Error><Code>SlowDown</Code><Message>x</Message></Error>";
+        assert_eq!(error_code(text), Some("SlowDown"));
+        assert_eq!((error_code("<html>"), is_completed(text), upload_id(text)), (None, false, None));
+        assert!(page(text).is_none() && undeleted(text).is_none());
+    }
+}

@@ -1,0 +1,198 @@
+//! The targets among the options: one given flat, for `/`, and those of the file's `[[target]]` tables.
+
+use std::collections::HashSet;
+use std::fmt::Display;
+use std::time::Duration;
+
+use super::options::{Given, ServeOptions, TargetOptions, key};
+use super::problems::Problems;
+use super::settings::NO_PLACE;
+use super::values;
+use crate::aws::role::{self, Role};
+use crate::http::client::Endpoint;
+use crate::mlflow::arn::Arn;
+use crate::mlflow::store::ArtifactStore;
+use crate::mlflow::target::Target;
+use crate::serve::{Access, ArtifactSettings, Place};
+
+const DEFAULT_SESSION_NAME: &str = "mlflow-appliance";
+/// S3's own limit.
+const LONGEST_URL_LIFETIME: Duration = Duration::from_hours(24 * 7);
+const FIX_ENDPOINT: &str = "write `https://host` or `https://host:port`";
+
+/// What the options say about one target.
+pub(super) struct TargetSettings {
+    pub(super) name: Option<String>,
+    pub(super) is_default: bool,
+    pub(super) target: Target,
+    pub(super) endpoint: Option<Endpoint>,
+    pub(super) role: Option<Role>,
+    pub(super) artifacts: Option<ArtifactSettings>,
+}
+
+/// All targets; one of them is the default.
+pub(super) fn resolve(options: &ServeOptions, problems: &mut Problems) -> Vec<TargetSettings> {
+    let mut targets = Vec::new();
+    if options.targets.is_empty() || options.resource_arn.is_some() {
+        targets.extend(one(options, &NO_PLACE, problems).map(|target| TargetSettings { is_default: true, ..target }));
+    } else {
+        let mut flat = options.clone();
+        for field in ServeOptions::FIELDS_OF_A_TARGET {
+            if let Some(given) = flat.given(field) {
+                let what = format!("`{}` has no effect beside `[[target]]` without a `resource-arn`", key(field));
+                problems.add(&given.place.clone(), what, "write it in the targets that it is meant for");
+            }
+        }
+    }
+    let mut names = HashSet::new();
+    for table in &options.targets {
+        let is_default = problems.switch(table.default.as_ref(), false);
+        let name = name(table, &mut names, problems);
+        if let Some(target) = one(&table.options, &table.place, problems) {
+            targets.push(TargetSettings { name, is_default, ..target });
+        }
+    }
+    match targets.iter().filter(|target| target.is_default).count() {
+        0 => {
+            if let Some(first) = targets.first_mut() {
+                first.is_default = true;
+            }
+        }
+        1 => {}
+        _ => problems.add(
+            &NO_PLACE,
+            "more than one target is the default",
+            "keep one `default = true`, and none beside a `resource-arn` outside of `[[target]]`",
+        ),
+    }
+    targets
+}
+
+fn name(table: &TargetOptions, names: &mut HashSet<String>, problems: &mut Problems) -> Option<String> {
+    const FIX: &str = "write a short name for the path `/t/<name>/`, as in `team-a`";
+    if table.name.is_none() {
+        problems.add(&table.place, "the target has no `name`", FIX);
+    }
+    problems.read(table.name.as_ref(), FIX, |text| {
+        let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        if text.is_empty() || text.len() > 63 || !text.bytes().all(is_plain) {
+            Err("a name has 1 to 63 lower-case letters, digits and hyphens".to_owned())
+        } else if !names.insert(text.to_owned()) {
+            Err("there are two targets of this name".to_owned())
+        } else {
+            Ok(text.to_owned())
+        }
+    })
+}
+
+fn one(options: &ServeOptions, place: &dyn Display, problems: &mut Problems) -> Option<TargetSettings> {
+    let target = target(options, place, problems);
+    let endpoint = problems.read(options.upstream_endpoint.as_ref(), FIX_ENDPOINT, values::endpoint);
+    let role = role(options, problems);
+    let artifacts = artifacts(options, target.as_ref(), problems);
+    Some(TargetSettings { name: None, is_default: false, target: target?, endpoint, role, artifacts })
+}
+
+fn target(options: &ServeOptions, place: &dyn Display, problems: &mut Problems) -> Option<Target> {
+    const FIX: &str = "copy the ARN from the SageMaker console, or from `aws sagemaker list-mlflow-tracking-servers` or `list-mlflow-apps`";
+    let given = options.resource_arn.as_ref();
+    if given.is_none() {
+        problems.add(
+            place,
+            "no managed MLflow is named",
+            "set `--resource-arn`, SM_MLFLOW_RESOURCE_ARN or `resource-arn` to the ARN of a tracking server or an app",
+        );
+    }
+    let arn = problems.read(given, FIX, |text| Arn::parse(text).map_err(|error| error.to_string()));
+    if let (Some(arn), Some(region)) = (&arn, &options.region)
+        && arn.region() != region.text
+    {
+        problems.add(
+            &region.place,
+            format!("the region is `{}`, but the ARN is in `{}`", region.text.escape_debug(), arn.region()),
+            "leave the region out, or name the one in the ARN",
+        );
+    }
+    arn.map(Target::new)
+}
+
+fn role(options: &ServeOptions, problems: &mut Problems) -> Option<Role> {
+    let checked = |check: fn(&str) -> Result<(), role::RoleError>| {
+        move |text: &str| check(text).map(|()| text.to_owned()).map_err(|error| error.to_string())
+    };
+    let arn = problems.read(options.role_arn.as_ref(), "copy the ARN from the IAM console", checked(role::check_arn));
+    let session_name = problems.read(
+        options.role_session_name.as_ref(),
+        "choose a shorter or plainer name",
+        checked(role::check_session_name),
+    );
+    let external_id = problems.read(
+        options.role_external_id.as_ref(),
+        "copy the external id from the role's trust policy",
+        checked(role::check_external_id),
+    );
+    let duration = problems.duration(options.role_session_duration.as_ref(), 3600);
+    if let (Err(error), Some(given)) = (role::check_duration(duration), &options.role_session_duration) {
+        problems.add(&given.place, format!("`{}`: {error}", given.text.escape_debug()), "write `1h`, for example");
+    }
+    if options.role_arn.is_none() {
+        for given in [&options.role_session_name, &options.role_external_id, &options.role_session_duration]
+            .into_iter()
+            .flatten()
+        {
+            problems.add(&given.place, "it has no effect, because no role is assumed", "set `role-arn`, or remove it");
+        }
+    }
+    Some(Role {
+        arn: arn?,
+        external_id,
+        session_name: session_name.unwrap_or_else(|| DEFAULT_SESSION_NAME.to_owned()),
+        duration,
+    })
+}
+
+fn artifacts(options: &ServeOptions, target: Option<&Target>, problems: &mut Problems) -> Option<ArtifactSettings> {
+    let mut endpoint = |given: &Option<Given>| problems.read(given.as_ref(), FIX_ENDPOINT, values::endpoint);
+    let (s3_endpoint, sagemaker) = (endpoint(&options.s3_endpoint), endpoint(&options.sagemaker_endpoint));
+    let store =
+        problems.read(options.artifact_store.as_ref(), "write `s3://bucket/prefix`, or `auto`", |text| match text {
+            "auto" => Ok(None),
+            _ => ArtifactStore::parse(text).map(Some).map_err(|error| error.to_string()),
+        });
+    let access =
+        problems.read(options.artifact_access.as_ref(), "write `proxied`, `multipart` or `presigned-only`", |text| {
+            match text {
+                "proxied" => Ok(Access::Proxied),
+                "multipart" => Ok(Access::Multipart),
+                "presigned-only" => Ok(Access::PresignedOnly),
+                _ => Err("there is no such way for artifacts to travel".to_owned()),
+            }
+        });
+    let url_lifetime = problems.duration(options.artifact_url_lifetime.as_ref(), 15 * 60);
+    if let Some(given) = options.artifact_url_lifetime.as_ref().filter(|_| url_lifetime > LONGEST_URL_LIFETIME) {
+        problems.add(&given.place, "S3 accepts no URL that holds for more than 7 days", "write `15m`, for example");
+    }
+    let kms_key = problems.read(options.artifact_kms_key.as_ref(), "copy the key's ARN from the KMS console", |text| {
+        // Sent to S3 in a header; what it means is for KMS to say.
+        let is_plain = text.starts_with("arn:") && text.bytes().all(|byte| byte.is_ascii_graphic());
+        if is_plain { Ok(text.to_owned()) } else { Err("this is no ARN".to_owned()) }
+    });
+    if options.artifact_store.is_none() {
+        let idle = [
+            &options.artifact_access,
+            &options.artifact_url_lifetime,
+            &options.artifact_kms_key,
+            &options.s3_endpoint,
+            &options.sagemaker_endpoint,
+        ];
+        for given in idle.into_iter().flatten() {
+            let what = "it has no effect, because the artifact gateway is off";
+            problems.add(&given.place, what, "set `artifact-store`, or remove it");
+        }
+    }
+    let place = match store? {
+        Some(store) => Place::Known(store),
+        None => Place::Described(sagemaker.unwrap_or(Endpoint::https(target?.control_plane_host()))),
+    };
+    Some(ArtifactSettings { place, s3_endpoint, access: access.unwrap_or_default(), url_lifetime, kms_key })
+}

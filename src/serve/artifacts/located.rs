@@ -1,0 +1,83 @@
+//! Artifacts named by what they belong to: managed MLflow is asked where that is, S3 for the bytes.
+
+use actix_web::web;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::{Value, json};
+
+use super::super::refusal::Refusal;
+use super::request::{named, parameter, path, required};
+use super::route::Located;
+use super::{Answer, Exchange, object, service};
+use crate::mlflow::store::ArtifactPath;
+
+/// MLflow's own limit of this route. Bytes.
+const UPLOAD_LIMIT: u64 = 10 << 20;
+
+/// Answers a request for such an artifact.
+///
+/// # Errors
+/// [`Refusal`].
+pub(super) async fn answer(
+    located: Located<'_>,
+    exchange: &mut Exchange<'_>,
+    payload: web::Payload,
+) -> Result<Answer, Refusal> {
+    let target = exchange.target;
+    let run = || parameter(target, "run_id").and_then(|id| id.map_or_else(|| required(target, "run_uuid"), Ok));
+    // Where to ask, where in the answer the location stands, and which parameter names the artifact below it.
+    let (question, pointer, below) = match located {
+        Located::OfRun | Located::UploadToRun | Located::ListOfRun => {
+            (format!("/api/2.0/mlflow/runs/get?run_id={}", encoded(&run()?)), "/run/info/artifact_uri", "path")
+        }
+        Located::OfModelVersion => {
+            let (name, version) = (required(target, "name")?, required(target, "version")?);
+            let query = format!("name={}&version={}", encoded(&name), encoded(&version));
+            (format!("/api/2.0/mlflow/model-versions/get-download-uri?{query}"), "/artifact_uri", "path")
+        }
+        // The id is a segment of the path in normal form, and stays one.
+        Located::OfLoggedModel(id) => (logged_model(id), "/model/info/artifact_uri", "artifact_file_path"),
+        Located::ListOfLoggedModel(id) => (logged_model(id), "/model/info/artifact_uri", "artifact_directory_path"),
+        Located::OfTrace => {
+            // Without a path it is the trace itself that is wanted, which lies in a database more often than not.
+            if parameter(target, "path")?.is_none() {
+                return Ok(Answer::Elsewhere(payload));
+            }
+            let id = encoded(&required(target, "request_id")?);
+            (format!("/api/3.0/mlflow/traces/{id}"), "/trace/trace_info/tags/mlflow.artifactLocation", "path")
+        }
+    };
+    let below = path(target, below)?;
+    let document = match exchange.ask(&question).await? {
+        Ok(document) => document,
+        Err(response) => return Ok(Answer::Upstream(response)),
+    };
+    let uri = document.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    let Some(root) = exchange.store.place.locate(uri) else { return Ok(Answer::Elsewhere(payload)) };
+    match located {
+        Located::ListOfRun | Located::ListOfLoggedModel(_) => {
+            let files = service::list(exchange.store, &root.join(&below)?).await?;
+            let files: Vec<Value> = files.iter().map(|entry| entry.json(below.as_str())).collect();
+            Ok(Answer::json(&json!({"root_uri": exchange.store.place.publish(uri), "files": files})))
+        }
+        Located::UploadToRun => object::write(exchange, payload, &root.join(&named(below)?)?, UPLOAD_LIMIT).await,
+        Located::OfTrace => {
+            let attachments = root.join(&ArtifactPath::parse("attachments")?)?;
+            object::read(exchange, &attachments.join(&named(below)?)?).await
+        }
+        Located::OfRun | Located::OfModelVersion | Located::OfLoggedModel(_) => {
+            object::read(exchange, &root.join(&named(below)?)?).await
+        }
+    }
+}
+
+fn logged_model(id: &str) -> String {
+    format!("/api/2.0/mlflow/logged-models/{id}")
+}
+
+/// Everything but the unreserved characters of RFC 3986.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// A value in a query or a path, in normal form.
+fn encoded(value: &str) -> String {
+    utf8_percent_encode(value, RESERVED).to_string()
+}

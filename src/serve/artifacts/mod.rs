@@ -1,0 +1,101 @@
+//! The artifact gateway: MLflow's artifact service on S3, for callers who have no AWS credentials.
+//!
+//! Managed MLflow hands out `s3://` locations. Callers are told `mlflow-artifacts:/…` instead (`translate`), and what
+//! they then ask for under `/api/2.0/mlflow-artifacts/` is answered here (`service`), as are the routes with which the
+//! UI reads what belongs to a run, a model or a trace (`located`).
+
+pub(super) mod describe;
+mod located;
+mod object;
+mod request;
+mod route;
+mod server_info;
+mod service;
+pub(super) mod store;
+pub(super) mod translate;
+
+use actix_web::http::header::{self, HeaderMap};
+use actix_web::http::{Method, StatusCode};
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde_json::Value;
+
+use super::record::Record;
+use super::refusal::Refusal;
+use super::upstream::Upstream;
+use crate::aws::sigv4::EMPTY_SHA256;
+use crate::http::body::{Body, Intake};
+use crate::http::client::Response;
+use crate::http::{headers, uri};
+
+pub(super) use route::{Route, route};
+use store::Store;
+
+/// One request to the gateway.
+pub(super) struct Exchange<'a> {
+    pub upstream: &'a Upstream,
+    pub store: &'a Store,
+    pub intake: &'a Intake,
+    pub request: &'a HttpRequest,
+    /// The path and query as the managed MLflow would know them, in normal form.
+    pub target: &'a str,
+    pub record: &'a mut Record,
+}
+
+/// What the gateway has to say.
+pub(super) enum Answer {
+    /// An answer of its own.
+    Own(HttpResponse),
+    /// An object, or a part of it, on its way from S3.
+    Object(Response),
+    /// What managed MLflow said when it was asked about a run, a model or a trace.
+    Upstream(Response),
+    /// The artifact is elsewhere, and managed MLflow may know more about it.
+    Elsewhere(web::Payload),
+}
+
+impl Answer {
+    fn json(value: &Value) -> Self {
+        Self::Own(HttpResponse::Ok().json(value))
+    }
+}
+
+/// A document that managed MLflow may answer with when it is asked about one thing. Bytes.
+const DOCUMENT_LIMIT: usize = 4 << 20;
+
+impl Exchange<'_> {
+    /// Asks managed MLflow for a document. An answer other than 200 is the caller's to see.
+    async fn ask(&mut self, target: &str) -> Result<Result<Value, Response>, Refusal> {
+        let mut fields: HeaderMap = headers::for_upstream(self.request.headers());
+        headers::ask_for_identity(&mut fields);
+        for name in [header::CONTENT_TYPE, header::RANGE, header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE] {
+            fields.remove(name);
+        }
+        // SECURITY: an id that a caller gave may be `..`; what is signed goes through the same eye of a needle.
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let target = uri::joined(&uri::normalize_path(path)?, query);
+        let body = (&Body::None, EMPTY_SHA256);
+        let response = self.upstream.send(&Method::GET, &target, &fields, body, self.record).await?;
+        if response.status != StatusCode::OK {
+            return Ok(Err(response));
+        }
+        let bytes = response.body.collect(DOCUMENT_LIMIT).await.map_err(Refusal::Document)?;
+        let value = serde_json::from_slice(&bytes).map_err(|_| Refusal::UnreadableDocument)?;
+        Ok(Ok(value))
+    }
+}
+
+/// Answers a request to the gateway.
+///
+/// # Errors
+/// [`Refusal`].
+pub(super) async fn answer(
+    route: Route<'_>,
+    mut exchange: Exchange<'_>,
+    payload: web::Payload,
+) -> Result<Answer, Refusal> {
+    match route {
+        Route::Service(service) => service::answer(service, &mut exchange, payload).await,
+        Route::Located(located) => located::answer(located, &mut exchange, payload).await,
+        Route::ServerInfo => server_info::answer(&mut exchange).await,
+    }
+}

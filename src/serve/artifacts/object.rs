@@ -1,0 +1,83 @@
+//! Artifacts as bytes: read from S3 as they stream, taken in whole before they are written.
+
+use actix_web::http::Method;
+use actix_web::http::header::{self, HeaderMap, HeaderName};
+use actix_web::{HttpResponse, web};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::json;
+
+use super::super::backend::Access;
+use super::super::refusal::Refusal;
+use super::store::Action;
+use super::{Answer, Exchange};
+use crate::http::body::{Body, Intake, receive};
+use crate::mlflow::store::ArtifactPath;
+
+/// What of a caller's headers S3 may judge: conditions and ranges. They are not signed, and need not be.
+const CONDITIONS: [HeaderName; 6] = [
+    header::RANGE,
+    header::IF_RANGE,
+    header::IF_MATCH,
+    header::IF_NONE_MATCH,
+    header::IF_MODIFIED_SINCE,
+    header::IF_UNMODIFIED_SINCE,
+];
+
+/// Reads an artifact, or sends its caller to where it can be read.
+///
+/// # Errors
+/// [`Refusal`].
+pub(super) async fn read(exchange: &mut Exchange<'_>, path: &ArtifactPath) -> Result<Answer, Refusal> {
+    let store = exchange.store;
+    let key = store.place.key(path);
+    if store.access == Access::PresignedOnly {
+        let url = store.presigned(|bucket, credentials, lifetime| bucket.presigned_get(credentials, &key, lifetime))?;
+        // Not to be kept: the URL is a secret, and soon stale.
+        let response = HttpResponse::TemporaryRedirect()
+            .insert_header((header::LOCATION, url))
+            .insert_header((header::CACHE_CONTROL, "no-store"))
+            .finish();
+        return Ok(Answer::Own(response));
+    }
+    let is_head = exchange.request.method() == Method::HEAD;
+    let call = store.signed(
+        |bucket, credentials| {
+            if is_head { bucket.head(credentials, &key) } else { bucket.get(credentials, &key) }
+        },
+    )?;
+    let mut fields = HeaderMap::new();
+    for name in CONDITIONS {
+        if let Some(value) = exchange.request.headers().get(&name) {
+            fields.insert(name, value.clone());
+        }
+    }
+    let response = store.send(Action::Read, call, fields, &Body::None).await?;
+    Ok(Answer::Object(response))
+}
+
+/// Writes an artifact of at most `limit` bytes. It becomes visible whole, or not at all.
+///
+/// # Errors
+/// [`Refusal`].
+pub(super) async fn write(
+    exchange: &mut Exchange<'_>,
+    payload: web::Payload,
+    path: &ArtifactPath,
+    limit: u64,
+) -> Result<Answer, Refusal> {
+    let store = exchange.store;
+    if store.access == Access::PresignedOnly {
+        return Err(Refusal::PresignedOnly);
+    }
+    let headers = exchange.request.headers();
+    let declared = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let intake = Intake { size_limit: exchange.intake.size_limit.min(limit), ..exchange.intake.clone() };
+    let received = receive(payload, declared, &intake).await?;
+    exchange.record.received = received.len;
+    let (key, sha256) = (store.place.key(path), STANDARD.encode(received.sha256));
+    let call = store.signed(|bucket, credentials| bucket.put(credentials, &key, content_type, &sha256))?;
+    store.send(Action::Write, call, HeaderMap::new(), &received.body).await?;
+    Ok(Answer::json(&json!({})))
+}

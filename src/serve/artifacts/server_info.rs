@@ -1,0 +1,32 @@
+//! `server-info`: what managed MLflow says it can do, and what the gateway can.
+
+use actix_web::http::StatusCode;
+use serde_json::{Value, json};
+
+use super::super::backend::Access;
+use super::super::refusal::Refusal;
+use super::{Answer, Exchange};
+
+/// Answers with managed MLflow's own document, as far as it has one, and with the gateway's abilities.
+///
+/// # Errors
+/// [`Refusal`].
+pub(super) async fn answer(exchange: &mut Exchange<'_>) -> Result<Answer, Refusal> {
+    let target = exchange.target;
+    let mut document = match exchange.ask(target).await? {
+        Ok(Value::Object(document)) => document,
+        Ok(_) => return Err(Refusal::UnreadableDocument),
+        // Versions that do not know the route can still be given artifacts in parts.
+        Err(response) if response.status == StatusCode::NOT_FOUND => serde_json::Map::new(),
+        Err(response) => return Ok(Answer::Upstream(response)),
+    };
+    let access = exchange.store.access;
+    for (name, value) in [
+        ("multipart_uploads_enabled", access != Access::Proxied),
+        ("multipart_downloads_enabled", access != Access::Proxied),
+        ("artifacts_presigned_only", access == Access::PresignedOnly),
+    ] {
+        document.insert(name.to_owned(), json!(value));
+    }
+    Ok(Answer::json(&Value::Object(document)))
+}

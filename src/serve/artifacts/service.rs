@@ -1,0 +1,235 @@
+//! MLflow's artifact service (`mlflow_artifacts.proto` of MLflow 3.17), answered from S3.
+
+use actix_web::web;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::super::backend::Access;
+use super::super::refusal::Refusal;
+use super::request::{document, named, path};
+use super::route::Service;
+use super::store::{Action, Store, StoreFailure};
+use super::{Answer, Exchange, object};
+use crate::aws::s3::{self, DELETE_LIMIT};
+use crate::mlflow::store::ArtifactPath;
+
+/// Entries of one listing; MLflow has no pages for them.
+const LIST_LIMIT: usize = 100_000;
+/// S3's own limit of parts.
+const PART_LIMIT: u16 = 10_000;
+/// S3's own limit of what one request can write. Bytes.
+const WRITE_LIMIT: u64 = 5 << 30;
+/// Deletions at once of objects whose keys XML cannot hold.
+const CONCURRENT_DELETIONS: usize = 8;
+
+#[derive(Deserialize)]
+struct Create {
+    path: String,
+    #[serde(default)]
+    num_parts: u16,
+}
+
+#[derive(Deserialize)]
+struct Complete {
+    path: String,
+    upload_id: String,
+    parts: Vec<Part>,
+}
+
+#[derive(Deserialize)]
+struct Part {
+    part_number: u16,
+    etag: String,
+}
+
+#[derive(Deserialize)]
+struct Abort {
+    path: String,
+    upload_id: String,
+}
+
+/// Answers a request to the service.
+///
+/// # Errors
+/// [`Refusal`].
+pub(super) async fn answer(
+    service: Service<'_>,
+    exchange: &mut Exchange<'_>,
+    payload: web::Payload,
+) -> Result<Answer, Refusal> {
+    match service {
+        Service::List => {
+            let files = list(exchange.store, &path(exchange.target, "path")?).await?;
+            let files: Vec<Value> = files.into_iter().map(|entry| entry.json("")).collect();
+            Ok(Answer::json(&json!({"files": files})))
+        }
+        Service::Read(encoded) => object::read(exchange, &ArtifactPath::decode(encoded)?).await,
+        Service::Write(encoded) => {
+            let path = named(ArtifactPath::decode(encoded)?)?;
+            object::write(exchange, payload, &path, WRITE_LIMIT).await
+        }
+        Service::Delete(encoded) => delete(exchange.store, &named(ArtifactPath::decode(encoded)?)?).await,
+        Service::CreateMultipart(encoded) => {
+            let request: Create = document(exchange, payload).await?;
+            create(exchange.store, &below(encoded, &request.path)?, request.num_parts).await
+        }
+        Service::CompleteMultipart(encoded) => {
+            let request: Complete = document(exchange, payload).await?;
+            complete(exchange.store, &below(encoded, &request.path)?, &request).await
+        }
+        Service::AbortMultipart(encoded) => {
+            let request: Abort = document(exchange, payload).await?;
+            let key = exchange.store.place.key(&below(encoded, &request.path)?);
+            let call = exchange.store.signed(|bucket, keys| bucket.abort_multipart(keys, &key, &request.upload_id))?;
+            exchange.store.text(Action::Abort, call).await?;
+            Ok(Answer::json(&json!({})))
+        }
+        Service::Presigned(encoded) => presigned(exchange.store, &named(ArtifactPath::decode(encoded)?)?).await,
+    }
+}
+
+/// The object that an upload in parts is for. The document names a file, of which MLflow takes the last part.
+fn below(directory: &str, file: &str) -> Result<ArtifactPath, Refusal> {
+    let name = file.rsplit('/').next().unwrap_or_default();
+    Ok(ArtifactPath::decode(directory)?.join(&named(ArtifactPath::parse(name)?)?)?)
+}
+
+/// One file or folder.
+pub(super) struct Entry {
+    name: String,
+    /// Bytes; nothing for a folder.
+    size: Option<u64>,
+}
+
+impl Entry {
+    /// As MLflow writes it, with its path below `parent`.
+    pub(super) fn json(&self, parent: &str) -> Value {
+        let slash = if parent.is_empty() { "" } else { "/" };
+        let path = format!("{parent}{slash}{}", self.name);
+        match self.size {
+            Some(size) => json!({"path": path, "is_dir": false, "file_size": size}),
+            None => json!({"path": path, "is_dir": true}),
+        }
+    }
+}
+
+/// What lies directly below a path, in the order of names.
+///
+/// # Errors
+/// [`Refusal`].
+pub(super) async fn list(store: &Store, path: &ArtifactPath) -> Result<Vec<Entry>, Refusal> {
+    let mut prefix = store.place.key(path);
+    if !path.is_root() {
+        prefix.push('/');
+    }
+    let mut entries = Vec::new();
+    let mut next = None;
+    loop {
+        let page = page(store, &prefix, Some("/"), next.as_deref()).await?;
+        let folders = page.folders.iter().map(|key| (key, None));
+        let objects = page.objects.iter().map(|(key, size)| (key, Some(*size)));
+        for (key, size) in folders.chain(objects) {
+            let name = key.strip_prefix(&prefix).unwrap_or_default().trim_end_matches('/');
+            // An object that only marks its folder has no name in it.
+            if !name.is_empty() {
+                entries.push(Entry { name: name.to_owned(), size });
+            }
+        }
+        if entries.len() > LIST_LIMIT {
+            return Err(Refusal::Artifact(format!("there are more than {LIST_LIMIT} artifacts at this path")));
+        }
+        next = page.next;
+        if next.is_none() {
+            break;
+        }
+    }
+    entries.sort_by(|left, right| left.name.cmp(&right.name));
+    Ok(entries)
+}
+
+async fn page(store: &Store, prefix: &str, delimiter: Option<&str>, next: Option<&str>) -> Result<s3::Page, Refusal> {
+    let call = store.signed(|bucket, credentials| bucket.list(credentials, prefix, delimiter, next))?;
+    let text = store.text(Action::List, call).await?;
+    Ok(s3::page(&text).ok_or(StoreFailure::Unreadable)?)
+}
+
+/// Deletes an artifact, or all that lie below it. That there was none is no failure.
+async fn delete(store: &Store, path: &ArtifactPath) -> Result<Answer, Refusal> {
+    let key = store.place.key(path);
+    let call = store.signed(|bucket, credentials| bucket.delete(credentials, &key))?;
+    store.text(Action::Delete, call).await?;
+    // With the slash: `model` must not take `model2` with it.
+    let prefix = format!("{key}/");
+    let mut next = None;
+    loop {
+        let page = page(store, &prefix, None, next.as_deref()).await?;
+        let keys = page.objects.into_iter().map(|(key, _)| key);
+        let (odd, plain): (Vec<_>, Vec<_>) = keys.partition(|key| key.chars().any(char::is_control));
+        for batch in plain.chunks(DELETE_LIMIT) {
+            let call = store.signed(|bucket, credentials| bucket.delete_all(credentials, batch))?;
+            let text = store.text(Action::Delete, call).await?;
+            let (undeleted, code) = s3::undeleted(&text).ok_or(StoreFailure::Unreadable)?;
+            if undeleted > 0 {
+                return Err(StoreFailure::Refused(format!("{undeleted} artifacts: {code}")).into());
+            }
+        }
+        stream::iter(&odd)
+            .map(|key| async move {
+                let call = store.signed(|bucket, credentials| bucket.delete(credentials, key))?;
+                store.text(Action::Delete, call).await
+            })
+            .buffer_unordered(CONCURRENT_DELETIONS)
+            .try_collect::<Vec<_>>()
+            .await?;
+        next = page.next;
+        if next.is_none() {
+            return Ok(Answer::json(&json!({})));
+        }
+    }
+}
+
+async fn create(store: &Store, path: &ArtifactPath, parts: u16) -> Result<Answer, Refusal> {
+    if store.access == Access::Proxied {
+        return Err(Refusal::NoPresigned);
+    }
+    if !(1..=PART_LIMIT).contains(&parts) {
+        return Err(Refusal::Artifact(format!("an upload has 1 to {PART_LIMIT} parts, not {parts}")));
+    }
+    let key = store.place.key(path);
+    let call = store.signed(|bucket, credentials| bucket.create_multipart(credentials, &key))?;
+    let text = store.text(Action::Write, call).await?;
+    let upload = s3::upload_id(&text).ok_or(StoreFailure::Unreadable)?;
+    let credentials: Vec<Value> = store.presigned(|bucket, credentials, lifetime| {
+        let url = |part| bucket.presigned_part(credentials, &key, &upload, part, lifetime);
+        (1..=parts).map(|part| json!({"url": url(part), "part_number": part, "headers": {}})).collect()
+    })?;
+    Ok(Answer::json(&json!({"upload_id": upload, "credentials": credentials})))
+}
+
+async fn complete(store: &Store, path: &ArtifactPath, request: &Complete) -> Result<Answer, Refusal> {
+    let numbers = request.parts.iter().map(|part| part.part_number);
+    if request.parts.is_empty() || !numbers.eq(1..=u16::try_from(request.parts.len()).unwrap_or(0)) {
+        return Err(Refusal::Artifact("the parts must be all of them, in order from 1".into()));
+    }
+    let key = store.place.key(path);
+    let tags: Vec<String> = request.parts.iter().map(|part| part.etag.clone()).collect();
+    let call =
+        store.signed(|bucket, credentials| bucket.complete_multipart(credentials, &key, &request.upload_id, &tags))?;
+    let text = store.text(Action::Write, call).await?;
+    if !s3::is_completed(&text) {
+        let code = s3::error_code(&text).map(ToOwned::to_owned);
+        return Err(code.map_or(StoreFailure::Unreadable, StoreFailure::Busy).into());
+    }
+    Ok(Answer::json(&json!({})))
+}
+
+async fn presigned(store: &Store, path: &ArtifactPath) -> Result<Answer, Refusal> {
+    if store.access == Access::Proxied {
+        return Err(Refusal::NoPresigned);
+    }
+    let size = store.length(path).await?.ok_or(StoreFailure::Missing)?;
+    let key = store.place.key(path);
+    let url = store.presigned(|bucket, credentials, lifetime| bucket.presigned_get(credentials, &key, lifetime))?;
+    Ok(Answer::json(&json!({"url": url, "headers": {}, "file_size": size})))
+}

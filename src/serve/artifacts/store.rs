@@ -1,0 +1,233 @@
+//! One MLflow's artifacts on S3: sends what `aws::s3` signs, tries again where S3 asks for it, names what went wrong.
+
+use std::time::Duration;
+
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::{Method, StatusCode};
+use aws_credential_types::Credentials;
+use bytes::Bytes;
+use tokio::time::sleep;
+use tracing::debug;
+
+use super::super::backend::{Access, ArtifactSettings, Backend};
+use super::super::refusal::Refusal;
+use super::super::retry::may_retry;
+use super::request::text;
+use crate::aws::credentials::Current;
+use crate::aws::s3::{self, Bucket, Call};
+use crate::http::body::Body;
+use crate::http::client::{Client, ClientError, Endpoint, Request, Response};
+use crate::mlflow::store::{ArtifactPath, ArtifactStore};
+use crate::{causes, clock};
+
+/// Waits between attempts when S3 says that it is busy; after the last the caller is told.
+const WAITS: [Duration; 2] = [Duration::from_millis(200), Duration::from_secs(1)];
+/// The XML of an answer: a page of 1,000 keys, each up to 1,024 bytes and all of them escaped. Bytes.
+const TEXT_LIMIT: usize = 8 << 20;
+
+/// Why S3 did not do what it was asked to.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::serve) enum StoreFailure {
+    /// There is no such object.
+    #[error("there is no such artifact")]
+    Missing,
+    /// The identity may not.
+    #[error("access denied: `{action}` on `{resource}` is needed")]
+    Denied {
+        /// The IAM action.
+        action: &'static str,
+        /// The resource, as a policy names it.
+        resource: String,
+    },
+    /// S3 is busy or failing, and was still after some attempts.
+    #[error("S3 is busy ({0})")]
+    Busy(String),
+    /// The range lies outside of the object.
+    #[error("the range is not satisfiable")]
+    Range,
+    /// The bucket is in another region, or there is none of that name.
+    #[error("the bucket is misconfigured ({0})")]
+    Bucket(String),
+    /// The request itself was refused, in a way that only S3 can explain.
+    #[error("S3 refused the request ({0})")]
+    Refused(String),
+    /// The answer makes no sense.
+    #[error("S3 gave an answer that is not understood")]
+    Unreadable,
+    /// S3 could not be reached.
+    #[error("S3 did not answer")]
+    Unreachable(#[source] ClientError),
+}
+
+/// What is being asked, for the IAM action that it needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Action {
+    Read,
+    Write,
+    Delete,
+    List,
+    Abort,
+}
+
+/// A worker's own way to the artifacts of one MLflow.
+pub(in crate::serve) struct Store {
+    /// Which bucket and prefix.
+    pub place: ArtifactStore,
+    /// How artifacts travel.
+    pub access: Access,
+    bucket: Bucket,
+    client: Client,
+    host: HeaderValue,
+    url_lifetime: Duration,
+    credentials: Current,
+    partition: &'static str,
+}
+
+impl Store {
+    /// Prepares the thread that will use it.
+    ///
+    /// # Errors
+    /// [`Refusal`] if bucket and endpoint do not go together.
+    pub(in crate::serve) fn new(
+        backend: &Backend,
+        settings: &ArtifactSettings,
+        place: &ArtifactStore,
+    ) -> Result<Self, Refusal> {
+        let url = settings.s3_endpoint.as_ref().map(Endpoint::url);
+        let region = backend.target.arn().region();
+        let bucket = Bucket::new(place.bucket(), region, url.as_deref(), settings.kms_key.clone())
+            .map_err(|error| StoreFailure::Bucket(error.to_string()))?;
+        let endpoint = settings.s3_endpoint.clone().unwrap_or_else(|| Endpoint::https(bucket.host()));
+        let host = HeaderValue::try_from(endpoint.authority()).expect("hosts were checked when parsed");
+        Ok(Self {
+            place: place.clone(),
+            access: settings.access,
+            client: Client::new(backend.dialer.to(endpoint), backend.client),
+            host,
+            url_lifetime: settings.url_lifetime,
+            credentials: backend.credentials.clone(),
+            partition: backend.target.arn().partition().name(),
+            bucket,
+        })
+    }
+
+    /// Makes a call with the credentials of this moment.
+    ///
+    /// # Errors
+    /// [`Refusal::Credentials`].
+    pub(super) fn signed<T>(&self, sign: impl FnOnce(&Bucket, &Credentials) -> T) -> Result<T, Refusal> {
+        Ok(self.credentials.with(clock::now(), |credentials| sign(&self.bucket, credentials))?)
+    }
+
+    /// The same with the longest time that a URL signed now may hold.
+    ///
+    /// # Errors
+    /// [`Refusal::Credentials`].
+    pub(super) fn presigned<T>(&self, sign: impl FnOnce(&Bucket, &Credentials, Duration) -> T) -> Result<T, Refusal> {
+        let now = clock::now();
+        Ok(self.credentials.with(now, |credentials| {
+            sign(&self.bucket, credentials, s3::lifetime(self.url_lifetime, credentials, now))
+        })?)
+    }
+
+    /// Sends a call and returns a successful answer, or one that says that nothing has changed.
+    ///
+    /// # Errors
+    /// [`StoreFailure`] as [`Refusal::Store`].
+    pub(super) async fn send(
+        &self,
+        action: Action,
+        call: Call,
+        fields: HeaderMap,
+        body: &Body,
+    ) -> Result<Response, Refusal> {
+        let method = Method::from_bytes(call.method.as_bytes()).expect("a known method");
+        let mut headers = fields;
+        headers.insert(header::HOST, self.host.clone());
+        for (name, value) in &call.headers {
+            let value = HeaderValue::try_from(value).map_err(|_| Refusal::Artifact("a header is not ASCII".into()))?;
+            headers.insert(HeaderName::from_static(name), value);
+        }
+        let own = call.body.map(|text| Body::Memory(Bytes::from(text), None));
+        let body = own.as_ref().unwrap_or(body);
+        let mut waits = WAITS.iter();
+        let mut attempt = 1;
+        loop {
+            let request = Request { method: method.clone(), target: &call.target, headers: headers.clone(), body };
+            let failure = match self.client.send(request).await {
+                Ok(response) if is_welcome(response.status) => return Ok(response),
+                Ok(response) => self.failure(action, &method, response).await?,
+                Err(error) if may_retry(&method, &error, attempt) => {
+                    attempt += 1;
+                    continue;
+                }
+                Err(error) => return Err(StoreFailure::Unreachable(error).into()),
+            };
+            match (&failure, waits.next()) {
+                (StoreFailure::Busy(_), Some(wait)) => {
+                    debug!(error = causes::joined(&failure), "asking S3 again");
+                    sleep(*wait).await;
+                }
+                _ => return Err(failure.into()),
+            }
+        }
+    }
+
+    /// Sends a call and returns the text of the answer.
+    ///
+    /// # Errors
+    /// [`StoreFailure`] as [`Refusal::Store`].
+    pub(super) async fn text(&self, action: Action, call: Call) -> Result<String, Refusal> {
+        text(self.send(action, call, HeaderMap::new(), &Body::None).await?, TEXT_LIMIT).await
+    }
+
+    /// The length of an object in bytes, if there is one.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub(super) async fn length(&self, path: &ArtifactPath) -> Result<Option<u64>, Refusal> {
+        let key = self.place.key(path);
+        let call = self.signed(|bucket, credentials| bucket.head(credentials, &key))?;
+        match self.send(Action::Read, call, HeaderMap::new(), &Body::None).await {
+            Ok(response) => Ok(response.announced),
+            Err(Refusal::Store(StoreFailure::Missing)) => Ok(None),
+            Err(refusal) => Err(refusal),
+        }
+    }
+
+    async fn failure(&self, action: Action, method: &Method, response: Response) -> Result<StoreFailure, Refusal> {
+        let status = response.status;
+        // The answer to a HEAD has no body to explain it.
+        let explained = if *method == Method::HEAD { String::new() } else { text(response, TEXT_LIMIT).await? };
+        let code = s3::error_code(&explained).unwrap_or(status.as_str()).to_owned();
+        Ok(match (status, code.as_str()) {
+            (_, "NoSuchBucket" | "PermanentRedirect" | "AuthorizationHeaderMalformed") => StoreFailure::Bucket(code),
+            (StatusCode::MOVED_PERMANENTLY | StatusCode::TEMPORARY_REDIRECT, _) => StoreFailure::Bucket(code),
+            (_, "NoSuchUpload" | "InvalidPart" | "InvalidPartOrder" | "EntityTooSmall") => StoreFailure::Refused(code),
+            (StatusCode::NOT_FOUND, _) => StoreFailure::Missing,
+            (StatusCode::RANGE_NOT_SATISFIABLE, _) => StoreFailure::Range,
+            (StatusCode::FORBIDDEN, _) => self.denied(action),
+            (StatusCode::TOO_MANY_REQUESTS, _) => StoreFailure::Busy(code),
+            (_, "RequestTimeout" | "ExpiredToken" | "OperationAborted") => StoreFailure::Busy(code),
+            _ if status.is_server_error() => StoreFailure::Busy(code),
+            _ => StoreFailure::Refused(code),
+        })
+    }
+
+    fn denied(&self, action: Action) -> StoreFailure {
+        let bucket = format!("arn:{}:s3:::{}", self.partition, self.place.bucket());
+        let objects = format!("{bucket}/{}*", self.place.prefix());
+        let (action, resource) = match action {
+            Action::Read => ("s3:GetObject", objects),
+            Action::Write => ("s3:PutObject", objects),
+            Action::Delete => ("s3:DeleteObject", objects),
+            Action::Abort => ("s3:AbortMultipartUpload", objects),
+            Action::List => ("s3:ListBucket", bucket),
+        };
+        StoreFailure::Denied { action, resource }
+    }
+}
+
+fn is_welcome(status: StatusCode) -> bool {
+    status.is_success() || matches!(status, StatusCode::NOT_MODIFIED | StatusCode::PRECONDITION_FAILED)
+}

@@ -1,0 +1,153 @@
+//! The managed MLflows behind one appliance: what each needs, and which one a path means.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+
+use super::refusal::Refusal;
+use crate::aws::credentials::Current;
+use crate::aws::role::Role;
+use crate::http::client::{ClientSettings, Dialer, Endpoint};
+use crate::mlflow::store::ArtifactStore;
+use crate::mlflow::target::Target;
+
+/// What lies under `/t/<name>/` belongs to the target of that name.
+const PREFIX: &str = "/t/";
+
+/// One managed MLflow, as configured.
+pub struct BackendSettings {
+    /// What it is called in paths, logs and metrics; nothing for the only one.
+    pub name: Option<String>,
+    /// Whether it is served at `/`, too.
+    pub is_default: bool,
+    /// What it is.
+    pub target: Target,
+    /// Opens connections to it.
+    pub dialer: Dialer,
+    /// Limits of those connections.
+    pub client: ClientSettings,
+    /// The role to assume, if any.
+    pub role: Option<Role>,
+    /// The artifact gateway, if it is on.
+    pub artifacts: Option<ArtifactSettings>,
+}
+
+/// The artifact gateway of one MLflow, as configured.
+#[derive(Clone)]
+pub struct ArtifactSettings {
+    /// Where the artifacts are.
+    pub place: Place,
+    /// Another endpoint than the region's S3.
+    pub s3_endpoint: Option<Endpoint>,
+    /// How artifacts travel.
+    pub access: Access,
+    /// How long a presigned URL holds.
+    pub url_lifetime: Duration,
+    /// The KMS key for new objects; without it the bucket decides.
+    pub kms_key: Option<String>,
+}
+
+/// Where artifacts are, or how to find out.
+#[derive(Clone)]
+pub enum Place {
+    /// Said in the configuration.
+    Known(ArtifactStore),
+    /// To be asked of the SageMaker API at this endpoint.
+    Described(Endpoint),
+}
+
+/// How artifacts travel between caller and S3.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Access {
+    /// All through the appliance; callers need not reach S3.
+    Proxied,
+    /// Through the appliance, and in parts by presigned URLs where the client knows how.
+    #[default]
+    Multipart,
+    /// Only by presigned URLs; no artifact byte crosses the appliance.
+    PresignedOnly,
+}
+
+/// One managed MLflow, shared by all workers.
+pub(super) struct Backend {
+    /// What it is called.
+    pub name: Option<String>,
+    /// Whether it is served at `/`, too.
+    pub is_default: bool,
+    /// What it is.
+    pub target: Target,
+    pub(super) dialer: Dialer,
+    pub(super) client: ClientSettings,
+    /// What its requests are signed with; shared with others that use the same role.
+    pub(super) credentials: Current,
+    pub(super) artifacts: Option<ArtifactSettings>,
+    /// Where its artifacts are, once that is known.
+    pub(super) store: ArcSwapOption<ArtifactStore>,
+}
+
+impl Backend {
+    /// A backend that signs with these credentials.
+    #[must_use]
+    pub(super) fn new(settings: BackendSettings, credentials: Current) -> Self {
+        let known = settings.artifacts.as_ref().and_then(|artifacts| match &artifacts.place {
+            Place::Known(store) => Some(Arc::new(store.clone())),
+            Place::Described(_) => None,
+        });
+        Self {
+            name: settings.name,
+            is_default: settings.is_default,
+            target: settings.target,
+            dialer: settings.dialer,
+            client: settings.client,
+            credentials,
+            artifacts: settings.artifacts,
+            store: ArcSwapOption::new(known),
+        }
+    }
+
+    /// The name, where one is needed.
+    #[must_use]
+    pub(super) fn label(&self) -> &str {
+        self.name.as_deref().unwrap_or("default")
+    }
+}
+
+/// What a path means.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Destination<'a> {
+    /// The backend with this index, and the path as it knows it.
+    Backend(usize, &'a str),
+    /// The same path with a slash at its end, so that the UI's relative URLs work.
+    WithSlash(String),
+}
+
+/// Finds the backend of a path in normal form.
+///
+/// # Errors
+/// [`Refusal::UnknownTarget`].
+pub(super) fn route<'a>(path: &'a str, backends: &[Arc<Backend>]) -> Result<Destination<'a>, Refusal> {
+    let Some(rest) = path.strip_prefix(PREFIX) else {
+        let default = backends.iter().position(|backend| backend.is_default).ok_or(Refusal::UnknownTarget)?;
+        return Ok(Destination::Backend(default, path));
+    };
+    let (name, inner) = rest.split_once('/').map_or((rest, None), |(name, _)| (name, Some(&rest[name.len()..])));
+    let index =
+        backends.iter().position(|backend| backend.name.as_deref() == Some(name)).ok_or(Refusal::UnknownTarget)?;
+    Ok(match inner {
+        Some(inner) => Destination::Backend(index, inner),
+        None => Destination::WithSlash(format!("{path}/")),
+    })
+}
+
+/// True if a path as it came names its target, rather than meaning the default one.
+#[must_use]
+pub(super) fn is_named(path: &str, name: &str) -> bool {
+    path.strip_prefix(PREFIX).and_then(|rest| rest.strip_prefix(name)).is_some_and(|rest| rest.starts_with('/'))
+}
+
+/// The path below which a target is served by its name.
+#[must_use]
+pub(super) fn path_of(name: &str) -> String {
+    format!("{PREFIX}{name}")
+}

@@ -1,0 +1,135 @@
+//! One managed MLflow as a worker thread sees it: connections, the day's signing key, prepared header values.
+//!
+//! Made once per thread, so that no request locks or formats any of it.
+
+use std::cell::OnceCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use actix_web::http::Method;
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use tracing::debug;
+
+use super::artifacts::store::Store;
+use super::backend::Backend;
+use super::record::Record;
+use super::refusal::Refusal;
+use super::retry::may_retry;
+use crate::aws::sigv4::{Signable, Signer};
+use crate::http::body::Body;
+use crate::http::client::{Client, Request, Response};
+use crate::{causes, clock};
+
+const X_AMZ_CONTENT_SHA256: HeaderName = HeaderName::from_static("x-amz-content-sha256");
+const X_AMZ_DATE: HeaderName = HeaderName::from_static("x-amz-date");
+const X_AMZ_SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
+
+/// A worker's own connections to one managed MLflow, and prepared values.
+pub(super) struct Upstream {
+    /// What all workers share of it.
+    pub backend: Arc<Backend>,
+    /// Scheme and authority.
+    pub base: String,
+    client: Client,
+    signer: Signer,
+    authority: String,
+    host_value: HeaderValue,
+    arn_value: HeaderValue,
+    store: OnceCell<Rc<Store>>,
+}
+
+impl Upstream {
+    /// Prepares the thread that will use it.
+    #[must_use]
+    pub(super) fn new(backend: Arc<Backend>) -> Self {
+        let endpoint = backend.dialer.endpoint();
+        let authority = endpoint.authority();
+        let value = |text: &str| HeaderValue::try_from(text).expect("hosts and ARNs were checked when parsed");
+        Self {
+            base: format!("{}://{authority}", endpoint.scheme()),
+            host_value: value(&authority),
+            arn_value: value(backend.target.arn().as_str()),
+            signer: Signer::new(backend.target.arn().region(), backend.target.signing_name()),
+            client: Client::new(backend.dialer.clone(), backend.client),
+            authority,
+            store: OnceCell::new(),
+            backend,
+        }
+    }
+
+    /// Where its artifacts are; nothing if the gateway is off.
+    ///
+    /// # Errors
+    /// [`Refusal::StoreUnknown`] until AWS has said where.
+    pub(super) fn store(&self) -> Result<Option<&Rc<Store>>, Refusal> {
+        let Some(settings) = &self.backend.artifacts else { return Ok(None) };
+        if let Some(store) = self.store.get() {
+            return Ok(Some(store));
+        }
+        let known = self.backend.store.load();
+        let store = Store::new(&self.backend, settings, known.as_deref().ok_or(Refusal::StoreUnknown)?)?;
+        Ok(Some(self.store.get_or_init(|| Rc::new(store))))
+    }
+
+    /// Signs and sends; tries again where that is harmless.
+    ///
+    /// # Errors
+    /// [`Refusal`]: no credentials, or no answer.
+    pub(super) async fn send(
+        &self,
+        method: &Method,
+        target: &str,
+        fields: &HeaderMap,
+        (body, sha256): (&Body, &str),
+        record: &mut Record,
+    ) -> Result<Response, Refusal> {
+        let mut attempt = 1;
+        loop {
+            // Signed last and for each attempt anew: a signature is good for five minutes from its own clock.
+            let headers = self.sign(method, target, fields, sha256)?;
+            let started = Instant::now();
+            match self.client.send(Request { method: method.clone(), target, headers, body }).await {
+                Ok(response) => {
+                    record.upstream = Some(started.elapsed());
+                    return Ok(response);
+                }
+                Err(error) if may_retry(method, &error, attempt) => {
+                    debug!(request_id = record.request_id, error = causes::joined(&error), attempt, "trying again");
+                    attempt += 1;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// The headers to send: the caller's, `Host`, the one that routes, and the signature over what must not change.
+    fn sign(&self, method: &Method, target: &str, fields: &HeaderMap, sha256: &str) -> Result<HeaderMap, Refusal> {
+        let mlflow = &self.backend.target;
+        let now = clock::now();
+        let mut headers = fields.clone();
+        headers.insert(header::HOST, self.host_value.clone());
+        headers.insert(HeaderName::from_static(mlflow.arn_header()), self.arn_value.clone());
+        let mut add = |name: HeaderName, value: &str| {
+            headers.insert(name, HeaderValue::try_from(value).expect("dates, hashes, tokens and signatures are ASCII"));
+        };
+        self.backend.credentials.with(now, |credentials| {
+            let request = Signable {
+                method: method.as_str(),
+                target,
+                host: &self.authority,
+                content_type: fields.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()),
+                routing: Some((mlflow.arn_header(), mlflow.arn().as_str())),
+                payload_sha256: sha256,
+            };
+            let signature = self.signer.sign(&request, credentials, now);
+            add(X_AMZ_DATE, &signature.date);
+            add(X_AMZ_CONTENT_SHA256, sha256);
+            add(header::AUTHORIZATION, &signature.authorization);
+            if let Some(token) = credentials.session_token() {
+                add(X_AMZ_SECURITY_TOKEN, token);
+            }
+        })?;
+        Ok(headers)
+    }
+}
