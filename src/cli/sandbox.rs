@@ -157,10 +157,11 @@ impl Report for Screen {
         }
     }
 
-    fn stopped(&self, doors: &[(Mode, u64, u64)]) {
+    fn stopped(&self, doors: &[(Mode, u64, u64)], (verified, refused): (u64, u64)) {
         for (mode, verified, refused) in doors {
             eprintln!("{}: {verified} signatures verified, {refused} requests refused", name(*mode));
         }
+        eprintln!("s3: {verified} signatures verified, {refused} requests refused");
     }
 }
 
@@ -176,6 +177,7 @@ fn as_json(ready: &Ready) -> serde_json::Value {
         "role_arn": ROLE_ARN,
         "sts": ready.sts,
         "imds": ready.imds,
+        "s3": ready.s3,
         "authority": ready.authority,
         "mlflow": ready.mlflow,
         "logs": ready.logs,

@@ -11,11 +11,14 @@ use actix_web::dev::{Server, ServerHandle};
 use actix_web::http::header::HeaderValue;
 use actix_web::{App, HttpServer, rt, web};
 use rustls::ServerConfig;
+use tokio::task::JoinHandle;
 
 use super::certificates::{self, Certificates};
 use super::gateway::{self, Gateway, Tally};
 use super::identity::Issuer;
 use super::imds::{self, Imds};
+use super::s3;
+use super::sagemaker::{self, SageMaker};
 use super::sts::{self, Sts};
 use super::{SandboxError, Settings, client, dialer, io_error};
 use crate::http::body::{Budget, Intake};
@@ -44,6 +47,10 @@ pub(super) struct Doors {
     pub(super) authority: PathBuf,
     pub(super) sts: String,
     pub(super) imds: String,
+    pub(super) sagemaker: String,
+    pub(super) s3: String,
+    s3_tally: Arc<Tally>,
+    s3_task: JoinHandle<()>,
     servers: Vec<ServerHandle>,
 }
 
@@ -55,8 +62,21 @@ impl Doors {
         std::fs::write(&authority, authority_pem).map_err(io_error("writing the certificate authority"))?;
         let issuer = Issuer::default();
         let lifetime = settings.credential_lifetime;
-        let mut doors =
-            Self { gateways: Vec::new(), authority, sts: String::new(), imds: String::new(), servers: Vec::new() };
+        let (listener, address) = listener()?;
+        let s3_tally = Arc::<Tally>::default();
+        let objects = settings.data.clone().unwrap_or_else(|| directory.to_owned()).join("s3");
+        let s3_task = s3::open(listener, &objects, &issuer, &s3_tally).map_err(io_error("opening S3"))?;
+        let mut doors = Self {
+            gateways: Vec::new(),
+            authority,
+            sts: String::new(),
+            imds: String::new(),
+            sagemaker: String::new(),
+            s3: s3::url(address),
+            s3_tally,
+            s3_task,
+            servers: Vec::new(),
+        };
         for mode in &settings.modes {
             let target = target(*mode);
             let tally = Arc::<Tally>::default();
@@ -70,14 +90,22 @@ impl Doors {
             lifetime,
         });
         let factory = move || App::new().app_data(data.clone()).default_service(web::to(sts::handle));
-        let (listener, address) = listener()?;
-        let server = HttpServer::new(factory)
+        let (listener, address) = self::listener()?;
+        let opened = HttpServer::new(factory)
             .workers(1)
             .tcp_nodelay(true)
             .disable_signals()
-            .listen_rustls_0_23(listener, server);
-        doors.serve(server.map_err(io_error("opening STS"))?.run());
+            .listen_rustls_0_23(listener, server.clone());
+        doors.serve(opened.map_err(io_error("opening STS"))?.run());
         doors.sts = format!("https://localhost:{}", address.port());
+
+        let targets = doors.gateways.iter().map(|door| door.target.clone()).collect();
+        let data = web::Data::new(SageMaker { issuer: issuer.clone(), targets });
+        let factory = move || App::new().app_data(data.clone()).default_service(web::to(sagemaker::handle));
+        let (listener, address) = self::listener()?;
+        let opened = HttpServer::new(factory).workers(1).disable_signals().listen_rustls_0_23(listener, server);
+        doors.serve(opened.map_err(io_error("opening the SageMaker API"))?.run());
+        doors.sagemaker = format!("https://localhost:{}", address.port());
 
         let tokens = Mutex::new(HashSet::new());
         let data = web::Data::new(Imds { issuer, region: REGION.to_owned(), lifetime, tokens });
@@ -138,7 +166,8 @@ impl Doors {
     }
 
     /// Closes the doors; returns what each let pass and turned away.
-    pub(super) async fn close(self) -> Vec<(Mode, u64, u64)> {
+    pub(super) async fn close(self) -> (Vec<(Mode, u64, u64)>, (u64, u64)) {
+        self.s3_task.abort();
         for server in self.servers {
             server.stop(false).await;
         }
@@ -146,7 +175,7 @@ impl Doors {
             let (verified, refused) = door.tally.counts();
             (door.target.arn().mode(), verified, refused)
         };
-        self.gateways.iter().map(count).collect()
+        (self.gateways.iter().map(count).collect(), self.s3_tally.counts())
     }
 }
 

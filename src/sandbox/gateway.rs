@@ -26,6 +26,12 @@ pub(super) struct Tally {
 }
 
 impl Tally {
+    /// Counts one request.
+    pub(super) fn count(&self, is_verified: bool) {
+        let counter = if is_verified { &self.verified } else { &self.refused };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Requests whose signature was right, and requests that were refused.
     pub(super) fn counts(&self) -> (u64, u64) {
         (self.verified.load(Ordering::Relaxed), self.refused.load(Ordering::Relaxed))
@@ -48,7 +54,7 @@ pub(super) async fn handle(request: HttpRequest, payload: web::Payload) -> HttpR
     match exchange(&gateway, &request, payload).await {
         Ok(response) => response,
         Err(refusal) => {
-            gateway.tally.refused.fetch_add(1, Ordering::Relaxed);
+            gateway.tally.count(false);
             render(&refusal)
         }
     }
@@ -67,7 +73,7 @@ async fn exchange(gateway: &Gateway, request: &HttpRequest, payload: web::Payloa
     let received = Received::new(request, &body.sha256);
     let principal = verify::verify(&received, &service, &gateway.issuer, clock::now())?;
     authorize(&gateway.target, principal, request.headers())?;
-    gateway.tally.verified.fetch_add(1, Ordering::Relaxed);
+    gateway.tally.count(true);
 
     let mut fields = headers::end_to_end(request.headers());
     for name in [header::AUTHORIZATION, header::CONTENT_LENGTH] {

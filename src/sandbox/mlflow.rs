@@ -11,6 +11,7 @@ use tokio::process::Command;
 
 use super::Report;
 use super::process::find;
+use super::s3;
 
 /// The version that is installed where there is none; the one that the tests run against.
 pub const VERSION: &str = "3.17.2";
@@ -171,8 +172,8 @@ pub(super) fn server(program: &Path, port: u16, data: &Path) -> Command {
         .args(["server", "--host", "127.0.0.1", "--workers", "2", "--port", &port.to_string()])
         .arg("--backend-store-uri")
         .arg(format!("sqlite:///{}", data.join("mlflow.db").display()))
-        .arg("--artifacts-destination")
-        .arg(data.join("artifacts"))
+        // As SageMaker runs it: artifacts are on S3, and the server does not hand them out.
+        .args(["--no-serve-artifacts", "--default-artifact-root", &format!("s3://{}/{}", s3::BUCKET, s3::PREFIX)])
         .current_dir(data);
     command
 }

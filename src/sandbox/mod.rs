@@ -5,7 +5,7 @@
 //! ```text
 //! client → appliance serve → front door (TLS, SigV4, ARN) → mlflow server
 //!                ↓ credentials
-//!          IMDSv2 → STS AssumeRole
+//!          IMDSv2 → STS AssumeRole       artifacts: appliance → S3
 //! ```
 
 mod certificates;
@@ -16,6 +16,8 @@ mod identity;
 mod imds;
 mod mlflow;
 mod process;
+mod s3;
+mod sagemaker;
 mod sts;
 mod verify;
 
@@ -60,7 +62,7 @@ pub trait Report {
     /// All is up.
     fn ready(&self, ready: &Ready);
     /// All is down.
-    fn stopped(&self, doors: &[(Mode, u64, u64)]);
+    fn stopped(&self, doors: &[(Mode, u64, u64)], s3: (u64, u64));
 }
 
 /// What to tell a user once all is up.
@@ -72,6 +74,8 @@ pub struct Ready {
     pub sts: String,
     /// The pretended metadata service.
     pub imds: String,
+    /// The pretended S3.
+    pub s3: String,
     /// PEM file of the authority to trust when talking to a front door or to STS.
     pub authority: PathBuf,
     /// The MLflow behind.
@@ -145,8 +149,8 @@ pub async fn run(settings: Settings, report: &dyn Report) -> Result<(), SandboxE
         _ = terminated.recv() => Ok(()),
     };
     report.step("stopping");
-    let tallies = started.stop().await;
-    report.stopped(&tallies);
+    let (gateways, s3) = started.stop().await;
+    report.stopped(&gateways, s3);
     result
 }
 
@@ -165,13 +169,13 @@ impl Started {
         Err(futures_util::future::select_all(ends).await.0)
     }
 
-    async fn stop(self) -> Vec<(Mode, u64, u64)> {
+    async fn stop(self) -> (Vec<(Mode, u64, u64)>, (u64, u64)) {
         for program in self.programs.into_iter().rev() {
             program.stop().await;
         }
         match self.doors {
             Some(doors) => doors.close().await,
-            None => Vec::new(),
+            None => (Vec::new(), (0, 0)),
         }
     }
 }
@@ -214,6 +218,8 @@ async fn start(
             .args(["--resource-arn", door.target.arn().as_str()])
             .args(["--role-arn", ROLE_ARN, "--upstream-endpoint", &door.url, "--ca-file"])
             .arg(&doors.authority)
+            .args(["--artifact-store", "auto", "--sagemaker-endpoint", &doors.sagemaker])
+            .args(["--s3-endpoint", &doors.s3])
             .env_clear()
             .envs(settings.environment.iter().cloned())
             .envs(doors.environment());
@@ -232,6 +238,7 @@ async fn start(
         appliances,
         sts: doors.sts.clone(),
         imds: doors.imds.clone(),
+        s3: doors.s3.clone(),
         authority: doors.authority.clone(),
         mlflow: format!("{}://{}", mlflow.scheme(), mlflow.authority()),
         python,

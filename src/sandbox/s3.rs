@@ -1,0 +1,108 @@
+//! S3: a real server of its API over a directory, which accepts the role's signatures and no others.
+//!
+//! Signatures are verified by `s3s`, which shares no code with `rusty-s3` or with our own signer.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::sync::Arc;
+
+use actix_web::rt;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use s3s::access::{S3Access, S3AccessContext};
+use s3s::auth::{S3Auth, SecretKey};
+use s3s::service::{S3Service, S3ServiceBuilder};
+use s3s::{S3Result, s3_error};
+use s3s_fs::FileSystem;
+use tokio::task::JoinHandle;
+
+use super::gateway::Tally;
+use super::identity::{Issuer, Principal};
+use crate::clock;
+
+/// The bucket that is there from the beginning.
+pub(super) const BUCKET: &str = "sandbox-artifacts";
+/// What MLflow's artifacts are kept under.
+pub(super) const PREFIX: &str = "mlflow";
+
+/// Opens S3 on `listener`, with everything under `directory`.
+pub(super) fn open(
+    listener: TcpListener,
+    directory: &Path,
+    issuer: &Issuer,
+    tally: &Arc<Tally>,
+) -> io::Result<JoinHandle<()>> {
+    std::fs::create_dir_all(directory.join(BUCKET))?;
+    let files = FileSystem::new(directory).map_err(|error| io::Error::other(format!("{error:?}")))?;
+    let mut builder = S3ServiceBuilder::new(files);
+    builder.set_auth(Identities(issuer.clone()));
+    builder.set_access(Identities(issuer.clone()));
+    let service = builder.build();
+    listener.set_nonblocking(true)?;
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let tally = Arc::clone(tally);
+    Ok(rt::spawn(async move {
+        loop {
+            // A failed accept is the connection's failure, or passes: too many open files.
+            let Ok((stream, _)) = listener.accept().await else { continue };
+            let _ = stream.set_nodelay(true);
+            rt::spawn(serve(stream, service.clone(), Arc::clone(&tally)));
+        }
+    }))
+}
+
+async fn serve(stream: tokio::net::TcpStream, service: S3Service, tally: Arc<Tally>) {
+    let handler = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+        let (service, tally) = (service.clone(), Arc::clone(&tally));
+        async move {
+            let answer = service.call(request.map(Into::into)).await;
+            if let Ok(answer) = &answer {
+                tally.count(answer.status() != hyper::StatusCode::FORBIDDEN);
+            }
+            answer
+        }
+    });
+    // Whatever ends a connection, its client sees it.
+    let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), handler).await;
+}
+
+/// The sandbox's identities, as S3 asks for them.
+struct Identities(Issuer);
+
+#[async_trait::async_trait]
+impl S3Auth for Identities {
+    async fn get_secret_key(&self, access_key: &str) -> S3Result<SecretKey> {
+        let known = self.0.find(access_key).ok_or_else(|| s3_error!(InvalidAccessKeyId))?;
+        Ok(SecretKey::from(known.secret_access_key))
+    }
+}
+
+#[async_trait::async_trait]
+impl S3Access for Identities {
+    /// What a signature alone does not show: whose it is, until when it holds, and that its token came along.
+    async fn check(&self, context: &mut S3AccessContext<'_>) -> S3Result<()> {
+        let credentials = context.credentials().ok_or_else(|| s3_error!(AccessDenied, "the request is not signed"))?;
+        let known = self.0.find(&credentials.access_key).ok_or_else(|| s3_error!(InvalidAccessKeyId))?;
+        let header = context.headers().get("x-amz-security-token").and_then(|value| value.to_str().ok());
+        let in_query = context.uri().query().unwrap_or_default().split('&');
+        let in_query = in_query.filter_map(|pair| pair.strip_prefix("X-Amz-Security-Token=")).next();
+        let decoded = |text| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
+        if header.map(ToOwned::to_owned).or_else(|| in_query.map(decoded)) != Some(known.session_token) {
+            return Err(s3_error!(AccessDenied, "the session token is missing or wrong"));
+        }
+        if known.expiry <= clock::now() {
+            return Err(s3_error!(ExpiredToken));
+        }
+        if known.principal != Principal::Role {
+            return Err(s3_error!(AccessDenied, "only the role may use the bucket"));
+        }
+        Ok(())
+    }
+}
+
+/// The listener's address as a URL. Plain HTTP, so that a client that is handed a presigned URL needs to trust nobody.
+pub(super) fn url(address: SocketAddr) -> String {
+    format!("http://{address}")
+}
