@@ -13,5 +13,6 @@ pub mod cli;
 pub mod clock;
 pub mod http;
 pub mod mlflow;
+#[cfg(feature = "sandbox")]
 pub mod sandbox;
 pub mod serve;

@@ -5,6 +5,7 @@ mod file;
 mod logging;
 mod options;
 mod problems;
+#[cfg(feature = "sandbox")]
 mod sandbox;
 mod settings;
 mod targets;
@@ -32,6 +33,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(Box<Serve>),
+    #[cfg(feature = "sandbox")]
     Sandbox(sandbox::Sandbox),
 }
 
@@ -62,6 +64,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let (_, matches) = matches.subcommand().expect("clap requires one");
     let result = match cli.command {
         Command::Serve(command) => serve(command.config, command.options.locate(matches)),
+        #[cfg(feature = "sandbox")]
         Command::Sandbox(command) => command.run(std::env::vars_os()),
     };
     match result {

@@ -161,7 +161,7 @@ impl Report for Screen {
         for (mode, verified, refused) in doors {
             eprintln!("{}: {verified} signatures verified, {refused} requests refused", name(*mode));
         }
-        eprintln!("s3: {verified} signatures verified, {refused} requests refused");
+        eprintln!("artifacts: {verified} signatures verified, {refused} requests refused");
     }
 }
 

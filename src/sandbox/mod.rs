@@ -28,6 +28,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use actix_web::http::{Method, StatusCode, header};
+use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::sleep;
@@ -257,7 +258,7 @@ async fn start_mlflow(
 ) -> Result<Endpoint, SandboxError> {
     let data = settings.data.clone().unwrap_or_else(|| directory.join("mlflow"));
     std::fs::create_dir_all(&data).map_err(io_error("creating the data directory"))?;
-    let port = free_port(0).map_err(|source| SandboxError::Port { port: 0, source })?;
+    let port = quiet_port().map_err(|source| SandboxError::Port { port: 0, source })?;
     report.step(&format!("starting mlflow server on port {port}"));
     let mut command = mlflow::server(program, port, &data);
     command.env_clear().envs(settings.environment.iter().cloned()).envs(mlflow::ENVIRONMENT);
@@ -269,7 +270,24 @@ async fn start_mlflow(
     Ok(endpoint)
 }
 
-/// A port that nobody listens on; 0 lets the system choose one.
+/// A port for a program that takes seconds to listen on it. It is below those that the system gives out by itself, or
+/// somebody else would have it by then.
+fn quiet_port() -> io::Result<u16> {
+    const ATTEMPTS: usize = 100;
+    const RANGE: std::ops::Range<u16> = 20_000..32_000;
+    let mut last = io::Error::from(io::ErrorKind::AddrInUse);
+    for _ in 0..ATTEMPTS {
+        let mut bytes = [0; 2];
+        SystemRandom::new().fill(&mut bytes).map_err(|_| io::Error::other("the system has no randomness"))?;
+        match free_port(RANGE.start + u16::from_ne_bytes(bytes) % (RANGE.end - RANGE.start)) {
+            Ok(port) => return Ok(port),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+/// A port, if nobody listens on it.
 fn free_port(port: u16) -> io::Result<u16> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     Ok(TcpListener::bind(address)?.local_addr()?.port())

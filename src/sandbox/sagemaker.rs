@@ -51,7 +51,8 @@ fn describe(api: &SageMaker, request: &HttpRequest, body: &[u8]) -> Result<Value
             return Err(refusal(StatusCode::BAD_REQUEST, "UnknownOperationException", message));
         }
     };
-    let target = found.ok_or_else(|| refusal(StatusCode::BAD_REQUEST, "ResourceNotFound", "There is no such MLflow."))?;
+    let target =
+        found.ok_or_else(|| refusal(StatusCode::BAD_REQUEST, "ResourceNotFound", "There is no such MLflow."))?;
     let arn = target.arn().as_str();
     let store = format!("s3://{}/{}", s3::BUCKET, s3::PREFIX);
     Ok(match target.arn().mode() {

@@ -1,5 +1,6 @@
 //! `appliance serve` as its callers, its upstream and its operator see it.
 
+mod artifacts;
 mod bodies;
 mod configuration;
 mod credentials;
@@ -9,4 +10,5 @@ mod leaks;
 mod lifecycle;
 mod oracle;
 mod refusals;
+mod targets;
 mod upstream_failures;

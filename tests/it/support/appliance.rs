@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -65,11 +65,23 @@ impl Builder {
 
     /// `serve` before any URL.
     pub fn to(url: &str) -> Self {
+        let mut builder = Self::anywhere();
+        builder.command.args(["--upstream-endpoint", url]).env("SM_MLFLOW_RESOURCE_ARN", TRACKING_ARN);
+        builder
+    }
+
+    /// `serve` before the targets of a configuration file.
+    pub fn from_file(path: &Path) -> Self {
+        let mut builder = Self::anywhere();
+        builder.command.arg("--config").arg(path);
+        builder
+    }
+
+    fn anywhere() -> Self {
         let mut command = command(&["serve", "--listen", "127.0.0.1:0", "--log-format", "json", "--workers", "1"]);
         command
-            .args(["--upstream-endpoint", url, "--ca-file"])
+            .arg("--ca-file")
             .arg(authority().file())
-            .env("SM_MLFLOW_RESOURCE_ARN", TRACKING_ARN)
             .env("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID)
             .env("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY)
             .env("AWS_SESSION_TOKEN", SESSION_TOKEN);
@@ -85,6 +97,12 @@ impl Builder {
     /// A further variable.
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.command.env(name, value);
+        self
+    }
+
+    /// No waiting until it is ready.
+    pub fn without_waiting(mut self) -> Self {
+        self.wait_until_ready = false;
         self
     }
 

@@ -2,6 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
 
 use super::{Message, PATIENCE};
 
@@ -46,6 +47,11 @@ impl Caller {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
         Self { stream, buffer: Vec::new() }
+    }
+
+    /// Waits longer than usual for each piece of an answer.
+    pub fn wait_for(&mut self, time: Duration) {
+        self.stream.set_read_timeout(Some(time)).unwrap();
     }
 
     /// Sends bytes as they are.

@@ -43,6 +43,11 @@ pub trait Message {
         named.map(|(_, value)| value.as_str()).collect()
     }
 
+    /// True if there is such a header.
+    fn has(&self, name: &str) -> bool {
+        !self.all(name).is_empty()
+    }
+
     /// The only value of a header.
     #[track_caller]
     fn header(&self, name: &str) -> &str {
