@@ -157,8 +157,12 @@ async fn page(store: &Store, prefix: &str, delimiter: Option<&str>, next: Option
 /// Deletes an artifact, or all that lie below it. That there was none is no failure.
 async fn delete(store: &Store, path: &ArtifactPath) -> Result<Answer, Refusal> {
     let key = store.place.key(path);
-    let call = store.signed(|bucket, credentials| bucket.delete(credentials, &key))?;
-    store.text(Action::Delete, call).await?;
+    // Asked first, because a store over a file system fails to delete a directory as if it were an object. Of all keys
+    // that start with this one, it comes first.
+    if page(store, &key, Some("/"), None).await?.objects.iter().any(|(found, _)| *found == key) {
+        let call = store.signed(|bucket, credentials| bucket.delete(credentials, &key))?;
+        store.text(Action::Delete, call).await?;
+    }
     // With the slash: `model` must not take `model2` with it.
     let prefix = format!("{key}/");
     let mut next = None;

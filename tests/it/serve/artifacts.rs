@@ -336,12 +336,12 @@ fn send_bytes(wire: &mut Wire, length: usize) -> io::Result<()> {
 fn memory_does_not_grow_with_an_artifact_up_or_down() {
     const GIB: usize = 1 << 30;
     let mlflow = Upstream::ok();
-    let s3 = s3(|request, wire| match request.method.as_str() {
-        "GET" => send_bytes(wire, GIB),
-        _ => {
-            assert_eq!(request.body.len(), GIB);
-            wire.send(OK)
+    let s3 = s3(|request, wire| {
+        if request.method == "GET" {
+            return send_bytes(wire, GIB);
         }
+        assert_eq!(request.body.len(), GIB);
+        wire.send(OK)
     });
     let appliance = gateway(&mlflow, &s3, &[]);
     let before = appliance.resident();
