@@ -37,7 +37,7 @@ enum Command {
     Sandbox(sandbox::Sandbox),
 }
 
-/// Sign requests and pass them to one managed MLflow
+/// Sign requests and pass them to managed MLflow, and serve its artifacts
 #[derive(Debug, clap::Args)]
 #[command(after_help = SERVE_EXAMPLES)]
 struct Serve {

@@ -5,7 +5,6 @@ use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -14,7 +13,7 @@ use serde_json::Value;
 use crate::support::Message as _;
 use crate::support::appliance::{binary, run};
 use crate::support::caller::Caller;
-use crate::support::{eventually, figure, python};
+use crate::support::{eventually, figure, python, quiet_port};
 
 /// A running `appliance sandbox`.
 struct Sandbox {
@@ -29,7 +28,7 @@ impl Sandbox {
     }
 
     fn start_with(bin: &Path, arguments: &[&str], variables: &[(&str, &Path)]) -> Self {
-        let port = two_free_ports().to_string();
+        let port = quiet_port().to_string();
         let mut child = Command::new(binary())
             .args(["sandbox", "--json", "--port", &port])
             .args(arguments)
@@ -78,18 +77,6 @@ impl Drop for Sandbox {
         if let (Ok(None), Ok(id)) = (self.child.try_wait(), i32::try_from(self.child.id())) {
             let _ = kill_process(Pid::from_raw(id).unwrap(), Signal::TERM);
             let _ = self.child.wait();
-        }
-    }
-}
-
-/// A port that is free and whose successor is, too; below those that other tests are given by the system meanwhile.
-fn two_free_ports() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let start = 10_000 + u16::try_from(std::process::id() % 4_000).unwrap() * 2;
-    loop {
-        let port = start + NEXT.fetch_add(2, Ordering::Relaxed);
-        if [port, port + 1].iter().all(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()) {
-            return port;
         }
     }
 }
@@ -215,7 +202,7 @@ fn an_installation_whose_python_is_gone_is_not_used() {
     std::fs::write(bin.join("../complete"), "3.17.2").unwrap();
     std::os::unix::fs::symlink("/nonexistent/python3", bin.join("python")).unwrap();
     let path = home.path().to_str().unwrap();
-    let output = run(&["sandbox", "--port", &two_free_ports().to_string()], &[("PATH", path), ("HOME", path)]);
+    let output = run(&["sandbox", "--port", &quiet_port().to_string()], &[("PATH", path), ("HOME", path)]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(said.contains("no `python3` to install it with"), "it would install anew: {said}");
 }
@@ -234,7 +221,7 @@ fn a_taken_port_is_said_before_anything_starts() {
 fn without_python_the_manual_way_is_explained() {
     let empty = tempfile::tempdir().unwrap();
     let path = empty.path().to_str().unwrap();
-    let output = run(&["sandbox", "--port", &two_free_ports().to_string()], &[("PATH", path), ("HOME", path)]);
+    let output = run(&["sandbox", "--port", &quiet_port().to_string()], &[("PATH", path), ("HOME", path)]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{said}");
     for part in ["no `mlflow` on the PATH", "pip install mlflow==", "--mlflow-url"] {
@@ -250,7 +237,7 @@ fn a_program_that_fails_shows_its_last_words() {
     std::fs::set_permissions(&mlflow, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let path = format!("{}:/usr/bin:/bin", directory.path().display());
     let began = std::time::Instant::now();
-    let output = run(&["sandbox", "--port", &two_free_ports().to_string()], &[("PATH", &path)]);
+    let output = run(&["sandbox", "--port", &quiet_port().to_string()], &[("PATH", &path)]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("mlflow server ended (exit status: 3)") && said.contains("no such table"), "{said}");

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::support::appliance::{Appliance, Builder, SECRET_ACCESS_KEY, SESSION_TOKEN};
 use crate::support::upstream::{OK, Recorded, Upstream, Wire};
-use crate::support::{Message as _, eventually, figure};
+use crate::support::{Message as _, eventually, figure, python, quiet_port};
 
 const SERVICE: &str = "/api/2.0/mlflow-artifacts";
 
@@ -375,4 +375,49 @@ fn memory_does_not_grow_with_an_artifact_up_or_down() {
         mib(down)
     ));
     assert!(mib(up.max(down)) <= 48, "{} and {} MiB", mib(up), mib(down));
+}
+
+#[test]
+fn another_s3_is_used_the_same() {
+    const KEY: &str = "arn:aws:kms:us-east-1:123456789012:key/11111111-2222-3333-4444-555555555555";
+    let Some(bin) = python::environment("the gateway before moto's S3") else { return };
+    let mlflow = Upstream::ok();
+    // moto is started by the script; nothing is asked of it before.
+    let port = quiet_port();
+    let endpoint = format!("http://127.0.0.1:{port}");
+    let store = ["--artifact-store", "s3://bucket/team/mlflow", "--s3-endpoint", &endpoint, "--artifact-kms-key", KEY];
+    let appliance = Builder::new(&mlflow).with(&store).start();
+    let result = python::run(&bin, "moto_store.py", &[&port.to_string(), &appliance.url(), KEY], b"");
+    figure(&format!("artifacts on moto: {result}"));
+    assert!(result["checks"].as_u64().unwrap() >= 80, "{result}");
+}
+
+#[test]
+fn the_store_is_asked_of_aws_once_and_until_then_nothing_is_let_through() {
+    let mlflow = mlflow_with_a_run();
+    let s3 = s3(|_, wire| answer(wire, "200 OK", "bytes"));
+    let asked = AtomicUsize::new(0);
+    let sagemaker = Upstream::start(move |_, wire| match asked.fetch_add(1, Ordering::Relaxed) {
+        0 => answer(wire, "400 Bad Request", r#"{"__type":"AccessDeniedException","Message":"no"}"#),
+        _ => answer(wire, "200 OK", r#"{"ArtifactStoreUri":"s3://bucket/team/mlflow"}"#),
+    });
+    let endpoints = ["--s3-endpoint", &s3.url(), "--sagemaker-endpoint", &sagemaker.url()].map(ToOwned::to_owned);
+    let appliance = Builder::new(&mlflow)
+        .with(&["--artifact-store", "auto"])
+        .with(&endpoints.each_ref().map(String::as_str))
+        .without_waiting()
+        .start();
+    eventually("AWS has refused", || appliance.log().contains("artifact store not found"));
+    let refused = appliance.get("/api/2.0/mlflow/runs/get?run_id=1");
+    assert_eq!((refused.status, refused.header("x-appliance-error")), (503, "artifact-store-unknown"));
+    assert!(appliance.get("/_appliance/readyz").text().contains("its artifact store is not known yet"));
+    assert!(appliance.log().contains("`sagemaker:DescribeMlflowTrackingServer` on the target is needed"));
+    eventually("it was asked again", || appliance.get("/_appliance/readyz").status == 200);
+    assert!(appliance.get("/api/2.0/mlflow/runs/get?run_id=1").text().contains("mlflow-artifacts:/7/1/artifacts"));
+    assert_eq!(appliance.get(&format!("{SERVICE}/artifacts/x")).text(), "bytes");
+    let questions = sagemaker.requests();
+    assert_eq!(questions.len(), 2);
+    assert_eq!(questions[1].header("x-amz-target"), "SageMaker.DescribeMlflowTrackingServer");
+    assert_eq!(questions[1].body, br#"{"TrackingServerName":"ts1"}"#);
+    assert!(questions[1].header("authorization").contains("/us-east-1/sagemaker/aws4_request"));
 }

@@ -150,6 +150,11 @@ impl Appliance {
         Builder::new(upstream).start()
     }
 
+    /// Where it listens.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
     /// A new connection to it.
     pub fn connect(&self) -> Caller {
         Caller::connect(self.address)

@@ -8,10 +8,25 @@ pub mod python;
 pub mod upstream;
 
 use std::io::Write;
+use std::net::TcpListener;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 /// Longer than anything under test takes, even on a busy machine; a wait that reaches it has failed.
 pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A port that is free, as is its successor, for something that listens on it later. It is below those that the system
+/// gives to other tests meanwhile.
+pub fn quiet_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let start = 10_000 + u16::try_from(std::process::id() % 4_000).unwrap() * 2;
+    loop {
+        let port = start + NEXT.fetch_add(2, Ordering::Relaxed);
+        if [port, port + 1].iter().all(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()) {
+            return port;
+        }
+    }
+}
 
 /// Waits until `holds` does.
 #[track_caller]
