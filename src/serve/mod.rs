@@ -136,7 +136,7 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
 
     for backend in &shared.backends {
         let (arn, upstream) = (backend.target.arn(), backend.dialer.endpoint().authority());
-        info!(listen = %address, target = backend.label(), mlflow = %arn, upstream, "listening");
+        info!(listen = %address, target_name = backend.label(), mlflow = %arn, upstream, "listening");
     }
     let mut tasks: Vec<_> = identities
         .into_iter()

@@ -243,7 +243,11 @@ impl Refusal {
             Self::Store(failure) => match failure {
                 StoreFailure::Missing => "There is no such artifact.".into(),
                 StoreFailure::Denied { action, resource } => {
-                    format!("The appliance's identity needs `{action}` on `{resource}`. Its operator can allow it.")
+                    // S3 does not tell a missing object from a forbidden one to an identity that may not list the bucket.
+                    let doubt = if *action == "s3:GetObject" { " Or there is no such artifact." } else { "" };
+                    format!(
+                        "The appliance's identity needs `{action}` on `{resource}`; its operator can allow it.{doubt}"
+                    )
                 }
                 StoreFailure::Busy(code) => format!("The artifact store is busy ({code}). Try again shortly."),
                 StoreFailure::Range => "The range lies outside of the artifact.".into(),

@@ -46,7 +46,7 @@ pub(in crate::serve) async fn run(backend: &Backend) {
         match ask(backend, endpoint).await {
             Ok(store) => {
                 info!(
-                    target = backend.label(),
+                    target_name = backend.label(),
                     bucket = store.bucket(),
                     prefix = store.prefix(),
                     "artifact store found"
@@ -58,7 +58,7 @@ pub(in crate::serve) async fn run(backend: &Backend) {
             Err(DescribeError::Unanswered(Refusal::Credentials(_))) => tokio::time::sleep(WAITS.0 / 10).await,
             Err(error) => {
                 let hint = "allow the action, or set `artifact-store` to the store's `s3://` URI";
-                warn!(target = backend.label(), error = causes::joined(&error), hint, "artifact store not found");
+                warn!(target_name = backend.label(), error = causes::joined(&error), hint, "artifact store not found");
                 tokio::time::sleep(wait).await;
                 wait = (wait * 2).min(WAITS.1);
             }

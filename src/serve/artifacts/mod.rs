@@ -67,7 +67,13 @@ impl Exchange<'_> {
     async fn ask(&mut self, target: &str) -> Result<Result<Value, Response>, Refusal> {
         let mut fields: HeaderMap = headers::for_upstream(self.request.headers());
         headers::ask_for_identity(&mut fields);
-        for name in [header::CONTENT_TYPE, header::RANGE, header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE] {
+        for name in [
+            header::CONTENT_TYPE,
+            header::CONTENT_ENCODING,
+            header::RANGE,
+            header::IF_NONE_MATCH,
+            header::IF_MODIFIED_SINCE,
+        ] {
             fields.remove(name);
         }
         // SECURITY: an id that a caller gave may be `..`; what is signed goes through the same eye of a needle.
