@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::support::Message as _;
-use crate::support::appliance::{binary, run};
+use crate::support::appliance::{Builder, binary, run};
 use crate::support::caller::Caller;
 use crate::support::{eventually, figure, python, quiet_port};
 
@@ -132,17 +132,56 @@ fn artifacts_need_no_aws_credentials_on_the_client() {
     assert!(verified >= 150 && refused == 0, "{said}");
 }
 
+#[test]
+fn a_tracking_server_and_an_app_are_served_side_by_side_by_one_process() {
+    let Some(bin) = python::environment("both modes in one process") else { return };
+    let sandbox = Sandbox::start(&bin, &["--mode", "both"]);
+    let ready = |name: &str| sandbox.ready[name].as_str().unwrap();
+    let table = |mode: &str| {
+        let (arn, door) = (&sandbox.ready["arns"][mode], &sandbox.ready["front_doors"][mode]);
+        format!(
+            "[[target]]\nname = \"{mode}\"\nresource-arn = {arn}\nupstream-endpoint = {door}\nrole-arn = \"{}\"\n\
+             artifact-store = \"s3://sandbox-artifacts/mlflow\"\ns3-endpoint = \"{}\"\n",
+            ready("role_arn"),
+            ready("s3"),
+        )
+    };
+    let trust = format!("ca-file = \"{}\"\n", ready("authority"));
+    let configuration = trust + &table("tracking") + &table("serverless");
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("appliance.toml");
+    std::fs::write(&file, configuration).unwrap();
+    let appliance = Builder::from_file(&file)
+        .without_credentials()
+        .env("AWS_EC2_METADATA_DISABLED", "false")
+        .env("AWS_EC2_METADATA_SERVICE_ENDPOINT", ready("imds"))
+        .env("AWS_ENDPOINT_URL_STS", ready("sts"))
+        .start();
+    eventually("both are ready", || appliance.get("/_appliance/readyz").status == 200);
+    for mode in ["tracking", "serverless"] {
+        let url = format!("{}/t/{mode}", appliance.url());
+        let result = python::run(&bin, "mlflow_client.py", &[&url], b"");
+        assert!(result["checks"].as_u64().unwrap() >= 30, "{result}");
+        assert_user_interface_loads(&format!("{url}/"));
+    }
+    let said = sandbox.interrupt();
+    let (tracking, serverless) = (tally(&said, "tracking"), tally(&said, "serverless"));
+    assert!(tracking.0 >= 60 && serverless.0 >= 60, "each at its own door: {said}");
+    assert_eq!((tracking.1, serverless.1), (0, 0), "nothing was refused: {said}");
+}
+
 /// The page and everything it loads at once.
 fn assert_user_interface_loads(url: &str) {
-    let address = url.trim_start_matches("http://").parse().unwrap();
+    let (address, prefix) = url.trim_start_matches("http://").split_once('/').unwrap_or((url, ""));
+    let (address, prefix) = (address.trim_start_matches("http://").parse().unwrap(), format!("/{prefix}"));
     let mut caller = Caller::connect(address);
-    let page = caller.get("/");
+    let page = caller.get(&prefix);
     assert_eq!((page.status, page.header("content-type").starts_with("text/html")), (200, true));
     let text = page.text();
     let files: Vec<&str> = text.split(['"', '\'']).filter(|part| part.contains("static-files/")).collect();
     assert!(files.len() >= 2, "{text}");
     for file in files {
-        let path = format!("/{}", file.trim_start_matches("./").trim_start_matches('/'));
+        let path = format!("{prefix}{}", file.trim_start_matches("./").trim_start_matches('/'));
         let answer = caller.get(&path);
         assert_eq!(answer.status, 200, "{path}");
         assert!(!answer.body.is_empty(), "{path}");

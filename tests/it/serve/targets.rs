@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::support::appliance::{APP_ARN, Appliance, Builder, TRACKING_ARN, run};
+use crate::support::authority::authority;
 use crate::support::upstream::{Recorded, Upstream, Wire};
 use crate::support::{Message as _, eventually};
 
@@ -24,9 +25,14 @@ fn named(name: &'static str) -> Upstream {
 fn start(configuration: &str) -> (Appliance, tempfile::TempDir) {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("appliance.toml");
-    std::fs::write(&file, configuration).unwrap();
+    std::fs::write(&file, trust() + configuration).unwrap();
     let appliance = Builder::from_file(&file).start();
     (appliance, directory)
+}
+
+/// Whom to trust; it stands above the tables.
+fn trust() -> String {
+    format!("ca-file = \"{}\"\n", authority().file().display())
 }
 
 fn table(name: &str, arn: &str, upstream: &Upstream) -> String {
@@ -98,7 +104,7 @@ fn a_target_whose_role_is_refused_does_not_stop_the_others() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("appliance.toml");
     let role = "role-arn = \"arn:aws:iam::123456789012:role/refused\"\n";
-    let configuration = table("good", TRACKING_ARN, &good) + &table("bad", APP_ARN, &bad) + role;
+    let configuration = trust() + &table("good", TRACKING_ARN, &good) + &table("bad", APP_ARN, &bad) + role;
     std::fs::write(&file, configuration).unwrap();
     let appliance = Builder::from_file(&file).env("AWS_ENDPOINT_URL_STS", &sts.url()).without_waiting().start();
     eventually("the good one is ready", || appliance.get("/_appliance/readyz/good").status == 200);

@@ -66,11 +66,15 @@ impl Builder {
     /// `serve` before any URL.
     pub fn to(url: &str) -> Self {
         let mut builder = Self::anywhere();
-        builder.command.args(["--upstream-endpoint", url]).env("SM_MLFLOW_RESOURCE_ARN", TRACKING_ARN);
+        builder
+            .command
+            .args(["--upstream-endpoint", url, "--ca-file"])
+            .arg(authority().file())
+            .env("SM_MLFLOW_RESOURCE_ARN", TRACKING_ARN);
         builder
     }
 
-    /// `serve` before the targets of a configuration file.
+    /// `serve` before the targets of a configuration file, which says whom to trust, too.
     pub fn from_file(path: &Path) -> Self {
         let mut builder = Self::anywhere();
         builder.command.arg("--config").arg(path);
@@ -80,8 +84,6 @@ impl Builder {
     fn anywhere() -> Self {
         let mut command = command(&["serve", "--listen", "127.0.0.1:0", "--log-format", "json", "--workers", "1"]);
         command
-            .arg("--ca-file")
-            .arg(authority().file())
             .env("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID)
             .env("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY)
             .env("AWS_SESSION_TOKEN", SESSION_TOKEN);
