@@ -68,6 +68,12 @@ pub fn for_caller(inbound: &HeaderMap) -> HeaderMap {
     filtered(inbound, |name| is_hop_by_hop(name) || is_about_the_upstream_origin(name))
 }
 
+/// The announced length of a body in bytes, if there is one that can be read.
+#[must_use]
+pub fn content_length(fields: &HeaderMap) -> Option<u64> {
+    fields.get(header::CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
+}
+
 /// Asks for a body that is not compressed, because it is to be read on its way.
 pub fn ask_for_identity(fields: &mut HeaderMap) {
     fields.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));

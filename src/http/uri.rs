@@ -52,6 +52,20 @@ pub fn normalize_query(query: &str) -> Cow<'_, str> {
     normalize_pairs(query)
 }
 
+/// A text as one component of a path or a query, in normal form.
+#[must_use]
+pub fn encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if is_unreserved(byte) {
+            encoded.push(char::from(byte));
+        } else {
+            push_escape(&mut encoded, byte);
+        }
+    }
+    encoded
+}
+
 /// A path and a query, both in normal form, as one request target.
 #[must_use]
 pub fn joined(path: &str, query: &str) -> String {

@@ -61,7 +61,7 @@ pub(super) async fn handle(request: HttpRequest, payload: web::Payload) -> HttpR
 }
 
 async fn exchange(gateway: &Gateway, request: &HttpRequest, payload: web::Payload) -> Result<HttpResponse, Refusal> {
-    let length = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    let length = headers::content_length(request.headers());
     let body = receive(payload, length, &gateway.intake)
         .await
         .map_err(|error| refusal(StatusCode::BAD_REQUEST, "BadRequestException", error.to_string()))?;

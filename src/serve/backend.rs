@@ -139,15 +139,3 @@ pub(super) fn route<'a>(path: &'a str, backends: &[Arc<Backend>]) -> Result<Dest
         None => Destination::WithSlash(format!("{path}/")),
     })
 }
-
-/// True if a path as it came names its target, rather than meaning the default one.
-#[must_use]
-pub(super) fn is_named(path: &str, name: &str) -> bool {
-    path.strip_prefix(PREFIX).and_then(|rest| rest.strip_prefix(name)).is_some_and(|rest| rest.starts_with('/'))
-}
-
-/// The path below which a target is served by its name.
-#[must_use]
-pub(super) fn path_of(name: &str) -> String {
-    format!("{PREFIX}{name}")
-}

@@ -32,16 +32,15 @@ pub(super) async fn handle(request: HttpRequest, payload: web::Payload) -> HttpR
     let worker = Rc::clone(request.app_data::<Rc<Worker>>().expect("every worker has one"));
     let mut record = Record::begin(&worker.shared.ledger, &request);
     match exchange(&worker, &request, payload, &mut record).await {
-        Ok(Answer::Upstream { response, upstream, translation }) => {
-            let path = request.uri().path();
+        Ok(Answer::Upstream { response, upstream, prefix, translation }) => {
             let origin = Origin {
                 base: &upstream.base,
-                prefix: upstream.backend.name.as_deref().filter(|name| backend::is_named(path, name)),
+                prefix: &prefix,
                 required_action: upstream.backend.target.required_action(),
             };
             reply::pass(*response, &origin, translation, record)
         }
-        Ok(Answer::Object(response)) => reply::object(*response, request.uri(), record),
+        Ok(Answer::Object { response, name }) => reply::object(*response, &name, record),
         Ok(Answer::Own(response)) => finish(record, response),
         Ok(Answer::Page(page)) => {
             record.severity = Severity::Probe;
@@ -60,8 +59,8 @@ pub(super) async fn handle(request: HttpRequest, payload: web::Payload) -> HttpR
 }
 
 enum Answer<'a> {
-    Upstream { response: Box<Response>, upstream: &'a Upstream, translation: Option<Translation> },
-    Object(Box<Response>),
+    Upstream { response: Box<Response>, upstream: &'a Upstream, prefix: String, translation: Option<Translation> },
+    Object { response: Box<Response>, name: String },
     Own(HttpResponse),
     Page(Page),
 }
@@ -100,8 +99,8 @@ async fn exchange<'a>(
     }
     browser::check(method, request.headers(), &worker.shared.allowed_hosts)?;
     let query = uri::normalize_query(request.uri().query().unwrap_or_default());
-    let (upstream, path) = match backend::route(&path, &worker.shared.backends)? {
-        Destination::Backend(index, path) => (&worker.upstreams[index], path),
+    let (upstream, prefix, path) = match backend::route(&path, &worker.shared.backends)? {
+        Destination::Backend(index, inner) => (&worker.upstreams[index], &path[..path.len() - inner.len()], inner),
         Destination::WithSlash(path) => {
             let target = uri::joined(&path, &query);
             let redirect = HttpResponse::PermanentRedirect().insert_header((header::LOCATION, target)).finish();
@@ -117,9 +116,12 @@ async fn exchange<'a>(
                 Exchange { upstream, store, intake: &worker.intake, request, target: &target, record: &mut *record };
             match artifacts::answer(route, exchange, payload).await? {
                 artifacts::Answer::Own(response) => return Ok(Answer::Own(response)),
-                artifacts::Answer::Object(response) => return Ok(Answer::Object(Box::new(response))),
+                artifacts::Answer::Object { response, name } => {
+                    return Ok(Answer::Object { response: Box::new(response), name });
+                }
                 artifacts::Answer::Upstream(response) => {
-                    return Ok(Answer::Upstream { response: Box::new(response), upstream, translation: None });
+                    let (response, prefix) = (Box::new(response), prefix.to_owned());
+                    return Ok(Answer::Upstream { response, upstream, prefix, translation: None });
                 }
                 artifacts::Answer::Elsewhere(payload) => payload,
             }
@@ -144,7 +146,7 @@ async fn exchange<'a>(
     };
     let response = upstream.send(method, &target, &fields, (&received.0, &received.1), record).await?;
     let translation = store.and_then(|store| translate::of_response(&response.headers, locations.response, store));
-    Ok(Answer::Upstream { response: Box::new(response), upstream, translation })
+    Ok(Answer::Upstream { response: Box::new(response), upstream, prefix: prefix.to_owned(), translation })
 }
 
 /// Reads the body, if the request announces one, and returns it with its SHA-256 in hex.
@@ -157,7 +159,7 @@ async fn take_in<S>(
 where
     S: Stream<Item = Result<Bytes, PayloadError>> + Unpin,
 {
-    let declared = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    let declared = headers::content_length(request.headers());
     let chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
     if declared.is_none() && !chunked {
         // Nothing to read; what an `Upgrade` request would send later is no body either.

@@ -6,12 +6,11 @@ use std::task::{Context, Poll};
 
 use actix_web::HttpResponse;
 use actix_web::body::{BodySize, MessageBody};
+use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use actix_web::http::{StatusCode, Uri};
 use bytes::Bytes;
 
 use super::artifacts::translate::Translation;
-use super::backend;
 use super::record::{Outcome, Record, Severity};
 use crate::causes;
 use crate::http::client::{BodyError, Response, ResponseBody};
@@ -28,8 +27,8 @@ const UPSTREAM_REQUEST_ID: [&str; 2] = ["x-amzn-requestid", "x-amz-request-id"];
 pub(super) struct Origin<'a> {
     /// Scheme and authority of the upstream, as it would write them in a `Location`.
     pub base: &'a str,
-    /// The target's name, if it was called by it.
-    pub prefix: Option<&'a str>,
+    /// What of the caller's path named the target; empty for the default one.
+    pub prefix: &'a str,
     /// For [`HINT_HEADER`].
     pub required_action: &'a str,
 }
@@ -62,28 +61,18 @@ pub(super) fn pass(
     send(response, fields, translation, record)
 }
 
-/// Turns an object from S3 into a response for the caller.
+/// Turns an object from S3 into a response for the caller, who saves it under `name`.
 #[must_use]
-pub(super) fn object(response: Response, uri: &Uri, mut record: Record) -> HttpResponse {
+pub(super) fn object(response: Response, name: &str, mut record: Record) -> HttpResponse {
     let mut fields = headers::of_object(&response.headers);
     record.status = Some(response.status);
     // SECURITY: what somebody has uploaded must not run as a page of this origin.
     fields.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     fields.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
-    if let Ok(value) = HeaderValue::try_from(format!("attachment; filename*=UTF-8''{}", file_name(uri))) {
+    if let Ok(value) = HeaderValue::try_from(format!("attachment; filename*=UTF-8''{}", uri::encoded(name))) {
         fields.insert(header::CONTENT_DISPOSITION, value);
     }
     send(response, fields, None, record)
-}
-
-/// The name, percent-encoded, under which a browser saves what it asked for by path or by the parameter `path`.
-fn file_name(uri: &Uri) -> String {
-    let query = uri::normalize_query(uri.query().unwrap_or_default()).into_owned();
-    let named = ["path=", "artifact_file_path="].iter().find_map(|name| {
-        query.split('&').find_map(|pair| pair.strip_prefix(name)).map(|value| value.replace("%2F", "/"))
-    });
-    let path = uri::normalize_path(uri.path()).map(|path| path.replace("%2F", "/")).unwrap_or_default();
-    named.unwrap_or(path).rsplit('/').next().unwrap_or_default().to_owned()
 }
 
 fn send(response: Response, mut fields: HeaderMap, translation: Option<Translation>, record: Record) -> HttpResponse {
@@ -96,7 +85,7 @@ fn send(response: Response, mut fields: HeaderMap, translation: Option<Translati
 
 /// A redirect within the upstream must lead the caller back through the appliance.
 fn relocate(fields: &mut HeaderMap, origin: &Origin<'_>) {
-    let prefix = origin.prefix.map(backend::path_of).unwrap_or_default();
+    let prefix = origin.prefix;
     let local = fields
         .get(header::LOCATION)
         .and_then(|location| location.to_str().ok())

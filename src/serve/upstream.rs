@@ -5,10 +5,11 @@
 use std::cell::OnceCell;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use aws_credential_types::Credentials;
 use tracing::debug;
 
 use super::artifacts::store::Store;
@@ -110,9 +111,6 @@ impl Upstream {
         let mut headers = fields.clone();
         headers.insert(header::HOST, self.host_value.clone());
         headers.insert(HeaderName::from_static(mlflow.arn_header()), self.arn_value.clone());
-        let mut add = |name: HeaderName, value: &str| {
-            headers.insert(name, HeaderValue::try_from(value).expect("dates, hashes, tokens and signatures are ASCII"));
-        };
         self.backend.credentials.with(now, |credentials| {
             let request = Signable {
                 method: method.as_str(),
@@ -122,14 +120,28 @@ impl Upstream {
                 routing: Some((mlflow.arn_header(), mlflow.arn().as_str())),
                 payload_sha256: sha256,
             };
-            let signature = self.signer.sign(&request, credentials, now);
-            add(X_AMZ_DATE, &signature.date);
-            add(X_AMZ_CONTENT_SHA256, sha256);
-            add(header::AUTHORIZATION, &signature.authorization);
-            if let Some(token) = credentials.session_token() {
-                add(X_AMZ_SECURITY_TOKEN, token);
-            }
+            insert_signature(&mut headers, &self.signer, &request, credentials, now);
         })?;
         Ok(headers)
+    }
+}
+
+/// Adds what a signature consists of to the headers of the request that is signed.
+pub(super) fn insert_signature(
+    headers: &mut HeaderMap,
+    signer: &Signer,
+    request: &Signable<'_>,
+    credentials: &Credentials,
+    now: SystemTime,
+) {
+    let signature = signer.sign(request, credentials, now);
+    let mut add = |name: HeaderName, value: &str| {
+        headers.insert(name, HeaderValue::try_from(value).expect("dates, hashes, tokens and signatures are ASCII"));
+    };
+    add(X_AMZ_DATE, &signature.date);
+    add(X_AMZ_CONTENT_SHA256, request.payload_sha256);
+    add(header::AUTHORIZATION, &signature.authorization);
+    if let Some(token) = credentials.session_token() {
+        add(X_AMZ_SECURITY_TOKEN, token);
     }
 }

@@ -16,6 +16,7 @@ use tokio::time::Sleep;
 
 use super::http2::Lease;
 use super::stream::Closed;
+use crate::http::headers::content_length;
 
 /// What an upstream answered.
 pub struct Response {
@@ -102,10 +103,6 @@ fn size(method: &Method, status: StatusCode, announced: Option<u64>) -> BodySize
         None if *method == Method::HEAD => BodySize::None,
         None => BodySize::Stream,
     }
-}
-
-fn content_length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
 }
 
 impl ResponseBody {

@@ -12,6 +12,7 @@ use tracing::{info, warn};
 
 use super::super::backend::{Backend, Place};
 use super::super::refusal::Refusal;
+use super::super::upstream::insert_signature;
 use super::request::text;
 use crate::aws::sigv4::{Signable, Signer, hex};
 use crate::http::body::Body;
@@ -22,6 +23,8 @@ use crate::{causes, clock};
 
 /// The name that SageMaker's API signs with.
 const SERVICE: &str = "sagemaker";
+/// The header that names the operation.
+const OPERATION: &str = "x-amz-target";
 /// A description is a few hundred bytes.
 const ANSWER_LIMIT: usize = 1 << 20;
 /// The wait between attempts doubles from the first to the second of these.
@@ -76,33 +79,27 @@ async fn ask(backend: &Backend, endpoint: &Endpoint) -> Result<ArtifactStore, De
     let sha256 = hex(&Sha256::digest(&body));
     let host = endpoint.authority();
     let content_type = "application/x-amz-json-1.1";
+    let value = |text: &str| HeaderValue::try_from(text).expect("hosts were checked when parsed");
     let mut headers = HeaderMap::new();
-    let mut add = |name: &'static str, value: &str| {
-        headers.insert(HeaderName::from_static(name), HeaderValue::try_from(value).expect("ASCII"));
-    };
+    headers.insert(header::HOST, value(&host));
+    headers.insert(header::CONTENT_TYPE, value(content_type));
+    headers.insert(HeaderName::from_static(OPERATION), value(&target));
+    let now = clock::now();
+    let signer = Signer::new(arn.region(), SERVICE);
     backend
         .credentials
-        .with(clock::now(), |credentials| {
+        .with(now, |credentials| {
             let request = Signable {
                 method: "POST",
                 target: "/",
                 host: &host,
                 content_type: Some(content_type),
-                routing: Some(("x-amz-target", &target)),
+                routing: Some((OPERATION, &target)),
                 payload_sha256: &sha256,
             };
-            let signature = Signer::new(arn.region(), SERVICE).sign(&request, credentials, clock::now());
-            add("x-amz-date", &signature.date);
-            add("authorization", &signature.authorization);
-            if let Some(token) = credentials.session_token() {
-                add("x-amz-security-token", token);
-            }
+            insert_signature(&mut headers, &signer, &request, credentials, now);
         })
         .map_err(Refusal::Credentials)?;
-    add("x-amz-content-sha256", &sha256);
-    add("x-amz-target", &target);
-    add("content-type", content_type);
-    headers.insert(header::HOST, HeaderValue::try_from(host.as_str()).expect("hosts were checked when parsed"));
     let client = Client::new(backend.dialer.to(endpoint.clone()), backend.client);
     let body = Body::from_bytes(Bytes::from(body));
     let request = Request { method: Method::POST, target: "/", headers, body: &body };

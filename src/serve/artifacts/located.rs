@@ -1,13 +1,13 @@
 //! Artifacts named by what they belong to: managed MLflow is asked where that is, S3 for the bytes.
 
 use actix_web::web;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
 use super::super::refusal::Refusal;
 use super::request::{named, parameter, path, required};
 use super::route::Located;
 use super::{Answer, Exchange, object, service};
+use crate::http::uri::encoded;
 use crate::mlflow::store::ArtifactPath;
 
 /// MLflow's own limit of this route. Bytes.
@@ -72,12 +72,4 @@ pub(super) async fn answer(
 
 fn logged_model(id: &str) -> String {
     format!("/api/2.0/mlflow/logged-models/{id}")
-}
-
-/// Everything but the unreserved characters of RFC 3986.
-const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-
-/// A value in a query or a path, in normal form.
-fn encoded(value: &str) -> String {
-    utf8_percent_encode(value, RESERVED).to_string()
 }

@@ -45,8 +45,8 @@ pub(super) struct Exchange<'a> {
 pub(super) enum Answer {
     /// An answer of its own.
     Own(HttpResponse),
-    /// An object, or a part of it, on its way from S3.
-    Object(Response),
+    /// An object, or a part of it, on its way from S3, and the name of the file that it is.
+    Object { response: Response, name: String },
     /// What managed MLflow said when it was asked about a run, a model or a trace.
     Upstream(Response),
     /// The artifact is elsewhere, and managed MLflow may know more about it.

@@ -11,7 +11,9 @@ use super::super::backend::Access;
 use super::super::refusal::Refusal;
 use super::store::Action;
 use super::{Answer, Exchange};
+use crate::aws::s3::Bucket;
 use crate::http::body::{Body, Intake, receive};
+use crate::http::headers;
 use crate::mlflow::store::ArtifactPath;
 
 /// What of a caller's headers S3 may judge: conditions and ranges. They are not signed, and need not be.
@@ -41,11 +43,8 @@ pub(super) async fn read(exchange: &mut Exchange<'_>, path: &ArtifactPath) -> Re
         return Ok(Answer::Own(response));
     }
     let is_head = exchange.request.method() == Method::HEAD;
-    let call = store.signed(
-        |bucket, credentials| {
-            if is_head { bucket.head(credentials, &key) } else { bucket.get(credentials, &key) }
-        },
-    )?;
+    let ask = if is_head { Bucket::head } else { Bucket::get };
+    let call = store.signed(|bucket, credentials| ask(bucket, credentials, &key))?;
     let mut fields = HeaderMap::new();
     for name in CONDITIONS {
         if let Some(value) = exchange.request.headers().get(&name) {
@@ -53,7 +52,7 @@ pub(super) async fn read(exchange: &mut Exchange<'_>, path: &ArtifactPath) -> Re
         }
     }
     let response = store.send(Action::Read, call, fields, &Body::None).await?;
-    Ok(Answer::Object(response))
+    Ok(Answer::Object { response, name: path.name().to_owned() })
 }
 
 /// Writes an artifact of at most `limit` bytes. It becomes visible whole, or not at all.
@@ -70,9 +69,9 @@ pub(super) async fn write(
     if store.access == Access::PresignedOnly {
         return Err(Refusal::PresignedOnly);
     }
-    let headers = exchange.request.headers();
-    let declared = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let fields = exchange.request.headers();
+    let declared = headers::content_length(fields);
+    let content_type = fields.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let intake = Intake { size_limit: exchange.intake.size_limit.min(limit), ..exchange.intake.clone() };
     let received = receive(payload, declared, &intake).await?;
     exchange.record.received = received.len;

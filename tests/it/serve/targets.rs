@@ -82,6 +82,7 @@ fn each_target_has_its_path_and_one_is_the_default() {
     {
         assert_eq!(caller.get(&format!("/t/team-a/{path}")).header("location"), location, "{path}");
     }
+    assert_eq!(caller.get("/t/te%61m-a/moved").header("location"), "/t/team-a/elsewhere", "however it is spelt");
     assert_eq!(caller.get("/moved").header("location"), "/elsewhere");
     assert_eq!(caller.get("/t/team-a/../team-b/").status, 400, "no path leads from one to the other");
     eventually("the log names the targets", || {
