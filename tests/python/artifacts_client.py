@@ -19,8 +19,10 @@ import urllib.parse
 
 import requests
 
+import checks
+from checks import same
+
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
-CHECKS = 0
 DIRECT = []
 tracking_uri, mlflow_uri = sys.argv[1:3]
 assert not [name for name in os.environ if name.startswith("AWS_")], "the client must have no AWS configuration"
@@ -35,13 +37,6 @@ def watch_calls():
         return send(self, request, **arguments)
 
     requests.Session.send = watched
-
-
-def same(what, actual, expected):
-    global CHECKS
-    CHECKS += 1
-    if actual != expected:
-        sys.exit(f"{what}: expected {expected!r}, got {actual!r}")
 
 
 def free_port():
@@ -282,4 +277,4 @@ models()
 what_the_ui_asks(run_id)
 attachments()
 deletion(run_id)
-print(json.dumps({"checks": CHECKS, "direct": len(DIRECT)}))
+print(json.dumps({"checks": checks.made, "direct": len(DIRECT)}))

@@ -13,16 +13,11 @@ import boto3
 import requests
 from moto.server import ThreadedMotoServer
 
+import checks
+from checks import same
+
 port, url, kms_key = int(sys.argv[1]), sys.argv[2], sys.argv[3]
 service = f"{url}/api/2.0/mlflow-artifacts"
-CHECKS = 0
-
-
-def same(what, actual, expected):
-    global CHECKS
-    CHECKS += 1
-    if actual != expected:
-        sys.exit(f"{what}: expected {expected!r}, got {actual!r}")
 
 
 def listed(path):
@@ -96,4 +91,4 @@ same("no uploads left", "Uploads" in s3.list_multipart_uploads(Bucket="bucket"),
 outside = [item["Key"] for item in s3.list_objects_v2(Bucket="bucket")["Contents"] if not item["Key"].startswith("team/mlflow/")]
 same("outside of the prefix", outside, [])
 server.stop()
-print(json.dumps({"checks": CHECKS}))
+print(json.dumps({"checks": checks.made}))
