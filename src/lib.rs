@@ -3,10 +3,12 @@
 //! Where to look:
 //! - [`cli`]: flags, variables, files, messages, exit codes
 //! - [`serve`]: a request on its way through; [`sandbox`]: all of it on a laptop, without AWS
+//! - [`access`]: callers, roles, MLflow's routes
 //! - [`http`]: headers, bodies, connections; [`aws`]: signatures and credentials; [`mlflow`]: ARNs and targets
 //!
-//! Imports point one way: `cli` → verbs → `http`, `aws` → `mlflow`, `causes`, `clock`.
+//! Imports point one way: `cli` → verbs → `http`, `aws` → `access`, `mlflow`, `causes`, `clock`.
 
+pub mod access;
 pub mod aws;
 pub mod causes;
 pub mod cli;

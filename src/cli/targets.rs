@@ -8,6 +8,7 @@ use super::options::{Given, ServeOptions, TargetOptions, key};
 use super::problems::Problems;
 use super::settings::NO_PLACE;
 use super::values;
+use crate::access::caller;
 use crate::aws::role::{self, Role};
 use crate::http::client::Endpoint;
 use crate::mlflow::arn::Arn;
@@ -74,8 +75,7 @@ fn name(table: &TargetOptions, names: &mut HashSet<String>, problems: &mut Probl
         problems.add(&table.place, "the target has no `name`", FIX);
     }
     problems.read(table.name.as_ref(), FIX, |text| {
-        let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        if text.is_empty() || text.len() > 63 || !text.bytes().all(is_plain) {
+        if !caller::is_target_name(text) {
             Err("a name has 1 to 63 lower-case letters, digits and hyphens".to_owned())
         } else if !names.insert(text.to_owned()) {
             Err("there are two targets of this name".to_owned())

@@ -1,0 +1,173 @@
+//! MLflow's routes: for a method and a path, the role that is needed and what is done there.
+//!
+//! The table is the file `routes.txt`. A test walks all routes of an installed MLflow, so that a release with a new one
+//! is noticed; until somebody has classified it, it needs the strictest role.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use percent_encoding::percent_decode_str;
+
+use super::caller::Role;
+
+const TABLE: &str = include_str!("routes.txt");
+/// What `*` at the beginning of a route stands for.
+const PREFIXES: [&str; 4] = ["/api/2.0", "/api/3.0", "/ajax-api/2.0", "/ajax-api/3.0"];
+/// What is done at a route that the table does not know.
+pub const UNCLASSIFIED: Route = Route { role: Role::Admin, action: "unclassified:unknown" };
+
+/// What is needed for a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// The least role that may call it.
+    pub role: Role,
+    /// What is done, as `resource:action`.
+    pub action: &'static str,
+}
+
+/// A line of the table.
+#[derive(Clone, Copy, Debug)]
+pub struct Line {
+    /// An HTTP method, or `QUERY` or `MUTATION` for a field of GraphQL.
+    pub method: &'static str,
+    /// The path, perhaps with `*` as its beginning, or the field.
+    pub path: &'static str,
+    /// What is needed.
+    pub route: Route,
+}
+
+/// The table's lines, in their order.
+pub fn lines() -> impl Iterator<Item = Line> {
+    TABLE.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).map(|line| {
+        let mut words = line.split_whitespace();
+        let mut word = || words.next().expect("the table has four columns");
+        let (method, path, role, action) = (word(), word(), word(), word());
+        Line { method, path, route: Route { role: role.parse().expect("the table names roles"), action } }
+    })
+}
+
+struct Index {
+    paths: matchit::Router<Vec<(&'static str, Route)>>,
+    fields: HashMap<(&'static str, &'static str), Route>,
+}
+
+static INDEX: LazyLock<Index> = LazyLock::new(|| {
+    let mut by_path: HashMap<String, Vec<(&str, Route)>> = HashMap::new();
+    let mut fields = HashMap::new();
+    for Line { method, path, route } in lines() {
+        match path.strip_prefix('*') {
+            _ if matches!(method, "QUERY" | "MUTATION") => drop(fields.insert((method, path), route)),
+            Some(rest) => {
+                for prefix in PREFIXES {
+                    by_path.entry(format!("{prefix}{rest}")).or_default().push((method, route));
+                }
+            }
+            None => by_path.entry(path.to_owned()).or_default().push((method, route)),
+        }
+    }
+    let mut paths = matchit::Router::new();
+    for (path, methods) in by_path {
+        paths.insert(path, methods).expect("no two routes of the table are in conflict");
+    }
+    Index { paths, fields }
+});
+
+/// What a request needs. `path` is in normal form, percent-encoded.
+#[must_use]
+pub fn of(method: &str, path: &str) -> Route {
+    // SECURITY: the upstream decodes before it routes, so `traces/x%2Ftags` is a route of two segments there.
+    let decoded = percent_decode_str(path).decode_utf8_lossy();
+    if decoded.split('/').any(|segment| matches!(segment, "." | "..")) {
+        return UNCLASSIFIED;
+    }
+    if method == "OPTIONS" {
+        return Route { role: Role::Read, action: "options:get" };
+    }
+    let method = if method == "HEAD" { "GET" } else { method };
+    INDEX
+        .paths
+        .at(&decoded)
+        .ok()
+        .and_then(|found| found.value.iter().find(|(known, _)| *known == method))
+        .map_or(UNCLASSIFIED, |(_, route)| *route)
+}
+
+/// What a field at the top of a GraphQL operation needs; `operation` is `QUERY` or `MUTATION`.
+#[must_use]
+pub fn of_field(operation: &str, field: &str) -> Route {
+    INDEX.fields.get(&(operation, field)).copied().unwrap_or(UNCLASSIFIED)
+}
+
+/// True for the path whose body says what is done.
+#[must_use]
+pub fn is_graphql(path: &str) -> bool {
+    percent_decode_str(path).decode_utf8_lossy() == "/graphql"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(method: &str, path: &str, role: Role, action: &str) {
+        assert_eq!(of(method, path), Route { role, action: of(method, path).action }, "{method} {path}");
+        assert_eq!(of(method, path).action, action, "{method} {path}");
+    }
+
+    #[test]
+    fn reading_posts_read_and_the_rest_writes() {
+        check("POST", "/api/2.0/mlflow/runs/search", Role::Read, "runs:search");
+        check("POST", "/ajax-api/2.0/mlflow/runs/search", Role::Read, "runs:search");
+        check("POST", "/api/2.0mlflow/experiments/search-datasets", Role::Read, "experiments:search-datasets");
+        check("POST", "/api/3.0/mlflow/traces/search", Role::Read, "traces:search");
+        check("POST", "/api/2.0/mlflow/runs/create", Role::Write, "runs:create");
+        check("POST", "/api/2.0/mlflow/experiments/delete", Role::Write, "experiments:delete");
+        check("DELETE", "/api/2.0/mlflow/registered-models/delete", Role::Write, "registered-models:delete");
+        check("DELETE", "/api/3.0/mlflow/traces/tr-1/tags", Role::Write, "traces:delete-tag");
+        check("POST", "/v1/traces", Role::Write, "traces:export");
+        check("POST", "/api/2.0/mlflow/webhooks", Role::Admin, "webhooks:create");
+        check("GET", "/", Role::Read, "ui:get");
+        check("HEAD", "/get-artifact", Role::Read, "artifacts:get");
+        check("POST", "/gateway/gemini/v1beta/models/x:generateContent", Role::Write, "gateway:invoke");
+        check("GET", "/api/2.0/mlflow-artifacts/artifacts/0/a/b.txt", Role::Read, "artifacts:get");
+    }
+
+    #[test]
+    fn what_is_not_in_the_table_needs_the_strictest_role() {
+        for (method, path) in [
+            ("GET", "/api/9.0/mlflow/runs/get"),
+            ("POST", "/api/2.0/mlflow/runs/obliterate"),
+            ("PATCH", "/api/2.0/mlflow/runs/search"),
+            ("GET", "/api/2.0/mlflow/runs/get/"),
+            ("GET", "/api/2.0//mlflow/runs/get"),
+            ("get", "/api/2.0/mlflow/runs/get"),
+            ("QUERY", "mlflowGetRun"),
+            ("GET", "/elsewhere"),
+        ] {
+            assert_eq!(of(method, path), UNCLASSIFIED, "{method} {path}");
+        }
+        assert_eq!(of_field("QUERY", "mlflowDropEverything"), UNCLASSIFIED);
+        assert_eq!(of_field("MUTATION", "mlflowGetRun"), UNCLASSIFIED);
+        assert_eq!(of_field("QUERY", "mlflowGetRun").action, "runs:get");
+    }
+
+    #[test]
+    fn an_encoded_slash_cannot_hide_what_is_done() {
+        check("DELETE", "/api/3.0/mlflow/traces/x%2Ftags", Role::Write, "traces:delete-tag");
+        check("POST", "/api/2.0/mlflow%2Fruns/create", Role::Write, "runs:create");
+        assert_eq!(of("GET", "/api/3.0/mlflow/traces/a%2F..%2F..%2Fwebhooks"), UNCLASSIFIED);
+        assert!(is_graphql("/%67raphql") && is_graphql("/graphql") && !is_graphql("/graphql/"));
+    }
+
+    #[test]
+    fn no_line_is_said_twice() {
+        let mut seen = std::collections::HashSet::new();
+        for line in lines() {
+            assert!(seen.insert((line.method, line.path)), "{} {}", line.method, line.path);
+            assert!(
+                line.route.action.split_once(':').is_some_and(|(left, right)| !left.is_empty() && !right.is_empty())
+            );
+        }
+        assert!(seen.len() > 200, "{}", seen.len());
+    }
+}
