@@ -47,6 +47,13 @@ impl Failure {
         Self { class, text }
     }
 
+    /// Something that failed, in words, and what to do about it.
+    #[must_use]
+    pub(super) fn said(class: Class, what: &str, hint: Option<&str>) -> Self {
+        let hint = hint.map(|hint| format!("\n  hint: {hint}")).unwrap_or_default();
+        Self { class, text: format!("error: {what}{hint}") }
+    }
+
     /// A configuration that cannot be used.
     #[must_use]
     pub(super) fn configuration(problems: &[Problem]) -> Self {

@@ -1,15 +1,17 @@
 //! The configuration file: TOML with the keys of the flags, every surprise reported with its line.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
-use super::options::{Given, Place, ServeOptions, TargetOptions, key};
+use super::options::{CallerOptions, Given, Place, ServeOptions, TargetOptions, key};
 use super::problems::Problems;
 
-/// The table that may be repeated.
+/// The tables that may be repeated.
 const TARGET: &str = "target";
+const CALLER: &str = "caller";
 
 /// Reads the file. Unknown keys and wrong types become problems; syntax that cannot be read past is the only one then.
 pub(super) fn read(path: &Path, problems: &mut Problems) -> ServeOptions {
@@ -41,16 +43,17 @@ fn parse(text: &str, path: &Path, problems: &mut Problems) -> ServeOptions {
         let place = |offset| Place::File(path.to_owned(), line_at(offset));
         let at = place(name.span().start);
         match (name.get_ref().as_ref(), value.get_ref()) {
-            (TARGET, DeValue::Array(tables)) => {
+            (list @ (TARGET | CALLER), DeValue::Array(tables)) => {
                 for table in tables {
                     let at = place(table.span().start);
-                    match table.get_ref() {
-                        DeValue::Table(table) => options.targets.push(target(table, at, &place, problems)),
-                        _ => problems.add(&at, "`target` must be a table", "write `[[target]]` on a line of its own"),
+                    match (list, table.get_ref()) {
+                        (TARGET, DeValue::Table(table)) => options.targets.push(target(table, at, &place, problems)),
+                        (_, DeValue::Table(table)) => options.callers.push(caller(table, at, &place, problems)),
+                        _ => not_a_list(list, &at, problems),
                     }
                 }
             }
-            (TARGET, _) => problems.add(&at, "`target` must be a list", "write `[[target]]` on a line of its own"),
+            (list @ (TARGET | CALLER), _) => not_a_list(list, &at, problems),
             (name, value) => {
                 if let Some(given) = given(name, value, at, problems)
                     && !options.set(name, given.clone())
@@ -84,6 +87,26 @@ fn target(table: &DeTable<'_>, at: Place, place: &dyn Fn(usize) -> Place, proble
         }
     }
     target
+}
+
+/// One `[[caller]]`.
+fn caller(table: &DeTable<'_>, at: Place, place: &dyn Fn(usize) -> Place, problems: &mut Problems) -> CallerOptions {
+    let mut caller = CallerOptions { place: at, values: BTreeMap::new() };
+    for (name, value) in in_order(table) {
+        let at = place(name.span().start);
+        let name = name.get_ref().as_ref();
+        let Some(given) = given(name, value.get_ref(), at, problems) else { continue };
+        if CallerOptions::KEYS.contains(&name) {
+            caller.values.insert(name.to_owned(), given);
+        } else {
+            unknown(name, &given.place, CallerOptions::KEYS, problems);
+        }
+    }
+    caller
+}
+
+fn not_a_list(name: &str, at: &Place, problems: &mut Problems) {
+    problems.add(at, format!("`{name}` must be a list of tables"), format!("write `[[{name}]]` on a line of its own"));
 }
 
 fn in_order<'a, 'b>(table: &'b DeTable<'a>) -> Vec<(&'b Spanned<DeString<'a>>, &'b Spanned<DeValue<'a>>)> {

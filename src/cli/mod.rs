@@ -1,5 +1,6 @@
 //! The command line: the only place that knows clap, the environment, the terminal and exit codes.
 
+mod callers;
 mod failure;
 mod file;
 mod logging;
@@ -9,6 +10,7 @@ mod problems;
 mod sandbox;
 mod settings;
 mod targets;
+mod token;
 mod values;
 
 use std::ffi::OsString;
@@ -33,6 +35,8 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(Box<Serve>),
+    #[command(subcommand)]
+    Token(token::Token),
     #[cfg(feature = "sandbox")]
     Sandbox(sandbox::Sandbox),
 }
@@ -64,6 +68,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let (_, matches) = matches.subcommand().expect("clap requires one");
     let result = match cli.command {
         Command::Serve(command) => serve(command.config, command.options.locate(matches)),
+        Command::Token(command) => command.run(),
         #[cfg(feature = "sandbox")]
         Command::Sandbox(command) => command.run(std::env::vars_os()),
     };
@@ -79,8 +84,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn serve(config: Option<PathBuf>, flags: ServeOptions) -> Result<(), Failure> {
     let mut problems = Problems::default();
     let file = config.map(|path| file::read(&path, &mut problems)).unwrap_or_default();
+    // Without randomness request ids are merely less unique.
+    let run = u64::from_ne_bytes(random().unwrap_or_default());
     let (settings, logging) =
-        settings::resolve(&flags.or(file), problems, random()).map_err(|problems| Failure::configuration(&problems))?;
+        settings::resolve(&flags.or(file), problems, run).map_err(|problems| Failure::configuration(&problems))?;
     logging.start();
     actix_web::rt::System::new().block_on(serve::run(settings)).map_err(|error| match &error {
         ServeError::Bind { .. } => Failure::new(
@@ -88,15 +95,16 @@ fn serve(config: Option<PathBuf>, flags: ServeOptions) -> Result<(), Failure> {
             &error,
             Some("stop what listens there, or choose another address with `--listen`"),
         ),
+        ServeError::Audit(_) => {
+            Failure::new(Class::Configuration, &error, Some("name a file in a writable directory with `--audit-log`"))
+        }
         ServeError::Server(_) => Failure::new(Class::Failed, &error, None),
     })
 }
 
-/// From the operating system, through ring.
-fn random() -> u64 {
+/// From the operating system, through ring; nothing if it has none to give.
+fn random<const N: usize>() -> Option<[u8; N]> {
     use ring::rand::{SecureRandom, SystemRandom};
-    let mut bytes = [0; 8];
-    // Without randomness request ids are merely less unique; TLS would fail on its own.
-    let _ = SystemRandom::new().fill(&mut bytes);
-    u64::from_ne_bytes(bytes)
+    let mut bytes = [0; N];
+    SystemRandom::new().fill(&mut bytes).ok().map(|()| bytes)
 }

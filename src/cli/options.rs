@@ -4,6 +4,7 @@
 //! is wrong together. The key of a field is its name with hyphens: `--body-size-limit` is `body-size-limit = …` and
 //! `APPLIANCE_BODY_SIZE_LIMIT`. Three variables keep the names that the AWS sample uses.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -56,6 +57,9 @@ macro_rules! options {
             /// The `[[target]]` tables of the file.
             #[arg(skip)]
             pub(crate) targets: Vec<TargetOptions>,
+            /// The `[[caller]]` tables of the file.
+            #[arg(skip)]
+            pub(crate) callers: Vec<CallerOptions>,
         }
 
         impl ServeOptions {
@@ -76,11 +80,18 @@ options! {
     /// Address and port to listen on [default: 127.0.0.1:5000]
     #[arg(env = "APPLIANCE_LISTEN", value_name = "ADDRESS:PORT", help_heading = "Listener")]
     listen,
-    /// Let anyone who can connect act as the appliance; needed to listen beyond this machine
-    ///
-    /// Without it, an address other than loopback is refused, because every caller would have the appliance's rights.
-    #[arg(env = "APPLIANCE_ALLOW_ANONYMOUS", value_name = "BOOL", help_heading = "Listener", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    allow_anonymous,
+    /// PEM file of the certificate chain with which TLS is spoken; read again while running [default: no TLS]
+    #[arg(env = "APPLIANCE_TLS_CERTIFICATE", value_name = "FILE", help_heading = "Listener")]
+    tls_certificate,
+    /// PEM file of its private key; or `credential:<name>` of systemd, as for the other two
+    #[arg(env = "APPLIANCE_TLS_KEY", value_name = "FILE", help_heading = "Listener")]
+    tls_key,
+    /// PEM file of the authorities of client certificates, whose holders are granted roles by `[[caller]]`
+    #[arg(env = "APPLIANCE_TLS_CLIENT_CA", value_name = "FILE", help_heading = "Listener")]
+    tls_client_ca,
+    /// Whether a client certificate is `required` or `optional` [default: optional]
+    #[arg(env = "APPLIANCE_TLS_CLIENT_CERTIFICATE", value_name = "HOW", help_heading = "Listener")]
+    tls_client_certificate,
     /// Names, comma-separated, by which callers may address the appliance besides `localhost`
     ///
     /// Guards against DNS rebinding. By default only this machine's own names when listening on loopback, and any
@@ -102,6 +113,67 @@ options! {
     /// How long running requests may take after SIGTERM [default: 30s]
     #[arg(env = "APPLIANCE_DRAIN_TIMEOUT", value_name = "DURATION", help_heading = "Listener")]
     drain_timeout,
+
+    /// Where the access tokens are: a file, `credential:<name>` of systemd, or `ssm:` or `secretsmanager:` with a name
+    ///
+    /// Made with `appliance token new`; only hashes are in it. Read again while running, so tokens can be handed out and
+    /// revoked without a restart.
+    #[arg(env = "APPLIANCE_TOKENS", value_name = "SOURCE", help_heading = "Callers")]
+    tokens,
+    /// How often tokens and certificates are read again; SIGHUP does it at once [default: 1m]
+    #[arg(env = "APPLIANCE_RELOAD_INTERVAL", value_name = "DURATION", help_heading = "Callers")]
+    reload_interval,
+    /// Let in those who present nothing; needed to listen beyond this machine without another way to tell callers apart
+    ///
+    /// On loopback, and without tokens, this is the default.
+    #[arg(env = "APPLIANCE_ALLOW_ANONYMOUS", value_name = "BOOL", help_heading = "Callers", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    allow_anonymous,
+    /// What those who present nothing may do: `read`, `write` or `admin` [default: admin]
+    #[arg(env = "APPLIANCE_ANONYMOUS_ROLE", value_name = "ROLE", help_heading = "Callers")]
+    anonymous_role,
+    /// How long a browser stays signed in [default: 12h]
+    #[arg(env = "APPLIANCE_SESSION_LIFETIME", value_name = "DURATION", help_heading = "Callers")]
+    session_lifetime,
+    /// File with 32 or more random bytes that sign sessions, shared by several appliances [default: made at each start]
+    #[arg(env = "APPLIANCE_SESSION_KEY", value_name = "FILE", help_heading = "Callers")]
+    session_key,
+    /// ARN of the load balancer whose `x-amzn-oidc-data` is believed; users are granted roles by `[[caller]]`
+    #[arg(env = "APPLIANCE_OIDC_SIGNER", value_name = "ARN", help_heading = "Callers")]
+    oidc_signer,
+    /// The identity provider's issuer, as in the load balancer's rule
+    #[arg(env = "APPLIANCE_OIDC_ISSUER", value_name = "URL", help_heading = "Callers")]
+    oidc_issuer,
+    /// The client id at the identity provider [default: any]
+    #[arg(env = "APPLIANCE_OIDC_CLIENT_ID", value_name = "TEXT", help_heading = "Callers")]
+    oidc_client_id,
+    /// The claim that names the user, for logs and limits [default: sub]
+    #[arg(env = "APPLIANCE_OIDC_NAME_CLAIM", value_name = "NAME", help_heading = "Callers")]
+    oidc_name_claim,
+    /// Where the load balancer's keys are published [default: the region's address at AWS]
+    #[arg(env = "APPLIANCE_OIDC_KEYS_URL", value_name = "URL", help_heading = "Callers")]
+    oidc_keys_url,
+    /// Networks, comma-separated, that requests may come from, as in `10.0.0.0/8` [default: any]
+    #[arg(env = "APPLIANCE_ALLOWED_NETWORKS", value_name = "NETWORKS", help_heading = "Callers")]
+    allowed_networks,
+    /// Networks of load balancers whose `X-Forwarded-For` is believed [default: none]
+    #[arg(env = "APPLIANCE_TRUSTED_PROXIES", value_name = "NETWORKS", help_heading = "Callers")]
+    trusted_proxies,
+
+    /// What callers may not do, comma-separated, as in `experiments:delete,registered-models:*@write`
+    ///
+    /// Each is `resource:action` of the table in ROUTES.md; `*` at the end of either stands for anything. With `@role` it
+    /// holds for callers up to that role.
+    #[arg(env = "APPLIANCE_DENY", value_name = "RULES", help_heading = "Policy")]
+    deny,
+    /// Requests per second of one caller; more get 429 [default: no limit]
+    #[arg(env = "APPLIANCE_CALLER_RATE_LIMIT", value_name = "NUMBER", help_heading = "Policy")]
+    caller_rate_limit,
+    /// Requests of one caller at once, after a pause [default: twice the rate]
+    #[arg(env = "APPLIANCE_CALLER_BURST_LIMIT", value_name = "NUMBER", help_heading = "Policy")]
+    caller_burst_limit,
+    /// Requests of one caller that run at the same time; more get 429 [default: no limit]
+    #[arg(env = "APPLIANCE_CALLER_CONCURRENCY_LIMIT", value_name = "NUMBER", help_heading = "Policy")]
+    caller_concurrency_limit,
 
     /// The managed MLflow: ARN of a tracking server or of an app (required)
     #[arg(env = "SM_MLFLOW_RESOURCE_ARN", value_name = "ARN", help_heading = "Target")]
@@ -180,6 +252,9 @@ options! {
     #[arg(env = "APPLIANCE_UPSTREAM_LIFETIME", value_name = "DURATION", help_heading = "Upstream")]
     upstream_lifetime,
 
+    /// Largest request body outside of artifacts [default: 100 MiB]
+    #[arg(env = "APPLIANCE_API_BODY_SIZE_LIMIT", value_name = "SIZE", help_heading = "Request bodies")]
+    api_body_size_limit,
     /// Largest request body [default: 5 GiB]
     #[arg(env = "APPLIANCE_BODY_SIZE_LIMIT", value_name = "SIZE", help_heading = "Request bodies")]
     body_size_limit,
@@ -205,6 +280,9 @@ options! {
     /// What to log, as in `info` or `warn,access=off` [default: info]
     #[arg(env = "APPLIANCE_LOG_FILTER", value_name = "FILTER", help_heading = "Log")]
     log_filter,
+    /// Record every request as a line of JSON in this file, or on `stdout` [default: no such record]
+    #[arg(env = "APPLIANCE_AUDIT_LOG", value_name = "FILE", help_heading = "Log")]
+    audit_log,
 }
 
 /// One `[[target]]` of the configuration file.
@@ -218,6 +296,20 @@ pub(crate) struct TargetOptions {
     pub(crate) default: Option<Given>,
     /// The rest; only [`ServeOptions::FIELDS_OF_A_TARGET`].
     pub(crate) options: ServeOptions,
+}
+
+/// One `[[caller]]` of the configuration file.
+#[derive(Clone, Debug)]
+pub(crate) struct CallerOptions {
+    /// Where the table begins.
+    pub(crate) place: Place,
+    /// Its values, by their keys; only [`CallerOptions::KEYS`].
+    pub(crate) values: BTreeMap<String, Given>,
+}
+
+impl CallerOptions {
+    /// What may stand in it.
+    pub(crate) const KEYS: &[&str] = &["certificate", "claim", "name", "role", "targets"];
 }
 
 impl ServeOptions {
@@ -286,6 +378,7 @@ impl ServeOptions {
             }
         }
         self.targets.append(&mut other.targets);
+        self.callers.append(&mut other.callers);
         self
     }
 }

@@ -11,12 +11,12 @@ use rustls::ClientConfig;
 use super::logging::Logging;
 use super::options::{Given, ServeOptions};
 use super::problems::{Problem, Problems};
-use super::{targets, values};
+use super::{callers, targets, values};
 use crate::causes;
 use crate::http::body::{Budget, Intake};
 use crate::http::client::{ClientSettings, Dialer, Endpoint};
 use crate::http::tls;
-use crate::serve::{AllowedHosts, BackendSettings, Settings};
+use crate::serve::{AllowedHosts, AuditSink, BackendSettings, Settings};
 
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
@@ -38,6 +38,12 @@ pub(super) fn resolve(
     let problem = &mut problems;
     let logging = logging(options, problem);
     let listen = listen(options, problem);
+    let callers = callers::resolve(options, listen, problem);
+    let reload_interval = problem.duration(options.reload_interval.as_ref(), 60);
+    let audit = options.audit_log.as_ref().map(|given| match given.text.as_str() {
+        "stdout" => AuditSink::Stdout,
+        path => AuditSink::File(path.into()),
+    });
     let allowed_hosts = problem.read(
         options.allowed_hosts.as_ref(),
         "write names without a port, as in `mlflow.corp,mlflow`",
@@ -57,11 +63,15 @@ pub(super) fn resolve(
     };
     let targets = targets::resolve(options, problem);
     let intake = intake(options, problem);
+    let api_body_size_limit = problem.size(options.api_body_size_limit.as_ref(), 100 * MIB);
     let (workers, connection_limit) =
         (problem.count(options.workers.as_ref(), cores), problem.count(options.connection_limit.as_ref(), 25_000));
     let keep_alive = problem.duration(options.keep_alive.as_ref(), 75);
     let head_timeout = problem.duration(options.head_timeout.as_ref(), 10);
     let drain_timeout = problem.duration(options.drain_timeout.as_ref(), 30);
+    if let Some(callers) = &callers {
+        callers::check_targets(callers, &targets, problem);
+    }
     problems.none_or_all()?;
 
     let tls = tls.expect("without it there is a problem");
@@ -90,7 +100,11 @@ pub(super) fn resolve(
         head_timeout,
         drain_timeout,
         backends: backends.collect(),
+        callers: callers.expect("without it there is a problem"),
+        reload_interval,
+        audit,
         intake,
+        api_body_size_limit,
         authorities: authorities.flatten(),
         run,
     };
@@ -109,23 +123,13 @@ fn logging(options: &ServeOptions, problems: &mut Problems) -> Logging {
 
 fn listen(options: &ServeOptions, problems: &mut Problems) -> SocketAddr {
     let given = options.listen.as_ref();
-    let address = problems
+    problems
         .read(
             given,
             "write an address and a port, as in `127.0.0.1:5000`, `0.0.0.0:5000` or `[::1]:5000`",
             values::address,
         )
-        .unwrap_or(DEFAULT_LISTEN);
-    let anonymous = problems.switch(options.allow_anonymous.as_ref(), false);
-    if !address.ip().is_loopback() && !anonymous {
-        // SECURITY: every caller acts with the appliance's rights; opening that to a network must be said.
-        problems.add(
-            &place(given),
-            format!("`{address}` can be reached from other machines, and callers are not authenticated"),
-            "listen on `127.0.0.1`, or say `--allow-anonymous` if something else guards the port",
-        );
-    }
-    address
+        .unwrap_or(DEFAULT_LISTEN)
 }
 
 /// Whom to trust, for our client and as PEM text for the AWS SDK's.
@@ -166,6 +170,6 @@ fn intake(options: &ServeOptions, problems: &mut Problems) -> Intake {
 }
 
 /// Where an option was given, or that it was not.
-fn place(given: Option<&Given>) -> String {
+pub(super) fn place(given: Option<&Given>) -> String {
     given.map_or_else(|| NO_PLACE.to_owned(), |given| given.place.to_string())
 }

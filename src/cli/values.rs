@@ -6,6 +6,7 @@ use std::time::Duration;
 use actix_web::http::Uri;
 use bytesize::ByteSize;
 
+use crate::access::caller;
 use crate::http::client::Endpoint;
 
 /// `30s`, `5m`, `1h 30m`; more than nothing.
@@ -82,6 +83,16 @@ pub(super) fn hosts(text: &str) -> Result<Vec<String>, String> {
         return Err("not a list of host names".into());
     }
     Ok(names.into_iter().map(str::to_ascii_lowercase).collect())
+}
+
+/// Names of targets, separated by commas.
+pub(super) fn target_names(text: &str) -> Result<Vec<String>, String> {
+    let names: Vec<&str> = text.split(',').map(str::trim).collect();
+    if names.iter().all(|name| caller::is_target_name(name)) {
+        Ok(names.into_iter().map(ToOwned::to_owned).collect())
+    } else {
+        Err("a target's name has 1 to 63 lower-case letters, digits and hyphens".into())
+    }
 }
 
 fn is_this_machine(host: &str) -> bool {

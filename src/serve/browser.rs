@@ -6,8 +6,10 @@
 
 use std::net::IpAddr;
 
+use actix_web::HttpRequest;
 use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderMap};
+use actix_web::http::uri::Authority;
 
 use super::refusal::Refusal;
 
@@ -20,9 +22,13 @@ pub enum AllowedHosts {
     Listed(Vec<String>),
 }
 
-/// Refuses what a browser sends on behalf of another site.
-pub(super) fn check(method: &Method, headers: &HeaderMap, allowed: &AllowedHosts) -> Result<(), Refusal> {
-    let host = text(headers, header::HOST.as_str());
+/// Refuses what a browser sends on behalf of another site. `host` is how the caller addressed us.
+pub(super) fn check(
+    method: &Method,
+    headers: &HeaderMap,
+    host: Option<&str>,
+    allowed: &AllowedHosts,
+) -> Result<(), Refusal> {
     if let (AllowedHosts::Listed(names), Some(host)) = (allowed, host) {
         let name = without_port(host).to_ascii_lowercase();
         // SECURITY: DNS rebinding makes a stranger's page same-origin with us; its Host still names the stranger.
@@ -35,13 +41,33 @@ pub(super) fn check(method: &Method, headers: &HeaderMap, allowed: &AllowedHosts
         return Ok(());
     }
     // SECURITY: MLflow's own actions are plain JSON POSTs, which any page could send from a visitor's browser.
-    let is_same_origin = text(headers, "origin").is_none_or(|origin| {
-        origin
-            .split_once("://")
-            .is_some_and(|(_, authority)| host.is_some_and(|host| authority.eq_ignore_ascii_case(host)))
-    });
+    let is_same_origin = text(headers, "origin").is_none_or(|origin| is_of(origin, host));
     let is_same_site = text(headers, "sec-fetch-site").is_none_or(|site| matches!(site, "same-origin" | "none"));
     if is_same_origin && is_same_site { Ok(()) } else { Err(Refusal::ForeignOrigin) }
+}
+
+/// True if what is sent with a cookie cannot come from another site's page: it changes nothing, or the browser says that
+/// it is from ours. Beyond [`check`], silence is no proof here, because browsers attach cookies by themselves.
+#[must_use]
+pub(super) fn is_from_own_page(request: &HttpRequest) -> bool {
+    if matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) {
+        return true;
+    }
+    let headers = request.headers();
+    text(headers, "origin").is_some_and(|origin| is_of(origin, host(request)))
+        || text(headers, "sec-fetch-site") == Some("same-origin")
+}
+
+/// How a request addresses us: `Host`, or what stands for it in HTTP/2.
+#[must_use]
+pub(super) fn host(request: &HttpRequest) -> Option<&str> {
+    let authority = request.uri().authority().map(Authority::as_str);
+    authority.or_else(|| text(request.headers(), header::HOST.as_str()))
+}
+
+fn is_of(origin: &str, host: Option<&str>) -> bool {
+    let authority = origin.split_once("://").map(|(_, authority)| authority);
+    authority.is_some_and(|authority| host.is_some_and(|host| authority.eq_ignore_ascii_case(host)))
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
@@ -72,7 +98,7 @@ mod tests {
             .iter()
             .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
             .collect();
-        match check(method, &headers, allowed) {
+        match check(method, &headers, text(&headers, "host"), allowed) {
             Ok(()) => "passes",
             Err(Refusal::ForeignHost) => "foreign host",
             Err(Refusal::ForeignOrigin) => "foreign origin",

@@ -1,11 +1,12 @@
-//! One request on its way through: check, find its MLflow, take the body in, sign, send, pass the answer back.
+//! One request on its way through: check it, let its caller in, find its MLflow, take the body in, sign, send, pass the
+//! answer back.
 
 use std::rc::Rc;
 
 use actix_web::body::{BodySize, MessageBody};
 use actix_web::error::PayloadError;
-use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderValue};
+use actix_web::http::{Method, StatusCode, Version};
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use futures_util::Stream;
@@ -14,10 +15,12 @@ use super::artifacts::translate::{self, Translation};
 use super::artifacts::{self, Exchange};
 use super::backend::{self, Destination};
 use super::browser;
+use super::gate;
 use super::health::{self, Page};
 use super::record::{Outcome, Record, Severity};
 use super::refusal::Refusal;
 use super::reply::{self, Origin};
+use super::sign_in;
 use super::upstream::Upstream;
 use super::worker::Worker;
 use crate::aws::sigv4::{EMPTY_SHA256, hex};
@@ -47,12 +50,15 @@ pub(super) async fn handle(request: HttpRequest, payload: web::Payload) -> HttpR
             finish(record, health::render(&page, &worker.shared))
         }
         Err(refusal) => {
+            record.is_denied = matches!(refusal, Refusal::Access(_) | Refusal::ForeignHost | Refusal::ForeignOrigin);
             record.refusal = Some(refusal.kind());
             record.cause = Some(causes::joined(&refusal));
             if refusal.is_ours() {
                 record.severity = Severity::Alarming;
             }
-            let response = refusal.response(&record.request_id);
+            let is_stranger = refusal.status() == StatusCode::UNAUTHORIZED && worker.shared.callers.has_tokens();
+            let sign_in = if is_stranger { sign_in::instead(&request) } else { None };
+            let response = sign_in.unwrap_or_else(|| refusal.response(&record.request_id));
             finish(record, response)
         }
     }
@@ -90,14 +96,21 @@ async fn exchange<'a>(
         return Err(Refusal::Method);
     }
     // SECURITY: an absolute-form target names a host; whom we call is not for the caller to say.
-    if request.uri().authority().is_some() || !request.uri().path().starts_with('/') {
+    let is_absolute = request.version() < Version::HTTP_2 && request.uri().authority().is_some();
+    if is_absolute || !request.uri().path().starts_with('/') {
         return Err(Refusal::TargetForm);
     }
     let path = uri::normalize_path(request.uri().path())?;
-    if let Some(page) = health::page(&path) {
+    let is_sign_in = matches!(&*path, sign_in::LOGIN | sign_in::LOGOUT) && worker.shared.callers.has_tokens();
+    if !is_sign_in && let Some(page) = health::page(&path) {
         return Ok(Answer::Page(page?));
     }
-    browser::check(method, request.headers(), &worker.shared.allowed_hosts)?;
+    record.client = worker.shared.callers.origin(request)?;
+    browser::check(method, request.headers(), browser::host(request), &worker.shared.allowed_hosts)?;
+    if is_sign_in {
+        return Ok(Answer::Own(sign_in::answer(worker, request, &path, payload, record).await?));
+    }
+    gate::identify(worker, request, record).await?;
     let query = uri::normalize_query(request.uri().query().unwrap_or_default());
     let (upstream, prefix, path) = match backend::route(&path, &worker.shared.backends)? {
         Destination::Backend(index, inner) => (&worker.upstreams[index], &path[..path.len() - inner.len()], inner),
@@ -108,6 +121,8 @@ async fn exchange<'a>(
         }
     };
     record.target.clone_from(&upstream.backend.name);
+    gate::admit(worker, method, path, upstream.backend.label(), record)?;
+    let is_told_by_body = gate::depends_on_body(worker, path, record.caller.as_ref());
     let target = uri::joined(path, &query);
     let store = upstream.store()?;
     let payload = match (store, store.map_or(Ok(None), |_| artifacts::route(method, path))?) {
@@ -144,6 +159,9 @@ async fn exchange<'a>(
         }
         _ => take_in(worker, request, payload, record).await?,
     };
+    if is_told_by_body {
+        gate::admit_body(worker, &received.0, &query, record)?;
+    }
     let response = upstream.send(method, &target, &fields, (&received.0, &received.1), record).await?;
     let translation = store.and_then(|store| translate::of_response(&response.headers, locations.response, store));
     Ok(Answer::Upstream { response: Box::new(response), upstream, prefix: prefix.to_owned(), translation })
@@ -165,7 +183,7 @@ where
         // Nothing to read; what an `Upgrade` request would send later is no body either.
         return Ok((Body::None, EMPTY_SHA256.to_owned()));
     }
-    let received = receive(payload, declared, &worker.intake).await?;
+    let received = receive(payload, declared, &worker.api_intake).await?;
     record.received = received.len;
     Ok((received.body, hex(&received.sha256)))
 }

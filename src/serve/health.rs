@@ -50,6 +50,7 @@ pub(super) fn render(page: &Page, shared: &Shared) -> HttpResponse {
             }
             let draining = shared.draining.load(std::sync::atomic::Ordering::Relaxed);
             let stopping = draining.then(|| "the appliance is shutting down".to_owned());
+            let stopping = stopping.or_else(|| shared.callers.obstacle().map(ToOwned::to_owned));
             let reason = stopping.or_else(|| targets.iter().find_map(|(_, reason)| reason.clone()));
             let each: Map<String, Value> = targets
                 .into_iter()

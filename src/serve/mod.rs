@@ -1,14 +1,18 @@
 //! `serve`: the signing proxy. Assembles settings into a running server and sees it drained.
 
 mod artifacts;
+mod audit;
 mod backend;
 mod browser;
+mod callers;
 mod forward;
+mod gate;
 mod health;
 mod record;
 mod refusal;
 mod reply;
 mod retry;
+mod sign_in;
 mod upstream;
 mod worker;
 
@@ -32,9 +36,13 @@ use crate::aws::role::Role;
 use crate::aws::sdk;
 use crate::http::body::Intake;
 use artifacts::describe;
+use audit::Audit;
+pub use audit::AuditSink;
 use backend::Backend;
 pub use backend::{Access, ArtifactSettings, BackendSettings, Place};
 pub use browser::AllowedHosts;
+use callers::Callers;
+pub use callers::{CallerSettings, OidcSettings, TokenSettings, TokenSource, read_file as read_tokens};
 use record::Ledger;
 use worker::Worker;
 
@@ -61,8 +69,16 @@ pub struct Settings {
     pub drain_timeout: Duration,
     /// The managed MLflows, at least one.
     pub backends: Vec<BackendSettings>,
+    /// Who is let in, and to what.
+    pub callers: CallerSettings,
+    /// How often tokens and certificates are read again.
+    pub reload_interval: Duration,
+    /// Where requests are recorded for whoever has to answer for them.
+    pub audit: Option<AuditSink>,
     /// How bodies are taken in.
     pub intake: Intake,
+    /// The largest body outside of artifacts. Bytes.
+    pub api_body_size_limit: u64,
     /// PEM text of authorities that AWS clients trust beside the system's.
     pub authorities: Option<Vec<u8>>,
     /// A random number that tells this run's request ids from others'.
@@ -73,6 +89,8 @@ pub struct Settings {
 pub struct Shared {
     backends: Vec<Arc<Backend>>,
     allowed_hosts: AllowedHosts,
+    callers: Callers,
+    has_tls: bool,
     ledger: Arc<Ledger>,
     draining: AtomicBool,
 }
@@ -88,6 +106,9 @@ pub enum ServeError {
         /// What the kernel said.
         source: io::Error,
     },
+    /// The audit log cannot be written to.
+    #[error("cannot open the audit log")]
+    Audit(#[source] io::Error),
     /// The server failed as a whole.
     #[error("the server failed")]
     Server(#[source] io::Error),
@@ -108,15 +129,17 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
     let shared = Arc::new(Shared {
         backends: backends.collect(),
         allowed_hosts: settings.allowed_hosts,
-        ledger: Arc::new(Ledger::new(settings.run)),
+        callers: Callers::new(settings.callers),
+        has_tls: false,
+        ledger: Arc::new(Ledger::new(settings.run, Audit::start(settings.audit).map_err(ServeError::Audit)?)),
         draining: AtomicBool::new(false),
     });
 
     let server = {
         let shared = Arc::clone(&shared);
-        let intake = settings.intake;
+        let (intake, api_body_size_limit) = (settings.intake, settings.api_body_size_limit);
         HttpServer::new(move || {
-            let worker = Worker::new(Arc::clone(&shared), intake.clone());
+            let worker = Worker::new(Arc::clone(&shared), intake.clone(), api_body_size_limit);
             App::new().app_data(Rc::new(worker)).default_service(web::to(forward::handle))
         })
         .workers(settings.workers.get())
@@ -150,6 +173,7 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
         .collect();
     tasks
         .extend(shared.backends.iter().cloned().map(|backend| rt::spawn(async move { describe::run(&backend).await })));
+    tasks.push(rt::spawn(reload(Arc::clone(&shared), settings.reload_interval)));
     let stop = stop_on_signal(server.handle(), &shared, settings.drain_timeout);
     let result = tokio::select! {
         result = server => result.map_err(ServeError::Server),
@@ -180,6 +204,27 @@ impl Identity {
         let identity = Self { region: region.to_owned(), role: role.clone(), credentials: credentials.clone() };
         identities.push(identity);
         credentials
+    }
+}
+
+/// Reads again what may change while the appliance runs: at a signal, and from time to time.
+async fn reload(shared: Arc<Shared>, interval: Duration) {
+    let mut hangup = signal(SignalKind::hangup()).ok();
+    loop {
+        let asked = async {
+            match &mut hangup {
+                Some(hangup) => drop(hangup.recv().await),
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = asked => {
+                info!("reloading");
+                shared.ledger.audit.reopen();
+            }
+            () = sleep(interval) => {}
+        }
+        shared.callers.reload_tokens().await;
     }
 }
 

@@ -1,4 +1,4 @@
-//! One log event per request, written when its last byte has gone or its caller has.
+//! One event per request in the log, and one in the audit log, written when its last byte has gone or its caller has.
 //!
 //! Fields and no more: no query, no header, no body, so that nothing a caller or AWS considers secret can end here.
 
@@ -11,20 +11,26 @@ use actix_web::HttpRequest;
 use actix_web::http::{Method, StatusCode};
 use tracing::{debug, info, warn};
 
+use super::audit::{Audit, Event};
+use crate::access::caller::Caller;
+use crate::access::limits::Permit;
+use crate::clock;
+
 /// What all requests of the process share.
-#[derive(Debug)]
 pub(super) struct Ledger {
     in_flight: AtomicUsize,
     next: AtomicU64,
     /// Tells this process's request ids from those of another run or another instance.
     run: u64,
+    /// Where requests are recorded for whoever has to answer for them.
+    pub(super) audit: Audit,
 }
 
 impl Ledger {
     /// A ledger whose request ids start with `run`, a random number.
     #[must_use]
-    pub(super) fn new(run: u64) -> Self {
-        Self { in_flight: AtomicUsize::new(0), next: AtomicU64::new(0), run }
+    pub(super) fn new(run: u64, audit: Audit) -> Self {
+        Self { in_flight: AtomicUsize::new(0), next: AtomicU64::new(0), run, audit }
     }
 
     /// Requests whose response is not complete.
@@ -45,6 +51,16 @@ pub(super) enum Outcome {
     Truncated,
 }
 
+impl Outcome {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Complete => "complete",
+            Self::CallerGone => "caller-gone",
+            Self::Truncated => "truncated",
+        }
+    }
+}
+
 /// Who should care about a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Severity {
@@ -57,7 +73,6 @@ pub(super) enum Severity {
 }
 
 /// The account of one request; logs itself when dropped.
-#[derive(Debug)]
 pub(super) struct Record {
     ledger: Arc<Ledger>,
     /// Given to the caller and written to the log.
@@ -66,7 +81,16 @@ pub(super) struct Record {
     path: String,
     /// The target's name, if it has one.
     pub target: Option<String>,
-    caller: Option<IpAddr>,
+    /// Where it comes from: the peer, or whom trusted proxies name.
+    pub client: Option<IpAddr>,
+    /// Who sent it, once that is known.
+    pub caller: Option<Caller>,
+    /// What it does, as in the table of routes.
+    pub action: Option<&'static str>,
+    /// Counts against the caller's limits for as long as this lives.
+    pub permit: Option<Permit>,
+    /// Whether the caller may do that.
+    pub is_denied: bool,
     started: Instant,
     /// Set once it is known.
     pub status: Option<StatusCode>,
@@ -100,7 +124,11 @@ impl Record {
             method: request.method().clone(),
             path: request.path().to_owned(),
             target: None,
-            caller: request.peer_addr().map(|address| address.ip()),
+            client: request.peer_addr().map(|address| address.ip()),
+            caller: None,
+            action: None,
+            permit: None,
+            is_denied: false,
             started: Instant::now(),
             status: None,
             upstream: None,
@@ -118,16 +146,20 @@ impl Record {
 impl Drop for Record {
     fn drop(&mut self) {
         self.ledger.in_flight.fetch_sub(1, Ordering::Relaxed);
+        let role = self.caller.as_ref().map(|caller| caller.role.as_str());
         let milliseconds = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX) as f64 / 1000.0;
         macro_rules! write {
             ($level:ident) => {
                 $level!(
                     target: "access",
                     request_id = self.request_id,
-                    caller = self.caller.map(tracing::field::display),
+                    client = self.client.map(tracing::field::display),
+                    caller = self.caller.as_ref().map(|caller| caller.name.as_str()),
+                    role,
                     method = %self.method,
                     path = self.path,
                     mlflow = self.target,
+                    action = self.action,
                     status = self.status.map(|status| status.as_u16()),
                     received = self.received,
                     sent = self.sent,
@@ -136,11 +168,7 @@ impl Drop for Record {
                     upstream_request_id = self.upstream_request_id,
                     refusal = self.refusal,
                     cause = self.cause,
-                    outcome = match self.outcome {
-                        Outcome::Complete => "complete",
-                        Outcome::CallerGone => "caller-gone",
-                        Outcome::Truncated => "truncated",
-                    },
+                    outcome = self.outcome.as_str(),
                     "request",
                 )
             };
@@ -149,6 +177,27 @@ impl Drop for Record {
             Severity::Probe => write!(debug),
             Severity::Usual => write!(info),
             Severity::Alarming => write!(warn),
+        }
+        if self.ledger.audit.is_on() && self.severity != Severity::Probe {
+            self.ledger.audit.record(&Event {
+                time: humantime::format_rfc3339_micros(clock::now()).to_string(),
+                request_id: &self.request_id,
+                client: self.client.map(|address| address.to_string()),
+                caller: self.caller.as_ref().map(|caller| caller.name.as_str()),
+                role,
+                means: self.caller.as_ref().map(|caller| caller.means.as_str()),
+                target: self.target.as_deref(),
+                method: self.method.as_str(),
+                path: &self.path,
+                action: self.action,
+                decision: if self.is_denied { "denied" } else { "allowed" },
+                refusal: self.refusal,
+                status: self.status.map(|status| status.as_u16()),
+                received: self.received,
+                sent: self.sent,
+                total_ms: milliseconds(self.started.elapsed()),
+                outcome: self.outcome.as_str(),
+            });
         }
     }
 }

@@ -9,6 +9,7 @@ use actix_web::{HttpResponse, HttpResponseBuilder};
 use serde::Serialize;
 
 use super::artifacts::store::StoreFailure;
+use super::callers::refusal::AccessRefusal;
 use crate::aws::credentials::Unavailable;
 use crate::http::body::ReceiveError;
 use crate::http::client::{BodyError, ClientError, DialError};
@@ -36,6 +37,9 @@ pub(super) enum Refusal {
     /// A header that may occur once occurred twice.
     #[error("the header `content-type` is repeated")]
     RepeatedContentType,
+    /// The caller may not.
+    #[error(transparent)]
+    Access(#[from] AccessRefusal),
     /// Addressed by a name that is not the appliance's.
     #[error("the host is not one of the allowed hosts")]
     ForeignHost,
@@ -102,6 +106,7 @@ impl Refusal {
     pub(super) fn kind(&self) -> &'static str {
         match self {
             Self::TargetForm | Self::Method | Self::Path(_) | Self::RepeatedContentType => "bad-request",
+            Self::Access(refusal) => refusal.kind(),
             Self::ForeignHost => "foreign-host",
             Self::ForeignOrigin => "foreign-origin",
             Self::NoSuchPage => "no-such-page",
@@ -147,6 +152,7 @@ impl Refusal {
             Self::TargetForm | Self::Path(_) | Self::RepeatedContentType => StatusCode::BAD_REQUEST,
             Self::ArtifactPath(_) | Self::Artifact(_) => StatusCode::BAD_REQUEST,
             Self::Method | Self::ArtifactMethod => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Access(refusal) => refusal.status(),
             Self::ForeignHost | Self::ForeignOrigin | Self::PresignedOnly => StatusCode::FORBIDDEN,
             Self::NoSuchPage | Self::UnknownTarget => StatusCode::NOT_FOUND,
             Self::NoPresigned => StatusCode::NOT_IMPLEMENTED,
@@ -197,6 +203,7 @@ impl Refusal {
             _ if matches!(self, Self::Store(StoreFailure::Missing)) => "RESOURCE_DOES_NOT_EXIST",
             _ if matches!(self, Self::ArtifactPath(_) | Self::Artifact(_)) => "INVALID_PARAMETER_VALUE",
             StatusCode::NOT_IMPLEMENTED => "NOT_IMPLEMENTED",
+            StatusCode::UNAUTHORIZED => "UNAUTHENTICATED",
             StatusCode::FORBIDDEN => "PERMISSION_DENIED",
             StatusCode::NOT_FOUND => "ENDPOINT_NOT_FOUND",
             StatusCode::TOO_MANY_REQUESTS => "REQUEST_LIMIT_EXCEEDED",
@@ -214,6 +221,7 @@ impl Refusal {
             Self::Method => "The methods TRACE and CONNECT are not passed on.".into(),
             Self::Path(error) => format!("The request was not passed on: {error}."),
             Self::RepeatedContentType => "The request has more than one Content-Type header.".into(),
+            Self::Access(refusal) => refusal.message(),
             Self::ForeignHost => {
                 "The appliance does not go by this name. Its operator can add it with `allowed-hosts`.".into()
             }
@@ -290,6 +298,12 @@ impl Refusal {
     }
 
     fn retry_after(&self) -> Option<HeaderValue> {
+        if let Self::Access(refusal) = self
+            && let Some(wait) = refusal.retry_after()
+        {
+            // Whole seconds, and never too early.
+            return Some(HeaderValue::from(wait.as_secs() + u64::from(wait.subsec_nanos() > 0)));
+        }
         matches!(
             self.status(),
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE | StatusCode::BAD_GATEWAY
@@ -302,6 +316,9 @@ impl Refusal {
     pub(super) fn response(&self, request_id: &str) -> HttpResponse {
         let mut builder = HttpResponseBuilder::new(self.status());
         builder.insert_header((ERROR_HEADER, self.kind()));
+        if self.status() == StatusCode::UNAUTHORIZED {
+            builder.insert_header((header::WWW_AUTHENTICATE, "Bearer realm=\"MLflow\""));
+        }
         if let Some(seconds) = self.retry_after() {
             builder.insert_header((header::RETRY_AFTER, seconds));
         }

@@ -1,0 +1,168 @@
+//! The audit log: one JSON object a line for every request, apart from the log that people read, and not subject to its
+//! filter.
+//!
+//! A thread writes, so that no request waits for the disk; when it cannot keep up, requests wait rather than go
+//! unrecorded.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use serde::Serialize;
+use tracing::error;
+
+/// Events that may wait for the disk.
+const WAITING: usize = 16_384;
+/// How long an event may stay in memory.
+const FLUSH_INTERVAL: Duration = Duration::from_millis(200);
+
+/// Where it goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AuditSink {
+    /// Standard output, for a journal.
+    Stdout,
+    /// A file, to whose end is written. SIGHUP opens it anew, so that it can be moved away before.
+    File(PathBuf),
+}
+
+/// One request.
+#[derive(Debug, Serialize)]
+pub(super) struct Event<'a> {
+    pub time: String,
+    pub request_id: &'a str,
+    pub client: Option<String>,
+    pub caller: Option<&'a str>,
+    pub role: Option<&'static str>,
+    pub means: Option<&'static str>,
+    pub target: Option<&'a str>,
+    pub method: &'a str,
+    pub path: &'a str,
+    pub action: Option<&'static str>,
+    pub decision: &'static str,
+    pub refusal: Option<&'static str>,
+    pub status: Option<u16>,
+    pub received: u64,
+    pub sent: u64,
+    pub total_ms: f64,
+    pub outcome: &'static str,
+}
+
+enum Message {
+    Line(Vec<u8>),
+    Reopen,
+}
+
+/// The log, as those who write to it see it.
+pub(super) struct Audit {
+    sender: Option<SyncSender<Message>>,
+    writer: Option<JoinHandle<()>>,
+}
+
+impl Audit {
+    /// Opens the log and starts its thread; without a sink nothing is written.
+    ///
+    /// # Errors
+    /// When the file cannot be opened.
+    pub(super) fn start(sink: Option<AuditSink>) -> io::Result<Self> {
+        let Some(sink) = sink else { return Ok(Self { sender: None, writer: None }) };
+        let output = Output::open(&sink)?;
+        let (sender, receiver) = sync_channel(WAITING);
+        let writer =
+            std::thread::Builder::new().name("audit".to_owned()).spawn(move || write(output, &sink, &receiver))?;
+        Ok(Self { sender: Some(sender), writer: Some(writer) })
+    }
+
+    /// True if there is anybody to write for.
+    #[must_use]
+    pub(super) fn is_on(&self) -> bool {
+        self.sender.is_some()
+    }
+
+    /// Writes an event.
+    pub(super) fn record(&self, event: &Event<'_>) {
+        if let (Some(sender), Ok(mut line)) = (&self.sender, serde_json::to_vec(event)) {
+            line.push(b'\n');
+            // It fails only when the thread is gone, which says so itself.
+            let _ = sender.send(Message::Line(line));
+        }
+    }
+
+    /// Opens the file anew.
+    pub(super) fn reopen(&self) {
+        if let Some(sender) = &self.sender {
+            let _ = sender.send(Message::Reopen);
+        }
+    }
+}
+
+impl Drop for Audit {
+    fn drop(&mut self) {
+        self.sender = None;
+        if let Some(writer) = self.writer.take() {
+            let _ = writer.join();
+        }
+    }
+}
+
+enum Output {
+    Stdout(io::Stdout),
+    File(BufWriter<File>),
+}
+
+impl Output {
+    fn open(sink: &AuditSink) -> io::Result<Self> {
+        match sink {
+            AuditSink::Stdout => Ok(Self::Stdout(io::stdout())),
+            AuditSink::File(path) => open(path).map(|file| Self::File(BufWriter::with_capacity(64 * 1024, file))),
+        }
+    }
+
+    fn as_write(&mut self) -> &mut dyn Write {
+        match self {
+            Self::Stdout(stdout) => stdout,
+            Self::File(file) => file,
+        }
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    // Who did what is for the operator alone.
+    OpenOptions::new().append(true).create(true).mode(0o640).open(path)
+}
+
+fn write(mut output: Output, sink: &AuditSink, receiver: &Receiver<Message>) {
+    let mut lost: u64 = 0;
+    let mut is_dirty = false;
+    loop {
+        let result = match receiver.recv_timeout(FLUSH_INTERVAL) {
+            Ok(Message::Line(line)) => {
+                is_dirty = true;
+                let written = output.as_write().write_all(&line);
+                lost += u64::from(written.is_err());
+                written
+            }
+            Ok(Message::Reopen) => output.as_write().flush().and_then(|()| {
+                output = Output::open(sink)?;
+                Ok(())
+            }),
+            Err(RecvTimeoutError::Timeout) if is_dirty => {
+                is_dirty = false;
+                output.as_write().flush()
+            }
+            Err(RecvTimeoutError::Timeout) => Ok(()),
+            Err(RecvTimeoutError::Disconnected) => {
+                let _ = output.as_write().flush();
+                return;
+            }
+        };
+        if let Err(failure) = result {
+            error!(lost, error = %failure, hint = "make room on the disk of `audit-log`", "audit events not written");
+            // A full disk would otherwise fill the other log.
+            std::thread::sleep(FLUSH_INTERVAL);
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! What a request brings as proof: a token in `Authorization`, or a session in a cookie.
+
+use actix_web::http::header::{self, HeaderMap};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use secrecy::SecretString;
+
+use super::refusal::AccessRefusal;
+
+/// The cookie of a session on a connection that others can read: this machine's own.
+pub(in crate::serve) const COOKIE: &str = "appliance-session";
+/// The same over TLS. Browsers take a name like this only from this very host, and only over TLS.
+pub(in crate::serve) const SECURE_COOKIE: &str = "__Host-appliance-session";
+
+/// What was presented.
+pub(super) enum Presented<'a> {
+    /// As a bearer, or as the password of a user whose name does not matter.
+    Token(SecretString),
+    /// By a browser.
+    Session(&'a str),
+    /// Nothing.
+    Nothing,
+}
+
+/// What these headers present.
+///
+/// # Errors
+/// [`AccessRefusal::Authorization`] for an `Authorization` that cannot be read, or more than one.
+pub(super) fn by(headers: &HeaderMap) -> Result<Presented<'_>, AccessRefusal> {
+    let mut values = headers.get_all(header::AUTHORIZATION);
+    match (values.next(), values.next()) {
+        (Some(value), None) => {
+            let value = value.to_str().map_err(|_| AccessRefusal::Authorization)?;
+            Ok(Presented::Token(token(value).ok_or(AccessRefusal::Authorization)?))
+        }
+        // SECURITY: of two, somebody on the way may have judged the other one.
+        (Some(_), Some(_)) => Err(AccessRefusal::Authorization),
+        (None, _) => Ok(session(headers).map_or(Presented::Nothing, Presented::Session)),
+    }
+}
+
+fn token(value: &str) -> Option<SecretString> {
+    let (scheme, rest) = value.split_once(' ')?;
+    let rest = rest.trim();
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Some(rest.into());
+    }
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let decoded = SecretString::from(String::from_utf8(BASE64_STANDARD.decode(rest).ok()?).ok()?);
+    let (_, password) = secrecy::ExposeSecret::expose_secret(&decoded).split_once(':')?;
+    Some(password.into())
+}
+
+fn session(headers: &HeaderMap) -> Option<&str> {
+    let cookies = headers.get_all(header::COOKIE).filter_map(|value| value.to_str().ok());
+    let mut pairs = cookies.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs.find(|(name, _)| matches!(*name, COOKIE | SECURE_COOKIE)).map(|(_, value)| value)
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::http::header::HeaderValue;
+    use secrecy::ExposeSecret as _;
+
+    use super::*;
+
+    fn found(fields: &[(header::HeaderName, &'static str)]) -> Option<String> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(name.clone(), HeaderValue::from_static(value));
+        }
+        match by(&headers).ok()? {
+            Presented::Token(token) => Some(format!("token {}", token.expose_secret())),
+            Presented::Session(value) => Some(format!("session {value}")),
+            Presented::Nothing => Some("nothing".to_owned()),
+        }
+    }
+
+    #[test]
+    fn tokens_come_as_bearer_or_as_a_password() {
+        let authorization = |value| found(&[(header::AUTHORIZATION, value)]);
+        assert_eq!(authorization("Bearer mlfa_x").as_deref(), Some("token mlfa_x"));
+        assert_eq!(authorization("bearer  mlfa_x ").as_deref(), Some("token mlfa_x"));
+        // `user:mlfa_x:y`: only the first colon separates.
+        assert_eq!(authorization("Basic dXNlcjptbGZhX3g6eQ==").as_deref(), Some("token mlfa_x:y"));
+        for value in ["", "Bearer", "mlfa_x", "Digest x", "Basic x", "Basic dXNlcg==", "Basic /////w=="] {
+            assert_eq!(authorization(value), None, "{value}");
+        }
+        let twice = [(header::AUTHORIZATION, "Bearer a"), (header::AUTHORIZATION, "Bearer b")];
+        assert_eq!(found(&twice), None);
+    }
+
+    #[test]
+    fn a_session_comes_in_a_cookie_and_a_token_wins() {
+        let cookie = (header::COOKIE, "a=b; appliance-session=v1.x.1.s; c=d");
+        assert_eq!(found(&[cookie.clone()]).as_deref(), Some("session v1.x.1.s"));
+        assert_eq!(found(&[(header::COOKIE, "__Host-appliance-session=s")]).as_deref(), Some("session s"));
+        assert_eq!(found(&[cookie, (header::AUTHORIZATION, "Bearer t")]).as_deref(), Some("token t"));
+        assert_eq!(found(&[(header::COOKIE, "xappliance-session=s")]).as_deref(), Some("nothing"));
+    }
+}

@@ -1,0 +1,138 @@
+//! Why somebody is not let in, or not to that.
+//!
+//! What a caller hears is less than what the log says: a stranger need not know whether a token was ever known.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use actix_web::http::StatusCode;
+
+use crate::access::address::Unreadable;
+use crate::access::limits::Excess;
+use crate::access::oidc::OidcError;
+use crate::access::policy::Denied;
+use crate::access::tokens::Rejected;
+
+/// Why a caller is refused.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::serve) enum AccessRefusal {
+    /// Nothing was presented, and strangers are not let in.
+    #[error("no token was presented")]
+    Nothing,
+    /// `Authorization` is neither Bearer nor Basic, or occurs twice.
+    #[error("`authorization` cannot be read")]
+    Authorization,
+    /// The token is not valid.
+    #[error("the token is refused: {0}")]
+    Token(#[from] Rejected),
+    /// The load balancer's word is not believed.
+    #[error("`x-amzn-oidc-data` is refused: {0}")]
+    Oidc(#[from] OidcError),
+    /// The user signed in, but there is no grant for them.
+    #[error("no `[[caller]]` is meant for this user")]
+    NoGrant,
+    /// The user signed in, but has no name that can be logged.
+    #[error("the claim that names the user is missing or cannot be a name")]
+    NoName,
+    /// The tokens have not been read yet.
+    #[error("the tokens are not known yet")]
+    TokensUnknown,
+    /// From a network that is not let in.
+    #[error("{0} is in none of the allowed networks")]
+    Network(IpAddr),
+    /// Where it comes from cannot be told.
+    #[error(transparent)]
+    Forwarded(#[from] Unreadable),
+    /// The caller may not use this target.
+    #[error("the caller may not use the target")]
+    Target,
+    /// The caller may not do this.
+    #[error(transparent)]
+    Denied(#[from] Denied),
+    /// A browser's session may change things only from our own pages.
+    #[error("a session was used without proof that one of our own pages did it")]
+    Unproven,
+    /// The caller asks for too much.
+    #[error(transparent)]
+    Excess(#[from] Excess),
+}
+
+impl AccessRefusal {
+    /// One word for logs, metrics and headers.
+    #[must_use]
+    pub(in crate::serve) fn kind(&self) -> &'static str {
+        match self {
+            Self::Nothing | Self::Authorization | Self::Token(_) | Self::Oidc(_) => "unauthenticated",
+            Self::NoGrant | Self::NoName => "no-grant",
+            Self::TokensUnknown => "tokens-unknown",
+            Self::Network(_) | Self::Forwarded(_) => "foreign-network",
+            Self::Target => "target-not-allowed",
+            Self::Denied(Denied::Role { .. }) => "role-too-low",
+            Self::Denied(Denied::Rule { .. }) => "denied-by-rule",
+            Self::Unproven => "foreign-origin",
+            Self::Excess(Excess::Rate(_)) => "rate-limited",
+            Self::Excess(Excess::Concurrency) => "concurrency-limited",
+        }
+    }
+
+    /// The status to answer with.
+    #[must_use]
+    pub(in crate::serve) fn status(&self) -> StatusCode {
+        match self {
+            Self::Nothing | Self::Authorization | Self::Token(_) | Self::Oidc(_) => StatusCode::UNAUTHORIZED,
+            Self::TokensUnknown => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NoGrant
+            | Self::NoName
+            | Self::Network(_)
+            | Self::Forwarded(_)
+            | Self::Target
+            | Self::Denied(_)
+            | Self::Unproven => StatusCode::FORBIDDEN,
+            Self::Excess(_) => StatusCode::TOO_MANY_REQUESTS,
+        }
+    }
+
+    /// What the caller may know, and can do.
+    #[must_use]
+    pub(in crate::serve) fn message(&self) -> String {
+        match self {
+            Self::Nothing => "A token is needed: set MLFLOW_TRACKING_TOKEN, or send `Authorization: Bearer …`.".into(),
+            Self::Authorization => {
+                "The Authorization header cannot be read: send one, either `Bearer <token>` or Basic with the token \
+                 as the password."
+                    .into()
+            }
+            Self::Token(_) => {
+                "The token is not valid: it may be mistyped, expired or revoked. Ask the appliance's operator for \
+                 another one."
+                    .into()
+            }
+            Self::Oidc(_) => "The load balancer's statement about you is not accepted. Sign in again.".into(),
+            Self::NoGrant | Self::NoName => {
+                "You are signed in, but nothing is granted to you here. Ask the appliance's operator.".into()
+            }
+            Self::TokensUnknown => "The appliance has not read its tokens yet. Try again shortly.".into(),
+            Self::Network(_) | Self::Forwarded(_) => "Requests from this network are not accepted.".into(),
+            Self::Target => "You may not use this target of the appliance.".into(),
+            Self::Denied(Denied::Role { action, needed, role }) => {
+                format!("`{action}` needs the role `{needed}`, and yours is `{role}`.")
+            }
+            Self::Denied(Denied::Rule { action, .. }) => {
+                format!("`{action}` is denied on this appliance by its operator.")
+            }
+            Self::Unproven => "The request was not made by one of the appliance's own pages.".into(),
+            Self::Excess(Excess::Rate(_)) => "You are sending too many requests per second.".into(),
+            Self::Excess(Excess::Concurrency) => "You have too many requests running at the same time.".into(),
+        }
+    }
+
+    /// When it makes sense to try again.
+    #[must_use]
+    pub(in crate::serve) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Excess(Excess::Rate(wait)) => Some(*wait),
+            Self::Excess(Excess::Concurrency) => Some(Duration::from_secs(1)),
+            _ => None,
+        }
+    }
+}

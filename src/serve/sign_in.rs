@@ -1,0 +1,174 @@
+//! Pages for people with a browser: give a token once, get a session; end it.
+//!
+//! Plain HTML without scripts. The token is sent in the body of a form, never in a URL, and is not kept.
+
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::http::{Method, StatusCode};
+use actix_web::{HttpRequest, HttpResponse, web};
+use percent_encoding::percent_decode_str;
+use secrecy::{ExposeSecret as _, SecretString};
+use url::form_urlencoded;
+
+use super::browser;
+use super::callers::presented::{COOKIE, SECURE_COOKIE};
+use super::callers::refusal::AccessRefusal;
+use super::record::Record;
+use super::refusal::Refusal;
+use super::worker::Worker;
+use crate::access::caller::Means;
+use crate::access::token;
+use crate::clock;
+use crate::http::body::{Intake, receive};
+use crate::http::uri;
+
+/// Where people sign in.
+pub(super) const LOGIN: &str = "/_appliance/login";
+/// Where they end it.
+pub(super) const LOGOUT: &str = "/_appliance/logout";
+/// A form with a token and a path. Bytes.
+const FORM_LIMIT: u64 = 16 * 1024;
+const PAGE: &str = include_str!("sign_in.html");
+/// SECURITY: no scripts, no frames, nothing from elsewhere, and the form goes nowhere else.
+const CONTENT_SECURITY_POLICY: &str =
+    "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
+
+/// Where to send a browser that asked for a page without being signed in; nothing if it is no person who waits.
+#[must_use]
+pub(super) fn instead(request: &HttpRequest) -> Option<HttpResponse> {
+    let wants_page = request.headers().get(header::ACCEPT)?.to_str().ok()?.contains("text/html");
+    if request.method() != Method::GET || !wants_page {
+        return None;
+    }
+    let asked = request.uri().path_and_query().map_or("/", |target| target.as_str());
+    let target = format!("{LOGIN}?next={}", uri::encoded(asked));
+    Some(HttpResponse::SeeOther().insert_header((header::LOCATION, target)).finish())
+}
+
+/// Answers for a page.
+///
+/// # Errors
+/// [`Refusal`].
+pub(super) async fn answer(
+    worker: &Worker,
+    request: &HttpRequest,
+    path: &str,
+    payload: web::Payload,
+    record: &mut Record,
+) -> Result<HttpResponse, Refusal> {
+    match (path, request.method()) {
+        (LOGIN, &(Method::GET | Method::HEAD)) => {
+            let next = request.uri().query().and_then(|query| query.strip_prefix("next=")).unwrap_or_default();
+            let next = percent_decode_str(next).decode_utf8_lossy();
+            Ok(page(StatusCode::OK, "", &next))
+        }
+        (LOGIN, &Method::POST) => sign_in(worker, request, payload, record).await,
+        (LOGOUT, &Method::POST) => {
+            if !browser::is_from_own_page(request) {
+                return Err(AccessRefusal::Unproven.into());
+            }
+            let mut response = see(LOGIN);
+            for name in [COOKIE, SECURE_COOKIE] {
+                set_cookie(&mut response, name, "", 0);
+            }
+            Ok(response)
+        }
+        (LOGOUT, &(Method::GET | Method::HEAD)) => Ok(page(StatusCode::OK, "", "")),
+        _ => Err(Refusal::Method),
+    }
+}
+
+async fn sign_in(
+    worker: &Worker,
+    request: &HttpRequest,
+    payload: web::Payload,
+    record: &mut Record,
+) -> Result<HttpResponse, Refusal> {
+    let callers = &worker.shared.callers;
+    // SECURITY: otherwise another site could sign a visitor in as somebody else, and read what they then log.
+    if !browser::is_from_own_page(request) {
+        return Err(AccessRefusal::Unproven.into());
+    }
+    let intake = Intake { size_limit: FORM_LIMIT, memory_limit: FORM_LIMIT, ..worker.intake.clone() };
+    let received = receive(payload, None, &intake).await?;
+    let Some(bytes) = received.body.bytes() else { return Err(Refusal::Busy) };
+    let field = |name: &str| form_urlencoded::parse(bytes).find(|(key, _)| key == name).map(|(_, value)| value);
+    let given = SecretString::from(field("token").unwrap_or_default().into_owned());
+    let next = field("next").unwrap_or_default();
+    let now = clock::now();
+    let token = given.expose_secret().trim();
+    let caller = match callers.holder(token, now) {
+        Ok(caller) => caller,
+        Err(refusal) => {
+            record.refusal = Some(refusal.kind());
+            record.cause = Some(refusal.to_string());
+            return Ok(page(refusal.status(), &refusal.message(), &next));
+        }
+    };
+    record.caller = Some(crate::access::caller::Caller { means: Means::Session, ..caller });
+    let session = callers.sessions.begin(token::id(token).unwrap_or_default(), now);
+    let name = if is_secure(worker, request) { SECURE_COOKIE } else { COOKIE };
+    let mut response = see(safe(&next));
+    set_cookie(&mut response, name, &session, callers.sessions.lifetime.as_secs());
+    Ok(response)
+}
+
+/// Sets a cookie that scripts cannot read and other sites' forms do not send; `lifetime` is in seconds.
+fn set_cookie(response: &mut HttpResponse, name: &str, value: &str, lifetime: u64) {
+    let secure = if name == SECURE_COOKIE { "; Secure" } else { "" };
+    let cookie = format!("{name}={value}; Path=/; Max-Age={lifetime}; HttpOnly; SameSite=Lax{secure}");
+    if let Ok(value) = HeaderValue::try_from(cookie) {
+        response.headers_mut().append(header::SET_COOKIE, value);
+    }
+}
+
+/// True if the browser speaks TLS, to us or to a proxy that we trust.
+fn is_secure(worker: &Worker, request: &HttpRequest) -> bool {
+    let said = || request.headers().get("x-forwarded-proto").is_some_and(|value| value == "https");
+    worker.shared.has_tls || (worker.shared.callers.trusts(request) && said())
+}
+
+/// A path on this host. SECURITY: `//elsewhere` and `/\elsewhere` are other hosts to a browser.
+fn safe(next: &str) -> &str {
+    let is_path = next.starts_with('/') && !next[1..].starts_with(['/', '\\']);
+    let is_plain = next.bytes().all(|byte| byte.is_ascii_graphic());
+    if is_path && is_plain && !next.starts_with("/_appliance/") { next } else { "/" }
+}
+
+fn see(target: &str) -> HttpResponse {
+    HttpResponse::SeeOther().insert_header((header::LOCATION, target)).finish()
+}
+
+fn page(status: StatusCode, problem: &str, next: &str) -> HttpResponse {
+    let text = PAGE.replace("{problem}", &escaped(problem)).replace("{next}", &escaped(safe(next)));
+    HttpResponse::build(status)
+        .insert_header((header::CONTENT_TYPE, "text/html; charset=utf-8"))
+        .insert_header((header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY))
+        .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .insert_header((header::REFERRER_POLICY, "no-referrer"))
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .body(text)
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&#39;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_signing_in_a_browser_stays_here() {
+        for next in ["/", "/t/team-a/#x", "/experiments/1?a=b"] {
+            assert_eq!(safe(next), next);
+        }
+        for next in
+            ["", "//evil.example", "/\\evil.example", "https://evil.example", "/\t/evil", "/_appliance/logout", "/ü"]
+        {
+            assert_eq!(safe(next), "/", "{next}");
+        }
+        let page = page(StatusCode::OK, "<b>", "/\"><script>");
+        assert!(page.headers().contains_key(header::CONTENT_SECURITY_POLICY));
+        assert_eq!(escaped("<\"'&>"), "&lt;&quot;&#39;&amp;&gt;");
+    }
+}
