@@ -112,59 +112,87 @@ async fn exchange<'a>(
     }
     gate::identify(worker, request, record).await?;
     let query = uri::normalize_query(request.uri().query().unwrap_or_default());
-    let (upstream, prefix, path) = match backend::route(&path, &worker.shared.backends)? {
-        Destination::Backend(index, inner) => (&worker.upstreams[index], &path[..path.len() - inner.len()], inner),
+    match backend::route(&path, &worker.shared.backends)? {
+        Destination::Backend(index, inner) => {
+            let upstream = &worker.upstreams[index];
+            record.target.clone_from(&upstream.backend.name);
+            gate::admit(worker, method, inner, upstream.backend.label(), record)?;
+            let way = Way { worker, upstream, prefix: &path[..path.len() - inner.len()], path: inner, query: &query };
+            way.forward(request, payload, record).await
+        }
         Destination::WithSlash(path) => {
             let target = uri::joined(&path, &query);
             let redirect = HttpResponse::PermanentRedirect().insert_header((header::LOCATION, target)).finish();
-            return Ok(Answer::Own(redirect));
+            Ok(Answer::Own(redirect))
         }
-    };
-    record.target.clone_from(&upstream.backend.name);
-    gate::admit(worker, method, path, upstream.backend.label(), record)?;
-    let is_told_by_body = gate::depends_on_body(worker, path, record.caller.as_ref());
-    let target = uri::joined(path, &query);
-    let store = upstream.store()?;
-    let payload = match (store, store.map_or(Ok(None), |_| artifacts::route(method, path))?) {
-        (Some(store), Some(route)) => {
-            let exchange =
-                Exchange { upstream, store, intake: &worker.intake, request, target: &target, record: &mut *record };
-            match artifacts::answer(route, exchange, payload).await? {
-                artifacts::Answer::Own(response) => return Ok(Answer::Own(response)),
-                artifacts::Answer::Object { response, name } => {
-                    return Ok(Answer::Object { response: Box::new(response), name });
-                }
-                artifacts::Answer::Upstream(response) => {
-                    let (response, prefix) = (Box::new(response), prefix.to_owned());
-                    return Ok(Answer::Upstream { response, upstream, prefix, translation: None });
-                }
-                artifacts::Answer::Elsewhere(payload) => payload,
-            }
-        }
-        _ => payload,
-    };
+    }
+}
 
-    let locations = store.map(|_| locations::of(path)).unwrap_or_default();
-    let mut fields = headers::for_upstream(request.headers());
-    if fields.get_all(header::CONTENT_TYPE).count() > 1 {
-        return Err(Refusal::RepeatedContentType);
-    }
-    if !locations.response.is_empty() {
-        headers::ask_for_identity(&mut fields);
-    }
-    let received = match store {
-        Some(store) if !locations.request.is_empty() => {
-            let payload = translate::of_request(payload, request.headers(), locations.request, store);
-            take_in(worker, request, payload, record).await?
+/// Where a request goes whose caller has been let in.
+struct Way<'a, 'b> {
+    worker: &'a Worker,
+    upstream: &'a Upstream,
+    /// What of the path named the target.
+    prefix: &'b str,
+    /// The rest of it, as the target knows it.
+    path: &'b str,
+    query: &'b str,
+}
+
+impl<'a> Way<'a, '_> {
+    async fn forward(
+        &self,
+        request: &HttpRequest,
+        payload: web::Payload,
+        record: &mut Record,
+    ) -> Result<Answer<'a>, Refusal> {
+        let Self { worker, upstream, path, .. } = *self;
+        let method = request.method();
+        let target = uri::joined(path, self.query);
+        let store = upstream.store()?;
+        let payload = match (store, store.map_or(Ok(None), |_| artifacts::route(method, path))?) {
+            (Some(store), Some(route)) => {
+                let intake = &worker.intake;
+                let exchange = Exchange { upstream, store, intake, request, target: &target, record: &mut *record };
+                match artifacts::answer(route, exchange, payload).await? {
+                    artifacts::Answer::Own(response) => return Ok(Answer::Own(response)),
+                    artifacts::Answer::Object { response, name } => {
+                        return Ok(Answer::Object { response: Box::new(response), name });
+                    }
+                    artifacts::Answer::Upstream(response) => return Ok(self.answer(response, None)),
+                    artifacts::Answer::Elsewhere(payload) => payload,
+                }
+            }
+            _ => payload,
+        };
+
+        let locations = store.map(|_| locations::of(path)).unwrap_or_default();
+        let mut fields = headers::for_upstream(request.headers());
+        if fields.get_all(header::CONTENT_TYPE).count() > 1 {
+            return Err(Refusal::RepeatedContentType);
         }
-        _ => take_in(worker, request, payload, record).await?,
-    };
-    if is_told_by_body {
-        gate::admit_body(worker, &received.0, &query, record)?;
+        if !locations.response.is_empty() {
+            headers::ask_for_identity(&mut fields);
+        }
+        let (body, sha256) = match store {
+            Some(store) if !locations.request.is_empty() => {
+                let payload = translate::of_request(payload, request.headers(), locations.request, store);
+                take_in(worker, request, payload, record).await?
+            }
+            _ => take_in(worker, request, payload, record).await?,
+        };
+        if gate::depends_on_body(worker, path, record.caller.as_ref()) {
+            gate::admit_body(worker, &body, self.query, record)?;
+        }
+        let response = upstream.send(method, &target, &fields, (&body, &sha256), record).await?;
+        let translation = store.and_then(|store| translate::of_response(&response.headers, locations.response, store));
+        Ok(self.answer(response, translation))
     }
-    let response = upstream.send(method, &target, &fields, (&received.0, &received.1), record).await?;
-    let translation = store.and_then(|store| translate::of_response(&response.headers, locations.response, store));
-    Ok(Answer::Upstream { response: Box::new(response), upstream, prefix: prefix.to_owned(), translation })
+
+    fn answer(&self, response: Response, translation: Option<Translation>) -> Answer<'a> {
+        let (response, prefix) = (Box::new(response), self.prefix.to_owned());
+        Answer::Upstream { response, upstream: self.upstream, prefix, translation }
+    }
 }
 
 /// Reads the body, if the request announces one, and returns it with its SHA-256 in hex.

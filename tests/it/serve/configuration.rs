@@ -133,7 +133,7 @@ fn flags_win_over_variables_and_those_over_the_file() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("appliance.toml");
     let upstream = Upstream::ok();
-    let toml = "body-size-limit = 10\nbody-memory-limit = \"10 B\"\nkeep-alive = \"5s\"\nallow-anonymous = false\n";
+    let toml = "body-size-limit = 10\nbody-memory-limit = \"10 B\"\nkeep-alive = \"5s\"\nallow-anonymous = true\n";
     fs::write(&file, toml).unwrap();
     let limit_after = |arguments: &[&str], variable: &str| {
         let builder = Builder::new(&upstream).with(&["--config", file.to_str().unwrap()]).with(arguments);

@@ -2,6 +2,7 @@
 
 mod artifacts;
 mod bodies;
+mod callers;
 mod configuration;
 mod credentials;
 mod fidelity;
@@ -9,6 +10,7 @@ mod http2;
 mod leaks;
 mod lifecycle;
 mod oracle;
+mod policy;
 mod refusals;
 mod targets;
 mod upstream_failures;

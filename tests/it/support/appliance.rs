@@ -13,6 +13,7 @@ use serde_json::Value;
 use super::authority::authority;
 use super::caller::{Answer, Caller};
 use super::eventually;
+use super::tokens::TokenFile;
 use super::upstream::Upstream;
 
 pub const TRACKING_ARN: &str = "arn:aws:sagemaker:us-east-1:123456789012:mlflow-tracking-server/ts1";
@@ -94,6 +95,12 @@ impl Builder {
     pub fn with(mut self, arguments: &[&str]) -> Self {
         self.command.args(arguments);
         self
+    }
+
+    /// Callers have to bring a token of this file.
+    pub fn with_tokens(self, file: &TokenFile) -> Self {
+        let path = file.path();
+        self.with(&["--tokens", path.to_str().unwrap()])
     }
 
     /// A further variable.

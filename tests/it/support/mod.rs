@@ -5,6 +5,7 @@ pub mod authority;
 pub mod caller;
 pub mod http2;
 pub mod python;
+pub mod tokens;
 pub mod upstream;
 
 use std::io::Write;

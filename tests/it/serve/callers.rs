@@ -1,0 +1,244 @@
+//! Who is let in: tokens as clients send them, handed out and revoked while the appliance runs, and networks.
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use rustix::process::Signal;
+
+use crate::support::Message as _;
+use crate::support::appliance::{Appliance, Builder, run};
+use crate::support::caller::Answer;
+use crate::support::eventually;
+use crate::support::tokens::TokenFile;
+use crate::support::upstream::Upstream;
+
+const SEARCH: &str = "/api/2.0/mlflow/experiments/search";
+
+#[track_caller]
+fn with(appliance: &Appliance, authorization: &str) -> Answer {
+    appliance.connect().request("GET", SEARCH, &[("Authorization", authorization)], None)
+}
+
+fn basic(user: &str, password: &str) -> String {
+    format!("Basic {}", BASE64_STANDARD.encode(format!("{user}:{password}")))
+}
+
+#[test]
+fn a_token_lets_in_as_bearer_and_as_password_and_never_reaches_the_upstream() {
+    let upstream = Upstream::ok();
+    let tokens = TokenFile::new();
+    let token = tokens.add("ci", "write", &[]);
+    let appliance = Builder::new(&upstream).with_tokens(&tokens).start();
+    for authorization in [token.bearer(), basic("anybody", &token.text), basic("", &token.text)] {
+        assert_eq!(with(&appliance, &authorization).status, 200);
+        let seen = upstream.requests().pop().unwrap();
+        assert!(seen.header("authorization").starts_with("AWS4-HMAC-SHA256 "), "{seen:?}");
+        assert!(!format!("{seen:?}").contains(&token.text));
+    }
+    let log = appliance.access_log();
+    assert!(log.iter().any(|event| event["caller"] == "ci" && event["role"] == "write"), "{log:?}");
+    assert!(!appliance.log().contains(&token.text));
+}
+
+#[test]
+fn whoever_has_no_valid_token_is_refused_in_words_that_mlflow_shows() {
+    let upstream = Upstream::ok();
+    let tokens = TokenFile::new();
+    let (token, other) = (tokens.add("ci", "read", &[]), TokenFile::new().add("ci", "admin", &[]));
+    let expired = tokens.add("old", "admin", &["--expires", "1s"]);
+    let appliance = Builder::new(&upstream).with_tokens(&tokens).start();
+    let mut slip = token.text.clone().into_bytes();
+    slip[30] = if slip[30] == b'x' { b'y' } else { b'x' };
+    let slip = String::from_utf8(slip).unwrap();
+    eventually("a token expires", || with(&appliance, &expired.bearer()).status == 401);
+    let before = upstream.requests().len();
+    let mut refused = 0;
+    for authorization in [
+        String::new(),
+        "Bearer".to_owned(),
+        "Bearer ".to_owned(),
+        token.text.clone(),
+        other.bearer(),
+        format!("Bearer {slip}"),
+        format!("{}x", token.bearer()),
+        format!("Bearer {}", token.id),
+        basic(&token.text, "x"),
+        "Basic ?".to_owned(),
+        "Negotiate abc".to_owned(),
+        format!("AWS4-HMAC-SHA256 Credential={}", token.text),
+    ] {
+        let answer = with(&appliance, &authorization);
+        assert_eq!(answer.status, 401, "{authorization}");
+        assert_eq!(answer.json()["error_code"], "UNAUTHENTICATED");
+        assert_eq!(answer.header("x-appliance-error"), "unauthenticated");
+        assert_eq!(answer.header("www-authenticate"), "Bearer realm=\"MLflow\"");
+        refused += 1;
+    }
+    let nothing = appliance.get(SEARCH);
+    assert_eq!(nothing.status, 401);
+    assert!(nothing.text().contains("MLFLOW_TRACKING_TOKEN"), "{}", nothing.text());
+    let both = [("Authorization", token.bearer()), ("Authorization", other.bearer())];
+    let both = both.each_ref().map(|(name, value)| (*name, value.as_str()));
+    assert_eq!(appliance.connect().request("GET", SEARCH, &both, None).status, 401, "two are not chosen from");
+    assert_eq!(refused, 12);
+    assert_eq!(upstream.requests().len(), before, "nothing of it reached the upstream");
+    assert_eq!(appliance.get("/_appliance/healthz").status, 200, "a load balancer needs no token");
+}
+
+#[test]
+fn tokens_are_handed_out_scoped_and_revoked_while_it_runs() {
+    let upstream = Upstream::ok();
+    let tokens = TokenFile::new();
+    let first = tokens.add("ci", "read", &[]);
+    let appliance = Builder::new(&upstream).with_tokens(&tokens).with(&["--reload-interval", "1h"]).start();
+    let mut kept = appliance.connect();
+    let bearer = first.bearer();
+    assert_eq!(kept.request("GET", SEARCH, &[("Authorization", &bearer)], None).status, 200);
+
+    let second = tokens.add("ada@corp.example", "admin", &["--targets", "default", "--expires", "never"]);
+    assert_eq!(with(&appliance, &second.bearer()).status, 401, "it is not known before the file is read again");
+    appliance.signal(Signal::HUP);
+    eventually("SIGHUP hands out a token", || with(&appliance, &second.bearer()).status == 200);
+
+    tokens.command(&["revoke", "ci"]);
+    appliance.signal(Signal::HUP);
+    eventually("SIGHUP revokes a token", || with(&appliance, &first.bearer()).status == 401);
+    let answer = kept.request("GET", SEARCH, &[("Authorization", &bearer)], None);
+    assert_eq!(answer.status, 401, "also on a connection that was open");
+
+    let text = tokens.text();
+    std::fs::write(tokens.path(), text.replace("role = \"admin\"", "role = \"king\"")).unwrap();
+    appliance.signal(Signal::HUP);
+    eventually("a broken file is reported", || appliance.log().contains("tokens not read"));
+    assert!(appliance.log().contains("a role is `read`, `write` or `admin`"), "{}", appliance.log());
+    assert_eq!(with(&appliance, &second.bearer()).status, 200, "and the old tokens stay in force");
+}
+
+#[test]
+fn tokens_are_read_again_by_themselves() {
+    let upstream = Upstream::ok();
+    let tokens = TokenFile::new();
+    let first = tokens.add("ci", "read", &[]);
+    let appliance = Builder::new(&upstream).with_tokens(&tokens).with(&["--reload-interval", "100ms"]).start();
+    assert_eq!(with(&appliance, &first.bearer()).status, 200);
+    tokens.command(&["revoke", &first.id]);
+    eventually("the token is revoked", || with(&appliance, &first.bearer()).status == 401);
+}
+
+#[test]
+fn a_token_for_one_target_opens_no_other() {
+    let (one, two) = (Upstream::ok(), Upstream::ok());
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("appliance.toml");
+    let arn = crate::support::appliance::TRACKING_ARN;
+    let authority = crate::support::authority::authority().file();
+    let target = |name: &str, url: &str| {
+        format!("[[target]]\nname = \"{name}\"\nresource-arn = \"{arn}\"\nupstream-endpoint = \"{url}\"\n")
+    };
+    let toml = format!(
+        "ca-file = \"{}\"\n{}{}",
+        authority.display(),
+        target("team-a", &one.url()),
+        target("team-b", &two.url())
+    );
+    std::fs::write(&file, toml).unwrap();
+    let tokens = TokenFile::new();
+    let token = tokens.add("ci", "write", &["--targets", "team-b"]);
+    let appliance = Builder::from_file(&file).with_tokens(&tokens).start();
+    let bearer = token.bearer();
+    let ask = |path: &str| appliance.connect().request("GET", path, &[("Authorization", &bearer)], None);
+    assert_eq!(ask(&format!("/t/team-b{SEARCH}")).status, 200);
+    for path in [format!("/t/team-a{SEARCH}"), SEARCH.to_owned()] {
+        let answer = ask(&path);
+        assert_eq!((answer.status, answer.header("x-appliance-error")), (403, "target-not-allowed"));
+    }
+    assert_eq!((one.requests().len(), two.requests().len()), (0, 1));
+}
+
+#[test]
+fn networks_are_judged_by_the_last_hop_that_nobody_trusted_wrote() {
+    let upstream = Upstream::ok();
+    let builder = Builder::new(&upstream);
+    let appliance = builder
+        .with(&["--trusted-proxies", "127.0.0.0/8,10.0.0.0/8", "--allowed-networks", "198.51.100.0/24,127.0.0.1"])
+        .start();
+    let from = |forwarded: &[&str]| {
+        let fields: Vec<_> = forwarded.iter().map(|value| ("X-Forwarded-For", *value)).collect();
+        appliance.connect().request("GET", SEARCH, &fields, None).status
+    };
+    assert_eq!(from(&[]), 200, "the proxy itself");
+    assert_eq!(from(&["198.51.100.7"]), 200);
+    assert_eq!(from(&["203.0.113.1, 198.51.100.7"]), 200);
+    assert_eq!(from(&["198.51.100.7, 10.1.2.3"]), 200);
+    assert_eq!(from(&["198.51.100.7, 203.0.113.1"]), 403, "the client's own entry does not count");
+    assert_eq!(from(&["198.51.100.7", "203.0.113.1"]), 403, "nor in a header of its own");
+    assert_eq!(from(&["203.0.113.1"]), 403);
+    assert_eq!(from(&["unknown"]), 403);
+    assert_eq!(appliance.get("/_appliance/healthz").status, 200);
+    let log = appliance.access_log();
+    assert!(log.iter().any(|event| event["client"] == "198.51.100.7" && event["status"] == 200), "{log:?}");
+    assert!(log.iter().any(|event| event["client"] == "127.0.0.1" && event["refusal"] == "foreign-network"));
+    let untrusting = Builder::new(&upstream).with(&["--allowed-networks", "198.51.100.0/24"]).without_waiting().start();
+    let spoofed = untrusting.connect().request("GET", SEARCH, &[("X-Forwarded-For", "198.51.100.7")], None);
+    assert_eq!((spoofed.status, spoofed.header("x-appliance-error")), (403, "foreign-network"));
+}
+
+#[test]
+fn strangers_may_be_given_a_role() {
+    let upstream = Upstream::ok();
+    let tokens = TokenFile::new();
+    let token = tokens.add("ci", "write", &[]);
+    let appliance =
+        Builder::new(&upstream).with_tokens(&tokens).with(&["--allow-anonymous", "--anonymous-role", "read"]).start();
+    let create = "/api/2.0/mlflow/runs/create";
+    let post = |headers: &[(&str, &str)]| appliance.connect().request("POST", create, headers, Some(b"{}")).status;
+    assert_eq!(appliance.get(SEARCH).status, 200);
+    assert_eq!(post(&[]), 403);
+    assert_eq!(post(&[("Authorization", &token.bearer())]), 200);
+    assert_eq!(with(&appliance, "Bearer nonsense").status, 401, "what is presented has to be right");
+}
+
+#[test]
+fn the_token_command_keeps_hashes_only_and_its_file_private() {
+    use std::os::unix::fs::PermissionsExt;
+    let tokens = TokenFile::new();
+    let first = tokens.add("ci", "read", &["--targets", "team-a,team-b"]);
+    let second = tokens.add("ada", "admin", &["--expires", "never"]);
+    let text = tokens.text();
+    for token in [&first, &second] {
+        assert!(text.contains(&token.id) && !text.contains(&token.text[16..]), "{text}");
+    }
+    assert_eq!(std::fs::metadata(tokens.path()).unwrap().permissions().mode() & 0o777, 0o600);
+    std::fs::set_permissions(tokens.path(), PermissionsExt::from_mode(0o640)).unwrap();
+    let list = tokens.command(&["list"]);
+    assert_eq!(list[0]["targets"], serde_json::json!(["team-a", "team-b"]));
+    assert_eq!((list[1]["name"].as_str(), list[1]["expires"].as_str()), (Some("ada"), None));
+    assert_eq!(tokens.command(&["revoke", "ci"]), serde_json::json!({"revoked": [first.id]}));
+    assert_eq!(std::fs::metadata(tokens.path()).unwrap().permissions().mode() & 0o777, 0o640, "as it was given");
+    let path = tokens.path();
+    let file = path.to_str().unwrap();
+    for (arguments, expected) in [
+        (&["revoke", "nobody", "--file", file][..], "there is no token `nobody`"),
+        (&["new", "--name", "a b", "--role", "read", "--file", file], "a name has 2 to 64 characters"),
+        (&["new", "--name", "ci", "--role", "read", "--expires", "soon", "--file", file], "--expires soon"),
+        (&["list", "--file", "/nonexistent/tokens.toml"], "/nonexistent/tokens.toml"),
+    ] {
+        let output = run(&[&["token"], arguments].concat(), &[]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(78) && said.contains(expected) && said.contains("hint:"), "{said}");
+    }
+    let table = run(&["token", "list", "--file", file], &[]);
+    let table = String::from_utf8_lossy(&table.stdout).into_owned();
+    assert!(table.starts_with("ID ") && table.contains("ada") && table.contains("never"), "{table}");
+}
+
+#[test]
+fn two_who_change_the_file_at_once_lose_nothing() {
+    let tokens = TokenFile::new();
+    std::thread::scope(|scope| {
+        for number in 0..12 {
+            let tokens = &tokens;
+            scope.spawn(move || tokens.add(&format!("ci-{number}"), "read", &[]));
+        }
+    });
+    assert_eq!(tokens.command(&["list"]).as_array().unwrap().len(), 12);
+}

@@ -1,0 +1,282 @@
+//! What callers may do: the role that each route needs, deny rules, limits.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use appliance::access::routes;
+
+use crate::support::appliance::{Appliance, Builder};
+use crate::support::caller::Answer;
+use crate::support::tokens::{Token, TokenFile};
+use crate::support::upstream::{OK, Upstream};
+use crate::support::{Message as _, figure, python};
+
+/// The POSTs that only read, as MLflow's documents describe them: independent of the table under test.
+const READING_POSTS: [&str; 17] = [
+    "mlflow/experiments/search",
+    "mlflow/experiments/search-datasets",
+    "2.0mlflow/experiments/search-datasets",
+    "mlflow/runs/search",
+    "mlflow/logged-models/search",
+    "mlflow/registered-models/get-latest-versions",
+    "mlflow/traces/search",
+    "mlflow/traces/batchGetInfos",
+    "mlflow/traces/calculate-filter-correlation",
+    "mlflow/traces/metrics",
+    "mlflow/datasets/search",
+    "mlflow/issues/search",
+    "mlflow/prompt-optimization/jobs/search",
+    "jobs/search",
+    "mlflow/artifacts/presigned-download-url",
+    "mlflow/ui-telemetry",
+    "graphql",
+];
+
+/// All routes of the installed MLflow, and the fields of its GraphQL schema, as method and path.
+fn installed(test: &str) -> Option<Vec<(String, String)>> {
+    let bin = python::environment(test)?;
+    let rows = python::run(&bin, "routes.py", &[], b"");
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    Some(rows.as_array().unwrap().iter().map(|row| (text(&row[0]), text(&row[1]))).collect())
+}
+
+/// A path that fits a route.
+fn example(route: &str) -> String {
+    let mut path = String::new();
+    let mut rest = route;
+    while let Some((before, after)) = rest.split_once('{') {
+        let (parameter, after) = after.split_once('}').unwrap();
+        let _ = write!(path, "{before}{}", if parameter.starts_with('*') { "a/b" } else { "a" });
+        rest = after;
+    }
+    path + rest
+}
+
+fn is_field(method: &str) -> bool {
+    matches!(method, "QUERY" | "MUTATION")
+}
+
+#[test]
+fn every_route_of_the_installed_mlflow_is_classified() {
+    let Some(rows) = installed("every_route_of_the_installed_mlflow_is_classified") else { return };
+    let mut unknown = Vec::new();
+    for (method, path) in &rows {
+        let route = if is_field(method) { routes::of_field(method, path) } else { routes::of(method, &example(path)) };
+        if route == routes::UNCLASSIFIED {
+            unknown.push(format!("{method} {path}"));
+        }
+    }
+    assert!(rows.len() > 480, "the routes were found: {}", rows.len());
+    assert!(unknown.is_empty(), "add these to src/access/routes.txt:\n{}", unknown.join("\n"));
+}
+
+#[test]
+fn each_role_gets_what_it_may_and_nothing_else_reaches_the_upstream() {
+    let Some(rows) = installed("each_role_gets_what_it_may_and_nothing_else_reaches_the_upstream") else { return };
+    let upstream = Upstream::ok();
+    let tokens = TokenFile::new();
+    let callers = ["read", "write", "admin"].map(|role| (role, tokens.add(role, role, &[])));
+    let appliance = Builder::new(&upstream).with_tokens(&tokens).start();
+    let mut passed = BTreeMap::<&str, usize>::new();
+    let mut refused = BTreeMap::<&str, usize>::new();
+    for (role, token) in &callers {
+        let mut caller = appliance.connect();
+        for (method, path) in rows.iter().filter(|(method, _)| !is_field(method)) {
+            let path = example(path);
+            let authorization = token.bearer();
+            let headers = [("Authorization", authorization.as_str()), ("Content-Type", "application/json")];
+            let body = r#"{"query": "{ mlflowGetRun { run { x } } }"}"#;
+            let body = (method != "GET" || path == "/graphql").then_some(body.as_bytes());
+            let answer = caller.request(method, &path, &headers, body);
+            if answer.has("connection") {
+                // The body was not read, and the connection ends.
+                caller = appliance.connect();
+            }
+            match answer.status {
+                200 => *passed.entry(role).or_default() += 1,
+                403 => {
+                    assert_eq!(answer.header("x-appliance-error"), "role-too-low", "{role} {method} {path}");
+                    assert_eq!(answer.json()["error_code"], "PERMISSION_DENIED");
+                    *refused.entry(role).or_default() += 1;
+                }
+                status => panic!("{role} {method} {path}: {status} {}", answer.text()),
+            }
+            // What a reader gets through is a GET, or one of the POSTs that are known to read.
+            let tail = path.split_once("api/").map_or(&*path, |(_, rest)| rest);
+            let tail = tail.trim_start_matches('/').trim_start_matches("2.0/").trim_start_matches("3.0/");
+            let reads = method == "GET" || (method == "POST" && READING_POSTS.contains(&tail));
+            assert!(*role != "read" || answer.status != 200 || reads, "`read` got through {method} {path}");
+        }
+    }
+    assert_eq!(refused.get("admin"), None, "nothing is refused to `admin`");
+    assert!(passed["read"] < passed["write"] && passed["write"] < passed["admin"], "{passed:?}");
+    assert_eq!(upstream.requests().len(), passed.values().sum::<usize>(), "what was refused never left");
+    figure(&format!("MLflow's routes by role: passed {passed:?}, refused {refused:?}"));
+}
+
+#[test]
+fn the_documented_table_is_the_one_in_force() {
+    let mut text = String::from(
+        "# What each role may do\n\n\
+         Made from `src/access/routes.txt` by `APPLIANCE_TEST_UPDATE=1 cargo test --test it documented_table`. `*` stands for `/api/2.0`,\n\
+         `/api/3.0`, `/ajax-api/2.0` and `/ajax-api/3.0`. What is not in the table needs `admin`. A caller with a higher role may do\n\
+         what those below it may. `--deny` takes names of the last column. QUERY and MUTATION are fields of GraphQL documents.\n",
+    );
+    let mut resource = "";
+    for line in routes::lines() {
+        let (group, _) = line.route.action.split_once(':').unwrap();
+        if group != resource {
+            let _ = write!(
+                text,
+                "\n## {group}\n\n| method | route | read | write | admin | action |\n|---|---|:-:|:-:|:-:|---|\n"
+            );
+            resource = group;
+        }
+        let mark = |role: &str| if line.route.role <= role.parse().unwrap() { "✓" } else { "" };
+        let marks = ["read", "write", "admin"].map(mark).join(" | ");
+        let _ = writeln!(text, "| {} | `{}` | {marks} | `{}` |", line.method, line.path, line.route.action);
+    }
+    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("ROUTES.md");
+    if std::env::var_os("APPLIANCE_TEST_UPDATE").is_some() {
+        std::fs::write(&file, &text).unwrap();
+    }
+    assert!(
+        std::fs::read_to_string(&file).unwrap_or_default() == text,
+        "ROUTES.md is out of date: its first line says how to make it"
+    );
+}
+
+struct Setup {
+    _upstream: Upstream,
+    appliance: Appliance,
+    token: Token,
+}
+
+fn setup(upstream: Upstream, role: &str, arguments: &[&str]) -> Setup {
+    let tokens = TokenFile::new();
+    let token = tokens.add("ci", role, &[]);
+    let appliance = Builder::new(&upstream).with_tokens(&tokens).with(arguments).start();
+    Setup { _upstream: upstream, appliance, token }
+}
+
+impl Setup {
+    #[track_caller]
+    fn ask(&self, method: &str, path: &str, body: Option<&str>) -> Answer {
+        let bearer = self.token.bearer();
+        self.appliance.connect().request(method, path, &[("Authorization", &bearer)], body.map(str::as_bytes))
+    }
+}
+
+#[test]
+fn deny_rules_hold_where_iam_cannot() {
+    let rules = "experiments:delete,registered-models:delete*,gateway*:*@write";
+    let write = setup(Upstream::ok(), "write", &["--deny", rules]);
+    let admin = setup(Upstream::ok(), "admin", &["--deny", rules]);
+    for (method, path, of_write, of_admin) in [
+        ("POST", "/api/2.0/mlflow/experiments/delete", 403, 403),
+        ("POST", "/ajax-api/2.0/mlflow/experiments/delete", 403, 403),
+        ("POST", "/api/2.0/mlflow/experiments%2Fdelete", 403, 403),
+        ("POST", "/api/2.0/mlflow/%65xperiments/delet%65", 403, 403),
+        ("DELETE", "/api/2.0/mlflow/registered-models/delete", 403, 403),
+        ("DELETE", "/api/2.0/mlflow/registered-models/delete-tag", 403, 403),
+        ("POST", "/gateway/openai/v1/responses", 403, 200),
+        ("POST", "/api/2.0/mlflow/experiments/restore", 200, 200),
+        ("POST", "/api/2.0/mlflow/runs/delete", 200, 200),
+    ] {
+        for (setup, expected) in [(&write, of_write), (&admin, of_admin)] {
+            let answer = setup.ask(method, path, Some("{}"));
+            assert_eq!(answer.status, expected, "{method} {path}: {}", answer.text());
+            assert!(expected == 200 || answer.header("x-appliance-error") == "denied-by-rule");
+        }
+    }
+}
+
+#[test]
+fn graphql_is_judged_by_its_operations() {
+    let reader = setup(Upstream::ok(), "read", &[]);
+    let document = |query: &str| serde_json::json!({"query": query}).to_string();
+    let reads = document("query { mlflowGetRun { run { info { runId } } } }");
+    let hidden = document("query A { mlflowGetRun { x } } mutation B { mlflowDeleteRun { x } }");
+    let alias = document("{ mlflowGetRun: mlflowSetTag { x } }");
+    let nested = document(&format!("{}{}", "{ mlflowGetRun ".repeat(100_000), "}".repeat(100_000)));
+    for (body, expected) in [
+        (reads.as_str(), 200),
+        (&document("mutation { mlflowSearchRuns { x } }"), 200),
+        (&document("mutation { mlflowGetRun { x } }"), 403),
+        (&hidden, 403),
+        (&alias, 403),
+        (&nested, 403),
+        ("not json", 403),
+        ("{\"query\": \"{ mlflowGetRun { x } }\", \"query\": \"{ mlflowSetTag { x } }\"}", 403),
+        ("", 403),
+    ] {
+        let answer = reader.ask("POST", "/graphql", Some(body));
+        assert_eq!(answer.status, expected, "{}: {}", &body[..body.len().min(80)], answer.text());
+    }
+    assert_eq!(reader.ask("POST", "/graphql?query=%7BmlflowSetTag%7D", Some(&reads)).status, 403);
+    let admin = setup(Upstream::ok(), "admin", &[]);
+    assert_eq!(admin.ask("POST", "/graphql", Some(&hidden)).status, 200);
+    let denied = setup(Upstream::ok(), "admin", &["--deny", "runs:get"]);
+    assert_eq!(denied.ask("POST", "/graphql", Some(&reads)).status, 403, "rules hold for what a document does");
+}
+
+#[test]
+fn who_asks_too_fast_is_told_when_to_come_back_and_others_are_not_affected() {
+    let tokens = TokenFile::new();
+    let (fast, other) = (tokens.add("fast", "read", &[]), tokens.add("other", "read", &[]));
+    let upstream = Upstream::ok();
+    let appliance = Builder::new(&upstream)
+        .with_tokens(&tokens)
+        .with(&["--caller-rate-limit", "1", "--caller-burst-limit", "5"])
+        .start();
+    let ask =
+        |token: &Token| appliance.connect().request("GET", "/version", &[("Authorization", &token.bearer())], None);
+    let statuses: Vec<u16> = (0..8).map(|_| ask(&fast).status).collect();
+    assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 5, "{statuses:?}");
+    let refused = ask(&fast);
+    assert_eq!((refused.status, refused.header("x-appliance-error")), (429, "rate-limited"));
+    assert_eq!((refused.header("retry-after"), &refused.json()["error_code"]), ("1", &"REQUEST_LIMIT_EXCEEDED".into()));
+    assert_eq!(ask(&other).status, 200);
+    assert_eq!(upstream.requests().len(), 6);
+}
+
+#[test]
+fn one_caller_cannot_take_all_places() {
+    let tokens = TokenFile::new();
+    let (busy, other) = (tokens.add("busy", "read", &[]), tokens.add("other", "read", &[]));
+    let upstream = Upstream::start(|request, wire| {
+        if request.target == "/health" {
+            std::thread::sleep(Duration::from_secs(2));
+        }
+        wire.send(OK)
+    });
+    let appliance = Builder::new(&upstream).with_tokens(&tokens).with(&["--caller-concurrency-limit", "2"]).start();
+    let ask = |token: &Token, path: &str| {
+        appliance.connect().request("GET", path, &[("Authorization", &token.bearer())], None)
+    };
+    std::thread::scope(|scope| {
+        let running: Vec<_> = (0..2).map(|_| scope.spawn(|| ask(&busy, "/health").status)).collect();
+        crate::support::eventually("two are running", || upstream.requests().len() >= 2);
+        let refused = ask(&busy, "/version");
+        assert_eq!((refused.status, refused.header("x-appliance-error")), (429, "concurrency-limited"));
+        assert_eq!(refused.header("retry-after"), "1");
+        assert_eq!(ask(&other, "/version").status, 200);
+        for thread in running {
+            assert_eq!(thread.join().unwrap(), 200);
+        }
+    });
+    assert_eq!(ask(&busy, "/version").status, 200, "when they are done there is room again");
+}
+
+#[test]
+fn only_artifacts_may_be_large() {
+    let upstream = Upstream::ok();
+    let appliance = Builder::new(&upstream).with(&["--api-body-size-limit", "1000"]).start();
+    let post = |length: usize| {
+        appliance.connect().request("POST", "/api/2.0/mlflow/runs/log-batch", &[], Some(&vec![b'x'; length]))
+    };
+    assert_eq!(post(1000).status, 200);
+    let refused = post(1001);
+    assert_eq!((refused.status, refused.header("x-appliance-error")), (413, "body-too-large"));
+}
