@@ -41,7 +41,8 @@ pub(super) struct Event<'a> {
     pub method: &'a str,
     pub path: &'a str,
     pub action: Option<&'static str>,
-    pub decision: &'static str,
+    /// Nothing where it did not come to one.
+    pub decision: Option<&'static str>,
     pub refusal: Option<&'static str>,
     pub status: Option<u16>,
     pub received: u64,

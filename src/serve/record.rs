@@ -190,7 +190,7 @@ impl Drop for Record {
                 method: self.method.as_str(),
                 path: &self.path,
                 action: self.action,
-                decision: if self.is_denied { "denied" } else { "allowed" },
+                decision: if self.is_denied { Some("denied") } else { self.action.map(|_| "allowed") },
                 refusal: self.refusal,
                 status: self.status.map(|status| status.as_u16()),
                 received: self.received,

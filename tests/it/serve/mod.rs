@@ -1,6 +1,7 @@
 //! `appliance serve` as its callers, its upstream and its operator see it.
 
 mod artifacts;
+mod audit;
 mod bodies;
 mod callers;
 mod configuration;
@@ -9,8 +10,10 @@ mod fidelity;
 mod http2;
 mod leaks;
 mod lifecycle;
+mod oidc;
 mod oracle;
 mod policy;
 mod refusals;
+mod sessions;
 mod targets;
 mod upstream_failures;

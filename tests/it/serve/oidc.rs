@@ -1,0 +1,190 @@
+//! Users who signed in at the load balancer: its word is believed when it is truly its word.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use base64::Engine as _;
+use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE};
+use ring::rand::SystemRandom;
+use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
+use serde_json::{Value, json};
+
+use crate::support::appliance::{Appliance, Builder, TRACKING_ARN, run};
+use crate::support::authority::authority;
+use crate::support::upstream::Upstream;
+use crate::support::{Message as _, eventually};
+
+const BALANCER: &str = "arn:aws:elasticloadbalancing:us-east-1:123456789012:loadbalancer/app/mlflow/50dc6c495c0c9188";
+const ISSUER: &str = "https://idp.corp.example";
+const GROUPS: &str = "
+[[caller]]
+claim = \"groups=mlflow-admins\"
+role = \"admin\"
+[[caller]]
+claim = \"sub=robot\"
+name = \"nightly\"
+role = \"write\"
+targets = \"default\"
+[[caller]]
+claim = \"*\"
+role = \"read\"
+";
+
+/// A load balancer that signs, and publishes its key as AWS does.
+struct Balancer {
+    pair: EcdsaKeyPair,
+    keys: Upstream,
+}
+
+impl Balancer {
+    fn new() -> Self {
+        let random = SystemRandom::new();
+        let document = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).unwrap();
+        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, document.as_ref(), &random).unwrap();
+        // The DER of a public key on P-256 up to the point (RFC 5480).
+        let prefix = BASE64_STANDARD.decode("MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgA=").unwrap();
+        let der = BASE64_STANDARD.encode([&prefix[..], pair.public_key().as_ref()].concat());
+        let pem = format!("-----BEGIN PUBLIC KEY-----\n{}\n{}\n-----END PUBLIC KEY-----\n", &der[..64], &der[64..]);
+        let keys = Upstream::start(move |request, wire| {
+            let (status, body) =
+                if request.target == "/key-1" { ("200 OK", pem.as_str()) } else { ("404 Not Found", "") };
+            wire.send(format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len()))
+        });
+        Self { pair, keys }
+    }
+
+    fn say(&self, header: &Value, claims: &Value) -> String {
+        let encode = |value: &Value| BASE64_URL_SAFE.encode(value.to_string());
+        let signed = format!("{}.{}", encode(header), encode(claims));
+        let signature = self.pair.sign(&SystemRandom::new(), signed.as_bytes()).unwrap();
+        format!("{signed}.{}", BASE64_URL_SAFE.encode(signature))
+    }
+}
+
+fn header(change: &str, value: &Value) -> Value {
+    let end = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() + Duration::from_secs(120);
+    let mut header = json!({
+        "typ": "JWT", "alg": "ES256", "kid": "key-1", "signer": BALANCER, "iss": ISSUER, "client": "mlflow",
+        "exp": end.as_secs(),
+    });
+    if !change.is_empty() {
+        header[change] = value.clone();
+    }
+    header
+}
+
+fn start(upstream: &Upstream, keys: &str) -> (Appliance, tempfile::TempDir) {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("appliance.toml");
+    let toml = format!(
+        "resource-arn = \"{TRACKING_ARN}\"\nupstream-endpoint = \"{}\"\nca-file = \"{}\"\noidc-signer = \"{BALANCER}\"\n\
+         oidc-issuer = \"{ISSUER}\"\noidc-client-id = \"mlflow\"\noidc-keys-url = \"{keys}\"\n{GROUPS}",
+        upstream.url(),
+        authority().file().display(),
+    );
+    std::fs::write(&file, toml).unwrap();
+    (Builder::from_file(&file).start(), directory)
+}
+
+#[track_caller]
+fn status(appliance: &Appliance, method: &str, path: &str, word: &str) -> u16 {
+    let answer = appliance.connect().request(method, path, &[("x-amzn-oidc-data", word)], Some(b"{}"));
+    if answer.status == 401 {
+        assert_eq!(answer.header("x-appliance-error"), "unauthenticated");
+    }
+    answer.status
+}
+
+#[test]
+fn users_get_the_role_that_their_claims_grant() {
+    let (upstream, balancer) = (Upstream::ok(), Balancer::new());
+    let (appliance, _directory) = start(&upstream, &balancer.keys.url());
+    let (search, create, webhooks) =
+        ("/api/2.0/mlflow/runs/search", "/api/2.0/mlflow/runs/create", "/api/2.0/mlflow/webhooks");
+    for (claims, expected) in [
+        (json!({"sub": "ada", "groups": ["x", "mlflow-admins"]}), [200, 200, 200]),
+        (json!({"sub": "robot"}), [200, 200, 403]),
+        (json!({"sub": "bob", "groups": "others"}), [200, 403, 403]),
+        (json!({"sub": "bad name\n"}), [403, 403, 403]),
+        (json!({"email": "no subject"}), [403, 403, 403]),
+    ] {
+        let word = balancer.say(&header("", &Value::Null), &claims);
+        let statuses = [search, create, webhooks].map(|path| status(&appliance, "POST", path, &word));
+        assert_eq!(statuses, expected, "{claims}");
+    }
+    assert_eq!(balancer.keys.requests().len(), 1, "the key was fetched once");
+    assert!(upstream.requests().iter().all(|request| !request.has("x-amzn-oidc-data")));
+    let log = appliance.access_log();
+    for caller in ["ada", "nightly", "bob"] {
+        assert!(log.iter().any(|event| event["caller"] == caller), "{caller}");
+    }
+    assert_eq!(appliance.get("/version").status, 401, "whoever comes past the load balancer is a stranger");
+}
+
+#[test]
+fn nobody_elses_word_is_believed() {
+    let (upstream, balancer, other) = (Upstream::ok(), Balancer::new(), Balancer::new());
+    let (appliance, _directory) = start(&upstream, &balancer.keys.url());
+    let claims = json!({"sub": "ada", "groups": ["mlflow-admins"]});
+    let good = balancer.say(&header("", &Value::Null), &claims);
+    let parts: Vec<&str> = good.split('.').collect();
+    let none = BASE64_URL_SAFE.encode(header("alg", &json!("none")).to_string());
+    let mut words = vec![
+        ("another key", other.say(&header("", &Value::Null), &claims)),
+        ("no signature", format!("{}.{}.", parts[0], parts[1])),
+        ("algorithm none", format!("{none}.{}.", parts[1])),
+        ("changed claims", {
+            let changed = BASE64_URL_SAFE.encode(json!({"sub": "root"}).to_string());
+            format!("{}.{changed}.{}", parts[0], parts[2])
+        }),
+        ("four parts", format!("{good}.x")),
+        ("nothing", String::new()),
+        ("not base64", "?.?.?".to_owned()),
+    ];
+    for (name, value) in [
+        ("alg", json!("HS256")),
+        ("signer", json!(BALANCER.replace("mlflow", "evil"))),
+        ("iss", json!("https://evil.example")),
+        ("client", json!("another-app")),
+        ("exp", json!(1)),
+        ("kid", json!("unknown")),
+        ("kid", json!("../key-1")),
+        ("kid", json!("key-1?x=")),
+    ] {
+        words.push((name, balancer.say(&header(name, &value), &claims)));
+    }
+    for (why, word) in &words {
+        assert_eq!(status(&appliance, "GET", "/version", word), 401, "{why}");
+    }
+    assert_eq!(upstream.requests().len(), 0);
+    let asked: Vec<String> = balancer.keys.requests().into_iter().map(|request| request.target).collect();
+    assert_eq!(asked.iter().filter(|target| *target == "/unknown").count(), 1);
+    assert!(asked.iter().all(|target| matches!(target.as_str(), "/key-1" | "/unknown")), "{asked:?}");
+    assert_eq!(status(&appliance, "GET", "/version", &good), 200);
+    assert!(!appliance.log().contains(parts[1]), "claims are not logged");
+}
+
+#[test]
+fn an_outage_of_the_keys_is_survived() {
+    let (upstream, balancer) = (Upstream::ok(), Balancer::new());
+    let (appliance, _directory) = start(&upstream, "https://127.0.0.1:1");
+    let word = balancer.say(&header("", &Value::Null), &json!({"sub": "ada"}));
+    assert_eq!(status(&appliance, "GET", "/version", &word), 401);
+    eventually("the operator is told", || appliance.log().contains("key not obtained"));
+    assert!(appliance.log().contains("oidc-keys-url"), "{}", appliance.log());
+    assert_eq!(appliance.get("/_appliance/healthz").status, 200);
+}
+
+#[test]
+fn a_half_made_configuration_is_explained() {
+    let variables = [("SM_MLFLOW_RESOURCE_ARN", TRACKING_ARN)];
+    for (arguments, expected) in [
+        (&["--oidc-signer", BALANCER][..], "set `oidc-issuer`"),
+        (&["--oidc-signer", "arn:aws:s3:::bucket", "--oidc-issuer", ISSUER], "no ARN of an Application Load Balancer"),
+        (&["--oidc-issuer", ISSUER], "no load balancer is believed"),
+        (&["--oidc-signer", BALANCER, "--oidc-issuer", ISSUER], "nothing is granted to them"),
+    ] {
+        let output = run(&[&["serve", "--listen", "127.0.0.1:0"], arguments].concat(), &variables);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(78) && said.contains(expected), "{said}");
+    }
+}

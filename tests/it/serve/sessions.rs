@@ -1,0 +1,165 @@
+//! A person with a browser: sign in with a token once, use the UI with a cookie, sign out.
+
+use rustix::process::Signal;
+
+use crate::support::Message as _;
+use crate::support::appliance::{Appliance, Builder};
+use crate::support::caller::Answer;
+use crate::support::eventually;
+use crate::support::tokens::TokenFile;
+use crate::support::upstream::Upstream;
+
+const OWN: (&str, &str) = ("Origin", "http://localhost:5000");
+const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded");
+const PAGE: (&str, &str) = ("Accept", "text/html,application/xhtml+xml");
+const CREATE: &str = "/ajax-api/2.0/mlflow/runs/create";
+
+#[track_caller]
+fn ask(appliance: &Appliance, method: &str, target: &str, headers: &[(&str, &str)], body: Option<&str>) -> Answer {
+    appliance.connect().request(method, target, headers, body.map(str::as_bytes))
+}
+
+#[track_caller]
+fn sign_in(appliance: &Appliance, token: &str, next: &str) -> Answer {
+    ask(appliance, "POST", "/_appliance/login", &[OWN, FORM], Some(&format!("token={token}&next={next}")))
+}
+
+/// The cookie as a browser sends it back.
+fn cookie(answer: &Answer) -> String {
+    answer.header("set-cookie").split(';').next().unwrap().to_owned()
+}
+
+#[test]
+fn a_person_signs_in_once_works_and_signs_out() {
+    let upstream = Upstream::ok();
+    let tokens = TokenFile::new();
+    let token = tokens.add("ada", "write", &[]);
+    let appliance = Builder::new(&upstream).with_tokens(&tokens).start();
+
+    let sent_away = ask(&appliance, "GET", "/experiments/1?tab=a%20b", &[PAGE], None);
+    assert_eq!(sent_away.status, 303);
+    assert_eq!(sent_away.header("location"), "/_appliance/login?next=%2Fexperiments%2F1%3Ftab%3Da%2520b");
+    let page = ask(&appliance, "GET", sent_away.header("location"), &[PAGE], None);
+    assert_eq!((page.status, page.header("cache-control")), (200, "no-store"));
+    assert!(page.header("content-security-policy").starts_with("default-src 'none'"));
+    assert!(page.text().contains("name=\"next\" value=\"/experiments/1?tab=a%20b\""), "{}", page.text());
+    assert!(!page.text().contains("<script"));
+
+    let wrong = sign_in(&appliance, "mlfa_wrong", "%2F");
+    assert_eq!((wrong.status, wrong.has("set-cookie")), (401, false));
+    assert!(wrong.text().contains("The token is not valid"), "{}", wrong.text());
+
+    let welcome = sign_in(&appliance, &token.text, "%2Fexperiments%2F1%3Ftab%3Da%2520b");
+    assert_eq!((welcome.status, welcome.header("location")), (303, "/experiments/1?tab=a%20b"));
+    let set = welcome.header("set-cookie");
+    for part in ["appliance-session=v1.", "; Path=/", "; Max-Age=43200", "; HttpOnly", "; SameSite=Lax"] {
+        assert!(set.contains(part), "{part}: {set}");
+    }
+    assert!(!set.contains(&token.text[16..]), "the token is not in the cookie");
+
+    let cookie = cookie(&welcome);
+    let session = ("Cookie", cookie.as_str());
+    assert_eq!(ask(&appliance, "GET", "/", &[PAGE, session], None).status, 200);
+    assert!(!upstream.only_request().has("cookie"), "the cookie ends here");
+    assert_eq!(ask(&appliance, "POST", CREATE, &[session, OWN], Some("{}")).status, 200);
+    let same_origin = [session, ("Sec-Fetch-Site", "same-origin")];
+    assert_eq!(ask(&appliance, "POST", CREATE, &same_origin, Some("{}")).status, 200);
+    let log = appliance.access_log();
+    assert!(log.iter().any(|event| event["caller"] == "ada" && event["status"] == 200));
+    assert!(!appliance.log().contains(&cookie) && !appliance.log().contains(&token.text));
+
+    let bye = ask(&appliance, "POST", "/_appliance/logout", &[session, OWN], Some(""));
+    assert_eq!((bye.status, bye.header("location")), (303, "/_appliance/login"));
+    assert_eq!(bye.all("set-cookie").len(), 2);
+    assert!(bye.all("set-cookie").iter().all(|cookie| cookie.contains("Max-Age=0")));
+}
+
+#[test]
+fn other_sites_cannot_use_a_session() {
+    let upstream = Upstream::ok();
+    let tokens = TokenFile::new();
+    let token = tokens.add("ada", "admin", &[]);
+    let appliance = Builder::new(&upstream).with_tokens(&tokens).start();
+    let cookie = cookie(&sign_in(&appliance, &token.text, "%2F"));
+    let session = ("Cookie", cookie.as_str());
+    for (why, proof) in [
+        ("no proof at all", ("X-Nothing", "1")),
+        ("another origin", ("Origin", "https://evil.example")),
+        ("another port", ("Origin", "http://localhost:5001")),
+        ("an opaque origin", ("Origin", "null")),
+        ("another site", ("Sec-Fetch-Site", "cross-site")),
+        ("a sibling", ("Sec-Fetch-Site", "same-site")),
+    ] {
+        for path in [CREATE, "/graphql", "/_appliance/logout"] {
+            let answer = ask(&appliance, "POST", path, &[session, proof], Some("{}"));
+            assert_eq!((answer.status, answer.header("x-appliance-error")), (403, "foreign-origin"), "{why}: {path}");
+        }
+        let form = format!("token={}", token.text);
+        let forged = ask(&appliance, "POST", "/_appliance/login", &[proof, FORM], Some(&form));
+        assert_eq!((forged.status, forged.has("set-cookie")), (403, false), "signing in for somebody else: {why}");
+    }
+    assert_eq!(upstream.requests().len(), 0);
+}
+
+#[test]
+fn a_session_ends_with_its_token_its_time_and_its_key() {
+    let upstream = Upstream::ok();
+    let tokens = TokenFile::new();
+    let (ada, bob) = (tokens.add("ada", "read", &[]), tokens.add("bob", "read", &[]));
+    let appliance = Builder::new(&upstream).with_tokens(&tokens).start();
+    let status =
+        |appliance: &Appliance, cookie: &str| ask(appliance, "GET", "/version", &[("Cookie", cookie)], None).status;
+    let cookies = [&ada, &bob].map(|token| cookie(&sign_in(&appliance, &token.text, "%2F")));
+    assert_eq!(status(&appliance, &cookies[0]), 200);
+    tokens.command(&["revoke", "ada"]);
+    appliance.signal(Signal::HUP);
+    eventually("revoking the token ends the session", || status(&appliance, &cookies[0]) == 401);
+    assert_eq!(status(&appliance, &cookies[1]), 200);
+    let forged = cookies[1].replace(&bob.id, &ada.id);
+    assert_eq!(status(&appliance, &forged), 401);
+    let create = [("Cookie", cookies[1].as_str()), OWN];
+    assert_eq!(ask(&appliance, "POST", CREATE, &create, Some("{}")).status, 403, "the token's role holds");
+    let again = ask(&appliance, "GET", "/", &[PAGE, ("Cookie", "appliance-session=over")], None);
+    assert_eq!(again.status, 303, "a browser is sent to sign in again");
+
+    let short = Builder::new(&upstream).with_tokens(&tokens).with(&["--session-lifetime", "1s"]).start();
+    assert_eq!(status(&short, &cookies[1]), 401, "another run has another key");
+    let cookie = cookie(&sign_in(&short, &bob.text, "%2F"));
+    eventually("the session ends", || status(&short, &cookie) == 401);
+}
+
+#[test]
+fn several_appliances_can_share_sessions() {
+    let upstream = Upstream::ok();
+    let tokens = TokenFile::new();
+    let token = tokens.add("ada", "read", &[]);
+    let key = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(key.path(), [7; 32]).unwrap();
+    let start = || {
+        let key = ["--session-key", key.path().to_str().unwrap()];
+        Builder::new(&upstream).with_tokens(&tokens).with(&key).start()
+    };
+    let (one, two) = (start(), start());
+    let cookie = cookie(&sign_in(&one, &token.text, "%2F"));
+    assert_eq!(ask(&two, "GET", "/version", &[("Cookie", &cookie)], None).status, 200);
+}
+
+#[test]
+fn signing_in_leads_nowhere_else_and_behind_tls_the_cookie_stays_there() {
+    let upstream = Upstream::ok();
+    let tokens = TokenFile::new();
+    let token = tokens.add("ada", "read", &[]);
+    let appliance = Builder::new(&upstream).with_tokens(&tokens).with(&["--trusted-proxies", "127.0.0.1"]).start();
+    for next in ["%2F%2Fevil.example", "https:%2F%2Fevil.example", "%2F%5Cevil.example", "", "%2F_appliance%2Flogout"] {
+        assert_eq!(sign_in(&appliance, &token.text, next).header("location"), "/", "{next}");
+    }
+    let shown = ask(&appliance, "GET", "/_appliance/login?next=%22%3E%3Cscript%3E", &[PAGE], None);
+    assert!(!shown.text().contains("<script>"), "{}", shown.text());
+    let form = format!("token={}", token.text);
+    let headers = [OWN, FORM, ("X-Forwarded-Proto", "https"), ("X-Forwarded-For", "198.51.100.7")];
+    let answer = ask(&appliance, "POST", "/_appliance/login", &headers, Some(&form));
+    let set = answer.header("set-cookie");
+    assert!(set.starts_with("__Host-appliance-session=") && set.ends_with("; Secure"), "{set}");
+    let huge = ask(&appliance, "POST", "/_appliance/login", &[OWN, FORM], Some(&"token=x&".repeat(10_000)));
+    assert_eq!(huge.status, 413);
+}
