@@ -14,10 +14,11 @@ use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvid
 use aws_sdk_sts::error::ProvideErrorMetadata;
 use aws_sdk_sts::error::SdkError;
 use aws_sdk_sts::operation::assume_role::AssumeRoleError;
+use aws_sdk_sts::types::Tag;
 use tokio::sync::Notify;
 use tracing::{info, warn};
 
-use super::role::Role;
+use super::role::{Carries, Role};
 use crate::{causes, clock};
 
 /// Credentials without an expiry may still change, in a profile file for example; they are read again this often.
@@ -26,6 +27,9 @@ const REREAD_INTERVAL: Duration = Duration::from_mins(15);
 const RENEWAL_MARGIN: Duration = Duration::from_mins(10);
 /// The wait after a failure doubles from the first to the second of these.
 const RETRY_WAITS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+
+/// The session tag that names a caller.
+const CALLER_TAG: &str = "caller";
 
 /// Where credentials come from.
 pub struct Source {
@@ -60,7 +64,8 @@ impl SourceError {
             }
             Self::AssumeRole(error) => match error.code() {
                 Some("AccessDenied") => {
-                    "add this machine's role to the trust policy of the role to assume, and check the external id"
+                    "add this machine's role to the trust policy of the role to assume, and check the external id; to carry \
+                     callers' names, allow `sts:SetSourceIdentity` or `sts:TagSession` there as well"
                 }
                 Some("ValidationError") => {
                     "check the session duration against the role's maximum; it is 1 hour when a role assumes a role"
@@ -97,8 +102,12 @@ impl Source {
         Self { chain, role: role.map(|role| (role, aws_sdk_sts::Client::new(config))) }
     }
 
-    async fn obtain(&self) -> Result<Credentials, SourceError> {
-        let credentials = self.ask().await?;
+    /// Obtains credentials; for this caller, if the role carries names.
+    ///
+    /// # Errors
+    /// [`SourceError`].
+    pub(super) async fn obtain(&self, caller: Option<&str>) -> Result<Credentials, SourceError> {
+        let credentials = self.ask(caller).await?;
         let parts =
             [Some(credentials.access_key_id()), Some(credentials.secret_access_key()), credentials.session_token()];
         if parts.into_iter().flatten().any(str::is_empty) {
@@ -110,12 +119,19 @@ impl Source {
         Ok(credentials)
     }
 
-    async fn ask(&self) -> Result<Credentials, SourceError> {
+    async fn ask(&self, caller: Option<&str>) -> Result<Credentials, SourceError> {
         let Some((role, sts)) = &self.role else {
             return self.chain.provide_credentials().await.map_err(SourceError::Chain);
         };
+        // Without a caller it is the appliance itself: a trust policy may demand that there is a name.
+        let name = caller.unwrap_or(&role.session_name);
+        let tag = || Tag::builder().key(CALLER_TAG).value(name).build().ok();
+        let tag = (role.carries == Some(Carries::SessionTag)).then(tag).flatten();
+        let identity = (role.carries == Some(Carries::SourceIdentity)).then(|| name.to_owned());
         let answer = sts
             .assume_role()
+            .set_source_identity(identity)
+            .set_tags(tag.map(|tag| vec![tag]))
             .role_arn(&role.arn)
             .role_session_name(&role.session_name)
             .set_external_id(role.external_id.clone())
@@ -182,7 +198,7 @@ impl Current {
     pub async fn keep_fresh(&self, source: &Source) {
         let mut failures = 0;
         loop {
-            let wait = match source.obtain().await {
+            let wait = match source.obtain(None).await {
                 Ok(credentials) => {
                     failures = 0;
                     let wait = until_renewal(&credentials, clock::now());
@@ -203,14 +219,14 @@ impl Current {
         }
     }
 
-    fn publish(&self, credentials: Credentials) {
+    pub(super) fn publish(&self, credentials: Credentials) {
         let lifetime = credentials.expiry().and_then(|expiry| expiry.duration_since(clock::now()).ok());
         info!(valid_for_s = lifetime.map(|lifetime| lifetime.as_secs()), "AWS credentials obtained");
         let problem = "the AWS credentials have expired and could not be renewed yet".to_owned();
         self.state.store(Arc::new(State { credentials: Some(credentials), problem }));
     }
 
-    fn note_failure(&self, error: &SourceError) {
+    pub(super) fn note_failure(&self, error: &SourceError) {
         let still_valid = self.with(clock::now(), |_| ()).is_ok();
         warn!(still_valid, error = error.detail(), hint = error.hint(), "AWS credentials not obtained");
         let state = self.state.load();
@@ -219,7 +235,7 @@ impl Current {
 }
 
 /// How long to keep credentials before renewing them.
-fn until_renewal(credentials: &Credentials, now: SystemTime) -> Duration {
+pub(super) fn until_renewal(credentials: &Credentials, now: SystemTime) -> Duration {
     let Some(expiry) = credentials.expiry() else {
         return REREAD_INTERVAL;
     };

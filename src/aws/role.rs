@@ -13,6 +13,17 @@ pub struct Role {
     pub session_name: String,
     /// How long each set of credentials lives.
     pub duration: Duration,
+    /// How CloudTrail is told for whom a session is; without it all callers share one.
+    pub carries: Option<Carries>,
+}
+
+/// How a session carries a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Carries {
+    /// As its source identity, which stays in CloudTrail through further roles.
+    SourceIdentity,
+    /// As its tag `caller`, which policies may refer to.
+    SessionTag,
 }
 
 /// Why a part of a [`Role`] is refused. The limits are those of the STS `AssumeRole` reference.

@@ -201,6 +201,12 @@ options! {
     #[arg(env = "APPLIANCE_ROLE_SESSION_DURATION", value_name = "DURATION", help_heading = "Identity")]
     role_session_duration,
 
+    /// Tell CloudTrail who the caller is, as `source-identity` or `session-tag` [default: all share one session]
+    ///
+    /// The role is then assumed for each caller; its trust policy has to allow `sts:SetSourceIdentity` or `sts:TagSession`.
+    #[arg(env = "APPLIANCE_ROLE_CALLER", value_name = "HOW", help_heading = "Identity")]
+    role_caller,
+
     /// Where the artifacts are, as `s3://bucket/prefix`, or `auto` to ask AWS; turns the artifact gateway on
     ///
     /// Callers then need no AWS credentials for artifacts: locations in this store are shown to them as
@@ -322,6 +328,7 @@ impl ServeOptions {
         "role_external_id",
         "role_session_name",
         "role_session_duration",
+        "role_caller",
         "artifact_store",
         "artifact_access",
         "artifact_url_lifetime",

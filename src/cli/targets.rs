@@ -9,7 +9,7 @@ use super::problems::Problems;
 use super::settings::NO_PLACE;
 use super::values;
 use crate::access::caller;
-use crate::aws::role::{self, Role};
+use crate::aws::role::{self, Carries, Role};
 use crate::http::client::Endpoint;
 use crate::mlflow::arn::Arn;
 use crate::mlflow::store::ArtifactStore;
@@ -135,11 +135,20 @@ fn role(options: &ServeOptions, problems: &mut Problems) -> Option<Role> {
     if let (Err(error), Some(given)) = (role::check_duration(duration), &options.role_session_duration) {
         problems.add(&given.place, format!("`{}`: {error}", given.text.escape_debug()), "write `1h`, for example");
     }
+    let carries =
+        problems.read(options.role_caller.as_ref(), "write `source-identity` or `session-tag`", |text| match text {
+            "source-identity" => Ok(Carries::SourceIdentity),
+            "session-tag" => Ok(Carries::SessionTag),
+            _ => Err("there is no such way to carry a name".to_owned()),
+        });
     if options.role_arn.is_none() {
-        for given in [&options.role_session_name, &options.role_external_id, &options.role_session_duration]
-            .into_iter()
-            .flatten()
-        {
+        let idle = [
+            &options.role_session_name,
+            &options.role_external_id,
+            &options.role_session_duration,
+            &options.role_caller,
+        ];
+        for given in idle.into_iter().flatten() {
             problems.add(&given.place, "it has no effect, because no role is assumed", "set `role-arn`, or remove it");
         }
     }
@@ -148,6 +157,7 @@ fn role(options: &ServeOptions, problems: &mut Problems) -> Option<Role> {
         external_id,
         session_name: session_name.unwrap_or_else(|| DEFAULT_SESSION_NAME.to_owned()),
         duration,
+        carries,
     })
 }
 

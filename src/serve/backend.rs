@@ -6,7 +6,9 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 
 use super::refusal::Refusal;
+use crate::access::caller::Caller;
 use crate::aws::credentials::Current;
+use crate::aws::on_behalf::OnBehalf;
 use crate::aws::role::Role;
 use crate::http::client::{ClientSettings, Dialer, Endpoint};
 use crate::mlflow::store::ArtifactStore;
@@ -81,6 +83,8 @@ pub(super) struct Backend {
     pub(super) client: ClientSettings,
     /// What its requests are signed with; shared with others that use the same role.
     pub(super) credentials: Current,
+    /// What those of callers are signed with, if AWS is told who they are.
+    pub(super) on_behalf: Option<Arc<OnBehalf>>,
     pub(super) artifacts: Option<ArtifactSettings>,
     /// Where its artifacts are, once that is known.
     pub(super) store: ArcSwapOption<ArtifactStore>,
@@ -89,7 +93,7 @@ pub(super) struct Backend {
 impl Backend {
     /// A backend that signs with these credentials.
     #[must_use]
-    pub(super) fn new(settings: BackendSettings, credentials: Current) -> Self {
+    pub(super) fn new(settings: BackendSettings, (credentials, on_behalf): (Current, Option<Arc<OnBehalf>>)) -> Self {
         let known = settings.artifacts.as_ref().and_then(|artifacts| match &artifacts.place {
             Place::Known(store) => Some(Arc::new(store.clone())),
             Place::Described(_) => None,
@@ -101,8 +105,20 @@ impl Backend {
             dialer: settings.dialer,
             client: settings.client,
             credentials,
+            on_behalf,
             artifacts: settings.artifacts,
             store: ArcSwapOption::new(known),
+        }
+    }
+
+    /// What a caller's requests are signed with.
+    ///
+    /// # Errors
+    /// [`Refusal::Credentials`], only where each caller has credentials of its own.
+    pub(super) async fn credentials_for(&self, caller: Option<&Caller>) -> Result<Current, Refusal> {
+        match (&self.on_behalf, caller) {
+            (Some(on_behalf), Some(caller)) => Ok(on_behalf.of(&caller.name).await?),
+            _ => Ok(self.credentials.clone()),
         }
     }
 

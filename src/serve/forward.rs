@@ -149,7 +149,14 @@ impl<'a> Way<'a, '_> {
         let Self { worker, upstream, path, .. } = *self;
         let method = request.method();
         let target = uri::joined(path, self.query);
-        let store = upstream.store()?;
+        let shared = upstream.store()?;
+        let own = match (shared, &upstream.backend.on_behalf) {
+            (Some(store), Some(_)) => {
+                Some(Rc::new(store.signing_with(upstream.backend.credentials_for(record.caller.as_ref()).await?)))
+            }
+            _ => None,
+        };
+        let store = own.as_ref().or(shared);
         let payload = match (store, store.map_or(Ok(None), |_| artifacts::route(method, path))?) {
             (Some(store), Some(route)) => {
                 let intake = &worker.intake;

@@ -32,6 +32,7 @@ use tokio::time::sleep;
 use tracing::{info, warn};
 
 use crate::aws::credentials::{Current, Source};
+use crate::aws::on_behalf::OnBehalf;
 use crate::aws::role::Role;
 use crate::aws::sdk;
 use crate::http::body::Intake;
@@ -167,6 +168,9 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
             let authorities = settings.authorities.clone();
             rt::spawn(async move {
                 let config = sdk::load(&identity.region, authorities.as_deref()).await;
+                if let Some(on_behalf) = &identity.on_behalf {
+                    on_behalf.set_source(Source::new(&config, identity.role.clone()));
+                }
                 identity.credentials.keep_fresh(&Source::new(&config, identity.role)).await;
             })
         })
@@ -191,19 +195,23 @@ struct Identity {
     region: String,
     role: Option<Role>,
     credentials: Current,
+    /// Each caller's own, if the role carries their names.
+    on_behalf: Option<Arc<OnBehalf>>,
 }
 
 impl Identity {
     /// The credentials of a backend; adds an identity if none of them is its.
-    fn of(backend: &BackendSettings, identities: &mut Vec<Self>) -> Current {
+    fn of(backend: &BackendSettings, identities: &mut Vec<Self>) -> (Current, Option<Arc<OnBehalf>>) {
         let (region, role) = (backend.target.arn().region(), &backend.role);
         if let Some(known) = identities.iter().find(|identity| identity.region == region && identity.role == *role) {
-            return known.credentials.clone();
+            return (known.credentials.clone(), known.on_behalf.clone());
         }
         let credentials = Current::default();
-        let identity = Self { region: region.to_owned(), role: role.clone(), credentials: credentials.clone() };
-        identities.push(identity);
-        credentials
+        let carries = role.as_ref().is_some_and(|role| role.carries.is_some());
+        let on_behalf = carries.then(Arc::<OnBehalf>::default);
+        let given = (credentials.clone(), on_behalf.clone());
+        identities.push(Self { region: region.to_owned(), role: role.clone(), credentials, on_behalf });
+        given
     }
 }
 

@@ -17,6 +17,7 @@ use super::backend::Backend;
 use super::record::Record;
 use super::refusal::Refusal;
 use super::retry::may_retry;
+use crate::aws::credentials::Current;
 use crate::aws::sigv4::{Signable, Signer};
 use crate::http::body::Body;
 use crate::http::client::{Client, Request, Response};
@@ -85,10 +86,11 @@ impl Upstream {
         (body, sha256): (&Body, &str),
         record: &mut Record,
     ) -> Result<Response, Refusal> {
+        let credentials = self.backend.credentials_for(record.caller.as_ref()).await?;
         let mut attempt = 1;
         loop {
             // Signed last and for each attempt anew: a signature is good for five minutes from its own clock.
-            let headers = self.sign(method, target, fields, sha256)?;
+            let headers = self.sign(method, target, fields, sha256, &credentials)?;
             let started = Instant::now();
             match self.client.send(Request { method: method.clone(), target, headers, body }).await {
                 Ok(response) => {
@@ -105,13 +107,20 @@ impl Upstream {
     }
 
     /// The headers to send: the caller's, `Host`, the one that routes, and the signature over what must not change.
-    fn sign(&self, method: &Method, target: &str, fields: &HeaderMap, sha256: &str) -> Result<HeaderMap, Refusal> {
+    fn sign(
+        &self,
+        method: &Method,
+        target: &str,
+        fields: &HeaderMap,
+        sha256: &str,
+        credentials: &Current,
+    ) -> Result<HeaderMap, Refusal> {
         let mlflow = &self.backend.target;
         let now = clock::now();
         let mut headers = fields.clone();
         headers.insert(header::HOST, self.host_value.clone());
         headers.insert(HeaderName::from_static(mlflow.arn_header()), self.arn_value.clone());
-        self.backend.credentials.with(now, |credentials| {
+        credentials.with(now, |credentials| {
             let request = Signable {
                 method: method.as_str(),
                 target,

@@ -1,5 +1,6 @@
 //! One MLflow's artifacts on S3: sends what `aws::s3` signs, tries again where S3 asks for it, names what went wrong.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -70,13 +71,14 @@ pub(super) enum Action {
 }
 
 /// A worker's own way to the artifacts of one MLflow.
+#[derive(Clone)]
 pub(in crate::serve) struct Store {
     /// Which bucket and prefix.
     pub place: ArtifactStore,
     /// How artifacts travel.
     pub access: Access,
-    bucket: Bucket,
-    client: Client,
+    bucket: Rc<Bucket>,
+    client: Rc<Client>,
     host: HeaderValue,
     url_lifetime: Duration,
     credentials: Current,
@@ -102,13 +104,19 @@ impl Store {
         Ok(Self {
             place: place.clone(),
             access: settings.access,
-            client: Client::new(backend.dialer.to(endpoint), backend.client),
+            client: Rc::new(Client::new(backend.dialer.to(endpoint), backend.client)),
             host,
             url_lifetime: settings.url_lifetime,
             credentials: backend.credentials.clone(),
             partition: backend.target.arn().partition().name(),
-            bucket,
+            bucket: Rc::new(bucket),
         })
+    }
+
+    /// The same with other credentials: those of a caller.
+    #[must_use]
+    pub(in crate::serve) fn signing_with(&self, credentials: Current) -> Self {
+        Self { credentials, ..self.clone() }
     }
 
     /// Makes a call with the credentials of this moment.

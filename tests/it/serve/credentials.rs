@@ -9,7 +9,7 @@ use crate::support::appliance::{Appliance, Builder};
 use crate::support::eventually;
 use crate::support::upstream::{Recorded, Upstream, Wire};
 
-const ROLE: &str = "arn:aws:iam::123456789012:role/mlflow";
+pub(super) const ROLE: &str = "arn:aws:iam::123456789012:role/mlflow";
 
 fn respond(wire: &mut Wire, status: &str, body: &str) -> std::io::Result<()> {
     wire.send(format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len()))
@@ -46,7 +46,7 @@ fn imds(lifetime: u64) -> Upstream {
 }
 
 /// An STS that can be switched off; its credentials live for `lifetime` seconds and are numbered.
-fn sts(lifetime: u64) -> (Upstream, Arc<AtomicBool>) {
+pub(super) fn sts(lifetime: u64) -> (Upstream, Arc<AtomicBool>) {
     let up = Arc::new(AtomicBool::new(true));
     let issued = AtomicUsize::new(0);
     let is_up = Arc::clone(&up);
@@ -67,7 +67,7 @@ fn sts(lifetime: u64) -> (Upstream, Arc<AtomicBool>) {
     (server, up)
 }
 
-fn key_of(request: &Recorded) -> String {
+pub(super) fn key_of(request: &Recorded) -> String {
     let authorization = request.header("authorization");
     let start = authorization.find("Credential=").unwrap() + "Credential=".len();
     authorization[start..].split('/').next().unwrap().to_owned()

@@ -11,6 +11,7 @@ mod http2;
 mod leaks;
 mod lifecycle;
 mod oidc;
+mod on_behalf;
 mod oracle;
 mod policy;
 mod refusals;

@@ -1,0 +1,123 @@
+//! Credentials for each caller, so that CloudTrail names who made a request and not only the appliance.
+//!
+//! STS binds a source identity or a session tag to a session, so every caller needs one of its own. It is obtained when
+//! the caller first comes, and renewed ahead of expiry while the old ones serve.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::Mutex as AsyncMutex;
+
+use super::credentials::{Current, Source, Unavailable, until_renewal};
+use crate::clock;
+
+/// Callers whose credentials are kept before those that have expired are dropped.
+const KEPT: usize = 1000;
+/// After a refusal STS is not asked again sooner, however often the caller comes.
+const PAUSE: Duration = Duration::from_secs(2);
+/// What STS allows as a source identity, at most. Characters.
+const LONGEST_NAME: usize = 64;
+
+/// The callers' credentials.
+#[derive(Default)]
+pub struct OnBehalf {
+    source: OnceLock<Source>,
+    callers: Mutex<HashMap<String, Arc<Session>>>,
+}
+
+#[derive(Default)]
+struct Session {
+    current: Current,
+    /// Held while STS is asked; says when to ask again.
+    next: AsyncMutex<Option<SystemTime>>,
+}
+
+impl OnBehalf {
+    /// Says where credentials come from. Until then there are none.
+    pub fn set_source(&self, source: Source) {
+        // Called once; a second source would be the same.
+        let _ = self.source.set(source);
+    }
+
+    /// The credentials of a caller. Waits for STS only if there are none that are valid.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    pub async fn of(self: &Arc<Self>, caller: &str) -> Result<Current, Unavailable> {
+        let name = identity(caller);
+        let session = self.session(&name);
+        if session.current.with(clock::now(), |_| ()).is_err() {
+            self.renew(&session, &name).await;
+        } else if session.next.try_lock().is_ok_and(|next| next.is_some_and(|next| next <= clock::now())) {
+            let (this, session) = (Arc::clone(self), Arc::clone(&session));
+            tokio::task::spawn_local(async move { this.renew(&session, &name).await });
+        }
+        session.current.with(clock::now(), |_| ())?;
+        Ok(session.current.clone())
+    }
+
+    fn session(&self, name: &str) -> Arc<Session> {
+        let mut callers = self.callers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(session) = callers.get(name) {
+            return Arc::clone(session);
+        }
+        if callers.len() >= KEPT {
+            let now = clock::now();
+            callers.retain(|_, session| session.current.with(now, |_| ()).is_ok());
+        }
+        let session = Arc::<Session>::default();
+        callers.insert(name.to_owned(), Arc::clone(&session));
+        session
+    }
+
+    async fn renew(&self, session: &Session, name: &str) {
+        let mut next = session.next.lock().await;
+        if next.is_some_and(|next| next > clock::now()) {
+            // Somebody else has asked while we waited.
+            return;
+        }
+        let Some(source) = self.source.get() else { return };
+        let wait = match source.obtain(Some(name)).await {
+            Ok(credentials) => {
+                let wait = until_renewal(&credentials, clock::now());
+                session.current.publish(credentials);
+                wait
+            }
+            Err(error) => {
+                session.current.note_failure(&error);
+                PAUSE
+            }
+        };
+        *next = Some(clock::now() + wait);
+    }
+}
+
+/// A name as STS accepts it (`[\w+=,.@-]{2,64}`).
+fn identity(name: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || "+=,.@_-".contains(c) { c } else { '-' };
+    let mut text: String = name.chars().map(plain).take(LONGEST_NAME).collect();
+    while text.len() < 2 {
+        text.push('-');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_become_what_sts_accepts() {
+        for (name, expected) in [
+            ("ada@corp.example", "ada@corp.example"),
+            ("uri:spiffe://corp/ci", "uri-spiffe---corp-ci"),
+            ("a", "a-"),
+            ("", "--"),
+            ("ü b", "--b"),
+        ] {
+            assert_eq!(identity(name), expected);
+        }
+        assert_eq!(identity(&"x".repeat(100)).len(), 64);
+    }
+}
