@@ -3,6 +3,7 @@
 mod callers;
 mod failure;
 mod file;
+mod harden;
 mod logging;
 mod options;
 mod problems;
@@ -89,6 +90,7 @@ fn serve(config: Option<PathBuf>, flags: ServeOptions) -> Result<(), Failure> {
     let (settings, logging) =
         settings::resolve(&flags.or(file), problems, run).map_err(|problems| Failure::configuration(&problems))?;
     logging.start();
+    harden::against_dumps();
     actix_web::rt::System::new().block_on(serve::run(settings)).map_err(|error| match &error {
         ServeError::Bind { .. } => Failure::new(
             Class::Configuration,

@@ -12,6 +12,20 @@ use crate::support::upstream::{OK, Upstream};
 const CALLERS: [&str; 4] = ["caller-token-1f", "caller-cookie-2e", "query-secret-3d", "body-secret-4c"];
 
 #[test]
+fn a_crash_leaves_no_memory_behind() {
+    use std::os::unix::process::ExitStatusExt as _;
+    let upstream = Upstream::ok();
+    let mut appliance = Builder::new(&upstream).under(&["sh", "-c", "ulimit -c unlimited; exec \"$@\"", "sh"]).start();
+    assert_eq!(appliance.get("/x").status, 200);
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", appliance.id())).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert!(core.split_whitespace().filter(|word| *word == "0").count() == 2, "{core}");
+    appliance.signal(rustix::process::Signal::ABORT);
+    let status = appliance.ended();
+    assert_eq!((status.signal(), status.core_dumped()), (Some(6), false));
+}
+
+#[test]
 fn secrets_stay_secret_at_every_level_and_in_every_failure() {
     let upstream = Upstream::start(|request, wire| match request.target.split('?').next().unwrap_or_default() {
         "/forbidden" => wire.send("HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\n{}"),

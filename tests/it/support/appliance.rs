@@ -109,6 +109,17 @@ impl Builder {
         self
     }
 
+    /// Started by another program, which is given the appliance's command line after its own.
+    pub fn under(mut self, program: &[&str]) -> Self {
+        let mut outer = Command::new(program[0]);
+        outer.args(&program[1..]).arg(self.command.get_program()).args(self.command.get_args()).env_clear();
+        outer
+            .envs(self.command.get_envs().filter_map(|(name, value)| Some((name, value?))))
+            .env("PATH", "/usr/bin:/bin");
+        self.command = outer;
+        self
+    }
+
     /// No waiting until it is ready.
     pub fn without_waiting(mut self) -> Self {
         self.wait_until_ready = false;
@@ -192,6 +203,11 @@ impl Appliance {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
         line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Sends it a signal.
