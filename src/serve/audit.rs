@@ -138,6 +138,7 @@ fn open(path: &Path) -> io::Result<File> {
 fn write(mut output: Output, sink: &AuditSink, receiver: &Receiver<Message>) {
     let mut lost: u64 = 0;
     let mut is_dirty = false;
+    let mut is_failing = false;
     loop {
         let result = match receiver.recv_timeout(FLUSH_INTERVAL) {
             Ok(Message::Line(line)) => {
@@ -151,19 +152,28 @@ fn write(mut output: Output, sink: &AuditSink, receiver: &Receiver<Message>) {
                 Ok(())
             }),
             Err(RecvTimeoutError::Timeout) if is_dirty => {
-                is_dirty = false;
-                output.as_write().flush()
+                let flushed = output.as_write().flush();
+                is_dirty = flushed.is_err();
+                flushed
             }
-            Err(RecvTimeoutError::Timeout) => Ok(()),
+            Err(RecvTimeoutError::Timeout) => continue,
             Err(RecvTimeoutError::Disconnected) => {
                 let _ = output.as_write().flush();
                 return;
             }
         };
-        if let Err(failure) = result {
-            error!(lost, error = %failure, hint = "make room on the disk of `audit-log`", "audit events not written");
-            // A full disk would otherwise fill the other log.
-            std::thread::sleep(FLUSH_INTERVAL);
+        // Said when it begins and when it ends: a full disk would otherwise fill the other log.
+        match result {
+            Err(failure) if !is_failing => {
+                is_failing = true;
+                error!(error = %failure, hint = "make room on the disk of `audit-log`", "audit events cannot be written");
+            }
+            Ok(()) if is_failing && !is_dirty => {
+                is_failing = false;
+                error!(lost, "audit events are written again");
+                lost = 0;
+            }
+            _ => {}
         }
     }
 }

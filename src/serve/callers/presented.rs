@@ -95,7 +95,7 @@ mod tests {
     #[test]
     fn a_session_comes_in_a_cookie_and_a_token_wins() {
         let cookie = (header::COOKIE, "a=b; appliance-session=v1.x.1.s; c=d");
-        assert_eq!(found(&[cookie.clone()]).as_deref(), Some("session v1.x.1.s"));
+        assert_eq!(found(std::slice::from_ref(&cookie)).as_deref(), Some("session v1.x.1.s"));
         assert_eq!(found(&[(header::COOKIE, "__Host-appliance-session=s")]).as_deref(), Some("session s"));
         assert_eq!(found(&[cookie, (header::AUTHORIZATION, "Bearer t")]).as_deref(), Some("token t"));
         assert_eq!(found(&[(header::COOKIE, "xappliance-session=s")]).as_deref(), Some("nothing"));

@@ -105,6 +105,6 @@ fn a_log_that_cannot_be_opened_stops_the_start_and_a_full_disk_does_not_stop_the
     let upstream = Upstream::ok();
     let appliance = Builder::new(&upstream).with(&["--audit-log", "/dev/full"]).start();
     assert_eq!(appliance.get("/version").status, 200);
-    eventually("the operator is told", || appliance.log().contains("audit events not written"));
+    eventually("the operator is told", || appliance.log().contains("audit events cannot be written"));
     assert_eq!(appliance.get("/version").status, 200);
 }
