@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
-use std::path::{Path, PathBuf};
 
 use super::options::{CallerOptions, ServeOptions};
 use super::problems::Problems;
@@ -106,16 +105,9 @@ fn tokens(options: &ServeOptions, problems: &mut Problems) -> Result<Option<Toke
         problems.add(&given.place, what, fix);
         Err(Noted)
     };
-    let path = match given.text.split_once(':') {
-        Some(("credential", name)) => {
-            let Some(directory) = std::env::var_os("CREDENTIALS_DIRECTORY") else {
-                let what =
-                    format!("`{}`: systemd has passed no credentials to this process", given.text.escape_debug());
-                return refused(problems, what, "add `LoadCredential=` to the unit, or name a file");
-            };
-            Path::new(&directory).join(name)
-        }
-        _ => PathBuf::from(&given.text),
+    let path = match values::credential_path(&given.text) {
+        Ok(path) => path,
+        Err(what) => return refused(problems, what, "name a file, or add the credential to the unit"),
     };
     match serve::read_tokens(&path) {
         Ok(tokens) => Ok(Some(TokenSettings { source: TokenSource::File(path), initial: Some(tokens) })),

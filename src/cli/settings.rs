@@ -16,6 +16,7 @@ use crate::causes;
 use crate::http::body::{Budget, Intake};
 use crate::http::client::{ClientSettings, Dialer, Endpoint};
 use crate::http::tls;
+use crate::http::tls::server::{ServerFiles, ServerTls};
 use crate::serve::{AllowedHosts, AuditSink, BackendSettings, Settings};
 
 const MIB: u64 = 1 << 20;
@@ -38,6 +39,7 @@ pub(super) fn resolve(
     let problem = &mut problems;
     let logging = logging(options, problem);
     let listen = listen(options, problem);
+    let listener_tls = listener_tls(options, problem);
     let callers = callers::resolve(options, listen, problem);
     let reload_interval = problem.duration(options.reload_interval.as_ref(), 60);
     let audit = options.audit_log.as_ref().map(|given| match given.text.as_str() {
@@ -89,6 +91,7 @@ pub(super) fn resolve(
     });
     let settings = Settings {
         listen,
+        tls: listener_tls,
         allowed_hosts: match allowed_hosts {
             Some(names) => AllowedHosts::Listed(names),
             None if listen.ip().is_loopback() => AllowedHosts::Listed(Vec::new()),
@@ -130,6 +133,41 @@ fn listen(options: &ServeOptions, problems: &mut Problems) -> SocketAddr {
             values::address,
         )
         .unwrap_or(DEFAULT_LISTEN)
+}
+
+/// How TLS is spoken with callers.
+fn listener_tls(options: &ServeOptions, problems: &mut Problems) -> Option<ServerTls> {
+    let required =
+        problems.read(options.tls_client_certificate.as_ref(), "write `optional` or `required`", |text| match text {
+            "optional" => Ok(false),
+            "required" => Ok(true),
+            _ => Err("neither `optional` nor `required`".to_owned()),
+        });
+    let idle = |given: &Option<Given>, unless: &Option<Given>, what: &str, problems: &mut Problems| {
+        if let (Some(given), None) = (given, unless) {
+            problems.add(
+                &given.place,
+                format!("it has no effect without `{what}`"),
+                format!("set `{what}`, or remove it"),
+            );
+        }
+    };
+    idle(&options.tls_client_certificate, &options.tls_client_ca, "tls-client-ca", problems);
+    idle(&options.tls_client_ca, &options.tls_certificate, "tls-certificate", problems);
+    idle(&options.tls_key, &options.tls_certificate, "tls-certificate", problems);
+    idle(&options.tls_certificate, &options.tls_key, "tls-key", problems);
+    let mut path = |given: &Option<Given>| {
+        given.as_ref().and_then(|given| problems.read(Some(given), "name a readable PEM file", values::credential_path))
+    };
+    let files = ServerFiles {
+        certificate: path(&options.tls_certificate)?,
+        key: path(&options.tls_key)?,
+        client_authorities: path(&options.tls_client_ca),
+        is_client_certificate_required: required.unwrap_or(false),
+    };
+    let place = place(options.tls_certificate.as_ref());
+    let fix = "name PEM files that this user may read, and a key that belongs to the certificate";
+    ServerTls::load(files).map_err(|error| problems.add(&place, causes::joined(&error), fix)).ok()
 }
 
 /// Whom to trust, for our client and as PEM text for the AWS SDK's.

@@ -1,6 +1,7 @@
 //! The kinds of value an option can have, and what is said when the text is not one.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use actix_web::http::Uri;
@@ -83,6 +84,14 @@ pub(super) fn hosts(text: &str) -> Result<Vec<String>, String> {
         return Err("not a list of host names".into());
     }
     Ok(names.into_iter().map(str::to_ascii_lowercase).collect())
+}
+
+/// A file, or `credential:<name>` for one that systemd passes to this process.
+pub(super) fn credential_path(text: &str) -> Result<PathBuf, String> {
+    let Some(name) = text.strip_prefix("credential:") else { return Ok(PathBuf::from(text)) };
+    let directory = std::env::var_os("CREDENTIALS_DIRECTORY")
+        .ok_or("systemd has passed no credentials to this process; add `LoadCredential=` to its unit")?;
+    Ok(PathBuf::from(directory).join(name))
 }
 
 /// Names of targets, separated by commas.

@@ -214,11 +214,16 @@ where
 {
     let declared = headers::content_length(request.headers());
     let chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
-    if declared.is_none() && !chunked {
+    // HTTP/2 needs neither to have a body.
+    let may_have_body = declared.is_some() || chunked || request.version() == Version::HTTP_2;
+    if !may_have_body {
         // Nothing to read; what an `Upgrade` request would send later is no body either.
         return Ok((Body::None, EMPTY_SHA256.to_owned()));
     }
     let received = receive(payload, declared, &worker.api_intake).await?;
+    if received.len == 0 && declared.is_none() && !chunked {
+        return Ok((Body::None, EMPTY_SHA256.to_owned()));
+    }
     record.received = received.len;
     Ok((received.body, hex(&received.sha256)))
 }

@@ -1,8 +1,14 @@
 //! The gate that every request passes before anything is done for it: from where, who, to which target, to do what, how
 //! much.
 
+use std::any::Any;
+
+use actix_tls::accept::rustls_0_23::TlsStream;
 use actix_web::HttpRequest;
+use actix_web::dev::Extensions;
 use actix_web::http::Method;
+use actix_web::rt::net::TcpStream;
+use tracing::warn;
 
 use super::browser;
 use super::callers::refusal::AccessRefusal;
@@ -14,6 +20,7 @@ use crate::access::graphql;
 use crate::access::routes::{self, UNCLASSIFIED};
 use crate::clock;
 use crate::http::body::Body;
+use crate::http::tls::certificate;
 
 /// Finds out who sent a request.
 ///
@@ -30,9 +37,18 @@ pub(super) async fn identify(worker: &Worker, request: &HttpRequest, record: &mu
     Ok(())
 }
 
-/// The names in a connection's client certificate.
-#[derive(Clone, Debug, Default)]
-pub(super) struct CertificateNames(pub Vec<String>);
+/// The names in a connection's client certificate, which TLS has verified.
+struct CertificateNames(Vec<String>);
+
+/// Notes who is at the other end of a new connection.
+pub(super) fn note_certificate(connection: &dyn Any, data: &mut Extensions) {
+    let Some(stream) = connection.downcast_ref::<TlsStream<TcpStream>>() else { return };
+    let Some(certificate) = stream.get_ref().1.peer_certificates().and_then(<[_]>::first) else { return };
+    match certificate::names(certificate) {
+        Ok(names) => drop(data.insert(CertificateNames(names))),
+        Err(error) => warn!(%error, "a client certificate is passed over"),
+    }
+}
 
 /// Decides whether the caller may do this to the target, and counts it.
 ///

@@ -36,6 +36,8 @@ use crate::aws::on_behalf::OnBehalf;
 use crate::aws::role::Role;
 use crate::aws::sdk;
 use crate::http::body::Intake;
+use crate::http::tls::server::ServerTls;
+use crate::{causes, clock};
 use artifacts::describe;
 use audit::Audit;
 pub use audit::AuditSink;
@@ -52,10 +54,15 @@ const BACKLOG: i32 = 4096;
 /// How long a caller may take to close its side after we have closed ours.
 const LINGER: Duration = Duration::from_secs(5);
 
+/// A certificate with less time left is warned about.
+const CERTIFICATE_MARGIN: Duration = Duration::from_hours(24 * 14);
+
 /// Everything `serve` needs, checked.
 pub struct Settings {
     /// Where callers connect.
     pub listen: SocketAddr,
+    /// How TLS is spoken there, if it is.
+    pub tls: Option<ServerTls>,
     /// Names that callers may use for it.
     pub allowed_hosts: AllowedHosts,
     /// Threads that handle requests.
@@ -131,7 +138,7 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
         backends: backends.collect(),
         allowed_hosts: settings.allowed_hosts,
         callers: Callers::new(settings.callers),
-        has_tls: false,
+        has_tls: settings.tls.is_some(),
         ledger: Arc::new(Ledger::new(settings.run, Audit::start(settings.audit).map_err(ServeError::Audit)?)),
         draining: AtomicBool::new(false),
     });
@@ -139,7 +146,7 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
     let server = {
         let shared = Arc::clone(&shared);
         let (intake, api_body_size_limit) = (settings.intake, settings.api_body_size_limit);
-        HttpServer::new(move || {
+        let server = HttpServer::new(move || {
             let worker = Worker::new(Arc::clone(&shared), intake.clone(), api_body_size_limit);
             App::new().app_data(Rc::new(worker)).default_service(web::to(forward::handle))
         })
@@ -153,9 +160,12 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
         // Cut a moment later than announced, so that what is cut can be counted.
         .shutdown_timeout(settings.drain_timeout.as_secs() + 1)
         .disable_signals()
-        .listen(listener)
-        .map_err(ServeError::Server)?
-        .run()
+        .on_connect(gate::note_certificate);
+        let server = match &settings.tls {
+            Some(tls) => server.listen_rustls_0_23(listener, tls.config()),
+            None => server.listen(listener),
+        };
+        server.map_err(ServeError::Server)?.run()
     };
 
     for backend in &shared.backends {
@@ -177,7 +187,7 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
         .collect();
     tasks
         .extend(shared.backends.iter().cloned().map(|backend| rt::spawn(async move { describe::run(&backend).await })));
-    tasks.push(rt::spawn(reload(Arc::clone(&shared), settings.reload_interval)));
+    tasks.push(rt::spawn(reload(Arc::clone(&shared), settings.tls, settings.reload_interval)));
     let stop = stop_on_signal(server.handle(), &shared, settings.drain_timeout);
     let result = tokio::select! {
         result = server => result.map_err(ServeError::Server),
@@ -216,8 +226,11 @@ impl Identity {
 }
 
 /// Reads again what may change while the appliance runs: at a signal, and from time to time.
-async fn reload(shared: Arc<Shared>, interval: Duration) {
+async fn reload(shared: Arc<Shared>, tls: Option<ServerTls>, interval: Duration) {
     let mut hangup = signal(SignalKind::hangup()).ok();
+    if let Some(tls) = &tls {
+        warn_of_end(tls);
+    }
     loop {
         let asked = async {
             match &mut hangup {
@@ -233,6 +246,27 @@ async fn reload(shared: Arc<Shared>, interval: Duration) {
             () = sleep(interval) => {}
         }
         shared.callers.reload_tokens().await;
+        match tls.as_ref().map(ServerTls::reload) {
+            Some(Ok(true)) => {
+                info!("new certificate in use");
+                tls.iter().for_each(warn_of_end);
+            }
+            Some(Err(error)) => {
+                let hint = "correct the files; they are read again by themselves";
+                warn!(error = causes::joined(&error), hint, "certificate not read; the old one stays in use");
+            }
+            _ => {}
+        }
+    }
+}
+
+/// A certificate that is about to end is somebody's to renew.
+fn warn_of_end(tls: &ServerTls) {
+    let Some(end) = tls.end() else { return };
+    match end.duration_since(clock::now()) {
+        Ok(left) if left > CERTIFICATE_MARGIN => {}
+        Ok(left) => warn!(days_left = left.as_secs() / 86_400, "the listener's certificate is about to expire"),
+        Err(_) => warn!("the listener's certificate has expired"),
     }
 }
 

@@ -17,4 +17,5 @@ mod policy;
 mod refusals;
 mod sessions;
 mod targets;
+mod tls;
 mod upstream_failures;

@@ -180,6 +180,11 @@ impl Appliance {
         Caller::connect(self.address)
     }
 
+    /// Where it listens, for connections of another kind.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// A request on a new connection.
     #[track_caller]
     pub fn get(&self, target: &str) -> Answer {

@@ -2,15 +2,24 @@
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::Duration;
+
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
 use super::{Message, PATIENCE};
 
 /// A connection to the appliance.
 pub struct Caller {
-    stream: TcpStream,
+    socket: TcpStream,
+    stream: Box<dyn Stream>,
     buffer: Vec<u8>,
 }
+
+/// TCP, or TLS over it.
+trait Stream: Read + Write + Send {}
+
+impl<T: Read + Write + Send> Stream for T {}
 
 /// An answer.
 #[derive(Clone, Debug)]
@@ -46,17 +55,26 @@ impl Caller {
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
-        Self { stream, buffer: Vec::new() }
+        Self { socket: stream.try_clone().unwrap(), stream: Box::new(stream), buffer: Vec::new() }
+    }
+
+    /// Connects and speaks TLS.
+    pub fn connect_with_tls(address: SocketAddr, config: Arc<ClientConfig>) -> Self {
+        let plain = Self::connect(address);
+        let session = ClientConnection::new(config, "localhost".try_into().unwrap()).unwrap();
+        let stream = StreamOwned::new(session, plain.socket.try_clone().unwrap());
+        Self { stream: Box::new(stream), ..plain }
     }
 
     /// Waits longer than usual for each piece of an answer.
     pub fn wait_for(&mut self, time: Duration) {
-        self.stream.set_read_timeout(Some(time)).unwrap();
+        self.socket.set_read_timeout(Some(time)).unwrap();
     }
 
     /// Sends bytes as they are.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
-        self.stream.write_all(bytes.as_ref())
+        self.stream.write_all(bytes.as_ref())?;
+        self.stream.flush()
     }
 
     /// Sends a request without a body and reads the answer.

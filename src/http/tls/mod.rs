@@ -1,16 +1,20 @@
-//! TLS towards upstreams: which authorities are trusted, with ring as the only cryptography.
+//! TLS, with ring as the only cryptography: here towards upstreams, in [`server`] towards callers.
+
+pub mod certificate;
+pub mod server;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 
-/// Why trust could not be established before anything was connected.
+/// Why certificates could not be used, before anything was connected.
 #[derive(Debug, thiserror::Error)]
 pub enum TrustError {
-    /// The file of extra authorities cannot be read or is not PEM.
+    /// The file cannot be read or is not PEM.
     #[error("cannot read certificates from `{}`", path.display())]
     Unreadable {
         /// The file.
@@ -48,6 +52,19 @@ pub fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Tr
     Ok(certificates)
 }
 
+/// The authorities in a PEM file.
+fn read_authorities(path: &Path) -> Result<RootCertStore, TrustError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in read_certificates(path)? {
+        roots.add(certificate).map_err(|source| TrustError::Unusable { path: path.to_owned(), source })?;
+    }
+    Ok(roots)
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}
+
 /// A client configuration that trusts the system's authorities and, beside them, those of `extra`.
 ///
 /// The system's are found as OpenSSL finds them; `SSL_CERT_FILE` and `SSL_CERT_DIR` are honoured.
@@ -55,17 +72,12 @@ pub fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Tr
 /// # Errors
 /// [`TrustError`]; nothing has been connected.
 pub fn client_config(extra: Option<&Path>) -> Result<Arc<ClientConfig>, TrustError> {
-    let mut roots = RootCertStore::empty();
-    if let Some(path) = extra {
-        for certificate in read_certificates(path)? {
-            roots.add(certificate).map_err(|source| TrustError::Unusable { path: path.to_owned(), source })?;
-        }
-    }
+    let mut roots = extra.map_or_else(|| Ok(RootCertStore::empty()), read_authorities)?;
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if roots.is_empty() {
         return Err(TrustError::NoRoots);
     }
-    let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+    let config = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .expect("ring supports TLS 1.2 and 1.3")
         .with_root_certificates(roots)

@@ -1,0 +1,96 @@
+//! What a certificate says: the names of its holder, and how long it holds.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rustls::pki_types::CertificateDer;
+use x509_cert::Certificate;
+use x509_cert::der::Decode as _;
+use x509_cert::ext::pkix::SubjectAltName;
+use x509_cert::ext::pkix::name::GeneralName;
+
+/// A certificate that cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the certificate cannot be read")]
+pub struct Unreadable;
+
+/// The names by which a certificate identifies its holder, each with its kind: `uri:spiffe://corp/ci`, `dns:ci.corp`,
+/// `email:ci@corp`, `subject:CN=ci,O=Corp` (RFC 4514).
+///
+/// # Errors
+/// [`Unreadable`], also for names with control characters.
+pub fn names(certificate: &CertificateDer<'_>) -> Result<Vec<String>, Unreadable> {
+    let certificate = Certificate::from_der(certificate).map_err(|_| Unreadable)?;
+    let certificate = certificate.tbs_certificate();
+    let alternatives = certificate.get_extension::<SubjectAltName>().map_err(|_| Unreadable)?;
+    let mut names: Vec<String> = alternatives
+        .into_iter()
+        .flat_map(|(_, SubjectAltName(names))| names)
+        .filter_map(|name| match name {
+            GeneralName::UniformResourceIdentifier(uri) => Some(format!("uri:{uri}")),
+            GeneralName::DnsName(name) => Some(format!("dns:{name}")),
+            GeneralName::Rfc822Name(address) => Some(format!("email:{address}")),
+            _ => None,
+        })
+        .collect();
+    if !certificate.subject().is_empty() {
+        names.push(format!("subject:{}", certificate.subject()));
+    }
+    // SECURITY: `ci\0.evil.example` must not be taken for `ci` by anybody, the log's readers included.
+    if names.iter().any(|name| name.chars().any(char::is_control)) { Err(Unreadable) } else { Ok(names) }
+}
+
+/// When a certificate ceases to hold.
+///
+/// # Errors
+/// [`Unreadable`].
+pub fn end(certificate: &CertificateDer<'_>) -> Result<SystemTime, Unreadable> {
+    let certificate = Certificate::from_der(certificate).map_err(|_| Unreadable)?;
+    Ok(UNIX_EPOCH + certificate.tbs_certificate().validity().not_after.to_unix_duration())
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, DnType, KeyPair, SanType};
+
+    use super::*;
+
+    fn certificate(names: &[SanType], common_name: Option<&str>) -> CertificateDer<'static> {
+        let mut parameters = CertificateParams::new([]).expect("no names are fine");
+        parameters.subject_alt_names = names.to_vec();
+        parameters.distinguished_name = rcgen::DistinguishedName::new();
+        if let Some(name) = common_name {
+            parameters.distinguished_name.push(DnType::CommonName, name);
+            parameters.distinguished_name.push(DnType::OrganizationName, "Corp");
+        }
+        let key = KeyPair::generate().expect("a key");
+        parameters.self_signed(&key).expect("signed").der().clone()
+    }
+
+    #[test]
+    fn all_kinds_of_names_are_read() {
+        let text = |text: &str| text.try_into().expect("ASCII");
+        let names_of = [
+            SanType::URI(text("spiffe://corp/ci")),
+            SanType::DnsName(text("ci.corp")),
+            SanType::Rfc822Name(text("ci@corp")),
+            SanType::IpAddress([127, 0, 0, 1].into()),
+        ];
+        let found = names(&certificate(&names_of, Some("ci"))).expect("readable");
+        assert_eq!(found[..3], ["uri:spiffe://corp/ci", "dns:ci.corp", "email:ci@corp"]);
+        assert!(found.len() == 4 && found[3].starts_with("subject:") && found[3].contains("CN=ci"), "{found:?}");
+        assert_eq!(names(&certificate(&names_of[1..2], None)), Ok(vec!["dns:ci.corp".to_owned()]));
+        assert_eq!(names(&CertificateDer::from(vec![0x30, 0x00])), Err(Unreadable));
+    }
+
+    #[test]
+    fn a_name_with_a_control_character_is_no_name() {
+        let text = "ci.corp\u{0}.evil".try_into().expect("ASCII");
+        assert_eq!(names(&certificate(&[SanType::DnsName(text)], None)), Err(Unreadable));
+        assert_eq!(names(&certificate(&[], Some("ci\n"))).ok().filter(|names| names[0].contains('\n')), None);
+    }
+
+    #[test]
+    fn the_end_is_read() {
+        assert!(end(&certificate(&[], Some("ci"))).is_ok_and(|end| end > crate::clock::now()));
+    }
+}

@@ -1,0 +1,250 @@
+//! TLS towards callers: a certificate that can be replaced while running, and client certificates.
+
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use arc_swap::ArcSwap;
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::sign::CertifiedKey;
+use rustls::{DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme};
+use zeroize::Zeroizing;
+
+use super::{TrustError, certificate, provider, read_authorities, read_certificates};
+
+/// The files of a listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerFiles {
+    /// PEM: the certificate, and those between it and an authority.
+    pub certificate: PathBuf,
+    /// PEM: its private key, in PKCS #8, PKCS #1 or SEC 1.
+    pub key: PathBuf,
+    /// PEM: authorities whose certificates clients may present.
+    pub client_authorities: Option<PathBuf>,
+    /// Whether they must.
+    pub is_client_certificate_required: bool,
+}
+
+/// Why a listener's files cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerTlsError {
+    /// A file of certificates.
+    #[error(transparent)]
+    Certificates(#[from] TrustError),
+    /// The key cannot be read.
+    #[error("cannot read `{}`", path.display())]
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// What reading it said.
+        source: io::Error,
+    },
+    /// There is no key in the file, or none that can be used.
+    #[error("`{}` holds no private key in PEM that can be used", .0.display())]
+    NoKey(PathBuf),
+    /// The key belongs to another certificate.
+    #[error("the key in `{}` does not belong to the certificate in `{}`", key.display(), certificate.display())]
+    Mismatch {
+        /// The key's file.
+        key: PathBuf,
+        /// The certificate's file.
+        certificate: PathBuf,
+    },
+    /// The authorities cannot be used to check clients.
+    #[error("`{}` cannot be used to check client certificates", path.display())]
+    Verifier {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: rustls::server::VerifierBuilderError,
+    },
+}
+
+/// What a listener presents and whom it trusts, shared with the handshakes that are to come.
+#[derive(Clone)]
+pub struct ServerTls {
+    files: ServerFiles,
+    identity: Arc<Identity>,
+    clients: Option<Arc<Clients>>,
+}
+
+impl ServerTls {
+    /// Reads the files.
+    ///
+    /// # Errors
+    /// [`ServerTlsError`].
+    pub fn load(files: ServerFiles) -> Result<Self, ServerTlsError> {
+        let identity = Arc::new(Identity(ArcSwap::new(read_identity(&files)?)));
+        let clients = read_verifier(&files)?.map(|verifier| Arc::new(Clients(ArcSwap::from_pointee(verifier))));
+        Ok(Self { files, identity, clients })
+    }
+
+    /// Reads the files again; handshakes from now on use what is in them. True if the certificate is another one.
+    ///
+    /// # Errors
+    /// [`ServerTlsError`]; what was in use stays in use.
+    pub fn reload(&self) -> Result<bool, ServerTlsError> {
+        let identity = read_identity(&self.files)?;
+        let verifier = read_verifier(&self.files)?;
+        let old = self.identity.0.swap(identity);
+        if let (Some(clients), Some(verifier)) = (&self.clients, verifier) {
+            clients.0.store(Arc::new(verifier));
+        }
+        Ok(old.cert != self.identity.0.load().cert)
+    }
+
+    /// When the certificate ceases to hold; nothing if it cannot be read.
+    #[must_use]
+    pub fn end(&self) -> Option<SystemTime> {
+        self.identity.0.load().cert.first().and_then(|certificate| certificate::end(certificate).ok())
+    }
+
+    /// The configuration for a listener.
+    #[must_use]
+    pub fn config(&self) -> ServerConfig {
+        let builder = ServerConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .expect("ring supports TLS 1.2 and 1.3");
+        let builder = match &self.clients {
+            Some(clients) => builder.with_client_cert_verifier(Arc::clone(clients) as Arc<dyn ClientCertVerifier>),
+            None => builder.with_no_client_auth(),
+        };
+        let mut config = builder.with_cert_resolver(Arc::clone(&self.identity) as Arc<dyn ResolvesServerCert>);
+        if self.clients.is_some() {
+            // SECURITY: a resumed session is not verified again, so it could outlive the trust in its certificate.
+            config.session_storage = Arc::new(NoServerSessionStorage {});
+            config.send_tls13_tickets = 0;
+        }
+        config
+    }
+}
+
+fn read_identity(files: &ServerFiles) -> Result<Arc<CertifiedKey>, ServerTlsError> {
+    let chain = read_certificates(&files.certificate)?;
+    let unreadable = |source| ServerTlsError::Key { path: files.key.clone(), source };
+    let unusable = || ServerTlsError::NoKey(files.key.clone());
+    let pem = Zeroizing::new(fs::read(&files.key).map_err(unreadable)?);
+    let key = PrivateKeyDer::from_pem_slice(&pem).map_err(|_| unusable())?;
+    let key = provider().key_provider.load_private_key(key).map_err(|_| unusable())?;
+    let identity = CertifiedKey::new(chain, key);
+    identity
+        .keys_match()
+        .map_err(|_| ServerTlsError::Mismatch { key: files.key.clone(), certificate: files.certificate.clone() })?;
+    Ok(Arc::new(identity))
+}
+
+fn read_verifier(files: &ServerFiles) -> Result<Option<Arc<dyn ClientCertVerifier>>, ServerTlsError> {
+    let Some(path) = &files.client_authorities else { return Ok(None) };
+    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(read_authorities(path)?), provider());
+    let builder = if files.is_client_certificate_required { builder } else { builder.allow_unauthenticated() };
+    let verifier = builder.build().map_err(|source| ServerTlsError::Verifier { path: path.clone(), source })?;
+    Ok(Some(verifier))
+}
+
+/// Presents the certificate of the moment.
+#[derive(Debug)]
+struct Identity(ArcSwap<CertifiedKey>);
+
+impl ResolvesServerCert for Identity {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.load_full())
+    }
+}
+
+/// Asks the authorities of the moment.
+#[derive(Debug)]
+struct Clients(ArcSwap<Arc<dyn ClientCertVerifier>>);
+
+impl ClientCertVerifier for Clients {
+    /// No hints: they would have to outlive the authorities they name. Clients then offer what they have.
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        self.0.load().verify_client_cert(end_entity, intermediates, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.load().verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.load().verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.load().supported_verify_schemes()
+    }
+
+    fn client_auth_mandatory(&self) -> bool {
+        self.0.load().client_auth_mandatory()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, KeyPair};
+
+    use super::*;
+
+    fn write(directory: &tempfile::TempDir, name: &str, text: &str) -> PathBuf {
+        let path = directory.path().join(name);
+        fs::write(&path, text).expect("written");
+        path
+    }
+
+    #[test]
+    fn files_that_do_not_go_together_are_refused_and_the_old_stay_in_use() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let pair = || {
+            let key = KeyPair::generate().expect("a key");
+            let certificate =
+                CertificateParams::new(["localhost".into()]).expect("a name").self_signed(&key).expect("signed");
+            (certificate.pem(), key.serialize_pem())
+        };
+        let (one, other) = (pair(), pair());
+        let files = ServerFiles {
+            certificate: write(&directory, "certificate.pem", &one.0),
+            key: write(&directory, "key.pem", &one.1),
+            client_authorities: None,
+            is_client_certificate_required: false,
+        };
+        let tls = ServerTls::load(files.clone()).expect("loaded");
+        assert!(tls.end().is_some());
+        assert!(matches!(tls.reload(), Ok(false)));
+        write(&directory, "key.pem", &other.1);
+        assert!(matches!(tls.reload(), Err(ServerTlsError::Mismatch { .. })));
+        write(&directory, "certificate.pem", &other.0);
+        assert!(matches!(tls.reload(), Ok(true)));
+        write(&directory, "key.pem", "nothing");
+        assert!(matches!(tls.reload(), Err(ServerTlsError::NoKey(_))));
+        let missing = ServerFiles { key: directory.path().join("missing"), ..files.clone() };
+        assert!(matches!(ServerTls::load(missing), Err(ServerTlsError::Key { .. })));
+        let empty = write(&directory, "empty.pem", "");
+        let authorities = ServerFiles { client_authorities: Some(empty), ..files };
+        write(&directory, "key.pem", &other.1);
+        assert!(matches!(ServerTls::load(authorities), Err(ServerTlsError::Certificates(TrustError::Empty(_)))));
+    }
+}

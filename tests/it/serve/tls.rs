@@ -1,0 +1,220 @@
+//! TLS towards callers: certificates that change while it runs, client certificates as callers, HTTP/2.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rcgen::SanType;
+use rustix::process::Signal;
+use rustls::ClientConfig;
+
+use crate::support::appliance::{Appliance, Builder, TRACKING_ARN, run};
+use crate::support::authority::{Authority, authority};
+use crate::support::caller::Caller;
+use crate::support::upstream::Upstream;
+use crate::support::{Message as _, eventually};
+
+const GRANTS: &str = "
+[[caller]]
+certificate = \"uri:spiffe://corp/ci\"
+name = \"ci\"
+role = \"write\"
+[[caller]]
+certificate = \"dns:dashboard.corp\"
+role = \"read\"
+";
+
+/// The files of a listener, and the appliance that uses them.
+struct Listener {
+    directory: tempfile::TempDir,
+    appliance: Appliance,
+}
+
+fn uri(text: &str) -> Vec<SanType> {
+    vec![SanType::URI(text.try_into().unwrap())]
+}
+
+fn dns(name: &str) -> Vec<SanType> {
+    vec![SanType::DnsName(name.try_into().unwrap())]
+}
+
+impl Listener {
+    fn start(upstream: &Upstream, options: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        present(&directory, authority());
+        let config = format!(
+            "resource-arn = \"{TRACKING_ARN}\"\nupstream-endpoint = \"{}\"\nca-file = \"{ca}\"\ntls-certificate = \"{}\"\n\
+             tls-key = \"{}\"\nreload-interval = \"1h\"\n{}",
+            upstream.url(),
+            path("certificate.pem").display(),
+            path("key.pem").display(),
+            options.replace("{ca}", &authority().file().display().to_string()),
+            ca = authority().file().display(),
+        );
+        std::fs::write(path("appliance.toml"), config).unwrap();
+        let appliance = Builder::from_file(&path("appliance.toml")).without_waiting().start();
+        eventually("credentials are there", || appliance.log().contains("AWS credentials obtained"));
+        Self { directory, appliance }
+    }
+
+    fn caller(&self, config: &Arc<ClientConfig>) -> Caller {
+        Caller::connect_with_tls(self.appliance.address(), Arc::clone(config))
+    }
+
+    /// The status of a request over a new connection; nothing if there is none.
+    fn status(&self, config: &Arc<ClientConfig>, method: &str, path: &str) -> Option<u16> {
+        let mut caller = self.caller(config);
+        let body = if method == "GET" { "" } else { "Content-Length: 2\r\n" };
+        let text = if method == "GET" { "" } else { "{}" };
+        caller.send(format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n{body}\r\n{text}")).ok()?;
+        caller.answer(false).ok().map(|answer| answer.status)
+    }
+}
+
+/// Puts a new certificate of an authority in the place of the listener's.
+fn present(directory: &tempfile::TempDir, authority: &Authority) {
+    let (certificate, key) = authority.pair(dns("localhost"));
+    let path = |name: &str| -> PathBuf { directory.path().join(name) };
+    std::fs::write(path("certificate.pem"), certificate).unwrap();
+    std::fs::write(path("key.pem"), key).unwrap();
+}
+
+#[test]
+fn certificates_are_renewed_without_dropping_a_connection() {
+    let upstream = Upstream::ok();
+    let listener = Listener::start(&upstream, "");
+    let (old, new) = (authority().client(None, &[]), Authority::new());
+    let new_client = new.client(None, &[]);
+    let mut kept = listener.caller(&old);
+    assert_eq!(kept.get("/version").status, 200);
+    assert_eq!(listener.status(&new_client, "GET", "/version"), None, "not trusted yet");
+
+    std::fs::write(listener.directory.path().join("key.pem"), "broken").unwrap();
+    listener.appliance.signal(Signal::HUP);
+    eventually("a broken key is reported", || listener.appliance.log().contains("certificate not read"));
+    assert_eq!(listener.status(&old, "GET", "/version"), Some(200), "the old one stays in use");
+
+    present(&listener.directory, &new);
+    listener.appliance.signal(Signal::HUP);
+    eventually("the new one is used", || listener.status(&new_client, "GET", "/version") == Some(200));
+    assert_eq!(listener.status(&old, "GET", "/version"), None);
+    assert_eq!(kept.get("/version").status, 200, "the connection from before goes on");
+}
+
+#[test]
+fn holders_of_certificates_are_callers() {
+    let upstream = Upstream::ok();
+    let options = format!("tls-client-ca = \"{{ca}}\"\n{GRANTS}");
+    let listener = Listener::start(&upstream, &options);
+    let with = |pair| authority().client(Some(&pair), &[]);
+    let ci = with(authority().pair(uri("spiffe://corp/ci")));
+    let dashboard = with(authority().pair(dns("dashboard.corp")));
+    let unknown = with(authority().pair(uri("spiffe://corp/other")));
+    let stranger = with(Authority::new().pair(uri("spiffe://corp/ci")));
+    let nobody = authority().client(None, &[]);
+    let (search, create) = ("/api/2.0/mlflow/runs/search", "/api/2.0/mlflow/runs/create");
+    for (who, config, expected) in [
+        ("ci", &ci, [Some(200), Some(200)]),
+        ("dashboard", &dashboard, [Some(200), Some(403)]),
+        ("a name without a grant", &unknown, [Some(401), Some(401)]),
+        ("another authority", &stranger, [None, None]),
+        ("nobody", &nobody, [Some(401), Some(401)]),
+    ] {
+        let statuses = [search, create].map(|path| listener.status(config, "POST", path));
+        assert_eq!(statuses, expected, "{who}");
+    }
+    assert_eq!(listener.status(&nobody, "GET", "/_appliance/healthz"), Some(200), "a load balancer has no certificate");
+    let log = listener.appliance.access_log();
+    for caller in ["ci", "dns:dashboard.corp"] {
+        assert!(log.iter().any(|event| event["caller"] == caller && event["status"] == 200), "{caller}: {log:?}");
+    }
+    // Whatever a caller says in headers about its certificate is only said.
+    let mut caller = listener.caller(&nobody);
+    let headers = [("X-Amzn-Mtls-Clientcert-Subject", "CN=ci"), ("X-Client-Cert", "uri:spiffe://corp/ci")];
+    assert_eq!(caller.request("GET", "/version", &headers, None).status, 401);
+
+    let required = Listener::start(
+        &upstream,
+        &format!("{}\ntls-client-certificate = \"required\"\n{GRANTS}", "tls-client-ca = \"{ca}\""),
+    );
+    assert_eq!(required.status(&ci, "GET", "/version"), Some(200));
+    assert_eq!(required.status(&nobody, "GET", "/_appliance/healthz"), None, "there is no connection without one");
+}
+
+#[test]
+fn http2_is_spoken_to_those_who_offer_it_and_changes_nothing() {
+    let upstream = Upstream::ok();
+    let listener = Listener::start(&upstream, "deny = \"runs:delete\"\nallowed-hosts = \"mlflow.corp\"\n");
+    let config = authority().client(None, &["h2"]);
+    let address = listener.appliance.address();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let ask = |method: &'static str,
+               uri: &'static str,
+               headers: &'static [(&'static str, &'static str)],
+               body: &'static str| {
+        runtime.block_on(async {
+            let tcp = tokio::net::TcpStream::connect(address).await.unwrap();
+            let connector = tokio_rustls::TlsConnector::from(Arc::clone(&config));
+            let tls = connector.connect("localhost".try_into().unwrap(), tcp).await.unwrap();
+            let (mut client, connection) = h2::client::handshake(tls).await.unwrap();
+            tokio::spawn(connection);
+            let mut request = http::Request::builder().method(method).uri(uri);
+            for (name, value) in headers {
+                request = request.header(*name, *value);
+            }
+            let (response, mut stream) = client.send_request(request.body(()).unwrap(), body.is_empty()).unwrap();
+            if !body.is_empty() {
+                stream.send_data(Bytes::from_static(body.as_bytes()), true).unwrap();
+            }
+            response.await.map(|response| response.status().as_u16())
+        })
+    };
+    assert_eq!(ask("GET", "https://localhost/api/2.0/mlflow/runs/get?run_id=a+b", &[], "").unwrap(), 200);
+    let seen = upstream.requests().pop().unwrap();
+    assert_eq!(seen.target, "/api/2.0/mlflow/runs/get?run_id=a%20b");
+    assert_eq!(seen.header("host"), upstream.authority());
+    assert!(seen.body.is_empty() && !seen.has("transfer-encoding"));
+    assert_eq!(ask("POST", "https://mlflow.corp/api/2.0/mlflow/runs/create", &[], "{\"a\":1}").unwrap(), 200);
+    assert_eq!(upstream.requests().pop().unwrap().body, b"{\"a\":1}", "a body needs no announcement here");
+    let before = upstream.requests().len();
+    for (why, method, uri, headers) in [
+        ("a rule", "POST", "https://localhost/api/2.0/mlflow/runs/delete", &[][..]),
+        ("a foreign name", "GET", "https://evil.example/version", &[]),
+        (
+            "a foreign page",
+            "POST",
+            "https://localhost/api/2.0/mlflow/runs/create",
+            &[("origin", "https://evil.example")],
+        ),
+    ] {
+        assert_eq!(ask(method, uri, headers, "{}").unwrap(), 403, "{why}");
+    }
+    assert_eq!(upstream.requests().len(), before);
+}
+
+#[test]
+fn files_that_cannot_be_used_are_named_before_anything_listens() {
+    let authority = authority();
+    let directory = tempfile::tempdir().unwrap();
+    present(&directory, authority);
+    let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let (certificate, key) = (path("certificate.pem"), path("key.pem"));
+    let other = path("other.pem");
+    std::fs::write(&other, authority.pair(dns("localhost")).1).unwrap();
+    for (arguments, expected) in [
+        (vec!["--tls-certificate", &certificate], "without `tls-key`"),
+        (vec!["--tls-certificate", &certificate, "--tls-key", &other], "does not belong to the certificate"),
+        (vec!["--tls-certificate", &certificate, "--tls-key", "/nonexistent.pem"], "/nonexistent.pem"),
+        (vec!["--tls-certificate", &key, "--tls-key", &key], "holds no certificate"),
+        (vec!["--tls-client-ca", &certificate], "without `tls-certificate`"),
+        (vec!["--tls-certificate", "credential:tls", "--tls-key", &key], "LoadCredential="),
+    ] {
+        let output = run(
+            &[vec!["serve", "--listen", "127.0.0.1:0"], arguments].concat(),
+            &[("SM_MLFLOW_RESOURCE_ARN", TRACKING_ARN)],
+        );
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(78) && said.contains(expected), "{expected}: {said}");
+    }
+}
