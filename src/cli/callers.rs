@@ -14,8 +14,9 @@ use crate::access::limits::Limits;
 use crate::access::oidc::Expected;
 use crate::access::policy::{Denial, Policy};
 use crate::access::session::Sessions;
+use crate::aws::secret::Secret;
 use crate::http::client::Endpoint;
-use crate::serve::{self, CallerSettings, OidcSettings, TokenSettings, TokenSource};
+use crate::serve::{self, CallerSettings, OidcSettings, SecretPlace, TokenSettings, TokenSource};
 
 const FIX_ROLE: &str = "write `read`, `write` or `admin`";
 const FIX_NETWORKS: &str = "write networks like `10.0.0.0/8,192.0.2.1`";
@@ -23,9 +24,16 @@ const FIX_NETWORKS: &str = "write networks like `10.0.0.0/8,192.0.2.1`";
 const SESSION_KEY_LENGTH: usize = 32;
 
 /// Who is let in; nothing after noting a problem with it.
-pub(super) fn resolve(options: &ServeOptions, listen: SocketAddr, problems: &mut Problems) -> Option<CallerSettings> {
+///
+/// `region` is where AWS keeps what is named without one.
+pub(super) fn resolve(
+    options: &ServeOptions,
+    listen: SocketAddr,
+    region: &str,
+    problems: &mut Problems,
+) -> Option<CallerSettings> {
     let role = |text: &str| text.parse::<Role>().map_err(|error: NotARole| error.to_string());
-    let tokens = tokens(options, problems);
+    let tokens = tokens(options, region, problems);
     let oidc = oidc(options, problems);
     let grants = options.callers.iter().filter_map(|caller| grant(caller, problems)).collect::<Vec<_>>();
     let anonymous_role = problems.read(options.anonymous_role.as_ref(), FIX_ROLE, role).unwrap_or(Role::Admin);
@@ -99,12 +107,29 @@ pub(super) fn check_targets(callers: &CallerSettings, targets: &[TargetSettings]
 /// Noted as a problem.
 struct Noted;
 
-fn tokens(options: &ServeOptions, problems: &mut Problems) -> Result<Option<TokenSettings>, Noted> {
+fn tokens(options: &ServeOptions, region: &str, problems: &mut Problems) -> Result<Option<TokenSettings>, Noted> {
     let Some(given) = &options.tokens else { return Ok(None) };
     let refused = |problems: &mut Problems, what: String, fix: &str| {
         problems.add(&given.place, what, fix);
         Err(Noted)
     };
+    if let Some(secret) = Secret::parse(&given.text) {
+        // The SDK's own variables for other endpoints; they are read here because no SDK is used for this.
+        let variable =
+            format!("AWS_ENDPOINT_URL_{}", if secret.service() == "ssm" { "SSM" } else { "SECRETS_MANAGER" });
+        let region = secret.region(region).to_owned();
+        let endpoint = match std::env::var(&variable) {
+            Ok(url) => values::endpoint(&url).map_err(|what| format!("{variable}: {what}")),
+            Err(_) => Ok(Endpoint::https(secret.host(&region))),
+        };
+        return match endpoint {
+            Ok(endpoint) => {
+                let source = TokenSource::Secret(SecretPlace { secret, region, endpoint });
+                Ok(Some(TokenSettings { source, initial: None }))
+            }
+            Err(what) => refused(problems, what, "write `https://host` or `https://host:port`"),
+        };
+    }
     let path = match values::credential_path(&given.text) {
         Ok(path) => path,
         Err(what) => return refused(problems, what, "name a file, or add the credential to the unit"),

@@ -40,7 +40,6 @@ pub(super) fn resolve(
     let logging = logging(options, problem);
     let listen = listen(options, problem);
     let listener_tls = listener_tls(options, problem);
-    let callers = callers::resolve(options, listen, problem);
     let reload_interval = problem.duration(options.reload_interval.as_ref(), 60);
     let audit = options.audit_log.as_ref().map(|given| match given.text.as_str() {
         "stdout" => AuditSink::Stdout,
@@ -64,6 +63,8 @@ pub(super) fn resolve(
         http2: problem.switch(options.upstream_http2.as_ref(), true),
     };
     let targets = targets::resolve(options, problem);
+    let region = targets.first().map_or("us-east-1", |target| target.target.arn().region());
+    let callers = callers::resolve(options, listen, region, problem);
     let intake = intake(options, problem);
     let api_body_size_limit = problem.size(options.api_body_size_limit.as_ref(), 100 * MIB);
     let (workers, connection_limit) =

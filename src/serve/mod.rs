@@ -2,6 +2,7 @@
 
 mod artifacts;
 mod audit;
+mod aws_json;
 mod backend;
 mod browser;
 mod callers;
@@ -45,7 +46,8 @@ use backend::Backend;
 pub use backend::{Access, ArtifactSettings, BackendSettings, Place};
 pub use browser::AllowedHosts;
 use callers::Callers;
-pub use callers::{CallerSettings, OidcSettings, TokenSettings, TokenSource, read_file as read_tokens};
+use callers::source::SecretReader;
+pub use callers::{CallerSettings, OidcSettings, SecretPlace, TokenSettings, TokenSource, read_file as read_tokens};
 use record::Ledger;
 use worker::Worker;
 
@@ -172,6 +174,7 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
         let (arn, upstream) = (backend.target.arn(), backend.dialer.endpoint().authority());
         info!(listen = %address, target_name = backend.label(), mlflow = %arn, upstream, "listening");
     }
+    let reader = token_reader(&shared, &mut identities);
     let mut tasks: Vec<_> = identities
         .into_iter()
         .map(|identity| {
@@ -187,7 +190,7 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
         .collect();
     tasks
         .extend(shared.backends.iter().cloned().map(|backend| rt::spawn(async move { describe::run(&backend).await })));
-    tasks.push(rt::spawn(reload(Arc::clone(&shared), settings.tls, settings.reload_interval)));
+    tasks.push(rt::spawn(reload(Arc::clone(&shared), settings.tls, reader, settings.reload_interval)));
     let stop = stop_on_signal(server.handle(), &shared, settings.drain_timeout);
     let result = tokio::select! {
         result = server => result.map_err(ServeError::Server),
@@ -198,6 +201,14 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
     }
     info!(in_flight = shared.ledger.in_flight(), "stopped");
     result
+}
+
+/// Reads tokens from AWS with what the machine itself may do: they are not the assumed role's business.
+fn token_reader(shared: &Shared, identities: &mut Vec<Identity>) -> Option<SecretReader> {
+    let region = shared.callers.secret_region()?;
+    let first = &shared.backends[0];
+    let (credentials, _) = Identity::with(region, None, identities);
+    Some(SecretReader { dialer: first.dialer.clone(), settings: first.client, credentials })
 }
 
 /// Whose credentials sign: one for each region and role, however many targets use it.
@@ -212,25 +223,30 @@ struct Identity {
 impl Identity {
     /// The credentials of a backend; adds an identity if none of them is its.
     fn of(backend: &BackendSettings, identities: &mut Vec<Self>) -> (Current, Option<Arc<OnBehalf>>) {
-        let (region, role) = (backend.target.arn().region(), &backend.role);
-        if let Some(known) = identities.iter().find(|identity| identity.region == region && identity.role == *role) {
+        Self::with(backend.target.arn().region(), backend.role.as_ref(), identities)
+    }
+
+    fn with(region: &str, role: Option<&Role>, identities: &mut Vec<Self>) -> (Current, Option<Arc<OnBehalf>>) {
+        let is_same = |identity: &&Self| identity.region == region && identity.role.as_ref() == role;
+        if let Some(known) = identities.iter().find(is_same) {
             return (known.credentials.clone(), known.on_behalf.clone());
         }
         let credentials = Current::default();
-        let carries = role.as_ref().is_some_and(|role| role.carries.is_some());
+        let carries = role.is_some_and(|role| role.carries.is_some());
         let on_behalf = carries.then(Arc::<OnBehalf>::default);
         let given = (credentials.clone(), on_behalf.clone());
-        identities.push(Self { region: region.to_owned(), role: role.clone(), credentials, on_behalf });
+        identities.push(Self { region: region.to_owned(), role: role.cloned(), credentials, on_behalf });
         given
     }
 }
 
 /// Reads again what may change while the appliance runs: at a signal, and from time to time.
-async fn reload(shared: Arc<Shared>, tls: Option<ServerTls>, interval: Duration) {
+async fn reload(shared: Arc<Shared>, tls: Option<ServerTls>, reader: Option<SecretReader>, interval: Duration) {
     let mut hangup = signal(SignalKind::hangup()).ok();
     if let Some(tls) = &tls {
         warn_of_end(tls);
     }
+    shared.callers.obtain_tokens(reader.as_ref()).await;
     loop {
         let asked = async {
             match &mut hangup {
@@ -245,7 +261,7 @@ async fn reload(shared: Arc<Shared>, tls: Option<ServerTls>, interval: Duration)
             }
             () = sleep(interval) => {}
         }
-        shared.callers.reload_tokens().await;
+        shared.callers.reload_tokens(reader.as_ref()).await;
         match tls.as_ref().map(ServerTls::reload) {
             Some(Ok(true)) => {
                 info!("new certificate in use");

@@ -3,30 +3,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use actix_web::http::{Method, StatusCode};
-use bytes::Bytes;
+use actix_web::http::StatusCode;
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 use tracing::{info, warn};
 
+use super::super::aws_json::{self, Call};
 use super::super::backend::{Backend, Place};
 use super::super::refusal::Refusal;
-use super::super::upstream::insert_signature;
-use super::request::text;
-use crate::aws::sigv4::{Signable, Signer, hex};
-use crate::http::body::Body;
-use crate::http::client::{Client, Endpoint, Request};
+use crate::causes;
+use crate::http::client::Endpoint;
 use crate::mlflow::arn::Mode;
 use crate::mlflow::store::ArtifactStore;
-use crate::{causes, clock};
 
 /// The name that SageMaker's API signs with.
 const SERVICE: &str = "sagemaker";
-/// The header that names the operation.
-const OPERATION: &str = "x-amz-target";
-/// A description is a few hundred bytes.
-const ANSWER_LIMIT: usize = 1 << 20;
 /// The wait between attempts doubles from the first to the second of these.
 const WAITS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
@@ -75,37 +65,11 @@ async fn ask(backend: &Backend, endpoint: &Endpoint) -> Result<ArtifactStore, De
         Mode::TrackingServer => ("DescribeMlflowTrackingServer", json!({"TrackingServerName": arn.resource_name()})),
         Mode::App => ("DescribeMlflowApp", json!({"Arn": arn.as_str()})),
     };
-    let (body, target) = (question.to_string(), format!("SageMaker.{operation}"));
-    let sha256 = hex(&Sha256::digest(&body));
-    let host = endpoint.authority();
-    let content_type = "application/x-amz-json-1.1";
-    let value = |text: &str| HeaderValue::try_from(text).expect("hosts were checked when parsed");
-    let mut headers = HeaderMap::new();
-    headers.insert(header::HOST, value(&host));
-    headers.insert(header::CONTENT_TYPE, value(content_type));
-    headers.insert(HeaderName::from_static(OPERATION), value(&target));
-    let now = clock::now();
-    let signer = Signer::new(arn.region(), SERVICE);
-    backend
-        .credentials
-        .with(now, |credentials| {
-            let request = Signable {
-                method: "POST",
-                target: "/",
-                host: &host,
-                content_type: Some(content_type),
-                routing: Some((OPERATION, &target)),
-                payload_sha256: &sha256,
-            };
-            insert_signature(&mut headers, &signer, &request, credentials, now);
-        })
-        .map_err(Refusal::Credentials)?;
-    let client = Client::new(backend.dialer.to(endpoint.clone()), backend.client);
-    let body = Body::from_bytes(Bytes::from(body));
-    let request = Request { method: Method::POST, target: "/", headers, body: &body };
-    let response = client.send(request).await.map_err(Refusal::Upstream)?;
-    let status = response.status;
-    let answer: Value = serde_json::from_str(&text(response, ANSWER_LIMIT).await?).unwrap_or_default();
+    let operation_name = format!("SageMaker.{operation}");
+    let call =
+        Call { endpoint, region: arn.region(), service: SERVICE, operation: &operation_name, question: &question };
+    let (status, answer) = aws_json::send(call, &backend.dialer, backend.client, &backend.credentials).await?;
+    let answer: Value = serde_json::from_slice(&answer).unwrap_or_default();
     if status != StatusCode::OK {
         let code = answer["__type"].as_str().unwrap_or("no reason given").to_owned();
         return Err(DescribeError::Refused { status, code, action: format!("sagemaker:{operation}") });

@@ -3,7 +3,7 @@
 pub(super) mod keys;
 pub(super) mod presented;
 pub(super) mod refusal;
-mod source;
+pub(super) mod source;
 
 pub use source::read_file;
 
@@ -26,6 +26,7 @@ use crate::access::oidc::{Expected, OidcError, Unverified};
 use crate::access::policy::Policy;
 use crate::access::session::Sessions;
 use crate::access::tokens::Tokens;
+use crate::aws::secret::Secret;
 use crate::http::client::Endpoint;
 
 /// What a load balancer says of the user.
@@ -67,6 +68,19 @@ pub struct TokenSettings {
 pub enum TokenSource {
     /// On disk; also a systemd credential.
     File(PathBuf),
+    /// In AWS's Parameter Store or Secrets Manager.
+    Secret(SecretPlace),
+}
+
+/// A secret that AWS keeps, and where to ask for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecretPlace {
+    /// Which one.
+    pub secret: Secret,
+    /// Of the service.
+    pub region: String,
+    /// Of the service.
+    pub endpoint: Endpoint,
 }
 
 /// The load balancer in front, which signs users in.
@@ -145,6 +159,15 @@ impl Callers {
     #[must_use]
     pub(super) fn trusts(&self, request: &HttpRequest) -> bool {
         request.peer_addr().is_some_and(|peer| self.trusted_proxies.contain(peer.ip()))
+    }
+
+    /// The region in which AWS keeps the tokens, if it does.
+    #[must_use]
+    pub(super) fn secret_region(&self) -> Option<&str> {
+        match &self.source {
+            Some(TokenSource::Secret(place)) => Some(&place.region),
+            _ => None,
+        }
     }
 
     /// Why nobody can be let in at the moment.

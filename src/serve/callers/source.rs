@@ -2,17 +2,55 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
+use actix_web::http::StatusCode;
+use secrecy::ExposeSecret as _;
+use tokio::time::sleep;
 use tracing::{info, warn};
 
-use super::{Callers, TokenSource};
+use super::super::aws_json::{self, Call};
+use super::{Callers, SecretPlace, TokenSource};
 use crate::access::tokens::{self, Tokens};
+use crate::aws::credentials::Current;
+use crate::http::client::{ClientSettings, Dialer};
+use crate::{causes, clock};
+
+/// The wait between first attempts doubles from the first to the second of these.
+const WAITS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+
+/// Reads secrets from AWS.
+pub(in crate::serve) struct SecretReader {
+    /// Opens connections.
+    pub dialer: Dialer,
+    /// Limits of those.
+    pub settings: ClientSettings,
+    /// Who asks.
+    pub credentials: Current,
+}
 
 impl Callers {
+    /// Reads the tokens until they have been read once.
+    pub(in crate::serve) async fn obtain_tokens(&self, reader: Option<&SecretReader>) {
+        let mut wait = WAITS.0;
+        while self.obstacle().is_some() {
+            // Credentials are obtained at the same time, and say themselves when they are not.
+            if reader.is_some_and(|reader| reader.credentials.with(clock::now(), |_| ()).is_err()) {
+                sleep(WAITS.0 / 10).await;
+                continue;
+            }
+            self.reload_tokens(reader).await;
+            if self.obstacle().is_some() {
+                sleep(wait).await;
+                wait = (wait * 2).min(WAITS.1);
+            }
+        }
+    }
+
     /// Reads the tokens where they are kept. What cannot be read or used leaves the old ones in force.
-    pub(in crate::serve) async fn reload_tokens(&self) {
+    pub(in crate::serve) async fn reload_tokens(&self, reader: Option<&SecretReader>) {
         let Some(source) = &self.source else { return };
-        match read(source).await {
+        match read(source, reader).await {
             Ok(tokens) => self.replace(tokens),
             Err(error) => {
                 let count = self.tokens.load().as_ref().map(|tokens| tokens.entries().len());
@@ -37,12 +75,26 @@ impl Callers {
     }
 }
 
-async fn read(source: &TokenSource) -> Result<Tokens, String> {
-    match source {
-        TokenSource::File(path) => {
+async fn read(source: &TokenSource, reader: Option<&SecretReader>) -> Result<Tokens, String> {
+    match (source, reader) {
+        (TokenSource::File(path), _) => {
             let path = path.clone();
             tokio::task::spawn_blocking(move || read_file(&path)).await.map_err(|error| error.to_string())?
         }
+        (TokenSource::Secret(place), Some(reader)) => reader.read(place).await,
+        (TokenSource::Secret(_), None) => Err("nobody can ask AWS".to_owned()),
+    }
+}
+
+impl SecretReader {
+    async fn read(&self, place: &SecretPlace) -> Result<Tokens, String> {
+        let SecretPlace { secret, region, endpoint } = place;
+        let (operation, question) = secret.question();
+        let call = Call { endpoint, region, service: secret.service(), operation, question: &question };
+        let answer = aws_json::send(call, &self.dialer, self.settings, &self.credentials);
+        let (status, answer) = answer.await.map_err(|refusal| causes::joined(&refusal))?;
+        let text = secret.text(status == StatusCode::OK, &answer).map_err(|error| error.to_string())?;
+        Tokens::parse(text.expose_secret()).map_err(|error| format!("the secret: {error}"))
     }
 }
 

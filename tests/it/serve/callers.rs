@@ -7,9 +7,9 @@ use rustix::process::Signal;
 use crate::support::Message as _;
 use crate::support::appliance::{Appliance, Builder, run};
 use crate::support::caller::Answer;
-use crate::support::eventually;
 use crate::support::tokens::TokenFile;
 use crate::support::upstream::Upstream;
+use crate::support::{eventually, python, quiet_port};
 
 const SEARCH: &str = "/api/2.0/mlflow/experiments/search";
 
@@ -241,4 +241,29 @@ fn two_who_change_the_file_at_once_lose_nothing() {
         }
     });
     assert_eq!(tokens.command(&["list"]).as_array().unwrap().len(), 12);
+}
+
+#[test]
+fn tokens_are_kept_by_aws() {
+    let Some(bin) = python::environment("tokens_are_kept_by_aws") else { return };
+    for (service, source, variable) in [
+        ("ssm", "ssm:/mlflow/tokens", "AWS_ENDPOINT_URL_SSM"),
+        ("secretsmanager", "secretsmanager:mlflow-tokens", "AWS_ENDPOINT_URL_SECRETS_MANAGER"),
+    ] {
+        let upstream = Upstream::ok();
+        let tokens = TokenFile::new();
+        let (token, other) = (tokens.add("ci", "read", &[]), tokens.add("ada", "read", &[]));
+        let port = quiet_port();
+        let appliance = Builder::new(&upstream)
+            .with(&["--tokens", source, "--reload-interval", "200ms"])
+            .env(variable, &format!("http://127.0.0.1:{port}"))
+            .without_waiting()
+            .start();
+        let arguments = [&port.to_string(), &appliance.url(), service, &token.text, &other.text];
+        let result = python::run(&bin, "moto_secrets.py", &arguments, tokens.text().as_bytes());
+        assert_eq!(result["checks"], 11, "{service}");
+        let log = appliance.log();
+        assert!(log.contains("tokens not read") && log.contains("it is read again by itself"), "{log}");
+        assert!(!log.contains(&token.text) && !log.contains("sha256"), "{log}");
+    }
 }

@@ -1,0 +1,177 @@
+//! Secrets that AWS keeps: where one is, how it is asked for, what the answer means. Pure.
+//!
+//! One call of the Parameter Store and one of Secrets Manager, both in AWS's JSON 1.1 protocol: not worth two SDKs.
+
+use secrecy::SecretString;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// A secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Secret {
+    keeper: Keeper,
+    /// A name or an ARN, as the keeper understands it.
+    name: String,
+    /// The region in the ARN, if it is one.
+    region: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Keeper {
+    ParameterStore,
+    SecretsManager,
+}
+
+/// Why a secret was not obtained.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SecretError {
+    /// AWS refused; the text says what is needed.
+    #[error("AWS answered {code}; `{action}` on `{name}` is needed, and `kms:Decrypt` if its key is your own")]
+    Refused {
+        /// AWS's name for the error.
+        code: String,
+        /// The IAM action.
+        action: &'static str,
+        /// The secret.
+        name: String,
+    },
+    /// There is a secret, but no text in it.
+    #[error("`{0}` holds no text")]
+    NoText(String),
+}
+
+impl Secret {
+    /// Reads `ssm:<name or ARN>` or `secretsmanager:<name or ARN>`; nothing if it is neither.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (keeper, name) = if let Some(name) = text.strip_prefix("ssm:") {
+            (Keeper::ParameterStore, name)
+        } else {
+            (Keeper::SecretsManager, text.strip_prefix("secretsmanager:")?)
+        };
+        let is_plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/_+=.@:!-".contains(&byte));
+        let region = match name.split(':').collect::<Vec<_>>()[..] {
+            ["arn", _, "ssm" | "secretsmanager", region, _, ..] => Some(region.to_owned()),
+            _ => None,
+        };
+        (!name.is_empty() && name.len() <= 2048 && is_plain).then(|| Self { keeper, name: name.to_owned(), region })
+    }
+
+    /// The region in its ARN, or the one that is usual here.
+    #[must_use]
+    pub fn region<'a>(&'a self, usual: &'a str) -> &'a str {
+        self.region.as_deref().unwrap_or(usual)
+    }
+
+    /// The service's name in signatures and host names.
+    #[must_use]
+    pub fn service(&self) -> &'static str {
+        match self.keeper {
+            Keeper::ParameterStore => "ssm",
+            Keeper::SecretsManager => "secretsmanager",
+        }
+    }
+
+    /// The service's host in a region.
+    #[must_use]
+    pub fn host(&self, region: &str) -> String {
+        let suffix = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
+        format!("{}.{region}.{suffix}", self.service())
+    }
+
+    /// The operation, as in `X-Amz-Target`, and the question.
+    #[must_use]
+    pub fn question(&self) -> (&'static str, Value) {
+        match self.keeper {
+            Keeper::ParameterStore => ("AmazonSSM.GetParameter", json!({"Name": self.name, "WithDecryption": true})),
+            Keeper::SecretsManager => ("secretsmanager.GetSecretValue", json!({"SecretId": self.name})),
+        }
+    }
+
+    /// Takes the secret out of the answer.
+    ///
+    /// # Errors
+    /// [`SecretError`].
+    pub fn text(&self, is_ok: bool, answer: &[u8]) -> Result<SecretString, SecretError> {
+        #[derive(Deserialize)]
+        struct Answer {
+            #[serde(rename = "Parameter")]
+            parameter: Option<Parameter>,
+            #[serde(rename = "SecretString")]
+            secret: Option<SecretText>,
+            #[serde(rename = "__type")]
+            kind: Option<String>,
+        }
+        #[derive(Deserialize)]
+        struct Parameter {
+            #[serde(rename = "Value")]
+            value: Option<SecretText>,
+        }
+        let answer: Option<Answer> = serde_json::from_slice(answer).ok();
+        if !is_ok {
+            let action = match self.keeper {
+                Keeper::ParameterStore => "ssm:GetParameter",
+                Keeper::SecretsManager => "secretsmanager:GetSecretValue",
+            };
+            let code = answer.and_then(|answer| answer.kind).unwrap_or_else(|| "an error without a name".to_owned());
+            // Some services write `com.amazonaws.…#Name`.
+            let code = code.rsplit('#').next().unwrap_or_default().to_owned();
+            return Err(SecretError::Refused { code, action, name: self.name.clone() });
+        }
+        let text = answer.and_then(|answer| match self.keeper {
+            Keeper::ParameterStore => answer.parameter?.value,
+            Keeper::SecretsManager => answer.secret,
+        });
+        text.map(|SecretText(text)| text).ok_or_else(|| SecretError::NoText(self.name.clone()))
+    }
+}
+
+/// A text that goes from the document into memory that is wiped.
+struct SecretText(SecretString);
+
+impl<'de> Deserialize<'de> for SecretText {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(|text| Self(text.into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret as _;
+
+    use super::*;
+
+    fn secret(text: &str) -> Secret {
+        Secret::parse(text).expect(text)
+    }
+
+    #[test]
+    fn names_and_arns_are_understood() {
+        let parameter = secret("ssm:/mlflow/tokens");
+        assert_eq!((parameter.service(), parameter.region("eu-west-1")), ("ssm", "eu-west-1"));
+        assert_eq!(parameter.host("eu-west-1"), "ssm.eu-west-1.amazonaws.com");
+        assert_eq!(parameter.question().1, json!({"Name": "/mlflow/tokens", "WithDecryption": true}));
+        let arn = "arn:aws-cn:secretsmanager:cn-north-1:123456789012:secret:mlflow-AbCdEf";
+        let manager = secret(&format!("secretsmanager:{arn}"));
+        assert_eq!(manager.region("eu-west-1"), "cn-north-1");
+        assert_eq!(manager.host("cn-north-1"), "secretsmanager.cn-north-1.amazonaws.com.cn");
+        assert_eq!(manager.question(), ("secretsmanager.GetSecretValue", json!({"SecretId": arn})));
+        for text in ["", "ssm:", "ssm:a b", "vault:x", "/etc/tokens", "secretsmanager:a\"b"] {
+            assert_eq!(Secret::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn answers_hold_the_text_or_say_what_is_needed() {
+        let (parameter, manager) = (secret("ssm:/t"), secret("secretsmanager:t"));
+        let shown = |text: Result<SecretString, SecretError>| text.map(|text| text.expose_secret().to_owned());
+        assert_eq!(shown(parameter.text(true, b"{\"Parameter\":{\"Value\":\"x\"}}")).as_deref(), Ok("x"));
+        assert_eq!(shown(manager.text(true, b"{\"SecretString\":\"y\"}")).as_deref(), Ok("y"));
+        for answer in [&b"{}"[..], b"", b"{\"SecretBinary\":\"eA==\"}", b"[]"] {
+            assert_eq!(shown(manager.text(true, answer)), Err(SecretError::NoText("t".into())));
+        }
+        let refused = shown(parameter.text(false, b"{\"__type\":\"com.amazonaws.ssm#AccessDeniedException\"}"));
+        let said = refused.expect_err("refused").to_string();
+        assert!(said.contains("AccessDeniedException") && said.contains("`ssm:GetParameter` on `/t`"), "{said}");
+    }
+}
