@@ -38,6 +38,8 @@ fn is_for_the_appliance_only(name: &str) -> bool {
         "origin" | "referer" | "forwarded" | "via" => true,
         // Kept for correlation: AWS excludes it from signatures because hops rewrite it.
         "x-amzn-trace-id" => false,
+        // SECURITY: some frameworks take path or method from these, past the ones that were judged and signed here.
+        "x-original-url" | "x-rewrite-url" | "x-http-method" | "x-http-method-override" | "x-method-override" => true,
         _ => {
             name.starts_with("x-amz-")
                 || name.starts_with("x-amzn-")
@@ -168,6 +170,11 @@ mod tests {
             ("x-forwarded-for", "10.0.0.9"),
             ("x-forwarded-host", "a.example"),
             ("forwarded", "for=10.0.0.9"),
+            ("x-original-url", "/admin"),
+            ("x-rewrite-url", "/admin"),
+            ("x-http-method", "DELETE"),
+            ("x-http-method-override", "DELETE"),
+            ("x-method-override", "DELETE"),
             ("via", "1.1 a"),
             ("expect", "100-continue"),
             ("content-length", "3"),

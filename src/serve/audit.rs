@@ -8,7 +8,6 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -18,6 +17,9 @@ use tracing::error;
 const WAITING: usize = 16_384;
 /// How long an event may stay in memory.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(200);
+
+/// How long the end of the process waits for a slow disk.
+const LAST_WAIT: Duration = Duration::from_secs(5);
 
 /// Where it goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,13 +56,11 @@ pub(super) struct Event<'a> {
 enum Message {
     Line(Vec<u8>),
     Reopen,
+    Flush(SyncSender<()>),
 }
 
 /// The log, as those who write to it see it.
-pub(super) struct Audit {
-    sender: Option<SyncSender<Message>>,
-    writer: Option<JoinHandle<()>>,
-}
+pub(super) struct Audit(Option<SyncSender<Message>>);
 
 impl Audit {
     /// Opens the log and starts its thread; without a sink nothing is written.
@@ -68,23 +68,22 @@ impl Audit {
     /// # Errors
     /// When the file cannot be opened.
     pub(super) fn start(sink: Option<AuditSink>) -> io::Result<Self> {
-        let Some(sink) = sink else { return Ok(Self { sender: None, writer: None }) };
+        let Some(sink) = sink else { return Ok(Self(None)) };
         let output = Output::open(&sink)?;
         let (sender, receiver) = sync_channel(WAITING);
-        let writer =
-            std::thread::Builder::new().name("audit".to_owned()).spawn(move || write(output, &sink, &receiver))?;
-        Ok(Self { sender: Some(sender), writer: Some(writer) })
+        std::thread::Builder::new().name("audit".to_owned()).spawn(move || write(output, &sink, &receiver))?;
+        Ok(Self(Some(sender)))
     }
 
     /// True if there is anybody to write for.
     #[must_use]
     pub(super) fn is_on(&self) -> bool {
-        self.sender.is_some()
+        self.0.is_some()
     }
 
     /// Writes an event.
     pub(super) fn record(&self, event: &Event<'_>) {
-        if let (Some(sender), Ok(mut line)) = (&self.sender, serde_json::to_vec(event)) {
+        if let (Some(sender), Ok(mut line)) = (&self.0, serde_json::to_vec(event)) {
             line.push(b'\n');
             // It fails only when the thread is gone, which says so itself.
             let _ = sender.send(Message::Line(line));
@@ -93,17 +92,18 @@ impl Audit {
 
     /// Opens the file anew.
     pub(super) fn reopen(&self) {
-        if let Some(sender) = &self.sender {
+        if let Some(sender) = &self.0 {
             let _ = sender.send(Message::Reopen);
         }
     }
-}
 
-impl Drop for Audit {
-    fn drop(&mut self) {
-        self.sender = None;
-        if let Some(writer) = self.writer.take() {
-            let _ = writer.join();
+    /// Waits until everything that was recorded is written. Blocks: for the end of the process.
+    pub(super) fn flush(&self) {
+        let (done, is_done) = sync_channel(1);
+        if let Some(sender) = &self.0
+            && sender.send(Message::Flush(done)).is_ok()
+        {
+            let _ = is_done.recv_timeout(LAST_WAIT);
         }
     }
 }
@@ -151,6 +151,11 @@ fn write(mut output: Output, sink: &AuditSink, receiver: &Receiver<Message>) {
                 output = Output::open(sink)?;
                 Ok(())
             }),
+            Ok(Message::Flush(done)) => {
+                let flushed = output.as_write().flush();
+                let _ = done.send(());
+                flushed
+            }
             Err(RecvTimeoutError::Timeout) if is_dirty => {
                 let flushed = output.as_write().flush();
                 is_dirty = flushed.is_err();

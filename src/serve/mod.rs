@@ -6,6 +6,7 @@ mod aws_json;
 mod backend;
 mod browser;
 mod callers;
+mod connections;
 mod forward;
 mod gate;
 mod health;
@@ -73,7 +74,7 @@ pub struct Settings {
     pub connection_limit: usize,
     /// How long an idle connection of a caller is kept.
     pub keep_alive: Duration,
-    /// How long a caller may take to send the head of a request.
+    /// How long a caller may take to send the head of a request; of a later one on a connection, beyond `keep_alive`.
     pub head_timeout: Duration,
     /// How long running requests may take after a signal to stop.
     pub drain_timeout: Duration,
@@ -148,7 +149,9 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
     let server = {
         let shared = Arc::clone(&shared);
         let (intake, api_body_size_limit) = (settings.intake, settings.api_body_size_limit);
+        let patience = settings.keep_alive + settings.head_timeout;
         let server = HttpServer::new(move || {
+            connections::look_after(patience);
             let worker = Worker::new(Arc::clone(&shared), intake.clone(), api_body_size_limit);
             App::new().app_data(Rc::new(worker)).default_service(web::to(forward::handle))
         })
@@ -162,7 +165,10 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
         // Cut a moment later than announced, so that what is cut can be counted.
         .shutdown_timeout(settings.drain_timeout.as_secs() + 1)
         .disable_signals()
-        .on_connect(gate::note_certificate);
+        .on_connect(|connection, data| {
+            connections::note(connection, data);
+            gate::note_certificate(connection, data);
+        });
         let server = match &settings.tls {
             Some(tls) => server.listen_rustls_0_23(listener, tls.config()),
             None => server.listen(listener),
@@ -199,6 +205,7 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
     for task in tasks {
         task.abort();
     }
+    shared.ledger.audit.flush();
     info!(in_flight = shared.ledger.in_flight(), "stopped");
     result
 }

@@ -12,6 +12,7 @@ use actix_web::http::{Method, StatusCode};
 use tracing::{debug, info, warn};
 
 use super::audit::{Audit, Event};
+use super::connections::{self, Running};
 use crate::access::caller::Caller;
 use crate::access::limits::Permit;
 use crate::clock;
@@ -89,6 +90,7 @@ pub(super) struct Record {
     pub action: Option<&'static str>,
     /// Counts against the caller's limits for as long as this lives.
     pub permit: Option<Permit>,
+    _running: Option<Running>,
     /// Whether the caller may do that.
     pub is_denied: bool,
     started: Instant,
@@ -128,6 +130,7 @@ impl Record {
             caller: None,
             action: None,
             permit: None,
+            _running: connections::run(request),
             is_denied: false,
             started: Instant::now(),
             status: None,

@@ -7,6 +7,7 @@ mod callers;
 mod configuration;
 mod credentials;
 mod fidelity;
+mod hostile;
 mod http2;
 mod leaks;
 mod lifecycle;

@@ -77,6 +77,26 @@ impl Caller {
         self.stream.flush()
     }
 
+    /// Says that nothing more will be sent.
+    pub fn finish(&self) {
+        let _ = self.socket.shutdown(std::net::Shutdown::Write);
+    }
+
+    /// True if the other side has ended the connection, after at most the time that [`Self::wait_for`] has set.
+    pub fn is_over(&mut self) -> bool {
+        let mut piece = [0; 4096];
+        match self.stream.read(&mut piece) {
+            Ok(0) => true,
+            Ok(_) => false,
+            Err(error) => !matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut),
+        }
+    }
+
+    /// The sending side, for a thread of its own. Not over TLS.
+    pub fn writer(&self) -> TcpStream {
+        self.socket.try_clone().unwrap()
+    }
+
     /// Sends a request without a body and reads the answer.
     #[track_caller]
     pub fn get(&mut self, target: &str) -> Answer {
