@@ -100,6 +100,10 @@ async fn exchange<'a>(
     if is_absolute || !request.uri().path().starts_with('/') {
         return Err(Refusal::TargetForm);
     }
+    if is_read_to_the_end(request) && (*method != Method::GET || request.headers().contains_key(header::CONTENT_LENGTH))
+    {
+        return Err(Refusal::HandshakeWithBody);
+    }
     let path = uri::normalize_path(request.uri().path())?;
     let is_sign_in = matches!(&*path, sign_in::LOGIN | sign_in::LOGOUT) && worker.shared.callers.has_tokens();
     if !is_sign_in && let Some(page) = health::page(&path) {
@@ -200,6 +204,18 @@ impl<'a> Way<'a, '_> {
         let (response, prefix) = (Box::new(response), self.prefix.to_owned());
         Answer::Upstream { response, upstream: self.upstream, prefix, translation }
     }
+}
+
+/// True for a WebSocket handshake.
+///
+/// SECURITY: the listener takes everything that follows such a head for its body, whatever `Content-Length` says. A
+/// balancer in front believes `Content-Length`, and what it sends next on the connection is somebody else's request.
+fn is_read_to_the_end(request: &HttpRequest) -> bool {
+    let fields = request.headers();
+    !fields.contains_key(header::TRANSFER_ENCODING)
+        && fields
+            .get_all(header::UPGRADE)
+            .any(|value| value.to_str().is_ok_and(|value| value.trim().eq_ignore_ascii_case("websocket")))
 }
 
 /// Reads the body, if the request announces one, and returns it with its SHA-256 in hex.

@@ -40,6 +40,9 @@ pub(super) enum Refusal {
     /// The caller may not.
     #[error(transparent)]
     Access(#[from] AccessRefusal),
+    /// A WebSocket handshake that would have a body.
+    #[error("a WebSocket handshake has a body")]
+    HandshakeWithBody,
     /// Addressed by a name that is not the appliance's.
     #[error("the host is not one of the allowed hosts")]
     ForeignHost,
@@ -105,8 +108,9 @@ impl Refusal {
     #[must_use]
     pub(super) fn kind(&self) -> &'static str {
         match self {
-            Self::TargetForm | Self::Method | Self::Path(_) | Self::RepeatedContentType => "bad-request",
             Self::Access(refusal) => refusal.kind(),
+            Self::TargetForm | Self::Method | Self::Path(_) => "bad-request",
+            Self::RepeatedContentType | Self::HandshakeWithBody => "bad-request",
             Self::ForeignHost => "foreign-host",
             Self::ForeignOrigin => "foreign-origin",
             Self::NoSuchPage => "no-such-page",
@@ -149,7 +153,8 @@ impl Refusal {
     #[must_use]
     pub(super) fn status(&self) -> StatusCode {
         match self {
-            Self::TargetForm | Self::Path(_) | Self::RepeatedContentType => StatusCode::BAD_REQUEST,
+            Self::TargetForm | Self::Path(_) => StatusCode::BAD_REQUEST,
+            Self::RepeatedContentType | Self::HandshakeWithBody => StatusCode::BAD_REQUEST,
             Self::ArtifactPath(_) | Self::Artifact(_) => StatusCode::BAD_REQUEST,
             Self::Method | Self::ArtifactMethod => StatusCode::METHOD_NOT_ALLOWED,
             Self::Access(refusal) => refusal.status(),
@@ -222,6 +227,7 @@ impl Refusal {
             Self::Path(error) => format!("The request was not passed on: {error}."),
             Self::RepeatedContentType => "The request has more than one Content-Type header.".into(),
             Self::Access(refusal) => refusal.message(),
+            Self::HandshakeWithBody => "A WebSocket handshake is a GET without a body.".into(),
             Self::ForeignHost => {
                 "The appliance does not go by this name. Its operator can add it with `allowed-hosts`.".into()
             }

@@ -93,6 +93,24 @@ fn a_websocket_handshake_is_an_ordinary_request() {
 }
 
 #[test]
+fn a_websocket_handshake_with_a_body_does_not_swallow_the_next_request() {
+    let upstream = Upstream::ok();
+    let appliance = Appliance::before(&upstream);
+    for head in [
+        "GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nContent-Length: 2\r\n\r\n{}",
+        "POST /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: WebSocket\r\nContent-Length: 2\r\n\r\n{}",
+        "PUT /ws HTTP/1.1\r\nHost: localhost\r\nConnection: upgrade\r\nUpgrade: h2c\r\nUpgrade: websocket\r\n\r\n",
+    ] {
+        let mut caller = appliance.connect();
+        caller.send(format!("{head}GET /of-another HTTP/1.1\r\nHost: localhost\r\n\r\n")).unwrap();
+        let answer = caller.answer(false).unwrap();
+        assert_eq!((answer.status, answer.header("x-appliance-error")), (400, "bad-request"), "{head}");
+        assert_eq!(caller.rest().unwrap(), b"", "what follows is not read: {head}");
+    }
+    assert_eq!(upstream.requests().len(), 0);
+}
+
+#[test]
 fn the_reserved_prefix_is_ours_alone() {
     let upstream = Upstream::ok();
     let appliance = Appliance::before(&upstream);
