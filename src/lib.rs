@@ -4,6 +4,7 @@
 //! - [`cli`]: flags, variables, files, messages, exit codes
 //! - [`serve`]: a request on its way through; [`sandbox`]: all of it on a laptop, without AWS
 //! - [`access`]: callers, roles, MLflow's routes
+//! - [`user_data`]: what EC2 hands an instance, as data
 //! - [`http`]: headers, bodies, connections; [`aws`]: signatures and credentials; [`mlflow`]: ARNs and targets
 //!
 //! Imports point one way: `cli` → verbs → `http`, `aws` → `access`, `mlflow`, `causes`, `clock`.
@@ -18,3 +19,4 @@ pub mod mlflow;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;
 pub mod serve;
+pub mod user_data;

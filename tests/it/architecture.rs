@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each part of `src/`, and the parts that it may import.
-const LAYERS: [(&str, &[&str]); 10] = [
+const LAYERS: [(&str, &[&str]); 11] = [
     ("main", &["cli"]),
     ("cli", &["access", "aws", "clock", "causes", "http", "mlflow", "sandbox", "serve"]),
     ("serve", &["access", "aws", "causes", "clock", "http", "mlflow"]),
@@ -12,6 +12,7 @@ const LAYERS: [(&str, &[&str]); 10] = [
     ("http", &["causes", "mlflow"]),
     ("aws", &["causes", "clock", "mlflow"]),
     ("access", &[]),
+    ("user_data", &[]),
     ("mlflow", &[]),
     ("causes", &[]),
     ("clock", &[]),
