@@ -167,7 +167,8 @@ impl ArtifactStore {
             None if key == self.prefix.trim_end_matches('/') => "",
             None => return None,
         };
-        ArtifactPath::parse(below).ok()
+        // `prefix//a` is another object than `prefix/a`, and has no name among callers.
+        ArtifactPath::parse(below).ok().filter(|path| path.0 == below.strip_suffix('/').unwrap_or(below))
     }
 
     /// The public form of an `s3://` URI of this store.

@@ -4,6 +4,7 @@
 
 mod architecture;
 mod product;
+mod properties;
 mod sandbox;
 mod serve;
 mod support;

@@ -1,0 +1,247 @@
+//! What must hold for any input, however hostile. Fuzzing looks for a counter-example for as long as one lets it; the
+//! tests in `tests/it/properties.rs` try the same on random and on collected input in every run.
+
+use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
+use appliance::access::oidc::{Expected, PublicKey, Unverified};
+use appliance::access::token;
+use appliance::access::tokens::Tokens;
+use appliance::access::{graphql, routes};
+use appliance::http::{headers, uri};
+use appliance::mlflow::arn::Arn;
+use appliance::mlflow::locations;
+use appliance::mlflow::rewrite::Rewriter;
+use appliance::mlflow::store::{ArtifactPath, ArtifactStore};
+use appliance::mlflow::target::Target;
+use appliance::user_data::{self, Document};
+use bytes::Bytes;
+use std::time::{Duration, UNIX_EPOCH};
+
+/// Each property by its name.
+pub const ALL: [(&str, fn(&[u8])); 11] = [
+    ("arn", arn),
+    ("path", path),
+    ("query", query),
+    ("headers", header_filter),
+    ("artifact_key", artifact_key),
+    ("rewriting", rewriting),
+    ("user_data", user_data),
+    ("token_file", token_file),
+    ("token", token_text),
+    ("oidc", oidc),
+    ("graphql", graphql_document),
+];
+
+fn decoded(text: &str) -> Vec<u8> {
+    percent_encoding::percent_decode_str(text).collect()
+}
+
+fn is_safe_in_a_header(text: &str) -> bool {
+    text.bytes().all(|byte| (0x20..0x7f).contains(&byte))
+}
+
+/// An ARN that is accepted is written back as it was, and leads to a host of AWS.
+pub fn arn(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let Ok(arn) = Arn::parse(text) else { return };
+    assert_eq!(arn.as_str(), text);
+    assert!(is_safe_in_a_header(text) && !text.contains(' '));
+    assert_eq!(arn.account().len(), 12);
+    let target = Target::new(arn.clone());
+    for host in [target.host(), target.control_plane_host()] {
+        let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte);
+        assert!(host.bytes().all(is_plain), "{host}");
+        assert!(host.split('.').any(|label| label == arn.region()), "{host}");
+    }
+}
+
+/// A path in normal form is stable, means what it meant, and has no dot segment for any reader.
+pub fn path(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let Ok(normal) = uri::normalize_path(text) else { return };
+    assert!(normal.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/%-._~".contains(&byte)), "{normal}");
+    assert_eq!(uri::normalize_path(&normal).as_deref(), Ok(&*normal));
+    let segments = |text: &str| text.split('/').map(decoded).collect::<Vec<_>>();
+    assert_eq!(segments(text), segments(&normal));
+    for segment in decoded(&normal).split(|byte| b"/\\".contains(byte)) {
+        let name = segment.split(|byte| *byte == b';').next().unwrap_or_default();
+        assert!(name != b"." && name != b"..", "{normal}");
+    }
+    // Whatever the path, somebody is needed for it, and a reader never gets more than a writer.
+    let _ = routes::of("POST", &normal);
+    let _ = routes::is_graphql(&normal);
+}
+
+/// A query in normal form is stable and has the same pairs.
+pub fn query(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let normal = uri::normalize_query(text);
+    assert!(normal.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"&=%-._~".contains(&byte)), "{normal}");
+    assert_eq!(uri::normalize_query(&normal), normal);
+    let pairs = |text: &str| {
+        let pairs = text.split('&').filter(|pair| !pair.is_empty());
+        pairs
+            .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+            .map(|(key, value)| (decoded(key), decoded(value)))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(pairs(&text.replace('+', " ")), pairs(&normal));
+}
+
+/// Nothing with which a caller could speak for the appliance goes upstream; the rest keeps order and repetitions.
+pub fn header_filter(data: &[u8]) {
+    let mut inbound = HeaderMap::new();
+    for line in data.split(|byte| *byte == b'\n').take(64) {
+        let mut parts = line.splitn(2, |byte| *byte == b':');
+        let (Some(name), Some(value)) = (parts.next(), parts.next()) else { continue };
+        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
+            inbound.append(name, value);
+        }
+    }
+    let outbound = headers::for_upstream(&inbound);
+    for (name, _) in &outbound {
+        let name = name.as_str();
+        assert!(!name.contains('_') && !name.starts_with("x-amz-") && !name.starts_with("x-forwarded-"), "{name}");
+        assert!(
+            !name.contains("-sm-") || !(name.starts_with("x-mlflow-sm-") || name.starts_with("x-sm-mlflow-")),
+            "{name}"
+        );
+        let forbidden = [
+            "authorization",
+            "cookie",
+            "host",
+            "date",
+            "connection",
+            "transfer-encoding",
+            "content-length",
+            "upgrade",
+            "te",
+            "trailer",
+            "expect",
+            "origin",
+            "referer",
+            "x-http-method-override",
+            "x-original-url",
+            "proxy-authorization",
+        ];
+        assert!(!forbidden.contains(&name), "{name}");
+        let kept: Vec<_> = outbound.get_all(name).collect();
+        assert_eq!(kept, inbound.get_all(name).collect::<Vec<_>>(), "{name}");
+    }
+    assert_eq!(headers::for_upstream(&outbound).len(), outbound.len(), "filtering twice changes nothing");
+    for (name, _) in &headers::for_caller(&inbound) {
+        assert!(!["set-cookie", "connection", "content-length", "alt-svc"].contains(&name.as_str()), "{name}");
+    }
+}
+
+/// An artifact's key lies below the prefix, and no two artifacts share one.
+pub fn artifact_key(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let store = ArtifactStore::parse("s3://bucket/team/mlflow").expect("a store");
+    for parsed in [ArtifactPath::parse(text), ArtifactPath::decode(text)] {
+        let Ok(path) = parsed else { continue };
+        let key = store.key(&path);
+        let below = key.strip_prefix("team/mlflow/").expect("below the prefix");
+        assert_eq!(below, path.as_str());
+        assert!(below.split('/').all(|part| part != ".." && part != "."), "{key}");
+        assert!(path.is_root() || !below.split('/').any(str::is_empty), "{key}");
+        assert!(!key.contains(char::is_control), "{key}");
+        assert_eq!(store.locate(&format!("s3://bucket/{key}")).as_ref().map(ArtifactPath::as_str), Some(path.as_str()));
+    }
+    if let Some(public) = store.publish(text) {
+        assert!(public.starts_with("mlflow-artifacts:/"));
+        let back = store.resolve(&public).expect("what is published can be resolved");
+        assert_eq!(back.trim_end_matches('/'), text.trim_end_matches('/'));
+    }
+}
+
+/// Rewriting does not depend on how a text is cut, and touches nothing but what it replaces.
+pub fn rewriting(data: &[u8]) {
+    let store = ArtifactStore::parse("s3://bucket/team").expect("a store");
+    let places = locations::of("/api/2.0/mlflow/runs/search").response;
+    assert!(!places.is_empty());
+    let run = |size: usize| {
+        let mut rewriter = Rewriter::new(places, |uri: &str| store.publish(uri));
+        let mut out: Vec<u8> = Vec::new();
+        for piece in data.chunks(size.max(1)) {
+            out.extend_from_slice(&rewriter.push(Bytes::copy_from_slice(piece)));
+        }
+        out.extend_from_slice(&rewriter.finish());
+        out
+    };
+    let whole = run(data.len());
+    for size in [1, 2, 3, 7] {
+        assert_eq!(run(size), whole, "in pieces of {size}");
+    }
+    if !data.windows(4).any(|window| window == b"s3:/" || window[0] == b'\\') {
+        assert_eq!(whole, data, "nothing to replace");
+    }
+    if let Ok(before) = serde_json::from_slice::<serde_json::Value>(data) {
+        let after: serde_json::Value = serde_json::from_slice(&whole).expect("JSON stays JSON");
+        assert_eq!(shape(&before), shape(&after));
+    }
+}
+
+/// A document without its texts.
+fn shape(value: &serde_json::Value) -> String {
+    match value {
+        serde_json::Value::Object(map) => {
+            map.iter().map(|(key, value)| format!("{key:?}:{}", shape(value))).collect::<Vec<_>>().join(",")
+        }
+        serde_json::Value::Array(list) => format!("[{}]", list.iter().map(shape).collect::<Vec<_>>().join(",")),
+        serde_json::Value::String(_) => "text".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+/// User data that is accepted is a document within limits, and nothing that anybody would execute.
+pub fn user_data(data: &[u8]) {
+    let Ok(document) = user_data::decode(data) else { return };
+    let (Document::Toml(text) | Document::Json(text)) = &document;
+    assert!(text.len() <= user_data::TEXT_LIMIT && !text.contains('\0'));
+    let start = text.trim_start().to_ascii_lowercase();
+    assert!(!start.starts_with("#!") && !start.starts_with("#cloud-config") && !start.starts_with("<script"));
+    assert_eq!(user_data::decode(text.as_bytes()).is_ok(), text.len() <= user_data::RAW_LIMIT);
+}
+
+/// A token file that is accepted is written and read again without a change.
+pub fn token_file(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let Ok(tokens) = Tokens::parse(text) else { return };
+    let written = tokens.to_string();
+    let read = Tokens::parse(&written).expect("what is written can be read");
+    assert_eq!(read.to_string(), written);
+    assert_eq!(read.entries().len(), tokens.entries().len());
+}
+
+/// What is no token is not taken for one, and nothing panics over it.
+pub fn token_text(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Some(id) = token::id(text) {
+        assert!(text.starts_with(&format!("{}{id}_", token::PREFIX)) && text.len() == 54);
+    }
+    assert!(Tokens::default().find(text, UNIX_EPOCH).is_err());
+}
+
+/// Nobody can sign for the load balancer without its key.
+pub fn oidc(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    // The key of RFC 6979 §A.2.5, whose private half nobody who fuzzes this uses.
+    const KEY: &str = "-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEYP7UuiVanTHJYet0xjVtaMBJuJI7\nYfps5mliLmDyn7Z5A/4QCLi8maQa6eWKLxk8vGyDC1+n1F3o8KU1EYimaQ==\n-----END PUBLIC KEY-----\n";
+    let key = PublicKey::from_pem(KEY).expect("a key");
+    let Ok(unverified) = Unverified::parse(text) else { return };
+    assert!(unverified.key_id().bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'));
+    let expected = Expected { signer: "s".into(), issuer: "i".into(), client: None };
+    assert!(unverified.verify(&key, &expected, UNIX_EPOCH + Duration::from_secs(1)).is_err());
+}
+
+/// A document always needs somebody: nothing at all is never the answer.
+pub fn graphql_document(data: &[u8]) {
+    assert!(!graphql::routes(data).is_empty());
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let body = serde_json::json!({"query": text}).to_string();
+    let needed = graphql::routes(body.as_bytes());
+    assert!(!needed.is_empty());
+    if !text.contains("mlflow") && !text.contains("test") {
+        assert!(needed.contains(&routes::UNCLASSIFIED), "{text}");
+    }
+}

@@ -1,0 +1,66 @@
+//! The properties that are fuzzed, tried on random input and on all that fuzzing has collected.
+
+#[path = "../fuzz/properties.rs"]
+mod properties;
+
+use std::fs;
+use std::path::Path;
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+
+/// Text that looks a little like what is parsed: random bytes alone seldom get past the first character.
+fn input(name: &str) -> BoxedStrategy<Vec<u8>> {
+    let alphabet = match name {
+        "arn" => {
+            "(arn|aws|aws-cn|:|sagemaker|us-east-1|cn-north-1|123456789012|mlflow-app/app-|mlflow-tracking-server/|[A-Z0-9a-z\\-]{1,4}){0,12}"
+        }
+        "path" => "/(\\.|%2[eEfF]|/|%5c|%3b|;|a|%[0-9a-f]{2}|é|\\+){0,14}",
+        "query" => "(a|=|&|\\+|%20|%2[bB]|%|é| |/){0,20}",
+        "headers" => {
+            "((x-amz-|x_|connection|host|x-a|cookie|content-type|X-MLFLOW-SM-)[a-z\\-]{0,3}: ?[ -~]{0,6}\n){0,8}"
+        }
+        "artifact_key" => "(s3://bucket/team/mlflow|/|\\.|%2e|%2F|a|é| |%00|\\\\){0,12}",
+        "rewriting" => {
+            "(\\{|\\}|\\[|\\]|,|:|\"runs\"|\"info\"|\"artifact_uri\"|\"s3://bucket/team/a\"|\"\\\\\\\\u0073\"|1|\\\\){0,24}"
+        }
+        "user_data" => {
+            "(#!|#cloud-config|a = 1|\n|\\{|\\}|\"a\"|:|1|Content-Type: multipart/mixed; boundary=B|--B|--B--|\r\n){0,10}"
+        }
+        "token_file" => {
+            "(\\[\\[token\\]\\]|\n|id = \"a\"|name = \"ci\"|role = \"read\"|created = \"2026-01-01T00:00:00Z\"|targets = \\[\"a\"\\]){0,12}"
+        }
+        "token" => "mlfa_[0-9A-Za-z_]{40,60}",
+        "oidc" => "[A-Za-z0-9_=\\-]{0,40}(\\.[A-Za-z0-9_=\\-]{0,40}){0,3}",
+        "graphql" => "(query|mutation|\\{|\\}|mlflowGetRun|x|\\.\\.\\.|F|fragment|on|Query|\\(|\\)|:| ){0,24}",
+        other => panic!("`{other}` has no input"),
+    };
+    let text = proptest::string::string_regex(alphabet).unwrap().prop_map(String::into_bytes);
+    prop_oneof![4 => text, 1 => prop::collection::vec(any::<u8>(), 0..200)].boxed()
+}
+
+#[test]
+fn they_hold_for_random_input() {
+    for (name, property) in properties::ALL {
+        let mut runner = TestRunner::new(Config { failure_persistence: None, ..Config::with_cases(2000) });
+        let tried = runner.run(&input(name), |data| {
+            property(&data);
+            Ok(())
+        });
+        tried.unwrap_or_else(|error| panic!("{name}: {error}"));
+    }
+}
+
+#[test]
+fn they_hold_for_all_that_fuzzing_has_collected() {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/corpus");
+    for (name, property) in properties::ALL {
+        let files: Vec<_> = fs::read_dir(corpus.join(name)).unwrap().map(|entry| entry.unwrap().path()).collect();
+        assert!(files.len() >= 3, "{name} has a corpus: {}", files.len());
+        for file in files {
+            property(&fs::read(&file).unwrap());
+        }
+    }
+    let folders = fs::read_dir(&corpus).unwrap().count();
+    assert_eq!(folders, properties::ALL.len(), "every folder belongs to a property");
+}
