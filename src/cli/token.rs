@@ -23,8 +23,9 @@ Examples:
   MLFLOW_TRACKING_URI=https://mlflow.corp MLFLOW_TRACKING_TOKEN=mlfa_… python train.py
 
 Only hashes are kept in the file. A running appliance reads it again by itself; SIGHUP makes it do so at once.
-From AWS instead of a file: `aws ssm put-parameter --type SecureString --overwrite --name /mlflow/tokens --value
-file://tokens.toml`, and `--tokens ssm:/mlflow/tokens`.";
+
+From AWS instead of a file, with `--tokens ssm:/mlflow/tokens`:
+  aws ssm put-parameter --type SecureString --overwrite --name /mlflow/tokens --value file://tokens.toml";
 
 /// Hand out and revoke access tokens
 #[derive(Debug, clap::Subcommand)]

@@ -10,8 +10,10 @@ mod connections;
 mod forward;
 mod gate;
 mod health;
+mod identity;
 mod record;
 mod refusal;
+mod reload;
 mod reply;
 mod retry;
 mod sign_in;
@@ -33,13 +35,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::sleep;
 use tracing::{info, warn};
 
-use crate::aws::credentials::{Current, Source};
-use crate::aws::on_behalf::OnBehalf;
-use crate::aws::role::Role;
+use crate::aws::credentials::Source;
 use crate::aws::sdk;
 use crate::http::body::Intake;
 use crate::http::tls::server::ServerTls;
-use crate::{causes, clock};
 use artifacts::describe;
 use audit::Audit;
 pub use audit::AuditSink;
@@ -47,8 +46,8 @@ use backend::Backend;
 pub use backend::{Access, ArtifactSettings, BackendSettings, Place};
 pub use browser::AllowedHosts;
 use callers::Callers;
-use callers::source::SecretReader;
 pub use callers::{CallerSettings, OidcSettings, SecretPlace, TokenSettings, TokenSource, read_file as read_tokens};
+use identity::{Identity, token_reader};
 use record::Ledger;
 use worker::Worker;
 
@@ -56,9 +55,6 @@ use worker::Worker;
 const BACKLOG: i32 = 4096;
 /// How long a caller may take to close its side after we have closed ours.
 const LINGER: Duration = Duration::from_secs(5);
-
-/// A certificate with less time left is warned about.
-const CERTIFICATE_MARGIN: Duration = Duration::from_hours(24 * 14);
 
 /// Everything `serve` needs, checked.
 pub struct Settings {
@@ -196,7 +192,7 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
         .collect();
     tasks
         .extend(shared.backends.iter().cloned().map(|backend| rt::spawn(async move { describe::run(&backend).await })));
-    tasks.push(rt::spawn(reload(Arc::clone(&shared), settings.tls, reader, settings.reload_interval)));
+    tasks.push(rt::spawn(reload::run(Arc::clone(&shared), settings.tls, reader, settings.reload_interval)));
     let stop = stop_on_signal(server.handle(), &shared, settings.drain_timeout);
     let result = tokio::select! {
         result = server => result.map_err(ServeError::Server),
@@ -208,89 +204,6 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
     shared.ledger.audit.flush();
     info!(in_flight = shared.ledger.in_flight(), "stopped");
     result
-}
-
-/// Reads tokens from AWS with what the machine itself may do: they are not the assumed role's business.
-fn token_reader(shared: &Shared, identities: &mut Vec<Identity>) -> Option<SecretReader> {
-    let region = shared.callers.secret_region()?;
-    let first = &shared.backends[0];
-    let (credentials, _) = Identity::with(region, None, identities);
-    Some(SecretReader { dialer: first.dialer.clone(), settings: first.client, credentials })
-}
-
-/// Whose credentials sign: one for each region and role, however many targets use it.
-struct Identity {
-    region: String,
-    role: Option<Role>,
-    credentials: Current,
-    /// Each caller's own, if the role carries their names.
-    on_behalf: Option<Arc<OnBehalf>>,
-}
-
-impl Identity {
-    /// The credentials of a backend; adds an identity if none of them is its.
-    fn of(backend: &BackendSettings, identities: &mut Vec<Self>) -> (Current, Option<Arc<OnBehalf>>) {
-        Self::with(backend.target.arn().region(), backend.role.as_ref(), identities)
-    }
-
-    fn with(region: &str, role: Option<&Role>, identities: &mut Vec<Self>) -> (Current, Option<Arc<OnBehalf>>) {
-        let is_same = |identity: &&Self| identity.region == region && identity.role.as_ref() == role;
-        if let Some(known) = identities.iter().find(is_same) {
-            return (known.credentials.clone(), known.on_behalf.clone());
-        }
-        let credentials = Current::default();
-        let carries = role.is_some_and(|role| role.carries.is_some());
-        let on_behalf = carries.then(Arc::<OnBehalf>::default);
-        let given = (credentials.clone(), on_behalf.clone());
-        identities.push(Self { region: region.to_owned(), role: role.cloned(), credentials, on_behalf });
-        given
-    }
-}
-
-/// Reads again what may change while the appliance runs: at a signal, and from time to time.
-async fn reload(shared: Arc<Shared>, tls: Option<ServerTls>, reader: Option<SecretReader>, interval: Duration) {
-    let mut hangup = signal(SignalKind::hangup()).ok();
-    if let Some(tls) = &tls {
-        warn_of_end(tls);
-    }
-    shared.callers.obtain_tokens(reader.as_ref()).await;
-    loop {
-        let asked = async {
-            match &mut hangup {
-                Some(hangup) => drop(hangup.recv().await),
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            () = asked => {
-                info!("reloading");
-                shared.ledger.audit.reopen();
-            }
-            () = sleep(interval) => {}
-        }
-        shared.callers.reload_tokens(reader.as_ref()).await;
-        match tls.as_ref().map(ServerTls::reload) {
-            Some(Ok(true)) => {
-                info!("new certificate in use");
-                tls.iter().for_each(warn_of_end);
-            }
-            Some(Err(error)) => {
-                let hint = "correct the files; they are read again by themselves";
-                warn!(error = causes::joined(&error), hint, "certificate not read; the old one stays in use");
-            }
-            _ => {}
-        }
-    }
-}
-
-/// A certificate that is about to end is somebody's to renew.
-fn warn_of_end(tls: &ServerTls) {
-    let Some(end) = tls.end() else { return };
-    match end.duration_since(clock::now()) {
-        Ok(left) if left > CERTIFICATE_MARGIN => {}
-        Ok(left) => warn!(days_left = left.as_secs() / 86_400, "the listener's certificate is about to expire"),
-        Err(_) => warn!("the listener's certificate has expired"),
-    }
 }
 
 fn bind(address: SocketAddr) -> io::Result<TcpListener> {
