@@ -16,8 +16,11 @@ use appliance::user_data::{self, Document};
 use bytes::Bytes;
 use std::time::{Duration, UNIX_EPOCH};
 
+/// Panics if it does not hold for an input.
+type Property = fn(&[u8]);
+
 /// Each property by its name.
-pub const ALL: [(&str, fn(&[u8])); 11] = [
+pub const ALL: [(&str, Property); 11] = [
     ("arn", arn),
     ("path", path),
     ("query", query),
@@ -222,11 +225,12 @@ pub fn token_text(data: &[u8]) {
     assert!(Tokens::default().find(text, UNIX_EPOCH).is_err());
 }
 
+/// The key of RFC 6979 §A.2.5, whose private half nobody who fuzzes this uses.
+const KEY: &str = "-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEYP7UuiVanTHJYet0xjVtaMBJuJI7\nYfps5mliLmDyn7Z5A/4QCLi8maQa6eWKLxk8vGyDC1+n1F3o8KU1EYimaQ==\n-----END PUBLIC KEY-----\n";
+
 /// Nobody can sign for the load balancer without its key.
 pub fn oidc(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
-    // The key of RFC 6979 §A.2.5, whose private half nobody who fuzzes this uses.
-    const KEY: &str = "-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEYP7UuiVanTHJYet0xjVtaMBJuJI7\nYfps5mliLmDyn7Z5A/4QCLi8maQa6eWKLxk8vGyDC1+n1F3o8KU1EYimaQ==\n-----END PUBLIC KEY-----\n";
     let key = PublicKey::from_pem(KEY).expect("a key");
     let Ok(unverified) = Unverified::parse(text) else { return };
     assert!(unverified.key_id().bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'));

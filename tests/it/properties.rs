@@ -1,7 +1,7 @@
 //! The properties that are fuzzed, tried on random input and on all that fuzzing has collected.
 
 #[path = "../fuzz/properties.rs"]
-mod properties;
+mod fuzzed;
 
 use std::fs;
 use std::path::Path;
@@ -41,7 +41,7 @@ fn input(name: &str) -> BoxedStrategy<Vec<u8>> {
 
 #[test]
 fn they_hold_for_random_input() {
-    for (name, property) in properties::ALL {
+    for (name, property) in fuzzed::ALL {
         let mut runner = TestRunner::new(Config { failure_persistence: None, ..Config::with_cases(2000) });
         let tried = runner.run(&input(name), |data| {
             property(&data);
@@ -54,7 +54,7 @@ fn they_hold_for_random_input() {
 #[test]
 fn they_hold_for_all_that_fuzzing_has_collected() {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/corpus");
-    for (name, property) in properties::ALL {
+    for (name, property) in fuzzed::ALL {
         let files: Vec<_> = fs::read_dir(corpus.join(name)).unwrap().map(|entry| entry.unwrap().path()).collect();
         assert!(files.len() >= 3, "{name} has a corpus: {}", files.len());
         for file in files {
@@ -62,5 +62,5 @@ fn they_hold_for_all_that_fuzzing_has_collected() {
         }
     }
     let folders = fs::read_dir(&corpus).unwrap().count();
-    assert_eq!(folders, properties::ALL.len(), "every folder belongs to a property");
+    assert_eq!(folders, fuzzed::ALL.len(), "every folder belongs to a property");
 }
