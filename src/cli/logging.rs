@@ -76,5 +76,10 @@ impl Logging {
             (Format::Text, true) => base.without_time().init(),
             (Format::Text, false) => base.init(),
         }
+        // Otherwise a panic would be plain text among lines of JSON. A request that panics ends its connection only.
+        std::panic::set_hook(Box::new(|panic| {
+            let place = panic.location().map(ToString::to_string);
+            tracing::error!(place, message = panic.payload_as_str(), "a part of the program failed unexpectedly");
+        }));
     }
 }

@@ -1,4 +1,4 @@
-//! Connections that hold a place without using it.
+//! Callers' connections: what lies between two requests has a limit, and nothing comes after the last one.
 //!
 //! actix limits how long the head of a connection's *first* request may take, and how long a connection may lie idle in
 //! between; but the first byte of a later head ends the second limit, and nothing limits the rest. Whoever sends one
@@ -12,11 +12,14 @@ use std::time::{Duration, Instant};
 
 use actix_tls::accept::rustls_0_23::TlsStream;
 use actix_web::dev::Extensions;
+use actix_web::http::{ConnectionType, Version};
 use actix_web::rt::net::TcpStream;
 use actix_web::{HttpRequest, rt};
 use socket2::{SockRef, Socket};
 use tokio::time::sleep;
 use tracing::debug;
+
+use super::refusal::Refusal;
 
 /// How often a worker looks after its connections.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -26,6 +29,8 @@ pub(super) struct Connection {
     socket: Socket,
     running: Cell<usize>,
     since: Cell<Instant>,
+    /// True once a request has announced that it is the last.
+    is_over: Cell<bool>,
 }
 
 thread_local! {
@@ -53,17 +58,31 @@ pub(super) fn tcp(connection: &dyn Any) -> Option<&TcpStream> {
 pub(super) fn note(connection: &dyn Any, data: &mut Extensions) {
     // A second descriptor for the same socket; without one the connection is merely not looked after.
     let Some(socket) = tcp(connection).and_then(|stream| SockRef::from(stream).try_clone().ok()) else { return };
-    let noted = Rc::new(Connection { socket, running: Cell::new(0), since: Cell::new(Instant::now()) });
+    let noted = Rc::new(Connection {
+        socket,
+        running: Cell::new(0),
+        since: Cell::new(Instant::now()),
+        is_over: Cell::new(false),
+    });
     CONNECTIONS.with_borrow_mut(|all| all.push(Rc::downgrade(&noted)));
     data.insert(noted);
 }
 
 /// Counts a request on its connection.
-#[must_use]
-pub(super) fn run(request: &HttpRequest) -> Option<Running> {
-    let connection = request.conn_data::<Rc<Connection>>()?;
+///
+/// # Errors
+/// [`Refusal::AfterTheLast`].
+pub(super) fn run(request: &HttpRequest) -> Result<Option<Running>, Refusal> {
+    let Some(connection) = request.conn_data::<Rc<Connection>>() else { return Ok(None) };
+    // SECURITY: whoever stands before us believes that nothing follows (RFC 9112 §9.6), so what does is nobody's. actix
+    // would serve it.
+    if connection.is_over.get() {
+        return Err(Refusal::AfterTheLast);
+    }
+    let is_last = request.head().connection_type() == ConnectionType::Close;
+    connection.is_over.set(is_last && request.version() < Version::HTTP_2);
     connection.running.set(connection.running.get() + 1);
-    Some(Running(Rc::clone(connection)))
+    Ok(Some(Running(Rc::clone(connection))))
 }
 
 /// Ends connections of this thread that have done nothing for `limit`, for as long as the thread lives.

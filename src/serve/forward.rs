@@ -15,6 +15,7 @@ use super::artifacts::translate::{self, Translation};
 use super::artifacts::{self, Exchange};
 use super::backend::{self, Destination};
 use super::browser;
+use super::connections;
 use super::gate;
 use super::health::{self, Page};
 use super::record::{Outcome, Record, Severity};
@@ -33,8 +34,14 @@ use crate::mlflow::locations;
 /// Answers any request.
 pub(super) async fn handle(request: HttpRequest, payload: web::Payload) -> HttpResponse {
     let worker = Rc::clone(request.app_data::<Rc<Worker>>().expect("every worker has one"));
-    let mut record = Record::begin(&worker.shared.ledger, &request);
-    match exchange(&worker, &request, payload, &mut record).await {
+    let (running, refusal) =
+        connections::run(&request).map_or_else(|refusal| (None, Some(refusal)), |running| (running, None));
+    let mut record = Record::begin(&worker.shared.ledger, &request, running);
+    let answer = match refusal {
+        Some(refusal) => Err(refusal),
+        None => exchange(&worker, &request, payload, &mut record).await,
+    };
+    match answer {
         Ok(Answer::Upstream { response, upstream, prefix, translation }) => {
             let origin = Origin {
                 base: &upstream.base,

@@ -12,7 +12,7 @@ use actix_web::http::{Method, StatusCode};
 use tracing::{debug, info, warn};
 
 use super::audit::{Audit, Event};
-use super::connections::{self, Running};
+use super::connections::Running;
 use crate::access::caller::Caller;
 use crate::access::limits::Permit;
 use crate::clock;
@@ -117,7 +117,7 @@ pub(super) struct Record {
 impl Record {
     /// Opens the account of a request.
     #[must_use]
-    pub(super) fn begin(ledger: &Arc<Ledger>, request: &HttpRequest) -> Self {
+    pub(super) fn begin(ledger: &Arc<Ledger>, request: &HttpRequest, running: Option<Running>) -> Self {
         ledger.in_flight.fetch_add(1, Ordering::Relaxed);
         let number = ledger.next.fetch_add(1, Ordering::Relaxed);
         Self {
@@ -130,7 +130,7 @@ impl Record {
             caller: None,
             action: None,
             permit: None,
-            _running: connections::run(request),
+            _running: running,
             is_denied: false,
             started: Instant::now(),
             status: None,

@@ -40,6 +40,9 @@ pub(super) enum Refusal {
     /// The caller may not.
     #[error(transparent)]
     Access(#[from] AccessRefusal),
+    /// Sent behind a request that said it was the last of its connection.
+    #[error("the connection was to end with an earlier request")]
+    AfterTheLast,
     /// A WebSocket handshake that would have a body.
     #[error("a WebSocket handshake has a body")]
     HandshakeWithBody,
@@ -110,7 +113,7 @@ impl Refusal {
         match self {
             Self::Access(refusal) => refusal.kind(),
             Self::TargetForm | Self::Method | Self::Path(_) => "bad-request",
-            Self::RepeatedContentType | Self::HandshakeWithBody => "bad-request",
+            Self::RepeatedContentType | Self::HandshakeWithBody | Self::AfterTheLast => "bad-request",
             Self::ForeignHost => "foreign-host",
             Self::ForeignOrigin => "foreign-origin",
             Self::NoSuchPage => "no-such-page",
@@ -154,7 +157,7 @@ impl Refusal {
     pub(super) fn status(&self) -> StatusCode {
         match self {
             Self::TargetForm | Self::Path(_) => StatusCode::BAD_REQUEST,
-            Self::RepeatedContentType | Self::HandshakeWithBody => StatusCode::BAD_REQUEST,
+            Self::RepeatedContentType | Self::HandshakeWithBody | Self::AfterTheLast => StatusCode::BAD_REQUEST,
             Self::ArtifactPath(_) | Self::Artifact(_) => StatusCode::BAD_REQUEST,
             Self::Method | Self::ArtifactMethod => StatusCode::METHOD_NOT_ALLOWED,
             Self::Access(refusal) => refusal.status(),
@@ -227,6 +230,7 @@ impl Refusal {
             Self::Path(error) => format!("The request was not passed on: {error}."),
             Self::RepeatedContentType => "The request has more than one Content-Type header.".into(),
             Self::Access(refusal) => refusal.message(),
+            Self::AfterTheLast => "An earlier request on this connection said `Connection: close`.".into(),
             Self::HandshakeWithBody => "A WebSocket handshake is a GET without a body.".into(),
             Self::ForeignHost => {
                 "The appliance does not go by this name. Its operator can add it with `allowed-hosts`.".into()
@@ -322,6 +326,9 @@ impl Refusal {
     pub(super) fn response(&self, request_id: &str) -> HttpResponse {
         let mut builder = HttpResponseBuilder::new(self.status());
         builder.insert_header((ERROR_HEADER, self.kind()));
+        if matches!(self, Self::AfterTheLast) {
+            builder.force_close();
+        }
         if self.status() == StatusCode::UNAUTHORIZED {
             builder.insert_header((header::WWW_AUTHENTICATE, "Bearer realm=\"MLflow\""));
         }

@@ -1,7 +1,7 @@
 //! A caller that says exactly the bytes it is told to, and reads answers strictly.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -66,7 +66,13 @@ impl Caller {
         Self { stream: Box::new(stream), ..plain }
     }
 
-    /// Waits longer than usual for each piece of an answer.
+    /// The same connection, to send on while answers are read. Not over TLS.
+    pub fn another(&self) -> Self {
+        let copy = || self.socket.try_clone().unwrap();
+        Self { socket: copy(), stream: Box::new(copy()), buffer: Vec::new() }
+    }
+
+    /// Waits for another time than usual for each piece of an answer.
     pub fn wait_for(&mut self, time: Duration) {
         self.socket.set_read_timeout(Some(time)).unwrap();
     }
@@ -78,23 +84,8 @@ impl Caller {
     }
 
     /// Says that nothing more will be sent.
-    pub fn finish(&self) {
-        let _ = self.socket.shutdown(std::net::Shutdown::Write);
-    }
-
-    /// True if the other side has ended the connection, after at most the time that [`Self::wait_for`] has set.
-    pub fn is_over(&mut self) -> bool {
-        let mut piece = [0; 4096];
-        match self.stream.read(&mut piece) {
-            Ok(0) => true,
-            Ok(_) => false,
-            Err(error) => !matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut),
-        }
-    }
-
-    /// The sending side, for a thread of its own. Not over TLS.
-    pub fn writer(&self) -> TcpStream {
-        self.socket.try_clone().unwrap()
+    pub fn finish(&mut self) {
+        let _ = self.socket.shutdown(Shutdown::Write);
     }
 
     /// Sends a request without a body and reads the answer.

@@ -1,76 +1,121 @@
-//! Callers that take their time, to hold what others need.
+//! Callers who take their time: every wait for one has a limit, and others do not notice.
 
+use std::io;
 use std::time::{Duration, Instant};
 
-use crate::support::Message as _;
+use super::echo;
 use crate::support::appliance::{Appliance, Builder};
-use crate::support::caller::Caller;
+use crate::support::caller::{Answer, Caller};
 use crate::support::upstream::Upstream;
+use crate::support::{Message as _, figure};
 
-/// Sends bytes one by one until the other side ends the connection; returns how long that took.
-fn drip(caller: &mut Caller, start: &str, limit: Duration) -> Duration {
-    let began = Instant::now();
-    caller.send(start).unwrap();
-    caller.wait_for(Duration::from_millis(100));
-    while began.elapsed() < limit {
-        if caller.send("a").is_err() || caller.is_over() {
-            break;
-        }
-    }
-    began.elapsed()
-}
+/// What no wait here may last: all limits are set to a second, and the longest is the sum of three.
+const BOUND: Duration = Duration::from_secs(8);
+const FIRST: &str = "GET /first HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
-fn start(upstream: &Upstream) -> Appliance {
-    let limits = ["--head-timeout", "1s", "--keep-alive", "2s", "--body-idle-timeout", "1s"];
+fn impatient(upstream: &Upstream) -> Appliance {
+    let limits = ["--head-timeout", "1s", "--keep-alive", "1s", "--body-idle-timeout", "1s"];
     Builder::new(upstream).with(&limits).start()
 }
 
-const HEAD: &str = "GET /slow HTTP/1.1\r\nHost: localhost\r\nX-A: ";
-const LIMIT: Duration = Duration::from_secs(15);
-
-#[test]
-fn a_head_that_drips_in_is_cut_off() {
-    let upstream = Upstream::ok();
-    let appliance = start(&upstream);
-    let taken = drip(&mut appliance.connect(), HEAD, LIMIT);
-    assert!(taken < Duration::from_secs(5), "the first request: {taken:?}");
-    let mut kept = appliance.connect();
-    assert_eq!(kept.get("/first").status, 200);
-    let taken = drip(&mut kept, HEAD, LIMIT);
-    assert!(taken < Duration::from_secs(6), "a later request: {taken:?}");
-    assert_eq!(upstream.requests().iter().filter(|request| request.target == "/slow").count(), 0);
-}
-
-#[test]
-fn a_body_that_stops_is_cut_off() {
-    let upstream = Upstream::ok();
-    let appliance = start(&upstream);
-    for head in ["Content-Length: 10\r\n\r\nhello", "Transfer-Encoding: chunked\r\n\r\n5\r\nhel"] {
-        let mut caller = appliance.connect();
-        caller.send(format!("POST /slow HTTP/1.1\r\nHost: localhost\r\n{head}")).unwrap();
-        let began = Instant::now();
-        let answer = caller.answer(false).unwrap();
-        assert_eq!((answer.status, answer.header("x-appliance-error")), (408, "body-stalled"));
-        assert!(began.elapsed() < Duration::from_secs(5));
+/// Sends `piece` again and again until the connection ends, and says how long that took and what was heard last.
+#[track_caller]
+fn drip(what: &str, mut caller: Caller, piece: &[u8]) -> (Duration, Option<Answer>) {
+    let began = Instant::now();
+    caller.wait_for(Duration::from_millis(100));
+    let mut last = None;
+    loop {
+        assert!(began.elapsed() < BOUND, "{what}: still open after {BOUND:?}");
+        let _ = caller.send(piece);
+        match caller.answer(false) {
+            Ok(answer) => last = Some(answer),
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {}
+            Err(_) => break,
+        }
     }
-    assert_eq!(upstream.requests().iter().filter(|request| request.target == "/slow").count(), 0);
+    (began.elapsed(), last)
 }
 
 #[test]
-fn hundreds_who_say_nothing_do_not_keep_others_out() {
-    let upstream = Upstream::ok();
-    let appliance = start(&upstream);
-    let silent: Vec<_> = (0..400)
+fn a_caller_who_drips_is_let_go_wherever_it_starts() {
+    let upstream = echo();
+    let appliance = impatient(&upstream);
+    let chunked = |path: &str| format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n");
+    let cases = [
+        ("the first head", String::new(), "GET /x HTTP/1.1\r\nHost: localhost\r\nX-A: ".to_owned(), "b", Some(408)),
+        ("the first head, by empty lines", String::new(), "\r\n".to_owned(), "\r\n", Some(408)),
+        ("the head of a second request", FIRST.to_owned(), "GET /x HTTP/1.1\r\nX-A: ".to_owned(), "b", None),
+        ("a second head, by headers", FIRST.to_owned(), "GET /x HTTP/1.1\r\n".to_owned(), "X: a\r\n", None),
+        ("a second head, by empty lines", FIRST.to_owned(), "\r\n".to_owned(), "\r\n", None),
+        ("a chunk's extension", String::new(), format!("{}2;", chunked("/x")), "a", Some(408)),
+        ("a chunk's size", String::new(), chunked("/x"), "0", Some(408)),
+        ("a trailer", String::new(), format!("{}0\r\nX-A: ", chunked("/x")), "a", Some(408)),
+        ("a length that is not filled", String::new(), content("/x"), "", Some(408)),
+        ("chunks behind a refused path", String::new(), chunked("/a/../b"), "1\r\na\r\n", Some(400)),
+        ("a length behind a refused path", String::new(), content("/a/../b"), "a", Some(400)),
+        ("a trailer behind a refused path", String::new(), format!("{}0\r\nX-A: ", chunked("/a/../b")), "a", Some(400)),
+    ];
+    let mut longest = Duration::ZERO;
+    let count = cases.len();
+    std::thread::scope(|scope| {
+        let running = cases.map(|(what, before, start, piece, expected)| {
+            let appliance = &appliance;
+            scope.spawn(move || {
+                let mut caller = appliance.connect();
+                if !before.is_empty() {
+                    caller.send(before).unwrap();
+                    assert_eq!(caller.answer(false).unwrap().status, 200, "{what}");
+                }
+                caller.send(start).unwrap();
+                let (time, last) = drip(what, caller, piece.as_bytes());
+                assert_eq!(last.map(|answer| answer.status), expected, "{what}");
+                time
+            })
+        });
+        longest = running.into_iter().map(|drip| drip.join().unwrap()).max().unwrap();
+    });
+    assert!(upstream.requests().iter().all(|seen| seen.target == "/first"), "{:?}", upstream.requests());
+    figure(&format!(
+        "slow callers: {count} ways to drip, the longest held its connection for {longest:.1?}, limits of 1 s"
+    ));
+}
+
+fn content(path: &str) -> String {
+    format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n")
+}
+
+#[test]
+fn an_idle_connection_stays_for_as_long_as_it_is_promised() {
+    let upstream = echo();
+    let appliance = Builder::new(&upstream).with(&["--head-timeout", "1s", "--keep-alive", "4s"]).start();
+    let mut caller = appliance.connect();
+    for wait in [0, 1500, 2500] {
+        std::thread::sleep(Duration::from_millis(wait));
+        assert_eq!(caller.get("/x").status, 200, "after {wait} ms");
+    }
+}
+
+#[test]
+fn two_hundred_half_open_connections_disturb_nobody() {
+    let upstream = echo();
+    let appliance = Appliance::before(&upstream);
+    let before = appliance.resident();
+    let held: Vec<Caller> = (0..200)
         .map(|number| {
             let mut caller = appliance.connect();
             if number % 2 == 0 {
-                caller.send(HEAD).unwrap();
+                caller.send(FIRST).unwrap();
+                assert_eq!(caller.answer(false).unwrap().header("x-echo"), "/first");
             }
+            caller.send("GET /half HTTP/1.1\r\nHost: local").unwrap();
             caller
         })
         .collect();
     let began = Instant::now();
-    assert_eq!(appliance.get("/quick").status, 200);
-    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
-    drop(silent);
+    assert_eq!(appliance.connect().request("POST", "/x", &[], Some(b"{}")).status, 200);
+    let took = began.elapsed();
+    let grown = appliance.resident().saturating_sub(before) >> 10;
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    figure(&format!("{} half-open connections: {grown} KiB more, the next request took {took:.1?}", held.len()));
+    assert!(upstream.requests().iter().all(|seen| seen.target != "/half"));
 }
