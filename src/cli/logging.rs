@@ -79,7 +79,7 @@ impl Logging {
         // Otherwise a panic would be plain text among lines of JSON. A request that panics ends its connection only.
         std::panic::set_hook(Box::new(|panic| {
             let place = panic.location().map(ToString::to_string);
-            tracing::error!(place, message = panic.payload_as_str(), "a part of the program failed unexpectedly");
+            tracing::error!(place, panic = panic.payload_as_str(), "a part of the program failed unexpectedly");
         }));
     }
 }
