@@ -267,3 +267,28 @@ fn tokens_are_kept_by_aws() {
         assert!(!log.contains(&token.text) && !log.contains("sha256"), "{log}");
     }
 }
+
+#[test]
+fn mlflows_own_client_brings_a_token_and_understands_refusals() {
+    let Some(bin) = python::environment("mlflows_own_client_brings_a_token_and_understands_refusals") else { return };
+    let upstream = Upstream::ok();
+    let tokens = TokenFile::new();
+    let (write, read) = (tokens.add("ci", "write", &[]), tokens.add("ada", "read", &[]));
+    let limits = ["--caller-rate-limit", "4", "--caller-burst-limit", "4"];
+    let appliance = Builder::new(&upstream).with_tokens(&tokens).with(&limits).start();
+    let result = python::run(&bin, "mlflow_caller.py", &[&appliance.url(), &write.text, &read.text], b"");
+    assert_eq!(result["checks"], 10);
+    assert!(appliance.access_log().iter().any(|event| event["refusal"] == "rate-limited"), "the limit was met");
+}
+
+#[test]
+fn systemd_passes_the_token_file_as_a_credential() {
+    let upstream = Upstream::ok();
+    let tokens = TokenFile::new();
+    let token = tokens.add("ci", "read", &[]);
+    let directory = tokens.path().parent().unwrap().to_str().unwrap().to_owned();
+    let builder = Builder::new(&upstream).with(&["--tokens", "credential:tokens.toml"]);
+    let appliance = builder.env("CREDENTIALS_DIRECTORY", &directory).start();
+    assert_eq!(with(&appliance, &token.bearer()).status, 200);
+    assert_eq!(appliance.get(SEARCH).status, 401);
+}
