@@ -203,6 +203,12 @@ impl Appliance {
         events.filter(|event| event["target"] == "access").collect()
     }
 
+    /// Waits for an event of the access log.
+    #[track_caller]
+    pub fn saw(&self, what: &str, is_it: impl Fn(&Value) -> bool) {
+        eventually(what, || self.access_log().iter().any(&is_it));
+    }
+
     /// Bytes of memory it holds now.
     pub fn resident(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();

@@ -8,8 +8,9 @@ use crate::support::figure;
 const CHUNKED: &str = "POST /x HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n";
 /// Sent in each flood, or as much of it as the appliance takes.
 const FLOOD: usize = 64 << 20;
-/// How much memory may grow meanwhile: a connection's buffers, and what the allocator keeps of them.
-const GROWTH: u64 = 8 << 20;
+/// How much memory may grow meanwhile: a connection's buffers, and what the allocator keeps of them. Some take pages in
+/// blocks of several megabytes.
+const GROWTH: u64 = 16 << 20;
 /// The listener takes in up to 128 KiB and makes requests of all of it, some 5 KiB for each. The rest waits.
 const PIPELINE_GROWTH: u64 = 48 << 20;
 
