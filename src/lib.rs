@@ -3,19 +3,22 @@
 //! Where to look:
 //! - [`cli`]: flags, variables, files, messages, exit codes
 //! - [`serve`]: a request on its way through; [`sandbox`]: all of it on a laptop, without AWS
+//! - [`probe`]: whether AWS lets us, step by step
 //! - [`access`]: callers, roles, MLflow's routes
 //! - [`user_data`]: what EC2 hands an instance, as data
-//! - [`http`]: headers, bodies, connections; [`aws`]: signatures and credentials; [`mlflow`]: ARNs and targets
+//! - [`api`]: AWS's services that are called without an SDK; [`http`]: headers, bodies, connections; [`aws`]: signatures and credentials; [`mlflow`]: ARNs and targets
 //!
-//! Imports point one way: `cli` → verbs → `http`, `aws` → `access`, `mlflow`, `causes`, `clock`.
+//! Imports point one way: `cli` → verbs → `api` → `http`, `aws` → `access`, `mlflow`, `causes`, `clock`.
 
 pub mod access;
+pub mod api;
 pub mod aws;
 pub mod causes;
 pub mod cli;
 pub mod clock;
 pub mod http;
 pub mod mlflow;
+pub mod probe;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;
 pub mod serve;

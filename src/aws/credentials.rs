@@ -106,7 +106,7 @@ impl Source {
     ///
     /// # Errors
     /// [`SourceError`].
-    pub(super) async fn obtain(&self, caller: Option<&str>) -> Result<Credentials, SourceError> {
+    pub async fn obtain(&self, caller: Option<&str>) -> Result<Credentials, SourceError> {
         let credentials = self.ask(caller).await?;
         let parts =
             [Some(credentials.access_key_id()), Some(credentials.secret_access_key()), credentials.session_token()];
@@ -177,6 +177,13 @@ impl Default for Current {
 }
 
 impl Current {
+    /// These credentials and no others, for a few calls that end before they do.
+    #[must_use]
+    pub fn holding(credentials: Credentials) -> Self {
+        let state = State { credentials: Some(credentials), problem: "the AWS credentials have expired".to_owned() };
+        Self { state: Arc::new(ArcSwap::from_pointee(state)), renew: Arc::default() }
+    }
+
     /// Calls `sign` with the credentials to use at `now`. Never waits.
     ///
     /// # Errors
@@ -232,6 +239,11 @@ impl Current {
         let state = self.state.load();
         self.state.store(Arc::new(State { credentials: state.credentials.clone(), problem: error.to_string() }));
     }
+}
+
+/// Whose the credentials of the default chain are, as STS says; nothing if it does not say.
+pub async fn caller_identity(config: &SdkConfig) -> Option<String> {
+    aws_sdk_sts::Client::new(config).get_caller_identity().send().await.ok()?.arn
 }
 
 /// How long to keep credentials before renewing them.

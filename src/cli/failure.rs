@@ -54,6 +54,12 @@ impl Failure {
         Self { class, text: format!("error: {what}{hint}") }
     }
 
+    /// Something that failed, of which all has been said.
+    #[must_use]
+    pub(super) fn silent(class: Class) -> Self {
+        Self { class, text: String::new() }
+    }
+
     /// A configuration that cannot be used.
     #[must_use]
     pub(super) fn configuration(problems: &[Problem]) -> Self {
@@ -68,6 +74,8 @@ impl Failure {
     /// Prints the failure to standard error.
     #[expect(clippy::print_stderr, reason = "this is where errors are shown")]
     pub(super) fn print(&self) {
-        eprintln!("{}", self.text);
+        if !self.text.is_empty() {
+            eprintln!("{}", self.text);
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! The command line: the only place that knows clap, the environment, the terminal and exit codes.
 
 mod callers;
+mod check;
 mod failure;
 mod file;
 mod harden;
@@ -10,6 +11,7 @@ mod problems;
 #[cfg(feature = "sandbox")]
 mod sandbox;
 mod settings;
+mod subjects;
 mod targets;
 mod token;
 mod values;
@@ -36,6 +38,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(Box<Serve>),
+    Check(Box<check::Check>),
     #[command(subcommand)]
     Token(token::Token),
     #[cfg(feature = "sandbox")]
@@ -69,6 +72,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let (_, matches) = matches.subcommand().expect("clap requires one");
     let result = match cli.command {
         Command::Serve(command) => serve(command.config, command.options.locate(matches)),
+        Command::Check(command) => command.run(matches),
         Command::Token(command) => command.run(),
         #[cfg(feature = "sandbox")]
         Command::Sandbox(command) => command.run(std::env::vars_os()),

@@ -7,6 +7,7 @@ use arc_swap::ArcSwapOption;
 
 use super::refusal::Refusal;
 use crate::access::caller::Caller;
+use crate::api::Transport;
 use crate::aws::credentials::Current;
 use crate::aws::on_behalf::OnBehalf;
 use crate::aws::role::Role;
@@ -91,6 +92,11 @@ pub(super) struct Backend {
 }
 
 impl Backend {
+    /// How AWS's other services are connected to.
+    pub(super) fn transport(&self) -> Transport {
+        Transport { dialer: self.dialer.clone(), settings: self.client }
+    }
+
     /// A backend that signs with these credentials.
     #[must_use]
     pub(super) fn new(settings: BackendSettings, (credentials, on_behalf): (Current, Option<Arc<OnBehalf>>)) -> Self {

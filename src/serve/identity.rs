@@ -43,5 +43,5 @@ pub(super) fn token_reader(shared: &Shared, identities: &mut Vec<Identity>) -> O
     let region = shared.callers.secret_region()?;
     let first = &shared.backends[0];
     let (credentials, _) = Identity::with(region, None, identities);
-    Some(SecretReader { dialer: first.dialer.clone(), settings: first.client, credentials })
+    Some(SecretReader { transport: first.transport(), credentials })
 }

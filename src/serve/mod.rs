@@ -2,7 +2,6 @@
 
 mod artifacts;
 mod audit;
-mod aws_json;
 mod backend;
 mod browser;
 mod callers;

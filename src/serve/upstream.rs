@@ -5,11 +5,10 @@
 use std::cell::OnceCell;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use aws_credential_types::Credentials;
 use tracing::debug;
 
 use super::artifacts::store::Store;
@@ -17,15 +16,12 @@ use super::backend::Backend;
 use super::record::Record;
 use super::refusal::Refusal;
 use super::retry::may_retry;
+use crate::api::insert_signature;
 use crate::aws::credentials::Current;
 use crate::aws::sigv4::{Signable, Signer};
 use crate::http::body::Body;
 use crate::http::client::{Client, Request, Response};
 use crate::{causes, clock};
-
-const X_AMZ_CONTENT_SHA256: HeaderName = HeaderName::from_static("x-amz-content-sha256");
-const X_AMZ_DATE: HeaderName = HeaderName::from_static("x-amz-date");
-const X_AMZ_SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
 
 /// A worker's own connections to one managed MLflow, and prepared values.
 pub(super) struct Upstream {
@@ -132,25 +128,5 @@ impl Upstream {
             insert_signature(&mut headers, &self.signer, &request, credentials, now);
         })?;
         Ok(headers)
-    }
-}
-
-/// Adds what a signature consists of to the headers of the request that is signed.
-pub(super) fn insert_signature(
-    headers: &mut HeaderMap,
-    signer: &Signer,
-    request: &Signable<'_>,
-    credentials: &Credentials,
-    now: SystemTime,
-) {
-    let signature = signer.sign(request, credentials, now);
-    let mut add = |name: HeaderName, value: &str| {
-        headers.insert(name, HeaderValue::try_from(value).expect("dates, hashes, tokens and signatures are ASCII"));
-    };
-    add(X_AMZ_DATE, &signature.date);
-    add(X_AMZ_CONTENT_SHA256, request.payload_sha256);
-    add(header::AUTHORIZATION, &signature.authorization);
-    if let Some(token) = credentials.session_token() {
-        add(X_AMZ_SECURITY_TOKEN, token);
     }
 }

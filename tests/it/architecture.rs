@@ -4,10 +4,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each part of `src/`, and the parts that it may import.
-const LAYERS: [(&str, &[&str]); 11] = [
+const LAYERS: [(&str, &[&str]); 14] = [
     ("main", &["cli"]),
-    ("cli", &["access", "aws", "clock", "causes", "http", "mlflow", "sandbox", "serve"]),
-    ("serve", &["access", "aws", "causes", "clock", "http", "mlflow"]),
+    ("cli", &["access", "api", "aws", "bootstrap", "clock", "causes", "http", "mlflow", "probe", "sandbox", "serve"]),
+    ("bootstrap", &["api", "aws", "causes", "clock", "http", "probe", "user_data"]),
+    ("probe", &["api", "aws", "causes", "clock", "http", "mlflow"]),
+    ("api", &["aws", "clock", "http", "mlflow"]),
+    ("serve", &["access", "api", "aws", "causes", "clock", "http", "mlflow"]),
     ("sandbox", &["aws", "causes", "clock", "http", "mlflow"]),
     ("http", &["causes", "mlflow"]),
     ("aws", &["causes", "clock", "mlflow"]),

@@ -9,11 +9,11 @@ use secrecy::ExposeSecret as _;
 use tokio::time::sleep;
 use tracing::{info, warn};
 
-use super::super::aws_json::{self, Call};
 use super::{Callers, SecretPlace, TokenSource};
 use crate::access::tokens::{self, Tokens};
+use crate::api::Transport;
+use crate::api::json::{self, Call};
 use crate::aws::credentials::Current;
-use crate::http::client::{ClientSettings, Dialer};
 use crate::{causes, clock};
 
 /// The wait between first attempts doubles from the first to the second of these.
@@ -21,10 +21,8 @@ const WAITS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs
 
 /// Reads secrets from AWS.
 pub(in crate::serve) struct SecretReader {
-    /// Opens connections.
-    pub dialer: Dialer,
-    /// Limits of those.
-    pub settings: ClientSettings,
+    /// How.
+    pub transport: Transport,
     /// Who asks.
     pub credentials: Current,
 }
@@ -91,8 +89,8 @@ impl SecretReader {
         let SecretPlace { secret, region, endpoint } = place;
         let (operation, question) = secret.question();
         let call = Call { endpoint, region, service: secret.service(), operation, question: &question };
-        let answer = aws_json::send(call, &self.dialer, self.settings, &self.credentials);
-        let (status, answer) = answer.await.map_err(|refusal| causes::joined(&refusal))?;
+        let answer = json::send(call, &self.transport, &self.credentials).await;
+        let (status, answer) = answer.map_err(|error| causes::joined(&error))?;
         let text = secret.text(status == StatusCode::OK, &answer).map_err(|error| error.to_string())?;
         Tokens::parse(text.expose_secret()).map_err(|error| format!("the secret: {error}"))
     }

@@ -1,0 +1,60 @@
+//! The SageMaker API: where an MLflow keeps its artifacts.
+
+use actix_web::http::StatusCode;
+use serde_json::{Value, json};
+
+use super::json::{self, Call};
+use super::{ApiError, Transport};
+use crate::aws::credentials::Current;
+use crate::http::client::Endpoint;
+use crate::mlflow::arn::Mode;
+use crate::mlflow::store::ArtifactStore;
+use crate::mlflow::target::Target;
+
+/// Why the location is not known.
+#[derive(Debug, thiserror::Error)]
+pub enum DescribeError {
+    /// No answer.
+    #[error(transparent)]
+    Unanswered(#[from] ApiError),
+    /// AWS refused.
+    #[error("the SageMaker API answered {status} ({code}); `{action}` on the target is needed")]
+    Refused {
+        /// With this status.
+        status: StatusCode,
+        /// AWS's name for the error.
+        code: String,
+        /// The IAM action.
+        action: String,
+    },
+    /// It is on no S3.
+    #[error("the artifact store of the target is `{0}`, which is not on S3")]
+    Elsewhere(String),
+}
+
+/// Asks where the artifacts of a target are.
+///
+/// # Errors
+/// [`DescribeError`].
+pub async fn artifact_store(
+    target: &Target,
+    endpoint: &Endpoint,
+    transport: &Transport,
+    credentials: &Current,
+) -> Result<ArtifactStore, DescribeError> {
+    let arn = target.arn();
+    let (operation, question) = match arn.mode() {
+        Mode::TrackingServer => ("DescribeMlflowTrackingServer", json!({"TrackingServerName": arn.resource_name()})),
+        Mode::App => ("DescribeMlflowApp", json!({"Arn": arn.as_str()})),
+    };
+    let name = format!("SageMaker.{operation}");
+    let call = Call { endpoint, region: arn.region(), service: "sagemaker", operation: &name, question: &question };
+    let (status, answer) = json::send(call, transport, credentials).await?;
+    if status != StatusCode::OK {
+        let code = json::error_code(&answer);
+        return Err(DescribeError::Refused { status, code, action: format!("sagemaker:{operation}") });
+    }
+    let answer: Value = serde_json::from_slice(&answer).unwrap_or_default();
+    let uri = answer["ArtifactStoreUri"].as_str().unwrap_or_default();
+    ArtifactStore::parse(uri).map_err(|_| DescribeError::Elsewhere(uri.to_owned()))
+}

@@ -1,0 +1,234 @@
+//! The EC2 instance metadata service, version 2 only: what an instance can learn about itself.
+//!
+//! Paths and answers are those of the EC2 user guide, "Use the Instance Metadata Service". Answers are bytes: user data
+//! may be compressed, and the identity document is signed as it is.
+
+use std::cell::RefCell;
+use std::time::Duration;
+
+use actix_web::http::header::{HeaderMap, HeaderName};
+use actix_web::http::{Method, StatusCode};
+use bytes::Bytes;
+use serde::Deserialize;
+use tokio::time::{Instant, sleep};
+
+use super::{ApiError, Transport, value};
+use crate::http::client::{ClientError, ClientSettings, DialError, Dialer, Endpoint};
+
+/// Where it is on every instance; link-local, so never beyond it.
+pub const HOST: &str = "169.254.169.254";
+/// The service is on the hypervisor: it answers in milliseconds, or is not there.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+/// The wait between attempts doubles from the first to the second of these.
+const WAITS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+
+const TOKEN_PATH: &str = "/latest/api/token";
+const TOKEN_LIFETIME_HEADER: &str = "x-aws-ec2-metadata-token-ttl-seconds";
+/// Seconds; the longest there is, and short against the life of an instance.
+const TOKEN_LIFETIME: &str = "21600";
+const TOKEN_HEADER: &str = "x-aws-ec2-metadata-token";
+
+/// Why something is not known about this instance.
+#[derive(Debug, thiserror::Error)]
+pub enum ImdsError {
+    /// Nothing listens there.
+    #[error("the instance metadata service is not there")]
+    Absent(#[source] ApiError),
+    /// It was connected to, and the token did not come: the answer has a time to live of one network hop by default.
+    #[error("the instance metadata service handed out no token")]
+    NoToken(#[source] ApiError),
+    /// It is switched off for this instance.
+    #[error("the instance metadata service is switched off for this instance")]
+    SwitchedOff,
+    /// It is there, and did not answer in order.
+    #[error("the instance metadata service did not answer for `{path}`")]
+    Unanswered {
+        /// What was asked.
+        path: String,
+        /// What happened.
+        source: ApiError,
+    },
+    /// It answered with an error, throttling among them.
+    #[error("the instance metadata service answered {status} for `{path}`")]
+    Refused {
+        /// What was asked.
+        path: String,
+        /// What it answered.
+        status: StatusCode,
+    },
+    /// What it answered makes no sense.
+    #[error("the instance metadata service's `{0}` is not what it should be")]
+    Unreadable(&'static str),
+}
+
+impl ImdsError {
+    /// What to do about it, as an instruction.
+    #[must_use]
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Absent(_) => {
+                "run this on an EC2 instance; elsewhere write a configuration file and use `appliance serve --config`"
+            }
+            Self::NoToken(_) => {
+                "in a container, set the instance's metadata hop limit to 2 (`HttpPutResponseHopLimit`); else look for \
+                 a firewall between here and 169.254.169.254"
+            }
+            Self::SwitchedOff => "set `HttpEndpoint: enabled` in the metadata options of the launch template",
+            Self::Unanswered { .. } | Self::Refused { .. } => {
+                "try again; if it persists, look for another program here that asks the metadata service all the time"
+            }
+            Self::Unreadable(_) => "check what is configured as the metadata service: it does not behave like EC2's",
+        }
+    }
+
+    fn may_pass(&self) -> bool {
+        match self {
+            Self::Absent(_) | Self::NoToken(_) | Self::Unanswered { .. } => true,
+            Self::Refused { status, .. } => *status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error(),
+            Self::SwitchedOff | Self::Unreadable(_) => false,
+        }
+    }
+}
+
+/// What proves which instance this is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// `i-…`.
+    pub instance: String,
+    /// Twelve digits.
+    pub account: String,
+    /// Its region.
+    pub region: String,
+    /// Its zone.
+    pub zone: String,
+    /// The document that says so, as it is signed.
+    pub document: Bytes,
+    /// AWS's signature of it, base64 in lines.
+    pub signature: String,
+}
+
+/// A client of the metadata service.
+pub struct Imds {
+    transport: Transport,
+    endpoint: Endpoint,
+    token: RefCell<Option<String>>,
+    deadline: Instant,
+}
+
+impl Imds {
+    /// A client that tries again until `deadline`; each question is asked once at least.
+    #[must_use]
+    pub fn new(dialer: &Dialer, endpoint: Endpoint, deadline: Instant) -> Self {
+        let settings = ClientSettings {
+            connection_limit: 1,
+            keep_alive: Duration::ZERO,
+            lifetime: ANSWER_TIMEOUT,
+            response_timeout: ANSWER_TIMEOUT,
+            idle_timeout: ANSWER_TIMEOUT,
+            http2: false,
+        };
+        let transport = Transport { dialer: dialer.to(endpoint.clone()), settings };
+        Self { transport, endpoint, token: RefCell::default(), deadline }
+    }
+
+    /// What the service has at a path below `/latest/`; nothing where it has nothing.
+    ///
+    /// # Errors
+    /// [`ImdsError`], the last one before the deadline.
+    pub async fn get(&self, path: &str) -> Result<Option<Bytes>, ImdsError> {
+        let mut wait = WAITS.0;
+        loop {
+            match self.attempt(path).await {
+                Err(error) if error.may_pass() && Instant::now() + wait < self.deadline => sleep(wait).await,
+                result => return result,
+            }
+            wait = (wait * 2).min(WAITS.1);
+        }
+    }
+
+    /// The same as text, without white space around it.
+    ///
+    /// # Errors
+    /// [`ImdsError`].
+    pub async fn text(&self, path: &str) -> Result<Option<String>, ImdsError> {
+        let bytes = self.get(path).await?;
+        Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).trim().to_owned()))
+    }
+
+    /// Which instance this is, with the proof.
+    ///
+    /// # Errors
+    /// [`ImdsError`].
+    pub async fn identity(&self) -> Result<Identity, ImdsError> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Document {
+            instance_id: String,
+            account_id: String,
+            region: String,
+            availability_zone: String,
+        }
+        const WHAT: &str = "identity document";
+        let document = self.get("dynamic/instance-identity/document").await?.ok_or(ImdsError::Unreadable(WHAT))?;
+        let read: Document = serde_json::from_slice(&document).map_err(|_| ImdsError::Unreadable(WHAT))?;
+        let plain = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        // They become parts of host names and requests.
+        if ![&read.instance_id, &read.account_id, &read.region, &read.availability_zone].into_iter().all(|t| plain(t)) {
+            return Err(ImdsError::Unreadable(WHAT));
+        }
+        let signature = self.text("dynamic/instance-identity/signature").await?.unwrap_or_default();
+        Ok(Identity {
+            instance: read.instance_id,
+            account: read.account_id,
+            region: read.region,
+            zone: read.availability_zone,
+            document,
+            signature,
+        })
+    }
+
+    async fn attempt(&self, path: &str) -> Result<Option<Bytes>, ImdsError> {
+        let full = format!("/latest/{path}");
+        for is_last in [false, true] {
+            let token = self.token().await?;
+            let headers = [(HeaderName::from_static(TOKEN_HEADER), value(&token))].into_iter().collect();
+            let answer = self.transport.exchange(&self.endpoint, Method::GET, &full, headers, Bytes::new()).await;
+            let answer = answer.map_err(|source| ImdsError::Unanswered { path: path.to_owned(), source })?;
+            match answer.status {
+                StatusCode::OK => return Ok(Some(answer.body)),
+                StatusCode::NOT_FOUND => return Ok(None),
+                // The token has expired, or the service was started anew.
+                StatusCode::UNAUTHORIZED if !is_last => drop(self.token.take()),
+                status => return Err(ImdsError::Refused { path: path.to_owned(), status }),
+            }
+        }
+        unreachable!("the last round returns")
+    }
+
+    async fn token(&self) -> Result<String, ImdsError> {
+        if let Some(token) = self.token.borrow().clone() {
+            return Ok(token);
+        }
+        let lifetime = [(HeaderName::from_static(TOKEN_LIFETIME_HEADER), value(TOKEN_LIFETIME))];
+        let headers: HeaderMap = lifetime.into_iter().collect();
+        let answer = self.transport.exchange(&self.endpoint, Method::PUT, TOKEN_PATH, headers, Bytes::new()).await;
+        let answer = answer.map_err(|error| match error {
+            ApiError::Client(ClientError::Dial(DialError::Connect { .. } | DialError::Timeout { .. } | DialError::Resolve { .. })) => {
+                ImdsError::Absent(error)
+            }
+            error => ImdsError::NoToken(error),
+        })?;
+        match answer.status {
+            StatusCode::OK => {}
+            StatusCode::FORBIDDEN => return Err(ImdsError::SwitchedOff),
+            status => return Err(ImdsError::Refused { path: TOKEN_PATH.to_owned(), status }),
+        }
+        let token = String::from_utf8_lossy(&answer.body).trim().to_owned();
+        if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(ImdsError::Unreadable("token"));
+        }
+        *self.token.borrow_mut() = Some(token.clone());
+        Ok(token)
+    }
+}

@@ -1,0 +1,101 @@
+//! Calls to AWS's services over our own client: each of these is too little to be worth an SDK.
+
+pub mod describe;
+pub mod imds;
+pub mod json;
+pub mod parameters;
+pub mod query;
+
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::{Method, StatusCode};
+use aws_credential_types::Credentials;
+use bytes::Bytes;
+use std::time::SystemTime;
+
+use crate::aws::credentials::Unavailable;
+use crate::aws::sigv4::{Signable, Signer};
+use crate::http::body::Body;
+use crate::http::client::{BodyError, Client, ClientError, ClientSettings, Dialer, Endpoint, Request};
+
+const X_AMZ_CONTENT_SHA256: HeaderName = HeaderName::from_static("x-amz-content-sha256");
+const X_AMZ_DATE: HeaderName = HeaderName::from_static("x-amz-date");
+const X_AMZ_SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
+/// What is asked for here has some kilobytes.
+const ANSWER_LIMIT: usize = 1 << 20;
+
+/// How services are connected to.
+#[derive(Clone)]
+pub struct Transport {
+    /// Opens connections.
+    pub dialer: Dialer,
+    /// Limits of those.
+    pub settings: ClientSettings,
+}
+
+/// Why a service gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// There is nothing to sign with.
+    #[error("no valid AWS credentials")]
+    Credentials(#[from] Unavailable),
+    /// No answer came.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// An answer began, and did not end.
+    #[error("the answer did not arrive")]
+    Body(#[from] BodyError),
+}
+
+/// An answer, read as a whole.
+#[derive(Debug)]
+pub struct Answer {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body.
+    pub body: Bytes,
+}
+
+impl Transport {
+    /// Makes one exchange over a connection of its own.
+    ///
+    /// # Errors
+    /// [`ApiError`].
+    pub async fn exchange(
+        &self,
+        endpoint: &Endpoint,
+        method: Method,
+        target: &str,
+        mut headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<Answer, ApiError> {
+        headers.insert(header::HOST, value(&endpoint.authority()));
+        let client = Client::new(self.dialer.to(endpoint.clone()), self.settings);
+        let body = if body.is_empty() { Body::None } else { Body::from_bytes(body) };
+        let response = client.send(Request { method, target, headers, body: &body }).await?;
+        let (status, headers) = (response.status, response.headers.clone());
+        Ok(Answer { status, headers, body: response.body.collect(ANSWER_LIMIT).await? })
+    }
+}
+
+/// Adds what a signature consists of to the headers of the request that is signed.
+pub fn insert_signature(
+    headers: &mut HeaderMap,
+    signer: &Signer,
+    request: &Signable<'_>,
+    credentials: &Credentials,
+    now: SystemTime,
+) {
+    let signature = signer.sign(request, credentials, now);
+    headers.insert(X_AMZ_DATE, value(&signature.date));
+    headers.insert(X_AMZ_CONTENT_SHA256, value(request.payload_sha256));
+    headers.insert(header::AUTHORIZATION, value(&signature.authorization));
+    if let Some(token) = credentials.session_token() {
+        headers.insert(X_AMZ_SECURITY_TOKEN, value(token));
+    }
+}
+
+fn value(text: &str) -> HeaderValue {
+    HeaderValue::try_from(text).expect("hosts, operations, dates, hashes, tokens and signatures are ASCII")
+}

@@ -1,0 +1,86 @@
+//! The Parameter Store: everything below a path, in as many pages as it takes.
+
+use actix_web::http::StatusCode;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::json::{self, Call};
+use super::{ApiError, Transport};
+use crate::aws::credentials::Current;
+use crate::http::client::Endpoint;
+
+/// A path with more pages, of ten parameters each, holds no configuration.
+const PAGE_LIMIT: usize = 50;
+
+/// A parameter.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Parameter {
+    /// Its whole name.
+    pub name: String,
+    /// Its value, decrypted.
+    pub value: String,
+}
+
+/// Why the parameters are not known.
+#[derive(Debug, thiserror::Error)]
+pub enum ParametersError {
+    /// No answer.
+    #[error("the Parameter Store gave no answer")]
+    Unanswered(#[from] ApiError),
+    /// AWS refused.
+    #[error("the Parameter Store answered {status} ({code}); `ssm:GetParametersByPath` on `parameter{path}` is needed, and `kms:Decrypt` if a key of your own encrypts one")]
+    Refused {
+        /// With this status.
+        status: StatusCode,
+        /// AWS's name for the error.
+        code: String,
+        /// What was asked for.
+        path: String,
+    },
+    /// The answer makes no sense.
+    #[error("the Parameter Store's answer is not what it should be")]
+    Unreadable,
+    /// Too many.
+    #[error("there are more than 500 parameters below `{0}`")]
+    TooMany(String),
+}
+
+/// Reads all parameters below `path`.
+///
+/// # Errors
+/// [`ParametersError`].
+pub async fn below(
+    path: &str,
+    transport: &Transport,
+    (endpoint, region): (&Endpoint, &str),
+    credentials: &Current,
+) -> Result<Vec<Parameter>, ParametersError> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Page {
+        parameters: Vec<Parameter>,
+        next_token: Option<String>,
+    }
+    let mut all = Vec::new();
+    let mut next: Option<String> = None;
+    for _ in 0..PAGE_LIMIT {
+        let mut question = json!({"Path": path, "Recursive": true, "WithDecryption": true});
+        if let Some(next) = next {
+            question["NextToken"] = next.into();
+        }
+        let operation = "AmazonSSM.GetParametersByPath";
+        let call = Call { endpoint, region, service: "ssm", operation, question: &question };
+        let (status, answer) = json::send(call, transport, credentials).await?;
+        if status != StatusCode::OK {
+            return Err(ParametersError::Refused { status, code: json::error_code(&answer), path: path.to_owned() });
+        }
+        let page: Page = serde_json::from_slice(&answer).map_err(|_| ParametersError::Unreadable)?;
+        all.extend(page.parameters);
+        match page.next_token {
+            Some(token) if !token.is_empty() => next = Some(token),
+            _ => return Ok(all),
+        }
+    }
+    Err(ParametersError::TooMany(path.to_owned()))
+}

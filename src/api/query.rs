@@ -1,0 +1,182 @@
+//! Two calls in AWS's Query protocol that tell others how an instance's start went.
+
+use actix_web::http::header::{self, HeaderMap};
+use actix_web::http::{Method, StatusCode};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+
+use super::{ApiError, Transport, insert_signature, value};
+use crate::api::imds::Identity;
+use crate::aws::credentials::Current;
+use crate::aws::sigv4::{EMPTY_SHA256, Signable, Signer};
+use crate::clock;
+use crate::http::client::Endpoint;
+use crate::http::uri;
+
+/// Why a call had no effect.
+#[derive(Debug, thiserror::Error)]
+pub enum QueryError {
+    /// No answer.
+    #[error(transparent)]
+    Unanswered(#[from] ApiError),
+    /// AWS refused.
+    #[error("AWS answered {status}: {text}")]
+    Refused {
+        /// With this status.
+        status: StatusCode,
+        /// Its words.
+        text: String,
+    },
+}
+
+/// CloudFormation `SignalResource`, proven by the instance's identity: no IAM permission is needed, and AWS lets an
+/// instance signal for its own stack only. The form is that of `cfn-signal`.
+///
+/// # Errors
+/// [`QueryError`].
+pub async fn signal_resource(
+    transport: &Transport,
+    endpoint: &Endpoint,
+    (stack, resource): (&str, &str),
+    identity: &Identity,
+    is_success: bool,
+) -> Result<(), QueryError> {
+    let status = if is_success { "SUCCESS" } else { "FAILURE" };
+    let target = target(&[
+        ("Action", "SignalResource"),
+        ("ContentType", "JSON"),
+        ("LogicalResourceId", resource),
+        ("StackName", stack),
+        ("Status", status),
+        ("UniqueId", &identity.instance),
+        ("Version", "2010-05-15"),
+    ]);
+    let signature: String = identity.signature.split_whitespace().collect();
+    let proof = format!("CFN_V1 {}:{signature}", BASE64_STANDARD.encode(&identity.document));
+    let mut headers = HeaderMap::new();
+    headers.insert(header::ACCEPT, value("application/json"));
+    headers.insert(header::AUTHORIZATION, value(&proof));
+    checked(transport, endpoint, &target, headers).await
+}
+
+/// Auto Scaling `CompleteLifecycleAction`: the instance goes into service, or is given up.
+///
+/// # Errors
+/// [`QueryError`].
+pub async fn complete_lifecycle_action(
+    transport: &Transport,
+    (endpoint, region): (&Endpoint, &str),
+    (group, hook): (&str, &str),
+    instance: &str,
+    is_success: bool,
+    credentials: &Current,
+) -> Result<(), QueryError> {
+    let target = target(&[
+        ("Action", "CompleteLifecycleAction"),
+        ("AutoScalingGroupName", group),
+        ("InstanceId", instance),
+        ("LifecycleActionResult", if is_success { "CONTINUE" } else { "ABANDON" }),
+        ("LifecycleHookName", hook),
+        ("Version", "2011-01-01"),
+    ]);
+    let now = clock::now();
+    let mut headers = HeaderMap::new();
+    let host = endpoint.authority();
+    let signed = credentials.with(now, |credentials| {
+        let request = Signable {
+            method: "GET",
+            target: &target,
+            host: &host,
+            content_type: None,
+            routing: None,
+            payload_sha256: EMPTY_SHA256,
+        };
+        insert_signature(&mut headers, &Signer::new(region, "autoscaling"), &request, credentials, now);
+    });
+    signed.map_err(ApiError::from)?;
+    checked(transport, endpoint, &target, headers).await
+}
+
+/// The parameters, which are sorted by name, as path and query in normal form.
+fn target(parameters: &[(&str, &str)]) -> String {
+    let query: Vec<_> =
+        parameters.iter().map(|(name, text)| format!("{name}={}", uri::encoded(text))).collect();
+    format!("/?{}", query.join("&"))
+}
+
+async fn checked(
+    transport: &Transport,
+    endpoint: &Endpoint,
+    target: &str,
+    headers: HeaderMap,
+) -> Result<(), QueryError> {
+    let answer = transport.exchange(endpoint, Method::GET, target, headers, Bytes::new()).await?;
+    if answer.status == StatusCode::OK {
+        return Ok(());
+    }
+    Err(QueryError::Refused { status: answer.status, text: words(&answer.body) })
+}
+
+/// What an error says: `Code` and `Message` of its XML or JSON, without reading more into it.
+fn words(body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(body);
+    let element = |name: &str| {
+        let (_, rest) = text.split_once(&format!("<{name}>"))?;
+        rest.split_once('<').map(|(inside, _)| inside.to_owned())
+    };
+    let json: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+    let field = |name: &str| {
+        json.pointer(&format!("/Error/{name}")).and_then(serde_json::Value::as_str).map(ToOwned::to_owned)
+    };
+    let part = |name: &str| element(name).or_else(|| field(name));
+    match (part("Code"), part("Message")) {
+        (Some(code), Some(message)) => format!("{code}: {message}"),
+        (Some(one), None) | (None, Some(one)) => one,
+        (None, None) => "no reason given".to_owned(),
+    }
+}
+
+/// Puts a success or a failure with its reason to the presigned URL of a wait condition's handle.
+///
+/// # Errors
+/// [`QueryError`].
+pub async fn signal_wait_handle(
+    transport: &Transport,
+    endpoint: &Endpoint,
+    target: &str,
+    instance: &str,
+    outcome: Result<(), &str>,
+) -> Result<(), QueryError> {
+    let body = serde_json::json!({
+        "Status": if outcome.is_ok() { "SUCCESS" } else { "FAILURE" },
+        "Reason": outcome.err().unwrap_or("the appliance is ready"),
+        "UniqueId": instance,
+        "Data": "",
+    });
+    // S3 has signed for an empty content type.
+    let answer =
+        transport.exchange(endpoint, Method::PUT, target, HeaderMap::new(), Bytes::from(body.to_string())).await?;
+    if answer.status == StatusCode::OK {
+        return Ok(());
+    }
+    Err(QueryError::Refused { status: answer.status, text: words(&answer.body) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_encoded() {
+        assert_eq!(target(&[("A", "x y/z"), ("B", "arn:aws")]), "/?A=x%20y%2Fz&B=arn%3Aaws");
+    }
+
+    #[test]
+    fn errors_of_either_form_are_read() {
+        let xml = b"<ErrorResponse><Error><Code>AccessDenied</Code><Message>no</Message></Error></ErrorResponse>";
+        assert_eq!(words(xml), "AccessDenied: no");
+        assert_eq!(words(b"{\"Error\":{\"Code\":\"Throttling\",\"Message\":\"Rate exceeded\"}}"), "Throttling: Rate exceeded");
+        assert_eq!(words(b"<html>"), "no reason given");
+    }
+}

@@ -1,0 +1,221 @@
+//! `appliance check`: would it work, and if not, what has to change in whose policy?
+
+use std::io::Write as _;
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use clap::ArgMatches;
+use serde_json::{Value, json};
+
+use super::failure::{Class, Failure};
+use super::options::ServeOptions;
+use super::problems::{Problem, Problems};
+use super::{file, settings, subjects};
+use crate::probe::{self, Finding, Outcome};
+use crate::serve::{CallerSettings, Settings};
+use crate::clock;
+
+/// Certificates that end sooner should have been renewed.
+const SOON: Duration = Duration::from_hours(24 * 14);
+
+const EXAMPLES: &str = "\
+Examples:
+  appliance check --config appliance.toml
+  appliance check --config appliance.toml --offline
+  AWS_PROFILE=research appliance check --resource-arn arn:aws:sagemaker:us-east-1:123456789012:mlflow-app/app-ABCDEF123456
+  appliance check --config appliance.toml --json | jq '.findings[] | select(.outcome == \"failure\")'
+
+Exit codes: 0 all is well or needs a look at most, 1 something does not work, 2 wrong usage, 78 the configuration has to
+change";
+
+/// Find out whether it would work: configuration, network, clock, credentials, permissions, artifacts, callers
+///
+/// Does what a request would do, one step at a time, and says of each step how it went and what to do about it.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Check {
+    /// TOML file with the options below as keys; flags and variables win over it
+    #[arg(long, env = "APPLIANCE_CONFIG", hide_env_values = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Only what needs no network: the configuration and the files that it names
+    #[arg(long)]
+    offline: bool,
+    /// Write nothing to the artifact store; by default a small object is made and removed
+    #[arg(long)]
+    read_only: bool,
+    /// Print one JSON object instead of lines
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    options: ServeOptions,
+}
+
+impl Check {
+    /// Checks, and shows what was found.
+    pub(super) fn run(self, matches: &ArgMatches) -> Result<(), Failure> {
+        let mut problems = Problems::default();
+        let file = self.config.map(|path| file::read(&path, &mut problems)).unwrap_or_default();
+        let mut printer = Printer { json: self.json, findings: Vec::new() };
+        let options = self.options.locate(matches).or(file);
+        let settings = match settings::resolve(&options, problems, 0) {
+            Ok((settings, _)) => settings,
+            Err(problems) => return printer.refused(&problems),
+        };
+        printer.note(Finding::ok("configuration", "", configuration(&settings)));
+        for finding in inbound(&settings, clock::now()) {
+            printer.note(finding);
+        }
+        if self.offline {
+            printer.note(Finding::skipped("network", "", "left out with `--offline`"));
+        } else {
+            let subjects = subjects::of(&settings, !self.read_only);
+            let mut note = |finding| printer.note(finding);
+            actix_web::rt::System::new().block_on(probe::run(&subjects, &mut note));
+        }
+        printer.end()
+    }
+}
+
+/// What has been configured, in few words.
+fn configuration(settings: &Settings) -> String {
+    let targets = settings.backends.len();
+    format!("valid; {targets} target{}, listening on {}", if targets == 1 { "" } else { "s" }, settings.listen)
+}
+
+/// Who would be let in, and whether they could connect.
+fn inbound(settings: &Settings, now: SystemTime) -> Vec<Finding> {
+    let mut findings = vec![port(settings), callers(&settings.callers, settings, now)];
+    if let Some(end) = settings.tls.as_ref().and_then(crate::http::tls::server::ServerTls::end) {
+        let left = end.duration_since(now).unwrap_or_default();
+        let shown = humantime::format_duration(Duration::from_secs(left.as_secs() / 3600 * 3600));
+        let fix = "renew it; the new one is read while running";
+        findings.push(match left {
+            Duration::ZERO => Finding::failure("certificate", "", "the listener's certificate has ended", fix),
+            left if left < SOON => {
+                Finding::warning("certificate", "", format!("the listener's certificate ends in {shown}"), fix)
+            }
+            _ => Finding::ok("certificate", "", format!("the listener's certificate holds for {shown}")),
+        });
+    }
+    findings
+}
+
+fn port(settings: &Settings) -> Finding {
+    let listen = settings.listen.to_string();
+    match TcpListener::bind(settings.listen) {
+        Ok(_) => Finding::ok("port", &listen, "free"),
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+            let fix = "fine if it is the appliance; else stop what listens there, or choose another with `listen`";
+            Finding::warning("port", &listen, "something listens there already", fix)
+        }
+        Err(error) => Finding::failure("port", &listen, error.to_string(), "choose another with `listen`"),
+    }
+}
+
+fn callers(callers: &CallerSettings, settings: &Settings, now: SystemTime) -> Finding {
+    const CHECK: &str = "callers";
+    let tokens = callers.tokens.as_ref().map(|tokens| tokens.initial.as_ref());
+    let has_others = callers.oidc.is_some() || !callers.grants.is_empty();
+    match (tokens, callers.anonymous) {
+        (_, Some(role)) if settings.listen.ip().is_loopback() => {
+            Finding::ok(CHECK, "", format!("anybody on this machine, as {role}"))
+        }
+        (_, Some(role)) => Finding::warning(
+            CHECK,
+            "",
+            format!("anybody who can connect, as {role}, by `allow-anonymous`"),
+            "give callers tokens (`appliance token new`) and remove it, unless the network keeps others away",
+        ),
+        (Some(Some(tokens)), None) => {
+            let valid = tokens.entries().iter().filter(|entry| entry.expires.is_none_or(|end| end > now)).count();
+            let expired = tokens.entries().len() - valid;
+            match (valid, expired) {
+                (0, _) if !has_others => Finding::warning(
+                    CHECK,
+                    "",
+                    format!("nobody: there is no valid token ({expired} expired)"),
+                    "make one with `appliance token new`",
+                ),
+                _ => Finding::ok(CHECK, "", format!("{valid} valid tokens, {expired} expired")),
+            }
+        }
+        (Some(None), None) => Finding::ok(CHECK, "", "tokens that AWS keeps; they are read when it starts"),
+        (None, None) => Finding::ok(CHECK, "", "users of the load balancer or holders of certificates"),
+    }
+}
+
+/// Shows findings as they come, or all of them as JSON in the end.
+struct Printer {
+    json: bool,
+    findings: Vec<Finding>,
+}
+
+impl Printer {
+    fn note(&mut self, finding: Finding) {
+        if !self.json {
+            print(&text(&finding));
+        }
+        self.findings.push(finding);
+    }
+
+    fn refused(&mut self, problems: &[Problem]) -> Result<(), Failure> {
+        if !self.json {
+            return Err(Failure::configuration(problems));
+        }
+        for problem in problems {
+            let Problem { place, what, fix } = problem;
+            self.note(Finding::failure("configuration", place, what, fix));
+        }
+        print(&self.document().to_string());
+        Err(Failure::silent(Class::Configuration))
+    }
+
+    fn end(self) -> Result<(), Failure> {
+        let count = |outcome| self.findings.iter().filter(|finding| finding.outcome == outcome).count();
+        let (failures, warnings) = (count(Outcome::Failure), count(Outcome::Warning));
+        if self.json {
+            print(&self.document().to_string());
+        } else {
+            let all = self.findings.len();
+            print(&format!("\n{all} checks: {failures} failed, {warnings} to look at"));
+        }
+        if failures == 0 { Ok(()) } else { Err(Failure::silent(Class::Failed)) }
+    }
+
+    fn document(&self) -> Value {
+        let findings: Vec<Value> = self.findings.iter().map(value).collect();
+        let is_well = self.findings.iter().all(|finding| finding.outcome != Outcome::Failure);
+        json!({"ok": is_well, "findings": findings})
+    }
+}
+
+fn word(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Ok => "ok",
+        Outcome::Warning => "warning",
+        Outcome::Failure => "failure",
+        Outcome::Skipped => "skipped",
+    }
+}
+
+/// A finding as JSON.
+pub(super) fn value(finding: &Finding) -> Value {
+    let Finding { check, subject, outcome, text, fix, took } = finding;
+    let took = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    json!({"check": check, "subject": subject, "outcome": word(*outcome), "text": text, "fix": fix, "took_ms": took})
+}
+
+/// A finding as a line, and its fix as another.
+pub(super) fn text(finding: &Finding) -> String {
+    let Finding { check, subject, outcome, text, fix, .. } = finding;
+    let subject = if subject.is_empty() { String::new() } else { format!("{subject}: ") };
+    let fix = fix.as_ref().map(|fix| format!("\nfix: {fix}")).unwrap_or_default();
+    let lines = format!("{subject}{text}{fix}");
+    format!("{:8} {check:14} {}", word(*outcome), lines.replace('\n', &format!("\n{:24}", "")))
+}
+
+/// A closed pipe is the reader's decision.
+fn print(line: &str) {
+    drop(writeln!(std::io::stdout(), "{line}"));
+}

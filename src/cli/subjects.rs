@@ -1,0 +1,45 @@
+//! What the settings of `serve` mean to the probes.
+
+use crate::http::client::Endpoint;
+use crate::probe::{Artifacts, Settings, Subject};
+use crate::serve::{self, BackendSettings, Place};
+
+use super::values;
+
+/// The probes of what `serve` would do with these settings.
+pub(super) fn of(settings: &serve::Settings, may_write: bool) -> Settings {
+    Settings {
+        subjects: settings.backends.iter().map(subject).collect(),
+        sts_endpoint: service("STS"),
+        authorities: settings.authorities.clone(),
+        may_write,
+    }
+}
+
+fn subject(backend: &BackendSettings) -> Subject {
+    Subject {
+        name: backend.name.clone().unwrap_or_else(|| "default".to_owned()),
+        target: backend.target.clone(),
+        transport: crate::api::Transport { dialer: backend.dialer.clone(), settings: backend.client },
+        role: backend.role.clone(),
+        artifacts: backend.artifacts.as_ref().map(|artifacts| {
+            let (store, sagemaker) = match &artifacts.place {
+                Place::Known(store) => (Some(store.clone()), None),
+                Place::Described(endpoint) => (None, Some(endpoint.clone())),
+            };
+            Artifacts {
+                store,
+                s3_endpoint: artifacts.s3_endpoint.clone(),
+                sagemaker_endpoint: sagemaker.unwrap_or_else(|| Endpoint::https(backend.target.control_plane_host())),
+                kms_key: artifacts.kms_key.clone(),
+            }
+        }),
+    }
+}
+
+/// Another endpoint for one of AWS's services, by the variables that its SDKs read.
+pub(super) fn service(name: &str) -> Option<Endpoint> {
+    let variable = |name: &str| std::env::var(name).ok().filter(|text| !text.is_empty());
+    let given = variable(&format!("AWS_ENDPOINT_URL_{name}")).or_else(|| variable("AWS_ENDPOINT_URL"))?;
+    values::endpoint(&given).ok()
+}

@@ -1,0 +1,67 @@
+//! Who signs: what the machine itself has, and the role it assumes.
+
+use std::time::{Duration, SystemTime};
+
+use aws_config::SdkConfig;
+use aws_credential_types::Credentials;
+use tokio::time::{Instant, timeout};
+
+use super::{Finding, LIMIT};
+use crate::aws::credentials::{Current, Source, SourceError, caller_identity};
+use crate::aws::role::Role;
+use crate::clock;
+
+/// Less is left only where nobody renews them.
+const SHORT: Duration = Duration::from_mins(5);
+
+/// Obtains credentials as `serve` would, one step at a time.
+pub(super) async fn probe(config: &SdkConfig, role: Option<&Role>) -> (Vec<Finding>, Option<Current>) {
+    let began = Instant::now();
+    let own = match obtained(Source::new(config, None)).await {
+        Ok(credentials) => credentials,
+        Err((text, fix)) => {
+            let finding = Finding { took: began.elapsed(), ..Finding::failure("credentials", "", text, fix) };
+            return (vec![finding], None);
+        }
+    };
+    // Nice to know, and no reason to fail: it needs no permission, but it does need STS.
+    let who = timeout(LIMIT, caller_identity(config)).await.ok().flatten();
+    let finding = lifetime("credentials", "", &own, clock::now(), who.as_deref().unwrap_or("found"));
+    let mut findings = vec![Finding { took: began.elapsed(), ..finding }];
+    let Some(role) = role else { return (findings, Some(Current::holding(own))) };
+
+    let began = Instant::now();
+    let (finding, credentials) = match obtained(Source::new(config, Some(role.clone()))).await {
+        Ok(credentials) => (
+            lifetime("role", &role.arn, &credentials, clock::now(), "assumed"),
+            Some(Current::holding(credentials)),
+        ),
+        Err((text, fix)) => {
+            let who = who.map(|who| format!(" (this machine is `{who}`)")).unwrap_or_default();
+            (Finding::failure("role", &role.arn, text, format!("{fix}{who}")), None)
+        }
+    };
+    findings.push(Finding { took: began.elapsed(), ..finding });
+    (findings, credentials)
+}
+
+async fn obtained(source: Source) -> Result<Credentials, (String, String)> {
+    match timeout(LIMIT, source.obtain(None)).await {
+        Ok(Ok(credentials)) => Ok(credentials),
+        Ok(Err(error)) => Err((error.detail(), SourceError::hint(&error).to_owned())),
+        Err(_) => Err((format!("there was no answer within {LIMIT:?}"), "check that STS can be reached from here".into())),
+    }
+}
+
+fn lifetime(check: &'static str, subject: &str, credentials: &Credentials, now: SystemTime, what: &str) -> Finding {
+    let Some(expiry) = credentials.expiry() else {
+        return Finding::ok(check, subject, format!("{what}; they do not expire"));
+    };
+    let left = expiry.duration_since(now).unwrap_or_default();
+    let shown = humantime::format_duration(Duration::from_secs(left.as_secs()));
+    if left < SHORT {
+        let fix = "renew the session that they come from, with `aws sso login` for example";
+        return Finding::warning(check, subject, format!("{what}; they expire in {shown}"), fix);
+    }
+    Finding::ok(check, subject, format!("{what}; they expire in {shown}"))
+}

@@ -1,0 +1,86 @@
+//! May the identity read from the target? One real call, signed as callers' requests will be.
+
+use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::{Method, StatusCode};
+use bytes::Bytes;
+use serde_json::Value;
+
+use super::{Finding, Subject};
+use crate::api::insert_signature;
+use crate::aws::credentials::Current;
+use crate::aws::sigv4::{EMPTY_SHA256, Signable, Signer};
+use crate::mlflow::arn::Mode;
+use crate::{causes, clock};
+
+const CHECK: &str = "target";
+/// Reads little, and exists in every MLflow.
+const PATH: &str = "/api/2.0/mlflow/experiments/search?max_results=1";
+
+/// Asks for one experiment.
+pub(super) async fn probe(subject: &Subject, credentials: &Current) -> Finding {
+    let (target, name) = (&subject.target, subject.name.as_str());
+    let endpoint = subject.transport.dialer.endpoint();
+    let (host, arn) = (endpoint.authority(), target.arn().as_str());
+    let now = clock::now();
+    let mut headers = HeaderMap::new();
+    let value = HeaderValue::try_from(arn).expect("checked when parsed");
+    headers.insert(HeaderName::from_static(target.arn_header()), value);
+    let signer = Signer::new(target.arn().region(), target.signing_name());
+    let signed = credentials.with(now, |credentials| {
+        let request = Signable {
+            method: "GET",
+            target: PATH,
+            host: &host,
+            content_type: None,
+            routing: Some((target.arn_header(), arn)),
+            payload_sha256: EMPTY_SHA256,
+        };
+        insert_signature(&mut headers, &signer, &request, credentials, now);
+    });
+    if let Err(error) = signed {
+        return Finding::failure(CHECK, name, error.to_string(), "see the credentials above");
+    }
+    match subject.transport.exchange(endpoint, Method::GET, PATH, headers, Bytes::new()).await {
+        Ok(answer) if answer.status == StatusCode::OK => match serde_json::from_slice::<Value>(&answer.body) {
+            Ok(Value::Object(_)) => Finding::ok(CHECK, name, format!("`{arn}` can be read")),
+            _ => Finding::failure(
+                CHECK,
+                name,
+                "the answer is not MLflow's",
+                "check `upstream-endpoint`: what listens there is something else",
+            ),
+        },
+        Ok(answer) => refused(subject, answer.status, &answer.body),
+        Err(error) => Finding::failure(CHECK, name, causes::joined(&error), "see the connection above"),
+    }
+}
+
+fn refused(subject: &Subject, status: StatusCode, body: &[u8]) -> Finding {
+    let (target, name) = (&subject.target, subject.name.as_str());
+    let arn = target.arn().as_str();
+    let answer: Value = serde_json::from_slice(body).unwrap_or_default();
+    let said = ["message", "Message"].into_iter().find_map(|key| answer[key].as_str()).unwrap_or("no reason given");
+    let text = format!("`{arn}` cannot be read: {} {said}", status.as_u16());
+    let whose = subject.role.as_ref().map_or("this machine's role", |role| role.arn.as_str());
+    let fix = match (status, target.arn().mode()) {
+        (StatusCode::FORBIDDEN, _) if said.contains("signature") || said.contains("Signature") => {
+            "check this machine's clock, and that nothing between here and AWS changes requests".to_owned()
+        }
+        (StatusCode::FORBIDDEN, Mode::TrackingServer) => format!(
+            "allow `sagemaker-mlflow:SearchExperiments` (or `sagemaker-mlflow:*`) on `{arn}` in the policy of {whose}"
+        ),
+        (StatusCode::FORBIDDEN, Mode::App) => format!(
+            "allow `sagemaker:CallMlflowAppApi` on `{arn}` in the policy of {whose}; `sagemaker-mlflow:*` does nothing \
+             for an app"
+        ),
+        (StatusCode::NOT_FOUND, _) => "check the ARN: its account, region and name".to_owned(),
+        (status, Mode::TrackingServer) if status.is_server_error() => {
+            "see whether the tracking server is running: `aws sagemaker describe-mlflow-tracking-server`".to_owned()
+        }
+        (status, Mode::App) if status.is_server_error() => {
+            "see whether the app is there and `Created` or `Updated`: `aws sagemaker describe-mlflow-app`".to_owned()
+        }
+        _ => "try again; if it persists, look at the AWS Health Dashboard of the region".to_owned(),
+    };
+    Finding::failure(CHECK, name, text, fix)
+}
