@@ -3,7 +3,7 @@
 //! Where to look:
 //! - [`cli`]: flags, variables, files, messages, exit codes
 //! - [`serve`]: a request on its way through; [`sandbox`]: all of it on a laptop, without AWS
-//! - [`probe`]: whether AWS lets us, step by step
+//! - [`bootstrap`]: an EC2 instance configures itself; [`probe`]: whether AWS lets us, step by step
 //! - [`access`]: callers, roles, MLflow's routes
 //! - [`user_data`]: what EC2 hands an instance, as data
 //! - [`api`]: AWS's services that are called without an SDK; [`http`]: headers, bodies, connections; [`aws`]: signatures and credentials; [`mlflow`]: ARNs and targets
@@ -13,6 +13,7 @@
 pub mod access;
 pub mod api;
 pub mod aws;
+pub mod bootstrap;
 pub mod causes;
 pub mod cli;
 pub mod clock;

@@ -214,9 +214,9 @@ impl Imds {
         let headers: HeaderMap = lifetime.into_iter().collect();
         let answer = self.transport.exchange(&self.endpoint, Method::PUT, TOKEN_PATH, headers, Bytes::new()).await;
         let answer = answer.map_err(|error| match error {
-            ApiError::Client(ClientError::Dial(DialError::Connect { .. } | DialError::Timeout { .. } | DialError::Resolve { .. })) => {
-                ImdsError::Absent(error)
-            }
+            ApiError::Client(ClientError::Dial(
+                DialError::Connect { .. } | DialError::Timeout { .. } | DialError::Resolve { .. },
+            )) => ImdsError::Absent(error),
             error => ImdsError::NoToken(error),
         })?;
         match answer.status {

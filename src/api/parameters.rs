@@ -29,7 +29,9 @@ pub enum ParametersError {
     #[error("the Parameter Store gave no answer")]
     Unanswered(#[from] ApiError),
     /// AWS refused.
-    #[error("the Parameter Store answered {status} ({code}); `ssm:GetParametersByPath` on `parameter{path}` is needed, and `kms:Decrypt` if a key of your own encrypts one")]
+    #[error(
+        "the Parameter Store answered {status} ({code}); `ssm:GetParametersByPath` on `parameter{path}` is needed, and `kms:Decrypt` if a key of your own encrypts one"
+    )]
     Refused {
         /// With this status.
         status: StatusCode,

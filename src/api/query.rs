@@ -100,8 +100,7 @@ pub async fn complete_lifecycle_action(
 
 /// The parameters, which are sorted by name, as path and query in normal form.
 fn target(parameters: &[(&str, &str)]) -> String {
-    let query: Vec<_> =
-        parameters.iter().map(|(name, text)| format!("{name}={}", uri::encoded(text))).collect();
+    let query: Vec<_> = parameters.iter().map(|(name, text)| format!("{name}={}", uri::encoded(text))).collect();
     format!("/?{}", query.join("&"))
 }
 
@@ -126,9 +125,8 @@ fn words(body: &[u8]) -> String {
         rest.split_once('<').map(|(inside, _)| inside.to_owned())
     };
     let json: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
-    let field = |name: &str| {
-        json.pointer(&format!("/Error/{name}")).and_then(serde_json::Value::as_str).map(ToOwned::to_owned)
-    };
+    let field =
+        |name: &str| json.pointer(&format!("/Error/{name}")).and_then(serde_json::Value::as_str).map(ToOwned::to_owned);
     let part = |name: &str| element(name).or_else(|| field(name));
     match (part("Code"), part("Message")) {
         (Some(code), Some(message)) => format!("{code}: {message}"),
@@ -176,7 +174,10 @@ mod tests {
     fn errors_of_either_form_are_read() {
         let xml = b"<ErrorResponse><Error><Code>AccessDenied</Code><Message>no</Message></Error></ErrorResponse>";
         assert_eq!(words(xml), "AccessDenied: no");
-        assert_eq!(words(b"{\"Error\":{\"Code\":\"Throttling\",\"Message\":\"Rate exceeded\"}}"), "Throttling: Rate exceeded");
+        assert_eq!(
+            words(b"{\"Error\":{\"Code\":\"Throttling\",\"Message\":\"Rate exceeded\"}}"),
+            "Throttling: Rate exceeded"
+        );
         assert_eq!(words(b"<html>"), "no reason given");
     }
 }

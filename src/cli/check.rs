@@ -12,9 +12,9 @@ use super::failure::{Class, Failure};
 use super::options::ServeOptions;
 use super::problems::{Problem, Problems};
 use super::{file, settings, subjects};
+use crate::clock;
 use crate::probe::{self, Finding, Outcome};
 use crate::serve::{CallerSettings, Settings};
-use crate::clock;
 
 /// Certificates that end sooner should have been renewed.
 const SOON: Duration = Duration::from_hours(24 * 14);

@@ -24,7 +24,8 @@ pub(super) fn read(path: &Path, problems: &mut Problems) -> ServeOptions {
     }
 }
 
-fn parse(text: &str, path: &Path, problems: &mut Problems) -> ServeOptions {
+/// Reads the text of such a file.
+pub(super) fn parse(text: &str, path: &Path, problems: &mut Problems) -> ServeOptions {
     let mut options = ServeOptions::default();
     let line_at = |offset: usize| text[..offset.min(text.len())].matches('\n').count() + 1;
     let table = match DeTable::parse(text) {

@@ -1,10 +1,12 @@
 //! The command line: the only place that knows clap, the environment, the terminal and exit codes.
 
+mod bootstrap;
 mod callers;
 mod check;
 mod failure;
 mod file;
 mod harden;
+mod inherited;
 mod logging;
 mod options;
 mod problems;
@@ -39,6 +41,7 @@ struct Cli {
 enum Command {
     Serve(Box<Serve>),
     Check(Box<check::Check>),
+    Bootstrap(bootstrap::Bootstrap),
     #[command(subcommand)]
     Token(token::Token),
     #[cfg(feature = "sandbox")]
@@ -73,6 +76,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let result = match cli.command {
         Command::Serve(command) => serve(command.config, command.options.locate(matches)),
         Command::Check(command) => command.run(matches),
+        Command::Bootstrap(command) => command.run(),
         Command::Token(command) => command.run(),
         #[cfg(feature = "sandbox")]
         Command::Sandbox(command) => command.run(std::env::vars_os()),
@@ -93,6 +97,7 @@ fn serve(config: Option<PathBuf>, flags: ServeOptions) -> Result<(), Failure> {
     let run = u64::from_ne_bytes(random().unwrap_or_default());
     let (settings, logging) =
         settings::resolve(&flags.or(file), problems, run).map_err(|problems| Failure::configuration(&problems))?;
+    let settings = serve::Settings { inherited: inherited::listeners(settings.listen)?, ..settings };
     logging.start();
     harden::against_dumps();
     actix_web::rt::System::new().block_on(serve::run(settings)).map_err(|error| match &error {

@@ -92,6 +92,7 @@ pub(super) fn resolve(
     });
     let settings = Settings {
         listen,
+        inherited: Vec::new(),
         tls: listener_tls,
         allowed_hosts: match allowed_hosts {
             Some(names) => AllowedHosts::Listed(names),

@@ -42,7 +42,9 @@ pub(super) async fn probe(subject: &Subject, artifacts: &Artifacts, credentials:
     let url = artifacts.s3_endpoint.as_ref().map(Endpoint::url);
     let bucket = match Bucket::new(store.bucket(), region, url.as_deref(), artifacts.kms_key.clone()) {
         Ok(bucket) => bucket,
-        Err(error) => return Finding::failure(CHECK, name, error.to_string(), "check `artifact-store` and `s3-endpoint`"),
+        Err(error) => {
+            return Finding::failure(CHECK, name, error.to_string(), "check `artifact-store` and `s3-endpoint`");
+        }
     };
     let endpoint = artifacts.s3_endpoint.clone().unwrap_or_else(|| Endpoint::https(bucket.host()));
     let way = Way { subject, store: &store, bucket, endpoint, credentials };

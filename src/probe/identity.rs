@@ -32,10 +32,9 @@ pub(super) async fn probe(config: &SdkConfig, role: Option<&Role>) -> (Vec<Findi
 
     let began = Instant::now();
     let (finding, credentials) = match obtained(Source::new(config, Some(role.clone()))).await {
-        Ok(credentials) => (
-            lifetime("role", &role.arn, &credentials, clock::now(), "assumed"),
-            Some(Current::holding(credentials)),
-        ),
+        Ok(credentials) => {
+            (lifetime("role", &role.arn, &credentials, clock::now(), "assumed"), Some(Current::holding(credentials)))
+        }
         Err((text, fix)) => {
             let who = who.map(|who| format!(" (this machine is `{who}`)")).unwrap_or_default();
             (Finding::failure("role", &role.arn, text, format!("{fix}{who}")), None)
@@ -49,7 +48,9 @@ async fn obtained(source: Source) -> Result<Credentials, (String, String)> {
     match timeout(LIMIT, source.obtain(None)).await {
         Ok(Ok(credentials)) => Ok(credentials),
         Ok(Err(error)) => Err((error.detail(), SourceError::hint(&error).to_owned())),
-        Err(_) => Err((format!("there was no answer within {LIMIT:?}"), "check that STS can be reached from here".into())),
+        Err(_) => {
+            Err((format!("there was no answer within {LIMIT:?}"), "check that STS can be reached from here".into()))
+        }
     }
 }
 

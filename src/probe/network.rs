@@ -129,9 +129,13 @@ mod tests {
     #[test]
     fn clocks_may_differ_by_less_than_signatures_last() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_hours(1);
-        for (seconds, expected) in
-            [(0, Outcome::Ok), (29, Outcome::Ok), (30, Outcome::Warning), (299, Outcome::Warning), (300, Outcome::Failure)]
-        {
+        for (seconds, expected) in [
+            (0, Outcome::Ok),
+            (29, Outcome::Ok),
+            (30, Outcome::Warning),
+            (299, Outcome::Warning),
+            (300, Outcome::Failure),
+        ] {
             let skew = Duration::from_secs(seconds);
             assert_eq!(clocks("h", now + skew, now).outcome, expected, "{seconds} ahead");
             assert_eq!(clocks("h", now, now + skew).outcome, expected, "{seconds} behind");

@@ -43,15 +43,12 @@ pub(super) fn render(page: &Page, shared: &Shared) -> HttpResponse {
         Page::Healthz => HttpResponse::Ok().json(json!({"status": "ok"})),
         Page::Readyz(name) => {
             let asked = shared.backends.iter().filter(|backend| name.is_none() || backend.name == *name);
-            let targets: Vec<_> = asked.map(|backend| (backend.label(), obstacle(backend))).collect();
+            let targets: Vec<_> = asked.map(|backend| (backend.label(), of(backend))).collect();
             if targets.is_empty() {
                 return HttpResponse::NotFound()
                     .json(json!({"status": "unknown", "reason": "there is no such target"}));
             }
-            let draining = shared.draining.load(std::sync::atomic::Ordering::Relaxed);
-            let stopping = draining.then(|| "the appliance is shutting down".to_owned());
-            let stopping = stopping.or_else(|| shared.callers.obstacle().map(ToOwned::to_owned));
-            let reason = stopping.or_else(|| targets.iter().find_map(|(_, reason)| reason.clone()));
+            let reason = general(shared).or_else(|| targets.iter().find_map(|(_, reason)| reason.clone()));
             let each: Map<String, Value> = targets
                 .into_iter()
                 .map(|(name, reason)| (name.to_owned(), reason.map_or_else(|| json!("ready"), Value::from)))
@@ -65,8 +62,20 @@ pub(super) fn render(page: &Page, shared: &Shared) -> HttpResponse {
     }
 }
 
-/// Why a target cannot be served at the moment.
-fn obstacle(backend: &Backend) -> Option<String> {
+/// Why not all targets can be served at the moment.
+pub(super) fn obstacle(shared: &Shared) -> Option<String> {
+    general(shared).or_else(|| shared.backends.iter().find_map(|backend| of(backend)))
+}
+
+/// Why none can.
+fn general(shared: &Shared) -> Option<String> {
+    let draining = shared.draining.load(std::sync::atomic::Ordering::Relaxed);
+    let stopping = draining.then(|| "the appliance is shutting down".to_owned());
+    stopping.or_else(|| shared.callers.obstacle().map(ToOwned::to_owned))
+}
+
+/// Why this one cannot.
+fn of(backend: &Backend) -> Option<String> {
     let unsigned = backend.credentials.with(clock::now(), |_| ()).err().map(|reason| reason.to_string());
     let homeless = backend.artifacts.is_some() && backend.store.load().is_none();
     unsigned.or_else(|| homeless.then(|| "its artifact store is not known yet".to_owned()))

@@ -16,6 +16,7 @@ mod reload;
 mod reply;
 mod retry;
 mod sign_in;
+mod supervisor;
 mod upstream;
 mod worker;
 
@@ -48,6 +49,7 @@ use callers::Callers;
 pub use callers::{CallerSettings, OidcSettings, SecretPlace, TokenSettings, TokenSource, read_file as read_tokens};
 use identity::{Identity, token_reader};
 use record::Ledger;
+use supervisor::Pulse;
 use worker::Worker;
 
 /// Connections the kernel keeps for us while all workers are busy.
@@ -59,6 +61,8 @@ const LINGER: Duration = Duration::from_secs(5);
 pub struct Settings {
     /// Where callers connect.
     pub listen: SocketAddr,
+    /// Sockets that listen already, from systemd; without any, `listen` is bound.
+    pub inherited: Vec<TcpListener>,
     /// How TLS is spoken there, if it is.
     pub tls: Option<ServerTls>,
     /// Names that callers may use for it.
@@ -125,8 +129,12 @@ pub enum ServeError {
 /// # Errors
 /// [`ServeError`].
 pub async fn run(settings: Settings) -> Result<(), ServeError> {
-    let listener = bind(settings.listen).map_err(|source| ServeError::Bind { address: settings.listen, source })?;
-    let address = listener.local_addr().map_err(ServeError::Server)?;
+    let mut listeners = settings.inherited;
+    if listeners.is_empty() {
+        let bound = bind(settings.listen).map_err(|source| ServeError::Bind { address: settings.listen, source })?;
+        listeners.push(bound);
+    }
+    let addresses: Vec<_> = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
     let mut identities: Vec<Identity> = Vec::new();
     let backends = settings.backends.into_iter().map(|backend| {
         let credentials = Identity::of(&backend, &mut identities);
@@ -141,11 +149,13 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
         draining: AtomicBool::new(false),
     });
 
+    let pulse = Pulse::new(settings.workers.get());
     let server = {
-        let shared = Arc::clone(&shared);
+        let (shared, pulse) = (Arc::clone(&shared), Arc::clone(&pulse));
         let (intake, api_body_size_limit) = (settings.intake, settings.api_body_size_limit);
         let patience = settings.keep_alive + settings.head_timeout;
-        let server = HttpServer::new(move || {
+        let mut server = HttpServer::new(move || {
+            pulse.join();
             connections::look_after(patience);
             let worker = Worker::new(Arc::clone(&shared), intake.clone(), api_body_size_limit);
             App::new().app_data(Rc::new(worker)).default_service(web::to(forward::handle))
@@ -164,16 +174,21 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
             connections::note(connection, data);
             gate::note_certificate(connection, data);
         });
-        let server = match &settings.tls {
-            Some(tls) => server.listen_rustls_0_23(listener, tls.config()),
-            None => server.listen(listener),
-        };
-        server.map_err(ServeError::Server)?.run()
+        for listener in listeners {
+            let listening = match &settings.tls {
+                Some(tls) => server.listen_rustls_0_23(listener, tls.config()),
+                None => server.listen(listener),
+            };
+            server = listening.map_err(ServeError::Server)?;
+        }
+        server.run()
     };
 
     for backend in &shared.backends {
         let (arn, upstream) = (backend.target.arn(), backend.dialer.endpoint().authority());
-        info!(listen = %address, target_name = backend.label(), mlflow = %arn, upstream, "listening");
+        for address in &addresses {
+            info!(listen = %address, target_name = backend.label(), mlflow = %arn, upstream, "listening");
+        }
     }
     let reader = token_reader(&shared, &mut identities);
     let mut tasks: Vec<_> = identities
@@ -192,6 +207,7 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
     tasks
         .extend(shared.backends.iter().cloned().map(|backend| rt::spawn(async move { describe::run(&backend).await })));
     tasks.push(rt::spawn(reload::run(Arc::clone(&shared), settings.tls, reader, settings.reload_interval)));
+    tasks.push(rt::spawn(supervisor::report(Arc::clone(&shared), pulse)));
     let stop = stop_on_signal(server.handle(), &shared, settings.drain_timeout);
     let result = tokio::select! {
         result = server => result.map_err(ServeError::Server),
@@ -225,6 +241,7 @@ async fn stop_on_signal(server: ServerHandle, shared: &Shared, drain_timeout: Du
     let mut next = async || tokio::select! { _ = terminate.recv() => {} _ = interrupt.recv() => {} };
     next().await;
     shared.draining.store(true, Ordering::Relaxed);
+    supervisor::stopping();
     info!(in_flight = shared.ledger.in_flight(), "draining");
     rt::spawn(server.stop(true));
     let deadline = async {

@@ -1,0 +1,121 @@
+//! Asks this instance's surroundings what they know: its identity, user data, tags, parameters, and its image's file.
+
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::plan;
+use super::sources::{self, Source, TAG_PREFIX};
+use super::{Say, Settings, service};
+use crate::api::imds::{Identity, Imds, ImdsError};
+use crate::api::parameters::{self, Parameter, ParametersError};
+use crate::aws::credentials::{Current, Source as CredentialSource};
+use crate::aws::sdk;
+use crate::{causes, user_data};
+
+/// The wait between attempts doubles from the first to the second of these.
+const WAITS: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
+
+/// What is known.
+pub(super) struct Facts {
+    /// Which instance this is.
+    pub identity: Identity,
+    /// In the order in which they win: user data, parameters, tags, the file of the image.
+    pub sources: Vec<Source>,
+    /// What could not be understood: somebody has to change it.
+    pub faults: Vec<String>,
+    /// Why the parameters are not among the sources, if they should be.
+    pub without_parameters: Option<String>,
+}
+
+/// Asks.
+///
+/// # Errors
+/// [`ImdsError`]: not even the identity is known.
+pub(super) async fn gather(settings: &Settings, imds: &Imds, say: Say<'_>) -> Result<Facts, ImdsError> {
+    let identity = imds.identity().await?;
+    let mut faults = Vec::new();
+    let mut read = |result: Result<Source, String>| result.map_err(|fault| faults.push(fault)).unwrap_or_default();
+
+    let raw = imds.get("user-data").await?;
+    let user = match &raw {
+        None => Source::default(),
+        Some(bytes) if bytes.iter().all(u8::is_ascii_whitespace) => Source::default(),
+        Some(bytes) => read(
+            user_data::decode(bytes)
+                .map_err(|error| format!("user data: {error}"))
+                .and_then(|document| sources::from_document(&document, "user data")),
+        ),
+    };
+    let tags = sources::from_tags(&tags(imds).await?);
+    let file = read(file(settings.defaults.as_deref()));
+
+    let mut without_parameters = None;
+    let mut found = Source::default();
+    if let Some(path) = plan::own(&[&user, &tags, &file], "parameters") {
+        match parameters_below(&path.text, &identity.region, settings, say).await {
+            Ok(parameters) => found = read(sources::from_parameters(&path.text, &parameters)),
+            Err(error) => without_parameters = Some(format!("{}: {}", path.origin, causes::joined(&error))),
+        }
+    }
+    Ok(Facts { identity, sources: vec![user, found, tags, file], faults, without_parameters })
+}
+
+/// The tags that matter, where the instance may see its tags at all.
+async fn tags(imds: &Imds) -> Result<Vec<(String, String)>, ImdsError> {
+    const LIST: &str = "meta-data/tags/instance";
+    let keys = imds.text(LIST).await?.unwrap_or_default();
+    let matters = |key: &&str| {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b":-_.".contains(&byte);
+        (key.starts_with(TAG_PREFIX) || key.starts_with("aws:")) && key.bytes().all(is_plain)
+    };
+    let mut tags = Vec::new();
+    for key in keys.lines().map(str::trim).filter(matters) {
+        if let Some(value) = imds.text(&format!("{LIST}/{key}")).await? {
+            tags.push((key.to_owned(), value));
+        }
+    }
+    Ok(tags)
+}
+
+fn file(path: Option<&Path>) -> Result<Source, String> {
+    let Some(path) = path else { return Ok(Source::default()) };
+    let name = path.display().to_string();
+    match std::fs::read_to_string(path) {
+        Ok(text) => sources::from_toml(&text, &name),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Source::default()),
+        Err(error) => Err(format!("{name}: {error}")),
+    }
+}
+
+/// Reads the parameters; tries again until the deadline, because a role may take a while to be there.
+async fn parameters_below(
+    path: &str,
+    region: &str,
+    settings: &Settings,
+    say: Say<'_>,
+) -> Result<Vec<Parameter>, ParametersError> {
+    let endpoint = service(settings.services.ssm.as_ref(), "ssm", region);
+    let mut wait = WAITS.0;
+    let mut told = false;
+    loop {
+        let result = async {
+            let config = sdk::load(region, settings.authorities.as_deref()).await;
+            let credentials = CredentialSource::new(&config, None).obtain(None).await;
+            let credentials = credentials.map(Current::holding).unwrap_or_default();
+            parameters::below(path, &settings.transport, (&endpoint, region), &credentials).await
+        };
+        match result.await {
+            Err(error) if Instant::now() + wait < settings.deadline => {
+                if !told {
+                    say(&format!("waiting: parameters below `{path}`: {}", causes::joined(&error)));
+                    told = true;
+                }
+                sleep(wait).await;
+                wait = (wait * 2).min(WAITS.1);
+            }
+            result => return result,
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! From what the sources say to the configuration that `serve` will read, and whom to tell how it went. Pure.
+
+use std::fmt::Write as _;
+
+use super::sources::{Source, Value, Values};
+
+const HEADING: &str = "\
+# Written by `appliance bootstrap` at each start of this instance, from its user data, parameters, tags and the file of
+# its image. What is changed here is lost; change it there. Each value says where it came from.
+";
+
+/// What is to be done.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Plan {
+    /// The configuration file.
+    pub text: String,
+    /// Each value of it, in its order, with its key.
+    pub values: Vec<(String, Value)>,
+    /// The line, from 1, on which each of `values` stands.
+    pub lines: Vec<usize>,
+    /// Whom to tell.
+    pub signals: Signals,
+}
+
+/// Whom to tell how it went.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(super) struct Signals {
+    /// The CloudFormation stack and the logical id of the resource that waits.
+    pub stack: Option<(String, String)>,
+    /// A presigned URL of a wait condition.
+    pub wait_handle: Option<String>,
+    /// The Auto Scaling group and its lifecycle hook.
+    pub lifecycle: Option<(String, String)>,
+}
+
+/// What is said first wins; tables of all sources are kept.
+#[must_use]
+pub(super) fn plan(sources: &[&Source]) -> Plan {
+    let mut plan = Plan { text: HEADING.to_owned(), signals: signals(sources), ..Plan::default() };
+    let options = merged(sources, |source| &source.options);
+    plan.write(&options, "");
+    for kind in ["target", "caller"] {
+        plan.write_tables(sources, |found| found == kind);
+    }
+    // `serve` says what is wrong with the others.
+    plan.write_tables(sources, |found| found != "target" && found != "caller");
+    plan
+}
+
+impl Plan {
+    /// Where the value on a line of the file came from.
+    #[must_use]
+    pub(super) fn origin(&self, line: usize) -> Option<&str> {
+        let at = self.lines.iter().position(|at| *at == line)?;
+        Some(&self.values[at].1.origin)
+    }
+
+    fn write(&mut self, values: &Values, prefix: &str) {
+        for (key, value) in values {
+            let Value { text, origin } = value;
+            // An origin may quote a name that somebody else chose.
+            let origin: String = origin.chars().map(|one| if one.is_control() { ' ' } else { one }).collect();
+            let _ = writeln!(self.text, "# {origin}\n{} = {}", quoted_key(key), quoted(text));
+            self.lines.push(self.text.matches('\n').count());
+            self.values.push((format!("{prefix}{key}"), value.clone()));
+        }
+    }
+
+    fn write_tables(&mut self, sources: &[&Source], fits: impl Fn(&str) -> bool) {
+        for (kind, values) in sources.iter().flat_map(|source| &source.tables).filter(|(kind, _)| fits(kind)) {
+            let _ = writeln!(self.text, "\n[[{}]]", quoted_key(kind));
+            let name = values.get("name").map_or("", |name| name.text.as_str());
+            self.write(values, &format!("{kind}.{name}{}", if name.is_empty() { "" } else { "." }));
+        }
+    }
+}
+
+/// Whom to tell, as far as the sources know.
+#[must_use]
+pub(super) fn signals(sources: &[&Source]) -> Signals {
+    let own = merged(sources, |source| &source.own);
+    let text = |key: &str| own.get(key).map(|value| value.text.clone()).filter(|text| !text.is_empty());
+    Signals {
+        stack: text("stack-name").zip(text("logical-id")),
+        wait_handle: text("wait-handle"),
+        lifecycle: text("auto-scaling-group").zip(text("lifecycle-hook")),
+    }
+}
+
+/// The value of one of `bootstrap`'s own keys.
+#[must_use]
+pub(super) fn own(sources: &[&Source], key: &str) -> Option<Value> {
+    sources.iter().find_map(|source| source.own.get(key)).cloned()
+}
+
+fn merged(sources: &[&Source], values: impl Fn(&Source) -> &Values) -> Values {
+    let mut merged = Values::new();
+    for source in sources {
+        for (key, value) in values(source) {
+            merged.entry(key.clone()).or_insert_with(|| value.clone());
+        }
+    }
+    merged
+}
+
+/// A TOML basic string.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for one in text.chars() {
+        match one {
+            '"' | '\\' => quoted.extend(['\\', one]),
+            one if one.is_control() => {
+                let _ = write!(quoted, "\\u{:04X}", u32::from(one));
+            }
+            one => quoted.push(one),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+fn quoted_key(key: &str) -> String {
+    let is_bare = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    if !key.is_empty() && key.bytes().all(is_bare) { key.to_owned() } else { quoted(key) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sources::{from_tags, from_toml};
+    use super::*;
+
+    fn tag(key: &str, value: &str) -> (String, String) {
+        (format!("appliance:{key}"), value.to_owned())
+    }
+
+    #[test]
+    fn the_first_source_wins_and_each_value_keeps_its_origin() {
+        let user = from_toml("workers = 2\n[bootstrap]\nstack-name = \"s\"\n[[target]]\nname = \"a\"\n", "user data");
+        let user = user.expect("readable");
+        let tags = from_tags(&[tag("workers", "9"), tag("listen", "0.0.0.0:5000"), tag("logical-id", "Group")]);
+        let plan = plan(&[&user, &tags]);
+        let body = plan.text.strip_prefix(HEADING).expect("it begins with the heading");
+        let expected = "# tag `appliance:listen`\nlisten = \"0.0.0.0:5000\"\n# user data, line 1\nworkers = \"2\"\n\n\
+                        [[target]]\n# user data, line 5\nname = \"a\"\n";
+        assert_eq!(body, expected);
+        assert_eq!(plan.signals.stack, Some(("s".into(), "Group".into())));
+        let lines: Vec<&str> = plan.text.lines().collect();
+        for ((key, value), line) in plan.values.iter().zip(&plan.lines) {
+            let key = key.rsplit('.').next().unwrap_or_default();
+            assert!(lines[line - 1].starts_with(&format!("{key} = ")), "{key}: {}", lines[line - 1]);
+            assert_eq!(plan.origin(*line), Some(value.origin.as_str()));
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_again_whatever_it_is() {
+        let hostile = "a\"b\\c\nlisten = \"0.0.0.0:1\"\u{7f}\u{1}é";
+        let source = from_tags(&[tag("role-session-name", hostile), tag("a b\nc", "x")]);
+        let plan = plan(&[&source]);
+        let read = from_toml(&plan.text, "x").expect("readable");
+        assert_eq!(read.options.len(), 2, "{}", plan.text);
+        assert_eq!(read.options["role-session-name"].text, hostile);
+    }
+
+    #[test]
+    fn half_a_name_is_nobody_to_tell() {
+        let source = from_tags(&[tag("stack-name", "s"), tag("lifecycle-hook", "")]);
+        assert_eq!(signals(&[&source]), Signals::default());
+    }
+}

@@ -1,0 +1,168 @@
+//! Tells those who wait how the start went: CloudFormation, a wait condition, an Auto Scaling lifecycle hook.
+
+use std::fmt;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+use url::{Position, Url};
+
+use super::plan::Signals;
+use super::{Say, Settings, service};
+use crate::api::imds::Identity;
+use crate::api::query::{self, QueryError};
+use crate::aws::credentials::{Current, Source};
+use crate::aws::sdk;
+use crate::causes;
+use crate::http::client::Endpoint;
+
+/// The wait between attempts doubles from the first to the second of these.
+const WAITS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
+/// As long as one of them is tried: whoever waits has a patience of its own.
+const LIMIT: Duration = Duration::from_mins(1);
+
+/// Somebody who waits.
+enum Recipient<'a> {
+    Stack(&'a str, &'a str),
+    WaitHandle(&'a str),
+    Lifecycle(&'a str, &'a str),
+}
+
+impl fmt::Display for Recipient<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stack(stack, resource) => write!(formatter, "CloudFormation stack `{stack}`, resource `{resource}`"),
+            // SECURITY: whoever has the URL can signal.
+            Self::WaitHandle(_) => formatter.write_str("the wait condition"),
+            Self::Lifecycle(group, hook) => write!(formatter, "Auto Scaling group `{group}`, hook `{hook}`"),
+        }
+    }
+}
+
+/// Why one was not told.
+#[derive(Debug, thiserror::Error)]
+enum SignalError {
+    #[error(transparent)]
+    Query(#[from] QueryError),
+    #[error("`wait-handle` is not an https URL")]
+    Handle,
+}
+
+/// Tells all of them; `told` remembers what has been said, so that a reboot does not say it again. True if all know.
+pub(super) async fn tell(
+    settings: &Settings,
+    signals: &Signals,
+    identity: &Identity,
+    outcome: Result<(), &str>,
+    told: &mut Vec<String>,
+    say: Say<'_>,
+) -> bool {
+    let word = if outcome.is_ok() { "success" } else { "failure" };
+    let stack = signals.stack.iter().map(|(stack, resource)| Recipient::Stack(stack, resource));
+    let handle = signals.wait_handle.iter().map(|url| Recipient::WaitHandle(url));
+    let lifecycle = signals.lifecycle.iter().map(|(group, hook)| Recipient::Lifecycle(group, hook));
+    let mut all_know = true;
+    for recipient in stack.chain(handle).chain(lifecycle) {
+        let memory = format!("{recipient}: {word}");
+        if told.contains(&memory) {
+            continue;
+        }
+        match insist(settings, &recipient, identity, outcome).await {
+            Ok(()) => {
+                say(&format!("told {memory}"));
+                told.push(memory);
+            }
+            Err(error) => {
+                say(&format!("could not tell {memory}: {}", causes::joined(&error)));
+                all_know = false;
+            }
+        }
+    }
+    all_know
+}
+
+async fn insist(
+    settings: &Settings,
+    recipient: &Recipient<'_>,
+    identity: &Identity,
+    outcome: Result<(), &str>,
+) -> Result<(), SignalError> {
+    let end = Instant::now() + LIMIT;
+    let mut wait = WAITS.0;
+    loop {
+        match once(settings, recipient, identity, outcome).await {
+            Err(error) if may_pass(&error) && Instant::now() + wait < end => sleep(wait).await,
+            result => return result,
+        }
+        wait = (wait * 2).min(WAITS.1);
+    }
+}
+
+fn may_pass(error: &SignalError) -> bool {
+    match error {
+        SignalError::Query(QueryError::Unanswered(_)) => true,
+        SignalError::Query(QueryError::Refused { status, text }) => {
+            status.is_server_error() || status.as_u16() == 429 || text.starts_with("Throttling")
+        }
+        SignalError::Handle => false,
+    }
+}
+
+async fn once(
+    settings: &Settings,
+    recipient: &Recipient<'_>,
+    identity: &Identity,
+    outcome: Result<(), &str>,
+) -> Result<(), SignalError> {
+    let (transport, region) = (&settings.transport, identity.region.as_str());
+    match *recipient {
+        Recipient::Stack(stack, resource) => {
+            let endpoint = service(settings.services.cloudformation.as_ref(), "cloudformation", region);
+            query::signal_resource(transport, &endpoint, (stack, resource), identity, outcome.is_ok()).await?;
+        }
+        Recipient::WaitHandle(url) => {
+            let (endpoint, target) = handle(url).ok_or(SignalError::Handle)?;
+            query::signal_wait_handle(transport, &endpoint, &target, &identity.instance, outcome).await?;
+        }
+        Recipient::Lifecycle(group, hook) => {
+            let endpoint = service(settings.services.auto_scaling.as_ref(), "autoscaling", region);
+            let config = sdk::load(region, settings.authorities.as_deref()).await;
+            let credentials = Source::new(&config, None).obtain(None).await.map(Current::holding).unwrap_or_default();
+            let (place, names) = ((&endpoint, region), (group, hook));
+            query::complete_lifecycle_action(
+                transport,
+                place,
+                names,
+                &identity.instance,
+                outcome.is_ok(),
+                &credentials,
+            )
+            .await?;
+        }
+    }
+    Ok(())
+}
+
+/// Where a presigned URL leads.
+fn handle(text: &str) -> Option<(Endpoint, String)> {
+    let url = Url::parse(text).ok().filter(|url| url.scheme() == "https")?;
+    let endpoint = Endpoint { tls: true, host: url.host_str()?.to_owned(), port: url.port_or_known_default()? };
+    Some((endpoint, url[Position::BeforePath..Position::AfterQuery].to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wait_handles_are_urls_to_be_sent_as_they_are() {
+        let text =
+            "https://cloudformation-waitcondition-us-east-1.s3.amazonaws.com/arn%3Aaws?Expires=1&Signature=a%2Fb";
+        let (endpoint, target) = handle(text).expect("a URL");
+        assert_eq!(
+            (endpoint.host.as_str(), endpoint.port),
+            ("cloudformation-waitcondition-us-east-1.s3.amazonaws.com", 443)
+        );
+        assert_eq!(target, "/arn%3Aaws?Expires=1&Signature=a%2Fb");
+        assert!(handle("http://127.0.0.1/x").is_none() && handle("x").is_none());
+    }
+}

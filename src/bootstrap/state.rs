@@ -1,0 +1,158 @@
+//! What `bootstrap` leaves behind: the configuration, and a record of how it came about. Written as a whole or not at all.
+
+use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::plan::{Plan, Signals};
+
+/// The configuration that `serve` reads.
+const CONFIGURATION: &str = "appliance.toml";
+/// The record.
+const RECORD: &str = "bootstrap.json";
+/// Nobody but the appliance itself needs to read them.
+const MODE: u32 = 0o600;
+
+/// The directory of both.
+#[derive(Clone, Debug)]
+pub(super) struct State {
+    directory: PathBuf,
+}
+
+/// How the configuration came about, and who has been told.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Record {
+    /// Whose it is: an image made of a running instance must not believe what it finds.
+    pub instance: String,
+    /// Its region.
+    pub region: String,
+    /// Key, text and origin of each value.
+    pub values: Vec<(String, String, String)>,
+    /// Whom to tell.
+    pub signals: Signals,
+    /// Why the last start failed, if it did.
+    pub failure: Option<String>,
+    /// What has been said, to whom: it is said once.
+    #[serde(default)]
+    pub told: Vec<String>,
+}
+
+impl Record {
+    /// What a plan leaves to remember.
+    pub(super) fn of(plan: &Plan, instance: &str, region: &str) -> Self {
+        let values = plan.values.iter().map(|(key, value)| (key.clone(), value.text.clone(), value.origin.clone()));
+        Self {
+            instance: instance.to_owned(),
+            region: region.to_owned(),
+            values: values.collect(),
+            signals: plan.signals.clone(),
+            ..Self::default()
+        }
+    }
+
+    /// What is different from an earlier start, as words.
+    pub(super) fn changes(&self, earlier: &Self) -> Vec<String> {
+        let find = |record: &Self, key: &str| {
+            record.values.iter().find(|(other, _, _)| other == key).map(|(_, text, _)| text.clone())
+        };
+        let mut changes = Vec::new();
+        for (key, text, origin) in &self.values {
+            match find(earlier, key) {
+                None => changes.push(format!("`{key}` is new: `{text}` ({origin})")),
+                Some(old) if old != *text => changes.push(format!("`{key}` was `{old}`, is `{text}` ({origin})")),
+                Some(_) => {}
+            }
+        }
+        let gone = earlier.values.iter().filter(|(key, _, _)| find(self, key).is_none());
+        changes.extend(gone.map(|(key, text, _)| format!("`{key}` was `{text}`, is gone")));
+        changes
+    }
+}
+
+impl State {
+    /// In this directory, which exists.
+    pub(super) fn new(directory: &Path) -> Self {
+        Self { directory: directory.to_owned() }
+    }
+
+    /// Where the configuration is.
+    pub(super) fn configuration(&self) -> PathBuf {
+        self.directory.join(CONFIGURATION)
+    }
+
+    /// The record of the last start of this instance; none of another's.
+    pub(super) fn record(&self, instance: Option<&str>) -> Option<Record> {
+        let text = std::fs::read(self.directory.join(RECORD)).ok()?;
+        let record: Record = serde_json::from_slice(&text).ok()?;
+        instance.is_none_or(|instance| record.instance == instance).then_some(record)
+    }
+
+    /// Writes the configuration; true if that changed anything.
+    ///
+    /// # Errors
+    /// What the system said. The old one is still there then.
+    pub(super) fn write_configuration(&self, text: &str) -> io::Result<bool> {
+        let path = self.configuration();
+        let is_same = std::fs::read(&path).is_ok_and(|old| old == text.as_bytes());
+        let is_private = std::fs::metadata(&path).is_ok_and(|old| old.permissions().mode() & 0o777 == MODE);
+        if is_same && is_private {
+            return Ok(false);
+        }
+        self.write(&path, text.as_bytes())?;
+        Ok(!is_same)
+    }
+
+    /// Writes the record.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub(super) fn write_record(&self, record: &Record) -> io::Result<()> {
+        let text = serde_json::to_vec_pretty(record).expect("made of texts");
+        self.write(&self.directory.join(RECORD), &text)
+    }
+
+    fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        // Made with mode 0600, beside the file that it replaces.
+        let mut file = tempfile::NamedTempFile::new_in(&self.directory)?;
+        file.write_all(bytes)?;
+        file.as_file().sync_all()?;
+        file.as_file().set_permissions(std::fs::Permissions::from_mode(MODE))?;
+        file.persist(path).map_err(|error| error.error)?;
+        std::fs::File::open(&self.directory)?.sync_all()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(values: &[(&str, &str)]) -> Record {
+        let values = values.iter().map(|(key, text)| ((*key).into(), (*text).into(), "o".into()));
+        Record { instance: "i-1".into(), values: values.collect(), ..Record::default() }
+    }
+
+    #[test]
+    fn files_are_private_and_written_only_when_they_change() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let state = State::new(directory.path());
+        assert!(state.write_configuration("a").expect("written"));
+        assert!(!state.write_configuration("a").expect("unchanged"));
+        std::fs::set_permissions(state.configuration(), std::fs::Permissions::from_mode(0o644)).expect("set");
+        assert!(!state.write_configuration("a").expect("only the mode"));
+        let mode = std::fs::metadata(state.configuration()).expect("there").permissions().mode();
+        assert_eq!(mode & 0o777, MODE);
+        state.write_record(&record(&[])).expect("written");
+        assert!(state.record(Some("i-1")).is_some() && state.record(Some("i-2")).is_none());
+        assert!(State::new(Path::new("/nonexistent")).write_configuration("a").is_err());
+    }
+
+    #[test]
+    fn changes_are_named() {
+        let (earlier, now) =
+            (record(&[("a", "1"), ("b", "2"), ("d", "4")]), record(&[("a", "1"), ("b", "3"), ("c", "0")]));
+        assert_eq!(now.changes(&earlier), ["`b` was `2`, is `3` (o)", "`c` is new: `0` (o)", "`d` was `4`, is gone"]);
+        assert!(now.changes(&now).is_empty());
+    }
+}

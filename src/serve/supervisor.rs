@@ -1,0 +1,104 @@
+//! Tells systemd, where it is the one who started us: ready, how it goes, stopping, and that every worker is alive.
+//!
+//! Elsewhere there is nobody to tell, and telling does nothing. sd_notify(3) has the messages.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use actix_web::rt;
+use sd_notify::NotifyState;
+use tokio::time::sleep;
+use tracing::{error, warn};
+
+use super::{Shared, health};
+
+const READY_INTERVAL: Duration = Duration::from_millis(50);
+/// How often the status is looked at, and workers say that they are alive.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// When each worker was last seen alive.
+pub(super) struct Pulse {
+    began: Instant,
+    /// Milliseconds since `began`.
+    beats: Vec<AtomicU64>,
+    joined: AtomicUsize,
+}
+
+impl Pulse {
+    /// For so many workers.
+    pub(super) fn new(workers: usize) -> Arc<Self> {
+        let beats = (0..workers).map(|_| AtomicU64::new(0)).collect();
+        Arc::new(Self { began: Instant::now(), beats, joined: AtomicUsize::new(0) })
+    }
+
+    /// Beats for the worker on this thread, for as long as it handles events.
+    pub(super) fn join(self: &Arc<Self>) {
+        let (pulse, number) = (Arc::clone(self), self.joined.fetch_add(1, Ordering::Relaxed));
+        rt::spawn(async move {
+            let number = number % pulse.beats.len();
+            loop {
+                pulse.beats[number].store(pulse.now(), Ordering::Relaxed);
+                sleep(INTERVAL).await;
+            }
+        });
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// How long the worker has been silent that has been silent for longest.
+    fn silence(&self) -> Duration {
+        let oldest = self.beats.iter().map(|beat| beat.load(Ordering::Relaxed)).min().unwrap_or(0);
+        Duration::from_millis(self.now().saturating_sub(oldest))
+    }
+}
+
+/// Reports until the end.
+pub(super) async fn report(shared: Arc<Shared>, pulse: Arc<Pulse>) {
+    let watchdog = sd_notify::watchdog_enabled();
+    let mut said: Option<Rc<str>> = None;
+    let mut is_ready = false;
+    let mut is_silent = false;
+    loop {
+        let obstacle = health::obstacle(&shared);
+        let status: Rc<str> = match &obstacle {
+            None => "ready".into(),
+            Some(reason) => format!("not ready: {reason}").into(),
+        };
+        if said.as_ref() != Some(&status) {
+            tell(&[NotifyState::Status(&status)]);
+            said = Some(status);
+        }
+        if obstacle.is_none() && !is_ready {
+            tell(&[NotifyState::Ready]);
+            is_ready = true;
+        }
+        if let Some(limit) = watchdog {
+            let silence = pulse.silence();
+            if silence < limit {
+                tell(&[NotifyState::Watchdog]);
+                is_silent = false;
+            } else if !is_silent {
+                error!(silent_s = silence.as_secs(), "a worker thread does not respond");
+                is_silent = true;
+            }
+        }
+        // Four times as often as the watchdog wants to hear of us.
+        let pause = watchdog.map_or(INTERVAL, |limit| INTERVAL.min(limit / 4));
+        sleep(if is_ready { pause } else { READY_INTERVAL }).await;
+    }
+}
+
+/// Says that the end has begun.
+pub(super) fn stopping() {
+    tell(&[NotifyState::Stopping, NotifyState::Status("finishing running requests")]);
+}
+
+fn tell(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        warn!(%error, "the service manager cannot be told");
+    }
+}
