@@ -228,7 +228,9 @@ async fn verify(settings: &Settings, probes: &probe::Settings, say: Say<'_>) -> 
             return Ok(());
         }
         if failures != last {
-            failures.iter().for_each(|failure| say(&format!("waiting: {failure}")));
+            for failure in &failures {
+                say(&format!("waiting: {failure}"));
+            }
             last = failures;
         }
         if Instant::now() + wait >= settings.deadline {
@@ -256,7 +258,7 @@ pub async fn signal(settings: &Settings, reader: &dyn Reader, say: Say<'_>) -> R
         Ok(()) => say("the appliance is ready"),
         Err(reason) => say(&format!("failed: {reason}")),
     }
-    let told = outcome.as_ref().map(|()| ()).map_err(String::as_str);
+    let told = outcome.as_ref().copied().map_err(String::as_str);
     let all_know = signal::tell(settings, &record.signals.clone(), &identity, told, &mut record.told, say).await;
     record.failure = outcome.as_ref().err().cloned();
     // What has been told is forgotten then, and told again at the next start: no harm.

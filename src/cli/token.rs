@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Write as _};
+use std::os::unix::fs::{MetadataExt as _, fchown};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -161,9 +162,11 @@ fn change<T>(
     lock.lock().map_err(|error| failed(&error))?;
     let mut tokens = read(path, may_be_missing)?;
     let result = how(&mut tokens)?;
-    // Made with mode 0600, and given that of the file it replaces, so that whoever could read it still can.
+    // Made with mode 0600, and given owner and mode of the file it replaces, so that whoever could read it still can.
     let mut file = tempfile::NamedTempFile::new_in(directory).map_err(|error| failed(&error))?;
     if let Ok(old) = path.metadata() {
+        // Before the mode, which could open it to the wrong group.
+        fchown(file.as_file(), Some(old.uid()), Some(old.gid())).map_err(|error| failed(&error))?;
         file.as_file().set_permissions(old.permissions()).map_err(|error| failed(&error))?;
     }
     file.write_all(tokens.to_string().as_bytes()).map_err(|error| failed(&error))?;

@@ -24,12 +24,11 @@ const CONTENT: &[u8] = b"written by `appliance check` to see whether it may; it 
 /// Looks at the artifact store of a target.
 pub(super) async fn probe(subject: &Subject, artifacts: &Artifacts, credentials: &Current, may_write: bool) -> Finding {
     let name = subject.name.as_str();
-    let known = match &artifacts.store {
-        Some(store) => Ok(store.clone()),
-        None => {
-            let endpoint = &artifacts.sagemaker_endpoint;
-            describe::artifact_store(&subject.target, endpoint, &subject.transport, credentials).await
-        }
+    let known = if let Some(store) = &artifacts.store {
+        Ok(store.clone())
+    } else {
+        let endpoint = &artifacts.sagemaker_endpoint;
+        describe::artifact_store(&subject.target, endpoint, &subject.transport, credentials).await
     };
     let store = match known {
         Ok(store) => store,

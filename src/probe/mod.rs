@@ -7,7 +7,6 @@ mod identity;
 mod mlflow;
 mod network;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
@@ -121,6 +120,13 @@ pub struct Settings {
     pub may_write: bool,
 }
 
+/// What was found out about an identity, for further targets that use it.
+struct Known<'a> {
+    region: &'a str,
+    role: Option<&'a Role>,
+    credentials: Option<Current>,
+}
+
 /// Runs all probes and hands over each finding as it is made; true if none is a failure.
 pub async fn run(settings: &Settings, found: &mut dyn FnMut(Finding)) -> bool {
     let mut is_well = true;
@@ -140,19 +146,19 @@ pub async fn run(settings: &Settings, found: &mut dyn FnMut(Finding)) -> bool {
             }
         }
     }
-    let mut known: Vec<(&str, Option<&Role>, Option<Arc<Current>>)> = Vec::new();
+    let mut known: Vec<Known<'_>> = Vec::new();
     for subject in &settings.subjects {
         let region = subject.target.arn().region();
         let role = subject.role.as_ref();
-        let same = known.iter().find(|(other, theirs, _)| *other == region && *theirs == role);
-        let credentials = if let Some((_, _, credentials)) = same {
-            credentials.clone()
+        let same = known.iter().find(|other| other.region == region && other.role == role);
+        let credentials = if let Some(same) = same {
+            same.credentials.clone()
         } else {
             let config = sdk::load(region, settings.authorities.as_deref()).await;
             let (findings, credentials) = identity::probe(&config, role).await;
             findings.into_iter().for_each(&mut note);
-            known.push((region, role, credentials.map(Arc::new)));
-            known.last().and_then(|(_, _, credentials)| credentials.clone())
+            known.push(Known { region, role, credentials: credentials.clone() });
+            credentials
         };
         let Some(credentials) = credentials else {
             note(Finding::skipped("target", &subject.name, "there are no credentials to ask with"));
@@ -176,13 +182,12 @@ fn endpoints(settings: &Settings, subject: &Subject) -> Vec<(&'static str, Endpo
         all.push(("STS", settings.sts_endpoint.clone().unwrap_or_else(regional)));
     }
     if let Some(artifacts) = &subject.artifacts {
-        match &artifacts.store {
-            None => all.push(("the SageMaker API", artifacts.sagemaker_endpoint.clone())),
-            Some(_) => {
-                let regional = || Endpoint::https(format!("s3.{region}.amazonaws.com"));
-                all.push(("S3", artifacts.s3_endpoint.clone().unwrap_or_else(regional)));
-            }
-        }
+        all.push(if artifacts.store.is_none() {
+            ("the SageMaker API", artifacts.sagemaker_endpoint.clone())
+        } else {
+            let regional = || Endpoint::https(format!("s3.{region}.amazonaws.com"));
+            ("S3", artifacts.s3_endpoint.clone().unwrap_or_else(regional))
+        });
     }
     all
 }

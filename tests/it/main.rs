@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub, reason = "a test that panics has said what it has to say")]
 
 mod architecture;
+mod bootstrap;
+mod check;
 mod product;
 mod properties;
 mod sandbox;

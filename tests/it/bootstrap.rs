@@ -1,0 +1,336 @@
+//! An instance that configures itself, against a metadata service that can misbehave.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write as _};
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::Output;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::support::Message as _;
+use crate::support::appliance::{ACCESS_KEY_ID, SECRET_ACCESS_KEY, TRACKING_ARN, command};
+use crate::support::authority::authority;
+use crate::support::upstream::{Recorded, Upstream, Wire};
+
+const DOCUMENT: &str = "{\n  \"accountId\" : \"123456789012\",\n  \"availabilityZone\" : \"us-east-1b\",\n  \
+                        \"instanceId\" : \"i-0123456789abcdef0\",\n  \"region\" : \"us-east-1\"\n}";
+/// In lines, as AWS writes it.
+const SIGNATURE: &str = "c2lnbmF0dXJl\nb2YgQVdT\nZG9jdW1lbnQ=";
+
+/// What the metadata service has, by its path below `/latest/`.
+type Metadata = Arc<Mutex<BTreeMap<String, Vec<u8>>>>;
+
+fn answer(wire: &mut Wire, status: &str, body: impl AsRef<[u8]>) -> io::Result<()> {
+    let body = body.as_ref();
+    wire.send(format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n", body.len()))?;
+    wire.send(body)
+}
+
+/// A metadata service whose tokens end after so many uses.
+fn imds(metadata: &Metadata, uses: usize) -> Upstream {
+    let metadata = Arc::clone(metadata);
+    let token = Mutex::new((0_usize, 0_usize));
+    Upstream::plain(move |request: &Recorded, wire: &mut Wire| {
+        let mut token = token.lock().unwrap();
+        if (request.method.as_str(), request.target.as_str()) == ("PUT", "/latest/api/token") {
+            *token = (token.0 + 1, uses);
+            return answer(wire, "200 OK", format!("token-{}", token.0));
+        }
+        if request.all("x-aws-ec2-metadata-token") != [format!("token-{}", token.0)] || token.1 == 0 {
+            return answer(wire, "401 Unauthorized", "");
+        }
+        token.1 -= 1;
+        let path = request.target.trim_start_matches("/latest/");
+        match metadata.lock().unwrap().get(path) {
+            Some(body) => answer(wire, "200 OK", body),
+            None => answer(wire, "404 Not Found", "<html>"),
+        }
+    })
+}
+
+struct Instance {
+    metadata: Metadata,
+    imds: Upstream,
+    mlflow: Upstream,
+    /// CloudFormation and Auto Scaling.
+    told: Upstream,
+    state: TempDir,
+}
+
+impl Instance {
+    /// Allowed to read from MLflow, and in want of user data.
+    fn new() -> Self {
+        Self::with_tokens_of(usize::MAX)
+    }
+
+    fn with_tokens_of(uses: usize) -> Self {
+        let metadata = Metadata::default();
+        let instance = Self {
+            imds: imds(&metadata, uses),
+            metadata,
+            mlflow: Upstream::start(|_, wire| answer(wire, "200 OK", "{\"experiments\": []}")),
+            told: Upstream::start(|_, wire| answer(wire, "200 OK", "{}")),
+            state: tempfile::tempdir().unwrap(),
+        };
+        instance.has("dynamic/instance-identity/document", DOCUMENT);
+        instance.has("dynamic/instance-identity/signature", SIGNATURE);
+        instance
+    }
+
+    fn has(&self, path: &str, body: impl AsRef<[u8]>) {
+        self.metadata.lock().unwrap().insert(path.to_owned(), body.as_ref().to_owned());
+    }
+
+    fn tags(&self, tags: &[(&str, &str)]) {
+        let keys: Vec<&str> = tags.iter().map(|(key, _)| *key).collect();
+        self.has("meta-data/tags/instance", keys.join("\n"));
+        for (key, value) in tags {
+            self.has(&format!("meta-data/tags/instance/{key}"), value);
+        }
+    }
+
+    /// Options that every configuration here needs.
+    fn configuration(&self, more: &str) -> String {
+        let (url, ca) = (self.mlflow.url(), authority().file().display().to_string());
+        format!("resource-arn = \"{TRACKING_ARN}\"\nupstream-endpoint = \"{url}\"\nca-file = \"{ca}\"\n{more}")
+    }
+
+    fn bootstrap(&self, arguments: &[&str]) -> (Output, String) {
+        let told = self.told.url();
+        let output = command(&["bootstrap"])
+            .args(arguments)
+            .args(["--timeout", "1s", "--defaults", "/nonexistent", "--state-directory"])
+            .arg(self.state.path())
+            .env("AWS_EC2_METADATA_SERVICE_ENDPOINT", self.imds.url())
+            .env("AWS_ENDPOINT_URL_CLOUDFORMATION", &told)
+            .env("AWS_ENDPOINT_URL_AUTO_SCALING", &told)
+            .env("APPLIANCE_CA_FILE", authority().file())
+            .env("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID)
+            .env("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        (output, said)
+    }
+
+    fn written(&self) -> Option<String> {
+        std::fs::read_to_string(self.state.path().join("appliance.toml")).ok()
+    }
+
+    fn record(&self) -> Value {
+        serde_json::from_slice(&std::fs::read(self.state.path().join("bootstrap.json")).unwrap()).unwrap()
+    }
+}
+
+/// The query parameters of what was told.
+fn call(request: &Recorded) -> BTreeMap<String, String> {
+    let query = request.target.split_once('?').unwrap().1;
+    url::form_urlencoded::parse(query.as_bytes()).into_owned().collect()
+}
+
+#[test]
+fn a_dry_run_names_every_value_and_its_origin_and_changes_nothing() {
+    let instance = Instance::new();
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
+    gzip.write_all(instance.configuration("workers = 2\n").as_bytes()).unwrap();
+    instance.has("user-data", gzip.finish().unwrap());
+    instance.tags(&[("Name", "x"), ("appliance:workers", "9"), ("appliance:log-format", "json")]);
+    let (output, said) = instance.bootstrap(&["--dry-run"]);
+    assert!(output.status.success(), "{said}");
+    for line in [
+        "instance = i-0123456789abcdef0 in us-east-1b, account 123456789012 ← identity document",
+        "workers = 2 ← user data, line 4",
+        "log-format = json ← tag `appliance:log-format`",
+    ] {
+        assert!(said.lines().any(|one| one == line), "{line}: {said}");
+    }
+    assert_eq!((instance.written(), instance.told.requests().len()), (None, 0));
+}
+
+#[test]
+fn a_machine_that_is_no_instance_is_told_so_at_once() {
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let began = Instant::now();
+    let output =
+        command(&["bootstrap"]).env("AWS_EC2_METADATA_SERVICE_ENDPOINT", format!("http://{closed}")).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("the instance metadata service is not there"), "{said}");
+    assert!(said.contains("hint: run this on an EC2 instance; elsewhere write a configuration file"), "{said}");
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+}
+
+#[test]
+fn a_metadata_service_that_misbehaves_is_told_apart() {
+    for (what, handler, expected) in [
+        // As behind one hop too many: TCP connects, and the answer does not come.
+        (
+            "silent",
+            (|_: &Recorded, wire: &mut Wire| {
+                std::thread::sleep(Duration::from_secs(4));
+                Err(wire.close())
+            }) as fn(&Recorded, &mut Wire) -> io::Result<()>,
+            "HttpPutResponseHopLimit",
+        ),
+        ("switched off", |_, wire| answer(wire, "403 Forbidden", ""), "HttpEndpoint: enabled"),
+        ("another program", |_, wire| answer(wire, "200 OK", "\u{1}"), "does not behave like EC2's"),
+        ("throttling", |_, wire| answer(wire, "503 Service Unavailable", ""), "503 Service Unavailable"),
+    ] {
+        let imds = Upstream::plain(handler);
+        let output = command(&["bootstrap"]).env("AWS_EC2_METADATA_SERVICE_ENDPOINT", imds.url()).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{what}: {said}");
+        assert!(said.contains(expected), "{what}: {said}");
+    }
+}
+
+#[test]
+fn the_configuration_is_private_written_once_and_changes_are_named() {
+    // A token that ends is replaced on the way.
+    let instance = Instance::with_tokens_of(2);
+    instance.has("user-data", instance.configuration("workers = 1\n"));
+    let (output, said) = instance.bootstrap(&[]);
+    assert!(output.status.success() && said.contains("configuration written: 4 values"), "{said}");
+    let path = instance.state.path().join("appliance.toml");
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    let seen = instance.mlflow.requests();
+    assert!(seen.iter().any(|one| one.target.starts_with("/api/2.0/mlflow/experiments/search")), "AWS was asked");
+    assert!(instance.told.requests().is_empty(), "`signal` says that it is ready, when it is");
+
+    let modified = std::fs::metadata(&path).unwrap().modified().unwrap();
+    let (output, said) = instance.bootstrap(&[]);
+    assert!(output.status.success() && said.contains("configuration unchanged"), "{said}");
+    assert_eq!(std::fs::metadata(&path).unwrap().modified().unwrap(), modified);
+
+    instance.has("user-data", instance.configuration("workers = 3\n"));
+    let (output, said) = instance.bootstrap(&[]);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("changed since the last start: `workers` was `1`, is `3` (user data, line 4)"), "{said}");
+    assert!(instance.written().unwrap().contains("# user data, line 4\nworkers = \"3\"\n"));
+}
+
+#[test]
+fn a_failure_is_told_to_those_who_wait_with_the_instances_identity() {
+    let instance = Instance::new();
+    instance.has("user-data", "#!/bin/sh\ntouch /executed\n");
+    instance.tags(&[
+        ("appliance:stack-name", "a stack/1"),
+        ("appliance:logical-id", "Group"),
+        ("appliance:auto-scaling-group", "asg"),
+        ("appliance:lifecycle-hook", "boot"),
+    ]);
+    let (output, said) = instance.bootstrap(&[]);
+    assert_eq!(output.status.code(), Some(78), "{said}");
+    assert!(said.contains("it is a script, and user data is never executed here"), "{said}");
+    assert_eq!(instance.written(), None);
+    let told = instance.told.requests();
+    let [signal, hook] = &told[..] else { panic!("{told:?}") };
+    let signalled = call(signal);
+    for (key, value) in [
+        ("Action", "SignalResource"),
+        ("StackName", "a stack/1"),
+        ("LogicalResourceId", "Group"),
+        ("UniqueId", "i-0123456789abcdef0"),
+        ("Status", "FAILURE"),
+        ("Version", "2010-05-15"),
+    ] {
+        assert_eq!(signalled.get(key).map(String::as_str), Some(value), "{key}");
+    }
+    let expected = format!("CFN_V1 {}:{}", BASE64_STANDARD.encode(DOCUMENT), SIGNATURE.replace('\n', ""));
+    assert_eq!(signal.all("authorization"), [expected]);
+    let hooked = call(hook);
+    assert_eq!(hooked["LifecycleActionResult"], "ABANDON");
+    assert!(hook.all("authorization")[0].starts_with("AWS4-HMAC-SHA256 Credential="), "signed by the instance's role");
+    assert!(instance.record()["failure"].as_str().unwrap().contains("never executed"));
+
+    // At the next start they know already.
+    let (_, said) = instance.bootstrap(&[]);
+    assert_eq!(instance.told.requests().len(), 2, "{said}");
+}
+
+#[test]
+fn what_is_wrong_is_named_where_it_was_said() {
+    let instance = Instance::new();
+    instance.has("user-data", instance.configuration("wrokers = 1\n"));
+    instance.tags(&[("appliance:listen", "nowhere")]);
+    let (output, said) = instance.bootstrap(&[]);
+    assert_eq!(output.status.code(), Some(78), "{said}");
+    for part in [
+        "user data, line 4: `wrokers` is not a setting (fix: did you mean `workers`?)",
+        "tag `appliance:listen`: `nowhere`",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    assert_eq!(instance.written(), None);
+}
+
+#[test]
+fn what_aws_does_not_let_us_do_is_named_with_the_missing_permission() {
+    let mut instance = Instance::new();
+    instance.mlflow = Upstream::start(|_, wire| answer(wire, "403 Forbidden", "{\"message\": \"not authorized\"}"));
+    instance.has("user-data", instance.configuration(""));
+    let (output, said) = instance.bootstrap(&[]);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("allow `sagemaker-mlflow:SearchExperiments`"), "{said}");
+    assert!(instance.record()["failure"].as_str().unwrap().contains("403 not authorized"));
+}
+
+#[test]
+fn a_place_that_cannot_be_written_is_named() {
+    let instance = Instance::new();
+    instance.has("user-data", instance.configuration(""));
+    std::fs::remove_dir(instance.state.path()).unwrap();
+    let (output, said) = instance.bootstrap(&[]);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("cannot write to") && said.contains("hint: make room"), "{said}");
+}
+
+#[test]
+fn installing_into_an_image_leaves_edited_files_alone() {
+    let root = tempfile::tempdir().unwrap();
+    let has_tools = ["systemd-sysusers", "systemctl"].iter().all(|tool| {
+        std::process::Command::new(tool).arg("--version").output().is_ok_and(|output| output.status.success())
+    });
+    if !has_tools {
+        assert!(std::env::var_os("APPLIANCE_TEST_REQUIRE_ALL").is_none(), "systemd's tools are missing");
+        eprintln!("SKIPPED installing_into_an_image: systemd's tools are missing");
+        return;
+    }
+    let place = |path: &str| root.path().join(path);
+    std::fs::create_dir_all(place("etc/systemd")).unwrap();
+    let install = |arguments: &[&str]| {
+        let path = std::env::var_os("PATH").unwrap();
+        let output =
+            command(&["bootstrap"]).args(arguments).arg("--root").arg(root.path()).env("PATH", path).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{said}");
+        said
+    };
+    install(&["install", "--from", "instance"]);
+    let units = place("etc/systemd/system");
+    for unit in ["mlflow-appliance.service", "mlflow-appliance-bootstrap.service", "mlflow-appliance-signal.service"] {
+        let text = std::fs::read_to_string(units.join(unit)).unwrap();
+        assert!(text.contains("ExecStart=/usr/local/bin/appliance") && text.contains("NoNewPrivileges=yes"), "{unit}");
+        assert!(units.join("multi-user.target.wants").join(unit).symlink_metadata().is_ok(), "{unit} is enabled");
+    }
+    let group = std::fs::read_to_string(place("etc/group")).unwrap();
+    assert!(group.contains("mlflow-appliance:"), "{group}");
+    std::fs::write(place("etc/mlflow-appliance/appliance.toml"), "edited").unwrap();
+    let said = install(&["install", "--from", "instance"]);
+    assert!(said.contains("kept"), "{said}");
+    install(&["uninstall"]);
+    assert!(!units.join("mlflow-appliance.service").exists() && !place("usr/local/bin/appliance").exists());
+    assert_eq!(std::fs::read_to_string(place("etc/mlflow-appliance/appliance.toml")).unwrap(), "edited");
+    install(&["uninstall", "--purge"]);
+    assert!(!place("etc/mlflow-appliance").exists());
+    assert!(Path::new("/etc").exists());
+}

@@ -1,0 +1,138 @@
+//! The doctor: each thing that can be wrong is named, with what to do about it.
+
+use std::process::Output;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::support::appliance::{ACCESS_KEY_ID, APP_ARN, SECRET_ACCESS_KEY, TRACKING_ARN, command};
+use crate::support::authority::authority;
+use crate::support::upstream::Upstream;
+
+fn check(arguments: &[&str]) -> (Output, String) {
+    let output = command(&["check"])
+        .args(arguments)
+        .env("APPLIANCE_CA_FILE", authority().file())
+        .env("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID)
+        .env("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY)
+        // Nobody to ask who we are; that is no failure.
+        .env("AWS_ENDPOINT_URL_STS", "http://127.0.0.1:9")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    (output, said)
+}
+
+/// An upstream that answers everything with a status, a `Date` that is off by so many seconds, and a body.
+fn answering(status: &'static str, off: i64, body: &'static str) -> Upstream {
+    Upstream::start(move |_, wire| {
+        let now = std::time::SystemTime::now();
+        let skew = Duration::from_secs(off.unsigned_abs());
+        let date = httpdate::fmt_http_date(if off < 0 { now - skew } else { now + skew });
+        let length = body.len();
+        wire.send(format!("HTTP/1.1 {status}\r\nDate: {date}\r\nContent-Length: {length}\r\n\r\n{body}"))
+    })
+}
+
+fn findings(said: &str) -> Vec<Value> {
+    let document: Value = serde_json::from_str(said.lines().next().unwrap()).unwrap();
+    document["findings"].as_array().unwrap().clone()
+}
+
+#[test]
+fn what_works_is_said_to_work() {
+    let upstream = answering("200 OK", 0, "{\"experiments\": []}");
+    let (output, said) =
+        check(&["--resource-arn", TRACKING_ARN, "--upstream-endpoint", &upstream.url(), "--listen", "127.0.0.1:0"]);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    for part in [
+        "configuration",
+        "this machine (127.0.0.1",
+        "clock agrees",
+        "they do not expire",
+        "can be read",
+        "0 failed, 0 to look at",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    assert!(!said.contains(SECRET_ACCESS_KEY));
+}
+
+#[test]
+fn a_refusal_names_the_action_of_the_mode() {
+    let upstream = answering("403 Forbidden", 0, "{\"message\": \"Request is not authorized\"}");
+    for (arn, action) in [(TRACKING_ARN, "sagemaker-mlflow:SearchExperiments"), (APP_ARN, "sagemaker:CallMlflowAppApi")]
+    {
+        let (output, said) = check(&["--json", "--resource-arn", arn, "--upstream-endpoint", &upstream.url()]);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        let failed: Vec<_> = findings(&said).into_iter().filter(|one| one["outcome"] == "failure").collect();
+        assert_eq!((failed.len(), failed[0]["check"].as_str()), (1, Some("target")), "{said}");
+        assert!(failed[0]["text"].as_str().unwrap().contains("403 Request is not authorized"), "{said}");
+        assert!(failed[0]["fix"].as_str().unwrap().contains(&format!("allow `{action}`")), "{said}");
+    }
+}
+
+#[test]
+fn a_clock_that_is_off_is_found() {
+    for (off, outcome) in [(-1200, "failure"), (1200, "failure"), (60, "warning"), (0, "ok")] {
+        let upstream = answering("200 OK", off, "{}");
+        let (_, said) = check(&["--json", "--resource-arn", TRACKING_ARN, "--upstream-endpoint", &upstream.url()]);
+        let clock = findings(&said).into_iter().find(|one| one["check"] == "clock").unwrap();
+        assert_eq!(clock["outcome"], outcome, "{off}: {said}");
+    }
+}
+
+#[test]
+fn what_cannot_be_reached_is_told_apart() {
+    for (arguments, expected) in [
+        (vec!["--upstream-endpoint", "https://nobody.invalid"], "that name has no address"),
+        (vec!["--upstream-endpoint", "https://127.0.0.1:9"], "cannot connect to"),
+    ] {
+        let arguments: Vec<&str> = ["--resource-arn", TRACKING_ARN].into_iter().chain(arguments).collect();
+        let (output, said) = check(&arguments);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains(expected) && said.contains("fix: "), "{said}");
+    }
+    let upstream = answering("200 OK", 0, "{}");
+    let arguments = ["check", "--resource-arn", TRACKING_ARN, "--upstream-endpoint", &upstream.url()];
+    let output = command(&arguments).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("TLS handshake") && said.contains("set `ca-file`"), "{said}");
+}
+
+#[test]
+fn a_role_that_cannot_be_assumed_is_not_called_a_target_that_cannot_be_read() {
+    let upstream = answering("200 OK", 0, "{}");
+    let role = "arn:aws:iam::123456789012:role/mlflow";
+    let (output, said) =
+        check(&["--json", "--resource-arn", TRACKING_ARN, "--upstream-endpoint", &upstream.url(), "--role-arn", role]);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    let outcome =
+        |check: &str| findings(&said).into_iter().find(|one| one["check"] == check).map(|one| one["outcome"].clone());
+    assert_eq!((outcome("role"), outcome("target")), (Some("failure".into()), Some("skipped".into())), "{said}");
+}
+
+#[test]
+fn offline_it_looks_at_the_configuration_and_its_files_only() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("appliance.toml");
+    std::fs::write(&path, format!("resource-arn = \"{TRACKING_ARN}\"\nlisten = \"127.0.0.1:0\"\n")).unwrap();
+    let path = path.to_str().unwrap();
+    let (output, said) = check(&["--offline", "--config", path]);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(said.contains("skipped  network"), "{said}");
+    std::fs::write(path, "resource-arn = \"x\"\nlisten = \"0.0.0.0:0\"\nnonsense = 1\n").unwrap();
+    let (output, said) = check(&["--offline", "--config", path]);
+    assert_eq!(output.status.code(), Some(78), "{said}");
+    assert!(said.contains(":1: `x`") && said.contains(":3: `nonsense` is not a setting"), "{said}");
+}
+
+#[test]
+fn an_appliance_that_lets_anybody_or_nobody_in_is_worth_a_look() {
+    let common = ["--offline", "--resource-arn", TRACKING_ARN, "--listen", "0.0.0.0:0"];
+    let with = |more: &[&str]| check(&common.iter().chain(more).copied().collect::<Vec<_>>()).1;
+    assert!(with(&["--allow-anonymous"]).contains("warning  callers        anybody who can connect, as admin"));
+    let empty = tempfile::NamedTempFile::new().unwrap();
+    let said = with(&["--tokens", empty.path().to_str().unwrap()]);
+    assert!(said.contains("warning  callers        nobody: there is no valid token"), "{said}");
+}
