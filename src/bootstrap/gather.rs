@@ -48,14 +48,18 @@ pub(super) async fn gather(settings: &Settings, imds: &Imds, say: Say<'_>) -> Re
                 .and_then(|document| sources::from_document(&document, "user data")),
         ),
     };
-    let tags = sources::from_tags(&tags(imds).await?);
     let file = read(file(settings.defaults.as_deref()));
+    let (tags, unfit) = sources::from_tags(&tags(imds).await?);
+    faults.extend(unfit);
 
     let mut without_parameters = None;
     let mut found = Source::default();
     if let Some(path) = plan::own(&[&user, &tags, &file], "parameters") {
         match parameters_below(&path.text, &identity.region, settings, say).await {
-            Ok(parameters) => found = read(sources::from_parameters(&path.text, &parameters)),
+            Ok(parameters) => match sources::from_parameters(&path.text, &parameters) {
+                Ok(source) => found = source,
+                Err(fault) => faults.push(fault),
+            },
             Err(error) => without_parameters = Some(format!("{}: {}", path.origin, causes::joined(&error))),
         }
     }

@@ -137,10 +137,10 @@ mod tests {
     fn the_first_source_wins_and_each_value_keeps_its_origin() {
         let user = from_toml("workers = 2\n[bootstrap]\nstack-name = \"s\"\n[[target]]\nname = \"a\"\n", "user data");
         let user = user.expect("readable");
-        let tags = from_tags(&[tag("workers", "9"), tag("listen", "0.0.0.0:5000"), tag("logical-id", "Group")]);
+        let tags = from_tags(&[tag("workers", "9"), tag("log-format", "json"), tag("logical-id", "Group")]).0;
         let plan = plan(&[&user, &tags]);
         let body = plan.text.strip_prefix(HEADING).expect("it begins with the heading");
-        let expected = "# tag `appliance:listen`\nlisten = \"0.0.0.0:5000\"\n# user data, line 1\nworkers = \"2\"\n\n\
+        let expected = "# tag `appliance:log-format`\nlog-format = \"json\"\n# user data, line 1\nworkers = \"2\"\n\n\
                         [[target]]\n# user data, line 5\nname = \"a\"\n";
         assert_eq!(body, expected);
         assert_eq!(plan.signals.stack, Some(("s".into(), "Group".into())));
@@ -155,16 +155,17 @@ mod tests {
     #[test]
     fn what_is_written_is_read_again_whatever_it_is() {
         let hostile = "a\"b\\c\nlisten = \"0.0.0.0:1\"\u{7f}\u{1}é";
-        let source = from_tags(&[tag("role-session-name", hostile), tag("a b\nc", "x")]);
-        let plan = plan(&[&source]);
+        let value = Value { text: hostile.to_owned(), origin: format!("a place\nlisten = {hostile}") };
+        let options = [("workers".to_owned(), value.clone()), ("a b\nc".to_owned(), value)].into_iter().collect();
+        let plan = plan(&[&Source { options, ..Source::default() }]);
         let read = from_toml(&plan.text, "x").expect("readable");
         assert_eq!(read.options.len(), 2, "{}", plan.text);
-        assert_eq!(read.options["role-session-name"].text, hostile);
+        assert_eq!(read.options["workers"].text, hostile);
     }
 
     #[test]
     fn half_a_name_is_nobody_to_tell() {
-        let source = from_tags(&[tag("stack-name", "s"), tag("lifecycle-hook", "")]);
+        let source = from_tags(&[tag("stack-name", "s"), tag("lifecycle-hook", "")]).0;
         assert_eq!(signals(&[&source]), Signals::default());
     }
 }

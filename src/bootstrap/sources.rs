@@ -10,6 +10,10 @@ use crate::user_data::Document;
 
 /// Tags for the appliance begin with this.
 pub(super) const TAG_PREFIX: &str = "appliance:";
+/// What tags may say. SECURITY: whoever may tag (`ec2:CreateTags` is handed out freely) must not be able to let others
+/// in, or to send signed requests elsewhere; these are bounded by what the role may do anyway.
+const TAG_KEYS: &[&str] =
+    &["artifact-store", "log-filter", "log-format", "region", "resource-arn", "role-arn", "workers"];
 /// The table of user data that is for `bootstrap`, and its keys, which as tags need no table.
 const OWN: &str = "bootstrap";
 /// What `bootstrap` itself can be told.
@@ -157,9 +161,11 @@ pub(super) fn from_parameters(path: &str, parameters: &[Parameter]) -> Result<So
 }
 
 /// Tags, by their whole keys. Those that AWS sets itself name the stack and the group where nothing else does.
+///
+/// What tags may not set is left out, and returned beside the rest: whom to tell of it is known by tags.
 #[must_use]
-pub(super) fn from_tags(tags: &[(String, String)]) -> Source {
-    let mut source = Source::default();
+pub(super) fn from_tags(tags: &[(String, String)]) -> (Source, Vec<String>) {
+    let (mut source, mut faults) = (Source::default(), Vec::new());
     for (key, text) in tags {
         let value = Value { text: text.clone(), origin: format!("tag `{key}`") };
         let aws = match key.as_str() {
@@ -168,14 +174,24 @@ pub(super) fn from_tags(tags: &[(String, String)]) -> Source {
             "aws:autoscaling:groupName" => Some("auto-scaling-group"),
             _ => None,
         };
-        if let Some(own) = aws {
-            source.own.entry(own.to_owned()).or_insert(value);
-        } else if let Some(key) = key.strip_prefix(TAG_PREFIX) {
-            let values = if OWN_KEYS.contains(&key) { &mut source.own } else { &mut source.options };
-            values.insert(key.to_owned(), value);
+        match (aws, key.strip_prefix(TAG_PREFIX)) {
+            (Some(own), _) => drop(source.own.entry(own.to_owned()).or_insert(value)),
+            (None, Some(own)) if OWN_KEYS.contains(&own) => drop(source.own.insert(own.to_owned(), value)),
+            (None, Some(option)) if TAG_KEYS.contains(&option) => {
+                source.options.insert(option.to_owned(), value);
+            }
+            (None, Some(other)) => {
+                faults.push(format!(
+                    "{}: `{other}` cannot be set by a tag, which many may write (these can: {}); use user data or a \
+                     parameter",
+                    value.origin,
+                    TAG_KEYS.join(", ")
+                ));
+            }
+            (None, None) => {}
         }
     }
-    source
+    (source, faults)
 }
 
 fn known(own: &Values) -> Result<(), String> {
@@ -252,7 +268,16 @@ mod tests {
             tag("appliance:logical-id", "Group"),
             tag("aws:cloudformation:logical-id", "Other"),
         ]);
+        let (source, faults) = source;
+        assert!(faults.is_empty(), "{faults:?}");
         assert_eq!(shown(&source.options), ["workers=4 <- tag `appliance:workers`"]);
         assert_eq!(shown(&source.own), ["logical-id=Group <- tag `appliance:logical-id`"]);
+        for key in ["allow-anonymous", "upstream-endpoint", "ca-file", "tokens", "nonsense"] {
+            let (source, faults) =
+                from_tags(&[tag(&format!("appliance:{key}"), "x"), tag("appliance:logical-id", "G")]);
+            let expected = format!("tag `appliance:{key}`: `{key}` cannot be set by a tag");
+            assert!(faults[0].starts_with(&expected), "{faults:?}");
+            assert!(source.options.is_empty() && source.own.len() == 1, "whom to tell is still known");
+        }
     }
 }

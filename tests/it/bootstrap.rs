@@ -261,12 +261,12 @@ fn a_failure_is_told_to_those_who_wait_with_the_instances_identity() {
 fn what_is_wrong_is_named_where_it_was_said() {
     let instance = Instance::new();
     instance.has("user-data", instance.configuration("wrokers = 1\n"));
-    instance.tags(&[("appliance:listen", "nowhere")]);
+    instance.tags(&[("appliance:workers", "nowhere")]);
     let (output, said) = instance.bootstrap(&[]);
     assert_eq!(output.status.code(), Some(78), "{said}");
     for part in [
         "user data, line 4: `wrokers` is not a setting (fix: did you mean `workers`?)",
-        "tag `appliance:listen`: `nowhere`",
+        "tag `appliance:workers`: `nowhere`",
     ] {
         assert!(said.contains(part), "{part}: {said}");
     }

@@ -237,6 +237,16 @@ def rehearse(sandbox, made):
         client = ["ip", "netns", "exec", CLIENT, sys.executable, str(here / "client.py"), URL]
         figures["MLflow's client from a third host"] = json.loads(run(*client, env=environment).splitlines()[-1])
 
+        # A restart refuses nobody: systemd keeps the socket.
+        poll = ["ip", "netns", "exec", CLIENT, sys.executable, str(here / "poll.py"), f"{URL}/_appliance/healthz", "4"]
+        polling = subprocess.Popen(poll, stdout=subprocess.PIPE, text=True)
+        time.sleep(1)
+        one.inside("systemctl", "restart", "mlflow-appliance")
+        answers = json.loads(polling.communicate(timeout=30)[0])
+        same("nobody is refused during a restart", [status for status in answers if status != 200], [])
+        holds("many asked", len(answers) > 50, len(answers))
+        figures["requests around a restart, none refused"] = len(answers)
+
         # What systemd is there for: a crash, a worker that hangs, a stop under way.
         pid = one.show("mlflow-appliance", "MainPID")["MainPID"]
         one.inside("sh", "-c", f"kill -KILL {pid}")
