@@ -16,6 +16,7 @@ use crate::bootstrap::install::{self, Installation};
 use crate::bootstrap::{self, BootstrapError, Door, Reader, Reading, Services, Settings};
 use crate::http::client::{ClientSettings, Dialer, Endpoint};
 use crate::http::tls;
+use crate::http::tls::server::ServerTls;
 
 const STATE: &str = "/var/lib/mlflow-appliance";
 const DEFAULTS: &str = "/etc/mlflow-appliance/appliance.toml";
@@ -225,7 +226,11 @@ impl Reader for Serve {
         let (settings, _) = settings::resolve(&options, problems, 0)
             .map_err(|problems| problems.into_iter().map(placed).collect::<Vec<_>>())?;
         Ok(Reading {
-            door: Door { address: settings.listen, tls: settings.tls.is_some() },
+            door: Door {
+                address: settings.listen,
+                certificate: settings.tls.as_ref().and_then(ServerTls::certificate),
+                is_closed_to_us: settings.tls.as_ref().is_some_and(ServerTls::is_client_certificate_required),
+            },
             probes: subjects::of(&settings, false),
         })
     }

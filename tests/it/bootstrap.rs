@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::Output;
+use std::process::{Child, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -13,13 +13,14 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use rcgen::SanType;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::Message as _;
 use crate::support::appliance::{ACCESS_KEY_ID, SECRET_ACCESS_KEY, TRACKING_ARN, command};
 use crate::support::authority::authority;
 use crate::support::upstream::{Recorded, Upstream, Wire};
+use crate::support::{Message as _, quiet_port};
 
 const DOCUMENT: &str = "{\n  \"accountId\" : \"123456789012\",\n  \"availabilityZone\" : \"us-east-1b\",\n  \
                         \"instanceId\" : \"i-0123456789abcdef0\",\n  \"region\" : \"us-east-1\"\n}";
@@ -292,6 +293,72 @@ fn a_place_that_cannot_be_written_is_named() {
     let (output, said) = instance.bootstrap(&[]);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("cannot write to") && said.contains("hint: make room"), "{said}");
+}
+
+/// `serve` on the address of its configuration.
+struct Serving(Child);
+
+impl Serving {
+    fn start(configuration: &Path) -> Self {
+        let mut command = command(&["serve", "--config"]);
+        command
+            .arg(configuration)
+            .env("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID)
+            .env("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY);
+        Self(command.stderr(Stdio::null()).spawn().unwrap())
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Starts an appliance with what `bootstrap` has written, and sees what `signal` says before and after.
+fn signalled(instance: &Instance, options: &str) {
+    let port = quiet_port();
+    instance.has("user-data", instance.configuration(&format!("listen = \"127.0.0.1:{port}\"\n{options}")));
+    instance.tags(&[("appliance:stack-name", "s"), ("appliance:logical-id", "Group")]);
+    let (output, said) = instance.bootstrap(&["signal"]);
+    assert!(!output.status.success() && said.contains("`appliance bootstrap` has not run on this instance"), "{said}");
+    let (output, said) = instance.bootstrap(&[]);
+    assert!(output.status.success(), "{said}");
+    // Something listens there, as systemd's socket does, and nothing answers.
+    let socket = TcpListener::bind(("127.0.0.1", port)).unwrap();
+    let (output, said) = instance.bootstrap(&["signal"]);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("the appliance is not ready"), "{said}");
+    drop(socket);
+    let _appliance = Serving::start(&instance.state.path().join("appliance.toml"));
+    let (output, said) = instance.bootstrap(&["signal"]);
+    assert!(output.status.success() && said.contains("the appliance is ready"), "{said}");
+    let told: Vec<_> = instance.told.requests().iter().map(|one| call(one)["Status"].clone()).collect();
+    assert_eq!(told, ["FAILURE", "SUCCESS"]);
+    // After a reboot nobody waits any more.
+    let (output, said) = instance.bootstrap(&["signal"]);
+    assert!(output.status.success() && instance.told.requests().len() == 2, "{said}");
+}
+
+#[test]
+fn success_is_told_once_when_the_appliance_is_ready() {
+    signalled(&Instance::new(), "");
+}
+
+#[test]
+fn an_appliance_that_speaks_tls_is_asked_by_its_certificate() {
+    let directory = tempfile::tempdir().unwrap();
+    let (certificate, key) = authority().pair(vec![SanType::DnsName("mlflow.corp".try_into().unwrap())]);
+    let place = |name: &str| directory.path().join(name).display().to_string();
+    std::fs::write(place("certificate.pem"), certificate).unwrap();
+    std::fs::write(place("key.pem"), key).unwrap();
+    let (certificate, key) = (place("certificate.pem"), place("key.pem"));
+    let options = format!("tls-certificate = \"{certificate}\"\ntls-key = \"{key}\"\n");
+    signalled(&Instance::new(), &options);
+    let ca = authority().file().display().to_string();
+    let closed = "tls-client-certificate = \"required\"\n\n[[caller]]\ncertificate = \"dns:a.corp\"\nrole = \"read\"\n";
+    signalled(&Instance::new(), &format!("{options}tls-client-ca = \"{ca}\"\n{closed}"));
 }
 
 #[test]

@@ -288,6 +288,20 @@ def rehearse(sandbox, made):
         tell(configuration(sandbox), TAGS, {"absent": True}, seconds=5)
         succeeds(one, "metadata service 5 s late")
         same("whoever waits knows", told(), SUCCESS)
+        # The same machine, as one that is no instance: removed, and installed with a configuration file alone.
+        one.inside("cp", "/usr/local/bin/appliance", "/root/appliance")
+        one.inside("/root/appliance", "bootstrap", "uninstall", "--purge")
+        same("nothing answers", get("/_appliance/healthz")[0], 0)
+        same("nothing is left", one.inside("sh", "-c", "ls /etc/systemd/system | grep mlflow", check=False).stdout, "")
+        one.inside("/root/appliance", "bootstrap", "install", "--from", "file", "--start")
+        deadline = time.monotonic() + 10
+        while (serve := one.show("mlflow-appliance", "ActiveState", "ExecMainStatus", "NRestarts"))["ActiveState"] != "failed":
+            holds("without an ARN it fails", time.monotonic() < deadline, serve)
+            time.sleep(0.1)
+        same("and is not restarted", (serve["ExecMainStatus"], serve["NRestarts"]), ("78", "0"))
+        lines = f'resource-arn = "{sandbox["arns"]["tracking"]}"\nrole-arn = "{sandbox["role_arn"]}"'
+        one.inside("sh", "-c", f"echo '{lines}' >> /etc/mlflow-appliance/appliance.toml && systemctl restart mlflow-appliance")
+        until_healthy()
 
     with machine(made, "throttled") as one:
         tell(configuration(sandbox), TAGS, {"throttled": True})

@@ -1,6 +1,7 @@
 //! TLS, with ring as the only cryptography: here towards upstreams, in [`server`] towards callers.
 
 pub mod certificate;
+pub mod pinned;
 pub mod server;
 
 use std::path::{Path, PathBuf};

@@ -105,6 +105,18 @@ impl ServerTls {
         self.identity.0.load().cert.first().and_then(|certificate| certificate::end(certificate).ok())
     }
 
+    /// The certificate that callers are shown now.
+    #[must_use]
+    pub fn certificate(&self) -> Option<CertificateDer<'static>> {
+        self.identity.0.load().cert.first().cloned()
+    }
+
+    /// True if whoever has no certificate is turned away.
+    #[must_use]
+    pub fn is_client_certificate_required(&self) -> bool {
+        self.files.client_authorities.is_some() && self.files.is_client_certificate_required
+    }
+
     /// The configuration for a listener.
     #[must_use]
     pub fn config(&self) -> ServerConfig {
