@@ -52,6 +52,8 @@ use record::Ledger;
 use supervisor::Pulse;
 use worker::Worker;
 
+/// How long a connection that has just been accepted takes to reach its worker, with a wide margin.
+const SETTLING: Duration = Duration::from_millis(50);
 /// Connections the kernel keeps for us while all workers are busy.
 const BACKLOG: i32 = 4096;
 /// How long a caller may take to close its side after we have closed ours.
@@ -243,6 +245,10 @@ async fn stop_on_signal(server: ServerHandle, shared: &Shared, drain_timeout: Du
     shared.draining.store(true, Ordering::Relaxed);
     supervisor::stopping();
     info!(in_flight = shared.ledger.in_flight(), "draining");
+    // The server's threads stop in no order: one could still take a connection for another that has ended. What comes
+    // from now on waits in the socket, for whoever has it next.
+    server.pause().await;
+    sleep(SETTLING).await;
     rt::spawn(server.stop(true));
     let deadline = async {
         sleep(drain_timeout).await;
