@@ -5,10 +5,10 @@
 //! - [`serve`]: a request on its way through; [`sandbox`]: all of it on a laptop, without AWS
 //! - [`bootstrap`]: an EC2 instance configures itself; [`probe`]: whether AWS lets us, step by step
 //! - [`access`]: callers, roles, MLflow's routes
-//! - [`user_data`]: what EC2 hands an instance, as data
-//! - [`api`]: AWS's services that are called without an SDK; [`http`]: headers, bodies, connections; [`aws`]: signatures and credentials; [`mlflow`]: ARNs and targets
+//! - [`api`]: AWS's services that are called without an SDK; [`http`]: headers, bodies, connections
+//! - [`aws`]: signatures and credentials; [`mlflow`]: ARNs and targets
 //!
-//! Imports point one way: `cli` → verbs → `api` → `http`, `aws` → `access`, `mlflow`, `causes`, `clock`.
+//! Imports point one way: `cli` → verbs → `probe` → `api` → `http`, `aws` → `access`, `mlflow`, `causes`, `clock`.
 
 pub mod access;
 pub mod api;
@@ -23,4 +23,3 @@ pub mod probe;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;
 pub mod serve;
-pub mod user_data;

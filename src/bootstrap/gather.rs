@@ -7,12 +7,12 @@ use tokio::time::{Instant, sleep};
 
 use super::plan;
 use super::sources::{self, Source, TAG_PREFIX};
-use super::{Say, Settings, service};
+use super::{Say, Settings, service, user_data};
 use crate::api::imds::{Identity, Imds, ImdsError};
 use crate::api::parameters::{self, Parameter, ParametersError};
 use crate::aws::credentials::{Current, Source as CredentialSource};
 use crate::aws::sdk;
-use crate::{causes, user_data};
+use crate::causes;
 
 /// The wait between attempts doubles from the first to the second of these.
 const WAITS: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));

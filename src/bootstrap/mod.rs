@@ -10,6 +10,7 @@ mod ready;
 mod signal;
 mod sources;
 mod state;
+pub mod user_data;
 
 use std::io;
 use std::path::PathBuf;

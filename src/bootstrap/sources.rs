@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::Value as Json;
 use toml::de::{DeTable, DeValue};
 
+use super::user_data::Document;
 use crate::api::parameters::Parameter;
-use crate::user_data::Document;
 
 /// Tags for the appliance begin with this.
 pub(super) const TAG_PREFIX: &str = "appliance:";

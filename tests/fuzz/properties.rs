@@ -6,13 +6,13 @@ use appliance::access::oidc::{Expected, PublicKey, Unverified};
 use appliance::access::token;
 use appliance::access::tokens::Tokens;
 use appliance::access::{graphql, routes};
+use appliance::bootstrap::user_data::{self, Document};
 use appliance::http::{headers, uri};
 use appliance::mlflow::arn::Arn;
 use appliance::mlflow::locations;
 use appliance::mlflow::rewrite::Rewriter;
 use appliance::mlflow::store::{ArtifactPath, ArtifactStore};
 use appliance::mlflow::target::Target;
-use appliance::user_data::{self, Document};
 use bytes::Bytes;
 use std::time::{Duration, UNIX_EPOCH};
 

@@ -4,10 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each part of `src/`, and the parts that it may import.
-const LAYERS: [(&str, &[&str]); 14] = [
+const LAYERS: [(&str, &[&str]); 13] = [
     ("main", &["cli"]),
     ("cli", &["access", "api", "aws", "bootstrap", "clock", "causes", "http", "mlflow", "probe", "sandbox", "serve"]),
-    ("bootstrap", &["api", "aws", "causes", "clock", "http", "probe", "user_data"]),
+    ("bootstrap", &["api", "aws", "causes", "clock", "http", "probe"]),
     ("probe", &["api", "aws", "causes", "clock", "http", "mlflow"]),
     ("api", &["aws", "clock", "http", "mlflow"]),
     ("serve", &["access", "api", "aws", "causes", "clock", "http", "mlflow"]),
@@ -15,7 +15,6 @@ const LAYERS: [(&str, &[&str]); 14] = [
     ("http", &["causes", "mlflow"]),
     ("aws", &["causes", "clock", "mlflow"]),
     ("access", &[]),
-    ("user_data", &[]),
     ("mlflow", &[]),
     ("causes", &[]),
     ("clock", &[]),
