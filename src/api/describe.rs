@@ -11,6 +11,15 @@ use crate::mlflow::arn::Mode;
 use crate::mlflow::store::ArtifactStore;
 use crate::mlflow::target::Target;
 
+/// Where artifacts are, or how to find out.
+#[derive(Clone)]
+pub enum Place {
+    /// Said in the configuration.
+    Known(ArtifactStore),
+    /// To be asked of the SageMaker API at this endpoint.
+    Described(Endpoint),
+}
+
 /// Why the location is not known.
 #[derive(Debug, thiserror::Error)]
 pub enum DescribeError {

@@ -12,8 +12,8 @@ use bytes::Bytes;
 use serde::Deserialize;
 use tokio::time::{Instant, sleep};
 
-use super::{ApiError, Transport, value};
-use crate::http::client::{ClientError, ClientSettings, DialError, Dialer, Endpoint};
+use super::{Answer, ApiError, Transport, value};
+use crate::http::client::{ClientError, ClientSettings, DialError, Dialer};
 
 /// Where it is on every instance; link-local, so never beyond it.
 pub const HOST: &str = "169.254.169.254";
@@ -111,15 +111,15 @@ pub struct Identity {
 /// A client of the metadata service.
 pub struct Imds {
     transport: Transport,
-    endpoint: Endpoint,
     token: RefCell<Option<String>>,
     deadline: Instant,
 }
 
 impl Imds {
-    /// A client that tries again until `deadline`; each question is asked once at least.
+    /// A client of the service that `dialer` leads to. It tries again until `deadline`; each question is asked once at
+    /// least.
     #[must_use]
-    pub fn new(dialer: &Dialer, endpoint: Endpoint, deadline: Instant) -> Self {
+    pub fn new(dialer: Dialer, deadline: Instant) -> Self {
         let settings = ClientSettings {
             connection_limit: 1,
             keep_alive: Duration::ZERO,
@@ -128,8 +128,7 @@ impl Imds {
             idle_timeout: ANSWER_TIMEOUT,
             http2: false,
         };
-        let transport = Transport { dialer: dialer.to(endpoint.clone()), settings };
-        Self { transport, endpoint, token: RefCell::default(), deadline }
+        Self { transport: Transport { dialer, settings }, token: RefCell::default(), deadline }
     }
 
     /// What the service has at a path below `/latest/`; nothing where it has nothing.
@@ -193,7 +192,7 @@ impl Imds {
         for is_last in [false, true] {
             let token = self.token().await?;
             let headers = [(HeaderName::from_static(TOKEN_HEADER), value(&token))].into_iter().collect();
-            let answer = self.transport.exchange(&self.endpoint, Method::GET, &full, headers, Bytes::new()).await;
+            let answer = self.exchange(Method::GET, &full, headers).await;
             let answer = answer.map_err(|source| ImdsError::Unanswered { path: path.to_owned(), source })?;
             match answer.status {
                 StatusCode::OK => return Ok(Some(answer.body)),
@@ -212,7 +211,7 @@ impl Imds {
         }
         let lifetime = [(HeaderName::from_static(TOKEN_LIFETIME_HEADER), value(TOKEN_LIFETIME))];
         let headers: HeaderMap = lifetime.into_iter().collect();
-        let answer = self.transport.exchange(&self.endpoint, Method::PUT, TOKEN_PATH, headers, Bytes::new()).await;
+        let answer = self.exchange(Method::PUT, TOKEN_PATH, headers).await;
         let answer = answer.map_err(|error| match error {
             ApiError::Client(ClientError::Dial(
                 DialError::Connect { .. } | DialError::Timeout { .. } | DialError::Resolve { .. },
@@ -230,5 +229,9 @@ impl Imds {
         }
         *self.token.borrow_mut() = Some(token.clone());
         Ok(token)
+    }
+
+    async fn exchange(&self, method: Method, path: &str, headers: HeaderMap) -> Result<Answer, ApiError> {
+        self.transport.exchange(self.transport.dialer.endpoint(), method, path, headers, Bytes::new()).await
     }
 }

@@ -1,15 +1,11 @@
 //! A call in AWS's JSON 1.1 protocol: one signed POST.
 
-use actix_web::http::header::{self, HeaderMap, HeaderName};
 use actix_web::http::{Method, StatusCode};
 use bytes::Bytes;
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
 
-use super::{ApiError, Transport, insert_signature, value};
+use super::{ApiError, Signed, Transport};
 use crate::aws::credentials::Current;
-use crate::aws::sigv4::{Signable, Signer, hex};
-use crate::clock;
 use crate::http::client::Endpoint;
 
 /// The header that names the operation.
@@ -40,26 +36,17 @@ pub async fn send(
     credentials: &Current,
 ) -> Result<(StatusCode, Bytes), ApiError> {
     let Call { endpoint, region, service, operation, question } = call;
-    let body = question.to_string();
-    let sha256 = hex(&Sha256::digest(&body));
-    let host = endpoint.authority();
-    let mut headers = HeaderMap::new();
-    headers.insert(header::CONTENT_TYPE, value(CONTENT_TYPE));
-    headers.insert(HeaderName::from_static(OPERATION), value(operation));
-    let now = clock::now();
-    let signer = Signer::new(region, service);
-    credentials.with(now, |credentials| {
-        let request = Signable {
-            method: "POST",
-            target: "/",
-            host: &host,
-            content_type: Some(CONTENT_TYPE),
-            routing: Some((OPERATION, operation)),
-            payload_sha256: &sha256,
-        };
-        insert_signature(&mut headers, &signer, &request, credentials, now);
-    })?;
-    let answer = transport.exchange(endpoint, Method::POST, "/", headers, Bytes::from(body)).await?;
+    let call = Signed {
+        endpoint,
+        region,
+        service,
+        method: Method::POST,
+        target: "/",
+        content_type: Some(CONTENT_TYPE),
+        routing: Some((OPERATION, operation)),
+        body: Bytes::from(question.to_string()),
+    };
+    let answer = transport.signed(call, credentials).await?;
     Ok((answer.status, answer.body))
 }
 

@@ -6,14 +6,17 @@ pub mod json;
 pub mod parameters;
 pub mod query;
 
+use std::time::SystemTime;
+
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode};
 use aws_credential_types::Credentials;
 use bytes::Bytes;
-use std::time::SystemTime;
+use sha2::{Digest as _, Sha256};
 
-use crate::aws::credentials::Unavailable;
-use crate::aws::sigv4::{Signable, Signer};
+use crate::aws::credentials::{Current, Unavailable};
+use crate::aws::sigv4::{Signable, Signer, hex};
+use crate::clock;
 use crate::http::body::Body;
 use crate::http::client::{BodyError, Client, ClientError, ClientSettings, Dialer, Endpoint, Request};
 
@@ -76,6 +79,51 @@ impl Transport {
         let response = client.send(Request { method, target, headers, body: &body }).await?;
         let (status, headers) = (response.status, response.headers.clone());
         Ok(Answer { status, headers, body: response.body.collect(ANSWER_LIMIT).await? })
+    }
+}
+
+/// A request that is to be signed.
+pub struct Signed<'a> {
+    /// Where the service is.
+    pub endpoint: &'a Endpoint,
+    /// Of the signature.
+    pub region: &'a str,
+    /// Of the signature.
+    pub service: &'static str,
+    /// The method.
+    pub method: Method,
+    /// Path and query in normal form.
+    pub target: &'a str,
+    /// `Content-Type`, if there is a body.
+    pub content_type: Option<&'static str>,
+    /// A header of the service's own, as in [`Signable::routing`].
+    pub routing: Option<(&'static str, &'a str)>,
+    /// The body; may be empty.
+    pub body: Bytes,
+}
+
+impl Transport {
+    /// Signs a request, and makes the exchange.
+    ///
+    /// # Errors
+    /// [`ApiError`].
+    pub async fn signed(&self, signed: Signed<'_>, credentials: &Current) -> Result<Answer, ApiError> {
+        let Signed { endpoint, region, service, method, target, content_type, routing, body } = signed;
+        let now = clock::now();
+        let (host, sha256) = (endpoint.authority(), hex(&Sha256::digest(&body)));
+        let mut headers = HeaderMap::new();
+        if let Some(content_type) = content_type {
+            headers.insert(header::CONTENT_TYPE, value(content_type));
+        }
+        if let Some((name, text)) = routing {
+            headers.insert(HeaderName::from_static(name), value(text));
+        }
+        credentials.with(now, |credentials| {
+            let method = method.as_str();
+            let request = Signable { method, target, host: &host, content_type, routing, payload_sha256: &sha256 };
+            insert_signature(&mut headers, &Signer::new(region, service), &request, credentials, now);
+        })?;
+        self.exchange(endpoint, method, target, headers, body).await
     }
 }
 

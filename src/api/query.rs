@@ -6,11 +6,9 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 
-use super::{ApiError, Transport, insert_signature, value};
-use crate::api::imds::Identity;
+use super::imds::Identity;
+use super::{Answer, ApiError, Signed, Transport, value};
 use crate::aws::credentials::Current;
-use crate::aws::sigv4::{EMPTY_SHA256, Signable, Signer};
-use crate::clock;
 use crate::http::client::Endpoint;
 use crate::http::uri;
 
@@ -57,7 +55,7 @@ pub async fn signal_resource(
     let mut headers = HeaderMap::new();
     headers.insert(header::ACCEPT, value("application/json"));
     headers.insert(header::AUTHORIZATION, value(&proof));
-    checked(transport, endpoint, &target, headers).await
+    accepted(&transport.exchange(endpoint, Method::GET, &target, headers, Bytes::new()).await?)
 }
 
 /// Auto Scaling `CompleteLifecycleAction`: the instance goes into service, or is given up.
@@ -80,22 +78,17 @@ pub async fn complete_lifecycle_action(
         ("LifecycleHookName", hook),
         ("Version", "2011-01-01"),
     ]);
-    let now = clock::now();
-    let mut headers = HeaderMap::new();
-    let host = endpoint.authority();
-    let signed = credentials.with(now, |credentials| {
-        let request = Signable {
-            method: "GET",
-            target: &target,
-            host: &host,
-            content_type: None,
-            routing: None,
-            payload_sha256: EMPTY_SHA256,
-        };
-        insert_signature(&mut headers, &Signer::new(region, "autoscaling"), &request, credentials, now);
-    });
-    signed.map_err(ApiError::from)?;
-    checked(transport, endpoint, &target, headers).await
+    let call = Signed {
+        endpoint,
+        region,
+        service: "autoscaling",
+        method: Method::GET,
+        target: &target,
+        content_type: None,
+        routing: None,
+        body: Bytes::new(),
+    };
+    accepted(&transport.signed(call, credentials).await?)
 }
 
 /// The parameters, which are sorted by name, as path and query in normal form.
@@ -104,13 +97,7 @@ fn target(parameters: &[(&str, &str)]) -> String {
     format!("/?{}", query.join("&"))
 }
 
-async fn checked(
-    transport: &Transport,
-    endpoint: &Endpoint,
-    target: &str,
-    headers: HeaderMap,
-) -> Result<(), QueryError> {
-    let answer = transport.exchange(endpoint, Method::GET, target, headers, Bytes::new()).await?;
+fn accepted(answer: &Answer) -> Result<(), QueryError> {
     if answer.status == StatusCode::OK {
         return Ok(());
     }
@@ -153,12 +140,8 @@ pub async fn signal_wait_handle(
         "Data": "",
     });
     // S3 has signed for an empty content type.
-    let answer =
-        transport.exchange(endpoint, Method::PUT, target, HeaderMap::new(), Bytes::from(body.to_string())).await?;
-    if answer.status == StatusCode::OK {
-        return Ok(());
-    }
-    Err(QueryError::Refused { status: answer.status, text: words(&answer.body) })
+    let body = Bytes::from(body.to_string());
+    accepted(&transport.exchange(endpoint, Method::PUT, target, HeaderMap::new(), body).await?)
 }
 
 #[cfg(test)]

@@ -75,8 +75,7 @@ impl Secret {
     /// The service's host in a region.
     #[must_use]
     pub fn host(&self, region: &str) -> String {
-        let suffix = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
-        format!("{}.{region}.{suffix}", self.service())
+        super::regional_host(self.service(), region)
     }
 
     /// The operation, as in `X-Amz-Target`, and the question.

@@ -106,18 +106,13 @@ pub fn install(installation: &Installation, say: Say<'_>) -> Result<(), InstallE
     }
     copy_program(program, &at(root, PROGRAM), say)?;
     write(&at(root, SYSUSERS), &file("sysusers.conf"), 0o644, say)?;
-    for unit in SERVE {
+    let (more, drop_ins) = if *from_instance { (INSTANCE, DROP_INS) } else { (&[][..], &[][..]) };
+    let all: Vec<&str> = SERVE.iter().chain(more).copied().collect();
+    for unit in &all {
         write(&units.join(unit), &unit_text(unit), 0o644, say)?;
     }
-    for unit in INSTANCE {
-        if *from_instance {
-            write(&units.join(unit), &unit_text(unit), 0o644, say)?;
-        }
-    }
-    for (name, place) in DROP_INS {
-        if *from_instance {
-            write(&units.join(place), &file(name), 0o644, say)?;
-        }
+    for (name, place) in drop_ins {
+        write(&units.join(place), &file(name), 0o644, say)?;
     }
     let mut sysusers = Command::new("systemd-sysusers");
     if !is_here {
@@ -133,10 +128,6 @@ pub fn install(installation: &Installation, say: Say<'_>) -> Result<(), InstallE
     // Only hashes are in it; the appliance reads it again while it runs.
     if let Some(group) = group(root) {
         chown(&tokens, None, Some(group)).map_err(failed("write", &tokens))?;
-    }
-    let mut all: Vec<&str> = SERVE.to_vec();
-    if *from_instance {
-        all.extend(INSTANCE);
     }
     if is_here {
         run(Command::new("systemctl").arg("daemon-reload"))?;

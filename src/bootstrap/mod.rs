@@ -20,10 +20,11 @@ use tokio::time::{Instant, sleep};
 
 use crate::api::Transport;
 use crate::api::imds::{Imds, ImdsError};
+use crate::aws::regional_host;
 use crate::http::client::{Dialer, Endpoint};
 use crate::probe::{self, Finding, Outcome};
 use gather::Facts;
-use plan::{Plan, Signals};
+use plan::{Entry, Plan, Signals};
 pub use ready::Door;
 use state::{Record, State};
 
@@ -35,10 +36,8 @@ pub type Say<'a> = &'a mut dyn FnMut(&str);
 
 /// Everything that `bootstrap` needs, checked.
 pub struct Settings {
-    /// The metadata service.
-    pub metadata: Endpoint,
-    /// Opens connections to it.
-    pub metadata_dialer: Dialer,
+    /// Opens connections to the metadata service.
+    pub metadata: Dialer,
     /// Until when it is waited for.
     pub metadata_deadline: Instant,
     /// How AWS's services are connected to.
@@ -129,7 +128,7 @@ pub async fn explain(settings: &Settings, reader: &dyn Reader, say: Say<'_>) -> 
         "instance = {} in {}, account {} ← identity document",
         identity.instance, identity.zone, identity.account
     ));
-    for (key, value) in &plan.values {
+    for Entry { key, value, .. } in &plan.entries {
         say(&format!("{key} = {} ← {}", value.text, value.origin));
     }
     let Signals { stack, wait_handle, lifecycle } = &plan.signals;
@@ -184,13 +183,13 @@ async fn apply(
     reader: &dyn Reader,
     say: Say<'_>,
 ) -> Result<(), BootstrapError> {
-    let kept = kept(facts, state, earlier);
-    let reading = if let (Some(text), Some(earlier)) = (&kept, earlier) {
-        let why = facts.without_parameters.as_deref().unwrap_or_default();
+    let reading = if let Some((why, earlier, text)) = kept(facts, state, earlier) {
         say(&format!("keeping the configuration of the last start: the parameters cannot be read: {why}"));
         record.values.clone_from(&earlier.values);
         record.signals = earlier.signals.clone();
-        reader.read(text).map_err(|problems| BootstrapError::Configuration(texts(problems, plan)))?
+        // Its lines are not those of the plan.
+        let unplaced = |problems| BootstrapError::Configuration(texts(problems, &Plan::default()));
+        reader.read(&text).map_err(unplaced)?
     } else {
         let reading = facts.checked(plan, reader, facts.without_parameters.as_ref())?;
         for change in earlier.map(|earlier| record.changes(earlier)).unwrap_or_default() {
@@ -199,17 +198,17 @@ async fn apply(
         let written = state.write_configuration(&plan.text);
         let written = written.map_err(|source| BootstrapError::Write { path: settings.state.clone(), source })?;
         let what = if written { "written" } else { "unchanged" };
-        say(&format!("configuration {what}: {} values in `{}`", plan.values.len(), state.configuration().display()));
+        say(&format!("configuration {what}: {} values in `{}`", plan.entries.len(), state.configuration().display()));
         reading
     };
     verify(settings, &reading.probes, say).await
 }
 
-/// The last start's configuration, where it is all there is: the same instance, and only the parameters out of reach.
-fn kept(facts: &Facts, state: &State, earlier: Option<&Record>) -> Option<String> {
-    facts.without_parameters.as_ref()?;
-    earlier.filter(|earlier| !earlier.values.is_empty() && facts.faults.is_empty())?;
-    std::fs::read_to_string(state.configuration()).ok()
+/// The last start's configuration and why it has to do: the same instance, and only the parameters out of reach.
+fn kept<'a>(facts: &'a Facts, state: &State, earlier: Option<&'a Record>) -> Option<(&'a str, &'a Record, String)> {
+    let why = facts.without_parameters.as_deref()?;
+    let earlier = earlier.filter(|earlier| !earlier.values.is_empty() && facts.faults.is_empty())?;
+    Some((why, earlier, std::fs::read_to_string(state.configuration()).ok()?))
 }
 
 /// Probes until all is well: a role that was just made takes a while to be everywhere.
@@ -300,13 +299,12 @@ fn texts(problems: Vec<(Option<usize>, String)>, plan: &Plan) -> Vec<String> {
 }
 
 fn imds(settings: &Settings) -> Imds {
-    Imds::new(&settings.metadata_dialer, settings.metadata.clone(), settings.metadata_deadline)
+    Imds::new(settings.metadata.clone(), settings.metadata_deadline)
 }
 
 /// A service's endpoint in a region, unless another is set.
 fn service(set: Option<&Endpoint>, name: &str, region: &str) -> Endpoint {
-    let suffix = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
-    set.cloned().unwrap_or_else(|| Endpoint::https(format!("{name}.{region}.{suffix}")))
+    set.cloned().unwrap_or_else(|| Endpoint::https(regional_host(name, region)))
 }
 
 /// Is this a machine of EC2? The firmware says so, without asking the network.

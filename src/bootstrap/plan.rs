@@ -14,12 +14,21 @@ const HEADING: &str = "\
 pub(super) struct Plan {
     /// The configuration file.
     pub text: String,
-    /// Each value of it, in its order, with its key.
-    pub values: Vec<(String, Value)>,
-    /// The line, from 1, on which each of `values` stands.
-    pub lines: Vec<usize>,
+    /// Each value of it, in its order.
+    pub entries: Vec<Entry>,
     /// Whom to tell.
     pub signals: Signals,
+}
+
+/// A value of the configuration file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    /// Its key, with those of its tables.
+    pub key: String,
+    /// What it is, and where it came from.
+    pub value: Value,
+    /// On which line it stands, from 1.
+    pub line: usize,
 }
 
 /// Whom to tell how it went.
@@ -51,8 +60,7 @@ impl Plan {
     /// Where the value on a line of the file came from.
     #[must_use]
     pub(super) fn origin(&self, line: usize) -> Option<&str> {
-        let at = self.lines.iter().position(|at| *at == line)?;
-        Some(&self.values[at].1.origin)
+        self.entries.iter().find(|entry| entry.line == line).map(|entry| entry.value.origin.as_str())
     }
 
     fn write(&mut self, values: &Values, prefix: &str) {
@@ -61,8 +69,8 @@ impl Plan {
             // An origin may quote a name that somebody else chose.
             let origin: String = origin.chars().map(|one| if one.is_control() { ' ' } else { one }).collect();
             let _ = writeln!(self.text, "# {origin}\n{} = {}", quoted_key(key), quoted(text));
-            self.lines.push(self.text.matches('\n').count());
-            self.values.push((format!("{prefix}{key}"), value.clone()));
+            let line = self.text.matches('\n').count();
+            self.entries.push(Entry { key: format!("{prefix}{key}"), value: value.clone(), line });
         }
     }
 
@@ -145,7 +153,7 @@ mod tests {
         assert_eq!(body, expected);
         assert_eq!(plan.signals.stack, Some(("s".into(), "Group".into())));
         let lines: Vec<&str> = plan.text.lines().collect();
-        for ((key, value), line) in plan.values.iter().zip(&plan.lines) {
+        for Entry { key, value, line } in &plan.entries {
             let key = key.rsplit('.').next().unwrap_or_default();
             assert!(lines[line - 1].starts_with(&format!("{key} = ")), "{key}: {}", lines[line - 1]);
             assert_eq!(plan.origin(*line), Some(value.origin.as_str()));

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::plan::{Plan, Signals};
+use super::plan::{Entry, Plan, Signals};
 
 /// The configuration that `serve` reads.
 const CONFIGURATION: &str = "appliance.toml";
@@ -42,7 +42,10 @@ pub(super) struct Record {
 impl Record {
     /// What a plan leaves to remember.
     pub(super) fn of(plan: &Plan, instance: &str, region: &str) -> Self {
-        let values = plan.values.iter().map(|(key, value)| (key.clone(), value.text.clone(), value.origin.clone()));
+        let values = plan.entries.iter().map(|entry| {
+            let Entry { key, value, .. } = entry;
+            (key.clone(), value.text.clone(), value.origin.clone())
+        });
         Self {
             instance: instance.to_owned(),
             region: region.to_owned(),

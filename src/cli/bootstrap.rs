@@ -178,9 +178,9 @@ impl Common {
         let metadata = metadata()?;
         let now = Instant::now();
         Ok(Settings {
-            metadata_dialer: Dialer::new(metadata.clone(), &tls, imds::CONNECT_TIMEOUT, imds::CONNECT_TIMEOUT),
+            metadata: Dialer::new(metadata.clone(), &tls, imds::CONNECT_TIMEOUT, imds::CONNECT_TIMEOUT),
             transport: Transport {
-                dialer: Dialer::new(metadata.clone(), &tls, limit, limit),
+                dialer: Dialer::new(metadata, &tls, limit, limit),
                 settings: ClientSettings {
                     connection_limit: 8,
                     keep_alive: Duration::ZERO,
@@ -190,7 +190,6 @@ impl Common {
                     http2: false,
                 },
             },
-            metadata,
             metadata_deadline: now + self.metadata_timeout.unwrap_or(patience),
             services: Services {
                 auto_scaling: subjects::service("AUTO_SCALING"),

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 
 use super::failure::{Class, Failure};
 use super::options::ServeOptions;
-use super::problems::{Problem, Problems};
-use super::{file, settings, subjects};
+use super::problems::Problem;
+use super::{settings, subjects};
 use crate::clock;
 use crate::probe::{self, Finding, Outcome};
 use crate::serve::{CallerSettings, Settings};
@@ -54,11 +54,8 @@ pub(super) struct Check {
 impl Check {
     /// Checks, and shows what was found.
     pub(super) fn run(self, matches: &ArgMatches) -> Result<(), Failure> {
-        let mut problems = Problems::default();
-        let file = self.config.map(|path| file::read(&path, &mut problems)).unwrap_or_default();
         let mut printer = Printer { json: self.json, findings: Vec::new() };
-        let options = self.options.locate(matches).or(file);
-        let settings = match settings::resolve(&options, problems, 0) {
+        let settings = match settings::read(self.config, self.options.locate(matches), 0) {
             Ok((settings, _)) => settings,
             Err(problems) => return printer.refused(&problems),
         };

@@ -26,7 +26,6 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use self::failure::{Class, Failure};
 use self::options::ServeOptions;
-use self::problems::Problems;
 use crate::serve::{self, ServeError};
 
 /// Use Amazon SageMaker managed MLflow from anywhere, with any HTTP client and no AWS credentials
@@ -91,12 +90,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn serve(config: Option<PathBuf>, flags: ServeOptions) -> Result<(), Failure> {
-    let mut problems = Problems::default();
-    let file = config.map(|path| file::read(&path, &mut problems)).unwrap_or_default();
     // Without randomness request ids are merely less unique.
     let run = u64::from_ne_bytes(random().unwrap_or_default());
     let (settings, logging) =
-        settings::resolve(&flags.or(file), problems, run).map_err(|problems| Failure::configuration(&problems))?;
+        settings::read(config, flags, run).map_err(|problems| Failure::configuration(&problems))?;
     let settings = serve::Settings { inherited: inherited::listeners(settings.listen)?, ..settings };
     logging.start();
     harden::against_dumps();

@@ -11,7 +11,7 @@ use rustls::ClientConfig;
 use super::logging::Logging;
 use super::options::{Given, ServeOptions};
 use super::problems::{Problem, Problems};
-use super::{callers, targets, values};
+use super::{callers, file, targets, values};
 use crate::causes;
 use crate::http::body::{Budget, Intake};
 use crate::http::client::{ClientSettings, Dialer, Endpoint};
@@ -26,6 +26,20 @@ const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr
 /// On disk by the Filesystem Hierarchy Standard, where `/tmp` is often memory.
 const DEFAULT_SPOOL: &str = "/var/tmp";
 pub(super) const NO_PLACE: &str = "defaults";
+
+/// Reads the file, if there is one, beneath the flags, and turns both into settings; `run` is a random number.
+///
+/// # Errors
+/// As those of [`resolve`].
+pub(super) fn read(
+    config: Option<PathBuf>,
+    flags: ServeOptions,
+    run: u64,
+) -> Result<(Settings, Logging), Vec<Problem>> {
+    let mut problems = Problems::default();
+    let file = config.map(|path| file::read(&path, &mut problems)).unwrap_or_default();
+    resolve(&flags.or(file), problems, run)
+}
 
 /// Turns options into settings; `run` is a random number.
 ///

@@ -1,8 +1,9 @@
 //! What the settings of `serve` mean to the probes.
 
+use crate::api::Transport;
 use crate::http::client::Endpoint;
 use crate::probe::{Artifacts, Settings, Subject};
-use crate::serve::{self, BackendSettings, Place};
+use crate::serve::{self, BackendSettings};
 
 use super::values;
 
@@ -20,19 +21,12 @@ fn subject(backend: &BackendSettings) -> Subject {
     Subject {
         name: backend.name.clone().unwrap_or_else(|| "default".to_owned()),
         target: backend.target.clone(),
-        transport: crate::api::Transport { dialer: backend.dialer.clone(), settings: backend.client },
+        transport: Transport { dialer: backend.dialer.clone(), settings: backend.client },
         role: backend.role.clone(),
-        artifacts: backend.artifacts.as_ref().map(|artifacts| {
-            let (store, sagemaker) = match &artifacts.place {
-                Place::Known(store) => (Some(store.clone()), None),
-                Place::Described(endpoint) => (None, Some(endpoint.clone())),
-            };
-            Artifacts {
-                store,
-                s3_endpoint: artifacts.s3_endpoint.clone(),
-                sagemaker_endpoint: sagemaker.unwrap_or_else(|| Endpoint::https(backend.target.control_plane_host())),
-                kms_key: artifacts.kms_key.clone(),
-            }
+        artifacts: backend.artifacts.as_ref().map(|artifacts| Artifacts {
+            place: artifacts.place.clone(),
+            s3_endpoint: artifacts.s3_endpoint.clone(),
+            kms_key: artifacts.kms_key.clone(),
         }),
     }
 }

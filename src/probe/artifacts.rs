@@ -9,7 +9,7 @@ use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
 use super::{Artifacts, Finding, Subject};
-use crate::api::describe;
+use crate::api::describe::{self, Place};
 use crate::aws::credentials::Current;
 use crate::aws::s3::{self, Bucket, Call};
 use crate::http::client::Endpoint;
@@ -24,11 +24,11 @@ const CONTENT: &[u8] = b"written by `appliance check` to see whether it may; it 
 /// Looks at the artifact store of a target.
 pub(super) async fn probe(subject: &Subject, artifacts: &Artifacts, credentials: &Current, may_write: bool) -> Finding {
     let name = subject.name.as_str();
-    let known = if let Some(store) = &artifacts.store {
-        Ok(store.clone())
-    } else {
-        let endpoint = &artifacts.sagemaker_endpoint;
-        describe::artifact_store(&subject.target, endpoint, &subject.transport, credentials).await
+    let known = match &artifacts.place {
+        Place::Known(store) => Ok(store.clone()),
+        Place::Described(endpoint) => {
+            describe::artifact_store(&subject.target, endpoint, &subject.transport, credentials).await
+        }
     };
     let store = match known {
         Ok(store) => store,

@@ -1,16 +1,14 @@
 //! May the identity read from the target? One real call, signed as callers' requests will be.
 
-use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode};
 use bytes::Bytes;
 use serde_json::Value;
 
 use super::{Finding, Subject};
-use crate::api::insert_signature;
+use crate::api::{ApiError, Signed};
 use crate::aws::credentials::Current;
-use crate::aws::sigv4::{EMPTY_SHA256, Signable, Signer};
+use crate::causes;
 use crate::mlflow::arn::Mode;
-use crate::{causes, clock};
 
 const CHECK: &str = "target";
 /// Reads little, and exists in every MLflow.
@@ -19,28 +17,18 @@ const PATH: &str = "/api/2.0/mlflow/experiments/search?max_results=1";
 /// Asks for one experiment.
 pub(super) async fn probe(subject: &Subject, credentials: &Current) -> Finding {
     let (target, name) = (&subject.target, subject.name.as_str());
-    let endpoint = subject.transport.dialer.endpoint();
-    let (host, arn) = (endpoint.authority(), target.arn().as_str());
-    let now = clock::now();
-    let mut headers = HeaderMap::new();
-    let value = HeaderValue::try_from(arn).expect("checked when parsed");
-    headers.insert(HeaderName::from_static(target.arn_header()), value);
-    let signer = Signer::new(target.arn().region(), target.signing_name());
-    let signed = credentials.with(now, |credentials| {
-        let request = Signable {
-            method: "GET",
-            target: PATH,
-            host: &host,
-            content_type: None,
-            routing: Some((target.arn_header(), arn)),
-            payload_sha256: EMPTY_SHA256,
-        };
-        insert_signature(&mut headers, &signer, &request, credentials, now);
-    });
-    if let Err(error) = signed {
-        return Finding::failure(CHECK, name, error.to_string(), "see the credentials above");
-    }
-    match subject.transport.exchange(endpoint, Method::GET, PATH, headers, Bytes::new()).await {
+    let arn = target.arn().as_str();
+    let call = Signed {
+        endpoint: subject.transport.dialer.endpoint(),
+        region: target.arn().region(),
+        service: target.signing_name(),
+        method: Method::GET,
+        target: PATH,
+        content_type: None,
+        routing: Some((target.arn_header(), arn)),
+        body: Bytes::new(),
+    };
+    match subject.transport.signed(call, credentials).await {
         Ok(answer) if answer.status == StatusCode::OK => match serde_json::from_slice::<Value>(&answer.body) {
             Ok(Value::Object(_)) => Finding::ok(CHECK, name, format!("`{arn}` can be read")),
             _ => Finding::failure(
@@ -51,6 +39,9 @@ pub(super) async fn probe(subject: &Subject, credentials: &Current) -> Finding {
             ),
         },
         Ok(answer) => refused(subject, answer.status, &answer.body),
+        Err(error @ ApiError::Credentials(_)) => {
+            Finding::failure(CHECK, name, causes::joined(&error), "see the credentials above")
+        }
         Err(error) => Finding::failure(CHECK, name, causes::joined(&error), "see the connection above"),
     }
 }

@@ -12,11 +12,12 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 use crate::api::Transport;
+use crate::api::describe::Place;
 use crate::aws::credentials::Current;
+use crate::aws::regional_host;
 use crate::aws::role::Role;
 use crate::aws::sdk;
 use crate::http::client::Endpoint;
-use crate::mlflow::store::ArtifactStore;
 use crate::mlflow::target::Target;
 
 /// One probe takes no longer.
@@ -98,12 +99,10 @@ pub struct Subject {
 
 /// A gateway's store.
 pub struct Artifacts {
-    /// Where it is; to be asked of AWS if that is not known.
-    pub store: Option<ArtifactStore>,
+    /// Where it is, or whom to ask.
+    pub place: Place,
     /// Another endpoint than the region's.
     pub s3_endpoint: Option<Endpoint>,
-    /// Where the SageMaker API is.
-    pub sagemaker_endpoint: Endpoint,
     /// The key for new objects.
     pub kms_key: Option<String>,
 }
@@ -176,17 +175,15 @@ pub async fn run(settings: &Settings, found: &mut dyn FnMut(Finding)) -> bool {
 /// All that is connected to for a subject, and what for.
 fn endpoints(settings: &Settings, subject: &Subject) -> Vec<(&'static str, Endpoint)> {
     let region = subject.target.arn().region();
+    let regional = |service| Endpoint::https(regional_host(service, region));
     let mut all = vec![("MLflow", subject.transport.dialer.endpoint().clone())];
     if subject.role.is_some() {
-        let regional = || Endpoint::https(format!("sts.{region}.amazonaws.com"));
-        all.push(("STS", settings.sts_endpoint.clone().unwrap_or_else(regional)));
+        all.push(("STS", settings.sts_endpoint.clone().unwrap_or_else(|| regional("sts"))));
     }
     if let Some(artifacts) = &subject.artifacts {
-        all.push(if artifacts.store.is_none() {
-            ("the SageMaker API", artifacts.sagemaker_endpoint.clone())
-        } else {
-            let regional = || Endpoint::https(format!("s3.{region}.amazonaws.com"));
-            ("S3", artifacts.s3_endpoint.clone().unwrap_or_else(regional))
+        all.push(match &artifacts.place {
+            Place::Described(sagemaker) => ("the SageMaker API", sagemaker.clone()),
+            Place::Known(_) => ("S3", artifacts.s3_endpoint.clone().unwrap_or_else(|| regional("s3"))),
         });
     }
     all

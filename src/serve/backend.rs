@@ -8,6 +8,7 @@ use arc_swap::ArcSwapOption;
 use super::refusal::Refusal;
 use crate::access::caller::Caller;
 use crate::api::Transport;
+pub use crate::api::describe::Place;
 use crate::aws::credentials::Current;
 use crate::aws::on_behalf::OnBehalf;
 use crate::aws::role::Role;
@@ -49,15 +50,6 @@ pub struct ArtifactSettings {
     pub url_lifetime: Duration,
     /// The KMS key for new objects; without it the bucket decides.
     pub kms_key: Option<String>,
-}
-
-/// Where artifacts are, or how to find out.
-#[derive(Clone)]
-pub enum Place {
-    /// Said in the configuration.
-    Known(ArtifactStore),
-    /// To be asked of the SageMaker API at this endpoint.
-    Described(Endpoint),
 }
 
 /// How artifacts travel between caller and S3.

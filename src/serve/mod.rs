@@ -151,7 +151,7 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
         draining: AtomicBool::new(false),
     });
 
-    let pulse = Pulse::new(settings.workers.get());
+    let pulse = Pulse::new();
     let server = {
         let (shared, pulse) = (Arc::clone(&shared), Arc::clone(&pulse));
         let (intake, api_body_size_limit) = (settings.intake, settings.api_body_size_limit);

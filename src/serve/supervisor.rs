@@ -2,9 +2,8 @@
 //!
 //! Elsewhere there is nobody to tell, and telling does nothing. sd_notify(3) has the messages.
 
-use std::rc::Rc;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use actix_web::rt;
@@ -21,25 +20,23 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// When each worker was last seen alive.
 pub(super) struct Pulse {
     began: Instant,
-    /// Milliseconds since `began`.
-    beats: Vec<AtomicU64>,
-    joined: AtomicUsize,
+    /// Milliseconds since `began`, of each worker that has not ended.
+    beats: Mutex<Vec<Weak<AtomicU64>>>,
 }
 
 impl Pulse {
-    /// For so many workers.
-    pub(super) fn new(workers: usize) -> Arc<Self> {
-        let beats = (0..workers).map(|_| AtomicU64::new(0)).collect();
-        Arc::new(Self { began: Instant::now(), beats, joined: AtomicUsize::new(0) })
+    /// Of no worker yet.
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Self { began: Instant::now(), beats: Mutex::default() })
     }
 
     /// Beats for the worker on this thread, for as long as it handles events.
     pub(super) fn join(self: &Arc<Self>) {
-        let (pulse, number) = (Arc::clone(self), self.joined.fetch_add(1, Ordering::Relaxed));
+        let (pulse, beat) = (Arc::clone(self), Arc::new(AtomicU64::new(self.now())));
+        self.beats.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&beat));
         rt::spawn(async move {
-            let number = number % pulse.beats.len();
             loop {
-                pulse.beats[number].store(pulse.now(), Ordering::Relaxed);
+                beat.store(pulse.now(), Ordering::Relaxed);
                 sleep(INTERVAL).await;
             }
         });
@@ -51,7 +48,10 @@ impl Pulse {
 
     /// How long the worker has been silent that has been silent for longest.
     fn silence(&self) -> Duration {
-        let oldest = self.beats.iter().map(|beat| beat.load(Ordering::Relaxed)).min().unwrap_or(0);
+        let mut beats = self.beats.lock().unwrap_or_else(PoisonError::into_inner);
+        beats.retain(|beat| beat.strong_count() > 0);
+        let alive = beats.iter().filter_map(Weak::upgrade);
+        let oldest = alive.map(|beat| beat.load(Ordering::Relaxed)).min().unwrap_or(0);
         Duration::from_millis(self.now().saturating_sub(oldest))
     }
 }
@@ -59,18 +59,15 @@ impl Pulse {
 /// Reports until the end.
 pub(super) async fn report(shared: Arc<Shared>, pulse: Arc<Pulse>) {
     let watchdog = sd_notify::watchdog_enabled();
-    let mut said: Option<Rc<str>> = None;
+    let mut said = String::new();
     let mut is_ready = false;
     let mut is_silent = false;
     loop {
         let obstacle = health::obstacle(&shared);
-        let status: Rc<str> = match &obstacle {
-            None => "ready".into(),
-            Some(reason) => format!("not ready: {reason}").into(),
-        };
-        if said.as_ref() != Some(&status) {
+        let status = obstacle.as_ref().map_or_else(|| "ready".to_owned(), |reason| format!("not ready: {reason}"));
+        if said != status {
             tell(&[NotifyState::Status(&status)]);
-            said = Some(status);
+            said = status;
         }
         if obstacle.is_none() && !is_ready {
             tell(&[NotifyState::Ready]);

@@ -30,12 +30,6 @@ const SIGNATURE: &str = "c2lnbmF0dXJl\nb2YgQVdT\nZG9jdW1lbnQ=";
 /// What the metadata service has, by its path below `/latest/`.
 type Metadata = Arc<Mutex<BTreeMap<String, Vec<u8>>>>;
 
-fn answer(wire: &mut Wire, status: &str, body: impl AsRef<[u8]>) -> io::Result<()> {
-    let body = body.as_ref();
-    wire.send(format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n", body.len()))?;
-    wire.send(body)
-}
-
 /// A metadata service whose tokens end after so many uses.
 fn imds(metadata: &Metadata, uses: usize) -> Upstream {
     let metadata = Arc::clone(metadata);
@@ -44,16 +38,16 @@ fn imds(metadata: &Metadata, uses: usize) -> Upstream {
         let mut token = token.lock().unwrap();
         if (request.method.as_str(), request.target.as_str()) == ("PUT", "/latest/api/token") {
             *token = (token.0 + 1, uses);
-            return answer(wire, "200 OK", format!("token-{}", token.0));
+            return wire.answer("200 OK", format!("token-{}", token.0));
         }
         if request.all("x-aws-ec2-metadata-token") != [format!("token-{}", token.0)] || token.1 == 0 {
-            return answer(wire, "401 Unauthorized", "");
+            return wire.answer("401 Unauthorized", "");
         }
         token.1 -= 1;
         let path = request.target.trim_start_matches("/latest/");
         match metadata.lock().unwrap().get(path) {
-            Some(body) => answer(wire, "200 OK", body),
-            None => answer(wire, "404 Not Found", "<html>"),
+            Some(body) => wire.answer("200 OK", body),
+            None => wire.answer("404 Not Found", "<html>"),
         }
     })
 }
@@ -78,8 +72,8 @@ impl Instance {
         let instance = Self {
             imds: imds(&metadata, uses),
             metadata,
-            mlflow: Upstream::start(|_, wire| answer(wire, "200 OK", "{\"experiments\": []}")),
-            told: Upstream::start(|_, wire| answer(wire, "200 OK", "{}")),
+            mlflow: Upstream::start(|_, wire| wire.answer("200 OK", "{\"experiments\": []}")),
+            told: Upstream::start(|_, wire| wire.answer("200 OK", "{}")),
             state: tempfile::tempdir().unwrap(),
         };
         instance.has("dynamic/instance-identity/document", DOCUMENT);
@@ -182,9 +176,9 @@ fn a_metadata_service_that_misbehaves_is_told_apart() {
             }) as fn(&Recorded, &mut Wire) -> io::Result<()>,
             "HttpPutResponseHopLimit",
         ),
-        ("switched off", |_, wire| answer(wire, "403 Forbidden", ""), "HttpEndpoint: enabled"),
-        ("another program", |_, wire| answer(wire, "200 OK", "\u{1}"), "does not behave like EC2's"),
-        ("throttling", |_, wire| answer(wire, "503 Service Unavailable", ""), "503 Service Unavailable"),
+        ("switched off", |_, wire| wire.answer("403 Forbidden", ""), "HttpEndpoint: enabled"),
+        ("another program", |_, wire| wire.answer("200 OK", "\u{1}"), "does not behave like EC2's"),
+        ("throttling", |_, wire| wire.answer("503 Service Unavailable", ""), "503 Service Unavailable"),
     ] {
         let imds = Upstream::plain(handler);
         let output = command(&["bootstrap"]).env("AWS_EC2_METADATA_SERVICE_ENDPOINT", imds.url()).output().unwrap();
@@ -277,7 +271,7 @@ fn what_is_wrong_is_named_where_it_was_said() {
 #[test]
 fn what_aws_does_not_let_us_do_is_named_with_the_missing_permission() {
     let mut instance = Instance::new();
-    instance.mlflow = Upstream::start(|_, wire| answer(wire, "403 Forbidden", "{\"message\": \"not authorized\"}"));
+    instance.mlflow = Upstream::start(|_, wire| wire.answer("403 Forbidden", "{\"message\": \"not authorized\"}"));
     instance.has("user-data", instance.configuration(""));
     let (output, said) = instance.bootstrap(&[]);
     assert_eq!(output.status.code(), Some(1), "{said}");

@@ -42,7 +42,6 @@ DOCUMENT = json.dumps(
 ).encode()
 # In lines, as AWS writes it.
 SIGNATURE = "\n".join(["kQ+x/" * 12, "w==" * 4])
-began = time.monotonic()
 lock = threading.Lock()
 seen = {"imds": 0}
 

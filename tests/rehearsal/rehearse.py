@@ -8,16 +8,14 @@ three network namespaces (cloud, instance, client) and removes them. Prints one 
 import base64
 import contextlib
 import gzip
-import http.client
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-from machine import Machine, run
+from machine import UNITS, Machine, run
 
 directory, appliance, whole, tree = map(Path, sys.argv[1:])
 here, venv = Path(__file__).parent, Path(sys.executable).parent
@@ -160,7 +158,7 @@ def machine(made, label):
         yield one
     except BaseException:
         if one.leader:
-            for unit in ("mlflow-appliance-bootstrap", "mlflow-appliance", "mlflow-appliance-signal"):
+            for unit in UNITS:
                 last = "\n".join(one.journal(unit).splitlines()[-12:])
                 print(f"{label}: {unit}:\n{last}", file=sys.stderr)
         raise
@@ -214,7 +212,7 @@ def rehearse(sandbox, made):
         same("the image", values["listen"][0], "0.0.0.0:5000")
         until_healthy()
         same("nobody without a token", get("/version")[0], 401)
-        for unit in ("mlflow-appliance-bootstrap", "mlflow-appliance", "mlflow-appliance-signal"):
+        for unit in UNITS:
             last = one.inside("systemd-analyze", "security", "--no-pager", f"{unit}.service", check=False).stdout.splitlines()[-1]
             exposure = float(last.split(":")[1].split()[0])
             holds("exposure is at most 1.5", exposure <= 1.5, last)

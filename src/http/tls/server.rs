@@ -102,7 +102,7 @@ impl ServerTls {
     /// When the certificate ceases to hold; nothing if it cannot be read.
     #[must_use]
     pub fn end(&self) -> Option<SystemTime> {
-        self.identity.0.load().cert.first().and_then(|certificate| certificate::end(certificate).ok())
+        self.certificate().and_then(|certificate| certificate::end(&certificate).ok())
     }
 
     /// The certificate that callers are shown now.

@@ -16,9 +16,8 @@ const WAITS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs
 /// Finds out where the artifacts are, if that is not configured, and ends when it is known.
 pub(in crate::serve) async fn run(backend: &Backend) {
     let Some(Place::Described(endpoint)) = backend.artifacts.as_ref().map(|artifacts| &artifacts.place) else { return };
-    let mut wait = WAITS.0;
+    let (transport, mut wait) = (backend.transport(), WAITS.0);
     loop {
-        let transport = backend.transport();
         match describe::artifact_store(&backend.target, endpoint, &transport, &backend.credentials).await {
             Ok(store) => {
                 info!(

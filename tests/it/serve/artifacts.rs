@@ -12,11 +12,6 @@ use crate::support::{Message as _, eventually, figure, python, quiet_port};
 
 const SERVICE: &str = "/api/2.0/mlflow-artifacts";
 
-/// Answers with a status and a body.
-fn answer(wire: &mut Wire, status: &str, body: &str) -> io::Result<()> {
-    wire.send(format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len()))
-}
-
 fn error(code: &str) -> String {
     format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>{code}</Code><Message>no</Message></Error>")
 }
@@ -39,7 +34,7 @@ fn path(request: &Recorded) -> &str {
 fn an_artifact_is_written_and_read_under_the_prefix() {
     let mlflow = Upstream::ok();
     let s3 = s3(|request, wire| match request.method.as_str() {
-        "PUT" => answer(wire, "200 OK", ""),
+        "PUT" => wire.answer("200 OK", ""),
         _ => wire.send(
             "HTTP/1.1 206 Partial Content\r\nContent-Length: 3\r\nContent-Range: bytes 1-3/5\r\nETag: \"e\"\r\n\
              Content-Type: text/html\r\nx-amz-id-2: internal\r\nSet-Cookie: a=b\r\n\r\nell",
@@ -80,7 +75,7 @@ fn an_artifact_is_written_and_read_under_the_prefix() {
 #[test]
 fn no_spelling_of_a_path_leaves_the_prefix() {
     let mlflow = Upstream::ok();
-    let s3 = s3(|_, wire| answer(wire, "200 OK", ""));
+    let s3 = s3(|_, wire| wire.answer("200 OK", ""));
     let appliance = gateway(&mlflow, &s3, &[]);
     // Each on a connection of its own: one whose upload was refused unread is closed.
     for spelt in [
@@ -131,7 +126,7 @@ fn no_spelling_of_a_path_leaves_the_prefix() {
 #[test]
 fn an_upload_that_breaks_off_leaves_nothing() {
     let mlflow = Upstream::ok();
-    let s3 = s3(|_, wire| answer(wire, "200 OK", ""));
+    let s3 = s3(|_, wire| wire.answer("200 OK", ""));
     let appliance = gateway(&mlflow, &s3, &[]);
     let mut caller = appliance.connect();
     caller
@@ -172,7 +167,7 @@ fn what_s3_refuses_is_explained() {
         ("400 Bad Request", "ExpiredToken", 503, "artifact-store-busy", "ExpiredToken"),
     ] {
         let mlflow = Upstream::ok();
-        let s3 = s3(move |_, wire| answer(wire, status, &error(code)));
+        let s3 = s3(move |_, wire| wire.answer(status, error(code)));
         let appliance = gateway(&mlflow, &s3, &[]);
         let got = appliance.get(&format!("{SERVICE}/artifacts/x"));
         assert_eq!((got.status, got.header("x-appliance-error")), (expected, kind), "{code}");
@@ -188,8 +183,8 @@ fn a_busy_s3_is_asked_again_and_a_slow_one_waited_for_until_the_deadline() {
     let mlflow = Upstream::ok();
     let asked = AtomicUsize::new(0);
     let busy = s3(move |_, wire| match asked.fetch_add(1, Ordering::Relaxed) {
-        0 => answer(wire, "503 Slow Down", &error("SlowDown")),
-        _ => answer(wire, "200 OK", "done"),
+        0 => wire.answer("503 Slow Down", error("SlowDown")),
+        _ => wire.answer("200 OK", "done"),
     });
     let appliance = gateway(&mlflow, &busy, &[]);
     let mut caller = appliance.connect();
@@ -220,7 +215,7 @@ fn mlflow_with_a_run() -> Upstream {
 
 #[test]
 fn locations_are_public_outside_and_real_inside_and_nothing_else_changes() {
-    let (mlflow, s3) = (mlflow_with_a_run(), s3(|_, wire| answer(wire, "200 OK", "")));
+    let (mlflow, s3) = (mlflow_with_a_run(), s3(|_, wire| wire.answer("200 OK", "")));
     let appliance = gateway(&mlflow, &s3, &[]);
     let mut caller = appliance.connect();
     let got = caller.request("GET", "/api/2.0/mlflow/runs/get?run_id=1", &[("Accept-Encoding", "gzip")], None);
@@ -248,7 +243,7 @@ fn locations_are_public_outside_and_real_inside_and_nothing_else_changes() {
 #[test]
 fn an_artifact_of_a_run_is_found_by_asking_for_the_run() {
     let mlflow = mlflow_with_a_run();
-    let s3 = s3(|_, wire| answer(wire, "200 OK", "bytes"));
+    let s3 = s3(|_, wire| wire.answer("200 OK", "bytes"));
     let appliance = gateway(&mlflow, &s3, &[]);
     let got = appliance.get("/get-artifact?run_uuid=1&path=dir%2Ffile+name.txt");
     assert_eq!((got.status, got.text().as_str()), (200, "bytes"));
@@ -266,9 +261,9 @@ fn an_artifact_of_a_run_is_found_by_asking_for_the_run() {
 fn an_artifact_elsewhere_is_managed_mlflows_to_serve() {
     let mlflow = Upstream::start(|request, wire| {
         let run = r#"{"run":{"info":{"artifact_uri":"s3://another/7/1"}}}"#;
-        answer(wire, "200 OK", if request.target.contains("/runs/get") { run } else { "its own" })
+        wire.answer("200 OK", if request.target.contains("/runs/get") { run } else { "its own" })
     });
-    let s3 = s3(|_, wire| answer(wire, "200 OK", ""));
+    let s3 = s3(|_, wire| wire.answer("200 OK", ""));
     let appliance = gateway(&mlflow, &s3, &[]);
     assert_eq!(appliance.get("/get-artifact?run_id=1&path=x").text(), "its own");
     assert_eq!(s3.requests().len(), 0);
@@ -276,16 +271,15 @@ fn an_artifact_elsewhere_is_managed_mlflows_to_serve() {
 
 #[test]
 fn access_is_as_configured() {
-    let mlflow = Upstream::start(|_, wire| answer(wire, "404 Not Found", "{}"));
+    let mlflow = Upstream::start(|_, wire| wire.answer("404 Not Found", "{}"));
     let s3 = s3(|request, wire| match request.method.as_str() {
         "HEAD" => wire.send("HTTP/1.1 200 OK\r\nContent-Length: 12345\r\n\r\n"),
-        "POST" => answer(
-            wire,
+        "POST" => wire.answer(
             "200 OK",
             "<InitiateMultipartUploadResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Bucket>bucket</Bucket>\
              <Key>k</Key><UploadId>up+1/2</UploadId></InitiateMultipartUploadResult>",
         ),
-        _ => answer(wire, "200 OK", "bytes"),
+        _ => wire.answer("200 OK", "bytes"),
     });
     let create = json!({"path": "/home/me/big file.bin", "num_parts": 2}).to_string();
     for (access, multipart, presigned_only) in
@@ -395,11 +389,11 @@ fn another_s3_is_used_the_same() {
 #[test]
 fn the_store_is_asked_of_aws_once_and_until_then_nothing_is_let_through() {
     let mlflow = mlflow_with_a_run();
-    let s3 = s3(|_, wire| answer(wire, "200 OK", "bytes"));
+    let s3 = s3(|_, wire| wire.answer("200 OK", "bytes"));
     let asked = AtomicUsize::new(0);
     let sagemaker = Upstream::start(move |_, wire| match asked.fetch_add(1, Ordering::Relaxed) {
-        0 => answer(wire, "400 Bad Request", r#"{"__type":"AccessDeniedException","Message":"no"}"#),
-        _ => answer(wire, "200 OK", r#"{"ArtifactStoreUri":"s3://bucket/team/mlflow"}"#),
+        0 => wire.answer("400 Bad Request", r#"{"__type":"AccessDeniedException","Message":"no"}"#),
+        _ => wire.answer("200 OK", r#"{"ArtifactStoreUri":"s3://bucket/team/mlflow"}"#),
     });
     let endpoints = ["--s3-endpoint", &s3.url(), "--sagemaker-endpoint", &sagemaker.url()].map(ToOwned::to_owned);
     let appliance = Builder::new(&mlflow)

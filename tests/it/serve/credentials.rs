@@ -7,13 +7,9 @@ use std::time::{Duration, SystemTime};
 use crate::support::Message as _;
 use crate::support::appliance::{Appliance, Builder};
 use crate::support::eventually;
-use crate::support::upstream::{Recorded, Upstream, Wire};
+use crate::support::upstream::{Recorded, Upstream};
 
 pub(super) const ROLE: &str = "arn:aws:iam::123456789012:role/mlflow";
-
-fn respond(wire: &mut Wire, status: &str, body: &str) -> std::io::Result<()> {
-    wire.send(format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len()))
-}
 
 fn in_seconds(seconds: u64) -> String {
     humantime::format_rfc3339_seconds(SystemTime::now() + Duration::from_secs(seconds)).to_string()
@@ -28,8 +24,8 @@ fn imds(lifetime: u64) -> Upstream {
             ("PUT", "/latest/api/token") => wire.send(
                 "HTTP/1.1 200 OK\r\nx-aws-ec2-metadata-token-ttl-seconds: 21600\r\nContent-Length: 10\r\n\r\nimds-token",
             ),
-            _ if !has_token => respond(wire, "401 Unauthorized", ""),
-            ("GET", "/latest/meta-data/iam/security-credentials/") => respond(wire, "200 OK", "instance"),
+            _ if !has_token => wire.answer("401 Unauthorized", ""),
+            ("GET", "/latest/meta-data/iam/security-credentials/") => wire.answer("200 OK", "instance"),
             ("GET", "/latest/meta-data/iam/security-credentials/instance") => {
                 let number = issued.fetch_add(1, Ordering::SeqCst);
                 let expiration = in_seconds(lifetime);
@@ -38,9 +34,9 @@ fn imds(lifetime: u64) -> Upstream {
                      \"SecretAccessKey\":\"instance-secret\",\"Token\":\"instance-token\",\
                      \"Expiration\":\"{expiration}\",\"LastUpdated\":\"2026-01-01T00:00:00Z\"}}"
                 );
-                respond(wire, "200 OK", &body)
+                wire.answer("200 OK", &body)
             }
-            _ => respond(wire, "404 Not Found", ""),
+            _ => wire.answer("404 Not Found", ""),
         }
     })
 }
@@ -52,7 +48,7 @@ pub(super) fn sts(lifetime: u64) -> (Upstream, Arc<AtomicBool>) {
     let is_up = Arc::clone(&up);
     let server = Upstream::plain(move |_, wire| {
         if !is_up.load(Ordering::SeqCst) {
-            return respond(wire, "503 Service Unavailable", "");
+            return wire.answer("503 Service Unavailable", "");
         }
         let number = issued.fetch_add(1, Ordering::SeqCst);
         let expiration = in_seconds(lifetime);
@@ -62,7 +58,7 @@ pub(super) fn sts(lifetime: u64) -> (Upstream, Arc<AtomicBool>) {
              <SessionToken>role-token</SessionToken><Expiration>{expiration}</Expiration></Credentials>\
              </AssumeRoleResult></AssumeRoleResponse>"
         );
-        respond(wire, "200 OK", &body)
+        wire.answer("200 OK", &body)
     });
     (server, up)
 }
@@ -208,8 +204,7 @@ fn a_refused_role_is_explained() {
     let upstream = Upstream::ok();
     let imds = imds(3600);
     let sts = Upstream::plain(|_, wire| {
-        respond(
-            wire,
+        wire.answer(
             "403 Forbidden",
             "<ErrorResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><Error><Type>Sender</Type>\
              <Code>AccessDenied</Code><Message>User is not authorized to perform: sts:AssumeRole</Message></Error>\

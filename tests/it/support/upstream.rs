@@ -47,6 +47,13 @@ impl Wire {
         }
     }
 
+    /// Answers with a status and a body.
+    pub fn answer(&mut self, status: &str, body: impl AsRef<[u8]>) -> io::Result<()> {
+        let body = body.as_ref();
+        let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n", body.len());
+        self.send([head.as_bytes(), body].concat())
+    }
+
     /// Ends the connection without TLS's goodbye and with a TCP reset.
     pub fn reset(&mut self) -> io::Error {
         let _ = socket2::SockRef::from(self.tcp()).set_linger(Some(Duration::ZERO));
