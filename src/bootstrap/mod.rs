@@ -10,6 +10,7 @@ mod ready;
 mod signal;
 mod sources;
 mod state;
+mod status;
 pub mod user_data;
 
 use std::io;
@@ -27,6 +28,7 @@ use gather::Facts;
 use plan::{Entry, Plan, Signals};
 pub use ready::Door;
 use state::{Record, State};
+pub use status::status;
 
 /// The wait between two rounds of probes doubles from the first to the second of these.
 const WAITS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));

@@ -1,5 +1,6 @@
 //! Waits until the appliance on this machine says that it is ready.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
@@ -27,6 +28,12 @@ pub struct Door {
     pub certificate: Option<CertificateDer<'static>>,
     /// Whether it answers only to holders of certificates, of which we are none.
     pub is_closed_to_us: bool,
+}
+
+impl fmt::Display for Door {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}://{}", if self.certificate.is_some() { "https" } else { "http" }, self.address)
+    }
 }
 
 /// Waits.

@@ -56,6 +56,14 @@ pub(super) struct Bootstrap {
 enum Action {
     /// Wait until the appliance is ready, then tell whoever waits for this instance
     Signal(Common),
+    /// Say how this instance is doing: what it is, what it serves, whether it is ready
+    Status {
+        /// Go on, and say it again whenever it has changed
+        #[arg(long)]
+        watch: bool,
+        #[command(flatten)]
+        common: Common,
+    },
     /// Put the appliance on this machine: program, systemd units, user, a default configuration
     Install {
         /// Where the configuration comes from: `instance` or `file` [default: instance on EC2, else file]
@@ -119,6 +127,10 @@ impl Bootstrap {
             Some(Action::Signal(common)) => {
                 let settings = common.settings()?;
                 block_on(bootstrap::signal(&settings, &Serve, &mut say))
+            }
+            Some(Action::Status { watch, common }) => {
+                let settings = common.settings()?;
+                block_on(bootstrap::status(&settings, &Serve, watch, &mut show))
             }
             None => {
                 let settings = self.common.settings()?;
@@ -236,7 +248,7 @@ impl Reader for Serve {
 }
 
 fn placed(problem: Problem) -> (Option<usize>, String) {
-    let Problem { place, what, fix } = problem;
+    let Problem { place, what, fix, .. } = problem;
     match place.strip_prefix(NAME).and_then(|rest| rest.strip_prefix(':')).and_then(|line| line.parse().ok()) {
         Some(line) => (Some(line), format!("{what} (fix: {fix})")),
         None => (None, format!("{what} (fix: {fix})")),

@@ -109,10 +109,6 @@ struct Noted;
 
 fn tokens(options: &ServeOptions, region: &str, problems: &mut Problems) -> Result<Option<TokenSettings>, Noted> {
     let Some(given) = &options.tokens else { return Ok(None) };
-    let refused = |problems: &mut Problems, what: String, fix: &str| {
-        problems.add(&given.place, what, fix);
-        Err(Noted)
-    };
     if let Some(secret) = Secret::parse(&given.text) {
         // The SDK's own variables for other endpoints; they are read here because no SDK is used for this.
         let variable =
@@ -127,16 +123,20 @@ fn tokens(options: &ServeOptions, region: &str, problems: &mut Problems) -> Resu
                 let source = TokenSource::Secret(SecretPlace { secret, region, endpoint });
                 Ok(Some(TokenSettings { source, initial: None }))
             }
-            Err(what) => refused(problems, what, "write `https://host` or `https://host:port`"),
+            Err(what) => {
+                problems.add(&given.place, what, "write `https://host` or `https://host:port`");
+                Err(Noted)
+            }
         };
     }
-    let path = match values::credential_path(&given.text) {
-        Ok(path) => path,
-        Err(what) => return refused(problems, what, "name a file, or add the credential to the unit"),
-    };
+    let path = problems.file(given, "name a file, or add the credential to the unit").ok_or(Noted)?;
     match serve::read_tokens(&path) {
         Ok(tokens) => Ok(Some(TokenSettings { source: TokenSource::File(path), initial: Some(tokens) })),
-        Err(what) => refused(problems, what, "make the file with `appliance token new`, and let this user read it"),
+        Err(what) => {
+            let fix = "make the file with `appliance token new`, and let this user read it";
+            problems.add_local(&given.place, what, fix);
+            Err(Noted)
+        }
     }
 }
 
@@ -261,7 +261,8 @@ fn sessions(options: &ServeOptions, problems: &mut Problems) -> Option<Sessions>
             key?.to_vec()
         }
         Some(given) => {
-            let key = std::fs::read(&given.text).map_err(|error| error.to_string());
+            let path = problems.file(given, "name a file, or add the credential to the unit")?;
+            let key = std::fs::read(path).map_err(|error| error.to_string());
             let key = key.and_then(|key| {
                 if key.len() < SESSION_KEY_LENGTH { Err(format!("it has only {} bytes", key.len())) } else { Ok(key) }
             });
@@ -269,7 +270,7 @@ fn sessions(options: &ServeOptions, problems: &mut Problems) -> Option<Sessions>
                 Ok(key) => key,
                 Err(error) => {
                     let what = format!("`{}`: {error}", given.text.escape_debug());
-                    problems.add(&given.place, what, "make it with `head -c 32 /dev/urandom > FILE`");
+                    problems.add_local(&given.place, what, "make it with `head -c 32 /dev/urandom > FILE`");
                     return None;
                 }
             }

@@ -23,6 +23,7 @@ const EXAMPLES: &str = "\
 Examples:
   appliance check --config appliance.toml
   appliance check --config appliance.toml --offline
+  appliance check --config appliance.toml --elsewhere
   AWS_PROFILE=research appliance check --resource-arn arn:aws:sagemaker:us-east-1:123456789012:mlflow-app/app-ABCDEF123456
   appliance check --config appliance.toml --json | jq '.findings[] | select(.outcome == \"failure\")'
 
@@ -34,6 +35,7 @@ change";
 /// Does what a request would do, one step at a time, and says of each step how it went and what to do about it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(super) struct Check {
     /// TOML file with the options below as keys; flags and variables win over it
     #[arg(long, env = "APPLIANCE_CONFIG", hide_env_values = true, value_name = "FILE")]
@@ -41,6 +43,9 @@ pub(super) struct Check {
     /// Only what needs no network: the configuration and the files that it names
     #[arg(long)]
     offline: bool,
+    /// Only what would hold on any machine, so not even files: for a configuration of another machine
+    #[arg(long)]
+    elsewhere: bool,
     /// Write nothing to the artifact store; by default a small object is made and removed
     #[arg(long)]
     read_only: bool,
@@ -56,8 +61,18 @@ impl Check {
     pub(super) fn run(self, matches: &ArgMatches) -> Result<(), Failure> {
         let mut printer = Printer { json: self.json, findings: Vec::new() };
         let settings = match settings::read(self.config, self.options.locate(matches), 0) {
-            Ok((settings, _)) => settings,
-            Err(problems) => return printer.refused(&problems),
+            Ok((settings, _)) => Some(settings),
+            Err(mut problems) => {
+                problems.retain(|problem| !(self.elsewhere && problem.is_local));
+                if !problems.is_empty() {
+                    return printer.refused(&problems);
+                }
+                None
+            }
+        };
+        let Some(settings) = settings.filter(|_| !self.elsewhere) else {
+            printer.note(Finding::ok("configuration", "", "valid, as far as another machine can tell"));
+            return printer.end();
         };
         printer.note(Finding::ok("configuration", "", configuration(&settings)));
         for finding in inbound(&settings, clock::now()) {
@@ -161,7 +176,7 @@ impl Printer {
             return Err(Failure::configuration(problems));
         }
         for problem in problems {
-            let Problem { place, what, fix } = problem;
+            let Problem { place, what, fix, .. } = problem;
             self.note(Finding::failure("configuration", place, what, fix));
         }
         print(&self.document().to_string());

@@ -5,6 +5,8 @@ mod callers;
 mod check;
 mod failure;
 mod file;
+#[cfg(feature = "generate")]
+mod generate;
 mod harden;
 mod inherited;
 mod logging;
@@ -45,6 +47,9 @@ enum Command {
     Token(token::Token),
     #[cfg(feature = "sandbox")]
     Sandbox(sandbox::Sandbox),
+    #[cfg(feature = "generate")]
+    #[command(subcommand)]
+    Generate(generate::Generate),
 }
 
 /// Sign requests and pass them to managed MLflow, and serve its artifacts
@@ -79,6 +84,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Token(command) => command.run(),
         #[cfg(feature = "sandbox")]
         Command::Sandbox(command) => command.run(std::env::vars_os()),
+        #[cfg(feature = "generate")]
+        Command::Generate(command) => command.run(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -134,7 +134,7 @@ options! {
     /// How long a browser stays signed in [default: 12h]
     #[arg(env = "APPLIANCE_SESSION_LIFETIME", value_name = "DURATION", help_heading = "Callers")]
     session_lifetime,
-    /// File with 32 or more random bytes that sign sessions, shared by several appliances [default: made at each start]
+    /// File with 32 or more random bytes that sign sessions, or `credential:<name>` of systemd; shared by several appliances [default: made at each start]
     #[arg(env = "APPLIANCE_SESSION_KEY", value_name = "FILE", help_heading = "Callers")]
     session_key,
     /// ARN of the load balancer whose `x-amzn-oidc-data` is believed; users are granted roles by `[[caller]]`

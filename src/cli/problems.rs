@@ -1,6 +1,7 @@
 //! Everything that is wrong with a configuration, gathered so that it is reported at once.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::options::Given;
@@ -15,6 +16,8 @@ pub(super) struct Problem {
     pub what: String,
     /// What to do about it, as an instruction.
     pub fix: String,
+    /// Whether it may be no problem on another machine: a file is missing here, for example.
+    pub is_local: bool,
 }
 
 impl fmt::Display for Problem {
@@ -30,7 +33,23 @@ pub(super) struct Problems(Vec<Problem>);
 impl Problems {
     /// Notes a problem.
     pub(super) fn add(&mut self, place: &dyn fmt::Display, what: impl Into<String>, fix: impl Into<String>) {
-        self.0.push(Problem { place: place.to_string(), what: what.into(), fix: fix.into() });
+        self.push(place, what.into(), fix.into(), false);
+    }
+
+    /// Notes a problem with a file or another thing of this machine.
+    pub(super) fn add_local(&mut self, place: &dyn fmt::Display, what: impl Into<String>, fix: impl Into<String>) {
+        self.push(place, what.into(), fix.into(), true);
+    }
+
+    fn push(&mut self, place: &dyn fmt::Display, what: String, fix: String, is_local: bool) {
+        self.0.push(Problem { place: place.to_string(), what, fix, is_local });
+    }
+
+    /// The path of a file, or of a credential that systemd passes.
+    pub(super) fn file(&mut self, given: &Given, fix: &str) -> Option<PathBuf> {
+        let refused =
+            |what: String| self.add_local(&given.place, format!("`{}`: {what}", given.text.escape_debug()), fix);
+        values::credential_path(&given.text).map_err(refused).ok()
     }
 
     /// The value of an option; nothing if it was not given, or after noting why it cannot be used.

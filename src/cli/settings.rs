@@ -172,9 +172,8 @@ fn listener_tls(options: &ServeOptions, problems: &mut Problems) -> Option<Serve
     idle(&options.tls_client_ca, &options.tls_certificate, "tls-certificate", problems);
     idle(&options.tls_key, &options.tls_certificate, "tls-certificate", problems);
     idle(&options.tls_certificate, &options.tls_key, "tls-key", problems);
-    let mut path = |given: &Option<Given>| {
-        given.as_ref().and_then(|given| problems.read(Some(given), "name a readable PEM file", values::credential_path))
-    };
+    let mut path =
+        |given: &Option<Given>| given.as_ref().and_then(|given| problems.file(given, "name a readable PEM file"));
     let files = ServerFiles {
         certificate: path(&options.tls_certificate)?,
         key: path(&options.tls_key)?,
@@ -183,7 +182,7 @@ fn listener_tls(options: &ServeOptions, problems: &mut Problems) -> Option<Serve
     };
     let place = place(options.tls_certificate.as_ref());
     let fix = "name PEM files that this user may read, and a key that belongs to the certificate";
-    ServerTls::load(files).map_err(|error| problems.add(&place, causes::joined(&error), fix)).ok()
+    ServerTls::load(files).map_err(|error| problems.add_local(&place, causes::joined(&error), fix)).ok()
 }
 
 /// Whom to trust, for our client and as PEM text for the AWS SDK's.
@@ -197,7 +196,7 @@ fn trust(options: &ServeOptions, problems: &mut Problems) -> Option<(Arc<ClientC
                 None => "install the `ca-certificates` package, or set `ca-file`",
                 Some(_) => "name a readable PEM file of certificate authorities",
             };
-            problems.add(&place(given), causes::joined(&error), fix);
+            problems.add_local(&place(given), causes::joined(&error), fix);
             None
         }
     }
@@ -207,7 +206,7 @@ fn intake(options: &ServeOptions, problems: &mut Problems) -> Intake {
     let given = options.spool_directory.as_ref();
     let directory = given.map_or(DEFAULT_SPOOL, |given| given.text.as_str());
     if let Err(error) = tempfile::tempfile_in(directory) {
-        problems.add(
+        problems.add_local(
             &place(given),
             format!("`{directory}` cannot hold large request bodies: {error}"),
             "set `spool-directory` to a writable directory on a disk",

@@ -1,0 +1,69 @@
+# The EC2 image: NixOS with the appliance, and no way in but Systems Manager. nixos/README.md says what is in it and why.
+{
+  config,
+  lib,
+  modulesPath,
+  pkgs,
+  ...
+}:
+
+{
+  imports = [
+    (modulesPath + "/virtualisation/amazon-image.nix")
+    (modulesPath + "/profiles/image-based-appliance.nix")
+    ./console.nix
+    ./disk.nix
+  ];
+
+  services.mlflow-appliance = {
+    enable = true;
+    instance = true;
+    openFirewall = true;
+  };
+
+  # UEFI on both architectures. ENA, NVMe, the serial console and growing the root are amazon-image's.
+  ec2.efi = true;
+
+  # SECURITY: user data and metadata are for `appliance bootstrap` to read. These would execute them, write keys from them
+  # into root's home, or leave them on disk.
+  virtualisation.amazon-init.enable = false;
+  systemd.services.apply-ec2-data.enable = false;
+  systemd.services.fetch-ec2-metadata.enable = false;
+  systemd.services.print-host-key.enable = false;
+
+  # SECURITY: Session Manager is the way in: its users are IAM's, its sessions are recorded, it needs no open port.
+  services.openssh.enable = lib.mkForce false;
+  services.amazon-ssm-agent.enable = true;
+  users.allowNoPasswordLogin = true;
+
+  # The hypervisor's clock. Nobody is served, nobody configures it over the network.
+  services.chrony = {
+    enable = true;
+    servers = lib.mkForce [ "169.254.169.123" ];
+    extraConfig = ''
+      port 0
+      cmdport 0
+    '';
+  };
+
+  # The logs of some weeks, and never a full disk. What has to last belongs into CloudWatch or an audit log.
+  services.journald.extraConfig = ''
+    SystemMaxUse=512M
+    SystemKeepFree=1G
+    RuntimeMaxUse=64M
+    MaxRetentionSec=30day
+  '';
+
+  # Internet noise is not worth a log line each.
+  networking.firewall.logRefusedConnections = false;
+
+  # Not built at run time, not explored by hand.
+  environment.defaultPackages = lib.mkForce [ ];
+  # amazon-image adds it for another tool.
+  environment.systemPackages = [ ];
+  programs.nano.enable = false;
+  # A compiler in the image fails the build of it.
+  system.forbiddenDependenciesRegexes = [ "-(clang|gcc|rustc|go)-[0-9.]+$" ];
+
+  system.stateVersion = config.system.nixos.release;
+}

@@ -1,0 +1,59 @@
+# The binary. Called with `pkgs` it is linked dynamically, with `pkgs.pkgsStatic` it is the static one.
+{
+  lib,
+  stdenv,
+  buildPackages,
+  installShellFiles,
+  rustPlatform,
+  rustc,
+  # `appliance sandbox`, `appliance generate`: for people, not for instances.
+  withSandbox ? true,
+}:
+
+let
+  manifest = lib.importTOML ../Cargo.toml;
+  required = manifest.package.rust-version;
+  runs = stdenv.hostPlatform.emulatorAvailable buildPackages;
+  emulator = stdenv.hostPlatform.emulator buildPackages;
+in
+assert lib.assertMsg (lib.versionAtLeast rustc.version required)
+  "the appliance needs rustc ${required} or later (rust-version in Cargo.toml), and this nixpkgs has ${rustc.version}: pin a newer one with `nix flake update`";
+
+rustPlatform.buildRustPackage {
+  pname = "appliance";
+  inherit (manifest.package) version;
+
+  # Nothing else: an edited sentence in the documentation builds nothing anew.
+  src = lib.fileset.toSource {
+    root = ../.;
+    fileset = lib.fileset.unions [
+      ../Cargo.lock
+      ../Cargo.toml
+      ../src
+    ];
+  };
+  cargoLock.lockFile = ../Cargo.lock;
+  buildNoDefaultFeatures = !withSandbox;
+
+  nativeBuildInputs = [ installShellFiles ];
+
+  # Those of the crate. The rest of the tests need MLflow and moto: they are run by `tests/run`.
+  cargoTestFlags = [ "--lib" ];
+  doCheck = stdenv.buildPlatform.canExecute stdenv.hostPlatform;
+
+  postInstall = lib.optionalString (withSandbox && runs) ''
+    for shell in bash fish zsh; do
+      ${emulator} $out/bin/appliance generate completions $shell > appliance.$shell
+    done
+    installShellCompletion --cmd appliance --bash appliance.bash --fish appliance.fish --zsh appliance.zsh
+    ${emulator} $out/bin/appliance generate man-pages pages
+    installManPage pages/*
+  '';
+
+  meta = {
+    inherit (manifest.package) description;
+    license = lib.licenses.asl20;
+    mainProgram = "appliance";
+    platforms = lib.platforms.linux;
+  };
+}

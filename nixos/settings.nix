@@ -1,0 +1,61 @@
+# The options below `services.mlflow-appliance.settings`, from the list that the binary prints: `appliance generate options`.
+{ lib }:
+
+let
+  inherit (lib) types;
+  list = lib.importJSON ./options.json;
+
+  # By the placeholders of `appliance serve --help`. What a type lets through, `appliance check` looks at in the build.
+  kinds = {
+    ARN = types.strMatching "arn:.+";
+    BOOL = types.bool;
+    DURATION = types.strMatching "[0-9].*[a-z]";
+    NUMBER = types.ints.unsigned;
+    SIZE = types.either types.ints.unsigned types.str;
+    URL = types.strMatching "https?://.+";
+  };
+
+  option =
+    entry:
+    lib.nameValuePair entry.key (
+      lib.mkOption {
+        type = types.nullOr (kinds.${entry.kind} or types.str);
+        default = null;
+        description = entry.help;
+      }
+    );
+  text =
+    description:
+    lib.mkOption {
+      type = types.nullOr types.str;
+      default = null;
+      inherit description;
+    };
+
+  target = types.submodule {
+    options = lib.listToAttrs (map option (lib.filter (entry: entry.of-a-target) list.options)) // {
+      name = text "What it is called: its path, and its name in grants and in the log.";
+      default = lib.mkOption {
+        type = types.nullOr types.bool;
+        default = null;
+        description = "Whether it is served at `/`.";
+      };
+    };
+  };
+  caller = types.submodule {
+    options = lib.genAttrs list.keys-of-a-caller (key: text "`${key}` of this grant.");
+  };
+  tables =
+    type: description:
+    lib.mkOption {
+      type = types.listOf type;
+      default = [ ];
+      inherit description;
+    };
+in
+types.submodule {
+  options = lib.listToAttrs (map option list.options) // {
+    target = tables target "The managed MLflows, if there are several.";
+    caller = tables caller "Who else may come in: holders of client certificates, people who have signed in.";
+  };
+}

@@ -1,0 +1,67 @@
+//! `generate`: what those who package the appliance put beside it. The NixOS module's options are made of the list.
+
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+
+use clap::builder::Str;
+use clap::{Args as _, CommandFactory as _};
+use clap_complete::Shell;
+
+use super::Cli;
+use super::failure::{Class, Failure};
+use super::options::{CallerOptions, ServeOptions, key};
+
+/// Write completions, man pages or the list of options, for those who package the appliance
+#[derive(Debug, clap::Subcommand)]
+#[command(hide = true)]
+pub(super) enum Generate {
+    /// Completions, to standard output
+    Completions {
+        /// Of which shell
+        shell: Shell,
+    },
+    /// One page for each command
+    ManPages {
+        /// Where to; it is made if it is missing
+        directory: PathBuf,
+    },
+    /// The keys of the configuration file with what each is, as JSON, to standard output
+    Options,
+}
+
+impl Generate {
+    /// Does what was asked.
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let mut output = Vec::new();
+        let written = match self {
+            Self::Completions { shell } => {
+                clap_complete::generate(shell, &mut Cli::command(), "appliance", &mut output);
+                Ok(())
+            }
+            Self::ManPages { directory } => std::fs::create_dir_all(&directory)
+                .and_then(|()| clap_mangen::generate_to(Cli::command(), &directory).map(drop)),
+            Self::Options => serde_json::to_writer_pretty(&mut output, &list())
+                .map_err(io::Error::from)
+                .and_then(|()| output.write_all(b"\n")),
+        };
+        written
+            .and_then(|()| io::stdout().write_all(&output))
+            .map_err(|error| Failure::new(Class::Failed, &error, Some("make room, or make the place writable")))
+    }
+}
+
+/// What may stand in the configuration file. `kind` is the placeholder of the flag, as in `--help`.
+fn list() -> serde_json::Value {
+    let command = ServeOptions::augment_args(clap::Command::new("serve"));
+    let options = command.get_arguments().map(|argument| {
+        let field = argument.get_id().as_str();
+        let help = argument.get_long_help().or_else(|| argument.get_help());
+        serde_json::json!({
+            "key": key(field),
+            "kind": argument.get_value_names().and_then(<[_]>::first).map(Str::as_str),
+            "help": help.map(ToString::to_string),
+            "of-a-target": ServeOptions::FIELDS_OF_A_TARGET.contains(&field),
+        })
+    });
+    serde_json::json!({ "options": options.collect::<Vec<_>>(), "keys-of-a-caller": CallerOptions::KEYS })
+}
