@@ -57,11 +57,12 @@
   # Internet noise is not worth a log line each.
   networking.firewall.logRefusedConnections = false;
 
-  # Not built at run time, not explored by hand.
+  # What it does not need.
+  boot.bcache.enable = false;
   environment.defaultPackages = lib.mkForce [ ];
-  # amazon-image adds it for another tool.
-  environment.systemPackages = [ ];
+  fonts.fontconfig.enable = false;
   programs.nano.enable = false;
+  services.lvm.enable = false;
   # A compiler in the image fails the build of it.
   system.forbiddenDependenciesRegexes = [ "-(clang|gcc|rustc|go)-[0-9.]+$" ];
 

@@ -42,19 +42,19 @@ async fn look(settings: &Settings, reader: &dyn Reader) -> (Vec<String>, Result<
     let value = |key: &str| record.values.iter().find(|(other, _, _)| other == key);
     lines.extend(value("resource-arn").map(|(_, arn, origin)| format!("MLflow: {arn} ({origin})")));
     let text = std::fs::read_to_string(state.configuration()).unwrap_or_default();
-    let outcome = match (record.failure, reader.read(&text)) {
-        // What the appliance says itself is newer.
-        (failure, Ok(reading)) => {
+    let outcome = match reader.read(&text) {
+        Ok(reading) => {
             lines.push(format!("address: {}", reading.door));
-            let answer = ready::wait(&reading.door, &settings.transport, Instant::now()).await;
-            answer.map_err(|reason| failure.map_or(reason, |failure| format!("configuring it failed: {failure}")))
+            ready::wait(&reading.door, &settings.transport, Instant::now()).await
         }
-        (Some(failure), Err(_)) => Err(format!("configuring it failed: {failure}")),
-        (None, Err(problems)) => Err(texts(problems, &plan::Plan::default()).join("; ")),
+        Err(problems) => Err(texts(problems, &plan::Plan::default()).join("; ")),
     };
-    lines.push(match &outcome {
-        Ok(()) => "state: ready".to_owned(),
-        Err(reason) => format!("state: {reason}"),
-    });
+    match &outcome {
+        Ok(()) => lines.push("state: ready".to_owned()),
+        Err(reason) => {
+            lines.push(format!("state: {reason}"));
+            lines.extend(record.failure.map(|failure| format!("the last start failed: {failure}")));
+        }
+    }
     (lines, outcome)
 }

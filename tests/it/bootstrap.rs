@@ -317,6 +317,12 @@ fn signalled(instance: &Instance, options: &str) {
     instance.tags(&[("appliance:stack-name", "s"), ("appliance:logical-id", "Group")]);
     let (output, said) = instance.bootstrap(&["signal"]);
     assert!(!output.status.success() && said.contains("`appliance bootstrap` has not run on this instance"), "{said}");
+    let status = || {
+        let (output, _) = instance.bootstrap(&["status"]);
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (code, shown) = status();
+    assert!(code == Some(1) && shown.contains("state: this instance has not configured itself yet"), "{shown}");
     let (output, said) = instance.bootstrap(&[]);
     assert!(output.status.success(), "{said}");
     // Something listens there, as systemd's socket does, and nothing answers.
@@ -325,9 +331,16 @@ fn signalled(instance: &Instance, options: &str) {
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("the appliance is not ready"), "{said}");
     drop(socket);
+    let (code, shown) = status();
+    assert!(code == Some(1) && shown.contains(" on i-0123456789abcdef0 in us-east-1\n"), "{shown}");
+    assert!(shown.contains("state: the appliance is not ready: "), "{shown}");
     let _appliance = Serving::start(&instance.state.path().join("appliance.toml"));
     let (output, said) = instance.bootstrap(&["signal"]);
     assert!(output.status.success() && said.contains("the appliance is ready"), "{said}");
+    let (code, shown) = status();
+    let scheme = if options.is_empty() { "http" } else { "https" };
+    let address = format!("\naddress: {scheme}://127.0.0.1:{port}\nstate: ready\n");
+    assert!(code == Some(0) && shown.contains(&address) && shown.contains("MLflow: arn:"), "{shown}");
     let told: Vec<_> = instance.told.requests().iter().map(|one| call(one)["Status"].clone()).collect();
     assert_eq!(told, ["FAILURE", "SUCCESS"]);
     // After a reboot nobody waits any more.

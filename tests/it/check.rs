@@ -128,6 +128,22 @@ fn offline_it_looks_at_the_configuration_and_its_files_only() {
 }
 
 #[test]
+fn for_another_machine_it_looks_at_nothing_of_this_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("appliance.toml");
+    let files = "tls-certificate = \"/nowhere/a.pem\"\ntls-key = \"credential:key\"\nca-file = \"/nowhere/b.pem\"\n\
+                 tokens = \"/nowhere/tokens.toml\"\nsession-key = \"/nowhere/key\"\nspool-directory = \"/nowhere\"\n";
+    std::fs::write(&path, format!("resource-arn = \"{TRACKING_ARN}\"\n{files}")).unwrap();
+    let path = path.to_str().unwrap();
+    let (output, said) = check(&["--offline", "--config", path]);
+    assert_eq!(output.status.code(), Some(78), "{said}");
+    let (output, said) = check(&["--elsewhere", "--config", path]);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    let (output, said) = check(&["--elsewhere", "--workers", "many", "--config", path]);
+    assert!(output.status.code() == Some(78) && said.contains("`many`") && !said.contains("nowhere"), "{said}");
+}
+
+#[test]
 fn an_appliance_that_lets_anybody_or_nobody_in_is_worth_a_look() {
     let common = ["--offline", "--resource-arn", TRACKING_ARN, "--listen", "0.0.0.0:0"];
     let with = |more: &[&str]| check(&common.iter().chain(more).copied().collect::<Vec<_>>()).1;

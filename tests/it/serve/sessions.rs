@@ -132,13 +132,14 @@ fn several_appliances_can_share_sessions() {
     let upstream = Upstream::ok();
     let tokens = TokenFile::new();
     let token = tokens.add("ada", "read", &[]);
-    let key = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(key.path(), [7; 32]).unwrap();
-    let start = || {
-        let key = ["--session-key", key.path().to_str().unwrap()];
-        Builder::new(&upstream).with_tokens(&tokens).with(&key).start()
+    let credentials = tempfile::tempdir().unwrap();
+    let key = credentials.path().join("key");
+    std::fs::write(&key, [7; 32]).unwrap();
+    let start = |key: &str| {
+        let builder = Builder::new(&upstream).with_tokens(&tokens).with(&["--session-key", key]);
+        builder.env("CREDENTIALS_DIRECTORY", &credentials.path().display().to_string()).start()
     };
-    let (one, two) = (start(), start());
+    let (one, two) = (start(key.to_str().unwrap()), start("credential:key"));
     let cookie = cookie(&sign_in(&one, &token.text, "%2F"));
     assert_eq!(ask(&two, "GET", "/version", &[("Cookie", &cookie)], None).status, 200);
 }
