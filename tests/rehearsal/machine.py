@@ -1,4 +1,4 @@
-"""A machine that boots: the real systemd as PID 1 over a Debian tree, in a network namespace of its own.
+"""A machine that boots: the real systemd as PID 1 over a tree, in a network namespace of its own.
 
 Changes to the tree are kept from one start to the next, as on a disk, and are thrown away with the machine.
 """
@@ -24,7 +24,8 @@ def run(*command, **options):
 class Machine:
     """One machine. Its disk lives below `directory`."""
 
-    def __init__(self, tree, directory, namespace):
+    def __init__(self, tree, directory, namespace, arguments=()):
+        self.arguments = arguments
         self.directory, self.namespace, self.process, self.leader = Path(directory), namespace, None, None
         shutil.rmtree(self.directory, ignore_errors=True)
         for name in ("upper", "work", "root"):
@@ -45,7 +46,7 @@ class Machine:
         nspawn = [
             "systemd-nspawn", "--quiet", f"--directory={self.directory}/root", "--boot", "--register=no", "--keep-unit",
             f"--network-namespace-path=/run/netns/{self.namespace}", "--machine=rehearsal", "--console=read-only",
-            "--link-journal=no", *arguments,
+            "--link-journal=no", *self.arguments, *arguments,
         ]  # fmt: skip
         # Its own mounts, and control groups of the kind that systemd wants, wherever this runs.
         script = """

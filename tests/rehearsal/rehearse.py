@@ -1,8 +1,8 @@
 """The start of an instance, from metadata service to signal, with the real systemd and MLflow's real client.
 
 usage: rehearse.py DIRECTORY APPLIANCE WHOLE_APPLIANCE TREE
-APPLIANCE is what the instance gets, WHOLE_APPLIANCE has the sandbox, TREE is a Debian with systemd. Needs root: makes
-three network namespaces (cloud, instance, client) and removes them. Prints one JSON line with its figures.
+APPLIANCE is what the instance gets, WHOLE_APPLIANCE has the sandbox, TREE is a Debian with systemd, or the toplevel of a
+NixOS that has the module with `instance`, and neither hosts nor certificates of its own. Needs root: makes three network namespaces (cloud, instance, client) and removes them. Prints one JSON line with its figures.
 """
 
 import base64
@@ -16,9 +16,11 @@ import time
 from pathlib import Path
 
 from machine import UNITS, Machine, run
+from systems import system
 
 directory, appliance, whole, tree = map(Path, sys.argv[1:])
 here, venv = Path(__file__).parent, Path(sys.executable).parent
+chosen = system(tree, appliance)
 name = f"rehearsal{os.getpid()}"
 CLOUD, INSTANCE, CLIENT = (f"{name}-{part}" for part in ("cloud", "instance", "client"))
 URL = "http://10.78.0.1:5000"
@@ -77,7 +79,7 @@ def told():
 
 
 def start_cloud(stack):
-    environment = {"PATH": f"{venv}:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": str(directory), "MLFLOW_DISABLE_TELEMETRY": "true"}
+    environment = {"PATH": f"{venv}:{os.environ['PATH']}", "HOME": str(directory), "MLFLOW_DISABLE_TELEMETRY": "true"}
     command = ["ip", "netns", "exec", CLOUD, str(whole), "sandbox", "--json", "--mode", "tracking", "--credential-lifetime", "1h"]
     log = open(directory / "sandbox.log", "w")
     sandbox = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, env=environment, text=True)
@@ -107,8 +109,7 @@ def stop(process):
 def image():
     """The tree with the appliance installed, as an image has it, and with this cloud's names and authority."""
     made = directory / "image"
-    run("cp", "-a", str(tree), str(made))
-    run(str(appliance), "bootstrap", "install", "--from", "instance", "--root", str(made))
+    chosen.make(made)
     (made / "etc/hosts").write_text("127.0.0.1 localhost\n" + "".join(f"10.77.0.1 {one}\n" for one in SERVICES))
     authority = (directory / "authority.pem").read_text()
     with open(made / "etc/ssl/certs/ca-certificates.crt", "a") as bundle:
@@ -153,7 +154,7 @@ FAILURE = [("SignalResource", "FAILURE"), ("CompleteLifecycleAction", "ABANDON")
 
 @contextlib.contextmanager
 def machine(made, label):
-    one = Machine(made, directory / label, INSTANCE)
+    one = Machine(made, directory / label, INSTANCE, chosen.arguments)
     try:
         yield one
     except BaseException:
@@ -179,8 +180,8 @@ def succeeds(one, label, limit=40):
 def patience(one, timeout="4s"):
     """Less of it than an instance has, for starts that are to fail."""
     one.write(
-        "/etc/systemd/system/mlflow-appliance-bootstrap.service.d/test.conf",
-        f"[Service]\nExecStart=\nExecStart=/usr/local/bin/appliance bootstrap --metadata-timeout=10s --timeout={timeout}\nRestartSec=3s\n",
+        "/etc/systemd/system.control/mlflow-appliance-bootstrap.service.d/test.conf",
+        f"[Service]\nExecStart=\nExecStart={chosen.program} bootstrap --metadata-timeout=10s --timeout={timeout}\nRestartSec=3s\n",
     )
 
 
@@ -223,7 +224,7 @@ def rehearse(sandbox, made):
         same("systemd knows", (status["StatusText"], status["NRestarts"]), ("ready", "0"))
 
         # A token is handed out while it runs, and MLflow's own client uses it from elsewhere.
-        new = ["/usr/local/bin/appliance", "token", "new", "--file", "/etc/mlflow-appliance/tokens.toml", "--name"]
+        new = [chosen.program, "token", "new", "--file", "/etc/mlflow-appliance/tokens.toml", "--name"]
         tokens = {role: one.inside(*new, role, "--role", role, "--json").stdout for role in ("write", "read")}
         tokens = {role: json.loads(text)["token"] for role, text in tokens.items()}
         one.inside("systemctl", "reload", "mlflow-appliance")
@@ -286,20 +287,8 @@ def rehearse(sandbox, made):
         tell(configuration(sandbox), TAGS, {"absent": True}, seconds=5)
         succeeds(one, "metadata service 5 s late")
         same("whoever waits knows", told(), SUCCESS)
-        # The same machine, as one that is no instance: removed, and installed with a configuration file alone.
-        one.inside("cp", "/usr/local/bin/appliance", "/root/appliance")
-        one.inside("/root/appliance", "bootstrap", "uninstall", "--purge")
-        same("nothing answers", get("/_appliance/healthz")[0], 0)
-        same("nothing is left", one.inside("sh", "-c", "ls /etc/systemd/system | grep mlflow", check=False).stdout, "")
-        one.inside("/root/appliance", "bootstrap", "install", "--from", "file", "--start")
-        deadline = time.monotonic() + 10
-        while (serve := one.show("mlflow-appliance", "ActiveState", "ExecMainStatus", "NRestarts"))["ActiveState"] != "failed":
-            holds("without an ARN it fails", time.monotonic() < deadline, serve)
-            time.sleep(0.1)
-        same("and is not restarted", (serve["ExecMainStatus"], serve["NRestarts"]), ("78", "0"))
-        lines = f'resource-arn = "{sandbox["arns"]["tracking"]}"\nrole-arn = "{sandbox["role_arn"]}"'
-        one.inside("sh", "-c", f"echo '{lines}' >> /etc/mlflow-appliance/appliance.toml && systemctl restart mlflow-appliance")
-        until_healthy()
+        if chosen.can_uninstall:
+            installed_with_a_file(one, sandbox)
 
     with machine(made, "throttled") as one:
         tell(configuration(sandbox), TAGS, {"throttled": True})
@@ -344,6 +333,23 @@ def rehearse(sandbox, made):
         tell(configuration(sandbox), TAGS)
         patience(one)
         fails(one, "disk full", "No space left on device", arguments=["--tmpfs=/var/lib/mlflow-appliance:mode=0700,nr_inodes=1"])
+
+
+def installed_with_a_file(one, sandbox):
+    """The same machine, as one that is no instance: removed, and installed with a configuration file alone."""
+    one.inside("cp", chosen.program, "/root/appliance")
+    one.inside("/root/appliance", "bootstrap", "uninstall", "--purge")
+    same("nothing answers", get("/_appliance/healthz")[0], 0)
+    same("nothing is left", one.inside("sh", "-c", "ls /etc/systemd/system | grep mlflow", check=False).stdout, "")
+    one.inside("/root/appliance", "bootstrap", "install", "--from", "file", "--start")
+    deadline = time.monotonic() + 10
+    while (serve := one.show("mlflow-appliance", "ActiveState", "ExecMainStatus", "NRestarts"))["ActiveState"] != "failed":
+        holds("without an ARN it fails", time.monotonic() < deadline, serve)
+        time.sleep(0.1)
+    same("and is not restarted", (serve["ExecMainStatus"], serve["NRestarts"]), ("78", "0"))
+    lines = f'resource-arn = "{sandbox["arns"]["tracking"]}"\nrole-arn = "{sandbox["role_arn"]}"'
+    one.inside("sh", "-c", f"echo '{lines}' >> /etc/mlflow-appliance/appliance.toml && systemctl restart mlflow-appliance")
+    until_healthy()
 
 
 def healed(one):
