@@ -146,8 +146,7 @@ in
     systemd.packages = [
       (pkgs.linkFarm "mlflow-appliance-units" (
         lib.mapAttrs' (
-          path: text:
-          lib.nameValuePair "lib/systemd/system/${path}" (pkgs.writeText (baseNameOf path) text)
+          path: text: lib.nameValuePair "lib/systemd/system/${path}" (pkgs.writeText (baseNameOf path) text)
         ) files
       ))
     ];
@@ -166,7 +165,9 @@ in
       # It starts no programs.
       enableDefaultPath = false;
       restartTriggers = [ configuration ];
-      serviceConfig.LoadCredential = lib.mapAttrsToList (name: path: "secret_${name}:${path}") cfg.secrets;
+      serviceConfig.LoadCredential = lib.mapAttrsToList (
+        name: path: "secret_${name}:${path}"
+      ) cfg.secrets;
     });
   };
 }

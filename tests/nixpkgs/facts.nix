@@ -5,12 +5,14 @@ let
   inputs.nixpkgs = (import (nixpkgs + "/flake.nix")).outputs { self = inputs.nixpkgs; } // {
     outPath = toString nixpkgs;
   };
-  self = (import ../../flake.nix).outputs {
-    inherit self;
-    inherit (inputs) nixpkgs;
-  } // {
-    rev = "0123456789abcdef0123456789abcdef01234567";
-  };
+  self =
+    (import ../../flake.nix).outputs {
+      inherit self;
+      inherit (inputs) nixpkgs;
+    }
+    // {
+      rev = "0123456789abcdef0123456789abcdef01234567";
+    };
   inherit (inputs.nixpkgs) lib;
   derivations = lib.mapAttrs (_: lib.mapAttrs (_: package: package.drvPath));
 
@@ -34,7 +36,8 @@ let
 
       disabled = lib.attrNames (lib.filterAttrs (_: service: !service.enable) config.systemd.services);
       has-sshd = config.systemd.services ? sshd || config.systemd.sockets ? sshd;
-      has-amazon-init = config.systemd.services ? amazon-init && config.systemd.services.amazon-init.enable;
+      has-amazon-init =
+        config.systemd.services ? amazon-init && config.systemd.services.amazon-init.enable;
       has-nix = config.nix.enable;
       firewall = {
         inherit (config.networking.firewall)

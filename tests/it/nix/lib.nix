@@ -66,7 +66,8 @@ rec {
         value: builtins.isString value && builtins.match pattern value != null
       );
     nullOr = inner: type "null or ${inner.name}" (value: value == null || inner.check value);
-    either = one: other: type "${one.name} or ${other.name}" (value: one.check value || other.check value);
+    either =
+      one: other: type "${one.name} or ${other.name}" (value: one.check value || other.check value);
     listOf =
       inner:
       type "a list of ${inner.name}" builtins.isList

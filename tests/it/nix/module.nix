@@ -72,7 +72,11 @@ let
       packages = any;
       tmpfiles = tree { rules = of (types.listOf types.str) [ ]; };
       sockets = of (types.attrsOf (
-        types.submodule { options = unit // { listenStreams = of (types.listOf types.str) [ ]; }; }
+        types.submodule {
+          options = unit // {
+            listenStreams = of (types.listOf types.str) [ ];
+          };
+        }
       )) { };
       services = of (types.attrsOf (
         types.submodule {
