@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# Compresses a disk image for its way to the instance that writes it, and notes what is expected there.
+#
+# usage: compress-image.sh IMAGE DIRECTORY GIB
+# Makes DIRECTORY with image.gz and expected (bytes and SHA-256 of IMAGE), unless IMAGE is larger than a volume of GIB.
+set -euo pipefail
+
+image=$1 directory=$2 gib=$3
+bytes=$(stat -L -c %s "$image")
+if [ "$bytes" -gt $((gib << 30)) ]; then
+    echo "$image has $bytes bytes and does not fit on a volume of $gib GiB: set volume_size to $(((bytes + (1 << 30) - 1) >> 30)) or more" >&2
+    exit 1
+fi
+
+# Whatever goes wrong here, no half of it stays.
+umask 077
+mkdir "$directory"
+trap 'rm -rf "$directory"' ERR
+echo "$bytes $(sha256sum <"$image" | cut -d' ' -f1)" >"$directory/expected"
+# The output of pigz is gzip's, made on all cores.
+"$(command -v pigz || command -v gzip)" -c <"$image" >"$directory/image.gz"
+echo "$bytes bytes, of which $(stat -c %s "$directory/image.gz") are to be uploaded"
