@@ -14,9 +14,9 @@ packer {
 
 locals {
   directory    = abspath(var.image)
-  info         = jsondecode(file("${local.directory}/nix-support/image-info.json"))
+  info         = try(jsondecode(file("${local.directory}/nix-support/image-info.json")), {})
   disk         = "${local.directory}/${join("", fileset(local.directory, "*.{img,raw}"))}"
-  architecture = local.info.system == "aarch64-linux" ? "arm64" : "x86_64"
+  architecture = try(local.info.system, "") == "aarch64-linux" ? "arm64" : "x86_64"
   version      = try(local.info.label, "unknown")
   # The image says how large it is, or is taken to be no larger than 4 GiB; the provisioners look at the image itself. The
   # first boot lets the root file system grow into whatever the volume has beyond that.
@@ -167,7 +167,7 @@ build {
   post-processors {
     post-processor "manifest" {
       output      = var.manifest
-      custom_data = merge(local.tags, { volume_size = tostring(local.volume_size) })
+      custom_data = merge(local.tags, { volume_size = format("%d", local.volume_size) })
     }
     post-processor "shell-local" {
       command = "'${path.root}/publish.sh' '${var.manifest}' '${var.parameter_prefix}' '${local.architecture}'"

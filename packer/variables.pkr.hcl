@@ -10,15 +10,15 @@ variable "image" {
     error_message = "The directory in `image` has no nix-support/image-info.json. Run `nix build .#ami` first, or say where its result is: -var image=DIRECTORY."
   }
   validation {
-    condition     = length(fileset(var.image, "*.{img,raw}")) == 1
+    condition     = !fileexists("${var.image}/nix-support/image-info.json") || length(fileset(var.image, "*.{img,raw}")) == 1
     error_message = "The directory in `image` must have exactly one raw disk image, *.img or *.raw. A VHD or qcow2 does not boot when it is written to a volume: build the format \"raw\"."
   }
   validation {
-    condition     = can(regex("^(x86_64|aarch64)-linux$", jsondecode(file("${var.image}/nix-support/image-info.json")).system))
+    condition     = !fileexists("${var.image}/nix-support/image-info.json") || can(regex("^(x86_64|aarch64)-linux$", jsondecode(file("${var.image}/nix-support/image-info.json")).system))
     error_message = "The field `system` of nix-support/image-info.json must be x86_64-linux or aarch64-linux: EC2 has no other architecture that NixOS runs on."
   }
   validation {
-    condition     = can(regex("^uefi$", jsondecode(file("${var.image}/nix-support/image-info.json")).boot_mode))
+    condition     = !fileexists("${var.image}/nix-support/image-info.json") || can(regex("^uefi$", jsondecode(file("${var.image}/nix-support/image-info.json")).boot_mode))
     error_message = "The field `boot_mode` of nix-support/image-info.json must be uefi, because the image is registered so: set `ec2.efi = true` and build again."
   }
 }

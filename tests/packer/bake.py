@@ -1,0 +1,228 @@
+"""Whole bakes with the real Packer, against moto's EC2 and an sshd on this machine that plays the instance.
+
+usage: bake.py DIRECTORY PACKER PLUGINS
+DIRECTORY is made, PACKER is the program, PLUGINS the directory in which it has its plugins. The template is used as it
+is. Prints one JSON line with its figures.
+"""
+
+import datetime
+import hashlib
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from aws import ADDRESS, REGION, Cloud
+from instance import Instance
+
+directory, packer, plugins = (Path(argument).absolute() for argument in sys.argv[1:])
+root, venv = Path(__file__).parents[2], Path(sys.executable).parent
+ACCOUNT, REVISION, STORE = "123456789012", "0123456789abcdef0123456789abcdef01234567", "a1b2c3d4" * 4
+FOREIGN = "us-west-2"
+KEYS = {region: f"arn:aws:kms:{region}:{ACCOUNT}:key/12345678-1234-1234-1234-123456789012" for region in (REGION, FOREIGN)}
+figures, checks, performed = {"seconds": {}}, 0, set()
+
+
+def same(what, found, expected):
+    global checks
+    checks += 1
+    if found != expected:
+        raise AssertionError(f"{what}: {found!r}, expected {expected!r}")
+
+
+def holds(what, truth, context=""):
+    same(f"{what} {context}", bool(truth), True)
+
+
+def image(name, system="x86_64-linux", content=None, **changes):
+    """What `nix build .#ami` leaves: a directory with a link to an image that has holes, and what is known about it."""
+    place = directory / name
+    (place / "nix-support").mkdir(parents=True)
+    if content is None:
+        content = bytearray(6 * 2**20 + 512)
+        for start in (0, 3 * 2**20 + 4096, len(content) - 300000):
+            content[start : start + 300000] = random.randbytes(300000)
+    store = directory / f"{name}.raw"
+    store.write_bytes(content)
+    (place / "nixos.img").symlink_to(store)
+    info = {"system": system, "boot_mode": "uefi", "label": "26.05.1", "logical_bytes": str(len(content)), "file": f"/nix/store/{STORE}-image/nixos.img"}
+    (place / "nix-support/image-info.json").write_text(json.dumps({**info, **changes}))
+    return place
+
+
+def disk(size, garbage=False):
+    """A volume: new, which reads as zeros, or one that was used before."""
+    path = directory / "volume"
+    path.write_bytes(random.randbytes(size) if garbage else b"")
+    os.truncate(path, size)
+    return path
+
+
+def run(*arguments, during=None, **variables):
+    """Packer with variables of the template: its exit code, what it said, and how long it took."""
+    command = [str(packer), *arguments]
+    for name, value in variables.items():
+        command.append(f"-var={name}={value if isinstance(value, str) else json.dumps(value)}")
+    environment = {
+        "PATH": f"{venv}:/usr/bin:/bin", "HOME": str(directory / "home"), "TMPDIR": str(directory / "tmp"),
+        "PACKER_PLUGIN_PATH": str(plugins), "CHECKPOINT_DISABLE": "1", "PACKER_NO_COLOR": "1", **cloud.environment(),
+    }  # fmt: skip
+    began = time.monotonic()
+    process = subprocess.Popen([*command, str(root / "packer")], cwd=directory, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        if during:
+            during(process)
+        said = process.communicate(timeout=120)[0]
+    finally:
+        process.kill()
+    return process.returncode, said, time.monotonic() - began
+
+
+def bake(place, volume, *, faults=(), during=None, temporary_key=False, **variables):
+    """A bake from the start, in an account that has nothing in it."""
+    cloud.forget()
+    instance.forget()
+    same("there is nothing on the instance before", instance.leftovers(), [])
+    cloud.faults = dict(faults)
+    if temporary_key:
+        cloud.answered = lambda call, body: call.operation == "CreateKeyPair" and instance.admit(re.search(r"<keyMaterial>(.*?)</keyMaterial>", body.decode(), re.S)[1])
+    else:
+        cloud.client("ec2").import_key_pair(KeyName="test", PublicKeyMaterial=instance.public.encode())
+        variables |= {"ssh_keypair_name": "test", "ssh_private_key_file": str(instance.key)}
+    variables |= {"image": str(place), "surrogate_device": str(volume), "ssh_host": "127.0.0.1", "ssh_port": instance.port, "ssh_username": instance.user}
+    code, said, seconds = run("build", "-color=false", during=during, **variables)
+    performed.update(call.action for call in cloud.calls)
+    same("nobody but AWS was asked for anything", cloud.outside, [])
+    return code, said, seconds
+
+
+def left(regions=(REGION,)):
+    """What there is in the account; the key pair of the test and the default security groups aside."""
+    found = {}
+    for region in regions:
+        ec2, ssm = cloud.client("ec2", region), cloud.client("ssm", region)
+        instances = [one for group in ec2.describe_instances()["Reservations"] for one in group["Instances"]]
+        snapshots = ec2.describe_snapshots(OwnerIds=["self"])["Snapshots"]
+        found[region] = {
+            "instances": [one["InstanceId"] for one in instances if one["State"]["Name"] != "terminated"],
+            "volumes": [one["VolumeId"] for one in ec2.describe_volumes()["Volumes"]],
+            # moto makes up a snapshot for each image that is registered, and keeps it.
+            "snapshots": [one["SnapshotId"] for one in snapshots if not one["Description"].startswith("Auto-created snapshot for AMI")],
+            "images": [one["ImageId"] for one in ec2.describe_images(Owners=["self"])["Images"]],
+            "groups": [one["GroupName"] for one in ec2.describe_security_groups()["SecurityGroups"] if one["GroupName"] != "default"],
+            "keys": [one["KeyName"] for one in ec2.describe_key_pairs()["KeyPairs"] if one["KeyName"] != "test"],
+            "parameters": {one["Name"]: ssm.get_parameter(Name=one["Name"])["Parameter"]["Value"] for one in ssm.describe_parameters()["Parameters"]},
+        }
+    return found
+
+
+NOTHING = {"instances": [], "volumes": [], "snapshots": [], "images": [], "groups": [], "keys": [], "parameters": {}}
+
+
+def clean(what, account=None):
+    """Nothing stays but what is named: not in the account, not on the instance, not here."""
+    for region, found in left().items():
+        same(f"left in {region} after {what}", found, {**NOTHING, **(account or {})})
+    same(f"left on the instance after {what}", instance.leftovers(), [])
+    same(f"left on this machine after {what}", sorted(os.listdir(directory / "tmp")), [])
+
+
+def manifest():
+    path = directory / "packer-manifest.json"
+    return json.loads(path.read_text())["builds"] if path.exists() else []
+
+
+def requests(architecture, size):
+    """What was asked of EC2 for an image in one region: exactly what the template promises."""
+    (launched,), (snapshot,), (registered,) = (cloud.of(name) for name in ("RunInstances", "CreateSnapshot", "RegisterImage"))
+    ours = {
+        "project": "sagemaker-mlflow-appliance", "version": "26.05.1", "revision": REVISION, "architecture": architecture,
+        "source": f"/nix/store/{STORE}-image/nixos.img", "closure": STORE, "Name": registered.parameters["Name"],
+    }  # fmt: skip
+    holds("the name says what it is", re.fullmatch(rf"mlflow-appliance-26\.05\.1-{architecture}-\d{{14}}", ours["Name"]), ours["Name"])
+
+    run_options = launched.parameters
+    same("one instance", (run_options["MinCount"], run_options["MaxCount"]), ("1", "1"))
+    same("its type", run_options["InstanceType"], {"x86_64": "c6i.large", "arm64": "c6g.large"}[architecture])
+    same("its metadata service", {k: v for k, v in run_options.items() if k.startswith("MetadataOptions.")}, {
+        "MetadataOptions.HttpEndpoint": "enabled", "MetadataOptions.HttpTokens": "required", "MetadataOptions.HttpPutResponseHopLimit": "1",
+    })  # fmt: skip
+    source = cloud.client("ec2").describe_images(ImageIds=[run_options["ImageId"]])["Images"][0]
+    holds("it runs Amazon Linux 2023", re.fullmatch(rf"al2023-ami-2023\.[\d.]+-kernel-[\d.]+-{architecture}", source["Name"]), source["Name"])
+    for resource in ("instance", "volume", "network-interface"):
+        same(f"tags of the {resource}", launched.tags(resource), ours)
+    volumes = {one.pop("DeviceName"): one for one in launched.group("BlockDeviceMapping")}
+    common = {"Ebs.VolumeType": "gp3", "Ebs.Encrypted": "true", "Ebs.DeleteOnTermination": "true"}
+    same("its volumes", volumes, {"/dev/sdf": {**common, "Ebs.VolumeSize": size}, "/dev/xvda": {**common, "Ebs.VolumeSize": "16"}})
+    (opened,) = cloud.of("AuthorizeSecurityGroupIngress")
+    permissions = {name.partition(".")[2]: value for name, value in opened.parameters.items() if name.startswith("IpPermissions")}
+    same("who may log in", permissions, {"1.FromPort": str(instance.port), "1.ToPort": str(instance.port), "1.IpProtocol": "tcp", "1.IpRanges.1.CidrIp": f"{ADDRESS}/32"})
+
+    # The snapshot of an encrypted volume is encrypted, and an image that is registered from it too: EC2 allows no
+    # word about that where a mapping names a snapshot.
+    same("tags of the snapshot", snapshot.tags("snapshot"), ours)
+    written = [one["Ebs"]["VolumeId"] for group in cloud.client("ec2").describe_instances()["Reservations"] for one in group["Instances"][0]["BlockDeviceMappings"] if one["DeviceName"] == "/dev/sdf"]
+    holds("what is snapshot is one volume", snapshot.parameters["VolumeId"].startswith("vol-") and len(written) <= 1)
+    (snapshot_id,) = left()[REGION]["snapshots"]
+    mappings = registered.group("BlockDeviceMapping")
+    same("the root volume", mappings, [{"DeviceName": "/dev/xvda", "Ebs.SnapshotId": snapshot_id, "Ebs.VolumeType": "gp3", "Ebs.VolumeSize": size, "Ebs.DeleteOnTermination": "true"}])
+    rest = {name: value for name, value in registered.parameters.items() if not name.startswith("BlockDeviceMapping")}
+    rest.pop("Version")
+    same("the image", rest, {
+        "Name": ours["Name"], "Architecture": architecture, "BootMode": "uefi", "EnaSupport": "true", "RootDeviceName": "/dev/xvda", "VirtualizationType": "hvm",
+    })  # fmt: skip
+    attributes = [{k: v for k, v in call.parameters.items() if k not in ("ImageId", "Version")} for call in cloud.of("ModifyImageAttribute")]
+    same("its metadata service is version 2", [one for one in attributes if "ImdsSupport.Value" in one], [{"ImdsSupport.Value": "v2.0"}])
+    (deprecation,) = cloud.of("EnableImageDeprecation")
+    days = datetime.datetime.fromisoformat(deprecation.parameters["DeprecateAt"]) - datetime.datetime.now(datetime.timezone.utc)
+    holds("it is deprecated after 90 days", datetime.timedelta(days=89.9) < days < datetime.timedelta(days=90), days)
+    for call in cloud.of("CreateTags"):
+        same("tags of image and snapshot", call.tags(), ours)
+    tagged = {value for call in cloud.of("CreateTags") for name, value in call.parameters.items() if name.startswith("ResourceId")}
+    holds("the image is tagged", manifest()[-1]["artifact_id"].split(":")[1] in tagged, tagged)
+    return ours, snapshot_id
+
+
+def succeeds(architecture, system, temporary_key):
+    place, size = image(f"result-{architecture}", system), 8 * 2**20
+    volume = disk(size)
+    before = len(manifest())
+    code, said, seconds = bake(place, volume, temporary_key=temporary_key, revision=REVISION)
+    same(f"a bake for {architecture} {said}", code, 0)
+    figures["seconds"][architecture] = round(seconds, 1)
+    content = (place / "nixos.img").read_bytes()
+    with open(volume, "rb") as device:
+        same("the volume begins with the image", hashlib.sha256(device.read(len(content))).hexdigest(), hashlib.sha256(content).hexdigest())
+        holds("and ends as it was", not any(device.read()))
+    ours, snapshot = requests(architecture, "1")
+    added = manifest()[before:]
+    same("the manifest has one entry more", len(added), 1)
+    same("what the manifest says", added[0]["custom_data"], {**ours, "volume_size": "1"})
+    region, _, registered = added[0]["artifact_id"].partition(":")
+    same("where it was baked", region, REGION)
+    name = f"/mlflow-appliance/ami/{architecture}"
+    clean(f"a bake for {architecture}", {"snapshots": [snapshot], "images": [registered], "parameters": {name: registered}})
+    (put,) = cloud.of("PutParameter")
+    same("the parameter", {k: put.parameters[k] for k in ("Name", "Type", "DataType", "Overwrite", "Value")}, {
+        "Name": name, "Type": "String", "DataType": "aws:ec2:image", "Overwrite": True, "Value": registered,
+    })  # fmt: skip
+    tags = cloud.client("ssm").list_tags_for_resource(ResourceType="Parameter", ResourceId=name)["TagList"]
+    same("tags of the parameter", tags, [{"Key": "project", "Value": "sagemaker-mlflow-appliance"}])
+
+directory.mkdir()
+for one in ("home", "tmp"):
+    (directory / one).mkdir()
+cloud = Cloud(directory)
+instance = Instance(directory / "instance")
+try:
+    succeeds("x86_64", "x86_64-linux", temporary_key=False)
+    succeeds("arm64", "aarch64-linux", temporary_key=True)
+finally:
+    instance.close()
+    cloud.close()
+print(json.dumps({"checks": checks, **figures}), sorted(performed))
