@@ -146,6 +146,7 @@ build {
   }
   provisioner "shell" {
     script          = "${path.root}/write-image.sh"
+    remote_path     = "${local.upload}.sh"
     execute_command = "sudo bash '{{ .Path }}' check '${var.surrogate_device}' '${local.upload}'"
   }
   provisioner "file" {
@@ -155,6 +156,7 @@ build {
   }
   provisioner "shell" {
     script          = "${path.root}/write-image.sh"
+    remote_path     = "${local.upload}.sh"
     execute_command = "sudo bash '{{ .Path }}' write '${var.surrogate_device}' '${local.upload}'"
   }
   provisioner "shell-local" {

@@ -2,14 +2,14 @@
 # Writes the uploaded image to a volume and reads it back. Runs as root on the instance that the volume is attached to.
 #
 # usage: write-image.sh check|write DEVICE UPLOAD
-# UPLOAD.expected has the bytes and the SHA-256 of the image, UPLOAD.gz the image. `check` comes before the upload of the
-# latter. A run that fails, and the last one, remove both.
+# UPLOAD.expected has the bytes and the SHA-256 of the image, UPLOAD.gz the image, UPLOAD.sh is this. `check` comes before
+# the upload of the image. A run that fails, and the last one, remove all three.
 set -euo pipefail
 
 step=$1 device=$2 upload=$3
 finished=no
 finish() {
-    [ "$finished" = yes ] || rm -f "$upload.expected" "$upload.gz"
+    [ "$finished" = yes ] || rm -f "$upload".{expected,gz,sh}
 }
 trap finish EXIT
 

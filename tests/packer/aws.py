@@ -35,7 +35,7 @@ class Call:
     """One request: `ec2:RegisterImage`, where, and its parameters as they were sent."""
 
     def __init__(self, service, region, target, body):
-        self.service, self.region = service, region
+        self.service, self.region, self.answer = service, region, ""
         if target:
             self.operation, self.parameters = target.partition(".")[2], json.loads(body or b"{}")
         else:
@@ -63,10 +63,10 @@ class Call:
 
 
 class Cloud:
-    """moto and the recorder. `faults` refuses operations, `answered` is told of each answer."""
+    """moto and the recorder. `faults` refuses operations, `answered` is told of each call that has its answer."""
 
     def __init__(self, directory):
-        self.calls, self.outside, self.faults, self.answered = [], [], {}, lambda call, body: None
+        self.calls, self.outside, self.faults, self.answered = [], [], {}, lambda call: None
         self.moto = DomainDispatcherApplication(create_backend_app)
         self.server = make_server("127.0.0.1", 0, self, threaded=True, request_handler=Quiet)
         self.authority = directory / "checkip.pem"
@@ -87,7 +87,7 @@ class Cloud:
     def forget(self):
         """As new: no resources, no records, nothing refused."""
         BackendDict.reset()
-        self.calls, self.outside, self.faults, self.answered = [], [], {}, lambda call, body: None
+        self.calls, self.outside, self.faults, self.answered = [], [], {}, lambda call: None
 
     def environment(self):
         """What sends a program here, and nowhere else."""
@@ -115,7 +115,8 @@ class Cloud:
             start_response("200 OK", [("Content-Type", "text/xml")])
             return [b"<EnableImageDeprecationResponse><requestId>0</requestId><return>true</return></EnableImageDeprecationResponse>"]
         answer = b"".join(self.moto(environ, start_response))
-        self.answered(call, answer)
+        call.answer = answer.decode()
+        self.answered(call)
         return [answer]
 
     def of(self, operation):

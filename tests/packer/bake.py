@@ -5,6 +5,7 @@ DIRECTORY is made, PACKER is the program, PLUGINS the directory in which it has 
 is. Prints one JSON line with its figures.
 """
 
+import contextlib
 import datetime
 import hashlib
 import json
@@ -18,7 +19,7 @@ import time
 from pathlib import Path
 
 from aws import ADDRESS, REGION, Cloud
-from instance import Instance
+from instance import UPLOADS, Instance
 
 directory, packer, plugins = (Path(argument).absolute() for argument in sys.argv[1:])
 root, venv = Path(__file__).parents[2], Path(sys.executable).parent
@@ -73,13 +74,14 @@ def run(*arguments, during=None, **variables):
         "PACKER_PLUGIN_PATH": str(plugins), "CHECKPOINT_DISABLE": "1", "PACKER_NO_COLOR": "1", **cloud.environment(),
     }  # fmt: skip
     began = time.monotonic()
-    process = subprocess.Popen([*command, str(root / "packer")], cwd=directory, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    process = subprocess.Popen([*command, str(root / "packer")], cwd=directory, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
     try:
         if during:
             during(process)
         said = process.communicate(timeout=120)[0]
     finally:
-        process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
     return process.returncode, said, time.monotonic() - began
 
 
@@ -90,7 +92,7 @@ def bake(place, volume, *, faults=(), during=None, temporary_key=False, **variab
     same("there is nothing on the instance before", instance.leftovers(), [])
     cloud.faults = dict(faults)
     if temporary_key:
-        cloud.answered = lambda call, body: call.operation == "CreateKeyPair" and instance.admit(re.search(r"<keyMaterial>(.*?)</keyMaterial>", body.decode(), re.S)[1])
+        cloud.answered = lambda call: call.operation == "CreateKeyPair" and instance.admit(re.search(r"<keyMaterial>(.*?)</keyMaterial>", call.answer, re.S)[1])
     else:
         cloud.client("ec2").import_key_pair(KeyName="test", PublicKeyMaterial=instance.public.encode())
         variables |= {"ssh_keypair_name": "test", "ssh_private_key_file": str(instance.key)}
@@ -166,8 +168,8 @@ def requests(architecture, size):
     # The snapshot of an encrypted volume is encrypted, and an image that is registered from it too: EC2 allows no
     # word about that where a mapping names a snapshot.
     same("tags of the snapshot", snapshot.tags("snapshot"), ours)
-    written = [one["Ebs"]["VolumeId"] for group in cloud.client("ec2").describe_instances()["Reservations"] for one in group["Instances"][0]["BlockDeviceMappings"] if one["DeviceName"] == "/dev/sdf"]
-    holds("what is snapshot is one volume", snapshot.parameters["VolumeId"].startswith("vol-") and len(written) <= 1)
+    attached = {volume for call in cloud.of("DescribeInstances") for volume in re.findall(r"<deviceName>/dev/sdf</deviceName>.*?<volumeId>(vol-\w+)", call.answer, re.S)}
+    same("what is snapshot is the volume that was written", {snapshot.parameters["VolumeId"]}, attached)
     (snapshot_id,) = left()[REGION]["snapshots"]
     mappings = registered.group("BlockDeviceMapping")
     same("the root volume", mappings, [{"DeviceName": "/dev/xvda", "Ebs.SnapshotId": snapshot_id, "Ebs.VolumeType": "gp3", "Ebs.VolumeSize": size, "Ebs.DeleteOnTermination": "true"}])
@@ -214,6 +216,106 @@ def succeeds(architecture, system, temporary_key):
     tags = cloud.client("ssm").list_tags_for_resource(ResourceType="Parameter", ResourceId=name)["TagList"]
     same("tags of the parameter", tags, [{"Key": "project", "Value": "sagemaker-mlflow-appliance"}])
 
+
+def succeeds_elsewhere():
+    """Copies, each with a key of its own, that another account may launch; no parameter, no deprecation."""
+    place, other = image("result-shared"), "210987654321"
+    sharing = {"kms_key_id": KEYS[REGION], "copy_to": {FOREIGN: KEYS[FOREIGN]}, "share_with": [other]}
+    code, said, seconds = bake(place, disk(2**30), revision=REVISION, parameter_prefix="", deprecate_after_days=0, volume_size=3, **sharing)
+    same(f"a bake that is copied and shared {said}", code, 0)
+    figures["seconds"]["copied and shared"] = round(seconds, 1)
+    (launched,) = cloud.of("RunInstances")
+    same("the keys of the volumes", [one["Ebs.KmsKeyId"] for one in launched.group("BlockDeviceMapping")], [KEYS[REGION]] * 2)
+    same("their sizes", {one["DeviceName"]: one["Ebs.VolumeSize"] for one in launched.group("BlockDeviceMapping")}, {"/dev/sdf": "3", "/dev/xvda": "16"})
+    copies = {call.region: (call.parameters["Encrypted"], call.parameters["KmsKeyId"]) for call in cloud.of("CopyImage")}
+    same("the keys of the copies", copies, {region: ("true", key) for region, key in KEYS.items()})
+    images = dict(one.split(":") for one in manifest()[-1]["artifact_id"].split(","))
+    same("where the manifest says images are", set(images), set(KEYS))
+    found = left(KEYS)
+    same("the images that stay", {region: one["images"] for region, one in found.items()}, {region: [made] for region, made in images.items()})
+    same("no parameter", [one["parameters"] for one in found.values()], [{}, {}])
+    same("no deprecation", cloud.of("EnableImageDeprecation"), [])
+    for region, made in images.items():
+        allowed = cloud.client("ec2", region).describe_image_attribute(ImageId=made, Attribute="launchPermission")["LaunchPermissions"]
+        same(f"who may launch it in {region}", allowed, [{"UserId": other}])
+    imds = {(call.region, call.parameters["ImageId"]) for call in cloud.of("ModifyImageAttribute") if call.parameters.get("ImdsSupport.Value") == "v2.0"}
+    same("whose metadata service is version 2", imds, set(images.items()))
+
+    # Without another key there, the copies are made of the image itself, which is encrypted already.
+    code, said, seconds = bake(place, disk(2**30), copy_to={FOREIGN: ""})
+    same(f"a bake that is copied {said}", code, 0)
+    images = dict(one.split(":") for one in manifest()[-1]["artifact_id"].split(","))
+    same("one copy", [(call.region, call.parameters["SourceImageId"], call.parameters.get("Encrypted")) for call in cloud.of("CopyImage")], [(FOREIGN, images[REGION], None)])
+    same("the parameter of each region", {region: one["parameters"] for region, one in left(KEYS).items()}, {region: {"/mlflow-appliance/ami/x86_64": made} for region, made in images.items()})
+
+
+def fails(what, phrase, place, volume, **options):
+    before = manifest()
+    code, said, _ = bake(place, volume, **options)
+    same(f"{what} fails", code, 1)
+    # Packer breaks long lines.
+    holds(f"{what} is explained", phrase in " ".join(said.replace("==>", "").replace("amazon-ebssurrogate.appliance:", "").split()), said)
+    if not cloud.of("RegisterImage"):
+        same(f"{what}: no snapshot is made", cloud.of("CreateSnapshot"), [])
+    return said, manifest()[len(before) :]
+
+
+def failures():
+    place, size = image("result-failing"), 8 * 2**20
+    large = image("result-large", content=b"")
+    os.truncate(large / "nixos.img", 2**30 + 1)
+    said, _ = fails("a volume that is too small", "does not fit on a volume of 1 GiB: set volume_size to 2 or more", large, disk(size), volume_size=1)
+    holds("nothing is uploaded then", "Uploading" not in said, said)
+    clean("a volume that is too small")
+
+    said, _ = fails("a device that is too small", f"{directory}/volume has 6291456 bytes, but the image has 6291968", place, disk(6 * 2**20))
+    holds("no image is uploaded then", "expected =>" in said and "image.gz =>" not in said, said)
+    clean("a device that is too small")
+
+    said, _ = fails("a device that does not read back", "does not read back as the image: SHA-256", place, disk(size, garbage=True))
+    clean("a device that does not read back")
+
+    # Nothing can be asked of an image that was refused, but all that led to it has to go.
+    refused = {"RegisterImage": ("InvalidParameterValue", "no such image today")}
+    fails("an image that EC2 refuses", "no such image today", place, disk(size), faults=refused)
+    clean("an image that EC2 refuses")
+    same("its snapshot is removed", len(cloud.of("DeleteSnapshot")), 1)
+
+    refused = {"ModifyImageAttribute": ("UnauthorizedOperation", "not for you")}
+    fails("an image that cannot be bound to version 2 of the metadata service", "not for you", place, disk(size), faults=refused)
+    clean("an image that cannot be bound to version 2 of the metadata service")
+    same("the image is removed", len(cloud.of("DeregisterImage")), 1)
+
+    refused = {"PutParameter": ("AccessDeniedException", "no parameters for you")}
+    _, added = fails("a parameter that is refused", "no parameters for you", place, disk(size), faults=refused)
+    # The image is good; it can be published later.
+    (snapshot,) = left()[REGION]["snapshots"]
+    clean("a parameter that is refused", {"snapshots": [snapshot], "images": [added[0]["artifact_id"].split(":")[1]]})
+
+
+def interrupted():
+    """Ctrl-C while the instance is at work."""
+    place = image("result-interrupted")
+
+    def interrupt(process):
+        instance.hold.touch()
+        deadline = time.monotonic() + 60
+        while not (UPLOADS / "mlflow-appliance.expected").exists():
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise AssertionError(f"nothing to interrupt: {process.communicate()[0]}")
+            time.sleep(0.05)
+        holds("the compressed image is there", any(directory.glob("tmp/mlflow-appliance-*/image.gz")))
+        # As a terminal does it.
+        os.killpg(process.pid, signal.SIGINT)
+        time.sleep(1)
+        instance.hold.unlink()
+
+    code, said, _ = bake(place, disk(8 * 2**20), during=interrupt)
+    same(f"an interrupted bake fails {said}", code, 1)
+    print(said[-1500:])
+    clean("an interrupted bake")
+
+
 directory.mkdir()
 for one in ("home", "tmp"):
     (directory / one).mkdir()
@@ -222,6 +324,9 @@ instance = Instance(directory / "instance")
 try:
     succeeds("x86_64", "x86_64-linux", temporary_key=False)
     succeeds("arm64", "aarch64-linux", temporary_key=True)
+    succeeds_elsewhere()
+    failures()
+    interrupted()
 finally:
     instance.close()
     cloud.close()

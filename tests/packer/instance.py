@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 # Where the template puts what it uploads.
-UPLOADS = ("/var/tmp", "mlflow-appliance*"), ("/tmp", "script_*.sh")
+UPLOADS = Path("/var/tmp")
 SUDO = """#!/bin/sh
 i=0
 while [ -e '{hold}' ] && [ $i -lt 600 ]; do i=$((i + 1)); sleep 0.1; done
@@ -78,7 +78,7 @@ class Instance:
         self.authorized.write_text(public)
 
     def leftovers(self):
-        return sorted(str(path) for place, pattern in UPLOADS for path in Path(place).glob(pattern))
+        return sorted(str(path) for path in UPLOADS.glob("mlflow-appliance*"))
 
     def close(self):
         self.process.terminate()
