@@ -159,12 +159,6 @@ build {
     remote_path     = "${local.upload}.sh"
     execute_command = "sudo bash '{{ .Path }}' write '${var.surrogate_device}' '${local.upload}'"
   }
-  provisioner "shell-local" {
-    command = "rm -rf '${local.work}'"
-  }
-  error-cleanup-provisioner "shell-local" {
-    command = "rm -rf '${local.work}'"
-  }
 
   post-processors {
     post-processor "manifest" {

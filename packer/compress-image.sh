@@ -3,6 +3,7 @@
 #
 # usage: compress-image.sh IMAGE DIRECTORY GIB
 # Makes DIRECTORY with image.gz and expected (bytes and SHA-256 of IMAGE), unless IMAGE is larger than a volume of GIB.
+# Removes it when Packer ends.
 set -euo pipefail
 
 image=$1 directory=$2 gib=$3
@@ -12,10 +13,22 @@ if [ "$bytes" -gt $((gib << 30)) ]; then
     exit 1
 fi
 
-# Whatever goes wrong here, no half of it stays.
 umask 077
 mkdir "$directory"
-trap 'rm -rf "$directory"' ERR
+# Packer does not clean up when it is interrupted, so this waits for its end, however it ends. Between it and this there are
+# a shell or two; where it has another name, it is whatever began it whose end is waited for.
+packer=$$
+while name=$(ps -o comm= -p "$packer") && [[ ${name##*/} != packer* || ${name##*/} = packer-shell* ]]; do
+    parent=$(ps -o ppid= -p "$packer")
+    [ "$parent" -gt 1 ] || break
+    packer=${parent// /}
+done
+(
+    trap '' HUP INT TERM
+    while kill -0 "$packer"; do sleep 1; done
+    rm -rf "$directory"
+) </dev/null >/dev/null 2>&1 &
+
 echo "$bytes $(sha256sum <"$image" | cut -d' ' -f1)" >"$directory/expected"
 # The output of pigz is gzip's, made on all cores.
 "$(command -v pigz || command -v gzip)" -c <"$image" >"$directory/image.gz"

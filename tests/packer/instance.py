@@ -1,6 +1,7 @@
 """The instance that writes the image: a real sshd on 127.0.0.1, whose commands run on this machine as whoever tests.
 
-Its `sudo` only runs what it is given, as the user is root there or may not become it; it waits while `hold` exists.
+Its `sudo` only runs what it is given, as the user is root there or may not become it. While the file `hold` exists, it makes
+the file `hold.reached`, waits, and then fails.
 """
 
 import os
@@ -12,10 +13,16 @@ import time
 from pathlib import Path
 
 # Where the template puts what it uploads.
-UPLOADS = Path("/var/tmp")
+UPLOADS, UPLOADED = Path("/var/tmp"), "mlflow-appliance.*"
 SUDO = """#!/bin/sh
 i=0
-while [ -e '{hold}' ] && [ $i -lt 600 ]; do i=$((i + 1)); sleep 0.1; done
+while [ -e '{hold}' ]; do
+    : >'{hold}.reached'
+    i=$((i + 1))
+    [ $i -lt 600 ] || exit 1
+    sleep 0.1
+done
+[ $i = 0 ] || exit 1
 exec "$@"
 """
 
@@ -23,7 +30,7 @@ exec "$@"
 class Instance:
     def __init__(self, directory):
         directory.mkdir()
-        self.directory, self.hold = directory, directory / "hold"
+        self.directory, self.hold, self.reached = directory, directory / "hold", directory / "hold.reached"
         self.key, self.authorized = directory / "key", directory / "authorized"
         self.user = pwd.getpwuid(os.getuid()).pw_name
         for name in ("key", "host"):
@@ -64,9 +71,10 @@ class Instance:
         raise RuntimeError(f"sshd does not answer: {self.log.read_text()}")
 
     def forget(self):
-        """Only the key that the test brings opens the door."""
+        """As new: nothing is uploaded, nothing waits, and only the key that the test brings opens the door."""
         self.authorized.write_text(self.public)
-        self.hold.unlink(missing_ok=True)
+        for path in (self.hold, self.reached, *UPLOADS.glob(UPLOADED)):
+            path.unlink(missing_ok=True)
 
     def admit(self, private):
         """Lets in whoever has this private key, as cloud-init does with the key pair of an instance."""
@@ -78,7 +86,7 @@ class Instance:
         self.authorized.write_text(public)
 
     def leftovers(self):
-        return sorted(str(path) for path in UPLOADS.glob("mlflow-appliance*"))
+        return sorted(str(path) for path in UPLOADS.glob(UPLOADED))
 
     def close(self):
         self.process.terminate()
