@@ -20,6 +20,7 @@ from pathlib import Path
 
 from aws import ADDRESS, REGION, Cloud
 from instance import Instance
+from promises import FREE, REFUSED, UNSEEN, actions, declared, documented, policies
 
 directory, packer, plugins = (Path(argument).absolute() for argument in sys.argv[1:])
 root, venv = Path(__file__).parents[2], Path(sys.executable).parent
@@ -85,7 +86,7 @@ def run(*arguments, during=None, **variables):
     return process.returncode, said, time.monotonic() - began
 
 
-def bake(place, volume, *, faults=(), during=None, temporary_key=False, **variables):
+def bake(place, volume, *, faults=(), during=None, temporary_key=False, subnet=False, **variables):
     """A bake from the start, in an account that has nothing in it."""
     cloud.forget()
     instance.forget()
@@ -95,6 +96,8 @@ def bake(place, volume, *, faults=(), during=None, temporary_key=False, **variab
     else:
         cloud.client("ec2").import_key_pair(KeyName="test", PublicKeyMaterial=instance.public.encode())
         variables |= {"ssh_keypair_name": "test", "ssh_private_key_file": str(instance.key)}
+    if subnet:
+        variables["subnet_id"] = cloud.client("ec2").describe_subnets()["Subnets"][0]["SubnetId"]
     variables |= {"image": str(place), "surrogate_device": str(volume), "ssh_host": "127.0.0.1", "ssh_port": instance.port, "ssh_username": instance.user}
     code, said, seconds = run("build", "-color=false", during=during, **variables)
     performed.update(call.action for call in cloud.calls)
@@ -169,6 +172,8 @@ def requests(architecture, size):
 
     # The snapshot of an encrypted volume is encrypted, and an image that is registered from it too: EC2 allows no
     # word about that where a mapping names a snapshot.
+    same("tags of the security group", cloud.of("CreateSecurityGroup")[0].tags("security-group"), ours)
+    same("tags of a key pair", [call.tags("key-pair") for call in cloud.of("CreateKeyPair")], [ours] * len(cloud.of("CreateKeyPair")))
     same("tags of the snapshot", snapshot.tags("snapshot"), ours)
     attached = {volume for call in cloud.of("DescribeInstances") for volume in re.findall(r"<deviceName>/dev/sdf</deviceName>.*?<volumeId>(vol-\w+)", call.answer, re.S)}
     same("what is snapshot is the volume that was written", {snapshot.parameters["VolumeId"]}, attached)
@@ -223,7 +228,7 @@ def succeeds_elsewhere():
     """Copies, each with a key of its own, that another account may launch; no parameter, no deprecation."""
     place, other = image("result-shared"), "210987654321"
     sharing = {"kms_key_id": KEYS[REGION], "copy_to": {FOREIGN: KEYS[FOREIGN]}, "share_with": [other]}
-    code, said, seconds = bake(place, disk(2**30), revision=REVISION, parameter_prefix="", deprecate_after_days=0, volume_size=3, **sharing)
+    code, said, seconds = bake(place, disk(2**30), revision=REVISION, parameter_prefix="", deprecate_after_days=0, volume_size=3, subnet=True, **sharing)
     same(f"a bake that is copied and shared {said}", code, 0)
     figures["seconds"]["copied and shared"] = round(seconds, 1)
     (launched,) = cloud.of("RunInstances")
@@ -317,18 +322,58 @@ def interrupted():
     clean("an interrupted bake")
 
 
+def variables():
+    """Each variable has its line in the README, and says what is wrong with a value that cannot be."""
+    same("the variables of the README", documented(), declared())
+    same("the variables that are tried", set(REFUSED[0]), set(declared()) - {"image"})
+    place = image("result-valid")
+    code, said, _ = run("validate", image=str(place))
+    same(f"the template is valid {said}", code, 0)
+    for tried in REFUSED:
+        code, said, _ = run("validate", image=str(place), **{name: value for name, (value, _) in tried.items()})
+        same(f"values that cannot be {said}", code, 1)
+        for name, (_, phrase) in tried.items():
+            holds(f"what is said about {name}", phrase in " ".join(said.split()), said)
+    two, none = image("result-two"), image("result-none")
+    (two / "second.raw").symlink_to(two / "nixos.img")
+    (none / "nixos.img").rename(none / "nixos.vhd")
+    for what, phrase in [
+        (directory / "nowhere", "has no nix-support/image-info.json"),
+        (two, "must have exactly one raw disk image"),
+        (none, "must have exactly one raw disk image"),
+        (image("result-other", system="riscv64-linux"), "must be x86_64-linux or aarch64-linux"),
+        (image("result-bios", boot_mode="legacy-bios"), "must be uefi"),
+    ]:
+        code, said, _ = run("validate", image=str(what))
+        same(f"{what} is refused {said}", code, 1)
+        holds(f"why {what} is refused", phrase in " ".join(said.split()), said)
+    same("the template is formatted", run("fmt", "-check", "-diff")[:2], (0, ""))
+
+
+def permissions(simple):
+    """The policy of the README allows what was done, all of it, and nothing that nobody needs."""
+    needed, optional = (actions(one) for one in policies())
+    same("what a bake does beyond the policy", simple - FREE - needed, set())
+    same("what any bake does beyond both policies", performed - FREE - needed - optional, set())
+    same("what the policies allow and nobody did", (needed | optional) - performed, set(UNSEEN))
+    same("what both policies allow", needed & optional, set())
+
+
 directory.mkdir()
 for one in ("home", "tmp"):
     (directory / one).mkdir()
 cloud = Cloud(directory)
 instance = Instance(directory / "instance")
 try:
+    variables()
     succeeds("x86_64", "x86_64-linux", temporary_key=False)
     succeeds("arm64", "aarch64-linux", temporary_key=True)
-    succeeds_elsewhere()
     failures()
     interrupted()
+    simple = set(performed)
+    succeeds_elsewhere()
+    permissions(simple)
 finally:
     instance.close()
     cloud.close()
-print(json.dumps({"checks": checks, **figures}), sorted(performed))
+print(json.dumps({"checks": checks, **figures}))
