@@ -14,8 +14,8 @@ import signal
 import time
 
 from aws import ADDRESS, REGION
-from promises import FREE, REFUSED, UNSEEN, actions, declared, documented, policies
-from scene import STORE, bake, clean, close, cloud, directory, disk, figures, holds, image, instance, left, manifest, performed, run, same
+from promises import FREE, REFUSED, UNSEEN, actions, by_hand, declared, documented, policies
+from scene import STORE, bake, clean, close, cloud, directory, disk, figures, holds, image, instance, left, manifest, performed, run, same, shell
 
 ACCOUNT, REVISION = "123456789012", "0123456789abcdef0123456789abcdef01234567"
 FOREIGN = "us-west-2"
@@ -173,9 +173,13 @@ def failures():
 
     refused = {"PutParameter": ("AccessDeniedException", "no parameters for you")}
     _, added = fails("a parameter that is refused", "no parameters for you", place, disk(size), faults=refused)
-    # The image is good; it can be published later.
-    (snapshot,) = left()[REGION]["snapshots"]
-    clean("a parameter that is refused", {"snapshots": [snapshot], "images": [added[0]["artifact_id"].split(":")[1]]})
+    # The image is good, and is published later, as the README says.
+    kept = {"snapshots": left()[REGION]["snapshots"], "images": [added[0]["artifact_id"].split(":")[1]]}
+    same("one snapshot is kept", len(kept["snapshots"]), 1)
+    clean("a parameter that is refused", kept)
+    cloud.faults = {}
+    shell("packer/publish.sh", directory / "packer-manifest.json", "/mlflow-appliance/ami", "x86_64")
+    clean("a parameter that is accepted later", {**kept, "parameters": {"/mlflow-appliance/ami/x86_64": kept["images"][0]}})
 
 
 def interrupted():
@@ -228,9 +232,38 @@ def variables():
     same("the template is formatted", run("fmt", "-check", "-diff")[:2], (0, ""))
 
 
+def without_packer():
+    """The README's commands, with a snapshot that is there already for coldsnap to have made."""
+    cloud.forget()
+    ec2 = cloud.client("ec2")
+    volume = ec2.create_volume(AvailabilityZone=f"{REGION}a", Size=1)["VolumeId"]
+    snapshot = ec2.create_snapshot(VolumeId=volume, Description="disk.img")["SnapshotId"]
+    shims = directory / "shims"
+    shims.mkdir()
+    for name, script in {"cargo": "exit 0", "coldsnap": f'printf "%s\\n" "$@" >{directory}/coldsnap; echo {snapshot}'}.items():
+        (shims / name).write_text(f"#!/bin/sh\n{script}\n")
+        (shims / name).chmod(0o755)
+    shell("bash", "-euo", "pipefail", "-c", by_hand(), first=shims)
+    given = (directory / "coldsnap").read_text().split()
+    key = cloud.client("kms").describe_key(KeyId="alias/aws/ebs")["KeyMetadata"]["Arn"]
+    same("the key of the snapshot", given[given.index("--kms-key-id") + 1], key)
+    (registered,), (put,) = cloud.of("RegisterImage"), cloud.of("PutParameter")
+    wanted = {
+        "Architecture": "x86_64", "BootMode": "uefi", "EnaSupport": "true", "ImdsSupport": "v2.0", "RootDeviceName": "/dev/xvda", "VirtualizationType": "hvm",
+    }  # fmt: skip
+    same("the image", {name: registered.parameters.get(name) for name in wanted}, wanted)
+    mapping = {"DeviceName": "/dev/xvda", "Ebs.SnapshotId": snapshot, "Ebs.VolumeType": "gp3", "Ebs.DeleteOnTermination": "true"}
+    same("the root volume", registered.group("BlockDeviceMapping"), [mapping])
+    same("the tags", set(registered.tags("image")), {"project", "revision"})
+    same("the parameter", (put.parameters["Value"], put.parameters["DataType"]), (left()[REGION]["images"][0], "aws:ec2:image"))
+
+
 def permissions(simple):
     """The policy of the README allows what was done, all of it, and nothing that nobody needs."""
     needed, optional = (actions(one) for one in policies())
+    for number, statements in enumerate(policies()):
+        # Refuses what is no policy.
+        cloud.client("iam").create_policy(PolicyName=f"policy{number}", PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": statements}))
     same("what a bake does beyond the policy", simple - FREE - needed, set())
     same("what any bake does beyond both policies", performed - FREE - needed - optional, set())
     same("what the policies allow and nobody did", (needed | optional) - performed, set(UNSEEN))
@@ -246,6 +279,7 @@ try:
     simple = set(performed)
     succeeds_elsewhere()
     permissions(simple)
+    without_packer()
 finally:
     close()
 print(json.dumps(figures))

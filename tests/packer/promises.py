@@ -66,6 +66,11 @@ def policies():
     return [json.loads(block)["Statement"] for block in blocks]
 
 
+def by_hand():
+    """The commands of the README that do without Packer."""
+    return re.search(r"^## Without Packer$.*?^```sh\n(.*?)^```$", (packer / "README.md").read_text(), re.S | re.M)[1]
+
+
 def actions(statements):
     found = set()
     for statement in statements:

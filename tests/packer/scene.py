@@ -63,17 +63,29 @@ def disk(size, garbage=False):
     return path
 
 
+def environment():
+    return {
+        "PATH": f"{venv}:/usr/bin:/bin", "HOME": str(directory / "home"), "TMPDIR": str(directory / "tmp"),
+        "PACKER_PLUGIN_PATH": str(plugins), "CHECKPOINT_DISABLE": "1", "PACKER_NO_COLOR": "1", **cloud.environment(),
+    }  # fmt: skip
+
+
+def shell(*command, first=None):
+    """A command of the README, with another directory before those in which programs are looked for."""
+    variables = environment()
+    if first:
+        variables["PATH"] = f"{first}:{variables['PATH']}"
+    done = subprocess.run(list(map(str, command)), cwd=root, env=variables, capture_output=True, text=True, timeout=120)
+    same(f"{command[0]} {done.stdout}{done.stderr}", done.returncode, 0)
+
+
 def run(*arguments, during=None, **variables):
     """Packer with variables of the template: its exit code, what it said, and how long it took."""
     command = [str(packer), *arguments]
     for name, value in variables.items():
         command.append(f"-var={name}={value if isinstance(value, str) else json.dumps(value)}")
-    environment = {
-        "PATH": f"{venv}:/usr/bin:/bin", "HOME": str(directory / "home"), "TMPDIR": str(directory / "tmp"),
-        "PACKER_PLUGIN_PATH": str(plugins), "CHECKPOINT_DISABLE": "1", "PACKER_NO_COLOR": "1", **cloud.environment(),
-    }  # fmt: skip
     began = time.monotonic()
-    process = subprocess.Popen([*command, str(root / "packer")], cwd=directory, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+    process = subprocess.Popen([*command, str(root / "packer")], cwd=directory, env=environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
     try:
         if during:
             during(process)
