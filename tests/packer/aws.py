@@ -67,7 +67,7 @@ class Cloud:
 
     def __init__(self, directory):
         self.calls, self.outside, self.faults, self.answered = [], [], {}, lambda call: None
-        self.moto = DomainDispatcherApplication(create_backend_app)
+        self.lock, self.moto = threading.Lock(), DomainDispatcherApplication(create_backend_app)
         self.server = make_server("127.0.0.1", 0, self, threaded=True, request_handler=Quiet)
         self.authority = directory / "checkip.pem"
         self.proxy = Proxy(("127.0.0.1", 0), self.tunnel)
@@ -94,7 +94,7 @@ class Cloud:
         return {
             "AWS_ENDPOINT_URL": self.url, "AWS_REGION": REGION, "AWS_DEFAULT_REGION": REGION,
             "AWS_ACCESS_KEY_ID": PACKER_KEY, "AWS_SECRET_ACCESS_KEY": "x", "AWS_EC2_METADATA_DISABLED": "true",
-            "AWS_CONFIG_FILE": "/dev/null", "AWS_SHARED_CREDENTIALS_FILE": "/dev/null", "AWS_MAX_ATTEMPTS": "2",
+            "AWS_CONFIG_FILE": "/dev/null", "AWS_SHARED_CREDENTIALS_FILE": "/dev/null", "AWS_MAX_ATTEMPTS": "1",
             "HTTPS_PROXY": f"http://127.0.0.1:{self.proxy.server_address[1]}", "SSL_CERT_FILE": str(self.authority),
         }  # fmt: skip
 
@@ -114,7 +114,9 @@ class Cloud:
         if call.operation == "EnableImageDeprecation":
             start_response("200 OK", [("Content-Type", "text/xml")])
             return [b"<EnableImageDeprecationResponse><requestId>0</requestId><return>true</return></EnableImageDeprecationResponse>"]
-        answer = b"".join(self.moto(environ, start_response))
+        # One at a time, each on a connection of its own: Packer copies to regions in parallel, which moto is not made for.
+        with self.lock:
+            answer = b"".join(self.moto(environ, lambda status, headers, *rest: start_response(status, [*headers, ("Connection", "close")], *rest)))
         call.answer = answer.decode()
         self.answered(call)
         return [answer]
