@@ -23,6 +23,8 @@ STORE = "a1b2c3d4" * 4
 figures, performed = {"checks": 0, "seconds": {}}, set()
 NOTHING = {"instances": [], "volumes": [], "snapshots": [], "images": [], "groups": [], "keys": [], "parameters": {}}
 
+# Whoever ends this test ends what it has started.
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
 directory.mkdir()
 for one in ("home", "tmp"):
     (directory / one).mkdir()
