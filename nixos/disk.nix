@@ -73,7 +73,7 @@ in
       ''
         mkdir -p $out/nix-support
         ln -s "$image" $out/
-        jq --arg sha256 "$(sha256sum < "$image" | cut -d' ' -f1)" --argjson bytes "$(stat -Lc %s "$image")" \
-          --arg file "$(basename "$image")" '. + { $file, $bytes, $sha256 }' ${info} > $out/nix-support/image-info.json
+        jq --arg sha256 "$(sha256sum < "$image" | cut -d' ' -f1)" --argjson logical_bytes "$(stat -Lc %s "$image")" \
+          '. + { $logical_bytes, $sha256 }' ${info} > $out/nix-support/image-info.json
       '';
 }

@@ -1,0 +1,160 @@
+"""One bake at a time: an image, a volume, Packer, and what is left behind.
+
+Takes its arguments from the command line, as bake.py has them: DIRECTORY PACKER PLUGINS.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from aws import REGION, Cloud
+from instance import Instance
+
+directory, packer, plugins = (Path(argument).absolute() for argument in sys.argv[1:])
+root, venv = Path(__file__).parents[2], Path(sys.executable).parent
+STORE = "a1b2c3d4" * 4
+figures, performed = {"checks": 0, "seconds": {}}, set()
+NOTHING = {"instances": [], "volumes": [], "snapshots": [], "images": [], "groups": [], "keys": [], "parameters": {}}
+
+# Whoever ends this test ends what it has started.
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+directory.mkdir()
+for one in ("home", "tmp"):
+    (directory / one).mkdir()
+cloud, instance = Cloud(directory), Instance(directory / "instance")
+
+
+def same(what, found, expected):
+    figures["checks"] += 1
+    if found != expected:
+        raise AssertionError(f"{what}: {found!r}, expected {expected!r}")
+
+
+def holds(what, truth, context=""):
+    same(f"{what} {context}", bool(truth), True)
+
+
+def image(name, system="x86_64-linux", content=None, **changes):
+    """What `nix build .#ami` leaves: a directory with a link to an image that has holes, and what is known about it."""
+    place = directory / name
+    (place / "nix-support").mkdir(parents=True)
+    if content is None:
+        content = bytearray(6 * 2**20 + 512)
+        for start in (0, 3 * 2**20 + 4096, len(content) - 300000):
+            content[start : start + 300000] = random.randbytes(300000)
+    store = directory / f"{name}.raw"
+    store.write_bytes(content)
+    (place / "nixos.img").symlink_to(store)
+    info = {"system": system, "boot_mode": "uefi", "version": "26.05.1", "logical_bytes": len(content), "sha256": hashlib.sha256(content).hexdigest(), "closure": f"/nix/store/{STORE}-nixos-system"}
+    (place / "nix-support/image-info.json").write_text(json.dumps({**info, **changes}))
+    return place
+
+
+def disk(size, garbage=False):
+    """A volume: new, which reads as zeros, or one that was used before."""
+    path = directory / "volume"
+    path.write_bytes(random.randbytes(size) if garbage else b"")
+    os.truncate(path, size)
+    return path
+
+
+def environment():
+    return {
+        "PATH": f"{venv}:/usr/bin:/bin", "HOME": str(directory / "home"), "TMPDIR": str(directory / "tmp"),
+        "PACKER_PLUGIN_PATH": str(plugins), "CHECKPOINT_DISABLE": "1", "PACKER_NO_COLOR": "1", **cloud.environment(),
+    }  # fmt: skip
+
+
+def shell(*command, first=None):
+    """A command of the README, with another directory before those in which programs are looked for."""
+    variables = environment()
+    if first:
+        variables["PATH"] = f"{first}:{variables['PATH']}"
+    done = subprocess.run(list(map(str, command)), cwd=root, env=variables, capture_output=True, text=True, timeout=120)
+    same(f"{command[0]} {done.stdout}{done.stderr}", done.returncode, 0)
+
+
+def run(*arguments, during=None, **variables):
+    """Packer with variables of the template: its exit code, what it said, and how long it took."""
+    command = [str(packer), *arguments]
+    for name, value in variables.items():
+        command.append(f"-var={name}={value if isinstance(value, str) else json.dumps(value)}")
+    began = time.monotonic()
+    process = subprocess.Popen([*command, str(root / "packer")], cwd=directory, env=environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+    try:
+        if during:
+            during(process)
+        said = process.communicate(timeout=120)[0]
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    return process.returncode, said, time.monotonic() - began
+
+
+def bake(place, volume, *, faults=(), during=None, temporary_key=False, subnet=False, **variables):
+    """A bake from the start, in an account that has nothing in it."""
+    cloud.forget()
+    instance.forget()
+    cloud.faults = dict(faults)
+    if temporary_key:
+        cloud.answered = lambda call: call.operation == "CreateKeyPair" and instance.admit(re.search(r"<keyMaterial>(.*?)</keyMaterial>", call.answer, re.S)[1])
+    else:
+        cloud.client("ec2").import_key_pair(KeyName="test", PublicKeyMaterial=instance.public.encode())
+        variables |= {"ssh_keypair_name": "test", "ssh_private_key_file": str(instance.key)}
+    if subnet:
+        variables["subnet_id"] = cloud.client("ec2").describe_subnets()["Subnets"][0]["SubnetId"]
+    variables |= {"image": str(place), "surrogate_device": str(volume), "ssh_host": "127.0.0.1", "ssh_port": instance.port, "ssh_username": instance.user}
+    code, said, seconds = run("build", "-color=false", during=during, **variables)
+    performed.update(call.action for call in cloud.calls)
+    same("nobody but AWS was asked for anything", cloud.outside, [])
+    return code, said, seconds
+
+
+def left(regions=(REGION,)):
+    """What there is in the account; the key pair of the test and the default security groups aside."""
+    found = {}
+    for region in regions:
+        ec2, ssm = cloud.client("ec2", region), cloud.client("ssm", region)
+        instances = [one for group in ec2.describe_instances()["Reservations"] for one in group["Instances"]]
+        snapshots = ec2.describe_snapshots(OwnerIds=["self"])["Snapshots"]
+        found[region] = {
+            "instances": [one["InstanceId"] for one in instances if one["State"]["Name"] != "terminated"],
+            "volumes": [one["VolumeId"] for one in ec2.describe_volumes()["Volumes"]],
+            # moto makes up a snapshot for each image that is registered, and keeps it.
+            "snapshots": [one["SnapshotId"] for one in snapshots if not one["Description"].startswith("Auto-created snapshot for AMI")],
+            "images": [one["ImageId"] for one in ec2.describe_images(Owners=["self"])["Images"]],
+            "groups": [one["GroupName"] for one in ec2.describe_security_groups()["SecurityGroups"] if one["GroupName"] != "default"],
+            "keys": [one["KeyName"] for one in ec2.describe_key_pairs()["KeyPairs"] if one["KeyName"] != "test"],
+            "parameters": {one["Name"]: ssm.get_parameter(Name=one["Name"])["Parameter"]["Value"] for one in ssm.describe_parameters()["Parameters"]},
+        }
+    return found
+
+
+
+def clean(what, account=None):
+    """Nothing stays but what is named: not in the account, not on the instance, not here."""
+    for region, found in left().items():
+        same(f"left in {region} after {what}", found, {**NOTHING, **(account or {})})
+    same(f"left on the instance after {what}", instance.leftovers(), [])
+    deadline = time.monotonic() + 5
+    while os.listdir(directory / "tmp") and time.monotonic() < deadline:
+        time.sleep(0.05)
+    same(f"left on this machine after {what}", sorted(os.listdir(directory / "tmp")), [])
+
+
+def manifest():
+    path = directory / "packer-manifest.json"
+    return json.loads(path.read_text())["builds"] if path.exists() else []
+
+
+def close():
+    instance.close()
+    cloud.close()
