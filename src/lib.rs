@@ -3,6 +3,7 @@
 //! Where to look:
 //! - [`cli`]: flags, variables, files, messages, exit codes
 //! - [`serve`]: a request on its way through; [`sandbox`]: all of it on a laptop, without AWS
+//! - `deploy`: the stacks on AWS, from templates in this binary
 //! - [`bootstrap`]: an EC2 instance configures itself; [`probe`]: whether AWS lets us, step by step
 //! - [`access`]: callers, roles, MLflow's routes
 //! - [`api`]: AWS's services that are called without an SDK; [`http`]: headers, bodies, connections
@@ -17,6 +18,8 @@ pub mod bootstrap;
 pub mod causes;
 pub mod cli;
 pub mod clock;
+#[cfg(feature = "deploy")]
+pub mod deploy;
 pub mod http;
 pub mod mlflow;
 pub mod probe;

@@ -1,5 +1,7 @@
 //! Calls to AWS's services over our own client: each of these is too little to be worth an SDK.
 
+#[cfg(feature = "deploy")]
+pub mod cloudformation;
 pub mod describe;
 pub mod imds;
 pub mod json;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use aws_config::meta::region::RegionProviderChain;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{AppName, BehaviorVersion, Region, SdkConfig};
@@ -12,6 +13,11 @@ use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The region of the environment, or of the profile.
+pub async fn default_region() -> Option<String> {
+    RegionProviderChain::default_provider().region().await.map(|region| region.to_string())
+}
 
 /// Loads the SDK's configuration: profile files and the standard `AWS_*` variables, among them
 /// `AWS_ENDPOINT_URL_STS`.

@@ -12,6 +12,9 @@ pub(super) enum Class {
     Failed,
     /// The configuration has to change first (`EX_CONFIG` of sysexits).
     Configuration,
+    /// Nothing failed: there are changes.
+    #[cfg(feature = "deploy")]
+    Changes,
 }
 
 impl Class {
@@ -21,6 +24,8 @@ impl Class {
         match self {
             Self::Failed => ExitCode::from(1),
             Self::Configuration => ExitCode::from(78),
+            #[cfg(feature = "deploy")]
+            Self::Changes => ExitCode::from(2),
         }
     }
 }

@@ -3,6 +3,8 @@
 mod bootstrap;
 mod callers;
 mod check;
+#[cfg(feature = "deploy")]
+mod deploy;
 mod failure;
 mod file;
 #[cfg(feature = "generate")]
@@ -43,6 +45,8 @@ enum Command {
     Serve(Box<Serve>),
     Check(Box<check::Check>),
     Bootstrap(bootstrap::Bootstrap),
+    #[cfg(feature = "deploy")]
+    Deploy(deploy::Deploy),
     #[command(subcommand)]
     Token(token::Token),
     #[cfg(feature = "sandbox")]
@@ -81,6 +85,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Serve(command) => serve(command.config, command.options.locate(matches)),
         Command::Check(command) => command.run(matches),
         Command::Bootstrap(command) => command.run(),
+        #[cfg(feature = "deploy")]
+        Command::Deploy(command) => command.run(),
         Command::Token(command) => command.run(),
         #[cfg(feature = "sandbox")]
         Command::Sandbox(command) => command.run(std::env::vars_os()),

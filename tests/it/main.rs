@@ -5,6 +5,7 @@
 mod architecture;
 mod bootstrap;
 mod check;
+mod deploy;
 mod nixos;
 mod product;
 mod properties;

@@ -1,0 +1,507 @@
+//! CloudFormation, as far as `deploy` needs it, in the Query protocol.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use actix_web::http::{Method, StatusCode};
+use bytes::Bytes;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use tokio::time::sleep;
+
+use super::{ApiError, Signed, Transport};
+use crate::aws::credentials::Current;
+use crate::http::client::Endpoint;
+use crate::http::uri;
+
+const VERSION: &str = "2010-05-15";
+/// Throttled and failing calls are repeated after waits that double, from the first to the second of these.
+const WAITS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(16));
+const ATTEMPTS: u32 = 6;
+
+/// Why a call had no effect.
+#[derive(Debug, thiserror::Error)]
+pub enum CloudFormationError {
+    /// No answer.
+    #[error(transparent)]
+    Unanswered(#[from] ApiError),
+    /// AWS refused.
+    #[error("{operation}: {code}: {message}")]
+    Refused {
+        /// What was asked.
+        operation: &'static str,
+        /// Its code, such as `AccessDenied`.
+        code: String,
+        /// Its words.
+        message: String,
+    },
+    /// AWS answered something else.
+    #[error("{operation}: the answer cannot be read")]
+    Unreadable {
+        /// What was asked.
+        operation: &'static str,
+        /// Where it goes wrong.
+        source: quick_xml::DeError,
+    },
+}
+
+impl CloudFormationError {
+    /// Whether this says that there is no such stack or change set.
+    #[must_use]
+    pub fn is_absence(&self) -> bool {
+        let Self::Refused { code, message, .. } = self else { return false };
+        code == "ChangeSetNotFound" || (code == "ValidationError" && message.contains("does not exist"))
+    }
+}
+
+/// Signed calls of one region.
+pub struct CloudFormation<'a> {
+    /// How it is connected to.
+    pub transport: &'a Transport,
+    /// Where it is.
+    pub endpoint: Endpoint,
+    /// Of the signatures.
+    pub region: &'a str,
+    /// Who asks.
+    pub credentials: &'a Current,
+}
+
+/// A key and a value of tags, parameters and outputs.
+pub type Pairs = BTreeMap<String, String>;
+
+/// What a stack is.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Stack {
+    /// Its ARN; a deleted stack is found by nothing else.
+    pub stack_id: String,
+    /// Such as `UPDATE_COMPLETE`.
+    pub stack_status: String,
+    /// Why it has that status.
+    pub stack_status_reason: Option<String>,
+    /// Whether it is kept from being deleted.
+    pub enable_termination_protection: bool,
+    outputs: List<Output>,
+    parameters: List<Parameter>,
+    tags: List<Tag>,
+}
+
+impl Stack {
+    /// Its outputs.
+    #[must_use]
+    pub fn outputs(&self) -> Pairs {
+        self.outputs.member.iter().map(|one| (one.output_key.clone(), one.output_value.clone())).collect()
+    }
+
+    /// The values of its parameters.
+    #[must_use]
+    pub fn parameters(&self) -> Pairs {
+        self.parameters.member.iter().map(|one| (one.parameter_key.clone(), one.parameter_value.clone())).collect()
+    }
+
+    /// Its tags.
+    #[must_use]
+    pub fn tags(&self) -> Pairs {
+        self.tags.member.iter().map(|one| (one.key.clone(), one.value.clone())).collect()
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct List<T> {
+    #[serde(default = "Vec::new")]
+    member: Vec<T>,
+}
+
+impl<T> Default for List<T> {
+    fn default() -> Self {
+        Self { member: Vec::new() }
+    }
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Output {
+    output_key: String,
+    output_value: String,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Parameter {
+    parameter_key: String,
+    parameter_value: String,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Tag {
+    key: String,
+    value: String,
+}
+
+/// What a change set would do.
+#[derive(Clone, Debug, Default)]
+pub struct ChangeSet {
+    /// Such as `CREATE_COMPLETE`.
+    pub status: String,
+    /// Why it has that status.
+    pub reason: Option<String>,
+    /// What would be changed.
+    pub changes: Vec<Change>,
+}
+
+/// What would happen to a resource.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Change {
+    /// `Add`, `Modify`, `Remove`, `Import` or `Dynamic`.
+    pub action: String,
+    /// Its name in the template.
+    pub logical_resource_id: String,
+    /// Its name in AWS, if it has one.
+    pub physical_resource_id: Option<String>,
+    /// What it is.
+    pub resource_type: String,
+    /// `True`, `False` or `Conditional`.
+    pub replacement: Option<String>,
+    details: List<Detail>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "PascalCase", default)]
+struct Detail {
+    target: Option<Target>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "PascalCase", default)]
+struct Target {
+    attribute: String,
+    name: Option<String>,
+    requires_recreation: Option<String>,
+}
+
+impl<T: PartialEq> PartialEq for List<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.member == other.member
+    }
+}
+impl<T: Eq> Eq for List<T> {}
+
+impl Change {
+    /// The properties that would change, each with whether that replaces the resource.
+    pub fn properties(&self) -> impl Iterator<Item = (&str, bool)> {
+        self.details.member.iter().filter_map(|detail| detail.target.as_ref()).map(|target| {
+            let name = target.name.as_deref().unwrap_or(&target.attribute);
+            (name, target.requires_recreation.as_deref() == Some("Always"))
+        })
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct ChangeSetPage {
+    status: String,
+    status_reason: Option<String>,
+    changes: List<ChangeEntry>,
+    next_token: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct ChangeEntry {
+    resource_change: Option<Change>,
+}
+
+/// Something that happened to a resource, or to the stack itself.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Event {
+    /// Unlike any other.
+    pub event_id: String,
+    /// RFC 3339.
+    pub timestamp: String,
+    /// Its name in the template.
+    pub logical_resource_id: String,
+    /// Its name in AWS, if it has one; the stack's is its ARN.
+    pub physical_resource_id: Option<String>,
+    /// What it is.
+    pub resource_type: Option<String>,
+    /// Such as `CREATE_FAILED`.
+    pub resource_status: String,
+    /// Why.
+    pub resource_status_reason: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct EventPage {
+    stack_events: List<Event>,
+    next_token: Option<String>,
+}
+
+/// A resource as it is.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Resource {
+    /// Its name in the template.
+    pub logical_resource_id: String,
+    /// Its name in AWS.
+    pub physical_resource_id: Option<String>,
+    /// What it is.
+    pub resource_type: String,
+    /// Such as `CREATE_COMPLETE`.
+    pub resource_status: String,
+}
+
+/// What a change set is made of.
+pub struct Wish<'a> {
+    /// The stack's name.
+    pub stack: &'a str,
+    /// The change set's name.
+    pub name: &'a str,
+    /// Whether there is no stack of that name yet.
+    pub is_new: bool,
+    /// The template's text.
+    pub template: &'a str,
+    /// Values of its parameters.
+    pub parameters: &'a Pairs,
+    /// Tags of the stack, and of what is in it.
+    pub tags: &'a Pairs,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Stacks {
+    stacks: List<Stack>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Resources {
+    stack_resources: List<Resource>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Identified {
+    id: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Nothing {}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Refusal {
+    error: Words,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Words {
+    code: String,
+    message: String,
+}
+
+type Result<T> = std::result::Result<T, CloudFormationError>;
+
+impl CloudFormation<'_> {
+    /// A stack by its name or ARN; nothing if there is none.
+    ///
+    /// # Errors
+    /// [`CloudFormationError`], as for all of these.
+    pub async fn stack(&self, name: &str) -> Result<Option<Stack>> {
+        match self.call::<Stacks>("DescribeStacks", &[("StackName", name.into())]).await {
+            Ok(mut found) => Ok(found.stacks.member.pop()),
+            Err(error) if error.is_absence() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Lets CloudFormation compute what a template and its parameters would change; the ARN of that.
+    ///
+    /// # Errors
+    /// [`CloudFormationError`].
+    pub async fn create_change_set(&self, wish: &Wish<'_>) -> Result<String> {
+        let mut given: Vec<(String, String)> = vec![
+            ("StackName".into(), wish.stack.into()),
+            ("ChangeSetName".into(), wish.name.into()),
+            ("ChangeSetType".into(), if wish.is_new { "CREATE" } else { "UPDATE" }.into()),
+            ("TemplateBody".into(), wish.template.into()),
+            ("Capabilities.member.1".into(), "CAPABILITY_IAM".into()),
+            // A second one with the same token is the same one.
+            ("ClientToken".into(), wish.name.into()),
+        ];
+        for (number, (key, text)) in (1..).zip(wish.parameters) {
+            given.push((format!("Parameters.member.{number}.ParameterKey"), key.clone()));
+            given.push((format!("Parameters.member.{number}.ParameterValue"), text.clone()));
+        }
+        for (number, (key, text)) in (1..).zip(wish.tags) {
+            given.push((format!("Tags.member.{number}.Key"), key.clone()));
+            given.push((format!("Tags.member.{number}.Value"), text.clone()));
+        }
+        let given: Vec<(&str, String)> = given.iter().map(|(name, text)| (name.as_str(), text.clone())).collect();
+        Ok(self.call::<Identified>("CreateChangeSet", &given).await?.id)
+    }
+
+    /// A change set by its ARN, with all of its changes.
+    ///
+    /// # Errors
+    /// [`CloudFormationError`].
+    pub async fn change_set(&self, id: &str) -> Result<ChangeSet> {
+        let mut set = ChangeSet::default();
+        let mut next = None;
+        loop {
+            let mut given = vec![("ChangeSetName", id.to_owned())];
+            given.extend(next.map(|token| ("NextToken", token)));
+            let page: ChangeSetPage = self.call("DescribeChangeSet", &given).await?;
+            (set.status, set.reason) = (page.status, page.status_reason);
+            set.changes.extend(page.changes.member.into_iter().filter_map(|entry| entry.resource_change));
+            next = page.next_token.filter(|token| !token.is_empty());
+            if next.is_none() {
+                return Ok(set);
+            }
+        }
+    }
+
+    /// Begins to do what a change set says.
+    ///
+    /// # Errors
+    /// [`CloudFormationError`].
+    pub async fn execute(&self, change_set: &str, token: &str) -> Result<()> {
+        let given = [("ChangeSetName", change_set.to_owned()), ("ClientRequestToken", token.to_owned())];
+        self.call::<Nothing>("ExecuteChangeSet", &given).await.map(drop)
+    }
+
+    /// Forgets a change set.
+    ///
+    /// # Errors
+    /// [`CloudFormationError`].
+    pub async fn delete_change_set(&self, id: &str) -> Result<()> {
+        self.call::<Nothing>("DeleteChangeSet", &[("ChangeSetName", id.to_owned())]).await.map(drop)
+    }
+
+    /// Begins to delete a stack.
+    ///
+    /// # Errors
+    /// [`CloudFormationError`].
+    pub async fn delete(&self, stack: &str) -> Result<()> {
+        self.call::<Nothing>("DeleteStack", &[("StackName", stack.to_owned())]).await.map(drop)
+    }
+
+    /// Keeps a stack from being deleted, or no longer.
+    ///
+    /// # Errors
+    /// [`CloudFormationError`].
+    pub async fn protect(&self, stack: &str, is_protected: bool) -> Result<()> {
+        let given = [("StackName", stack.to_owned()), ("EnableTerminationProtection", is_protected.to_string())];
+        self.call::<Nothing>("UpdateTerminationProtection", &given).await.map(drop)
+    }
+
+    /// What has happened to a stack since an event, the oldest first; everything without one.
+    ///
+    /// # Errors
+    /// [`CloudFormationError`].
+    pub async fn events(&self, stack: &str, since: Option<&str>) -> Result<Vec<Event>> {
+        let mut events = Vec::new();
+        let mut next = None;
+        'pages: loop {
+            let mut given = vec![("StackName", stack.to_owned())];
+            given.extend(next.map(|token| ("NextToken", token)));
+            let page: EventPage = self.call("DescribeStackEvents", &given).await?;
+            for event in page.stack_events.member {
+                if Some(event.event_id.as_str()) == since {
+                    break 'pages;
+                }
+                events.push(event);
+            }
+            next = page.next_token.filter(|token| !token.is_empty());
+            if next.is_none() {
+                break;
+            }
+        }
+        events.reverse();
+        Ok(events)
+    }
+
+    /// What is in a stack.
+    ///
+    /// # Errors
+    /// [`CloudFormationError`].
+    pub async fn resources(&self, stack: &str) -> Result<Vec<Resource>> {
+        let found: Resources = self.call("DescribeStackResources", &[("StackName", stack.to_owned())]).await?;
+        Ok(found.stack_resources.member)
+    }
+
+    async fn call<T: DeserializeOwned + Default>(
+        &self,
+        operation: &'static str,
+        given: &[(&str, String)],
+    ) -> Result<T> {
+        let mut wait = WAITS.0;
+        let mut attempts = 1;
+        loop {
+            match self.once(operation, given).await {
+                Err(error) if attempts < ATTEMPTS && may_pass(&error) => sleep(wait).await,
+                result => return result,
+            }
+            wait = (wait * 2).min(WAITS.1);
+            attempts += 1;
+        }
+    }
+
+    async fn once<T: DeserializeOwned + Default>(
+        &self,
+        operation: &'static str,
+        given: &[(&str, String)],
+    ) -> Result<T> {
+        let mut form = format!("Action={operation}&Version={VERSION}");
+        for (name, text) in given {
+            form.extend(["&", name, "=", &uri::encoded(text)]);
+        }
+        let call = Signed {
+            endpoint: &self.endpoint,
+            region: self.region,
+            service: "cloudformation",
+            method: Method::POST,
+            target: "/",
+            content_type: Some("application/x-www-form-urlencoded; charset=utf-8"),
+            routing: None,
+            body: Bytes::from(form),
+        };
+        let answer = self.transport.signed(call, self.credentials).await?;
+        let text = String::from_utf8_lossy(&answer.body);
+        if answer.status != StatusCode::OK {
+            let Words { code, message } =
+                quick_xml::de::from_str::<Refusal>(&text).map(|refusal| refusal.error).unwrap_or_default();
+            let code = if code.is_empty() { answer.status.as_u16().to_string() } else { code };
+            return Err(CloudFormationError::Refused { operation, code, message });
+        }
+        // Some operations answer nothing but that they have been heard.
+        let Some(inner) = result(&text, operation) else { return Ok(T::default()) };
+        quick_xml::de::from_str(inner).map_err(|source| CloudFormationError::Unreadable { operation, source })
+    }
+}
+
+/// The element `<OperationResult>` of an answer.
+fn result<'a>(text: &'a str, operation: &str) -> Option<&'a str> {
+    let (begin, end) = (format!("<{operation}Result>"), format!("</{operation}Result>"));
+    let from = text.find(&begin)?;
+    let to = text.rfind(&end)? + end.len();
+    text.get(from..to)
+}
+
+fn may_pass(error: &CloudFormationError) -> bool {
+    match error {
+        CloudFormationError::Unanswered(ApiError::Credentials(_)) | CloudFormationError::Unreadable { .. } => false,
+        CloudFormationError::Unanswered(_) => true,
+        CloudFormationError::Refused { code, .. } => {
+            code.starts_with("Throttling")
+                || matches!(
+                    code.as_str(),
+                    "RequestLimitExceeded" | "500" | "502" | "503" | "InternalFailure" | "ServiceUnavailable"
+                )
+        }
+    }
+}

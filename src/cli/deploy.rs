@@ -1,0 +1,354 @@
+//! `appliance deploy`: the command line of the stacks.
+
+use std::fs;
+use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::failure::{Class, Failure};
+use super::{subjects, values};
+use crate::api::Transport;
+use crate::api::cloudformation::{CloudFormation, Event, Pairs};
+use crate::aws::credentials::{Current, Source};
+use crate::aws::{regional_host, sdk};
+use crate::deploy::{self, DeployError, Kind, Line, Mode, Settings, Talk, Weight};
+use crate::http::client::{ClientSettings, Dialer, Endpoint};
+use crate::http::tls;
+
+const EXAMPLES: &str = "\
+Examples:
+  appliance deploy plan --mode serverless
+  appliance deploy apply --mode tracking --parameter CertificateArn=arn:aws:acm:us-east-1:123456789012:certificate/x
+  eval \"$(appliance deploy outputs --mode serverless --env)\"
+  appliance deploy destroy --mode tracking
+
+Exit codes: 0 done, 1 failed, 2 wrong usage or, of `plan`, there are changes, 78 what was said has to change first";
+
+/// Launch the appliance on AWS: network, managed MLflow, load balancer and instances, as CloudFormation stacks
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Deploy {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Action {
+    /// Show what `apply` would change
+    Plan(Common),
+    /// Make or change the stacks, one after the other, each after showing what would change and asking
+    Apply {
+        #[command(flatten)]
+        common: Common,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Remove a mode's stacks; says what is kept
+    Destroy {
+        #[command(flatten)]
+        common: Common,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+        /// The stacks of both modes as well, unless the other mode needs them
+        #[arg(long)]
+        shared: bool,
+    },
+    /// Show the stacks and how they are
+    Status {
+        #[command(flatten)]
+        common: Common,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show the stacks' outputs
+    Outputs {
+        #[command(flatten)]
+        common: Common,
+        /// Print one JSON object
+        #[arg(long, conflicts_with = "env")]
+        json: bool,
+        /// Print the line for a shell that tells MLflow's clients where to go
+        #[arg(long)]
+        env: bool,
+    },
+    /// Write the templates into a directory, for other tools
+    Export {
+        /// Where to; it is made if it is missing
+        directory: PathBuf,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct Common {
+    /// Which managed MLflow: `tracking` (a server) or `serverless` (an app)
+    #[arg(long, env = "APPLIANCE_DEPLOY_MODE", value_name = "MODE", value_parser = ["tracking", "serverless"])]
+    mode: String,
+    /// What the names of all stacks begin with
+    #[arg(long, env = "APPLIANCE_DEPLOY_PREFIX", default_value = "mlflow", value_name = "NAME", value_parser = prefix)]
+    prefix: String,
+    /// Where to [default: the region of the AWS configuration]
+    #[arg(long, env = "AWS_REGION", value_name = "REGION")]
+    region: Option<String>,
+    /// A SageMaker Studio domain as well
+    #[arg(long)]
+    domain: bool,
+    /// Value of a template's parameter; wins over the file
+    #[arg(long = "parameter", value_name = "NAME=VALUE", value_parser = pair)]
+    parameters: Vec<(String, String)>,
+    /// TOML file with values of parameters: `Name = "value"`
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// How long to wait for one stack after the other
+    #[arg(long, default_value = "2h", value_name = "DURATION", value_parser = values::duration)]
+    timeout: Duration,
+    /// PEM file of certificate authorities to trust beside the system's
+    #[arg(long, env = "APPLIANCE_CA_FILE", hide_env_values = true, value_name = "FILE")]
+    ca_file: Option<PathBuf>,
+}
+
+impl Deploy {
+    /// Does what was asked.
+    pub(super) fn run(self) -> Result<(), Failure> {
+        match self.action {
+            Action::Export { directory } => export(&directory),
+            Action::Plan(common) => {
+                let is_any = with(common, async |settings| deploy::plan(settings, &mut Terminal { yes: true }).await)?;
+                if is_any { Err(Failure::silent(Class::Changes)) } else { Ok(()) }
+            }
+            Action::Apply { common, yes } => {
+                let outputs = with(common, async |settings| deploy::apply(settings, &mut Terminal { yes }).await)?;
+                if let Some(url) = outputs.get("Url") {
+                    print(&format!("export MLFLOW_TRACKING_URI={url}"));
+                }
+                Ok(())
+            }
+            Action::Destroy { common, yes, shared } => {
+                with(common, async |settings| deploy::destroy(settings, shared, &mut Terminal { yes }).await)
+            }
+            Action::Status { common, json } => status(common, json),
+            Action::Outputs { common, json, env } => outputs(common, json, env),
+        }
+    }
+}
+
+fn export(directory: &PathBuf) -> Result<(), Failure> {
+    let written = fs::create_dir_all(directory).and_then(|()| {
+        Kind::ALL.into_iter().try_for_each(|kind| {
+            let path = directory.join(format!("{}.yaml", kind.name()));
+            fs::write(&path, kind.text())?;
+            say(&format!("wrote {}", path.display()));
+            Ok(())
+        })
+    });
+    written.map_err(|error| Failure::new(Class::Failed, &error, Some("make room, or name a writable directory")))
+}
+
+fn status(common: Common, json: bool) -> Result<(), Failure> {
+    let reports = with(common, async |settings| deploy::report(settings).await)?;
+    if json {
+        let all = reports
+            .iter()
+            .map(|one| (one.stack.clone(), json!({"status": one.status, "reason": one.reason})))
+            .collect::<serde_json::Map<_, _>>();
+        print(&serde_json::Value::Object(all).to_string());
+        return Ok(());
+    }
+    for one in reports {
+        let reason = one.reason.map(|reason| format!("  {reason}")).unwrap_or_default();
+        print(&format!("{:32} {}{reason}", one.stack, one.status.as_deref().unwrap_or("-")));
+    }
+    Ok(())
+}
+
+fn outputs(common: Common, json: bool, env: bool) -> Result<(), Failure> {
+    let reports = with(common, async |settings| deploy::report(settings).await)?;
+    if env {
+        let url = reports.iter().find_map(|one| one.outputs.get("Url"));
+        let url = url.ok_or_else(|| {
+            Failure::said(
+                Class::Failed,
+                "there is no appliance of this mode yet",
+                Some("make it: `appliance deploy apply`"),
+            )
+        })?;
+        print(&format!("export MLFLOW_TRACKING_URI={url}"));
+    } else if json {
+        let all: serde_json::Map<_, _> = reports.into_iter().map(|one| (one.stack, json!(one.outputs))).collect();
+        print(&serde_json::Value::Object(all).to_string());
+    } else {
+        for one in reports {
+            print(&one.stack);
+            one.outputs.iter().for_each(|(key, value)| print(&format!("  {key:28} {value}")));
+        }
+    }
+    Ok(())
+}
+
+/// Does something with the stacks of a set, with credentials that stay fresh.
+fn with<T>(common: Common, act: impl AsyncFnOnce(&Settings<'_>) -> Result<T, DeployError>) -> Result<T, Failure> {
+    let given = common.given()?;
+    let refused = |error: &(dyn std::error::Error + 'static)| {
+        Failure::new(Class::Configuration, error, Some("name a readable PEM file with `--ca-file`"))
+    };
+    let tls = tls::client_config(common.ca_file.as_deref()).map_err(|error| refused(&error))?;
+    let authorities = common.ca_file.as_ref().map(fs::read).transpose().map_err(|error| refused(&error))?;
+    let mode = if common.mode == "tracking" { Mode::Tracking } else { Mode::Serverless };
+    actix_web::rt::System::new().block_on(async {
+        let region = match common.region.filter(|region| !region.is_empty()) {
+            Some(region) => region,
+            None => sdk::default_region().await.ok_or_else(|| {
+                Failure::said(Class::Configuration, "no region is known", Some("say `--region`, or set AWS_REGION"))
+            })?,
+        };
+        let config = sdk::load(&region, authorities.as_deref()).await;
+        let source = Source::new(&config, None);
+        let first = source.obtain(None).await;
+        let current = Current::holding(first.map_err(|error| Failure::new(Class::Failed, &error, Some(error.hint())))?);
+        let endpoint = subjects::service("CLOUDFORMATION")
+            .unwrap_or_else(|| Endpoint::https(regional_host("cloudformation", &region)));
+        let limit = Duration::from_secs(30);
+        let transport = Transport {
+            dialer: Dialer::new(endpoint.clone(), &tls, limit, limit),
+            settings: ClientSettings {
+                connection_limit: 2,
+                keep_alive: Duration::ZERO,
+                lifetime: limit,
+                response_timeout: limit,
+                idle_timeout: limit,
+                http2: false,
+            },
+        };
+        let settings = Settings {
+            cloud: CloudFormation { transport: &transport, endpoint, region: &region, credentials: &current },
+            prefix: common.prefix,
+            mode,
+            has_domain: common.domain,
+            given,
+            deadline: Instant::now() + common.timeout,
+        };
+        let fresh = current.keep_fresh(&source);
+        tokio::select! {
+            result = act(&settings) => result.map_err(|error| failure(&error)),
+            () = fresh => Err(Failure::said(Class::Failed, "the credentials cannot be kept fresh", None)),
+        }
+    })
+}
+
+fn failure(error: &DeployError) -> Failure {
+    let class = match error {
+        DeployError::Parameters(..) | DeployError::Unknown(_) | DeployError::Region(_) => Class::Configuration,
+        _ => Class::Failed,
+    };
+    Failure::new(class, error, error.hint())
+}
+
+impl Common {
+    /// The values of parameters: those of the file, beneath those of the command line.
+    fn given(&self) -> Result<Pairs, Failure> {
+        let mut given = Pairs::new();
+        if let Some(path) = &self.config {
+            let refused = |what: &str| {
+                let what = format!("{}: {what}", path.display());
+                Failure::said(Class::Configuration, &what, Some("write lines such as `InstanceType = \"t4g.small\"`"))
+            };
+            let text = fs::read_to_string(path).map_err(|error| refused(&error.to_string()))?;
+            let table: toml::Table = text.parse().map_err(|error: toml::de::Error| refused(&error.to_string()))?;
+            for (name, value) in table {
+                let text = match value {
+                    toml::Value::String(text) => text,
+                    toml::Value::Integer(number) => number.to_string(),
+                    toml::Value::Float(number) => number.to_string(),
+                    toml::Value::Boolean(truth) => truth.to_string(),
+                    _ => return Err(refused(&format!("`{name}` is neither text, nor a number, nor true or false"))),
+                };
+                given.insert(name, text);
+            }
+        }
+        given.extend(self.parameters.iter().cloned());
+        Ok(given)
+    }
+}
+
+/// What happens, for people; with colours where they look.
+struct Terminal {
+    yes: bool,
+}
+
+impl Talk for Terminal {
+    fn say(&mut self, line: &str) {
+        say(line);
+    }
+
+    fn show(&mut self, line: &Line) {
+        let colour = match line.weight {
+            Weight::Addition => "32",
+            Weight::Change => "33",
+            Weight::Permissions => "35",
+            Weight::Danger => "31",
+        };
+        say(&format!("  {}", coloured(&line.text, colour)));
+    }
+
+    fn event(&mut self, event: &Event, took: Option<Duration>, done: usize, of: usize) {
+        let took = took.map(|took| format!("  {}", humantime::format_duration(took))).unwrap_or_default();
+        let reason =
+            event.resource_status_reason.as_deref().map(|reason| format!("\n    {reason}")).unwrap_or_default();
+        let is_bad = event.resource_status.contains("FAILED") || event.resource_status.contains("ROLLBACK");
+        let time = event.timestamp.get(11..19).unwrap_or_default();
+        let text = format!("{:28} {}{took}{reason}", event.resource_status, event.logical_resource_id);
+        say(&format!("  {time} {done:3}/{of:<3} {}", if is_bad { coloured(&text, "31") } else { text }));
+    }
+
+    fn agrees(&mut self, question: &str) -> bool {
+        if self.yes {
+            return true;
+        }
+        if !io::stdin().is_terminal() {
+            say(&format!("{question} Nobody is here to answer; `--yes` answers for you."));
+            return false;
+        }
+        ask(question);
+        let mut answer = String::new();
+        drop(io::stdin().lock().read_line(&mut answer));
+        matches!(answer.trim(), "y" | "yes")
+    }
+}
+
+fn coloured(text: &str, colour: &str) -> String {
+    let is_wanted = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    if is_wanted { format!("\u{1b}[{colour}m{text}\u{1b}[0m") } else { text.to_owned() }
+}
+
+#[expect(clippy::print_stderr, reason = "a question is for people")]
+fn ask(question: &str) {
+    eprint!("{question} [y/N] ");
+    drop(io::stderr().flush());
+}
+
+#[expect(clippy::print_stderr, reason = "what is happening is for people")]
+fn say(line: &str) {
+    eprintln!("{line}");
+}
+
+#[expect(clippy::print_stdout, reason = "this is what was asked for")]
+fn print(line: &str) {
+    println!("{line}");
+}
+
+fn prefix(text: &str) -> Result<String, String> {
+    let is_name = text.len() <= 20
+        && text.starts_with(|one: char| one.is_ascii_lowercase())
+        && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+    if is_name { Ok(text.to_owned()) } else { Err("at most 20 lower-case letters, digits and hyphens".to_owned()) }
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
+}

@@ -1,0 +1,232 @@
+//! `plan` and `apply`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, SystemTime};
+
+use tokio::time::sleep;
+
+use super::parameters::{self, Origin, Sources, Value};
+use super::templates::{Kind, Template};
+use super::{DeployError, Mode, SERVERLESS_REGIONS, Settings, Talk, diff, finish, newest};
+use crate::api::cloudformation::{ChangeSet, Pairs, Stack, Wish};
+use crate::clock;
+
+/// How often it is asked whether the changes have been computed.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// In these, a stack that never was can only be deleted.
+const DEAD: [&str; 4] = ["ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", "REVIEW_IN_PROGRESS"];
+
+/// Shows what `apply` would do; true if there is anything. Changes nothing that lasts.
+///
+/// # Errors
+/// [`DeployError`].
+pub async fn plan(settings: &Settings<'_>, talk: &mut dyn Talk) -> Result<bool, DeployError> {
+    let mut outputs = Pairs::new();
+    let mut is_any = false;
+    for (kind, template) in checked(settings)? {
+        let name = settings.stack(kind);
+        let stack = settings.cloud.stack(&name).await?.filter(|stack| stack.stack_status != "REVIEW_IN_PROGRESS");
+        let Some(stack) = stack.filter(|stack| !DEAD.contains(&stack.stack_status.as_str())) else {
+            talk.say(&format!("{name}: would be made, with {} resources at most", template.resources.len()));
+            is_any = true;
+            continue;
+        };
+        let values = values(settings, &name, &template, &outputs, Some(&stack))?;
+        if let Some((id, set)) = change_set(settings, kind, &values, Some(&stack)).await? {
+            talk.say(&format!("{name}: {} changes", set.changes.len()));
+            diff::lines(&set.changes).iter().for_each(|line| talk.show(line));
+            settings.cloud.delete_change_set(&id).await?;
+            is_any = true;
+        } else {
+            talk.say(&format!("{name}: no changes"));
+        }
+        outputs.extend(stack.outputs());
+    }
+    Ok(is_any)
+}
+
+/// Makes or changes the stacks, one after the other; the outputs of all.
+///
+/// # Errors
+/// [`DeployError`]; it can be run again.
+pub async fn apply(settings: &Settings<'_>, talk: &mut dyn Talk) -> Result<Pairs, DeployError> {
+    let mut outputs = Pairs::new();
+    for (kind, template) in checked(settings)? {
+        let name = settings.stack(kind);
+        let before = settled(settings, &name, &template, talk).await?;
+        let values = values(settings, &name, &template, &outputs, before.as_ref())?;
+        match change_set(settings, kind, &values, before.as_ref()).await? {
+            None => talk.say(&format!("{name}: no changes")),
+            Some((id, set)) => {
+                change(settings, &name, (&id, &set), &values, before.as_ref(), &template, talk).await?;
+            }
+        }
+        let after = settings.cloud.stack(&name).await?.unwrap_or_default();
+        if !after.enable_termination_protection {
+            settings.cloud.protect(&name, true).await?;
+            talk.say(&format!("{name}: protected from being deleted but by `appliance deploy destroy`"));
+        }
+        outputs.extend(after.outputs());
+    }
+    Ok(outputs)
+}
+
+/// Shows a change set, asks, and does what it says.
+async fn change(
+    settings: &Settings<'_>,
+    name: &str,
+    (id, set): (&str, &ChangeSet),
+    values: &BTreeMap<String, Value>,
+    before: Option<&Stack>,
+    template: &Template,
+    talk: &mut dyn Talk,
+) -> Result<(), DeployError> {
+    talk.say(&format!("{name}: {} changes", set.changes.len()));
+    diff::lines(&set.changes).iter().for_each(|line| talk.show(line));
+    for (key, value) in values.iter().filter(|(_, value)| matches!(value.origin, Origin::Given | Origin::Output)) {
+        let is_secret = template.parameters.get(key).is_some_and(|parameter| parameter.no_echo);
+        let text = if is_secret { "(not shown)" } else { &value.text };
+        talk.say(&format!("  {key} = {text} ({})", value.origin));
+    }
+    if !talk.agrees(&format!("Do this to {name}?")) {
+        settings.cloud.delete_change_set(id).await?;
+        if before.is_none() {
+            // What is left of a stack that never was.
+            settings.cloud.delete(name).await?;
+        }
+        return Err(DeployError::Declined(name.to_owned()));
+    }
+    let stack = settings.cloud.stack(name).await?.unwrap_or_default();
+    let since = newest(settings, &stack).await?;
+    settings.cloud.execute(id, &token()).await?;
+    let status = finish(settings, name, &stack.stack_id, since, set.changes.len(), talk).await?;
+    talk.say(&format!("{name}: {status}"));
+    Ok(())
+}
+
+/// The stack, once nothing happens to it any more, and without what is left of one that never was.
+async fn settled(
+    settings: &Settings<'_>,
+    name: &str,
+    template: &Template,
+    talk: &mut dyn Talk,
+) -> Result<Option<Stack>, DeployError> {
+    let Some(mut stack) = settings.cloud.stack(name).await? else { return Ok(None) };
+    if stack.stack_status.ends_with("_IN_PROGRESS") && stack.stack_status != "REVIEW_IN_PROGRESS" {
+        talk.say(&format!("{name} is {}: watching that first", stack.stack_status));
+        // How it ends is seen below.
+        match finish(settings, name, &stack.stack_id, None, template.resources.len(), talk).await {
+            Ok(_) | Err(DeployError::Failed { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        let Some(now) = settings.cloud.stack(name).await? else { return Ok(None) };
+        stack = now;
+    }
+    if !DEAD.contains(&stack.stack_status.as_str()) {
+        return Ok(Some(stack));
+    }
+    let is_empty = stack.stack_status == "REVIEW_IN_PROGRESS";
+    talk.say(&format!("{name} is {}, left over from a start that did not succeed", stack.stack_status));
+    if !is_empty && !talk.agrees(&format!("Remove what is left of {name}?")) {
+        return Err(DeployError::Declined(name.to_owned()));
+    }
+    let since = newest(settings, &stack).await?;
+    if stack.enable_termination_protection {
+        settings.cloud.protect(name, false).await?;
+    }
+    settings.cloud.delete(name).await?;
+    finish(settings, name, &stack.stack_id, since, template.resources.len(), talk).await?;
+    Ok(None)
+}
+
+/// The templates of this set, after all that can be known before AWS is asked.
+fn checked(settings: &Settings<'_>) -> Result<Vec<(Kind, Template)>, DeployError> {
+    if settings.mode == Mode::Serverless && !SERVERLESS_REGIONS.contains(&settings.cloud.region) {
+        return Err(DeployError::Region(settings.cloud.region.to_owned()));
+    }
+    let templates: Vec<(Kind, Template)> = settings.kinds().map(|kind| (kind, kind.template())).collect();
+    let known: BTreeSet<&String> = templates.iter().flat_map(|(_, template)| template.parameters.keys()).collect();
+    let unknown: Vec<String> = settings.given.keys().filter(|name| !known.contains(name)).cloned().collect();
+    if !unknown.is_empty() {
+        return Err(DeployError::Unknown(unknown));
+    }
+    let mut problems = Vec::new();
+    for (_, template) in &templates {
+        for (name, parameter) in &template.parameters {
+            if let Some(text) = settings.given.get(name)
+                && let Err(reason) = parameters::check(parameter, text)
+            {
+                problems.push(format!("{name}: `{}`: {reason}", text.escape_debug()));
+            }
+        }
+    }
+    problems.dedup();
+    if problems.is_empty() { Ok(templates) } else { Err(DeployError::Parameters(settings.prefix.clone(), problems)) }
+}
+
+fn values(
+    settings: &Settings<'_>,
+    name: &str,
+    template: &Template,
+    outputs: &Pairs,
+    before: Option<&Stack>,
+) -> Result<BTreeMap<String, Value>, DeployError> {
+    let mut given = settings.given.clone();
+    given.insert("Mode".to_owned(), settings.mode.name().to_owned());
+    let previous = before.map(Stack::parameters).unwrap_or_default();
+    let sources = Sources { given: &given, outputs, previous: &previous };
+    let (values, problems) = parameters::resolve(template, sources);
+    if problems.is_empty() {
+        return Ok(values);
+    }
+    let problems = problems.into_iter().map(|(parameter, reason)| format!("{parameter}: {reason}")).collect();
+    Err(DeployError::Parameters(name.to_owned(), problems))
+}
+
+/// What would change, as CloudFormation says; nothing if there is nothing.
+async fn change_set(
+    settings: &Settings<'_>,
+    kind: Kind,
+    values: &BTreeMap<String, Value>,
+    before: Option<&Stack>,
+) -> Result<Option<(String, ChangeSet)>, DeployError> {
+    let name = settings.stack(kind);
+    let parameters: Pairs = values.iter().map(|(key, value)| (key.clone(), value.text.clone())).collect();
+    let tags = Pairs::from([
+        ("project".to_owned(), "sagemaker-mlflow-appliance".to_owned()),
+        ("appliance:set".to_owned(), settings.prefix.clone()),
+    ]);
+    let wish = Wish {
+        stack: &name,
+        name: &token(),
+        is_new: before.is_none(),
+        template: kind.text(),
+        parameters: &parameters,
+        tags: &tags,
+    };
+    let id = settings.cloud.create_change_set(&wish).await?;
+    loop {
+        let set = settings.cloud.change_set(&id).await?;
+        let reason = set.reason.clone().unwrap_or_default();
+        match set.status.as_str() {
+            "CREATE_COMPLETE" => return Ok(Some((id, set))),
+            "FAILED" => {
+                settings.cloud.delete_change_set(&id).await?;
+                if reason.contains("didn't contain changes") || reason.contains("No updates are to be performed") {
+                    return Ok(None);
+                }
+                if before.is_none() {
+                    settings.cloud.delete(&name).await?;
+                }
+                return Err(DeployError::ChangeSet { stack: name, reason });
+            }
+            _ => sleep(INTERVAL).await,
+        }
+    }
+}
+
+/// Unlike any other, and good as a name.
+fn token() -> String {
+    let now = clock::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    format!("appliance-{}-{:09}", now.as_secs(), now.subsec_nanos())
+}

@@ -1,0 +1,74 @@
+//! `destroy`: a mode's stacks, and the shared ones if nobody else needs them.
+
+use super::templates::Kind;
+use super::{DeployError, Settings, Talk, finish, newest};
+use crate::api::cloudformation::Stack;
+
+/// Removes stacks, the last first; says what is kept.
+///
+/// # Errors
+/// [`DeployError`]; it can be run again.
+pub async fn destroy(settings: &Settings<'_>, is_shared_too: bool, talk: &mut dyn Talk) -> Result<(), DeployError> {
+    let mut doomed = Vec::new();
+    for kind in Kind::ALL.into_iter().rev().filter(|kind| is_shared_too || !kind.is_shared()) {
+        if let Some(stack) = settings.cloud.stack(&settings.stack(kind)).await? {
+            if kind.is_shared() {
+                refuse_if_needed(settings, kind).await?;
+            }
+            doomed.push((kind, stack));
+        }
+    }
+    if doomed.is_empty() {
+        talk.say("there is nothing to remove");
+        return Ok(());
+    }
+    let mut kept = Vec::new();
+    for (kind, stack) in &doomed {
+        let template = kind.template();
+        for resource in settings.cloud.resources(&stack.stack_id).await? {
+            let is_kept = template.resources.get(&resource.logical_resource_id).is_some_and(|one| one.is_kept());
+            if is_kept && !resource.resource_status.starts_with("DELETE") {
+                let physical = resource.physical_resource_id.unwrap_or_default();
+                kept.push(format!("  {} {physical} ({})", resource.resource_type, settings.stack(*kind)));
+            }
+        }
+    }
+    for (kind, _) in &doomed {
+        talk.say(&format!("- {}", settings.stack(*kind)));
+    }
+    if !kept.is_empty() {
+        talk.say("These are kept, with what is in them; they cost something until you remove them yourself:");
+        kept.iter().for_each(|line| talk.say(line));
+    }
+    if !talk.agrees("Remove these stacks?") {
+        return Err(DeployError::Declined("removing them".to_owned()));
+    }
+    for (kind, stack) in doomed {
+        remove(settings, kind, &stack, talk).await?;
+    }
+    Ok(())
+}
+
+async fn remove(settings: &Settings<'_>, kind: Kind, stack: &Stack, talk: &mut dyn Talk) -> Result<(), DeployError> {
+    let name = settings.stack(kind);
+    if stack.enable_termination_protection {
+        settings.cloud.protect(&name, false).await?;
+    }
+    let since = newest(settings, stack).await?;
+    settings.cloud.delete(&name).await?;
+    let of = kind.template().resources.len();
+    finish(settings, &name, &stack.stack_id, since, of, talk).await?;
+    talk.say(&format!("{name}: removed"));
+    Ok(())
+}
+
+/// The other mode has stacks that use a shared one.
+async fn refuse_if_needed(settings: &Settings<'_>, shared: Kind) -> Result<(), DeployError> {
+    for kind in [Kind::Appliance, Kind::Mlflow] {
+        let user = settings.stack_of(kind, settings.mode.other());
+        if settings.cloud.stack(&user).await?.is_some_and(|stack| stack.stack_status != "REVIEW_IN_PROGRESS") {
+            return Err(DeployError::Needed { shared: settings.stack(shared), user });
+        }
+    }
+    Ok(())
+}

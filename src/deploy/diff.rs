@@ -1,0 +1,99 @@
+//! A change set as people read it: what is made, changed, replaced and removed, and what that does to permissions.
+
+use crate::api::cloudformation::Change;
+
+/// How much attention a line wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Weight {
+    /// Something new.
+    Addition,
+    /// A change in place.
+    Change,
+    /// Something goes, or is made anew in another's place.
+    Danger,
+    /// What may be done by whom.
+    Permissions,
+}
+
+/// A line of a diff.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// How much attention it wants.
+    pub weight: Weight,
+    /// What it says.
+    pub text: String,
+}
+
+/// The lines of a change set; what wants attention comes last, where it is seen.
+#[must_use]
+pub(super) fn lines(changes: &[Change]) -> Vec<Line> {
+    let mut lines: Vec<Line> = changes.iter().map(line).collect();
+    lines.sort_by_key(|line| match line.weight {
+        Weight::Addition => 0,
+        Weight::Change => 1,
+        Weight::Permissions => 2,
+        Weight::Danger => 3,
+    });
+    lines
+}
+
+fn line(change: &Change) -> Line {
+    let Change { action, logical_resource_id: name, resource_type, replacement, .. } = change;
+    let mut properties: Vec<String> = change
+        .properties()
+        .map(|(property, replaces)| if replaces { format!("{property} (replaces)") } else { property.to_owned() })
+        .collect();
+    properties.dedup();
+    let because = if properties.is_empty() { String::new() } else { format!(": {}", properties.join(", ")) };
+    let (weight, verb) = match (action.as_str(), replacement.as_deref()) {
+        ("Add", _) => (Weight::Addition, "+ add"),
+        ("Import", _) => (Weight::Addition, "+ import"),
+        ("Remove", _) => (Weight::Danger, "- remove"),
+        (_, Some("True")) => (Weight::Danger, "! replace"),
+        (_, Some("Conditional")) => (Weight::Danger, "! perhaps replace"),
+        _ => (Weight::Change, "~ change"),
+    };
+    let weight = match weight {
+        Weight::Addition | Weight::Change if is_permission(resource_type) => Weight::Permissions,
+        weight => weight,
+    };
+    let note = if is_permission(resource_type) { " [permissions]" } else { "" };
+    Line { weight, text: format!("{verb:18} {resource_type:46} {name}{because}{note}") }
+}
+
+fn is_permission(resource_type: &str) -> bool {
+    const POLICIES: [&str; 4] =
+        ["AWS::S3::BucketPolicy", "AWS::KMS::Key", "AWS::SecretsManager::ResourcePolicy", "AWS::EC2::VPCEndpoint"];
+    resource_type.starts_with("AWS::IAM::")
+        || resource_type.starts_with("AWS::EC2::SecurityGroup")
+        || POLICIES.contains(&resource_type)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn change(action: &str, resource_type: &str, replacement: Option<&str>) -> Change {
+        Change {
+            action: action.into(),
+            logical_resource_id: "X".into(),
+            resource_type: resource_type.into(),
+            replacement: replacement.map(Into::into),
+            ..Change::default()
+        }
+    }
+
+    #[test]
+    fn what_goes_comes_last_and_permissions_are_marked() {
+        let lines = lines(&[
+            change("Remove", "AWS::S3::Bucket", None),
+            change("Add", "AWS::IAM::Role", None),
+            change("Modify", "AWS::EC2::LaunchTemplate", Some("False")),
+            change("Modify", "AWS::SageMaker::MlflowApp", Some("True")),
+            change("Add", "AWS::EC2::VPC", None),
+        ]);
+        let weights: Vec<Weight> = lines.iter().map(|line| line.weight).collect();
+        assert_eq!(weights, [Weight::Addition, Weight::Change, Weight::Permissions, Weight::Danger, Weight::Danger]);
+        assert!(lines[2].text.contains("[permissions]") && lines[4].text.starts_with("! replace"), "{lines:?}");
+    }
+}

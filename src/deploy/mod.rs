@@ -1,0 +1,236 @@
+//! Launches the stacks: values, change set, consent, events, outputs; the next stack gets the outputs of those before.
+//!
+//! Whatever is interrupted goes on in AWS, and the same command takes up where it was.
+
+mod apply;
+mod destroy;
+mod diff;
+mod parameters;
+mod report;
+mod templates;
+mod watch;
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+pub use apply::{apply, plan};
+pub use destroy::destroy;
+pub use diff::{Line, Weight};
+pub use report::{Report, report};
+pub use templates::Kind;
+
+use crate::api::cloudformation::{CloudFormation, CloudFormationError, Event, Pairs, Stack};
+
+/// Regions that have serverless MLflow, by the resource type's schema.
+pub const SERVERLESS_REGIONS: [&str; 16] = [
+    "ap-northeast-1",
+    "ap-northeast-2",
+    "ap-south-1",
+    "ap-southeast-1",
+    "ap-southeast-2",
+    "ca-central-1",
+    "eu-central-1",
+    "eu-north-1",
+    "eu-west-1",
+    "eu-west-2",
+    "eu-west-3",
+    "sa-east-1",
+    "us-east-1",
+    "us-east-2",
+    "us-west-1",
+    "us-west-2",
+];
+
+/// An MLflow of AWS's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// A tracking server.
+    Tracking,
+    /// A serverless app.
+    Serverless,
+}
+
+impl Mode {
+    /// As in the names of stacks, and the parameter `Mode`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tracking => "tracking",
+            Self::Serverless => "serverless",
+        }
+    }
+
+    /// The one that this is not.
+    #[must_use]
+    pub fn other(self) -> Self {
+        match self {
+            Self::Tracking => Self::Serverless,
+            Self::Serverless => Self::Tracking,
+        }
+    }
+}
+
+/// What is to be launched.
+pub struct Settings<'a> {
+    /// CloudFormation of the region.
+    pub cloud: CloudFormation<'a>,
+    /// What all names begin with.
+    pub prefix: String,
+    /// Which MLflow.
+    pub mode: Mode,
+    /// Whether Studio is wanted, too.
+    pub has_domain: bool,
+    /// Values of parameters.
+    pub given: Pairs,
+    /// Until when it is waited.
+    pub deadline: Instant,
+}
+
+impl Settings<'_> {
+    /// What the stack of a kind is called.
+    #[must_use]
+    pub fn stack(&self, kind: Kind) -> String {
+        self.stack_of(kind, self.mode)
+    }
+
+    fn stack_of(&self, kind: Kind, mode: Mode) -> String {
+        if kind.is_shared() {
+            format!("{}-{}", self.prefix, kind.name())
+        } else {
+            format!("{}-{}-{}", self.prefix, kind.name(), mode.name())
+        }
+    }
+
+    /// The stacks of this set, in the order in which they are made.
+    pub fn kinds(&self) -> impl DoubleEndedIterator<Item = Kind> + use<> {
+        let has_domain = self.has_domain;
+        Kind::ALL.into_iter().filter(move |kind| has_domain || *kind != Kind::SagemakerDomain)
+    }
+}
+
+/// What people see and decide.
+pub trait Talk {
+    /// Shows a line.
+    fn say(&mut self, line: &str);
+    /// Shows a line of a change set.
+    fn show(&mut self, line: &Line);
+    /// Shows what happened to a resource, how long it took and how many are done of how many.
+    fn event(&mut self, event: &Event, took: Option<Duration>, done: usize, of: usize);
+    /// Whether to go on.
+    fn agrees(&mut self, question: &str) -> bool;
+}
+
+/// Why the stacks are not as they were meant to be.
+#[derive(Debug, thiserror::Error)]
+pub enum DeployError {
+    /// A call had no effect.
+    #[error(transparent)]
+    Cloud(#[from] CloudFormationError),
+    /// Values are missing or cannot be.
+    #[error("{} cannot be launched like this:\n  {}", .0, .1.join("\n  "))]
+    Parameters(String, Vec<String>),
+    /// Names of parameters that no template has.
+    #[error("no template has the parameter {}", .0.join(", "))]
+    Unknown(Vec<String>),
+    /// There is no serverless MLflow.
+    #[error("there is no serverless MLflow in {0}; it is in {list}", list = SERVERLESS_REGIONS.join(", "))]
+    Region(String),
+    /// CloudFormation cannot make a change set.
+    #[error("the changes to {stack} cannot be computed: {reason}")]
+    ChangeSet {
+        /// Which stack.
+        stack: String,
+        /// CloudFormation's words.
+        reason: String,
+    },
+    /// Somebody said no.
+    #[error("nothing was changed: {0} was not agreed to")]
+    Declined(String),
+    /// It was undone, or is stuck.
+    #[error("{stack} is {status}: {cause}")]
+    Failed {
+        /// Which stack.
+        stack: String,
+        /// Such as `ROLLBACK_COMPLETE`.
+        status: String,
+        /// The resource that failed first, and why.
+        cause: String,
+        /// What to do about it.
+        hint: &'static str,
+    },
+    /// It still runs.
+    #[error("{stack} is still {status}")]
+    Late {
+        /// Which stack.
+        stack: String,
+        /// Such as `CREATE_IN_PROGRESS`.
+        status: String,
+    },
+    /// The other mode's stacks need what was to be removed.
+    #[error("{shared} is needed by {user}")]
+    Needed {
+        /// What was to be removed.
+        shared: String,
+        /// Who needs it.
+        user: String,
+    },
+}
+
+impl DeployError {
+    /// What to do about it, as an instruction.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Cloud(CloudFormationError::Refused { code, .. }) if code.starts_with("AccessDenied") => {
+                Some("add the action to the policy of whoever deploys; infra/README.md has all of it")
+            }
+            Self::Cloud(_) => Some("see whether AWS can be reached, and with which credentials: `appliance check`"),
+            Self::Parameters(..) | Self::Unknown(_) => {
+                Some("say `--parameter NAME=VALUE`, or write it into the file of `--config`")
+            }
+            Self::Region(_) => Some("choose one of these with `--region`, or `--mode tracking`"),
+            Self::ChangeSet { .. } => Some("correct the parameter or template that it names"),
+            Self::Declined(_) => None,
+            Self::Failed { hint, .. } => Some(hint),
+            Self::Late { .. } => Some("run the command again: it goes on watching"),
+            Self::Needed { .. } => Some("destroy the other mode first, or leave out `--shared`"),
+        }
+    }
+}
+
+/// Follows an operation to its end, and turns that into a result; the status it ended with.
+async fn finish(
+    settings: &Settings<'_>,
+    name: &str,
+    id: &str,
+    since: Option<String>,
+    of: usize,
+    talk: &mut dyn Talk,
+) -> Result<String, DeployError> {
+    let mut show = |progress: watch::Progress<'_>| {
+        let watch::Progress::Event { event, took, done } = progress;
+        talk.event(event, took, done, of);
+    };
+    match watch::follow(&settings.cloud, id, since, settings.deadline, &mut show).await? {
+        watch::End::Complete(status) => Ok(status),
+        watch::End::Late(status) => Err(DeployError::Late { stack: name.to_owned(), status }),
+        watch::End::Failed { status, cause } => {
+            let reason = cause.as_ref().and_then(|event| event.resource_status_reason.clone()).unwrap_or_default();
+            let hint = watch::hint(&reason);
+            let cause = cause.map_or_else(
+                || "its events say no more".to_owned(),
+                |event| {
+                    let kind = event.resource_type.unwrap_or_default();
+                    format!("{} ({kind}) {}: {reason}", event.logical_resource_id, event.resource_status)
+                },
+            );
+            Err(DeployError::Failed { stack: name.to_owned(), status, cause, hint })
+        }
+    }
+}
+
+/// The newest event of a stack, after which one is interested.
+async fn newest(settings: &Settings<'_>, stack: &Stack) -> Result<Option<String>, DeployError> {
+    Ok(settings.cloud.events(&stack.stack_id, None).await?.pop().map(|event| event.event_id))
+}

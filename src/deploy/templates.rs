@@ -1,0 +1,140 @@
+//! The templates in this binary, and what they say of themselves: parameters, resources, what is kept on deletion.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+/// A stack of ours. The order is that in which they are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// The network, for both modes.
+    Networking,
+    /// Studio, for both modes; only if it is asked for.
+    SagemakerDomain,
+    /// The managed MLflow of a mode.
+    Mlflow,
+    /// The appliance of a mode.
+    Appliance,
+}
+
+impl Kind {
+    /// All of them, in order.
+    pub const ALL: [Self; 4] = [Self::Networking, Self::SagemakerDomain, Self::Mlflow, Self::Appliance];
+
+    /// What it is called.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Networking => "networking",
+            Self::SagemakerDomain => "sagemaker-domain",
+            Self::Mlflow => "mlflow",
+            Self::Appliance => "appliance",
+        }
+    }
+
+    /// Whether there is one for both modes.
+    #[must_use]
+    pub fn is_shared(self) -> bool {
+        matches!(self, Self::Networking | Self::SagemakerDomain)
+    }
+
+    /// The template's text.
+    #[must_use]
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Networking => include_str!("../../infra/networking.yaml"),
+            Self::SagemakerDomain => include_str!("../../infra/sagemaker-domain.yaml"),
+            Self::Mlflow => include_str!("../../infra/mlflow.yaml"),
+            Self::Appliance => include_str!("../../infra/appliance.yaml"),
+        }
+    }
+
+    /// What the template says of itself.
+    ///
+    /// # Panics
+    /// If it is not YAML; a test reads all of them.
+    #[must_use]
+    pub(super) fn template(self) -> Template {
+        serde_saphyr::from_str(self.text()).expect("our own templates can be read")
+    }
+}
+
+/// What a template says of itself.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Template {
+    /// What can be chosen.
+    #[serde(default)]
+    pub parameters: BTreeMap<String, Parameter>,
+    /// What it makes.
+    pub resources: BTreeMap<String, Resource>,
+}
+
+/// A parameter of a template.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(super) struct Parameter {
+    /// Such as `String`, `Number` or `CommaDelimitedList`.
+    pub r#type: String,
+    /// What it is for.
+    pub description: String,
+    /// What it is if nobody says.
+    pub default: Option<Scalar>,
+    /// What it may be.
+    pub allowed_values: Vec<Scalar>,
+    /// What the whole of it has to match.
+    pub allowed_pattern: Option<String>,
+    /// What to say if it does not.
+    pub constraint_description: Option<String>,
+    /// For numbers.
+    pub min_value: Option<f64>,
+    /// For numbers.
+    pub max_value: Option<f64>,
+    /// In characters.
+    pub min_length: Option<usize>,
+    /// In characters.
+    pub max_length: Option<usize>,
+    /// Not to be shown.
+    pub no_echo: bool,
+}
+
+/// A value as it is written.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(untagged)]
+pub(super) enum Scalar {
+    /// `true`
+    Bool(bool),
+    /// `3`
+    Integer(i64),
+    /// `0.5`
+    Number(f64),
+    /// `'text'`
+    Text(String),
+}
+
+impl std::fmt::Display for Scalar {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Bool(value) => write!(formatter, "{value}"),
+            Self::Integer(value) => write!(formatter, "{value}"),
+            Self::Number(value) => write!(formatter, "{value}"),
+            Self::Text(value) => formatter.write_str(value),
+        }
+    }
+}
+
+/// A resource of a template.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Resource {
+    /// `Retain` and `RetainExceptOnCreate` keep it when the stack goes.
+    pub deletion_policy: Option<String>,
+}
+
+impl Resource {
+    /// Whether it stays when its stack is deleted.
+    #[must_use]
+    pub(super) fn is_kept(&self) -> bool {
+        self.deletion_policy.as_deref().is_some_and(|policy| policy.starts_with("Retain"))
+    }
+}

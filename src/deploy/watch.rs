@@ -1,0 +1,186 @@
+//! Follows what CloudFormation does, and says which failure was the cause of the others.
+
+use std::collections::HashMap;
+use std::time::{Duration, SystemTime};
+
+use tokio::time::{Instant, sleep};
+
+use crate::api::cloudformation::{CloudFormation, CloudFormationError, Event};
+
+/// The wait before asking again what has happened doubles from the first to the second of these.
+const WAITS: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(4));
+
+/// How a stack's operation ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// As it was meant to.
+    Complete(String),
+    /// It was undone, or it is stuck: the last status and the cause.
+    Failed {
+        /// Such as `ROLLBACK_COMPLETE`.
+        status: String,
+        /// The first failure.
+        cause: Option<Event>,
+    },
+    /// It still runs, and we have no more time.
+    Late(String),
+}
+
+/// Something to show.
+pub(super) enum Progress<'a> {
+    /// An event, how long its resource has taken, and how many resources are done.
+    Event {
+        /// What happened.
+        event: &'a Event,
+        /// Since its resource was begun.
+        took: Option<Duration>,
+        /// Resources that are done, of how many are known.
+        done: usize,
+    },
+}
+
+/// Shows events of a stack, by its ARN, after `since`, until it rests.
+///
+/// # Errors
+/// [`CloudFormationError`]; what runs goes on.
+pub(super) async fn follow(
+    cloud: &CloudFormation<'_>,
+    stack: &str,
+    since: Option<String>,
+    deadline: Instant,
+    show: &mut dyn FnMut(Progress<'_>),
+) -> Result<End, CloudFormationError> {
+    let mut last = since;
+    let mut seen = Seen::default();
+    let mut wait = WAITS.0;
+    loop {
+        // First the status: what happened before it is among the events then.
+        let now = cloud.stack(stack).await?;
+        for event in cloud.events(stack, last.as_deref()).await? {
+            let took = seen.note(&event);
+            show(Progress::Event { event: &event, took, done: seen.done });
+            last = Some(event.event_id);
+        }
+        let status = now.map_or_else(|| "DELETE_COMPLETE".to_owned(), |stack| stack.stack_status);
+        if !status.ends_with("_IN_PROGRESS") || status == "REVIEW_IN_PROGRESS" {
+            let is_good = matches!(
+                status.as_str(),
+                "CREATE_COMPLETE" | "UPDATE_COMPLETE" | "DELETE_COMPLETE" | "IMPORT_COMPLETE"
+            );
+            return Ok(if is_good { End::Complete(status) } else { End::Failed { status, cause: seen.cause } });
+        }
+        if Instant::now() >= deadline {
+            return Ok(End::Late(status));
+        }
+        sleep(wait).await;
+        wait = (wait * 2).min(WAITS.1);
+    }
+}
+
+#[derive(Default)]
+struct Seen {
+    began: HashMap<String, SystemTime>,
+    done: usize,
+    cause: Option<Event>,
+}
+
+impl Seen {
+    fn note(&mut self, event: &Event) -> Option<Duration> {
+        let now = humantime::parse_rfc3339_weak(&event.timestamp).ok();
+        let name = event.logical_resource_id.clone();
+        let status = event.resource_status.as_str();
+        if self.cause.is_none() && is_cause(event) {
+            self.cause = Some(event.clone());
+        }
+        if status.ends_with("_IN_PROGRESS") {
+            if let Some(now) = now {
+                self.began.entry(name).or_insert(now);
+            }
+            return None;
+        }
+        self.done += usize::from(status.ends_with("_COMPLETE"));
+        let began = self.began.remove(&name)?;
+        now?.duration_since(began).ok()
+    }
+}
+
+/// Whether an event is a failure of its own, and not one that follows from another.
+fn is_cause(event: &Event) -> bool {
+    const FOLLOWING: [&str; 4] = [
+        "Resource creation cancelled",
+        "Resource update cancelled",
+        "The following resource(s) failed",
+        "Resource deletion cancelled",
+    ];
+    let reason = event.resource_status_reason.as_deref().unwrap_or_default();
+    event.resource_status.ends_with("_FAILED") && !FOLLOWING.iter().any(|following| reason.starts_with(following))
+}
+
+/// What to do about a failure, as far as its words tell.
+#[must_use]
+pub(super) fn hint(reason: &str) -> &'static str {
+    const HINTS: [(&str, &str); 9] = [
+        (
+            "not authorized to perform",
+            "add the action that it names to the policy of whoever deploys (infra/README.md has all of it)",
+        ),
+        (
+            "AccessDenied",
+            "add the action that it names to the policy of whoever deploys (infra/README.md has all of it)",
+        ),
+        ("already exists", "something of that name is left over: remove it, or choose another `--prefix`"),
+        ("limit", "a quota of the account is reached: have it raised in Service Quotas, or remove what is not needed"),
+        (
+            "exceeded",
+            "a quota of the account is reached: have it raised in Service Quotas, or remove what is not needed",
+        ),
+        ("ParameterNotFound", "bake the AMI first (packer/README.md), or name its parameter"),
+        (
+            "signal",
+            "the instance did not become ready: its reason is in its system log, and in /var/lib/mlflow-appliance/bootstrap.json",
+        ),
+        ("Certificate", "the certificate must be issued, and of this region"),
+        ("not supported", "choose another region, zone or instance type"),
+    ];
+    let lower = reason.to_lowercase();
+    HINTS
+        .iter()
+        .find(|(words, _)| lower.contains(&words.to_lowercase()))
+        .map_or("correct it, then run the command again: it takes up where it was", |(_, hint)| hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(name: &str, status: &str, at: &str, reason: &str) -> Event {
+        Event {
+            logical_resource_id: name.into(),
+            resource_status: status.into(),
+            timestamp: at.into(),
+            resource_status_reason: (!reason.is_empty()).then(|| reason.into()),
+            ..Event::default()
+        }
+    }
+
+    #[test]
+    fn the_first_failure_of_its_own_is_the_cause() {
+        let mut seen = Seen::default();
+        seen.note(&event("A", "CREATE_IN_PROGRESS", "2026-01-01T00:00:00Z", ""));
+        seen.note(&event("B", "CREATE_FAILED", "2026-01-01T00:00:01Z", "Resource creation cancelled"));
+        seen.note(&event("A", "CREATE_FAILED", "2026-01-01T00:00:05Z", "You are not authorized to perform: ec2:X"));
+        seen.note(&event("C", "CREATE_FAILED", "2026-01-01T00:00:06Z", "another"));
+        let cause = seen.cause.expect("a cause");
+        assert_eq!(cause.logical_resource_id, "A");
+        assert!(hint(&cause.resource_status_reason.unwrap()).contains("policy of whoever deploys"));
+    }
+
+    #[test]
+    fn a_resource_takes_from_its_first_event_to_its_last() {
+        let mut seen = Seen::default();
+        assert_eq!(seen.note(&event("A", "CREATE_IN_PROGRESS", "2026-01-01T00:00:00.5Z", "")), None);
+        assert_eq!(seen.note(&event("A", "CREATE_IN_PROGRESS", "2026-01-01T00:00:02Z", "")), None);
+        let took = seen.note(&event("A", "CREATE_COMPLETE", "2026-01-01T00:00:10.5Z", ""));
+        assert_eq!((took, seen.done), (Some(Duration::from_secs(10)), 1));
+    }
+}

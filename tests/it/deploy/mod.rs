@@ -1,0 +1,195 @@
+//! `appliance deploy` against a CloudFormation that does what a script says.
+
+mod cloud;
+
+use std::process::Output;
+
+use crate::support::appliance::{ACCESS_KEY_ID, SECRET_ACCESS_KEY, command};
+use cloud::{Cloud, Script};
+
+/// Outputs that the stacks of the templates have, as far as later ones want them.
+fn ready(cloud: &Cloud) {
+    let mut world = cloud.world();
+    let arn = "arn:aws:sagemaker:us-east-1:123456789012:mlflow-tracking-server/ts1";
+    world.outputs.insert(
+        "mlflow-networking".into(),
+        vec![
+            ("VpcId", "vpc-1"),
+            ("PublicSubnetIds", "subnet-1,subnet-2"),
+            ("PrivateSubnetIds", "subnet-3,subnet-4"),
+            ("IsolatedSubnetIds", "subnet-5,subnet-6"),
+        ],
+    );
+    for mode in ["tracking", "serverless"] {
+        world.outputs.insert(
+            format!("mlflow-mlflow-{mode}"),
+            vec![("ResourceArn", arn), ("ArtifactBucket", "bucket"), ("ArtifactStoreUri", "s3://bucket/mlflow")],
+        );
+        world.outputs.insert(format!("mlflow-appliance-{mode}"), vec![("Url", "https://mlflow.corp")]);
+    }
+}
+
+fn deploy(cloud: &Cloud, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let output: Output = command(&["deploy"])
+        .args(arguments)
+        .env("AWS_ENDPOINT_URL_CLOUDFORMATION", cloud.upstream.url())
+        .env("AWS_REGION", "us-east-1")
+        .env("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID)
+        .env("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY)
+        .output()
+        .unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
+}
+
+const APPLY: [&str; 4] = ["apply", "--yes", "--mode", "tracking"];
+const CERTIFICATE: [&str; 2] = [
+    "--parameter",
+    "CertificateArn=arn:aws:acm:us-east-1:123456789012:certificate/12345678-1234-1234-1234-123456789012",
+];
+
+fn apply(cloud: &Cloud) -> (Option<i32>, String, String) {
+    deploy(cloud, &[&APPLY[..], &CERTIFICATE[..]].concat())
+}
+
+#[test]
+fn the_stacks_are_made_in_order_each_with_the_outputs_of_those_before() {
+    let cloud = Cloud::start();
+    ready(&cloud);
+    let (code, shown, said) = apply(&cloud);
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(shown, "export MLFLOW_TRACKING_URI=https://mlflow.corp\n");
+    assert!(said.contains("+ add") && said.contains("[permissions]"), "{said}");
+    let each = ["CreateChangeSet", "ExecuteChangeSet", "UpdateTerminationProtection"];
+    assert_eq!(cloud.acts(), each.repeat(3));
+    let world = cloud.world();
+    let appliance = &world.stacks["mlflow-appliance-tracking"].parameters;
+    assert_eq!(appliance["VpcId"], "vpc-1");
+    assert_eq!(appliance["Mode"], "tracking");
+    assert!(appliance["ResourceArn"].ends_with("/ts1"), "{appliance:?}");
+    assert!(world.stacks.values().all(|stack| stack.protected && stack.status == "CREATE_COMPLETE"));
+    drop(world);
+
+    // Again: nothing to do, and the other mode beside it shares the network.
+    let (code, _, said) = apply(&cloud);
+    assert!(code == Some(0) && said.matches("no changes").count() == 3, "{said}");
+    let arguments = ["apply", "--yes", "--mode", "serverless"];
+    let (code, _, said) = deploy(&cloud, &[&arguments[..], &CERTIFICATE[..]].concat());
+    assert!(code == Some(0) && said.contains("mlflow-networking: no changes"), "{said}");
+    assert_eq!(cloud.world().stacks.len(), 5);
+}
+
+#[test]
+fn nothing_is_asked_of_aws_before_all_values_can_be() {
+    let cloud = Cloud::start();
+    let refused = [
+        (vec!["--parameter", "Nonsense=1"], "no template has the parameter Nonsense"),
+        (vec!["--parameter", "NatMode=many"], "NatMode: `many`: not one of"),
+        (vec!["--region", "af-south-1", "--mode", "serverless"], "there is no serverless MLflow in af-south-1"),
+    ];
+    for (more, reason) in refused {
+        let mut arguments = vec!["apply", "--yes"];
+        if !more.contains(&"--mode") {
+            arguments.extend(["--mode", "tracking"]);
+        }
+        arguments.extend(more);
+        let (code, _, said) = deploy(&cloud, &arguments);
+        assert!(code == Some(78) && said.contains(reason), "{said}");
+    }
+    assert!(cloud.upstream.requests().is_empty());
+}
+
+#[test]
+fn the_first_failure_is_named_with_what_to_do_and_the_next_start_clears_up() {
+    let cloud = Cloud::start();
+    ready(&cloud);
+    let failing = Script {
+        events: vec![
+            ("Thing", "CREATE_IN_PROGRESS", ""),
+            ("Other", "CREATE_FAILED", "Resource creation cancelled"),
+            ("Thing", "CREATE_FAILED", "User: x is not authorized to perform: iam:CreateRole"),
+            ("mlflow-networking", "ROLLBACK_IN_PROGRESS", "The following resource(s) failed to create: [Thing]"),
+            ("Thing", "DELETE_COMPLETE", ""),
+        ],
+        end: "ROLLBACK_COMPLETE",
+    };
+    cloud.world().scripts.insert("mlflow-networking".into(), failing);
+    let (code, _, said) = apply(&cloud);
+    assert_eq!(code, Some(1), "{said}");
+    let error = said.split("error: ").nth(1).unwrap();
+    assert!(
+        error.starts_with("mlflow-networking is ROLLBACK_COMPLETE: Thing (AWS::Test::Thing) CREATE_FAILED"),
+        "{said}"
+    );
+    assert!(error.contains("iam:CreateRole") && error.contains("policy of whoever deploys"), "{said}");
+    cloud.world().scripts.clear();
+    let (code, _, said) = apply(&cloud);
+    assert!(code == Some(0) && said.contains("left over from a start that did not succeed"), "{said}");
+}
+
+#[test]
+fn what_runs_already_is_watched_first_and_throttling_is_waited_for() {
+    let cloud = Cloud::start();
+    ready(&cloud);
+    assert_eq!(apply(&cloud).0, Some(0));
+    // As after Ctrl-C: somebody's update is under way.
+    let mut world = cloud.world();
+    world.stacks.get_mut("mlflow-networking").unwrap().status = "UPDATE_COMPLETE".into();
+    world.changes = "<member><Type>Resource</Type><ResourceChange><Action>Modify</Action><LogicalResourceId>Server</LogicalResourceId><ResourceType>AWS::SageMaker::MlflowTrackingServer</ResourceType><Replacement>True</Replacement><Details><member><Target><Attribute>Properties</Attribute><Name>RoleArn</Name><RequiresRecreation>Always</RequiresRecreation></Target></member></Details></ResourceChange></member>".into();
+    world.refusals = ("Throttling".into(), 2);
+    drop(world);
+    let (code, _, said) = deploy(&cloud, &["plan", "--mode", "tracking"]);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("! replace") && said.contains("RoleArn (replaces)"), "{said}");
+    assert_eq!(cloud.acts().last().map(String::as_str), Some("DeleteChangeSet"), "a plan leaves nothing");
+}
+
+#[test]
+fn nobody_to_ask_means_no_and_leaves_nothing() {
+    let cloud = Cloud::start();
+    ready(&cloud);
+    let (code, _, said) = deploy(&cloud, &["apply", "--mode", "tracking", CERTIFICATE[0], CERTIFICATE[1]]);
+    assert!(code == Some(1) && said.contains("nothing was changed"), "{said}");
+    assert_eq!(cloud.acts(), ["CreateChangeSet", "DeleteChangeSet", "DeleteStack"]);
+}
+
+#[test]
+fn a_mode_is_removed_and_what_is_shared_stays_while_it_is_needed() {
+    let cloud = Cloud::start();
+    ready(&cloud);
+    assert_eq!(apply(&cloud).0, Some(0));
+    let serverless = ["apply", "--yes", "--mode", "serverless", CERTIFICATE[0], CERTIFICATE[1]];
+    assert_eq!(deploy(&cloud, &serverless).0, Some(0));
+    let bucket = ("ArtifactBucket".to_owned(), "AWS::S3::Bucket".to_owned(), "mlflow-bucket-1".to_owned());
+    cloud.world().stacks.get_mut("mlflow-mlflow-tracking").unwrap().resources.push(bucket);
+    let (code, _, said) = deploy(&cloud, &["destroy", "--yes", "--mode", "tracking", "--shared"]);
+    assert!(code == Some(1) && said.contains("mlflow-networking is needed by mlflow-appliance-serverless"), "{said}");
+    assert_eq!(cloud.world().stacks.len(), 5);
+    let (code, _, said) = deploy(&cloud, &["destroy", "--yes", "--mode", "tracking"]);
+    assert!(code == Some(0) && said.contains("AWS::S3::Bucket mlflow-bucket-1"), "{said}");
+    let left: Vec<String> = cloud.world().stacks.keys().cloned().collect();
+    assert_eq!(left, ["mlflow-appliance-serverless", "mlflow-mlflow-serverless", "mlflow-networking"]);
+    assert_eq!(deploy(&cloud, &["destroy", "--yes", "--mode", "serverless", "--shared"]).0, Some(0));
+    assert!(cloud.world().stacks.is_empty());
+}
+
+#[test]
+fn there_is_a_report_and_the_templates_can_be_taken_elsewhere() {
+    let cloud = Cloud::start();
+    ready(&cloud);
+    let (code, shown, _) = deploy(&cloud, &["status", "--mode", "tracking"]);
+    assert!(code == Some(0) && shown.lines().count() == 3 && shown.lines().all(|line| line.ends_with('-')), "{shown}");
+    assert_eq!(deploy(&cloud, &["outputs", "--mode", "tracking", "--env"]).0, Some(1));
+    assert_eq!(apply(&cloud).0, Some(0));
+    let (_, shown, _) = deploy(&cloud, &["outputs", "--mode", "tracking", "--json"]);
+    let all: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!(all["mlflow-appliance-tracking"]["Url"], "https://mlflow.corp");
+    let directory = tempfile::tempdir().unwrap();
+    let (code, _, said) = deploy(&cloud, &["export", directory.path().to_str().unwrap()]);
+    assert_eq!(code, Some(0), "{said}");
+    for name in ["networking", "sagemaker-domain", "mlflow", "appliance"] {
+        let exported = std::fs::read_to_string(directory.path().join(format!("{name}.yaml"))).unwrap();
+        let ours = format!("{}/infra/{name}.yaml", env!("CARGO_MANIFEST_DIR"));
+        assert_eq!(exported, std::fs::read_to_string(ours).unwrap());
+    }
+}
