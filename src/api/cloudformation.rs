@@ -262,8 +262,8 @@ pub struct Wish<'a> {
     pub name: &'a str,
     /// Whether there is no stack of that name yet.
     pub is_new: bool,
-    /// The template's text.
-    pub template: &'a str,
+    /// The template's text; the one that the stack has, without it.
+    pub template: Option<&'a str>,
     /// Values of its parameters.
     pub parameters: &'a Pairs,
     /// Tags of the stack, and of what is in it.
@@ -328,11 +328,14 @@ impl CloudFormation<'_> {
             ("StackName".into(), wish.stack.into()),
             ("ChangeSetName".into(), wish.name.into()),
             ("ChangeSetType".into(), if wish.is_new { "CREATE" } else { "UPDATE" }.into()),
-            ("TemplateBody".into(), wish.template.into()),
             ("Capabilities.member.1".into(), "CAPABILITY_IAM".into()),
             // A second one with the same token is the same one.
             ("ClientToken".into(), wish.name.into()),
         ];
+        given.push(match wish.template {
+            Some(template) => ("TemplateBody".into(), template.into()),
+            None => ("UsePreviousTemplate".into(), "true".into()),
+        });
         for (number, (key, text)) in (1..).zip(wish.parameters) {
             given.push((format!("Parameters.member.{number}.ParameterKey"), key.clone()));
             given.push((format!("Parameters.member.{number}.ParameterValue"), text.clone()));

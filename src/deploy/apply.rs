@@ -33,7 +33,7 @@ pub async fn plan(settings: &Settings<'_>, talk: &mut dyn Talk) -> Result<bool, 
         };
         let values = values(settings, &name, &template, &outputs, Some(&stack))?;
         if let Some((id, set)) = change_set(settings, kind, &values, Some(&stack)).await? {
-            talk.say(&format!("{name}: {} changes", set.changes.len()));
+            talk.say(&format!("{name}: {}", counted(set.changes.len())));
             diff::lines(&set.changes).iter().for_each(|line| talk.show(line));
             settings.cloud.delete_change_set(&id).await?;
             is_any = true;
@@ -50,8 +50,10 @@ pub async fn plan(settings: &Settings<'_>, talk: &mut dyn Talk) -> Result<bool, 
 /// # Errors
 /// [`DeployError`]; it can be run again.
 pub async fn apply(settings: &Settings<'_>, talk: &mut dyn Talk) -> Result<Pairs, DeployError> {
+    let templates = checked(settings)?;
+    foresee(settings, &templates).await?;
     let mut outputs = Pairs::new();
-    for (kind, template) in checked(settings)? {
+    for (kind, template) in templates {
         let name = settings.stack(kind);
         let before = settled(settings, &name, &template, talk).await?;
         let values = values(settings, &name, &template, &outputs, before.as_ref())?;
@@ -81,7 +83,7 @@ async fn change(
     template: &Template,
     talk: &mut dyn Talk,
 ) -> Result<(), DeployError> {
-    talk.say(&format!("{name}: {} changes", set.changes.len()));
+    talk.say(&format!("{name}: {}", counted(set.changes.len())));
     diff::lines(&set.changes).iter().for_each(|line| talk.show(line));
     for (key, value) in values.iter().filter(|(_, value)| matches!(value.origin, Origin::Given | Origin::Output)) {
         let is_secret = template.parameters.get(key).is_some_and(|parameter| parameter.no_echo);
@@ -96,12 +98,7 @@ async fn change(
         }
         return Err(DeployError::Declined(name.to_owned()));
     }
-    let stack = settings.cloud.stack(name).await?.unwrap_or_default();
-    let since = newest(settings, &stack).await?;
-    settings.cloud.execute(id, &token()).await?;
-    let status = finish(settings, name, &stack.stack_id, since, set.changes.len(), talk).await?;
-    talk.say(&format!("{name}: {status}"));
-    Ok(())
+    execute(settings, name, (id, set), talk).await
 }
 
 /// The stack, once nothing happens to it any more, and without what is left of one that never was.
@@ -139,6 +136,18 @@ async fn settled(
     Ok(None)
 }
 
+/// Whether every stack will have its values, before the first is touched.
+async fn foresee(settings: &Settings<'_>, templates: &[(Kind, Template)]) -> Result<(), DeployError> {
+    let mut promised = BTreeSet::new();
+    for (kind, template) in templates {
+        let name = settings.stack(*kind);
+        let before = settings.cloud.stack(&name).await?;
+        resolved(settings, &name, template, (&Pairs::new(), &promised), before.as_ref())?;
+        promised.extend(template.outputs.keys().cloned());
+    }
+    Ok(())
+}
+
 /// The templates of this set, after all that can be known before AWS is asked.
 fn checked(settings: &Settings<'_>) -> Result<Vec<(Kind, Template)>, DeployError> {
     if settings.mode == Mode::Serverless && !SERVERLESS_REGIONS.contains(&settings.cloud.region) {
@@ -171,10 +180,20 @@ fn values(
     outputs: &Pairs,
     before: Option<&Stack>,
 ) -> Result<BTreeMap<String, Value>, DeployError> {
+    resolved(settings, name, template, (outputs, &BTreeSet::new()), before)
+}
+
+fn resolved(
+    settings: &Settings<'_>,
+    name: &str,
+    template: &Template,
+    (outputs, promised): (&Pairs, &BTreeSet<String>),
+    before: Option<&Stack>,
+) -> Result<BTreeMap<String, Value>, DeployError> {
     let mut given = settings.given.clone();
     given.insert("Mode".to_owned(), settings.mode.name().to_owned());
     let previous = before.map(Stack::parameters).unwrap_or_default();
-    let sources = Sources { given: &given, outputs, previous: &previous };
+    let sources = Sources { given: &given, outputs, previous: &previous, promised };
     let (values, problems) = parameters::resolve(template, sources);
     if problems.is_empty() {
         return Ok(values);
@@ -190,20 +209,23 @@ async fn change_set(
     values: &BTreeMap<String, Value>,
     before: Option<&Stack>,
 ) -> Result<Option<(String, ChangeSet)>, DeployError> {
-    let name = settings.stack(kind);
     let parameters: Pairs = values.iter().map(|(key, value)| (key.clone(), value.text.clone())).collect();
+    compute(settings, &settings.stack(kind), Some(kind.text()), &parameters, before.is_none()).await
+}
+
+/// A change set, once CloudFormation has computed it; without a template it is the one that the stack has.
+pub(super) async fn compute(
+    settings: &Settings<'_>,
+    stack: &str,
+    template: Option<&str>,
+    parameters: &Pairs,
+    is_new: bool,
+) -> Result<Option<(String, ChangeSet)>, DeployError> {
     let tags = Pairs::from([
         ("project".to_owned(), "sagemaker-mlflow-appliance".to_owned()),
         ("appliance:set".to_owned(), settings.prefix.clone()),
     ]);
-    let wish = Wish {
-        stack: &name,
-        name: &token(),
-        is_new: before.is_none(),
-        template: kind.text(),
-        parameters: &parameters,
-        tags: &tags,
-    };
+    let wish = Wish { stack, name: &token(), is_new, template, parameters, tags: &tags };
     let id = settings.cloud.create_change_set(&wish).await?;
     loop {
         let set = settings.cloud.change_set(&id).await?;
@@ -215,18 +237,37 @@ async fn change_set(
                 if reason.contains("didn't contain changes") || reason.contains("No updates are to be performed") {
                     return Ok(None);
                 }
-                if before.is_none() {
-                    settings.cloud.delete(&name).await?;
+                if is_new {
+                    settings.cloud.delete(stack).await?;
                 }
-                return Err(DeployError::ChangeSet { stack: name, reason });
+                return Err(DeployError::ChangeSet { stack: stack.to_owned(), reason });
             }
             _ => sleep(INTERVAL).await,
         }
     }
 }
 
+/// Does what a change set says, and shows how it goes.
+pub(super) async fn execute(
+    settings: &Settings<'_>,
+    name: &str,
+    (id, set): (&str, &ChangeSet),
+    talk: &mut dyn Talk,
+) -> Result<(), DeployError> {
+    let stack = settings.cloud.stack(name).await?.unwrap_or_default();
+    let since = newest(settings, &stack).await?;
+    settings.cloud.execute(id, &token()).await?;
+    let status = finish(settings, name, &stack.stack_id, since, set.changes.len(), talk).await?;
+    talk.say(&format!("{name}: {status}"));
+    Ok(())
+}
+
 /// Unlike any other, and good as a name.
 fn token() -> String {
     let now = clock::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     format!("appliance-{}-{:09}", now.as_secs(), now.subsec_nanos())
+}
+
+fn counted(changes: usize) -> String {
+    format!("{changes} change{}", if changes == 1 { "" } else { "s" })
 }

@@ -1,8 +1,12 @@
 //! `destroy`: a mode's stacks, and the shared ones if nobody else needs them.
 
+use super::apply::{compute, execute};
 use super::templates::Kind;
 use super::{DeployError, Settings, Talk, finish, newest};
 use crate::api::cloudformation::Stack;
+
+/// The parameter of the load balancer.
+const PROTECTION: &str = "DeletionProtection";
 
 /// Removes stacks, the last first; says what is kept.
 ///
@@ -53,6 +57,14 @@ async fn remove(settings: &Settings<'_>, kind: Kind, stack: &Stack, talk: &mut d
     let name = settings.stack(kind);
     if stack.enable_termination_protection {
         settings.cloud.protect(&name, false).await?;
+    }
+    let mut parameters = stack.parameters();
+    if parameters.get(PROTECTION).is_some_and(|value| value == "true") {
+        talk.say(&format!("{name}: first its load balancer has to let itself be deleted"));
+        parameters.insert(PROTECTION.to_owned(), "false".to_owned());
+        if let Some((id, set)) = compute(settings, &name, None, &parameters, false).await? {
+            execute(settings, &name, (&id, &set), talk).await?;
+        }
     }
     let since = newest(settings, stack).await?;
     settings.cloud.delete(&name).await?;

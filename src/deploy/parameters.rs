@@ -1,6 +1,6 @@
 //! The values of a stack's parameters: where each comes from, and whether its template lets it through.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use regex_lite::Regex;
@@ -50,6 +50,8 @@ pub(super) struct Sources<'a> {
     pub outputs: &'a Pairs,
     /// What the stack has; empty if there is none.
     pub previous: &'a Pairs,
+    /// Outputs that stacks before this one will have.
+    pub promised: &'a BTreeSet<String>,
 }
 
 /// The values of a template's parameters, and what is wrong with them: names and reasons.
@@ -66,6 +68,7 @@ pub(super) fn resolve(template: &Template, sources: Sources<'_>) -> (BTreeMap<St
                 Some(Value { text, origin: Origin::Default })
             });
         match value {
+            None if sources.promised.contains(name) => {}
             None => problems.push((name.clone(), format!("it has no value: {}", parameter.description))),
             Some(value) => {
                 if let Err(reason) = check(parameter, &value.text) {
@@ -157,7 +160,8 @@ mod tests {
         let all = [("A", "x")];
         let none = Pairs::new();
         let of = |given: &Pairs, outputs: &Pairs, previous: &Pairs| {
-            let (values, problems) = resolve(&template, Sources { given, outputs, previous });
+            let (values, problems) =
+                resolve(&template, Sources { given, outputs, previous, promised: &BTreeSet::new() });
             (values["A"].clone(), problems)
         };
         let (value, problems) = of(&none, &none, &none);

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 /// A stack of ours. The order is that in which they are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -68,6 +69,9 @@ pub(super) struct Template {
     pub parameters: BTreeMap<String, Parameter>,
     /// What it makes.
     pub resources: BTreeMap<String, Resource>,
+    /// What it tells later stacks, and people.
+    #[serde(default)]
+    pub outputs: BTreeMap<String, IgnoredAny>,
 }
 
 /// A parameter of a template.

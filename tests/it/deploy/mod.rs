@@ -14,16 +14,24 @@ fn ready(cloud: &Cloud) {
     world.outputs.insert(
         "mlflow-networking".into(),
         vec![
-            ("VpcId", "vpc-1"),
-            ("PublicSubnetIds", "subnet-1,subnet-2"),
-            ("PrivateSubnetIds", "subnet-3,subnet-4"),
-            ("IsolatedSubnetIds", "subnet-5,subnet-6"),
+            ("VpcId", "vpc-0123456789abcdef0"),
+            ("VpcCidr", "10.0.0.0/16"),
+            ("EndpointClientSecurityGroupId", "sg-0123456789abcdef0"),
+            ("EndpointSecurityGroupId", "sg-0123456789abcdef1"),
+            ("PublicSubnetIds", "subnet-01234567,subnet-01234568"),
+            ("PrivateSubnetIds", "subnet-01234569,subnet-0123456a"),
+            ("IsolatedSubnetIds", "subnet-0123456b,subnet-0123456c"),
         ],
     );
     for mode in ["tracking", "serverless"] {
         world.outputs.insert(
             format!("mlflow-mlflow-{mode}"),
-            vec![("ResourceArn", arn), ("ArtifactBucket", "bucket"), ("ArtifactStoreUri", "s3://bucket/mlflow")],
+            vec![
+                ("ResourceArn", arn),
+                ("ArtifactBucket", "bucket"),
+                ("ArtifactKmsKeyArn", ""),
+                ("ArtifactStoreUri", "s3://bucket/mlflow"),
+            ],
         );
         world.outputs.insert(format!("mlflow-appliance-{mode}"), vec![("Url", "https://mlflow.corp")]);
     }
@@ -64,7 +72,7 @@ fn the_stacks_are_made_in_order_each_with_the_outputs_of_those_before() {
     assert_eq!(cloud.acts(), each.repeat(3));
     let world = cloud.world();
     let appliance = &world.stacks["mlflow-appliance-tracking"].parameters;
-    assert_eq!(appliance["VpcId"], "vpc-1");
+    assert_eq!(appliance["VpcId"], "vpc-0123456789abcdef0");
     assert_eq!(appliance["Mode"], "tracking");
     assert!(appliance["ResourceArn"].ends_with("/ts1"), "{appliance:?}");
     assert!(world.stacks.values().all(|stack| stack.protected && stack.status == "CREATE_COMPLETE"));
