@@ -164,6 +164,7 @@ pub struct Change {
     pub resource_type: String,
     /// `True`, `False` or `Conditional`.
     pub replacement: Option<String>,
+    /// What of it would change.
     details: List<Detail>,
 }
 

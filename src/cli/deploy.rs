@@ -191,7 +191,7 @@ fn outputs(common: Common, json: bool, env: bool) -> Result<(), Failure> {
 }
 
 /// Does something with the stacks of a set, with credentials that stay fresh.
-fn with<T>(common: Common, act: impl AsyncFnOnce(&Settings<'_>) -> Result<T, DeployError>) -> Result<T, Failure> {
+fn with<T>(common: Common, act: impl AsyncFnOnce(&mut Settings<'_>) -> Result<T, DeployError>) -> Result<T, Failure> {
     let given = common.given()?;
     let refused = |error: &(dyn std::error::Error + 'static)| {
         Failure::new(Class::Configuration, error, Some("name a readable PEM file with `--ca-file`"))
@@ -224,7 +224,7 @@ fn with<T>(common: Common, act: impl AsyncFnOnce(&Settings<'_>) -> Result<T, Dep
                 http2: false,
             },
         };
-        let settings = Settings {
+        let mut settings = Settings {
             cloud: CloudFormation { transport: &transport, endpoint, region: &region, credentials: &current },
             prefix: common.prefix,
             mode,
@@ -234,7 +234,7 @@ fn with<T>(common: Common, act: impl AsyncFnOnce(&Settings<'_>) -> Result<T, Dep
         };
         let fresh = current.keep_fresh(&source);
         tokio::select! {
-            result = act(&settings) => result.map_err(|error| failure(&error)),
+            result = act(&mut settings) => result.map_err(|error| failure(&error)),
             () = fresh => Err(Failure::said(Class::Failed, "the credentials cannot be kept fresh", None)),
         }
     })
@@ -305,6 +305,14 @@ impl Talk for Terminal {
         say(&format!("  {time} {done:3}/{of:<3} {}", if is_bad { coloured(&text, "31") } else { text }));
     }
 
+    fn ask(&mut self, name: &str, description: &str) -> Option<String> {
+        if self.yes || !io::stdin().is_terminal() {
+            return None;
+        }
+        ask(&format!("{description}\n{name}:"));
+        Some(answer()).filter(|text| !text.is_empty())
+    }
+
     fn agrees(&mut self, question: &str) -> bool {
         if self.yes {
             return true;
@@ -313,11 +321,16 @@ impl Talk for Terminal {
             say(&format!("{question} Nobody is here to answer; `--yes` answers for you."));
             return false;
         }
-        ask(question);
-        let mut answer = String::new();
-        drop(io::stdin().lock().read_line(&mut answer));
-        matches!(answer.trim(), "y" | "yes")
+        ask(&format!("{question} [y/N]"));
+        matches!(answer().as_str(), "y" | "yes")
     }
+}
+
+/// A line of what is typed.
+fn answer() -> String {
+    let mut line = String::new();
+    drop(io::stdin().lock().read_line(&mut line));
+    line.trim().to_owned()
 }
 
 fn coloured(text: &str, colour: &str) -> String {
@@ -327,7 +340,7 @@ fn coloured(text: &str, colour: &str) -> String {
 
 #[expect(clippy::print_stderr, reason = "a question is for people")]
 fn ask(question: &str) {
-    eprint!("{question} [y/N] ");
+    eprint!("{question} ");
     drop(io::stderr().flush());
 }
 

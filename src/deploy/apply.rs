@@ -13,6 +13,8 @@ use crate::clock;
 
 /// How often it is asked whether the changes have been computed.
 const INTERVAL: Duration = Duration::from_secs(1);
+/// The parameter that is made of `--mode`.
+const MODE: &str = "Mode";
 /// In these, a stack that never was can only be deleted.
 const DEAD: [&str; 4] = ["ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", "REVIEW_IN_PROGRESS"];
 
@@ -34,7 +36,9 @@ pub async fn plan(settings: &Settings<'_>, talk: &mut dyn Talk) -> Result<bool, 
         let values = values(settings, &name, &template, &outputs, Some(&stack))?;
         if let Some((id, set)) = change_set(settings, kind, &values, Some(&stack)).await? {
             talk.say(&format!("{name}: {}", counted(set.changes.len())));
-            diff::lines(&set.changes).iter().for_each(|line| talk.show(line));
+            for line in diff::lines(&set.changes) {
+                talk.show(&line);
+            }
             settings.cloud.delete_change_set(&id).await?;
             is_any = true;
         } else {
@@ -49,9 +53,9 @@ pub async fn plan(settings: &Settings<'_>, talk: &mut dyn Talk) -> Result<bool, 
 ///
 /// # Errors
 /// [`DeployError`]; it can be run again.
-pub async fn apply(settings: &Settings<'_>, talk: &mut dyn Talk) -> Result<Pairs, DeployError> {
+pub async fn apply(settings: &mut Settings<'_>, talk: &mut dyn Talk) -> Result<Pairs, DeployError> {
     let templates = checked(settings)?;
-    foresee(settings, &templates).await?;
+    foresee(settings, &templates, talk).await?;
     let mut outputs = Pairs::new();
     for (kind, template) in templates {
         let name = settings.stack(kind);
@@ -84,7 +88,9 @@ async fn change(
     talk: &mut dyn Talk,
 ) -> Result<(), DeployError> {
     talk.say(&format!("{name}: {}", counted(set.changes.len())));
-    diff::lines(&set.changes).iter().for_each(|line| talk.show(line));
+    for line in diff::lines(&set.changes) {
+        talk.show(&line);
+    }
     for (key, value) in values.iter().filter(|(_, value)| matches!(value.origin, Origin::Given | Origin::Output)) {
         let is_secret = template.parameters.get(key).is_some_and(|parameter| parameter.no_echo);
         let text = if is_secret { "(not shown)" } else { &value.text };
@@ -136,14 +142,29 @@ async fn settled(
     Ok(None)
 }
 
-/// Whether every stack will have its values, before the first is touched.
-async fn foresee(settings: &Settings<'_>, templates: &[(Kind, Template)]) -> Result<(), DeployError> {
+/// Whether every stack will have its values, before the first is touched. Whoever is there is asked for what is missing.
+async fn foresee(
+    settings: &mut Settings<'_>,
+    templates: &[(Kind, Template)],
+    talk: &mut dyn Talk,
+) -> Result<(), DeployError> {
     let mut promised = BTreeSet::new();
     for (kind, template) in templates {
         let name = settings.stack(*kind);
         let before = settings.cloud.stack(&name).await?;
+        let previous = before.as_ref().map(Stack::parameters).unwrap_or_default();
+        for (parameter, about) in &template.parameters {
+            let is_known = about.default.is_some()
+                || parameter == MODE
+                || promised.contains(parameter)
+                || previous.contains_key(parameter)
+                || settings.given.contains_key(parameter);
+            if !is_known && let Some(text) = talk.ask(parameter, &about.description) {
+                settings.given.insert(parameter.clone(), text);
+            }
+        }
         resolved(settings, &name, template, (&Pairs::new(), &promised), before.as_ref())?;
-        promised.extend(template.outputs.keys().cloned());
+        promised.extend(template.outputs.iter().cloned());
     }
     Ok(())
 }
@@ -191,7 +212,7 @@ fn resolved(
     before: Option<&Stack>,
 ) -> Result<BTreeMap<String, Value>, DeployError> {
     let mut given = settings.given.clone();
-    given.insert("Mode".to_owned(), settings.mode.name().to_owned());
+    given.insert(MODE.to_owned(), settings.mode.name().to_owned());
     let previous = before.map(Stack::parameters).unwrap_or_default();
     let sources = Sources { given: &given, outputs, previous: &previous, promised };
     let (values, problems) = parameters::resolve(template, sources);
@@ -257,6 +278,7 @@ pub(super) async fn execute(
     let stack = settings.cloud.stack(name).await?.unwrap_or_default();
     let since = newest(settings, &stack).await?;
     settings.cloud.execute(id, &token()).await?;
+    talk.say("  AWS is at work; Ctrl-C only stops watching, and the same command takes up where it is");
     let status = finish(settings, name, &stack.stack_id, since, set.changes.len(), talk).await?;
     talk.say(&format!("{name}: {status}"));
     Ok(())

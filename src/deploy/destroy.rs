@@ -1,7 +1,7 @@
 //! `destroy`: a mode's stacks, and the shared ones if nobody else needs them.
 
 use super::apply::{compute, execute};
-use super::templates::Kind;
+use super::templates::{Kind, Resource};
 use super::{DeployError, Settings, Talk, finish, newest};
 use crate::api::cloudformation::Stack;
 
@@ -30,7 +30,7 @@ pub async fn destroy(settings: &Settings<'_>, is_shared_too: bool, talk: &mut dy
     for (kind, stack) in &doomed {
         let template = kind.template();
         for resource in settings.cloud.resources(&stack.stack_id).await? {
-            let is_kept = template.resources.get(&resource.logical_resource_id).is_some_and(|one| one.is_kept());
+            let is_kept = template.resources.get(&resource.logical_resource_id).is_some_and(Resource::is_kept);
             if is_kept && !resource.resource_status.starts_with("DELETE") {
                 let physical = resource.physical_resource_id.unwrap_or_default();
                 kept.push(format!("  {} {physical} ({})", resource.resource_type, settings.stack(*kind)));
@@ -42,7 +42,9 @@ pub async fn destroy(settings: &Settings<'_>, is_shared_too: bool, talk: &mut dy
     }
     if !kept.is_empty() {
         talk.say("These are kept, with what is in them; they cost something until you remove them yourself:");
-        kept.iter().for_each(|line| talk.say(line));
+        for line in &kept {
+            talk.say(line);
+        }
     }
     if !talk.agrees("Remove these stacks?") {
         return Err(DeployError::Declined("removing them".to_owned()));

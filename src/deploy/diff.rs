@@ -74,13 +74,12 @@ mod tests {
     use super::*;
 
     fn change(action: &str, resource_type: &str, replacement: Option<&str>) -> Change {
-        Change {
-            action: action.into(),
-            logical_resource_id: "X".into(),
-            resource_type: resource_type.into(),
-            replacement: replacement.map(Into::into),
-            ..Change::default()
-        }
+        let mut change = Change::default();
+        change.action = action.into();
+        change.logical_resource_id = "X".into();
+        change.resource_type = resource_type.into();
+        change.replacement = replacement.map(Into::into);
+        change
     }
 
     #[test]

@@ -103,6 +103,7 @@ impl Settings<'_> {
     }
 
     /// The stacks of this set, in the order in which they are made.
+    #[must_use]
     pub fn kinds(&self) -> impl DoubleEndedIterator<Item = Kind> + use<> {
         let has_domain = self.has_domain;
         Kind::ALL.into_iter().filter(move |kind| has_domain || *kind != Kind::SagemakerDomain)
@@ -117,6 +118,8 @@ pub trait Talk {
     fn show(&mut self, line: &Line);
     /// Shows what happened to a resource, how long it took and how many are done of how many.
     fn event(&mut self, event: &Event, took: Option<Duration>, done: usize, of: usize);
+    /// A value for a parameter that has none; nothing if nobody is there to say.
+    fn ask(&mut self, name: &str, description: &str) -> Option<String>;
     /// Whether to go on.
     fn agrees(&mut self, question: &str) -> bool;
 }

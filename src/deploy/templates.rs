@@ -1,9 +1,9 @@
 //! The templates in this binary, and what they say of themselves: parameters, resources, what is kept on deletion.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer};
 
 /// A stack of ours. The order is that in which they are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -70,8 +70,15 @@ pub(super) struct Template {
     /// What it makes.
     pub resources: BTreeMap<String, Resource>,
     /// What it tells later stacks, and people.
-    #[serde(default)]
-    pub outputs: BTreeMap<String, IgnoredAny>,
+    #[serde(default, deserialize_with = "keys")]
+    pub outputs: BTreeSet<String>,
+}
+
+/// The names of a map's entries.
+fn keys<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeSet<String>, D::Error> {
+    #[expect(clippy::zero_sized_map_values, reason = "it is a map that is read")]
+    let map = BTreeMap::<String, IgnoredAny>::deserialize(deserializer)?;
+    Ok(map.into_keys().collect())
 }
 
 /// A parameter of a template.

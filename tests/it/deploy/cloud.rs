@@ -96,18 +96,28 @@ impl Cloud {
         self.world.lock().unwrap()
     }
 
+    /// What was asked.
+    pub fn forms(&self) -> Vec<BTreeMap<String, String>> {
+        let requests = self.upstream.requests();
+        requests.iter().map(|one| url::form_urlencoded::parse(&one.body).into_owned().collect()).collect()
+    }
+
     /// The operations that were asked for, but for those that only look.
     pub fn acts(&self) -> Vec<String> {
-        let looks = |operation: &String| !operation.starts_with("Describe");
-        let form =
-            |body: &[u8]| -> BTreeMap<String, String> { url::form_urlencoded::parse(body).into_owned().collect() };
-        self.upstream.requests().iter().map(|one| form(&one.body)["Action"].clone()).filter(looks).collect()
+        let acts = self.forms().into_iter().map(|form| form["Action"].clone());
+        acts.filter(|operation| !operation.starts_with("Describe")).collect()
     }
 }
 
 fn refusal(code: &str, message: &str) -> String {
     format!(
         "<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message></Error><RequestId>r</RequestId></ErrorResponse>"
+    )
+}
+
+fn change(action: &str, kind: &str) -> String {
+    format!(
+        "<member><Type>Resource</Type><ResourceChange><Action>{action}</Action><LogicalResourceId>Thing</LogicalResourceId><ResourceType>{kind}</ResourceType></ResourceChange></member>"
     )
 }
 
@@ -177,12 +187,14 @@ impl World {
                 Ok(format!("<Id>{id}</Id>"))
             }
             "DescribeChangeSet" => {
-                let (name, _) = self.wishes[&form["ChangeSetName"]].clone();
+                let (name, parameters) = self.wishes[&form["ChangeSetName"]].clone();
                 let is_new = self.stacks[&name].status == "REVIEW_IN_PROGRESS";
                 let changes = if is_new {
-                    "<member><Type>Resource</Type><ResourceChange><Action>Add</Action><LogicalResourceId>Thing</LogicalResourceId><ResourceType>AWS::IAM::Role</ResourceType></ResourceChange></member>".to_owned()
-                } else {
+                    change("Add", "AWS::IAM::Role")
+                } else if parameters == self.stacks[&name].parameters {
                     self.changes.clone()
+                } else {
+                    change("Modify", "AWS::EC2::VPC")
                 };
                 if changes.is_empty() {
                     return Ok("<Status>FAILED</Status><StatusReason>The submitted information didn't contain changes. Submit different information to create a change set.</StatusReason>".into());

@@ -175,6 +175,11 @@ fn a_mode_is_removed_and_what_is_shared_stays_while_it_is_needed() {
     assert_eq!(cloud.world().stacks.len(), 5);
     let (code, _, said) = deploy(&cloud, &["destroy", "--yes", "--mode", "tracking"]);
     assert!(code == Some(0) && said.contains("AWS::S3::Bucket mlflow-bucket-1"), "{said}");
+    // The load balancer protects itself; that is lifted with the template that the stack has.
+    assert!(said.contains("mlflow-appliance-tracking: UPDATE_COMPLETE\n"), "{said}");
+    let lifted = cloud.forms().into_iter().rfind(|form| form["Action"] == "CreateChangeSet").unwrap();
+    assert_eq!(lifted["UsePreviousTemplate"], "true");
+    assert!(!lifted.contains_key("TemplateBody") && lifted.values().any(|value| value == "DeletionProtection"));
     let left: Vec<String> = cloud.world().stacks.keys().cloned().collect();
     assert_eq!(left, ["mlflow-appliance-serverless", "mlflow-mlflow-serverless", "mlflow-networking"]);
     assert_eq!(deploy(&cloud, &["destroy", "--yes", "--mode", "serverless", "--shared"]).0, Some(0));
