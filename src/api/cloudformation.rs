@@ -290,6 +290,19 @@ struct Identified {
 }
 
 #[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Detection {
+    stack_drift_detection_id: String,
+    detection_status: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Drifts {
+    stack_resource_drifts: List<Resource>,
+}
+
+#[derive(Debug, Default, Deserialize)]
 struct Nothing {}
 
 #[derive(Debug, Default, Deserialize)]
@@ -436,6 +449,39 @@ impl CloudFormation<'_> {
     pub async fn resources(&self, stack: &str) -> Result<Vec<Resource>> {
         let found: Resources = self.call("DescribeStackResources", &[("StackName", stack.to_owned())]).await?;
         Ok(found.stack_resources.member)
+    }
+
+    /// Lets AWS look for what is no longer as the template says; the id of that.
+    ///
+    /// # Errors
+    /// [`CloudFormationError`].
+    pub async fn detect_drift(&self, stack: &str) -> Result<String> {
+        let begun: Detection = self.call("DetectStackDrift", &[("StackName", stack.to_owned())]).await?;
+        Ok(begun.stack_drift_detection_id)
+    }
+
+    /// Whether AWS is still looking.
+    ///
+    /// # Errors
+    /// [`CloudFormationError`].
+    pub async fn detects_drift(&self, detection: &str) -> Result<bool> {
+        let given = [("StackDriftDetectionId", detection.to_owned())];
+        let now: Detection = self.call("DescribeStackDriftDetectionStatus", &given).await?;
+        Ok(now.detection_status == "DETECTION_IN_PROGRESS")
+    }
+
+    /// The names of the resources that were found to be different, or gone.
+    ///
+    /// # Errors
+    /// [`CloudFormationError`].
+    pub async fn drifted(&self, stack: &str) -> Result<Vec<String>> {
+        let given = [
+            ("StackName", stack.to_owned()),
+            ("StackResourceDriftStatusFilters.member.1", "MODIFIED".to_owned()),
+            ("StackResourceDriftStatusFilters.member.2", "DELETED".to_owned()),
+        ];
+        let found: Drifts = self.call("DescribeStackResourceDrifts", &given).await?;
+        Ok(found.stack_resource_drifts.member.into_iter().map(|one| one.logical_resource_id).collect())
     }
 
     async fn call<T: DeserializeOwned + Default>(

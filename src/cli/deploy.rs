@@ -65,6 +65,9 @@ enum Action {
         /// Print one JSON object
         #[arg(long)]
         json: bool,
+        /// Let AWS find out what was changed behind the templates' back, which takes a while
+        #[arg(long)]
+        drift: bool,
     },
     /// Show the stacks' outputs
     Outputs {
@@ -77,6 +80,8 @@ enum Action {
         #[arg(long)]
         env: bool,
     },
+    /// Estimate what it costs a month, by list prices of us-east-1; asks AWS nothing
+    Cost(Common),
     /// Write the templates into a directory, for other tools
     Export {
         /// Where to; it is made if it is missing
@@ -117,6 +122,7 @@ impl Deploy {
     pub(super) fn run(self) -> Result<(), Failure> {
         match self.action {
             Action::Export { directory } => export(&directory),
+            Action::Cost(common) => cost(&common),
             Action::Plan(common) => {
                 let is_any = with(common, async |settings| deploy::plan(settings, &mut Terminal { yes: true }).await)?;
                 if is_any { Err(Failure::silent(Class::Changes)) } else { Ok(()) }
@@ -131,7 +137,7 @@ impl Deploy {
             Action::Destroy { common, yes, shared } => {
                 with(common, async |settings| deploy::destroy(settings, shared, &mut Terminal { yes }).await)
             }
-            Action::Status { common, json } => status(common, json),
+            Action::Status { common, json, drift } => status(common, json, drift),
             Action::Outputs { common, json, env } => outputs(common, json, env),
         }
     }
@@ -149,25 +155,43 @@ fn export(directory: &PathBuf) -> Result<(), Failure> {
     written.map_err(|error| Failure::new(Class::Failed, &error, Some("make room, or name a writable directory")))
 }
 
-fn status(common: Common, json: bool) -> Result<(), Failure> {
-    let reports = with(common, async |settings| deploy::report(settings).await)?;
+fn cost(common: &Common) -> Result<(), Failure> {
+    let given = common.given()?;
+    let items = deploy::cost(&given, common.domain);
+    for deploy::Item { what, dollars } in &items {
+        print(&match dollars {
+            Some(dollars) => format!("{dollars:9.2}  {what}"),
+            None => format!("        ?  {what}"),
+        });
+    }
+    let sum: f64 = items.iter().filter_map(|item| item.dollars).sum();
+    print(&format!(
+        "{sum:9.2}  US dollars a month: an ESTIMATE, without data transfer, logs and managed MLflow itself"
+    ));
+    Ok(())
+}
+
+fn status(common: Common, json: bool, drift: bool) -> Result<(), Failure> {
+    let reports = with(common, async |settings| deploy::report(settings, drift).await)?;
     if json {
         let all = reports
             .iter()
-            .map(|one| (one.stack.clone(), json!({"status": one.status, "reason": one.reason})))
+            .map(|one| (one.stack.clone(), json!({"status": one.status, "reason": one.reason, "drifted": one.drifted})))
             .collect::<serde_json::Map<_, _>>();
         print(&serde_json::Value::Object(all).to_string());
         return Ok(());
     }
     for one in reports {
         let reason = one.reason.map(|reason| format!("  {reason}")).unwrap_or_default();
-        print(&format!("{:32} {}{reason}", one.stack, one.status.as_deref().unwrap_or("-")));
+        let drift = one.drifted.filter(|drifted| !drifted.is_empty());
+        let drift = drift.map(|drifted| format!("  changed by hand: {}", drifted.join(", "))).unwrap_or_default();
+        print(&format!("{:32} {}{reason}{drift}", one.stack, one.status.as_deref().unwrap_or("-")));
     }
     Ok(())
 }
 
 fn outputs(common: Common, json: bool, env: bool) -> Result<(), Failure> {
-    let reports = with(common, async |settings| deploy::report(settings).await)?;
+    let reports = with(common, async |settings| deploy::report(settings, false).await)?;
     if env {
         let url = reports.iter().find_map(|one| one.outputs.get("Url"));
         let url = url.ok_or_else(|| {

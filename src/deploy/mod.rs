@@ -3,6 +3,7 @@
 //! Whatever is interrupted goes on in AWS, and the same command takes up where it was.
 
 mod apply;
+mod cost;
 mod destroy;
 mod diff;
 mod parameters;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 pub use apply::{apply, plan};
+pub use cost::{Item, cost};
 pub use destroy::destroy;
 pub use diff::{Line, Weight};
 pub use report::{Report, report};

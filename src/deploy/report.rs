@@ -1,7 +1,14 @@
 //! `status` and `outputs`: what there is.
 
+use std::time::Duration;
+
+use tokio::time::sleep;
+
 use super::{DeployError, Settings};
-use crate::api::cloudformation::Pairs;
+use crate::api::cloudformation::{Pairs, Stack};
+
+/// How often it is asked whether AWS has looked at everything.
+const INTERVAL: Duration = Duration::from_secs(1);
 
 /// A stack of the set.
 pub struct Report {
@@ -13,18 +20,25 @@ pub struct Report {
     pub reason: Option<String>,
     /// Its outputs.
     pub outputs: Pairs,
+    /// What is no longer as the template says; nothing if that was not asked.
+    pub drifted: Option<Vec<String>>,
 }
 
-/// The stacks of the set, in the order in which they are made.
+/// The stacks of the set, in the order in which they are made; on demand with what was changed behind their back.
 ///
 /// # Errors
 /// [`DeployError::Cloud`].
-pub async fn report(settings: &Settings<'_>) -> Result<Vec<Report>, DeployError> {
+pub async fn report(settings: &Settings<'_>, with_drift: bool) -> Result<Vec<Report>, DeployError> {
     let mut reports = Vec::new();
     for kind in settings.kinds() {
         let name = settings.stack(kind);
         let found = settings.cloud.stack(&name).await?;
+        let drifted = match &found {
+            Some(stack) if with_drift => Some(drift(settings, stack).await?),
+            _ => None,
+        };
         reports.push(Report {
+            drifted,
             stack: name,
             status: found.as_ref().map(|stack| stack.stack_status.clone()),
             reason: found.as_ref().and_then(|stack| stack.stack_status_reason.clone()),
@@ -32,4 +46,12 @@ pub async fn report(settings: &Settings<'_>) -> Result<Vec<Report>, DeployError>
         });
     }
     Ok(reports)
+}
+
+async fn drift(settings: &Settings<'_>, stack: &Stack) -> Result<Vec<String>, DeployError> {
+    let detection = settings.cloud.detect_drift(&stack.stack_id).await?;
+    while settings.cloud.detects_drift(&detection).await? {
+        sleep(INTERVAL).await;
+    }
+    Ok(settings.cloud.drifted(&stack.stack_id).await?)
 }

@@ -119,7 +119,7 @@ fn is_cause(event: &Event) -> bool {
 /// What to do about a failure, as far as its words tell.
 #[must_use]
 pub(super) fn hint(reason: &str) -> &'static str {
-    const HINTS: [(&str, &str); 9] = [
+    const HINTS: &[(&str, &str)] = &[
         (
             "not authorized to perform",
             "add the action that it names to the policy of whoever deploys (infra/README.md has all of it)",
@@ -128,6 +128,7 @@ pub(super) fn hint(reason: &str) -> &'static str {
             "AccessDenied",
             "add the action that it names to the policy of whoever deploys (infra/README.md has all of it)",
         ),
+        ("dependen", "something that was made beside the stacks is in it: remove that, then run the command again"),
         ("already exists", "something of that name is left over: remove it, or choose another `--prefix`"),
         ("limit", "a quota of the account is reached: have it raised in Service Quotas, or remove what is not needed"),
         (

@@ -33,6 +33,8 @@ pub struct Fake {
     pub events: Vec<(String, String, String)>,
     /// Logical name, type, physical name.
     pub resources: Vec<(String, String, String)>,
+    /// Resources that somebody has changed by hand.
+    pub drifted: Vec<&'static str>,
     /// What is still to happen.
     pending: Option<(Script, usize)>,
 }
@@ -217,6 +219,13 @@ impl World {
                 fake.outputs = outputs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
                 fake.pending = Some((script, 0));
                 Ok(String::new())
+            }
+            "DetectStackDrift" => Ok("<StackDriftDetectionId>d</StackDriftDetectionId>".into()),
+            "DescribeStackDriftDetectionStatus" => Ok("<DetectionStatus>DETECTION_COMPLETE</DetectionStatus>".into()),
+            "DescribeStackResourceDrifts" => {
+                let (_, fake) = self.find(&name)?;
+                let all = fake.drifted.iter().map(|one| format!("<member><LogicalResourceId>{one}</LogicalResourceId><StackResourceDriftStatus>MODIFIED</StackResourceDriftStatus></member>"));
+                Ok(format!("<StackResourceDrifts>{}</StackResourceDrifts>", all.collect::<String>()))
             }
             "DeleteChangeSet" => Ok(String::new()),
             "UpdateTerminationProtection" => {

@@ -2,9 +2,10 @@
 
 mod cloud;
 
-use std::process::Output;
+use std::process::{Command, Output, Stdio};
 
 use crate::support::appliance::{ACCESS_KEY_ID, SECRET_ACCESS_KEY, command};
+use crate::support::eventually;
 use cloud::{Cloud, Script};
 
 /// Outputs that the stacks of the templates have, as far as later ones want them.
@@ -38,16 +39,19 @@ fn ready(cloud: &Cloud) {
 }
 
 fn deploy(cloud: &Cloud, arguments: &[&str]) -> (Option<i32>, String, String) {
-    let output: Output = command(&["deploy"])
-        .args(arguments)
+    let output: Output = configured(cloud).args(arguments).output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
+}
+
+fn configured(cloud: &Cloud) -> Command {
+    let mut command = command(&["deploy"]);
+    command
         .env("AWS_ENDPOINT_URL_CLOUDFORMATION", cloud.upstream.url())
         .env("AWS_REGION", "us-east-1")
         .env("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID)
-        .env("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY)
-        .output()
-        .unwrap();
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    (output.status.code(), text(&output.stdout), text(&output.stderr))
+        .env("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY);
+    command
 }
 
 const APPLY: [&str; 4] = ["apply", "--yes", "--mode", "tracking"];
@@ -136,13 +140,45 @@ fn the_first_failure_is_named_with_what_to_do_and_the_next_start_clears_up() {
 }
 
 #[test]
-fn what_runs_already_is_watched_first_and_throttling_is_waited_for() {
+fn an_interrupted_start_goes_on_in_aws_and_is_taken_up_again() {
+    let cloud = Cloud::start();
+    ready(&cloud);
+    let slow = Script { events: vec![("Thing", "CREATE_IN_PROGRESS", ""); 8], end: "CREATE_COMPLETE" };
+    cloud.world().scripts.insert("mlflow-networking".into(), slow);
+    let mut first = configured(&cloud).args(APPLY).args(CERTIFICATE).stderr(Stdio::null()).spawn().unwrap();
+    eventually("it has begun", || cloud.acts().contains(&"ExecuteChangeSet".to_owned()));
+    // As Ctrl-C does it.
+    rustix::process::kill_process(rustix::process::Pid::from_child(&first), rustix::process::Signal::INT).unwrap();
+    assert!(!first.wait().unwrap().success());
+    cloud.world().scripts.clear();
+    let (code, _, said) = apply(&cloud);
+    assert!(code == Some(0) && said.contains("mlflow-networking is CREATE_IN_PROGRESS: watching that first"), "{said}");
+    assert!(said.contains("mlflow-networking: no changes"), "{said}");
+}
+
+#[test]
+fn what_cannot_be_removed_is_named_and_can_be_tried_again() {
     let cloud = Cloud::start();
     ready(&cloud);
     assert_eq!(apply(&cloud).0, Some(0));
-    // As after Ctrl-C: somebody's update is under way.
+    let reason = "resource subnet-1 has dependencies and cannot be deleted";
+    let stuck = Script { events: vec![("Subnet", "DELETE_FAILED", reason)], end: "DELETE_FAILED" };
+    cloud.world().scripts.insert("delete mlflow-networking".into(), stuck);
+    let arguments = ["destroy", "--yes", "--mode", "tracking", "--shared"];
+    let (code, _, said) = deploy(&cloud, &arguments);
+    assert!(code == Some(1) && said.contains("mlflow-networking is DELETE_FAILED: Subnet"), "{said}");
+    assert!(said.contains(reason) && said.contains("made beside the stacks"), "{said}");
+    cloud.world().scripts.clear();
+    let (code, _, said) = deploy(&cloud, &arguments);
+    assert!(code == Some(0) && cloud.world().stacks.is_empty(), "{said}");
+}
+
+#[test]
+fn a_plan_shows_what_would_be_replaced_and_leaves_nothing_and_throttling_is_waited_for() {
+    let cloud = Cloud::start();
+    ready(&cloud);
+    assert_eq!(apply(&cloud).0, Some(0));
     let mut world = cloud.world();
-    world.stacks.get_mut("mlflow-networking").unwrap().status = "UPDATE_COMPLETE".into();
     world.changes = "<member><Type>Resource</Type><ResourceChange><Action>Modify</Action><LogicalResourceId>Server</LogicalResourceId><ResourceType>AWS::SageMaker::MlflowTrackingServer</ResourceType><Replacement>True</Replacement><Details><member><Target><Attribute>Properties</Attribute><Name>RoleArn</Name><RequiresRecreation>Always</RequiresRecreation></Target></member></Details></ResourceChange></member>".into();
     world.refusals = ("Throttling".into(), 2);
     drop(world);
@@ -197,6 +233,9 @@ fn there_is_a_report_and_the_templates_can_be_taken_elsewhere() {
     let (_, shown, _) = deploy(&cloud, &["outputs", "--mode", "tracking", "--json"]);
     let all: serde_json::Value = serde_json::from_str(&shown).unwrap();
     assert_eq!(all["mlflow-appliance-tracking"]["Url"], "https://mlflow.corp");
+    cloud.world().stacks.get_mut("mlflow-appliance-tracking").unwrap().drifted.push("Balancer");
+    let (_, shown, _) = deploy(&cloud, &["status", "--mode", "tracking", "--drift"]);
+    assert!(shown.contains("changed by hand: Balancer") && shown.matches("changed by hand").count() == 1, "{shown}");
     let directory = tempfile::tempdir().unwrap();
     let (code, _, said) = deploy(&cloud, &["export", directory.path().to_str().unwrap()]);
     assert_eq!(code, Some(0), "{said}");
