@@ -6,6 +6,7 @@ mod architecture;
 mod bootstrap;
 mod check;
 mod deploy;
+mod infra;
 mod nixos;
 mod product;
 mod properties;

@@ -169,6 +169,40 @@ impl World {
                 let all: String = fake.resources.iter().map(|(logical, kind, physical)| format!("<member><LogicalResourceId>{logical}</LogicalResourceId><PhysicalResourceId>{physical}</PhysicalResourceId><ResourceType>{kind}</ResourceType><ResourceStatus>CREATE_COMPLETE</ResourceStatus></member>")).collect();
                 Ok(format!("<StackResources>{all}</StackResources>"))
             }
+            "CreateChangeSet" | "DescribeChangeSet" | "ExecuteChangeSet" => self.change_set(operation, form, &name),
+            "DetectStackDrift" => Ok("<StackDriftDetectionId>d</StackDriftDetectionId>".into()),
+            "DescribeStackDriftDetectionStatus" => Ok("<DetectionStatus>DETECTION_COMPLETE</DetectionStatus>".into()),
+            "DescribeStackResourceDrifts" => {
+                let (_, fake) = self.find(&name)?;
+                let all = fake.drifted.iter().map(|one| format!("<member><LogicalResourceId>{one}</LogicalResourceId><StackResourceDriftStatus>MODIFIED</StackResourceDriftStatus></member>"));
+                Ok(format!("<StackResourceDrifts>{}</StackResourceDrifts>", all.collect::<String>()))
+            }
+            "DeleteChangeSet" => Ok(String::new()),
+            "UpdateTerminationProtection" => {
+                self.find(&name)?.1.protected = form["EnableTerminationProtection"] == "true";
+                Ok(String::new())
+            }
+            "DeleteStack" => {
+                let (_, fake) = self.find(&name)?;
+                if fake.protected {
+                    return Err((
+                        "ValidationError".into(),
+                        format!("Stack [{name}] cannot be deleted while TerminationProtection is enabled"),
+                    ));
+                }
+                fake.status = "DELETE_IN_PROGRESS".into();
+                let script = Script { events: vec![("Thing", "DELETE_COMPLETE", "")], end: "DELETE_COMPLETE" };
+                let script = self.scripts.get(&format!("delete {name}")).cloned().unwrap_or(script);
+                self.find(&name)?.1.pending = Some((script, 0));
+                Ok(String::new())
+            }
+            other => Err(("InvalidAction".into(), format!("no {other}"))),
+        }
+    }
+
+    fn change_set(&mut self, operation: &str, form: &BTreeMap<String, String>, name: &str) -> Answer {
+        let name = name.to_owned();
+        match operation {
             "CreateChangeSet" => {
                 if form["ChangeSetType"] == "CREATE" {
                     if self.stacks.contains_key(&name) {
@@ -205,7 +239,7 @@ impl World {
                     "<Status>CREATE_COMPLETE</Status><ExecutionStatus>AVAILABLE</ExecutionStatus><Changes>{changes}</Changes>"
                 ))
             }
-            "ExecuteChangeSet" => {
+            _ => {
                 let (name, parameters) = self.wishes[&form["ChangeSetName"]].clone();
                 let mut script = self.scripts.get(&name).cloned().unwrap_or_else(Script::good);
                 let outputs = self.outputs.get(&name).cloned().unwrap_or_default();
@@ -220,33 +254,6 @@ impl World {
                 fake.pending = Some((script, 0));
                 Ok(String::new())
             }
-            "DetectStackDrift" => Ok("<StackDriftDetectionId>d</StackDriftDetectionId>".into()),
-            "DescribeStackDriftDetectionStatus" => Ok("<DetectionStatus>DETECTION_COMPLETE</DetectionStatus>".into()),
-            "DescribeStackResourceDrifts" => {
-                let (_, fake) = self.find(&name)?;
-                let all = fake.drifted.iter().map(|one| format!("<member><LogicalResourceId>{one}</LogicalResourceId><StackResourceDriftStatus>MODIFIED</StackResourceDriftStatus></member>"));
-                Ok(format!("<StackResourceDrifts>{}</StackResourceDrifts>", all.collect::<String>()))
-            }
-            "DeleteChangeSet" => Ok(String::new()),
-            "UpdateTerminationProtection" => {
-                self.find(&name)?.1.protected = form["EnableTerminationProtection"] == "true";
-                Ok(String::new())
-            }
-            "DeleteStack" => {
-                let (_, fake) = self.find(&name)?;
-                if fake.protected {
-                    return Err((
-                        "ValidationError".into(),
-                        format!("Stack [{name}] cannot be deleted while TerminationProtection is enabled"),
-                    ));
-                }
-                fake.status = "DELETE_IN_PROGRESS".into();
-                let script = Script { events: vec![("Thing", "DELETE_COMPLETE", "")], end: "DELETE_COMPLETE" };
-                let script = self.scripts.get(&format!("delete {name}")).cloned().unwrap_or(script);
-                self.find(&name)?.1.pending = Some((script, 0));
-                Ok(String::new())
-            }
-            other => Err(("InvalidAction".into(), format!("no {other}"))),
         }
     }
 
