@@ -6,7 +6,7 @@
   installShellFiles,
   rustPlatform,
   rustc,
-  # `appliance sandbox`, `appliance generate`: for people, not for instances.
+  # `appliance sandbox`, `deploy` and `generate`: for people, not for instances.
   withSandbox ? true,
 }:
 
@@ -29,6 +29,7 @@ rustPlatform.buildRustPackage {
     fileset = lib.fileset.unions [
       ../Cargo.lock
       ../Cargo.toml
+      (lib.fileset.fileFilter (file: file.hasExt "yaml") ../infra)
       ../src
     ];
   };

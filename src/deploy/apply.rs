@@ -190,6 +190,12 @@ fn checked(settings: &Settings<'_>) -> Result<Vec<(Kind, Template)>, DeployError
             }
         }
     }
+    let foreign = format!(":{}/", settings.mode.other().resource());
+    for name in ["ExistingResourceArn", "ResourceArn"] {
+        if settings.given.get(name).is_some_and(|arn| arn.contains(&foreign)) {
+            problems.push(format!("{name}: it is of the other mode, `--mode {}`", settings.mode.other().name()));
+        }
+    }
     problems.dedup();
     if problems.is_empty() { Ok(templates) } else { Err(DeployError::Parameters(settings.prefix.clone(), problems)) }
 }
@@ -213,6 +219,11 @@ fn resolved(
 ) -> Result<BTreeMap<String, Value>, DeployError> {
     let mut given = settings.given.clone();
     given.insert(MODE.to_owned(), settings.mode.name().to_owned());
+    // The bake publishes an image for each architecture; a template cannot choose between two parameters of AWS's.
+    if let (Some(architecture), None) = (given.get("Architecture"), given.get("AmiParameter")) {
+        let image = format!("/mlflow-appliance/ami/{architecture}");
+        given.insert("AmiParameter".to_owned(), image);
+    }
     let previous = before.map(Stack::parameters).unwrap_or_default();
     let sources = Sources { given: &given, outputs, previous: &previous, promised };
     let (values, problems) = parameters::resolve(template, sources);

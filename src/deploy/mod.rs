@@ -63,6 +63,14 @@ impl Mode {
         }
     }
 
+    /// As in ARNs.
+    fn resource(self) -> &'static str {
+        match self {
+            Self::Tracking => "mlflow-tracking-server",
+            Self::Serverless => "mlflow-app",
+        }
+    }
+
     /// The one that this is not.
     #[must_use]
     pub fn other(self) -> Self {

@@ -82,6 +82,15 @@ fn the_stacks_are_made_in_order_each_with_the_outputs_of_those_before() {
     assert!(world.stacks.values().all(|stack| stack.protected && stack.status == "CREATE_COMPLETE"));
     drop(world);
 
+    // Another architecture has another image.
+    let arguments = [&APPLY[..], &CERTIFICATE[..], &["--parameter", "Architecture=x86_64"]].concat();
+    let (code, _, said) = deploy(&cloud, &arguments);
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(
+        cloud.world().stacks["mlflow-appliance-tracking"].parameters["AmiParameter"],
+        "/mlflow-appliance/ami/x86_64"
+    );
+
     // Again: nothing to do, and the other mode beside it shares the network.
     let (code, _, said) = apply(&cloud);
     assert!(code == Some(0) && said.matches("no changes").count() == 3, "{said}");
@@ -97,6 +106,13 @@ fn nothing_is_asked_of_aws_before_all_values_can_be() {
     let refused = [
         (vec!["--parameter", "Nonsense=1"], "no template has the parameter Nonsense"),
         (vec!["--parameter", "NatMode=many"], "NatMode: `many`: not one of"),
+        (
+            vec![
+                "--parameter",
+                "ExistingResourceArn=arn:aws:sagemaker:us-east-1:123456789012:mlflow-app/app-ABCDEF123456",
+            ],
+            "it is of the other mode, `--mode serverless`",
+        ),
         (vec!["--region", "af-south-1", "--mode", "serverless"], "there is no serverless MLflow in af-south-1"),
     ];
     for (more, reason) in refused {

@@ -38,6 +38,7 @@ rec {
 
   fileset = {
     unions = files: files;
+    fileFilter = _: directory: directory;
     toSource = { root, fileset }: map toString fileset;
   };
   licenses.asl20 = "Apache-2.0";
