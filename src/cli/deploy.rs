@@ -91,14 +91,14 @@ enum Action {
 
 #[derive(Debug, clap::Args)]
 struct Common {
-    /// Which managed MLflow: `tracking` (a server) or `serverless` (an app)
-    #[arg(long, env = "APPLIANCE_DEPLOY_MODE", value_name = "MODE", value_parser = ["tracking", "serverless"])]
-    mode: String,
+    /// Which managed MLflow: `tracking` (a server) or `serverless` (an app); you are asked, if you are there
+    #[arg(long, env = "APPLIANCE_DEPLOY_MODE", hide_env_values = true, value_name = "MODE", value_parser = ["tracking", "serverless"])]
+    mode: Option<String>,
     /// What the names of all stacks begin with
-    #[arg(long, env = "APPLIANCE_DEPLOY_PREFIX", default_value = "mlflow", value_name = "NAME", value_parser = prefix)]
+    #[arg(long, env = "APPLIANCE_DEPLOY_PREFIX", hide_env_values = true, default_value = "mlflow", value_name = "NAME", value_parser = prefix)]
     prefix: String,
     /// Where to [default: the region of the AWS configuration]
-    #[arg(long, env = "AWS_REGION", value_name = "REGION")]
+    #[arg(long, env = "AWS_REGION", hide_env_values = true, value_name = "REGION")]
     region: Option<String>,
     /// A SageMaker Studio domain as well
     #[arg(long)]
@@ -222,7 +222,7 @@ fn with<T>(common: Common, act: impl AsyncFnOnce(&mut Settings<'_>) -> Result<T,
     };
     let tls = tls::client_config(common.ca_file.as_deref()).map_err(|error| refused(&error))?;
     let authorities = common.ca_file.as_ref().map(fs::read).transpose().map_err(|error| refused(&error))?;
-    let mode = if common.mode == "tracking" { Mode::Tracking } else { Mode::Serverless };
+    let mode = mode(common.mode.as_deref())?;
     actix_web::rt::System::new().block_on(async {
         let region = match common.region.filter(|region| !region.is_empty()) {
             Some(region) => region,
@@ -262,6 +262,24 @@ fn with<T>(common: Common, act: impl AsyncFnOnce(&mut Settings<'_>) -> Result<T,
             () = fresh => Err(Failure::said(Class::Failed, "the credentials cannot be kept fresh", None)),
         }
     })
+}
+
+/// What was said, or is answered.
+fn mode(said: Option<&str>) -> Result<Mode, Failure> {
+    let asked = || {
+        io::stdin().is_terminal().then(|| {
+            ask("Which managed MLflow, tracking or serverless?");
+            answer()
+        })
+    };
+    match said.map(ToOwned::to_owned).or_else(asked).as_deref() {
+        Some("tracking") => Ok(Mode::Tracking),
+        Some("serverless") => Ok(Mode::Serverless),
+        _ => {
+            let fix = "say `--mode tracking` or `--mode serverless`";
+            Err(Failure::said(Class::Configuration, "it is not said which managed MLflow is meant", Some(fix)))
+        }
+    }
 }
 
 fn failure(error: &DeployError) -> Failure {

@@ -2,6 +2,7 @@
 
 mod cloud;
 
+use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
 
 use crate::support::appliance::{ACCESS_KEY_ID, SECRET_ACCESS_KEY, command};
@@ -205,12 +206,45 @@ fn a_plan_shows_what_would_be_replaced_and_leaves_nothing_and_throttling_is_wait
 }
 
 #[test]
+fn at_a_terminal_people_are_asked_and_see_colours() {
+    let cloud = Cloud::start();
+    ready(&cloud);
+    let program = crate::support::appliance::binary();
+    // `script` is a terminal for what it starts.
+    let line = format!("{} deploy apply {}", program.display(), CERTIFICATE.join(" "));
+    let mut command = Command::new("script");
+    for (name, value) in configured(&cloud).get_envs() {
+        command.env(name, value.unwrap_or_default());
+    }
+    command.env("NO_COLOR", "").args(["--quiet", "--return", "--command", &line, "/dev/null"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut answers = child.stdin.take().unwrap();
+    answers.write_all(b"tracking\ny\ny\nn\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    drop(answers);
+    let shown = String::from_utf8_lossy(&output.stdout);
+    assert!(shown.contains("Which managed MLflow") && shown.contains("Do this to mlflow-networking? [y/N]"), "{shown}");
+    assert!(shown.contains("\u{1b}[35m+ add"), "{shown}");
+    assert!(shown.contains("nothing was changed: mlflow-appliance-tracking was not agreed to"), "{shown}");
+    let made: Vec<String> = cloud
+        .world()
+        .stacks
+        .iter()
+        .filter(|(_, one)| one.status == "CREATE_COMPLETE")
+        .map(|(name, _)| name.clone())
+        .collect();
+    assert_eq!(made, ["mlflow-mlflow-tracking", "mlflow-networking"]);
+}
+
+#[test]
 fn nobody_to_ask_means_no_and_leaves_nothing() {
     let cloud = Cloud::start();
     ready(&cloud);
     let (code, _, said) = deploy(&cloud, &["apply", "--mode", "tracking", CERTIFICATE[0], CERTIFICATE[1]]);
     assert!(code == Some(1) && said.contains("nothing was changed"), "{said}");
     assert_eq!(cloud.acts(), ["CreateChangeSet", "DeleteChangeSet", "DeleteStack"]);
+    let (code, _, said) = deploy(&cloud, &["apply"]);
+    assert!(code == Some(78) && said.contains("say `--mode tracking`"), "{said}");
 }
 
 #[test]
