@@ -7,7 +7,7 @@ use tokio::time::sleep;
 
 use super::parameters::{self, Origin, Sources, Value};
 use super::templates::{Kind, Template};
-use super::{DeployError, Mode, SERVERLESS_REGIONS, Settings, Talk, diff, finish, newest};
+use super::{DeployError, Mode, SERVERLESS_REGIONS, Settings, Talk, diff, finish};
 use crate::api::cloudformation::{ChangeSet, Pairs, Stack, Wish};
 use crate::clock;
 
@@ -133,7 +133,7 @@ async fn settled(
     if !is_empty && !talk.agrees(&format!("Remove what is left of {name}?")) {
         return Err(DeployError::Declined(name.to_owned()));
     }
-    let since = newest(settings, &stack).await?;
+    let since = settings.cloud.last_event(&stack.stack_id).await?;
     if stack.enable_termination_protection {
         settings.cloud.protect(name, false).await?;
     }
@@ -287,7 +287,7 @@ pub(super) async fn execute(
     talk: &mut dyn Talk,
 ) -> Result<(), DeployError> {
     let stack = settings.cloud.stack(name).await?.unwrap_or_default();
-    let since = newest(settings, &stack).await?;
+    let since = settings.cloud.last_event(&stack.stack_id).await?;
     settings.cloud.execute(id, &token()).await?;
     talk.say("  AWS is at work; Ctrl-C only stops watching, and the same command takes up where it is");
     let status = finish(settings, name, &stack.stack_id, since, set.changes.len(), talk).await?;

@@ -2,7 +2,7 @@
 
 use super::apply::{compute, execute};
 use super::templates::{Kind, Resource};
-use super::{DeployError, Settings, Talk, finish, newest};
+use super::{DeployError, Settings, Talk, finish};
 use crate::api::cloudformation::Stack;
 
 /// The parameter of the load balancer.
@@ -68,7 +68,7 @@ async fn remove(settings: &Settings<'_>, kind: Kind, stack: &Stack, talk: &mut d
             execute(settings, &name, (&id, &set), talk).await?;
         }
     }
-    let since = newest(settings, stack).await?;
+    let since = settings.cloud.last_event(&stack.stack_id).await?;
     settings.cloud.delete(&name).await?;
     let of = kind.template().resources.len();
     finish(settings, &name, &stack.stack_id, since, of, talk).await?;

@@ -22,7 +22,7 @@ pub use diff::{Line, Weight};
 pub use report::{Report, report};
 pub use templates::Kind;
 
-use crate::api::cloudformation::{CloudFormation, CloudFormationError, Event, Pairs, Stack};
+use crate::api::cloudformation::{CloudFormation, CloudFormationError, Event, Pairs};
 
 /// Regions that have serverless MLflow, by the resource type's schema.
 pub const SERVERLESS_REGIONS: [&str; 16] = [
@@ -198,6 +198,11 @@ impl DeployError {
             Self::Cloud(CloudFormationError::Refused { code, .. }) if code.starts_with("AccessDenied") => {
                 Some("add the action to the policy of whoever deploys; infra/README.md has all of it")
             }
+            Self::Cloud(CloudFormationError::Refused { message, .. }) if message.contains("UPDATE_ROLLBACK_FAILED") => {
+                Some(
+                    "repair what kept it from going back, then `aws cloudformation continue-update-rollback --stack-name` it",
+                )
+            }
             Self::Cloud(_) => Some("see whether AWS can be reached, and with which credentials: `appliance check`"),
             Self::Parameters(..) | Self::Unknown(_) => {
                 Some("say `--parameter NAME=VALUE`, or write it into the file of `--config`")
@@ -241,9 +246,4 @@ async fn finish(
             Err(DeployError::Failed { stack: name.to_owned(), status, cause, hint })
         }
     }
-}
-
-/// The newest event of a stack, after which one is interested.
-async fn newest(settings: &Settings<'_>, stack: &Stack) -> Result<Option<String>, DeployError> {
-    Ok(settings.cloud.events(&stack.stack_id, None).await?.pop().map(|event| event.event_id))
 }

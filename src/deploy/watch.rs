@@ -10,6 +10,9 @@ use crate::api::cloudformation::{CloudFormation, CloudFormationError, Event};
 /// The wait before asking again what has happened doubles from the first to the second of these.
 const WAITS: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(4));
 
+/// What was begun has an event by then; until then the status may be that of before.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// How a stack's operation ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum End {
@@ -53,16 +56,20 @@ pub(super) async fn follow(
     let mut last = since;
     let mut seen = Seen::default();
     let mut wait = WAITS.0;
+    let mut is_begun = false;
+    let patience = Instant::now() + PATIENCE;
     loop {
+        let is_believed = is_begun || Instant::now() >= patience;
         // First the status: what happened before it is among the events then.
         let now = cloud.stack(stack).await?;
         for event in cloud.events(stack, last.as_deref()).await? {
+            is_begun = true;
             let took = seen.note(&event);
             show(Progress::Event { event: &event, took, done: seen.done });
             last = Some(event.event_id);
         }
         let status = now.map_or_else(|| "DELETE_COMPLETE".to_owned(), |stack| stack.stack_status);
-        if !status.ends_with("_IN_PROGRESS") || status == "REVIEW_IN_PROGRESS" {
+        if is_believed && (!status.ends_with("_IN_PROGRESS") || status == "REVIEW_IN_PROGRESS") {
             let is_good = matches!(
                 status.as_str(),
                 "CREATE_COMPLETE" | "UPDATE_COMPLETE" | "DELETE_COMPLETE" | "IMPORT_COMPLETE"

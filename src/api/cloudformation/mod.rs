@@ -183,6 +183,15 @@ impl CloudFormation<'_> {
         self.call::<Nothing>("UpdateTerminationProtection", &given).await.map(drop)
     }
 
+    /// The id of the last event of a stack.
+    ///
+    /// # Errors
+    /// [`CloudFormationError`].
+    pub async fn last_event(&self, stack: &str) -> Result<Option<String>> {
+        let page: EventPage = self.call("DescribeStackEvents", &[("StackName", stack.to_owned())]).await?;
+        Ok(page.stack_events.member.into_iter().next().map(|event| event.event_id))
+    }
+
     /// What has happened to a stack since an event, the oldest first; everything without one.
     ///
     /// # Errors
