@@ -22,6 +22,7 @@ let
           ../.rustfmt.toml
           ../Cargo.lock
           ../Cargo.toml
+          ../build.rs
           (lib.fileset.fileFilter (file: file.hasExt "yaml") ../infra)
           ../src
           ../tests/it

@@ -29,6 +29,7 @@ rustPlatform.buildRustPackage {
     fileset = lib.fileset.unions [
       ../Cargo.lock
       ../Cargo.toml
+      ../build.rs
       (lib.fileset.fileFilter (file: file.hasExt "yaml") ../infra)
       ../src
     ];

@@ -18,6 +18,7 @@ stdenv.mkDerivation {
       ../.ci/sbom
       ../Cargo.lock
       ../Cargo.toml
+      ../build.rs
       (lib.fileset.fileFilter (file: file.hasExt "yaml") ../infra)
       ../src
       ../tests/tools

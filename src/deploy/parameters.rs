@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn what_is_given_wins_over_outputs_those_over_the_past_and_that_over_defaults() {
-        let text = "Description: x\nResources: {}\nParameters:\n  A: {Type: String, Default: d}\n  B: {Type: String, Description: why}\n";
+        let text = "Outputs: []\nResources: {}\nParameters:\n  A: {Type: String, Default: d}\n  B: {Type: String, Description: why}\n";
         let template: Template = serde_saphyr::from_str(text).unwrap();
         let pairs = |pairs: &[(&str, &str)]| -> Pairs {
             pairs.iter().map(|(key, text)| ((*key).to_owned(), (*text).to_owned())).collect()

@@ -164,8 +164,8 @@ fn an_interrupted_start_goes_on_in_aws_and_is_taken_up_again() {
     cloud.world().scripts.insert("mlflow-networking".into(), slow);
     let mut first = configured(&cloud).args(APPLY).args(CERTIFICATE).stderr(Stdio::null()).spawn().unwrap();
     eventually("it has begun", || cloud.acts().contains(&"ExecuteChangeSet".to_owned()));
-    // As Ctrl-C does it.
-    rustix::process::kill_process(rustix::process::Pid::from_child(&first), rustix::process::Signal::INT).unwrap();
+    // As Ctrl-C does it, which this test's own caller may have told it to ignore.
+    rustix::process::kill_process(rustix::process::Pid::from_child(&first), rustix::process::Signal::TERM).unwrap();
     assert!(!first.wait().unwrap().success());
     cloud.world().scripts.clear();
     let (code, _, said) = apply(&cloud);
