@@ -217,37 +217,9 @@ fn outputs(common: Common, json: bool, env: bool) -> Result<(), Failure> {
 /// Does something with the stacks of a set, with credentials that stay fresh.
 fn with<T>(common: Common, act: impl AsyncFnOnce(&mut Settings<'_>) -> Result<T, DeployError>) -> Result<T, Failure> {
     let given = common.given()?;
-    let refused = |error: &(dyn std::error::Error + 'static)| {
-        Failure::new(Class::Configuration, error, Some("name a readable PEM file with `--ca-file`"))
-    };
-    let tls = tls::client_config(common.ca_file.as_deref()).map_err(|error| refused(&error))?;
-    let authorities = common.ca_file.as_ref().map(fs::read).transpose().map_err(|error| refused(&error))?;
     let mode = mode(common.mode.as_deref())?;
     actix_web::rt::System::new().block_on(async {
-        let region = match common.region.filter(|region| !region.is_empty()) {
-            Some(region) => region,
-            None => sdk::default_region().await.ok_or_else(|| {
-                Failure::said(Class::Configuration, "no region is known", Some("say `--region`, or set AWS_REGION"))
-            })?,
-        };
-        let config = sdk::load(&region, authorities.as_deref()).await;
-        let source = Source::new(&config, None);
-        let first = source.obtain(None).await;
-        let current = Current::holding(first.map_err(|error| Failure::new(Class::Failed, &error, Some(error.hint())))?);
-        let endpoint = subjects::service("CLOUDFORMATION")
-            .unwrap_or_else(|| Endpoint::https(regional_host("cloudformation", &region)));
-        let limit = Duration::from_secs(30);
-        let transport = Transport {
-            dialer: Dialer::new(endpoint.clone(), &tls, limit, limit),
-            settings: ClientSettings {
-                connection_limit: 2,
-                keep_alive: Duration::ZERO,
-                lifetime: limit,
-                response_timeout: limit,
-                idle_timeout: limit,
-                http2: false,
-            },
-        };
+        let Link { transport, endpoint, region, current, source } = connect(&common).await?;
         let mut settings = Settings {
             cloud: CloudFormation { transport: &transport, endpoint, region: &region, credentials: &current },
             prefix: common.prefix,
@@ -262,6 +234,47 @@ fn with<T>(common: Common, act: impl AsyncFnOnce(&mut Settings<'_>) -> Result<T,
             () = fresh => Err(Failure::said(Class::Failed, "the credentials cannot be kept fresh", None)),
         }
     })
+}
+
+/// A way to CloudFormation, and somebody to go it as.
+struct Link {
+    transport: Transport,
+    endpoint: Endpoint,
+    region: String,
+    current: Current,
+    source: Source,
+}
+
+async fn connect(common: &Common) -> Result<Link, Failure> {
+    let refused = |error: &(dyn std::error::Error + 'static)| {
+        Failure::new(Class::Configuration, error, Some("name a readable PEM file with `--ca-file`"))
+    };
+    let tls = tls::client_config(common.ca_file.as_deref()).map_err(|error| refused(&error))?;
+    let authorities = common.ca_file.as_ref().map(fs::read).transpose().map_err(|error| refused(&error))?;
+    let region = match common.region.clone().filter(|region| !region.is_empty()) {
+        Some(region) => region,
+        None => sdk::default_region().await.ok_or_else(|| {
+            Failure::said(Class::Configuration, "no region is known", Some("say `--region`, or set AWS_REGION"))
+        })?,
+    };
+    let source = Source::new(&sdk::load(&region, authorities.as_deref()).await, None);
+    let first = source.obtain(None).await;
+    let current = Current::holding(first.map_err(|error| Failure::new(Class::Failed, &error, Some(error.hint())))?);
+    let endpoint = subjects::service("CLOUDFORMATION")
+        .unwrap_or_else(|| Endpoint::https(regional_host("cloudformation", &region)));
+    let limit = Duration::from_secs(30);
+    let transport = Transport {
+        dialer: Dialer::new(endpoint.clone(), &tls, limit, limit),
+        settings: ClientSettings {
+            connection_limit: 2,
+            keep_alive: Duration::ZERO,
+            lifetime: limit,
+            response_timeout: limit,
+            idle_timeout: limit,
+            http2: false,
+        },
+    };
+    Ok(Link { transport, endpoint, region, current, source })
 }
 
 /// What was said, or is answered.

@@ -225,9 +225,6 @@ pub(super) struct Drifts {
 }
 
 #[derive(Debug, Default, Deserialize)]
-pub(super) struct Nothing {}
-
-#[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub(super) struct Refusal {
     pub(super) error: Words,

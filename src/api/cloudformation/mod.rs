@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::sleep;
 
 pub use answers::{Change, ChangeSet, Event, Pairs, Resource, Stack};
-use answers::{ChangeSetPage, Detection, Drifts, EventPage, Identified, Nothing, Refusal, Resources, Stacks, Words};
+use answers::{ChangeSetPage, Detection, Drifts, EventPage, Identified, Refusal, Resources, Stacks, Words};
 
 use super::{ApiError, Signed, Transport};
 use crate::aws::credentials::Current;
@@ -93,7 +93,7 @@ impl CloudFormation<'_> {
     /// # Errors
     /// [`CloudFormationError`], as for all of these.
     pub async fn stack(&self, name: &str) -> Result<Option<Stack>> {
-        match self.call::<Stacks>("DescribeStacks", &[("StackName", name.into())]).await {
+        match self.ask::<Stacks>("DescribeStacks", &[("StackName", name.into())]).await {
             Ok(mut found) => Ok(found.stacks.member.pop()),
             Err(error) if error.is_absence() => Ok(None),
             Err(error) => Err(error),
@@ -126,7 +126,7 @@ impl CloudFormation<'_> {
             given.push((format!("Tags.member.{number}.Value"), text.clone()));
         }
         let given: Vec<(&str, String)> = given.iter().map(|(name, text)| (name.as_str(), text.clone())).collect();
-        Ok(self.call::<Identified>("CreateChangeSet", &given).await?.id)
+        Ok(self.ask::<Identified>("CreateChangeSet", &given).await?.id)
     }
 
     /// A change set by its ARN, with all of its changes.
@@ -139,7 +139,7 @@ impl CloudFormation<'_> {
         loop {
             let mut given = vec![("ChangeSetName", id.to_owned())];
             given.extend(next.map(|token| ("NextToken", token)));
-            let page: ChangeSetPage = self.call("DescribeChangeSet", &given).await?;
+            let page: ChangeSetPage = self.ask("DescribeChangeSet", &given).await?;
             (set.status, set.reason) = (page.status, page.status_reason);
             set.changes.extend(page.changes.member.into_iter().filter_map(|entry| entry.resource_change));
             next = page.next_token.filter(|token| !token.is_empty());
@@ -155,7 +155,7 @@ impl CloudFormation<'_> {
     /// [`CloudFormationError`].
     pub async fn execute(&self, change_set: &str, token: &str) -> Result<()> {
         let given = [("ChangeSetName", change_set.to_owned()), ("ClientRequestToken", token.to_owned())];
-        self.call::<Nothing>("ExecuteChangeSet", &given).await.map(drop)
+        self.call("ExecuteChangeSet", &given).await.map(drop)
     }
 
     /// Forgets a change set.
@@ -163,7 +163,7 @@ impl CloudFormation<'_> {
     /// # Errors
     /// [`CloudFormationError`].
     pub async fn delete_change_set(&self, id: &str) -> Result<()> {
-        self.call::<Nothing>("DeleteChangeSet", &[("ChangeSetName", id.to_owned())]).await.map(drop)
+        self.call("DeleteChangeSet", &[("ChangeSetName", id.to_owned())]).await.map(drop)
     }
 
     /// Begins to delete a stack.
@@ -171,7 +171,7 @@ impl CloudFormation<'_> {
     /// # Errors
     /// [`CloudFormationError`].
     pub async fn delete(&self, stack: &str) -> Result<()> {
-        self.call::<Nothing>("DeleteStack", &[("StackName", stack.to_owned())]).await.map(drop)
+        self.call("DeleteStack", &[("StackName", stack.to_owned())]).await.map(drop)
     }
 
     /// Keeps a stack from being deleted, or no longer.
@@ -180,7 +180,7 @@ impl CloudFormation<'_> {
     /// [`CloudFormationError`].
     pub async fn protect(&self, stack: &str, is_protected: bool) -> Result<()> {
         let given = [("StackName", stack.to_owned()), ("EnableTerminationProtection", is_protected.to_string())];
-        self.call::<Nothing>("UpdateTerminationProtection", &given).await.map(drop)
+        self.call("UpdateTerminationProtection", &given).await.map(drop)
     }
 
     /// The id of the last event of a stack.
@@ -188,7 +188,7 @@ impl CloudFormation<'_> {
     /// # Errors
     /// [`CloudFormationError`].
     pub async fn last_event(&self, stack: &str) -> Result<Option<String>> {
-        let page: EventPage = self.call("DescribeStackEvents", &[("StackName", stack.to_owned())]).await?;
+        let page: EventPage = self.ask("DescribeStackEvents", &[("StackName", stack.to_owned())]).await?;
         Ok(page.stack_events.member.into_iter().next().map(|event| event.event_id))
     }
 
@@ -202,7 +202,7 @@ impl CloudFormation<'_> {
         'pages: loop {
             let mut given = vec![("StackName", stack.to_owned())];
             given.extend(next.map(|token| ("NextToken", token)));
-            let page: EventPage = self.call("DescribeStackEvents", &given).await?;
+            let page: EventPage = self.ask("DescribeStackEvents", &given).await?;
             for event in page.stack_events.member {
                 if Some(event.event_id.as_str()) == since {
                     break 'pages;
@@ -223,7 +223,7 @@ impl CloudFormation<'_> {
     /// # Errors
     /// [`CloudFormationError`].
     pub async fn resources(&self, stack: &str) -> Result<Vec<Resource>> {
-        let found: Resources = self.call("DescribeStackResources", &[("StackName", stack.to_owned())]).await?;
+        let found: Resources = self.ask("DescribeStackResources", &[("StackName", stack.to_owned())]).await?;
         Ok(found.stack_resources.member)
     }
 
@@ -232,7 +232,7 @@ impl CloudFormation<'_> {
     /// # Errors
     /// [`CloudFormationError`].
     pub async fn detect_drift(&self, stack: &str) -> Result<String> {
-        let begun: Detection = self.call("DetectStackDrift", &[("StackName", stack.to_owned())]).await?;
+        let begun: Detection = self.ask("DetectStackDrift", &[("StackName", stack.to_owned())]).await?;
         Ok(begun.stack_drift_detection_id)
     }
 
@@ -242,7 +242,7 @@ impl CloudFormation<'_> {
     /// [`CloudFormationError`].
     pub async fn detects_drift(&self, detection: &str) -> Result<bool> {
         let given = [("StackDriftDetectionId", detection.to_owned())];
-        let now: Detection = self.call("DescribeStackDriftDetectionStatus", &given).await?;
+        let now: Detection = self.ask("DescribeStackDriftDetectionStatus", &given).await?;
         Ok(now.detection_status == "DETECTION_IN_PROGRESS")
     }
 
@@ -256,15 +256,20 @@ impl CloudFormation<'_> {
             ("StackResourceDriftStatusFilters.member.1", "MODIFIED".to_owned()),
             ("StackResourceDriftStatusFilters.member.2", "DELETED".to_owned()),
         ];
-        let found: Drifts = self.call("DescribeStackResourceDrifts", &given).await?;
+        let found: Drifts = self.ask("DescribeStackResourceDrifts", &given).await?;
         Ok(found.stack_resource_drifts.member.into_iter().map(|one| one.logical_resource_id).collect())
     }
 
-    async fn call<T: DeserializeOwned + Default>(
-        &self,
-        operation: &'static str,
-        given: &[(&str, String)],
-    ) -> Result<T> {
+    /// Asks, and reads the answer.
+    async fn ask<T: DeserializeOwned + Default>(&self, operation: &'static str, given: &[(&str, String)]) -> Result<T> {
+        let text = self.call(operation, given).await?;
+        // Some operations answer nothing but that they have been heard.
+        let Some(inner) = result(&text, operation) else { return Ok(T::default()) };
+        quick_xml::de::from_str(inner).map_err(|source| CloudFormationError::Unreadable { operation, source })
+    }
+
+    /// Asks, again where that may help. It is not generic: there would be a copy of it for each kind of answer.
+    async fn call(&self, operation: &'static str, given: &[(&str, String)]) -> Result<String> {
         let mut wait = WAITS.0;
         let mut attempts = 1;
         loop {
@@ -277,11 +282,7 @@ impl CloudFormation<'_> {
         }
     }
 
-    async fn once<T: DeserializeOwned + Default>(
-        &self,
-        operation: &'static str,
-        given: &[(&str, String)],
-    ) -> Result<T> {
+    async fn once(&self, operation: &'static str, given: &[(&str, String)]) -> Result<String> {
         let mut form = format!("Action={operation}&Version={VERSION}");
         for (name, text) in given {
             form.extend(["&", name, "=", &uri::encoded(text)]);
@@ -298,15 +299,13 @@ impl CloudFormation<'_> {
         };
         let answer = self.transport.signed(call, self.credentials).await?;
         let text = String::from_utf8_lossy(&answer.body);
-        if answer.status != StatusCode::OK {
-            let Words { code, message } =
-                quick_xml::de::from_str::<Refusal>(&text).map(|refusal| refusal.error).unwrap_or_default();
-            let code = if code.is_empty() { answer.status.as_u16().to_string() } else { code };
-            return Err(CloudFormationError::Refused { operation, code, message });
+        if answer.status == StatusCode::OK {
+            return Ok(text.into_owned());
         }
-        // Some operations answer nothing but that they have been heard.
-        let Some(inner) = result(&text, operation) else { return Ok(T::default()) };
-        quick_xml::de::from_str(inner).map_err(|source| CloudFormationError::Unreadable { operation, source })
+        let Words { code, message } =
+            quick_xml::de::from_str::<Refusal>(&text).map(|refusal| refusal.error).unwrap_or_default();
+        let code = if code.is_empty() { answer.status.as_u16().to_string() } else { code };
+        Err(CloudFormationError::Refused { operation, code, message })
     }
 }
 
