@@ -7,6 +7,8 @@ pub mod imds;
 pub mod json;
 pub mod parameters;
 pub mod query;
+#[cfg(feature = "deploy")]
+mod xml;
 
 use std::time::SystemTime;
 

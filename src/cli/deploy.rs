@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use tokio::time::Instant;
+use toml::de::{DeTable, DeValue};
 
 use super::failure::{Class, Failure};
 use super::{subjects, values};
@@ -313,13 +314,14 @@ impl Common {
                 Failure::said(Class::Configuration, &what, Some("write lines such as `InstanceType = \"t4g.small\"`"))
             };
             let text = fs::read_to_string(path).map_err(|error| refused(&error.to_string()))?;
-            let table: toml::Table = text.parse().map_err(|error: toml::de::Error| refused(&error.to_string()))?;
-            for (name, value) in table {
-                let text = match value {
-                    toml::Value::String(text) => text,
-                    toml::Value::Integer(number) => number.to_string(),
-                    toml::Value::Float(number) => number.to_string(),
-                    toml::Value::Boolean(truth) => truth.to_string(),
+            let table = DeTable::parse(&text).map_err(|error| refused(error.message()))?;
+            for (name, value) in table.get_ref() {
+                let name = name.get_ref().to_string();
+                let text = match value.get_ref() {
+                    DeValue::String(text) => text.to_string(),
+                    DeValue::Integer(number) => number.to_string(),
+                    DeValue::Float(number) => number.to_string(),
+                    DeValue::Boolean(truth) => truth.to_string(),
                     _ => return Err(refused(&format!("`{name}` is neither text, nor a number, nor true or false"))),
                 };
                 given.insert(name, text);

@@ -44,7 +44,7 @@ pub async fn plan(settings: &Settings<'_>, talk: &mut dyn Talk) -> Result<bool, 
         } else {
             talk.say(&format!("{name}: no changes"));
         }
-        outputs.extend(stack.outputs());
+        outputs.extend(stack.outputs);
     }
     Ok(is_any)
 }
@@ -72,7 +72,7 @@ pub async fn apply(settings: &mut Settings<'_>, talk: &mut dyn Talk) -> Result<P
             settings.cloud.protect(&name, true).await?;
             talk.say(&format!("{name}: protected from being deleted but by `appliance deploy destroy`"));
         }
-        outputs.extend(after.outputs());
+        outputs.extend(after.outputs);
     }
     Ok(outputs)
 }
@@ -152,7 +152,7 @@ async fn foresee(
     for (kind, template) in templates {
         let name = settings.stack(*kind);
         let before = settings.cloud.stack(&name).await?;
-        let previous = before.as_ref().map(Stack::parameters).unwrap_or_default();
+        let previous = before.as_ref().map(|stack| stack.parameters.clone()).unwrap_or_default();
         for (parameter, about) in &template.parameters {
             let is_known = about.default.is_some()
                 || parameter == MODE
@@ -224,7 +224,7 @@ fn resolved(
         let image = format!("/mlflow-appliance/ami/{architecture}");
         given.insert("AmiParameter".to_owned(), image);
     }
-    let previous = before.map(Stack::parameters).unwrap_or_default();
+    let previous = before.map(|stack| stack.parameters.clone()).unwrap_or_default();
     let sources = Sources { given: &given, outputs, previous: &previous, promised };
     let (values, problems) = parameters::resolve(template, sources);
     if problems.is_empty() {

@@ -60,7 +60,7 @@ async fn remove(settings: &Settings<'_>, kind: Kind, stack: &Stack, talk: &mut d
     if stack.enable_termination_protection {
         settings.cloud.protect(&name, false).await?;
     }
-    let mut parameters = stack.parameters();
+    let mut parameters = stack.parameters.clone();
     if parameters.get(PROTECTION).is_some_and(|value| value == "true") {
         talk.say(&format!("{name}: first its load balancer has to let itself be deleted"));
         parameters.insert(PROTECTION.to_owned(), "false".to_owned());

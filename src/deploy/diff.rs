@@ -40,8 +40,9 @@ pub(super) fn lines(changes: &[Change]) -> Vec<Line> {
 fn line(change: &Change) -> Line {
     let Change { action, logical_resource_id: name, resource_type, replacement, .. } = change;
     let mut properties: Vec<String> = change
-        .properties()
-        .map(|(property, replaces)| if replaces { format!("{property} (replaces)") } else { property.to_owned() })
+        .properties
+        .iter()
+        .map(|(property, replaces)| if *replaces { format!("{property} (replaces)") } else { property.clone() })
         .collect();
     properties.dedup();
     let because = if properties.is_empty() { String::new() } else { format!(": {}", properties.join(", ")) };
@@ -74,12 +75,13 @@ mod tests {
     use super::*;
 
     fn change(action: &str, resource_type: &str, replacement: Option<&str>) -> Change {
-        let mut change = Change::default();
-        change.action = action.into();
-        change.logical_resource_id = "X".into();
-        change.resource_type = resource_type.into();
-        change.replacement = replacement.map(Into::into);
-        change
+        Change {
+            action: action.into(),
+            logical_resource_id: "X".into(),
+            resource_type: resource_type.into(),
+            replacement: replacement.map(Into::into),
+            properties: Vec::new(),
+        }
     }
 
     #[test]

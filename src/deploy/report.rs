@@ -42,7 +42,7 @@ pub async fn report(settings: &Settings<'_>, with_drift: bool) -> Result<Vec<Rep
             stack: name,
             status: found.as_ref().map(|stack| stack.stack_status.clone()),
             reason: found.as_ref().and_then(|stack| stack.stack_status_reason.clone()),
-            outputs: found.map(|stack| stack.outputs()).unwrap_or_default(),
+            outputs: found.map(|stack| stack.outputs).unwrap_or_default(),
         });
     }
     Ok(reports)

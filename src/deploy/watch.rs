@@ -14,7 +14,7 @@ const WAITS: (Duration, Duration) = (Duration::from_millis(250), Duration::from_
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How a stack's operation ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) enum End {
     /// As it was meant to.
     Complete(String),

@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use crate::api::xml::Element;
 
 /// A key and a value of tags, parameters and outputs.
 pub type Pairs = BTreeMap<String, String>;
 
 /// What a stack is.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[derive(Clone, Debug, Default)]
 pub struct Stack {
     /// Its ARN; a deleted stack is found by nothing else.
     pub stack_id: String,
@@ -19,62 +18,26 @@ pub struct Stack {
     pub stack_status_reason: Option<String>,
     /// Whether it is kept from being deleted.
     pub enable_termination_protection: bool,
-    outputs: List<Output>,
-    parameters: List<Parameter>,
-    tags: List<Tag>,
+    /// Its outputs.
+    pub outputs: Pairs,
+    /// The values of its parameters.
+    pub parameters: Pairs,
 }
 
 impl Stack {
-    /// Its outputs.
-    #[must_use]
-    pub fn outputs(&self) -> Pairs {
-        self.outputs.member.iter().map(|one| (one.output_key.clone(), one.output_value.clone())).collect()
+    pub(super) fn of(element: &Element) -> Self {
+        let pairs = |list: &str, key: &str, value: &str| {
+            element.members(list).map(|one| (one.text(key), one.text(value))).collect()
+        };
+        Self {
+            stack_id: element.text("StackId"),
+            stack_status: element.text("StackStatus"),
+            stack_status_reason: element.some("StackStatusReason"),
+            enable_termination_protection: element.text("EnableTerminationProtection") == "true",
+            outputs: pairs("Outputs", "OutputKey", "OutputValue"),
+            parameters: pairs("Parameters", "ParameterKey", "ParameterValue"),
+        }
     }
-
-    /// The values of its parameters.
-    #[must_use]
-    pub fn parameters(&self) -> Pairs {
-        self.parameters.member.iter().map(|one| (one.parameter_key.clone(), one.parameter_value.clone())).collect()
-    }
-
-    /// Its tags.
-    #[must_use]
-    pub fn tags(&self) -> Pairs {
-        self.tags.member.iter().map(|one| (one.key.clone(), one.value.clone())).collect()
-    }
-}
-
-#[derive(Clone, Debug, Deserialize)]
-pub(super) struct List<T> {
-    #[serde(default = "Vec::new")]
-    pub(super) member: Vec<T>,
-}
-
-impl<T> Default for List<T> {
-    fn default() -> Self {
-        Self { member: Vec::new() }
-    }
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-pub(super) struct Output {
-    pub(super) output_key: String,
-    pub(super) output_value: String,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-pub(super) struct Parameter {
-    pub(super) parameter_key: String,
-    pub(super) parameter_value: String,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-pub(super) struct Tag {
-    pub(super) key: String,
-    pub(super) value: String,
 }
 
 /// What a change set would do.
@@ -89,72 +52,39 @@ pub struct ChangeSet {
 }
 
 /// What would happen to a resource.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "PascalCase", default)]
+#[derive(Clone, Debug, Default)]
 pub struct Change {
     /// `Add`, `Modify`, `Remove`, `Import` or `Dynamic`.
     pub action: String,
     /// Its name in the template.
     pub logical_resource_id: String,
-    /// Its name in AWS, if it has one.
-    pub physical_resource_id: Option<String>,
     /// What it is.
     pub resource_type: String,
     /// `True`, `False` or `Conditional`.
     pub replacement: Option<String>,
-    /// What of it would change.
-    details: List<Detail>,
+    /// The properties that would change, each with whether that replaces the resource.
+    pub properties: Vec<(String, bool)>,
 }
-
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "PascalCase", default)]
-pub(super) struct Detail {
-    pub(super) target: Option<Target>,
-}
-
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "PascalCase", default)]
-pub(super) struct Target {
-    pub(super) attribute: String,
-    pub(super) name: Option<String>,
-    pub(super) requires_recreation: Option<String>,
-}
-
-impl<T: PartialEq> PartialEq for List<T> {
-    fn eq(&self, other: &Self) -> bool {
-        self.member == other.member
-    }
-}
-impl<T: Eq> Eq for List<T> {}
 
 impl Change {
-    /// The properties that would change, each with whether that replaces the resource.
-    pub fn properties(&self) -> impl Iterator<Item = (&str, bool)> {
-        self.details.member.iter().filter_map(|detail| detail.target.as_ref()).map(|target| {
-            let name = target.name.as_deref().unwrap_or(&target.attribute);
-            (name, target.requires_recreation.as_deref() == Some("Always"))
-        })
+    pub(super) fn of(element: &Element) -> Self {
+        let property = |detail: &Element| {
+            let target = detail.find("Target")?;
+            let name = target.some("Name").unwrap_or_else(|| target.text("Attribute"));
+            Some((name, target.text("RequiresRecreation") == "Always"))
+        };
+        Self {
+            action: element.text("Action"),
+            logical_resource_id: element.text("LogicalResourceId"),
+            resource_type: element.text("ResourceType"),
+            replacement: element.some("Replacement"),
+            properties: element.members("Details").filter_map(property).collect(),
+        }
     }
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-pub(super) struct ChangeSetPage {
-    pub(super) status: String,
-    pub(super) status_reason: Option<String>,
-    pub(super) changes: List<ChangeEntry>,
-    pub(super) next_token: Option<String>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-pub(super) struct ChangeEntry {
-    pub(super) resource_change: Option<Change>,
 }
 
 /// Something that happened to a resource, or to the stack itself.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "PascalCase", default)]
+#[derive(Clone, Debug, Default)]
 pub struct Event {
     /// Unlike any other.
     pub event_id: String,
@@ -162,8 +92,6 @@ pub struct Event {
     pub timestamp: String,
     /// Its name in the template.
     pub logical_resource_id: String,
-    /// Its name in AWS, if it has one; the stack's is its ARN.
-    pub physical_resource_id: Option<String>,
     /// What it is.
     pub resource_type: Option<String>,
     /// Such as `CREATE_FAILED`.
@@ -172,16 +100,21 @@ pub struct Event {
     pub resource_status_reason: Option<String>,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-pub(super) struct EventPage {
-    pub(super) stack_events: List<Event>,
-    pub(super) next_token: Option<String>,
+impl Event {
+    pub(super) fn of(element: &Element) -> Self {
+        Self {
+            event_id: element.text("EventId"),
+            timestamp: element.text("Timestamp"),
+            logical_resource_id: element.text("LogicalResourceId"),
+            resource_type: element.some("ResourceType"),
+            resource_status: element.text("ResourceStatus"),
+            resource_status_reason: element.some("ResourceStatusReason"),
+        }
+    }
 }
 
 /// A resource as it is.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+#[derive(Clone, Debug, Default)]
 pub struct Resource {
     /// Its name in the template.
     pub logical_resource_id: String,
@@ -193,46 +126,13 @@ pub struct Resource {
     pub resource_status: String,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-pub(super) struct Stacks {
-    pub(super) stacks: List<Stack>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-pub(super) struct Resources {
-    pub(super) stack_resources: List<Resource>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-pub(super) struct Identified {
-    pub(super) id: String,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-pub(super) struct Detection {
-    pub(super) stack_drift_detection_id: String,
-    pub(super) detection_status: String,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-pub(super) struct Drifts {
-    pub(super) stack_resource_drifts: List<Resource>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-pub(super) struct Refusal {
-    pub(super) error: Words,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-pub(super) struct Words {
-    pub(super) code: String,
-    pub(super) message: String,
+impl Resource {
+    pub(super) fn of(element: &Element) -> Self {
+        Self {
+            logical_resource_id: element.text("LogicalResourceId"),
+            physical_resource_id: element.some("PhysicalResourceId"),
+            resource_type: element.text("ResourceType"),
+            resource_status: element.text("ResourceStatus"),
+        }
+    }
 }

@@ -6,12 +6,11 @@ use std::time::Duration;
 
 use actix_web::http::{Method, StatusCode};
 use bytes::Bytes;
-use serde::de::DeserializeOwned;
 use tokio::time::sleep;
 
 pub use answers::{Change, ChangeSet, Event, Pairs, Resource, Stack};
-use answers::{ChangeSetPage, Detection, Drifts, EventPage, Identified, Refusal, Resources, Stacks, Words};
 
+use super::xml::{Element, XmlError};
 use super::{ApiError, Signed, Transport};
 use crate::aws::credentials::Current;
 use crate::http::client::Endpoint;
@@ -44,7 +43,7 @@ pub enum CloudFormationError {
         /// What was asked.
         operation: &'static str,
         /// Where it goes wrong.
-        source: quick_xml::DeError,
+        source: XmlError,
     },
 }
 
@@ -93,8 +92,8 @@ impl CloudFormation<'_> {
     /// # Errors
     /// [`CloudFormationError`], as for all of these.
     pub async fn stack(&self, name: &str) -> Result<Option<Stack>> {
-        match self.ask::<Stacks>("DescribeStacks", &[("StackName", name.into())]).await {
-            Ok(mut found) => Ok(found.stacks.member.pop()),
+        match self.ask("DescribeStacks", &[("StackName", name.into())]).await {
+            Ok(found) => Ok(found.members("Stacks").next().map(Stack::of)),
             Err(error) if error.is_absence() => Ok(None),
             Err(error) => Err(error),
         }
@@ -126,7 +125,7 @@ impl CloudFormation<'_> {
             given.push((format!("Tags.member.{number}.Value"), text.clone()));
         }
         let given: Vec<(&str, String)> = given.iter().map(|(name, text)| (name.as_str(), text.clone())).collect();
-        Ok(self.ask::<Identified>("CreateChangeSet", &given).await?.id)
+        Ok(self.ask("CreateChangeSet", &given).await?.text("Id"))
     }
 
     /// A change set by its ARN, with all of its changes.
@@ -139,10 +138,11 @@ impl CloudFormation<'_> {
         loop {
             let mut given = vec![("ChangeSetName", id.to_owned())];
             given.extend(next.map(|token| ("NextToken", token)));
-            let page: ChangeSetPage = self.ask("DescribeChangeSet", &given).await?;
-            (set.status, set.reason) = (page.status, page.status_reason);
-            set.changes.extend(page.changes.member.into_iter().filter_map(|entry| entry.resource_change));
-            next = page.next_token.filter(|token| !token.is_empty());
+            let page = self.ask("DescribeChangeSet", &given).await?;
+            (set.status, set.reason) = (page.text("Status"), page.some("StatusReason"));
+            let changes = page.members("Changes").filter_map(|entry| entry.find("ResourceChange"));
+            set.changes.extend(changes.map(Change::of));
+            next = page.some("NextToken");
             if next.is_none() {
                 return Ok(set);
             }
@@ -188,8 +188,8 @@ impl CloudFormation<'_> {
     /// # Errors
     /// [`CloudFormationError`].
     pub async fn last_event(&self, stack: &str) -> Result<Option<String>> {
-        let page: EventPage = self.ask("DescribeStackEvents", &[("StackName", stack.to_owned())]).await?;
-        Ok(page.stack_events.member.into_iter().next().map(|event| event.event_id))
+        let page = self.ask("DescribeStackEvents", &[("StackName", stack.to_owned())]).await?;
+        Ok(page.members("StackEvents").next().map(|event| Event::of(event).event_id))
     }
 
     /// What has happened to a stack since an event, the oldest first; everything without one.
@@ -202,14 +202,14 @@ impl CloudFormation<'_> {
         'pages: loop {
             let mut given = vec![("StackName", stack.to_owned())];
             given.extend(next.map(|token| ("NextToken", token)));
-            let page: EventPage = self.ask("DescribeStackEvents", &given).await?;
-            for event in page.stack_events.member {
+            let page = self.ask("DescribeStackEvents", &given).await?;
+            for event in page.members("StackEvents").map(Event::of) {
                 if Some(event.event_id.as_str()) == since {
                     break 'pages;
                 }
                 events.push(event);
             }
-            next = page.next_token.filter(|token| !token.is_empty());
+            next = page.some("NextToken");
             if next.is_none() {
                 break;
             }
@@ -223,8 +223,8 @@ impl CloudFormation<'_> {
     /// # Errors
     /// [`CloudFormationError`].
     pub async fn resources(&self, stack: &str) -> Result<Vec<Resource>> {
-        let found: Resources = self.ask("DescribeStackResources", &[("StackName", stack.to_owned())]).await?;
-        Ok(found.stack_resources.member)
+        let found = self.ask("DescribeStackResources", &[("StackName", stack.to_owned())]).await?;
+        Ok(found.members("StackResources").map(Resource::of).collect())
     }
 
     /// Lets AWS look for what is no longer as the template says; the id of that.
@@ -232,8 +232,8 @@ impl CloudFormation<'_> {
     /// # Errors
     /// [`CloudFormationError`].
     pub async fn detect_drift(&self, stack: &str) -> Result<String> {
-        let begun: Detection = self.ask("DetectStackDrift", &[("StackName", stack.to_owned())]).await?;
-        Ok(begun.stack_drift_detection_id)
+        let begun = self.ask("DetectStackDrift", &[("StackName", stack.to_owned())]).await?;
+        Ok(begun.text("StackDriftDetectionId"))
     }
 
     /// Whether AWS is still looking.
@@ -242,8 +242,8 @@ impl CloudFormation<'_> {
     /// [`CloudFormationError`].
     pub async fn detects_drift(&self, detection: &str) -> Result<bool> {
         let given = [("StackDriftDetectionId", detection.to_owned())];
-        let now: Detection = self.ask("DescribeStackDriftDetectionStatus", &given).await?;
-        Ok(now.detection_status == "DETECTION_IN_PROGRESS")
+        let now = self.ask("DescribeStackDriftDetectionStatus", &given).await?;
+        Ok(now.text("DetectionStatus") == "DETECTION_IN_PROGRESS")
     }
 
     /// The names of the resources that were found to be different, or gone.
@@ -256,19 +256,18 @@ impl CloudFormation<'_> {
             ("StackResourceDriftStatusFilters.member.1", "MODIFIED".to_owned()),
             ("StackResourceDriftStatusFilters.member.2", "DELETED".to_owned()),
         ];
-        let found: Drifts = self.ask("DescribeStackResourceDrifts", &given).await?;
-        Ok(found.stack_resource_drifts.member.into_iter().map(|one| one.logical_resource_id).collect())
+        let found = self.ask("DescribeStackResourceDrifts", &given).await?;
+        Ok(found.members("StackResourceDrifts").map(|one| one.text("LogicalResourceId")).collect())
     }
 
-    /// Asks, and reads the answer.
-    async fn ask<T: DeserializeOwned + Default>(&self, operation: &'static str, given: &[(&str, String)]) -> Result<T> {
+    /// Asks, and reads the answer: the element `<OperationResult>`.
+    async fn ask(&self, operation: &'static str, given: &[(&str, String)]) -> Result<Element> {
         let text = self.call(operation, given).await?;
-        // Some operations answer nothing but that they have been heard.
-        let Some(inner) = result(&text, operation) else { return Ok(T::default()) };
-        quick_xml::de::from_str(inner).map_err(|source| CloudFormationError::Unreadable { operation, source })
+        let root = Element::parse(&text).map_err(|source| CloudFormationError::Unreadable { operation, source })?;
+        Ok(root.find(&format!("{operation}Result")).cloned().unwrap_or_default())
     }
 
-    /// Asks, again where that may help. It is not generic: there would be a copy of it for each kind of answer.
+    /// Asks, again where that may help.
     async fn call(&self, operation: &'static str, given: &[(&str, String)]) -> Result<String> {
         let mut wait = WAITS.0;
         let mut attempts = 1;
@@ -302,19 +301,12 @@ impl CloudFormation<'_> {
         if answer.status == StatusCode::OK {
             return Ok(text.into_owned());
         }
-        let Words { code, message } =
-            quick_xml::de::from_str::<Refusal>(&text).map(|refusal| refusal.error).unwrap_or_default();
-        let code = if code.is_empty() { answer.status.as_u16().to_string() } else { code };
+        let root = Element::parse(&text).unwrap_or_default();
+        let words = root.find("Error");
+        let code = words.and_then(|words| words.some("Code")).unwrap_or_else(|| answer.status.as_u16().to_string());
+        let message = words.map(|words| words.text("Message")).unwrap_or_default();
         Err(CloudFormationError::Refused { operation, code, message })
     }
-}
-
-/// The element `<OperationResult>` of an answer.
-fn result<'a>(text: &'a str, operation: &str) -> Option<&'a str> {
-    let (begin, end) = (format!("<{operation}Result>"), format!("</{operation}Result>"));
-    let from = text.find(&begin)?;
-    let to = text.rfind(&end)? + end.len();
-    text.get(from..to)
 }
 
 fn may_pass(error: &CloudFormationError) -> bool {
