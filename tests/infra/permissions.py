@@ -1,0 +1,88 @@
+"""Holds the deployer's policy against what CloudFormation's own schemas say that it calls for each type of resource.
+
+Arguments: the policy and the templates. Every permission of a type has to be allowed, or to be one that only properties
+need which the templates do not use. Prints the policy as a template, for cfn-lint to say whether its actions exist.
+"""
+
+import fnmatch
+import json
+import sys
+
+from cfnlint.decode import decode
+from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
+
+# Of what the templates leave out. IAM ignores case.
+UNUSED = """
+# Other kinds of resource that can have a web ACL.
+amplify:* apigateway:* apprunner:* appsync:* bedrock-agentcore:* cognito-idp:* ec2:*VerifiedAccess* payments:*
+# Traffic by VPC Lattice, fleets, lifecycle hooks, notifications, instance refreshes, classic balancers.
+vpc-lattice:* vpce:* managed-fleets:* autoscaling:*LifecycleHook autoscaling:*NotificationConfiguration
+autoscaling:*InstanceRefresh autoscaling:*LoadBalancers ec2:Get*
+# Private NAT, more addresses, IPv6, VPN, tenancy, encryption controls, address transfers, addresses of instances.
+ec2:*NatGatewayAddress ec2:*SubnetCidrBlock ec2:*VpnGateway ec2:ModifyVpcTenancy ec2:CreateVpcEncryptionControl
+ec2:AcceptAddressTransfer ec2:AssociateAddress
+# Reserved capacity and address pools of balancers.
+elasticloadbalancing:ModifyCapacityReservation elasticloadbalancing:ModifyIpPools
+# Managed policies, boundaries, policies of users and groups.
+iam:*AttachRolePolicy iam:DetachRolePolicy iam:*RolePermissionsBoundary iam:*GroupPolicy iam:*UserPolicy
+# Keys are never disabled.
+kms:DisableKey kms:DisableKeyRotation kms:EnableKey
+# Log groups with a key, data protection, indexes, resource policies, other destinations of flow logs.
+firehose:* logs:*KmsKey logs:*DataProtectionPolicy logs:*IndexPolicy logs:*ResourcePolicy
+logs:PutBearerTokenAuthentication logs:PutLogGroupDeletionProtection s3:REST.PUT.OBJECT
+# What buckets can have besides.
+s3tables:* s3:*Object* s3:*Analytics* s3:*Cors s3:*Metadata* s3:*Metrics* s3:*Replication* s3:*Website s3:*Accelerate*
+s3:*Abac s3:*Acl s3:*Logging s3:*Notification s3:*IntelligentTiering* s3:*Inventory* s3:DeleteBucketEncryption
+s3:DeleteBucketLifecycle s3:ListTagsForResource s3:TagResource s3:UntagResource
+# Data protection of topics.
+sns:PutDataProtectionPolicy
+# Custom images and identity centre in Studio. The schema calls EFS `efs`, which is no prefix of IAM.
+sagemaker:CreateApp sso:* identitystore:* efs:*
+# Generated and replicated secrets.
+secretsmanager:GetRandomPassword secretsmanager:*Replicat*
+# The image's parameter is resolved with ssm:GetParameters.
+ssm:Get*
+"""
+
+
+def matches(action: str, patterns: list[str]) -> bool:
+    return any(fnmatch.fnmatchcase(action.lower(), pattern.lower()) for pattern in patterns)
+
+
+policy = json.load(open(sys.argv[1], encoding="utf-8"))
+allowed = []
+for statement in policy["Statement"]:
+    actions = statement["Action"]
+    allowed += [actions] if isinstance(actions, str) else actions
+unused = [word for line in UNUSED.splitlines() if not line.startswith("#") for word in line.split()]
+
+types = set()
+for path in sys.argv[2:]:
+    template, problems = decode(path)
+    if problems:
+        sys.exit(f"{path} cannot be read")
+    types |= {resource["Type"] for resource in template["Resources"].values()}
+
+needed: dict[str, set[str]] = {}
+for kind in types:
+    handlers = PROVIDER_SCHEMA_MANAGER.get_resource_schema("us-east-1", kind).schema["handlers"]
+    for name, handler in handlers.items():
+        if name != "list":
+            for permission in handler.get("permissions", []):
+                needed.setdefault(permission.strip(), set()).add(kind)
+
+missing = {one: kinds for one, kinds in needed.items() if not matches(one, allowed) and not matches(one, unused)}
+for one, kinds in sorted(missing.items()):
+    print(f"{sys.argv[1]} lacks {one}, for {', '.join(sorted(kinds))}", file=sys.stderr)
+idle = [pattern for pattern in unused if not any(matches(one, [pattern]) for one in needed)]
+if idle:
+    print(f"no type needs what is left out: {' '.join(idle)}", file=sys.stderr)
+if missing or idle or len(types) < 30:
+    sys.exit(1)
+size = len(json.dumps(policy, separators=(",", ":")))
+# What the inline policies of a role may have together; white space does not count.
+if size > 10240:
+    sys.exit(f"{sys.argv[1]} has {size} characters, of which IAM takes 10240")
+resource = {"Type": "AWS::IAM::ManagedPolicy", "Properties": {"PolicyDocument": policy}}
+json.dump({"AWSTemplateFormatVersion": "2010-09-09", "Resources": {"Deployer": resource}}, sys.stdout)
+print(f"{len(types)} types, {len(needed)} permissions, {size} characters", file=sys.stderr)
