@@ -1,0 +1,252 @@
+"""Types of resources that moto's CloudFormation lacks, or makes only half of.
+
+What moto's own services know is made there, through their API and with boto3: it refuses names and types of properties
+that the API does not have, which makes each run a check of the templates, too. What moto has no service for is held
+against botocore's description of the API's request, and only remembered.
+"""
+
+import json
+import uuid
+
+import boto3
+import botocore.session
+from botocore.validate import ParamValidator
+from moto.core.common_models import CloudFormationModel
+
+# Where moto answers; launch.py says it once it is known.
+ENDPOINT = {}
+# What moto has no service for, as it was asked for: (type, id) to properties.
+REMEMBERED = {}
+
+
+def aws(service, region):
+    return boto3.client(service, endpoint_url=ENDPOINT["url"], region_name=region, aws_access_key_id="AKIASHIM", aws_secret_access_key="x")
+
+
+def remembered(operation, type_name, identity, properties):
+    """What CloudFormation would ask SageMaker for, if it is a request that SageMaker's API knows."""
+    shape = botocore.session.get_session().get_service_model("sagemaker").operation_model(operation).input_shape
+    report = ParamValidator().validate(properties, shape)
+    # The validator knows types, but lets names that no request has pass.
+    unknown = sorted(set(properties) - set(shape.members))
+    if report.has_errors() or unknown:
+        raise ValueError(f"{operation}: {report.generate_report()} {', '.join(unknown)}")
+    REMEMBERED[type_name, identity] = properties
+    return identity
+
+
+def forgotten(type_name):
+    return lambda region, identity, properties: REMEMBERED.pop((type_name, identity))
+
+
+def permission(rule):
+    """A rule of a security group, as the API of EC2 wants it."""
+    said = {"Description": rule["Description"]} if "Description" in rule else {}
+    group = rule.get("DestinationSecurityGroupId")
+    to = {"UserIdGroupPairs": [{"GroupId": group, **said}]} if group else {"IpRanges": [{"CidrIp": rule["CidrIp"], **said}]}
+    return {"IpProtocol": rule["IpProtocol"], "FromPort": rule["FromPort"], "ToPort": rule["ToPort"], **to}
+
+
+# Types that moto's CloudFormation does not know: how they are made. Each gives the resource's id and its attributes.
+
+
+def bucket_policy(region, name, asked):
+    """AWS::S3::BucketPolicy: S3 of moto has policies."""
+    aws("s3", region).put_bucket_policy(Bucket=asked["Bucket"], Policy=json.dumps(asked["PolicyDocument"]))
+    return asked["Bucket"], {}
+
+
+def egress(region, name, asked):
+    """AWS::EC2::SecurityGroupEgress: EC2 of moto has rules for what leaves."""
+    aws("ec2", region).authorize_security_group_egress(GroupId=asked["GroupId"], IpPermissions=[permission(asked)])
+    return f"sgr-{uuid.uuid4().hex[:17]}", {}
+
+
+def scaling_policy(region, name, asked):
+    """AWS::AutoScaling::ScalingPolicy: moto tells no ARN, but finds it by its name."""
+    aws("autoscaling", region).put_scaling_policy(PolicyName=name, **asked)
+    return name, {}
+
+
+def alarm(region, name, asked):
+    """AWS::CloudWatch::Alarm."""
+    aws("cloudwatch", region).put_metric_alarm(AlarmName=name, **asked)
+    return name, {}
+
+
+def subscription(region, name, asked):
+    """AWS::SNS::Subscription."""
+    return aws("sns", region).subscribe(ReturnSubscriptionArn=True, **asked)["SubscriptionArn"], {}
+
+
+def secret(region, name, asked):
+    """AWS::SecretsManager::Secret: known by its ARN, which ends in six characters of chance."""
+    return aws("secretsmanager", region).create_secret(Name=name, **asked)["ARN"], {}
+
+
+def web_acl(region, name, asked):
+    """AWS::WAFv2::WebACL: known by three things at once."""
+    made = aws("wafv2", region).create_web_acl(**{"Name": name, **asked})["Summary"]
+    return f"{made['Name']}|{made['Id']}|{asked['Scope']}", {"Arn": made["ARN"], "Id": made["Id"]}
+
+
+def web_acl_association(region, name, asked):
+    """AWS::WAFv2::WebACLAssociation."""
+    aws("wafv2", region).associate_web_acl(WebACLArn=asked["WebACLArn"], ResourceArn=asked["ResourceArn"])
+    return f"{asked['WebACLArn']}|{asked['ResourceArn']}", {}
+
+
+def domain(region, name, asked):
+    """AWS::SageMaker::Domain: moto has it, as far as botocore describes it."""
+    known = {key: value for key, value in asked.items() if key != "HomeEfsFileSystemCreation"}
+    remembered("CreateDomain", "AWS::SageMaker::Domain", asked["DomainName"], asked)
+    made = aws("sagemaker", region).create_domain(**known)
+    return made["DomainArn"].rpartition("/")[2], {"DomainArn": made["DomainArn"], "Url": made["Url"]}
+
+
+def user_profile(region, name, asked):
+    """AWS::SageMaker::UserProfile: moto has none."""
+    return remembered("CreateUserProfile", "AWS::SageMaker::UserProfile", f"{asked['DomainId']}|{asked['UserProfileName']}", asked), {}
+
+
+def tracking_server(region, name, asked):
+    """AWS::SageMaker::MlflowTrackingServer: moto has none. Its ARN ends in its name, in lower case."""
+    arn = f"arn:aws:sagemaker:{region}:123456789012:mlflow-tracking-server/{asked['TrackingServerName'].lower()}"
+    remembered("CreateMlflowTrackingServer", "AWS::SageMaker::MlflowTrackingServer", asked["TrackingServerName"], asked)
+    return asked["TrackingServerName"], {"TrackingServerArn": arn}
+
+
+def app(region, name, asked):
+    """AWS::SageMaker::MlflowApp: moto has none. Its ARN ends in an id that AWS chooses."""
+    arn = f"arn:aws:sagemaker:{region}:123456789012:mlflow-app/app-{uuid.uuid4().hex[:12].upper()}"
+    return remembered("CreateMlflowApp", "AWS::SageMaker::MlflowApp", arn, asked), {"Arn": arn}
+
+
+def remove_web_acl(region, identity, asked):
+    name, number, scope = identity.split("|")
+    token = aws("wafv2", region).get_web_acl(Name=name, Id=number, Scope=scope)["LockToken"]
+    aws("wafv2", region).delete_web_acl(Name=name, Id=number, Scope=scope, LockToken=token)
+
+
+def remove_load_balancer(region, identity, asked):
+    """moto deletes a protected one, too; AWS does not."""
+    client = aws("elbv2", region)
+    attributes = client.describe_load_balancer_attributes(LoadBalancerArn=identity)["Attributes"]
+    if {"Key": "deletion_protection.enabled", "Value": "true"} in attributes:
+        raise ValueError(f"Load balancer '{identity}' cannot be deleted because deletion protection is enabled")
+    client.delete_load_balancer(LoadBalancerArn=identity)
+
+
+# How each type is removed, where moto's CloudFormation does not do it. Of moto's own ones: it leaves NAT gateways,
+# their interfaces, endpoints and flow logs where they are, which then keep the VPC from going.
+REMOVE = {
+    "AWS::S3::BucketPolicy": lambda region, identity, asked: aws("s3", region).delete_bucket_policy(Bucket=identity),
+    "AWS::EC2::SecurityGroupEgress": lambda region, identity, asked: aws("ec2", region).revoke_security_group_egress(
+        GroupId=asked["GroupId"], IpPermissions=[permission(asked)]
+    ),
+    "AWS::AutoScaling::ScalingPolicy": lambda region, identity, asked: aws("autoscaling", region).delete_policy(
+        AutoScalingGroupName=asked["AutoScalingGroupName"], PolicyName=identity
+    ),
+    "AWS::CloudWatch::Alarm": lambda region, identity, asked: aws("cloudwatch", region).delete_alarms(AlarmNames=[identity]),
+    "AWS::SNS::Subscription": lambda region, identity, asked: aws("sns", region).unsubscribe(SubscriptionArn=identity),
+    "AWS::SecretsManager::Secret": lambda region, identity, asked: aws("secretsmanager", region).delete_secret(
+        SecretId=identity, ForceDeleteWithoutRecovery=True
+    ),
+    "AWS::WAFv2::WebACL": remove_web_acl,
+    "AWS::WAFv2::WebACLAssociation": lambda region, identity, asked: aws("wafv2", region).disassociate_web_acl(ResourceArn=asked["ResourceArn"]),
+    "AWS::SageMaker::Domain": lambda region, identity, asked: aws("sagemaker", region).delete_domain(DomainId=identity),
+    "AWS::SageMaker::UserProfile": forgotten("AWS::SageMaker::UserProfile"),
+    "AWS::SageMaker::MlflowTrackingServer": forgotten("AWS::SageMaker::MlflowTrackingServer"),
+    "AWS::SageMaker::MlflowApp": forgotten("AWS::SageMaker::MlflowApp"),
+    "AWS::ElasticLoadBalancingV2::LoadBalancer": remove_load_balancer,
+    "AWS::ElasticLoadBalancingV2::Listener": lambda region, identity, asked: aws("elbv2", region).delete_listener(ListenerArn=identity),
+    "AWS::ElasticLoadBalancingV2::ListenerRule": lambda region, identity, asked: aws("elbv2", region).delete_rule(RuleArn=identity),
+    "AWS::ElasticLoadBalancingV2::TargetGroup": lambda region, identity, asked: aws("elbv2", region).delete_target_group(TargetGroupArn=identity),
+    "AWS::EC2::NatGateway": lambda region, identity, asked: aws("ec2", region).delete_nat_gateway(NatGatewayId=identity),
+    "AWS::EC2::VPCEndpoint": lambda region, identity, asked: aws("ec2", region).delete_vpc_endpoints(VpcEndpointIds=[identity]),
+    "AWS::EC2::FlowLog": lambda region, identity, asked: aws("ec2", region).delete_flow_logs(FlowLogIds=[identity]),
+}
+
+MAKE = {
+    "AWS::S3::BucketPolicy": bucket_policy,
+    "AWS::EC2::SecurityGroupEgress": egress,
+    "AWS::AutoScaling::ScalingPolicy": scaling_policy,
+    "AWS::CloudWatch::Alarm": alarm,
+    "AWS::SNS::Subscription": subscription,
+    "AWS::SecretsManager::Secret": secret,
+    "AWS::WAFv2::WebACL": web_acl,
+    "AWS::WAFv2::WebACLAssociation": web_acl_association,
+    "AWS::SageMaker::Domain": domain,
+    "AWS::SageMaker::UserProfile": user_profile,
+    "AWS::SageMaker::MlflowTrackingServer": tracking_server,
+    "AWS::SageMaker::MlflowApp": app,
+}
+
+
+class Made:
+    """What moto's CloudFormation wants of a resource."""
+
+    cloudformation_name_type = staticmethod(lambda: "")
+    has_cfn_attr = classmethod(lambda cls, attribute: True)
+
+    def __init__(self, identity, attributes):
+        self.physical_resource_id, self.attributes = identity, attributes
+
+    def get_cfn_attribute(self, attribute):
+        return self.attributes[attribute]
+
+    @classmethod
+    def create_from_cloudformation_json(cls, resource_name, cloudformation_json, account_id, region_name, **_):
+        return cls(*MAKE[cls.cloudformation_type()](region_name, resource_name, cloudformation_json["Properties"]))
+
+
+for _name in MAKE:
+    # moto finds the types among the direct subclasses of its model, and files them by their module's second part.
+    _body = {"__module__": "moto.shim", "cloudformation_type": staticmethod(lambda name=_name: name)}
+    globals()[_name] = type(_name.replace("::", ""), (Made, CloudFormationModel), _body)
+
+
+# What moto knows, but leaves parts of out. Called once it is made, and again whenever it is changed.
+
+
+def finish_bucket(region, identity, asked):
+    """moto only encrypts. Rules of life cycles are spelled differently in the API, and left to the static checks."""
+    client = aws("s3", region)
+    client.put_public_access_block(Bucket=identity, PublicAccessBlockConfiguration=asked["PublicAccessBlockConfiguration"])
+    client.put_bucket_ownership_controls(Bucket=identity, OwnershipControls=asked["OwnershipControls"])
+    client.put_bucket_versioning(Bucket=identity, VersioningConfiguration=asked["VersioningConfiguration"])
+
+
+def finish_security_group(region, identity, asked):
+    """moto only sees rules for what comes in, and lets everything leave."""
+    client = aws("ec2", region)
+    before = client.describe_security_groups(GroupIds=[identity])["SecurityGroups"][0]["IpPermissionsEgress"]
+    if asked.get("SecurityGroupEgress"):
+        client.revoke_security_group_egress(GroupId=identity, IpPermissions=before)
+        client.authorize_security_group_egress(GroupId=identity, IpPermissions=[permission(rule) for rule in asked["SecurityGroupEgress"]])
+
+
+def finish_load_balancer(region, identity, asked):
+    """moto sees no attributes."""
+    aws("elbv2", region).modify_load_balancer_attributes(LoadBalancerArn=identity, Attributes=asked["LoadBalancerAttributes"])
+
+
+def finish_target_group(region, identity, asked):
+    """moto sees no attributes."""
+    aws("elbv2", region).modify_target_group_attributes(TargetGroupArn=identity, Attributes=asked["TargetGroupAttributes"])
+
+
+def finish_group(region, identity, asked):
+    """moto would make a new group for each change; here the group stays, as in AWS, and its instances stay as well."""
+    template = {**asked["LaunchTemplate"], "Version": str(asked["LaunchTemplate"]["Version"])}
+    sizes = {"MinSize": int(asked["MinSize"]), "MaxSize": int(asked["MaxSize"])}
+    aws("autoscaling", region).update_auto_scaling_group(AutoScalingGroupName=identity, LaunchTemplate=template, **sizes)
+
+
+FINISH = {
+    "AWS::S3::Bucket": finish_bucket,
+    "AWS::EC2::SecurityGroup": finish_security_group,
+    "AWS::ElasticLoadBalancingV2::LoadBalancer": finish_load_balancer,
+    "AWS::ElasticLoadBalancingV2::TargetGroup": finish_target_group,
+    "AWS::AutoScaling::AutoScalingGroup": finish_group,
+}
