@@ -161,7 +161,8 @@ class Looks:
         allowed = {}
         for name in (role, machine):
             for policy in iam.list_role_policies(RoleName=name)["PolicyNames"]:
-                for statement in iam.get_role_policy(RoleName=name, PolicyName=policy)["PolicyDocument"]["Statement"]:
+                document = iam.get_role_policy(RoleName=name, PolicyName=policy)["PolicyDocument"]
+                for statement in document["Statement"]:
                     actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
                     allowed |= {(name, action): statement["Resource"] for action in actions}
         action = "sagemaker-mlflow:*" if mode == "tracking" else "sagemaker:CallMlflowAppApi"

@@ -11,6 +11,9 @@ import uuid
 import boto3
 import botocore.session
 from botocore.validate import ParamValidator
+
+# Before ours, with all of moto's types: of two types of one name, the later wins.
+from moto.cloudformation import parsing as _of_moto  # noqa: F401
 from moto.core.common_models import CloudFormationModel
 
 # Where moto answers; launch.py says it once it is known.
@@ -42,7 +45,7 @@ def forgotten(type_name):
 def permission(rule):
     """A rule of a security group, as the API of EC2 wants it."""
     said = {"Description": rule["Description"]} if "Description" in rule else {}
-    group = rule.get("DestinationSecurityGroupId")
+    group = rule.get("DestinationSecurityGroupId") or rule.get("SourceSecurityGroupId")
     to = {"UserIdGroupPairs": [{"GroupId": group, **said}]} if group else {"IpRanges": [{"CidrIp": rule["CidrIp"], **said}]}
     return {"IpProtocol": rule["IpProtocol"], "FromPort": rule["FromPort"], "ToPort": rule["ToPort"], **to}
 
@@ -59,6 +62,12 @@ def bucket_policy(region, name, asked):
 def egress(region, name, asked):
     """AWS::EC2::SecurityGroupEgress: EC2 of moto has rules for what leaves."""
     aws("ec2", region).authorize_security_group_egress(GroupId=asked["GroupId"], IpPermissions=[permission(asked)])
+    return f"sgr-{uuid.uuid4().hex[:17]}", {}
+
+
+def ingress(region, name, asked):
+    """AWS::EC2::SecurityGroupIngress: moto's own loses what the rule is for, and cannot remove it."""
+    aws("ec2", region).authorize_security_group_ingress(GroupId=asked["GroupId"], IpPermissions=[permission(asked)])
     return f"sgr-{uuid.uuid4().hex[:17]}", {}
 
 
@@ -137,39 +146,76 @@ def remove_load_balancer(region, identity, asked):
     client.delete_load_balancer(LoadBalancerArn=identity)
 
 
-# How each type is removed, where moto's CloudFormation does not do it. Of moto's own ones: it leaves NAT gateways,
-# their interfaces, endpoints and flow logs where they are, which then keep the VPC from going.
+def remove_association(region, identity, asked):
+    client = aws("ec2", region)
+    for table in client.describe_route_tables(RouteTableIds=[asked["RouteTableId"]])["RouteTables"]:
+        for one in table["Associations"]:
+            if one.get("SubnetId") == asked["SubnetId"]:
+                client.disassociate_route_table(AssociationId=one["RouteTableAssociationId"])
+
+
+def release_address(region, identity, asked):
+    client = aws("ec2", region)
+    for one in client.describe_addresses(PublicIps=[identity])["Addresses"]:
+        client.release_address(AllocationId=one["AllocationId"])
+
+
+def revoke(direction):
+    def remove(region, identity, asked):
+        getattr(aws("ec2", region), f"revoke_security_group_{direction}")(GroupId=asked["GroupId"], IpPermissions=[permission(asked)])
+
+    return remove
+
+
+def call(service, operation, **arguments):
+    """One call, with the resource's id where ID is, and otherwise with the property that is named."""
+
+    def value(wanted, identity, asked):
+        if isinstance(wanted, list):
+            return [value(one, identity, asked) for one in wanted]
+        return identity if wanted is ID else asked[wanted] if isinstance(wanted, str) else wanted
+
+    def remove(region, identity, asked):
+        getattr(aws(service, region), operation)(**{name: value(wanted, identity, asked) for name, wanted in arguments.items()})
+
+    return remove
+
+
+ID = object()
+# How each type is removed, where moto's CloudFormation does not do it: of the types here, and of most of the network's.
 REMOVE = {
-    "AWS::S3::BucketPolicy": lambda region, identity, asked: aws("s3", region).delete_bucket_policy(Bucket=identity),
-    "AWS::EC2::SecurityGroupEgress": lambda region, identity, asked: aws("ec2", region).revoke_security_group_egress(
-        GroupId=asked["GroupId"], IpPermissions=[permission(asked)]
-    ),
-    "AWS::AutoScaling::ScalingPolicy": lambda region, identity, asked: aws("autoscaling", region).delete_policy(
-        AutoScalingGroupName=asked["AutoScalingGroupName"], PolicyName=identity
-    ),
-    "AWS::CloudWatch::Alarm": lambda region, identity, asked: aws("cloudwatch", region).delete_alarms(AlarmNames=[identity]),
-    "AWS::SNS::Subscription": lambda region, identity, asked: aws("sns", region).unsubscribe(SubscriptionArn=identity),
-    "AWS::SecretsManager::Secret": lambda region, identity, asked: aws("secretsmanager", region).delete_secret(
-        SecretId=identity, ForceDeleteWithoutRecovery=True
-    ),
-    "AWS::WAFv2::WebACL": remove_web_acl,
-    "AWS::WAFv2::WebACLAssociation": lambda region, identity, asked: aws("wafv2", region).disassociate_web_acl(ResourceArn=asked["ResourceArn"]),
-    "AWS::SageMaker::Domain": lambda region, identity, asked: aws("sagemaker", region).delete_domain(DomainId=identity),
-    "AWS::SageMaker::UserProfile": forgotten("AWS::SageMaker::UserProfile"),
-    "AWS::SageMaker::MlflowTrackingServer": forgotten("AWS::SageMaker::MlflowTrackingServer"),
-    "AWS::SageMaker::MlflowApp": forgotten("AWS::SageMaker::MlflowApp"),
+    "AWS::AutoScaling::ScalingPolicy": call("autoscaling", "delete_policy", AutoScalingGroupName="AutoScalingGroupName", PolicyName=ID),
+    "AWS::CloudWatch::Alarm": call("cloudwatch", "delete_alarms", AlarmNames=[ID]),
+    "AWS::EC2::EIP": release_address,
+    "AWS::EC2::FlowLog": call("ec2", "delete_flow_logs", FlowLogIds=[ID]),
+    "AWS::EC2::InternetGateway": call("ec2", "delete_internet_gateway", InternetGatewayId=ID),
+    "AWS::EC2::NatGateway": call("ec2", "delete_nat_gateway", NatGatewayId=ID),
+    "AWS::EC2::Route": call("ec2", "delete_route", RouteTableId="RouteTableId", DestinationCidrBlock="DestinationCidrBlock"),
+    "AWS::EC2::RouteTable": call("ec2", "delete_route_table", RouteTableId=ID),
+    "AWS::EC2::SecurityGroupEgress": revoke("egress"),
+    "AWS::EC2::SecurityGroupIngress": revoke("ingress"),
+    "AWS::EC2::SubnetRouteTableAssociation": remove_association,
+    "AWS::EC2::VPCEndpoint": call("ec2", "delete_vpc_endpoints", VpcEndpointIds=[ID]),
+    "AWS::EC2::VPCGatewayAttachment": call("ec2", "detach_internet_gateway", VpcId="VpcId", InternetGatewayId="InternetGatewayId"),
+    "AWS::ElasticLoadBalancingV2::Listener": call("elbv2", "delete_listener", ListenerArn=ID),
+    "AWS::ElasticLoadBalancingV2::ListenerRule": call("elbv2", "delete_rule", RuleArn=ID),
     "AWS::ElasticLoadBalancingV2::LoadBalancer": remove_load_balancer,
-    "AWS::ElasticLoadBalancingV2::Listener": lambda region, identity, asked: aws("elbv2", region).delete_listener(ListenerArn=identity),
-    "AWS::ElasticLoadBalancingV2::ListenerRule": lambda region, identity, asked: aws("elbv2", region).delete_rule(RuleArn=identity),
-    "AWS::ElasticLoadBalancingV2::TargetGroup": lambda region, identity, asked: aws("elbv2", region).delete_target_group(TargetGroupArn=identity),
-    "AWS::EC2::NatGateway": lambda region, identity, asked: aws("ec2", region).delete_nat_gateway(NatGatewayId=identity),
-    "AWS::EC2::VPCEndpoint": lambda region, identity, asked: aws("ec2", region).delete_vpc_endpoints(VpcEndpointIds=[identity]),
-    "AWS::EC2::FlowLog": lambda region, identity, asked: aws("ec2", region).delete_flow_logs(FlowLogIds=[identity]),
+    "AWS::ElasticLoadBalancingV2::TargetGroup": call("elbv2", "delete_target_group", TargetGroupArn=ID),
+    "AWS::S3::BucketPolicy": call("s3", "delete_bucket_policy", Bucket=ID),
+    "AWS::SNS::Subscription": call("sns", "unsubscribe", SubscriptionArn=ID),
+    "AWS::SageMaker::Domain": call("sagemaker", "delete_domain", DomainId=ID),
+    "AWS::SageMaker::MlflowApp": forgotten("AWS::SageMaker::MlflowApp"),
+    "AWS::SageMaker::MlflowTrackingServer": forgotten("AWS::SageMaker::MlflowTrackingServer"),
+    "AWS::SageMaker::UserProfile": forgotten("AWS::SageMaker::UserProfile"),
+    "AWS::SecretsManager::Secret": call("secretsmanager", "delete_secret", SecretId=ID, ForceDeleteWithoutRecovery=True),
+    "AWS::WAFv2::WebACL": remove_web_acl,
+    "AWS::WAFv2::WebACLAssociation": call("wafv2", "disassociate_web_acl", ResourceArn="ResourceArn"),
 }
 
 MAKE = {
     "AWS::S3::BucketPolicy": bucket_policy,
     "AWS::EC2::SecurityGroupEgress": egress,
+    "AWS::EC2::SecurityGroupIngress": ingress,
     "AWS::AutoScaling::ScalingPolicy": scaling_policy,
     "AWS::CloudWatch::Alarm": alarm,
     "AWS::SNS::Subscription": subscription,
@@ -226,6 +272,25 @@ def finish_security_group(region, identity, asked):
         client.authorize_security_group_egress(GroupId=identity, IpPermissions=[permission(rule) for rule in asked["SecurityGroupEgress"]])
 
 
+def finish_role(region, identity, asked):
+    """moto writes down policies as Python would; its API takes them as JSON, and looks whether IAM would take them."""
+    client = aws("iam", region)
+    client.update_assume_role_policy(RoleName=identity, PolicyDocument=json.dumps(asked["AssumeRolePolicyDocument"]))
+    for policy in asked.get("Policies", []):
+        client.put_role_policy(RoleName=identity, PolicyName=policy["PolicyName"], PolicyDocument=json.dumps(policy["PolicyDocument"]))
+
+
+def finish_policy(region, identity, asked):
+    """As above."""
+    for role in asked["Roles"]:
+        aws("iam", region).put_role_policy(RoleName=role, PolicyName=asked["PolicyName"], PolicyDocument=json.dumps(asked["PolicyDocument"]))
+
+
+def finish_association(region, identity, asked):
+    """moto notes it where nothing looks."""
+    aws("ec2", region).associate_route_table(RouteTableId=asked["RouteTableId"], SubnetId=asked["SubnetId"])
+
+
 def finish_load_balancer(region, identity, asked):
     """moto sees no attributes."""
     aws("elbv2", region).modify_load_balancer_attributes(LoadBalancerArn=identity, Attributes=asked["LoadBalancerAttributes"])
@@ -246,6 +311,9 @@ def finish_group(region, identity, asked):
 FINISH = {
     "AWS::S3::Bucket": finish_bucket,
     "AWS::EC2::SecurityGroup": finish_security_group,
+    "AWS::EC2::SubnetRouteTableAssociation": finish_association,
+    "AWS::IAM::Role": finish_role,
+    "AWS::IAM::Policy": finish_policy,
     "AWS::ElasticLoadBalancingV2::LoadBalancer": finish_load_balancer,
     "AWS::ElasticLoadBalancingV2::TargetGroup": finish_target_group,
     "AWS::AutoScaling::AutoScalingGroup": finish_group,

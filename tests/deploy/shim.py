@@ -45,6 +45,10 @@ class Plan:
                     if not self.holds(assertion["Assert"]):
                         words = assertion.get("AssertDescription", "")
                         raise ValidationError(message=f"Template validation error: Rule {name} failed: {words}")
+        for plain in self.template["Resources"].values():
+            if plain["Type"] == "AWS::AutoScaling::AutoScalingGroup":
+                # CloudFormation turns text into numbers where numbers are wanted; moto does not.
+                plain["Properties"] |= {key: int(parsing.clean_json(plain["Properties"][key], self.map)) for key in ("MinSize", "MaxSize")}
         # Those whose condition holds, each after what it needs.
         self.order = []
         for name in self.template["Resources"]:
@@ -205,9 +209,6 @@ def work(backend, stack, change_set, verb):
 
 def make(backend, stack, plan, name, kind, doing):
     region, plain = backend.region_name, plan.template["Resources"][name]
-    if kind == "AWS::AutoScaling::AutoScalingGroup":
-        # CloudFormation turns text into numbers where numbers are wanted; moto does not.
-        plain["Properties"] |= {key: int(parsing.clean_json(plain["Properties"][key], plan.map)) for key in ("MinSize", "MaxSize")}
     if doing == "CREATE":
         one = plan.map[name]
         if one is None:
@@ -268,7 +269,7 @@ def undo(backend, stack, verb, reason):
                 remove(backend, stack, name, stack.plan.template)
                 left.remove(name)
             except Exception as error:  # As above: it is said in an event.
-                why[name] = f"{type(error).__name__}: {error}"
+                why.setdefault(name, f"{type(error).__name__}: {error}")
     for name in left:
         event(stack, "DELETE_FAILED", name, stack.plan.template["Resources"][name]["Type"], reason=why[name])
     if left:
