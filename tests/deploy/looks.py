@@ -4,6 +4,8 @@ import base64
 import json
 import subprocess
 
+from resources import REMEMBERED
+
 try:
     import tomllib
 except ImportError:  # Before Python 3.11, pip brings it along.
@@ -49,6 +51,8 @@ class Looks:
         blocks = client.get_public_access_block(Bucket=name)["PublicAccessBlockConfiguration"]
         self.check(len(blocks) == 4 and all(blocks.values()), f"{name}: {blocks}")
         self.same(client.get_bucket_versioning(Bucket=name).get("Status"), "Enabled", f"{name}'s versions")
+        ends = [key for rule in client.get_bucket_lifecycle_configuration(Bucket=name)["Rules"] for key in rule if rule["Status"] == "Enabled"]
+        self.check({"AbortIncompleteMultipartUpload", "NoncurrentVersionExpiration"} <= set(ends), f"{name}: {ends}")
         policy = json.loads(client.get_bucket_policy(Bucket=name)["Policy"])["Statement"]
         denied = [one for one in policy if one["Effect"] == "Deny" and one["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}]
         self.same(sorted(denied[0]["Resource"]), [f"arn:aws:s3:::{name}", f"arn:aws:s3:::{name}/*"], f"what {name} denies without TLS")
@@ -112,11 +116,20 @@ class Looks:
         passed["ArtifactKmsKeyArn"] = mlflow.get("ArtifactKmsKeyArn", "")
         self.same({name: given.get(name) for name in passed}, passed, "parameters of the appliance's stack")
         self.same(bool(passed["ArtifactKmsKeyArn"]), mode == "serverless", "whether there is a key")
+        self.mlflow(mode, mlflow)
         self.launch_template(mode, stacks, image, outputs, ids)
         self.user_data(mode, stacks, outputs, mlflow, values)
         self.roles(mode, outputs, mlflow)
         self.connections(ids, outputs, values)
         self.balancer(outputs, network, ids, values)
+
+    def mlflow(self, mode, outputs):
+        """moto has no MLflow that could be asked; what was asked for is all that there is to see."""
+        kind = "AWS::SageMaker::MlflowTrackingServer" if mode == "tracking" else "AWS::SageMaker::MlflowApp"
+        ((_, asked),) = ((key, asked) for key, asked in REMEMBERED.items() if key[0] == kind)
+        self.same((asked["RoleArn"], asked["ArtifactStoreUri"]), (outputs["ServiceRoleArn"], outputs["ArtifactStoreUri"]), "what MLflow was given")
+        trust = self.aws("iam").get_role(RoleName=asked["RoleArn"].rpartition("/")[2])["Role"]["AssumeRolePolicyDocument"]["Statement"]
+        self.same([one["Principal"] for one in trust], [{"Service": "sagemaker.amazonaws.com"}], "who may be MLflow")
 
     def launch_template(self, mode, stacks, image, outputs, ids):
         group, data = self.template(mode, stacks)
@@ -226,5 +239,6 @@ class Looks:
         self.same(self.aws("elbv2").describe_target_groups()["TargetGroups"], [], "targets that are left")
         self.same(self.aws("cloudwatch").describe_alarms()["MetricAlarms"], [], "alarms that are left")
         self.same(self.aws("sagemaker").list_domains()["Domains"], [], "domains that are left")
+        self.same(REMEMBERED, {}, "MLflow and users of Studio that are left")
         kept = self.buckets("mlflow-")
         self.same(len(kept), 5, f"buckets that are kept: {kept}")

@@ -1,4 +1,4 @@
-"""Types of resources that moto's CloudFormation lacks, or makes only half of.
+"""Types of resources that moto's CloudFormation lacks, and how to remove those that it cannot.
 
 What moto's own services know is made there, through their API and with boto3: it refuses names and types of properties
 that the API does not have, which makes each run a check of the templates, too. What moto has no service for is held
@@ -26,14 +26,19 @@ def aws(service, region):
     return boto3.client(service, endpoint_url=ENDPOINT["url"], region_name=region, aws_access_key_id="AKIASHIM", aws_secret_access_key="x")
 
 
-def remembered(operation, type_name, identity, properties):
-    """What CloudFormation would ask SageMaker for, if it is a request that SageMaker's API knows."""
+def valid(operation, properties):
+    """Whether it is a request that SageMaker's API knows."""
     shape = botocore.session.get_session().get_service_model("sagemaker").operation_model(operation).input_shape
     report = ParamValidator().validate(properties, shape)
     # The validator knows types, but lets names that no request has pass.
     unknown = sorted(set(properties) - set(shape.members))
     if report.has_errors() or unknown:
         raise ValueError(f"{operation}: {report.generate_report()} {', '.join(unknown)}")
+
+
+def remembered(operation, type_name, identity, properties):
+    """What CloudFormation would ask SageMaker for, where moto has nothing that could be asked."""
+    valid(operation, properties)
     REMEMBERED[type_name, identity] = properties
     return identity
 
@@ -108,7 +113,7 @@ def web_acl_association(region, name, asked):
 def domain(region, name, asked):
     """AWS::SageMaker::Domain: moto has it, as far as botocore describes it."""
     known = {key: value for key, value in asked.items() if key != "HomeEfsFileSystemCreation"}
-    remembered("CreateDomain", "AWS::SageMaker::Domain", asked["DomainName"], asked)
+    valid("CreateDomain", asked)
     made = aws("sagemaker", region).create_domain(**known)
     return made["DomainArn"].rpartition("/")[2], {"DomainArn": made["DomainArn"], "Url": made["Url"]}
 
@@ -250,71 +255,3 @@ for _name in MAKE:
     # moto finds the types among the direct subclasses of its model, and files them by their module's second part.
     _body = {"__module__": "moto.shim", "cloudformation_type": staticmethod(lambda name=_name: name)}
     globals()[_name] = type(_name.replace("::", ""), (Made, CloudFormationModel), _body)
-
-
-# What moto knows, but leaves parts of out. Called once it is made, and again whenever it is changed.
-
-
-def finish_bucket(region, identity, asked):
-    """moto only encrypts. Rules of life cycles are spelled differently in the API, and left to the static checks."""
-    client = aws("s3", region)
-    client.put_public_access_block(Bucket=identity, PublicAccessBlockConfiguration=asked["PublicAccessBlockConfiguration"])
-    client.put_bucket_ownership_controls(Bucket=identity, OwnershipControls=asked["OwnershipControls"])
-    client.put_bucket_versioning(Bucket=identity, VersioningConfiguration=asked["VersioningConfiguration"])
-
-
-def finish_security_group(region, identity, asked):
-    """moto only sees rules for what comes in, and lets everything leave."""
-    client = aws("ec2", region)
-    before = client.describe_security_groups(GroupIds=[identity])["SecurityGroups"][0]["IpPermissionsEgress"]
-    if asked.get("SecurityGroupEgress"):
-        client.revoke_security_group_egress(GroupId=identity, IpPermissions=before)
-        client.authorize_security_group_egress(GroupId=identity, IpPermissions=[permission(rule) for rule in asked["SecurityGroupEgress"]])
-
-
-def finish_role(region, identity, asked):
-    """moto writes down policies as Python would; its API takes them as JSON, and looks whether IAM would take them."""
-    client = aws("iam", region)
-    client.update_assume_role_policy(RoleName=identity, PolicyDocument=json.dumps(asked["AssumeRolePolicyDocument"]))
-    for policy in asked.get("Policies", []):
-        client.put_role_policy(RoleName=identity, PolicyName=policy["PolicyName"], PolicyDocument=json.dumps(policy["PolicyDocument"]))
-
-
-def finish_policy(region, identity, asked):
-    """As above."""
-    for role in asked["Roles"]:
-        aws("iam", region).put_role_policy(RoleName=role, PolicyName=asked["PolicyName"], PolicyDocument=json.dumps(asked["PolicyDocument"]))
-
-
-def finish_association(region, identity, asked):
-    """moto notes it where nothing looks."""
-    aws("ec2", region).associate_route_table(RouteTableId=asked["RouteTableId"], SubnetId=asked["SubnetId"])
-
-
-def finish_load_balancer(region, identity, asked):
-    """moto sees no attributes."""
-    aws("elbv2", region).modify_load_balancer_attributes(LoadBalancerArn=identity, Attributes=asked["LoadBalancerAttributes"])
-
-
-def finish_target_group(region, identity, asked):
-    """moto sees no attributes."""
-    aws("elbv2", region).modify_target_group_attributes(TargetGroupArn=identity, Attributes=asked["TargetGroupAttributes"])
-
-
-def finish_group(region, identity, asked):
-    """moto would make a new group for each change; here the group stays, as in AWS, and its instances stay as well."""
-    template = {**asked["LaunchTemplate"], "Version": str(asked["LaunchTemplate"]["Version"])}
-    sizes = {"MinSize": int(asked["MinSize"]), "MaxSize": int(asked["MaxSize"])}
-    aws("autoscaling", region).update_auto_scaling_group(AutoScalingGroupName=identity, LaunchTemplate=template, **sizes)
-
-
-FINISH = {
-    "AWS::S3::Bucket": finish_bucket,
-    "AWS::EC2::SecurityGroup": finish_security_group,
-    "AWS::EC2::SubnetRouteTableAssociation": finish_association,
-    "AWS::IAM::Role": finish_role,
-    "AWS::IAM::Policy": finish_policy,
-    "AWS::ElasticLoadBalancingV2::LoadBalancer": finish_load_balancer,
-    "AWS::ElasticLoadBalancingV2::TargetGroup": finish_target_group,
-    "AWS::AutoScaling::AutoScalingGroup": finish_group,
-}
