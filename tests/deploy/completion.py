@@ -26,6 +26,12 @@ def finish_bucket(region, identity, asked):
     client.put_bucket_lifecycle_configuration(Bucket=identity, LifecycleConfiguration={"Rules": rules})
 
 
+def rules(region, identity):
+    """The rules of a security group, by which it is seen whether somebody has changed them since."""
+    (group,) = aws("ec2", region).describe_security_groups(GroupIds=[identity])["SecurityGroups"]
+    return json.dumps([group["IpPermissions"], group["IpPermissionsEgress"]], sort_keys=True)
+
+
 def finish_security_group(region, identity, asked):
     """moto only sees rules for what comes in, and lets everything leave."""
     client = aws("ec2", region)

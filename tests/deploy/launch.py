@@ -131,7 +131,9 @@ class Launch:
         _, said = self.deploy("apply", "--yes", *tracking, "--config", file, "--parameter", "DeletionProtection=false", code=1)
         self.check("Group (AWS::AutoScaling::AutoScalingGroup) CREATE_FAILED" in said and "Received 0 SUCCESS signal(s) out of 2" in said, said)
         self.check(self.statuses()["mlflow-appliance-tracking"] == "ROLLBACK_COMPLETE", self.statuses())
-        self.check(not self.aws("elbv2").describe_load_balancers()["LoadBalancers"] and not self.look.buckets("accesslog"), "rolled back, but not all of it")
+        self.check(
+            not self.aws("elbv2").describe_load_balancers()["LoadBalancers"] and not self.look.buckets("accesslog"), "rolled back, but not all of it"
+        )
 
         # The same command recovers; a certificate and sign-in come from the file.
         instances.are_healthy = True
@@ -151,6 +153,7 @@ class Launch:
         self.look.appliance("serverless", self.stacks(), first, {})
         self.check(not instances.errors, instances.errors)
         self.reports(tracking, serverless)
+        self.by_hand(tracking)
 
         # A new image: the template says nothing new, Parameter Store does. The other mode keeps the old one for now.
         second = self.publish("second")
@@ -179,6 +182,18 @@ class Launch:
             self.check(outputs == {name: self.look.outputs(stacks[name]) for name in names}, outputs)
             line = self.deploy("outputs", *arguments, "--env")[0]
             self.check(line == f"export MLFLOW_TRACKING_URI={outputs[own(mode)[1]]['Url']}\n", line)
+
+    def by_hand(self, tracking):
+        """Somebody opens a port of the instances, and shuts it again."""
+        ec2, arguments = self.aws("ec2"), [*tracking, "--json", "--drift"]
+        group = self.look.ids(self.stacks()["mlflow-appliance-tracking"])["InstanceSecurityGroup"]
+        port = {"GroupId": group, "IpPermissions": [{"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}]}
+        ec2.authorize_security_group_ingress(**port)
+        for expected in ({"mlflow-appliance-tracking": ["InstanceSecurityGroup"]}, {}):
+            found = {name: one["drifted"] for name, one in json.loads(self.deploy("status", *arguments)[0]).items()}
+            self.check(found == dict.fromkeys([*SHARED, *own("tracking")], []) | expected, found)
+            if expected:
+                ec2.revoke_security_group_ingress(**port)
 
     def destroy(self, tracking, serverless):
         formation = self.aws("cloudformation")

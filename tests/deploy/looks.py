@@ -55,7 +55,9 @@ class Looks:
         self.check({"AbortIncompleteMultipartUpload", "NoncurrentVersionExpiration"} <= set(ends), f"{name}: {ends}")
         policy = json.loads(client.get_bucket_policy(Bucket=name)["Policy"])["Statement"]
         denied = [one for one in policy if one["Effect"] == "Deny" and one["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}]
-        self.same(sorted(denied[0]["Resource"]), [f"arn:aws:s3:::{name}", f"arn:aws:s3:::{name}/*"], f"what {name} denies without TLS")
+        self.same(
+            [sorted(one["Resource"]) for one in denied], [[f"arn:aws:s3:::{name}", f"arn:aws:s3:::{name}/*"]], f"what {name} denies without TLS"
+        )
 
     def network(self, stacks):
         ec2, outputs = self.aws("ec2"), self.outputs(stacks["mlflow-networking"])
@@ -112,7 +114,7 @@ class Looks:
         self.bucket(outputs["AccessLogBucket"], "AES256")
         # What the stacks before it have made has arrived.
         passed = {name: network[name] for name in ("VpcId", "VpcCidr", "PublicSubnetIds", "PrivateSubnetIds", "EndpointClientSecurityGroupId")}
-        passed |= {name: mlflow[name] for name in ("ResourceArn", "ArtifactStoreUri")} | {"Mode": mode} | values
+        passed |= {name: mlflow.get(name) for name in ("ResourceArn", "ArtifactStoreUri")} | {"Mode": mode} | values
         passed["ArtifactKmsKeyArn"] = mlflow.get("ArtifactKmsKeyArn", "")
         self.same({name: given.get(name) for name in passed}, passed, "parameters of the appliance's stack")
         self.same(bool(passed["ArtifactKmsKeyArn"]), mode == "serverless", "whether there is a key")

@@ -21,10 +21,10 @@ class Plan:
         for name, slot in slots.items():
             # moto would look up the default of a parameter although another value is given.
             slot.pop("Default", None)
-            if slot["Type"].startswith("AWS::SSM::Parameter::Value") and name in self.said:
-                if not ssm_backends[backend.account_id][backend.region_name].get_parameter(self.said[name]):
-                    # The words, and that the call itself fails, are AWS's.
-                    raise ValidationError(message=f"Unable to fetch parameters [{self.said[name]}] from parameter store for this account.")
+            is_stored = slot["Type"].startswith("AWS::SSM::Parameter::Value") and name in self.said
+            if is_stored and not ssm_backends[backend.account_id][backend.region_name].get_parameter(self.said[name]):
+                # The words, and that the call itself fails, are AWS's.
+                raise ValidationError(message=f"Unable to fetch parameters [{self.said[name]}] from parameter store for this account.")
         self.map = parsing.ResourceMap(
             stack_id=stack.stack_id, stack_name=stack.name, parameters=self.said, tags=dict(stack.tags), region_name=backend.region_name,
             account_id=backend.account_id, template=self.template, cross_stack_resources=backend.exports,
@@ -61,7 +61,9 @@ class Plan:
     def visit(self, name, above):
         if name in self.order or name in above or not self.is_there(name):
             return
-        for other in sorted(mentioned(self.chosen(self.template["Resources"][name]))):
+        plain = self.template["Resources"][name]
+        after = plain.get("DependsOn", [])
+        for other in sorted(mentioned(self.chosen(plain)) | set([after] if isinstance(after, str) else after)):
             if other in self.template["Resources"]:
                 self.visit(other, (*above, name))
         self.order.append(name)
@@ -86,12 +88,12 @@ class Plan:
 def mentioned(part):
     """The names that a part of a template mentions."""
     text = json.dumps(part)
-    found = set(re.findall(r'"(?:Ref|DependsOn)": "([^"]+)"', text)) | set(re.findall(r'"Fn::GetAtt": \["([^"]+)"', text))
-    return found | set(re.findall(r"\$\{([A-Za-z0-9]+)[.}]", text)) | set(re.findall(r'"DependsOn": \["([^]]+)"\]', text))
+    patterns = (r'"Ref": "([^"]+)"', r'"Fn::GetAtt": \["([^"]+)"', r"\$\{([A-Za-z0-9]+)[.}]")
+    return {name for pattern in patterns for name in re.findall(pattern, text)}
 
 
 def changes(before, after):
-    """What is added, modified and removed; a resource also changes with an attribute of one that does."""
+    """What is added, modified and removed. Who names the latest version of what is modified is modified with it."""
     old, found = before.order if before else [], {}
     for name in after.order:
         if name not in old:
@@ -99,8 +101,8 @@ def changes(before, after):
             continue
         was, now = before.written(name), after.written(name)
         properties = [key for key in sorted(set(was) | set(now)) if was.get(key) != now.get(key)]
-        attributes = {other for other, *_ in re.findall(r'"Fn::GetAtt": \["([^"]+)", "(Latest[^"]*)"', json.dumps(now))}
-        if properties or attributes & {other for other, (action, _) in found.items() if action == "Modify"}:
+        latest = set(re.findall(r'"Fn::GetAtt": \["([^"]+)", "Latest', json.dumps(now)))
+        if properties or latest & {other for other, (action, _) in found.items() if action == "Modify"}:
             found[name] = ("Modify", properties)
     found |= {name: ("Remove", []) for name in old if name not in after.order}
     made = []

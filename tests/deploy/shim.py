@@ -25,14 +25,21 @@ def event(stack, status, name=None, kind=None, identity=None, reason=None):
         stack.status, stack.stack_status_reason = status, reason
     stack.events.append(
         models.Event(
-            stack_id=stack.stack_id, stack_name=stack.name, logical_resource_id=name or stack.name,
-            physical_resource_id=identity or (None if name else stack.stack_id), resource_type=kind or "AWS::CloudFormation::Stack",
-            resource_status=status, resource_status_reason=reason, resource_properties=None,
+            stack_id=stack.stack_id,
+            stack_name=stack.name,
+            logical_resource_id=name or stack.name,
+            physical_resource_id=identity or (None if name else stack.stack_id),
+            resource_type=kind or "AWS::CloudFormation::Stack",
+            resource_status=status,
+            resource_status_reason=reason,
+            resource_properties=None,
         )  # fmt: skip
     )
 
 
-def create_change_set(self, stack_name, change_set_name, template, parameters, description, change_set_type, notification_arns=None, tags=None, role_arn=None):
+def create_change_set(
+    self, stack_name, change_set_name, template, parameters, description, change_set_type, notification_arns=None, tags=None, role_arn=None
+):
     stack = next((one for one in self.stacks.values() if one.name == stack_name), None)
     if change_set_type == "CREATE" and stack and stack.status != "REVIEW_IN_PROGRESS":
         raise ValidationError(message=f"Stack [{stack_name}] already exists and cannot be created with the changeSet [{change_set_name}].")
@@ -41,7 +48,9 @@ def create_change_set(self, stack_name, change_set_name, template, parameters, d
         raise ValidationError(message=f"Stack:{stack_name} is in {status} state and can not be updated.")
     if not stack:
         stack_id = models.generate_stack_id(stack_name, self.region_name, self.account_id)
-        stack = models.Stack(stack_id=stack_id, name=stack_name, template={}, parameters={}, account_id=self.account_id, region_name=self.region_name, tags=tags)
+        stack = models.Stack(
+            stack_id=stack_id, name=stack_name, template={}, parameters={}, account_id=self.account_id, region_name=self.region_name, tags=tags
+        )
     plan = Plan(self, stack, template, parameters)
     if stack.stack_id not in self.stacks:
         self.stacks[stack.stack_id] = stack
@@ -51,7 +60,7 @@ def create_change_set(self, stack_name, change_set_name, template, parameters, d
     made.plan, made.changes = plan, changes(getattr(stack, "plan", None), plan)
     made.status, made.execution_status = "CREATE_COMPLETE", "AVAILABLE"
     before = getattr(stack, "plan", None)
-    if before and not made.changes and before.template["Outputs"] == plan.template["Outputs"] and before.said == plan.said:
+    if before and not made.changes and before.template.get("Outputs") == plan.template.get("Outputs") and before.said == plan.said:
         made.status, made.execution_status = "FAILED", "UNAVAILABLE"
         made.status_reason = "The submitted information didn't contain changes. Submit different information to create a change set."
     self.change_sets[number] = made
@@ -90,16 +99,19 @@ def work(backend, stack, change_set, verb):
             identity = make(backend, stack, plan, name, kind, doing)
         except Exception as error:  # Whatever it is, CloudFormation would say it in an event.
             event(stack, f"{doing}_FAILED", name, kind, reason=f"{type(error).__name__}: {error}")
-            # moto cannot undo an update, so that is where it ends here.
             reason = f"The following resource(s) failed to {doing.lower()}: [{name}]. "
-            undo(backend, stack, "ROLLBACK", reason + "Rollback requested by user.") if verb == "CREATE" else event(stack, "UPDATE_ROLLBACK_FAILED", reason=reason)
-            return
+            if verb == "CREATE":
+                return undo(backend, stack, "ROLLBACK", reason + "Rollback requested by user.")
+            # moto cannot undo an update, so that is where it ends here.
+            return event(stack, "UPDATE_ROLLBACK_FAILED", reason=reason)
         event(stack, f"{doing}_COMPLETE", name, kind, identity)
     for name in removed:
         remove(backend, stack, name, before.template)
     stack.output_map = stack._create_output_map()
     # Evaluated before anybody can ask for them.
     list(stack.output_map.values())
+    groups = [name for name in plan.order if plan.template["Resources"][name]["Type"] == "AWS::EC2::SecurityGroup"]
+    stack.rules = {name: completion.rules(backend.region_name, plan.map[name].physical_resource_id) for name in groups}
     event(stack, f"{verb}_COMPLETE")
 
 
@@ -124,7 +136,9 @@ def make(backend, stack, plan, name, kind, doing):
         deadline, heard = time.monotonic() + SIGNAL_SECONDS, SIGNALS.setdefault((stack.name, name), set())
         while len(heard) < int(wanted):
             if time.monotonic() > deadline:
-                raise TimeoutError(f"Received {len(heard)} SUCCESS signal(s) out of {wanted}.  Unable to satisfy 100% MinSuccessfulInstancesPercent requirement")
+                raise TimeoutError(
+                    f"Received {len(heard)} SUCCESS signal(s) out of {wanted}.  Unable to satisfy 100% MinSuccessfulInstancesPercent requirement"
+                )
             time.sleep(0.05)
     return identity
 
@@ -204,6 +218,30 @@ def signal_resource(self):
     return responses.EmptyResult()
 
 
+def detect_stack_drift(self):
+    """The next three: whether somebody has changed resources by hand. Here it is only looked at security groups."""
+    stack = self.cloudformation_backend.get_stack(self._get_param("StackName"))
+    stack.drifted = []
+    for name, before in stack.rules.items():
+        identity = stack.resource_map[name].physical_resource_id
+        if completion.rules(self.region, identity) != before:
+            stack.drifted.append((name, identity))
+    return responses.ActionResult({"StackDriftDetectionId": stack.stack_id})
+
+
+def describe_stack_drift_detection_status(self):
+    identity = self._get_param("StackDriftDetectionId")
+    now = models.utcnow()
+    return responses.ActionResult({"StackId": identity, "StackDriftDetectionId": identity, "DetectionStatus": "DETECTION_COMPLETE", "Timestamp": now})
+
+
+def describe_stack_resource_drifts(self):
+    stack, now = self.cloudformation_backend.get_stack(self._get_param("StackName")), models.utcnow()
+    same = {"StackId": stack.stack_id, "ResourceType": "AWS::EC2::SecurityGroup", "StackResourceDriftStatus": "MODIFIED", "Timestamp": now}
+    found = [same | {"LogicalResourceId": name, "PhysicalResourceId": identity} for name, identity in stack.drifted]
+    return responses.ActionResult({"StackResourceDrifts": found})
+
+
 def parameter_list(self):
     """As AWS says them: the name of a parameter in Parameter Store, and its value beside it; lists as they were written."""
     slots, values = self.template_dict.get("Parameters", {}), self.resource_map.resolved_parameters
@@ -238,7 +276,8 @@ def install():
     models.Stack.stack_resources = property(stack_resources)
     for function in (create_change_set, execute_change_set, delete_stack):
         setattr(models.CloudFormationBackend, function.__name__, function)
-    for function in (update_termination_protection, signal_resource):
+    drift = (detect_stack_drift, describe_stack_drift_detection_status, describe_stack_resource_drifts)
+    for function in (update_termination_protection, signal_resource, *drift):
         setattr(responses.CloudFormationResponse, function.__name__, function)
     # It compares what was resolved with what was said, and refuses what AWS accepts.
     responses.CloudFormationResponse._validate_different_update = lambda *_: None
