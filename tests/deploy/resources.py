@@ -206,6 +206,8 @@ REMOVE = {
     "AWS::ElasticLoadBalancingV2::ListenerRule": call("elbv2", "delete_rule", RuleArn=ID),
     "AWS::ElasticLoadBalancingV2::LoadBalancer": remove_load_balancer,
     "AWS::ElasticLoadBalancingV2::TargetGroup": call("elbv2", "delete_target_group", TargetGroupArn=ID),
+    # moto says that it has removed one that holds objects, and leaves it.
+    "AWS::S3::Bucket": call("s3", "delete_bucket", Bucket=ID),
     "AWS::S3::BucketPolicy": call("s3", "delete_bucket_policy", Bucket=ID),
     "AWS::SNS::Subscription": call("sns", "unsubscribe", SubscriptionArn=ID),
     "AWS::SageMaker::Domain": call("sagemaker", "delete_domain", DomainId=ID),
