@@ -16,7 +16,10 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// The parameter that is made of `--mode`.
 const MODE: &str = "Mode";
 /// In these, a stack that never was can only be deleted.
-const DEAD: [&str; 4] = ["ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", "REVIEW_IN_PROGRESS"];
+const DEAD: [&str; 5] =
+    ["ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", "DELETE_FAILED", "REVIEW_IN_PROGRESS"];
+/// The parameter by which the load balancer keeps itself from being deleted.
+pub(super) const PROTECTION: &str = "DeletionProtection";
 
 /// Shows what `apply` would do; true if there is anything. Changes nothing that lasts.
 ///
@@ -60,14 +63,24 @@ pub async fn apply(settings: &mut Settings<'_>, talk: &mut dyn Talk) -> Result<P
     for (kind, template) in templates {
         let name = settings.stack(kind);
         let before = settled(settings, &name, &template, talk).await?;
-        let values = values(settings, &name, &template, &outputs, before.as_ref())?;
+        let mut values = values(settings, &name, &template, &outputs, before.as_ref())?;
+        // A start that fails could not be undone otherwise: so protection comes last.
+        let protection = values.get_mut(PROTECTION).filter(|value| before.is_none() && value.text == "true");
+        let is_protected_later = protection.map(|value| "false".clone_into(&mut value.text)).is_some();
         match change_set(settings, kind, &values, before.as_ref()).await? {
             None => talk.say(&format!("{name}: no changes")),
             Some((id, set)) => {
                 change(settings, &name, (&id, &set), &values, before.as_ref(), &template, talk).await?;
             }
         }
-        let after = settings.cloud.stack(&name).await?.unwrap_or_default();
+        let mut after = settings.cloud.stack(&name).await?.unwrap_or_default();
+        if is_protected_later {
+            after.parameters.insert(PROTECTION.to_owned(), "true".to_owned());
+            if let Some((id, set)) = compute(settings, &name, None, &after.parameters, false).await? {
+                talk.say(&format!("{name}: now its load balancer keeps itself from being deleted"));
+                execute(settings, &name, (&id, &set), talk).await?;
+            }
+        }
         if !after.enable_termination_protection {
             settings.cloud.protect(&name, true).await?;
             talk.say(&format!("{name}: protected from being deleted but by `appliance deploy destroy`"));

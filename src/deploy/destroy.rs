@@ -1,12 +1,9 @@
 //! `destroy`: a mode's stacks, and the shared ones if nobody else needs them.
 
-use super::apply::{compute, execute};
+use super::apply::{PROTECTION, compute, execute};
 use super::templates::{Kind, Resource};
 use super::{DeployError, Settings, Talk, finish};
 use crate::api::cloudformation::Stack;
-
-/// The parameter of the load balancer.
-const PROTECTION: &str = "DeletionProtection";
 
 /// Removes stacks, the last first; says what is kept.
 ///
@@ -61,7 +58,9 @@ async fn remove(settings: &Settings<'_>, kind: Kind, stack: &Stack, talk: &mut d
         settings.cloud.protect(&name, false).await?;
     }
     let mut parameters = stack.parameters.clone();
-    if parameters.get(PROTECTION).is_some_and(|value| value == "true") {
+    // In other states a stack can only be deleted.
+    let can_change = stack.stack_status.ends_with("_COMPLETE") && stack.stack_status != "ROLLBACK_COMPLETE";
+    if can_change && parameters.get(PROTECTION).is_some_and(|value| value == "true") {
         talk.say(&format!("{name}: first its load balancer has to let itself be deleted"));
         parameters.insert(PROTECTION.to_owned(), "false".to_owned());
         if let Some((id, set)) = compute(settings, &name, None, &parameters, false).await? {

@@ -203,6 +203,12 @@ impl DeployError {
                     "repair what kept it from going back, then `aws cloudformation continue-update-rollback --stack-name` it",
                 )
             }
+            Self::Cloud(CloudFormationError::Refused { message, .. }) if message.contains("parameter store") => {
+                Some("bake the AMI first (packer/README.md), or name its parameter with `--parameter AmiParameter=…`")
+            }
+            Self::Cloud(CloudFormationError::Refused { code, .. }) if code == "ValidationError" => {
+                Some("correct the parameter or template that it names")
+            }
             Self::Cloud(_) => Some("see whether AWS can be reached, and with which credentials: `appliance check`"),
             Self::Parameters(..) | Self::Unknown(_) => {
                 Some("say `--parameter NAME=VALUE`, or write it into the file of `--config`")

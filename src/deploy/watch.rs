@@ -99,13 +99,19 @@ impl Seen {
         if self.cause.is_none() && is_cause(event) {
             self.cause = Some(event.clone());
         }
+        if status.ends_with("ROLLBACK_IN_PROGRESS") {
+            // From here on it is the removals that are counted.
+            self.done = 0;
+        }
         if status.ends_with("_IN_PROGRESS") {
             if let Some(now) = now {
                 self.began.entry(name).or_insert(now);
             }
             return None;
         }
-        self.done += usize::from(status.ends_with("_COMPLETE"));
+        if event.resource_type.as_deref() != Some("AWS::CloudFormation::Stack") {
+            self.done += usize::from(status.ends_with("_COMPLETE"));
+        }
         let began = self.began.remove(&name)?;
         now?.duration_since(began).ok()
     }

@@ -243,4 +243,5 @@ class Looks:
         self.same(self.aws("sagemaker").list_domains()["Domains"], [], "domains that are left")
         self.same(REMEMBERED, {}, "MLflow and users of Studio that are left")
         kept = self.buckets("mlflow-")
-        self.same(len(kept), 5, f"buckets that are kept: {kept}")
+        # Artifacts and logs of each mode, Studio's, and the logs of the start that failed.
+        self.same(len(kept), 6, f"buckets that are kept: {kept}")
