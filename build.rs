@@ -1,8 +1,12 @@
-//! What the templates say of themselves, as JSON, so that the binary reads no YAML: parameters, what is kept, outputs.
+//! The templates, compressed, and what they say of themselves, as JSON, so that the binary reads no YAML: parameters,
+//! what is kept, outputs.
 
+use std::io::Write as _;
 use std::path::Path;
 use std::{env, fs};
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use serde_json::{Map, Value, json};
 
 fn main() {
@@ -21,7 +25,13 @@ fn main() {
             "Resources": resources.collect::<Map<_, _>>(),
             "Outputs": outputs,
         });
-        let place = Path::new(&directory).join(format!("{name}.json"));
-        fs::write(&place, extract.to_string()).unwrap_or_else(|error| panic!("{}: {error}", place.display()));
+        let write = |name: String, bytes: &[u8]| {
+            let place = Path::new(&directory).join(name);
+            fs::write(&place, bytes).unwrap_or_else(|error| panic!("{}: {error}", place.display()));
+        };
+        write(format!("{name}.json"), extract.to_string().as_bytes());
+        let mut compressed = GzEncoder::new(Vec::new(), Compression::best());
+        compressed.write_all(text.as_bytes()).expect("memory takes everything");
+        write(format!("{name}.yaml.gz"), &compressed.finish().expect("memory takes everything"));
     }
 }

@@ -255,7 +255,7 @@ async fn change_set(
     before: Option<&Stack>,
 ) -> Result<Option<(String, ChangeSet)>, DeployError> {
     let parameters: Pairs = values.iter().map(|(key, value)| (key.clone(), value.text.clone())).collect();
-    compute(settings, &settings.stack(kind), Some(kind.text()), &parameters, before.is_none()).await
+    compute(settings, &settings.stack(kind), Some(&kind.text()), &parameters, before.is_none()).await
 }
 
 /// A change set, once CloudFormation has computed it; without a template it is the one that the stack has.

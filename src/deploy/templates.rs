@@ -1,7 +1,9 @@
 //! The templates in this binary, and what they say of themselves: parameters, resources, what is kept on deletion.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read as _;
 
+use flate2::read::GzDecoder;
 use serde::Deserialize;
 
 /// A stack of ours. The order is that in which they are made.
@@ -40,13 +42,16 @@ impl Kind {
 
     /// The template's text.
     #[must_use]
-    pub fn text(self) -> &'static str {
-        match self {
-            Self::Networking => include_str!("../../infra/networking.yaml"),
-            Self::SagemakerDomain => include_str!("../../infra/sagemaker-domain.yaml"),
-            Self::Mlflow => include_str!("../../infra/mlflow.yaml"),
-            Self::Appliance => include_str!("../../infra/appliance.yaml"),
-        }
+    pub fn text(self) -> String {
+        let compressed: &[u8] = match self {
+            Self::Networking => include_bytes!(concat!(env!("OUT_DIR"), "/networking.yaml.gz")),
+            Self::SagemakerDomain => include_bytes!(concat!(env!("OUT_DIR"), "/sagemaker-domain.yaml.gz")),
+            Self::Mlflow => include_bytes!(concat!(env!("OUT_DIR"), "/mlflow.yaml.gz")),
+            Self::Appliance => include_bytes!(concat!(env!("OUT_DIR"), "/appliance.yaml.gz")),
+        };
+        let mut text = String::new();
+        GzDecoder::new(compressed).read_to_string(&mut text).expect("it was written when this was built");
+        text
     }
 
     /// What the template says of itself.
