@@ -120,14 +120,7 @@ impl Imds {
     /// least.
     #[must_use]
     pub fn new(dialer: Dialer, deadline: Instant) -> Self {
-        let settings = ClientSettings {
-            connection_limit: 1,
-            keep_alive: Duration::ZERO,
-            lifetime: ANSWER_TIMEOUT,
-            response_timeout: ANSWER_TIMEOUT,
-            idle_timeout: ANSWER_TIMEOUT,
-            http2: false,
-        };
+        let settings = ClientSettings::for_one_exchange(ANSWER_TIMEOUT);
         Self { transport: Transport { dialer, settings }, token: RefCell::default(), deadline }
     }
 

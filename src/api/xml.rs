@@ -1,11 +1,13 @@
 //! XML as a tree, which is small in the binary: a few answers of AWS's are read with it, none of them large.
 
+use std::mem;
+
 use quick_xml::Reader;
+use quick_xml::escape::resolve_predefined_entity;
 use quick_xml::events::Event;
-use quick_xml::events::attributes::AttrError;
 
 /// An element: its name, the text directly in it, and what is below it.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Element {
     name: String,
     text: String,
@@ -26,12 +28,6 @@ pub enum XmlError {
     Incomplete,
 }
 
-impl From<AttrError> for XmlError {
-    fn from(error: AttrError) -> Self {
-        Self::Form(error.into())
-    }
-}
-
 impl Element {
     /// Reads a document; the element is the one that holds the root.
     ///
@@ -39,45 +35,31 @@ impl Element {
     /// [`XmlError`].
     pub(super) fn parse(text: &str) -> Result<Self, XmlError> {
         let mut reader = Reader::from_str(text);
-        let mut open = vec![Self::default()];
+        let (mut around, mut here) = (Vec::new(), Self::default());
         loop {
             match reader.read_event()? {
-                Event::Start(start) => open.push(Self::named(start.name().as_ref())),
-                Event::Empty(start) => {
-                    let child = Self::named(start.name().as_ref());
-                    open.last_mut().ok_or(XmlError::Incomplete)?.children.push(child);
-                }
+                Event::Start(start) => around.push(mem::replace(&mut here, Self::named(start.name().as_ref()))),
+                Event::Empty(start) => here.children.push(Self::named(start.name().as_ref())),
                 Event::End(_) => {
-                    let child = open.pop().ok_or(XmlError::Incomplete)?;
-                    open.last_mut().ok_or(XmlError::Incomplete)?.children.push(child);
+                    let parent = around.pop().ok_or(XmlError::Incomplete)?;
+                    let child = mem::replace(&mut here, parent);
+                    here.children.push(child);
                 }
-                Event::Text(text) => {
-                    let text = text.decode().map_err(quick_xml::Error::from)?;
-                    open.last_mut().ok_or(XmlError::Incomplete)?.text.push_str(&text);
-                }
-                Event::CData(text) => {
-                    let text = text.decode().map_err(quick_xml::Error::from)?;
-                    open.last_mut().ok_or(XmlError::Incomplete)?.text.push_str(&text);
-                }
+                Event::Text(text) => here.text.push_str(&text.decode().map_err(quick_xml::Error::from)?),
+                Event::CData(text) => here.text.push_str(&text.decode().map_err(quick_xml::Error::from)?),
                 Event::GeneralRef(reference) => {
-                    let name = reference.decode().map_err(quick_xml::Error::from)?.into_owned();
-                    let known = match name.as_str() {
-                        "amp" => Some('&'),
-                        "lt" => Some('<'),
-                        "gt" => Some('>'),
-                        "quot" => Some('"'),
-                        "apos" => Some('\''),
-                        _ => reference.resolve_char_ref()?,
-                    };
-                    let character = known.ok_or(XmlError::Character(name))?;
-                    open.last_mut().ok_or(XmlError::Incomplete)?.text.push(character);
+                    let name = reference.decode().map_err(quick_xml::Error::from)?;
+                    match (resolve_predefined_entity(&name), reference.resolve_char_ref()?) {
+                        (Some(text), _) => here.text.push_str(text),
+                        (None, Some(character)) => here.text.push(character),
+                        (None, None) => return Err(XmlError::Character(name.into_owned())),
+                    }
                 }
-                Event::Eof => break,
+                Event::Eof if around.is_empty() => return Ok(here),
+                Event::Eof => return Err(XmlError::Incomplete),
                 Event::Comment(_) | Event::Decl(_) | Event::PI(_) | Event::DocType(_) => {}
             }
         }
-        let whole = open.pop().ok_or(XmlError::Incomplete)?;
-        if open.is_empty() { Ok(whole) } else { Err(XmlError::Incomplete) }
     }
 
     fn named(name: &[u8]) -> Self {
@@ -87,6 +69,11 @@ impl Element {
     /// The first element of that name, at any depth.
     pub(super) fn find(&self, name: &str) -> Option<&Self> {
         self.children.iter().find_map(|child| if child.name == name { Some(child) } else { child.find(name) })
+    }
+
+    /// The same, without the rest of the tree.
+    pub(super) fn take(self, name: &str) -> Option<Self> {
+        self.children.into_iter().find_map(|child| if child.name == name { Some(child) } else { child.take(name) })
     }
 
     /// The text of an element directly below; nothing if there is none, or none in it.

@@ -201,9 +201,14 @@ impl Current {
         self.renew.notify_one();
     }
 
-    /// Keeps the credentials fresh for as long as it is polled. Run exactly one.
+    /// Keeps the credentials fresh for as long as it is polled; those that are held already are first renewed when it is
+    /// time. Run exactly one.
     pub async fn keep_fresh(&self, source: &Source) {
         let mut failures = 0;
+        let held = self.state.load().credentials.as_ref().map(|held| until_renewal(held, clock::now()));
+        if let Some(wait) = held {
+            self.pause(wait).await;
+        }
         loop {
             let wait = match source.obtain(None).await {
                 Ok(credentials) => {
@@ -219,10 +224,15 @@ impl Current {
                     (first * 2_u32.pow((failures - 1).min(5))).min(longest)
                 }
             };
-            tokio::select! {
-                () = tokio::time::sleep(wait) => {}
-                () = self.renew.notified() => {}
-            }
+            self.pause(wait).await;
+        }
+    }
+
+    /// Until then, or until somebody asks for others.
+    async fn pause(&self, wait: Duration) {
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = self.renew.notified() => {}
         }
     }
 

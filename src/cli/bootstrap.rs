@@ -1,6 +1,5 @@
 //! `appliance bootstrap`: its options, and how a configuration is read for it.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -8,14 +7,15 @@ use tokio::time::Instant;
 
 use super::failure::{Class, Failure};
 use super::options::ServeOptions;
+use super::output::{say, show};
 use super::problems::{Problem, Problems};
+use super::trust::Trust;
 use super::{file, settings, subjects, values};
 use crate::api::Transport;
 use crate::api::imds;
 use crate::bootstrap::install::{self, Installation};
 use crate::bootstrap::{self, BootstrapError, Door, Reader, Reading, Services, Settings};
 use crate::http::client::{ClientSettings, Dialer, Endpoint};
-use crate::http::tls;
 use crate::http::tls::server::ServerTls;
 
 const STATE: &str = "/var/lib/mlflow-appliance";
@@ -168,23 +168,9 @@ fn installed(result: Result<(), install::InstallError>) -> Result<(), Failure> {
     result.map_err(|error| Failure::new(Class::Failed, &error, Some(error.hint())))
 }
 
-#[expect(clippy::print_stderr, reason = "what is happening is for people")]
-fn say(line: &str) {
-    eprintln!("{line}");
-}
-
-#[expect(clippy::print_stdout, reason = "this is what was asked for")]
-fn show(line: &str) {
-    println!("{line}");
-}
-
 impl Common {
     fn settings(self) -> Result<Settings, Failure> {
-        let refused = |error: &(dyn std::error::Error + 'static)| {
-            Failure::new(Class::Configuration, error, Some("name a readable PEM file with `--ca-file`"))
-        };
-        let tls = tls::client_config(self.ca_file.as_deref()).map_err(|error| refused(&error))?;
-        let authorities = self.ca_file.map(fs::read).transpose().map_err(|error| refused(&error))?;
+        let Trust { tls, authorities } = Trust::read(self.ca_file.as_deref())?;
         let patience = if bootstrap::is_instance() { Duration::from_mins(1) } else { Duration::ZERO };
         let limit = Duration::from_secs(10);
         let metadata = metadata()?;
@@ -193,14 +179,7 @@ impl Common {
             metadata: Dialer::new(metadata.clone(), &tls, imds::CONNECT_TIMEOUT, imds::CONNECT_TIMEOUT),
             transport: Transport {
                 dialer: Dialer::new(metadata, &tls, limit, limit),
-                settings: ClientSettings {
-                    connection_limit: 8,
-                    keep_alive: Duration::ZERO,
-                    lifetime: limit,
-                    response_timeout: limit,
-                    idle_timeout: limit,
-                    http2: false,
-                },
+                settings: ClientSettings::for_one_exchange(limit),
             },
             metadata_deadline: now + self.metadata_timeout.unwrap_or(patience),
             services: Services {

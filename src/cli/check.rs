@@ -1,6 +1,5 @@
 //! `appliance check`: would it work, and if not, what has to change in whose policy?
 
-use std::io::Write as _;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
@@ -10,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::failure::{Class, Failure};
 use super::options::ServeOptions;
+use super::output::show;
 use super::problems::Problem;
 use super::{settings, subjects};
 use crate::clock;
@@ -166,7 +166,7 @@ struct Printer {
 impl Printer {
     fn note(&mut self, finding: Finding) {
         if !self.json {
-            print(&text(&finding));
+            show(&text(&finding));
         }
         self.findings.push(finding);
     }
@@ -179,7 +179,7 @@ impl Printer {
             let Problem { place, what, fix, .. } = problem;
             self.note(Finding::failure("configuration", place, what, fix));
         }
-        print(&self.document().to_string());
+        show(&self.document().to_string());
         Err(Failure::silent(Class::Configuration))
     }
 
@@ -187,10 +187,10 @@ impl Printer {
         let count = |outcome| self.findings.iter().filter(|finding| finding.outcome == outcome).count();
         let (failures, warnings) = (count(Outcome::Failure), count(Outcome::Warning));
         if self.json {
-            print(&self.document().to_string());
+            show(&self.document().to_string());
         } else {
             let all = self.findings.len();
-            print(&format!("\n{all} checks: {failures} failed, {warnings} to look at"));
+            show(&format!("\n{all} checks: {failures} failed, {warnings} to look at"));
         }
         if failures == 0 { Ok(()) } else { Err(Failure::silent(Class::Failed)) }
     }
@@ -225,9 +225,4 @@ pub(super) fn text(finding: &Finding) -> String {
     let fix = fix.as_ref().map(|fix| format!("\nfix: {fix}")).unwrap_or_default();
     let lines = format!("{subject}{text}{fix}");
     format!("{:8} {check:14} {}", word(*outcome), lines.replace('\n', &format!("\n{:24}", "")))
-}
-
-/// A closed pipe is the reader's decision.
-fn print(line: &str) {
-    drop(writeln!(std::io::stdout(), "{line}"));
 }

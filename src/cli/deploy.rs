@@ -10,6 +10,8 @@ use tokio::time::Instant;
 use toml::de::{DeTable, DeValue};
 
 use super::failure::{Class, Failure};
+use super::output::{say, show};
+use super::trust::Trust;
 use super::{subjects, values};
 use crate::api::Transport;
 use crate::api::cloudformation::{CloudFormation, Event, Pairs};
@@ -17,7 +19,6 @@ use crate::aws::credentials::{Current, Source};
 use crate::aws::{regional_host, sdk};
 use crate::deploy::{self, DeployError, Kind, Line, Mode, Settings, Talk, Weight};
 use crate::http::client::{ClientSettings, Dialer, Endpoint};
-use crate::http::tls;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -131,7 +132,7 @@ impl Deploy {
             Action::Apply { common, yes } => {
                 let outputs = with(common, async |settings| deploy::apply(settings, &mut Terminal { yes }).await)?;
                 if let Some(url) = outputs.get("Url") {
-                    print(&format!("export MLFLOW_TRACKING_URI={url}"));
+                    show(&format!("export MLFLOW_TRACKING_URI={url}"));
                 }
                 Ok(())
             }
@@ -160,15 +161,13 @@ fn cost(common: &Common) -> Result<(), Failure> {
     let given = common.given()?;
     let items = deploy::cost(&given, common.domain);
     for deploy::Item { what, dollars } in &items {
-        print(&match dollars {
+        show(&match dollars {
             Some(dollars) => format!("{dollars:9.2}  {what}"),
             None => format!("        ?  {what}"),
         });
     }
     let sum: f64 = items.iter().filter_map(|item| item.dollars).sum();
-    print(&format!(
-        "{sum:9.2}  US dollars a month: an ESTIMATE, without data transfer, logs and managed MLflow itself"
-    ));
+    show(&format!("{sum:9.2}  US dollars a month: an ESTIMATE, without data transfer, logs and managed MLflow itself"));
     Ok(())
 }
 
@@ -179,14 +178,14 @@ fn status(common: Common, json: bool, drift: bool) -> Result<(), Failure> {
             .iter()
             .map(|one| (one.stack.clone(), json!({"status": one.status, "reason": one.reason, "drifted": one.drifted})))
             .collect::<serde_json::Map<_, _>>();
-        print(&serde_json::Value::Object(all).to_string());
+        show(&serde_json::Value::Object(all).to_string());
         return Ok(());
     }
     for one in reports {
         let reason = one.reason.map(|reason| format!("  {reason}")).unwrap_or_default();
         let drift = one.drifted.filter(|drifted| !drifted.is_empty());
         let drift = drift.map(|drifted| format!("  changed by hand: {}", drifted.join(", "))).unwrap_or_default();
-        print(&format!("{:32} {}{reason}{drift}", one.stack, one.status.as_deref().unwrap_or("-")));
+        show(&format!("{:32} {}{reason}{drift}", one.stack, one.status.as_deref().unwrap_or("-")));
     }
     Ok(())
 }
@@ -202,14 +201,14 @@ fn outputs(common: Common, json: bool, env: bool) -> Result<(), Failure> {
                 Some("make it: `appliance deploy apply`"),
             )
         })?;
-        print(&format!("export MLFLOW_TRACKING_URI={url}"));
+        show(&format!("export MLFLOW_TRACKING_URI={url}"));
     } else if json {
         let all: serde_json::Map<_, _> = reports.into_iter().map(|one| (one.stack, json!(one.outputs))).collect();
-        print(&serde_json::Value::Object(all).to_string());
+        show(&serde_json::Value::Object(all).to_string());
     } else {
         for one in reports {
-            print(&one.stack);
-            one.outputs.iter().for_each(|(key, value)| print(&format!("  {key:28} {value}")));
+            show(&one.stack);
+            one.outputs.iter().for_each(|(key, value)| show(&format!("  {key:28} {value}")));
         }
     }
     Ok(())
@@ -247,11 +246,7 @@ struct Link {
 }
 
 async fn connect(common: &Common) -> Result<Link, Failure> {
-    let refused = |error: &(dyn std::error::Error + 'static)| {
-        Failure::new(Class::Configuration, error, Some("name a readable PEM file with `--ca-file`"))
-    };
-    let tls = tls::client_config(common.ca_file.as_deref()).map_err(|error| refused(&error))?;
-    let authorities = common.ca_file.as_ref().map(fs::read).transpose().map_err(|error| refused(&error))?;
+    let Trust { tls, authorities } = Trust::read(common.ca_file.as_deref())?;
     let region = match common.region.clone().filter(|region| !region.is_empty()) {
         Some(region) => region,
         None => sdk::default_region().await.ok_or_else(|| {
@@ -266,14 +261,7 @@ async fn connect(common: &Common) -> Result<Link, Failure> {
     let limit = Duration::from_secs(30);
     let transport = Transport {
         dialer: Dialer::new(endpoint.clone(), &tls, limit, limit),
-        settings: ClientSettings {
-            connection_limit: 2,
-            keep_alive: Duration::ZERO,
-            lifetime: limit,
-            response_timeout: limit,
-            idle_timeout: limit,
-            http2: false,
-        },
+        settings: ClientSettings::for_one_exchange(limit),
     };
     Ok(Link { transport, endpoint, region, current, source })
 }
@@ -399,16 +387,6 @@ fn coloured(text: &str, colour: &str) -> String {
 fn ask(question: &str) {
     eprint!("{question} ");
     drop(io::stderr().flush());
-}
-
-#[expect(clippy::print_stderr, reason = "what is happening is for people")]
-fn say(line: &str) {
-    eprintln!("{line}");
-}
-
-#[expect(clippy::print_stdout, reason = "this is what was asked for")]
-fn print(line: &str) {
-    println!("{line}");
 }
 
 fn prefix(text: &str) -> Result<String, String> {

@@ -13,6 +13,7 @@ mod harden;
 mod inherited;
 mod logging;
 mod options;
+mod output;
 mod problems;
 #[cfg(feature = "sandbox")]
 mod sandbox;
@@ -20,6 +21,7 @@ mod settings;
 mod subjects;
 mod targets;
 mod token;
+mod trust;
 mod values;
 
 use std::ffi::OsString;

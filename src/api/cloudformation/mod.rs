@@ -20,6 +20,8 @@ const VERSION: &str = "2010-05-15";
 /// Throttled and failing calls are repeated after waits that double, from the first to the second of these.
 const WAITS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(16));
 const ATTEMPTS: u32 = 6;
+/// Where an answer names its next page, and a question asks for it.
+const NEXT: &str = "NextToken";
 
 /// Why a call had no effect.
 #[derive(Debug, thiserror::Error)]
@@ -92,7 +94,7 @@ impl CloudFormation<'_> {
     /// # Errors
     /// [`CloudFormationError`], as for all of these.
     pub async fn stack(&self, name: &str) -> Result<Option<Stack>> {
-        match self.ask("DescribeStacks", &[("StackName", name.into())]).await {
+        match self.ask("DescribeStacks", &[("StackName", name)]).await {
             Ok(found) => Ok(found.members("Stacks").next().map(Stack::of)),
             Err(error) if error.is_absence() => Ok(None),
             Err(error) => Err(error),
@@ -104,27 +106,25 @@ impl CloudFormation<'_> {
     /// # Errors
     /// [`CloudFormationError`].
     pub async fn create_change_set(&self, wish: &Wish<'_>) -> Result<String> {
-        let mut given: Vec<(String, String)> = vec![
-            ("StackName".into(), wish.stack.into()),
-            ("ChangeSetName".into(), wish.name.into()),
-            ("ChangeSetType".into(), if wish.is_new { "CREATE" } else { "UPDATE" }.into()),
-            ("Capabilities.member.1".into(), "CAPABILITY_IAM".into()),
-            // A second one with the same token is the same one.
-            ("ClientToken".into(), wish.name.into()),
-        ];
-        given.push(match wish.template {
-            Some(template) => ("TemplateBody".into(), template.into()),
-            None => ("UsePreviousTemplate".into(), "true".into()),
-        });
+        let mut lists = Vec::new();
         for (number, (key, text)) in (1..).zip(wish.parameters) {
-            given.push((format!("Parameters.member.{number}.ParameterKey"), key.clone()));
-            given.push((format!("Parameters.member.{number}.ParameterValue"), text.clone()));
+            lists.push((format!("Parameters.member.{number}.ParameterKey"), key));
+            lists.push((format!("Parameters.member.{number}.ParameterValue"), text));
         }
         for (number, (key, text)) in (1..).zip(wish.tags) {
-            given.push((format!("Tags.member.{number}.Key"), key.clone()));
-            given.push((format!("Tags.member.{number}.Value"), text.clone()));
+            lists.push((format!("Tags.member.{number}.Key"), key));
+            lists.push((format!("Tags.member.{number}.Value"), text));
         }
-        let given: Vec<(&str, String)> = given.iter().map(|(name, text)| (name.as_str(), text.clone())).collect();
+        let mut given = vec![
+            ("StackName", wish.stack),
+            ("ChangeSetName", wish.name),
+            ("ChangeSetType", if wish.is_new { "CREATE" } else { "UPDATE" }),
+            ("Capabilities.member.1", "CAPABILITY_IAM"),
+            // A second one with the same token is the same one.
+            ("ClientToken", wish.name),
+            wish.template.map_or(("UsePreviousTemplate", "true"), |template| ("TemplateBody", template)),
+        ];
+        given.extend(lists.iter().map(|(name, text)| (name.as_str(), text.as_str())));
         Ok(self.ask("CreateChangeSet", &given).await?.text("Id"))
     }
 
@@ -136,13 +136,11 @@ impl CloudFormation<'_> {
         let mut set = ChangeSet::default();
         let mut next = None;
         loop {
-            let mut given = vec![("ChangeSetName", id.to_owned())];
-            given.extend(next.map(|token| ("NextToken", token)));
-            let page = self.ask("DescribeChangeSet", &given).await?;
+            let page = self.page("DescribeChangeSet", ("ChangeSetName", id), next.as_deref()).await?;
             (set.status, set.reason) = (page.text("Status"), page.some("StatusReason"));
             let changes = page.members("Changes").filter_map(|entry| entry.find("ResourceChange"));
             set.changes.extend(changes.map(Change::of));
-            next = page.some("NextToken");
+            next = page.some(NEXT);
             if next.is_none() {
                 return Ok(set);
             }
@@ -154,7 +152,7 @@ impl CloudFormation<'_> {
     /// # Errors
     /// [`CloudFormationError`].
     pub async fn execute(&self, change_set: &str, token: &str) -> Result<()> {
-        let given = [("ChangeSetName", change_set.to_owned()), ("ClientRequestToken", token.to_owned())];
+        let given = [("ChangeSetName", change_set), ("ClientRequestToken", token)];
         self.call("ExecuteChangeSet", &given).await.map(drop)
     }
 
@@ -163,7 +161,7 @@ impl CloudFormation<'_> {
     /// # Errors
     /// [`CloudFormationError`].
     pub async fn delete_change_set(&self, id: &str) -> Result<()> {
-        self.call("DeleteChangeSet", &[("ChangeSetName", id.to_owned())]).await.map(drop)
+        self.call("DeleteChangeSet", &[("ChangeSetName", id)]).await.map(drop)
     }
 
     /// Begins to delete a stack.
@@ -171,7 +169,7 @@ impl CloudFormation<'_> {
     /// # Errors
     /// [`CloudFormationError`].
     pub async fn delete(&self, stack: &str) -> Result<()> {
-        self.call("DeleteStack", &[("StackName", stack.to_owned())]).await.map(drop)
+        self.call("DeleteStack", &[("StackName", stack)]).await.map(drop)
     }
 
     /// Keeps a stack from being deleted, or no longer.
@@ -179,7 +177,8 @@ impl CloudFormation<'_> {
     /// # Errors
     /// [`CloudFormationError`].
     pub async fn protect(&self, stack: &str, is_protected: bool) -> Result<()> {
-        let given = [("StackName", stack.to_owned()), ("EnableTerminationProtection", is_protected.to_string())];
+        let given =
+            [("StackName", stack), ("EnableTerminationProtection", if is_protected { "true" } else { "false" })];
         self.call("UpdateTerminationProtection", &given).await.map(drop)
     }
 
@@ -188,7 +187,7 @@ impl CloudFormation<'_> {
     /// # Errors
     /// [`CloudFormationError`].
     pub async fn last_event(&self, stack: &str) -> Result<Option<String>> {
-        let page = self.ask("DescribeStackEvents", &[("StackName", stack.to_owned())]).await?;
+        let page = self.page("DescribeStackEvents", ("StackName", stack), None).await?;
         Ok(page.members("StackEvents").next().map(|event| Event::of(event).event_id))
     }
 
@@ -200,16 +199,14 @@ impl CloudFormation<'_> {
         let mut events = Vec::new();
         let mut next = None;
         'pages: loop {
-            let mut given = vec![("StackName", stack.to_owned())];
-            given.extend(next.map(|token| ("NextToken", token)));
-            let page = self.ask("DescribeStackEvents", &given).await?;
+            let page = self.page("DescribeStackEvents", ("StackName", stack), next.as_deref()).await?;
             for event in page.members("StackEvents").map(Event::of) {
                 if Some(event.event_id.as_str()) == since {
                     break 'pages;
                 }
                 events.push(event);
             }
-            next = page.some("NextToken");
+            next = page.some(NEXT);
             if next.is_none() {
                 break;
             }
@@ -223,7 +220,7 @@ impl CloudFormation<'_> {
     /// # Errors
     /// [`CloudFormationError`].
     pub async fn resources(&self, stack: &str) -> Result<Vec<Resource>> {
-        let found = self.ask("DescribeStackResources", &[("StackName", stack.to_owned())]).await?;
+        let found = self.ask("DescribeStackResources", &[("StackName", stack)]).await?;
         Ok(found.members("StackResources").map(Resource::of).collect())
     }
 
@@ -232,7 +229,7 @@ impl CloudFormation<'_> {
     /// # Errors
     /// [`CloudFormationError`].
     pub async fn detect_drift(&self, stack: &str) -> Result<String> {
-        let begun = self.ask("DetectStackDrift", &[("StackName", stack.to_owned())]).await?;
+        let begun = self.ask("DetectStackDrift", &[("StackName", stack)]).await?;
         Ok(begun.text("StackDriftDetectionId"))
     }
 
@@ -241,7 +238,7 @@ impl CloudFormation<'_> {
     /// # Errors
     /// [`CloudFormationError`].
     pub async fn detects_drift(&self, detection: &str) -> Result<bool> {
-        let given = [("StackDriftDetectionId", detection.to_owned())];
+        let given = [("StackDriftDetectionId", detection)];
         let now = self.ask("DescribeStackDriftDetectionStatus", &given).await?;
         Ok(now.text("DetectionStatus") == "DETECTION_IN_PROGRESS")
     }
@@ -252,23 +249,29 @@ impl CloudFormation<'_> {
     /// [`CloudFormationError`].
     pub async fn drifted(&self, stack: &str) -> Result<Vec<String>> {
         let given = [
-            ("StackName", stack.to_owned()),
-            ("StackResourceDriftStatusFilters.member.1", "MODIFIED".to_owned()),
-            ("StackResourceDriftStatusFilters.member.2", "DELETED".to_owned()),
+            ("StackName", stack),
+            ("StackResourceDriftStatusFilters.member.1", "MODIFIED"),
+            ("StackResourceDriftStatusFilters.member.2", "DELETED"),
         ];
         let found = self.ask("DescribeStackResourceDrifts", &given).await?;
         Ok(found.members("StackResourceDrifts").map(|one| one.text("LogicalResourceId")).collect())
     }
 
+    /// Asks for a page of an answer, the first or the one that the last has named.
+    async fn page(&self, operation: &'static str, of: (&str, &str), token: Option<&str>) -> Result<Element> {
+        let given: Vec<_> = [of].into_iter().chain(token.map(|token| (NEXT, token))).collect();
+        self.ask(operation, &given).await
+    }
+
     /// Asks, and reads the answer: the element `<OperationResult>`.
-    async fn ask(&self, operation: &'static str, given: &[(&str, String)]) -> Result<Element> {
+    async fn ask(&self, operation: &'static str, given: &[(&str, &str)]) -> Result<Element> {
         let text = self.call(operation, given).await?;
         let root = Element::parse(&text).map_err(|source| CloudFormationError::Unreadable { operation, source })?;
-        Ok(root.find(&format!("{operation}Result")).cloned().unwrap_or_default())
+        Ok(root.take(&format!("{operation}Result")).unwrap_or_default())
     }
 
     /// Asks, again where that may help.
-    async fn call(&self, operation: &'static str, given: &[(&str, String)]) -> Result<String> {
+    async fn call(&self, operation: &'static str, given: &[(&str, &str)]) -> Result<String> {
         let mut wait = WAITS.0;
         let mut attempts = 1;
         loop {
@@ -281,10 +284,10 @@ impl CloudFormation<'_> {
         }
     }
 
-    async fn once(&self, operation: &'static str, given: &[(&str, String)]) -> Result<String> {
+    async fn once(&self, operation: &'static str, given: &[(&str, &str)]) -> Result<String> {
         let mut form = format!("Action={operation}&Version={VERSION}");
         for (name, text) in given {
-            form.extend(["&", name, "=", &uri::encoded(text)]);
+            form.extend(["&", *name, "=", &uri::encoded(text)]);
         }
         let call = Signed {
             endpoint: &self.endpoint,

@@ -41,6 +41,21 @@ pub struct ClientSettings {
     pub http2: bool,
 }
 
+impl ClientSettings {
+    /// For a client that makes one exchange, and waits no longer than this for anything in it.
+    #[must_use]
+    pub fn for_one_exchange(limit: Duration) -> Self {
+        Self {
+            connection_limit: 1,
+            keep_alive: Duration::ZERO,
+            lifetime: limit,
+            response_timeout: limit,
+            idle_timeout: limit,
+            http2: false,
+        }
+    }
+}
+
 /// A request, ready to be sent as it is.
 #[derive(Debug)]
 pub struct Request<'a> {
