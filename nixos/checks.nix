@@ -14,20 +14,12 @@ let
     name: command: inputs:
     package.overrideAttrs (old: {
       pname = "appliance-${name}";
-      src = lib.fileset.toSource {
-        root = ../.;
-        fileset = lib.fileset.unions [
-          ../.clippy.toml
-          ../.deny.toml
-          ../.rustfmt.toml
-          ../Cargo.lock
-          ../Cargo.toml
-          ../build.rs
-          (lib.fileset.fileFilter (file: file.hasExt "yaml") ../infra)
-          ../src
-          ../tests/it
-        ];
-      };
+      src = import ./source.nix { inherit lib; } [
+        ../.clippy.toml
+        ../.deny.toml
+        ../.rustfmt.toml
+        ../tests/it
+      ];
       nativeBuildInputs = old.nativeBuildInputs ++ inputs;
       buildPhase = command;
       doCheck = false;

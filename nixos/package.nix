@@ -23,17 +23,7 @@ rustPlatform.buildRustPackage {
   pname = "appliance";
   inherit (manifest.package) version;
 
-  # Nothing else: an edited sentence in the documentation builds nothing anew.
-  src = lib.fileset.toSource {
-    root = ../.;
-    fileset = lib.fileset.unions [
-      ../Cargo.lock
-      ../Cargo.toml
-      ../build.rs
-      (lib.fileset.fileFilter (file: file.hasExt "yaml") ../infra)
-      ../src
-    ];
-  };
+  src = import ./source.nix { inherit lib; } [ ];
   cargoLock.lockFile = ../Cargo.lock;
   buildNoDefaultFeatures = !withSandbox;
 

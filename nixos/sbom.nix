@@ -10,20 +10,12 @@
 
 stdenv.mkDerivation {
   name = "appliance-sbom";
-  src = lib.fileset.toSource {
-    root = ../.;
-    fileset = lib.fileset.unions [
-      ../.about.hbs
-      ../.about.toml
-      ../.ci/sbom
-      ../Cargo.lock
-      ../Cargo.toml
-      ../build.rs
-      (lib.fileset.fileFilter (file: file.hasExt "yaml") ../infra)
-      ../src
-      ../tests/tools
-    ];
-  };
+  src = import ./source.nix { inherit lib; } [
+    ../.about.hbs
+    ../.about.toml
+    ../.ci/sbom
+    ../tests/tools
+  ];
   cargoDeps = rustPlatform.importCargoLock { lockFile = ../Cargo.lock; };
   nativeBuildInputs = [
     cargo

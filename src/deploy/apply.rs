@@ -7,7 +7,7 @@ use tokio::time::sleep;
 
 use super::parameters::{self, Origin, Sources, Value};
 use super::templates::{Kind, Template};
-use super::{DeployError, Mode, SERVERLESS_REGIONS, Settings, Talk, diff, finish};
+use super::{DeployError, Mode, SERVERLESS_REGIONS, Settings, Talk, delete, diff, finish};
 use crate::api::cloudformation::{ChangeSet, Pairs, Stack, Wish};
 use crate::clock;
 
@@ -25,7 +25,7 @@ pub(super) const PROTECTION: &str = "DeletionProtection";
 ///
 /// # Errors
 /// [`DeployError`].
-pub async fn plan(settings: &Settings<'_>, talk: &mut dyn Talk) -> Result<bool, DeployError> {
+pub async fn plan(settings: &mut Settings<'_>, talk: &mut dyn Talk) -> Result<bool, DeployError> {
     let mut outputs = Pairs::new();
     let mut is_any = false;
     for (kind, template) in checked(settings)? {
@@ -38,10 +38,7 @@ pub async fn plan(settings: &Settings<'_>, talk: &mut dyn Talk) -> Result<bool, 
         };
         let values = values(settings, &name, &template, &outputs, Some(&stack))?;
         if let Some((id, set)) = change_set(settings, kind, &values, Some(&stack)).await? {
-            talk.say(&format!("{name}: {}", counted(set.changes.len())));
-            for line in diff::lines(&set.changes) {
-                talk.show(&line);
-            }
+            show(&name, &set, talk);
             settings.cloud.delete_change_set(&id).await?;
             is_any = true;
         } else {
@@ -100,10 +97,7 @@ async fn change(
     template: &Template,
     talk: &mut dyn Talk,
 ) -> Result<(), DeployError> {
-    talk.say(&format!("{name}: {}", counted(set.changes.len())));
-    for line in diff::lines(&set.changes) {
-        talk.show(&line);
-    }
+    show(name, set, talk);
     for (key, value) in values.iter().filter(|(_, value)| matches!(value.origin, Origin::Given | Origin::Output)) {
         let is_secret = template.parameters.get(key).is_some_and(|parameter| parameter.no_echo);
         let text = if is_secret { "(not shown)" } else { &value.text };
@@ -146,12 +140,7 @@ async fn settled(
     if !is_empty && !talk.agrees(&format!("Remove what is left of {name}?")) {
         return Err(DeployError::Declined(name.to_owned()));
     }
-    let since = settings.cloud.last_event(&stack.stack_id).await?;
-    if stack.enable_termination_protection {
-        settings.cloud.protect(name, false).await?;
-    }
-    settings.cloud.delete(name).await?;
-    finish(settings, name, &stack.stack_id, since, template.resources.len(), talk).await?;
+    delete(settings, name, &stack, template, talk).await?;
     Ok(None)
 }
 
@@ -165,14 +154,12 @@ async fn foresee(
     for (kind, template) in templates {
         let name = settings.stack(*kind);
         let before = settings.cloud.stack(&name).await?;
-        let previous = before.as_ref().map(|stack| stack.parameters.clone()).unwrap_or_default();
+        let previous = previous(before.as_ref());
         for (parameter, about) in &template.parameters {
-            let is_known = about.default.is_some()
-                || parameter == MODE
-                || promised.contains(parameter)
-                || previous.contains_key(parameter)
-                || settings.given.contains_key(parameter);
-            if !is_known && let Some(text) = talk.ask(parameter, &about.description) {
+            let sources = Sources { given: &settings.given, outputs: &Pairs::new(), previous, promised: &promised };
+            if sources.has_none_for(parameter, about)
+                && let Some(text) = talk.ask(parameter, &about.description)
+            {
                 settings.given.insert(parameter.clone(), text);
             }
         }
@@ -182,10 +169,22 @@ async fn foresee(
     Ok(())
 }
 
-/// The templates of this set, after all that can be known before AWS is asked.
-fn checked(settings: &Settings<'_>) -> Result<Vec<(Kind, Template)>, DeployError> {
+/// The parameters that a stack has.
+fn previous(stack: Option<&Stack>) -> &Pairs {
+    static NONE: Pairs = Pairs::new();
+    stack.map_or(&NONE, |stack| &stack.parameters)
+}
+
+/// The templates of this set, after all that can be known before AWS is asked; what follows from what was said is said.
+fn checked(settings: &mut Settings<'_>) -> Result<Vec<(Kind, Template)>, DeployError> {
     if settings.mode == Mode::Serverless && !SERVERLESS_REGIONS.contains(&settings.cloud.region) {
         return Err(DeployError::Region(settings.cloud.region.to_owned()));
+    }
+    settings.given.insert(MODE.to_owned(), settings.mode.name().to_owned());
+    // The bake publishes an image for each architecture; a template cannot choose between two parameters of AWS's.
+    if let (Some(architecture), None) = (settings.given.get("Architecture"), settings.given.get("AmiParameter")) {
+        let image = format!("/mlflow-appliance/ami/{architecture}");
+        settings.given.insert("AmiParameter".to_owned(), image);
     }
     let templates: Vec<(Kind, Template)> = settings.kinds().map(|kind| (kind, kind.template())).collect();
     let known: BTreeSet<&String> = templates.iter().flat_map(|(_, template)| template.parameters.keys()).collect();
@@ -230,15 +229,7 @@ fn resolved(
     (outputs, promised): (&Pairs, &BTreeSet<String>),
     before: Option<&Stack>,
 ) -> Result<BTreeMap<String, Value>, DeployError> {
-    let mut given = settings.given.clone();
-    given.insert(MODE.to_owned(), settings.mode.name().to_owned());
-    // The bake publishes an image for each architecture; a template cannot choose between two parameters of AWS's.
-    if let (Some(architecture), None) = (given.get("Architecture"), given.get("AmiParameter")) {
-        let image = format!("/mlflow-appliance/ami/{architecture}");
-        given.insert("AmiParameter".to_owned(), image);
-    }
-    let previous = before.map(|stack| stack.parameters.clone()).unwrap_or_default();
-    let sources = Sources { given: &given, outputs, previous: &previous, promised };
+    let sources = Sources { given: &settings.given, outputs, previous: previous(before), promised };
     let (values, problems) = parameters::resolve(template, sources);
     if problems.is_empty() {
         return Ok(values);
@@ -314,6 +305,10 @@ fn token() -> String {
     format!("appliance-{}-{:09}", now.as_secs(), now.subsec_nanos())
 }
 
-fn counted(changes: usize) -> String {
-    format!("{changes} change{}", if changes == 1 { "" } else { "s" })
+fn show(name: &str, set: &ChangeSet, talk: &mut dyn Talk) {
+    let count = set.changes.len();
+    talk.say(&format!("{name}: {count} change{}", if count == 1 { "" } else { "s" }));
+    for line in diff::lines(&set.changes) {
+        talk.show(&line);
+    }
 }

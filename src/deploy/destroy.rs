@@ -2,7 +2,7 @@
 
 use super::apply::{PROTECTION, compute, execute};
 use super::templates::{Kind, Resource};
-use super::{DeployError, Settings, Talk, finish};
+use super::{DeployError, Settings, Talk, delete};
 use crate::api::cloudformation::Stack;
 
 /// Removes stacks, the last first; says what is kept.
@@ -54,9 +54,6 @@ pub async fn destroy(settings: &Settings<'_>, is_shared_too: bool, talk: &mut dy
 
 async fn remove(settings: &Settings<'_>, kind: Kind, stack: &Stack, talk: &mut dyn Talk) -> Result<(), DeployError> {
     let name = settings.stack(kind);
-    if stack.enable_termination_protection {
-        settings.cloud.protect(&name, false).await?;
-    }
     let mut parameters = stack.parameters.clone();
     // In other states a stack can only be deleted.
     let can_change = stack.stack_status.ends_with("_COMPLETE") && stack.stack_status != "ROLLBACK_COMPLETE";
@@ -67,10 +64,7 @@ async fn remove(settings: &Settings<'_>, kind: Kind, stack: &Stack, talk: &mut d
             execute(settings, &name, (&id, &set), talk).await?;
         }
     }
-    let since = settings.cloud.last_event(&stack.stack_id).await?;
-    settings.cloud.delete(&name).await?;
-    let of = kind.template().resources.len();
-    finish(settings, &name, &stack.stack_id, since, of, talk).await?;
+    delete(settings, &name, stack, &kind.template(), talk).await?;
     talk.say(&format!("{name}: removed"));
     Ok(())
 }

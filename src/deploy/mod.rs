@@ -22,7 +22,8 @@ pub use diff::{Line, Weight};
 pub use report::{Report, report};
 pub use templates::Kind;
 
-use crate::api::cloudformation::{CloudFormation, CloudFormationError, Event, Pairs};
+use crate::api::cloudformation::{CloudFormation, CloudFormationError, Event, Pairs, Stack};
+use templates::Template;
 
 /// Regions that have serverless MLflow, by the resource type's schema.
 pub const SERVERLESS_REGIONS: [&str; 16] = [
@@ -223,6 +224,22 @@ impl DeployError {
     }
 }
 
+/// Deletes a stack, which may be protected, and follows that to its end.
+async fn delete(
+    settings: &Settings<'_>,
+    name: &str,
+    stack: &Stack,
+    template: &Template,
+    talk: &mut dyn Talk,
+) -> Result<(), DeployError> {
+    if stack.enable_termination_protection {
+        settings.cloud.protect(name, false).await?;
+    }
+    let since = settings.cloud.last_event(&stack.stack_id).await?;
+    settings.cloud.delete(name).await?;
+    finish(settings, name, &stack.stack_id, since, template.resources.len(), talk).await.map(drop)
+}
+
 /// Follows an operation to its end, and turns that into a result; the status it ended with.
 async fn finish(
     settings: &Settings<'_>,
@@ -232,10 +249,7 @@ async fn finish(
     of: usize,
     talk: &mut dyn Talk,
 ) -> Result<String, DeployError> {
-    let mut show = |progress: watch::Progress<'_>| {
-        let watch::Progress::Event { event, took, done } = progress;
-        talk.event(event, took, done, of);
-    };
+    let mut show = |event: &Event, took, done| talk.event(event, took, done, of);
     match watch::follow(&settings.cloud, id, since, settings.deadline, &mut show).await? {
         watch::End::Complete(status) => Ok(status),
         watch::End::Late(status) => Err(DeployError::Late { stack: name.to_owned(), status }),

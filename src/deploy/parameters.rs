@@ -54,20 +54,31 @@ pub(super) struct Sources<'a> {
     pub promised: &'a BTreeSet<String>,
 }
 
+impl Sources<'_> {
+    /// The value of a parameter.
+    fn value(&self, name: &str, parameter: &Parameter) -> Option<Value> {
+        let found = |from: &Pairs, origin| from.get(name).map(|text| Value { text: text.clone(), origin });
+        found(self.given, Origin::Given)
+            .or_else(|| found(self.outputs, Origin::Output))
+            .or_else(|| found(self.previous, Origin::Previous))
+            .or_else(|| {
+                let text = parameter.default.as_ref()?.to_string();
+                Some(Value { text, origin: Origin::Default })
+            })
+    }
+
+    /// Whether a parameter has no value, and will have none.
+    pub(super) fn has_none_for(&self, name: &str, parameter: &Parameter) -> bool {
+        self.value(name, parameter).is_none() && !self.promised.contains(name)
+    }
+}
+
 /// The values of a template's parameters, and what is wrong with them: names and reasons.
 #[must_use]
 pub(super) fn resolve(template: &Template, sources: Sources<'_>) -> (BTreeMap<String, Value>, Vec<(String, String)>) {
     let (mut values, mut problems) = (BTreeMap::new(), Vec::new());
     for (name, parameter) in &template.parameters {
-        let found = |from: &Pairs, origin| from.get(name).map(|text| Value { text: text.clone(), origin });
-        let value = found(sources.given, Origin::Given)
-            .or_else(|| found(sources.outputs, Origin::Output))
-            .or_else(|| found(sources.previous, Origin::Previous))
-            .or_else(|| {
-                let text = parameter.default.as_ref()?.to_string();
-                Some(Value { text, origin: Origin::Default })
-            });
-        match value {
+        match sources.value(name, parameter) {
             None if sources.promised.contains(name) => {}
             None => problems.push((name.clone(), format!("it has no value: {}", parameter.description))),
             Some(value) => {

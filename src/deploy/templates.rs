@@ -43,27 +43,33 @@ impl Kind {
     /// The template's text.
     #[must_use]
     pub fn text(self) -> String {
-        let compressed: &[u8] = match self {
-            Self::Networking => include_bytes!(concat!(env!("OUT_DIR"), "/networking.yaml.gz")),
-            Self::SagemakerDomain => include_bytes!(concat!(env!("OUT_DIR"), "/sagemaker-domain.yaml.gz")),
-            Self::Mlflow => include_bytes!(concat!(env!("OUT_DIR"), "/mlflow.yaml.gz")),
-            Self::Appliance => include_bytes!(concat!(env!("OUT_DIR"), "/appliance.yaml.gz")),
-        };
         let mut text = String::new();
-        GzDecoder::new(compressed).read_to_string(&mut text).expect("it was written when this was built");
+        GzDecoder::new(self.built().0).read_to_string(&mut text).expect("it was written when this was built");
         text
     }
 
     /// What the template says of itself.
     #[must_use]
     pub(super) fn template(self) -> Template {
-        let extract = match self {
-            Self::Networking => include_str!(concat!(env!("OUT_DIR"), "/networking.json")),
-            Self::SagemakerDomain => include_str!(concat!(env!("OUT_DIR"), "/sagemaker-domain.json")),
-            Self::Mlflow => include_str!(concat!(env!("OUT_DIR"), "/mlflow.json")),
-            Self::Appliance => include_str!(concat!(env!("OUT_DIR"), "/appliance.json")),
-        };
-        serde_json::from_str(extract).expect("it was written when this was built")
+        serde_json::from_str(self.built().1).expect("it was written when this was built")
+    }
+
+    /// What `build.rs` has made: the text, compressed, and what it says of itself.
+    fn built(self) -> (&'static [u8], &'static str) {
+        macro_rules! built {
+            ($name:literal) => {
+                (
+                    include_bytes!(concat!(env!("OUT_DIR"), "/", $name, ".yaml.gz")),
+                    include_str!(concat!(env!("OUT_DIR"), "/", $name, ".json")),
+                )
+            };
+        }
+        match self {
+            Self::Networking => built!("networking"),
+            Self::SagemakerDomain => built!("sagemaker-domain"),
+            Self::Mlflow => built!("mlflow"),
+            Self::Appliance => built!("appliance"),
+        }
     }
 }
 

@@ -29,18 +29,8 @@ pub(super) enum End {
     Late(String),
 }
 
-/// Something to show.
-pub(super) enum Progress<'a> {
-    /// An event, how long its resource has taken, and how many resources are done.
-    Event {
-        /// What happened.
-        event: &'a Event,
-        /// Since its resource was begun.
-        took: Option<Duration>,
-        /// Resources that are done, of how many are known.
-        done: usize,
-    },
-}
+/// Where events go, each with how long its resource has taken and how many are done.
+pub(super) type Show<'a> = &'a mut dyn FnMut(&Event, Option<Duration>, usize);
 
 /// Shows events of a stack, by its ARN, after `since`, until it rests.
 ///
@@ -51,7 +41,7 @@ pub(super) async fn follow(
     stack: &str,
     since: Option<String>,
     deadline: Instant,
-    show: &mut dyn FnMut(Progress<'_>),
+    show: Show<'_>,
 ) -> Result<End, CloudFormationError> {
     let mut last = since;
     let mut seen = Seen::default();
@@ -65,7 +55,7 @@ pub(super) async fn follow(
         for event in cloud.events(stack, last.as_deref()).await? {
             is_begun = true;
             let took = seen.note(&event);
-            show(Progress::Event { event: &event, took, done: seen.done });
+            show(&event, took, seen.done);
             last = Some(event.event_id);
         }
         let status = now.map_or_else(|| "DELETE_COMPLETE".to_owned(), |stack| stack.stack_status);
@@ -132,34 +122,29 @@ fn is_cause(event: &Event) -> bool {
 /// What to do about a failure, as far as its words tell.
 #[must_use]
 pub(super) fn hint(reason: &str) -> &'static str {
-    const HINTS: &[(&str, &str)] = &[
+    const HINTS: &[(&[&str], &str)] = &[
         (
-            "not authorized to perform",
+            &["not authorized to perform", "accessdenied"],
             "add the action that it names to the policy of whoever deploys (infra/README.md has all of it)",
         ),
+        (&["dependen"], "something that was made beside the stacks is in it: remove that, then run the command again"),
+        (&["already exists"], "something of that name is left over: remove it, or choose another `--prefix`"),
         (
-            "AccessDenied",
-            "add the action that it names to the policy of whoever deploys (infra/README.md has all of it)",
-        ),
-        ("dependen", "something that was made beside the stacks is in it: remove that, then run the command again"),
-        ("already exists", "something of that name is left over: remove it, or choose another `--prefix`"),
-        ("limit", "a quota of the account is reached: have it raised in Service Quotas, or remove what is not needed"),
-        (
-            "exceeded",
+            &["limit", "exceeded"],
             "a quota of the account is reached: have it raised in Service Quotas, or remove what is not needed",
         ),
-        ("ParameterNotFound", "bake the AMI first (packer/README.md), or name its parameter"),
+        (&["parameternotfound"], "bake the AMI first (packer/README.md), or name its parameter"),
         (
-            "signal",
+            &["signal"],
             "the instance did not become ready: its reason is in its system log, and in /var/lib/mlflow-appliance/bootstrap.json",
         ),
-        ("Certificate", "the certificate must be issued, and of this region"),
-        ("not supported", "choose another region, zone or instance type"),
+        (&["certificate"], "the certificate must be issued, and of this region"),
+        (&["not supported"], "choose another region, zone or instance type"),
     ];
     let lower = reason.to_lowercase();
     HINTS
         .iter()
-        .find(|(words, _)| lower.contains(&words.to_lowercase()))
+        .find(|(all, _)| all.iter().any(|words| lower.contains(words)))
         .map_or("correct it, then run the command again: it takes up where it was", |(_, hint)| hint)
 }
 

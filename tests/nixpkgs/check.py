@@ -1,7 +1,7 @@
 """What the image is and is not, by what Nix evaluates it to. Nothing is built.
 
 usage: check.py FACTS
-FACTS is the JSON of facts.nix. Prints one JSON line with its figures.
+FACTS is the JSON of facts.nix; tests/python is on the path. Prints one JSON line with its figures.
 """
 
 import json
@@ -11,17 +11,13 @@ import sys
 import tempfile
 from pathlib import Path
 
+import checks
+from checks import same
+
 facts = json.loads(Path(sys.argv[1]).read_text())
-figures, checks = {}, 0
+figures = {}
 UNITS = ["mlflow-appliance", "mlflow-appliance-bootstrap", "mlflow-appliance-signal", "mlflow-appliance-console"]
 ARCHITECTURES = {"appliance-x86_64": "X64", "appliance-aarch64": "AA64"}
-
-
-def same(what, found, expected):
-    global checks
-    checks += 1
-    if found != expected:
-        raise AssertionError(f"{what}: {found!r}, expected {expected!r}")
 
 
 def holds(what, truth, context=""):
@@ -111,4 +107,4 @@ same("images", set(facts["images"]), set(ARCHITECTURES))
 for name, one in facts["images"].items():
     image(name, one)
     exposure(name, one)
-print(json.dumps({"checks": checks, "release": facts["release"], "rustc": facts["rustc"], **figures}))
+print(json.dumps({"checks": checks.made, "release": facts["release"], "rustc": facts["rustc"], **figures}))

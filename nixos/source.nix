@@ -1,0 +1,17 @@
+# What the crate is built of, and what a check wants beside it. An edited sentence in the documentation builds nothing anew.
+{ lib }:
+
+more:
+lib.fileset.toSource {
+  root = ../.;
+  fileset = lib.fileset.unions (
+    [
+      ../Cargo.lock
+      ../Cargo.toml
+      ../build.rs
+      (lib.fileset.fileFilter (file: file.hasExt "yaml") ../infra)
+      ../src
+    ]
+    ++ more
+  );
+}
