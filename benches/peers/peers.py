@@ -9,6 +9,8 @@ from pathlib import Path
 
 import processes
 
+# What is asked for, wherever the answer is small.
+CALL = "/api/2.0/mlflow/runs/get?run_id=0123456789abcdef0123456789abcdef"
 ARN = "arn:aws:sagemaker:us-east-1:123456789012:mlflow-tracking-server/bench"
 CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE",
@@ -45,7 +47,7 @@ class Scene:
         """Starts a peer and waits for its first answer; a fresh process, which the caller ends."""
         process = processes.Process(arguments, environment or {}, self.directory / f"{name}.log")
         try:
-            seconds = process.first_answer(port, headers or {})
+            seconds = process.first_answer(port, CALL, headers or {})
         except RuntimeError:
             process.__exit__()
             raise
@@ -90,6 +92,8 @@ def appliance(scene, name="appliance", *options):
     arguments = [scene.appliance, "serve", "--listen", f"127.0.0.1:{port}", "--resource-arn", ARN]
     arguments += ["--upstream-endpoint", f"https://127.0.0.1:{scene.upstream.port}"]
     arguments += ["--ca-file", str(scene.upstream.authority), "--tokens", str(tokens), *options]
+    # 256 MiB are sent as a call of the API, since the artifact gateway would sign for S3 and nobody else has one.
+    arguments += ["--api-body-size-limit", "1GiB"]
     headers = {"authorization": f"Bearer {token.read_text()}"}
     return scene.started(name, arguments, port, CREDENTIALS, headers, signs=True)
 

@@ -35,7 +35,7 @@ class Process:
     def __init__(self, arguments, environment, log, directory=None, output=None):
         base = {name: os.environ[name] for name in ("HOME", "LANG", "PATH") if name in os.environ}
         self.log = log
-        self.began = time.perf_counter()
+        self.began, self.busy = time.perf_counter(), busy_seconds()
         with open(log, "ab") as errors:
             self.process = subprocess.Popen(
                 arguments,
@@ -63,10 +63,10 @@ class Process:
             except subprocess.TimeoutExpired:
                 continue
 
-    def first_answer(self, port, headers, patience=30):
+    def first_answer(self, port, path, headers, patience=30):
         """Seconds from the start of the process to the end of its first answer with status 200."""
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        request = f"GET /ready HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{lines}Connection: close\r\n\r\n".encode()
+        request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{lines}Connection: close\r\n\r\n".encode()
         answer = b""
         while time.perf_counter() - self.began < patience:
             if self.process.poll() is not None:
@@ -80,6 +80,8 @@ class Process:
                         answer += piece
                 if answer.startswith((b"HTTP/1.1 200", b"HTTP/1.0 200")):
                     return time.perf_counter() - self.began
+                if answer.startswith((b"HTTP/1.1 4", b"HTTP/1.0 4")):
+                    break  # It will not come to like the request.
             except OSError:
                 pass
             time.sleep(0.001)

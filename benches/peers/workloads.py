@@ -9,8 +9,8 @@ import urllib.request
 from dataclasses import dataclass
 
 import processes
+from peers import CALL
 
-CALL = "/api/2.0/mlflow/runs/get?run_id=0123456789abcdef0123456789abcdef"
 SMALL = 1024
 
 
@@ -33,8 +33,12 @@ class Workload:
 MIB = 1 << 20
 LARGE = 256 * MIB
 ARTIFACT = "/api/2.0/mlflow-artifacts/artifacts/0/run/artifacts/model.bin"
+BLOB = f"/api/2.0/mlflow-artifacts/artifacts/0/run/artifacts/blob/{LARGE}"
 LOG_METRIC, LOG_BATCH = "/api/2.0/mlflow/runs/log-metric", "/api/2.0/mlflow/runs/log-batch"
+# Nothing is asked but what the first answer takes.
+START = Workload("start", "start-up and idle", 0, 0)
 WORKLOADS = [
+    START,
     Workload("get1", "GET 1 KiB, 1 connection", 1, 6_000),
     Workload("get16", "GET 1 KiB, 16 connections", 16, 40_000),
     Workload("get64", "GET 1 KiB, 64 connections", 64, 40_000),
@@ -42,8 +46,8 @@ WORKLOADS = [
     Workload("post1k", "POST 1 KiB, 16 connections", 16, 40_000, "POST", LOG_METRIC, SMALL),
     Workload("post100k", "POST 100 KiB, 16 connections", 16, 6_000, "POST", LOG_BATCH, 100 * 1024),
     Workload("put256m", "PUT 256 MiB", 1, 4, "PUT", ARTIFACT, LARGE),
-    Workload("get256m", "GET 256 MiB", 1, 4, path=f"/blob/{LARGE}", received=LARGE),
-    Workload("get256m4", "GET 256 MiB, 4 at once", 4, 8, path=f"/blob/{LARGE}", received=LARGE),
+    Workload("get256m", "GET 256 MiB", 1, 4, path=BLOB, received=LARGE),
+    Workload("get256m4", "GET 256 MiB, 4 at once", 4, 8, path=BLOB, received=LARGE),
     Workload("churn", "a new connection for each GET, 16 at once", 16, 8_000, is_churn=True),
     Workload("over2000", "GET 1 KiB, 2,000 connections", 2_000, 20_000),
 ]
@@ -124,6 +128,17 @@ def measure(oha, workload, running, upstream, scale=1.0, patience=120):
         "others_cpu": max(0.0, busy - cpu - upstream_cpu - load_cpu) / wall,
         "wrong": wrong(workload, requests, told, counted, running.signs),
     }
+
+
+def measure_start(running):
+    """Figures of a process that has answered once, and then rested."""
+    if not running.process:
+        return None
+    process = running.process
+    time.sleep(1)
+    others = processes.busy_seconds() - process.busy - process.cpu_seconds()
+    others_cpu = max(0.0, others) / (time.perf_counter() - process.began)
+    return {"workload": START.name, "idle_mib": process.memory_mib("VmRSS"), "others_cpu": others_cpu, "wrong": []}
 
 
 def wrong(workload, requests, told, counted, signs):

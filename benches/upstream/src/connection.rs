@@ -164,8 +164,8 @@ impl<S: AsyncRead + Unpin> Reader<S> {
 }
 
 fn interpret(path: &str, headers: &[Header<'_>]) -> io::Result<Request> {
-    let asked = match path.strip_prefix("/blob/") {
-        Some(length) => Asked::Blob(length.parse().map_err(io::Error::other)?),
+    let asked = match path.rsplit_once("/blob/") {
+        Some((_, length)) => Asked::Blob(length.parse().map_err(io::Error::other)?),
         None if path == "/stat" => Asked::Stat,
         None => Asked::Small,
     };
@@ -192,8 +192,7 @@ fn answer(kind: &str, body: &str) -> Vec<u8> {
 fn stat() -> Vec<u8> {
     let [connections, requests, signed, body] =
         [&CONNECTIONS, &REQUESTS, &SIGNED, &BODY].map(|counter| counter.load(Relaxed));
-    let counts =
-        format!(r#"{{"connections":{connections},"requests":{requests},"signed":{signed},"body":{body}}}"#);
+    let counts = format!(r#"{{"connections":{connections},"requests":{requests},"signed":{signed},"body":{body}}}"#);
     answer("application/json", &counts)
 }
 

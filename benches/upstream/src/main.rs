@@ -1,7 +1,7 @@
 //! The upstream of the benchmarks: TLS and HTTP/1.1, and as little else as can be, so that it is not what is measured.
 //!
 //! It reads a request's body whole before it answers, so that an early answer never flatters a proxy.
-//! - `GET /blob/<number>` is answered with that many bytes
+//! - `GET …/blob/<number>` is answered with that many bytes
 //! - `GET /stat` is answered with what was counted, and is not counted itself
 //! - anything else is answered with 1 KiB of JSON, which is a run of MLflow
 //!

@@ -1,0 +1,85 @@
+"""What the appliance is to reach, in figures of one run on two cores."""
+
+from dataclasses import dataclass
+from statistics import median
+
+APPLIANCE = "appliance"
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """A figure of the appliance, as a multiple of another peer's."""
+
+    workload: str
+    other: str
+    bound: float
+    figure: str = "per_second"
+    at_least: bool = True
+
+    def __str__(self):
+        what = "requests/s" if self.figure == "per_second" else self.figure.removesuffix("_ms")
+        return f"{self.workload}: {what} {'≥' if self.at_least else '≤'} {self.bound:g} × {self.other}"
+
+    def value(self, measured):
+        ratios = measured.ratios(self.figure, self.workload, APPLIANCE, self.other)
+        return median(ratios) if ratios else None
+
+    def is_met(self, value):
+        return value >= self.bound if self.at_least else value <= self.bound
+
+
+@dataclass(frozen=True)
+class Limit:
+    """The largest of a figure's medians over some workloads."""
+
+    title: str
+    workloads: tuple
+    figure: str
+    bound: float
+
+    def __str__(self):
+        return f"{self.title} ≤ {self.bound:g}"
+
+    def value(self, measured):
+        of = [found for name in self.workloads if (found := measured.values(self.figure, name, APPLIANCE))]
+        return max(map(median, of)) if of else None
+
+    def is_met(self, value):
+        return value <= self.bound
+
+
+@dataclass(frozen=True)
+class Size:
+    """The static binary's."""
+
+    bound: float
+
+    def __str__(self):
+        return f"static binary, MiB ≤ {self.bound:g}"
+
+    def value(self, measured):
+        return measured.binary_mib
+
+    def is_met(self, value):
+        return value <= self.bound
+
+
+SMALL = ("get16", "get64", "get256")
+GOALS = [
+    *(Ratio(name, "nginx", 1.0) for name in SMALL),
+    *(Ratio(name, "envoy", 2.0) for name in SMALL),
+    *(Ratio(name, "awslabs", 10.0) for name in SMALL),
+    *(Ratio(name, "flask-session", 25.0) for name in SMALL),
+    Ratio("get64", "nginx", 1.0, "p99_ms", at_least=False),
+    Ratio("put256m", "nginx", 2.5),
+    Ratio("get256m", "nginx", 1.7),
+    Ratio("get256m", "envoy", 1.0),
+    Ratio("churn", "nginx", 0.95),
+    Ratio("over2000", "nginx", 2.5),
+    Limit("peak MiB, small calls", ("get1", "get16", "get64", "get256", "post1k", "churn"), "peak_mib", 16),
+    Limit("peak MiB, bodies", ("post100k", "put256m", "get256m", "get256m4"), "peak_mib", 40),
+    Limit("peak MiB, 2,000 connections", ("over2000",), "peak_mib", 64),
+    Limit("idle MiB", ("start",), "idle_mib", 10),
+    Limit("first answer, ms after start", ("start",), "first_answer_ms", 30),
+    Size(13),
+]
