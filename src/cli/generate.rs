@@ -1,5 +1,6 @@
 //! `generate`: what those who package the appliance put beside it. The NixOS module's options are made of the list.
 
+use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 
@@ -10,6 +11,16 @@ use clap_complete::Shell;
 use super::Cli;
 use super::failure::{Class, Failure};
 use super::options::{CallerOptions, ServeOptions, key};
+
+/// How CONFIGURATION.md begins.
+const INTRODUCTION: &str = "\
+<!-- Made by `appliance generate reference >CONFIGURATION.md`. -->
+# The options of `appliance serve`
+
+Each is a key of the TOML file that `--config` names, a flag (`--` and the key), and an environment variable. Flags win over
+variables, variables over the file. In a `[[target]]` table stand those of the headings Target, Identity and Artifacts, but for
+`ca-file`; see [README.md](README.md#several-mlflows). Durations are written as in `30s`, sizes as in `16 MiB`.
+";
 
 /// Write completions, man pages or the list of options, for those who package the appliance
 #[derive(Debug, clap::Subcommand)]
@@ -27,6 +38,8 @@ pub(super) enum Generate {
     },
     /// The keys of the configuration file with what each is, as JSON, to standard output
     Options,
+    /// The options of `serve` as the page CONFIGURATION.md, to standard output
+    Reference,
 }
 
 impl Generate {
@@ -43,6 +56,7 @@ impl Generate {
             Self::Options => serde_json::to_writer_pretty(&mut output, &list())
                 .map_err(io::Error::from)
                 .and_then(|()| output.write_all(b"\n")),
+            Self::Reference => output.write_all(reference().as_bytes()),
         };
         written
             .and_then(|()| io::stdout().write_all(&output))
@@ -64,4 +78,24 @@ fn list() -> serde_json::Value {
         })
     });
     serde_json::json!({ "options": options.collect::<Vec<_>>(), "keys-of-a-caller": CallerOptions::KEYS })
+}
+
+/// A table for each heading of `appliance serve --help`.
+fn reference() -> String {
+    let mut page = String::from(INTRODUCTION);
+    let command = ServeOptions::augment_args(clap::Command::new("serve"));
+    let mut last = None;
+    for argument in command.get_arguments() {
+        let heading = argument.get_help_heading();
+        if last != heading {
+            let _ = write!(page, "\n## {}\n\n| key | variable | what it is |\n| --- | --- | --- |\n", heading.unwrap_or("Other"));
+            last = heading;
+        }
+        let help = argument.get_long_help().or_else(|| argument.get_help()).map(ToString::to_string).unwrap_or_default();
+        let (key, variable) = (key(argument.get_id().as_str()), argument.get_env().unwrap_or_default().display());
+        let kind = argument.get_value_names().and_then(<[_]>::first).map_or("", Str::as_str);
+        let help = help.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|").replace('<', "&lt;");
+        let _ = writeln!(page, "| `{key}` *{kind}* | `{variable}` | {help} |");
+    }
+    page
 }
