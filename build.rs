@@ -1,13 +1,19 @@
 //! The templates, compressed, and what they say of themselves, as JSON, so that the binary reads no YAML: parameters,
-//! what is kept, outputs.
+//! rules and conditions, what is made and kept, outputs.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::Path;
-use std::{env, fs};
+use std::{env, fmt, fs};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value, json};
+use serde_saphyr::Tagged;
+
+/// The functions of rules and conditions that `src/deploy/rules.rs` can evaluate.
+const FUNCTIONS: [&str; 5] = ["Fn::And", "Fn::Contains", "Fn::Equals", "Fn::Not", "Fn::Or"];
 
 fn main() {
     println!("cargo::rerun-if-changed=infra");
@@ -15,23 +21,136 @@ fn main() {
     for name in ["networking", "sagemaker-domain", "mlflow", "appliance"] {
         let path = format!("infra/{name}.yaml");
         let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
-        let template: Value = serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{path}: {error}"));
-        let resources = template["Resources"].as_object().into_iter().flatten();
-        let resources = resources.map(|(name, one)| (name.clone(), json!({"DeletionPolicy": one["DeletionPolicy"]})));
-        let outputs: Vec<&String> =
-            template["Outputs"].as_object().into_iter().flatten().map(|(name, _)| name).collect();
+        let template: Node = serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{path}: {error}"));
+        let template = template.json();
+        let entries = |section: &str| template[section].as_object().into_iter().flatten();
+        let resources: Map<String, Value> = entries("Resources")
+            .map(|(name, one)| {
+                let wanted = ["Type", "Condition", "DeletionPolicy"];
+                let about = wanted.iter().filter_map(|key| Some(((*key).to_owned(), one.get(*key)?.clone())));
+                (name.clone(), Value::Object(about.collect()))
+            })
+            .collect();
+        for section in ["Rules", "Conditions"] {
+            entries(section).for_each(|(name, one)| known(one, &format!("{path}: {section}: {name}")));
+        }
         let extract = json!({
             "Parameters": template["Parameters"],
-            "Resources": resources.collect::<Map<_, _>>(),
-            "Outputs": outputs,
+            "Rules": entries("Rules").map(|(_, rule)| rule).collect::<Vec<_>>(),
+            "Conditions": entries("Conditions").collect::<BTreeMap<_, _>>(),
+            "Resources": resources,
+            "Outputs": entries("Outputs").map(|(name, _)| name).collect::<Vec<_>>(),
         });
         let write = |name: String, bytes: &[u8]| {
+            let mut compressed = GzEncoder::new(Vec::new(), Compression::best());
+            compressed.write_all(bytes).expect("memory takes everything");
             let place = Path::new(&directory).join(name);
+            let bytes = compressed.finish().expect("memory takes everything");
             fs::write(&place, bytes).unwrap_or_else(|error| panic!("{}: {error}", place.display()));
         };
-        write(format!("{name}.json"), extract.to_string().as_bytes());
-        let mut compressed = GzEncoder::new(Vec::new(), Compression::best());
-        compressed.write_all(text.as_bytes()).expect("memory takes everything");
-        write(format!("{name}.yaml.gz"), &compressed.finish().expect("memory takes everything"));
+        write(format!("{name}.json.gz"), extract.to_string().as_bytes());
+        write(format!("{name}.yaml.gz"), text.as_bytes());
+    }
+}
+
+/// Whether a rule or a condition calls only what can be evaluated; who writes another one hears of it here.
+fn known(part: &Value, at: &str) {
+    match part {
+        Value::Object(map) => map.iter().for_each(|(key, inner)| {
+            assert!(!key.starts_with("Fn::") || FUNCTIONS.contains(&key.as_str()), "{at}: {key} cannot be evaluated");
+            known(inner, at);
+        }),
+        Value::Array(list) => list.iter().for_each(|inner| known(inner, at)),
+        Value::String(_) => {}
+        // It would be compared with the text of a parameter.
+        Value::Null | Value::Bool(_) | Value::Number(_) => panic!("{at}: {part} is not text"),
+    }
+}
+
+/// A part of a template with the tags that CloudFormation has for its functions.
+struct Node(Tagged<Plain>);
+
+enum Plain {
+    Scalar(Value),
+    List(Vec<Node>),
+    Map(Vec<(String, Node)>),
+}
+
+impl Node {
+    /// The same in CloudFormation's long form: `!Not [x]` is `{"Fn::Not": ["x"]}`.
+    fn json(self) -> Value {
+        let Self(Tagged(value, tag)) = self;
+        let plain = match value {
+            Plain::Scalar(value) => value,
+            Plain::List(list) => list.into_iter().map(Node::json).collect(),
+            Plain::Map(map) => map.into_iter().map(|(key, node)| (key, node.json())).collect::<Map<_, _>>().into(),
+        };
+        match tag.as_deref().and_then(|tag| tag.strip_prefix('!')) {
+            None => plain,
+            Some(name @ ("Ref" | "Condition")) => json!({ name: plain }),
+            Some(function) => json!({ format!("Fn::{function}"): plain }),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Node {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Tagged::deserialize(deserializer).map(Self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Plain {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Any;
+
+        impl<'de> Visitor<'de> for Any {
+            type Value = Plain;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a part of a template")
+            }
+
+            fn visit_bool<E>(self, value: bool) -> Result<Plain, E> {
+                Ok(Plain::Scalar(value.into()))
+            }
+
+            fn visit_i64<E>(self, value: i64) -> Result<Plain, E> {
+                Ok(Plain::Scalar(value.into()))
+            }
+
+            fn visit_u64<E>(self, value: u64) -> Result<Plain, E> {
+                Ok(Plain::Scalar(value.into()))
+            }
+
+            fn visit_f64<E>(self, value: f64) -> Result<Plain, E> {
+                Ok(Plain::Scalar(value.into()))
+            }
+
+            fn visit_str<E>(self, value: &str) -> Result<Plain, E> {
+                Ok(Plain::Scalar(value.into()))
+            }
+
+            fn visit_unit<E>(self) -> Result<Plain, E> {
+                Ok(Plain::Scalar(Value::Null))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Plain, A::Error> {
+                let mut list = Vec::new();
+                while let Some(item) = items.next_element()? {
+                    list.push(item);
+                }
+                Ok(Plain::List(list))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Plain, A::Error> {
+                let mut map = Vec::new();
+                while let Some(entry) = entries.next_entry()? {
+                    map.push(entry);
+                }
+                Ok(Plain::Map(map))
+            }
+        }
+
+        deserializer.deserialize_any(Any)
     }
 }

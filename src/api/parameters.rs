@@ -1,8 +1,9 @@
-//! The Parameter Store: everything below a path, in as many pages as it takes.
+//! The Parameter Store: everything below a path, in as many pages as it takes; or one value.
 
 use actix_web::http::StatusCode;
 use serde::Deserialize;
-use serde_json::json;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 
 use super::json::{self, Call};
 use super::{ApiError, Transport};
@@ -30,13 +31,15 @@ pub enum ParametersError {
     Unanswered(#[from] ApiError),
     /// AWS refused.
     #[error(
-        "the Parameter Store answered {status} ({code}); `ssm:GetParametersByPath` on `parameter{path}` is needed, and `kms:Decrypt` if a key of your own encrypts one"
+        "the Parameter Store answered {status} ({code}); `ssm:{operation}` on `parameter{path}` is needed, and `kms:Decrypt` if a key of your own encrypts one"
     )]
     Refused {
         /// With this status.
         status: StatusCode,
         /// AWS's name for the error.
         code: String,
+        /// What was asked.
+        operation: &'static str,
         /// What was asked for.
         path: String,
     },
@@ -71,13 +74,8 @@ pub async fn below(
         if let Some(next) = next {
             question["NextToken"] = next.into();
         }
-        let operation = "AmazonSSM.GetParametersByPath";
-        let call = Call { endpoint, region, service: "ssm", operation, question: &question };
-        let (status, answer) = json::send(call, transport, credentials).await?;
-        if status != StatusCode::OK {
-            return Err(ParametersError::Refused { status, code: json::error_code(&answer), path: path.to_owned() });
-        }
-        let page: Page = serde_json::from_slice(&answer).map_err(|_| ParametersError::Unreadable)?;
+        let call = (path, "GetParametersByPath", &question);
+        let page: Page = ask(call, transport, (endpoint, region), credentials).await?;
         all.extend(page.parameters);
         match page.next_token {
             Some(token) if !token.is_empty() => next = Some(token),
@@ -85,4 +83,52 @@ pub async fn below(
         }
     }
     Err(ParametersError::TooMany(path.to_owned()))
+}
+
+/// The Parameter Store of a region, for whoever deploys.
+#[cfg(feature = "deploy")]
+pub struct Store<'a> {
+    /// How it is connected to.
+    pub transport: &'a Transport,
+    /// Where it is.
+    pub endpoint: Endpoint,
+    /// Of the signatures.
+    pub region: &'a str,
+    /// Who asks.
+    pub credentials: &'a Current,
+}
+
+#[cfg(feature = "deploy")]
+impl Store<'_> {
+    /// The value of a parameter; nothing if there is none. It is asked with the action that CloudFormation uses in the
+    /// name of whoever deploys, so that no other is needed.
+    ///
+    /// # Errors
+    /// [`ParametersError`].
+    pub async fn value(&self, name: &str) -> Result<Option<String>, ParametersError> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Found {
+            parameters: Vec<Parameter>,
+        }
+        let call = (name, "GetParameters", &json!({ "Names": [name] }));
+        let found: Found = ask(call, self.transport, (&self.endpoint, self.region), self.credentials).await?;
+        Ok(found.parameters.into_iter().next().map(|parameter| parameter.value))
+    }
+}
+
+async fn ask<T: DeserializeOwned>(
+    (path, operation, question): (&str, &'static str, &Value),
+    transport: &Transport,
+    (endpoint, region): (&Endpoint, &str),
+    credentials: &Current,
+) -> Result<T, ParametersError> {
+    let action = format!("AmazonSSM.{operation}");
+    let call = Call { endpoint, region, service: "ssm", operation: &action, question };
+    let (status, answer) = json::send(call, transport, credentials).await?;
+    if status != StatusCode::OK {
+        let code = json::error_code(&answer);
+        return Err(ParametersError::Refused { status, code, operation, path: path.to_owned() });
+    }
+    serde_json::from_slice(&answer).map_err(|_| ParametersError::Unreadable)
 }

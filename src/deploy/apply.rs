@@ -1,66 +1,42 @@
-//! `plan` and `apply`.
+//! `apply`: each stack, one after the other.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
-use super::parameters::{self, Origin, Sources, Value};
+use super::parameters::{Origin, Sources, Value};
+use super::plan::show;
 use super::templates::{Kind, Template};
-use super::{DeployError, Mode, SERVERLESS_REGIONS, Settings, Talk, delete, diff, finish};
+use super::{DeployError, Settings, Talk, delete, finish, foresee, rested};
 use crate::api::cloudformation::{ChangeSet, Pairs, Stack, Wish};
 use crate::clock;
 
 /// How often it is asked whether the changes have been computed.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// The parameter that is made of `--mode`.
-const MODE: &str = "Mode";
 /// In these, a stack that never was can only be deleted.
-const DEAD: [&str; 5] =
+pub(super) const DEAD: [&str; 5] =
     ["ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", "DELETE_FAILED", "REVIEW_IN_PROGRESS"];
+/// In this, it can only be let go back to what it was.
+const STUCK: &str = "UPDATE_ROLLBACK_FAILED";
 /// The parameter by which the load balancer keeps itself from being deleted.
 pub(super) const PROTECTION: &str = "DeletionProtection";
-
-/// Shows what `apply` would do; true if there is anything. Changes nothing that lasts.
-///
-/// # Errors
-/// [`DeployError`].
-pub async fn plan(settings: &mut Settings<'_>, talk: &mut dyn Talk) -> Result<bool, DeployError> {
-    let mut outputs = Pairs::new();
-    let mut is_any = false;
-    for (kind, template) in checked(settings)? {
-        let name = settings.stack(kind);
-        let stack = settings.cloud.stack(&name).await?.filter(|stack| stack.stack_status != "REVIEW_IN_PROGRESS");
-        let Some(stack) = stack.filter(|stack| !DEAD.contains(&stack.stack_status.as_str())) else {
-            talk.say(&format!("{name}: would be made, with {} resources at most", template.resources.len()));
-            is_any = true;
-            continue;
-        };
-        let values = values(settings, &name, &template, &outputs, Some(&stack))?;
-        if let Some((id, set)) = change_set(settings, kind, &values, Some(&stack)).await? {
-            show(&name, &set, talk);
-            settings.cloud.delete_change_set(&id).await?;
-            is_any = true;
-        } else {
-            talk.say(&format!("{name}: no changes"));
-        }
-        outputs.extend(stack.outputs);
-    }
-    Ok(is_any)
-}
 
 /// Makes or changes the stacks, one after the other; the outputs of all.
 ///
 /// # Errors
 /// [`DeployError`]; it can be run again.
 pub async fn apply(settings: &mut Settings<'_>, talk: &mut dyn Talk) -> Result<Pairs, DeployError> {
-    let templates = checked(settings)?;
-    foresee(settings, &templates, talk).await?;
+    let templates = foresee::checked(settings)?;
+    let foreseen = foresee::foresee(settings, &templates, talk).await?;
+    if let Some(missing) = foresee::stored(settings, &templates, &foreseen, talk).await {
+        return Err(missing);
+    }
     let mut outputs = Pairs::new();
     for (kind, template) in templates {
         let name = settings.stack(kind);
-        let before = settled(settings, &name, &template, talk).await?;
-        let mut values = values(settings, &name, &template, &outputs, before.as_ref())?;
+        let (before, previous) = settled(settings, &name, &template, talk).await?;
+        let mut values = values(settings, &name, &template, &outputs, &previous)?;
         // A start that fails could not be undone otherwise: so protection comes last.
         let protection = values.get_mut(PROTECTION).filter(|value| before.is_none() && value.text == "true");
         let is_protected_later = protection.map(|value| "false".clone_into(&mut value.text)).is_some();
@@ -114,26 +90,25 @@ async fn change(
     execute(settings, name, (id, set), talk).await
 }
 
-/// The stack, once nothing happens to it any more, and without what is left of one that never was.
+/// The stack, once nothing happens to it any more, and without what is left of one that never was; and the values of
+/// its parameters, which outlive that.
 async fn settled(
     settings: &Settings<'_>,
     name: &str,
     template: &Template,
     talk: &mut dyn Talk,
-) -> Result<Option<Stack>, DeployError> {
-    let Some(mut stack) = settings.cloud.stack(name).await? else { return Ok(None) };
-    if stack.stack_status.ends_with("_IN_PROGRESS") && stack.stack_status != "REVIEW_IN_PROGRESS" {
-        talk.say(&format!("{name} is {}: watching that first", stack.stack_status));
-        // How it ends is seen below.
-        match finish(settings, name, &stack.stack_id, None, template.resources.len(), talk).await {
-            Ok(_) | Err(DeployError::Failed { .. }) => {}
-            Err(error) => return Err(error),
-        }
-        let Some(now) = settings.cloud.stack(name).await? else { return Ok(None) };
-        stack = now;
+) -> Result<(Option<Stack>, Pairs), DeployError> {
+    let found = settings.cloud.stack(name).await?;
+    let Some(stack) = found else { return Ok((None, Pairs::new())) };
+    let Some(mut stack) = rested(settings, name, stack, template, talk).await? else { return Ok((None, Pairs::new())) };
+    if stack.stack_status == STUCK {
+        unstick(settings, name, &stack, template, talk).await?;
+        // What it was is what it has the values of.
+        stack = settings.cloud.stack(name).await?.unwrap_or(stack);
     }
+    let previous = previous(Some(&stack));
     if !DEAD.contains(&stack.stack_status.as_str()) {
-        return Ok(Some(stack));
+        return Ok((Some(stack), previous));
     }
     let is_empty = stack.stack_status == "REVIEW_IN_PROGRESS";
     talk.say(&format!("{name} is {}, left over from a start that did not succeed", stack.stack_status));
@@ -141,105 +116,54 @@ async fn settled(
         return Err(DeployError::Declined(name.to_owned()));
     }
     delete(settings, name, &stack, template, talk).await?;
-    Ok(None)
+    Ok((None, previous))
 }
 
-/// Whether every stack will have its values, before the first is touched. Whoever is there is asked for what is missing.
-async fn foresee(
-    settings: &mut Settings<'_>,
-    templates: &[(Kind, Template)],
+/// Lets a stack that could not go back to what it was try that again.
+async fn unstick(
+    settings: &Settings<'_>,
+    name: &str,
+    stack: &Stack,
+    template: &Template,
     talk: &mut dyn Talk,
 ) -> Result<(), DeployError> {
-    let mut promised = BTreeSet::new();
-    for (kind, template) in templates {
-        let name = settings.stack(*kind);
-        let before = settings.cloud.stack(&name).await?;
-        let previous = previous(before.as_ref());
-        for (parameter, about) in &template.parameters {
-            let sources = Sources { given: &settings.given, outputs: &Pairs::new(), previous, promised: &promised };
-            if sources.has_none_for(parameter, about)
-                && let Some(text) = talk.ask(parameter, &about.description)
-            {
-                settings.given.insert(parameter.clone(), text);
-            }
-        }
-        resolved(settings, &name, template, (&Pairs::new(), &promised), before.as_ref())?;
-        promised.extend(template.outputs.iter().cloned());
+    talk.say(&format!("{name} is {STUCK}: an update failed, and then the way back"));
+    if !talk.agrees(&format!("Let {name} try again to go back?")) {
+        return Err(DeployError::Declined(name.to_owned()));
     }
-    Ok(())
+    let since = settings.cloud.last_event(&stack.stack_id).await?;
+    settings.cloud.continue_rollback(name).await?;
+    match finish(settings, name, &stack.stack_id, since, template.resources.len(), talk).await {
+        // To be what it was is what is wanted here.
+        Err(DeployError::Failed { status, .. }) if status == "UPDATE_ROLLBACK_COMPLETE" => Ok(()),
+        other => other.map(drop),
+    }
 }
 
-/// The parameters that a stack has.
-fn previous(stack: Option<&Stack>) -> &Pairs {
-    static NONE: Pairs = Pairs::new();
-    stack.map_or(&NONE, |stack| &stack.parameters)
+/// The values that a stack's parameters have. That its load balancer may be deleted is not among them as long as the
+/// stack itself may be: that is how a start begins, and a start that was interrupted is still to end otherwise.
+pub(super) fn previous(stack: Option<&Stack>) -> Pairs {
+    let mut values = stack.map(|stack| stack.parameters.clone()).unwrap_or_default();
+    if stack.is_some_and(|stack| !stack.enable_termination_protection) {
+        values.remove(PROTECTION);
+    }
+    values
 }
 
-/// The templates of this set, after all that can be known before AWS is asked; what follows from what was said is said.
-fn checked(settings: &mut Settings<'_>) -> Result<Vec<(Kind, Template)>, DeployError> {
-    if settings.mode == Mode::Serverless && !SERVERLESS_REGIONS.contains(&settings.cloud.region) {
-        return Err(DeployError::Region(settings.cloud.region.to_owned()));
-    }
-    settings.given.insert(MODE.to_owned(), settings.mode.name().to_owned());
-    // The bake publishes an image for each architecture; a template cannot choose between two parameters of AWS's.
-    if let (Some(architecture), None) = (settings.given.get("Architecture"), settings.given.get("AmiParameter")) {
-        let image = format!("/mlflow-appliance/ami/{architecture}");
-        settings.given.insert("AmiParameter".to_owned(), image);
-    }
-    let templates: Vec<(Kind, Template)> = settings.kinds().map(|kind| (kind, kind.template())).collect();
-    let known: BTreeSet<&String> = templates.iter().flat_map(|(_, template)| template.parameters.keys()).collect();
-    let unknown: Vec<String> = settings.given.keys().filter(|name| !known.contains(name)).cloned().collect();
-    if !unknown.is_empty() {
-        return Err(DeployError::Unknown(unknown));
-    }
-    let mut problems = Vec::new();
-    for (_, template) in &templates {
-        for (name, parameter) in &template.parameters {
-            if let Some(text) = settings.given.get(name)
-                && let Err(reason) = parameters::check(parameter, text)
-            {
-                problems.push(format!("{name}: `{}`: {reason}", text.escape_debug()));
-            }
-        }
-    }
-    let foreign = format!(":{}/", settings.mode.other().resource());
-    for name in ["ExistingResourceArn", "ResourceArn"] {
-        if settings.given.get(name).is_some_and(|arn| arn.contains(&foreign)) {
-            problems.push(format!("{name}: it is of the other mode, `--mode {}`", settings.mode.other().name()));
-        }
-    }
-    problems.dedup();
-    if problems.is_empty() { Ok(templates) } else { Err(DeployError::Parameters(settings.prefix.clone(), problems)) }
-}
-
-fn values(
+/// The values of a stack's parameters, now that the stacks before it have their outputs.
+pub(super) fn values(
     settings: &Settings<'_>,
     name: &str,
     template: &Template,
     outputs: &Pairs,
-    before: Option<&Stack>,
+    previous: &Pairs,
 ) -> Result<BTreeMap<String, Value>, DeployError> {
-    resolved(settings, name, template, (outputs, &BTreeSet::new()), before)
-}
-
-fn resolved(
-    settings: &Settings<'_>,
-    name: &str,
-    template: &Template,
-    (outputs, promised): (&Pairs, &BTreeSet<String>),
-    before: Option<&Stack>,
-) -> Result<BTreeMap<String, Value>, DeployError> {
-    let sources = Sources { given: &settings.given, outputs, previous: previous(before), promised };
-    let (values, problems) = parameters::resolve(template, sources);
-    if problems.is_empty() {
-        return Ok(values);
-    }
-    let problems = problems.into_iter().map(|(parameter, reason)| format!("{parameter}: {reason}")).collect();
-    Err(DeployError::Parameters(name.to_owned(), problems))
+    let sources = Sources { given: &settings.given, outputs, previous, promised: &BTreeSet::new() };
+    foresee::resolved(name, template, sources)
 }
 
 /// What would change, as CloudFormation says; nothing if there is nothing.
-async fn change_set(
+pub(super) async fn change_set(
     settings: &Settings<'_>,
     kind: Kind,
     values: &BTreeMap<String, Value>,
@@ -278,6 +202,10 @@ pub(super) async fn compute(
                 }
                 return Err(DeployError::ChangeSet { stack: stack.to_owned(), reason });
             }
+            _ if Instant::now() >= settings.deadline => {
+                let status = format!("computing what would change ({})", set.status);
+                return Err(DeployError::Late { stack: stack.to_owned(), status });
+            }
             _ => sleep(INTERVAL).await,
         }
     }
@@ -303,12 +231,4 @@ pub(super) async fn execute(
 fn token() -> String {
     let now = clock::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     format!("appliance-{}-{:09}", now.as_secs(), now.subsec_nanos())
-}
-
-fn show(name: &str, set: &ChangeSet, talk: &mut dyn Talk) {
-    let count = set.changes.len();
-    talk.say(&format!("{name}: {count} change{}", if count == 1 { "" } else { "s" }));
-    for line in diff::lines(&set.changes) {
-        talk.show(&line);
-    }
 }

@@ -1,5 +1,7 @@
 //! What the stacks cost a month, as an estimate: list prices of us-east-1 of 2026, in US dollars, with 730 hours.
 
+use super::DeployError;
+use super::foresee::unfit;
 use super::templates::Kind;
 use crate::api::cloudformation::Pairs;
 
@@ -44,16 +46,21 @@ pub struct Item {
 }
 
 /// What these settings cost, without data transfer and managed MLflow itself.
-#[must_use]
-pub fn cost(given: &Pairs, has_domain: bool) -> Vec<Item> {
+///
+/// # Errors
+/// [`DeployError::Unknown`] and [`DeployError::Parameters`]: there are no such settings.
+pub fn cost(given: &Pairs, has_domain: bool) -> Result<Vec<Item>, DeployError> {
+    let templates = Kind::ALL.map(|kind| (kind, kind.template()));
+    let problems = unfit(&templates, given)?;
+    if !problems.is_empty() {
+        return Err(DeployError::Parameters("this".to_owned(), problems));
+    }
     let mut values = Pairs::new();
-    for kind in Kind::ALL {
-        for (name, parameter) in kind.template().parameters {
-            values.extend(parameter.default.map(|value| (name, value.to_string())));
-        }
+    for (name, parameter) in templates.into_iter().flat_map(|(_, template)| template.parameters) {
+        values.extend(parameter.default.map(|value| (name, value.to_string())));
     }
     values.extend(given.clone());
-    items(&values, has_domain)
+    Ok(items(&values, has_domain))
 }
 
 fn items(values: &Pairs, has_domain: bool) -> Vec<Item> {

@@ -2,7 +2,7 @@
 
 use super::apply::{PROTECTION, compute, execute};
 use super::templates::{Kind, Resource};
-use super::{DeployError, Settings, Talk, delete};
+use super::{DeployError, Settings, Talk, delete, rested};
 use crate::api::cloudformation::Stack;
 
 /// Removes stacks, the last first; says what is kept.
@@ -47,13 +47,17 @@ pub async fn destroy(settings: &Settings<'_>, is_shared_too: bool, talk: &mut dy
         return Err(DeployError::Declined("removing them".to_owned()));
     }
     for (kind, stack) in doomed {
-        remove(settings, kind, &stack, talk).await?;
+        remove(settings, kind, stack, talk).await?;
     }
     Ok(())
 }
 
-async fn remove(settings: &Settings<'_>, kind: Kind, stack: &Stack, talk: &mut dyn Talk) -> Result<(), DeployError> {
-    let name = settings.stack(kind);
+async fn remove(settings: &Settings<'_>, kind: Kind, stack: Stack, talk: &mut dyn Talk) -> Result<(), DeployError> {
+    let (name, template) = (settings.stack(kind), kind.template());
+    let Some(stack) = rested(settings, &name, stack, &template, talk).await? else {
+        talk.say(&format!("{name}: removed"));
+        return Ok(());
+    };
     let mut parameters = stack.parameters.clone();
     // In other states a stack can only be deleted.
     let can_change = stack.stack_status.ends_with("_COMPLETE") && stack.stack_status != "ROLLBACK_COMPLETE";
@@ -64,7 +68,7 @@ async fn remove(settings: &Settings<'_>, kind: Kind, stack: &Stack, talk: &mut d
             execute(settings, &name, (&id, &set), talk).await?;
         }
     }
-    delete(settings, &name, stack, &kind.template(), talk).await?;
+    delete(settings, &name, &stack, &template, talk).await?;
     talk.say(&format!("{name}: removed"));
     Ok(())
 }

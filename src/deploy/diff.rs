@@ -49,6 +49,7 @@ fn line(change: &Change) -> Line {
     let (weight, verb) = match (action.as_str(), replacement.as_deref()) {
         ("Add", _) => (Weight::Addition, "+ add"),
         ("Import", _) => (Weight::Addition, "+ import"),
+        ("Dynamic", _) => (Weight::Change, "? perhaps add"),
         ("Remove", _) => (Weight::Danger, "- remove"),
         (_, Some("True")) => (Weight::Danger, "! replace"),
         (_, Some("Conditional")) => (Weight::Danger, "! perhaps replace"),
@@ -62,7 +63,9 @@ fn line(change: &Change) -> Line {
     Line { weight, text: format!("{verb:18} {resource_type:46} {name}{because}{note}") }
 }
 
-fn is_permission(resource_type: &str) -> bool {
+/// Whether a resource of this type says who may do or reach something.
+#[must_use]
+pub fn is_permission(resource_type: &str) -> bool {
     const POLICIES: [&str; 4] =
         ["AWS::S3::BucketPolicy", "AWS::KMS::Key", "AWS::SecretsManager::ResourcePolicy", "AWS::EC2::VPCEndpoint"];
     resource_type.starts_with("AWS::IAM::")

@@ -6,8 +6,11 @@ mod apply;
 mod cost;
 mod destroy;
 mod diff;
+mod foresee;
 mod parameters;
+mod plan;
 mod report;
+mod rules;
 mod templates;
 mod watch;
 
@@ -15,14 +18,16 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-pub use apply::{apply, plan};
+pub use apply::apply;
 pub use cost::{Item, cost};
 pub use destroy::destroy;
-pub use diff::{Line, Weight};
+pub use diff::{Line, Weight, is_permission};
+pub use plan::{Outlook, Planned, plan};
 pub use report::{Report, report};
 pub use templates::Kind;
 
 use crate::api::cloudformation::{CloudFormation, CloudFormationError, Event, Pairs, Stack};
+use crate::api::parameters::Store;
 use templates::Template;
 
 /// Regions that have serverless MLflow, by the resource type's schema.
@@ -86,6 +91,8 @@ impl Mode {
 pub struct Settings<'a> {
     /// CloudFormation of the region.
     pub cloud: CloudFormation<'a>,
+    /// The Parameter Store of the region.
+    pub store: Store<'a>,
     /// What all names begin with.
     pub prefix: String,
     /// Which MLflow.
@@ -150,6 +157,14 @@ pub enum DeployError {
     /// There is no serverless MLflow.
     #[error("there is no serverless MLflow in {0}; it is in {list}", list = SERVERLESS_REGIONS.join(", "))]
     Region(String),
+    /// Something is not in the Parameter Store.
+    #[error("{parameter} names no image: {what}")]
+    Missing {
+        /// The template's parameter that names it.
+        parameter: String,
+        /// What there is instead.
+        what: String,
+    },
     /// CloudFormation cannot make a change set.
     #[error("the changes to {stack} cannot be computed: {reason}")]
     ChangeSet {
@@ -200,16 +215,20 @@ impl DeployError {
                 Some("add the action to the policy of whoever deploys; infra/README.md has all of it")
             }
             Self::Cloud(CloudFormationError::Refused { message, .. }) if message.contains("UPDATE_ROLLBACK_FAILED") => {
-                Some(
-                    "repair what kept it from going back, then `aws cloudformation continue-update-rollback --stack-name` it",
-                )
+                Some("repair what kept it from going back, then run `appliance deploy apply`: it tries that again")
             }
             Self::Cloud(CloudFormationError::Refused { message, .. }) if message.contains("parameter store") => {
+                Some("bake the AMI first (packer/README.md), or name its parameter with `--parameter AmiParameter=…`")
+            }
+            Self::Missing { .. } => {
                 Some("bake the AMI first (packer/README.md), or name its parameter with `--parameter AmiParameter=…`")
             }
             Self::Cloud(CloudFormationError::Refused { code, .. }) if code == "ValidationError" => {
                 Some("correct the parameter or template that it names")
             }
+            Self::Cloud(error) if error.is_expiry() => Some(
+                "renew the session (`aws sso login`) or set the clock, then run the command again: what AWS is at goes on, and it takes up where that is",
+            ),
             Self::Cloud(_) => Some("see whether AWS can be reached, and with which credentials: `appliance check`"),
             Self::Parameters(..) | Self::Unknown(_) => {
                 Some("say `--parameter NAME=VALUE`, or write it into the file of `--config`")
@@ -221,6 +240,25 @@ impl DeployError {
             Self::Late { .. } => Some("run the command again: it goes on watching"),
             Self::Needed { .. } => Some("destroy the other mode first, or leave out `--shared`"),
         }
+    }
+}
+
+/// A stack once nothing happens to it any more; nothing if that was its end.
+async fn rested(
+    settings: &Settings<'_>,
+    name: &str,
+    stack: Stack,
+    template: &Template,
+    talk: &mut dyn Talk,
+) -> Result<Option<Stack>, DeployError> {
+    if !stack.stack_status.ends_with("_IN_PROGRESS") || stack.stack_status == "REVIEW_IN_PROGRESS" {
+        return Ok(Some(stack));
+    }
+    talk.say(&format!("{name} is {}: watching that first", stack.stack_status));
+    match finish(settings, name, &stack.stack_id, None, template.resources.len(), talk).await {
+        // How it has ended is for the caller to see.
+        Ok(_) | Err(DeployError::Failed { .. }) => Ok(settings.cloud.stack(name).await?),
+        Err(error) => Err(error),
     }
 }
 
@@ -249,7 +287,10 @@ async fn finish(
     of: usize,
     talk: &mut dyn Talk,
 ) -> Result<String, DeployError> {
-    let mut show = |event: &Event, took, done| talk.event(event, took, done, of);
+    let mut show = |sight: watch::Sight<'_>| match sight {
+        watch::Sight::Event(event, took, done) => talk.event(event, took, done, of),
+        watch::Sight::Quiet(what) => talk.say(&format!("  … AWS is still at {what}")),
+    };
     match watch::follow(&settings.cloud, id, since, settings.deadline, &mut show).await? {
         watch::End::Complete(status) => Ok(status),
         watch::End::Late(status) => Err(DeployError::Late { stack: name.to_owned(), status }),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::{DeployError, Settings};
 use crate::api::cloudformation::{Pairs, Stack};
@@ -34,7 +34,7 @@ pub async fn report(settings: &Settings<'_>, with_drift: bool) -> Result<Vec<Rep
         let name = settings.stack(kind);
         let found = settings.cloud.stack(&name).await?;
         let drifted = match &found {
-            Some(stack) if with_drift => Some(drift(settings, stack).await?),
+            Some(stack) if with_drift => Some(drift(settings, &name, stack).await?),
             _ => None,
         };
         reports.push(Report {
@@ -48,9 +48,12 @@ pub async fn report(settings: &Settings<'_>, with_drift: bool) -> Result<Vec<Rep
     Ok(reports)
 }
 
-async fn drift(settings: &Settings<'_>, stack: &Stack) -> Result<Vec<String>, DeployError> {
+async fn drift(settings: &Settings<'_>, name: &str, stack: &Stack) -> Result<Vec<String>, DeployError> {
     let detection = settings.cloud.detect_drift(&stack.stack_id).await?;
     while settings.cloud.detects_drift(&detection).await? {
+        if Instant::now() >= settings.deadline {
+            return Err(DeployError::Late { stack: name.to_owned(), status: "being looked at".to_owned() });
+        }
         sleep(INTERVAL).await;
     }
     Ok(settings.cloud.drifted(&stack.stack_id).await?)

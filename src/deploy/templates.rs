@@ -5,6 +5,7 @@ use std::io::Read as _;
 
 use flate2::read::GzDecoder;
 use serde::Deserialize;
+use serde_json::Value;
 
 /// A stack of ours. The order is that in which they are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -43,24 +44,22 @@ impl Kind {
     /// The template's text.
     #[must_use]
     pub fn text(self) -> String {
-        let mut text = String::new();
-        GzDecoder::new(self.built().0).read_to_string(&mut text).expect("it was written when this was built");
-        text
+        inflated(self.built().0)
     }
 
     /// What the template says of itself.
     #[must_use]
     pub(super) fn template(self) -> Template {
-        serde_json::from_str(self.built().1).expect("it was written when this was built")
+        serde_json::from_str(&inflated(self.built().1)).expect("it was written when this was built")
     }
 
-    /// What `build.rs` has made: the text, compressed, and what it says of itself.
-    fn built(self) -> (&'static [u8], &'static str) {
+    /// What `build.rs` has made, compressed: the text, and what it says of itself.
+    fn built(self) -> (&'static [u8], &'static [u8]) {
         macro_rules! built {
             ($name:literal) => {
                 (
                     include_bytes!(concat!(env!("OUT_DIR"), "/", $name, ".yaml.gz")),
-                    include_str!(concat!(env!("OUT_DIR"), "/", $name, ".json")),
+                    include_bytes!(concat!(env!("OUT_DIR"), "/", $name, ".json.gz")),
                 )
             };
         }
@@ -73,12 +72,22 @@ impl Kind {
     }
 }
 
+fn inflated(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    GzDecoder::new(bytes).read_to_string(&mut text).expect("it was written when this was built");
+    text
+}
+
 /// What a template says of itself.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
 pub(super) struct Template {
     /// What can be chosen.
     pub parameters: BTreeMap<String, Parameter>,
+    /// What must hold among those choices.
+    pub rules: Vec<Rule>,
+    /// What some resources depend on.
+    pub conditions: BTreeMap<String, Value>,
     /// What it makes.
     pub resources: BTreeMap<String, Resource>,
     /// What it tells later stacks, and people.
@@ -138,10 +147,34 @@ impl std::fmt::Display for Scalar {
     }
 }
 
+/// What must hold among the values of parameters; the expressions are evaluated by [`super::rules`].
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Rule {
+    /// When.
+    pub rule_condition: Option<Value>,
+    /// What.
+    pub assertions: Vec<Assertion>,
+}
+
+/// A part of a rule.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Assertion {
+    /// What must hold.
+    pub assert: Value,
+    /// What to say if it does not.
+    pub assert_description: String,
+}
+
 /// A resource of a template.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct Resource {
+    /// Such as `AWS::EC2::Subnet`.
+    pub r#type: String,
+    /// The condition under which it is made; always, without one.
+    pub condition: Option<String>,
     /// `Retain` and `RetainExceptOnCreate` keep it when the stack goes.
     pub deletion_policy: Option<String>,
 }

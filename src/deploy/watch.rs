@@ -6,9 +6,19 @@ use std::time::{Duration, SystemTime};
 use tokio::time::{Instant, sleep};
 
 use crate::api::cloudformation::{CloudFormation, CloudFormationError, Event};
+use crate::clock;
+
+/// The type of a stack, among its resources.
+const STACK: &str = "AWS::CloudFormation::Stack";
 
 /// The wait before asking again what has happened doubles from the first to the second of these.
 const WAITS: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(4));
+
+/// After so long without an event it is said what is being worked on: at first, and at most.
+const QUIET: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(60));
+
+/// More resources than these are only counted.
+const NAMED: usize = 4;
 
 /// What was begun has an event by then; until then the status may be that of before.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -29,8 +39,16 @@ pub(super) enum End {
     Late(String),
 }
 
-/// Where events go, each with how long its resource has taken and how many are done.
-pub(super) type Show<'a> = &'a mut dyn FnMut(&Event, Option<Duration>, usize);
+/// What is seen.
+pub(super) enum Sight<'a> {
+    /// An event, with how long its resource has taken and how many are done.
+    Event(&'a Event, Option<Duration>, usize),
+    /// Nothing for some time: what is being worked on.
+    Quiet(String),
+}
+
+/// Where that goes.
+pub(super) type Show<'a> = &'a mut dyn FnMut(Sight<'_>);
 
 /// Shows events of a stack, by its ARN, after `since`, until it rests.
 ///
@@ -48,6 +66,7 @@ pub(super) async fn follow(
     let mut wait = WAITS.0;
     let mut is_begun = false;
     let patience = Instant::now() + PATIENCE;
+    let (mut quiet_since, mut quiet) = (Instant::now(), QUIET.0);
     loop {
         let is_believed = is_begun || Instant::now() >= patience;
         // First the status: what happened before it is among the events then.
@@ -55,8 +74,9 @@ pub(super) async fn follow(
         for event in cloud.events(stack, last.as_deref()).await? {
             is_begun = true;
             let took = seen.note(&event);
-            show(&event, took, seen.done);
+            show(Sight::Event(&event, took, seen.done));
             last = Some(event.event_id);
+            (quiet_since, quiet) = (Instant::now(), QUIET.0);
         }
         let status = now.map_or_else(|| "DELETE_COMPLETE".to_owned(), |stack| stack.stack_status);
         if is_believed && (!status.ends_with("_IN_PROGRESS") || status == "REVIEW_IN_PROGRESS") {
@@ -69,6 +89,10 @@ pub(super) async fn follow(
         if Instant::now() >= deadline {
             return Ok(End::Late(status));
         }
+        if quiet_since.elapsed() >= quiet {
+            show(Sight::Quiet(seen.pending(clock::now())));
+            (quiet_since, quiet) = (Instant::now(), (quiet * 2).min(QUIET.1));
+        }
         sleep(wait).await;
         wait = (wait * 2).min(WAITS.1);
     }
@@ -76,7 +100,8 @@ pub(super) async fn follow(
 
 #[derive(Default)]
 struct Seen {
-    began: HashMap<String, SystemTime>,
+    /// When work on a resource began, and what it is.
+    began: HashMap<String, (SystemTime, Option<String>)>,
     done: usize,
     cause: Option<Event>,
 }
@@ -95,15 +120,31 @@ impl Seen {
         }
         if status.ends_with("_IN_PROGRESS") {
             if let Some(now) = now {
-                self.began.entry(name).or_insert(now);
+                self.began.entry(name).or_insert_with(|| (now, event.resource_type.clone()));
             }
             return None;
         }
-        if event.resource_type.as_deref() != Some("AWS::CloudFormation::Stack") {
+        if event.resource_type.as_deref() != Some(STACK) {
             self.done += usize::from(status.ends_with("_COMPLETE"));
         }
-        let began = self.began.remove(&name)?;
+        let (began, _) = self.began.remove(&name)?;
         now?.duration_since(began).ok()
+    }
+
+    /// What is being worked on, and for how long; what has taken longest comes first.
+    fn pending(&self, now: SystemTime) -> String {
+        let resources = self.began.iter().filter(|(_, (_, kind))| kind.as_deref() != Some(STACK));
+        let mut all: Vec<(SystemTime, &String)> = resources.map(|(name, (since, _))| (*since, name)).collect();
+        all.sort();
+        let shown = all.iter().take(NAMED).map(|(since, name)| {
+            let whole = Duration::from_secs(now.duration_since(*since).unwrap_or_default().as_secs());
+            format!("{name} ({})", humantime::format_duration(whole))
+        });
+        let mut parts: Vec<String> = shown.collect();
+        if all.len() > NAMED {
+            parts.push(format!("{} more", all.len() - NAMED));
+        }
+        if parts.is_empty() { "AWS itself".to_owned() } else { parts.join(", ") }
     }
 }
 
@@ -129,6 +170,15 @@ pub(super) fn hint(reason: &str) -> &'static str {
         ),
         (&["dependen"], "something that was made beside the stacks is in it: remove that, then run the command again"),
         (&["already exists"], "something of that name is left over: remove it, or choose another `--prefix`"),
+        (
+            &["deletion protection"],
+            "let it be deleted: `aws elbv2 modify-load-balancer-attributes --attributes Key=deletion_protection.enabled,Value=false --load-balancer-arn …`, then run the command again",
+        ),
+        (
+            &["expiredtoken", "security token"],
+            "renew the session (`aws sso login`), then run the command again: it takes up where it was",
+        ),
+        (&["architecture"], "the image is of another processor: bake one for Architecture, or choose the other"),
         (
             &["limit", "exceeded"],
             "a quota of the account is reached: have it raised in Service Quotas, or remove what is not needed",
@@ -181,5 +231,23 @@ mod tests {
         assert_eq!(seen.note(&event("A", "CREATE_IN_PROGRESS", "2026-01-01T00:00:02Z", "")), None);
         let took = seen.note(&event("A", "CREATE_COMPLETE", "2026-01-01T00:00:10.5Z", ""));
         assert_eq!((took, seen.done), (Some(Duration::from_secs(10)), 1));
+    }
+
+    #[test]
+    fn when_it_is_quiet_it_is_said_what_is_being_worked_on() {
+        let mut seen = Seen::default();
+        let now = humantime::parse_rfc3339("2026-01-01T00:10:00Z").unwrap();
+        assert_eq!(seen.pending(now), "AWS itself");
+        let mut stack = event("mlflow-x", "CREATE_IN_PROGRESS", "2026-01-01T00:00:00Z", "");
+        stack.resource_type = Some(STACK.into());
+        seen.note(&stack);
+        seen.note(&event("B", "CREATE_IN_PROGRESS", "2026-01-01T00:09:00.4Z", ""));
+        seen.note(&event("A", "CREATE_IN_PROGRESS", "2026-01-01T00:01:30Z", ""));
+        assert_eq!(seen.pending(now), "A (8m 30s), B (59s)");
+        seen.note(&event("A", "CREATE_COMPLETE", "2026-01-01T00:10:00Z", ""));
+        for name in ["C", "D", "E", "F"] {
+            seen.note(&event(name, "CREATE_IN_PROGRESS", "2026-01-01T00:09:50Z", ""));
+        }
+        assert_eq!(seen.pending(now), "B (59s), C (10s), D (10s), E (10s), 1 more");
     }
 }

@@ -113,19 +113,18 @@ class Launch:
         tracking, serverless = ["--mode", "tracking", "--domain"], ["--mode", "serverless", "--domain"]
         file, values = self.options()
 
-        # Nothing is there, and a plan makes nothing.
-        _, said = self.deploy("plan", *tracking, code=2)
+        # Nothing is there, and a plan makes nothing; it can be read before there is an image.
+        shown, said = self.deploy("plan", *tracking, "--config", file, "--json", code=2)
+        planned = json.loads(shown)
         self.check(said.count("would be made") == 4 and not self.stacks(), said)
+        self.check(f"has no `{AMI_PARAMETER}`" in said, said)
 
-        # The image was never baked: its stack is refused with the reason, the others are there and stay.
+        # The image was never baked, or a rule of the last template speaks: refused before anything is made.
         _, said = self.deploy("apply", "--yes", *tracking, "--config", file, code=1)
-        self.check(f"Unable to fetch parameters [{AMI_PARAMETER}]" in said, said)
-        self.check(self.statuses() == dict.fromkeys([*SHARED, "mlflow-mlflow-tracking"], "CREATE_COMPLETE"), self.statuses())
-
-        # A rule of the template speaks before anything is made.
+        self.check(f"has no `{AMI_PARAMETER}`" in said and not self.stacks(), said)
         first = self.publish("first")
-        _, said = self.deploy("apply", "--yes", *tracking, "--parameter", f"CertificateArn={values['CertificateArn']}", code=1)
-        self.check("DomainName has to be one of the certificate's names" in said and len(self.stacks()) == 3, said)
+        _, said = self.deploy("apply", "--yes", *tracking, "--parameter", f"CertificateArn={values['CertificateArn']}", code=78)
+        self.check("DomainName has to be one of the certificate's names" in said and not self.stacks(), said)
 
         # An instance that never gets ready: rolled back, with the cause. The balancer lets itself be deleted until all is well.
         _, said = self.deploy("apply", "--yes", *tracking, "--config", file, code=1)
@@ -141,6 +140,7 @@ class Launch:
         self.check(shown == "export MLFLOW_TRACKING_URI=https://mlflow.example.com\n" and "left over from a start" in said, shown + said)
         self.check(said.count(": no changes") == 3 and "[permissions]" in said, said)
         self.tracking_is_right(first, values)
+        self.is_as_planned(planned)
 
         # Again, without saying anything anew.
         _, said = self.deploy("apply", "--yes", *tracking)
@@ -174,6 +174,13 @@ class Launch:
         self.look.network(stacks)
         self.look.studio(stacks)
         self.look.appliance("tracking", stacks, image, values)
+
+    def is_as_planned(self, planned):
+        """What was made is what a plan had foreseen from the templates' conditions alone."""
+        for name, stack in self.stacks().items():
+            of = {certainty: {one["resource"] for one in planned[name]["changes"] if one["action"] == certainty} for certainty in ("Add", "Dynamic")}
+            made = set(self.look.ids(stack))
+            self.check(of["Add"] <= made <= of["Add"] | of["Dynamic"], f"{name}: {made ^ of['Add']}")
 
     def reports(self, tracking, serverless):
         for arguments, mode in ((tracking, "tracking"), (serverless, "serverless")):

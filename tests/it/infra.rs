@@ -198,6 +198,37 @@ fn permissions_name_what_they_allow() {
     assert!(seen > 30, "{seen}");
 }
 
+/// Operations of CloudFormation that name no stack, so that IAM wants them allowed for everything.
+const OF_NO_STACK: [&str; 1] = ["DescribeStackDriftDetectionStatus"];
+
+#[test]
+fn whoever_deploys_may_call_what_the_program_calls() {
+    let read = |path: &str| std::fs::read_to_string(format!("{}/{path}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let policy: Value = serde_json::from_str(&read("infra/deployer-policy.json")).unwrap();
+    let allowed = |action: &str, resource: &str| {
+        policy["Statement"].as_array().unwrap().iter().any(|statement| {
+            let (mut actions, mut resources) = (Vec::new(), Vec::new());
+            strings(&statement["Action"], &mut actions);
+            strings(&statement["Resource"], &mut resources);
+            let matches = |pattern: &String| match pattern.strip_suffix('*') {
+                Some(beginning) => action.starts_with(beginning),
+                None => pattern == action,
+            };
+            actions.iter().any(matches) && resources.iter().any(|one| one == "*" || one.contains(resource))
+        })
+    };
+    let source = read("src/api/cloudformation/mod.rs");
+    let calls = ["call(\"", "ask(\"", "page(\""].iter().flat_map(|call| source.split(call).skip(1));
+    let operations: BTreeSet<&str> = calls.map(|rest| rest.split('"').next().unwrap()).collect();
+    assert!(operations.len() > 10 && operations.contains("ExecuteChangeSet"), "{operations:?}");
+    for operation in operations {
+        let resource = if OF_NO_STACK.contains(&operation) { "everything" } else { ":stack/mlflow-*" };
+        assert!(allowed(&format!("cloudformation:{operation}"), resource), "{operation} on {resource}");
+    }
+    assert!(read("src/api/parameters.rs").contains("\"GetParameters\"") && allowed("ssm:GetParameters", "everything"));
+    assert!(!allowed("cloudformation:CreateChangeSet", "everything"));
+}
+
 #[test]
 fn the_balancer_is_protected_and_asks_for_health_where_it_is_told() {
     let (_, _, balancer) = &resources("AWS::ElasticLoadBalancingV2::LoadBalancer")[0];

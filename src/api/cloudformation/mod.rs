@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use actix_web::http::{Method, StatusCode};
 use bytes::Bytes;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, timeout};
 
 pub use answers::{Change, ChangeSet, Event, Pairs, Resource, Stack};
 
@@ -20,6 +20,10 @@ const VERSION: &str = "2010-05-15";
 /// Throttled and failing calls are repeated after waits that double, from the first to the second of these.
 const WAITS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(16));
 const ATTEMPTS: u32 = 6;
+/// Credentials that have expired are renewed meanwhile; those that cannot be are not worth more.
+const ATTEMPTS_AFTER_EXPIRY: u32 = 3;
+/// After so long without an answer it is said that there is none yet.
+const SILENCE: Duration = Duration::from_secs(5);
 /// Where an answer names its next page, and a question asks for it.
 const NEXT: &str = "NextToken";
 
@@ -56,6 +60,18 @@ impl CloudFormationError {
         let Self::Refused { code, message, .. } = self else { return false };
         code == "ChangeSetNotFound" || (code == "ValidationError" && message.contains("does not exist"))
     }
+
+    /// Whether this says that the credentials are of the past.
+    #[must_use]
+    pub fn is_expiry(&self) -> bool {
+        match self {
+            Self::Refused { code, .. } => {
+                matches!(code.as_str(), "ExpiredToken" | "ExpiredTokenException" | "RequestExpired")
+            }
+            Self::Unanswered(ApiError::Credentials(_)) => true,
+            Self::Unanswered(_) | Self::Unreadable { .. } => false,
+        }
+    }
 }
 
 /// Signed calls of one region.
@@ -68,6 +84,32 @@ pub struct CloudFormation<'a> {
     pub region: &'a str,
     /// Who asks.
     pub credentials: &'a Current,
+    /// Hears of what takes long.
+    pub delayed: &'a dyn Fn(&Delay<'_>),
+}
+
+/// Why there is no answer yet.
+pub enum Delay<'a> {
+    /// AWS has not answered for some time.
+    Silence {
+        /// What was asked.
+        operation: &'static str,
+        /// For how long.
+        waited: Duration,
+    },
+    /// It is asked again, since that may help.
+    Repetition {
+        /// What was asked.
+        operation: &'static str,
+        /// What came instead of an answer.
+        error: &'a CloudFormationError,
+        /// After how long it is asked again.
+        wait: Duration,
+        /// The how-manieth attempt that will be.
+        attempt: u32,
+        /// Of how many at most.
+        of: u32,
+    },
 }
 
 /// What a change set is made of.
@@ -215,6 +257,14 @@ impl CloudFormation<'_> {
         Ok(events)
     }
 
+    /// Lets a stack whose update failed, and then its rollback as well, try that again.
+    ///
+    /// # Errors
+    /// [`CloudFormationError`].
+    pub async fn continue_rollback(&self, stack: &str) -> Result<()> {
+        self.call("ContinueUpdateRollback", &[("StackName", stack)]).await.map(drop)
+    }
+
     /// What is in a stack.
     ///
     /// # Errors
@@ -270,17 +320,38 @@ impl CloudFormation<'_> {
         Ok(root.take(&format!("{operation}Result")).unwrap_or_default())
     }
 
-    /// Asks, again where that may help.
+    /// Asks, again where that may help, and says what takes long.
     async fn call(&self, operation: &'static str, given: &[(&str, &str)]) -> Result<String> {
         let mut wait = WAITS.0;
-        let mut attempts = 1;
+        let mut attempt = 1;
         loop {
-            match self.once(operation, given).await {
-                Err(error) if attempts < ATTEMPTS && may_pass(&error) => sleep(wait).await,
-                result => return result,
+            let error = match self.heard(operation, given).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            let of = if error.is_expiry() { ATTEMPTS_AFTER_EXPIRY } else { ATTEMPTS };
+            if attempt >= of || !may_pass(&error) {
+                return Err(error);
             }
+            if error.is_expiry() {
+                self.credentials.renew();
+            }
+            attempt += 1;
+            (self.delayed)(&Delay::Repetition { operation, error: &error, wait, attempt, of });
+            sleep(wait).await;
             wait = (wait * 2).min(WAITS.1);
-            attempts += 1;
+        }
+    }
+
+    /// Asks once, and says while there is no answer.
+    async fn heard(&self, operation: &'static str, given: &[(&str, &str)]) -> Result<String> {
+        let since = Instant::now();
+        let mut answer = std::pin::pin!(self.once(operation, given));
+        loop {
+            match timeout(SILENCE, &mut answer).await {
+                Ok(answer) => return answer,
+                Err(_) => (self.delayed)(&Delay::Silence { operation, waited: since.elapsed() }),
+            }
         }
     }
 
@@ -314,10 +385,11 @@ impl CloudFormation<'_> {
 
 fn may_pass(error: &CloudFormationError) -> bool {
     match error {
-        CloudFormationError::Unanswered(ApiError::Credentials(_)) | CloudFormationError::Unreadable { .. } => false,
         CloudFormationError::Unanswered(_) => true,
+        CloudFormationError::Unreadable { .. } => false,
         CloudFormationError::Refused { code, .. } => {
-            code.starts_with("Throttling")
+            error.is_expiry()
+                || code.starts_with("Throttling")
                 || matches!(
                     code.as_str(),
                     "RequestLimitExceeded" | "500" | "502" | "503" | "InternalFailure" | "ServiceUnavailable"

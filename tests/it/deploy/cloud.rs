@@ -1,4 +1,5 @@
-//! A CloudFormation of our own: stacks that do what a script says, in the wire format of AWS.
+//! A CloudFormation of our own: stacks that do what a script says, in the wire format of AWS; and a Parameter Store with
+//! an image.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -37,10 +38,11 @@ pub struct Fake {
     pub drifted: Vec<&'static str>,
     /// What is still to happen.
     pending: Option<(Script, usize)>,
+    /// What an update goes back to if it fails.
+    before: BTreeMap<String, String>,
 }
 
 /// Everything there is.
-#[derive(Default)]
 pub struct World {
     pub stacks: BTreeMap<String, Fake>,
     /// By the stack's name: what an execution does; else it succeeds.
@@ -49,11 +51,35 @@ pub struct World {
     pub outputs: BTreeMap<String, Vec<(&'static str, &'static str)>>,
     /// What change sets of existing stacks say; none of them: no changes.
     pub changes: String,
-    /// Refused before they succeed: code of the error, how often.
-    pub refusals: (String, usize),
+    /// Refused: the operation, which call of it from now on, code of the error. An empty code: the connection breaks; `slow`: after a while.
+    pub hiccups: Vec<(&'static str, usize, &'static str)>,
+    /// An access key of the past.
+    pub expired: String,
+    /// How many events a page has.
+    pub page: usize,
+    /// What is in the Parameter Store, whatever it is asked for; or the code of the error.
+    pub image: Result<Option<&'static str>, &'static str>,
     deleted: BTreeMap<String, Fake>,
     wishes: BTreeMap<String, (String, BTreeMap<String, String>)>,
     count: usize,
+}
+
+impl Default for World {
+    fn default() -> Self {
+        Self {
+            stacks: BTreeMap::new(),
+            scripts: BTreeMap::new(),
+            outputs: BTreeMap::new(),
+            changes: String::new(),
+            hiccups: Vec::new(),
+            expired: "nobody's".to_owned(),
+            page: 100,
+            image: Ok(Some("ami-0123456789abcdef0")),
+            deleted: BTreeMap::new(),
+            wishes: BTreeMap::new(),
+            count: 0,
+        }
+    }
 }
 
 /// The server.
@@ -67,18 +93,49 @@ impl Cloud {
         let world = Arc::new(Mutex::new(World::default()));
         let inner = Arc::clone(&world);
         let upstream = Upstream::plain(move |request: &Recorded, wire: &mut Wire| {
-            let form: BTreeMap<String, String> = url::form_urlencoded::parse(&request.body).into_owned().collect();
-            let signed = request.headers.iter().any(|(name, value)| {
-                name.eq_ignore_ascii_case("authorization") && value.contains("/us-east-1/cloudformation/aws4_request")
-            });
+            let header = |name: &str| {
+                let found = request.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
+                found.map(|(_, value)| value.clone()).unwrap_or_default()
+            };
+            let is_signed_for =
+                |service: &str| header("authorization").contains(&format!("/us-east-1/{service}/aws4_request"));
             let mut world = inner.lock().unwrap();
-            if !signed {
+            if header("x-amz-target") == "AmazonSSM.GetParameters" {
+                assert!(is_signed_for("ssm"), "{request:?}");
+                return match &world.image {
+                    Ok(image) => {
+                        let named =
+                            serde_json::from_slice::<serde_json::Value>(&request.body).unwrap()["Names"][0].clone();
+                        let found =
+                            image.map(|image| serde_json::json!({"Name": named, "Value": image, "Type": "String"}));
+                        let missing = image.is_none().then_some(named);
+                        let found: Vec<_> = found.into_iter().collect();
+                        let missing: Vec<_> = missing.into_iter().collect();
+                        wire.answer(
+                            "200 OK",
+                            serde_json::json!({"Parameters": found, "InvalidParameters": missing}).to_string(),
+                        )
+                    }
+                    Err(code) => wire.answer("400 Bad Request", serde_json::json!({"__type": code}).to_string()),
+                };
+            }
+            let form: BTreeMap<String, String> = url::form_urlencoded::parse(&request.body).into_owned().collect();
+            if !is_signed_for("cloudformation") {
                 return wire.answer("403 Forbidden", refusal("MissingAuthenticationToken", "not signed"));
             }
-            if world.refusals.1 > 0 {
-                world.refusals.1 -= 1;
-                let code = world.refusals.0.clone();
-                return wire.answer("400 Bad Request", refusal(&code, "Rate exceeded"));
+            if header("authorization").contains(&world.expired) {
+                let words = "The security token included in the request is expired";
+                return wire.answer("403 Forbidden", refusal("ExpiredToken", words));
+            }
+            if let Some(code) = world.hiccup(&form["Action"]) {
+                return match code {
+                    "" => Err(wire.reset()),
+                    "slow" => {
+                        std::thread::sleep(std::time::Duration::from_secs(6));
+                        Err(wire.reset())
+                    }
+                    code => wire.answer("400 Bad Request", refusal(code, "Rate exceeded")),
+                };
             }
             let operation = form["Action"].clone();
             match world.answer(&operation, &form) {
@@ -98,10 +155,11 @@ impl Cloud {
         self.world.lock().unwrap()
     }
 
-    /// What was asked.
+    /// What CloudFormation was asked.
     pub fn forms(&self) -> Vec<BTreeMap<String, String>> {
         let requests = self.upstream.requests();
-        requests.iter().map(|one| url::form_urlencoded::parse(&one.body).into_owned().collect()).collect()
+        let forms = requests.iter().map(|one| url::form_urlencoded::parse(&one.body).into_owned().collect());
+        forms.filter(|form: &BTreeMap<String, String>| form.contains_key("Action")).collect()
     }
 
     /// The operations that were asked for, but for those that only look.
@@ -126,6 +184,13 @@ fn change(action: &str, kind: &str) -> String {
 type Answer = Result<String, (String, String)>;
 
 impl World {
+    /// How this call is refused, if it is.
+    fn hiccup(&mut self, operation: &str) -> Option<&'static str> {
+        let (_, left, code) = self.hiccups.iter_mut().find(|(of, left, _)| *of == operation && *left > 0)?;
+        *left -= 1;
+        (*left == 0).then_some(*code)
+    }
+
     /// A stack that is there.
     pub fn has(&mut self, name: &str, status: &str, outputs: &[(&str, &str)]) -> &mut Fake {
         self.count += 1;
@@ -157,12 +222,17 @@ impl World {
                 Ok(xml)
             }
             "DescribeStackEvents" => {
+                let page = self.page;
                 let (_, fake) = self.find(&name)?;
-                let events: String = fake.events.iter().enumerate().rev().map(|(number, (resource, status, reason))| {
+                let from = form.get("NextToken").map_or(0, |token| token.parse::<usize>().unwrap());
+                let id = fake.id.clone();
+                let all: Vec<String> = fake.events.iter().enumerate().rev().map(|(number, (resource, status, reason))| {
                     let reason = if reason.is_empty() { String::new() } else { format!("<ResourceStatusReason>{reason}</ResourceStatusReason>") };
-                    format!("<member><EventId>{number}</EventId><StackId>{}</StackId><LogicalResourceId>{resource}</LogicalResourceId><ResourceType>AWS::Test::Thing</ResourceType><Timestamp>2026-01-01T00:00:{number:02}.000Z</Timestamp><ResourceStatus>{status}</ResourceStatus>{reason}</member>", fake.id)
+                    format!("<member><EventId>{number}</EventId><StackId>{id}</StackId><LogicalResourceId>{resource}</LogicalResourceId><ResourceType>AWS::Test::Thing</ResourceType><Timestamp>2026-01-01T00:00:{number:02}.000Z</Timestamp><ResourceStatus>{status}</ResourceStatus>{reason}</member>")
                 }).collect();
-                Ok(format!("<StackEvents>{events}</StackEvents>"))
+                let until = (from + page).min(all.len());
+                let next = if until < all.len() { format!("<NextToken>{until}</NextToken>") } else { String::new() };
+                Ok(format!("<StackEvents>{}</StackEvents>{next}", all[from..until].concat()))
             }
             "DescribeStackResources" => {
                 let (_, fake) = self.find(&name)?;
@@ -178,6 +248,15 @@ impl World {
                 Ok(format!("<StackResourceDrifts>{}</StackResourceDrifts>", all.collect::<String>()))
             }
             "DeleteChangeSet" => Ok(String::new()),
+            "ContinueUpdateRollback" => {
+                let script = Script { events: vec![("Thing", "UPDATE_COMPLETE", "")], end: "UPDATE_ROLLBACK_COMPLETE" };
+                let script = self.scripts.get(&format!("continue {name}")).cloned().unwrap_or(script);
+                let (_, fake) = self.find(&name)?;
+                assert_eq!(fake.status, "UPDATE_ROLLBACK_FAILED");
+                fake.status = "UPDATE_ROLLBACK_IN_PROGRESS".into();
+                fake.pending = Some((script, 0));
+                Ok(String::new())
+            }
             "UpdateTerminationProtection" => {
                 self.find(&name)?.1.protected = form["EnableTerminationProtection"] == "true";
                 Ok(String::new())
@@ -210,7 +289,11 @@ impl World {
                     }
                     self.has(&name, "REVIEW_IN_PROGRESS", &[]);
                 } else {
-                    self.find(&name)?;
+                    let (_, fake) = self.find(&name)?;
+                    if !fake.status.ends_with("_COMPLETE") || fake.status == "ROLLBACK_COMPLETE" {
+                        let words = format!("Stack:{} is in {} state and can not be updated.", fake.id, fake.status);
+                        return Err(("ValidationError".into(), words));
+                    }
                 }
                 let parameters = (1..)
                     .map_while(|number| {
@@ -249,7 +332,7 @@ impl World {
                     script.end = "UPDATE_COMPLETE";
                 }
                 fake.status = if is_new { "CREATE_IN_PROGRESS" } else { "UPDATE_IN_PROGRESS" }.into();
-                fake.parameters = parameters;
+                fake.before = std::mem::replace(&mut fake.parameters, parameters);
                 fake.outputs = outputs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
                 fake.pending = Some((script, 0));
                 Ok(String::new())
@@ -278,10 +361,16 @@ impl Fake {
         if let Some((script, at)) = self.pending.take() {
             if at < script.events.len() {
                 let (resource, status, reason) = script.events[at];
-                self.events.push((resource.into(), status.into(), reason.into()));
+                // Nameless: this time nothing has happened.
+                if !resource.is_empty() {
+                    self.events.push((resource.into(), status.into(), reason.into()));
+                }
                 self.pending = Some((script, at + 1));
             } else {
                 self.status = script.end.into();
+                if script.end.starts_with("UPDATE_ROLLBACK") {
+                    self.parameters = self.before.clone();
+                }
             }
         }
     }

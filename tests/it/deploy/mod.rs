@@ -1,12 +1,14 @@
 //! `appliance deploy` against a CloudFormation that does what a script says.
 
 mod cloud;
+mod foresight;
+mod trouble;
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
 
-use crate::support::appliance::{ACCESS_KEY_ID, SECRET_ACCESS_KEY, command};
+use crate::support::appliance::{ACCESS_KEY_ID, SECRET_ACCESS_KEY, binary, command};
 use crate::support::eventually;
 use cloud::{Cloud, Script};
 
@@ -50,16 +52,35 @@ fn configured(cloud: &Cloud) -> Command {
     let mut command = command(&["deploy"]);
     command
         .env("AWS_ENDPOINT_URL_CLOUDFORMATION", cloud.upstream.url())
+        .env("AWS_ENDPOINT_URL_SSM", cloud.upstream.url())
         .env("AWS_REGION", "us-east-1")
         .env("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID)
         .env("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY);
     command
 }
 
+/// The same at a terminal, which is what `script` is for what it starts; what is seen there.
+fn at_a_terminal(cloud: &Cloud, arguments: &[&str], answers: &str) -> String {
+    let line = format!("{} deploy {}", binary().display(), arguments.join(" "));
+    let mut command = Command::new("script");
+    for (name, value) in configured(cloud).get_envs() {
+        command.env(name, value.unwrap_or_default());
+    }
+    command.env("NO_COLOR", "").args(["--quiet", "--return", "--command", &line, "/dev/null"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(answers.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    drop(input);
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
 const APPLY: [&str; 4] = ["apply", "--yes", "--mode", "tracking"];
-const CERTIFICATE: [&str; 2] = [
+const CERTIFICATE: [&str; 4] = [
     "--parameter",
     "CertificateArn=arn:aws:acm:us-east-1:123456789012:certificate/12345678-1234-1234-1234-123456789012",
+    "--parameter",
+    "DomainName=mlflow.corp",
 ];
 
 fn apply(cloud: &Cloud) -> (Option<i32>, String, String) {
@@ -207,11 +228,17 @@ fn a_plan_shows_what_would_be_replaced_and_leaves_nothing_and_throttling_is_wait
     assert_eq!(apply(&cloud).0, Some(0));
     let mut world = cloud.world();
     world.changes = "<member><Type>Resource</Type><ResourceChange><Action>Modify</Action><LogicalResourceId>Server</LogicalResourceId><ResourceType>AWS::SageMaker::MlflowTrackingServer</ResourceType><Replacement>True</Replacement><Details><member><Target><Attribute>Properties</Attribute><Name>RoleArn</Name><RequiresRecreation>Always</RequiresRecreation></Target></member></Details></ResourceChange></member>".into();
-    world.refusals = ("Throttling".into(), 2);
+    world.hiccups = vec![("CreateChangeSet", 1, "Throttling"), ("CreateChangeSet", 1, "Throttling")];
     drop(world);
     let (code, _, said) = deploy(&cloud, &["plan", "--mode", "tracking"]);
     assert_eq!(code, Some(2), "{said}");
     assert!(said.contains("! replace") && said.contains("RoleArn (replaces)"), "{said}");
+    let delay = "CreateChangeSet: Throttling: Rate exceeded; asking CloudFormation again in";
+    assert!(said.contains(&format!("{delay} 1s, attempt 2 of 6")), "{said}");
+    assert!(said.contains(&format!("{delay} 2s, attempt 3 of 6")), "{said}");
+    assert!(said.contains("mlflow-networking: 1 change\n"), "{said}");
+    let shown = at_a_terminal(&cloud, &["plan", "--mode", "tracking"], "");
+    assert!(shown.contains("\u{1b}[31m! replace"), "in red: {shown}");
     assert_eq!(cloud.acts().last().map(String::as_str), Some("DeleteChangeSet"), "a plan leaves nothing");
 }
 
@@ -219,20 +246,7 @@ fn a_plan_shows_what_would_be_replaced_and_leaves_nothing_and_throttling_is_wait
 fn at_a_terminal_people_are_asked_and_see_colours() {
     let cloud = Cloud::start();
     ready(&cloud);
-    let program = crate::support::appliance::binary();
-    // `script` is a terminal for what it starts.
-    let line = format!("{} deploy apply {}", program.display(), CERTIFICATE.join(" "));
-    let mut command = Command::new("script");
-    for (name, value) in configured(&cloud).get_envs() {
-        command.env(name, value.unwrap_or_default());
-    }
-    command.env("NO_COLOR", "").args(["--quiet", "--return", "--command", &line, "/dev/null"]);
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    let mut answers = child.stdin.take().unwrap();
-    answers.write_all(b"tracking\ny\ny\nn\n").unwrap();
-    let output = child.wait_with_output().unwrap();
-    drop(answers);
-    let shown = String::from_utf8_lossy(&output.stdout);
+    let shown = at_a_terminal(&cloud, &[&["apply"][..], &CERTIFICATE[..]].concat(), "tracking\ny\ny\nn\n");
     assert!(shown.contains("Which managed MLflow") && shown.contains("Do this to mlflow-networking? [y/N]"), "{shown}");
     assert!(shown.contains("\u{1b}[35m+ add"), "{shown}");
     assert!(shown.contains("nothing was changed: mlflow-appliance-tracking was not agreed to"), "{shown}");
@@ -250,7 +264,7 @@ fn at_a_terminal_people_are_asked_and_see_colours() {
 fn nobody_to_ask_means_no_and_leaves_nothing() {
     let cloud = Cloud::start();
     ready(&cloud);
-    let (code, _, said) = deploy(&cloud, &["apply", "--mode", "tracking", CERTIFICATE[0], CERTIFICATE[1]]);
+    let (code, _, said) = deploy(&cloud, &[&["apply", "--mode", "tracking"][..], &CERTIFICATE[..]].concat());
     assert!(code == Some(1) && said.contains("nothing was changed"), "{said}");
     assert_eq!(cloud.acts(), ["CreateChangeSet", "DeleteChangeSet", "DeleteStack"]);
     let (code, _, said) = deploy(&cloud, &["apply"]);
@@ -262,7 +276,7 @@ fn a_mode_is_removed_and_what_is_shared_stays_while_it_is_needed() {
     let cloud = Cloud::start();
     ready(&cloud);
     assert_eq!(apply(&cloud).0, Some(0));
-    let serverless = ["apply", "--yes", "--mode", "serverless", CERTIFICATE[0], CERTIFICATE[1]];
+    let serverless = [&["apply", "--yes", "--mode", "serverless"][..], &CERTIFICATE[..]].concat();
     assert_eq!(deploy(&cloud, &serverless).0, Some(0));
     let bucket = ("ArtifactBucket".to_owned(), "AWS::S3::Bucket".to_owned(), "mlflow-bucket-1".to_owned());
     cloud.world().stacks.get_mut("mlflow-mlflow-tracking").unwrap().resources.push(bucket);

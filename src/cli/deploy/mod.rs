@@ -1,7 +1,9 @@
 //! `appliance deploy`: the command line of the stacks.
 
+mod terminal;
+
 use std::fs;
-use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -14,16 +16,24 @@ use super::output::{say, show};
 use super::trust::Trust;
 use super::{subjects, values};
 use crate::api::Transport;
-use crate::api::cloudformation::{CloudFormation, Event, Pairs};
+use crate::api::cloudformation::{Change, CloudFormation, Pairs};
+use crate::api::parameters::Store;
 use crate::aws::credentials::{Current, Source};
 use crate::aws::{regional_host, sdk};
-use crate::deploy::{self, DeployError, Kind, Line, Mode, Settings, Talk, Weight};
+use crate::deploy::{self, DeployError, Kind, Mode, Outlook, Planned, Settings};
 use crate::http::client::{ClientSettings, Dialer, Endpoint};
+use terminal::{Terminal, answer, ask, delayed};
+
+/// Who has not connected by then tries again.
+const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+/// A change set with many resources takes CloudFormation some seconds.
+const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 
 const EXAMPLES: &str = "\
 Examples:
   appliance deploy plan --mode serverless
-  appliance deploy apply --mode tracking --parameter CertificateArn=arn:aws:acm:us-east-1:123456789012:certificate/x
+  appliance deploy apply --mode tracking --config tracking.toml
+  appliance deploy apply --mode serverless --parameter MinInstances=2
   eval \"$(appliance deploy outputs --mode serverless --env)\"
   appliance deploy destroy --mode tracking
 
@@ -39,8 +49,14 @@ pub(super) struct Deploy {
 
 #[derive(Debug, clap::Subcommand)]
 enum Action {
-    /// Show what `apply` would change
-    Plan(Common),
+    /// Show what `apply` would change, and change nothing
+    Plan {
+        #[command(flatten)]
+        common: Common,
+        /// Print one JSON object as well: what would become of each stack
+        #[arg(long)]
+        json: bool,
+    },
     /// Make or change the stacks, one after the other, each after showing what would change and asking
     Apply {
         #[command(flatten)]
@@ -83,7 +99,13 @@ enum Action {
         env: bool,
     },
     /// Estimate what it costs a month, by list prices of us-east-1; asks AWS nothing
-    Cost(Common),
+    Cost {
+        #[command(flatten)]
+        common: Common,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
     /// Write the templates into a directory, for other tools
     Export {
         /// Where to; it is made if it is missing
@@ -124,11 +146,8 @@ impl Deploy {
     pub(super) fn run(self) -> Result<(), Failure> {
         match self.action {
             Action::Export { directory } => export(&directory),
-            Action::Cost(common) => cost(&common),
-            Action::Plan(common) => {
-                let is_any = with(common, async |settings| deploy::plan(settings, &mut Terminal { yes: true }).await)?;
-                if is_any { Err(Failure::silent(Class::Changes)) } else { Ok(()) }
-            }
+            Action::Cost { common, json } => cost(&common, json),
+            Action::Plan { common, json } => plan(common, json),
             Action::Apply { common, yes } => {
                 let outputs = with(common, async |settings| deploy::apply(settings, &mut Terminal { yes }).await)?;
                 if let Some(url) = outputs.get("Url") {
@@ -157,16 +176,51 @@ fn export(directory: &PathBuf) -> Result<(), Failure> {
     written.map_err(|error| Failure::new(Class::Failed, &error, Some("make room, or name a writable directory")))
 }
 
-fn cost(common: &Common) -> Result<(), Failure> {
+fn plan(common: Common, json: bool) -> Result<(), Failure> {
+    let all = with(common, async |settings| deploy::plan(settings, &mut Terminal { yes: true }).await)?;
+    let is_any = all.iter().any(|one| !matches!(one.outlook, Outlook::Same));
+    if json {
+        let stacks = all.into_iter().map(|Planned { stack, outlook }| {
+            let (action, changes) = match outlook {
+                Outlook::New(additions) => ("create", additions),
+                Outlook::Same => ("none", Vec::new()),
+                Outlook::Changes(changes) => ("change", changes),
+            };
+            let changes: Vec<_> = changes.iter().map(described).collect();
+            (stack, json!({"action": action, "changes": changes}))
+        });
+        show(&serde_json::Value::Object(stacks.collect()).to_string());
+    }
+    if is_any { Err(Failure::silent(Class::Changes)) } else { Ok(()) }
+}
+
+fn described(change: &Change) -> serde_json::Value {
+    let properties: Vec<&String> = change.properties.iter().map(|(name, _)| name).collect();
+    json!({
+        "action": change.action,
+        "resource": change.logical_resource_id,
+        "type": change.resource_type,
+        "replacement": change.replacement,
+        "properties": properties,
+        "permissions": deploy::is_permission(&change.resource_type),
+    })
+}
+
+fn cost(common: &Common, json: bool) -> Result<(), Failure> {
     let given = common.given()?;
-    let items = deploy::cost(&given, common.domain);
+    let items = deploy::cost(&given, common.domain).map_err(|error| failure(&error))?;
+    let sum: f64 = items.iter().filter_map(|item| item.dollars).sum();
+    if json {
+        let items: Vec<_> = items.iter().map(|item| json!({"what": item.what, "dollars": item.dollars})).collect();
+        show(&json!({"estimate": true, "currency": "USD", "per": "month", "sum": sum, "items": items}).to_string());
+        return Ok(());
+    }
     for deploy::Item { what, dollars } in &items {
         show(&match dollars {
             Some(dollars) => format!("{dollars:9.2}  {what}"),
             None => format!("        ?  {what}"),
         });
     }
-    let sum: f64 = items.iter().filter_map(|item| item.dollars).sum();
     show(&format!("{sum:9.2}  US dollars a month: an ESTIMATE, without data transfer, logs and managed MLflow itself"));
     Ok(())
 }
@@ -220,8 +274,17 @@ fn with<T>(common: Common, act: impl AsyncFnOnce(&mut Settings<'_>) -> Result<T,
     let mode = mode(common.mode.as_deref())?;
     actix_web::rt::System::new().block_on(async {
         let Link { transport, endpoint, region, current, source } = connect(&common).await?;
+        let systems_manager =
+            subjects::service("SSM").unwrap_or_else(|| Endpoint::https(regional_host("ssm", &region)));
         let mut settings = Settings {
-            cloud: CloudFormation { transport: &transport, endpoint, region: &region, credentials: &current },
+            cloud: CloudFormation {
+                transport: &transport,
+                endpoint,
+                region: &region,
+                credentials: &current,
+                delayed: &delayed,
+            },
+            store: Store { transport: &transport, endpoint: systems_manager, region: &region, credentials: &current },
             prefix: common.prefix,
             mode,
             has_domain: common.domain,
@@ -258,10 +321,9 @@ async fn connect(common: &Common) -> Result<Link, Failure> {
     let current = Current::holding(first.map_err(|error| Failure::new(Class::Failed, &error, Some(error.hint())))?);
     let endpoint = subjects::service("CLOUDFORMATION")
         .unwrap_or_else(|| Endpoint::https(regional_host("cloudformation", &region)));
-    let limit = Duration::from_secs(30);
     let transport = Transport {
-        dialer: Dialer::new(endpoint.clone(), &tls, limit, limit),
-        settings: ClientSettings::for_one_exchange(limit),
+        dialer: Dialer::new(endpoint.clone(), &tls, CONNECT_LIMIT, CONNECT_LIMIT),
+        settings: ClientSettings::for_one_exchange(ANSWER_LIMIT),
     };
     Ok(Link { transport, endpoint, region, current, source })
 }
@@ -318,75 +380,6 @@ impl Common {
         given.extend(self.parameters.iter().cloned());
         Ok(given)
     }
-}
-
-/// What happens, for people; with colours where they look.
-struct Terminal {
-    yes: bool,
-}
-
-impl Talk for Terminal {
-    fn say(&mut self, line: &str) {
-        say(line);
-    }
-
-    fn show(&mut self, line: &Line) {
-        let colour = match line.weight {
-            Weight::Addition => "32",
-            Weight::Change => "33",
-            Weight::Permissions => "35",
-            Weight::Danger => "31",
-        };
-        say(&format!("  {}", coloured(&line.text, colour)));
-    }
-
-    fn event(&mut self, event: &Event, took: Option<Duration>, done: usize, of: usize) {
-        let took = took.map(|took| format!("  {}", humantime::format_duration(took))).unwrap_or_default();
-        let reason =
-            event.resource_status_reason.as_deref().map(|reason| format!("\n    {reason}")).unwrap_or_default();
-        let is_bad = event.resource_status.contains("FAILED") || event.resource_status.contains("ROLLBACK");
-        let time = event.timestamp.get(11..19).unwrap_or_default();
-        let text = format!("{:28} {}{took}{reason}", event.resource_status, event.logical_resource_id);
-        say(&format!("  {time} {done:3}/{of:<3} {}", if is_bad { coloured(&text, "31") } else { text }));
-    }
-
-    fn ask(&mut self, name: &str, description: &str) -> Option<String> {
-        if self.yes || !io::stdin().is_terminal() {
-            return None;
-        }
-        ask(&format!("{description}\n{name}:"));
-        Some(answer()).filter(|text| !text.is_empty())
-    }
-
-    fn agrees(&mut self, question: &str) -> bool {
-        if self.yes {
-            return true;
-        }
-        if !io::stdin().is_terminal() {
-            say(&format!("{question} Nobody is here to answer; `--yes` answers for you."));
-            return false;
-        }
-        ask(&format!("{question} [y/N]"));
-        matches!(answer().as_str(), "y" | "yes")
-    }
-}
-
-/// A line of what is typed.
-fn answer() -> String {
-    let mut line = String::new();
-    drop(io::stdin().lock().read_line(&mut line));
-    line.trim().to_owned()
-}
-
-fn coloured(text: &str, colour: &str) -> String {
-    let is_wanted = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    if is_wanted { format!("\u{1b}[{colour}m{text}\u{1b}[0m") } else { text.to_owned() }
-}
-
-#[expect(clippy::print_stderr, reason = "a question is for people")]
-fn ask(question: &str) {
-    eprint!("{question} ");
-    drop(io::stderr().flush());
 }
 
 fn prefix(text: &str) -> Result<String, String> {

@@ -1,0 +1,93 @@
+//! What happens, as people see it: on standard error, with colours where they look; and what they are asked.
+
+use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
+use std::time::Duration;
+
+use crate::api::cloudformation::{Delay, Event};
+use crate::causes::joined;
+use crate::cli::output::say;
+use crate::deploy::{Line, Talk, Weight};
+
+/// What happens, for people; with colours where they look.
+pub(super) struct Terminal {
+    /// Nobody is asked: they have agreed.
+    pub yes: bool,
+}
+
+impl Talk for Terminal {
+    fn say(&mut self, line: &str) {
+        say(line);
+    }
+
+    fn show(&mut self, line: &Line) {
+        let colour = match line.weight {
+            Weight::Addition => "32",
+            Weight::Change => "33",
+            Weight::Permissions => "35",
+            Weight::Danger => "31",
+        };
+        say(&format!("  {}", coloured(&line.text, colour)));
+    }
+
+    fn event(&mut self, event: &Event, took: Option<Duration>, done: usize, of: usize) {
+        let took = took.map(|took| format!("  {}", humantime::format_duration(took))).unwrap_or_default();
+        let reason =
+            event.resource_status_reason.as_deref().map(|reason| format!("\n    {reason}")).unwrap_or_default();
+        let is_bad = event.resource_status.contains("FAILED") || event.resource_status.contains("ROLLBACK");
+        let time = event.timestamp.get(11..19).unwrap_or_default();
+        let text = format!("{:28} {}{took}{reason}", event.resource_status, event.logical_resource_id);
+        say(&format!("  {time} {done:3}/{of:<3} {}", if is_bad { coloured(&text, "31") } else { text }));
+    }
+
+    fn ask(&mut self, name: &str, description: &str) -> Option<String> {
+        if self.yes || !io::stdin().is_terminal() {
+            return None;
+        }
+        ask(&format!("{description}\n{name}:"));
+        Some(answer()).filter(|text| !text.is_empty())
+    }
+
+    fn agrees(&mut self, question: &str) -> bool {
+        if self.yes {
+            return true;
+        }
+        if !io::stdin().is_terminal() {
+            say(&format!("{question} Nobody is here to answer; `--yes` answers for you."));
+            return false;
+        }
+        ask(&format!("{question} [y/N]"));
+        matches!(answer().as_str(), "y" | "yes")
+    }
+}
+
+/// A line of what is typed.
+pub(super) fn answer() -> String {
+    let mut line = String::new();
+    drop(io::stdin().lock().read_line(&mut line));
+    line.trim().to_owned()
+}
+
+fn coloured(text: &str, colour: &str) -> String {
+    let is_wanted = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    if is_wanted { format!("\u{1b}[{colour}m{text}\u{1b}[0m") } else { text.to_owned() }
+}
+
+/// Asks, on the line on which the answer is typed.
+#[expect(clippy::print_stderr, reason = "a question is for people")]
+pub(super) fn ask(question: &str) {
+    eprint!("{question} ");
+    drop(io::stderr().flush());
+}
+
+/// Says why there is no answer yet.
+pub(super) fn delayed(delay: &Delay<'_>) {
+    say(&match delay {
+        Delay::Silence { operation, waited } => {
+            format!("  … CloudFormation has not answered {operation} for {} s", waited.as_secs())
+        }
+        Delay::Repetition { error, wait, attempt, of, .. } => {
+            let wait = humantime::format_duration(*wait);
+            format!("  … {}; asking CloudFormation again in {wait}, attempt {attempt} of {of}", joined(*error))
+        }
+    });
+}

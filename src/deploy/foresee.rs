@@ -1,0 +1,159 @@
+//! What can be known before the first stack is touched: that every value is there, that the template lets it through, that
+//! the rules among them hold, and that the image exists. AWS would say some of it only after other stacks were made.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::apply::previous;
+use super::parameters::{self, Origin, Sources, Value};
+use super::rules::Known;
+use super::templates::{Kind, Template};
+use super::{DeployError, Mode, SERVERLESS_REGIONS, Settings, Talk};
+use crate::api::cloudformation::Pairs;
+
+/// The parameter that is made of `--mode`.
+const MODE: &str = "Mode";
+/// Where the bake writes the image of each processor.
+const IMAGES: &str = "/mlflow-appliance/ami/";
+/// What a parameter's type begins with if it names a parameter of the Parameter Store.
+const STORED: &str = "AWS::SSM::Parameter::Value<";
+/// Parameters that CloudFormation, or the load balancer, takes from its own region only.
+const REGIONAL: [&str; 2] = ["CertificateArn", "OidcClientSecretArn"];
+
+/// The templates of this set, after all that can be known before AWS is asked; what follows from what was said is said.
+pub(super) fn checked(settings: &mut Settings<'_>) -> Result<Vec<(Kind, Template)>, DeployError> {
+    let region = settings.cloud.region;
+    if settings.mode == Mode::Serverless && !SERVERLESS_REGIONS.contains(&region) {
+        return Err(DeployError::Region(region.to_owned()));
+    }
+    settings.given.insert(MODE.to_owned(), settings.mode.name().to_owned());
+    // The bake publishes an image for each architecture; a template cannot choose between two parameters of AWS's.
+    if let (Some(architecture), None) = (settings.given.get("Architecture"), settings.given.get("AmiParameter")) {
+        let image = format!("{IMAGES}{architecture}");
+        settings.given.insert("AmiParameter".to_owned(), image);
+    }
+    let templates: Vec<(Kind, Template)> = settings.kinds().map(|kind| (kind, kind.template())).collect();
+    let mut problems = unfit(&templates, &settings.given)?;
+    let foreign = format!(":{}/", settings.mode.other().resource());
+    for name in ["ExistingResourceArn", "ResourceArn"] {
+        if settings.given.get(name).is_some_and(|arn| arn.contains(&foreign)) {
+            problems.push(format!("{name}: it is of the other mode, `--mode {}`", settings.mode.other().name()));
+        }
+    }
+    for name in REGIONAL {
+        let of = settings.given.get(name).and_then(|arn| arn.split(':').nth(3));
+        if let Some(of) = of.filter(|of| *of != region) {
+            problems.push(format!("{name}: it is of {of}; one of {region} is needed"));
+        }
+    }
+    if problems.is_empty() { Ok(templates) } else { Err(DeployError::Parameters(settings.prefix.clone(), problems)) }
+}
+
+/// What is wrong with these values by themselves.
+///
+/// # Errors
+/// [`DeployError::Unknown`]: some are of no parameter.
+pub(super) fn unfit(templates: &[(Kind, Template)], given: &Pairs) -> Result<Vec<String>, DeployError> {
+    let known: BTreeSet<&String> = templates.iter().flat_map(|(_, template)| template.parameters.keys()).collect();
+    let unknown: Vec<String> = given.keys().filter(|name| !known.contains(name)).cloned().collect();
+    if !unknown.is_empty() {
+        return Err(DeployError::Unknown(unknown));
+    }
+    let mut problems = Vec::new();
+    for (name, parameter) in templates.iter().flat_map(|(_, template)| &template.parameters) {
+        if let Some(text) = given.get(name)
+            && let Err(reason) = parameters::check(parameter, text)
+        {
+            problems.push(format!("{name}: `{}`: {reason}", text.escape_debug()));
+        }
+    }
+    problems.dedup();
+    Ok(problems)
+}
+
+/// The values of each stack as far as they are known, once it is sure that every stack will have its own and that they go
+/// together. Whoever is there is asked for what is missing.
+pub(super) async fn foresee(
+    settings: &mut Settings<'_>,
+    templates: &[(Kind, Template)],
+    talk: &mut dyn Talk,
+) -> Result<Vec<Pairs>, DeployError> {
+    let mut promised = BTreeSet::new();
+    let mut all = Vec::new();
+    for (kind, template) in templates {
+        let name = settings.stack(*kind);
+        let previous = previous(settings.cloud.stack(&name).await?.as_ref());
+        let none = Pairs::new();
+        for (parameter, about) in &template.parameters {
+            let sources = Sources { given: &settings.given, outputs: &none, previous: &previous, promised: &promised };
+            if sources.has_none_for(parameter, about)
+                && let Some(text) = talk.ask(parameter, &about.description)
+            {
+                settings.given.insert(parameter.clone(), text);
+            }
+        }
+        let sources = Sources { given: &settings.given, outputs: &none, previous: &previous, promised: &promised };
+        let values = resolved(&name, template, sources)?;
+        // What another stack is going to say may differ from what it said before.
+        let known = values.into_iter().filter(|(key, value)| value.origin == Origin::Given || !promised.contains(key));
+        let mut known: Pairs = known.map(|(key, value)| (key, value.text)).collect();
+        known.insert("AWS::Region".to_owned(), settings.cloud.region.to_owned());
+        let mut broken = Known { template, values: &known }.broken();
+        broken.extend(of_another_processor(&known));
+        if !broken.is_empty() {
+            return Err(DeployError::Parameters(name, broken));
+        }
+        promised.extend(template.outputs.iter().cloned());
+        all.push(known);
+    }
+    Ok(all)
+}
+
+/// What is wrong with the image, as far as its name says.
+fn of_another_processor(known: &Pairs) -> Option<String> {
+    let (image, wanted) = (known.get("AmiParameter")?, known.get("Architecture")?);
+    let of = image.strip_prefix(IMAGES)?;
+    (of != wanted).then(|| format!("AmiParameter: `{image}` is for {of}, and Architecture is {wanted}"))
+}
+
+/// The first value that should be in the Parameter Store and is not. It may not be possible to look: that is said, and
+/// CloudFormation will look itself.
+pub(super) async fn stored(
+    settings: &Settings<'_>,
+    templates: &[(Kind, Template)],
+    foreseen: &[Pairs],
+    talk: &mut dyn Talk,
+) -> Option<DeployError> {
+    let region = settings.cloud.region;
+    for ((_, template), known) in templates.iter().zip(foreseen) {
+        let stored = template.parameters.iter().filter(|(_, about)| about.r#type.starts_with(STORED));
+        for (parameter, about) in stored {
+            let Some(name) = known.get(parameter) else { continue };
+            let missing = |what: String| DeployError::Missing { parameter: parameter.clone(), what };
+            match settings.store.value(name).await {
+                Ok(None) => return Some(missing(format!("the Parameter Store of {region} has no `{name}`"))),
+                Ok(Some(value)) if about.r#type.contains("Image::Id") && !value.starts_with("ami-") => {
+                    return Some(missing(format!("`{name}` in {region} is `{}`", value.escape_debug())));
+                }
+                Ok(Some(_)) => {}
+                Err(error) => talk.say(&format!(
+                    "warning: it cannot be seen before the start whether there is `{name}`, for {parameter}: {error}"
+                )),
+            }
+        }
+    }
+    None
+}
+
+/// The values of a stack's parameters.
+pub(super) fn resolved(
+    name: &str,
+    template: &Template,
+    sources: Sources<'_>,
+) -> Result<BTreeMap<String, Value>, DeployError> {
+    let (values, problems) = parameters::resolve(template, sources);
+    if problems.is_empty() {
+        return Ok(values);
+    }
+    let problems = problems.into_iter().map(|(parameter, reason)| format!("{parameter}: {reason}")).collect();
+    Err(DeployError::Parameters(name.to_owned(), problems))
+}

@@ -1,0 +1,115 @@
+//! What is refused before the first stack is touched, and what a plan says.
+
+use serde_json::Value;
+
+use super::cloud::Cloud;
+use super::{APPLY, CERTIFICATE, apply, deploy, ready};
+
+fn parameters<'a>(given: &[&'a str]) -> Vec<&'a str> {
+    given.iter().flat_map(|one| ["--parameter", one]).collect()
+}
+
+#[test]
+fn rules_among_values_are_judged_before_the_first_stack_is_touched() {
+    let cloud = Cloud::start();
+    ready(&cloud);
+    let elsewhere =
+        "CertificateArn=arn:aws:acm:eu-west-1:123456789012:certificate/12345678-1234-1234-1234-123456789012";
+    let cases: [(&[&str], &str); 7] = [
+        (&CERTIFICATE[1..2], "With CertificateArn, DomainName has to be one of the certificate's names"),
+        (&["Scheme=internet-facing"], "An internet-facing load balancer needs CertificateArn"),
+        (&["InstanceType=t3.small"], "With Architecture=arm64, InstanceType has to be of the t4g"),
+        (&["MinInstances=2", "MaxInstances=2"], "MaxInstances has to be more than MinInstances"),
+        (&["ExistingVpcId=vpc-0123456789abcdef0"], "With ExistingVpcId, ExistingVpcCidr has to be its network"),
+        (&["AmiParameter=/mlflow-appliance/ami/x86_64"], "is for x86_64, and Architecture is arm64"),
+        (&[elsewhere, "DomainName=mlflow.corp"], "CertificateArn: it is of eu-west-1; one of us-east-1 is needed"),
+    ];
+    for (given, words) in cases {
+        for action in [&APPLY[..], &["plan", "--mode", "tracking"]] {
+            let (code, _, said) = deploy(&cloud, &[action, &parameters(given)].concat());
+            assert!(code == Some(78) && said.contains(words), "{given:?}: {said}");
+        }
+    }
+    assert!(cloud.acts().is_empty() && cloud.world().stacks.is_empty());
+    // What was said before counts, too.
+    assert_eq!(apply(&cloud).0, Some(0));
+    let acts = cloud.acts().len();
+    let (code, _, said) = deploy(&cloud, &[&APPLY[..], &parameters(&["DomainName="])].concat());
+    assert!(code == Some(78) && said.contains("mlflow-appliance-tracking cannot be launched like this"), "{said}");
+    assert_eq!(cloud.acts().len(), acts);
+    let (code, _, said) = deploy(&cloud, &[&APPLY[..], &parameters(&["DomainName=other.corp"])].concat());
+    assert_eq!(code, Some(0), "{said}");
+}
+
+#[test]
+fn an_image_that_was_not_baked_is_missed_before_the_first_stack_is_touched() {
+    let cloud = Cloud::start();
+    ready(&cloud);
+    let cases = [
+        (
+            Ok(None),
+            "AmiParameter names no image: the Parameter Store of us-east-1 has no `/mlflow-appliance/ami/arm64`",
+        ),
+        (Ok(Some("soon")), "AmiParameter names no image: `/mlflow-appliance/ami/arm64` in us-east-1 is `soon`"),
+    ];
+    for (image, words) in cases {
+        cloud.world().image = image;
+        let (code, _, said) = apply(&cloud);
+        assert!(code == Some(1) && said.contains(words) && said.contains("hint: bake the AMI first"), "{said}");
+        assert!(cloud.acts().is_empty() && cloud.world().stacks.is_empty());
+        // A plan can be read before there is an image.
+        let (code, _, said) = deploy(&cloud, &["plan", "--mode", "tracking"]);
+        assert!(code == Some(2) && said.contains(&format!("warning: `apply` would be refused: {words}")), "{said}");
+    }
+    // Whoever may not look is told, and CloudFormation looks itself.
+    cloud.world().image = Err("AccessDeniedException");
+    let (code, _, said) = apply(&cloud);
+    let words = "warning: it cannot be seen before the start whether there is `/mlflow-appliance/ami/arm64`";
+    assert!(code == Some(0) && said.contains(words) && said.contains("`ssm:GetParameters` on"), "{said}");
+}
+
+#[test]
+fn a_plan_is_for_programs_too() {
+    let cloud = Cloud::start();
+    ready(&cloud);
+    let plan = ["plan", "--json", "--mode", "tracking", "--parameter", "NatMode=per-zone"];
+    let (code, shown, said) = deploy(&cloud, &plan);
+    assert_eq!(code, Some(2), "{said}");
+    let all: Value = serde_json::from_str(&shown).unwrap();
+    let names: Vec<&String> = all.as_object().unwrap().keys().collect();
+    assert_eq!(names, ["mlflow-appliance-tracking", "mlflow-mlflow-tracking", "mlflow-networking"]);
+    let network = all["mlflow-networking"]["changes"].as_array().unwrap();
+    let gateways = network.iter().filter(|one| one["type"] == "AWS::EC2::NatGateway").count();
+    assert!(all["mlflow-networking"]["action"] == "create" && gateways == 2, "{shown}");
+    assert!(said.contains(&format!("mlflow-networking: would be made, with {} resources", network.len())), "{said}");
+    let role = network.iter().find(|one| one["type"] == "AWS::IAM::Role").unwrap();
+    assert!(role["permissions"] == true && role["action"] == "Add", "{role}");
+    // Which endpoints there will be is another stack's to say.
+    assert!(said.contains("? perhaps add"), "{said}");
+
+    assert_eq!(apply(&cloud).0, Some(0));
+    let (code, shown, _) = deploy(&cloud, &["plan", "--json", "--mode", "tracking"]);
+    let all: Value = serde_json::from_str(&shown).unwrap();
+    assert!(code == Some(0) && all["mlflow-networking"]["action"] == "none", "{shown}");
+    let (code, shown, _) = deploy(&cloud, &plan);
+    let all: Value = serde_json::from_str(&shown).unwrap();
+    let change = &all["mlflow-networking"]["changes"][0];
+    assert!(code == Some(2) && change["action"] == "Modify" && change["type"] == "AWS::EC2::VPC", "{shown}");
+    assert_eq!(all["mlflow-mlflow-tracking"]["action"], "none");
+}
+
+#[test]
+fn what_it_costs_is_for_programs_too_and_of_settings_that_can_be() {
+    let cloud = Cloud::start();
+    let (code, shown, _) = deploy(&cloud, &["cost", "--json"]);
+    let all: Value = serde_json::from_str(&shown).unwrap();
+    let sum: f64 = all["items"].as_array().unwrap().iter().filter_map(|item| item["dollars"].as_f64()).sum();
+    assert!(code == Some(0) && all["estimate"] == true && (all["sum"].as_f64().unwrap() - sum).abs() < 0.01, "{shown}");
+    let (_, shown, _) = deploy(&cloud, &["cost"]);
+    assert!(shown.contains(&format!("{sum:9.2}  US dollars a month: an ESTIMATE")), "{shown}");
+    let (code, _, said) = deploy(&cloud, &["cost", "--parameter", "NatMode=many"]);
+    assert!(code == Some(78) && said.contains("NatMode: `many`: not one of"), "{said}");
+    let (code, _, said) = deploy(&cloud, &["cost", "--parameter", "Nonsense=1"]);
+    assert!(code == Some(78) && said.contains("no template has the parameter Nonsense"), "{said}");
+    assert!(cloud.upstream.requests().is_empty());
+}
