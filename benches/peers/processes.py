@@ -32,7 +32,7 @@ def _stat(pid):
 class Process:
     """A server in a session of its own, with its descendants; stopped on leaving the `with`."""
 
-    def __init__(self, arguments, environment, log, directory=None, output=None):
+    def __init__(self, arguments, environment, log, directory=None, output=None, source=None):
         base = {name: os.environ[name] for name in ("HOME", "LANG", "PATH") if name in os.environ}
         self.log = log
         self.began, self.busy = time.perf_counter(), busy_seconds()
@@ -41,7 +41,7 @@ class Process:
                 arguments,
                 env={**base, **environment},
                 cwd=directory,
-                stdin=subprocess.DEVNULL,
+                stdin=source or subprocess.DEVNULL,
                 stdout=output or errors,
                 stderr=errors,
                 start_new_session=True,

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from statistics import median
 
+import sizing
 from goals import GOALS
 
 CALLS = ["requests/s", "× nginx", "min–max", "p50 ms", "p99 ms", "CPU ms/request", "peak MiB", "upstream connections"]
@@ -30,13 +31,14 @@ class Measured:
         return [mine[number][name] / theirs[number][name] for number in mine if number in theirs]
 
 
-def report(measured, workloads, peers):
+def report(measured, workloads, peers, missing):
     """All of it, as Markdown."""
     parts = [table(measured, workload, peers) for workload in workloads]
-    parts.append(verdict(measured))
+    parts += [*sizing.tables(measured, workloads), verdict(measured)]
     if measured.kept < measured.taken:
         left_out = measured.taken - measured.kept
         parts.append(f"{left_out} of {measured.taken} measurements are left out: wrong, or others used the machine.")
+    parts += [f"`{name}` is left out: {reason}." for name, reason in missing.items()]
     return "\n\n".join(filter(None, parts))
 
 

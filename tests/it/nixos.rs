@@ -258,7 +258,7 @@ fn the_package_wants_the_rustc_that_the_manifest_names() {
     assert_eq!(made["version"], manifest["package"]["version"]);
     let source: Vec<&str> = made["src"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
     let source: Vec<&str> = source.iter().filter_map(|path| path.strip_prefix(root().to_str().unwrap())).collect();
-    assert_eq!(source, ["/Cargo.lock", "/Cargo.toml", "/build.rs", "/infra", "/src"]);
+    assert_eq!(source, ["/Cargo.lock", "/Cargo.toml", "/build.rs", "/benches", "/infra", "/src"]);
     let error = package("1.94.1").unwrap().unwrap_err();
     assert!(
         error.contains("needs rustc 1.95 or later (rust-version in Cargo.toml), and this nixpkgs has 1.94.1"),

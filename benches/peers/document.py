@@ -1,0 +1,24 @@
+"""Puts the tables of a run into the README beside them, with the machine that made them."""
+
+import os
+import time
+from pathlib import Path
+
+README = Path(__file__).resolve().parents[1] / "README.md"
+BEGIN, END = "<!-- measurements -->\n", "<!-- end -->\n"
+
+
+def write(tables, versions, options):
+    before, rest = README.read_text().split(BEGIN)
+    _, after = rest.split(END)
+    lines = [f"- Measured on {time.strftime('%Y-%m-%d')}, {options.rounds} rounds, {machine()}"]
+    lines += [f"- {name}: {version}" for name, version in versions.items() if version]
+    README.write_text("\n".join([before + BEGIN, *lines, "", tables, "", END + after]))
+
+
+def machine():
+    models = [line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    total = next(line for line in Path("/proc/meminfo").read_text().splitlines() if line.startswith("MemTotal"))
+    gib = int(total.split()[1]) / (1 << 20)
+    system = os.uname()
+    return f"{len(os.sched_getaffinity(0))} cores of {models[0] if models else system.machine}, {gib:.0f} GiB, Linux {system.release}"
