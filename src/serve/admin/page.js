@@ -12,6 +12,7 @@ let isPaused = false;
 let cursor = null;      // The step under the pointer or chosen by the keyboard, counted back from the last.
 let countdowns = [];    // What is updated each second, between two documents.
 const wide = new Intl.NumberFormat('en', { maximumFractionDigits: 0 });
+const short = new Intl.NumberFormat('en', { maximumSignificantDigits: 2 });
 
 function element(name, attributes, ...children) {
   const isDrawn = ['svg', 'g', 'path', 'line', 'text', 'circle'].includes(name);
@@ -21,13 +22,11 @@ function element(name, attributes, ...children) {
   return made;
 }
 
-const number = (value) => (value >= 100 || Number.isInteger(value) ? wide.format(value) : value.toPrecision(2));
+const number = (value) => (value >= 100 || Number.isInteger(value) ? wide : short).format(value);
 
 function time(milliseconds) {
   if (milliseconds === null) return '–';
-  if (milliseconds < 10) return `${milliseconds.toPrecision(2)} ms`;
-  if (milliseconds < 1000) return `${Math.round(milliseconds)} ms`;
-  return `${(milliseconds / 1000).toPrecision(3)} s`;
+  return milliseconds < 1000 ? `${number(milliseconds)} ms` : `${number(milliseconds / 1000)} s`;
 }
 
 function span(seconds) {
@@ -74,8 +73,8 @@ function tiles() {
   const all = [
     ['Requests per second', number(moment.requests / moment.seconds), `over ${Math.round(moment.seconds)} s`],
     ['Failed', percent(moment.failed, moment.requests), `${number(moment.failed)} of ${number(moment.requests)}; ${number(moment.refused)} refused`, isBad],
-    ['Half of the answers within', time(moment.median_ms), '99 of 100 within ' + time(moment.high_ms)],
-    ['In flight', number(shown.in_flight), 'requests at this moment'],
+    ['Median time', time(moment.median_ms), `99th percentile ${time(moment.high_ms)}`],
+    ['In flight', number(shown.in_flight), 'requests right now'],
     ['Bodies on disk', percent(disk.used, disk.limit), `${size(disk.used)} of ${size(disk.limit)}`, disk.used > disk.limit * 0.8],
     ['Bodies in memory', percent(memory.used, memory.limit), `${size(memory.used)} of ${size(memory.limit)}`],
   ];
@@ -88,8 +87,8 @@ const CHARTS = [
   { title: 'Requests per second', unit: (value) => `${number(value)}/s`, lines: [
     { name: 'all', key: 'requests', kind: 'first', area: true, rate: true }] },
   { title: 'Time to the whole answer', unit: time, lines: [
-    { name: 'half within', key: 'median_ms', kind: 'first' },
-    { name: '99 of 100 within', key: 'high_ms', kind: 'second dashed' }] },
+    { name: 'median', key: 'median_ms', kind: 'first' },
+    { name: '99th percentile', key: 'high_ms', kind: 'second dashed' }] },
   { title: 'Refused and failed per minute', unit: (value) => number(value), lines: [
     { name: 'refused (4xx)', key: 'refused', kind: 'second dashed', minute: true },
     { name: 'failed (5xx, cut off)', key: 'failed', kind: 'third', minute: true }] },
@@ -259,7 +258,7 @@ function targets() {
         ...fact('Credentials', place),
         ...fact('Artifacts', target.artifacts),
         ...fact('Requests', `${number(target.requests)}, ${number(target.failed)} failed`),
-        ...fact('Answers', `half within ${time(target.median_ms)}, 99 of 100 within ${time(target.high_ms)}`),
+        ...fact('Time', `median ${time(target.median_ms)}, 99th percentile ${time(target.high_ms)}`),
         ...fact('MLflow', element('span', { class: 'code' }, target.arn))));
   }));
   countdowns.forEach(countDown);

@@ -176,7 +176,7 @@ fn colours_have_enough_contrast_in_the_light_and_in_the_dark() {
             ("link", &["page", "card"], 4.5),
             ("good", &["good-card"], 4.5),
             ("warn", &["warn-card"], 4.5),
-            ("bad", &["bad-card"], 4.5),
+            ("bad", &["bad-card", "card"], 4.5),
             // What is no text.
             ("focus", &["page", "card"], 3.0),
             ("first", &["card"], 3.0),
