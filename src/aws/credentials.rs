@@ -18,6 +18,7 @@ use aws_sdk_sts::types::Tag;
 use tokio::sync::Notify;
 use tracing::{info, warn};
 
+use super::outcomes::{CredentialOutcome, Outcomes};
 use super::role::{Carries, Role};
 use crate::{causes, clock};
 
@@ -35,6 +36,7 @@ const CALLER_TAG: &str = "caller";
 pub struct Source {
     chain: SharedCredentialsProvider,
     role: Option<(Role, aws_sdk_sts::Client)>,
+    outcomes: Arc<Outcomes>,
 }
 
 /// Why no credentials were obtained.
@@ -81,6 +83,15 @@ impl SourceError {
         }
     }
 
+    /// As metrics count it.
+    fn outcome(&self) -> CredentialOutcome {
+        match self {
+            Self::Chain(_) => CredentialOutcome::NoneFound,
+            Self::AssumeRole(error) => CredentialOutcome::of_code(error.code()),
+            Self::Incomplete | Self::AlreadyExpired => CredentialOutcome::Unusable,
+        }
+    }
+
     /// Everything that is known about the cause; for the log, not for callers.
     #[must_use]
     pub fn detail(&self) -> String {
@@ -99,7 +110,14 @@ impl Source {
     #[must_use]
     pub fn new(config: &SdkConfig, role: Option<Role>) -> Self {
         let chain = config.credentials_provider().expect("the default chain is always set");
-        Self { chain, role: role.map(|role| (role, aws_sdk_sts::Client::new(config))) }
+        let role = role.map(|role| (role, aws_sdk_sts::Client::new(config)));
+        Self { chain, role, outcomes: Arc::default() }
+    }
+
+    /// The same, counting together with others how it goes.
+    #[must_use]
+    pub fn counting(self, outcomes: Arc<Outcomes>) -> Self {
+        Self { outcomes, ..self }
     }
 
     /// Obtains credentials; for this caller, if the role carries names.
@@ -107,6 +125,13 @@ impl Source {
     /// # Errors
     /// [`SourceError`].
     pub async fn obtain(&self, caller: Option<&str>) -> Result<Credentials, SourceError> {
+        let result = self.checked(caller).await;
+        let outcome = result.as_ref().map_or_else(SourceError::outcome, |_| CredentialOutcome::Obtained);
+        self.outcomes.count(self.role.is_some(), outcome);
+        result
+    }
+
+    async fn checked(&self, caller: Option<&str>) -> Result<Credentials, SourceError> {
         let credentials = self.ask(caller).await?;
         let parts =
             [Some(credentials.access_key_id()), Some(credentials.secret_access_key()), credentials.session_token()];
@@ -156,6 +181,7 @@ impl Source {
 pub struct Current {
     state: Arc<ArcSwap<State>>,
     renew: Arc<Notify>,
+    outcomes: Arc<Outcomes>,
 }
 
 #[derive(Debug)]
@@ -172,7 +198,7 @@ pub struct Unavailable(String);
 impl Default for Current {
     fn default() -> Self {
         let state = State { credentials: None, problem: "AWS credentials have not been obtained yet".to_owned() };
-        Self { state: Arc::new(ArcSwap::from_pointee(state)), renew: Arc::default() }
+        Self { state: Arc::new(ArcSwap::from_pointee(state)), renew: Arc::default(), outcomes: Arc::default() }
     }
 }
 
@@ -181,7 +207,7 @@ impl Current {
     #[must_use]
     pub fn holding(credentials: Credentials) -> Self {
         let state = State { credentials: Some(credentials), problem: "the AWS credentials have expired".to_owned() };
-        Self { state: Arc::new(ArcSwap::from_pointee(state)), renew: Arc::default() }
+        Self { state: Arc::new(ArcSwap::from_pointee(state)), renew: Arc::default(), outcomes: Arc::default() }
     }
 
     /// Calls `sign` with the credentials to use at `now`. Never waits.
@@ -194,6 +220,18 @@ impl Current {
             Some(credentials) if credentials.expiry().is_none_or(|expiry| expiry > now) => Ok(sign(credentials)),
             _ => Err(Unavailable(state.problem.clone())),
         }
+    }
+
+    /// When those that are held expire, if they do; nothing if there are none.
+    #[must_use]
+    pub fn expiry(&self) -> Option<Option<SystemTime>> {
+        self.state.load().credentials.as_ref().map(Credentials::expiry)
+    }
+
+    /// Counts how attempts to obtain them went.
+    #[must_use]
+    pub fn outcomes(&self) -> &Arc<Outcomes> {
+        &self.outcomes
     }
 
     /// Asks for renewal now, for example because AWS called the credentials expired or revoked.

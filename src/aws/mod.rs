@@ -2,6 +2,7 @@
 
 pub mod credentials;
 pub mod on_behalf;
+pub mod outcomes;
 pub mod role;
 pub mod s3;
 pub mod sdk;

@@ -1,6 +1,6 @@
 //! `appliance check`: would it work, and if not, what has to change in whose policy?
 
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
@@ -97,7 +97,9 @@ fn configuration(settings: &Settings) -> String {
 
 /// Who would be let in, and whether they could connect.
 fn inbound(settings: &Settings, now: SystemTime) -> Vec<Finding> {
-    let mut findings = vec![port(settings), callers(&settings.callers, settings, now)];
+    let mut findings = vec![port(settings.listen, "listen")];
+    findings.extend(settings.admin.as_ref().map(|admin| port(admin.listen, "admin-listen")));
+    findings.push(callers(&settings.callers, settings, now));
     if let Some(end) = settings.tls.as_ref().and_then(crate::http::tls::server::ServerTls::end) {
         let left = end.duration_since(now).unwrap_or_default();
         let shown = humantime::format_duration(Duration::from_secs(left.as_secs() / 3600 * 3600));
@@ -113,15 +115,16 @@ fn inbound(settings: &Settings, now: SystemTime) -> Vec<Finding> {
     findings
 }
 
-fn port(settings: &Settings) -> Finding {
-    let listen = settings.listen.to_string();
-    match TcpListener::bind(settings.listen) {
+fn port(address: SocketAddr, option: &str) -> Finding {
+    let listen = address.to_string();
+    match TcpListener::bind(address) {
         Ok(_) => Finding::ok("port", &listen, "free"),
         Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
-            let fix = "fine if it is the appliance; else stop what listens there, or choose another with `listen`";
+            let fix =
+                format!("fine if it is the appliance; else stop what listens there, or choose another with `{option}`");
             Finding::warning("port", &listen, "something listens there already", fix)
         }
-        Err(error) => Finding::failure("port", &listen, error.to_string(), "choose another with `listen`"),
+        Err(error) => Finding::failure("port", &listen, error.to_string(), format!("choose another with `{option}`")),
     }
 }
 

@@ -116,7 +116,7 @@ fn serve(config: Option<PathBuf>, flags: ServeOptions) -> Result<(), Failure> {
         ServeError::Bind { .. } => Failure::new(
             Class::Configuration,
             &error,
-            Some("stop what listens there, or choose another address with `--listen`"),
+            Some("stop what listens there, or choose another address with `--listen` or `--admin-listen`"),
         ),
         ServeError::Audit(_) => {
             Failure::new(Class::Configuration, &error, Some("name a file in a writable directory with `--audit-log`"))

@@ -289,6 +289,16 @@ options! {
     /// Record every request as a line of JSON in this file, or on `stdout` [default: no such record]
     #[arg(env = "APPLIANCE_AUDIT_LOG", value_name = "FILE", help_heading = "Log")]
     audit_log,
+
+    /// Where operators look in (/metrics, /status, /readyz), or `off` [default: 127.0.0.1:5090, if it is free]
+    #[arg(env = "APPLIANCE_ADMIN_LISTEN", value_name = "ADDRESS:PORT", help_heading = "Admin")]
+    admin_listen,
+    /// Networks, comma-separated, from which they may besides this machine; needed to listen beyond it
+    #[arg(env = "APPLIANCE_ADMIN_NETWORKS", value_name = "NETWORKS", help_heading = "Admin")]
+    admin_networks,
+    /// Write metrics once a minute to this file, or to `stdout`, in CloudWatch's embedded metric format [default: no]
+    #[arg(env = "APPLIANCE_METRICS_EMF", value_name = "FILE", help_heading = "Admin")]
+    metrics_emf,
 }
 
 /// One `[[target]]` of the configuration file.

@@ -12,17 +12,20 @@ use super::logging::Logging;
 use super::options::{Given, ServeOptions};
 use super::problems::{Problem, Problems};
 use super::{callers, file, targets, values};
+use crate::access::address::Networks;
 use crate::causes;
 use crate::http::body::{Budget, Intake};
 use crate::http::client::{ClientSettings, Dialer, Endpoint};
 use crate::http::tls;
 use crate::http::tls::server::{ServerFiles, ServerTls};
-use crate::serve::{AllowedHosts, AuditSink, BackendSettings, Settings};
+use crate::serve::{AdminSettings, AllowedHosts, AuditSink, BackendSettings, EmfSink, Settings};
 
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 /// Where the sample listened; MLflow's own default, too.
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 5000);
+/// Beside it, and of no other program that is known.
+const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 5090);
 /// On disk by the Filesystem Hierarchy Standard, where `/tmp` is often memory.
 const DEFAULT_SPOOL: &str = "/var/tmp";
 pub(super) const NO_PLACE: &str = "defaults";
@@ -64,6 +67,11 @@ pub(super) fn resolve(
         "write names without a port, as in `mlflow.corp,mlflow`",
         values::hosts,
     );
+    let admin = admin(options, listen, problem);
+    let emf = options.metrics_emf.as_ref().map(|given| match given.text.as_str() {
+        "stdout" => EmfSink::Stdout,
+        path => EmfSink::File(path.into()),
+    });
     let (tls, authorities) = trust(options, problem).unzip();
     let connect_timeout = problem.duration(options.upstream_connect_timeout.as_ref(), 5);
     let handshake_timeout = problem.duration(options.upstream_handshake_timeout.as_ref(), 5);
@@ -108,6 +116,8 @@ pub(super) fn resolve(
         listen,
         inherited: Vec::new(),
         tls: listener_tls,
+        admin: admin.map(|admin| AdminSettings { names: allowed_hosts.clone().unwrap_or_default(), ..admin }),
+        emf,
         allowed_hosts: match allowed_hosts {
             Some(names) => AllowedHosts::Listed(names),
             None if listen.ip().is_loopback() => AllowedHosts::Listed(Vec::new()),
@@ -149,6 +159,35 @@ fn listen(options: &ServeOptions, problems: &mut Problems) -> SocketAddr {
             values::address,
         )
         .unwrap_or(DEFAULT_LISTEN)
+}
+
+/// Where operators look in, and from where; nothing if it is switched off.
+fn admin(options: &ServeOptions, listen: SocketAddr, problems: &mut Problems) -> Option<AdminSettings> {
+    const FIX: &str = "write an address and a port, as in `127.0.0.1:5090`, or `off`";
+    let given = options.admin_listen.as_ref();
+    let is_off = given.is_some_and(|given| given.text == "off");
+    let asked = if is_off { None } else { problems.read(given, FIX, values::address) };
+    let networks =
+        problems.read(options.admin_networks.as_ref(), "write networks like `10.0.0.0/8,192.0.2.1`", Networks::parse);
+    let address = asked.unwrap_or(DEFAULT_ADMIN);
+    if let Some(given) = given.filter(|_| !is_off) {
+        if networks.is_none() && options.admin_networks.is_none() && !address.ip().is_loopback() {
+            // SECURITY: paths and names of targets are for those who run the appliance, not for all who can connect.
+            problems.add(
+                &given.place,
+                format!("`{address}` can be reached from other machines, and it is not said which of them may"),
+                "set `admin-networks` to those of your monitoring, or listen on 127.0.0.1",
+            );
+        }
+        if address == listen && address.port() != 0 {
+            problems.add(&given.place, "it is the same as `listen`", FIX);
+        }
+    }
+    if let (Some(given), true) = (&options.admin_networks, is_off || address.ip().is_loopback()) {
+        let fix = "set `admin-listen` to an address that they can reach, or remove it";
+        problems.add(&given.place, "it has no effect: the admin listener cannot be reached from there", fix);
+    }
+    (!is_off).then(|| AdminSettings { listen: address, is_asked_for: asked.is_some(), networks, names: Vec::new() })
 }
 
 /// How TLS is spoken with callers.

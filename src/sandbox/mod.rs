@@ -220,6 +220,8 @@ async fn start(
             .args(["--role-arn", ROLE_ARN, "--upstream-endpoint", &door.url, "--ca-file"])
             .arg(&doors.authority)
             .args(["--artifact-store", "auto", "--sagemaker-endpoint", &doors.sagemaker])
+            // The usual port may be another appliance's.
+            .args(["--admin-listen", "off"])
             .args(["--s3-endpoint", &doors.s3])
             .env_clear()
             .envs(settings.environment.iter().cloned())

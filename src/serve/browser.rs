@@ -65,6 +65,12 @@ pub(super) fn host(request: &HttpRequest) -> Option<&str> {
     authority.or_else(|| text(request.headers(), header::HOST.as_str()))
 }
 
+/// True if a `Host` is an address and no name.
+#[must_use]
+pub(super) fn is_address(host: &str) -> bool {
+    without_port(host).trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().is_ok()
+}
+
 fn is_of(origin: &str, host: Option<&str>) -> bool {
     let authority = origin.split_once("://").map(|(_, authority)| authority);
     authority.is_some_and(|authority| host.is_some_and(|host| authority.eq_ignore_ascii_case(host)))
@@ -129,6 +135,16 @@ mod tests {
         ] {
             assert_eq!(verdict(&Method::GET, &[("host", host)], &listed), expected, "{host}");
             assert_eq!(verdict(&Method::GET, &[("host", host)], &AllowedHosts::Any), "passes", "{host}");
+        }
+    }
+
+    #[test]
+    fn addresses_are_told_from_names() {
+        for host in ["127.0.0.1", "10.0.0.1:5090", "[::1]:5090", "[fd00::1]"] {
+            assert!(is_address(host), "{host}");
+        }
+        for host in ["", "localhost", "10.0.0.1.evil.example", "evil.example:5090", "10.0.0"] {
+            assert!(!is_address(host), "{host}");
         }
     }
 

@@ -2,6 +2,7 @@
 //! answer back.
 
 use std::rc::Rc;
+use std::time::Instant;
 
 use actix_web::body::{BodySize, MessageBody};
 use actix_web::error::PayloadError;
@@ -36,7 +37,7 @@ pub(super) async fn handle(request: HttpRequest, payload: web::Payload) -> HttpR
     let worker = Rc::clone(request.app_data::<Rc<Worker>>().expect("every worker has one"));
     let (running, refusal) =
         connections::run(&request).map_or_else(|refusal| (None, Some(refusal)), |running| (running, None));
-    let mut record = Record::begin(&worker.shared.ledger, &request, running);
+    let mut record = Record::begin(&worker.shared.ledger, &worker.sheet, &request, running);
     let answer = match refusal {
         Some(refusal) => Err(refusal),
         None => exchange(&worker, &request, payload, &mut record).await,
@@ -80,7 +81,7 @@ enum Answer<'a> {
 
 /// Completes an answer of our own.
 fn finish(mut record: Record, mut response: HttpResponse) -> HttpResponse {
-    record.status = Some(response.status());
+    record.answer_with(response.status());
     record.outcome = Outcome::Complete;
     if let BodySize::Sized(length) = response.body().size() {
         record.sent = length;
@@ -127,6 +128,7 @@ async fn exchange<'a>(
         Destination::Backend(index, inner) => {
             let upstream = &worker.upstreams[index];
             record.target.clone_from(&upstream.backend.name);
+            record.backend = Some(index);
             gate::admit(worker, method, inner, upstream.backend.label(), record)?;
             let way = Way { worker, upstream, prefix: &path[..path.len() - inner.len()], path: inner, query: &query };
             way.forward(request, payload, record).await
@@ -243,7 +245,9 @@ where
         // Nothing to read; what an `Upgrade` request would send later is no body either.
         return Ok((Body::None, EMPTY_SHA256.to_owned()));
     }
+    let began = Instant::now();
     let received = receive(payload, declared, &worker.api_intake).await?;
+    record.intake = began.elapsed();
     if received.len == 0 && declared.is_none() && !chunked {
         return Ok((Body::None, EMPTY_SHA256.to_owned()));
     }

@@ -68,14 +68,14 @@ pub(super) fn obstacle(shared: &Shared) -> Option<String> {
 }
 
 /// Why none can.
-fn general(shared: &Shared) -> Option<String> {
+pub(super) fn general(shared: &Shared) -> Option<String> {
     let draining = shared.draining.load(std::sync::atomic::Ordering::Relaxed);
     let stopping = draining.then(|| "the appliance is shutting down".to_owned());
     stopping.or_else(|| shared.callers.obstacle().map(ToOwned::to_owned))
 }
 
 /// Why this one cannot.
-fn of(backend: &Backend) -> Option<String> {
+pub(super) fn of(backend: &Backend) -> Option<String> {
     let unsigned = backend.credentials.with(clock::now(), |_| ()).err().map(|reason| reason.to_string());
     let homeless = backend.artifacts.is_some() && backend.store.load().is_none();
     unsigned.or_else(|| homeless.then(|| "its artifact store is not known yet".to_owned()))

@@ -1,5 +1,6 @@
 //! `serve`: the signing proxy. Assembles settings into a running server and sees it drained.
 
+mod admin;
 mod artifacts;
 mod audit;
 mod backend;
@@ -10,6 +11,7 @@ mod forward;
 mod gate;
 mod health;
 mod identity;
+mod metrics;
 mod record;
 mod refusal;
 mod reload;
@@ -39,6 +41,7 @@ use crate::aws::credentials::Source;
 use crate::aws::sdk;
 use crate::http::body::Intake;
 use crate::http::tls::server::ServerTls;
+pub use admin::AdminSettings;
 use artifacts::describe;
 use audit::Audit;
 pub use audit::AuditSink;
@@ -48,6 +51,8 @@ pub use browser::AllowedHosts;
 use callers::Callers;
 pub use callers::{CallerSettings, OidcSettings, SecretPlace, TokenSettings, TokenSource, read_file as read_tokens};
 use identity::{Identity, token_reader};
+pub use metrics::EmfSink;
+use metrics::{Emf, Metrics};
 use record::Ledger;
 use supervisor::Pulse;
 use worker::Worker;
@@ -87,6 +92,10 @@ pub struct Settings {
     pub reload_interval: Duration,
     /// Where requests are recorded for whoever has to answer for them.
     pub audit: Option<AuditSink>,
+    /// Where operators and their tools look in, if they may.
+    pub admin: Option<AdminSettings>,
+    /// Where metrics for CloudWatch go.
+    pub emf: Option<EmfSink>,
     /// How bodies are taken in.
     pub intake: Intake,
     /// The largest body outside of artifacts. Bytes.
@@ -102,8 +111,9 @@ pub struct Shared {
     backends: Vec<Arc<Backend>>,
     allowed_hosts: AllowedHosts,
     callers: Callers,
-    has_tls: bool,
+    tls: Option<ServerTls>,
     ledger: Arc<Ledger>,
+    metrics: Metrics,
     draining: AtomicBool,
 }
 
@@ -142,15 +152,19 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
         let credentials = Identity::of(&backend, &mut identities);
         Arc::new(Backend::new(backend, credentials))
     });
+    let backends: Vec<_> = backends.collect();
+    let names = backends.iter().map(|backend| backend.name.as_deref());
     let shared = Arc::new(Shared {
-        backends: backends.collect(),
+        metrics: Metrics::new(names, settings.intake.clone()),
+        backends,
         allowed_hosts: settings.allowed_hosts,
         callers: Callers::new(settings.callers),
-        has_tls: settings.tls.is_some(),
+        tls: settings.tls.clone(),
         ledger: Arc::new(Ledger::new(settings.run, Audit::start(settings.audit).map_err(ServeError::Audit)?)),
         draining: AtomicBool::new(false),
     });
 
+    let admin = settings.admin.map(|admin| admin::open(admin, &shared)).transpose()?.flatten();
     let pulse = Pulse::new();
     let server = {
         let (shared, pulse) = (Arc::clone(&shared), Arc::clone(&pulse));
@@ -210,6 +224,8 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
         .extend(shared.backends.iter().cloned().map(|backend| rt::spawn(async move { describe::run(&backend).await })));
     tasks.push(rt::spawn(reload::run(Arc::clone(&shared), settings.tls, reader, settings.reload_interval)));
     tasks.push(rt::spawn(supervisor::report(Arc::clone(&shared), pulse)));
+    let emf = settings.emf.map(|sink| Arc::new(Emf::new(sink, &shared.metrics)));
+    tasks.extend(metrics::start(&shared, emf.as_ref()));
     let stop = stop_on_signal(server.handle(), &shared, settings.drain_timeout);
     let result = tokio::select! {
         result = server => result.map_err(ServeError::Server),
@@ -218,7 +234,15 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
     for task in tasks {
         task.abort();
     }
+    // The last to go, so that the drain can be watched.
+    if let Some(admin) = admin {
+        admin.stop(false).await;
+    }
     shared.ledger.audit.flush();
+    // What came since the last minute.
+    if let Some(emf) = emf {
+        emf.write(&shared);
+    }
     info!(in_flight = shared.ledger.in_flight(), "stopped");
     result
 }

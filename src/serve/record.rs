@@ -13,6 +13,7 @@ use tracing::{debug, info, warn};
 
 use super::audit::{Audit, Event};
 use super::connections::Running;
+use super::metrics::{CUT_OFF, Failure, Observation, RouteClass, Sheet, UPSTREAM_DENIED, UPSTREAM_ERROR};
 use crate::access::caller::Caller;
 use crate::access::limits::Permit;
 use crate::clock;
@@ -76,12 +77,16 @@ pub(super) enum Severity {
 /// The account of one request; logs itself when dropped.
 pub(super) struct Record {
     ledger: Arc<Ledger>,
+    /// Where the worker counts.
+    sheet: Arc<Sheet>,
     /// Given to the caller and written to the log.
     pub request_id: String,
     method: Method,
     path: String,
     /// The target's name, if it has one.
     pub target: Option<String>,
+    /// The target's index among the backends.
+    pub backend: Option<usize>,
     /// Where it comes from: the peer, or whom trusted proxies name.
     pub client: Option<IpAddr>,
     /// Who sent it, once that is known.
@@ -98,6 +103,12 @@ pub(super) struct Record {
     pub status: Option<StatusCode>,
     /// Time from the first byte sent upstream to the head of its response.
     pub upstream: Option<Duration>,
+    /// Attempts after the first.
+    pub retries: u32,
+    /// Time that the caller's body took to arrive.
+    pub intake: Duration,
+    /// Time until the head of the answer was there.
+    answered: Option<Duration>,
     /// AWS's own id for the request, to quote in a support case.
     pub upstream_request_id: Option<String>,
     /// [`super::refusal::Refusal::kind`], where the answer is the appliance's own.
@@ -117,15 +128,22 @@ pub(super) struct Record {
 impl Record {
     /// Opens the account of a request.
     #[must_use]
-    pub(super) fn begin(ledger: &Arc<Ledger>, request: &HttpRequest, running: Option<Running>) -> Self {
+    pub(super) fn begin(
+        ledger: &Arc<Ledger>,
+        sheet: &Arc<Sheet>,
+        request: &HttpRequest,
+        running: Option<Running>,
+    ) -> Self {
         ledger.in_flight.fetch_add(1, Ordering::Relaxed);
         let number = ledger.next.fetch_add(1, Ordering::Relaxed);
         Self {
             ledger: Arc::clone(ledger),
+            sheet: Arc::clone(sheet),
             request_id: format!("{:016x}{number:08x}", ledger.run),
             method: request.method().clone(),
             path: request.path().to_owned(),
             target: None,
+            backend: None,
             client: request.peer_addr().map(|address| address.ip()),
             caller: None,
             action: None,
@@ -135,6 +153,9 @@ impl Record {
             started: Instant::now(),
             status: None,
             upstream: None,
+            retries: 0,
+            intake: Duration::ZERO,
+            answered: None,
             upstream_request_id: None,
             refusal: None,
             cause: None,
@@ -144,11 +165,61 @@ impl Record {
             severity: Severity::Usual,
         }
     }
+
+    /// Notes that the head of the answer is there.
+    pub(super) fn answer_with(&mut self, status: StatusCode) {
+        self.status = Some(status);
+        self.answered = Some(self.started.elapsed());
+    }
+
+    /// Counts it.
+    fn count(&self, total: Duration) {
+        let own = |upstream| Some(self.answered?.saturating_sub(upstream).saturating_sub(self.intake));
+        self.sheet.count(&Observation {
+            target: self.backend,
+            role: self.caller.as_ref().map(|caller| caller.role),
+            route: RouteClass::of(self.action),
+            status: self.status.map(|status| status.as_u16()),
+            outcome: self.outcome as usize,
+            refusal: self.refusal,
+            retries: self.retries,
+            received: self.received,
+            sent: self.sent,
+            total,
+            upstream: self.upstream,
+            overhead: self.upstream.and_then(own),
+        });
+    }
+
+    /// Keeps it for people to look at, if it has failed. What it holds is given away: it is the last thing done.
+    fn remember(&mut self) {
+        let has_failed = self.status.is_some_and(|status| status.is_server_error());
+        let is_ours = has_failed || self.severity == Severity::Alarming || self.outcome == Outcome::Truncated;
+        let kind = match (self.refusal, self.status) {
+            (Some(kind), _) => kind,
+            _ if self.outcome == Outcome::Truncated => CUT_OFF,
+            _ if has_failed => UPSTREAM_ERROR,
+            (None, Some(StatusCode::FORBIDDEN)) if is_ours => UPSTREAM_DENIED,
+            _ => return,
+        };
+        self.sheet.remember(Failure {
+            time: clock::now(),
+            request_id: std::mem::take(&mut self.request_id),
+            method: self.method.to_string(),
+            path: std::mem::take(&mut self.path),
+            target: self.backend,
+            status: self.status.map(|status| status.as_u16()),
+            kind,
+            cause: self.cause.take(),
+            is_ours,
+        });
+    }
 }
 
 impl Drop for Record {
     fn drop(&mut self) {
         self.ledger.in_flight.fetch_sub(1, Ordering::Relaxed);
+        let total = self.started.elapsed();
         let role = self.caller.as_ref().map(|caller| caller.role.as_str());
         let milliseconds = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX) as f64 / 1000.0;
         macro_rules! write {
@@ -166,7 +237,7 @@ impl Drop for Record {
                     status = self.status.map(|status| status.as_u16()),
                     received = self.received,
                     sent = self.sent,
-                    total_ms = milliseconds(self.started.elapsed()),
+                    total_ms = milliseconds(total),
                     upstream_ms = self.upstream.map(milliseconds),
                     upstream_request_id = self.upstream_request_id,
                     refusal = self.refusal,
@@ -198,9 +269,13 @@ impl Drop for Record {
                 status: self.status.map(|status| status.as_u16()),
                 received: self.received,
                 sent: self.sent,
-                total_ms: milliseconds(self.started.elapsed()),
+                total_ms: milliseconds(total),
                 outcome: self.outcome.as_str(),
             });
+        }
+        if self.severity != Severity::Probe {
+            self.count(total);
+            self.remember();
         }
     }
 }

@@ -44,7 +44,7 @@ pub(super) fn pass(
     let status = response.status;
     let mut fields = headers::for_caller(&response.headers);
     relocate(&mut fields, origin);
-    record.status = Some(status);
+    record.answer_with(status);
     record.upstream_request_id = UPSTREAM_REQUEST_ID
         .iter()
         .find_map(|name| response.headers.get(*name))
@@ -65,7 +65,7 @@ pub(super) fn pass(
 #[must_use]
 pub(super) fn object(response: Response, name: &str, mut record: Record) -> HttpResponse {
     let mut fields = headers::of_object(&response.headers);
-    record.status = Some(response.status);
+    record.answer_with(response.status);
     // SECURITY: what somebody has uploaded must not run as a page of this origin.
     fields.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     fields.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));

@@ -124,7 +124,7 @@ fn set_cookie(response: &mut HttpResponse, name: &str, value: &str, lifetime: u6
 /// True if the browser speaks TLS, to us or to a proxy that we trust.
 fn is_secure(worker: &Worker, request: &HttpRequest) -> bool {
     let said = || request.headers().get("x-forwarded-proto").is_some_and(|value| value == "https");
-    worker.shared.has_tls || (worker.shared.callers.trusts(request) && said())
+    worker.shared.tls.is_some() || (worker.shared.callers.trusts(request) && said())
 }
 
 /// A path on this host. SECURITY: `//elsewhere` and `/\elsewhere` are other hosts to a browser.

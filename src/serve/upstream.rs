@@ -96,6 +96,7 @@ impl Upstream {
                 Err(error) if may_retry(method, &error, attempt) => {
                     debug!(request_id = record.request_id, error = causes::joined(&error), attempt, "trying again");
                     attempt += 1;
+                    record.retries += 1;
                 }
                 Err(error) => return Err(error.into()),
             }

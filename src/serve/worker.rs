@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Shared;
 use super::callers::keys::KeyFetcher;
+use super::metrics::Sheet;
 use super::upstream::Upstream;
 use crate::http::body::Intake;
 
@@ -19,6 +20,8 @@ pub(super) struct Worker {
     pub api_intake: Intake,
     /// Fetches the keys of load balancers.
     pub keys: KeyFetcher,
+    /// Where it counts what it does.
+    pub sheet: Arc<Sheet>,
 }
 
 impl Worker {
@@ -29,6 +32,7 @@ impl Worker {
         let api_intake = Intake { size_limit: intake.size_limit.min(api_body_size_limit), ..intake.clone() };
         let first = &shared.backends[0];
         let keys = KeyFetcher::new(first.dialer.clone(), first.client);
-        Self { shared, upstreams, intake, api_intake, keys }
+        let sheet = shared.metrics.sheet();
+        Self { shared, upstreams, intake, api_intake, keys, sheet }
     }
 }

@@ -17,6 +17,12 @@ impl Budget {
         Self { limit, used: Arc::default() }
     }
 
+    /// Bytes that may be held.
+    #[must_use]
+    pub fn limit(&self) -> u64 {
+        self.limit
+    }
+
     /// Bytes held now.
     #[must_use]
     pub fn used(&self) -> u64 {

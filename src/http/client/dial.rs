@@ -11,7 +11,8 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use super::stream::Stream;
+use super::connections::Connections;
+use super::stream::{Io, Stream};
 
 /// ALPN names (RFC 7301 registry).
 const HTTP1: &[u8] = b"http/1.1";
@@ -114,6 +115,7 @@ pub struct Dialer {
     http2: TlsConnector,
     connect_timeout: Duration,
     handshake_timeout: Duration,
+    connections: Arc<Connections>,
 }
 
 /// A dead peer is noticed after this long, even if nothing but acknowledgements is missing.
@@ -134,10 +136,10 @@ impl Dialer {
             TlsConnector::from(Arc::new(config))
         };
         let (http1, http2) = (offering(&[HTTP1]), offering(&[HTTP2, HTTP1]));
-        Self { endpoint, http1, http2, connect_timeout, handshake_timeout }
+        Self { endpoint, http1, http2, connect_timeout, handshake_timeout, connections: Arc::default() }
     }
 
-    /// The same trust and deadlines for another endpoint.
+    /// The same trust and deadlines for another endpoint; its connections count here, too.
     #[must_use]
     pub fn to(&self, endpoint: Endpoint) -> Self {
         Self { endpoint, ..self.clone() }
@@ -149,18 +151,29 @@ impl Dialer {
         &self.endpoint
     }
 
+    /// The connections that this dialer and its copies have opened.
+    #[must_use]
+    pub fn connections(&self) -> &Connections {
+        &self.connections
+    }
+
     /// Opens a connection.
     ///
     /// # Errors
     /// [`DialError`].
     pub async fn dial(&self, offer: Offer) -> Result<Stream, DialError> {
+        let opened = self.open(offer).await.inspect_err(|_| self.connections.fail())?;
+        Ok(Stream::new(opened, self.connections.hold()))
+    }
+
+    async fn open(&self, offer: Offer) -> Result<Io, DialError> {
         let authority = || format!("{}:{}", self.endpoint.host, self.endpoint.port);
         let timed_out = |step, limit| DialError::Timeout { step, authority: authority(), limit };
         let tcp = timeout(self.connect_timeout, self.connect())
             .await
             .map_err(|_| timed_out("connecting to", self.connect_timeout))??;
         if !self.endpoint.tls {
-            return Ok(Stream::Plain(tcp));
+            return Ok(Io::Plain(tcp));
         }
         let name = ServerName::try_from(self.endpoint.host.clone())
             .map_err(|_| DialError::InvalidName(self.endpoint.host.clone()))?;
@@ -172,7 +185,7 @@ impl Dialer {
             .await
             .map_err(|_| timed_out("the TLS handshake with", self.handshake_timeout))?
             .map_err(|source| DialError::Tls { authority: authority(), source })?;
-        Ok(Stream::Tls(Box::new(stream)))
+        Ok(Io::Tls(Box::new(stream)))
     }
 
     async fn connect(&self) -> Result<TcpStream, DialError> {

@@ -4,6 +4,7 @@
 //! connection asks, and the answer is remembered until an upstream changes its mind. One client belongs to one
 //! worker thread: nothing in it is locked.
 
+mod connections;
 mod dial;
 mod error;
 mod http1;
@@ -11,6 +12,7 @@ mod http2;
 mod response;
 mod stream;
 
+pub use connections::Connections;
 pub use dial::{DialError, Dialer, Endpoint, Offer};
 pub use error::ClientError;
 pub use response::{BodyError, Response, ResponseBody};

@@ -10,6 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
+use super::connections::Open;
 use super::dial::HTTP2;
 
 /// The peer ended the connection in an orderly way.
@@ -29,8 +30,13 @@ impl Closed {
     }
 }
 
-/// An open connection.
-pub enum Stream {
+/// An open connection, which is counted as such.
+pub struct Stream {
+    io: Io,
+    _open: Open,
+}
+
+pub(super) enum Io {
     /// Without encryption: a server on this machine.
     Plain(TcpStream),
     /// With it.
@@ -38,16 +44,20 @@ pub enum Stream {
 }
 
 impl Stream {
+    pub(super) fn new(io: Io, open: Open) -> Self {
+        Self { io, _open: open }
+    }
+
     /// Whether the TLS handshake settled on HTTP/2.
     #[must_use]
     pub fn speaks_http2(&self) -> bool {
-        matches!(self, Self::Tls(stream) if stream.get_ref().1.alpn_protocol() == Some(HTTP2))
+        matches!(&self.io, Io::Tls(stream) if stream.get_ref().1.alpn_protocol() == Some(HTTP2))
     }
 
     fn tcp(&self) -> &TcpStream {
-        match self {
-            Self::Plain(stream) => stream,
-            Self::Tls(stream) => stream.get_ref().0,
+        match &self.io {
+            Io::Plain(stream) => stream,
+            Io::Tls(stream) => stream.get_ref().0,
         }
     }
 }
@@ -62,9 +72,9 @@ impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let room = buffer.remaining();
-        match self.get_mut() {
-            Self::Plain(stream) => ready!(Pin::new(stream).poll_read(context, buffer))?,
-            Self::Tls(stream) => ready!(Pin::new(stream).poll_read(context, buffer))?,
+        match &mut self.get_mut().io {
+            Io::Plain(stream) => ready!(Pin::new(stream).poll_read(context, buffer))?,
+            Io::Tls(stream) => ready!(Pin::new(stream).poll_read(context, buffer))?,
         }
         if room > 0 && buffer.filled().len() == before {
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::UnexpectedEof, Closed)));
@@ -75,9 +85,9 @@ impl AsyncRead for Stream {
 
 impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
-            Self::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
+        match &mut self.get_mut().io {
+            Io::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
+            Io::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
         }
     }
 
@@ -86,30 +96,30 @@ impl AsyncWrite for Stream {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_write_vectored(context, slices),
-            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(context, slices),
+        match &mut self.get_mut().io {
+            Io::Plain(stream) => Pin::new(stream).poll_write_vectored(context, slices),
+            Io::Tls(stream) => Pin::new(stream).poll_write_vectored(context, slices),
         }
     }
 
     fn is_write_vectored(&self) -> bool {
-        match self {
-            Self::Plain(stream) => stream.is_write_vectored(),
-            Self::Tls(stream) => stream.is_write_vectored(),
+        match &self.io {
+            Io::Plain(stream) => stream.is_write_vectored(),
+            Io::Tls(stream) => stream.is_write_vectored(),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_flush(context),
-            Self::Tls(stream) => Pin::new(stream).poll_flush(context),
+        match &mut self.get_mut().io {
+            Io::Plain(stream) => Pin::new(stream).poll_flush(context),
+            Io::Tls(stream) => Pin::new(stream).poll_flush(context),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_shutdown(context),
-            Self::Tls(stream) => Pin::new(stream).poll_shutdown(context),
+        match &mut self.get_mut().io {
+            Io::Plain(stream) => Pin::new(stream).poll_shutdown(context),
+            Io::Tls(stream) => Pin::new(stream).poll_shutdown(context),
         }
     }
 }

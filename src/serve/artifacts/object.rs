@@ -1,5 +1,7 @@
 //! Artifacts as bytes: read from S3 as they stream, taken in whole before they are written.
 
+use std::time::Instant;
+
 use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderMap, HeaderName};
 use actix_web::{HttpResponse, web};
@@ -51,7 +53,9 @@ pub(super) async fn read(exchange: &mut Exchange<'_>, path: &ArtifactPath) -> Re
             fields.insert(name, value.clone());
         }
     }
+    let began = Instant::now();
     let response = store.send(Action::Read, call, fields, &Body::None).await?;
+    exchange.record.upstream = Some(began.elapsed());
     Ok(Answer::Object { response, name: path.name().to_owned() })
 }
 
@@ -73,10 +77,13 @@ pub(super) async fn write(
     let declared = headers::content_length(fields);
     let content_type = fields.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let intake = Intake { size_limit: exchange.intake.size_limit.min(limit), ..exchange.intake.clone() };
+    let began = Instant::now();
     let received = receive(payload, declared, &intake).await?;
-    exchange.record.received = received.len;
+    (exchange.record.received, exchange.record.intake) = (received.len, began.elapsed());
     let (key, sha256) = (store.place.key(path), STANDARD.encode(received.sha256));
     let call = store.signed(|bucket, credentials| bucket.put(credentials, &key, content_type, &sha256))?;
+    let began = Instant::now();
     store.send(Action::Write, call, HeaderMap::new(), &received.body).await?;
+    exchange.record.upstream = Some(began.elapsed());
     Ok(Answer::json(&json!({})))
 }

@@ -13,6 +13,7 @@ use serde_json::Value;
 use super::authority::authority;
 use super::caller::{Answer, Caller};
 use super::eventually;
+use super::scrape::Scrape;
 use super::tokens::TokenFile;
 use super::upstream::Upstream;
 
@@ -36,6 +37,8 @@ pub fn command(arguments: &[&str]) -> Command {
         .env("AWS_CONFIG_FILE", "/dev/null")
         .env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
         .env("AWS_EC2_METADATA_DISABLED", "true")
+        // Tests run side by side, and the usual port is one.
+        .env("APPLIANCE_ADMIN_LISTEN", "off")
         .stdin(Stdio::null());
     command
 }
@@ -97,6 +100,11 @@ impl Builder {
         self
     }
 
+    /// With an admin listener.
+    pub fn with_admin(self) -> Self {
+        self.with(&["--admin-listen", "127.0.0.1:0"])
+    }
+
     /// Callers have to bring a token of this file.
     pub fn with_tokens(self, file: &TokenFile) -> Self {
         let path = file.path();
@@ -106,6 +114,12 @@ impl Builder {
     /// A further variable.
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.command.env(name, value);
+        self
+    }
+
+    /// Without a variable that tests usually set.
+    pub fn without(mut self, name: &str) -> Self {
+        self.command.env_remove(name);
         self
     }
 
@@ -189,6 +203,28 @@ impl Appliance {
     #[track_caller]
     pub fn get(&self, target: &str) -> Answer {
         self.connect().get(target)
+    }
+
+    /// Where its admin listener is.
+    #[track_caller]
+    pub fn admin_address(&self) -> SocketAddr {
+        let log = self.log();
+        let mut events = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        events.find_map(|event| event["admin"].as_str()?.parse().ok()).expect("there is an admin listener")
+    }
+
+    /// A request to the admin listener, on a new connection.
+    #[track_caller]
+    pub fn admin(&self, target: &str) -> Answer {
+        Caller::connect(self.admin_address()).get(target)
+    }
+
+    /// What a scrape says.
+    #[track_caller]
+    pub fn metrics(&self) -> Scrape {
+        let answer = self.admin("/metrics");
+        assert_eq!(answer.status, 200);
+        Scrape::parse(&answer.text())
     }
 
     /// Everything it has logged.

@@ -2,9 +2,11 @@
 
 pub mod appliance;
 pub mod authority;
+pub mod browser;
 pub mod caller;
 pub mod http2;
 pub mod python;
+pub mod scrape;
 pub mod tokens;
 pub mod upstream;
 

@@ -1,0 +1,70 @@
+//! How many connections one dialer has opened, and how many of them are open.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Counts of a dialer and its copies.
+#[derive(Debug, Default)]
+pub struct Connections {
+    opened: AtomicU64,
+    failed: AtomicU64,
+    closed: AtomicU64,
+}
+
+impl Connections {
+    /// Connections that came about.
+    #[must_use]
+    pub fn opened(&self) -> u64 {
+        self.opened.load(Ordering::Relaxed)
+    }
+
+    /// Attempts that came to nothing.
+    #[must_use]
+    pub fn failed(&self) -> u64 {
+        self.failed.load(Ordering::Relaxed)
+    }
+
+    /// Those that are open now, in use or not.
+    #[must_use]
+    pub fn open(&self) -> u64 {
+        // In this order: what is closed was opened before.
+        let closed = self.closed.load(Ordering::Acquire);
+        self.opened().saturating_sub(closed)
+    }
+
+    /// Counts an attempt that came to nothing.
+    pub(super) fn fail(&self) {
+        self.failed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a connection for as long as the answer lives.
+    pub(super) fn hold(self: &Arc<Self>) -> Open {
+        self.opened.fetch_add(1, Ordering::Relaxed);
+        Open(Arc::clone(self))
+    }
+}
+
+/// A connection that is open until this is dropped.
+#[derive(Debug)]
+pub(super) struct Open(Arc<Connections>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.closed.fetch_add(1, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_is_open_until_it_is_dropped() {
+        let connections = Arc::new(Connections::default());
+        let held = [connections.hold(), connections.hold()];
+        connections.fail();
+        assert_eq!((connections.opened(), connections.open(), connections.failed()), (2, 2, 1));
+        drop(held);
+        assert_eq!((connections.opened(), connections.open()), (2, 0));
+    }
+}

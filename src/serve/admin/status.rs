@@ -1,0 +1,161 @@
+//! The status page, and the document that it asks for every other second.
+//!
+//! The page is one file without anything from elsewhere. Its policy names the two pieces in it by their hashes, so that
+//! nothing that somebody smuggles into what is shown could run.
+
+use std::sync::LazyLock;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use actix_web::HttpResponse;
+use actix_web::http::header;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+use super::super::backend::{Access, Backend};
+use super::super::metrics::{EXPLANATIONS, STEP, STEPS, Span, Step, Totals, View, explanation_index};
+use super::super::{Shared, health};
+use crate::clock;
+use crate::mlflow::arn::Mode;
+
+const STYLE: &str = include_str!("page.css");
+const SCRIPT: &str = include_str!("page.js");
+
+struct Assembled {
+    text: String,
+    policy: String,
+}
+
+static PAGE: LazyLock<Assembled> = LazyLock::new(|| {
+    let text = include_str!("page.html").replace("/*style*/", STYLE).replace("/*script*/", SCRIPT);
+    let hash = |piece: &str| STANDARD.encode(Sha256::digest(piece));
+    let policy = format!(
+        "default-src 'none'; script-src 'sha256-{}'; style-src 'sha256-{}'; connect-src 'self'; img-src data:; \
+         base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'",
+        hash(SCRIPT),
+        hash(STYLE)
+    );
+    Assembled { text, policy }
+});
+
+/// The page.
+#[must_use]
+pub(super) fn page() -> HttpResponse {
+    HttpResponse::Ok()
+        .content_type("text/html; charset=utf-8")
+        .insert_header((header::CONTENT_SECURITY_POLICY, PAGE.policy.as_str()))
+        .body(PAGE.text.as_str())
+}
+
+/// What the page shows. Of bounded size, however much goes on.
+#[must_use]
+pub(super) fn document(shared: &Shared) -> Value {
+    let metrics = &shared.metrics;
+    let totals = metrics.totals();
+    let targets: Vec<Value> =
+        shared.backends.iter().enumerate().map(|(index, backend)| target(shared, index, backend, &totals)).collect();
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "now": seconds(clock::now()),
+        "started": seconds(metrics.started),
+        "draining": shared.draining.load(Ordering::Relaxed),
+        "obstacle": health::obstacle(shared),
+        "certificate_expires": shared.tls.as_ref().and_then(crate::http::tls::server::ServerTls::end).map(seconds),
+        "in_flight": shared.ledger.in_flight(),
+        "bodies": {
+            "memory": {"used": metrics.intake.memory.used(), "limit": metrics.intake.memory.limit()},
+            "disk": {"used": metrics.intake.disk.used(), "limit": metrics.intake.disk.limit()},
+        },
+        "targets": targets,
+        "hour": hour(&metrics.view(&totals)),
+        "failures": failures(shared),
+    })
+}
+
+fn target(shared: &Shared, index: usize, backend: &Backend, totals: &Totals) -> Value {
+    let requests: u64 = totals.requests(Some(index)).map(|(_, count)| count).sum();
+    let failed: u64 =
+        totals.requests(Some(index)).filter(|([_, _, status], _)| *status == "5xx").map(|(_, count)| count).sum();
+    let total = totals.spent_by_all(Some(index), Span::Total);
+    let path = backend.name.as_ref().map_or_else(|| "/".to_owned(), |name| format!("/t/{name}/"));
+    json!({
+        "name": shared.metrics.label(Some(index)),
+        "path": path,
+        "is_default": backend.is_default,
+        "mode": match backend.target.arn().mode() {
+            Mode::TrackingServer => "tracking server",
+            Mode::App => "serverless app",
+        },
+        "arn": backend.target.arn().as_str(),
+        "region": backend.target.arn().region(),
+        "obstacle": health::general(shared).or_else(|| health::of(backend)),
+        "credentials": match backend.credentials.expiry() {
+            None => json!({"held": false}),
+            Some(expiry) => json!({"held": true, "expires": expiry.map(seconds)}),
+        },
+        "artifacts": match backend.artifacts.as_ref().map(|artifacts| artifacts.access) {
+            None => "not served",
+            Some(Access::Proxied) => "through the appliance",
+            Some(Access::Multipart) => "through the appliance, large ones by presigned URL",
+            Some(Access::PresignedOnly) => "by presigned URL only",
+        },
+        "requests": requests,
+        "failed": failed,
+        "median_ms": rounded(total.quantile(0.5)),
+        "high_ms": rounded(total.quantile(0.99)),
+    })
+}
+
+fn hour(view: &View) -> Value {
+    let (moment, lasted) = &view.moment;
+    let column = |value: &dyn Fn(&Step) -> Value| -> Vec<Value> { view.steps.iter().map(value).collect() };
+    json!({
+        "step": STEP.as_secs(),
+        "steps": STEPS,
+        "running": view.running.as_secs_f64(),
+        "requests": column(&|step| step.requests.into()),
+        "failed": column(&|step| step.failed.into()),
+        "refused": column(&|step| step.refused.into()),
+        "median_ms": column(&|step| rounded(step.median)),
+        "high_ms": column(&|step| rounded(step.high)),
+        "moment": {
+            "seconds": lasted.max(&Duration::from_millis(1)).as_secs_f64(),
+            "requests": moment.requests,
+            "failed": moment.failed,
+            "refused": moment.refused,
+            "median_ms": rounded(moment.total.quantile(0.5)),
+            "high_ms": rounded(moment.total.quantile(0.99)),
+        },
+    })
+}
+
+fn failures(shared: &Shared) -> Vec<Value> {
+    let all = shared.metrics.failures().into_iter().map(|failure| {
+        json!({
+            "time": seconds(failure.time),
+            "request_id": failure.request_id,
+            "method": failure.method,
+            "path": failure.path,
+            "target": failure.target.map(|target| shared.metrics.label(Some(target))),
+            "status": failure.status,
+            "kind": failure.kind,
+            "cause": failure.cause,
+            "explanation": EXPLANATIONS[explanation_index(failure.kind)].text,
+            "is_ours": failure.is_ours,
+        })
+    });
+    all.collect()
+}
+
+/// Milliseconds as a number of few digits.
+fn rounded(milliseconds: Option<f64>) -> Value {
+    milliseconds.map_or(Value::Null, |value| ((value * 100.0).round() / 100.0).into())
+}
+
+/// Since 1970.
+fn seconds(time: SystemTime) -> f64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    (since.as_secs_f64() * 1000.0).round() / 1000.0
+}

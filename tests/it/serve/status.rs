@@ -1,0 +1,340 @@
+//! The status page, as a person sees it: in a browser, light and dark, wide and narrow, with and without a mouse.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use base64::Engine as _;
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+
+use crate::support::Message as _;
+use crate::support::appliance::{Appliance, Builder};
+use crate::support::browser::Browser;
+use crate::support::eventually;
+use crate::support::tokens::TokenFile;
+use crate::support::upstream::Upstream;
+
+/// An upstream whose answers take their time, fail and break off, by path.
+fn upstream() -> Upstream {
+    Upstream::start(|request, wire| match request.target.split('?').next().unwrap_or_default() {
+        "/api/2.0/mlflow/experiments/search" => {
+            std::thread::sleep(Duration::from_millis(40));
+            wire.answer("200 OK", "{}")
+        }
+        "/api/2.0/mlflow/registered-models/get" => wire.answer("500 Internal Server Error", "{}"),
+        "/api/2.0/mlflow/metrics/get-history" => {
+            wire.send("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nx")?;
+            Err(wire.reset())
+        }
+        "/closed" => Err(wire.close()),
+        "/version" => wire.answer("403 Forbidden", "{}"),
+        _ => wire.answer("200 OK", "{}"),
+    })
+}
+
+/// An appliance that has seen all kinds of things; among them a stranger who wants to be in the page.
+fn experienced(upstream: &Upstream) -> (Appliance, TokenFile) {
+    let tokens = TokenFile::new();
+    let token = tokens.add("ci", "admin", &[]);
+    let (sts, _) = super::credentials::sts(3600);
+    let appliance = Builder::new(upstream)
+        .with(&["--role-arn", super::credentials::ROLE])
+        .env("AWS_ENDPOINT_URL_STS", &sts.url())
+        .with_tokens(&tokens)
+        .with_admin()
+        .start();
+    let bearer = token.bearer();
+    let known = [("Authorization", bearer.as_str())];
+    let ask = |path: &str| appliance.connect().request("GET", path, &known, None).status;
+    let mut caller = appliance.connect();
+    for _ in 0..60 {
+        assert_eq!(caller.request("GET", "/api/2.0/mlflow/runs/get", &known, None).status, 200);
+    }
+    for _ in 0..8 {
+        assert_eq!(ask("/api/2.0/mlflow/experiments/search"), 200);
+    }
+    assert_eq!(ask("/api/2.0/mlflow/registered-models/get"), 500);
+    assert_eq!(ask("/closed"), 502);
+    assert_eq!(ask("/version"), 403);
+    let mut cut = appliance.connect();
+    cut.send(format!(
+        "GET /api/2.0/mlflow/metrics/get-history HTTP/1.1\r\nHost: localhost\r\nAuthorization: {bearer}\r\n\r\n"
+    ))
+    .unwrap();
+    assert!(cut.answer(false).is_err());
+    let stranger = "/%3Cimg%20src=x%20onerror=alert(1)%3E/'\"%3C/script%3E";
+    assert_eq!(appliance.connect().request("GET", stranger, &[("Authorization", "Bearer x")], None).status, 401);
+    eventually("all is counted", || appliance.metrics().count("appliance_requests_total", &[]) == 73);
+    (appliance, tokens)
+}
+
+#[test]
+fn the_document_says_how_it_is() {
+    let upstream = upstream();
+    let (appliance, _tokens) = experienced(&upstream);
+    let document = appliance.admin("/status.json").json();
+    assert_eq!(document["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!((&document["draining"], &document["obstacle"]), (&Value::Bool(false), &Value::Null));
+    let hour = &document["hour"];
+    let sum = |key: &str| hour[key].as_array().unwrap().iter().map(|step| step.as_u64().unwrap()).sum::<u64>();
+    assert_eq!((sum("requests"), sum("failed"), sum("refused")), (73, 3, 2));
+    assert_eq!((&hour["step"], &hour["steps"]), (&Value::from(30), &Value::from(120)));
+    assert!(hour["moment"]["requests"].as_u64().unwrap() <= 73 && hour["moment"]["seconds"].as_f64().unwrap() > 0.0);
+    let last = hour["high_ms"].as_array().unwrap().last().unwrap().as_f64().unwrap();
+    assert!(last >= 25.0, "eight of 73 took 40 ms: {last}");
+    let target = &document["targets"][0];
+    assert_eq!(
+        (&target["name"], &target["mode"], &target["path"]),
+        (&"default".into(), &"tracking server".into(), &"/".into())
+    );
+    let left = target["credentials"]["expires"].as_f64().unwrap() - document["now"].as_f64().unwrap();
+    assert!((3000.0..=3600.0).contains(&left), "{left}");
+    let failures: BTreeMap<_, _> = document["failures"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|failure| (failure["kind"].as_str().unwrap(), failure))
+        .collect();
+    let kinds: Vec<_> = failures.keys().copied().collect();
+    assert_eq!(kinds, ["cut-off", "unauthenticated", "upstream-closed", "upstream-denied", "upstream-error"]);
+    let log = appliance.log();
+    for (kind, failure) in failures {
+        assert_eq!(failure["is_ours"], kind != "unauthenticated", "{kind}");
+        assert!(failure["explanation"].as_str().unwrap().len() > 20, "{kind}");
+        assert!(log.contains(failure["request_id"].as_str().unwrap()), "{kind} is in the log, too");
+    }
+    let size = appliance.admin("/status.json").body.len();
+    assert!(size < 20_000, "{size}");
+}
+
+#[test]
+fn the_page_is_whole_and_lets_nothing_else_run() {
+    let upstream = Upstream::ok();
+    let appliance = Builder::new(&upstream).with_admin().start();
+    let answer = appliance.admin("/status");
+    let text = answer.text();
+    let policy = answer.header("content-security-policy");
+    assert!(
+        policy.starts_with("default-src 'none';") && !policy.contains("unsafe") && !policy.contains("http"),
+        "{policy}"
+    );
+    for (element, directive) in [("script", "script-src"), ("style", "style-src")] {
+        let (_, rest) = text.split_once(&format!("<{element}>")).unwrap();
+        let (inside, _) = rest.split_once(&format!("</{element}>")).unwrap();
+        let hash = base64::prelude::BASE64_STANDARD.encode(Sha256::digest(inside));
+        assert!(policy.contains(&format!("{directive} 'sha256-{hash}'")), "{policy}");
+        assert_eq!(text.matches(&format!("<{element}")).count(), 1, "one {element}");
+    }
+    // Nothing from elsewhere; the name of SVG is a name.
+    let elsewhere = text.replace("http://www.w3.org/2000/svg", "");
+    for forbidden in
+        ["http:", "https:", "//cdn", "@import", "url(", "innerHTML", "eval(", "document.write", " style=\"", " onclick"]
+    {
+        assert!(!elsewhere.contains(forbidden), "`{forbidden}` is in the page");
+    }
+    assert!(text.len() < 40_000, "{}", text.len());
+}
+
+/// The colours of the light page and of the dark one.
+fn colours() -> [BTreeMap<String, [f64; 3]>; 2] {
+    let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src/serve/admin/page.css");
+    let text = std::fs::read_to_string(file).unwrap();
+    let (light, rest) = text.split_once("@media (prefers-color-scheme: dark)").unwrap();
+    let (dark, _) = rest.split_once("\n}").unwrap();
+    [light, dark].map(|part| {
+        part.lines()
+            .filter_map(|line| line.trim().strip_prefix("--")?.split_once(": #"))
+            .map(|(name, value)| {
+                let number = u32::from_str_radix(value.trim_end_matches(';'), 16).unwrap();
+                (name.to_owned(), [16, 8, 0].map(|shift| f64::from(number >> shift & 255) / 255.0))
+            })
+            .collect()
+    })
+}
+
+/// The ratio of WCAG 2.2.
+fn contrast(one: [f64; 3], other: [f64; 3]) -> f64 {
+    let luminance = |colour: [f64; 3]| {
+        let [r, g, b] =
+            colour.map(|part| if part <= 0.04045 { part / 12.92 } else { ((part + 0.055) / 1.055).powf(2.4) });
+        0.2126 * r + 0.7152 * g + 0.0722 * b
+    };
+    let (one, other) = (luminance(one), luminance(other));
+    (one.max(other) + 0.05) / (one.min(other) + 0.05)
+}
+
+#[test]
+fn colours_have_enough_contrast_in_the_light_and_in_the_dark() {
+    assert!((contrast([0.0; 3], [1.0; 3]) - 21.0).abs() < 0.01);
+    let both = colours();
+    assert!(both[0].len() >= 15 && both[0].keys().eq(both[1].keys()), "both have all colours");
+    for colours in both {
+        for (front, backs, least) in [
+            ("text", &["page", "card"][..], 7.0),
+            ("quiet", &["page", "card"], 4.5),
+            ("link", &["page", "card"], 4.5),
+            ("good", &["good-card"], 4.5),
+            ("warn", &["warn-card"], 4.5),
+            ("bad", &["bad-card", "card"], 4.5),
+            // What is no text.
+            ("focus", &["page", "card"], 3.0),
+            ("first", &["card"], 3.0),
+            ("second", &["card"], 3.0),
+            ("third", &["card"], 3.0),
+        ] {
+            for back in backs {
+                let ratio = contrast(colours[front], colours[*back]);
+                assert!(ratio >= least, "{front} on {back}: {ratio:.2}");
+            }
+        }
+    }
+}
+
+/// Where pictures are put for people to look at.
+fn pictures() -> PathBuf {
+    let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("status-page");
+    std::fs::create_dir_all(&directory).unwrap();
+    directory
+}
+
+#[test]
+fn a_person_sees_it_in_any_light_and_on_a_phone() {
+    let Some(mut browser) = Browser::start("the status page in a browser") else { return };
+    let upstream = upstream();
+    let (appliance, _tokens) = experienced(&upstream);
+    let url = format!("http://{}/status", appliance.admin_address());
+    for (name, window, scheme) in [
+        ("light", (1280, 900), "light"),
+        ("dark", (1280, 900), "dark"),
+        ("tablet", (800, 1000), "light"),
+        ("phone", (360, 740), "light"),
+        ("phone-dark", (360, 740), "dark"),
+        // A wide page at 400 %, as WCAG 1.4.10 has it.
+        ("narrow", (320, 640), "light"),
+    ] {
+        browser.look_like(window, scheme);
+        browser.open(&url);
+        browser.wait_for("document.querySelectorAll('#failures li').length === 4");
+        browser.evaluate("document.querySelector('input[value=all]').click()");
+        browser.wait_for("document.querySelectorAll('#failures li').length === 5");
+        let overflow = browser.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth");
+        assert_eq!(overflow, 0, "{name}: nothing has to be scrolled sideways");
+        browser.picture(&pictures().join(format!("{name}.png")));
+        let page = browser.evaluate("document.body.innerText");
+        let page = page.as_str().unwrap();
+        for said in [
+            "ready",
+            "Requests per second",
+            "tracking server in us-east-1",
+            "expire in 5",
+            "upstream-closed",
+            "cut-off",
+        ] {
+            assert!(page.contains(said), "{name}: {said}: {page}");
+        }
+        // A stranger's path is text.
+        assert!(page.contains("%3Cimg%20src=x%20onerror=alert(1)%3E"), "{page}");
+        assert_eq!(browser.evaluate("document.images.length + document.scripts.length"), 1);
+    }
+    let elsewhere: Vec<_> = browser
+        .requested()
+        .into_iter()
+        .filter(|asked| {
+            !asked.starts_with(&format!("http://{}/", appliance.admin_address())) && !asked.starts_with("data:")
+        })
+        .collect();
+    assert!(elsewhere.is_empty(), "{elsewhere:?}");
+    assert!(browser.complaints().is_empty(), "{:?}", browser.complaints());
+}
+
+#[test]
+fn it_is_live_and_says_when_the_appliance_is_gone() {
+    let Some(mut browser) = Browser::start("the live status page") else { return };
+    let upstream = upstream();
+    let (mut appliance, _tokens) = experienced(&upstream);
+    browser.look_like((1280, 900), "light");
+    browser.open(&format!("http://{}/status", appliance.admin_address()));
+    browser.wait_for("document.querySelector('#state').textContent === 'ready'");
+    let requests = "[...document.querySelectorAll('#targets dd')].map((fact) => fact.textContent).find((text) => text.includes('failed'))";
+    assert_eq!(browser.evaluate(requests), "72, 2 failed");
+    assert_eq!(appliance.connect().request("GET", "/x", &[("Authorization", "Bearer x")], None).status, 401);
+    browser.wait_for("document.querySelector('.tile .quiet:last-child') && document.querySelector('#tiles').innerText.includes('refused')");
+    let countdown = "document.querySelector('.facts dd:nth-of-type(3)').textContent";
+    let before = browser.evaluate(countdown);
+    browser.wait_for(&format!("{countdown} !== {before}"));
+
+    // Paused, nothing moves.
+    browser.evaluate("document.querySelector('#pause').click()");
+    assert_eq!(browser.evaluate("document.querySelector('#pause').getAttribute('aria-pressed')"), "true");
+    browser.evaluate("document.querySelector('#pause').click()");
+
+    appliance.signal(rustix::process::Signal::TERM);
+    assert!(appliance.ended().success());
+    browser.wait_for("!document.querySelector('#notice').hidden");
+    let notice = browser.evaluate("document.querySelector('#notice').textContent");
+    assert!(notice.as_str().unwrap().starts_with("The appliance does not answer. What is shown is of"), "{notice}");
+    browser.look_like((1280, 900), "light");
+    browser.picture(&pictures().join("gone.png"));
+}
+
+#[test]
+fn an_appliance_that_is_not_ready_says_why() {
+    let Some(mut browser) = Browser::start("the status page of one that is not ready") else { return };
+    let upstream = Upstream::ok();
+    let appliance = Builder::new(&upstream).without_credentials().with_admin().start();
+    eventually("the chain has been tried", || appliance.log().contains("no AWS credentials were found"));
+    browser.look_like((1280, 900), "dark");
+    browser.open(&format!("http://{}/status", appliance.admin_address()));
+    browser.wait_for("document.querySelector('#state').textContent === 'not ready: no AWS credentials were found'");
+    browser.wait_for("document.querySelector('#failures').innerText.includes('None since the start')");
+    browser.picture(&pictures().join("not-ready.png"));
+    assert!(browser.complaints().is_empty(), "{:?}", browser.complaints());
+}
+
+#[test]
+fn the_keyboard_and_a_reader_of_screens_reach_everything() {
+    let Some(mut browser) = Browser::start("the status page without a mouse") else { return };
+    let upstream = upstream();
+    let (appliance, _tokens) = experienced(&upstream);
+    browser.look_like((1280, 900), "light");
+    browser.open(&format!("http://{}/status", appliance.admin_address()));
+    browser.wait_for("document.querySelectorAll('#charts svg[role=img]').length === 3");
+    let mut reached = Vec::new();
+    for _ in 0..14 {
+        browser.press("Tab");
+        let focus = browser.evaluate(
+            "(() => { const it = document.activeElement; const seen = getComputedStyle(it); return it === document.body ? '' : `${it.tagName.toLowerCase()}|${it.getAttribute('aria-label') || it.textContent.trim().slice(0, 30) || it.value}|${seen.outlineStyle !== 'none'}`; })()",
+        );
+        reached.push(focus.as_str().unwrap().to_owned());
+    }
+    let order: Vec<_> = reached.iter().map(|focus| focus.split('|').next().unwrap()).collect();
+    assert_eq!(order[..8], ["a", "button", "svg", "svg", "svg", "summary", "input", "a"], "{reached:?}");
+    assert!(reached[..9].iter().all(|focus| focus.ends_with("|true")), "focus is seen: {reached:?}");
+    assert!(reached[2].contains("Requests per second in the last hour."), "{reached:?}");
+
+    // A chart can be read step by step.
+    browser.evaluate("document.querySelector('#charts svg[role=img]').focus()");
+    browser.press("End");
+    browser.wait_for("document.querySelector('.reading').textContent.includes('all')");
+    browser.press("ArrowLeft");
+    browser.press("Home");
+    browser.wait_for("document.querySelector('.reading').textContent.includes('all –')");
+    // And as a table.
+    browser.evaluate("document.querySelector('summary').focus()");
+    browser.press("Enter");
+    browser.wait_for("document.querySelectorAll('#hour tbody tr').length >= 1");
+
+    let tree = browser.call("Accessibility.getFullAXTree", &serde_json::json!({}));
+    let nodes = tree["nodes"].as_array().unwrap();
+    let named = |role: &str| -> Vec<&str> {
+        let of_role = nodes.iter().filter(|node| node["ignored"] == false && node["role"]["value"] == role);
+        of_role.map(|node| node["name"]["value"].as_str().unwrap_or_default()).collect()
+    };
+    assert_eq!(named("heading"), ["MLflow appliance", "Now", "Last hour", "Targets", "Recent failures"]);
+    for role in ["button", "link", "radio", "image", "DisclosureTriangle", "columnheader"] {
+        let names = named(role);
+        assert!(!names.is_empty() && names.iter().all(|name| !name.is_empty()), "{role}: {names:?}");
+    }
+    assert_eq!((named("main").len(), named("banner").len(), named("contentinfo").len()), (1, 1, 1));
+}
