@@ -44,14 +44,14 @@ pub(super) async fn read(exchange: &mut Exchange<'_>, path: &ArtifactPath) -> Re
     }
     let is_head = exchange.request.method() == Method::HEAD;
     let ask = if is_head { Bucket::head } else { Bucket::get };
-    let call = store.signed(|bucket, credentials| ask(bucket, credentials, &key))?;
     let mut fields = HeaderMap::new();
     for name in CONDITIONS {
         if let Some(value) = exchange.request.headers().get(&name) {
             fields.insert(name, value.clone());
         }
     }
-    let response = store.send(Action::Read, call, fields, &Body::None).await?;
+    let response =
+        store.send(Action::Read, |bucket, credentials| ask(bucket, credentials, &key), fields, &Body::None).await?;
     Ok(Answer::Object { response, name: path.name().to_owned() })
 }
 
@@ -76,7 +76,13 @@ pub(super) async fn write(
     let received = receive(payload, declared, &intake).await?;
     exchange.record.received = received.len;
     let (key, sha256) = (store.place.key(path), STANDARD.encode(received.sha256));
-    let call = store.signed(|bucket, credentials| bucket.put(credentials, &key, content_type, &sha256))?;
-    store.send(Action::Write, call, HeaderMap::new(), &received.body).await?;
+    store
+        .send(
+            Action::Write,
+            |bucket, credentials| bucket.put(credentials, &key, content_type, &sha256),
+            HeaderMap::new(),
+            &received.body,
+        )
+        .await?;
     Ok(Answer::json(&json!({})))
 }
