@@ -102,9 +102,7 @@ impl Source {
     #[must_use]
     pub fn new(config: &SdkConfig, role: Option<Role>) -> Self {
         let chain = config.credentials_provider().expect("the default chain is always set");
-        let skew = Skew::default();
-        let sts = aws_sdk_sts::config::Builder::from(config).time_source(skew.clone()).build();
-        Self { chain, role: role.map(|role| (role, aws_sdk_sts::Client::from_conf(sts))), skew }
+        Self { chain, role: role.map(|role| (role, aws_sdk_sts::Client::new(config))), skew: Skew::default() }
     }
 
     /// Obtains credentials; for this caller, if the role carries names.
@@ -127,7 +125,8 @@ impl Source {
         Ok(credentials)
     }
 
-    /// True if STS refused the signature for its time, and another one will have another.
+    /// True if STS refused the signature for its time. The SDK has taken note of that as well, and signs the next one for
+    /// STS's time; without retries of its own it does not send it.
     fn is_refused_for_its_time(&self, error: &SdkError<AssumeRoleError>) -> bool {
         let Some(refusal) = error.raw_response().filter(|response| response.status().as_u16() == 403) else {
             return false;

@@ -11,10 +11,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use aws_smithy_async::time::TimeSource;
-
-use crate::clock;
-
 /// AWS lets five minutes pass; `Date` took a while to get here.
 const TOLERANCE: Duration = Duration::from_mins(4);
 /// Whole seconds, and the way: less than this is no difference.
@@ -68,13 +64,6 @@ impl Skew {
         let seconds = if there < now { -seconds } else { seconds };
         self.0.store(seconds, Ordering::Relaxed);
         true
-    }
-}
-
-/// So that the SDK's signatures are made with AWS's time, too.
-impl TimeSource for Skew {
-    fn now(&self) -> SystemTime {
-        self.correct(clock::now())
     }
 }
 

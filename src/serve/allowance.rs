@@ -73,7 +73,8 @@ mod tests {
                 retries += 1;
             }
         }
-        assert_eq!(retries, 10_000 / COST + SAVED, "of 10,000 requests that all fail");
+        // What the first request would have earned has no room beside what was saved.
+        assert_eq!(retries, 10_000 / COST + SAVED - 1, "of 10,000 requests that all fail");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! A server that records what it receives byte by byte and answers byte by byte, well or badly.
 
+use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -94,7 +95,7 @@ pub struct Upstream {
     tls: Option<Arc<Mutex<Arc<ServerConfig>>>>,
     requests: Arc<Mutex<Vec<Recorded>>>,
     connections: Arc<AtomicUsize>,
-    open: Arc<Mutex<Vec<TcpStream>>>,
+    open: Arc<Mutex<HashMap<usize, TcpStream>>>,
     is_stopped: Arc<AtomicBool>,
 }
 
@@ -145,8 +146,9 @@ impl Upstream {
                 if is_stopped.load(Ordering::SeqCst) {
                     return;
                 }
-                connections.fetch_add(1, Ordering::SeqCst);
-                open.lock().unwrap().extend(stream.try_clone());
+                let number = connections.fetch_add(1, Ordering::SeqCst);
+                open.lock().unwrap().extend(stream.try_clone().map(|stream| (number, stream)));
+                let open = Arc::clone(&open);
                 let tls = tls.as_ref().map(|tls| Arc::clone(&tls.lock().unwrap()));
                 let (handler, requests) = (Arc::clone(&handler), Arc::clone(&requests));
                 thread::spawn(move || {
@@ -158,6 +160,8 @@ impl Upstream {
                         }
                     };
                     let _ = converse(&mut Wire { io }, &*handler, &requests);
+                    // With the last descriptor of it, the connection ends in the way that was chosen.
+                    drop(open.lock().unwrap().remove(&number));
                 });
             }
         });
@@ -186,7 +190,7 @@ impl Upstream {
 
     /// Ends all connections.
     pub fn disconnect(&self) {
-        for stream in self.open.lock().unwrap().drain(..) {
+        for (_, stream) in self.open.lock().unwrap().drain() {
             let _ = stream.shutdown(Shutdown::Both);
         }
     }
