@@ -20,6 +20,7 @@ use tracing::{info, warn};
 
 use super::outcomes::{CredentialOutcome, Outcomes};
 use super::role::{Carries, Role};
+use super::skew::Skew;
 use crate::{causes, clock};
 
 /// Credentials without an expiry may still change, in a profile file for example; they are read again this often.
@@ -37,6 +38,8 @@ pub struct Source {
     chain: SharedCredentialsProvider,
     role: Option<(Role, aws_sdk_sts::Client)>,
     outcomes: Arc<Outcomes>,
+    /// How far STS's clock is from ours.
+    skew: Skew,
 }
 
 /// Why no credentials were obtained.
@@ -111,7 +114,7 @@ impl Source {
     pub fn new(config: &SdkConfig, role: Option<Role>) -> Self {
         let chain = config.credentials_provider().expect("the default chain is always set");
         let role = role.map(|role| (role, aws_sdk_sts::Client::new(config)));
-        Self { chain, role, outcomes: Arc::default() }
+        Self { chain, role, outcomes: Arc::default(), skew: Skew::default() }
     }
 
     /// The same, counting together with others how it goes.
@@ -132,7 +135,10 @@ impl Source {
     }
 
     async fn checked(&self, caller: Option<&str>) -> Result<Credentials, SourceError> {
-        let credentials = self.ask(caller).await?;
+        let credentials = match self.ask(caller).await {
+            Err(SourceError::AssumeRole(error)) if self.is_refused_for_its_time(&error) => self.ask(caller).await?,
+            answer => answer?,
+        };
         let parts =
             [Some(credentials.access_key_id()), Some(credentials.secret_access_key()), credentials.session_token()];
         if parts.into_iter().flatten().any(str::is_empty) {
@@ -142,6 +148,22 @@ impl Source {
             return Err(SourceError::AlreadyExpired);
         }
         Ok(credentials)
+    }
+
+    /// True if STS refused the signature for its time. The SDK has taken note of that as well, and signs the next one for
+    /// STS's time; without retries of its own it does not send it.
+    fn is_refused_for_its_time(&self, error: &SdkError<AssumeRoleError>) -> bool {
+        let Some(refusal) = error.raw_response().filter(|response| response.status().as_u16() == 403) else {
+            return false;
+        };
+        let date = refusal.headers().get("date").and_then(|date| httpdate::parse_http_date(date).ok());
+        let now = clock::now();
+        let is_learnt = date.is_some_and(|there| self.skew.learn(there, now, self.skew.correct(now)));
+        if is_learnt {
+            let hint = "synchronise this machine's clock (on EC2 with 169.254.169.123)";
+            warn!(aws_is_ahead_s = self.skew.seconds(), hint, "STS has another time; signatures are made with it");
+        }
+        is_learnt
     }
 
     async fn ask(&self, caller: Option<&str>) -> Result<Credentials, SourceError> {
@@ -166,6 +188,8 @@ impl Source {
             .map_err(|error| SourceError::AssumeRole(Box::new(error)))?;
         let issued = answer.credentials.ok_or(SourceError::Incomplete)?;
         let expiry = SystemTime::try_from(issued.expiration).map_err(|_| SourceError::Incomplete)?;
+        // Renewal goes by our clock.
+        let expiry = self.skew.ours(expiry);
         Ok(Credentials::new(
             issued.access_key_id,
             issued.secret_access_key,

@@ -8,6 +8,7 @@ pub mod s3;
 pub mod sdk;
 pub mod secret;
 pub mod sigv4;
+pub mod skew;
 
 /// The host of a service in a region, as most of AWS's services are named.
 #[must_use]

@@ -6,6 +6,7 @@
 use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials;
+use jiff::Timestamp;
 use rusty_s3::actions::{
     AbortMultipartUpload, CompleteMultipartUpload, CompleteMultipartUploadResponse, CreateMultipartUpload,
     DeleteObject, DeleteObjects, DeleteObjectsResponse, GetObject, HeadObject, ListObjectsV2, ObjectIdentifier,
@@ -13,6 +14,9 @@ use rusty_s3::actions::{
 };
 use rusty_s3::{S3Action, UrlStyle};
 use url::Url;
+
+use super::skew::Skew;
+use crate::clock;
 
 /// How long a request of our own may take to reach S3. It is checked when the request arrives, not when it ends.
 const OWN_LIFETIME: Duration = Duration::from_mins(5);
@@ -49,6 +53,7 @@ pub struct Page {
 pub struct Bucket {
     inner: rusty_s3::Bucket,
     kms_key: Option<String>,
+    skew: Skew,
 }
 
 /// The endpoint and the bucket's name make no URL.
@@ -78,7 +83,13 @@ impl Bucket {
         let error = || EndpointError { endpoint: endpoint.to_owned(), bucket: name.to_owned() };
         let url = Url::parse(endpoint).map_err(|_| error())?;
         let inner = rusty_s3::Bucket::new(url, style, name.to_owned(), region.to_owned()).map_err(|_| error())?;
-        Ok(Self { inner, kms_key })
+        Ok(Self { inner, kms_key, skew: Skew::default() })
+    }
+
+    /// The same, signed for the time of a clock that differs from ours.
+    #[must_use]
+    pub fn following(self, skew: Skew) -> Self {
+        Self { skew, ..self }
     }
 
     /// The host to connect to.
@@ -90,13 +101,13 @@ impl Bucket {
     /// Reads an object.
     #[must_use]
     pub fn get(&self, credentials: &Credentials, key: &str) -> Call {
-        call("GET", &GetObject::new(&self.inner, Some(&keys(credentials)), key))
+        self.call("GET", &GetObject::new(&self.inner, Some(&keys(credentials)), key))
     }
 
     /// Asks about an object.
     #[must_use]
     pub fn head(&self, credentials: &Credentials, key: &str) -> Call {
-        call("HEAD", &HeadObject::new(&self.inner, Some(&keys(credentials)), key))
+        self.call("HEAD", &HeadObject::new(&self.inner, Some(&keys(credentials)), key))
     }
 
     /// Writes an object whose SHA-256, in base64, S3 checks before the object becomes visible.
@@ -107,13 +118,13 @@ impl Bucket {
         let mut headers = vec![("x-amz-checksum-sha256", sha256.to_owned())];
         headers.extend(content_type.map(|value| ("content-type", value.to_owned())));
         headers.extend(self.encryption());
-        signed_with("PUT", &mut action, headers)
+        self.signed_with("PUT", &mut action, headers)
     }
 
     /// Deletes an object. Succeeds if there is none.
     #[must_use]
     pub fn delete(&self, credentials: &Credentials, key: &str) -> Call {
-        call("DELETE", &DeleteObject::new(&self.inner, Some(&keys(credentials)), key))
+        self.call("DELETE", &DeleteObject::new(&self.inner, Some(&keys(credentials)), key))
     }
 
     /// Deletes up to [`DELETE_LIMIT`] objects.
@@ -123,7 +134,7 @@ impl Bucket {
         let keys = keys(credentials);
         let mut action = DeleteObjects::new(&self.inner, Some(&keys), objects.iter());
         action.set_quiet(true);
-        let target = target_of(&action.sign(OWN_LIFETIME));
+        let target = target_of(&self.sign(&action, OWN_LIFETIME));
         let (body, md5) = action.body_with_md5();
         Call { method: "POST", target, headers: vec![("content-md5", md5)], body: Some(body) }
     }
@@ -140,7 +151,7 @@ impl Bucket {
         if let Some(next) = next {
             action.with_continuation_token(next);
         }
-        call("GET", &action)
+        self.call("GET", &action)
     }
 
     /// Begins an upload in parts.
@@ -149,7 +160,7 @@ impl Bucket {
         let keys = keys(credentials);
         let mut action = CreateMultipartUpload::new(&self.inner, Some(&keys), key);
         let headers = self.encryption();
-        signed_with("POST", &mut action, headers)
+        self.signed_with("POST", &mut action, headers)
     }
 
     /// Makes the object of its parts, whose entity tags are given in order from part 1.
@@ -158,20 +169,20 @@ impl Bucket {
         let keys = keys(credentials);
         let tags = tags.iter().map(String::as_str);
         let action = CompleteMultipartUpload::new(&self.inner, Some(&keys), key, upload, tags);
-        let target = target_of(&action.sign(OWN_LIFETIME));
+        let target = target_of(&self.sign(&action, OWN_LIFETIME));
         Call { method: "POST", target, headers: Vec::new(), body: Some(action.body()) }
     }
 
     /// Gives an upload in parts up.
     #[must_use]
     pub fn abort_multipart(&self, credentials: &Credentials, key: &str, upload: &str) -> Call {
-        call("DELETE", &AbortMultipartUpload::new(&self.inner, Some(&keys(credentials)), key, upload))
+        self.call("DELETE", &AbortMultipartUpload::new(&self.inner, Some(&keys(credentials)), key, upload))
     }
 
     /// A URL with which anyone can read an object for a while.
     #[must_use]
     pub fn presigned_get(&self, credentials: &Credentials, key: &str, lifetime: Duration) -> String {
-        GetObject::new(&self.inner, Some(&keys(credentials)), key).sign(clamped(lifetime)).into()
+        self.sign(&GetObject::new(&self.inner, Some(&keys(credentials)), key), clamped(lifetime)).into()
     }
 
     /// A URL with which anyone can upload a part for a while.
@@ -185,7 +196,33 @@ impl Bucket {
         lifetime: Duration,
     ) -> String {
         let keys = keys(credentials);
-        UploadPart::new(&self.inner, Some(&keys), key, part, upload).sign(clamped(lifetime)).into()
+        self.sign(&UploadPart::new(&self.inner, Some(&keys), key, part, upload), clamped(lifetime)).into()
+    }
+
+    /// Signs for AWS's time.
+    fn sign<'a>(&self, action: &impl S3Action<'a>, lifetime: Duration) -> Url {
+        match Timestamp::try_from(self.skew.correct(clock::now())) {
+            Ok(time) => action.sign_with_time(lifetime, &time),
+            // A time that has no date: whatever is signed for it, nobody accepts.
+            Err(_) => action.sign(lifetime),
+        }
+    }
+
+    fn call<'a>(&self, method: &'static str, action: &impl S3Action<'a>) -> Call {
+        let target = target_of(&self.sign(action, OWN_LIFETIME));
+        Call { method, target, headers: Vec::new(), body: None }
+    }
+
+    fn signed_with<'a>(
+        &self,
+        method: &'static str,
+        action: &mut impl S3Action<'a>,
+        headers: Vec<(&'static str, String)>,
+    ) -> Call {
+        for (name, value) in &headers {
+            action.headers_mut().insert(*name, value.clone());
+        }
+        Call { headers, ..self.call(method, action) }
     }
 
     fn encryption(&self) -> Vec<(&'static str, String)> {
@@ -248,17 +285,6 @@ fn keys(credentials: &Credentials) -> rusty_s3::Credentials {
         Some(token) => rusty_s3::Credentials::new_with_token(id, secret, token),
         None => rusty_s3::Credentials::new(id, secret),
     }
-}
-
-fn call<'a>(method: &'static str, action: &impl S3Action<'a>) -> Call {
-    Call { method, target: target_of(&action.sign(OWN_LIFETIME)), headers: Vec::new(), body: None }
-}
-
-fn signed_with<'a>(method: &'static str, action: &mut impl S3Action<'a>, headers: Vec<(&'static str, String)>) -> Call {
-    for (name, value) in &headers {
-        action.headers_mut().insert(*name, value.clone());
-    }
-    Call { headers, ..call(method, action) }
 }
 
 fn target_of(url: &Url) -> String {

@@ -236,7 +236,7 @@ options! {
     /// Speak HTTP/2 when the upstream offers it [default: true]
     #[arg(env = "APPLIANCE_UPSTREAM_HTTP2", value_name = "BOOL", help_heading = "Upstream", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     upstream_http2,
-    /// HTTP/1.1 connections per worker [default: 256]
+    /// HTTP/1.1 connections per worker; beyond four times as many requests on their way more get 429 [default: 256]
     #[arg(env = "APPLIANCE_UPSTREAM_CONNECTIONS", value_name = "NUMBER", help_heading = "Upstream")]
     upstream_connections,
     /// Limit for the name and TCP [default: 5s]

@@ -26,6 +26,8 @@ const GIB: u64 = 1 << 30;
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 5000);
 /// Beside it, and of no other program that is known.
 const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 5090);
+/// What a hundred uploads gather before they write; with more of them the pieces get smaller. Bytes.
+const GATHERING: u64 = 32 * MIB;
 /// On disk by the Filesystem Hierarchy Standard, where `/tmp` is often memory.
 const DEFAULT_SPOOL: &str = "/var/tmp";
 pub(super) const NO_PLACE: &str = "defaults";
@@ -255,6 +257,7 @@ fn intake(options: &ServeOptions, problems: &mut Problems) -> Intake {
         size_limit: problems.size(options.body_size_limit.as_ref(), 5 * GIB),
         memory_limit: problems.size(options.body_memory_limit.as_ref(), MIB),
         memory: Budget::new(problems.size(options.body_memory_budget.as_ref(), 64 * MIB)),
+        gathering: Budget::new(GATHERING),
         disk: Budget::new(problems.size(options.body_disk_budget.as_ref(), 10 * GIB)),
         directory: Path::new(directory).into(),
         idle_timeout: problems.duration(options.body_idle_timeout.as_ref(), 60),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 
+use super::circuit::Circuit;
 use super::refusal::Refusal;
 use crate::access::caller::Caller;
 use crate::api::Transport;
@@ -12,6 +13,7 @@ pub use crate::api::describe::Place;
 use crate::aws::credentials::Current;
 use crate::aws::on_behalf::OnBehalf;
 use crate::aws::role::Role;
+use crate::aws::skew::Skew;
 use crate::http::client::{ClientSettings, Dialer, Endpoint};
 use crate::mlflow::store::ArtifactStore;
 use crate::mlflow::target::Target;
@@ -81,6 +83,10 @@ pub(super) struct Backend {
     pub(super) artifacts: Option<ArtifactSettings>,
     /// Where its artifacts are, once that is known.
     pub(super) store: ArcSwapOption<ArtifactStore>,
+    /// Whether it is asked at the moment.
+    pub(super) circuit: Circuit,
+    /// How far its clock is from ours.
+    pub(super) skew: Skew,
 }
 
 impl Backend {
@@ -106,6 +112,8 @@ impl Backend {
             on_behalf,
             artifacts: settings.artifacts,
             store: ArcSwapOption::new(known),
+            circuit: Circuit::default(),
+            skew: Skew::default(),
         }
     }
 

@@ -194,6 +194,7 @@ impl<'a> Way<'a, '_> {
         if !locations.response.is_empty() {
             headers::ask_for_identity(&mut fields);
         }
+        upstream.load.check()?;
         let (body, sha256) = match store {
             Some(store) if !locations.request.is_empty() => {
                 let payload = translate::of_request(payload, request.headers(), locations.request, store);

@@ -43,7 +43,7 @@ pub(super) fn render(page: &Page, shared: &Shared) -> HttpResponse {
         Page::Healthz => HttpResponse::Ok().json(json!({"status": "ok"})),
         Page::Readyz(name) => {
             let asked = shared.backends.iter().filter(|backend| name.is_none() || backend.name == *name);
-            let targets: Vec<_> = asked.map(|backend| (backend.label(), of(backend))).collect();
+            let targets: Vec<_> = asked.map(|backend| (backend, of(backend))).collect();
             if targets.is_empty() {
                 return HttpResponse::NotFound()
                     .json(json!({"status": "unknown", "reason": "there is no such target"}));
@@ -51,7 +51,9 @@ pub(super) fn render(page: &Page, shared: &Shared) -> HttpResponse {
             let reason = general(shared).or_else(|| targets.iter().find_map(|(_, reason)| reason.clone()));
             let each: Map<String, Value> = targets
                 .into_iter()
-                .map(|(name, reason)| (name.to_owned(), reason.map_or_else(|| json!("ready"), Value::from)))
+                .map(|(backend, reason)| {
+                    (backend.label().to_owned(), Value::from(reason.unwrap_or_else(|| ready(backend))))
+                })
                 .collect();
             match reason {
                 None => HttpResponse::Ok().json(json!({"status": "ready", "targets": each})),
@@ -60,6 +62,12 @@ pub(super) fn render(page: &Page, shared: &Shared) -> HttpResponse {
             }
         }
     }
+}
+
+/// Ready all the same if the upstream cannot be reached: that is the same for all instances, and none of them is better
+/// off when a balancer or an Auto Scaling group takes the others away.
+fn ready(backend: &Backend) -> String {
+    if backend.circuit.is_open() { "ready, but the upstream cannot be reached" } else { "ready" }.to_owned()
 }
 
 /// Why not all targets can be served at the moment.

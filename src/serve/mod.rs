@@ -1,23 +1,27 @@
 //! `serve`: the signing proxy. Assembles settings into a running server and sees it drained.
 
 mod admin;
+mod allowance;
 mod artifacts;
 mod audit;
 mod backend;
 mod browser;
 mod callers;
+mod circuit;
 mod connections;
 mod forward;
 mod gate;
 mod health;
 mod identity;
 mod metrics;
+mod load;
 mod record;
 mod refusal;
 mod reload;
 mod reply;
 mod retry;
 mod sign_in;
+mod skewed;
 mod supervisor;
 mod upstream;
 mod worker;

@@ -13,6 +13,7 @@ use tracing::{debug, info, warn};
 
 use super::audit::{Audit, Event};
 use super::connections::Running;
+use super::load::Slot;
 use super::metrics::{CUT_OFF, Failure, Observation, RouteClass, Sheet, UPSTREAM_DENIED, UPSTREAM_ERROR};
 use crate::access::caller::Caller;
 use crate::access::limits::Permit;
@@ -95,6 +96,8 @@ pub(super) struct Record {
     pub action: Option<&'static str>,
     /// Counts against the caller's limits for as long as this lives.
     pub permit: Option<Permit>,
+    /// Counts against what the target takes at once.
+    pub slot: Option<Slot>,
     _running: Option<Running>,
     /// Whether the caller may do that.
     pub is_denied: bool,
@@ -148,6 +151,7 @@ impl Record {
             caller: None,
             action: None,
             permit: None,
+            slot: None,
             _running: running,
             is_denied: false,
             started: Instant::now(),

@@ -3,6 +3,8 @@
 //! MLflow clients read `{"error_code", "message"}` and retry on 408, 429, 500 and 502 to 504. The cause goes to the
 //! log beside the request id; it may name files, hosts and roles that a caller need not know.
 
+use std::time::Duration;
+
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{HttpResponse, HttpResponseBuilder};
@@ -10,6 +12,8 @@ use serde::Serialize;
 
 use super::artifacts::store::StoreFailure;
 use super::callers::refusal::AccessRefusal;
+use super::circuit::Open;
+use super::load::Overload;
 use crate::aws::credentials::Unavailable;
 use crate::http::body::ReceiveError;
 use crate::http::client::{BodyError, ClientError, DialError};
@@ -97,6 +101,12 @@ pub(super) enum Refusal {
     /// The upstream gave no answer.
     #[error(transparent)]
     Upstream(#[from] ClientError),
+    /// The upstream has given none to the last requests, and is not asked for a while.
+    #[error("the upstream cannot be reached, and is not asked until it is tried again")]
+    CircuitOpen(Duration),
+    /// More requests wait for the upstream already than it can take.
+    #[error("too many requests wait for the upstream")]
+    Overloaded,
 }
 
 #[derive(Serialize)]
@@ -147,6 +157,8 @@ impl Refusal {
             Self::Upstream(ClientError::Dial(DialError::Timeout { .. }) | ClientError::NoAnswer(_)) => {
                 "upstream-timeout"
             }
+            Self::CircuitOpen(_) => "upstream-circuit-open",
+            Self::Overloaded | Self::Upstream(ClientError::Crowded(_)) => "overloaded",
             Self::Upstream(ClientError::Refused(_) | ClientError::Closed | ClientError::Broken(_)) => "upstream-closed",
             Self::Upstream(ClientError::Invalid(_)) => "upstream-invalid",
         }
@@ -177,6 +189,8 @@ impl Refusal {
             Self::Document(_) | Self::UnreadableDocument => StatusCode::BAD_GATEWAY,
             Self::Receive(ReceiveError::TooLarge { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Receive(ReceiveError::NoRoom) => StatusCode::TOO_MANY_REQUESTS,
+            Self::Overloaded | Self::Upstream(ClientError::Crowded(_)) => StatusCode::TOO_MANY_REQUESTS,
+            Self::CircuitOpen(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Receive(ReceiveError::Stalled(_)) => StatusCode::REQUEST_TIMEOUT,
             Self::Receive(ReceiveError::Broken(_)) => StatusCode::BAD_REQUEST,
             Self::Receive(ReceiveError::Disk(_)) | Self::Credentials(_) => StatusCode::SERVICE_UNAVAILABLE,
@@ -294,6 +308,14 @@ impl Refusal {
                 format!("The appliance cannot sign requests at the moment: {unavailable}.")
             }
             Self::Upstream(ClientError::Body(_)) => "The appliance failed to prepare the request.".into(),
+            Self::Overloaded | Self::Upstream(ClientError::Crowded(_)) => {
+                "More requests wait for managed MLflow than it can take. Try again shortly.".into()
+            }
+            Self::CircuitOpen(_) => {
+                "The managed MLflow endpoint could not be reached of late, and is tried from time to time. Try again \
+                 shortly."
+                    .into()
+            }
             Self::Upstream(error) => match error {
                 ClientError::Dial(DialError::Timeout { .. }) => {
                     "The managed MLflow endpoint could not be reached in time.".into()
@@ -311,8 +333,10 @@ impl Refusal {
         if let Self::Access(refusal) = self
             && let Some(wait) = refusal.retry_after()
         {
-            // Whole seconds, and never too early.
-            return Some(HeaderValue::from(wait.as_secs() + u64::from(wait.subsec_nanos() > 0)));
+            return Some(whole_seconds(wait));
+        }
+        if let Self::CircuitOpen(left) = self {
+            return Some(whole_seconds(*left));
         }
         matches!(
             self.status(),
@@ -337,4 +361,21 @@ impl Refusal {
         }
         builder.json(Body { error_code: self.error_code(), message: self.message(), request_id })
     }
+}
+
+impl From<Open> for Refusal {
+    fn from(open: Open) -> Self {
+        Self::CircuitOpen(open.left)
+    }
+}
+
+impl From<Overload> for Refusal {
+    fn from(_: Overload) -> Self {
+        Self::Overloaded
+    }
+}
+
+/// Never too early.
+fn whole_seconds(wait: Duration) -> HeaderValue {
+    HeaderValue::from(wait.as_secs() + u64::from(wait.subsec_nanos() > 0))
 }

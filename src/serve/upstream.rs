@@ -5,17 +5,21 @@
 use std::cell::OnceCell;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use tokio::time::sleep;
 use tracing::debug;
 
+use super::allowance::Allowance;
 use super::artifacts::store::Store;
 use super::backend::Backend;
+use super::load::Load;
 use super::record::Record;
 use super::refusal::Refusal;
-use super::retry::may_retry;
+use super::retry::{Attempts, Failure};
+use super::skewed;
 use crate::api::insert_signature;
 use crate::aws::credentials::Current;
 use crate::aws::sigv4::{Signable, Signer};
@@ -35,6 +39,9 @@ pub(super) struct Upstream {
     host_value: HeaderValue,
     arn_value: HeaderValue,
     store: OnceCell<Rc<Store>>,
+    allowance: Allowance,
+    /// Its requests to the target.
+    pub load: Rc<Load>,
 }
 
 impl Upstream {
@@ -52,6 +59,8 @@ impl Upstream {
             client: Client::new(backend.dialer.clone(), backend.client),
             authority,
             store: OnceCell::new(),
+            allowance: Allowance::default(),
+            load: Load::new(backend.client.connection_limit),
             backend,
         }
     }
@@ -83,22 +92,30 @@ impl Upstream {
         record: &mut Record,
     ) -> Result<Response, Refusal> {
         let credentials = self.backend.credentials_for(record.caller.as_ref()).await?;
-        let mut attempt = 1;
+        let mut attempts = Attempts::begin(method, &self.backend.circuit, &self.allowance)?;
+        record.slot.get_or_insert_with(|| self.load.enter());
         loop {
             // Signed last and for each attempt anew: a signature is good for five minutes from its own clock.
-            let headers = self.sign(method, target, fields, sha256, &credentials)?;
+            let now = self.backend.skew.correct(clock::now());
+            let headers = self.sign(method, target, fields, sha256, &credentials, now)?;
             let started = Instant::now();
             match self.client.send(Request { method: method.clone(), target, headers, body }).await {
                 Ok(response) => {
+                    attempts.answered();
+                    if skewed::is_refused_for_its_time(&response, now, &self.backend)
+                        && attempts.again(Failure::Skewed).is_some()
+                    {
+                        continue;
+                    }
                     record.upstream = Some(started.elapsed());
                     return Ok(response);
                 }
-                Err(error) if may_retry(method, &error, attempt) => {
-                    debug!(request_id = record.request_id, error = causes::joined(&error), attempt, "trying again");
-                    attempt += 1;
+                Err(error) => {
+                    let Some(wait) = attempts.failed(&error) else { return Err(error.into()) };
+                    debug!(request_id = record.request_id, error = causes::joined(&error), "trying again");
                     record.retries += 1;
+                    sleep(wait).await;
                 }
-                Err(error) => return Err(error.into()),
             }
         }
     }
@@ -111,9 +128,9 @@ impl Upstream {
         fields: &HeaderMap,
         sha256: &str,
         credentials: &Current,
+        now: SystemTime,
     ) -> Result<HeaderMap, Refusal> {
         let mlflow = &self.backend.target;
-        let now = clock::now();
         let mut headers = fields.clone();
         headers.insert(header::HOST, self.host_value.clone());
         headers.insert(HeaderName::from_static(mlflow.arn_header()), self.arn_value.clone());

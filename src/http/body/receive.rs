@@ -29,6 +29,8 @@ pub struct Intake {
     pub memory_limit: u64,
     /// What all bodies in memory may take together; beyond it they go to disk.
     pub memory: Budget,
+    /// What all bodies on their way to disk may gather in memory together; beyond it they are written in smaller pieces.
+    pub gathering: Budget,
     /// What all bodies on disk may take together; beyond it they are refused for now.
     pub disk: Budget,
     /// Where the unlinked files live.
@@ -89,7 +91,7 @@ where
     let in_memory = if expected > intake.memory_limit { None } else { intake.memory.reserve(expected) };
     match in_memory {
         Some(reservation) => into_memory(&mut source, reservation, expected).await,
-        None => into_file(&mut source, Vec::new(), expected).await,
+        None => into_file(&mut source, None, expected).await,
     }
 }
 
@@ -128,7 +130,7 @@ where
     while let Some(chunk) = source.next().await? {
         let missing = source.received.saturating_sub(reservation.bytes());
         if source.received > source.intake.memory_limit || !reservation.grow(missing) {
-            return into_file(source, vec![gathered.freeze(), chunk], expected).await;
+            return into_file(source, Some((vec![gathered.freeze(), chunk], reservation)), expected).await;
         }
         hash.update(&chunk);
         gathered.push(chunk, expected);
@@ -137,22 +139,42 @@ where
     Ok(Received { body, sha256: hash.finalize().into(), len: source.received })
 }
 
-async fn into_file<S>(source: &mut Source<'_, S>, begun: Vec<Bytes>, expected: u64) -> Result<Received, ReceiveError>
+async fn into_file<S>(
+    source: &mut Source<'_, S>,
+    begun: Option<(Vec<Bytes>, Reservation)>,
+    expected: u64,
+) -> Result<Received, ReceiveError>
 where
     S: Stream<Item = Result<Bytes, PayloadError>> + Unpin,
 {
     let mut reservation = source.intake.disk.reserve(expected).ok_or(ReceiveError::NoRoom)?;
     let mut writer = Writer::create(Arc::clone(&source.intake.directory)).await.map_err(ReceiveError::Disk)?;
-    let mut waiting = begun;
+    let gathering = || source.intake.gathering.reserve(0).ok_or(ReceiveError::NoRoom);
+    if let Some((begun, in_memory)) = begun {
+        // Before anything is waited for: what it held in memory is for bodies that stay there.
+        if !reservation.grow(source.received.saturating_sub(reservation.bytes())) {
+            return Err(ReceiveError::NoRoom);
+        }
+        writer = writer.append(begun).await.map_err(ReceiveError::Disk)?;
+        drop(in_memory);
+    }
+    let mut waiting = Vec::new();
+    let mut gathered = gathering()?;
     loop {
         let chunk = source.next().await?;
         let at_end = chunk.is_none();
+        let has_room = chunk.as_ref().is_none_or(|chunk| gathered.grow(chunk.len() as u64));
         waiting.extend(chunk);
-        if at_end || waiting.len() >= WRITE_PIECES || waiting.iter().map(Bytes::len).sum::<usize>() >= WRITE_SIZE {
+        if at_end
+            || !has_room
+            || waiting.len() >= WRITE_PIECES
+            || waiting.iter().map(Bytes::len).sum::<usize>() >= WRITE_SIZE
+        {
             if !reservation.grow(source.received.saturating_sub(reservation.bytes())) {
                 return Err(ReceiveError::NoRoom);
             }
             writer = writer.append(std::mem::take(&mut waiting)).await.map_err(ReceiveError::Disk)?;
+            gathered = gathering()?;
         }
         if at_end {
             let (file, sha256) = writer.finish(reservation);
@@ -207,6 +229,7 @@ mod tests {
             size_limit: 1_000_000,
             memory_limit: 1000,
             memory: Budget::new(1500),
+            gathering: Budget::new(300_000),
             disk: Budget::new(800_000),
             directory: directory.into(),
             idle_timeout: Duration::from_millis(50),

@@ -4,6 +4,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use socket2::{SockRef, TcpKeepalive};
@@ -98,6 +100,21 @@ pub enum DialError {
     InvalidName(String),
 }
 
+impl DialError {
+    /// True unless the reason is one that stays: another attempt may meet another address, or a better moment.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Resolve { .. } | Self::Connect { .. } | Self::Timeout { .. } => true,
+            // SECURITY: a stranger is not asked again until it guesses right; a connection that broke is.
+            Self::Tls { source, .. } => {
+                !source.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>)
+            }
+            Self::InvalidName(_) => false,
+        }
+    }
+}
+
 /// Which application protocols are offered in the TLS handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Offer {
@@ -118,6 +135,9 @@ pub struct Dialer {
     connections: Arc<Connections>,
 }
 
+/// How long an address has to itself before the next one is tried beside it (RFC 8305 §8): of several, one that does
+/// not even refuse must not use up the time for all.
+const HEAD_START: Duration = Duration::from_millis(250);
 /// A dead peer is noticed after this long, even if nothing but acknowledgements is missing.
 const UNACKNOWLEDGED_LIMIT: Duration = Duration::from_secs(30);
 /// Idle connections are probed this often, so that middleboxes keep them and lost peers are noticed.
@@ -194,13 +214,26 @@ impl Dialer {
             .await
             .map_err(|source| DialError::Resolve { host: host.clone(), source })?;
         let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-        for address in addresses {
-            match TcpStream::connect(address).await {
-                Ok(stream) => {
+        let mut waiting = addresses.fuse();
+        let mut attempts = FuturesUnordered::new();
+        loop {
+            let next = waiting.next();
+            let is_last = next.is_none();
+            attempts.extend(next.map(TcpStream::connect));
+            let ended = if is_last {
+                attempts.next().await
+            } else {
+                // Those that are cut off here are still among the attempts.
+                let Ok(ended) = timeout(HEAD_START, attempts.next()).await else { continue };
+                ended
+            };
+            match ended {
+                Some(Ok(stream)) => {
                     tune(&stream);
                     return Ok(stream);
                 }
-                Err(error) => last = error,
+                Some(Err(error)) => last = error,
+                None => break,
             }
         }
         Err(DialError::Connect { authority: format!("{host}:{port}"), source: last })

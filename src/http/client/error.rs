@@ -15,8 +15,10 @@ pub enum ClientError {
     /// No connection came about.
     #[error(transparent)]
     Dial(#[from] DialError),
-    /// All pooled connections are in use and none came free in time, or the upstream took the request and said
-    /// nothing, or took nothing of it.
+    /// All connections are in use, and none came free in time.
+    #[error("no connection to the upstream became free within {0:?}")]
+    Crowded(Duration),
+    /// The upstream took the request and said nothing, or took nothing of it.
     #[error("the upstream did not answer within {0:?}")]
     NoAnswer(Duration),
     /// The upstream declared that it has not processed the request (HTTP/2 `REFUSED_STREAM` or `GOAWAY`).
@@ -41,7 +43,7 @@ impl ClientError {
     #[must_use]
     pub fn is_certainly_unprocessed(&self) -> bool {
         match self {
-            Self::Dial(_) | Self::Refused(_) => true,
+            Self::Dial(_) | Self::Crowded(_) | Self::Refused(_) => true,
             Self::NoAnswer(_) | Self::Closed | Self::Broken(_) | Self::Invalid(_) | Self::Body(_) => false,
         }
     }

@@ -17,6 +17,7 @@ use futures_util::future::LocalBoxFuture;
 
 use super::dial::{Dialer, Offer};
 use super::error::ClientError;
+use super::places::Places;
 use super::response::Response;
 use super::stream::Stream;
 use super::{ClientSettings, Request};
@@ -30,6 +31,7 @@ pub(super) struct Http1 {
     awc: awc::Client,
     base: String,
     adopted: Adopted,
+    places: Places,
 }
 
 /// Connections opened elsewhere that turned out to speak HTTP/1.1.
@@ -51,7 +53,7 @@ impl Http1 {
             .disable_timeout()
             .no_default_headers()
             .finish();
-        Self { awc, base, adopted }
+        Self { awc, base, adopted, places: Places::new(settings.connection_limit) }
     }
 
     /// Puts an open connection to use.
@@ -60,10 +62,11 @@ impl Http1 {
     }
 
     pub(super) async fn send(&self, request: Request<'_>, body: Outgoing) -> Result<Response, ClientError> {
+        let place = self.places.take().await?;
         let url = format!("{}{}", self.base, request.target);
         let mut outgoing = self.awc.request(request.method.clone(), url).no_decompress();
         *outgoing.headers_mut() = request.headers;
-        Ok(Response::from_http1(outgoing.send_body(body).await?, &request.method))
+        Ok(Response::from_http1(outgoing.send_body(body).await?, place, &request.method))
     }
 }
 

@@ -22,6 +22,7 @@ use tokio::time::{sleep, timeout};
 
 use super::dial::{Dialer, Offer};
 use super::error::ClientError;
+use super::places::{Place, Places};
 use super::response::Response;
 use super::stream::Stream;
 use super::{ClientSettings, Request};
@@ -46,6 +47,7 @@ pub(super) struct Http2 {
     lifetime: Duration,
     connections: RefCell<Vec<Rc<Shared>>>,
     dialing: Mutex<()>,
+    places: Places,
 }
 
 /// One connection. Whoever is using it holds a clone of the `Rc`, which is how its load is counted.
@@ -69,6 +71,7 @@ impl Http2 {
             lifetime: settings.lifetime,
             connections: RefCell::default(),
             dialing: Mutex::new(()),
+            places: Places::new(CONNECTION_LIMIT * REQUESTS_PER_CONNECTION),
         }
     }
 
@@ -105,6 +108,7 @@ impl Http2 {
     }
 
     pub(super) async fn send(&self, request: Request<'_>, body: Outgoing) -> Result<Response, ClientError> {
+        let place = self.places.take().await?;
         let connection = self.connection().await?;
         connection.last_used.set(Instant::now());
         let mut sender = connection.sender.clone();
@@ -112,7 +116,11 @@ impl Http2 {
         let (head, at_end) = self.head(request, body.size())?;
         let (answer, mut upload) = sender.send_request(head, at_end)?;
         if at_end {
-            return Ok(Response::from_http2(answer.await?, Lease { connection, _upload: None }, &method));
+            return Ok(Response::from_http2(
+                answer.await?,
+                Lease { connection, _upload: None, _place: place },
+                &method,
+            ));
         }
         let mut answer = std::pin::pin!(answer);
         let early = {
@@ -128,7 +136,7 @@ impl Http2 {
             Some(answer) => answer,
             None => answer.await?,
         };
-        Ok(Response::from_http2(answer, Lease { connection, _upload: Some(upload) }, &method))
+        Ok(Response::from_http2(answer, Lease { connection, _upload: Some(upload), _place: place }, &method))
     }
 
     /// The connection to use: one with room, else a new one, else the one with the fewest requests.
@@ -180,6 +188,7 @@ impl Http2 {
 pub(super) struct Lease {
     connection: Rc<Shared>,
     _upload: Option<SendStream<Bytes>>,
+    _place: Place,
 }
 
 impl Drop for Lease {

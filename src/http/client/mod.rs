@@ -9,6 +9,7 @@ mod dial;
 mod error;
 mod http1;
 mod http2;
+mod places;
 mod response;
 mod stream;
 
@@ -18,7 +19,7 @@ pub use error::ClientError;
 pub use response::{BodyError, Response, ResponseBody};
 
 use std::cell::Cell;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_web::http::{Method, header::HeaderMap};
 use tokio::sync::Mutex;
@@ -77,6 +78,8 @@ pub struct Client {
     http2: http2::Http2,
     protocol: Cell<Protocol>,
     asking: Mutex<()>,
+    /// When the last one who asked got no connection.
+    failed: Cell<Option<Instant>>,
     settings: ClientSettings,
 }
 
@@ -97,6 +100,7 @@ impl Client {
             http2: http2::Http2::new(dialer, &settings),
             protocol: Cell::new(if may_speak_http2 { Protocol::Unknown } else { Protocol::Http1 }),
             asking: Mutex::new(()),
+            failed: Cell::new(None),
             settings,
         }
     }
@@ -132,11 +136,19 @@ impl Client {
         if self.protocol.get() == Protocol::Http1 || self.http2.has_connection() {
             return Ok(self.protocol.get());
         }
-        let _asking = self.asking.lock().await;
+        let began = Instant::now();
+        let mut asking = Some(self.asking.lock().await);
         if self.protocol.get() == Protocol::Http1 || self.http2.has_connection() {
             return Ok(self.protocol.get());
         }
-        let stream = self.http2.dial().await?;
+        if self.failed.get().is_some_and(|failed| failed >= began) {
+            // Those who have waited for a failure try for themselves now: in turn, the last would wait for all others.
+            asking = None;
+        }
+        let stream = self.http2.dial().await.inspect_err(|_| self.failed.set(Some(Instant::now())))?;
+        if asking.is_none() && self.http2.has_connection() {
+            return Ok(self.protocol.get());
+        }
         let protocol = if stream.speaks_http2() {
             self.http2.adopt(stream).await?;
             Protocol::Http2

@@ -15,6 +15,7 @@ use futures_util::Stream;
 use tokio::time::Sleep;
 
 use super::http2::Lease;
+use super::places::Place;
 use super::stream::Closed;
 use crate::http::headers::content_length;
 
@@ -44,7 +45,7 @@ pub struct ResponseBody {
 }
 
 enum Source {
-    Http1(Pin<Box<awc::ClientResponse>>),
+    Http1(Pin<Box<awc::ClientResponse>>, #[expect(dead_code, reason = "held for its drop")] Place),
     Http2(h2::RecvStream, #[expect(dead_code, reason = "held for its drop")] Lease),
 }
 
@@ -66,7 +67,7 @@ pub enum BodyError {
 }
 
 impl Response {
-    pub(super) fn from_http1(response: awc::ClientResponse, method: &Method) -> Self {
+    pub(super) fn from_http1(response: awc::ClientResponse, place: Place, method: &Method) -> Self {
         let (status, version) = (response.status(), response.version());
         let headers = response.headers().clone();
         let chunked = headers.contains_key(header::TRANSFER_ENCODING);
@@ -74,7 +75,7 @@ impl Response {
         let announced = if chunked { None } else { content_length(&headers) };
         let size = size(method, status, announced);
         let ends_with_connection = size == BodySize::Stream && !chunked;
-        let body = ResponseBody::new(Source::Http1(Box::pin(response)), size, ends_with_connection);
+        let body = ResponseBody::new(Source::Http1(Box::pin(response), place), size, ends_with_connection);
         Self { status, version, headers, announced, body }
     }
 
@@ -129,7 +130,7 @@ impl ResponseBody {
 
     fn poll_source(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
         match &mut self.source {
-            Source::Http1(response) => Stream::poll_next(response.as_mut(), context).map(|piece| match piece {
+            Source::Http1(response, _) => Stream::poll_next(response.as_mut(), context).map(|piece| match piece {
                 Some(Err(PayloadError::Io(error) | PayloadError::Incomplete(Some(error)))) => {
                     if Closed::is(&error) && self.ends_with_connection {
                         None

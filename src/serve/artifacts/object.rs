@@ -46,7 +46,6 @@ pub(super) async fn read(exchange: &mut Exchange<'_>, path: &ArtifactPath) -> Re
     }
     let is_head = exchange.request.method() == Method::HEAD;
     let ask = if is_head { Bucket::head } else { Bucket::get };
-    let call = store.signed(|bucket, credentials| ask(bucket, credentials, &key))?;
     let mut fields = HeaderMap::new();
     for name in CONDITIONS {
         if let Some(value) = exchange.request.headers().get(&name) {
@@ -54,7 +53,8 @@ pub(super) async fn read(exchange: &mut Exchange<'_>, path: &ArtifactPath) -> Re
         }
     }
     let began = Instant::now();
-    let response = store.send(Action::Read, call, fields, &Body::None).await?;
+    let response =
+        store.send(Action::Read, |bucket, credentials| ask(bucket, credentials, &key), fields, &Body::None).await?;
     exchange.record.upstream = Some(began.elapsed());
     Ok(Answer::Object { response, name: path.name().to_owned() })
 }
@@ -81,9 +81,15 @@ pub(super) async fn write(
     let received = receive(payload, declared, &intake).await?;
     (exchange.record.received, exchange.record.intake) = (received.len, began.elapsed());
     let (key, sha256) = (store.place.key(path), STANDARD.encode(received.sha256));
-    let call = store.signed(|bucket, credentials| bucket.put(credentials, &key, content_type, &sha256))?;
     let began = Instant::now();
-    store.send(Action::Write, call, HeaderMap::new(), &received.body).await?;
+    store
+        .send(
+            Action::Write,
+            |bucket, credentials| bucket.put(credentials, &key, content_type, &sha256),
+            HeaderMap::new(),
+            &received.body,
+        )
+        .await?;
     exchange.record.upstream = Some(began.elapsed());
     Ok(Answer::json(&json!({})))
 }

@@ -81,8 +81,10 @@ pub(super) async fn answer(
         Service::AbortMultipart(encoded) => {
             let request: Abort = document(exchange, payload).await?;
             let key = exchange.store.place.key(&below(encoded, &request.path)?);
-            let call = exchange.store.signed(|bucket, keys| bucket.abort_multipart(keys, &key, &request.upload_id))?;
-            exchange.store.text(Action::Abort, call).await?;
+            exchange
+                .store
+                .text(Action::Abort, |bucket, keys| bucket.abort_multipart(keys, &key, &request.upload_id))
+                .await?;
             Ok(Answer::json(&json!({})))
         }
         Service::Presigned(encoded) => presigned(exchange.store, &named(ArtifactPath::decode(encoded)?)?).await,
@@ -149,8 +151,8 @@ pub(super) async fn list(store: &Store, path: &ArtifactPath) -> Result<Vec<Entry
 }
 
 async fn page(store: &Store, prefix: &str, delimiter: Option<&str>, next: Option<&str>) -> Result<s3::Page, Refusal> {
-    let call = store.signed(|bucket, credentials| bucket.list(credentials, prefix, delimiter, next))?;
-    let text = store.text(Action::List, call).await?;
+    let text =
+        store.text(Action::List, |bucket, credentials| bucket.list(credentials, prefix, delimiter, next)).await?;
     Ok(s3::page(&text).ok_or(StoreFailure::Unreadable)?)
 }
 
@@ -160,8 +162,7 @@ async fn delete(store: &Store, path: &ArtifactPath) -> Result<Answer, Refusal> {
     // Asked first, because a store over a file system fails to delete a directory as if it were an object. Of all keys
     // that start with this one, it comes first.
     if page(store, &key, Some("/"), None).await?.objects.iter().any(|(found, _)| *found == key) {
-        let call = store.signed(|bucket, credentials| bucket.delete(credentials, &key))?;
-        store.text(Action::Delete, call).await?;
+        store.text(Action::Delete, |bucket, credentials| bucket.delete(credentials, &key)).await?;
     }
     // With the slash: `model` must not take `model2` with it.
     let prefix = format!("{key}/");
@@ -171,8 +172,7 @@ async fn delete(store: &Store, path: &ArtifactPath) -> Result<Answer, Refusal> {
         let keys = page.objects.into_iter().map(|(key, _)| key);
         let (odd, plain): (Vec<_>, Vec<_>) = keys.partition(|key| key.chars().any(char::is_control));
         for batch in plain.chunks(DELETE_LIMIT) {
-            let call = store.signed(|bucket, credentials| bucket.delete_all(credentials, batch))?;
-            let text = store.text(Action::Delete, call).await?;
+            let text = store.text(Action::Delete, |bucket, credentials| bucket.delete_all(credentials, batch)).await?;
             let (undeleted, code) = s3::undeleted(&text).ok_or(StoreFailure::Unreadable)?;
             if undeleted > 0 {
                 return Err(StoreFailure::Refused(format!("{undeleted} artifacts: {code}")).into());
@@ -180,8 +180,7 @@ async fn delete(store: &Store, path: &ArtifactPath) -> Result<Answer, Refusal> {
         }
         stream::iter(&odd)
             .map(|key| async move {
-                let call = store.signed(|bucket, credentials| bucket.delete(credentials, key))?;
-                store.text(Action::Delete, call).await
+                store.text(Action::Delete, |bucket, credentials| bucket.delete(credentials, key)).await
             })
             .buffer_unordered(CONCURRENT_DELETIONS)
             .try_collect::<Vec<_>>()
@@ -201,8 +200,7 @@ async fn create(store: &Store, path: &ArtifactPath, parts: u16) -> Result<Answer
         return Err(Refusal::Artifact(format!("an upload has 1 to {PART_LIMIT} parts, not {parts}")));
     }
     let key = store.place.key(path);
-    let call = store.signed(|bucket, credentials| bucket.create_multipart(credentials, &key))?;
-    let text = store.text(Action::Write, call).await?;
+    let text = store.text(Action::Write, |bucket, credentials| bucket.create_multipart(credentials, &key)).await?;
     let upload = s3::upload_id(&text).ok_or(StoreFailure::Unreadable)?;
     let credentials: Vec<Value> = store.presigned(|bucket, credentials, lifetime| {
         let url = |part| bucket.presigned_part(credentials, &key, &upload, part, lifetime);
@@ -218,9 +216,11 @@ async fn complete(store: &Store, path: &ArtifactPath, request: &Complete) -> Res
     }
     let key = store.place.key(path);
     let tags: Vec<String> = request.parts.iter().map(|part| part.etag.clone()).collect();
-    let call =
-        store.signed(|bucket, credentials| bucket.complete_multipart(credentials, &key, &request.upload_id, &tags))?;
-    let text = store.text(Action::Write, call).await?;
+    let text = store
+        .text(Action::Write, |bucket, credentials| {
+            bucket.complete_multipart(credentials, &key, &request.upload_id, &tags)
+        })
+        .await?;
     if !s3::is_completed(&text) {
         let code = s3::error_code(&text).map(ToOwned::to_owned);
         return Err(code.map_or(StoreFailure::Unreadable, StoreFailure::Busy).into());

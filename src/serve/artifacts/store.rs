@@ -1,6 +1,7 @@
 //! One MLflow's artifacts on S3: sends what `aws::s3` signs, tries again where S3 asks for it, names what went wrong.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -10,9 +11,11 @@ use bytes::Bytes;
 use tokio::time::sleep;
 use tracing::debug;
 
+use super::super::allowance::Allowance;
 use super::super::backend::{Access, ArtifactSettings, Backend};
 use super::super::refusal::Refusal;
-use super::super::retry::may_retry;
+use super::super::retry::{Failure, Repetition, Verdict, decide};
+use super::super::skewed;
 use super::request::text;
 use crate::aws::credentials::Current;
 use crate::aws::s3::{self, Bucket, Call};
@@ -82,6 +85,8 @@ pub(in crate::serve) struct Store {
     host: HeaderValue,
     url_lifetime: Duration,
     credentials: Current,
+    allowance: Rc<Allowance>,
+    backend: Arc<Backend>,
     partition: &'static str,
 }
 
@@ -91,14 +96,15 @@ impl Store {
     /// # Errors
     /// [`Refusal`] if bucket and endpoint do not go together.
     pub(in crate::serve) fn new(
-        backend: &Backend,
+        backend: &Arc<Backend>,
         settings: &ArtifactSettings,
         place: &ArtifactStore,
     ) -> Result<Self, Refusal> {
         let url = settings.s3_endpoint.as_ref().map(Endpoint::url);
         let region = backend.target.arn().region();
         let bucket = Bucket::new(place.bucket(), region, url.as_deref(), settings.kms_key.clone())
-            .map_err(|error| StoreFailure::Bucket(error.to_string()))?;
+            .map_err(|error| StoreFailure::Bucket(error.to_string()))?
+            .following(backend.skew.clone());
         let endpoint = settings.s3_endpoint.clone().unwrap_or_else(|| Endpoint::https(bucket.host()));
         let host = HeaderValue::try_from(endpoint.authority()).expect("hosts were checked when parsed");
         Ok(Self {
@@ -108,6 +114,8 @@ impl Store {
             host,
             url_lifetime: settings.url_lifetime,
             credentials: backend.credentials.clone(),
+            allowance: Rc::default(),
+            backend: Arc::clone(backend),
             partition: backend.target.arn().partition().name(),
             bucket: Rc::new(bucket),
         })
@@ -119,60 +127,66 @@ impl Store {
         Self { credentials, ..self.clone() }
     }
 
-    /// Makes a call with the credentials of this moment.
-    ///
-    /// # Errors
-    /// [`Refusal::Credentials`].
-    pub(super) fn signed<T>(&self, sign: impl FnOnce(&Bucket, &Credentials) -> T) -> Result<T, Refusal> {
-        Ok(self.credentials.with(clock::now(), |credentials| sign(&self.bucket, credentials))?)
-    }
-
-    /// The same with the longest time that a URL signed now may hold.
+    /// Makes URLs with the credentials of this moment, and the longest time that a URL signed now may hold.
     ///
     /// # Errors
     /// [`Refusal::Credentials`].
     pub(super) fn presigned<T>(&self, sign: impl FnOnce(&Bucket, &Credentials, Duration) -> T) -> Result<T, Refusal> {
         let now = clock::now();
         Ok(self.credentials.with(now, |credentials| {
-            sign(&self.bucket, credentials, s3::lifetime(self.url_lifetime, credentials, now))
+            let lifetime = s3::lifetime(self.url_lifetime, credentials, self.backend.skew.correct(now));
+            sign(&self.bucket, credentials, lifetime)
         })?)
     }
 
-    /// Sends a call and returns a successful answer, or one that says that nothing has changed.
+    /// Sends a call and returns a successful answer, or one that says that nothing has changed. Each attempt is signed
+    /// anew: the one before it may have taken longer than a signature lasts.
     ///
     /// # Errors
     /// [`StoreFailure`] as [`Refusal::Store`].
     pub(super) async fn send(
         &self,
         action: Action,
-        call: Call,
+        sign: impl Fn(&Bucket, &Credentials) -> Call,
         fields: HeaderMap,
         body: &Body,
     ) -> Result<Response, Refusal> {
-        let method = Method::from_bytes(call.method.as_bytes()).expect("a known method");
-        let mut headers = fields;
-        headers.insert(header::HOST, self.host.clone());
-        for (name, value) in &call.headers {
-            let value = HeaderValue::try_from(value).map_err(|_| Refusal::Artifact("a header is not ASCII".into()))?;
-            headers.insert(HeaderName::from_static(name), value);
-        }
-        let own = call.body.map(|text| Body::Memory(Bytes::from(text), None));
-        let body = own.as_ref().unwrap_or(body);
         let mut waits = WAITS.iter();
         let mut attempt = 1;
+        self.allowance.earn();
         loop {
-            let request = Request { method: method.clone(), target: &call.target, headers: headers.clone(), body };
+            let signed = self.backend.skew.correct(clock::now());
+            let call = self.credentials.with(clock::now(), |credentials| sign(&self.bucket, credentials))?;
+            let method = Method::from_bytes(call.method.as_bytes()).expect("a known method");
+            let headers = self.headers(&call, fields.clone())?;
+            let own = call.body.map(|text| Body::Memory(Bytes::from(text), None));
+            let body = own.as_ref().unwrap_or(body);
+            let request = Request { method: method.clone(), target: &call.target, headers, body };
             let failure = match self.client.send(request).await {
                 Ok(response) if is_welcome(response.status) => return Ok(response),
-                Ok(response) => self.failure(action, &method, response).await?,
-                Err(error) if may_retry(&method, &error, attempt) => {
+                Ok(response)
+                    if skewed::is_refused_for_its_time(&response, signed, &self.backend)
+                        && decide(Repetition::of(&method), Failure::Skewed, attempt, true) == Verdict::Again =>
+                {
                     attempt += 1;
                     continue;
                 }
-                Err(error) => return Err(StoreFailure::Unreachable(error).into()),
+                Ok(response) => self.failure(action, &method, response).await?,
+                Err(error) => {
+                    let is_affordable = self.allowance.has_left();
+                    match decide(Repetition::of(&method), Failure::of(&error), attempt, is_affordable) {
+                        Verdict::GiveUp => return Err(unanswered(error).into()),
+                        Verdict::Again => {}
+                        Verdict::AgainLater => sleep(WAITS[0]).await,
+                    }
+                    self.allowance.spend();
+                    attempt += 1;
+                    continue;
+                }
             };
             match (&failure, waits.next()) {
-                (StoreFailure::Busy(_), Some(wait)) => {
+                (StoreFailure::Busy(_), Some(wait)) if self.allowance.has_left() => {
+                    self.allowance.spend();
                     debug!(error = causes::joined(&failure), "asking S3 again");
                     sleep(*wait).await;
                 }
@@ -185,8 +199,12 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreFailure`] as [`Refusal::Store`].
-    pub(super) async fn text(&self, action: Action, call: Call) -> Result<String, Refusal> {
-        text(self.send(action, call, HeaderMap::new(), &Body::None).await?, TEXT_LIMIT).await
+    pub(super) async fn text(
+        &self,
+        action: Action,
+        sign: impl Fn(&Bucket, &Credentials) -> Call,
+    ) -> Result<String, Refusal> {
+        text(self.send(action, sign, HeaderMap::new(), &Body::None).await?, TEXT_LIMIT).await
     }
 
     /// The length of an object in bytes, if there is one.
@@ -195,12 +213,21 @@ impl Store {
     /// [`Refusal`].
     pub(super) async fn length(&self, path: &ArtifactPath) -> Result<Option<u64>, Refusal> {
         let key = self.place.key(path);
-        let call = self.signed(|bucket, credentials| bucket.head(credentials, &key))?;
-        match self.send(Action::Read, call, HeaderMap::new(), &Body::None).await {
+        let sign = |bucket: &Bucket, credentials: &Credentials| bucket.head(credentials, &key);
+        match self.send(Action::Read, sign, HeaderMap::new(), &Body::None).await {
             Ok(response) => Ok(response.announced),
             Err(Refusal::Store(StoreFailure::Missing)) => Ok(None),
             Err(refusal) => Err(refusal),
         }
+    }
+
+    fn headers(&self, call: &Call, mut headers: HeaderMap) -> Result<HeaderMap, Refusal> {
+        headers.insert(header::HOST, self.host.clone());
+        for (name, value) in &call.headers {
+            let value = HeaderValue::try_from(value).map_err(|_| Refusal::Artifact("a header is not ASCII".into()))?;
+            headers.insert(HeaderName::from_static(name), value);
+        }
+        Ok(headers)
     }
 
     async fn failure(&self, action: Action, method: &Method, response: Response) -> Result<StoreFailure, Refusal> {
@@ -233,6 +260,14 @@ impl Store {
             Action::List => ("s3:ListBucket", bucket),
         };
         StoreFailure::Denied { action, resource }
+    }
+}
+
+/// What no answer at all amounts to.
+fn unanswered(error: ClientError) -> StoreFailure {
+    match error {
+        ClientError::Crowded(_) => StoreFailure::Busy("no free connection".to_owned()),
+        error => StoreFailure::Unreachable(error),
     }
 }
 

@@ -6,6 +6,7 @@ mod bodies;
 mod callers;
 mod configuration;
 mod credentials;
+mod faults;
 mod fidelity;
 mod hostile;
 mod http2;

@@ -252,6 +252,11 @@ impl Appliance {
         line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
     }
 
+    /// Files and sockets that it has open now.
+    pub fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
+    }
+
     /// Its process id.
     pub fn id(&self) -> u32 {
         self.child.id()

@@ -69,8 +69,15 @@ impl Authority {
 
     /// TLS for a server that is `name` and offers `protocols`.
     pub fn server(&self, name: &str, protocols: &[&str]) -> Arc<ServerConfig> {
+        self.server_until(name, protocols, 4096)
+    }
+
+    /// The same with a certificate that ends with a year.
+    pub fn server_until(&self, name: &str, protocols: &[&str], year: i32) -> Arc<ServerConfig> {
         let key = KeyPair::generate().unwrap();
-        let certificate = CertificateParams::new([name.to_owned()]).unwrap().signed_by(&key, &self.issuer).unwrap();
+        let mut parameters = CertificateParams::new([name.to_owned()]).unwrap();
+        parameters.not_after = rcgen::date_time_ymd(year, 12, 31);
+        let certificate = parameters.signed_by(&key, &self.issuer).unwrap();
         let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
         let mut config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .with_safe_default_protocol_versions()

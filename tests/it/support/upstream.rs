@@ -1,8 +1,9 @@
 //! A server that records what it receives byte by byte and answers byte by byte, well or badly.
 
+use std::collections::HashMap;
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -86,14 +87,16 @@ impl Wire {
 }
 
 /// Answers one request; an error ends the connection.
-type Handler = dyn Fn(&Recorded, &mut Wire) -> io::Result<()> + Send + Sync;
+pub type Handler = dyn Fn(&Recorded, &mut Wire) -> io::Result<()> + Send + Sync;
 
 /// The running server.
 pub struct Upstream {
-    port: u16,
-    tls: bool,
+    address: SocketAddr,
+    tls: Option<Arc<Mutex<Arc<ServerConfig>>>>,
     requests: Arc<Mutex<Vec<Recorded>>>,
     connections: Arc<AtomicUsize>,
+    open: Arc<Mutex<HashMap<usize, TcpStream>>>,
+    is_stopped: Arc<AtomicBool>,
 }
 
 impl Upstream {
@@ -121,16 +124,33 @@ impl Upstream {
     }
 
     fn listen(tls: Option<Arc<ServerConfig>>, handler: Arc<Handler>) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let requests = Arc::<Mutex<Vec<Recorded>>>::default();
-        let connections = Arc::<AtomicUsize>::default();
-        let upstream =
-            Self { port, tls: tls.is_some(), requests: Arc::clone(&requests), connections: Arc::clone(&connections) };
+        Self::at((Ipv4Addr::LOCALHOST, 0).into(), tls, handler)
+    }
+
+    /// A server at an address of its own, with TLS or without.
+    pub fn at(address: SocketAddr, tls: Option<Arc<ServerConfig>>, handler: Arc<Handler>) -> Self {
+        let listener = TcpListener::bind(address).unwrap();
+        let tls = tls.map(|tls| Arc::new(Mutex::new(tls)));
+        let upstream = Self {
+            address: listener.local_addr().unwrap(),
+            tls: tls.clone(),
+            requests: Arc::default(),
+            connections: Arc::default(),
+            open: Arc::default(),
+            is_stopped: Arc::default(),
+        };
+        let (requests, connections) = (Arc::clone(&upstream.requests), Arc::clone(&upstream.connections));
+        let (open, is_stopped) = (Arc::clone(&upstream.open), Arc::clone(&upstream.is_stopped));
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                connections.fetch_add(1, Ordering::SeqCst);
-                let (tls, handler, requests) = (tls.clone(), Arc::clone(&handler), Arc::clone(&requests));
+                if is_stopped.load(Ordering::SeqCst) {
+                    return;
+                }
+                let number = connections.fetch_add(1, Ordering::SeqCst);
+                open.lock().unwrap().extend(stream.try_clone().map(|stream| (number, stream)));
+                let open = Arc::clone(&open);
+                let tls = tls.as_ref().map(|tls| Arc::clone(&tls.lock().unwrap()));
+                let (handler, requests) = (Arc::clone(&handler), Arc::clone(&requests));
                 thread::spawn(move || {
                     let _ = stream.set_nodelay(true);
                     let io = match tls {
@@ -140,6 +160,8 @@ impl Upstream {
                         }
                     };
                     let _ = converse(&mut Wire { io }, &*handler, &requests);
+                    // With the last descriptor of it, the connection ends in the way that was chosen.
+                    drop(open.lock().unwrap().remove(&number));
                 });
             }
         });
@@ -148,12 +170,39 @@ impl Upstream {
 
     /// The URL to reach it.
     pub fn url(&self) -> String {
-        format!("{}://{}", if self.tls { "https" } else { "http" }, self.authority())
+        format!("{}://{}", if self.tls.is_some() { "https" } else { "http" }, self.authority())
     }
 
     /// Host and port.
     pub fn authority(&self) -> String {
-        format!("localhost:{}", self.port)
+        format!("localhost:{}", self.address.port())
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Speaks TLS in another way on connections that come from now on.
+    pub fn present(&self, tls: Arc<ServerConfig>) {
+        *self.tls.as_ref().unwrap().lock().unwrap() = tls;
+    }
+
+    /// Ends all connections.
+    pub fn disconnect(&self) {
+        for (_, stream) in self.open.lock().unwrap().drain() {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+
+    /// Ends all connections and takes no more: its address refuses from then on.
+    pub fn stop(&self) {
+        self.is_stopped.store(true, Ordering::SeqCst);
+        let _ = TcpStream::connect(self.address);
+        while TcpListener::bind(self.address).is_err() {
+            thread::sleep(Duration::from_millis(5));
+        }
+        self.disconnect();
     }
 
     /// All requests so far.

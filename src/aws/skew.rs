@@ -1,0 +1,115 @@
+//! How far AWS's clock is from ours, so that signatures are made with the time that AWS goes by.
+//!
+//! AWS refuses a signature whose time is five minutes off, unprocessed and with its own `Date`. That is the only moment
+//! at which anything is learnt: the difference is kept until a later refusal tells of another, so a clock that is put
+//! right afterwards is followed, too.
+//!
+//! SECURITY: whoever answers as the upstream could bring us to sign for another time, but only requests to itself, and
+//! by no more than [`LIMIT`]; TLS says who that is.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, SystemTime};
+
+/// AWS lets five minutes pass; `Date` took a while to get here.
+const TOLERANCE: Duration = Duration::from_mins(4);
+/// Whole seconds, and the way: less than this is no difference.
+const NONE: Duration = Duration::from_secs(30);
+/// A clock that is further off is not ours to make up for.
+const LIMIT: Duration = Duration::from_hours(24);
+
+/// The difference, shared by all who sign for one target. Cloning shares.
+#[derive(Clone, Debug, Default)]
+pub struct Skew(Arc<AtomicI64>);
+
+impl Skew {
+    /// AWS's time, when it is `now` here.
+    #[must_use]
+    pub fn correct(&self, now: SystemTime) -> SystemTime {
+        // Relaxed: the number guards no other memory.
+        let seconds = self.seconds();
+        if seconds == 0 {
+            return now;
+        }
+        let difference = Duration::from_secs(seconds.unsigned_abs());
+        let corrected = if seconds > 0 { now.checked_add(difference) } else { now.checked_sub(difference) };
+        corrected.unwrap_or(now)
+    }
+
+    /// A time of AWS's, by our clock.
+    #[must_use]
+    pub fn ours(&self, theirs: SystemTime) -> SystemTime {
+        let opposite = Self(Arc::new(AtomicI64::new(-self.seconds())));
+        opposite.correct(theirs)
+    }
+
+    /// By how many seconds AWS's clock is ahead of ours.
+    #[must_use]
+    pub fn seconds(&self) -> i64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Learns from a refusal that was dated `there` and came `now`, of a request that was signed for `signed`. True if
+    /// the time was the reason and another signature will have another.
+    #[must_use]
+    pub fn learn(&self, there: SystemTime, now: SystemTime, signed: SystemTime) -> bool {
+        if between(there, signed) < TOLERANCE {
+            return false;
+        }
+        let difference = between(there, now);
+        if difference > LIMIT {
+            return false;
+        }
+        let seconds = if difference < NONE { 0 } else { i64::try_from(difference.as_secs()).unwrap_or(0) };
+        let seconds = if there < now { -seconds } else { seconds };
+        self.0.store(seconds, Ordering::Relaxed);
+        true
+    }
+}
+
+fn between(one: SystemTime, other: SystemTime) -> Duration {
+    one.duration_since(other).or_else(|_| other.duration_since(one)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOON: Duration = Duration::from_hours(24 * 365 * 50);
+
+    fn at(minutes: i64) -> SystemTime {
+        let noon = SystemTime::UNIX_EPOCH + NOON;
+        let away = Duration::from_secs(minutes.unsigned_abs() * 60);
+        if minutes < 0 { noon - away } else { noon + away }
+    }
+
+    #[test]
+    fn a_clock_that_is_off_is_made_up_for_in_both_directions() {
+        for minutes in [-1440, -20, -5, 5, 20, 1440] {
+            let skew = Skew::default();
+            assert!(skew.learn(at(minutes), at(0), at(0)), "{minutes}");
+            assert_eq!(skew.correct(at(0)), at(minutes), "{minutes}");
+            assert_eq!(skew.correct(at(7)), at(minutes + 7), "{minutes}");
+            assert_eq!(skew.ours(at(minutes)), at(0), "{minutes}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_for_another_reason_teaches_nothing() {
+        let skew = Skew::default();
+        for minutes in [-3, 0, 3] {
+            assert!(!skew.learn(at(minutes), at(0), at(0)), "{minutes}");
+        }
+        assert!(!skew.learn(at(1500), at(0), at(0)), "further off than is made up for");
+        assert_eq!(skew.correct(at(0)), at(0));
+    }
+
+    #[test]
+    fn a_clock_that_is_put_right_is_followed() {
+        let skew = Skew::default();
+        assert!(skew.learn(at(20), at(0), at(0)));
+        let signed = skew.correct(at(20));
+        assert!(skew.learn(at(20), at(20), signed), "the clock has jumped to the right time");
+        assert_eq!((skew.seconds(), skew.correct(at(21))), (0, at(21)));
+    }
+}

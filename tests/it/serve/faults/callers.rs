@@ -1,0 +1,104 @@
+//! Callers who read slowly, or leave in the middle: they cost nobody else anything, and leave nothing behind.
+
+use std::time::Duration;
+
+use crate::support::appliance::Builder;
+use crate::support::upstream::{OK, Upstream};
+use crate::support::{eventually, figure};
+
+const LARGE: usize = 64 << 20;
+
+#[test]
+fn a_caller_who_reads_slowly_holds_no_memory_and_gets_everything() {
+    let upstream = Upstream::start(|request, wire| {
+        if request.target != "/large" {
+            return wire.send(OK);
+        }
+        wire.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {LARGE}\r\n\r\n"))?;
+        let piece = vec![b'a'; 1 << 20];
+        (0..LARGE >> 20).try_for_each(|_| wire.send(&piece))
+    });
+    let appliance = Builder::new(&upstream).start();
+    assert_eq!(appliance.get("/x").status, 200);
+    let before = appliance.resident();
+    let mut slow: Vec<_> = (0..10)
+        .map(|_| {
+            let mut caller = appliance.connect();
+            caller.send("GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+            caller
+        })
+        .collect();
+    eventually("all are on their way", || upstream.requests().len() == 11);
+    std::thread::sleep(Duration::from_millis(500));
+    let grown = appliance.resident().saturating_sub(before) >> 20;
+    for _ in 0..20 {
+        assert_eq!(appliance.connect().request("POST", "/x", &[], Some(b"{}")).status, 200, "others do not notice");
+    }
+    assert!(grown < 32, "grew by {grown} MiB for 10 answers of {} MiB", LARGE >> 20);
+    for caller in &mut slow {
+        assert_eq!(caller.answer(false).unwrap().body.len(), LARGE, "and in the end it is all there");
+    }
+    figure(&format!("slow readers: 10 answers of {} MiB unread, {grown} MiB more; all read in the end", LARGE >> 20));
+}
+
+#[test]
+fn callers_who_leave_in_the_middle_leave_nothing_behind() {
+    let upstream = Upstream::start(|request, wire| match request.target.as_str() {
+        "/endless" => {
+            wire.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")?;
+            loop {
+                wire.send("1\r\na\r\n")?;
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+        "/silent" => {
+            std::thread::sleep(Duration::from_secs(3));
+            wire.send(OK)
+        }
+        _ => wire.send(OK),
+    });
+    let budget = ["--body-memory-limit", "1 KiB", "--body-disk-budget", "1 MiB"];
+    let appliance = Builder::new(&upstream).with(&budget).start();
+    assert_eq!(appliance.get("/x").status, 200);
+    let before = appliance.descriptors();
+    const ROUNDS: usize = 50;
+    let mut reached = 0;
+    for round in 0..ROUNDS {
+        let mut caller = appliance.connect();
+        match round % 3 {
+            0 => caller.send("PUT /never HTTP/1.1\r\nHost: localhost\r\nContent-Length: 900000\r\n\r\nbegun").unwrap(),
+            1 => {
+                caller.send("GET /endless HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+                caller.head().unwrap();
+                reached += 1;
+            }
+            _ => {
+                caller.send("GET /silent HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+                reached += 1;
+                eventually("it is asked", || upstream.requests().len() == 1 + reached);
+            }
+        }
+        drop(caller);
+        // Only if the budget is free again is there room for this one.
+        eventually("the next upload has room", || {
+            appliance.connect().request("PUT", "/next", &[], Some(&vec![b'a'; 1_000_000])).status == 200
+        });
+        reached += 1;
+    }
+    // A short answer to somebody who has left may still be taken by the kernel.
+    let left = |path: &str, outcomes: &[&str]| {
+        let is_meant =
+            |event: &&serde_json::Value| event["path"] == path && outcomes.iter().any(|one| event["outcome"] == *one);
+        appliance.access_log().iter().filter(is_meant).count()
+    };
+    eventually("all are in the log", || {
+        let gone = left("/never", &["complete", "caller-gone"]) + left("/endless", &["caller-gone"]);
+        gone + left("/silent", &["complete", "caller-gone"]) == ROUNDS
+    });
+    assert!(upstream.requests().iter().all(|request| request.target != "/never"), "half a body is never passed on");
+    eventually("descriptors are given back", || appliance.descriptors() <= before + 4);
+    figure(&format!(
+        "callers gone: {ROUNDS} left in the middle, descriptors {before} before and {} after",
+        appliance.descriptors()
+    ));
+}

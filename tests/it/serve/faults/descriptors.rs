@@ -1,0 +1,54 @@
+//! No file descriptors left: nobody is lost who is in, and others get in as soon as there are some again.
+
+use std::net::TcpStream;
+use std::time::Duration;
+
+use crate::support::appliance::Builder;
+use crate::support::upstream::Upstream;
+use crate::support::{eventually, figure};
+
+#[test]
+fn a_process_without_descriptors_lives_on_and_heals() {
+    let upstream = Upstream::ok();
+    let limit = ["sh", "-c", "ulimit -n 96; exec \"$@\"", "sh"];
+    let appliance = Builder::new(&upstream).under(&limit).start();
+    let mut inside = appliance.connect();
+    assert_eq!(inside.get("/x").status, 200);
+    let lines = appliance.log().lines().count();
+    let mut most = 0;
+    const ROUNDS: usize = 3;
+    for round in 0..ROUNDS {
+        let crowd: Vec<TcpStream> = (0..120).map(|_| TcpStream::connect(appliance.address()).unwrap()).collect();
+        eventually("there are none left", || appliance.descriptors() >= 94);
+        most = most.max(appliance.descriptors());
+        // Who is in has a connection to the upstream already, and goes on.
+        for _ in 0..20 {
+            assert_eq!(inside.request("POST", "/x", &[], Some(b"{}")).status, 200, "{round}");
+        }
+        std::thread::sleep(Duration::from_millis(500));
+        drop(crowd);
+        assert_eq!(appliance.get("/x").status, 200, "{round}: others get in again");
+        eventually("they are given back", || appliance.descriptors() < 40);
+    }
+    let noise = appliance.log().lines().count() - lines;
+    assert!(noise < 300, "{noise} lines in the log for {ROUNDS} shortages");
+    figure(&format!(
+        "descriptors: none left {ROUNDS} times ({most} of 96 open), {} requests went on; healed",
+        20 * ROUNDS
+    ));
+}
+
+#[test]
+fn a_shortage_on_the_way_to_the_upstream_is_a_502_and_heals() {
+    let upstream = Upstream::ok();
+    let limit = ["sh", "-c", "ulimit -n 96; exec \"$@\"", "sh"];
+    // Every request needs a new connection to the upstream.
+    let appliance = Builder::new(&upstream).with(&["--upstream-keep-alive", "1ms"]).under(&limit).start();
+    let mut inside = appliance.connect();
+    assert_eq!(inside.get("/x").status, 200);
+    std::thread::sleep(Duration::from_millis(10));
+    let crowd: Vec<TcpStream> = (0..120).map(|_| TcpStream::connect(appliance.address()).unwrap()).collect();
+    eventually("there are none left", || inside.get("/x").status == 502);
+    drop(crowd);
+    eventually("it heals", || inside.get("/x").status == 200);
+}

@@ -1,0 +1,94 @@
+//! More requests than a target can take: those that would wait for too long are turned away before their bodies are read.
+
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+use crate::support::appliance::Builder;
+use crate::support::caller::Caller;
+use crate::support::upstream::{OK, Upstream};
+use crate::support::{Message as _, eventually, figure};
+
+/// Connections to the upstream; four times as many requests may be on their way.
+const CONNECTIONS: usize = 2;
+const LIMIT: usize = 4 * CONNECTIONS;
+
+/// An upstream that answers nobody until it is told to.
+fn held() -> (Upstream, Arc<(Mutex<bool>, Condvar)>) {
+    let gate = Arc::new((Mutex::new(false), Condvar::new()));
+    let wait = Arc::clone(&gate);
+    let upstream = Upstream::start(move |_, wire| {
+        let mut is_open = wait.0.lock().unwrap();
+        while !*is_open {
+            is_open = wait.1.wait(is_open).unwrap();
+        }
+        drop(is_open);
+        wire.send(OK)
+    });
+    (upstream, gate)
+}
+
+#[test]
+fn what_is_too_much_is_turned_away_early_what_waits_for_too_long_too_and_then_all_is_well() {
+    let (upstream, gate) = held();
+    let appliance = Builder::new(&upstream).with(&["--upstream-connections", &CONNECTIONS.to_string()]).start();
+    let mut waiting: Vec<Caller> = (0..LIMIT)
+        .map(|_| {
+            let mut caller = appliance.connect();
+            caller.send("POST /held HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}").unwrap();
+            caller
+        })
+        .collect();
+    eventually("the connections are in use", || upstream.requests().len() == CONNECTIONS);
+    let began = Instant::now();
+    let mut refused = 0;
+    eventually("there is no more room", || {
+        // Only the head: whoever is turned away need not send the rest.
+        let mut caller = appliance.connect();
+        caller.send("POST /late HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n").unwrap();
+        caller.wait_for(Duration::from_millis(300));
+        let Ok(answer) = caller.answer(false) else { return false };
+        assert_eq!((answer.status, answer.header("x-appliance-error")), (429, "overloaded"));
+        assert_eq!(answer.json()["error_code"], "REQUEST_LIMIT_EXCEEDED");
+        answer.header("retry-after").parse::<u32>().expect("seconds");
+        refused += 1;
+        refused == 20
+    });
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert_eq!(appliance.get("/_appliance/healthz").status, 200, "the appliance itself is well");
+
+    // Those that wait for a connection do so for ten seconds.
+    for caller in &mut waiting[CONNECTIONS..] {
+        let answer = caller.answer(false).unwrap();
+        assert_eq!((answer.status, answer.header("x-appliance-error")), (429, "overloaded"));
+    }
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+    *gate.0.lock().unwrap() = true;
+    gate.1.notify_all();
+    for caller in &mut waiting[..CONNECTIONS] {
+        assert_eq!(caller.answer(false).unwrap().status, 200);
+    }
+    for caller in &mut waiting {
+        assert_eq!(caller.request("POST", "/after", &[], Some(b"{}")).status, 200, "there is room again");
+    }
+    assert_eq!(upstream.requests().len(), CONNECTIONS + LIMIT, "what was turned away was never sent");
+    figure(&format!(
+        "overload: {refused} turned away at once, {} after waiting for ten seconds, {CONNECTIONS} answered; healed",
+        LIMIT - CONNECTIONS
+    ));
+}
+
+#[test]
+fn callers_who_send_slowly_take_no_room_from_others() {
+    let upstream = Upstream::ok();
+    let appliance = Builder::new(&upstream).with(&["--upstream-connections", "1"]).start();
+    let _slow: Vec<Caller> = (0..50)
+        .map(|_| {
+            let mut caller = appliance.connect();
+            caller.send("POST /slow HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nbegun").unwrap();
+            caller
+        })
+        .collect();
+    for _ in 0..20 {
+        assert_eq!(appliance.connect().request("POST", "/quick", &[], Some(b"{}")).status, 200);
+    }
+}
