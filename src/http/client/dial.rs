@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
+use super::read_ahead::ReadAhead;
 use super::stream::Stream;
 
 /// ALPN names (RFC 7301 registry).
@@ -168,7 +169,7 @@ impl Dialer {
             Offer::Http1 => &self.http1,
             Offer::Http2 => &self.http2,
         };
-        let stream = timeout(self.handshake_timeout, connector.connect(name, tcp))
+        let stream = timeout(self.handshake_timeout, connector.connect(name, ReadAhead::new(tcp)))
             .await
             .map_err(|_| timed_out("the TLS handshake with", self.handshake_timeout))?
             .map_err(|source| DialError::Tls { authority: authority(), source })?;

@@ -1,6 +1,6 @@
 //! A pooled, streaming HTTP client for one upstream.
 //!
-//! HTTP/1.1 is awc's, over connections that `dial` opens; HTTP/2 is spoken when the upstream offers it. The first
+//! It speaks HTTP/1.1, and HTTP/2 when the upstream offers it, over connections that `dial` opens. The first
 //! connection asks, and the answer is remembered until an upstream changes its mind. One client belongs to one
 //! worker thread: nothing in it is locked.
 
@@ -8,6 +8,7 @@ mod dial;
 mod error;
 mod http1;
 mod http2;
+mod read_ahead;
 mod response;
 mod stream;
 
