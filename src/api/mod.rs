@@ -19,7 +19,7 @@ use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
 use crate::aws::credentials::{Current, Unavailable};
-use crate::aws::sigv4::{Signable, Signer, hex};
+use crate::aws::sigv4::{EMPTY_SHA256, Signable, Signer, hex};
 use crate::clock;
 use crate::http::body::Body;
 use crate::http::client::{BodyError, Client, ClientError, ClientSettings, Dialer, Endpoint, Request};
@@ -80,7 +80,7 @@ impl Transport {
         headers.insert(header::HOST, value(&endpoint.authority()));
         let client = Client::new(self.dialer.to(endpoint.clone()), self.settings);
         let body = if body.is_empty() { Body::None } else { Body::from_bytes(body) };
-        let response = client.send(Request { method, target, headers, body: &body }).await?;
+        let response = client.send(Request { method, target, headers: &headers, body: &body }).await?;
         let (status, headers) = (response.status, response.headers.clone());
         Ok(Answer { status, headers, body: response.body.collect(ANSWER_LIMIT).await? })
     }
@@ -140,14 +140,18 @@ pub fn insert_signature(
     now: SystemTime,
 ) {
     let signature = signer.sign(request, credentials, now);
-    headers.insert(X_AMZ_DATE, value(&signature.date));
-    headers.insert(X_AMZ_CONTENT_SHA256, value(request.payload_sha256));
-    headers.insert(header::AUTHORIZATION, value(&signature.authorization));
-    if let Some(token) = credentials.session_token() {
-        headers.insert(X_AMZ_SECURITY_TOKEN, value(token));
+    headers.insert(X_AMZ_DATE, signature.date);
+    headers.insert(X_AMZ_CONTENT_SHA256, payload_value(request.payload_sha256));
+    headers.insert(header::AUTHORIZATION, signature.authorization);
+    if let Some(token) = signature.token {
+        headers.insert(X_AMZ_SECURITY_TOKEN, token);
     }
 }
 
+fn payload_value(sha256: &str) -> HeaderValue {
+    if sha256 == EMPTY_SHA256 { HeaderValue::from_static(EMPTY_SHA256) } else { value(sha256) }
+}
+
 fn value(text: &str) -> HeaderValue {
-    HeaderValue::try_from(text).expect("hosts, operations, dates, hashes, tokens and signatures are ASCII")
+    HeaderValue::try_from(text).expect("hosts, operations and hashes are ASCII")
 }

@@ -4,17 +4,20 @@
 //! cannot break the signature. The path and query must already be in normal form (`http::uri`); the exact strings
 //! that are passed here are the ones to send.
 //!
-//! Key and signature are computed by `aws-sigv4`. The canonical request is put together here, because that crate's
+//! The key is derived by `aws-sigv4`. The canonical request is put together here, because that crate's
 //! decodes the query as UTF-8 text on the way and so signs another query than was sent when a byte in it is not
 //! UTF-8; and because from normal form it is a matter of sorting.
+//!
+//! Every request passes here, so what holds for a second or for a day is kept, and texts are put together in place.
 
 use std::cell::RefCell;
-use std::fmt::Write as _;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use actix_web::http::header::HeaderValue;
 use aws_credential_types::Credentials;
-use aws_sigv4::sign::v4::{calculate_signature, generate_signing_key};
-use sha2::{Digest, Sha256};
+use aws_sigv4::sign::v4::generate_signing_key;
+use bytes::Bytes;
+use ring::{digest, hmac};
 
 /// SHA-256 of nothing, in hex: the payload hash of a request without a body.
 pub const EMPTY_SHA256: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
@@ -41,69 +44,116 @@ pub struct Signable<'a> {
 /// The headers that make a request acceptable. They are secrets: there is no `Debug`.
 pub struct Signature {
     /// `x-amz-date`.
-    pub date: String,
+    pub date: HeaderValue,
+    /// `x-amz-security-token`, if the credentials have one.
+    pub token: Option<HeaderValue>,
     /// `authorization`.
-    pub authorization: String,
+    pub authorization: HeaderValue,
 }
 
-/// Signs for one service in one region. Keeps the day's key, so it belongs to one thread.
+/// Signs for one service in one region. Keeps what can be used again, so it belongs to one thread.
 pub struct Signer {
     region: String,
     service: &'static str,
-    key: RefCell<Option<Key>>,
+    kept: RefCell<Option<Kept>>,
 }
 
-/// The key derived from a secret for a day; deriving it costs four HMACs, as much as the rest of a signature.
-struct Key {
-    day: String,
+/// What the signatures of one second have in common, and, as far as the day and the credentials go, those of others.
+struct Kept {
+    second: u64,
+    date: HeaderValue,
+    scope: String,
     secret: String,
-    bytes: Vec<u8>,
+    session: Option<String>,
+    token: Option<HeaderValue>,
+    /// Deriving it costs four HMACs, as much as the rest of a signature.
+    key: hmac::Key,
+    /// Room for texts that are hashed.
+    room: String,
+}
+
+impl Kept {
+    fn new(signer: &Signer, credentials: &Credentials, second: u64, room: String) -> Self {
+        let time = UNIX_EPOCH + Duration::from_secs(second);
+        let mut date = humantime::format_rfc3339_seconds(time).to_string();
+        date.retain(|character| !matches!(character, '-' | ':'));
+        let secret = credentials.secret_access_key();
+        let key = generate_signing_key(secret, time, &signer.region, signer.service);
+        Self {
+            second,
+            scope: format!("{}/{}/{}/aws4_request", &date[..8], signer.region, signer.service),
+            date: header_value(date),
+            secret: secret.to_owned(),
+            session: credentials.session_token().map(ToOwned::to_owned),
+            token: credentials.session_token().map(|token| header_value(token.to_owned())),
+            key: hmac::Key::new(hmac::HMAC_SHA256, key.as_ref()),
+            room,
+        }
+    }
+
+    fn is_of(&self, credentials: &Credentials, second: u64) -> bool {
+        self.second == second
+            && self.secret == credentials.secret_access_key()
+            && self.session.as_deref() == credentials.session_token()
+    }
+
+    /// ISO 8601 basic form, `20260101T000000Z`.
+    fn date(&self) -> &str {
+        self.date.to_str().expect("it was text")
+    }
 }
 
 impl Signer {
     /// A signer for a service, by its signing name, in a region.
     #[must_use]
     pub fn new(region: impl Into<String>, service: &'static str) -> Self {
-        Self { region: region.into(), service, key: RefCell::default() }
+        Self { region: region.into(), service, kept: RefCell::default() }
     }
 
-    /// Signs `request` as sent at `time`. The caller sends, beside what is in the request, `x-amz-content-sha256`
-    /// and, if the credentials have one, `x-amz-security-token`: both are part of the signature.
+    /// Signs `request` as sent at `time`. The caller sends, beside what is in the request and in the signature,
+    /// `x-amz-content-sha256`.
     #[must_use]
     pub fn sign(&self, request: &Signable<'_>, credentials: &Credentials, time: SystemTime) -> Signature {
-        let date = basic_date(time);
-        let day = &date[..8];
-        let headers = signed_headers(request, &date, credentials.session_token());
-        let names = headers.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(";");
-        let canonical = canonical_request(request, &headers, &names);
-        let scope = format!("{day}/{}/{}/aws4_request", self.region, self.service);
-        let hashed = hex(&Sha256::digest(canonical));
-        let to_sign = format!("{ALGORITHM}\n{date}\n{scope}\n{hashed}");
-        let signature = self.with_key(credentials, day, time, |key| calculate_signature(key, to_sign.as_bytes()));
-        let authorization = format!(
-            "{ALGORITHM} Credential={}/{scope}, SignedHeaders={names}, Signature={signature}",
-            credentials.access_key_id()
-        );
-        Signature { date, authorization }
-    }
-
-    fn with_key<T>(&self, credentials: &Credentials, day: &str, time: SystemTime, then: impl FnOnce(&[u8]) -> T) -> T {
-        let mut cached = self.key.borrow_mut();
-        let secret = credentials.secret_access_key();
-        let key = match cached.take() {
-            Some(key) if key.day == day && key.secret == secret => key,
-            _ => Key {
-                day: day.to_owned(),
-                secret: secret.to_owned(),
-                bytes: generate_signing_key(secret, time, &self.region, self.service).as_ref().to_vec(),
-            },
+        let second = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let mut kept = self.kept.borrow_mut();
+        let mut kept = match kept.take() {
+            Some(known) if known.is_of(credentials, second) => kept.insert(known),
+            other => {
+                let room = other.map(|other| other.room).unwrap_or_default();
+                kept.insert(Kept::new(self, credentials, second, room))
+            }
         };
-        then(&cached.insert(key).bytes)
+        let mut text = std::mem::take(&mut kept.room);
+        text.clear();
+        let headers = signed_headers(request, kept.date(), credentials.session_token());
+        push_canonical_request(&mut text, request, &headers);
+        let hashed = digest::digest(&digest::SHA256, text.as_bytes());
+        text.clear();
+        for part in [ALGORITHM, "\n", kept.date(), "\n", &kept.scope, "\n"] {
+            text.push_str(part);
+        }
+        push_hex(&mut text, hashed.as_ref());
+        let signature = hmac::sign(&kept.key, text.as_bytes());
+        let mut authorization = String::with_capacity(320);
+        for part in [ALGORITHM, " Credential=", credentials.access_key_id(), "/", &kept.scope, ", SignedHeaders="] {
+            authorization.push_str(part);
+        }
+        push_names(&mut authorization, &headers);
+        authorization.push_str(", Signature=");
+        push_hex(&mut authorization, signature.as_ref());
+        kept.room = text;
+        Signature { date: kept.date.clone(), token: kept.token.clone(), authorization: header_value(authorization) }
     }
 }
 
-/// The headers that are signed, sorted by name.
-fn signed_headers<'a>(request: &Signable<'a>, date: &'a str, token: Option<&'a str>) -> Vec<(&'a str, &'a str)> {
+fn header_value(text: String) -> HeaderValue {
+    HeaderValue::from_maybe_shared(Bytes::from(text)).expect("dates, tokens and signatures are ASCII")
+}
+
+/// The headers that are signed, sorted by name, one of which may be missing.
+type Headers<'a> = [Option<(&'a str, &'a str)>; 6];
+
+fn signed_headers<'a>(request: &Signable<'a>, date: &'a str, token: Option<&'a str>) -> Headers<'a> {
     let headers = [
         request.content_type.map(|value| ("content-type", value)),
         Some(("host", request.host)),
@@ -112,28 +162,37 @@ fn signed_headers<'a>(request: &Signable<'a>, date: &'a str, token: Option<&'a s
         token.map(|value| ("x-amz-security-token", value)),
         request.routing,
     ];
-    let headers: Vec<_> = headers.into_iter().flatten().collect();
-    debug_assert!(headers.is_sorted());
+    debug_assert!(headers.iter().flatten().is_sorted());
     headers
 }
 
-fn canonical_request(request: &Signable<'_>, headers: &[(&str, &str)], names: &str) -> String {
+fn push_names(text: &mut String, headers: &Headers<'_>) {
+    for (number, (name, _)) in headers.iter().flatten().enumerate() {
+        if number > 0 {
+            text.push(';');
+        }
+        text.push_str(name);
+    }
+}
+
+fn push_canonical_request(canonical: &mut String, request: &Signable<'_>, headers: &Headers<'_>) {
     let (path, query) = request.target.split_once('?').unwrap_or((request.target, ""));
-    let mut canonical = String::with_capacity(512 + request.target.len());
     canonical.push_str(request.method);
     canonical.push('\n');
-    push_path(&mut canonical, path);
+    push_path(canonical, path);
     canonical.push('\n');
-    push_query(&mut canonical, query);
+    push_query(canonical, query);
     canonical.push('\n');
-    for (name, value) in headers {
+    for (name, value) in headers.iter().flatten() {
         canonical.push_str(name);
         canonical.push(':');
-        push_value(&mut canonical, value);
+        push_value(canonical, value);
         canonical.push('\n');
     }
-    let _ = write!(canonical, "\n{names}\n{}", request.payload_sha256);
-    canonical
+    canonical.push('\n');
+    push_names(canonical, headers);
+    canonical.push('\n');
+    canonical.push_str(request.payload_sha256);
 }
 
 /// Empty segments are left out, and every byte that is not unreserved is escaped once more. In normal form the only
@@ -143,7 +202,12 @@ fn push_path(canonical: &mut String, path: &str) {
     let is_root = segments.peek().is_none();
     for segment in segments {
         canonical.push('/');
-        canonical.push_str(&segment.replace('%', "%25"));
+        for (number, part) in segment.split('%').enumerate() {
+            if number > 0 {
+                canonical.push_str("%25");
+            }
+            canonical.push_str(part);
+        }
     }
     if is_root || path.ends_with('/') {
         canonical.push('/');
@@ -156,8 +220,12 @@ fn push_query(canonical: &mut String, query: &str) {
     let mut pairs: Vec<_> = query.split('&').filter(|text| !text.is_empty()).map(pair).collect();
     pairs.sort_unstable();
     for (number, (name, value)) in pairs.into_iter().enumerate() {
-        let separator = if number == 0 { "" } else { "&" };
-        let _ = write!(canonical, "{separator}{name}={value}");
+        if number > 0 {
+            canonical.push('&');
+        }
+        for part in [name, "=", value] {
+            canonical.push_str(part);
+        }
     }
 }
 
@@ -171,19 +239,20 @@ fn push_value(canonical: &mut String, value: &str) {
     }
 }
 
-/// ISO 8601 basic form, `20260101T000000Z`.
-fn basic_date(time: SystemTime) -> String {
-    let mut date = humantime::format_rfc3339_seconds(time).to_string();
-    date.retain(|character| !matches!(character, '-' | ':'));
-    date
-}
-
 /// Lower-case hex.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(2 * bytes.len());
+    push_hex(&mut text, bytes);
+    text
+}
+
+fn push_hex(text: &mut String, bytes: &[u8]) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digit = |value: u8| char::from(DIGITS[usize::from(value)]);
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+    for byte in bytes {
+        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
+        text.push(char::from(DIGITS[usize::from(byte & 15)]));
+    }
 }
 
 #[cfg(test)]
@@ -246,7 +315,7 @@ mod tests {
             let signer = Signer::new(target.arn().region(), target.signing_name());
             let signature = signer.sign(&request, &credentials, time);
             assert_eq!(signature.date, "20260101T000000Z");
-            let authorization = signature.authorization;
+            let authorization = signature.authorization.to_str().expect("text");
             assert!(authorization.ends_with(&format!("Signature={expected}")), "vector {number}: {authorization}");
         }
     }

@@ -64,10 +64,13 @@ pub fn for_upstream(inbound: &HeaderMap) -> HeaderMap {
     filtered(inbound, |name| is_hop_by_hop(name) || is_for_the_appliance_only(name))
 }
 
-/// The fields of an upstream's response that go to the caller. `content-length` is set again from the body's size.
-#[must_use]
-pub fn for_caller(inbound: &HeaderMap) -> HeaderMap {
-    filtered(inbound, |name| is_hop_by_hop(name) || is_about_the_upstream_origin(name))
+/// Leaves of an upstream's response what goes to the caller. `content-length` is set again from the body's size.
+pub fn keep_for_caller(fields: &mut HeaderMap) {
+    let named = fields_named_by_connection(fields);
+    fields.retain(|name, _| {
+        let name_text = name.as_str();
+        !is_hop_by_hop(name_text) && !is_about_the_upstream_origin(name_text) && !named.contains(name)
+    });
 }
 
 /// The announced length of a body in bytes, if there is one that can be read.
@@ -144,6 +147,11 @@ mod tests {
         map
     }
 
+    fn kept_for_caller(mut fields: HeaderMap) -> HeaderMap {
+        keep_for_caller(&mut fields);
+        fields
+    }
+
     fn names(map: &HeaderMap) -> Vec<String> {
         let mut names: Vec<_> = map.iter().map(|(name, _)| name.to_string()).collect();
         names.sort();
@@ -214,7 +222,7 @@ mod tests {
             ("content-type", "text/plain"),
         ]);
         assert_eq!(names(&for_upstream(&inbound)), ["content-type", "x-kept"]);
-        assert_eq!(names(&for_caller(&inbound)), ["content-type", "x-kept"]);
+        assert_eq!(names(&kept_for_caller(inbound)), ["content-type", "x-kept"]);
     }
 
     #[test]
@@ -227,6 +235,6 @@ mod tests {
             ("etag", "\"1\""),
             ("content-length", "2"),
         ]);
-        assert_eq!(names(&for_caller(&inbound)), ["etag", "x-amzn-requestid"]);
+        assert_eq!(names(&kept_for_caller(inbound)), ["etag", "x-amzn-requestid"]);
     }
 }

@@ -81,7 +81,7 @@ async fn exchange(gateway: &Gateway, request: &HttpRequest, payload: web::Payloa
     }
     fields.insert(header::HOST, gateway.mlflow_host.clone());
     let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
-    let outgoing = Request { method: request.method().clone(), target, headers: fields, body: &body.body };
+    let outgoing = Request { method: request.method().clone(), target, headers: &fields, body: &body.body };
     let response = gateway.mlflow.send(outgoing).await.map_err(|error| {
         refusal(
             StatusCode::SERVICE_UNAVAILABLE,

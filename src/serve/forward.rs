@@ -202,7 +202,7 @@ impl<'a> Way<'a, '_> {
         if gate::depends_on_body(worker, path, record.caller.as_ref()) {
             gate::admit_body(worker, &body, self.query, record)?;
         }
-        let response = upstream.send(method, &target, &fields, (&body, &sha256), record).await?;
+        let response = upstream.send(method, &target, fields, (&body, &sha256), record).await?;
         let translation = store.and_then(|store| translate::of_response(&response.headers, locations.response, store));
         Ok(self.answer(response, translation))
     }

@@ -15,6 +15,7 @@ use super::audit::{Audit, Event};
 use super::connections::Running;
 use crate::access::caller::Caller;
 use crate::access::limits::Permit;
+use crate::aws::sigv4::hex;
 use crate::clock;
 
 /// What all requests of the process share.
@@ -122,7 +123,7 @@ impl Record {
         let number = ledger.next.fetch_add(1, Ordering::Relaxed);
         Self {
             ledger: Arc::clone(ledger),
-            request_id: format!("{:016x}{number:08x}", ledger.run),
+            request_id: hex(&((u128::from(ledger.run) << 32) + u128::from(number)).to_be_bytes()[4..]),
             method: request.method().clone(),
             path: request.path().to_owned(),
             target: None,

@@ -36,18 +36,19 @@ pub(super) struct Origin<'a> {
 /// Turns an upstream's response into the one for the caller.
 #[must_use]
 pub(super) fn pass(
-    response: Response,
+    mut response: Response,
     origin: &Origin<'_>,
     translation: Option<Translation>,
     mut record: Record,
 ) -> HttpResponse {
     let status = response.status;
-    let mut fields = headers::for_caller(&response.headers);
+    let mut fields = std::mem::take(&mut response.headers);
+    headers::keep_for_caller(&mut fields);
     relocate(&mut fields, origin);
     record.status = Some(status);
     record.upstream_request_id = UPSTREAM_REQUEST_ID
         .iter()
-        .find_map(|name| response.headers.get(*name))
+        .find_map(|name| fields.get(*name))
         .and_then(|value| value.to_str().ok())
         .map(ToOwned::to_owned);
     if status == StatusCode::FORBIDDEN {

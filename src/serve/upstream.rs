@@ -33,6 +33,7 @@ pub(super) struct Upstream {
     signer: Signer,
     authority: String,
     host_value: HeaderValue,
+    arn_name: HeaderName,
     arn_value: HeaderValue,
     store: OnceCell<Rc<Store>>,
 }
@@ -47,6 +48,7 @@ impl Upstream {
         Self {
             base: format!("{}://{authority}", endpoint.scheme()),
             host_value: value(&authority),
+            arn_name: HeaderName::from_static(backend.target.arn_header()),
             arn_value: value(backend.target.arn().as_str()),
             signer: Signer::new(backend.target.arn().region(), backend.target.signing_name()),
             client: Client::new(backend.dialer.clone(), backend.client),
@@ -78,7 +80,7 @@ impl Upstream {
         &self,
         method: &Method,
         target: &str,
-        fields: &HeaderMap,
+        mut fields: HeaderMap,
         (body, sha256): (&Body, &str),
         record: &mut Record,
     ) -> Result<Response, Refusal> {
@@ -86,9 +88,9 @@ impl Upstream {
         let mut attempt = 1;
         loop {
             // Signed last and for each attempt anew: a signature is good for five minutes from its own clock.
-            let headers = self.sign(method, target, fields, sha256, &credentials)?;
+            self.sign(method, target, &mut fields, sha256, &credentials)?;
             let started = Instant::now();
-            match self.client.send(Request { method: method.clone(), target, headers, body }).await {
+            match self.client.send(Request { method: method.clone(), target, headers: &fields, body }).await {
                 Ok(response) => {
                     record.upstream = Some(started.elapsed());
                     return Ok(response);
@@ -102,31 +104,31 @@ impl Upstream {
         }
     }
 
-    /// The headers to send: the caller's, `Host`, the one that routes, and the signature over what must not change.
+    /// Adds to the caller's headers `Host`, the one that routes, and the signature over what must not change.
     fn sign(
         &self,
         method: &Method,
         target: &str,
-        fields: &HeaderMap,
+        headers: &mut HeaderMap,
         sha256: &str,
         credentials: &Current,
-    ) -> Result<HeaderMap, Refusal> {
+    ) -> Result<(), Refusal> {
         let mlflow = &self.backend.target;
         let now = clock::now();
-        let mut headers = fields.clone();
         headers.insert(header::HOST, self.host_value.clone());
-        headers.insert(HeaderName::from_static(mlflow.arn_header()), self.arn_value.clone());
+        headers.insert(self.arn_name.clone(), self.arn_value.clone());
+        let content_type = headers.get(header::CONTENT_TYPE).cloned();
         credentials.with(now, |credentials| {
             let request = Signable {
                 method: method.as_str(),
                 target,
                 host: &self.authority,
-                content_type: fields.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()),
+                content_type: content_type.as_ref().and_then(|value| value.to_str().ok()),
                 routing: Some((mlflow.arn_header(), mlflow.arn().as_str())),
                 payload_sha256: sha256,
             };
-            insert_signature(&mut headers, &self.signer, &request, credentials, now);
+            insert_signature(headers, &self.signer, &request, credentials, now);
         })?;
-        Ok(headers)
+        Ok(())
     }
 }

@@ -165,7 +165,7 @@ impl Http2 {
             .version(Version::HTTP_2)
             .body(())
             .map_err(invalid)?;
-        *head.headers_mut() = request.headers.into();
+        *head.headers_mut() = request.headers.clone().into();
         // `:authority` carries it.
         head.headers_mut().remove(header::HOST);
         if let BodySize::Sized(length) = size {

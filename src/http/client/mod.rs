@@ -65,7 +65,7 @@ pub struct Request<'a> {
     /// Path and query, in the exact form to send.
     pub target: &'a str,
     /// All headers including `Host`, without framing.
-    pub headers: HeaderMap,
+    pub headers: &'a HeaderMap,
     /// The body.
     pub body: &'a Body,
 }

@@ -80,7 +80,7 @@ impl Exchange<'_> {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let target = uri::joined(&uri::normalize_path(path)?, query);
         let body = (&Body::None, EMPTY_SHA256);
-        let response = self.upstream.send(&Method::GET, &target, &fields, body, self.record).await?;
+        let response = self.upstream.send(&Method::GET, &target, fields, body, self.record).await?;
         if response.status != StatusCode::OK {
             return Ok(Err(response));
         }

@@ -161,7 +161,7 @@ impl Store {
         let mut waits = WAITS.iter();
         let mut attempt = 1;
         loop {
-            let request = Request { method: method.clone(), target: &call.target, headers: headers.clone(), body };
+            let request = Request { method: method.clone(), target: &call.target, headers: &headers, body };
             let failure = match self.client.send(request).await {
                 Ok(response) if is_welcome(response.status) => return Ok(response),
                 Ok(response) => self.failure(action, &method, response).await?,

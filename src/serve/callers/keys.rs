@@ -102,7 +102,7 @@ impl Keys {
         let host = HeaderValue::try_from(self.endpoint.authority()).map_err(|error| error.to_string())?;
         headers.insert(header::HOST, host);
         let target = format!("{}{id}", self.path);
-        let request = Request { method: Method::GET, target: &target, headers, body: &Body::None };
+        let request = Request { method: Method::GET, target: &target, headers: &headers, body: &Body::None };
         let response = client.send(request).await.map_err(|error| causes::joined(&error))?;
         if response.status != StatusCode::OK {
             return Err(format!("the answer was {}", response.status));

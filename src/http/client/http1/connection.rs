@@ -186,7 +186,7 @@ fn head(request: &Request<'_>, size: BodySize) -> BytesMut {
     put(b" ");
     put(request.target.as_bytes());
     put(b" HTTP/1.1\r\n");
-    for (name, value) in &request.headers {
+    for (name, value) in request.headers {
         put(name.as_str().as_bytes());
         put(b": ");
         put(value.as_bytes());
