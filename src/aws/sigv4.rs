@@ -69,11 +69,11 @@ struct Kept {
     /// Deriving it costs four HMACs, as much as the rest of a signature.
     key: hmac::Key,
     /// Room for texts that are hashed.
-    room: String,
+    room: Vec<u8>,
 }
 
 impl Kept {
-    fn new(signer: &Signer, credentials: &Credentials, second: u64, room: String) -> Self {
+    fn new(signer: &Signer, credentials: &Credentials, second: u64, room: Vec<u8>) -> Self {
         let time = UNIX_EPOCH + Duration::from_secs(second);
         let mut date = humantime::format_rfc3339_seconds(time).to_string();
         date.retain(|character| !matches!(character, '-' | ':'));
@@ -116,7 +116,7 @@ impl Signer {
     pub fn sign(&self, request: &Signable<'_>, credentials: &Credentials, time: SystemTime) -> Signature {
         let second = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let mut kept = self.kept.borrow_mut();
-        let mut kept = match kept.take() {
+        let kept = match kept.take() {
             Some(known) if known.is_of(credentials, second) => kept.insert(known),
             other => {
                 let room = other.map(|other| other.room).unwrap_or_default();
@@ -127,27 +127,24 @@ impl Signer {
         text.clear();
         let headers = signed_headers(request, kept.date(), credentials.session_token());
         push_canonical_request(&mut text, request, &headers);
-        let hashed = digest::digest(&digest::SHA256, text.as_bytes());
+        let hashed = digest::digest(&digest::SHA256, &text);
         text.clear();
-        for part in [ALGORITHM, "\n", kept.date(), "\n", &kept.scope, "\n"] {
-            text.push_str(part);
-        }
+        push(&mut text, &[ALGORITHM, "\n", kept.date(), "\n", &kept.scope, "\n"]);
         push_hex(&mut text, hashed.as_ref());
-        let signature = hmac::sign(&kept.key, text.as_bytes());
-        let mut authorization = String::with_capacity(320);
-        for part in [ALGORITHM, " Credential=", credentials.access_key_id(), "/", &kept.scope, ", SignedHeaders="] {
-            authorization.push_str(part);
-        }
+        let signature = hmac::sign(&kept.key, &text);
+        let mut authorization = Vec::with_capacity(384);
+        let id = credentials.access_key_id();
+        push(&mut authorization, &[ALGORITHM, " Credential=", id, "/", &kept.scope, ", SignedHeaders="]);
         push_names(&mut authorization, &headers);
-        authorization.push_str(", Signature=");
+        push(&mut authorization, &[", Signature="]);
         push_hex(&mut authorization, signature.as_ref());
         kept.room = text;
         Signature { date: kept.date.clone(), token: kept.token.clone(), authorization: header_value(authorization) }
     }
 }
 
-fn header_value(text: String) -> HeaderValue {
-    HeaderValue::from_maybe_shared(Bytes::from(text)).expect("dates, tokens and signatures are ASCII")
+fn header_value(text: impl Into<Vec<u8>>) -> HeaderValue {
+    HeaderValue::from_maybe_shared(Bytes::from(text.into())).expect("dates, tokens and signatures are ASCII")
 }
 
 /// The headers that are signed, sorted by name, one of which may be missing.
@@ -166,93 +163,82 @@ fn signed_headers<'a>(request: &Signable<'a>, date: &'a str, token: Option<&'a s
     headers
 }
 
-fn push_names(text: &mut String, headers: &Headers<'_>) {
-    for (number, (name, _)) in headers.iter().flatten().enumerate() {
-        if number > 0 {
-            text.push(';');
-        }
-        text.push_str(name);
+fn push(text: &mut Vec<u8>, parts: &[&str]) {
+    for part in parts {
+        text.extend_from_slice(part.as_bytes());
     }
 }
 
-fn push_canonical_request(canonical: &mut String, request: &Signable<'_>, headers: &Headers<'_>) {
-    let (path, query) = request.target.split_once('?').unwrap_or((request.target, ""));
-    canonical.push_str(request.method);
-    canonical.push('\n');
-    push_path(canonical, path);
-    canonical.push('\n');
-    push_query(canonical, query);
-    canonical.push('\n');
-    for (name, value) in headers.iter().flatten() {
-        canonical.push_str(name);
-        canonical.push(':');
-        push_value(canonical, value);
-        canonical.push('\n');
+fn push_names(text: &mut Vec<u8>, headers: &Headers<'_>) {
+    for (number, (name, _)) in headers.iter().flatten().enumerate() {
+        push(text, &[if number > 0 { ";" } else { "" }, name]);
     }
-    canonical.push('\n');
+}
+
+fn push_canonical_request(canonical: &mut Vec<u8>, request: &Signable<'_>, headers: &Headers<'_>) {
+    let (path, query) = request.target.split_once('?').unwrap_or((request.target, ""));
+    push(canonical, &[request.method, "\n"]);
+    push_path(canonical, path);
+    push(canonical, &["\n"]);
+    push_query(canonical, query);
+    push(canonical, &["\n"]);
+    for (name, value) in headers.iter().flatten() {
+        push(canonical, &[name, ":"]);
+        push_value(canonical, value);
+        push(canonical, &["\n"]);
+    }
+    push(canonical, &["\n"]);
     push_names(canonical, headers);
-    canonical.push('\n');
-    canonical.push_str(request.payload_sha256);
+    push(canonical, &["\n", request.payload_sha256]);
 }
 
 /// Empty segments are left out, and every byte that is not unreserved is escaped once more. In normal form the only
 /// such byte is the percent sign, and there are no dot segments.
-fn push_path(canonical: &mut String, path: &str) {
-    let mut segments = path.split('/').filter(|segment| !segment.is_empty()).peekable();
-    let is_root = segments.peek().is_none();
-    for segment in segments {
-        canonical.push('/');
-        for (number, part) in segment.split('%').enumerate() {
-            if number > 0 {
-                canonical.push_str("%25");
-            }
-            canonical.push_str(part);
+fn push_path(canonical: &mut Vec<u8>, path: &str) {
+    let bytes = path.as_bytes();
+    for (at, byte) in bytes.iter().enumerate() {
+        match byte {
+            b'/' if bytes.get(at + 1) == Some(&b'/') => {}
+            b'%' => push(canonical, &["%25"]),
+            other => canonical.push(*other),
         }
     }
-    if is_root || path.ends_with('/') {
-        canonical.push('/');
+    if path.is_empty() {
+        canonical.push(b'/');
     }
 }
 
 /// The pairs sorted by name and value; a name alone has an empty value.
-fn push_query(canonical: &mut String, query: &str) {
+fn push_query(canonical: &mut Vec<u8>, query: &str) {
     let pair = |text| str::split_once(text, '=').unwrap_or((text, ""));
     let mut pairs: Vec<_> = query.split('&').filter(|text| !text.is_empty()).map(pair).collect();
     pairs.sort_unstable();
     for (number, (name, value)) in pairs.into_iter().enumerate() {
-        if number > 0 {
-            canonical.push('&');
-        }
-        for part in [name, "=", value] {
-            canonical.push_str(part);
-        }
+        push(canonical, &[if number > 0 { "&" } else { "" }, name, "=", value]);
     }
 }
 
 /// Without outer white space, and inner runs of it as one space.
-fn push_value(canonical: &mut String, value: &str) {
+fn push_value(canonical: &mut Vec<u8>, value: &str) {
+    if value.bytes().all(|byte| byte > b' ') {
+        return push(canonical, &[value]);
+    }
     for (number, word) in value.split_ascii_whitespace().enumerate() {
-        if number > 0 {
-            canonical.push(' ');
-        }
-        canonical.push_str(word);
+        push(canonical, &[if number > 0 { " " } else { "" }, word]);
     }
 }
 
 /// Lower-case hex.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(2 * bytes.len());
+    let mut text = Vec::with_capacity(2 * bytes.len());
     push_hex(&mut text, bytes);
-    text
+    String::from_utf8(text).expect("digits are ASCII")
 }
 
-fn push_hex(text: &mut String, bytes: &[u8]) {
+fn push_hex(text: &mut Vec<u8>, bytes: &[u8]) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    for byte in bytes {
-        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
-        text.push(char::from(DIGITS[usize::from(byte & 15)]));
-    }
+    text.extend(bytes.iter().flat_map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]));
 }
 
 #[cfg(test)]
@@ -347,19 +333,19 @@ mod tests {
         for (path, expected) in
             [("/", "/"), ("//", "/"), ("/a%20b", "/a%2520b"), ("//a//b/", "/a/b/"), ("/a%2Fb/~c", "/a%252Fb/~c")]
         {
-            let mut canonical = String::new();
+            let mut canonical = Vec::new();
             push_path(&mut canonical, path);
-            assert_eq!(canonical, expected, "{path}");
+            assert_eq!(canonical, expected.as_bytes(), "{path}");
         }
         for (query, expected) in
             [("", ""), ("b=2&a=1&a=0&c", "a=0&a=1&b=2&c="), ("%FF=1", "%FF=1"), ("a-=1&a=2", "a=2&a-=1")]
         {
-            let mut canonical = String::new();
+            let mut canonical = Vec::new();
             push_query(&mut canonical, query);
-            assert_eq!(canonical, expected, "{query}");
+            assert_eq!(canonical, expected.as_bytes(), "{query}");
         }
-        let mut canonical = String::new();
+        let mut canonical = Vec::new();
         push_value(&mut canonical, "  a/b ;  c=d\t ");
-        assert_eq!(canonical, "a/b ; c=d");
+        assert_eq!(canonical, b"a/b ; c=d");
     }
 }
