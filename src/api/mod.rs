@@ -23,6 +23,7 @@ use crate::aws::sigv4::{EMPTY_SHA256, Signable, Signer, hex};
 use crate::clock;
 use crate::http::body::Body;
 use crate::http::client::{BodyError, Client, ClientError, ClientSettings, Dialer, Endpoint, Request};
+use crate::http::fields::Fields;
 
 const X_AMZ_CONTENT_SHA256: HeaderName = HeaderName::from_static("x-amz-content-sha256");
 const X_AMZ_DATE: HeaderName = HeaderName::from_static("x-amz-date");
@@ -74,7 +75,7 @@ impl Transport {
         endpoint: &Endpoint,
         method: Method,
         target: &str,
-        mut headers: HeaderMap,
+        mut headers: Fields,
         body: Bytes,
     ) -> Result<Answer, ApiError> {
         headers.insert(header::HOST, value(&endpoint.authority()));
@@ -115,7 +116,7 @@ impl Transport {
         let Signed { endpoint, region, service, method, target, content_type, routing, body } = signed;
         let now = clock::now();
         let (host, sha256) = (endpoint.authority(), hex(&Sha256::digest(&body)));
-        let mut headers = HeaderMap::new();
+        let mut headers = Fields::new();
         if let Some(content_type) = content_type {
             headers.insert(header::CONTENT_TYPE, value(content_type));
         }
@@ -133,7 +134,7 @@ impl Transport {
 
 /// Adds what a signature consists of to the headers of the request that is signed.
 pub fn insert_signature(
-    headers: &mut HeaderMap,
+    headers: &mut Fields,
     signer: &Signer,
     request: &Signable<'_>,
     credentials: &Credentials,

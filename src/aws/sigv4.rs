@@ -10,6 +10,7 @@
 //!
 //! Every request passes here, so what holds for a second or for a day is kept, and texts are put together in place.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -58,48 +59,107 @@ pub struct Signer {
     kept: RefCell<Option<Kept>>,
 }
 
-/// What the signatures of one second have in common, and, as far as the day and the credentials go, those of others.
+/// What is the same in all signatures of one second for one host.
 struct Kept {
     second: u64,
-    date: HeaderValue,
-    scope: String,
+    host: String,
+    routing: Option<(String, String)>,
     secret: String,
     session: Option<String>,
+    date: HeaderValue,
     token: Option<HeaderValue>,
     /// Deriving it costs four HMACs, as much as the rest of a signature.
     key: hmac::Key,
+    /// What is signed, up to the hash of the canonical request.
+    to_sign: String,
+    /// The canonical headers before the hash of the body, and those behind it.
+    headers: (String, String),
+    /// The names of the signed headers, and the value of `authorization` up to the signature; without a `content-type`.
+    plain: (String, String),
+    /// The same with one.
+    typed: (String, String),
     /// Room for texts that are hashed.
     room: Vec<u8>,
 }
 
 impl Kept {
-    fn new(signer: &Signer, credentials: &Credentials, second: u64, room: Vec<u8>) -> Self {
+    fn new(signer: &Signer, request: &Signable<'_>, credentials: &Credentials, second: u64) -> Self {
         let time = UNIX_EPOCH + Duration::from_secs(second);
+        // ISO 8601 basic form, `20260101T000000Z`.
         let mut date = humantime::format_rfc3339_seconds(time).to_string();
         date.retain(|character| !matches!(character, '-' | ':'));
-        let secret = credentials.secret_access_key();
+        let (secret, token) = (credentials.secret_access_key(), credentials.session_token());
         let key = generate_signing_key(secret, time, &signer.region, signer.service);
+        let scope = format!("{}/{}/{}/aws4_request", &date[..8], signer.region, signer.service);
+        let headers = [
+            Some(("content-type", "")),
+            Some(("host", request.host)),
+            Some(("x-amz-content-sha256", "")),
+            Some(("x-amz-date", date.as_str())),
+            token.map(|token| ("x-amz-security-token", token)),
+            request.routing,
+        ];
+        let headers: Vec<(&str, &str)> = headers.into_iter().flatten().collect();
+        debug_assert!(headers.is_sorted());
+        let line = |(name, value): &(&str, &str)| format!("{name}:{}\n", collapsed(value));
+        let naming = |headers: &[(&str, &str)]| {
+            let names = headers.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(";");
+            let id = credentials.access_key_id();
+            let beginning = format!("{ALGORITHM} Credential={id}/{scope}, SignedHeaders={names}, Signature=");
+            (names, beginning)
+        };
         Self {
             second,
-            scope: format!("{}/{}/{}/aws4_request", &date[..8], signer.region, signer.service),
-            date: header_value(date),
+            host: request.host.to_owned(),
+            routing: request.routing.map(|(name, value)| (name.to_owned(), value.to_owned())),
             secret: secret.to_owned(),
-            session: credentials.session_token().map(ToOwned::to_owned),
-            token: credentials.session_token().map(|token| header_value(token.to_owned())),
+            session: token.map(ToOwned::to_owned),
+            token: token.map(|token| header_value(token.to_owned())),
             key: hmac::Key::new(hmac::HMAC_SHA256, key.as_ref()),
-            room,
+            to_sign: format!("{ALGORITHM}\n{date}\n{scope}\n"),
+            headers: (
+                format!("{}x-amz-content-sha256:", line(&headers[1])),
+                format!("\n{}\n", headers[3..].iter().map(line).collect::<String>()),
+            ),
+            plain: naming(&headers[1..]),
+            typed: naming(&headers),
+            room: Vec::with_capacity(1024),
+            date: header_value(date),
         }
     }
 
-    fn is_of(&self, credentials: &Credentials, second: u64) -> bool {
+    fn is_of(&self, request: &Signable<'_>, credentials: &Credentials, second: u64) -> bool {
         self.second == second
+            && self.host == request.host
+            && self.routing.as_ref().map(|(name, value)| (name.as_str(), value.as_str())) == request.routing
             && self.secret == credentials.secret_access_key()
             && self.session.as_deref() == credentials.session_token()
     }
 
-    /// ISO 8601 basic form, `20260101T000000Z`.
-    fn date(&self) -> &str {
-        self.date.to_str().expect("it was text")
+    fn sign(&mut self, request: &Signable<'_>) -> Signature {
+        let Self { key, to_sign, headers, plain, typed, room, .. } = self;
+        let (names, beginning) = if request.content_type.is_some() { typed } else { plain };
+        let (path, query) = request.target.split_once('?').unwrap_or((request.target, ""));
+        room.clear();
+        push(room, &[request.method, "\n"]);
+        push_path(room, path);
+        push(room, &["\n"]);
+        push_query(room, query);
+        push(room, &["\n"]);
+        if let Some(content_type) = request.content_type {
+            push(room, &["content-type:", &collapsed(content_type), "\n"]);
+        }
+        push(room, &[&headers.0, request.payload_sha256, &headers.1, names, "\n", request.payload_sha256]);
+        let hashed = digest::digest(&digest::SHA256, room);
+        room.clear();
+        push(room, &[to_sign]);
+        push_hex(room, hashed.as_ref());
+        let signature = hmac::sign(key, room);
+        let mut authorization = Vec::with_capacity(beginning.len() + 64);
+        push(&mut authorization, &[beginning]);
+        push_hex(&mut authorization, signature.as_ref());
+        let authorization = header_value(authorization);
+        Signature { date: self.date.clone(), token: self.token.clone(), authorization }
     }
 }
 
@@ -117,29 +177,10 @@ impl Signer {
         let second = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let mut kept = self.kept.borrow_mut();
         let kept = match kept.take() {
-            Some(known) if known.is_of(credentials, second) => kept.insert(known),
-            other => {
-                let room = other.map(|other| other.room).unwrap_or_default();
-                kept.insert(Kept::new(self, credentials, second, room))
-            }
+            Some(known) if known.is_of(request, credentials, second) => kept.insert(known),
+            _ => kept.insert(Kept::new(self, request, credentials, second)),
         };
-        let mut text = std::mem::take(&mut kept.room);
-        text.clear();
-        let headers = signed_headers(request, kept.date(), credentials.session_token());
-        push_canonical_request(&mut text, request, &headers);
-        let hashed = digest::digest(&digest::SHA256, &text);
-        text.clear();
-        push(&mut text, &[ALGORITHM, "\n", kept.date(), "\n", &kept.scope, "\n"]);
-        push_hex(&mut text, hashed.as_ref());
-        let signature = hmac::sign(&kept.key, &text);
-        let mut authorization = Vec::with_capacity(384);
-        let id = credentials.access_key_id();
-        push(&mut authorization, &[ALGORITHM, " Credential=", id, "/", &kept.scope, ", SignedHeaders="]);
-        push_names(&mut authorization, &headers);
-        push(&mut authorization, &[", Signature="]);
-        push_hex(&mut authorization, signature.as_ref());
-        kept.room = text;
-        Signature { date: kept.date.clone(), token: kept.token.clone(), authorization: header_value(authorization) }
+        kept.sign(request)
     }
 }
 
@@ -147,49 +188,10 @@ fn header_value(text: impl Into<Vec<u8>>) -> HeaderValue {
     HeaderValue::from_maybe_shared(Bytes::from(text.into())).expect("dates, tokens and signatures are ASCII")
 }
 
-/// The headers that are signed, sorted by name, one of which may be missing.
-type Headers<'a> = [Option<(&'a str, &'a str)>; 6];
-
-fn signed_headers<'a>(request: &Signable<'a>, date: &'a str, token: Option<&'a str>) -> Headers<'a> {
-    let headers = [
-        request.content_type.map(|value| ("content-type", value)),
-        Some(("host", request.host)),
-        Some(("x-amz-content-sha256", request.payload_sha256)),
-        Some(("x-amz-date", date)),
-        token.map(|value| ("x-amz-security-token", value)),
-        request.routing,
-    ];
-    debug_assert!(headers.iter().flatten().is_sorted());
-    headers
-}
-
 fn push(text: &mut Vec<u8>, parts: &[&str]) {
     for part in parts {
         text.extend_from_slice(part.as_bytes());
     }
-}
-
-fn push_names(text: &mut Vec<u8>, headers: &Headers<'_>) {
-    for (number, (name, _)) in headers.iter().flatten().enumerate() {
-        push(text, &[if number > 0 { ";" } else { "" }, name]);
-    }
-}
-
-fn push_canonical_request(canonical: &mut Vec<u8>, request: &Signable<'_>, headers: &Headers<'_>) {
-    let (path, query) = request.target.split_once('?').unwrap_or((request.target, ""));
-    push(canonical, &[request.method, "\n"]);
-    push_path(canonical, path);
-    push(canonical, &["\n"]);
-    push_query(canonical, query);
-    push(canonical, &["\n"]);
-    for (name, value) in headers.iter().flatten() {
-        push(canonical, &[name, ":"]);
-        push_value(canonical, value);
-        push(canonical, &["\n"]);
-    }
-    push(canonical, &["\n"]);
-    push_names(canonical, headers);
-    push(canonical, &["\n", request.payload_sha256]);
 }
 
 /// Empty segments are left out, and every byte that is not unreserved is escaped once more. In normal form the only
@@ -219,13 +221,11 @@ fn push_query(canonical: &mut Vec<u8>, query: &str) {
 }
 
 /// Without outer white space, and inner runs of it as one space.
-fn push_value(canonical: &mut Vec<u8>, value: &str) {
+fn collapsed(value: &str) -> Cow<'_, str> {
     if value.bytes().all(|byte| byte > b' ') {
-        return push(canonical, &[value]);
+        return Cow::Borrowed(value);
     }
-    for (number, word) in value.split_ascii_whitespace().enumerate() {
-        push(canonical, &[if number > 0 { " " } else { "" }, word]);
-    }
+    Cow::Owned(value.split_ascii_whitespace().collect::<Vec<_>>().join(" "))
 }
 
 /// Lower-case hex.
@@ -238,7 +238,9 @@ pub fn hex(bytes: &[u8]) -> String {
 
 fn push_hex(text: &mut Vec<u8>, bytes: &[u8]) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    text.extend(bytes.iter().flat_map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]));
+    for byte in bytes {
+        text.extend_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+    }
 }
 
 #[cfg(test)]
@@ -344,8 +346,6 @@ mod tests {
             push_query(&mut canonical, query);
             assert_eq!(canonical, expected.as_bytes(), "{query}");
         }
-        let mut canonical = Vec::new();
-        push_value(&mut canonical, "  a/b ;  c=d\t ");
-        assert_eq!(canonical, b"a/b ; c=d");
+        assert_eq!(collapsed("  a/b ;  c=d\t "), "a/b ; c=d");
     }
 }

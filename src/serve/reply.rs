@@ -64,8 +64,9 @@ pub(super) fn pass(
 
 /// Turns an object from S3 into a response for the caller, who saves it under `name`.
 #[must_use]
-pub(super) fn object(response: Response, name: &str, mut record: Record) -> HttpResponse {
-    let mut fields = headers::of_object(&response.headers);
+pub(super) fn object(mut response: Response, name: &str, mut record: Record) -> HttpResponse {
+    let mut fields = std::mem::take(&mut response.headers);
+    headers::keep_of_object(&mut fields);
     record.status = Some(response.status);
     // SECURITY: what somebody has uploaded must not run as a page of this origin.
     fields.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use actix_web::http::Method;
-use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::header::{self, HeaderName, HeaderValue};
 use tracing::debug;
 
 use super::artifacts::store::Store;
@@ -21,6 +21,7 @@ use crate::aws::credentials::Current;
 use crate::aws::sigv4::{Signable, Signer};
 use crate::http::body::Body;
 use crate::http::client::{Client, Request, Response};
+use crate::http::fields::Fields;
 use crate::{causes, clock};
 
 /// A worker's own connections to one managed MLflow, and prepared values.
@@ -80,7 +81,7 @@ impl Upstream {
         &self,
         method: &Method,
         target: &str,
-        mut fields: HeaderMap,
+        mut fields: Fields,
         (body, sha256): (&Body, &str),
         record: &mut Record,
     ) -> Result<Response, Refusal> {
@@ -109,7 +110,7 @@ impl Upstream {
         &self,
         method: &Method,
         target: &str,
-        headers: &mut HeaderMap,
+        headers: &mut Fields,
         sha256: &str,
         credentials: &Current,
     ) -> Result<(), Refusal> {
@@ -117,7 +118,7 @@ impl Upstream {
         let now = clock::now();
         headers.insert(header::HOST, self.host_value.clone());
         headers.insert(self.arn_name.clone(), self.arn_value.clone());
-        let content_type = headers.get(header::CONTENT_TYPE).cloned();
+        let content_type = headers.get(&header::CONTENT_TYPE).cloned();
         credentials.with(now, |credentials| {
             let request = Signable {
                 method: method.as_str(),

@@ -15,7 +15,7 @@ use super::Body;
 use super::budget::{Budget, Reservation};
 use super::spool::Writer;
 
-/// Bytes gathered before a trip to the writing thread.
+/// Bytes gathered before a trip to the writing thread. While it writes them, as many again are gathered.
 const WRITE_SIZE: usize = 256 * 1024;
 /// Pieces gathered before that trip: a caller who sends single bytes must not make us hold thousands of buffers.
 const WRITE_PIECES: usize = 64;
@@ -89,7 +89,7 @@ where
     let in_memory = if expected > intake.memory_limit { None } else { intake.memory.reserve(expected) };
     match in_memory {
         Some(reservation) => into_memory(&mut source, reservation, expected).await,
-        None => into_file(&mut source, Vec::new(), expected).await,
+        None => Box::pin(into_file(&mut source, Vec::new(), expected)).await,
     }
 }
 
@@ -128,7 +128,7 @@ where
     while let Some(chunk) = source.next().await? {
         let missing = source.received.saturating_sub(reservation.bytes());
         if source.received > source.intake.memory_limit || !reservation.grow(missing) {
-            return into_file(source, vec![gathered.freeze(), chunk], expected).await;
+            return Box::pin(into_file(source, vec![gathered.freeze(), chunk], expected)).await;
         }
         hash.update(&chunk);
         gathered.push(chunk, expected);
@@ -141,21 +141,28 @@ async fn into_file<S>(source: &mut Source<'_, S>, begun: Vec<Bytes>, expected: u
 where
     S: Stream<Item = Result<Bytes, PayloadError>> + Unpin,
 {
-    let mut reservation = source.intake.disk.reserve(expected).ok_or(ReceiveError::NoRoom)?;
-    let mut writer = Writer::create(Arc::clone(&source.intake.directory)).await.map_err(ReceiveError::Disk)?;
+    let Intake { disk, memory, directory, .. } = source.intake;
+    let mut reservation = disk.reserve(expected).ok_or(ReceiveError::NoRoom)?;
+    let mut writing = Writer::create(Arc::clone(directory));
     let mut waiting = begun;
+    // With too many uploads at once nothing is gathered: each piece is written as it comes.
+    let gathers = memory.reserve(2 * WRITE_SIZE as u64);
+    let (most_pieces, most_bytes) = if gathers.is_some() { (WRITE_PIECES, WRITE_SIZE) } else { (1, 1) };
     loop {
         let chunk = source.next().await?;
         let at_end = chunk.is_none();
         waiting.extend(chunk);
-        if at_end || waiting.len() >= WRITE_PIECES || waiting.iter().map(Bytes::len).sum::<usize>() >= WRITE_SIZE {
+        if at_end || waiting.len() >= most_pieces || waiting.iter().map(Bytes::len).sum::<usize>() >= most_bytes {
             if !reservation.grow(source.received.saturating_sub(reservation.bytes())) {
                 return Err(ReceiveError::NoRoom);
             }
-            writer = writer.append(std::mem::take(&mut waiting)).await.map_err(ReceiveError::Disk)?;
+            let writer = writing.await.map_err(ReceiveError::Disk)?;
+            writing = writer.append(std::mem::take(&mut waiting));
         }
         if at_end {
-            let (file, sha256) = writer.finish(reservation);
+            drop(gathers);
+            let writer = writing.await.map_err(ReceiveError::Disk)?;
+            let (file, sha256) = writer.finish(reservation, memory.clone());
             return Ok(Received { body: Body::File(file), sha256, len: source.received });
         }
     }
@@ -233,18 +240,22 @@ mod tests {
     #[tokio::test]
     async fn any_body_comes_out_as_it_went_in_and_can_be_sent_twice() {
         let directory = tempfile::tempdir().expect("a directory");
-        let intake = intake(directory.path());
-        let large = vec![7_u8; 700_000];
-        for (of, declared, on_disk) in [
+        let large: Vec<u8> = (0..700_000_u32).map(|number| number.to_be_bytes()[3]).collect();
+        let cases = [
             (vec![], Some(0), false),
             (vec![b"abc".as_slice()], Some(3), false),
             (vec![b"ab".as_slice(), b"", b"c", b"d"], None, false),
             (vec![&large[..600], &large[..600]], None, true),
             (large.chunks(10_000).collect(), Some(700_000), true),
-        ] {
+        ];
+        // With room to gather and to read ahead, and without.
+        for (memory, (of, declared, on_disk)) in
+            [1_500, 2_000_000].iter().flat_map(|memory| cases.iter().map(move |case| (*memory, case)))
+        {
+            let intake = Intake { memory: Budget::new(memory), ..intake(directory.path()) };
             let expected = of.concat();
-            let received = receive(pieces(&of), declared, &intake).await.expect("received");
-            assert_eq!(matches!(received.body, Body::File(_)), on_disk, "{} bytes", expected.len());
+            let received = receive(pieces(of), *declared, &intake).await.expect("received");
+            assert_eq!(matches!(received.body, Body::File(_)), *on_disk, "{} bytes", expected.len());
             assert_eq!((received.sha256, received.len), (sha256(&expected), expected.len() as u64));
             assert_eq!(sent(&received.body).await, expected);
             assert_eq!(sent(&received.body).await, expected);

@@ -19,10 +19,11 @@ pub use response::{BodyError, Response, ResponseBody};
 use std::cell::Cell;
 use std::time::Duration;
 
-use actix_web::http::{Method, header::HeaderMap};
+use actix_web::http::Method;
 use tokio::sync::Mutex;
 
 use crate::http::body::Body;
+use crate::http::fields::Fields;
 
 /// Limits of a client. All are set on purpose; the defaults of the libraries beneath suit other uses.
 #[derive(Clone, Copy, Debug)]
@@ -65,7 +66,7 @@ pub struct Request<'a> {
     /// Path and query, in the exact form to send.
     pub target: &'a str,
     /// All headers including `Host`, without framing.
-    pub headers: &'a HeaderMap,
+    pub headers: &'a Fields,
     /// The body.
     pub body: &'a Body,
 }
@@ -109,7 +110,7 @@ impl Client {
         let progress = outgoing.progress();
         let exchange = async {
             match self.protocol().await? {
-                Protocol::Http2 => self.http2.send(request, outgoing).await,
+                Protocol::Http2 => Box::pin(self.http2.send(request, outgoing)).await,
                 Protocol::Http1 | Protocol::Unknown => self.http1.send(request, outgoing).await,
             }
         };
@@ -131,6 +132,10 @@ impl Client {
         if self.protocol.get() == Protocol::Http1 || self.http2.has_connection() {
             return Ok(self.protocol.get());
         }
+        Box::pin(self.ask()).await
+    }
+
+    async fn ask(&self) -> Result<Protocol, ClientError> {
         let _asking = self.asking.lock().await;
         if self.protocol.get() == Protocol::Http1 || self.http2.has_connection() {
             return Ok(self.protocol.get());

@@ -1,7 +1,7 @@
 //! Artifacts as bytes: read from S3 as they stream, taken in whole before they are written.
 
 use actix_web::http::Method;
-use actix_web::http::header::{self, HeaderMap, HeaderName};
+use actix_web::http::header::{self, HeaderName};
 use actix_web::{HttpResponse, web};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -13,6 +13,7 @@ use super::store::Action;
 use super::{Answer, Exchange};
 use crate::aws::s3::Bucket;
 use crate::http::body::{Body, Intake, receive};
+use crate::http::fields::Fields;
 use crate::http::headers;
 use crate::mlflow::store::ArtifactPath;
 
@@ -45,7 +46,7 @@ pub(super) async fn read(exchange: &mut Exchange<'_>, path: &ArtifactPath) -> Re
     let is_head = exchange.request.method() == Method::HEAD;
     let ask = if is_head { Bucket::head } else { Bucket::get };
     let call = store.signed(|bucket, credentials| ask(bucket, credentials, &key))?;
-    let mut fields = HeaderMap::new();
+    let mut fields = Fields::new();
     for name in CONDITIONS {
         if let Some(value) = exchange.request.headers().get(&name) {
             fields.insert(name, value.clone());
@@ -77,6 +78,6 @@ pub(super) async fn write(
     exchange.record.received = received.len;
     let (key, sha256) = (store.place.key(path), STANDARD.encode(received.sha256));
     let call = store.signed(|bucket, credentials| bucket.put(credentials, &key, content_type, &sha256))?;
-    store.send(Action::Write, call, HeaderMap::new(), &received.body).await?;
+    store.send(Action::Write, call, Fields::new(), &received.body).await?;
     Ok(Answer::json(&json!({})))
 }

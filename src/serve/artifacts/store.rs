@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode};
 use aws_credential_types::Credentials;
 use bytes::Bytes;
@@ -18,6 +18,7 @@ use crate::aws::credentials::Current;
 use crate::aws::s3::{self, Bucket, Call};
 use crate::http::body::Body;
 use crate::http::client::{Client, ClientError, Endpoint, Request, Response};
+use crate::http::fields::Fields;
 use crate::mlflow::store::{ArtifactPath, ArtifactStore};
 use crate::{causes, clock};
 
@@ -146,7 +147,7 @@ impl Store {
         &self,
         action: Action,
         call: Call,
-        fields: HeaderMap,
+        fields: Fields,
         body: &Body,
     ) -> Result<Response, Refusal> {
         let method = Method::from_bytes(call.method.as_bytes()).expect("a known method");
@@ -186,7 +187,7 @@ impl Store {
     /// # Errors
     /// [`StoreFailure`] as [`Refusal::Store`].
     pub(super) async fn text(&self, action: Action, call: Call) -> Result<String, Refusal> {
-        text(self.send(action, call, HeaderMap::new(), &Body::None).await?, TEXT_LIMIT).await
+        text(self.send(action, call, Fields::new(), &Body::None).await?, TEXT_LIMIT).await
     }
 
     /// The length of an object in bytes, if there is one.
@@ -196,7 +197,7 @@ impl Store {
     pub(super) async fn length(&self, path: &ArtifactPath) -> Result<Option<u64>, Refusal> {
         let key = self.place.key(path);
         let call = self.signed(|bucket, credentials| bucket.head(credentials, &key))?;
-        match self.send(Action::Read, call, HeaderMap::new(), &Body::None).await {
+        match self.send(Action::Read, call, Fields::new(), &Body::None).await {
             Ok(response) => Ok(response.announced),
             Err(Refusal::Store(StoreFailure::Missing)) => Ok(None),
             Err(refusal) => Err(refusal),

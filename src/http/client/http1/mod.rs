@@ -50,7 +50,7 @@ impl Http1 {
         let place = self.pool.place().await;
         let mut connection = match self.pool.take() {
             Some(connection) => connection,
-            None => Connection::new(self.dialer.dial(Offer::Http1).await?),
+            None => Connection::new(Box::pin(self.dialer.dial(Offer::Http1)).await?),
         };
         let (mut head, codec, is_sent) = connection.exchange(&request, body, &self.codec).await?;
         let is_reusable = is_sent && head.keep_alive();
