@@ -45,20 +45,19 @@ pub struct NoRandomness;
 pub fn generate(random: &dyn SecureRandom) -> Result<NewToken, NoRandomness> {
     let id = characters(random, ID_LENGTH)?;
     let mut text = format!("{PREFIX}{id}_{}", characters(random, SECRET_LENGTH)?);
-    let check = check(text.as_bytes());
-    text.push_str(&check);
+    text.extend(check(text.as_bytes()).map(char::from));
     Ok(NewToken { id, hash: Hash::of(&text), text: text.into() })
 }
 
 /// The id within a token; nothing if the text is none.
 #[must_use]
 pub fn id(text: &str) -> Option<&str> {
-    let rest = text.strip_prefix(PREFIX)?;
-    let is_plain = text.len() == LENGTH && rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-    let (id, _) =
-        rest.split_once('_').filter(|(id, secret)| is_plain && id.len() == ID_LENGTH && !secret.contains('_'))?;
-    let (signed, given) = text.split_at(LENGTH - CHECK_LENGTH);
-    (check(signed.as_bytes()) == given).then_some(id)
+    let rest = text.strip_prefix(PREFIX).filter(|_| text.len() == LENGTH)?.as_bytes();
+    let (id, secret) = (rest.get(..ID_LENGTH)?, rest.get(ID_LENGTH + 1..)?);
+    let is_plain = id.iter().chain(secret).all(u8::is_ascii_alphanumeric) && rest[ID_LENGTH] == b'_';
+    let (signed, given) = text.as_bytes().split_at(LENGTH - CHECK_LENGTH);
+    let id = std::str::from_utf8(id).ok().filter(|_| is_plain)?;
+    (check(signed) == given).then_some(id)
 }
 
 impl Hash {
@@ -117,9 +116,9 @@ fn characters(random: &dyn SecureRandom, length: usize) -> Result<String, NoRand
 }
 
 /// The beginning of the SHA-256, in the alphabet of tokens.
-fn check(text: &[u8]) -> String {
+fn check(text: &[u8]) -> [u8; CHECK_LENGTH] {
     let hash = digest(&SHA256, text);
-    hash.as_ref()[..CHECK_LENGTH].iter().map(|byte| char::from(ALPHABET[usize::from(byte % 62)])).collect()
+    std::array::from_fn(|at| ALPHABET[usize::from(hash.as_ref()[at] % 62)])
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
-use actix_web::http::header::{HeaderMap, HeaderName};
+use actix_web::http::header::HeaderName;
 use actix_web::http::{Method, StatusCode};
 use bytes::Bytes;
 use serde::Deserialize;
@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{Answer, ApiError, Transport, value};
 use crate::http::client::{ClientError, ClientSettings, DialError, Dialer};
+use crate::http::fields::Fields;
 
 /// Where it is on every instance; link-local, so never beyond it.
 pub const HOST: &str = "169.254.169.254";
@@ -203,7 +204,7 @@ impl Imds {
             return Ok(token);
         }
         let lifetime = [(HeaderName::from_static(TOKEN_LIFETIME_HEADER), value(TOKEN_LIFETIME))];
-        let headers: HeaderMap = lifetime.into_iter().collect();
+        let headers: Fields = lifetime.into_iter().collect();
         let answer = self.exchange(Method::PUT, TOKEN_PATH, headers).await;
         let answer = answer.map_err(|error| match error {
             ApiError::Client(ClientError::Dial(
@@ -224,7 +225,7 @@ impl Imds {
         Ok(token)
     }
 
-    async fn exchange(&self, method: Method, path: &str, headers: HeaderMap) -> Result<Answer, ApiError> {
+    async fn exchange(&self, method: Method, path: &str, headers: Fields) -> Result<Answer, ApiError> {
         self.transport.exchange(self.transport.dialer.endpoint(), method, path, headers, Bytes::new()).await
     }
 }

@@ -19,10 +19,11 @@ use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
 use crate::aws::credentials::{Current, Unavailable};
-use crate::aws::sigv4::{Signable, Signer, hex};
+use crate::aws::sigv4::{EMPTY_SHA256, Signable, Signer, hex};
 use crate::clock;
 use crate::http::body::Body;
 use crate::http::client::{BodyError, Client, ClientError, ClientSettings, Dialer, Endpoint, Request};
+use crate::http::fields::Fields;
 
 const X_AMZ_CONTENT_SHA256: HeaderName = HeaderName::from_static("x-amz-content-sha256");
 const X_AMZ_DATE: HeaderName = HeaderName::from_static("x-amz-date");
@@ -74,13 +75,13 @@ impl Transport {
         endpoint: &Endpoint,
         method: Method,
         target: &str,
-        mut headers: HeaderMap,
+        mut headers: Fields,
         body: Bytes,
     ) -> Result<Answer, ApiError> {
         headers.insert(header::HOST, value(&endpoint.authority()));
         let client = Client::new(self.dialer.to(endpoint.clone()), self.settings);
         let body = if body.is_empty() { Body::None } else { Body::from_bytes(body) };
-        let response = client.send(Request { method, target, headers, body: &body }).await?;
+        let response = client.send(Request { method, target, headers: &headers, body: &body }).await?;
         let (status, headers) = (response.status, response.headers.clone());
         Ok(Answer { status, headers, body: response.body.collect(ANSWER_LIMIT).await? })
     }
@@ -115,7 +116,7 @@ impl Transport {
         let Signed { endpoint, region, service, method, target, content_type, routing, body } = signed;
         let now = clock::now();
         let (host, sha256) = (endpoint.authority(), hex(&Sha256::digest(&body)));
-        let mut headers = HeaderMap::new();
+        let mut headers = Fields::new();
         if let Some(content_type) = content_type {
             headers.insert(header::CONTENT_TYPE, value(content_type));
         }
@@ -133,21 +134,25 @@ impl Transport {
 
 /// Adds what a signature consists of to the headers of the request that is signed.
 pub fn insert_signature(
-    headers: &mut HeaderMap,
+    headers: &mut Fields,
     signer: &Signer,
     request: &Signable<'_>,
     credentials: &Credentials,
     now: SystemTime,
 ) {
     let signature = signer.sign(request, credentials, now);
-    headers.insert(X_AMZ_DATE, value(&signature.date));
-    headers.insert(X_AMZ_CONTENT_SHA256, value(request.payload_sha256));
-    headers.insert(header::AUTHORIZATION, value(&signature.authorization));
-    if let Some(token) = credentials.session_token() {
-        headers.insert(X_AMZ_SECURITY_TOKEN, value(token));
+    headers.insert(X_AMZ_DATE, signature.date);
+    headers.insert(X_AMZ_CONTENT_SHA256, payload_value(request.payload_sha256));
+    headers.insert(header::AUTHORIZATION, signature.authorization);
+    if let Some(token) = signature.token {
+        headers.insert(X_AMZ_SECURITY_TOKEN, token);
     }
 }
 
+fn payload_value(sha256: &str) -> HeaderValue {
+    if sha256 == EMPTY_SHA256 { HeaderValue::from_static(EMPTY_SHA256) } else { value(sha256) }
+}
+
 fn value(text: &str) -> HeaderValue {
-    HeaderValue::try_from(text).expect("hosts, operations, dates, hashes, tokens and signatures are ASCII")
+    HeaderValue::try_from(text).expect("hosts, operations and hashes are ASCII")
 }

@@ -1,6 +1,6 @@
 //! Two calls in AWS's Query protocol that tell others how an instance's start went.
 
-use actix_web::http::header::{self, HeaderMap};
+use actix_web::http::header;
 use actix_web::http::{Method, StatusCode};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -10,6 +10,7 @@ use super::imds::Identity;
 use super::{Answer, ApiError, Signed, Transport, value};
 use crate::aws::credentials::Current;
 use crate::http::client::Endpoint;
+use crate::http::fields::Fields;
 use crate::http::uri;
 
 /// Why a call had no effect.
@@ -52,7 +53,7 @@ pub async fn signal_resource(
     ]);
     let signature: String = identity.signature.split_whitespace().collect();
     let proof = format!("CFN_V1 {}:{signature}", BASE64_STANDARD.encode(&identity.document));
-    let mut headers = HeaderMap::new();
+    let mut headers = Fields::new();
     headers.insert(header::ACCEPT, value("application/json"));
     headers.insert(header::AUTHORIZATION, value(&proof));
     accepted(&transport.exchange(endpoint, Method::GET, &target, headers, Bytes::new()).await?)
@@ -141,7 +142,7 @@ pub async fn signal_wait_handle(
     });
     // S3 has signed for an empty content type.
     let body = Bytes::from(body.to_string());
-    accepted(&transport.exchange(endpoint, Method::PUT, target, HeaderMap::new(), body).await?)
+    accepted(&transport.exchange(endpoint, Method::PUT, target, Fields::new(), body).await?)
 }
 
 #[cfg(test)]

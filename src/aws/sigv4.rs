@@ -4,17 +4,21 @@
 //! cannot break the signature. The path and query must already be in normal form (`http::uri`); the exact strings
 //! that are passed here are the ones to send.
 //!
-//! Key and signature are computed by `aws-sigv4`. The canonical request is put together here, because that crate's
+//! The key is derived by `aws-sigv4`. The canonical request is put together here, because that crate's
 //! decodes the query as UTF-8 text on the way and so signs another query than was sent when a byte in it is not
 //! UTF-8; and because from normal form it is a matter of sorting.
+//!
+//! Every request passes here, so what holds for a second or for a day is kept, and texts are put together in place.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
-use std::fmt::Write as _;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use actix_web::http::header::HeaderValue;
 use aws_credential_types::Credentials;
-use aws_sigv4::sign::v4::{calculate_signature, generate_signing_key};
-use sha2::{Digest, Sha256};
+use aws_sigv4::sign::v4::generate_signing_key;
+use bytes::Bytes;
+use ring::{digest, hmac};
 
 /// SHA-256 of nothing, in hex: the payload hash of a request without a body.
 pub const EMPTY_SHA256: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
@@ -41,149 +45,202 @@ pub struct Signable<'a> {
 /// The headers that make a request acceptable. They are secrets: there is no `Debug`.
 pub struct Signature {
     /// `x-amz-date`.
-    pub date: String,
+    pub date: HeaderValue,
+    /// `x-amz-security-token`, if the credentials have one.
+    pub token: Option<HeaderValue>,
     /// `authorization`.
-    pub authorization: String,
+    pub authorization: HeaderValue,
 }
 
-/// Signs for one service in one region. Keeps the day's key, so it belongs to one thread.
+/// Signs for one service in one region. Keeps what can be used again, so it belongs to one thread.
 pub struct Signer {
     region: String,
     service: &'static str,
-    key: RefCell<Option<Key>>,
+    kept: RefCell<Option<Kept>>,
 }
 
-/// The key derived from a secret for a day; deriving it costs four HMACs, as much as the rest of a signature.
-struct Key {
-    day: String,
+/// What is the same in all signatures of one second for one host.
+struct Kept {
+    second: u64,
+    host: String,
+    routing: Option<(String, String)>,
     secret: String,
-    bytes: Vec<u8>,
+    session: Option<String>,
+    date: HeaderValue,
+    token: Option<HeaderValue>,
+    /// Deriving it costs four HMACs, as much as the rest of a signature.
+    key: hmac::Key,
+    /// What is signed, up to the hash of the canonical request.
+    to_sign: String,
+    /// The canonical headers before the hash of the body, and those behind it.
+    headers: (String, String),
+    /// The names of the signed headers, and the value of `authorization` up to the signature; without a `content-type`.
+    plain: (String, String),
+    /// The same with one.
+    typed: (String, String),
+    /// Room for texts that are hashed.
+    room: Vec<u8>,
+}
+
+impl Kept {
+    fn new(signer: &Signer, request: &Signable<'_>, credentials: &Credentials, second: u64) -> Self {
+        let time = UNIX_EPOCH + Duration::from_secs(second);
+        // ISO 8601 basic form, `20260101T000000Z`.
+        let mut date = humantime::format_rfc3339_seconds(time).to_string();
+        date.retain(|character| !matches!(character, '-' | ':'));
+        let (secret, token) = (credentials.secret_access_key(), credentials.session_token());
+        let key = generate_signing_key(secret, time, &signer.region, signer.service);
+        let scope = format!("{}/{}/{}/aws4_request", &date[..8], signer.region, signer.service);
+        let headers = [
+            Some(("content-type", "")),
+            Some(("host", request.host)),
+            Some(("x-amz-content-sha256", "")),
+            Some(("x-amz-date", date.as_str())),
+            token.map(|token| ("x-amz-security-token", token)),
+            request.routing,
+        ];
+        let headers: Vec<(&str, &str)> = headers.into_iter().flatten().collect();
+        debug_assert!(headers.is_sorted());
+        let line = |(name, value): &(&str, &str)| format!("{name}:{}\n", collapsed(value));
+        let naming = |headers: &[(&str, &str)]| {
+            let names = headers.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(";");
+            let id = credentials.access_key_id();
+            let beginning = format!("{ALGORITHM} Credential={id}/{scope}, SignedHeaders={names}, Signature=");
+            (names, beginning)
+        };
+        Self {
+            second,
+            host: request.host.to_owned(),
+            routing: request.routing.map(|(name, value)| (name.to_owned(), value.to_owned())),
+            secret: secret.to_owned(),
+            session: token.map(ToOwned::to_owned),
+            token: token.map(|token| header_value(token.to_owned())),
+            key: hmac::Key::new(hmac::HMAC_SHA256, key.as_ref()),
+            to_sign: format!("{ALGORITHM}\n{date}\n{scope}\n"),
+            headers: (
+                format!("{}x-amz-content-sha256:", line(&headers[1])),
+                format!("\n{}\n", headers[3..].iter().map(line).collect::<String>()),
+            ),
+            plain: naming(&headers[1..]),
+            typed: naming(&headers),
+            room: Vec::with_capacity(1024),
+            date: header_value(date),
+        }
+    }
+
+    fn is_of(&self, request: &Signable<'_>, credentials: &Credentials, second: u64) -> bool {
+        self.second == second
+            && self.host == request.host
+            && self.routing.as_ref().map(|(name, value)| (name.as_str(), value.as_str())) == request.routing
+            && self.secret == credentials.secret_access_key()
+            && self.session.as_deref() == credentials.session_token()
+    }
+
+    fn sign(&mut self, request: &Signable<'_>) -> Signature {
+        let Self { key, to_sign, headers, plain, typed, room, .. } = self;
+        let (names, beginning) = if request.content_type.is_some() { typed } else { plain };
+        let (path, query) = request.target.split_once('?').unwrap_or((request.target, ""));
+        room.clear();
+        push(room, &[request.method, "\n"]);
+        push_path(room, path);
+        push(room, &["\n"]);
+        push_query(room, query);
+        push(room, &["\n"]);
+        if let Some(content_type) = request.content_type {
+            push(room, &["content-type:", &collapsed(content_type), "\n"]);
+        }
+        push(room, &[&headers.0, request.payload_sha256, &headers.1, names, "\n", request.payload_sha256]);
+        let hashed = digest::digest(&digest::SHA256, room);
+        room.clear();
+        push(room, &[to_sign]);
+        push_hex(room, hashed.as_ref());
+        let signature = hmac::sign(key, room);
+        let mut authorization = Vec::with_capacity(beginning.len() + 64);
+        push(&mut authorization, &[beginning]);
+        push_hex(&mut authorization, signature.as_ref());
+        let authorization = header_value(authorization);
+        Signature { date: self.date.clone(), token: self.token.clone(), authorization }
+    }
 }
 
 impl Signer {
     /// A signer for a service, by its signing name, in a region.
     #[must_use]
     pub fn new(region: impl Into<String>, service: &'static str) -> Self {
-        Self { region: region.into(), service, key: RefCell::default() }
+        Self { region: region.into(), service, kept: RefCell::default() }
     }
 
-    /// Signs `request` as sent at `time`. The caller sends, beside what is in the request, `x-amz-content-sha256`
-    /// and, if the credentials have one, `x-amz-security-token`: both are part of the signature.
+    /// Signs `request` as sent at `time`. The caller sends, beside what is in the request and in the signature,
+    /// `x-amz-content-sha256`.
     #[must_use]
     pub fn sign(&self, request: &Signable<'_>, credentials: &Credentials, time: SystemTime) -> Signature {
-        let date = basic_date(time);
-        let day = &date[..8];
-        let headers = signed_headers(request, &date, credentials.session_token());
-        let names = headers.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(";");
-        let canonical = canonical_request(request, &headers, &names);
-        let scope = format!("{day}/{}/{}/aws4_request", self.region, self.service);
-        let hashed = hex(&Sha256::digest(canonical));
-        let to_sign = format!("{ALGORITHM}\n{date}\n{scope}\n{hashed}");
-        let signature = self.with_key(credentials, day, time, |key| calculate_signature(key, to_sign.as_bytes()));
-        let authorization = format!(
-            "{ALGORITHM} Credential={}/{scope}, SignedHeaders={names}, Signature={signature}",
-            credentials.access_key_id()
-        );
-        Signature { date, authorization }
-    }
-
-    fn with_key<T>(&self, credentials: &Credentials, day: &str, time: SystemTime, then: impl FnOnce(&[u8]) -> T) -> T {
-        let mut cached = self.key.borrow_mut();
-        let secret = credentials.secret_access_key();
-        let key = match cached.take() {
-            Some(key) if key.day == day && key.secret == secret => key,
-            _ => Key {
-                day: day.to_owned(),
-                secret: secret.to_owned(),
-                bytes: generate_signing_key(secret, time, &self.region, self.service).as_ref().to_vec(),
-            },
+        let second = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let mut kept = self.kept.borrow_mut();
+        let kept = match kept.take() {
+            Some(known) if known.is_of(request, credentials, second) => kept.insert(known),
+            _ => kept.insert(Kept::new(self, request, credentials, second)),
         };
-        then(&cached.insert(key).bytes)
+        kept.sign(request)
     }
 }
 
-/// The headers that are signed, sorted by name.
-fn signed_headers<'a>(request: &Signable<'a>, date: &'a str, token: Option<&'a str>) -> Vec<(&'a str, &'a str)> {
-    let headers = [
-        request.content_type.map(|value| ("content-type", value)),
-        Some(("host", request.host)),
-        Some(("x-amz-content-sha256", request.payload_sha256)),
-        Some(("x-amz-date", date)),
-        token.map(|value| ("x-amz-security-token", value)),
-        request.routing,
-    ];
-    let headers: Vec<_> = headers.into_iter().flatten().collect();
-    debug_assert!(headers.is_sorted());
-    headers
+fn header_value(text: impl Into<Vec<u8>>) -> HeaderValue {
+    HeaderValue::from_maybe_shared(Bytes::from(text.into())).expect("dates, tokens and signatures are ASCII")
 }
 
-fn canonical_request(request: &Signable<'_>, headers: &[(&str, &str)], names: &str) -> String {
-    let (path, query) = request.target.split_once('?').unwrap_or((request.target, ""));
-    let mut canonical = String::with_capacity(512 + request.target.len());
-    canonical.push_str(request.method);
-    canonical.push('\n');
-    push_path(&mut canonical, path);
-    canonical.push('\n');
-    push_query(&mut canonical, query);
-    canonical.push('\n');
-    for (name, value) in headers {
-        canonical.push_str(name);
-        canonical.push(':');
-        push_value(&mut canonical, value);
-        canonical.push('\n');
+fn push(text: &mut Vec<u8>, parts: &[&str]) {
+    for part in parts {
+        text.extend_from_slice(part.as_bytes());
     }
-    let _ = write!(canonical, "\n{names}\n{}", request.payload_sha256);
-    canonical
 }
 
 /// Empty segments are left out, and every byte that is not unreserved is escaped once more. In normal form the only
 /// such byte is the percent sign, and there are no dot segments.
-fn push_path(canonical: &mut String, path: &str) {
-    let mut segments = path.split('/').filter(|segment| !segment.is_empty()).peekable();
-    let is_root = segments.peek().is_none();
-    for segment in segments {
-        canonical.push('/');
-        canonical.push_str(&segment.replace('%', "%25"));
+fn push_path(canonical: &mut Vec<u8>, path: &str) {
+    let bytes = path.as_bytes();
+    for (at, byte) in bytes.iter().enumerate() {
+        match byte {
+            b'/' if bytes.get(at + 1) == Some(&b'/') => {}
+            b'%' => push(canonical, &["%25"]),
+            other => canonical.push(*other),
+        }
     }
-    if is_root || path.ends_with('/') {
-        canonical.push('/');
+    if path.is_empty() {
+        canonical.push(b'/');
     }
 }
 
 /// The pairs sorted by name and value; a name alone has an empty value.
-fn push_query(canonical: &mut String, query: &str) {
+fn push_query(canonical: &mut Vec<u8>, query: &str) {
     let pair = |text| str::split_once(text, '=').unwrap_or((text, ""));
     let mut pairs: Vec<_> = query.split('&').filter(|text| !text.is_empty()).map(pair).collect();
     pairs.sort_unstable();
     for (number, (name, value)) in pairs.into_iter().enumerate() {
-        let separator = if number == 0 { "" } else { "&" };
-        let _ = write!(canonical, "{separator}{name}={value}");
+        push(canonical, &[if number > 0 { "&" } else { "" }, name, "=", value]);
     }
 }
 
 /// Without outer white space, and inner runs of it as one space.
-fn push_value(canonical: &mut String, value: &str) {
-    for (number, word) in value.split_ascii_whitespace().enumerate() {
-        if number > 0 {
-            canonical.push(' ');
-        }
-        canonical.push_str(word);
+fn collapsed(value: &str) -> Cow<'_, str> {
+    if value.bytes().all(|byte| byte > b' ') {
+        return Cow::Borrowed(value);
     }
-}
-
-/// ISO 8601 basic form, `20260101T000000Z`.
-fn basic_date(time: SystemTime) -> String {
-    let mut date = humantime::format_rfc3339_seconds(time).to_string();
-    date.retain(|character| !matches!(character, '-' | ':'));
-    date
+    Cow::Owned(value.split_ascii_whitespace().collect::<Vec<_>>().join(" "))
 }
 
 /// Lower-case hex.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
+    let mut text = Vec::with_capacity(2 * bytes.len());
+    push_hex(&mut text, bytes);
+    String::from_utf8(text).expect("digits are ASCII")
+}
+
+fn push_hex(text: &mut Vec<u8>, bytes: &[u8]) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digit = |value: u8| char::from(DIGITS[usize::from(value)]);
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+    for byte in bytes {
+        text.extend_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+    }
 }
 
 #[cfg(test)]
@@ -246,7 +303,7 @@ mod tests {
             let signer = Signer::new(target.arn().region(), target.signing_name());
             let signature = signer.sign(&request, &credentials, time);
             assert_eq!(signature.date, "20260101T000000Z");
-            let authorization = signature.authorization;
+            let authorization = signature.authorization.to_str().expect("text");
             assert!(authorization.ends_with(&format!("Signature={expected}")), "vector {number}: {authorization}");
         }
     }
@@ -278,19 +335,17 @@ mod tests {
         for (path, expected) in
             [("/", "/"), ("//", "/"), ("/a%20b", "/a%2520b"), ("//a//b/", "/a/b/"), ("/a%2Fb/~c", "/a%252Fb/~c")]
         {
-            let mut canonical = String::new();
+            let mut canonical = Vec::new();
             push_path(&mut canonical, path);
-            assert_eq!(canonical, expected, "{path}");
+            assert_eq!(canonical, expected.as_bytes(), "{path}");
         }
         for (query, expected) in
             [("", ""), ("b=2&a=1&a=0&c", "a=0&a=1&b=2&c="), ("%FF=1", "%FF=1"), ("a-=1&a=2", "a=2&a-=1")]
         {
-            let mut canonical = String::new();
+            let mut canonical = Vec::new();
             push_query(&mut canonical, query);
-            assert_eq!(canonical, expected, "{query}");
+            assert_eq!(canonical, expected.as_bytes(), "{query}");
         }
-        let mut canonical = String::new();
-        push_value(&mut canonical, "  a/b ;  c=d\t ");
-        assert_eq!(canonical, "a/b ; c=d");
+        assert_eq!(collapsed("  a/b ;  c=d\t "), "a/b ; c=d");
     }
 }

@@ -4,7 +4,6 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use actix_web::http::header::HeaderMap;
 use actix_web::http::{Method, StatusCode};
 use bytes::Bytes;
 use rustls::pki_types::CertificateDer;
@@ -13,6 +12,7 @@ use tokio::time::{Instant, sleep};
 use crate::api::{ApiError, Transport};
 use crate::causes;
 use crate::http::client::{ClientError, Dialer, Endpoint};
+use crate::http::fields::Fields;
 use crate::http::tls::pinned;
 
 const PATH: &str = "/_appliance/readyz";
@@ -53,7 +53,7 @@ pub(super) async fn wait(door: &Door, transport: &Transport, deadline: Instant) 
         transport.dialer = Dialer::new(endpoint.clone(), &tls, LIMIT, LIMIT);
     }
     loop {
-        let reason = match transport.exchange(&endpoint, Method::GET, PATH, HeaderMap::new(), Bytes::new()).await {
+        let reason = match transport.exchange(&endpoint, Method::GET, PATH, Fields::new(), Bytes::new()).await {
             Ok(answer) if answer.status == StatusCode::OK => return Ok(()),
             Ok(answer) => said(&answer.body),
             // Nobody else has its key, so it is there; more it does not tell us. systemd runs this after it was ready.

@@ -88,10 +88,15 @@ fn reference() -> String {
     for argument in command.get_arguments() {
         let heading = argument.get_help_heading();
         if last != heading {
-            let _ = write!(page, "\n## {}\n\n| key | variable | what it is |\n| --- | --- | --- |\n", heading.unwrap_or("Other"));
+            let _ = write!(
+                page,
+                "\n## {}\n\n| key | variable | what it is |\n| --- | --- | --- |\n",
+                heading.unwrap_or("Other")
+            );
             last = heading;
         }
-        let help = argument.get_long_help().or_else(|| argument.get_help()).map(ToString::to_string).unwrap_or_default();
+        let help =
+            argument.get_long_help().or_else(|| argument.get_help()).map(ToString::to_string).unwrap_or_default();
         let (key, variable) = (key(argument.get_id().as_str()), argument.get_env().unwrap_or_default().display());
         let kind = argument.get_value_names().and_then(<[_]>::first).map_or("", Str::as_str);
         let help = help.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|").replace('<', "&lt;");

@@ -12,6 +12,7 @@ mod generate;
 mod harden;
 mod inherited;
 mod logging;
+mod memory;
 mod options;
 mod output;
 mod problems;
@@ -105,6 +106,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn serve(config: Option<PathBuf>, flags: ServeOptions) -> Result<(), Failure> {
+    memory::in_small_pages();
     // Without randomness request ids are merely less unique.
     let run = u64::from_ne_bytes(random().unwrap_or_default());
     let (settings, logging) =

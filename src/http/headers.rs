@@ -5,6 +5,7 @@
 
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
+use super::fields::Fields;
 use crate::mlflow::target::{APP_ARN_HEADER, TRACKING_SERVER_ARN_HEADER};
 
 /// True for a field that describes one connection, not the message.
@@ -60,14 +61,23 @@ fn is_about_the_upstream_origin(name: &str) -> bool {
 
 /// The fields of a caller's request that go upstream, in their order and with their repetitions.
 #[must_use]
-pub fn for_upstream(inbound: &HeaderMap) -> HeaderMap {
-    filtered(inbound, |name| is_hop_by_hop(name) || is_for_the_appliance_only(name))
+pub fn for_upstream(inbound: &HeaderMap) -> Fields {
+    let named = fields_named_by_connection(inbound);
+    // With room for those that signing adds.
+    let mut outbound = Fields::with_capacity(inbound.len() + 8);
+    for (name, value) in inbound {
+        let text = name.as_str();
+        if !is_hop_by_hop(text) && !is_for_the_appliance_only(text) && !named.contains(name) {
+            outbound.append(name.clone(), value.clone());
+        }
+    }
+    outbound
 }
 
-/// The fields of an upstream's response that go to the caller. `content-length` is set again from the body's size.
-#[must_use]
-pub fn for_caller(inbound: &HeaderMap) -> HeaderMap {
-    filtered(inbound, |name| is_hop_by_hop(name) || is_about_the_upstream_origin(name))
+/// Leaves of an upstream's response what goes to the caller. `content-length` is set again from the body's size.
+pub fn keep_for_caller(fields: &mut HeaderMap) {
+    keep_end_to_end(fields);
+    fields.retain(|name, _| !is_about_the_upstream_origin(name.as_str()));
 }
 
 /// The announced length of a body in bytes, if there is one that can be read.
@@ -77,16 +87,15 @@ pub fn content_length(fields: &HeaderMap) -> Option<u64> {
 }
 
 /// Asks for a body that is not compressed, because it is to be read on its way.
-pub fn ask_for_identity(fields: &mut HeaderMap) {
+pub fn ask_for_identity(fields: &mut Fields) {
     fields.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
 }
 
-/// The fields of an answer from S3 that describe an object to its reader.
-#[must_use]
-pub fn of_object(inbound: &HeaderMap) -> HeaderMap {
-    filtered(inbound, |name| {
-        !matches!(
-            name,
+/// Leaves of an answer from S3 what describes an object to its reader.
+pub fn keep_of_object(fields: &mut HeaderMap) {
+    fields.retain(|name, _| {
+        matches!(
+            name.as_str(),
             "accept-ranges"
                 | "cache-control"
                 | "content-encoding"
@@ -97,24 +106,13 @@ pub fn of_object(inbound: &HeaderMap) -> HeaderMap {
                 | "expires"
                 | "last-modified"
         )
-    })
+    });
 }
 
-/// Every field but the hop-by-hop ones.
-#[must_use]
-pub fn end_to_end(inbound: &HeaderMap) -> HeaderMap {
-    filtered(inbound, is_hop_by_hop)
-}
-
-fn filtered(inbound: &HeaderMap, dropped: impl Fn(&str) -> bool) -> HeaderMap {
-    let named = fields_named_by_connection(inbound);
-    let mut out = HeaderMap::with_capacity(inbound.len() + 8);
-    for (name, value) in inbound {
-        if !dropped(name.as_str()) && !named.contains(name) {
-            out.append(name.clone(), value.clone());
-        }
-    }
-    out
+/// Leaves every field but the hop-by-hop ones.
+pub fn keep_end_to_end(fields: &mut HeaderMap) {
+    let named = fields_named_by_connection(fields);
+    fields.retain(|name, _| !is_hop_by_hop(name.as_str()) && !named.contains(name));
 }
 
 /// `Connection` may name further fields as hop-by-hop. Usually it says `keep-alive` or `close` and this is empty.
@@ -142,6 +140,15 @@ mod tests {
             map.append(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
         map
+    }
+
+    fn sent(inbound: &HeaderMap) -> HeaderMap {
+        for_upstream(inbound).into_iter().collect()
+    }
+
+    fn kept_for_caller(mut fields: HeaderMap) -> HeaderMap {
+        keep_for_caller(&mut fields);
+        fields
     }
 
     fn names(map: &HeaderMap) -> Vec<String> {
@@ -181,7 +188,7 @@ mod tests {
             ("transfer-encoding", "chunked"),
             ("proxy-authorization", "Basic x"),
         ]);
-        assert_eq!(names(&for_upstream(&inbound)), Vec::<String>::new());
+        assert_eq!(names(&sent(&inbound)), Vec::<String>::new());
     }
 
     #[test]
@@ -198,7 +205,7 @@ mod tests {
             ("x-mlflow-client-version", "3.17.2"),
             ("x-mlflow-workspace", "team"),
         ]);
-        let outbound = for_upstream(&inbound);
+        let outbound = sent(&inbound);
         assert_eq!(names(&outbound), names(&inbound));
         assert_eq!(outbound.get_all("accept").collect::<Vec<_>>(), ["*/*", "text/html"]);
     }
@@ -213,8 +220,8 @@ mod tests {
             ("x-kept", "1"),
             ("content-type", "text/plain"),
         ]);
-        assert_eq!(names(&for_upstream(&inbound)), ["content-type", "x-kept"]);
-        assert_eq!(names(&for_caller(&inbound)), ["content-type", "x-kept"]);
+        assert_eq!(names(&sent(&inbound)), ["content-type", "x-kept"]);
+        assert_eq!(names(&kept_for_caller(inbound)), ["content-type", "x-kept"]);
     }
 
     #[test]
@@ -227,6 +234,6 @@ mod tests {
             ("etag", "\"1\""),
             ("content-length", "2"),
         ]);
-        assert_eq!(names(&for_caller(&inbound)), ["etag", "x-amzn-requestid"]);
+        assert_eq!(names(&kept_for_caller(inbound)), ["etag", "x-amzn-requestid"]);
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod body;
 pub mod client;
+pub mod fields;
 pub mod headers;
 pub mod relay;
 pub mod tls;

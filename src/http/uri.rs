@@ -29,9 +29,14 @@ pub fn normalize_path(path: &str) -> Result<Cow<'_, str>, PathError> {
     if !path.starts_with('/') {
         return Err(PathError::NotAbsolute);
     }
-    let normal = normalize(path.as_bytes(), |byte| byte == b'/', false);
+    // The usual case. A dot segment begins with a dot behind a slash, as long as nothing is escaped.
+    let bytes = path.as_bytes();
+    if bytes.iter().all(|byte| *byte == b'/' || is_unreserved(*byte)) && !bytes.windows(2).any(|pair| pair == b"/.") {
+        return Ok(Cow::Borrowed(path));
+    }
     // SECURITY: resolving `..` here would sign one path and let the upstream serve another; refusing is the only
     // answer that cannot be wrong. WSGI upstreams decode `%2F` before routing, so dots around it count as well.
+    let normal = normalize(bytes, |byte| byte == b'/', false);
     if normal.split('/').any(|segment| segment.split("%2F").flat_map(|part| part.split("%5C")).any(is_dots)) {
         return Err(PathError::DotSegment);
     }
@@ -136,7 +141,17 @@ fn ascii(bytes: &[u8]) -> &str {
 }
 
 fn is_unreserved(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
+    /// Looked up rather than compared: every byte of every path and query passes here.
+    const UNRESERVED: [bool; 256] = {
+        let mut table = [false; 256];
+        let mut byte = 0_u8;
+        while byte < 128 {
+            table[byte as usize] = byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
+            byte += 1;
+        }
+        table
+    };
+    UNRESERVED[usize::from(byte)]
 }
 
 fn is_upper_escape(digits: &[u8]) -> bool {

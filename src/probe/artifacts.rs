@@ -1,6 +1,6 @@
 //! May the identity list, write, read and delete where the artifacts are? With one small object, which it removes.
 
-use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode};
 use aws_credential_types::Credentials;
 use base64::Engine as _;
@@ -13,6 +13,7 @@ use crate::api::describe::{self, Place};
 use crate::aws::credentials::Current;
 use crate::aws::s3::{self, Bucket, Call};
 use crate::http::client::Endpoint;
+use crate::http::fields::Fields;
 use crate::mlflow::store::{ArtifactPath, ArtifactStore};
 use crate::{causes, clock};
 
@@ -91,7 +92,7 @@ impl Way<'_> {
         let failed = |text: String, fix: &str| (format!("{action}: {text}"), fix.to_owned());
         let call = self.credentials.with(clock::now(), |credentials| call(&self.bucket, credentials));
         let call = call.map_err(|error| failed(error.to_string(), "see the credentials above"))?;
-        let mut headers = HeaderMap::new();
+        let mut headers = Fields::new();
         for (name, value) in &call.headers {
             headers.insert(HeaderName::from_static(name), HeaderValue::try_from(value).expect("ASCII"));
         }

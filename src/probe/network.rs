@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 use actix_web::http::Method;
-use actix_web::http::header::{self, HeaderMap};
+use actix_web::http::header;
 use bytes::Bytes;
 use tokio::net::lookup_host;
 use tokio::time::{Instant, timeout};
@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout};
 use super::{Finding, LIMIT};
 use crate::api::{ApiError, Transport};
 use crate::http::client::{ClientError, DialError, Endpoint};
+use crate::http::fields::Fields;
 use crate::{causes, clock};
 
 /// AWS refuses signatures that are older.
@@ -39,7 +40,7 @@ pub(super) async fn probe(purpose: &str, endpoint: &Endpoint, transport: &Transp
     note(Finding::ok("name", host, format!("{purpose}: {}", described(&addresses))), began);
 
     let began = Instant::now();
-    let request = transport.exchange(endpoint, Method::GET, "/", HeaderMap::new(), Bytes::new());
+    let request = transport.exchange(endpoint, Method::GET, "/", Fields::new(), Bytes::new());
     let (here, answer) = match timeout(LIMIT, request).await {
         Ok(Ok(answer)) => (clock::now(), answer),
         Ok(Err(error)) => {

@@ -15,6 +15,7 @@ use super::verify::{self, Received, Refusal, Service};
 use crate::clock;
 use crate::http::body::{Intake, receive};
 use crate::http::client::{Client, Request};
+use crate::http::fields::Fields;
 use crate::http::{headers, relay};
 use crate::mlflow::target::Target;
 
@@ -75,21 +76,24 @@ async fn exchange(gateway: &Gateway, request: &HttpRequest, payload: web::Payloa
     authorize(&gateway.target, principal, request.headers())?;
     gateway.tally.count(true);
 
-    let mut fields = headers::end_to_end(request.headers());
-    for name in [header::AUTHORIZATION, header::CONTENT_LENGTH] {
-        fields.remove(name);
+    let mut crossing = request.headers().clone();
+    headers::keep_end_to_end(&mut crossing);
+    for name in [header::AUTHORIZATION, header::CONTENT_LENGTH, header::HOST] {
+        crossing.remove(name);
     }
+    let mut fields: Fields = crossing.into_iter().collect();
     fields.insert(header::HOST, gateway.mlflow_host.clone());
     let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
-    let outgoing = Request { method: request.method().clone(), target, headers: fields, body: &body.body };
-    let response = gateway.mlflow.send(outgoing).await.map_err(|error| {
+    let outgoing = Request { method: request.method().clone(), target, headers: &fields, body: &body.body };
+    let mut response = gateway.mlflow.send(outgoing).await.map_err(|error| {
         refusal(
             StatusCode::SERVICE_UNAVAILABLE,
             "ServiceUnavailableException",
             format!("MLflow behind the sandbox: {error}"),
         )
     })?;
-    let mut fields = headers::end_to_end(&response.headers);
+    let mut fields = std::mem::take(&mut response.headers);
+    headers::keep_end_to_end(&mut fields);
     fields.remove(header::CONTENT_LENGTH);
     Ok(relay::respond(response.status, fields, response.announced, response.body))
 }

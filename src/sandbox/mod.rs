@@ -307,7 +307,7 @@ async fn until_answering(
         loop {
             let headers = [(header::HOST, header::HeaderValue::try_from(endpoint.authority()).expect("a host"))];
             let headers = headers.into_iter().collect();
-            let request = Request { method: Method::GET, target: path, headers, body: &Body::None };
+            let request = Request { method: Method::GET, target: path, headers: &headers, body: &Body::None };
             if client.send(request).await.is_ok_and(|response| response.status == StatusCode::OK) {
                 return;
             }

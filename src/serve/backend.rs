@@ -123,7 +123,7 @@ impl Backend {
     /// [`Refusal::Credentials`], only where each caller has credentials of its own.
     pub(super) async fn credentials_for(&self, caller: Option<&Caller>) -> Result<Current, Refusal> {
         match (&self.on_behalf, caller) {
-            (Some(on_behalf), Some(caller)) => Ok(on_behalf.of(&caller.name).await?),
+            (Some(on_behalf), Some(caller)) => Ok(Box::pin(on_behalf.of(&caller.name)).await?),
             _ => Ok(self.credentials.clone()),
         }
     }

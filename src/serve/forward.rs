@@ -1,5 +1,8 @@
 //! One request on its way through: check it, let its caller in, find its MLflow, take the body in, sign, send, pass the
 //! answer back.
+//!
+//! Every request is one of these futures, made anew. So what few of them need is boxed: a future is as large as the
+//! largest of its branches, and would be moved and kept that large for all.
 
 use std::rc::Rc;
 use std::time::Instant;
@@ -120,7 +123,7 @@ async fn exchange<'a>(
     record.client = worker.shared.callers.origin(request)?;
     browser::check(method, request.headers(), browser::host(request), &worker.shared.allowed_hosts)?;
     if is_sign_in {
-        return Ok(Answer::Own(sign_in::answer(worker, request, &path, payload, record).await?));
+        return Ok(Answer::Own(Box::pin(sign_in::answer(worker, request, &path, payload, record)).await?));
     }
     gate::identify(worker, request, record).await?;
     let query = uri::normalize_query(request.uri().query().unwrap_or_default());
@@ -174,7 +177,7 @@ impl<'a> Way<'a, '_> {
             (Some(store), Some(route)) => {
                 let intake = &worker.intake;
                 let exchange = Exchange { upstream, store, intake, request, target: &target, record: &mut *record };
-                match artifacts::answer(route, exchange, payload).await? {
+                match Box::pin(artifacts::answer(route, exchange, payload)).await? {
                     artifacts::Answer::Own(response) => return Ok(Answer::Own(response)),
                     artifacts::Answer::Object { response, name } => {
                         return Ok(Answer::Object { response: Box::new(response), name });
@@ -188,7 +191,7 @@ impl<'a> Way<'a, '_> {
 
         let locations = store.map(|_| locations::of(path)).unwrap_or_default();
         let mut fields = headers::for_upstream(request.headers());
-        if fields.get_all(header::CONTENT_TYPE).count() > 1 {
+        if fields.iter().filter(|(name, _)| *name == header::CONTENT_TYPE).count() > 1 {
             return Err(Refusal::RepeatedContentType);
         }
         if !locations.response.is_empty() {
@@ -198,14 +201,14 @@ impl<'a> Way<'a, '_> {
         let (body, sha256) = match store {
             Some(store) if !locations.request.is_empty() => {
                 let payload = translate::of_request(payload, request.headers(), locations.request, store);
-                take_in(worker, request, payload, record).await?
+                Box::pin(take_in(worker, request, payload, record)).await?
             }
             _ => take_in(worker, request, payload, record).await?,
         };
         if gate::depends_on_body(worker, path, record.caller.as_ref()) {
             gate::admit_body(worker, &body, self.query, record)?;
         }
-        let response = upstream.send(method, &target, &fields, (&body, &sha256), record).await?;
+        let response = upstream.send(method, &target, fields, (&body, &sha256), record).await?;
         let translation = store.and_then(|store| translate::of_response(&response.headers, locations.response, store));
         Ok(self.answer(response, translation))
     }

@@ -17,6 +17,7 @@ use super::load::Slot;
 use super::metrics::{CUT_OFF, Failure, Observation, RouteClass, Sheet, UPSTREAM_DENIED, UPSTREAM_ERROR};
 use crate::access::caller::Caller;
 use crate::access::limits::Permit;
+use crate::aws::sigv4::hex;
 use crate::clock;
 
 /// What all requests of the process share.
@@ -142,7 +143,7 @@ impl Record {
         Self {
             ledger: Arc::clone(ledger),
             sheet: Arc::clone(sheet),
-            request_id: format!("{:016x}{number:08x}", ledger.run),
+            request_id: hex(&((u128::from(ledger.run) << 32) + u128::from(number)).to_be_bytes()[4..]),
             method: request.method().clone(),
             path: request.path().to_owned(),
             target: None,

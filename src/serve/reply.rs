@@ -36,18 +36,19 @@ pub(super) struct Origin<'a> {
 /// Turns an upstream's response into the one for the caller.
 #[must_use]
 pub(super) fn pass(
-    response: Response,
+    mut response: Response,
     origin: &Origin<'_>,
     translation: Option<Translation>,
     mut record: Record,
 ) -> HttpResponse {
     let status = response.status;
-    let mut fields = headers::for_caller(&response.headers);
+    let mut fields = std::mem::take(&mut response.headers);
+    headers::keep_for_caller(&mut fields);
     relocate(&mut fields, origin);
     record.answer_with(status);
     record.upstream_request_id = UPSTREAM_REQUEST_ID
         .iter()
-        .find_map(|name| response.headers.get(*name))
+        .find_map(|name| fields.get(*name))
         .and_then(|value| value.to_str().ok())
         .map(ToOwned::to_owned);
     if status == StatusCode::FORBIDDEN {
@@ -63,8 +64,9 @@ pub(super) fn pass(
 
 /// Turns an object from S3 into a response for the caller, who saves it under `name`.
 #[must_use]
-pub(super) fn object(response: Response, name: &str, mut record: Record) -> HttpResponse {
-    let mut fields = headers::of_object(&response.headers);
+pub(super) fn object(mut response: Response, name: &str, mut record: Record) -> HttpResponse {
+    let mut fields = std::mem::take(&mut response.headers);
+    headers::keep_of_object(&mut fields);
     record.answer_with(response.status);
     // SECURITY: what somebody has uploaded must not run as a page of this origin.
     fields.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

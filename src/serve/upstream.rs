@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use actix_web::http::Method;
-use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::header::{self, HeaderName, HeaderValue};
 use tokio::time::sleep;
 use tracing::debug;
 
@@ -25,6 +25,7 @@ use crate::aws::credentials::Current;
 use crate::aws::sigv4::{Signable, Signer};
 use crate::http::body::Body;
 use crate::http::client::{Client, Request, Response};
+use crate::http::fields::Fields;
 use crate::{causes, clock};
 
 /// A worker's own connections to one managed MLflow, and prepared values.
@@ -37,6 +38,7 @@ pub(super) struct Upstream {
     signer: Signer,
     authority: String,
     host_value: HeaderValue,
+    arn_name: HeaderName,
     arn_value: HeaderValue,
     store: OnceCell<Rc<Store>>,
     allowance: Allowance,
@@ -54,6 +56,7 @@ impl Upstream {
         Self {
             base: format!("{}://{authority}", endpoint.scheme()),
             host_value: value(&authority),
+            arn_name: HeaderName::from_static(backend.target.arn_header()),
             arn_value: value(backend.target.arn().as_str()),
             signer: Signer::new(backend.target.arn().region(), backend.target.signing_name()),
             client: Client::new(backend.dialer.clone(), backend.client),
@@ -87,7 +90,7 @@ impl Upstream {
         &self,
         method: &Method,
         target: &str,
-        fields: &HeaderMap,
+        mut fields: Fields,
         (body, sha256): (&Body, &str),
         record: &mut Record,
     ) -> Result<Response, Refusal> {
@@ -97,9 +100,9 @@ impl Upstream {
         loop {
             // Signed last and for each attempt anew: a signature is good for five minutes from its own clock.
             let now = self.backend.skew.correct(clock::now());
-            let headers = self.sign(method, target, fields, sha256, &credentials, now)?;
+            self.sign(method, target, &mut fields, sha256, &credentials, now)?;
             let started = Instant::now();
-            match self.client.send(Request { method: method.clone(), target, headers, body }).await {
+            match self.client.send(Request { method: method.clone(), target, headers: &fields, body }).await {
                 Ok(response) => {
                     attempts.answered();
                     if skewed::is_refused_for_its_time(&response, now, &self.backend)
@@ -120,31 +123,31 @@ impl Upstream {
         }
     }
 
-    /// The headers to send: the caller's, `Host`, the one that routes, and the signature over what must not change.
+    /// Adds to the caller's headers `Host`, the one that routes, and the signature over what must not change.
     fn sign(
         &self,
         method: &Method,
         target: &str,
-        fields: &HeaderMap,
+        headers: &mut Fields,
         sha256: &str,
         credentials: &Current,
         now: SystemTime,
-    ) -> Result<HeaderMap, Refusal> {
+    ) -> Result<(), Refusal> {
         let mlflow = &self.backend.target;
-        let mut headers = fields.clone();
         headers.insert(header::HOST, self.host_value.clone());
-        headers.insert(HeaderName::from_static(mlflow.arn_header()), self.arn_value.clone());
+        headers.insert(self.arn_name.clone(), self.arn_value.clone());
+        let content_type = headers.get(&header::CONTENT_TYPE).cloned();
         credentials.with(now, |credentials| {
             let request = Signable {
                 method: method.as_str(),
                 target,
                 host: &self.authority,
-                content_type: fields.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()),
+                content_type: content_type.as_ref().and_then(|value| value.to_str().ok()),
                 routing: Some((mlflow.arn_header(), mlflow.arn().as_str())),
                 payload_sha256: sha256,
             };
-            insert_signature(&mut headers, &self.signer, &request, credentials, now);
+            insert_signature(headers, &self.signer, &request, credentials, now);
         })?;
-        Ok(headers)
+        Ok(())
     }
 }

@@ -7,16 +7,19 @@ use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use actix_web::body::{BodySize, MessageBody};
 use bytes::Bytes;
 
-use super::spool::{SpooledFile, read_at};
+use super::budget::Reservation;
+use super::spool::{SpooledFile, Work, read_at};
 
-/// Bytes read from disk at a time: large enough to amortise the trip to another thread, small enough that
-/// many uploads at once stay within tens of megabytes.
+/// Bytes read from disk at a time: large enough to amortise the trip to another thread. While they are sent, as many
+/// again are read.
 const READ_SIZE: u64 = 256 * 1024;
+/// Bytes read at a time, and none ahead, by those who are too many for the memory budget.
+const SMALL_READ_SIZE: u64 = 32 * 1024;
 
 /// One sending of a body. Knows its size, so it is never sent chunked.
 pub struct Outgoing {
@@ -27,10 +30,8 @@ pub struct Outgoing {
 enum Source {
     None,
     Memory(Bytes),
-    File { file: Arc<File>, offset: u64, len: u64, reading: Option<Reading> },
+    File { file: Arc<File>, offset: u64, len: u64, reading: Option<Work<Bytes>>, room: Option<Reservation> },
 }
-
-type Reading = Pin<Box<dyn Future<Output = io::Result<Bytes>>>>;
 
 /// How many bytes of a body have been handed to the connection; lets a watcher tell a slow upload from a stuck one.
 #[derive(Clone, Debug, Default)]
@@ -54,7 +55,8 @@ impl Outgoing {
     }
 
     pub(super) fn file(file: &SpooledFile) -> Self {
-        let source = Source::File { file: file.handle(), offset: 0, len: file.len(), reading: None };
+        let room = file.memory().reserve(2 * READ_SIZE);
+        let source = Source::File { file: file.handle(), offset: 0, len: file.len(), reading: None, room };
         Self { source, progress: Progress::default() }
     }
 
@@ -82,18 +84,24 @@ impl MessageBody for Outgoing {
             Source::None => None,
             Source::Memory(bytes) if bytes.is_empty() => None,
             Source::Memory(bytes) => Some(std::mem::take(bytes)),
-            Source::File { file, offset, len, reading } => {
-                if offset == len {
-                    None
-                } else {
-                    let read = reading.get_or_insert_with(|| {
-                        let size = usize::try_from((*len - *offset).min(READ_SIZE)).expect("at most READ_SIZE");
-                        Box::pin(read_at(Arc::clone(file), *offset, size))
-                    });
-                    let chunk = ready!(read.as_mut().poll(context))?;
-                    *reading = None;
-                    *offset += chunk.len() as u64;
-                    Some(chunk)
+            Source::File { file, offset, len, reading, room } => {
+                let most = if room.is_some() { READ_SIZE } else { SMALL_READ_SIZE };
+                let begin = |offset: u64| {
+                    let size = usize::try_from((*len - offset).min(most)).expect("at most READ_SIZE");
+                    (size > 0).then(|| read_at(Arc::clone(file), offset, size))
+                };
+                match reading.take().or_else(|| begin(*offset)) {
+                    None => None,
+                    Some(mut read) => {
+                        let Poll::Ready(chunk) = Pin::new(&mut read).poll(context) else {
+                            *reading = Some(read);
+                            return Poll::Pending;
+                        };
+                        let chunk = chunk?;
+                        *offset += chunk.len() as u64;
+                        *reading = room.is_some().then(|| begin(*offset)).flatten();
+                        Some(chunk)
+                    }
                 }
             }
         };

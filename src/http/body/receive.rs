@@ -13,9 +13,9 @@ use tokio::time::timeout;
 
 use super::Body;
 use super::budget::{Budget, Reservation};
-use super::spool::Writer;
+use super::spool::Spool;
 
-/// Bytes gathered before a trip to the writing thread.
+/// Bytes gathered before a trip to the writing thread. While it writes them, as many again are gathered.
 const WRITE_SIZE: usize = 256 * 1024;
 /// Pieces gathered before that trip: a caller who sends single bytes must not make us hold thousands of buffers.
 const WRITE_PIECES: usize = 64;
@@ -91,7 +91,7 @@ where
     let in_memory = if expected > intake.memory_limit { None } else { intake.memory.reserve(expected) };
     match in_memory {
         Some(reservation) => into_memory(&mut source, reservation, expected).await,
-        None => into_file(&mut source, None, expected).await,
+        None => Box::pin(into_file(&mut source, None, expected)).await,
     }
 }
 
@@ -130,7 +130,8 @@ where
     while let Some(chunk) = source.next().await? {
         let missing = source.received.saturating_sub(reservation.bytes());
         if source.received > source.intake.memory_limit || !reservation.grow(missing) {
-            return into_file(source, Some((vec![gathered.freeze(), chunk], reservation)), expected).await;
+            let begun = Some((vec![gathered.freeze(), chunk], reservation));
+            return Box::pin(into_file(source, begun, expected)).await;
         }
         hash.update(&chunk);
         gathered.push(chunk, expected);
@@ -147,16 +148,17 @@ async fn into_file<S>(
 where
     S: Stream<Item = Result<Bytes, PayloadError>> + Unpin,
 {
-    let mut reservation = source.intake.disk.reserve(expected).ok_or(ReceiveError::NoRoom)?;
-    let mut writer = Writer::create(Arc::clone(&source.intake.directory)).await.map_err(ReceiveError::Disk)?;
-    let gathering = || source.intake.gathering.reserve(0).ok_or(ReceiveError::NoRoom);
+    let Intake { disk, gathering, directory, .. } = source.intake;
+    let mut reservation = disk.reserve(expected).ok_or(ReceiveError::NoRoom)?;
+    let mut spool = Spool::create(Arc::clone(directory));
+    let gathering = || gathering.reserve(0).ok_or(ReceiveError::NoRoom);
     if let Some((begun, in_memory)) = begun {
         // Before anything is waited for: what it held in memory is for bodies that stay there.
         if !reservation.grow(source.received.saturating_sub(reservation.bytes())) {
             return Err(ReceiveError::NoRoom);
         }
-        writer = writer.append(begun).await.map_err(ReceiveError::Disk)?;
-        drop(in_memory);
+        spool.append(begun, in_memory).await.map_err(ReceiveError::Disk)?;
+        spool.rest().await.map_err(ReceiveError::Disk)?;
     }
     let mut waiting = Vec::new();
     let mut gathered = gathering()?;
@@ -173,11 +175,12 @@ where
             if !reservation.grow(source.received.saturating_sub(reservation.bytes())) {
                 return Err(ReceiveError::NoRoom);
             }
-            writer = writer.append(std::mem::take(&mut waiting)).await.map_err(ReceiveError::Disk)?;
-            gathered = gathering()?;
+            let held = std::mem::replace(&mut gathered, gathering()?);
+            spool.append(std::mem::take(&mut waiting), held).await.map_err(ReceiveError::Disk)?;
         }
         if at_end {
-            let (file, sha256) = writer.finish(reservation);
+            let room = source.intake.gathering.clone();
+            let (file, sha256) = spool.finish(reservation, room).await.map_err(ReceiveError::Disk)?;
             return Ok(Received { body: Body::File(file), sha256, len: source.received });
         }
     }
@@ -256,18 +259,22 @@ mod tests {
     #[tokio::test]
     async fn any_body_comes_out_as_it_went_in_and_can_be_sent_twice() {
         let directory = tempfile::tempdir().expect("a directory");
-        let intake = intake(directory.path());
-        let large = vec![7_u8; 700_000];
-        for (of, declared, on_disk) in [
+        let large: Vec<u8> = (0..700_000_u32).map(|number| number.to_be_bytes()[3]).collect();
+        let cases = [
             (vec![], Some(0), false),
             (vec![b"abc".as_slice()], Some(3), false),
             (vec![b"ab".as_slice(), b"", b"c", b"d"], None, false),
             (vec![&large[..600], &large[..600]], None, true),
             (large.chunks(10_000).collect(), Some(700_000), true),
-        ] {
+        ];
+        // With room to gather and to read ahead, and without.
+        for (memory, (of, declared, on_disk)) in
+            [1_500, 2_000_000].iter().flat_map(|memory| cases.iter().map(move |case| (*memory, case)))
+        {
+            let intake = Intake { gathering: Budget::new(memory), ..intake(directory.path()) };
             let expected = of.concat();
-            let received = receive(pieces(&of), declared, &intake).await.expect("received");
-            assert_eq!(matches!(received.body, Body::File(_)), on_disk, "{} bytes", expected.len());
+            let received = receive(pieces(of), *declared, &intake).await.expect("received");
+            assert_eq!(matches!(received.body, Body::File(_)), *on_disk, "{} bytes", expected.len());
             assert_eq!((received.sha256, received.len), (sha256(&expected), expected.len() as u64));
             assert_eq!(sent(&received.body).await, expected);
             assert_eq!(sent(&received.body).await, expected);

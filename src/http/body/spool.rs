@@ -1,16 +1,37 @@
 //! A body on disk: an unlinked temporary file, written and read away from the event loop.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::future::Future;
+use std::io::{self, IoSlice, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinHandle, spawn_blocking};
 
-use super::budget::Reservation;
+use super::budget::{Budget, Reservation};
+
+/// Work on another thread. It has begun, and goes on while something else is done.
+#[derive(Debug)]
+pub(super) struct Work<T>(JoinHandle<io::Result<T>>);
+
+impl<T: Send + 'static> Work<T> {
+    fn begin(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> Self {
+        Self(spawn_blocking(work))
+    }
+}
+
+impl<T> Future for Work<T> {
+    type Output = io::Result<T>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
+        Pin::new(&mut self.0).poll(context).map(|ended| ended.map_err(io::Error::other)?)
+    }
+}
 
 /// A file being filled. Hashing happens on the thread that writes, so the event loop does neither.
 #[derive(Debug)]
@@ -25,34 +46,88 @@ impl Writer {
     ///
     /// # Errors
     /// The directory is missing, read-only or out of inodes.
-    pub(super) async fn create(directory: Arc<Path>) -> io::Result<Self> {
-        on_blocking_thread(move || {
+    fn create(directory: Arc<Path>) -> Work<Self> {
+        Work::begin(move || {
             let file = tempfile::tempfile_in(directory)?;
             Ok(Self { file, hash: Sha256::new(), len: 0 })
         })
-        .await
     }
 
     /// Appends `chunks`.
     ///
     /// # Errors
     /// Usually a full disk. The file is gone then.
-    pub(super) async fn append(mut self, chunks: Vec<Bytes>) -> io::Result<Self> {
-        on_blocking_thread(move || {
-            for chunk in chunks {
-                self.hash.update(&chunk);
-                self.file.write_all(&chunk)?;
+    fn append(mut self, chunks: Vec<Bytes>) -> Work<Self> {
+        Work::begin(move || {
+            for chunk in &chunks {
+                self.hash.update(chunk);
                 self.len += chunk.len() as u64;
             }
+            write_all(&mut self.file, &chunks)?;
             Ok(self)
         })
-        .await
     }
 
-    /// The finished file and its SHA-256.
-    pub(super) fn finish(self, reservation: Reservation) -> (SpooledFile, [u8; 32]) {
-        let file = SpooledFile { file: Arc::new(self.file), len: self.len, _reservation: reservation };
+    fn finish(self, reservation: Reservation, memory: Budget) -> (SpooledFile, [u8; 32]) {
+        let file = SpooledFile { file: Arc::new(self.file), len: self.len, memory, _reservation: reservation };
         (file, self.hash.finalize().into())
+    }
+}
+
+/// A file being filled, while more for it is gathered.
+#[derive(Debug)]
+pub(super) enum Spool {
+    /// It is being written to; what is written is held in memory until then.
+    Writing(Work<Writer>, Option<Reservation>),
+    /// There is nothing to write.
+    Resting(Writer),
+    /// The disk has failed.
+    Failed,
+}
+
+impl Spool {
+    /// Begins a file in `directory`.
+    pub(super) fn create(directory: Arc<Path>) -> Self {
+        Self::Writing(Writer::create(directory), None)
+    }
+
+    /// Begins to append `chunks`, for which `held` is reserved, once what was begun before is written.
+    ///
+    /// # Errors
+    /// What was begun before failed. The file is gone then.
+    pub(super) async fn append(&mut self, chunks: Vec<Bytes>, held: Reservation) -> io::Result<()> {
+        let writer = self.take().await?;
+        *self = Self::Writing(writer.append(chunks), Some(held));
+        Ok(())
+    }
+
+    /// Waits until everything is written.
+    ///
+    /// # Errors
+    /// Usually a full disk. The file is gone then.
+    pub(super) async fn rest(&mut self) -> io::Result<()> {
+        *self = Self::Resting(self.take().await?);
+        Ok(())
+    }
+
+    /// The finished file and its SHA-256; `memory` is what reading it may draw on.
+    ///
+    /// # Errors
+    /// As those of [`Self::rest`].
+    pub(super) async fn finish(
+        mut self,
+        reservation: Reservation,
+        memory: Budget,
+    ) -> io::Result<(SpooledFile, [u8; 32])> {
+        Ok(self.take().await?.finish(reservation, memory))
+    }
+
+    async fn take(&mut self) -> io::Result<Writer> {
+        match std::mem::replace(self, Self::Failed) {
+            Self::Writing(work, _held) => work.await,
+            Self::Resting(writer) => Ok(writer),
+            Self::Failed => Err(io::Error::other("the file could not be written before")),
+        }
     }
 }
 
@@ -61,6 +136,7 @@ impl Writer {
 pub struct SpooledFile {
     file: Arc<File>,
     len: u64,
+    memory: Budget,
     _reservation: Reservation,
 }
 
@@ -68,6 +144,11 @@ impl SpooledFile {
     /// Bytes.
     pub fn len(&self) -> u64 {
         self.len
+    }
+
+    /// What reading it may draw on.
+    pub(super) fn memory(&self) -> &Budget {
+        &self.memory
     }
 
     /// The open file, for positioned reads that share no cursor.
@@ -80,15 +161,27 @@ impl SpooledFile {
 ///
 /// # Errors
 /// The disk failed, or the file is shorter than it was written.
-pub(super) async fn read_at(file: Arc<File>, offset: u64, length: usize) -> io::Result<Bytes> {
-    on_blocking_thread(move || {
+pub(super) fn read_at(file: Arc<File>, offset: u64, length: usize) -> Work<Bytes> {
+    Work::begin(move || {
         let mut chunk = vec![0; length];
         file.read_exact_at(&mut chunk, offset)?;
         Ok(chunk.into())
     })
-    .await
 }
 
-async fn on_blocking_thread<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
-    spawn_blocking(work).await.map_err(io::Error::other)?
+/// Writes all of them with as few calls as the system allows.
+fn write_all(file: &mut File, chunks: &[Bytes]) -> io::Result<()> {
+    let mut slices: Vec<IoSlice<'_>> = chunks.iter().map(|chunk| IoSlice::new(chunk)).collect();
+    let mut left = &mut slices[..];
+    // Empty slices would look like a disk that takes nothing.
+    IoSlice::advance_slices(&mut left, 0);
+    while !left.is_empty() {
+        match file.write_vectored(left) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => IoSlice::advance_slices(&mut left, written),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }

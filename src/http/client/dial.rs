@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use super::connections::Connections;
+use super::read_ahead::ReadAhead;
 use super::stream::{Io, Stream};
 
 /// ALPN names (RFC 7301 registry).
@@ -201,7 +202,7 @@ impl Dialer {
             Offer::Http1 => &self.http1,
             Offer::Http2 => &self.http2,
         };
-        let stream = timeout(self.handshake_timeout, connector.connect(name, tcp))
+        let stream = timeout(self.handshake_timeout, connector.connect(name, ReadAhead::new(tcp)))
             .await
             .map_err(|_| timed_out("the TLS handshake with", self.handshake_timeout))?
             .map_err(|source| DialError::Tls { authority: authority(), source })?;

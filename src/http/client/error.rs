@@ -3,9 +3,6 @@
 use std::io;
 use std::time::Duration;
 
-use actix_web::error::ParseError;
-use awc::error::{ConnectError, SendRequestError};
-
 use super::dial::DialError;
 use super::stream::Closed;
 
@@ -53,22 +50,6 @@ impl ClientError {
             Self::Closed
         } else {
             Self::Broken(error)
-        }
-    }
-}
-
-impl From<SendRequestError> for ClientError {
-    fn from(error: SendRequestError) -> Self {
-        match error {
-            SendRequestError::Connect(ConnectError::Io(error)) => match error.downcast::<DialError>() {
-                Ok(dial) => Self::Dial(dial),
-                Err(error) => Self::from_io(error),
-            },
-            SendRequestError::Connect(ConnectError::Disconnected) => Self::Closed,
-            SendRequestError::Send(error) => Self::from_io(error),
-            SendRequestError::Response(ParseError::Io(error)) => Self::from_io(error),
-            SendRequestError::Body(error) => Self::Body(error),
-            other => Self::Invalid(Box::new(other)),
         }
     }
 }

@@ -173,7 +173,9 @@ impl Http2 {
             .version(Version::HTTP_2)
             .body(())
             .map_err(invalid)?;
-        *head.headers_mut() = request.headers.into();
+        for (name, value) in request.headers {
+            head.headers_mut().append(name.clone(), value.clone());
+        }
         // `:authority` carries it.
         head.headers_mut().remove(header::HOST);
         if let BodySize::Sized(length) = size {

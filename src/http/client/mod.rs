@@ -1,6 +1,6 @@
 //! A pooled, streaming HTTP client for one upstream.
 //!
-//! HTTP/1.1 is awc's, over connections that `dial` opens; HTTP/2 is spoken when the upstream offers it. The first
+//! It speaks HTTP/1.1, and HTTP/2 when the upstream offers it, over connections that `dial` opens. The first
 //! connection asks, and the answer is remembered until an upstream changes its mind. One client belongs to one
 //! worker thread: nothing in it is locked.
 
@@ -10,6 +10,7 @@ mod error;
 mod http1;
 mod http2;
 mod places;
+mod read_ahead;
 mod response;
 mod stream;
 
@@ -21,10 +22,11 @@ pub use response::{BodyError, Response, ResponseBody};
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-use actix_web::http::{Method, header::HeaderMap};
+use actix_web::http::Method;
 use tokio::sync::Mutex;
 
 use crate::http::body::Body;
+use crate::http::fields::Fields;
 
 /// Limits of a client. All are set on purpose; the defaults of the libraries beneath suit other uses.
 #[derive(Clone, Copy, Debug)]
@@ -67,7 +69,7 @@ pub struct Request<'a> {
     /// Path and query, in the exact form to send.
     pub target: &'a str,
     /// All headers including `Host`, without framing.
-    pub headers: HeaderMap,
+    pub headers: &'a Fields,
     /// The body.
     pub body: &'a Body,
 }
@@ -114,7 +116,7 @@ impl Client {
         let progress = outgoing.progress();
         let exchange = async {
             match self.protocol().await? {
-                Protocol::Http2 => self.http2.send(request, outgoing).await,
+                Protocol::Http2 => Box::pin(self.http2.send(request, outgoing)).await,
                 Protocol::Http1 | Protocol::Unknown => self.http1.send(request, outgoing).await,
             }
         };
@@ -136,6 +138,10 @@ impl Client {
         if self.protocol.get() == Protocol::Http1 || self.http2.has_connection() {
             return Ok(self.protocol.get());
         }
+        Box::pin(self.ask()).await
+    }
+
+    async fn ask(&self) -> Result<Protocol, ClientError> {
         let began = Instant::now();
         let mut asking = Some(self.asking.lock().await);
         if self.protocol.get() == Protocol::Http1 || self.http2.has_connection() {

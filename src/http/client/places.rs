@@ -1,7 +1,4 @@
 //! Places for requests on a client's connections, and a bound on the wait for one.
-//!
-//! awc has such places, too, but lets requests wait for them without end and cannot tell that from an upstream that does
-//! not answer. With as many here, nobody ever waits there.
 
 use std::sync::Arc;
 use std::time::Duration;

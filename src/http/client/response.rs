@@ -1,22 +1,18 @@
 //! The head of a response, and its body as a stream that ends in order or with an error, never short.
 
 use std::future::Future;
-use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use actix_web::body::{BodySize, MessageBody};
-use actix_web::error::PayloadError;
-use actix_web::http::header::{self, HeaderMap};
+use actix_web::http::header::HeaderMap;
 use actix_web::http::{Method, StatusCode, Version};
 use bytes::{Bytes, BytesMut};
-use futures_util::Stream;
 use tokio::time::Sleep;
 
+use super::http1;
 use super::http2::Lease;
-use super::places::Place;
-use super::stream::Closed;
 use crate::http::headers::content_length;
 
 /// What an upstream answered.
@@ -37,15 +33,13 @@ pub struct Response {
 pub struct ResponseBody {
     source: Source,
     size: BodySize,
-    /// The end of the connection is the end of the body: neither a length nor chunks were announced.
-    ends_with_connection: bool,
     idle_timeout: Duration,
     last_piece: Option<Instant>,
     silence: Option<Pin<Box<Sleep>>>,
 }
 
 enum Source {
-    Http1(Pin<Box<awc::ClientResponse>>, #[expect(dead_code, reason = "held for its drop")] Place),
+    Http1(http1::Body),
     Http2(h2::RecvStream, #[expect(dead_code, reason = "held for its drop")] Lease),
 }
 
@@ -67,16 +61,15 @@ pub enum BodyError {
 }
 
 impl Response {
-    pub(super) fn from_http1(response: awc::ClientResponse, place: Place, method: &Method) -> Self {
-        let (status, version) = (response.status(), response.version());
-        let headers = response.headers().clone();
-        let chunked = headers.contains_key(header::TRANSFER_ENCODING);
-        // Chunks win over a length (RFC 9112 §6.3), as they did when the body's decoder was chosen.
-        let announced = if chunked { None } else { content_length(&headers) };
-        let size = size(method, status, announced);
-        let ends_with_connection = size == BodySize::Stream && !chunked;
-        let body = ResponseBody::new(Source::Http1(Box::pin(response), place), size, ends_with_connection);
-        Self { status, version, headers, announced, body }
+    pub(super) fn from_http1(
+        status: StatusCode,
+        version: Version,
+        headers: HeaderMap,
+        announced: Option<u64>,
+        size: BodySize,
+        body: http1::Body,
+    ) -> Self {
+        Self { status, version, headers, announced, body: ResponseBody::new(Source::Http1(body), size) }
     }
 
     pub(super) fn from_http2(response: http::Response<h2::RecvStream>, lease: Lease, method: &Method) -> Self {
@@ -84,7 +77,7 @@ impl Response {
         let headers: HeaderMap = head.headers.into();
         let announced = content_length(&headers);
         // h2 itself holds the peer to the announced length and tells an end from a break.
-        let body = ResponseBody::new(Source::Http2(stream, lease), size(method, head.status, announced), false);
+        let body = ResponseBody::new(Source::Http2(stream, lease), size(method, head.status, announced));
         Self { status: head.status, version: head.version, headers, announced, body }
     }
 
@@ -95,7 +88,7 @@ impl Response {
 }
 
 /// How a body is framed when it is passed on.
-fn size(method: &Method, status: StatusCode, announced: Option<u64>) -> BodySize {
+pub(super) fn size(method: &Method, status: StatusCode, announced: Option<u64>) -> BodySize {
     let bodiless = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) || status.is_informational();
     match announced {
         _ if bodiless => BodySize::None,
@@ -107,8 +100,8 @@ fn size(method: &Method, status: StatusCode, announced: Option<u64>) -> BodySize
 }
 
 impl ResponseBody {
-    fn new(source: Source, size: BodySize, ends_with_connection: bool) -> Self {
-        Self { source, size, ends_with_connection, idle_timeout: Duration::MAX, last_piece: None, silence: None }
+    fn new(source: Source, size: BodySize) -> Self {
+        Self { source, size, idle_timeout: Duration::MAX, last_piece: None, silence: None }
     }
 
     /// The whole body, if it is no larger than `limit` bytes.
@@ -130,21 +123,7 @@ impl ResponseBody {
 
     fn poll_source(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
         match &mut self.source {
-            Source::Http1(response, _) => Stream::poll_next(response.as_mut(), context).map(|piece| match piece {
-                Some(Err(PayloadError::Io(error) | PayloadError::Incomplete(Some(error)))) => {
-                    if Closed::is(&error) && self.ends_with_connection {
-                        None
-                    } else if error.kind() == io::ErrorKind::UnexpectedEof {
-                        Some(Err(BodyError::Truncated))
-                    } else {
-                        Some(Err(BodyError::Broken(Box::new(error))))
-                    }
-                }
-                Some(Err(PayloadError::Incomplete(None))) => Some(Err(BodyError::Truncated)),
-                Some(Err(error)) => Some(Err(BodyError::Broken(Box::new(error)))),
-                Some(Ok(piece)) => Some(Ok(piece)),
-                None => None,
-            }),
+            Source::Http1(body) => body.poll_next(context),
             Source::Http2(stream, _) => stream.poll_data(context).map(|piece| match piece {
                 // Sent after a complete answer to an upload that was not read to its end (RFC 9113 §8.1).
                 Some(Err(error)) if error.reason() == Some(h2::Reason::NO_ERROR) => None,

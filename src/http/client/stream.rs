@@ -5,18 +5,18 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use actix_web::rt::net::{ActixStream, Ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
 use super::connections::Open;
 use super::dial::HTTP2;
+use super::read_ahead::ReadAhead;
 
 /// The peer ended the connection in an orderly way.
 ///
-/// awc takes such an end in the middle of a chunked body for the end of the body. So the end is reported as this
-/// error, and whoever knows the framing decides whether it was in order.
+/// Whether that was in order depends on the framing of what was being read, so it is an error here, and whoever knows the
+/// framing decides.
 #[derive(Debug, thiserror::Error)]
 #[error("the connection was closed")]
 pub(super) struct Closed;
@@ -40,7 +40,7 @@ pub(super) enum Io {
     /// Without encryption: a server on this machine.
     Plain(TcpStream),
     /// With it.
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream<ReadAhead>>),
 }
 
 impl Stream {
@@ -57,7 +57,7 @@ impl Stream {
     fn tcp(&self) -> &TcpStream {
         match &self.io {
             Io::Plain(stream) => stream,
-            Io::Tls(stream) => stream.get_ref().0,
+            Io::Tls(stream) => stream.get_ref().0.tcp(),
         }
     }
 }
@@ -121,16 +121,5 @@ impl AsyncWrite for Stream {
             Io::Plain(stream) => Pin::new(stream).poll_shutdown(context),
             Io::Tls(stream) => Pin::new(stream).poll_shutdown(context),
         }
-    }
-}
-
-/// awc asks for this of what a connector gives it.
-impl ActixStream for Stream {
-    fn poll_read_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<Ready>> {
-        ActixStream::poll_read_ready(self.tcp(), context)
-    }
-
-    fn poll_write_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<Ready>> {
-        ActixStream::poll_write_ready(self.tcp(), context)
     }
 }

@@ -14,7 +14,7 @@ mod service;
 pub(super) mod store;
 pub(super) mod translate;
 
-use actix_web::http::header::{self, HeaderMap};
+use actix_web::http::header;
 use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::Value;
@@ -65,7 +65,7 @@ const DOCUMENT_LIMIT: usize = 4 << 20;
 impl Exchange<'_> {
     /// Asks managed MLflow for a document. An answer other than 200 is the caller's to see.
     async fn ask(&mut self, target: &str) -> Result<Result<Value, Response>, Refusal> {
-        let mut fields: HeaderMap = headers::for_upstream(self.request.headers());
+        let mut fields = headers::for_upstream(self.request.headers());
         headers::ask_for_identity(&mut fields);
         for name in [
             header::CONTENT_TYPE,
@@ -74,13 +74,13 @@ impl Exchange<'_> {
             header::IF_NONE_MATCH,
             header::IF_MODIFIED_SINCE,
         ] {
-            fields.remove(name);
+            fields.remove(&name);
         }
         // SECURITY: an id that a caller gave may be `..`; what is signed goes through the same eye of a needle.
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let target = uri::joined(&uri::normalize_path(path)?, query);
         let body = (&Body::None, EMPTY_SHA256);
-        let response = self.upstream.send(&Method::GET, &target, &fields, body, self.record).await?;
+        let response = self.upstream.send(&Method::GET, &target, fields, body, self.record).await?;
         if response.status != StatusCode::OK {
             return Ok(Err(response));
         }

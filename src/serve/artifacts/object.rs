@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use actix_web::http::Method;
-use actix_web::http::header::{self, HeaderMap, HeaderName};
+use actix_web::http::header::{self, HeaderName};
 use actix_web::{HttpResponse, web};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -15,6 +15,7 @@ use super::store::Action;
 use super::{Answer, Exchange};
 use crate::aws::s3::Bucket;
 use crate::http::body::{Body, Intake, receive};
+use crate::http::fields::Fields;
 use crate::http::headers;
 use crate::mlflow::store::ArtifactPath;
 
@@ -46,7 +47,7 @@ pub(super) async fn read(exchange: &mut Exchange<'_>, path: &ArtifactPath) -> Re
     }
     let is_head = exchange.request.method() == Method::HEAD;
     let ask = if is_head { Bucket::head } else { Bucket::get };
-    let mut fields = HeaderMap::new();
+    let mut fields = Fields::new();
     for name in CONDITIONS {
         if let Some(value) = exchange.request.headers().get(&name) {
             fields.insert(name, value.clone());
@@ -86,7 +87,7 @@ pub(super) async fn write(
         .send(
             Action::Write,
             |bucket, credentials| bucket.put(credentials, &key, content_type, &sha256),
-            HeaderMap::new(),
+            Fields::new(),
             &received.body,
         )
         .await?;

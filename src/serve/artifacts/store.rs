@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode};
 use aws_credential_types::Credentials;
 use bytes::Bytes;
@@ -21,6 +21,7 @@ use crate::aws::credentials::Current;
 use crate::aws::s3::{self, Bucket, Call};
 use crate::http::body::Body;
 use crate::http::client::{Client, ClientError, Endpoint, Request, Response};
+use crate::http::fields::Fields;
 use crate::mlflow::store::{ArtifactPath, ArtifactStore};
 use crate::{causes, clock};
 
@@ -148,7 +149,7 @@ impl Store {
         &self,
         action: Action,
         sign: impl Fn(&Bucket, &Credentials) -> Call,
-        fields: HeaderMap,
+        fields: Fields,
         body: &Body,
     ) -> Result<Response, Refusal> {
         let mut waits = WAITS.iter();
@@ -161,7 +162,7 @@ impl Store {
             let headers = self.headers(&call, fields.clone())?;
             let own = call.body.map(|text| Body::Memory(Bytes::from(text), None));
             let body = own.as_ref().unwrap_or(body);
-            let request = Request { method: method.clone(), target: &call.target, headers, body };
+            let request = Request { method: method.clone(), target: &call.target, headers: &headers, body };
             let failure = match self.client.send(request).await {
                 Ok(response) if is_welcome(response.status) => return Ok(response),
                 Ok(response)
@@ -204,7 +205,7 @@ impl Store {
         action: Action,
         sign: impl Fn(&Bucket, &Credentials) -> Call,
     ) -> Result<String, Refusal> {
-        text(self.send(action, sign, HeaderMap::new(), &Body::None).await?, TEXT_LIMIT).await
+        text(self.send(action, sign, Fields::new(), &Body::None).await?, TEXT_LIMIT).await
     }
 
     /// The length of an object in bytes, if there is one.
@@ -214,14 +215,14 @@ impl Store {
     pub(super) async fn length(&self, path: &ArtifactPath) -> Result<Option<u64>, Refusal> {
         let key = self.place.key(path);
         let sign = |bucket: &Bucket, credentials: &Credentials| bucket.head(credentials, &key);
-        match self.send(Action::Read, sign, HeaderMap::new(), &Body::None).await {
+        match self.send(Action::Read, sign, Fields::new(), &Body::None).await {
             Ok(response) => Ok(response.announced),
             Err(Refusal::Store(StoreFailure::Missing)) => Ok(None),
             Err(refusal) => Err(refusal),
         }
     }
 
-    fn headers(&self, call: &Call, mut headers: HeaderMap) -> Result<HeaderMap, Refusal> {
+    fn headers(&self, call: &Call, mut headers: Fields) -> Result<Fields, Refusal> {
         headers.insert(header::HOST, self.host.clone());
         for (name, value) in &call.headers {
             let value = HeaderValue::try_from(value).map_err(|_| Refusal::Artifact("a header is not ASCII".into()))?;

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use actix_web::http::header::{self, HeaderMap, HeaderValue};
+use actix_web::http::header::{self, HeaderValue};
 use actix_web::http::{Method, StatusCode};
 use tracing::{info, warn};
 
@@ -13,6 +13,7 @@ use crate::access::oidc::PublicKey;
 use crate::causes;
 use crate::http::body::Body;
 use crate::http::client::{Client, ClientSettings, Dialer, Endpoint, Request};
+use crate::http::fields::Fields;
 
 /// A load balancer signs with one or two keys at a time.
 const KEPT: usize = 64;
@@ -98,11 +99,11 @@ impl Keys {
     async fn fetch(&self, id: &str, fetcher: &KeyFetcher) -> Result<PublicKey, String> {
         let client =
             fetcher.client.get_or_init(|| Client::new(fetcher.dialer.to(self.endpoint.clone()), fetcher.settings));
-        let mut headers = HeaderMap::new();
+        let mut headers = Fields::new();
         let host = HeaderValue::try_from(self.endpoint.authority()).map_err(|error| error.to_string())?;
         headers.insert(header::HOST, host);
         let target = format!("{}{id}", self.path);
-        let request = Request { method: Method::GET, target: &target, headers, body: &Body::None };
+        let request = Request { method: Method::GET, target: &target, headers: &headers, body: &Body::None };
         let response = client.send(request).await.map_err(|error| causes::joined(&error))?;
         if response.status != StatusCode::OK {
             return Err(format!("the answer was {}", response.status));

@@ -206,7 +206,7 @@ impl Callers {
         }
         if let (Some(oidc), Some(data)) = (&self.oidc, headers.get(OIDC_DATA)) {
             let data = data.to_str().map_err(|_| OidcError::Malformed)?;
-            return self.user(oidc, data, fetcher, now).await;
+            return Box::pin(self.user(oidc, data, fetcher, now)).await;
         }
         let named = |subject: &Subject| matches!(subject, Subject::Certificate(name) if certificate.contains(name));
         if let Some(grant) = Grant::first(&self.grants, named)

@@ -1,0 +1,110 @@
+//! The body of an answer over HTTP/1.1, and the way of its connection back to the pool.
+
+use std::io;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use actix_http::h1::ClientPayloadCodec;
+use actix_web::error::PayloadError;
+use bytes::Bytes;
+use tokio_util::codec::Decoder as _;
+
+use super::super::places::Place;
+use super::super::response::BodyError;
+use super::super::stream::Closed;
+use super::connection::{Connection, SMALL_READ};
+use super::pool::Pool;
+
+/// How the end of a body is told.
+pub(super) enum Framing {
+    /// By its length: so many bytes are still to come.
+    Length(u64),
+    /// By its last chunk.
+    Chunked(ClientPayloadCodec),
+    /// By the end of the connection.
+    Connection,
+}
+
+/// A body being received.
+pub(in super::super) struct Body {
+    /// Nothing once it is complete.
+    connection: Option<Connection>,
+    framing: Framing,
+    /// Where the connection goes then, if it can be used again.
+    pool: Option<Rc<Pool>>,
+    place: Option<Place>,
+}
+
+impl Body {
+    /// A body whose beginning may have been read with the head. Without a pool the connection ends with it.
+    pub(super) fn new(connection: Connection, framing: Framing, pool: Option<Rc<Pool>>, place: Place) -> Self {
+        let mut body = Self { connection: Some(connection), framing, pool, place: Some(place) };
+        // Nobody asks for the end of a body that is known to be empty.
+        if matches!(body.framing, Framing::Length(0)) {
+            body.complete();
+        }
+        body
+    }
+
+    /// The next piece; nothing after the end, and an error if the connection ends before that.
+    pub(in super::super) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
+        loop {
+            let Some(connection) = &mut self.connection else { return Poll::Ready(None) };
+            let (piece, is_at_end) = match self.framing.piece(connection) {
+                Ok(found) => found,
+                Err(error) => return Poll::Ready(Some(Err(self.broken(error)))),
+            };
+            if is_at_end {
+                self.complete();
+                return Poll::Ready(piece.map(Ok));
+            }
+            if let Some(piece) = piece {
+                return Poll::Ready(Some(Ok(piece)));
+            }
+            let is_large = !matches!(self.framing, Framing::Length(left) if left <= SMALL_READ as u64);
+            if let Err(error) = ready!(connection.poll_more(context, is_large)) {
+                let is_end = Closed::is(&error) && matches!(self.framing, Framing::Connection);
+                let error = self.broken(PayloadError::Io(error));
+                return Poll::Ready((!is_end).then_some(Err(error)));
+            }
+        }
+    }
+
+    /// Gives connection and place back.
+    fn complete(&mut self) {
+        if let (Some(connection), Some(pool)) = (self.connection.take(), self.pool.take()) {
+            pool.put(connection);
+        }
+        self.place = None;
+    }
+
+    fn broken(&mut self, error: PayloadError) -> BodyError {
+        self.connection = None;
+        match error {
+            PayloadError::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => BodyError::Truncated,
+            PayloadError::Io(error) => BodyError::Broken(Box::new(error)),
+            error => BodyError::Broken(Box::new(error)),
+        }
+    }
+}
+
+impl Framing {
+    /// What of the body has been read, and whether it ends with that.
+    fn piece(&mut self, connection: &mut Connection) -> Result<(Option<Bytes>, bool), PayloadError> {
+        let unread = &mut connection.unread;
+        match self {
+            Self::Length(left) => {
+                let here = usize::try_from(*left).unwrap_or(usize::MAX).min(unread.len());
+                *left -= here as u64;
+                Ok(((here > 0).then(|| unread.split_to(here).freeze()), *left == 0))
+            }
+            Self::Connection => Ok(((!unread.is_empty()).then(|| unread.split().freeze()), false)),
+            Self::Chunked(_) if unread.is_empty() => Ok((None, false)),
+            Self::Chunked(codec) => match codec.decode(unread)? {
+                Some(Some(piece)) => Ok((Some(piece), false)),
+                Some(None) => Ok((None, true)),
+                None => Ok((None, false)),
+            },
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! One HTTP/1.1 connection: a request out, the head of its answer in.
+
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Instant;
+
+use actix_http::error::ParseError;
+use actix_http::h1::ClientCodec;
+use actix_http::{ResponseHead, ServiceConfig};
+use actix_web::body::{BodySize, MessageBody};
+use actix_web::http::StatusCode;
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio_util::codec::Decoder as _;
+
+use super::super::Request;
+use super::super::error::ClientError;
+use super::super::stream::Stream;
+use crate::http::body::Outgoing;
+
+/// Room for a head or a small body. Bytes.
+pub(super) const SMALL_READ: usize = 4 * 1024;
+/// Room for a piece of a large body, a TLS record. Bytes.
+const LARGE_READ: usize = 16 * 1024;
+/// A body up to this size goes out in one piece with the head. Bytes.
+const JOINED: usize = 16 * 1024;
+
+/// An open connection and what has been read from it and not been used yet.
+pub(in super::super) struct Connection {
+    stream: Stream,
+    pub(super) unread: BytesMut,
+    /// When it was made.
+    pub(super) opened: Instant,
+}
+
+impl Connection {
+    pub(super) fn new(stream: Stream) -> Self {
+        Self { stream, unread: BytesMut::new(), opened: Instant::now() }
+    }
+
+    /// True unless the upstream has closed it, or has said something that nobody asked for.
+    pub(super) fn is_quiet(&mut self) -> bool {
+        let mut byte = [0];
+        let mut buffer = ReadBuf::new(&mut byte);
+        let mut context = Context::from_waker(Waker::noop());
+        self.unread.is_empty() && Pin::new(&mut self.stream).poll_read(&mut context, &mut buffer).is_pending()
+    }
+
+    /// Reads more; an end of the connection is an error.
+    pub(super) fn poll_more(&mut self, context: &mut Context<'_>, is_large: bool) -> Poll<std::io::Result<()>> {
+        let room = if is_large { LARGE_READ } else { SMALL_READ };
+        if self.unread.capacity() - self.unread.len() < room / 2 {
+            self.unread.reserve(room);
+        }
+        let reading = pin!(self.stream.read_buf(&mut self.unread));
+        reading.poll(context).map_ok(drop)
+    }
+
+    /// Sends a request and waits for the head of its answer; with it the codec that reads the rest, and whether all was
+    /// sent by then.
+    pub(super) async fn exchange(
+        &mut self,
+        request: &Request<'_>,
+        body: Outgoing,
+        config: &ServiceConfig,
+    ) -> Result<(ResponseHead, ClientCodec, bool), ClientError> {
+        let mut sending = Sending { head: head(request, body.size()), piece: Bytes::new(), is_unflushed: true };
+        let mut body = pin!(body);
+        let mut is_sent = false;
+        let mut failure = None;
+        let (head, codec) = poll_fn(|context| {
+            if !is_sent && failure.is_none() {
+                match sending.poll(&mut self.stream, body.as_mut(), context) {
+                    Poll::Ready(Ok(())) => is_sent = true,
+                    Poll::Ready(Err(error @ ClientError::Body(_))) => return Poll::Ready(Err(error)),
+                    // If the upstream stopped taking the request, its answer says why.
+                    Poll::Ready(Err(error)) => failure = Some(error),
+                    Poll::Pending => {}
+                }
+            }
+            let answer = self.poll_head(context, config);
+            match (answer, &mut failure) {
+                (Poll::Ready(Err(_)), Some(_)) => Poll::Ready(Err(failure.take().expect("just seen"))),
+                (answer, _) => answer,
+            }
+        })
+        .await?;
+        Ok((head, codec, is_sent))
+    }
+
+    /// The head of the answer, after those that only announce it.
+    fn poll_head(
+        &mut self,
+        context: &mut Context<'_>,
+        config: &ServiceConfig,
+    ) -> Poll<Result<(ResponseHead, ClientCodec), ClientError>> {
+        loop {
+            if !self.unread.is_empty() {
+                let mut codec = ClientCodec::new(config.clone());
+                match codec.decode(&mut self.unread).map_err(invalid)? {
+                    Some(head) if is_interim(head.status) => continue,
+                    Some(head) => return Poll::Ready(Ok((head, codec))),
+                    None => {}
+                }
+            }
+            ready!(self.poll_more(context, false)).map_err(ClientError::from_io)?;
+        }
+    }
+}
+
+/// 1xx but for 101, after which the connection speaks something else.
+fn is_interim(status: StatusCode) -> bool {
+    status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS
+}
+
+fn invalid(error: ParseError) -> ClientError {
+    match error {
+        ParseError::Io(error) => ClientError::from_io(error),
+        error => ClientError::Invalid(Box::new(error)),
+    }
+}
+
+/// What is still to be written of a request.
+struct Sending {
+    /// The head, with the beginning of the body if that is small.
+    head: BytesMut,
+    piece: Bytes,
+    is_unflushed: bool,
+}
+
+impl Sending {
+    /// Ready when all is out.
+    fn poll(
+        &mut self,
+        stream: &mut Stream,
+        mut body: Pin<&mut Outgoing>,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<(), ClientError>> {
+        loop {
+            if self.piece.is_empty() {
+                match body.as_mut().poll_next(context) {
+                    Poll::Ready(Some(Ok(piece))) if self.head.len() + piece.len() <= JOINED => {
+                        self.head.extend_from_slice(&piece);
+                        continue;
+                    }
+                    Poll::Ready(Some(Ok(piece))) => self.piece = piece,
+                    Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(ClientError::Body(Box::new(error)))),
+                    Poll::Ready(None) if self.head.is_empty() => {
+                        if self.is_unflushed {
+                            ready!(Pin::new(stream).poll_flush(context)).map_err(ClientError::from_io)?;
+                            self.is_unflushed = false;
+                        }
+                        return Poll::Ready(Ok(()));
+                    }
+                    // What there is goes out while more is read from disk.
+                    Poll::Pending if self.head.is_empty() => return Poll::Pending,
+                    Poll::Ready(None) | Poll::Pending => {}
+                }
+            }
+            while self.head.has_remaining() {
+                let written = ready!(Pin::new(&mut *stream).poll_write(context, &self.head));
+                self.head.advance(taken(written)?);
+            }
+            while self.piece.has_remaining() {
+                let written = ready!(Pin::new(&mut *stream).poll_write(context, &self.piece));
+                self.piece.advance(taken(written)?);
+            }
+        }
+    }
+}
+
+fn taken(written: std::io::Result<usize>) -> Result<usize, ClientError> {
+    match written {
+        Ok(0) => Err(ClientError::Closed),
+        Ok(count) => Ok(count),
+        Err(error) => Err(ClientError::from_io(error)),
+    }
+}
+
+/// The head of a request as it is written, with the one field that frames its body.
+fn head(request: &Request<'_>, size: BodySize) -> BytesMut {
+    let mut head = BytesMut::with_capacity(2048);
+    let mut put = |text: &[u8]| head.extend_from_slice(text);
+    put(request.method.as_str().as_bytes());
+    put(b" ");
+    put(request.target.as_bytes());
+    put(b" HTTP/1.1\r\n");
+    for (name, value) in request.headers {
+        put(name.as_str().as_bytes());
+        put(b": ");
+        put(value.as_bytes());
+        put(b"\r\n");
+    }
+    if let BodySize::Sized(length) = size {
+        put(b"content-length: ");
+        put(itoa::Buffer::new().format(length).as_bytes());
+        put(b"\r\n");
+    }
+    put(b"\r\n");
+    head
+}

@@ -1,0 +1,75 @@
+//! HTTP/1.1 to an upstream: one request at a time on each of a pool of connections.
+//!
+//! Heads and chunks are read by actix-http's codec, the one beneath awc. awc itself makes a codec with a clock, a task
+//! and a timer for every request, and cannot take an answer that comes before the upload is complete.
+
+mod body;
+mod connection;
+mod pool;
+
+pub(super) use body::Body;
+
+use std::rc::Rc;
+
+use actix_http::ServiceConfig;
+use actix_web::body::BodySize;
+use actix_web::http::Method;
+use actix_web::http::header;
+
+use super::dial::{Dialer, Offer};
+use super::error::ClientError;
+use super::places::Places;
+use super::response::Response;
+use super::stream::Stream;
+use super::{ClientSettings, Request};
+use crate::http::body::Outgoing;
+use crate::http::headers::content_length;
+use body::Framing;
+use connection::Connection;
+use pool::Pool;
+
+/// An HTTP/1.1 client with its pool.
+pub(super) struct Http1 {
+    dialer: Dialer,
+    pool: Rc<Pool>,
+    places: Places,
+    /// Of no consequence for a client, but the codec wants one; it has a clock, so there is one for all.
+    codec: ServiceConfig,
+}
+
+impl Http1 {
+    pub(super) fn new(dialer: Dialer, settings: &ClientSettings) -> Self {
+        let pool = Rc::new(Pool::new(settings.keep_alive, settings.lifetime));
+        Self { dialer, pool, places: Places::new(settings.connection_limit), codec: ServiceConfig::default() }
+    }
+
+    /// Puts an open connection to use.
+    pub(super) fn adopt(&self, stream: Stream) {
+        self.pool.put(Connection::new(stream));
+    }
+
+    pub(super) async fn send(&self, request: Request<'_>, body: Outgoing) -> Result<Response, ClientError> {
+        let place = self.places.take().await?;
+        let mut connection = match self.pool.take() {
+            Some(connection) => connection,
+            None => Connection::new(Box::pin(self.dialer.dial(Offer::Http1)).await?),
+        };
+        let (mut head, codec, is_sent) = connection.exchange(&request, body, &self.codec).await?;
+        let is_reusable = is_sent && head.keep_alive();
+        let (status, version) = (head.status, head.version);
+        let headers = std::mem::take(head.headers_mut());
+        let is_chunked = headers.contains_key(header::TRANSFER_ENCODING);
+        // Chunks win over a length (RFC 9112 §6.3).
+        let announced = if is_chunked { None } else { content_length(&headers) };
+        let size = super::response::size(&request.method, status, announced);
+        let framing = match size {
+            _ if request.method == Method::HEAD => Framing::Length(0),
+            BodySize::None => Framing::Length(0),
+            BodySize::Sized(length) => Framing::Length(length),
+            BodySize::Stream if is_chunked => Framing::Chunked(codec.into_payload_codec()),
+            BodySize::Stream => Framing::Connection,
+        };
+        let body = Body::new(connection, framing, is_reusable.then(|| Rc::clone(&self.pool)), place);
+        Ok(Response::from_http1(status, version, headers, announced, size, body))
+    }
+}
