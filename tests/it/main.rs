@@ -6,6 +6,7 @@ mod architecture;
 mod bootstrap;
 mod check;
 mod deploy;
+mod documents;
 mod infra;
 mod nixos;
 mod product;

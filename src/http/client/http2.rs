@@ -1,7 +1,7 @@
 //! HTTP/2 to an upstream that offers it: few connections, many requests on each.
 //!
-//! awc can speak HTTP/2 too, but says goodbye to a connection with an unsigned `GET /` and cannot take an answer
-//! that comes before the upload is complete; so this drives `h2` itself.
+//! This drives `h2` itself: awc says goodbye to such a connection with an unsigned `GET /`, and cannot take an answer
+//! that comes before the upload is complete.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;

@@ -1,0 +1,64 @@
+//! The pages that are made of the program, or that name what it has, are true.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use crate::support::appliance::command;
+
+fn read(path: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path))
+        .unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+#[test]
+fn the_page_of_options_is_what_the_program_prints() {
+    let output = command(&["generate", "reference"]).output().unwrap();
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert!(printed.matches("\n| `").count() > 50, "{printed}");
+    assert_eq!(read("CONFIGURATION.md"), printed, "make it anew: `appliance generate reference >CONFIGURATION.md`");
+}
+
+#[test]
+fn links_between_pages_lead_to_files_and_headings() {
+    let pages = [
+        "README.md",
+        "ARCHITECTURE.md",
+        "CONFIGURATION.md",
+        "CONTRIBUTING.md",
+        "SECURITY.md",
+        "CHANGELOG.md",
+        "ROUTES.md",
+        "benches/README.md",
+        "infra/README.md",
+        "nixos/README.md",
+        "packer/README.md",
+    ];
+    let mut checked = 0;
+    for page in pages {
+        let directory = Path::new(page).parent().unwrap();
+        for link in read(page).split("](").skip(1).filter_map(|rest| rest.split(')').next().map(ToOwned::to_owned)) {
+            if link.contains("://") {
+                continue;
+            }
+            let (file, heading) = link.split_once('#').unwrap_or((&link, ""));
+            let target = if file.is_empty() { page.into() } else { directory.join(file) };
+            if Path::new(env!("CARGO_MANIFEST_DIR")).join(&target).is_dir() {
+                continue;
+            }
+            let text = read(target.to_str().unwrap());
+            let headings: BTreeSet<String> = text.lines().filter_map(anchor).collect();
+            assert!(heading.is_empty() || headings.contains(heading), "{page} links to {link}: {headings:?}");
+            checked += 1;
+        }
+    }
+    assert!(checked > 10, "{checked}");
+}
+
+/// As repositories make it of a heading: lower case, words joined by hyphens, no other punctuation.
+fn anchor(line: &str) -> Option<String> {
+    let heading = line.strip_prefix('#')?.trim_start_matches('#').strip_prefix(' ')?;
+    let kept =
+        heading.to_lowercase().chars().filter(|one| one.is_alphanumeric() || " -_".contains(*one)).collect::<String>();
+    Some(kept.replace(' ', "-"))
+}
