@@ -5,6 +5,7 @@
 //! upstream goes to the caller with its `Retry-After`, because MLflow's clients wait and try again by themselves, and a
 //! second set of attempts here would multiply the load on whoever has just said that it is too much.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use actix_web::http::Method;
@@ -17,7 +18,7 @@ use crate::http::client::ClientError;
 const ATTEMPT_LIMIT: u32 = 2;
 /// Before a connection is tried again that could not be opened. What stood in its way a moment ago (a name server, a
 /// process that is being replaced) is there still; the spread keeps those who failed together from coming back together.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(250));
+const PAUSE_MS: RangeInclusive<u64> = 50..=250;
 
 /// What it means to do the same again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,7 +158,7 @@ impl<'a> Attempts<'a> {
         let wait = match decide(self.repetition, failure, self.number, self.allowance.has_left()) {
             Verdict::GiveUp => return None,
             Verdict::Again => Duration::ZERO,
-            Verdict::AgainLater => spread(PAUSE),
+            Verdict::AgainLater => Duration::from_millis(random(PAUSE_MS)),
         };
         // The attempt that failed may have been the one too many.
         self.pass = self.circuit.admit().ok()?;
@@ -167,11 +168,11 @@ impl<'a> Attempts<'a> {
     }
 }
 
-/// A random time between two. `RandomState` is the standard library's source of numbers that nobody can foresee.
-fn spread((least, most): (Duration, Duration)) -> Duration {
+/// A random number of a range. `RandomState` is the standard library's source of them.
+fn random(range: RangeInclusive<u64>) -> u64 {
     use std::hash::{BuildHasher as _, Hasher as _, RandomState};
-    let width = u64::try_from((most - least).as_millis()).unwrap_or(0);
-    least + Duration::from_millis(RandomState::new().build_hasher().finish() % (width + 1))
+    let (least, most) = range.into_inner();
+    least + RandomState::new().build_hasher().finish() % (most - least + 1)
 }
 
 #[cfg(test)]
@@ -285,8 +286,8 @@ mod tests {
 
     #[test]
     fn pauses_are_spread_within_their_bounds() {
-        let pauses: Vec<_> = (0..200).map(|_| spread(PAUSE)).collect();
-        assert!(pauses.iter().all(|pause| (PAUSE.0..=PAUSE.1).contains(pause)), "{pauses:?}");
+        let pauses: Vec<_> = (0..200).map(|_| random(PAUSE_MS)).collect();
+        assert!(pauses.iter().all(|pause| PAUSE_MS.contains(pause)), "{pauses:?}");
         assert!(pauses.iter().collect::<std::collections::HashSet<_>>().len() > 20, "{pauses:?}");
     }
 
@@ -300,9 +301,9 @@ mod tests {
         });
         let begin = || Attempts::begin(&Method::GET, &circuit, &allowance);
         for _ in 1..super::super::circuit::THRESHOLD {
-            assert_eq!(begin().ok().expect("closed").failed(&refused()), None);
+            assert_eq!(begin().expect("closed").failed(&refused()), None);
         }
-        assert_eq!(begin().ok().expect("still closed").failed(&passing), None, "this one was too many");
+        assert_eq!(begin().expect("still closed").failed(&passing), None, "this one was too many");
         assert!(begin().is_err(), "open");
     }
 }

@@ -6,6 +6,7 @@ use crate::support::appliance::Builder;
 use crate::support::upstream::{OK, Upstream};
 use crate::support::{eventually, figure};
 
+const ROUNDS: usize = 50;
 const LARGE: usize = 64 << 20;
 
 #[test]
@@ -61,7 +62,6 @@ fn callers_who_leave_in_the_middle_leave_nothing_behind() {
     let appliance = Builder::new(&upstream).with(&budget).start();
     assert_eq!(appliance.get("/x").status, 200);
     let before = appliance.descriptors();
-    const ROUNDS: usize = 50;
     let mut reached = 0;
     for round in 0..ROUNDS {
         let mut caller = appliance.connect();

@@ -7,6 +7,8 @@ use crate::support::appliance::Builder;
 use crate::support::upstream::Upstream;
 use crate::support::{eventually, figure};
 
+const ROUNDS: usize = 3;
+
 #[test]
 fn a_process_without_descriptors_lives_on_and_heals() {
     let upstream = Upstream::ok();
@@ -16,7 +18,6 @@ fn a_process_without_descriptors_lives_on_and_heals() {
     assert_eq!(inside.get("/x").status, 200);
     let lines = appliance.log().lines().count();
     let mut most = 0;
-    const ROUNDS: usize = 3;
     for round in 0..ROUNDS {
         let crowd: Vec<TcpStream> = (0..120).map(|_| TcpStream::connect(appliance.address()).unwrap()).collect();
         eventually("there are none left", || appliance.descriptors() >= 94);

@@ -5,6 +5,8 @@ use crate::support::appliance::Builder;
 use crate::support::upstream::Upstream;
 use crate::support::{Message as _, figure};
 
+const ROUNDS: usize = 10;
+
 #[test]
 fn a_full_disk_is_a_503_and_forgotten_as_soon_as_there_is_room() {
     if !may_mount("a_full_disk_is_a_503_and_forgotten_as_soon_as_there_is_room") {
@@ -16,7 +18,6 @@ fn a_full_disk_is_a_503_and_forgotten_as_soon_as_there_is_room() {
     let mount = format!("mount -t tmpfs -o size=4m none {path} && exec \"$@\"");
     let under = [OWN_MOUNTS, &["sh", "-c", &mount, "sh"]].concat();
     let appliance = Builder::new(&upstream).with(&["--spool-directory", path]).under(&under).start();
-    const ROUNDS: usize = 10;
     for round in 0..ROUNDS {
         let large = appliance.connect().request("PUT", "/large", &[], Some(&vec![b'a'; 8 << 20]));
         assert_eq!((large.status, large.header("x-appliance-error")), (503, "spool-failed"), "{round}");
