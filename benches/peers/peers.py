@@ -156,7 +156,6 @@ PEERS = {
         lambda place, workload: flask(place, workload, "flask-session", REUSE_SESSION="1"),
         lambda _: of_python(scene.python_of_tests(), *FLASK),
         share=0.05,
-        cannot=QUEUE,
     ),
     "flask": Peer(flask, share=0.005, cannot=QUEUE),
 }
