@@ -108,6 +108,7 @@ impl Upstream {
                     if skewed::is_refused_for_its_time(&response, now, &self.backend)
                         && attempts.again(Failure::Skewed).is_some()
                     {
+                        record.retries += 1;
                         continue;
                     }
                     record.upstream = Some(started.elapsed());

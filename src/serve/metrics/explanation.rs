@@ -53,7 +53,10 @@ pub(in crate::serve) const EXPLANATIONS: &[Explanation] = &[
     shed("rate-limited", "The caller is over `caller-rate-limit`."),
     shed("concurrency-limited", "The caller is over `caller-concurrency-limit`."),
     shed("uploads-over-budget", "Uploads hold the whole `body-disk-budget`. Raise it, or add instances."),
-    shed("overloaded", "More requests wait for the target than it can take. Add instances, or compare with its size."),
+    shed(
+        "overloaded",
+        "More requests waited for the target than it takes. Raise `upstream-connections`, or look at why it is slow.",
+    ),
     shed("memory-over-budget", "Documents hold the whole `body-memory-budget`. Raise it, or add instances."),
     of("spool-failed", "A body could not be written to `spool-directory`, or read back. Look at the disk."),
     of("no-credentials", "There are no valid AWS credentials to sign with. `appliance check` says what is missing."),
@@ -80,7 +83,7 @@ pub(in crate::serve) const EXPLANATIONS: &[Explanation] = &[
     ),
     of(
         "upstream-circuit-open",
-        "The endpoint could not be reached several times in a row, and is not asked for some seconds. Look for those failures.",
+        "The endpoint could not be reached five times in a row and is not asked for a while. Earlier failures say why.",
     ),
     of("upstream-timeout", "Managed MLflow did not answer in time. Compare with its size and load."),
     of("upstream-closed", "Managed MLflow closed the connection without an answer."),

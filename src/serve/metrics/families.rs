@@ -161,6 +161,20 @@ fn about_targets(shared: &Shared, exposition: &mut Exposition) {
             family.sample(&[("target", target), ("source", source), ("outcome", outcome.as_str())], count);
         }
     }
+    let mut family = exposition.gauge(
+        "appliance_upstream_circuit_open",
+        "1 while requests to the target are refused, because it could not be reached",
+    );
+    for (target, backend) in backends() {
+        family.sample(&[("target", target)], u8::from(backend.circuit.is_open()));
+    }
+    let mut family = exposition.gauge(
+        "appliance_clock_skew_seconds",
+        "By how much AWS's clock is ahead of this machine's, once a signature was refused for its time",
+    );
+    for (target, backend) in backends() {
+        family.sample(&[("target", target)], backend.skew.seconds());
+    }
     let mut family = exposition
         .gauge("appliance_upstream_connections", "Connections to AWS that are open for the target, in use or not");
     for (target, backend) in backends() {

@@ -30,8 +30,9 @@ fn post(appliance: &Appliance) -> Answer {
 #[test]
 fn an_outage_is_answered_at_once_and_ends_by_itself_without_anything_done_twice() {
     let upstream = Upstream::plain(|_, wire| wire.send(OK));
-    let appliance = Builder::to(&format!("http://{}", upstream.address())).start();
+    let appliance = Builder::to(&format!("http://{}", upstream.address())).with_admin().start();
     assert_eq!(post(&appliance).status, 200);
+    assert_eq!(appliance.metrics().count("appliance_upstream_circuit_open", &[]), 0);
     upstream.stop();
 
     let mut failures = 0;
@@ -52,6 +53,7 @@ fn an_outage_is_answered_at_once_and_ends_by_itself_without_anything_done_twice(
         assert_open(&post(&appliance));
     }
     assert!(began.elapsed() < Duration::from_secs(3), "nobody waits: {:?}", began.elapsed());
+    assert_eq!(appliance.metrics().count("appliance_upstream_circuit_open", &[]), 1);
     let ready = appliance.get("/_appliance/readyz");
     assert_eq!(ready.status, 200, "no instance is better off without the others");
     assert_eq!(ready.json()["targets"]["default"], "ready, but the upstream cannot be reached");
