@@ -64,6 +64,7 @@ struct Kept {
     second: u64,
     host: String,
     routing: Option<(String, String)>,
+    id: String,
     secret: String,
     session: Option<String>,
     date: HeaderValue,
@@ -112,6 +113,7 @@ impl Kept {
             second,
             host: request.host.to_owned(),
             routing: request.routing.map(|(name, value)| (name.to_owned(), value.to_owned())),
+            id: credentials.access_key_id().to_owned(),
             secret: secret.to_owned(),
             session: token.map(ToOwned::to_owned),
             token: token.map(|token| header_value(token.to_owned())),
@@ -132,6 +134,7 @@ impl Kept {
         self.second == second
             && self.host == request.host
             && self.routing.as_ref().map(|(name, value)| (name.as_str(), value.as_str())) == request.routing
+            && self.id == credentials.access_key_id()
             && self.secret == credentials.secret_access_key()
             && self.session.as_deref() == credentials.session_token()
     }
@@ -309,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn the_key_follows_the_day_and_the_credentials() {
+    fn what_is_kept_follows_the_day_the_credentials_and_the_host() {
         let signer = Signer::new("us-east-1", "sagemaker");
         let request = Signable {
             method: "GET",
@@ -319,14 +322,28 @@ mod tests {
             routing: None,
             payload_sha256: EMPTY_SHA256,
         };
-        let credentials = |secret: &str| Credentials::new("AKID", secret, None, None, "test");
-        let day = |number: u64| SystemTime::UNIX_EPOCH + Duration::from_hours(24 * number);
-        let sign = |secret, number| signer.sign(&request, &credentials(secret), day(number)).authorization;
-        let fresh = |secret, number| {
-            Signer::new("us-east-1", "sagemaker").sign(&request, &credentials(secret), day(number)).authorization
+        let credentials = |(id, secret, token): (&str, &str, Option<&str>)| {
+            Credentials::new(id, secret, token.map(ToOwned::to_owned), None, "test")
         };
-        for (secret, number) in [("a", 1), ("a", 1), ("a", 2), ("b", 2), ("a", 1)] {
-            assert_eq!(sign(secret, number), fresh(secret, number), "{secret} on day {number}");
+        let day = |number: u64| SystemTime::UNIX_EPOCH + Duration::from_hours(24 * number);
+        let all = |signer: &Signer, parts, host, number| {
+            let signature = signer.sign(&Signable { host, ..request }, &credentials(parts), day(number));
+            (signature.date, signature.token, signature.authorization)
+        };
+        let first = ("id", "secret", Some("token"));
+        for (parts, host, number) in [
+            (first, "h", 1),
+            (first, "h", 1),
+            (first, "h", 2),
+            (("other", "secret", Some("token")), "h", 2),
+            (("other", "changed", Some("token")), "h", 2),
+            (("other", "changed", Some("renewed")), "h", 2),
+            (("other", "changed", None), "h", 2),
+            (("other", "changed", None), "elsewhere", 2),
+            (first, "h", 1),
+        ] {
+            let fresh = all(&Signer::new("us-east-1", "sagemaker"), parts, host, number);
+            assert_eq!(all(&signer, parts, host, number), fresh, "{parts:?} {host} on day {number}");
         }
     }
 
