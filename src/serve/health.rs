@@ -75,15 +75,20 @@ pub(super) fn obstacle(shared: &Shared) -> Option<String> {
     general(shared).or_else(|| shared.backends.iter().find_map(|backend| of(backend)))
 }
 
+/// Why this one cannot be served at the moment.
+pub(super) fn obstacle_of(backend: &Backend, shared: &Shared) -> Option<String> {
+    general(shared).or_else(|| of(backend))
+}
+
 /// Why none can.
-pub(super) fn general(shared: &Shared) -> Option<String> {
+fn general(shared: &Shared) -> Option<String> {
     let draining = shared.draining.load(std::sync::atomic::Ordering::Relaxed);
     let stopping = draining.then(|| "the appliance is shutting down".to_owned());
     stopping.or_else(|| shared.callers.obstacle().map(ToOwned::to_owned))
 }
 
-/// Why this one cannot.
-pub(super) fn of(backend: &Backend) -> Option<String> {
+/// Why this one cannot, apart from the others.
+fn of(backend: &Backend) -> Option<String> {
     let unsigned = backend.credentials.with(clock::now(), |_| ()).err().map(|reason| reason.to_string());
     let homeless = backend.artifacts.is_some() && backend.store.load().is_none();
     unsigned.or_else(|| homeless.then(|| "its artifact store is not known yet".to_owned()))

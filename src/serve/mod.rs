@@ -217,10 +217,12 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
             let authorities = settings.authorities.clone();
             rt::spawn(async move {
                 let config = sdk::load(&identity.region, authorities.as_deref()).await;
+                let outcomes = identity.credentials.outcomes();
+                let source = || Source::new(&config, identity.role.clone()).counting(Arc::clone(outcomes));
                 if let Some(on_behalf) = &identity.on_behalf {
-                    on_behalf.set_source(Source::new(&config, identity.role.clone()));
+                    on_behalf.set_source(source());
                 }
-                identity.credentials.keep_fresh(&Source::new(&config, identity.role)).await;
+                identity.credentials.keep_fresh(&source()).await;
             })
         })
         .collect();

@@ -90,7 +90,7 @@ fn target(shared: &Shared, index: usize, backend: &Backend, totals: &Totals) -> 
         },
         "arn": backend.target.arn().as_str(),
         "region": backend.target.arn().region(),
-        "obstacle": health::general(shared).or_else(|| health::of(backend)),
+        "obstacle": health::obstacle_of(backend, shared),
         "credentials": match backend.credentials.expiry() {
             None => json!({"held": false}),
             Some(expiry) => json!({"held": true, "expires": expiry.map(seconds)}),

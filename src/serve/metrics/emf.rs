@@ -92,7 +92,7 @@ fn lines(shared: &Shared, minute: &Totals, now: SystemTime) -> String {
     let metrics = &shared.metrics;
     let targets = shared.backends.iter().enumerate().map(|(index, backend)| {
         let mut values = about_requests(minute, Some(index));
-        values.push(("Ready", "Count", u8::from(health::of(backend).is_none()).into()));
+        values.push(("Ready", "Count", u8::from(health::obstacle_of(backend, shared).is_none()).into()));
         if let Some(Some(expiry)) = backend.credentials.expiry() {
             let left = expiry.duration_since(now).unwrap_or_default();
             values.push(("CredentialsSecondsLeft", "Seconds", left.as_secs().into()));

@@ -135,7 +135,7 @@ fn about_targets(shared: &Shared, exposition: &mut Exposition) {
     let mut family =
         exposition.gauge("appliance_ready", "1 if requests to the target will be signed and its store is known");
     for (target, backend) in backends() {
-        family.sample(&[("target", target)], u8::from(health::of(backend).is_none()));
+        family.sample(&[("target", target)], u8::from(health::obstacle_of(backend, shared).is_none()));
     }
     let mut family = exposition.gauge(
         "appliance_credentials_expiry_timestamp_seconds",

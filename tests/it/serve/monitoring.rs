@@ -86,7 +86,8 @@ fn busy() -> (Appliance, Scrape, tempfile::TempDir) {
     eventually("it is ready", || appliance.admin("/readyz").status == 200);
     let mut caller =
         crate::support::caller::Caller::connect_with_tls(appliance.address(), authority().client(None, &[]));
-    for path in ["/closed", "/version", "/a/../b", "/get-artifact"] {
+    // The last is refused before its body is read, and its connection ends with it.
+    for path in ["/closed", "/version", "/get-artifact", "/a/../b"] {
         assert!(caller.request("POST", path, &[], Some(b"{}")).status >= 400);
     }
     eventually("all is counted", || appliance.metrics().count("appliance_requests_total", &[]) == 4);

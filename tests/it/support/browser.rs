@@ -128,7 +128,9 @@ impl Browser {
     #[track_caller]
     pub fn wait_for(&mut self, expression: &str) {
         let deadline = Instant::now() + PATIENCE;
-        while self.evaluate(expression) != true {
+        // While the page is being loaded, it has not what is asked for.
+        let patient = format!("(() => {{ try {{ return {expression}; }} catch {{ return false; }} }})()");
+        while self.evaluate(&patient) != true {
             assert!(Instant::now() < deadline, "gave up waiting for {expression}");
             thread::sleep(Duration::from_millis(50));
         }
