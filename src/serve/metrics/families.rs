@@ -176,7 +176,7 @@ fn about_targets(shared: &Shared, exposition: &mut Exposition) {
         family.sample(&[("target", target)], backend.skew.seconds());
     }
     let mut family = exposition
-        .gauge("appliance_upstream_connections", "Connections to AWS that are open for the target, in use or not");
+        .gauge("appliance_upstream_connections_open", "Connections to AWS that are open for the target, in use or not");
     for (target, backend) in backends() {
         family.sample(&[("target", target)], backend.dialer.connections().open());
     }

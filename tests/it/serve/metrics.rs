@@ -217,7 +217,7 @@ fn it_answers_while_all_workers_are_taken_and_while_it_drains() {
     assert!(waiting.head().is_err(), "nobody else is served");
     let scrape = appliance.metrics();
     assert_eq!(scrape.count("appliance_requests_in_flight", &[]), 1);
-    assert_eq!(scrape.count("appliance_upstream_connections", &[("target", "default")]), 1);
+    assert_eq!(scrape.count("appliance_upstream_connections_open", &[("target", "default")]), 1);
     assert_eq!((appliance.admin("/livez").status, appliance.admin("/readyz").status), (200, 200));
 
     appliance.signal(Signal::TERM);
@@ -280,7 +280,7 @@ fn credentials_and_connections_are_followed() {
         let _ = appliance.get("/version");
         let scrape = appliance.metrics();
         scrape.count("appliance_upstream_connections_total", &[("result", "opened")]) >= 1
-            && scrape.count("appliance_upstream_connections", &[]) <= 1
+            && scrape.count("appliance_upstream_connections_open", &[]) <= 1
     });
 }
 
