@@ -38,7 +38,12 @@ fn ready(cloud: &Cloud) {
                 ("ArtifactStoreUri", "s3://bucket/mlflow"),
             ],
         );
-        world.outputs.insert(format!("mlflow-appliance-{mode}"), vec![("Url", "https://mlflow.corp")]);
+        let outputs = vec![
+            ("Url", "https://mlflow.corp"),
+            ("LoadBalancerDnsName", "balancer.elb.amazonaws.com"),
+            ("TokenSecretArn", "arn:aws:secretsmanager:us-east-1:123456789012:secret:TokenSecret-x"),
+        ];
+        world.outputs.insert(format!("mlflow-appliance-{mode}"), outputs);
     }
 }
 
@@ -95,6 +100,8 @@ fn the_stacks_are_made_in_order_each_with_the_outputs_of_those_before() {
     assert_eq!(code, Some(0), "{said}");
     assert_eq!(shown, "export MLFLOW_TRACKING_URI=https://mlflow.corp\n");
     assert!(said.contains("+ add") && said.contains("[permissions]"), "{said}");
+    assert!(said.contains("let the name mlflow.corp point at balancer.elb.amazonaws.com"), "{said}");
+    assert!(said.contains("nobody is let in before there is a token in arn:aws:secretsmanager:us-east-1:"), "{said}");
     let each = ["CreateChangeSet", "ExecuteChangeSet", "UpdateTerminationProtection"];
     let acts = cloud.acts();
     assert_eq!(acts[..6], each.repeat(2));
@@ -125,7 +132,7 @@ fn the_stacks_are_made_in_order_each_with_the_outputs_of_those_before() {
 
     // Again: nothing to do, and the other mode beside it shares the network.
     let (code, _, said) = apply(&cloud);
-    assert!(code == Some(0) && said.matches("no changes").count() == 3, "{said}");
+    assert!(code == Some(0) && said.matches("no changes").count() == 3 && !said.contains("next:"), "{said}");
     let arguments = ["apply", "--yes", "--mode", "serverless"];
     let (code, _, said) = deploy(&cloud, &[&arguments[..], &CERTIFICATE[..]].concat());
     assert!(code == Some(0) && said.contains("mlflow-networking: no changes"), "{said}");
