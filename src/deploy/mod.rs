@@ -174,7 +174,7 @@ pub enum DeployError {
         reason: String,
     },
     /// Somebody said no.
-    #[error("nothing was changed: {0} was not agreed to")]
+    #[error("stopped: {0} was not agreed to")]
     Declined(String),
     /// It was undone, or is stuck.
     #[error("{stack} is {status}: {cause}")]

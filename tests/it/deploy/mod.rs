@@ -256,7 +256,7 @@ fn at_a_terminal_people_are_asked_and_see_colours() {
     let shown = at_a_terminal(&cloud, &[&["apply"][..], &CERTIFICATE[..]].concat(), "tracking\ny\ny\nn\n");
     assert!(shown.contains("Which managed MLflow") && shown.contains("Do this to mlflow-networking? [y/N]"), "{shown}");
     assert!(shown.contains("\u{1b}[35m+ add"), "{shown}");
-    assert!(shown.contains("nothing was changed: mlflow-appliance-tracking was not agreed to"), "{shown}");
+    assert!(shown.contains("stopped: mlflow-appliance-tracking was not agreed to"), "{shown}");
     let made: Vec<String> = cloud
         .world()
         .stacks
@@ -272,7 +272,7 @@ fn nobody_to_ask_means_no_and_leaves_nothing() {
     let cloud = Cloud::start();
     ready(&cloud);
     let (code, _, said) = deploy(&cloud, &[&["apply", "--mode", "tracking"][..], &CERTIFICATE[..]].concat());
-    assert!(code == Some(1) && said.contains("nothing was changed"), "{said}");
+    assert!(code == Some(1) && said.contains("stopped: mlflow-networking was not agreed to"), "{said}");
     assert_eq!(cloud.acts(), ["CreateChangeSet", "DeleteChangeSet", "DeleteStack"]);
     let (code, _, said) = deploy(&cloud, &["apply"]);
     assert!(code == Some(78) && said.contains("say `--mode tracking`"), "{said}");
