@@ -57,10 +57,26 @@ pub async fn apply(settings: &mut Settings<'_>, talk: &mut dyn Talk) -> Result<P
         if !after.enable_termination_protection {
             settings.cloud.protect(&name, true).await?;
             talk.say(&format!("{name}: protected from being deleted but by `appliance deploy destroy`"));
+            for step in next_steps(&values, &after.outputs) {
+                talk.say(&step);
+            }
         }
         outputs.extend(after.outputs);
     }
     Ok(outputs)
+}
+
+/// What is left to people once a stack is there for the first time.
+fn next_steps(values: &BTreeMap<String, Value>, outputs: &Pairs) -> Vec<String> {
+    let mut steps = Vec::new();
+    let domain = values.get("DomainName").filter(|domain| !domain.text.is_empty());
+    if let (Some(domain), Some(balancer)) = (domain, outputs.get("LoadBalancerDnsName")) {
+        steps.push(format!("next: let the name {} point at {balancer}, with an alias or CNAME record", domain.text));
+    }
+    if let Some(secret) = outputs.get("TokenSecretArn") {
+        steps.push(format!("next: nobody is let in before there is a token in {secret} (infra/README.md shows how)"));
+    }
+    steps
 }
 
 /// Shows a change set, asks, and does what it says.

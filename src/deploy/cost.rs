@@ -53,7 +53,7 @@ pub fn cost(given: &Pairs, has_domain: bool) -> Result<Vec<Item>, DeployError> {
     let templates = Kind::ALL.map(|kind| (kind, kind.template()));
     let problems = unfit(&templates, given)?;
     if !problems.is_empty() {
-        return Err(DeployError::Parameters("this".to_owned(), problems));
+        return Err(DeployError::Parameters("it".to_owned(), problems));
     }
     let mut values = Pairs::new();
     for (name, parameter) in templates.into_iter().flat_map(|(_, template)| template.parameters) {

@@ -26,7 +26,7 @@ pub use plan::{Outlook, Planned, plan};
 pub use report::{Report, report};
 pub use templates::Kind;
 
-use crate::api::cloudformation::{CloudFormation, CloudFormationError, Event, Pairs, Stack};
+use crate::api::cloudformation::{CloudFormation, CloudFormationError, Event, Pairs, Resource, Stack};
 use crate::api::parameters::Store;
 use templates::Template;
 
@@ -174,7 +174,7 @@ pub enum DeployError {
         reason: String,
     },
     /// Somebody said no.
-    #[error("nothing was changed: {0} was not agreed to")]
+    #[error("stopped: {0} was not agreed to")]
     Declined(String),
     /// It was undone, or is stuck.
     #[error("{stack} is {status}: {cause}")]
@@ -273,9 +273,15 @@ async fn delete(
     if stack.enable_termination_protection {
         settings.cloud.protect(name, false).await?;
     }
+    let there = settings.cloud.resources(&stack.stack_id).await?;
+    let goes = |resource: &Resource| {
+        let is_kept = template.resources.get(&resource.logical_resource_id).is_some_and(templates::Resource::is_kept);
+        !is_kept && resource.resource_status != "DELETE_COMPLETE"
+    };
     let since = settings.cloud.last_event(&stack.stack_id).await?;
     settings.cloud.delete(name).await?;
-    finish(settings, name, &stack.stack_id, since, template.resources.len(), talk).await.map(drop)
+    let count = there.iter().filter(|resource| goes(resource)).count();
+    finish(settings, name, &stack.stack_id, since, count, talk).await.map(drop)
 }
 
 /// Follows an operation to its end, and turns that into a result; the status it ended with.

@@ -41,7 +41,9 @@ pub async fn plan(settings: &mut Settings<'_>, talk: &mut dyn Talk) -> Result<Ve
             None => {
                 let additions = additions(&template, known);
                 talk.say(&format!("{name}: would be made, with {}", counted(additions.len(), "resource")));
-                diff::lines(&additions).iter().for_each(|line| talk.show(line));
+                for line in diff::lines(&additions) {
+                    talk.show(&line);
+                }
                 Outlook::New(additions)
             }
             Some(stack) => {

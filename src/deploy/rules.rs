@@ -123,9 +123,10 @@ mod tests {
 
     #[test]
     fn the_rules_of_the_templates_speak_for_themselves() {
-        let certificate = ("CertificateArn", "arn:aws:acm:us-east-1:123456789012:certificate/x");
-        let public = ("Scheme", "internet-facing");
-        let cases: [(Kind, &[(&str, &str)], &[&str]); 12] = [
+        type Given = &'static [(&'static str, &'static str)];
+        const CERTIFICATE: (&str, &str) = ("CertificateArn", "arn:aws:acm:us-east-1:123456789012:certificate/x");
+        const PUBLIC: (&str, &str) = ("Scheme", "internet-facing");
+        let cases: [(Kind, Given, &[&str]); 12] = [
             (Kind::Networking, &[], &[]),
             (
                 Kind::Networking,
@@ -143,15 +144,15 @@ mod tests {
                 &["CloudFormation has no MLflow apps"],
             ),
             (Kind::Appliance, &[("Mode", "tracking")], &[]),
-            (Kind::Appliance, &[certificate], &["With CertificateArn, DomainName has to be"]),
+            (Kind::Appliance, &[CERTIFICATE], &["With CertificateArn, DomainName has to be"]),
             (
                 Kind::Appliance,
-                &[public, ("AllowedCidr", "0.0.0.0/0"), ("PlainHttp", "accepted")],
+                &[PUBLIC, ("AllowedCidr", "0.0.0.0/0"), ("PlainHttp", "accepted")],
                 &["AllowedCidr=0.0.0.0/0 lets the whole", "AllowedCidr=0.0.0.0/0 needs CertificateArn"],
             ),
             (
                 Kind::Appliance,
-                &[public],
+                &[PUBLIC],
                 &["An internet-facing load balancer needs CertificateArn", "With Scheme=internet-facing, AllowedCidr"],
             ),
             (Kind::Appliance, &[("InstanceType", "t3.small")], &["With Architecture=arm64, InstanceType has to be"]),

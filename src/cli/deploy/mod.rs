@@ -191,7 +191,11 @@ fn plan(common: Common, json: bool) -> Result<(), Failure> {
         });
         show(&serde_json::Value::Object(stacks.collect()).to_string());
     }
-    if is_any { Err(Failure::silent(Class::Changes)) } else { Ok(()) }
+    if is_any {
+        say("nothing was changed; `appliance deploy apply` would do this");
+        return Err(Failure::silent(Class::Changes));
+    }
+    Ok(())
 }
 
 fn described(change: &Change) -> serde_json::Value {
@@ -209,9 +213,11 @@ fn described(change: &Change) -> serde_json::Value {
 fn cost(common: &Common, json: bool) -> Result<(), Failure> {
     let given = common.given()?;
     let items = deploy::cost(&given, common.domain).map_err(|error| failure(&error))?;
-    let sum: f64 = items.iter().filter_map(|item| item.dollars).sum();
+    let cents = |dollars: f64| (dollars * 100.0).round() / 100.0;
+    let sum = cents(items.iter().filter_map(|item| item.dollars).sum());
     if json {
-        let items: Vec<_> = items.iter().map(|item| json!({"what": item.what, "dollars": item.dollars})).collect();
+        let items = items.iter().map(|item| json!({"what": item.what, "dollars": item.dollars.map(cents)}));
+        let items: Vec<_> = items.collect();
         show(&json!({"estimate": true, "currency": "USD", "per": "month", "sum": sum, "items": items}).to_string());
         return Ok(());
     }

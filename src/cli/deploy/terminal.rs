@@ -30,7 +30,7 @@ impl Talk for Terminal {
     }
 
     fn event(&mut self, event: &Event, took: Option<Duration>, done: usize, of: usize) {
-        let took = took.map(|took| format!("  {}", humantime::format_duration(took))).unwrap_or_default();
+        let took = took.map(|took| format!("  {}", rounded(took))).unwrap_or_default();
         let reason =
             event.resource_status_reason.as_deref().map(|reason| format!("\n    {reason}")).unwrap_or_default();
         let is_bad = event.resource_status.contains("FAILED") || event.resource_status.contains("ROLLBACK");
@@ -58,6 +58,14 @@ impl Talk for Terminal {
         ask(&format!("{question} [y/N]"));
         matches!(answer().as_str(), "y" | "yes")
     }
+}
+
+/// A duration as people say it: tenths of seconds only where it was short.
+fn rounded(duration: Duration) -> String {
+    if duration < Duration::from_secs(10) {
+        return format!("{:.1}s", duration.as_secs_f64());
+    }
+    humantime::format_duration(Duration::from_secs(duration.as_secs())).to_string()
 }
 
 /// A line of what is typed.
@@ -90,4 +98,17 @@ pub(super) fn delayed(delay: &Delay<'_>) {
             format!("  … {}; asking CloudFormation again in {wait}, attempt {attempt} of {of}", joined(*error))
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_rounded_to_what_matters() {
+        let cases = [(0, "0.0s"), (56, "0.1s"), (6_390, "6.4s"), (59_700, "59s"), (754_321, "12m 34s")];
+        for (milliseconds, expected) in cases {
+            assert_eq!(rounded(Duration::from_millis(milliseconds)), expected);
+        }
+    }
 }

@@ -38,7 +38,12 @@ fn ready(cloud: &Cloud) {
                 ("ArtifactStoreUri", "s3://bucket/mlflow"),
             ],
         );
-        world.outputs.insert(format!("mlflow-appliance-{mode}"), vec![("Url", "https://mlflow.corp")]);
+        let outputs = vec![
+            ("Url", "https://mlflow.corp"),
+            ("LoadBalancerDnsName", "balancer.elb.amazonaws.com"),
+            ("TokenSecretArn", "arn:aws:secretsmanager:us-east-1:123456789012:secret:TokenSecret-x"),
+        ];
+        world.outputs.insert(format!("mlflow-appliance-{mode}"), outputs);
     }
 }
 
@@ -95,6 +100,8 @@ fn the_stacks_are_made_in_order_each_with_the_outputs_of_those_before() {
     assert_eq!(code, Some(0), "{said}");
     assert_eq!(shown, "export MLFLOW_TRACKING_URI=https://mlflow.corp\n");
     assert!(said.contains("+ add") && said.contains("[permissions]"), "{said}");
+    assert!(said.contains("let the name mlflow.corp point at balancer.elb.amazonaws.com"), "{said}");
+    assert!(said.contains("nobody is let in before there is a token in arn:aws:secretsmanager:us-east-1:"), "{said}");
     let each = ["CreateChangeSet", "ExecuteChangeSet", "UpdateTerminationProtection"];
     let acts = cloud.acts();
     assert_eq!(acts[..6], each.repeat(2));
@@ -125,7 +132,7 @@ fn the_stacks_are_made_in_order_each_with_the_outputs_of_those_before() {
 
     // Again: nothing to do, and the other mode beside it shares the network.
     let (code, _, said) = apply(&cloud);
-    assert!(code == Some(0) && said.matches("no changes").count() == 3, "{said}");
+    assert!(code == Some(0) && said.matches("no changes").count() == 3 && !said.contains("next:"), "{said}");
     let arguments = ["apply", "--yes", "--mode", "serverless"];
     let (code, _, said) = deploy(&cloud, &[&arguments[..], &CERTIFICATE[..]].concat());
     assert!(code == Some(0) && said.contains("mlflow-networking: no changes"), "{said}");
@@ -249,7 +256,7 @@ fn at_a_terminal_people_are_asked_and_see_colours() {
     let shown = at_a_terminal(&cloud, &[&["apply"][..], &CERTIFICATE[..]].concat(), "tracking\ny\ny\nn\n");
     assert!(shown.contains("Which managed MLflow") && shown.contains("Do this to mlflow-networking? [y/N]"), "{shown}");
     assert!(shown.contains("\u{1b}[35m+ add"), "{shown}");
-    assert!(shown.contains("nothing was changed: mlflow-appliance-tracking was not agreed to"), "{shown}");
+    assert!(shown.contains("stopped: mlflow-appliance-tracking was not agreed to"), "{shown}");
     let made: Vec<String> = cloud
         .world()
         .stacks
@@ -265,7 +272,7 @@ fn nobody_to_ask_means_no_and_leaves_nothing() {
     let cloud = Cloud::start();
     ready(&cloud);
     let (code, _, said) = deploy(&cloud, &[&["apply", "--mode", "tracking"][..], &CERTIFICATE[..]].concat());
-    assert!(code == Some(1) && said.contains("nothing was changed"), "{said}");
+    assert!(code == Some(1) && said.contains("stopped: mlflow-networking was not agreed to"), "{said}");
     assert_eq!(cloud.acts(), ["CreateChangeSet", "DeleteChangeSet", "DeleteStack"]);
     let (code, _, said) = deploy(&cloud, &["apply"]);
     assert!(code == Some(78) && said.contains("say `--mode tracking`"), "{said}");
