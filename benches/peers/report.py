@@ -48,7 +48,7 @@ def table(measured, workload, peers):
         return None
     rounds = max(len(measured.rows[workload.name, peer]) for peer in present)
     columns, line = (CALLS, calls) if workload.requests else (START, start)
-    lines = [f"### {workload.title} ({rounds} rounds)", "", f"| peer | {' | '.join(columns)} |"]
+    lines = [f"### {workload.title} (rounds: {rounds})", "", f"| peer | {' | '.join(columns)} |"]
     lines.append(f"|---|{'---:|' * len(columns)}")
     lines += [f"| {' | '.join([peer, *line(measured, workload.name, peer)])} |" for peer in present]
     return "\n".join(lines)
