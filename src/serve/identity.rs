@@ -5,9 +5,10 @@ use std::sync::Arc;
 use super::Shared;
 use super::backend::BackendSettings;
 use super::callers::source::SecretReader;
-use crate::aws::credentials::Current;
+use crate::aws::credentials::{Current, Source};
 use crate::aws::on_behalf::OnBehalf;
 use crate::aws::role::Role;
+use crate::aws::sdk;
 
 /// Whose credentials sign: one for each region and role, however many targets use it.
 pub(super) struct Identity {
@@ -35,6 +36,17 @@ impl Identity {
         let given = (credentials.clone(), on_behalf.clone());
         identities.push(Self { region: region.to_owned(), role: role.cloned(), credentials, on_behalf });
         given
+    }
+
+    /// Obtains credentials ahead of time for as long as it is polled; `authorities` are trusted beside the system's.
+    pub(super) async fn keep_fresh(self, authorities: Option<&[u8]>) {
+        let config = sdk::load(&self.region, authorities).await;
+        let outcomes = self.credentials.outcomes();
+        let source = || Source::new(&config, self.role.clone()).counting(Arc::clone(outcomes));
+        if let Some(on_behalf) = &self.on_behalf {
+            on_behalf.set_source(source());
+        }
+        self.credentials.keep_fresh(&source()).await;
     }
 }
 

@@ -41,8 +41,6 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::sleep;
 use tracing::{info, warn};
 
-use crate::aws::credentials::Source;
-use crate::aws::sdk;
 use crate::http::body::Intake;
 use crate::http::tls::server::ServerTls;
 pub use admin::AdminSettings;
@@ -215,15 +213,7 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
         .into_iter()
         .map(|identity| {
             let authorities = settings.authorities.clone();
-            rt::spawn(async move {
-                let config = sdk::load(&identity.region, authorities.as_deref()).await;
-                let outcomes = identity.credentials.outcomes();
-                let source = || Source::new(&config, identity.role.clone()).counting(Arc::clone(outcomes));
-                if let Some(on_behalf) = &identity.on_behalf {
-                    on_behalf.set_source(source());
-                }
-                identity.credentials.keep_fresh(&source()).await;
-            })
+            rt::spawn(async move { identity.keep_fresh(authorities.as_deref()).await })
         })
         .collect();
     tasks
