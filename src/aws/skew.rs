@@ -5,7 +5,7 @@
 //! right afterwards is followed, too.
 //!
 //! SECURITY: whoever answers as the upstream could bring us to sign for another time, but only requests to itself, and
-//! by no more than [`LIMIT`]; TLS says who that is.
+//! by no more than `LIMIT`; TLS says who that is.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
