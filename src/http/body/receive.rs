@@ -177,6 +177,10 @@ where
             }
             let held = std::mem::replace(&mut gathered, gathering()?);
             spool.append(std::mem::take(&mut waiting), held).await.map_err(ReceiveError::Disk)?;
+            if !has_room {
+                // Nothing more is taken in before this is out of memory.
+                spool.rest().await.map_err(ReceiveError::Disk)?;
+            }
         }
         if at_end {
             let room = source.intake.gathering.clone();
