@@ -9,6 +9,7 @@ const SVG = 'http://www.w3.org/2000/svg';
 let shown = null;       // The last document.
 let shownAt = 0;        // When it came, by this machine's clock, which may differ from the appliance's.
 let isPaused = false;
+let isGone = false;     // True while the appliance does not answer.
 let cursor = null;      // The step under the pointer or chosen by the keyboard, counted back from the last.
 let countdowns = [];    // What is updated each second, between two documents.
 const wide = new Intl.NumberFormat('en', { maximumFractionDigits: 0 });
@@ -52,12 +53,13 @@ const now = () => shown.now + (performance.now() - shownAt) / 1000;
 /* What is shown */
 
 function state() {
+  if (!shown && !isGone) return;
   const pill = byId('state');
-  const [text, kind] = shown.draining ? ['shutting down', 'warn']
+  const [text, kind] = isGone ? ['no answer', 'bad'] : shown.draining ? ['shutting down', 'warn']
     : shown.obstacle ? [`not ready: ${shown.obstacle}`, 'bad'] : ['ready', 'good'];
   if (pill.textContent !== text) pill.textContent = text;
   pill.className = `pill ${kind}`;
-  document.title = `${shown.obstacle ? '✗' : '✓'} MLflow appliance`;
+  document.title = `${isGone || shown.obstacle ? '✗' : '✓'} MLflow appliance`;
 }
 
 function about() {
@@ -101,9 +103,9 @@ function values(line) {
   const missing = Array(hour.steps - raw.length).fill(null);
   return missing.concat(raw.map((value, index) => {
     if (value === null || !(line.rate || line.minute)) return value;
-    // A step that has just begun says nothing yet: it is shown once there is something to divide by.
+    // A step that has just begun says little: one request would be many a second.
     const lasted = index === raw.length - 1 ? hour.running : hour.step;
-    if (lasted < 5) return null;
+    if (lasted < (raw.length === 1 ? 1 : 5)) return null;
     return (value / lasted) * (line.minute ? 60 : 1);
   }));
 }
@@ -153,8 +155,8 @@ function chart({ title, unit, lines }) {
         const [first, last] = [run[0][0], run[run.length - 1][0]];
         drawn.push(element('path', { class: 'area', d: `M${points.join('L')}L${x(last).toFixed(1)} ${y(0)}L${x(first).toFixed(1)} ${y(0)}Z` }));
       }
-      // A single point is a line of no length with round ends.
-      drawn.push(element('path', { class: `lines ${line.kind}`, d: `M${points.join('L')}${points.length === 1 ? 'h0.01' : ''}` }));
+      drawn.push(points.length > 1 ? element('path', { class: `lines ${line.kind}`, d: `M${points.join('L')}` })
+        : element('circle', { class: `dot ${line.kind}`, cx: x(run[0][0]), cy: y(run[0][1]), r: 3 }));
     }
   });
   const reading = figure.querySelector('.reading');
@@ -250,7 +252,8 @@ function targets() {
     return element('li', {},
       element('div', { class: 'head' },
         element('strong', {}, target.name),
-        element('span', { class: `pill ${target.obstacle ? 'bad' : 'good'}` }, target.obstacle ? 'not ready' : 'ready')),
+        element('span', { class: `pill ${target.obstacle ? 'bad' : 'good'}` }, target.obstacle ? 'not ready' : 'ready'),
+        target.is_given_up ? element('span', { class: 'pill bad' }, 'out of reach') : null),
       target.obstacle ? element('p', { class: 'quiet' }, target.obstacle) : null,
       element('dl', { class: 'facts' },
         ...fact('Mode', `${target.mode} in ${target.region}`),
@@ -263,6 +266,9 @@ function targets() {
   }));
   countdowns.forEach(countDown);
 }
+
+/** What stands between backticks is code. */
+const prose = (text) => text.split('`').map((part, at) => (at % 2 ? element('code', {}, part) : part));
 
 function failures() {
   const all = document.querySelector('input[name="sort"]:checked').value === 'all';
@@ -278,8 +284,8 @@ function failures() {
       element('strong', {}, failure.kind),
       element('span', { class: 'quiet' }, `${clock(failure.time)}${failure.target ? `, target ${failure.target}` : ''}`)),
     element('p', { class: 'code' }, `${failure.method} ${failure.path}`),
-    failure.cause ? element('p', {}, failure.cause) : null,
-    element('p', { class: 'quiet' }, failure.explanation),
+    failure.cause ? element('p', {}, ...prose(failure.cause)) : null,
+    element('p', { class: 'quiet' }, ...prose(failure.explanation)),
     element('p', { class: 'quiet' }, 'Request id ', element('span', { class: 'code' }, failure.request_id))));
   if (!items.length) {
     const more = others ? ` ${others} requests were refused for what callers did wrong.` : '';
@@ -313,14 +319,15 @@ async function ask() {
     if (!answer.ok) throw new Error(`it answered ${answer.status}`);
     shown = await answer.json();
     shownAt = performance.now();
+    isGone = false;
     complain('');
     draw();
   } catch (error) {
     const since = shown ? ` What is shown is of ${clock(shown.now)}.` : '';
     const reason = error.name === 'TimeoutError' || error instanceof TypeError ? '' : ` (${error.message})`;
     complain(`The appliance does not answer${reason}.${since}`);
-    byId('state').textContent = 'no answer';
-    byId('state').className = 'pill bad';
+    isGone = true;
+    state();
   }
 }
 

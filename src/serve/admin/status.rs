@@ -91,6 +91,7 @@ fn target(shared: &Shared, index: usize, backend: &Backend, totals: &Totals) -> 
         "arn": backend.target.arn().as_str(),
         "region": backend.target.arn().region(),
         "obstacle": health::obstacle_of(backend, shared),
+        "is_given_up": backend.circuit.is_open(),
         "credentials": match backend.credentials.expiry() {
             None => json!({"held": false}),
             Some(expiry) => json!({"held": true, "expires": expiry.map(seconds)}),

@@ -274,7 +274,8 @@ fn it_is_live_and_says_when_the_appliance_is_gone() {
     browser.wait_for("!document.querySelector('#notice').hidden");
     let notice = browser.evaluate("document.querySelector('#notice').textContent");
     assert!(notice.as_str().unwrap().starts_with("The appliance does not answer. What is shown is of"), "{notice}");
-    browser.look_like((1280, 900), "light");
+    browser.look_like((900, 900), "light");
+    browser.wait_for("document.querySelector('#state').textContent === 'no answer'");
     browser.picture(&pictures().join("gone.png"));
 }
 
