@@ -28,6 +28,7 @@ fn main() {
     let intake = Intake {
         size_limit: 1 << 30,
         memory_limit: 1 << 20,
+        arriving: Budget::new(u64::MAX),
         gathering: Budget::new(u64::MAX),
         memory: Budget::new(64 << 20),
         disk: Budget::new(1 << 30),

@@ -28,6 +28,8 @@ const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr
 const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 5090);
 /// What a hundred uploads gather before they write; with more of them the pieces get smaller. Bytes.
 const GATHERING: u64 = 32 * MIB;
+/// What the listener may hold of large uploads: eight hundred of them at once. Bytes.
+const ARRIVING: u64 = 256 * MIB;
 /// On disk by the Filesystem Hierarchy Standard, where `/tmp` is often memory.
 const DEFAULT_SPOOL: &str = "/var/tmp";
 pub(super) const NO_PLACE: &str = "defaults";
@@ -257,6 +259,7 @@ fn intake(options: &ServeOptions, problems: &mut Problems) -> Intake {
         size_limit: problems.size(options.body_size_limit.as_ref(), 5 * GIB),
         memory_limit: problems.size(options.body_memory_limit.as_ref(), MIB),
         memory: Budget::new(problems.size(options.body_memory_budget.as_ref(), 64 * MIB)),
+        arriving: Budget::new(ARRIVING),
         gathering: Budget::new(GATHERING),
         disk: Budget::new(problems.size(options.body_disk_budget.as_ref(), 10 * GIB)),
         directory: Path::new(directory).into(),

@@ -20,6 +20,10 @@ const WRITE_SIZE: usize = 256 * 1024;
 /// Pieces gathered before that trip: a caller who sends single bytes must not make us hold thousands of buffers.
 const WRITE_PIECES: usize = 64;
 
+/// The most that the listener holds of one body: what it has read and not handed on (128 KiB), what it has handed on and
+/// nobody has taken (32 KiB), and what is being written (as much as it had read). Bytes.
+pub const LISTENER_SHARE: u64 = 320 * 1024;
+
 /// Limits and places for bodies; one for the whole process.
 #[derive(Clone, Debug)]
 pub struct Intake {
@@ -31,6 +35,9 @@ pub struct Intake {
     pub memory: Budget,
     /// What all bodies on their way to disk may gather in memory together; beyond it they are written in smaller pieces.
     pub gathering: Budget,
+    /// What the listener may hold of bodies on their way to disk; beyond it they are refused for now. It is not asked how
+    /// much it holds, so each counts with [`LISTENER_SHARE`].
+    pub arriving: Budget,
     /// What all bodies on disk may take together; beyond it they are refused for now.
     pub disk: Budget,
     /// Where the unlinked files live.
@@ -149,6 +156,7 @@ where
     S: Stream<Item = Result<Bytes, PayloadError>> + Unpin,
 {
     let Intake { disk, gathering, directory, .. } = source.intake;
+    let _arriving = source.intake.arriving.reserve(LISTENER_SHARE).ok_or(ReceiveError::NoRoom)?;
     let mut reservation = disk.reserve(expected).ok_or(ReceiveError::NoRoom)?;
     let mut spool = Spool::create(Arc::clone(directory));
     let gathering = || gathering.reserve(0).ok_or(ReceiveError::NoRoom);
@@ -236,6 +244,7 @@ mod tests {
             size_limit: 1_000_000,
             memory_limit: 1000,
             memory: Budget::new(1500),
+            arriving: Budget::new(2 * LISTENER_SHARE),
             gathering: Budget::new(300_000),
             disk: Budget::new(800_000),
             directory: directory.into(),
@@ -300,6 +309,19 @@ mod tests {
         assert!(matches!(third, Err(ReceiveError::NoRoom)), "{third:?}");
         drop((first, second, held));
         assert_eq!((intake.memory.used(), intake.disk.used()), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn no_more_bodies_are_on_their_way_to_disk_than_the_listener_may_hold() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let intake = intake(directory.path());
+        let held = [intake.arriving.reserve(LISTENER_SHARE), intake.arriving.reserve(LISTENER_SHARE)];
+        let refused = receive(pieces(&[&[1; 2000]]), Some(2000), &intake).await;
+        assert!(matches!(refused, Err(ReceiveError::NoRoom)), "{refused:?}");
+        assert!(receive(pieces(&[&[1; 900]]), Some(900), &intake).await.is_ok(), "small ones need no such room");
+        drop(held);
+        assert!(receive(pieces(&[&[1; 2000]]), Some(2000), &intake).await.is_ok());
+        assert_eq!(intake.arriving.used(), 0);
     }
 
     #[tokio::test]

@@ -255,6 +255,7 @@ mod tests {
         Intake {
             size_limit: 1,
             memory_limit: 1,
+            arriving: Budget::new(1),
             gathering: Budget::new(1),
             memory: Budget::new(1),
             disk: Budget::new(1),
