@@ -198,6 +198,7 @@ fn intake(directory: &Path) -> Intake {
         size_limit: u64::MAX,
         memory_limit: 1 << 20,
         memory: Budget::new(64 << 20),
+        arriving: Budget::new(u64::MAX),
         gathering: Budget::new(32 << 20),
         disk: Budget::new(u64::MAX),
         directory: directory.into(),

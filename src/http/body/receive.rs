@@ -22,7 +22,7 @@ const WRITE_PIECES: usize = 64;
 
 /// The most that the listener holds of one body: what it has read and not handed on (128 KiB), what it has handed on and
 /// nobody has taken (32 KiB), and what is being written (as much as it had read). Bytes.
-pub const LISTENER_SHARE: u64 = 320 * 1024;
+const LISTENER_SHARE: u64 = 320 * 1024;
 
 /// Limits and places for bodies; one for the whole process.
 #[derive(Clone, Debug)]
@@ -36,7 +36,7 @@ pub struct Intake {
     /// What all bodies on their way to disk may gather in memory together; beyond it they are written in smaller pieces.
     pub gathering: Budget,
     /// What the listener may hold of bodies on their way to disk; beyond it they are refused for now. It is not asked how
-    /// much it holds, so each counts with [`LISTENER_SHARE`].
+    /// much it holds, so each counts with `LISTENER_SHARE`.
     pub arriving: Budget,
     /// What all bodies on disk may take together; beyond it they are refused for now.
     pub disk: Budget,
