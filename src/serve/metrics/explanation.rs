@@ -52,7 +52,10 @@ pub(in crate::serve) const EXPLANATIONS: &[Explanation] = &[
     of("no-presigned", "Presigned URLs are switched off by `artifact-access`; MLflow's client goes on without."),
     shed("rate-limited", "The caller is over `caller-rate-limit`."),
     shed("concurrency-limited", "The caller is over `caller-concurrency-limit`."),
-    shed("uploads-over-budget", "Uploads hold the whole `body-disk-budget`. Raise it, or add instances."),
+    shed(
+        "uploads-over-budget",
+        "Uploads hold the whole `body-disk-budget`, or too many large ones arrive at once. Raise it, or add instances.",
+    ),
     shed(
         "overloaded",
         "More requests waited for the target than it takes. Raise `upstream-connections`, or look at why it is slow.",
