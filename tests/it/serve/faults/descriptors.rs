@@ -1,11 +1,12 @@
 //! No file descriptors left: nobody is lost who is in, and others get in as soon as there are some again.
 
 use std::net::TcpStream;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use crate::support::appliance::Builder;
 use crate::support::upstream::Upstream;
-use crate::support::{eventually, figure};
+use crate::support::{PATIENCE, eventually, figure};
 
 const ROUNDS: usize = 3;
 
@@ -41,15 +42,26 @@ fn a_process_without_descriptors_lives_on_and_heals() {
 
 #[test]
 fn a_shortage_on_the_way_to_the_upstream_is_a_502_and_heals() {
-    let upstream = Upstream::ok();
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let held = Mutex::new(held);
+    let upstream = Upstream::start(move |request, wire| {
+        if request.target == "/held" {
+            let _ = held.lock().unwrap().recv_timeout(PATIENCE);
+        }
+        wire.answer("200 OK", "{}")
+    });
     let limit = ["sh", "-c", "ulimit -n 96; exec \"$@\"", "sh"];
-    // Every request needs a new connection to the upstream.
-    let appliance = Builder::new(&upstream).with(&["--upstream-keep-alive", "1ms"]).under(&limit).start();
-    let mut inside = appliance.connect();
+    // One worker, so that who is held has its only connection to the upstream.
+    let appliance = Builder::new(&upstream).with(&["--workers", "1"]).under(&limit).start();
+    let (mut inside, mut holder) = (appliance.connect(), appliance.connect());
     assert_eq!(inside.get("/x").status, 200);
-    std::thread::sleep(Duration::from_millis(10));
+    let holder = std::thread::spawn(move || holder.get("/held").status);
+    eventually("the held request is there", || upstream.requests().iter().any(|request| request.target == "/held"));
     let crowd: Vec<TcpStream> = (0..120).map(|_| TcpStream::connect(appliance.address()).unwrap()).collect();
-    eventually("there are none left", || inside.get("/x").status == 502);
+    eventually("there are none left", || appliance.descriptors() >= 95);
+    assert_eq!(inside.get("/x").status, 502);
     drop(crowd);
     eventually("it heals", || inside.get("/x").status == 200);
+    release.send(()).unwrap();
+    assert_eq!(holder.join().unwrap(), 200, "who had a connection is answered");
 }
