@@ -141,6 +141,12 @@ PEERS = {
         lambda place, workload: appliance(place, workload, "appliance", "--log-filter", "warn"),
         lambda place: said(place.appliance, "--version"),
     ),
+    "appliance-unsigned": Peer(
+        lambda place, workload: appliance(
+            place, workload, "appliance-unsigned", "--log-filter", "warn", "--unsigned-payload"
+        ),
+        is_special=True,
+    ),
     "appliance-log": Peer(lambda place, workload: appliance(place, workload, "appliance-log")),
     "envoy": Peer(
         envoy,

@@ -60,7 +60,7 @@ WORKLOADS = [
     Workload("get256", "GET 1 KiB, 256 connections", 256, 40_000),
     Workload("post1k", "POST 1 KiB, 16 connections", 16, 40_000, "POST", LOG_METRIC, SMALL),
     Workload("post100k", "POST 100 KiB, 16 connections", 16, 6_000, "POST", LOG_BATCH, 100 * 1024),
-    Workload("put256m", "PUT 256 MiB", 1, 4, "PUT", ARTIFACT, LARGE, also=("envoy-buffer",)),
+    Workload("put256m", "PUT 256 MiB", 1, 4, "PUT", ARTIFACT, LARGE, also=("appliance-unsigned", "envoy-buffer")),
     Workload("get256m", "GET 256 MiB", 1, 4, path=BLOB, received=LARGE),
     Workload("get256m4", "GET 256 MiB, 4 at once", 4, 8, path=BLOB, received=LARGE),
     Workload("churn", "a new connection for each GET, 16 at once", 16, 8_000, is_churn=True),

@@ -112,10 +112,10 @@ impl Bucket {
 
     /// Writes an object whose SHA-256, in base64, S3 checks before the object becomes visible.
     #[must_use]
-    pub fn put(&self, credentials: &Credentials, key: &str, content_type: Option<&str>, sha256: &str) -> Call {
+    pub fn put(&self, credentials: &Credentials, key: &str, content_type: Option<&str>, sha256: Option<&str>) -> Call {
         let keys = keys(credentials);
         let mut action = PutObject::new(&self.inner, Some(&keys), key);
-        let mut headers = vec![("x-amz-checksum-sha256", sha256.to_owned())];
+        let mut headers: Vec<_> = sha256.map(|value| ("x-amz-checksum-sha256", value.to_owned())).into_iter().collect();
         headers.extend(content_type.map(|value| ("content-type", value.to_owned())));
         headers.extend(self.encryption());
         self.signed_with("PUT", &mut action, headers)
@@ -325,7 +325,7 @@ mod tests {
     #[test]
     fn headers_that_s3_must_believe_are_signed() {
         let bucket = Bucket::new("bucket", "eu-west-1", None, Some("arn:aws:kms:key".into())).expect("valid");
-        let put = bucket.put(&credentials(None), "key", Some("text/plain"), "c2hh");
+        let put = bucket.put(&credentials(None), "key", Some("text/plain"), Some("c2hh"));
         let names = "content-type%3Bhost%3Bx-amz-checksum-sha256%3Bx-amz-server-side-encryption\
                      %3Bx-amz-server-side-encryption-aws-kms-key-id";
         assert!(put.target.contains(&format!("X-Amz-SignedHeaders={names}&")), "{}", put.target);

@@ -20,6 +20,8 @@ use aws_sigv4::sign::v4::generate_signing_key;
 use bytes::Bytes;
 use ring::{digest, hmac};
 
+/// Stands for the payload hash of a body that is not part of the signature.
+pub const UNSIGNED_PAYLOAD: &str = "UNSIGNED-PAYLOAD";
 /// SHA-256 of nothing, in hex: the payload hash of a request without a body.
 pub const EMPTY_SHA256: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 

@@ -279,6 +279,13 @@ options! {
     /// Longest silence within a request body [default: 60s]
     #[arg(env = "APPLIANCE_BODY_IDLE_TIMEOUT", value_name = "DURATION", help_heading = "Request bodies")]
     body_idle_timeout,
+    /// Pass uploads over `body-memory-limit` on while they arrive, instead of hashing them on disk first
+    ///
+    /// What is uploaded is then not part of the signature (`UNSIGNED-PAYLOAD`), and is protected by TLS alone. Twice as fast
+    /// and without disk, but an upload that fails on the way is not tried again here. S3 takes it; whether the MLflow API
+    /// does is not documented, and calls of it are rarely that large.
+    #[arg(env = "APPLIANCE_UNSIGNED_PAYLOAD", value_name = "BOOL", help_heading = "Request bodies", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    unsigned_payload,
 
     /// Log lines for people (`text`) or machines (`json`) [default: text]
     #[arg(env = "APPLIANCE_LOG_FORMAT", value_name = "FORMAT", help_heading = "Log")]

@@ -264,6 +264,7 @@ fn intake(options: &ServeOptions, problems: &mut Problems) -> Intake {
         disk: Budget::new(problems.size(options.body_disk_budget.as_ref(), 10 * GIB)),
         directory: Path::new(directory).into(),
         idle_timeout: problems.duration(options.body_idle_timeout.as_ref(), 60),
+        passes_large: problems.switch(options.unsigned_payload.as_ref(), false),
     }
 }
 

@@ -71,7 +71,7 @@ impl Way<'_> {
         }
         let key = self.store.key(&ArtifactPath::parse(OBJECT).expect("a valid constant"));
         let sha256 = BASE64_STANDARD.encode(Sha256::digest(CONTENT));
-        let put = |bucket: &Bucket, by: &Credentials| bucket.put(by, &key, Some("text/plain"), &sha256);
+        let put = |bucket: &Bucket, by: &Credentials| bucket.put(by, &key, Some("text/plain"), Some(&sha256));
         self.step("s3:PutObject", put, CONTENT).await?;
         let read = self.step("s3:GetObject", |bucket, by| bucket.get(by, &key), &[]).await;
         // Removed even if it cannot be read.

@@ -203,5 +203,6 @@ fn intake(directory: &Path) -> Intake {
         disk: Budget::new(u64::MAX),
         directory: directory.into(),
         idle_timeout: Duration::from_mins(1),
+        passes_large: false,
     }
 }

@@ -28,9 +28,9 @@ use super::reply::{self, Origin};
 use super::sign_in;
 use super::upstream::Upstream;
 use super::worker::Worker;
-use crate::aws::sigv4::{EMPTY_SHA256, hex};
+use crate::aws::sigv4::{EMPTY_SHA256, UNSIGNED_PAYLOAD, hex};
 use crate::causes;
-use crate::http::body::{Body, receive};
+use crate::http::body::{Body, Passing, receive};
 use crate::http::client::Response;
 use crate::http::{headers, uri};
 use crate::mlflow::locations;
@@ -198,17 +198,27 @@ impl<'a> Way<'a, '_> {
             headers::ask_for_identity(&mut fields);
         }
         upstream.load.check()?;
+        let depends_on_body = gate::depends_on_body(worker, path, record.caller.as_ref());
+        let passes = worker.api_intake.passes(headers::content_length(request.headers()));
         let (body, sha256) = match store {
             Some(store) if !locations.request.is_empty() => {
                 let payload = translate::of_request(payload, request.headers(), locations.request, store);
                 Box::pin(take_in(worker, request, payload, record)).await?
             }
+            _ if !depends_on_body && let Some(length) = passes => {
+                let body = Passing::new(payload, length, worker.api_intake.idle_timeout);
+                (Body::Passing(body), UNSIGNED_PAYLOAD.to_owned())
+            }
             _ => take_in(worker, request, payload, record).await?,
         };
-        if gate::depends_on_body(worker, path, record.caller.as_ref()) {
+        if depends_on_body {
             gate::admit_body(worker, &body, self.query, record)?;
         }
-        let response = upstream.send(method, &target, fields, (&body, &sha256), record).await?;
+        let response = upstream.send(method, &target, fields, (&body, &sha256), record).await;
+        if let Body::Passing(passing) = &body {
+            record.received = passing.passed();
+        }
+        let response = response?;
         let translation = store.and_then(|store| translate::of_response(&response.headers, locations.response, store));
         Ok(self.answer(response, translation))
     }

@@ -15,7 +15,7 @@ use super::callers::refusal::AccessRefusal;
 use super::circuit::Open;
 use super::load::Overload;
 use crate::aws::credentials::Unavailable;
-use crate::http::body::ReceiveError;
+use crate::http::body::{OutgoingError, ReceiveError};
 use crate::http::client::{BodyError, ClientError, DialError};
 use crate::http::uri::PathError;
 use crate::mlflow::store;
@@ -100,7 +100,7 @@ pub(super) enum Refusal {
     Credentials(#[from] Unavailable),
     /// The upstream gave no answer.
     #[error(transparent)]
-    Upstream(#[from] ClientError),
+    Upstream(ClientError),
     /// The upstream has given none to the last requests, and is not asked for a while.
     #[error("the upstream cannot be reached, and is not asked until it is tried again")]
     CircuitOpen(Duration),
@@ -114,6 +114,16 @@ struct Body<'a> {
     error_code: &'a str,
     message: String,
     request_id: &'a str,
+}
+
+impl From<ClientError> for Refusal {
+    fn from(error: ClientError) -> Self {
+        match error {
+            // Not the upstream's doing.
+            ClientError::Body(OutgoingError::Caller(error)) => Self::Receive(error),
+            error => Self::Upstream(error),
+        }
+    }
 }
 
 impl Refusal {

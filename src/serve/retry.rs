@@ -12,6 +12,7 @@ use actix_web::http::Method;
 
 use super::allowance::Allowance;
 use super::circuit::{Circuit, Open, Pass};
+use crate::http::body::Body;
 use crate::http::client::ClientError;
 
 /// Attempts for one request. More would multiply the load on an upstream that is already failing.
@@ -27,6 +28,8 @@ pub(super) enum Repetition {
     Harmless,
     /// Something may be done twice.
     Counts,
+    /// The body went out with the first attempt, and is not here any more.
+    Impossible,
 }
 
 impl Repetition {
@@ -37,6 +40,12 @@ impl Repetition {
             Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT => Self::Harmless,
             _ => Self::Counts,
         }
+    }
+
+    /// The same for a request with this body.
+    #[must_use]
+    pub(super) fn with(self, body: &Body) -> Self {
+        if body.is_spent() { Self::Impossible } else { self }
     }
 }
 
@@ -57,7 +66,7 @@ pub(super) enum Failure {
     Silent,
     /// What came back is not HTTP, and would not be another time.
     Garbled,
-    /// Our own disk failed.
+    /// The body could not be sent to its end: our own disk failed, or its caller.
     Own,
     /// AWS refused the signature for its time, and the time has been corrected since.
     Skewed,
@@ -107,6 +116,7 @@ pub(super) fn decide(repetition: Repetition, failure: Failure, attempt: u32, is_
         return Verdict::GiveUp;
     }
     match (failure, repetition) {
+        (_, Repetition::Impossible) => Verdict::GiveUp,
         // Nothing was sent.
         (Failure::Unconnected, _) => Verdict::AgainLater,
         // What was sent was not acted on.
@@ -145,17 +155,18 @@ impl<'a> Attempts<'a> {
     }
 
     /// Takes note of a failure, and returns how long to wait before the next attempt if there is to be one.
-    pub(super) fn failed(&mut self, error: &ClientError) -> Option<Duration> {
+    pub(super) fn failed(&mut self, error: &ClientError, body: &Body) -> Option<Duration> {
         let failure = Failure::of(error);
         if failure.is_of_upstream() {
             self.circuit.failed(self.pass);
         }
-        self.again(failure)
+        self.again(failure, body)
     }
 
     /// The same for an answer that amounts to a failure.
-    pub(super) fn again(&mut self, failure: Failure) -> Option<Duration> {
-        let wait = match decide(self.repetition, failure, self.number, self.allowance.has_left()) {
+    pub(super) fn again(&mut self, failure: Failure, body: &Body) -> Option<Duration> {
+        let repetition = self.repetition.with(body);
+        let wait = match decide(repetition, failure, self.number, self.allowance.has_left()) {
             Verdict::GiveUp => return None,
             Verdict::Again => Duration::ZERO,
             Verdict::AgainLater => Duration::from_millis(random(PAUSE_MS)),
@@ -181,6 +192,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::http::body::OutgoingError;
     use crate::http::client::DialError;
 
     /// Every way in which an exchange fails, with what to do about it where repeating is harmless, and where it counts.
@@ -204,7 +216,7 @@ mod tests {
             (ClientError::Broken(reset()), Again, GiveUp),
             (ClientError::NoAnswer(limit), GiveUp, GiveUp),
             (ClientError::Invalid("garbage".into()), GiveUp, GiveUp),
-            (ClientError::Body("disk".into()), GiveUp, GiveUp),
+            (ClientError::Body(OutgoingError::Disk(reset())), GiveUp, GiveUp),
         ]
     }
 
@@ -268,6 +280,8 @@ mod tests {
                         if verdict != Verdict::GiveUp && !error.is_certainly_unprocessed() {
                             assert!(is_harmless, "it might be done twice: {case}");
                         }
+                        let spent = decide(Repetition::Impossible, Failure::of(&error), attempt, is_affordable);
+                        assert_eq!(spent, Verdict::GiveUp, "there is nothing left to send: {case}");
                         decided += 1;
                     }
                 }
@@ -301,9 +315,9 @@ mod tests {
         });
         let begin = || Attempts::begin(&Method::GET, &circuit, &allowance);
         for _ in 1..super::super::circuit::THRESHOLD {
-            assert_eq!(begin().expect("closed").failed(&refused()), None);
+            assert_eq!(begin().expect("closed").failed(&refused(), &Body::None), None);
         }
-        assert_eq!(begin().expect("still closed").failed(&passing), None, "this one was too many");
+        assert_eq!(begin().expect("still closed").failed(&passing, &Body::None), None, "this one was too many");
         assert!(begin().is_err(), "open");
     }
 }

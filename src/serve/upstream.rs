@@ -106,7 +106,7 @@ impl Upstream {
                 Ok(response) => {
                     attempts.answered();
                     if skewed::is_refused_for_its_time(&response, now, &self.backend)
-                        && attempts.again(Failure::Skewed).is_some()
+                        && attempts.again(Failure::Skewed, body).is_some()
                     {
                         record.retries += 1;
                         continue;
@@ -115,7 +115,7 @@ impl Upstream {
                     return Ok(response);
                 }
                 Err(error) => {
-                    let Some(wait) = attempts.failed(&error) else { return Err(error.into()) };
+                    let Some(wait) = attempts.failed(&error, body) else { return Err(error.into()) };
                     debug!(request_id = record.request_id, error = causes::joined(&error), "trying again");
                     record.retries += 1;
                     sleep(wait).await;

@@ -1,6 +1,7 @@
 """Checks signatures that arrived on the wire against botocore's.
 
-Reads JSON lines from standard input: {method, url, headers, body (hex), region, service, access_key, secret_key}.
+Reads JSON lines from standard input: {method, url, headers, body (hex), region, service, access_key, secret_key,
+is_unsigned (whether the body is not to be part of it)}.
 Prints one JSON line: {"compared": n, "differing": [...]}.
 """
 
@@ -25,7 +26,8 @@ def check(record):
     if not found:
         return "the authorization header has an unexpected form"
     body = bytes.fromhex(record["body"])
-    if headers["x-amz-content-sha256"] != hashlib.sha256(body).hexdigest():
+    due = "UNSIGNED-PAYLOAD" if record["is_unsigned"] else hashlib.sha256(body).hexdigest()
+    if headers["x-amz-content-sha256"] != due:
         return "the payload hash is not that of the body"
     names = found["names"].split(";")
     request = AWSRequest(method=record["method"], url=record["url"], data=body)

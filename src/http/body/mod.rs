@@ -2,15 +2,18 @@
 //!
 //! A signature needs the body's SHA-256 before the first byte goes out, so a body is taken in whole. Small ones stay
 //! in memory, larger ones go to an unlinked file, and shared [`Budget`]s bound what all requests hold together:
-//! memory does not grow with the size of a body or the number of uploads.
+//! memory does not grow with the size of a body or the number of uploads. Only a body that is not to be signed can be
+//! [`Passing`].
 
 mod budget;
 mod outgoing;
+mod passing;
 mod receive;
 mod spool;
 
 pub use budget::Budget;
-pub use outgoing::Outgoing;
+pub use outgoing::{Outgoing, OutgoingError};
+pub use passing::Passing;
 pub use receive::{Intake, ReceiveError, Received, receive};
 
 use bytes::Bytes;
@@ -27,6 +30,8 @@ pub enum Body {
     Memory(Bytes, Option<Reservation>),
     /// In an unlinked file.
     File(SpooledFile),
+    /// Still with the caller.
+    Passing(Passing),
 }
 
 impl Body {
@@ -41,7 +46,7 @@ impl Body {
     pub fn bytes(&self) -> Option<&Bytes> {
         match self {
             Self::Memory(bytes, _) => Some(bytes),
-            Self::None | Self::File(_) => None,
+            Self::None | Self::File(_) | Self::Passing(_) => None,
         }
     }
 
@@ -52,6 +57,13 @@ impl Body {
             Self::None => Outgoing::none(),
             Self::Memory(bytes, _) => Outgoing::memory(bytes.clone()),
             Self::File(file) => Outgoing::file(file),
+            Self::Passing(passing) => Outgoing::passing(passing.clone()),
         }
+    }
+
+    /// True if it cannot be sent any more.
+    #[must_use]
+    pub fn is_spent(&self) -> bool {
+        matches!(self, Self::Passing(passing) if passing.has_begun())
     }
 }

@@ -7,12 +7,14 @@ use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use actix_web::body::{BodySize, MessageBody};
 use bytes::Bytes;
 
 use super::budget::Reservation;
+use super::passing::Passing;
+use super::receive::ReceiveError;
 use super::spool::{SpooledFile, Work, read_at};
 
 /// Bytes read from disk at a time: large enough to amortise the trip to another thread. While they are sent, as many
@@ -31,17 +33,35 @@ enum Source {
     None,
     Memory(Bytes),
     File { file: Arc<File>, offset: u64, len: u64, reading: Option<Work<Bytes>>, room: Option<Reservation> },
+    Passing(Passing),
+}
+
+/// Why a body does not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum OutgoingError {
+    /// It could not be read back.
+    #[error("cannot read the request body back from disk")]
+    Disk(#[source] io::Error),
+    /// Its caller did not send the rest.
+    #[error(transparent)]
+    Caller(ReceiveError),
 }
 
 /// How many bytes of a body have been handed to the connection; lets a watcher tell a slow upload from a stuck one.
 #[derive(Clone, Debug, Default)]
-pub struct Progress(Rc<Cell<u64>>);
+pub struct Progress(Rc<(Cell<u64>, Cell<bool>)>);
 
 impl Progress {
     /// Bytes handed over so far.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.0.get()
+        self.0.0.get()
+    }
+
+    /// True while nothing can be handed over because the caller has not sent it yet.
+    #[must_use]
+    pub fn waits_for_caller(&self) -> bool {
+        self.0.1.get()
     }
 }
 
@@ -60,6 +80,10 @@ impl Outgoing {
         Self { source, progress: Progress::default() }
     }
 
+    pub(super) fn passing(passing: Passing) -> Self {
+        Self { source: Source::Passing(passing), progress: Progress::default() }
+    }
+
     /// A view of how far the sending has come.
     #[must_use]
     pub fn progress(&self) -> Progress {
@@ -68,17 +92,18 @@ impl Outgoing {
 }
 
 impl MessageBody for Outgoing {
-    type Error = io::Error;
+    type Error = OutgoingError;
 
     fn size(&self) -> BodySize {
         match &self.source {
             Source::None => BodySize::None,
             Source::Memory(bytes) => BodySize::Sized(bytes.len() as u64),
             Source::File { len, .. } => BodySize::Sized(*len),
+            Source::Passing(passing) => BodySize::Sized(passing.len()),
         }
     }
 
-    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, io::Error>>> {
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, OutgoingError>>> {
         let this = self.get_mut();
         let chunk = match &mut this.source {
             Source::None => None,
@@ -97,16 +122,21 @@ impl MessageBody for Outgoing {
                             *reading = Some(read);
                             return Poll::Pending;
                         };
-                        let chunk = chunk?;
+                        let chunk = chunk.map_err(OutgoingError::Disk)?;
                         *offset += chunk.len() as u64;
                         *reading = room.is_some().then(|| begin(*offset)).flatten();
                         Some(chunk)
                     }
                 }
             }
+            Source::Passing(passing) => {
+                let polled = passing.poll_next(context);
+                this.progress.0.1.set(polled.is_pending());
+                ready!(polled).transpose().map_err(OutgoingError::Caller)?
+            }
         };
         if let Some(chunk) = &chunk {
-            this.progress.0.set(this.progress.0.get() + chunk.len() as u64);
+            this.progress.0.0.set(this.progress.bytes() + chunk.len() as u64);
         }
         Poll::Ready(chunk.map(Ok))
     }

@@ -44,6 +44,17 @@ pub struct Intake {
     pub directory: Arc<Path>,
     /// The longest silence between two pieces of a body.
     pub idle_timeout: Duration,
+    /// Whether what would go to disk is passed on instead, where nothing has to be known of it.
+    pub passes_large: bool,
+}
+
+impl Intake {
+    /// The length of a body that is to be passed on as it comes, rather than taken in.
+    #[must_use]
+    pub fn passes(&self, declared: Option<u64>) -> Option<u64> {
+        let large = self.memory_limit + 1..=self.size_limit;
+        declared.filter(|length| self.passes_large && large.contains(length))
+    }
 }
 
 /// A body with the two facts that signing and sending need.
@@ -249,6 +260,7 @@ mod tests {
             disk: Budget::new(800_000),
             directory: directory.into(),
             idle_timeout: Duration::from_millis(50),
+            passes_large: false,
         }
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::dial::DialError;
 use super::stream::Closed;
+use crate::http::body::OutgoingError;
 
 /// The ways an exchange fails before the head of a response is there.
 #[derive(Debug, thiserror::Error)]
@@ -30,9 +31,9 @@ pub enum ClientError {
     /// What came back is not HTTP.
     #[error("the upstream's answer is not valid HTTP")]
     Invalid(#[source] Box<dyn std::error::Error>),
-    /// The request's own body could not be read back.
-    #[error("cannot read the request body back from disk")]
-    Body(#[source] Box<dyn std::error::Error>),
+    /// The request's own body did not go on.
+    #[error(transparent)]
+    Body(OutgoingError),
 }
 
 impl ClientError {

@@ -226,7 +226,7 @@ async fn drive(connection: Connection<Stream, Bytes>, mut pings: PingPong) {
 async fn send_body(body: Outgoing, upload: &mut SendStream<Bytes>) -> Result<(), ClientError> {
     let mut body = std::pin::pin!(body);
     while let Some(piece) = poll_fn(|context| body.as_mut().poll_next(context)).await {
-        let mut piece = piece.map_err(|error| ClientError::Body(Box::new(error)))?;
+        let mut piece = piece.map_err(ClientError::Body)?;
         while !piece.is_empty() {
             upload.reserve_capacity(piece.len());
             let Some(capacity) = poll_fn(|context| upload.poll_capacity(context)).await else {

@@ -127,7 +127,7 @@ impl Client {
             match tokio::time::timeout(self.settings.response_timeout, exchange.as_mut()).await {
                 Ok(Ok(response)) => return Ok(response.with_idle_timeout(self.settings.idle_timeout)),
                 Ok(Err(error)) => return Err(error),
-                Err(_) if progress.bytes() > sent => sent = progress.bytes(),
+                Err(_) if progress.bytes() > sent || progress.waits_for_caller() => sent = progress.bytes(),
                 Err(_) => return Err(ClientError::NoAnswer(self.settings.response_timeout)),
             }
         }

@@ -10,8 +10,8 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// What is taken at a time. Two TLS records; held by a connection only as long as so much keeps coming. Bytes.
-const SIZE: usize = 32 * 1024;
+/// What is taken at a time. Four TLS records; held by a connection only as long as so much keeps coming. Bytes.
+const SIZE: usize = 64 * 1024;
 
 /// A TCP connection that reads ahead.
 pub(super) struct ReadAhead {

@@ -14,7 +14,7 @@ use super::super::refusal::Refusal;
 use super::store::Action;
 use super::{Answer, Exchange};
 use crate::aws::s3::Bucket;
-use crate::http::body::{Body, Intake, receive};
+use crate::http::body::{Body, Intake, Passing, receive};
 use crate::http::fields::Fields;
 use crate::http::headers;
 use crate::mlflow::store::ArtifactPath;
@@ -79,18 +79,27 @@ pub(super) async fn write(
     let content_type = fields.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let intake = Intake { size_limit: exchange.intake.size_limit.min(limit), ..exchange.intake.clone() };
     let began = Instant::now();
-    let received = receive(payload, declared, &intake).await?;
-    (exchange.record.received, exchange.record.intake) = (received.len, began.elapsed());
-    let (key, sha256) = (store.place.key(path), STANDARD.encode(received.sha256));
+    let (body, sha256) = if let Some(length) = intake.passes(declared) {
+        (Body::Passing(Passing::new(payload, length, intake.idle_timeout)), None)
+    } else {
+        let received = receive(payload, declared, &intake).await?;
+        (exchange.record.received, exchange.record.intake) = (received.len, began.elapsed());
+        (received.body, Some(STANDARD.encode(received.sha256)))
+    };
+    let key = store.place.key(path);
     let began = Instant::now();
-    store
+    let written = store
         .send(
             Action::Write,
-            |bucket, credentials| bucket.put(credentials, &key, content_type, &sha256),
+            |bucket, credentials| bucket.put(credentials, &key, content_type, sha256.as_deref()),
             Fields::new(),
-            &received.body,
+            &body,
         )
-        .await?;
+        .await;
+    if let Body::Passing(passing) = &body {
+        exchange.record.received = passing.passed();
+    }
+    written?;
     exchange.record.upstream = Some(began.elapsed());
     Ok(Answer::json(&json!({})))
 }

@@ -167,7 +167,8 @@ impl Store {
                 Ok(response) if is_welcome(response.status) => return Ok(response),
                 Ok(response)
                     if skewed::is_refused_for_its_time(&response, signed, &self.backend)
-                        && decide(Repetition::of(&method), Failure::Skewed, attempt, true) == Verdict::Again =>
+                        && decide(Repetition::of(&method).with(body), Failure::Skewed, attempt, true)
+                            == Verdict::Again =>
                 {
                     attempt += 1;
                     continue;
@@ -175,8 +176,8 @@ impl Store {
                 Ok(response) => self.failure(action, &method, response).await?,
                 Err(error) => {
                     let is_affordable = self.allowance.has_left();
-                    match decide(Repetition::of(&method), Failure::of(&error), attempt, is_affordable) {
-                        Verdict::GiveUp => return Err(unanswered(error).into()),
+                    match decide(Repetition::of(&method).with(body), Failure::of(&error), attempt, is_affordable) {
+                        Verdict::GiveUp => return Err(unanswered(error)),
                         Verdict::Again => {}
                         Verdict::AgainLater => sleep(WAITS[0]).await,
                     }
@@ -186,7 +187,7 @@ impl Store {
                 }
             };
             match (&failure, waits.next()) {
-                (StoreFailure::Busy(_), Some(wait)) if self.allowance.has_left() => {
+                (StoreFailure::Busy(_), Some(wait)) if self.allowance.has_left() && !body.is_spent() => {
                     self.allowance.spend();
                     debug!(error = causes::joined(&failure), "asking S3 again");
                     sleep(*wait).await;
@@ -265,10 +266,11 @@ impl Store {
 }
 
 /// What no answer at all amounts to.
-fn unanswered(error: ClientError) -> StoreFailure {
+fn unanswered(error: ClientError) -> Refusal {
     match error {
-        ClientError::Crowded(_) => StoreFailure::Busy("no free connection".to_owned()),
-        error => StoreFailure::Unreachable(error),
+        ClientError::Crowded(_) => StoreFailure::Busy("no free connection".to_owned()).into(),
+        error @ ClientError::Body(_) => error.into(),
+        error => StoreFailure::Unreachable(error).into(),
     }
 }
 

@@ -261,6 +261,7 @@ mod tests {
             disk: Budget::new(1),
             directory: Path::new("/").into(),
             idle_timeout: Duration::ZERO,
+            passes_large: false,
         }
     }
 

@@ -73,6 +73,25 @@ fn an_artifact_is_written_and_read_under_the_prefix() {
 }
 
 #[test]
+fn a_large_artifact_that_is_not_hashed_arrives_whole_and_is_never_written_twice() {
+    let mlflow = Upstream::ok();
+    let s3 = s3(|request, wire| match request.target.contains("busy") {
+        true => wire.answer("503 Slow Down", error("SlowDown")),
+        false => wire.answer("200 OK", ""),
+    });
+    let appliance = gateway(&mlflow, &s3, &["--unsigned-payload"]);
+    let body = vec![7; 3 << 20];
+    let put = |name: &str| {
+        appliance.connect().request("PUT", &format!("{SERVICE}/artifacts/1/run/{name}"), &[], Some(&body)).status
+    };
+    assert_eq!(put("large"), 200);
+    let sent = s3.only_request();
+    assert!(sent.body == body && sent.header("content-length") == "3145728");
+    assert!(!sent.has("x-amz-checksum-sha256"), "nobody has read it");
+    assert_eq!((put("busy"), s3.requests().len()), (503, 2));
+}
+
+#[test]
 fn no_spelling_of_a_path_leaves_the_prefix() {
     let mlflow = Upstream::ok();
     let s3 = s3(|_, wire| wire.answer("200 OK", ""));

@@ -1,5 +1,6 @@
 //! Starting, draining, stopping.
 
+use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
@@ -9,7 +10,7 @@ use rustix::process::Signal;
 
 use crate::support::appliance::{Appliance, Builder, TRACKING_ARN, run};
 use crate::support::upstream::Upstream;
-use crate::support::{eventually, figure};
+use crate::support::{PATIENCE, eventually, figure};
 
 /// An upstream whose answers wait for a word.
 fn held() -> (Upstream, mpsc::Sender<()>) {
@@ -107,4 +108,21 @@ fn the_first_answer_comes_at_once() {
     }
     figure(&format!("from start to first answer: {} ms at best of 5", fastest.as_millis()));
     assert!(fastest < Duration::from_millis(500), "{fastest:?}");
+}
+
+#[test]
+fn an_idle_connection_to_the_upstream_is_closed_though_nothing_is_asked() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let upstream = std::thread::spawn(move || {
+        let mut stream = listener.accept().unwrap().0;
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut head = [0; 4096];
+        assert_ne!(stream.read(&mut head).unwrap(), 0);
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}").unwrap();
+        stream.read(&mut head).unwrap()
+    });
+    let appliance = Builder::to(&url).with(&["--upstream-keep-alive", "1s"]).start();
+    assert_eq!(appliance.get("/x").status, 200);
+    assert_eq!(upstream.join().unwrap(), 0, "its end, and no second request");
 }

@@ -23,4 +23,5 @@ mod sessions;
 mod status;
 mod targets;
 mod tls;
+mod unsigned;
 mod upstream_failures;

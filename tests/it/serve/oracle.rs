@@ -148,7 +148,7 @@ impl Dice {
     }
 }
 
-fn as_line(request: &Recorded, host: &str, region: &str, service: &str) -> String {
+fn as_line(request: &Recorded, host: &str, (region, service): (&str, &str), is_unsigned: bool) -> String {
     let body = request.body.iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
         text
@@ -162,6 +162,7 @@ fn as_line(request: &Recorded, host: &str, region: &str, service: &str) -> Strin
         "service": service,
         "access_key": ACCESS_KEY_ID,
         "secret_key": SECRET_ACCESS_KEY,
+        "is_unsigned": is_unsigned,
     });
     format!("{record}\n")
 }
@@ -196,11 +197,36 @@ fn botocore_computes_the_same_signature_for_every_request() {
             }
         }
         for request in upstream.requests() {
-            lines.push_str(&as_line(&request, &upstream.authority(), region, service));
+            lines.push_str(&as_line(&request, &upstream.authority(), (region, service), false));
         }
     }
     let verdict = python::run(&python, "oracle.py", &[], lines.as_bytes());
     figure(&format!("botocore compared {} requests; {refused} were refused before signing", verdict["compared"]));
     assert_eq!(verdict["count"], 0, "seed {seed}: {verdict:#}");
     assert!(verdict["compared"].as_u64().unwrap() >= 2000, "{verdict}");
+}
+
+#[test]
+fn botocore_computes_the_same_signature_without_the_body() {
+    let Some(python) = python::environment("the botocore oracle") else { return };
+    let upstream = Upstream::ok();
+    let appliance = Builder::new(&upstream)
+        .env("SM_MLFLOW_RESOURCE_ARN", TRACKING_ARN)
+        .with(&["--unsigned-payload", "--body-memory-limit", "1 KiB"])
+        .start();
+    let mut caller = appliance.connect();
+    let bodies: Vec<Vec<u8>> = (1020..1030).map(|length| vec![b'x'; length]).collect();
+    for body in &bodies {
+        assert_eq!(caller.request("PUT", "/a%20b?c=d+e", &[("Content-Type", "text/plain")], Some(body)).status, 200);
+    }
+    let requests = upstream.requests();
+    let lines: String = requests
+        .iter()
+        .map(|request| {
+            as_line(request, &upstream.authority(), ("us-east-1", "sagemaker-mlflow"), request.body.len() > 1024)
+        })
+        .collect();
+    let verdict = python::run(&python, "oracle.py", &[], lines.as_bytes());
+    assert_eq!((&verdict["count"], &verdict["compared"]), (&0.into(), &10.into()), "{verdict:#}");
+    assert!(requests.iter().zip(&bodies).all(|(request, body)| request.body == *body));
 }

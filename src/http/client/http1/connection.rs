@@ -145,7 +145,7 @@ impl Sending {
                         continue;
                     }
                     Poll::Ready(Some(Ok(piece))) => self.piece = piece,
-                    Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(ClientError::Body(Box::new(error)))),
+                    Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(ClientError::Body(error))),
                     Poll::Ready(None) if self.head.is_empty() => {
                         if self.is_unflushed {
                             ready!(Pin::new(stream).poll_flush(context)).map_err(ClientError::from_io)?;

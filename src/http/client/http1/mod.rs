@@ -10,11 +10,13 @@ mod pool;
 pub(super) use body::Body;
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use actix_http::ServiceConfig;
 use actix_web::body::BodySize;
 use actix_web::http::Method;
 use actix_web::http::header;
+use actix_web::rt;
 
 use super::dial::{Dialer, Offer};
 use super::error::ClientError;
@@ -40,6 +42,11 @@ pub(super) struct Http1 {
 impl Http1 {
     pub(super) fn new(dialer: Dialer, settings: &ClientSettings) -> Self {
         let pool = Rc::new(Pool::new(settings.keep_alive, settings.lifetime));
+        if !settings.keep_alive.is_zero() {
+            // Also when nothing is asked any more.
+            let interval = (settings.keep_alive / 2).max(Duration::from_secs(1));
+            rt::spawn(Pool::keep_swept(Rc::downgrade(&pool), interval));
+        }
         Self { dialer, pool, places: Places::new(settings.connection_limit), codec: ServiceConfig::default() }
     }
 

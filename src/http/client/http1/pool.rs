@@ -2,10 +2,13 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::rc::Weak;
 use std::time::{Duration, Instant};
 
-use super::connection::Connection;
 use bytes::BytesMut;
+use tokio::time::sleep;
+
+use super::connection::Connection;
 
 /// Idle connections.
 pub(super) struct Pool {
@@ -24,16 +27,30 @@ impl Pool {
     /// grow old and go.
     pub(super) fn take(&self) -> Option<Connection> {
         let now = Instant::now();
+        self.sweep(now);
         let mut idle = self.idle.borrow_mut();
-        while idle.front().is_some_and(|(connection, since)| self.is_stale(connection, *since, now)) {
-            idle.pop_front();
-        }
         while let Some((mut connection, since)) = idle.pop_back() {
             if !self.is_stale(&connection, since, now) && connection.is_quiet() {
                 return Some(connection);
             }
         }
         None
+    }
+
+    /// Lets those go that have waited for too long, as long as there is a pool.
+    pub(super) async fn keep_swept(pool: Weak<Self>, interval: Duration) {
+        while let Some(pool) = pool.upgrade() {
+            pool.sweep(Instant::now());
+            drop(pool);
+            sleep(interval).await;
+        }
+    }
+
+    fn sweep(&self, now: Instant) {
+        let mut idle = self.idle.borrow_mut();
+        while idle.front().is_some_and(|(connection, since)| self.is_stale(connection, *since, now)) {
+            idle.pop_front();
+        }
     }
 
     /// Gives a connection back, or a new one into use; one with something left to read is let go.
