@@ -14,3 +14,4 @@ mod properties;
 mod sandbox;
 mod serve;
 mod support;
+mod ui;
