@@ -9,6 +9,7 @@ mod deploy;
 mod documents;
 mod infra;
 mod nixos;
+mod pages;
 mod product;
 mod properties;
 mod sandbox;
