@@ -5,6 +5,7 @@
 mod architecture;
 mod bootstrap;
 mod check;
+mod clients;
 mod deploy;
 mod documents;
 mod infra;
