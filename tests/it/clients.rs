@@ -142,12 +142,16 @@ fn every_program_of_the_page_works_as_it_stands_there() {
                 scene.run_file("client.sh", &program, &["sh"], &[]);
                 "from-shell"
             }
-            "R" if is_here("Rscript", &["-e", "library(httr2); library(jsonlite)"]) => {
+            "R" if is_here(
+                "Rscript",
+                &["-e", "stopifnot(getRversion() >= '4.1'); library(httr2); library(jsonlite)"],
+            ) =>
+            {
                 scene.run_file("client.R", &program, &["Rscript"], &[]);
                 scene.assert_arrived("from-r");
                 "from-r"
             }
-            "Java" if is_here("java", &["--version"]) && is_here("javac", &["--version"]) => {
+            "Java" if is_here("java", &["--version"]) && is_here("javac", &["--release", "17", "--version"]) => {
                 scene.run_file("LogRun.java", &program, &["java"], &[]);
                 scene.assert_arrived("from-java");
                 "from-java"

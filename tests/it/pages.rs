@@ -1,7 +1,9 @@
 //! A person's way to MLflow's own page: a link to a place within it, the question for a token, and that place.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::support::appliance::Appliance;
@@ -11,6 +13,8 @@ use crate::support::python;
 use crate::support::sandbox::Sandbox;
 use crate::support::tokens::{Token, TokenFile};
 
+/// MLflow's page has megabytes of scripts, and a server in Python behind it.
+const RENDERING: Duration = Duration::from_secs(90);
 const RUN: &str = "a-run-to-find-again";
 
 /// Pictures of what is tested, for people to look at.
@@ -57,9 +61,9 @@ fn assert_asks(browser: &mut Browser, hash: &str) {
 
 #[track_caller]
 fn assert_shows(browser: &mut Browser, address: &str) {
-    browser.wait_for(&format!("location.pathname + location.search + location.hash === '{address}'"));
+    browser.wait_up_to(RENDERING, &format!("location.pathname + location.search + location.hash === '{address}'"));
     for said in [RUN, "accuracy", "0.9375", "depth", "seven"] {
-        browser.wait_for(&format!("document.body.innerText.includes('{said}')"));
+        browser.wait_up_to(RENDERING, &format!("document.body.innerText.includes('{said}')"));
     }
 }
 
@@ -93,7 +97,8 @@ fn a_link_into_mlflow_leads_there_after_signing_in() {
                   body: JSON.stringify({run_id: location.hash.split('/').pop(), key: 'seen', value: 'yes'})}).then((answer) => answer.status)";
     assert_eq!(browser.evaluate(change), 200);
     browser.open(&format!("{}/#/", sandbox.text("mlflow")));
-    browser.wait_for("document.readyState === 'complete' && document.body.innerText.includes('Experiments')");
+    browser
+        .wait_up_to(RENDERING, "document.readyState === 'complete' && document.body.innerText.includes('Experiments')");
     let foreign = format!(
         "fetch('{url}/ajax-api/2.0/mlflow/runs/delete', {{method: 'POST', mode: 'no-cors', credentials: 'include', \
          body: '{{}}'}}).then((answer) => answer.type)"
@@ -115,6 +120,18 @@ fn a_link_into_mlflow_leads_there_after_signing_in() {
         assert_shows(&mut browser, &format!("/t/serverless/{hash}"));
         browser.picture(&pictures().join("run-of-a-named-target.png"));
     }
+
+    // The token is revoked while the page is open: after another one, the page is where it was.
+    let other = tokens.add("bob", "read", &[]);
+    tokens.command(&["revoke", "ada"]);
+    appliance.signal(Signal::HUP);
+    let is_out = || appliance.connect().request("GET", "/version", &[("Authorization", &*token.bearer())], None);
+    eventually("the token is revoked", || is_out().status == 401);
+    browser.call("Page.reload", &json!({}));
+    assert_asks(&mut browser, &hash);
+    give(&mut browser, &other.text);
+    assert_shows(&mut browser, &format!("/t/serverless/{hash}"));
+
     let asked = browser.requested();
     assert!(asked.iter().any(|asked| asked.starts_with(&format!("{url}/t/serverless/static-files/"))), "{asked:?}");
     let sent = appliance.access_log();
