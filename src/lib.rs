@@ -4,6 +4,7 @@
 //! - [`cli`]: flags, variables, files, messages, exit codes
 //! - [`serve`]: a request on its way through; [`sandbox`]: all of it on a laptop, without AWS
 //! - `deploy`: the stacks on AWS, from templates in this binary
+//! - [`ui`]: a URL of the managed UI, for one browser
 //! - [`bootstrap`]: an EC2 instance configures itself; [`probe`]: whether AWS lets us, step by step
 //! - [`access`]: callers, roles, MLflow's routes
 //! - [`api`]: AWS's services that are called without an SDK; [`http`]: headers, bodies, connections
@@ -26,3 +27,4 @@ pub mod probe;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;
 pub mod serve;
+pub mod ui;

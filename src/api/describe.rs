@@ -1,4 +1,4 @@
-//! The SageMaker API: where an MLflow keeps its artifacts.
+//! The SageMaker API: where an MLflow keeps its artifacts, and whether it is running.
 
 use actix_web::http::StatusCode;
 use serde_json::{Value, json};
@@ -41,6 +41,15 @@ pub enum DescribeError {
     Elsewhere(String),
 }
 
+/// How a managed MLflow is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct State {
+    /// In AWS's word, as in `Stopped`.
+    pub status: String,
+    /// Whether it answers.
+    pub is_serving: bool,
+}
+
 /// Asks where the artifacts of a target are.
 ///
 /// # Errors
@@ -51,6 +60,42 @@ pub async fn artifact_store(
     transport: &Transport,
     credentials: &Current,
 ) -> Result<ArtifactStore, DescribeError> {
+    let answer = describe(target, endpoint, transport, credentials).await?;
+    let uri = answer["ArtifactStoreUri"].as_str().unwrap_or_default();
+    ArtifactStore::parse(uri).map_err(|_| DescribeError::Elsewhere(uri.to_owned()))
+}
+
+/// Asks how a target is.
+///
+/// # Errors
+/// [`DescribeError`].
+pub async fn state(
+    target: &Target,
+    endpoint: &Endpoint,
+    transport: &Transport,
+    credentials: &Current,
+) -> Result<State, DescribeError> {
+    let answer = describe(target, endpoint, transport, credentials).await?;
+    let text = |key: &str| answer[key].as_str().unwrap_or_default().to_owned();
+    Ok(match target.arn().mode() {
+        // An update leaves a server active; only `IsActive` says whether it is there.
+        Mode::TrackingServer => {
+            State { status: text("TrackingServerStatus"), is_serving: text("IsActive") != "Inactive" }
+        }
+        Mode::App => {
+            let status = text("Status");
+            let is_serving = !matches!(status.as_str(), "Creating" | "CreateFailed" | "Deleting" | "Deleted");
+            State { status, is_serving }
+        }
+    })
+}
+
+async fn describe(
+    target: &Target,
+    endpoint: &Endpoint,
+    transport: &Transport,
+    credentials: &Current,
+) -> Result<Value, DescribeError> {
     let arn = target.arn();
     let (operation, question) = match arn.mode() {
         Mode::TrackingServer => ("DescribeMlflowTrackingServer", json!({"TrackingServerName": arn.resource_name()})),
@@ -63,7 +108,5 @@ pub async fn artifact_store(
         let code = json::error_code(&answer);
         return Err(DescribeError::Refused { status, code, action: format!("sagemaker:{operation}") });
     }
-    let answer: Value = serde_json::from_slice(&answer).unwrap_or_default();
-    let uri = answer["ArtifactStoreUri"].as_str().unwrap_or_default();
-    ArtifactStore::parse(uri).map_err(|_| DescribeError::Elsewhere(uri.to_owned()))
+    Ok(serde_json::from_slice(&answer).unwrap_or_default())
 }

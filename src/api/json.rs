@@ -58,3 +58,11 @@ pub fn error_code(answer: &[u8]) -> String {
     let code = answer["__type"].as_str().and_then(|code| code.rsplit('#').next());
     code.unwrap_or("an error without a name").to_owned()
 }
+
+/// What the service says about the error in an answer that is one.
+#[must_use]
+pub fn error_message(answer: &[u8]) -> String {
+    let answer: Value = serde_json::from_slice(answer).unwrap_or_default();
+    let said = ["message", "Message"].into_iter().find_map(|key| answer[key].as_str());
+    said.unwrap_or("no reason given").to_owned()
+}

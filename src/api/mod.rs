@@ -6,6 +6,7 @@ pub mod describe;
 pub mod imds;
 pub mod json;
 pub mod parameters;
+pub mod presign;
 pub mod query;
 #[cfg(feature = "deploy")]
 mod xml;

@@ -23,6 +23,7 @@ mod subjects;
 mod targets;
 mod token;
 mod trust;
+mod ui;
 mod values;
 
 use std::ffi::OsString;
@@ -47,6 +48,7 @@ struct Cli {
 enum Command {
     Serve(Box<Serve>),
     Check(Box<check::Check>),
+    Ui(Box<ui::Ui>),
     Bootstrap(bootstrap::Bootstrap),
     #[cfg(feature = "deploy")]
     Deploy(deploy::Deploy),
@@ -87,6 +89,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let result = match cli.command {
         Command::Serve(command) => serve(command.config, command.options.locate(matches)),
         Command::Check(command) => command.run(matches),
+        Command::Ui(command) => command.run(matches),
         Command::Bootstrap(command) => command.run(),
         #[cfg(feature = "deploy")]
         Command::Deploy(command) => command.run(),

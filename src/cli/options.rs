@@ -229,7 +229,7 @@ options! {
     /// Call this URL instead of the region's S3 endpoint; plain http only to this machine
     #[arg(env = "APPLIANCE_S3_ENDPOINT", value_name = "URL", help_heading = "Artifacts")]
     s3_endpoint,
-    /// Call this URL instead of the region's SageMaker API; plain http only to this machine
+    /// Call this URL instead of the region's SageMaker API, as `auto` and `appliance ui` do; plain http only to this machine
     #[arg(env = "APPLIANCE_SAGEMAKER_ENDPOINT", value_name = "URL", help_heading = "Artifacts")]
     sagemaker_endpoint,
 

@@ -177,6 +177,7 @@ fn as_json(ready: &Ready) -> serde_json::Value {
         "role_arn": ROLE_ARN,
         "sts": ready.sts,
         "imds": ready.imds,
+        "sagemaker": ready.sagemaker,
         "s3": ready.s3,
         "authority": ready.authority,
         "mlflow": ready.mlflow,

@@ -229,7 +229,7 @@ fn listener_tls(options: &ServeOptions, problems: &mut Problems) -> Option<Serve
 }
 
 /// Whom to trust, for our client and as PEM text for the AWS SDK's.
-fn trust(options: &ServeOptions, problems: &mut Problems) -> Option<(Arc<ClientConfig>, Option<Vec<u8>>)> {
+pub(super) fn trust(options: &ServeOptions, problems: &mut Problems) -> Option<(Arc<ClientConfig>, Option<Vec<u8>>)> {
     let given = options.ca_file.as_ref();
     let path = given.map(|given| PathBuf::from(&given.text));
     match tls::client_config(path.as_deref()) {

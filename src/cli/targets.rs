@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::fmt::Display;
 use std::time::Duration;
 
-use super::options::{Given, ServeOptions, TargetOptions, key};
+use super::options::{ServeOptions, TargetOptions, key};
 use super::problems::Problems;
 use super::settings::NO_PLACE;
 use super::values;
@@ -27,6 +27,7 @@ pub(super) struct TargetSettings {
     pub(super) is_default: bool,
     pub(super) target: Target,
     pub(super) endpoint: Option<Endpoint>,
+    pub(super) sagemaker: Option<Endpoint>,
     pub(super) role: Option<Role>,
     pub(super) artifacts: Option<ArtifactSettings>,
 }
@@ -89,8 +90,9 @@ fn one(options: &ServeOptions, place: &dyn Display, problems: &mut Problems) -> 
     let target = target(options, place, problems);
     let endpoint = problems.read(options.upstream_endpoint.as_ref(), FIX_ENDPOINT, values::endpoint);
     let role = role(options, problems);
-    let artifacts = artifacts(options, target.as_ref(), problems);
-    Some(TargetSettings { name: None, is_default: false, target: target?, endpoint, role, artifacts })
+    let sagemaker = problems.read(options.sagemaker_endpoint.as_ref(), FIX_ENDPOINT, values::endpoint);
+    let artifacts = artifacts(options, target.as_ref(), sagemaker.as_ref(), problems);
+    Some(TargetSettings { name: None, is_default: false, target: target?, endpoint, sagemaker, role, artifacts })
 }
 
 fn target(options: &ServeOptions, place: &dyn Display, problems: &mut Problems) -> Option<Target> {
@@ -161,9 +163,13 @@ fn role(options: &ServeOptions, problems: &mut Problems) -> Option<Role> {
     })
 }
 
-fn artifacts(options: &ServeOptions, target: Option<&Target>, problems: &mut Problems) -> Option<ArtifactSettings> {
-    let mut endpoint = |given: &Option<Given>| problems.read(given.as_ref(), FIX_ENDPOINT, values::endpoint);
-    let (s3_endpoint, sagemaker) = (endpoint(&options.s3_endpoint), endpoint(&options.sagemaker_endpoint));
+fn artifacts(
+    options: &ServeOptions,
+    target: Option<&Target>,
+    sagemaker: Option<&Endpoint>,
+    problems: &mut Problems,
+) -> Option<ArtifactSettings> {
+    let s3_endpoint = problems.read(options.s3_endpoint.as_ref(), FIX_ENDPOINT, values::endpoint);
     let store =
         problems.read(options.artifact_store.as_ref(), "write `s3://bucket/prefix`, or `auto`", |text| match text {
             "auto" => Ok(None),
@@ -188,13 +194,9 @@ fn artifacts(options: &ServeOptions, target: Option<&Target>, problems: &mut Pro
         if is_plain { Ok(text.to_owned()) } else { Err("this is no ARN".to_owned()) }
     });
     if options.artifact_store.is_none() {
-        let idle = [
-            &options.artifact_access,
-            &options.artifact_url_lifetime,
-            &options.artifact_kms_key,
-            &options.s3_endpoint,
-            &options.sagemaker_endpoint,
-        ];
+        // Not `sagemaker-endpoint`: `appliance ui` asks there as well, with the same file.
+        let idle =
+            [&options.artifact_access, &options.artifact_url_lifetime, &options.artifact_kms_key, &options.s3_endpoint];
         for given in idle.into_iter().flatten() {
             let what = "it has no effect, because the artifact gateway is off";
             problems.add(&given.place, what, "set `artifact-store`, or remove it");
@@ -202,7 +204,10 @@ fn artifacts(options: &ServeOptions, target: Option<&Target>, problems: &mut Pro
     }
     let place = match store? {
         Some(store) => Place::Known(store),
-        None => Place::Described(sagemaker.unwrap_or(Endpoint::https(target?.control_plane_host()))),
+        None => Place::Described(match sagemaker {
+            Some(endpoint) => endpoint.clone(),
+            None => Endpoint::https(target?.control_plane_host()),
+        }),
     };
     Some(ArtifactSettings { place, s3_endpoint, access: access.unwrap_or_default(), url_lifetime, kms_key })
 }

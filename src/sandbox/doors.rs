@@ -100,12 +100,18 @@ impl Doors {
         doors.sts = format!("https://localhost:{}", address.port());
 
         let targets = doors.gateways.iter().map(|door| door.target.clone()).collect();
-        let data = web::Data::new(SageMaker { issuer: issuer.clone(), targets });
-        let factory = move || App::new().app_data(data.clone()).default_service(web::to(sagemaker::handle));
         let (listener, address) = self::listener()?;
+        doors.sagemaker = format!("https://localhost:{}", address.port());
+        let data = web::Data::new(SageMaker {
+            issuer: issuer.clone(),
+            targets,
+            url: doors.sagemaker.clone(),
+            mlflow: format!("{}/", mlflow.url()),
+            tickets: Mutex::default(),
+        });
+        let factory = move || App::new().app_data(data.clone()).default_service(web::to(sagemaker::handle));
         let opened = HttpServer::new(factory).workers(1).disable_signals().listen_rustls_0_23(listener, server);
         doors.serve(opened.map_err(io_error("opening the SageMaker API"))?.run());
-        doors.sagemaker = format!("https://localhost:{}", address.port());
 
         let tokens = Mutex::new(HashSet::new());
         let data = web::Data::new(Imds { issuer, region: REGION.to_owned(), lifetime, tokens });

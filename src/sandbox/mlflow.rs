@@ -162,8 +162,11 @@ async fn run(step: &'static str, mut command: Command, report: &dyn Report) -> R
     Err(InstallError::Step { step, status: status.to_string(), output })
 }
 
-/// What MLflow is told beside its arguments: to keep what it sees to itself.
-pub(super) const ENVIRONMENT: [(&str, &str); 2] = [("MLFLOW_DISABLE_TELEMETRY", "true"), ("DO_NOT_TRACK", "true")];
+/// What MLflow is told beside its arguments: to keep what it sees to itself, and not to kill a worker that a busy machine
+/// holds up. By default uvicorn does after five seconds, and the requests in it have no answer; older ones know no such
+/// variable, and ignore it.
+pub(super) const ENVIRONMENT: [(&str, &str); 3] =
+    [("MLFLOW_DISABLE_TELEMETRY", "true"), ("DO_NOT_TRACK", "true"), ("UVICORN_TIMEOUT_WORKER_HEALTHCHECK", "120")];
 
 /// The command that serves MLflow on a port of this machine, with everything under `data`.
 pub(super) fn server(program: &Path, port: u16, data: &Path) -> Command {

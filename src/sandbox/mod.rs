@@ -75,6 +75,8 @@ pub struct Ready {
     pub sts: String,
     /// The pretended metadata service.
     pub imds: String,
+    /// The pretended SageMaker API.
+    pub sagemaker: String,
     /// The pretended S3.
     pub s3: String,
     /// PEM file of the authority to trust when talking to a front door or to STS.
@@ -241,6 +243,7 @@ async fn start(
         appliances,
         sts: doors.sts.clone(),
         imds: doors.imds.clone(),
+        sagemaker: doors.sagemaker.clone(),
         s3: doors.s3.clone(),
         authority: doors.authority.clone(),
         mlflow: format!("{}://{}", mlflow.scheme(), mlflow.authority()),

@@ -1,26 +1,49 @@
-//! The two calls of the SageMaker API that say where an MLflow keeps its artifacts, with signatures checked.
+//! The calls of the SageMaker API that say where an MLflow keeps its artifacts and how it is, and those that let a
+//! browser in, with signatures checked. What lets it in works once and not for long, as at AWS.
 
-use actix_web::http::StatusCode;
+use std::collections::HashMap;
+use std::ops::RangeInclusive;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use actix_web::http::{Method, StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, web};
 use ring::digest;
 use serde_json::{Value, json};
 
-use super::identity::{Issuer, Principal};
+use super::identity::{Issuer, Principal, random_text};
 use super::s3;
 use super::verify::{self, Received, Refusal, Service};
 use crate::clock;
 use crate::mlflow::arn::Mode;
 use crate::mlflow::target::Target;
 
+/// Where a browser is let in.
+const DOOR: &str = "/auth";
+const TICKET: &str = "authToken=";
+/// Seconds, by the service's model, as are the two ranges.
+const DEFAULT_LIFETIME: u64 = 300;
+const LIFETIMES: RangeInclusive<u64> = 5..=300;
+const SESSIONS: RangeInclusive<u64> = 1800..=43_200;
+
 /// The pretended control plane.
 pub(super) struct SageMaker {
     pub(super) issuer: Issuer,
     pub(super) targets: Vec<Target>,
+    /// Where it is itself.
+    pub(super) url: String,
+    /// Where a browser is sent that has been let in.
+    pub(super) mlflow: String,
+    /// What lets one in, and until when.
+    pub(super) tickets: Mutex<HashMap<String, Instant>>,
 }
 
 /// Answers any request.
 pub(super) async fn handle(api: web::Data<SageMaker>, request: HttpRequest, body: web::Bytes) -> HttpResponse {
-    match describe(&api, &request, &body) {
+    if request.method() == Method::GET && request.path() == DOOR {
+        return api.let_in(request.query_string());
+    }
+    match answer(&api, &request, &body) {
         Ok(answer) => HttpResponse::Ok().content_type("application/x-amz-json-1.1").body(answer.to_string()),
         Err(refusal) => HttpResponse::build(refusal.status)
             .content_type("application/x-amz-json-1.1")
@@ -28,7 +51,7 @@ pub(super) async fn handle(api: web::Data<SageMaker>, request: HttpRequest, body
     }
 }
 
-fn describe(api: &SageMaker, request: &HttpRequest, body: &[u8]) -> Result<Value, Refusal> {
+fn answer(api: &SageMaker, request: &HttpRequest, body: &[u8]) -> Result<Value, Refusal> {
     let sha256 = digest::digest(&digest::SHA256, body);
     let received = Received::new(request, sha256.as_ref());
     let region = api.targets.first().map_or("", |target| target.arn().region());
@@ -36,31 +59,81 @@ fn describe(api: &SageMaker, request: &HttpRequest, body: &[u8]) -> Result<Value
     let principal = verify::verify(&received, &service, &api.issuer, clock::now())?;
     let operation = request.headers().get("x-amz-target").and_then(|name| name.to_str().ok()).unwrap_or_default();
     if principal != Principal::Role {
-        let message = format!("User is not authorized to perform: {operation}");
-        return Err(refusal(StatusCode::BAD_REQUEST, "AccessDeniedException", message));
+        let message = format!("User is not authorized to perform: {}", operation.replace("SageMaker.", "sagemaker:"));
+        return Err(refusal("AccessDeniedException", message));
     }
     let question: Value = serde_json::from_slice(body).unwrap_or_default();
-    let found = match operation {
-        "SageMaker.DescribeMlflowTrackingServer" => api.targets.iter().find(|target| {
-            let arn = target.arn();
-            arn.mode() == Mode::TrackingServer && question["TrackingServerName"] == arn.resource_name()
-        }),
-        "SageMaker.DescribeMlflowApp" => api.targets.iter().find(|target| question["Arn"] == target.arn().as_str()),
-        _ => {
-            let message = format!("the sandbox does not know {operation}");
-            return Err(refusal(StatusCode::BAD_REQUEST, "UnknownOperationException", message));
+    match operation {
+        "SageMaker.DescribeMlflowTrackingServer" | "SageMaker.DescribeMlflowApp" => {
+            Ok(described(api.find(operation, &question)?))
         }
-    };
-    let target =
-        found.ok_or_else(|| refusal(StatusCode::BAD_REQUEST, "ResourceNotFound", "There is no such MLflow."))?;
-    let arn = target.arn().as_str();
-    let store = format!("s3://{}/{}", s3::BUCKET, s3::PREFIX);
-    Ok(match target.arn().mode() {
-        Mode::TrackingServer => json!({"TrackingServerArn": arn, "ArtifactStoreUri": store}),
-        Mode::App => json!({"Arn": arn, "ArtifactStoreUri": store}),
-    })
+        "SageMaker.CreatePresignedMlflowTrackingServerUrl" | "SageMaker.CreatePresignedMlflowAppUrl" => {
+            api.find(operation, &question)?;
+            api.presign(&question)
+        }
+        _ => Err(refusal("UnknownOperationException", format!("the sandbox does not know {operation}"))),
+    }
 }
 
-fn refusal(status: StatusCode, code: &'static str, message: impl Into<String>) -> Refusal {
-    Refusal { status, code, message: message.into() }
+fn described(target: &Target) -> Value {
+    let arn = target.arn().as_str();
+    let store = format!("s3://{}/{}", s3::BUCKET, s3::PREFIX);
+    match target.arn().mode() {
+        Mode::TrackingServer => json!({
+            "TrackingServerArn": arn,
+            "ArtifactStoreUri": store,
+            "TrackingServerStatus": "Created",
+            "IsActive": "Active",
+        }),
+        Mode::App => json!({"Arn": arn, "ArtifactStoreUri": store, "Status": "Created"}),
+    }
+}
+
+impl SageMaker {
+    /// The target that is asked for, by name or by ARN as its mode has it.
+    fn find(&self, operation: &str, question: &Value) -> Result<&Target, Refusal> {
+        let is_meant = |target: &&Target| {
+            let arn = target.arn();
+            match arn.mode() {
+                Mode::TrackingServer => {
+                    operation.contains("TrackingServer") && question["TrackingServerName"] == arn.resource_name()
+                }
+                Mode::App => operation.contains("App") && question["Arn"] == arn.as_str(),
+            }
+        };
+        let found = self.targets.iter().find(is_meant);
+        found.ok_or_else(|| refusal("ResourceNotFound", "There is no such MLflow."))
+    }
+
+    fn presign(&self, question: &Value) -> Result<Value, Refusal> {
+        let within = |name: &str, allowed: &RangeInclusive<u64>| match question.get(name) {
+            None => Ok(None),
+            Some(given) => given.as_u64().filter(|seconds| allowed.contains(seconds)).map(Some).ok_or_else(|| {
+                let message = format!("Value '{given}' at '{name}' failed to satisfy constraint: {allowed:?}");
+                refusal("ValidationException", message)
+            }),
+        };
+        let lifetime = within("ExpiresInSeconds", &LIFETIMES)?.unwrap_or(DEFAULT_LIFETIME);
+        within("SessionExpirationDurationInSeconds", &SESSIONS)?;
+        let ticket = random_text(64, b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdef");
+        let now = Instant::now();
+        let mut tickets = self.tickets.lock().unwrap_or_else(PoisonError::into_inner);
+        tickets.retain(|_, end| *end > now);
+        tickets.insert(ticket.clone(), now + Duration::from_secs(lifetime));
+        Ok(json!({"AuthorizedUrl": format!("{}{DOOR}?{TICKET}{ticket}", self.url)}))
+    }
+
+    fn let_in(&self, query: &str) -> HttpResponse {
+        let mut tickets = self.tickets.lock().unwrap_or_else(PoisonError::into_inner);
+        let end = query.split('&').find_map(|part| part.strip_prefix(TICKET)).and_then(|ticket| tickets.remove(ticket));
+        if end.is_some_and(|end| end > Instant::now()) {
+            HttpResponse::SeeOther().insert_header((header::LOCATION, self.mlflow.as_str())).finish()
+        } else {
+            HttpResponse::Forbidden().content_type("text/plain").body("This URL has been used, or has expired.\n")
+        }
+    }
+}
+
+fn refusal(code: &'static str, message: impl Into<String>) -> Refusal {
+    Refusal { status: StatusCode::BAD_REQUEST, code, message: message.into() }
 }

@@ -1,6 +1,7 @@
 //! Pages for people with a browser: give a token once, get a session; end it.
 //!
-//! Plain HTML without scripts. The token is sent in the body of a form, never in a URL, and is not kept.
+//! Plain HTML without scripts. The token is sent in the body of a form, never in a URL, and is not kept. A link to a
+//! place within MLflow leads there after signing in: path and query travel in the form, the fragment with the browser.
 
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::http::{Method, StatusCode};
@@ -72,7 +73,8 @@ pub(super) async fn answer(
             }
             Ok(response)
         }
-        (LOGOUT, &(Method::GET | Method::HEAD)) => Ok(page(StatusCode::OK, "", "")),
+        // Not the page itself: its form is sent to where it is shown, and that would sign out.
+        (LOGOUT, &(Method::GET | Method::HEAD)) => Ok(see(LOGIN)),
         _ => Err(Refusal::Method),
     }
 }

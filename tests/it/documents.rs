@@ -23,6 +23,7 @@ fn the_page_of_options_is_what_the_program_prints() {
 fn links_between_pages_lead_to_files_and_headings() {
     let pages = [
         "README.md",
+        "CLIENTS.md",
         "ARCHITECTURE.md",
         "CONFIGURATION.md",
         "CONTRIBUTING.md",

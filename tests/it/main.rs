@@ -5,12 +5,15 @@
 mod architecture;
 mod bootstrap;
 mod check;
+mod clients;
 mod deploy;
 mod documents;
 mod infra;
 mod nixos;
+mod pages;
 mod product;
 mod properties;
 mod sandbox;
 mod serve;
 mod support;
+mod ui;

@@ -1,85 +1,16 @@
 //! The main job for real: MLflow's own client, through the appliance, past a door that checks signatures, into MLflow.
 
-use std::io::{BufRead, BufReader, Read};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
-
 use crate::support::Message as _;
-use crate::support::appliance::{Builder, binary, command, run};
+use crate::support::appliance::{command, run};
 use crate::support::caller::Caller;
+use crate::support::sandbox::Sandbox;
 use crate::support::{eventually, figure, python, quiet_port};
-
-/// A running `appliance sandbox`.
-struct Sandbox {
-    child: Child,
-    ready: Value,
-}
-
-impl Sandbox {
-    /// Starts one on ports of its own, with the MLflow of a Python environment on the PATH.
-    fn start(bin: &Path, arguments: &[&str]) -> Self {
-        Self::start_with(bin, arguments, &[])
-    }
-
-    fn start_with(bin: &Path, arguments: &[&str], variables: &[(&str, &Path)]) -> Self {
-        let port = quiet_port().to_string();
-        let mut child = Command::new(binary())
-            .args(["sandbox", "--json", "--port", &port])
-            .args(arguments)
-            .env_clear()
-            .env("PATH", bin)
-            .env("HOME", std::env::temp_dir())
-            // What would lead the appliance or MLflow astray if it leaked in.
-            .env("AWS_ACCESS_KEY_ID", "AKIDLEAKED")
-            .env("AWS_SECRET_ACCESS_KEY", "leaked")
-            .env("MLFLOW_TRACKING_URI", "http://192.0.2.1")
-            .env("SM_MLFLOW_AWS_REGION", "xx-leaked-1")
-            .envs(variables.iter().copied())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-        let Ok(ready) = serde_json::from_str(&line) else {
-            let mut said = String::new();
-            let _ = child.stderr.take().unwrap().read_to_string(&mut said);
-            panic!("the sandbox did not come up: {line}\n{said}");
-        };
-        Self { child, ready }
-    }
-
-    fn url(&self, mode: &str) -> &str {
-        self.ready["appliances"][mode].as_str().unwrap()
-    }
-
-    /// Presses Ctrl-C and returns what is said at the end.
-    fn interrupt(mut self) -> String {
-        let id = Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
-        kill_process(id, Signal::INT).unwrap();
-        let mut said = String::new();
-        self.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
-        assert!(self.child.wait().unwrap().success(), "{said}");
-        said
-    }
-}
-
-impl Drop for Sandbox {
-    fn drop(&mut self) {
-        // In order, so that its programs go with it even if the test has failed.
-        if let (Ok(None), Ok(id)) = (self.child.try_wait(), i32::try_from(self.child.id())) {
-            let _ = kill_process(Pid::from_raw(id).unwrap(), Signal::TERM);
-            let _ = self.child.wait();
-        }
-    }
-}
 
 fn tally(said: &str, mode: &str) -> (u64, u64) {
     let line = said.lines().find(|line| line.starts_with(&format!("{mode}: "))).unwrap_or_else(|| panic!("{said}"));
@@ -136,33 +67,12 @@ fn artifacts_need_no_aws_credentials_on_the_client() {
 fn a_tracking_server_and_an_app_are_served_side_by_side_by_one_process() {
     let Some(bin) = python::environment("both modes in one process") else { return };
     let sandbox = Sandbox::start(&bin, &["--mode", "both"]);
-    let ready = |name: &str| sandbox.ready[name].as_str().unwrap();
-    let table = |mode: &str| {
-        let (arn, door) = (&sandbox.ready["arns"][mode], &sandbox.ready["front_doors"][mode]);
-        format!(
-            "[[target]]\nname = \"{mode}\"\nresource-arn = {arn}\nupstream-endpoint = {door}\nrole-arn = \"{}\"\n\
-             artifact-store = \"s3://sandbox-artifacts/mlflow\"\ns3-endpoint = \"{}\"\n",
-            ready("role_arn"),
-            ready("s3"),
-        )
-    };
-    let trust = format!("ca-file = \"{}\"\n", ready("authority"));
-    let configuration = trust + &table("tracking") + &table("serverless");
-    let directory = tempfile::tempdir().unwrap();
-    let file = directory.path().join("appliance.toml");
-    std::fs::write(&file, configuration).unwrap();
-    let appliance = Builder::from_file(&file)
-        .without_credentials()
-        .env("AWS_EC2_METADATA_DISABLED", "false")
-        .env("AWS_EC2_METADATA_SERVICE_ENDPOINT", ready("imds"))
-        .env("AWS_ENDPOINT_URL_STS", ready("sts"))
-        .start();
+    let file = sandbox.configuration();
+    let appliance = sandbox.serve(file.path()).start();
     eventually("both are ready", || appliance.get("/_appliance/readyz").status == 200);
     let output = command(&["check", "--listen", "127.0.0.1:0", "--config"])
-        .arg(&file)
-        .env("AWS_EC2_METADATA_DISABLED", "false")
-        .env("AWS_EC2_METADATA_SERVICE_ENDPOINT", ready("imds"))
-        .env("AWS_ENDPOINT_URL_STS", ready("sts"))
+        .arg(file.path())
+        .envs(sandbox.aws())
         .output()
         .unwrap();
     let found = String::from_utf8_lossy(&output.stdout);

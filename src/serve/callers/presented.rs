@@ -12,6 +12,9 @@ pub(in crate::serve) const COOKIE: &str = "appliance-session";
 /// The same over TLS. Browsers take a name like this only from this very host, and only over TLS.
 pub(in crate::serve) const SECURE_COOKIE: &str = "__Host-appliance-session";
 
+/// How an `Authorization` begins that was made with AWS credentials, as AWS's plugin for MLflow does.
+const AWS_SIGNATURE: &str = "AWS4-";
+
 /// What was presented.
 pub(super) enum Presented<'a> {
     /// As a bearer, or as the password of a user whose name does not matter.
@@ -25,12 +28,16 @@ pub(super) enum Presented<'a> {
 /// What these headers present.
 ///
 /// # Errors
-/// [`AccessRefusal::Authorization`] for an `Authorization` that cannot be read, or more than one.
+/// [`AccessRefusal::Authorization`] for an `Authorization` that cannot be read, or more than one, and
+/// [`AccessRefusal::Signed`] for a signature, which only AWS could check.
 pub(super) fn by(headers: &HeaderMap) -> Result<Presented<'_>, AccessRefusal> {
     let mut values = headers.get_all(header::AUTHORIZATION);
     match (values.next(), values.next()) {
         (Some(value), None) => {
             let value = value.to_str().map_err(|_| AccessRefusal::Authorization)?;
+            if value.starts_with(AWS_SIGNATURE) {
+                return Err(AccessRefusal::Signed);
+            }
             Ok(Presented::Token(token(value).ok_or(AccessRefusal::Authorization)?))
         }
         // SECURITY: of two, somebody on the way may have judged the other one.
@@ -90,6 +97,17 @@ mod tests {
         }
         let twice = [(header::AUTHORIZATION, "Bearer a"), (header::AUTHORIZATION, "Bearer b")];
         assert_eq!(found(&twice), None);
+    }
+
+    #[test]
+    fn a_signature_for_aws_is_no_token() {
+        let mut headers = HeaderMap::new();
+        let signature =
+            "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20260101/us-east-1/sagemaker/aws4_request, Signature=0";
+        headers.append(header::AUTHORIZATION, HeaderValue::from_static(signature));
+        assert!(matches!(by(&headers), Err(AccessRefusal::Signed)));
+        headers.append(header::AUTHORIZATION, HeaderValue::from_static("Bearer a"));
+        assert!(matches!(by(&headers), Err(AccessRefusal::Authorization)));
     }
 
     #[test]

@@ -22,6 +22,9 @@ pub(in crate::serve) enum AccessRefusal {
     /// `Authorization` is neither Bearer nor Basic, or occurs twice.
     #[error("`authorization` cannot be read")]
     Authorization,
+    /// `Authorization` is a signature with AWS credentials.
+    #[error("the request is signed with AWS credentials and brings no token")]
+    Signed,
     /// The token is not valid.
     #[error("the token is refused: {0}")]
     Token(#[from] Rejected),
@@ -62,7 +65,7 @@ impl AccessRefusal {
     #[must_use]
     pub(in crate::serve) fn kind(&self) -> &'static str {
         match self {
-            Self::Nothing | Self::Authorization | Self::Token(_) | Self::Oidc(_) => "unauthenticated",
+            Self::Nothing | Self::Authorization | Self::Signed | Self::Token(_) | Self::Oidc(_) => "unauthenticated",
             Self::NoGrant | Self::NoName => "no-grant",
             Self::TokensUnknown => "tokens-unknown",
             Self::Network(_) | Self::Forwarded(_) => "foreign-network",
@@ -79,7 +82,9 @@ impl AccessRefusal {
     #[must_use]
     pub(in crate::serve) fn status(&self) -> StatusCode {
         match self {
-            Self::Nothing | Self::Authorization | Self::Token(_) | Self::Oidc(_) => StatusCode::UNAUTHORIZED,
+            Self::Nothing | Self::Authorization | Self::Signed | Self::Token(_) | Self::Oidc(_) => {
+                StatusCode::UNAUTHORIZED
+            }
             Self::TokensUnknown => StatusCode::SERVICE_UNAVAILABLE,
             Self::NoGrant
             | Self::NoName
@@ -100,6 +105,12 @@ impl AccessRefusal {
             Self::Authorization => {
                 "The Authorization header cannot be read: send one, either `Bearer <token>` or Basic with the token \
                  as the password."
+                    .into()
+            }
+            Self::Signed => {
+                "The request is signed with AWS credentials, as AWS's plugin does it, and this appliance takes tokens: it \
+                 signs by itself. Uninstall `sagemaker-mlflow`, unset SAGEMAKER_MLFLOW_CUSTOM_ENDPOINT, and set \
+                 MLFLOW_TRACKING_URI to the appliance's address and MLFLOW_TRACKING_TOKEN to a token."
                     .into()
             }
             Self::Token(_) => {

@@ -1,6 +1,6 @@
 //! A certificate authority for the tests' servers.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, SanType};
@@ -47,24 +47,7 @@ impl Authority {
 
     /// A client that trusts this authority and presents a certificate, if one is given as PEM.
     pub fn client(&self, pair: Option<&(String, String)>, protocols: &[&str]) -> Arc<ClientConfig> {
-        let mut roots = rustls::RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_file(self.file()).unwrap()).unwrap();
-        let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots);
-        let mut config = match pair {
-            None => builder.with_no_client_auth(),
-            Some((certificate, key)) => {
-                let certificate = CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap();
-                let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
-                builder.with_client_auth_cert(vec![certificate], key).unwrap()
-            }
-        };
-        config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
-        // A resumed session would not show the certificate of the moment.
-        config.resumption = rustls::client::Resumption::disabled();
-        Arc::new(config)
+        client(self.file.path(), pair, protocols)
     }
 
     /// TLS for a server that is `name` and offers `protocols`.
@@ -88,4 +71,30 @@ impl Authority {
         config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
         Arc::new(config)
     }
+}
+
+/// A client that trusts the authority of a PEM file.
+pub fn trusting(file: &Path) -> Arc<ClientConfig> {
+    client(file, None, &[])
+}
+
+fn client(authority: &Path, pair: Option<&(String, String)>, protocols: &[&str]) -> Arc<ClientConfig> {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(authority).unwrap()).unwrap();
+    let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots);
+    let mut config = match pair {
+        None => builder.with_no_client_auth(),
+        Some((certificate, key)) => {
+            let certificate = CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap();
+            let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
+            builder.with_client_auth_cert(vec![certificate], key).unwrap()
+        }
+    };
+    config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+    // A resumed session would not show the certificate of the moment.
+    config.resumption = rustls::client::Resumption::disabled();
+    Arc::new(config)
 }

@@ -127,7 +127,13 @@ impl Browser {
     /// Waits until an expression is true.
     #[track_caller]
     pub fn wait_for(&mut self, expression: &str) {
-        let deadline = Instant::now() + PATIENCE;
+        self.wait_up_to(PATIENCE, expression);
+    }
+
+    /// The same for a page that takes longer: megabytes of scripts of somebody else's.
+    #[track_caller]
+    pub fn wait_up_to(&mut self, limit: Duration, expression: &str) {
+        let deadline = Instant::now() + limit;
         // While the page is being loaded, it has not what is asked for.
         let patient = format!("(() => {{ try {{ return {expression}; }} catch {{ return false; }} }})()");
         while self.evaluate(&patient) != true {

@@ -6,6 +6,7 @@ pub mod browser;
 pub mod caller;
 pub mod http2;
 pub mod python;
+pub mod sandbox;
 pub mod scrape;
 pub mod tokens;
 pub mod upstream;

@@ -1,0 +1,143 @@
+//! The SageMaker API: a URL that lets one browser into the UI of a managed MLflow, once.
+
+use std::time::Duration;
+
+use actix_web::http::StatusCode;
+use secrecy::SecretString;
+use serde_json::{Value, json};
+
+use super::json::{self, Call};
+use super::{ApiError, Transport};
+use crate::aws::credentials::Current;
+use crate::http::client::Endpoint;
+use crate::mlflow::arn::Mode;
+use crate::mlflow::target::Target;
+
+/// How long a URL may wait to be opened, in seconds, by the service's model.
+pub const URL_LIFETIME: std::ops::RangeInclusive<u64> = 5..=300;
+/// How long a browser may stay, in seconds, by the service's model.
+pub const SESSION_LIFETIME: std::ops::RangeInclusive<u64> = 1800..=43_200;
+
+/// How long things hold; AWS decides what is not said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lifetimes {
+    /// Of the URL, until it is opened.
+    pub url: Option<Duration>,
+    /// Of the browser's session, from then on.
+    pub session: Option<Duration>,
+}
+
+/// Why there is no URL.
+#[derive(Debug, thiserror::Error)]
+pub enum PresignError {
+    /// No answer.
+    #[error("the SageMaker API gave no answer")]
+    Unanswered(#[from] ApiError),
+    /// The identity may not.
+    #[error("the SageMaker API refuses {operation}: {message}")]
+    Denied {
+        /// What was asked.
+        operation: &'static str,
+        /// What AWS says about it.
+        message: String,
+    },
+    /// There is no such MLflow.
+    #[error("there is no such MLflow: {0}")]
+    Missing(String),
+    /// AWS refused for another reason.
+    #[error("the SageMaker API answered {operation} with {status} ({code}): {message}")]
+    Refused {
+        /// What was asked.
+        operation: &'static str,
+        /// With this status.
+        status: StatusCode,
+        /// AWS's name for the error.
+        code: String,
+        /// What AWS says about it.
+        message: String,
+    },
+    /// The answer holds nothing that a browser should be given.
+    #[error("the SageMaker API's answer holds no https URL")]
+    NoUrl,
+}
+
+/// The operation that makes a URL for this mode; with `sagemaker:` before it, the IAM action.
+#[must_use]
+pub fn operation(mode: Mode) -> &'static str {
+    match mode {
+        Mode::TrackingServer => "CreatePresignedMlflowTrackingServerUrl",
+        Mode::App => "CreatePresignedMlflowAppUrl",
+    }
+}
+
+/// Asks for a URL. Whoever has it is let in, so it is a secret.
+///
+/// # Errors
+/// [`PresignError`].
+pub async fn url(
+    target: &Target,
+    endpoint: &Endpoint,
+    transport: &Transport,
+    credentials: &Current,
+    lifetimes: Lifetimes,
+) -> Result<SecretString, PresignError> {
+    let arn = target.arn();
+    let mut question = match arn.mode() {
+        Mode::TrackingServer => json!({"TrackingServerName": arn.resource_name()}),
+        Mode::App => json!({"Arn": arn.as_str()}),
+    };
+    for (name, lifetime) in
+        [("ExpiresInSeconds", lifetimes.url), ("SessionExpirationDurationInSeconds", lifetimes.session)]
+    {
+        if let Some(lifetime) = lifetime {
+            question[name] = lifetime.as_secs().into();
+        }
+    }
+    let operation = operation(arn.mode());
+    let name = format!("SageMaker.{operation}");
+    let call = Call { endpoint, region: arn.region(), service: "sagemaker", operation: &name, question: &question };
+    let (status, answer) = json::send(call, transport, credentials).await?;
+    if status != StatusCode::OK {
+        let (code, message) = (json::error_code(&answer), json::error_message(&answer));
+        return Err(match code.as_str() {
+            "AccessDeniedException" | "AccessDenied" => PresignError::Denied { operation, message },
+            "ResourceNotFound" | "ResourceNotFoundException" => PresignError::Missing(message),
+            _ => PresignError::Refused { operation, status, code, message },
+        });
+    }
+    let answer: Value = serde_json::from_slice(&answer).unwrap_or_default();
+    let url = answer["AuthorizedUrl"].as_str().filter(|url| is_for_a_browser(url)).ok_or(PresignError::NoUrl)?;
+    Ok(SecretString::from(url))
+}
+
+/// SECURITY: it is handed to another program as an argument, and to a terminal. Neither must take it for something else.
+fn is_for_a_browser(url: &str) -> bool {
+    let host = url.strip_prefix("https://").and_then(|rest| rest.split(['/', '?', '#']).next());
+    host.is_some_and(|host| !host.is_empty() && !host.contains('@')) && url.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_https_url_goes_to_a_browser() {
+        for url in ["https://app-x.mlflow.sagemaker.eu-west-1.app.aws/auth?authToken=a.b-c_d", "https://localhost:1/"] {
+            assert!(is_for_a_browser(url), "{url}");
+        }
+        for url in [
+            "",
+            "http://a.aws/",
+            "https://",
+            "https:///auth",
+            "https://a.aws@evil.example/",
+            "--new-window",
+            "file:///etc/passwd",
+            "javascript:alert(1)",
+            "https://a.aws/ b",
+            "https://a.aws/\u{1b}[31m",
+        ] {
+            assert!(!is_for_a_browser(url), "{url}");
+        }
+    }
+}
