@@ -21,6 +21,7 @@ mod sandbox;
 mod settings;
 mod subjects;
 mod targets;
+mod telemetry;
 mod token;
 mod trust;
 mod values;

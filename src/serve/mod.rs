@@ -22,17 +22,19 @@ mod reply;
 mod retry;
 mod sign_in;
 mod skewed;
+mod spans;
 mod supervisor;
 mod upstream;
 mod worker;
 
+use std::cell::Cell;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_web::dev::ServerHandle;
 use actix_web::{App, HttpServer, rt, web};
@@ -56,6 +58,8 @@ use identity::{Identity, token_reader};
 pub use metrics::EmfSink;
 use metrics::{Emf, Metrics};
 use record::Ledger;
+use spans::Exporter;
+pub use spans::{Collector, SpanSettings};
 use supervisor::Pulse;
 use worker::Worker;
 
@@ -65,6 +69,8 @@ const SETTLING: Duration = Duration::from_millis(50);
 const BACKLOG: i32 = 4096;
 /// How long a caller may take to close its side after we have closed ours.
 const LINGER: Duration = Duration::from_secs(5);
+/// How long the last spans may take to be sent, if that much is left of the time for draining.
+const LAST_SPANS: Duration = Duration::from_secs(5);
 
 /// Everything `serve` needs, checked.
 pub struct Settings {
@@ -98,6 +104,8 @@ pub struct Settings {
     pub admin: Option<AdminSettings>,
     /// Where metrics for CloudWatch go.
     pub emf: Option<EmfSink>,
+    /// What is recorded of requests for tracing, if somebody wants it.
+    pub spans: Option<SpanSettings>,
     /// How bodies are taken in.
     pub intake: Intake,
     /// The largest body outside of artifacts. Bytes.
@@ -155,6 +163,9 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
         Arc::new(Backend::new(backend, credentials))
     });
     let backends: Vec<_> = backends.collect();
+    let audit = Audit::start(settings.audit).map_err(ServeError::Audit)?;
+    let export = settings.spans.map(Exporter::start);
+    let spans = export.as_ref().map(spans::Export::exporter);
     let names = backends.iter().map(|backend| backend.name.as_deref());
     let shared = Arc::new(Shared {
         metrics: Metrics::new(names, settings.intake.clone()),
@@ -162,7 +173,7 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
         allowed_hosts: settings.allowed_hosts,
         callers: Callers::new(settings.callers),
         tls: settings.tls.clone(),
-        ledger: Arc::new(Ledger::new(settings.run, Audit::start(settings.audit).map_err(ServeError::Audit)?)),
+        ledger: Arc::new(Ledger::new(settings.run, audit, spans)),
         draining: AtomicBool::new(false),
     });
 
@@ -222,7 +233,8 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
     tasks.push(rt::spawn(supervisor::report(Arc::clone(&shared), pulse)));
     let emf = settings.emf.map(|sink| Arc::new(Emf::new(sink, &shared.metrics)));
     tasks.extend(metrics::start(&shared, emf.as_ref()));
-    let stop = stop_on_signal(server.handle(), &shared, settings.drain_timeout);
+    let deadline = Cell::new(None);
+    let stop = stop_on_signal(server.handle(), &shared, settings.drain_timeout, &deadline);
     let result = tokio::select! {
         result = server => result.map_err(ServeError::Server),
         () = stop => Ok(()),
@@ -235,6 +247,10 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
         admin.stop(false).await;
     }
     shared.ledger.audit.flush();
+    if let Some(export) = export {
+        let left = deadline.get().map_or(LAST_SPANS, |deadline: Instant| deadline.duration_since(Instant::now()));
+        export.finish(left.clamp(SETTLING, LAST_SPANS)).await;
+    }
     // What came since the last minute.
     if let Some(emf) = emf {
         emf.write(&shared);
@@ -253,7 +269,12 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// SIGTERM or SIGINT drains, and the server ends by itself; a second one does not wait for that.
-async fn stop_on_signal(server: ServerHandle, shared: &Shared, drain_timeout: Duration) {
+async fn stop_on_signal(
+    server: ServerHandle,
+    shared: &Shared,
+    drain_timeout: Duration,
+    deadline_of_all: &Cell<Option<Instant>>,
+) {
     let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
         warn!("cannot listen for signals; the process can only be killed");
@@ -263,6 +284,7 @@ async fn stop_on_signal(server: ServerHandle, shared: &Shared, drain_timeout: Du
     let mut next = async || tokio::select! { _ = terminate.recv() => {} _ = interrupt.recv() => {} };
     next().await;
     shared.draining.store(true, Ordering::Relaxed);
+    deadline_of_all.set(Some(Instant::now() + drain_timeout));
     supervisor::stopping();
     info!(in_flight = shared.ledger.in_flight(), "draining");
     // The server's threads stop in no order: one could still take a connection for another that has ended. What comes

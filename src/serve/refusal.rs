@@ -147,20 +147,11 @@ impl Refusal {
             Self::Receive(ReceiveError::NoRoom) => "uploads-over-budget",
             Self::Receive(ReceiveError::Stalled(_)) => "body-stalled",
             Self::Receive(ReceiveError::Broken(_)) => "body-broken",
-            Self::Receive(ReceiveError::Disk(_)) | Self::Upstream(ClientError::Body(_)) => "spool-failed",
+            Self::Receive(ReceiveError::Disk(_)) => "spool-failed",
             Self::Credentials(_) => "no-credentials",
-            Self::Upstream(ClientError::Dial(DialError::Resolve { .. } | DialError::InvalidName(_))) => {
-                "upstream-unresolved"
-            }
-            Self::Upstream(ClientError::Dial(DialError::Connect { .. })) => "upstream-unreachable",
-            Self::Upstream(ClientError::Dial(DialError::Tls { .. })) => "upstream-tls",
-            Self::Upstream(ClientError::Dial(DialError::Timeout { .. }) | ClientError::NoAnswer(_)) => {
-                "upstream-timeout"
-            }
             Self::CircuitOpen(_) => "upstream-circuit-open",
-            Self::Overloaded | Self::Upstream(ClientError::Crowded(_)) => "overloaded",
-            Self::Upstream(ClientError::Refused(_) | ClientError::Closed | ClientError::Broken(_)) => "upstream-closed",
-            Self::Upstream(ClientError::Invalid(_)) => "upstream-invalid",
+            Self::Overloaded => "overloaded",
+            Self::Upstream(error) => kind_of(error),
         }
     }
 
@@ -378,4 +369,19 @@ impl From<Overload> for Refusal {
 /// Never too early.
 fn whole_seconds(wait: Duration) -> HeaderValue {
     HeaderValue::from(wait.as_secs() + u64::from(wait.subsec_nanos() > 0))
+}
+
+/// The kind of the failure of a request that no upstream has answered.
+#[must_use]
+pub(super) fn kind_of(error: &ClientError) -> &'static str {
+    match error {
+        ClientError::Dial(DialError::Resolve { .. } | DialError::InvalidName(_)) => "upstream-unresolved",
+        ClientError::Dial(DialError::Connect { .. }) => "upstream-unreachable",
+        ClientError::Dial(DialError::Tls { .. }) => "upstream-tls",
+        ClientError::Dial(DialError::Timeout { .. }) | ClientError::NoAnswer(_) => "upstream-timeout",
+        ClientError::Crowded(_) => "overloaded",
+        ClientError::Refused(_) | ClientError::Closed | ClientError::Broken(_) => "upstream-closed",
+        ClientError::Invalid(_) => "upstream-invalid",
+        ClientError::Body(_) => "spool-failed",
+    }
 }

@@ -13,9 +13,10 @@ use tracing::debug;
 
 use super::super::allowance::Allowance;
 use super::super::backend::{Access, ArtifactSettings, Backend};
-use super::super::refusal::Refusal;
+use super::super::refusal::{self, Refusal};
 use super::super::retry::{Failure, Repetition, Verdict, decide};
 use super::super::skewed;
+use super::super::spans::Trace;
 use super::request::text;
 use crate::aws::credentials::Current;
 use crate::aws::s3::{self, Bucket, Call};
@@ -89,6 +90,9 @@ pub(in crate::serve) struct Store {
     allowance: Rc<Allowance>,
     backend: Arc<Backend>,
     partition: &'static str,
+    endpoint: Rc<Endpoint>,
+    /// Of the request that it is used for.
+    trace: Option<Rc<Trace>>,
 }
 
 impl Store {
@@ -111,7 +115,7 @@ impl Store {
         Ok(Self {
             place: place.clone(),
             access: settings.access,
-            client: Rc::new(Client::new(backend.dialer.to(endpoint), backend.client)),
+            client: Rc::new(Client::new(backend.dialer.to(endpoint.clone()), backend.client)),
             host,
             url_lifetime: settings.url_lifetime,
             credentials: backend.credentials.clone(),
@@ -119,6 +123,8 @@ impl Store {
             backend: Arc::clone(backend),
             partition: backend.target.arn().partition().name(),
             bucket: Rc::new(bucket),
+            endpoint: Rc::new(endpoint),
+            trace: None,
         })
     }
 
@@ -126,6 +132,12 @@ impl Store {
     #[must_use]
     pub(in crate::serve) fn signing_with(&self, credentials: Current) -> Self {
         Self { credentials, ..self.clone() }
+    }
+
+    /// The same for one request, whose trace has what is sent.
+    #[must_use]
+    pub(in crate::serve) fn traced(&self, trace: Rc<Trace>) -> Self {
+        Self { trace: Some(trace), ..self.clone() }
     }
 
     /// Makes URLs with the credentials of this moment, and the longest time that a URL signed now may hold.
@@ -153,7 +165,7 @@ impl Store {
         body: &Body,
     ) -> Result<Response, Refusal> {
         let mut waits = WAITS.iter();
-        let mut attempt = 1;
+        let (mut attempt, mut sent) = (1, 0);
         self.allowance.earn();
         loop {
             let signed = self.backend.skew.correct(clock::now());
@@ -163,7 +175,14 @@ impl Store {
             let own = call.body.map(|text| Body::Memory(Bytes::from(text), None));
             let body = own.as_ref().unwrap_or(body);
             let request = Request { method: method.clone(), target: &call.target, headers: &headers, body };
-            let failure = match self.client.send(request).await {
+            let recorded = self.trace.as_ref().map(|trace| trace.call(&method, &self.endpoint, &call.target, sent));
+            sent += 1;
+            let answer = self.client.send(request).await;
+            recorded.into_iter().for_each(|recorded| match &answer {
+                Ok(response) => recorded.answered(response),
+                Err(error) => recorded.failed(refusal::kind_of(error)),
+            });
+            let failure = match answer {
                 Ok(response) if is_welcome(response.status) => return Ok(response),
                 Ok(response)
                     if skewed::is_refused_for_its_time(&response, signed, &self.backend)

@@ -23,4 +23,5 @@ mod sessions;
 mod status;
 mod targets;
 mod tls;
+mod tracing;
 mod upstream_failures;
