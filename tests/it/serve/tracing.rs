@@ -421,3 +421,28 @@ fn the_official_schema_reads_what_is_sent() {
     assert_eq!(read["resource"]["service.name"], "mlflow-appliance");
     assert!(spans.iter().all(|span| span["seconds"].as_f64().is_some_and(|time| (0.0..10.0).contains(&time))));
 }
+
+#[test]
+fn requests_to_s3_are_spans_without_their_signatures() {
+    let (mlflow, collector) = (Upstream::ok(), Collector::start());
+    let s3 = Upstream::plain(|request, wire| match request.method.as_str() {
+        "PUT" => wire.answer("200 OK", ""),
+        _ => wire.answer("404 Not Found", ""),
+    });
+    let store = ["--artifact-store", "s3://bucket/team", "--s3-endpoint", &s3.url()];
+    let appliance = exporting(&mlflow, &collector).with(&store).start();
+    let target = "/api/2.0/mlflow-artifacts/artifacts/1/model.bin";
+    assert_eq!(appliance.connect().request("PUT", target, &[], Some(b"weights")).status, 200);
+    let (server, clients) = taken_apart(collector.wait_for(2));
+    assert_eq!((server.text("name"), server.attribute("appliance.route")), ("PUT artifacts:upload", Some("artifacts")));
+    assert_eq!(clients[0].attribute("url.full"), Some(format!("{}/bucket/team/1/model.bin", s3.url()).as_str()));
+    assert_eq!(clients[0].text("parentSpanId"), server.text("spanId"));
+    assert!(s3.only_request().target.contains("X-Amz-Signature="));
+    assert!(!s3.only_request().has("traceparent"), "S3 has no use for it");
+    let sent = String::from_utf8_lossy(&collector.requests()[0].body).into_owned();
+    assert!(!sent.contains("X-Amz") && !sent.contains("weights"), "{sent}");
+    assert_eq!(appliance.get(target).status, 404);
+    let (server, clients) = taken_apart(collector.wait_for(4).split_off(2));
+    assert_eq!((server.document.get("status"), clients[0].attribute("error.type")), (None, Some("404")));
+    assert!(mlflow.requests().is_empty());
+}
