@@ -269,12 +269,7 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// SIGTERM or SIGINT drains, and the server ends by itself; a second one does not wait for that.
-async fn stop_on_signal(
-    server: ServerHandle,
-    shared: &Shared,
-    drain_timeout: Duration,
-    deadline_of_all: &Cell<Option<Instant>>,
-) {
+async fn stop_on_signal(server: ServerHandle, shared: &Shared, drain_timeout: Duration, end: &Cell<Option<Instant>>) {
     let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
         warn!("cannot listen for signals; the process can only be killed");
@@ -284,7 +279,7 @@ async fn stop_on_signal(
     let mut next = async || tokio::select! { _ = terminate.recv() => {} _ = interrupt.recv() => {} };
     next().await;
     shared.draining.store(true, Ordering::Relaxed);
-    deadline_of_all.set(Some(Instant::now() + drain_timeout));
+    end.set(Some(Instant::now() + drain_timeout));
     supervisor::stopping();
     info!(in_flight = shared.ledger.in_flight(), "draining");
     // The server's threads stop in no order: one could still take a connection for another that has ended. What comes
