@@ -61,7 +61,7 @@ pub async fn explain(settings: &Settings, reader: &dyn Reader, say: Say<'_>) -> 
     let values = plan.entries.into_iter().map(|Entry { key, value, .. }| Explanation {
         key,
         value: value.text,
-        origin: value.origin.to_string(),
+        origin: value.origin,
     });
     Ok(Explained {
         instance: facts.identity.instance,

@@ -190,6 +190,7 @@ mod tests {
     #[test]
     fn variables_mean_what_they_mean_elsewhere() {
         const BASE: (&str, &str) = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://a:4318");
+        const ARGUMENT: (&str, &str) = ("OTEL_TRACES_SAMPLER_ARG", "0.25");
         let endpoint = |variables: &[(&str, &str)]| from(variables).otlp_endpoint.map(|given| given.text);
         assert_eq!(endpoint(&[]), None);
         assert_eq!(endpoint(&[BASE]).as_deref(), Some("http://a:4318"));
@@ -200,7 +201,6 @@ mod tests {
         assert!(endpoint(&[BASE, ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")]).is_some());
         assert_eq!(endpoint(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "")]), None);
         let ratio = |variables: &[(&str, &str)]| from(variables).otlp_sampling_ratio.map(|given| given.text);
-        const ARGUMENT: (&str, &str) = ("OTEL_TRACES_SAMPLER_ARG", "0.25");
         assert_eq!(ratio(&[ARGUMENT]), None);
         assert_eq!(ratio(&[ARGUMENT, ("OTEL_TRACES_SAMPLER", "always_on")]), None);
         assert_eq!(ratio(&[ARGUMENT, ("OTEL_TRACES_SAMPLER", "parentbased_traceidratio")]).as_deref(), Some("0.25"));

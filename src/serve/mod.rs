@@ -58,8 +58,8 @@ use identity::{Identity, token_reader};
 pub use metrics::EmfSink;
 use metrics::{Emf, Metrics};
 use record::Ledger;
-use spans::Exporter;
 pub use spans::{Collector, SpanSettings};
+use spans::{Export, Exporter};
 use supervisor::Pulse;
 use worker::Worker;
 
@@ -69,8 +69,6 @@ const SETTLING: Duration = Duration::from_millis(50);
 const BACKLOG: i32 = 4096;
 /// How long a caller may take to close its side after we have closed ours.
 const LINGER: Duration = Duration::from_secs(5);
-/// How long the last spans may take to be sent, if that much is left of the time for draining.
-const LAST_SPANS: Duration = Duration::from_secs(5);
 
 /// Everything `serve` needs, checked.
 pub struct Settings {
@@ -165,7 +163,6 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
     let backends: Vec<_> = backends.collect();
     let audit = Audit::start(settings.audit).map_err(ServeError::Audit)?;
     let export = settings.spans.map(Exporter::start);
-    let spans = export.as_ref().map(spans::Export::exporter);
     let names = backends.iter().map(|backend| backend.name.as_deref());
     let shared = Arc::new(Shared {
         metrics: Metrics::new(names, settings.intake.clone()),
@@ -173,7 +170,7 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
         allowed_hosts: settings.allowed_hosts,
         callers: Callers::new(settings.callers),
         tls: settings.tls.clone(),
-        ledger: Arc::new(Ledger::new(settings.run, audit, spans)),
+        ledger: Arc::new(Ledger::new(settings.run, audit, export.as_ref().map(Export::exporter))),
         draining: AtomicBool::new(false),
     });
 
@@ -248,8 +245,7 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
     }
     shared.ledger.audit.flush();
     if let Some(export) = export {
-        let left = deadline.get().map_or(LAST_SPANS, |deadline: Instant| deadline.duration_since(Instant::now()));
-        export.finish(left.clamp(SETTLING, LAST_SPANS)).await;
+        export.finish(deadline.get()).await;
     }
     // What came since the last minute.
     if let Some(emf) = emf {

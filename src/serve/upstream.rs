@@ -114,7 +114,9 @@ impl Upstream {
             let started = Instant::now();
             match self.client.send(Request { method: method.clone(), target, headers: &fields, body }).await {
                 Ok(response) => {
-                    call.into_iter().for_each(|call| call.answered(&response));
+                    if let Some(call) = call {
+                        call.answered(&response);
+                    }
                     attempts.answered();
                     if skewed::is_refused_for_its_time(&response, now, &self.backend)
                         && attempts.again(Failure::Skewed).is_some()
@@ -126,7 +128,9 @@ impl Upstream {
                     return Ok(response);
                 }
                 Err(error) => {
-                    call.into_iter().for_each(|call| call.failed(refusal::kind_of(&error)));
+                    if let Some(call) = call {
+                        call.failed(refusal::kind_of(&error));
+                    }
                     let Some(wait) = attempts.failed(&error) else { return Err(error.into()) };
                     debug!(request_id = record.request_id, error = causes::joined(&error), "trying again");
                     record.retries += 1;

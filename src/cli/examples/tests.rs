@@ -7,8 +7,7 @@ use crate::cli::Cli;
 /// The words of a shell's command, up to where another begins; nothing if the line is not one of ours.
 fn words(command: &str) -> Vec<String> {
     let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
-    let mut characters = command.chars().peekable();
-    while let Some(one) = characters.next() {
+    for one in command.chars() {
         match (quote, one) {
             (Some(open), _) if one == open => quote = None,
             (Some(_), _) => word.get_or_insert_default().push(one),
@@ -88,7 +87,9 @@ fn every_help_ends_with_examples_that_parse_and_with_exit_codes() {
         }
         let found = commands(&examples.replacen("Examples:", "", 1));
         assert!(found.iter().any(|command| command.join(" ").starts_with(&path)), "{path}: none of its own");
-        found.iter().for_each(|command| parses(command, &path));
+        for command in &found {
+            parses(command, &path);
+        }
     }
 }
 

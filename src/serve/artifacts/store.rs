@@ -178,10 +178,11 @@ impl Store {
             let recorded = self.trace.as_ref().map(|trace| trace.call(&method, &self.endpoint, &call.target, sent));
             sent += 1;
             let answer = self.client.send(request).await;
-            recorded.into_iter().for_each(|recorded| match &answer {
-                Ok(response) => recorded.answered(response),
-                Err(error) => recorded.failed(refusal::kind_of(error)),
-            });
+            match (recorded, &answer) {
+                (Some(recorded), Ok(response)) => recorded.answered(response),
+                (Some(recorded), Err(error)) => recorded.failed(refusal::kind_of(error)),
+                (None, _) => {}
+            }
             let failure = match answer {
                 Ok(response) if is_welcome(response.status) => return Ok(response),
                 Ok(response)

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_web::rt;
 use tokio::sync::{Notify, mpsc};
@@ -16,6 +16,9 @@ use crate::http::client::Dialer;
 
 /// Spans that may wait: a few megabytes, and a second or so of a busy appliance.
 const QUEUE: usize = 8192;
+/// How long the end of the process waits for the collector, if that much is left of the time for draining; and if not.
+const LAST_WAIT: Duration = Duration::from_secs(5);
+const LEAST_WAIT: Duration = Duration::from_millis(50);
 /// Bits of a trace id that are random, whoever made it; OpenTelemetry's samplers go by the same.
 const RANDOM_BITS: u32 = 56;
 
@@ -153,7 +156,9 @@ impl Export {
     }
 
     /// Sends what waits, for as long as there is time, and ends.
-    pub(in crate::serve) async fn finish(mut self, time: Duration) {
+    pub(in crate::serve) async fn finish(mut self, deadline: Option<Instant>) {
+        let left = deadline.map_or(LAST_WAIT, |deadline| deadline.duration_since(Instant::now()));
+        let time = left.clamp(LEAST_WAIT, LAST_WAIT);
         self.exporter.stop.notify_one();
         if timeout(time, &mut self.task).await.is_err() {
             self.task.abort();
@@ -181,7 +186,7 @@ mod tests {
     #[test]
     fn a_ratio_is_that_share_of_traces() {
         let traces: Vec<u128> =
-            (0..4096_u128).map(|number| (number << (RANDOM_BITS - 12)) | u128::MAX << 64 | 12345).collect();
+            (0..4096_u128).map(|number| (number << (RANDOM_BITS - 12)) | u128::MAX << 64 | 0x3039).collect();
         for (ratio, expected) in [(0.0, 0), (0.25, 1024), (0.5, 2048), (1.0, 4096), (7.0, 4096), (-1.0, 0)] {
             let sampled = traces.iter().filter(|trace| is_sampled(**trace, threshold(ratio))).count();
             assert_eq!(sampled, expected, "{ratio}");

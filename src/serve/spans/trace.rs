@@ -93,7 +93,7 @@ impl Trace {
         endpoint: &Endpoint,
         target: &str,
         earlier: u32,
-    ) -> Box<Call> {
+    ) -> Call {
         let mut attributes = Attributes::default();
         let method = attributes.method(method.as_str());
         attributes.text("server.address", Some(&endpoint.host));
@@ -102,14 +102,14 @@ impl Trace {
         let path = target.split_once('?').map_or(target, |(path, _)| path);
         attributes.text("url.full", Some(&format!("{}{path}", endpoint.url())));
         attributes.number("http.request.resend_count", (earlier > 0).then_some(earlier.into()));
-        Box::new(Call {
+        Call(Box::new(Pending {
             trace: Rc::clone(self),
             id: random(),
             began: Instant::now(),
             method,
             attributes,
             outcome: None,
-        })
+        }))
     }
 
     /// The time that corresponds to an instant.
@@ -124,7 +124,10 @@ impl Trace {
 }
 
 /// A request to an upstream. Recorded when it is dropped: nobody may have waited for its end.
-pub(in crate::serve) struct Call {
+/// Boxed, because the future of every request has room for one.
+pub(in crate::serve) struct Call(Box<Pending>);
+
+struct Pending {
     trace: Rc<Trace>,
     id: u64,
     began: Instant,
@@ -142,34 +145,34 @@ enum Outcome {
 impl Call {
     /// Names the call as the parent of whatever the upstream does for it.
     pub(in crate::serve) fn name_in(&self, fields: &mut Fields) {
-        fields.insert(TRACEPARENT, TraceContext { span: self.id, ..self.trace.context }.value());
+        fields.insert(TRACEPARENT, TraceContext { span: self.0.id, ..self.0.trace.context }.value());
     }
 
     /// Ends with the head of an answer.
-    pub(in crate::serve) fn answered(mut self: Box<Self>, response: &Response) {
+    pub(in crate::serve) fn answered(mut self, response: &Response) {
         let status = response.status;
-        self.attributes.number("http.response.status_code", Some(status.as_u16().into()));
-        self.attributes.word("network.protocol.version", Some(version(response.version)));
+        self.0.attributes.number("http.response.status_code", Some(status.as_u16().into()));
+        self.0.attributes.word("network.protocol.version", Some(version(response.version)));
         let is_bad = status.is_client_error() || status.is_server_error();
-        self.outcome =
+        self.0.outcome =
             Some(if is_bad { Outcome::AnsweredBadly(status.as_str().to_owned()) } else { Outcome::Answered });
     }
 
     /// Ends without one.
-    pub(in crate::serve) fn failed(mut self: Box<Self>, kind: &'static str) {
-        self.outcome = Some(Outcome::Failed(kind));
+    pub(in crate::serve) fn failed(mut self, kind: &'static str) {
+        self.0.outcome = Some(Outcome::Failed(kind));
     }
 }
 
 impl Drop for Call {
     fn drop(&mut self) {
-        let mut calls = self.trace.calls.borrow_mut();
+        let mut calls = self.0.trace.calls.borrow_mut();
         if calls.len() >= CALLS {
-            self.trace.unrecorded.set(self.trace.unrecorded.get() + 1);
+            self.0.trace.unrecorded.set(self.0.trace.unrecorded.get() + 1);
             return;
         }
-        let mut attributes = std::mem::take(&mut self.attributes);
-        let has_failed = match self.outcome.take() {
+        let mut attributes = std::mem::take(&mut self.0.attributes);
+        let has_failed = match self.0.outcome.take() {
             Some(Outcome::Answered) => false,
             Some(Outcome::AnsweredBadly(status)) => {
                 attributes.text("error.type", Some(&status));
@@ -185,12 +188,12 @@ impl Drop for Call {
             }
         };
         calls.push(Span {
-            id: self.id,
-            parent: Some(self.trace.context.span),
+            id: self.0.id,
+            parent: Some(self.0.trace.context.span),
             kind: Kind::Client,
-            name: self.method.into(),
-            start: self.trace.time(self.began),
-            end: self.trace.time(Instant::now()),
+            name: self.0.method.into(),
+            start: self.0.trace.time(self.0.began),
+            end: self.0.trace.time(Instant::now()),
             attributes,
             has_failed,
         });
