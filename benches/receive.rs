@@ -34,6 +34,7 @@ fn main() {
         disk: Budget::new(1 << 30),
         directory: directory.path().into(),
         idle_timeout: Duration::from_secs(60),
+        passes_large: false,
     };
     let mut group = criterion.benchmark_group("receive");
     for (name, size) in [("memory 1 KiB", 1 << 10), ("memory 100 KiB", 100 << 10), ("file 16 MiB", 16 << 20)] {

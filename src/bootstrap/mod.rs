@@ -3,6 +3,7 @@
 //! Gather → plan → apply → report. Nothing is installed, downloaded or executed: what others say is data. Every wait
 //! has a deadline, and whoever waits for this instance is told how it went.
 
+mod explain;
 mod gather;
 pub mod install;
 mod plan;
@@ -24,11 +25,12 @@ use crate::api::imds::{Imds, ImdsError};
 use crate::aws::regional_host;
 use crate::http::client::{Dialer, Endpoint};
 use crate::probe::{self, Finding, Outcome};
+pub use explain::{Explained, explain};
 use gather::Facts;
-use plan::{Entry, Plan, Signals};
+use plan::Plan;
 pub use ready::Door;
 use state::{Record, State};
-pub use status::status;
+pub use status::{Standing, status};
 
 /// The wait between two rounds of probes doubles from the first to the second of these.
 const WAITS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
@@ -116,34 +118,6 @@ pub enum BootstrapError {
     /// Somebody still waits.
     #[error("not everybody could be told")]
     Untold,
-}
-
-/// Shows what would be configured, with the origin of each value, and changes nothing.
-///
-/// # Errors
-/// [`BootstrapError`].
-pub async fn explain(settings: &Settings, reader: &dyn Reader, say: Say<'_>) -> Result<(), BootstrapError> {
-    let facts = gather::gather(settings, &imds(settings), say).await?;
-    let plan = facts.plan();
-    let identity = &facts.identity;
-    say(&format!(
-        "instance = {} in {}, account {} ← identity document",
-        identity.instance, identity.zone, identity.account
-    ));
-    for Entry { key, value, .. } in &plan.entries {
-        say(&format!("{key} = {} ← {}", value.text, value.origin));
-    }
-    let Signals { stack, wait_handle, lifecycle } = &plan.signals;
-    if let Some((stack, resource)) = stack {
-        say(&format!("tell CloudFormation stack {stack}, resource {resource}"));
-    }
-    if wait_handle.is_some() {
-        say("tell the wait condition");
-    }
-    if let Some((group, hook)) = lifecycle {
-        say(&format!("tell Auto Scaling group {group}, hook {hook}"));
-    }
-    facts.checked(&plan, reader, None).map(drop)
 }
 
 /// Makes the instance ready for `serve` to start; if that cannot be, whoever waits is told so.

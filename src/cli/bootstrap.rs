@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::examples;
 use super::failure::{Class, Failure};
 use super::options::ServeOptions;
 use super::output::{say, show};
@@ -14,7 +15,7 @@ use super::{file, settings, subjects, values};
 use crate::api::Transport;
 use crate::api::imds;
 use crate::bootstrap::install::{self, Installation};
-use crate::bootstrap::{self, BootstrapError, Door, Reader, Reading, Services, Settings};
+use crate::bootstrap::{self, BootstrapError, Door, Reader, Reading, Services, Settings, Standing};
 use crate::http::client::{ClientSettings, Dialer, Endpoint};
 use crate::http::tls::server::ServerTls;
 
@@ -23,31 +24,20 @@ const DEFAULTS: &str = "/etc/mlflow-appliance/appliance.toml";
 /// What problems are called in; a line of it is known by its origin.
 const NAME: &str = "configuration";
 
-const EXAMPLES: &str = "\
-Examples:
-  appliance bootstrap --dry-run                        what this instance would configure, and where each value is from
-  sudo appliance bootstrap                             configure it; systemd does this at each start
-  sudo appliance bootstrap install                     put units, user and a default configuration on this machine
-  sudo appliance bootstrap install --from file         the same, for a machine that is no EC2 instance
-
-Values come from user data (TOML or JSON, with the keys of `appliance serve`), from parameters below a path, from
-instance tags `appliance:<key>`, and from the image's file; the first that says something wins. The table [bootstrap] of
-user data, or tags, may hold: parameters (a path), stack-name and logical-id (whom CloudFormation waits for),
-wait-handle, auto-scaling-group and lifecycle-hook.
-
-Exit codes: 0 done, 1 failed, 2 wrong usage, 78 what was said has to change first";
-
 /// Configure this EC2 instance from what it knows: user data, parameters, tags; nothing is executed
 ///
 /// Writes the configuration of `appliance serve`, waits until AWS lets it in, and tells CloudFormation if it does not.
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
+#[command(after_help = examples::BOOTSTRAP, args_conflicts_with_subcommands = true)]
 pub(super) struct Bootstrap {
     #[command(subcommand)]
     action: Option<Action>,
     /// Show each value with its origin, and change nothing
     #[arg(long, visible_alias = "explain")]
     dry_run: bool,
+    /// With `--dry-run`: print one JSON object
+    #[arg(long, requires = "dry_run")]
+    json: bool,
     #[command(flatten)]
     common: Common,
 }
@@ -55,9 +45,14 @@ pub(super) struct Bootstrap {
 #[derive(Debug, clap::Subcommand)]
 enum Action {
     /// Wait until the appliance is ready, then tell whoever waits for this instance
+    #[command(after_help = examples::BOOTSTRAP_SIGNAL)]
     Signal(Common),
     /// Say how this instance is doing: what it is, what it serves, whether it is ready
+    #[command(after_help = examples::BOOTSTRAP_STATUS)]
     Status {
+        /// Print one JSON object, in a line of its own
+        #[arg(long)]
+        json: bool,
         /// Go on, and say it again whenever it has changed
         #[arg(long)]
         watch: bool,
@@ -65,6 +60,7 @@ enum Action {
         common: Common,
     },
     /// Put the appliance on this machine: program, systemd units, user, a default configuration
+    #[command(after_help = examples::BOOTSTRAP_INSTALL)]
     Install {
         /// Where the configuration comes from: `instance` or `file` [default: instance on EC2, else file]
         #[arg(long, value_name = "WHERE", value_parser = ["instance", "file"])]
@@ -77,6 +73,7 @@ enum Action {
         start: bool,
     },
     /// Remove what `install` has put there
+    #[command(after_help = examples::BOOTSTRAP_UNINSTALL)]
     Uninstall {
         /// Configuration, tokens and state as well
         #[arg(long)]
@@ -128,19 +125,35 @@ impl Bootstrap {
                 let settings = common.settings()?;
                 block_on(bootstrap::signal(&settings, &Serve, &mut say))
             }
-            Some(Action::Status { watch, common }) => {
+            Some(Action::Status { json, watch, common }) => {
                 let settings = common.settings()?;
-                block_on(bootstrap::status(&settings, &Serve, watch, &mut show))
+                let mut tell = |standing: &Standing| match serde_json::to_string(standing) {
+                    Ok(line) if json => show(&line),
+                    _ => standing.lines().iter().for_each(|line| show(line)),
+                };
+                block_on(bootstrap::status(&settings, &Serve, watch, &mut tell))
             }
             None => {
                 let settings = self.common.settings()?;
                 if self.dry_run {
-                    return block_on(bootstrap::explain(&settings, &Serve, &mut show));
+                    return block_on(explain(&settings, self.json));
                 }
                 block_on(bootstrap::run(&settings, &Serve, &mut say))
             }
         }
     }
+}
+
+/// Shows what would be configured; in JSON, all else goes where people look.
+async fn explain(settings: &Settings, json: bool) -> Result<(), BootstrapError> {
+    let mut tell = |line: &str| if json { say(line) } else { show(line) };
+    let explained = bootstrap::explain(settings, &Serve, &mut tell).await?;
+    if json {
+        show(&serde_json::json!(explained).to_string());
+    } else {
+        explained.lines().iter().for_each(|line| show(line));
+    }
+    explained.outcome
 }
 
 fn block_on(future: impl Future<Output = Result<(), BootstrapError>>) -> Result<(), Failure> {
@@ -158,8 +171,14 @@ fn block_on(future: impl Future<Output = Result<(), BootstrapError>>) -> Result<
         BootstrapError::Untold => {
             Failure::new(Class::Failed, &error, Some("see above; the instance may need a way to the service"))
         }
-        BootstrapError::Parameters(_) | BootstrapError::Probe(_) | BootstrapError::Ready(_) => {
-            Failure::new(Class::Failed, &error, None)
+        BootstrapError::Parameters(_) => {
+            Failure::new(Class::Failed, &error, Some("let the instance's role read them: `ssm:GetParametersByPath`"))
+        }
+        BootstrapError::Probe(_) => {
+            Failure::new(Class::Failed, &error, Some("`appliance check`, with the configuration, has more"))
+        }
+        BootstrapError::Ready(_) => {
+            Failure::new(Class::Failed, &error, Some("look into the log: `journalctl -u mlflow-appliance`"))
         }
     })
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use clap::ArgMatches;
 use serde_json::{Value, json};
 
+use super::examples;
 use super::failure::{Class, Failure};
 use super::options::ServeOptions;
 use super::output::show;
@@ -19,22 +20,11 @@ use crate::serve::{CallerSettings, Settings};
 /// Certificates that end sooner should have been renewed.
 const SOON: Duration = Duration::from_hours(24 * 14);
 
-const EXAMPLES: &str = "\
-Examples:
-  appliance check --config appliance.toml
-  appliance check --config appliance.toml --offline
-  appliance check --config appliance.toml --elsewhere
-  AWS_PROFILE=research appliance check --resource-arn arn:aws:sagemaker:us-east-1:123456789012:mlflow-app/app-ABCDEF123456
-  appliance check --config appliance.toml --json | jq '.findings[] | select(.outcome == \"failure\")'
-
-Exit codes: 0 all is well or needs a look at most, 1 something does not work, 2 wrong usage, 78 the configuration has to
-change";
-
 /// Find out whether it would work: configuration, network, clock, credentials, permissions, artifacts, callers
 ///
 /// Does what a request would do, one step at a time, and says of each step how it went and what to do about it.
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = examples::CHECK)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(super) struct Check {
     /// TOML file with the options below as keys; flags and variables win over it

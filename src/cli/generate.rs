@@ -9,6 +9,7 @@ use clap::{Args as _, CommandFactory as _};
 use clap_complete::Shell;
 
 use super::Cli;
+use super::examples;
 use super::failure::{Class, Failure};
 use super::options::{CallerOptions, ServeOptions, key};
 
@@ -24,21 +25,25 @@ variables, variables over the file. In a `[[target]]` table stand those of the h
 
 /// Write completions, man pages or the list of options, for those who package the appliance
 #[derive(Debug, clap::Subcommand)]
-#[command(hide = true)]
+#[command(hide = true, after_help = examples::GENERATE)]
 pub(super) enum Generate {
     /// Completions, to standard output
+    #[command(after_help = examples::GENERATE_COMPLETIONS)]
     Completions {
         /// Of which shell
         shell: Shell,
     },
     /// One page for each command
+    #[command(after_help = examples::GENERATE_MAN_PAGES)]
     ManPages {
         /// Where to; it is made if it is missing
         directory: PathBuf,
     },
     /// The keys of the configuration file with what each is, as JSON, to standard output
+    #[command(after_help = examples::GENERATE_OPTIONS)]
     Options,
     /// The options of `serve` as the page CONFIGURATION.md, to standard output
+    #[command(after_help = examples::GENERATE_REFERENCE)]
     Reference,
 }
 

@@ -1,10 +1,11 @@
 //! Where log lines go and how they look: standard error, for people or for machines.
 
-use std::io::IsTerminal;
 use std::str::FromStr;
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::FmtSpan;
+
+use super::colour;
 
 /// How a line looks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -70,7 +71,7 @@ impl Logging {
             .with_env_filter(self.filter)
             .with_writer(std::io::stderr)
             .with_span_events(FmtSpan::NONE)
-            .with_ansi(!journal && std::io::stderr().is_terminal());
+            .with_ansi(!journal && colour::is_wanted(&std::io::stderr()));
         match (self.format, journal) {
             (Format::Json, _) => base.json().flatten_event(true).init(),
             (Format::Text, true) => base.without_time().init(),

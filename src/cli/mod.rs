@@ -3,8 +3,10 @@
 mod bootstrap;
 mod callers;
 mod check;
+mod colour;
 #[cfg(feature = "deploy")]
 mod deploy;
+mod examples;
 mod failure;
 mod file;
 #[cfg(feature = "generate")]
@@ -21,6 +23,7 @@ mod sandbox;
 mod settings;
 mod subjects;
 mod targets;
+mod telemetry;
 mod token;
 mod trust;
 mod ui;
@@ -38,7 +41,7 @@ use crate::serve::{self, ServeError};
 
 /// Use Amazon SageMaker managed MLflow from anywhere, with any HTTP client and no AWS credentials
 #[derive(Debug, Parser)]
-#[command(name = "appliance", version, propagate_version = true)]
+#[command(name = "appliance", version, propagate_version = true, after_help = examples::APPLIANCE)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -63,7 +66,7 @@ enum Command {
 
 /// Sign requests and pass them to managed MLflow, and serve its artifacts
 #[derive(Debug, clap::Args)]
-#[command(after_help = SERVE_EXAMPLES)]
+#[command(after_help = examples::SERVE)]
 struct Serve {
     /// TOML file with the options below as keys; flags and variables win over it
     #[arg(long, env = "APPLIANCE_CONFIG", hide_env_values = true, value_name = "FILE")]
@@ -71,14 +74,6 @@ struct Serve {
     #[command(flatten)]
     options: ServeOptions,
 }
-
-const SERVE_EXAMPLES: &str = "\
-Examples:
-  appliance serve --resource-arn arn:aws:sagemaker:us-east-1:123456789012:mlflow-app/app-ABCDEF123456
-  AWS_PROFILE=research appliance serve --config appliance.toml
-  MLFLOW_TRACKING_URI=http://127.0.0.1:5000 python train.py
-
-Exit codes: 0 stopped in order, 1 failed, 2 wrong usage, 78 the configuration has to change";
 
 /// Runs the program.
 #[must_use]
@@ -126,7 +121,11 @@ fn serve(config: Option<PathBuf>, flags: ServeOptions) -> Result<(), Failure> {
         ServeError::Audit(_) => {
             Failure::new(Class::Configuration, &error, Some("name a file in a writable directory with `--audit-log`"))
         }
-        ServeError::Server(_) => Failure::new(Class::Failed, &error, None),
+        ServeError::Server(_) => Failure::new(
+            Class::Failed,
+            &error,
+            Some("start it again; if that is no help, let it have more threads, memory or open files"),
+        ),
     })
 }
 

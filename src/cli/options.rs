@@ -306,6 +306,24 @@ options! {
     /// Write metrics once a minute to this file, or to `stdout`, in CloudWatch's embedded metric format [default: no]
     #[arg(env = "APPLIANCE_METRICS_EMF", value_name = "FILE", help_heading = "Admin")]
     metrics_emf,
+
+    /// Send a span for each request to this OpenTelemetry collector: its URL for OTLP over HTTP, or `off` [default: off]
+    ///
+    /// As in `http://127.0.0.1:4318`; `/v1/traces` is added. Callers' traces are continued, and requests to AWS are spans
+    /// of their own. Where this is not said, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT or OTEL_EXPORTER_OTLP_ENDPOINT counts.
+    #[arg(env = "APPLIANCE_OTLP_ENDPOINT", value_name = "URL", help_heading = "Traces")]
+    otlp_endpoint,
+    /// Share of the requests that are recorded, of those that are not in a caller's trace, from 0 to 1 [default: 1]
+    ///
+    /// Where the caller has a trace, it has decided. OTEL_TRACES_SAMPLER counts as well.
+    #[arg(env = "APPLIANCE_OTLP_SAMPLING_RATIO", value_name = "NUMBER", help_heading = "Traces")]
+    otlp_sampling_ratio,
+    /// What the appliance is called in traces; also OTEL_SERVICE_NAME [default: mlflow-appliance]
+    #[arg(env = "APPLIANCE_OTLP_SERVICE_NAME", value_name = "TEXT", help_heading = "Traces")]
+    otlp_service_name,
+    /// What else is known of it there, as in `deployment.environment.name=prod`; also OTEL_RESOURCE_ATTRIBUTES
+    #[arg(env = "APPLIANCE_OTLP_RESOURCE_ATTRIBUTES", value_name = "PAIRS", help_heading = "Traces")]
+    otlp_resource_attributes,
 }
 
 /// One `[[target]]` of the configuration file.

@@ -9,6 +9,7 @@ use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
+use super::examples;
 use super::failure::{Class, Failure};
 use super::values;
 use crate::http::client::Endpoint;
@@ -20,7 +21,7 @@ use crate::sandbox::{self, MLFLOW_VERSION, ROLE_ARN, Ready, Report, Running, San
 /// Starts an MLflow server (the one on the PATH, or one that is installed once into your cache directory), puts in
 /// front of it an endpoint that checks every signature as AWS does, and in front of that the appliance.
 #[derive(Args, Debug)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = examples::SANDBOX)]
 pub(super) struct Sandbox {
     /// Which of SageMaker's two MLflow offerings to pretend
     #[arg(long, value_enum, default_value = "both", env = "APPLIANCE_SANDBOX_MODE", hide_env_values = true)]
@@ -41,14 +42,6 @@ pub(super) struct Sandbox {
     #[arg(long)]
     json: bool,
 }
-
-const EXAMPLES: &str = "\
-Examples:
-  appliance sandbox
-  appliance sandbox --mode serverless --port 8080
-  appliance sandbox --mlflow-url http://127.0.0.1:8000 --mode tracking
-
-Exit codes: 0 interrupted and stopped in order, 1 failed, 2 wrong usage, 78 a port is taken";
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum ModeOption {
@@ -111,7 +104,10 @@ fn explain(error: &SandboxError) -> Failure {
         SandboxError::Program { .. }
         | SandboxError::Certificates(_)
         | SandboxError::Trust(_)
-        | SandboxError::Io { .. } => (Class::Failed, None),
+        | SandboxError::Io { .. } => (
+            Class::Failed,
+            Some("make room, and make this program's file and the temporary directory usable".to_owned()),
+        ),
     };
     Failure::new(class, error, hint.as_deref())
 }

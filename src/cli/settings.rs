@@ -11,7 +11,7 @@ use rustls::ClientConfig;
 use super::logging::Logging;
 use super::options::{Given, ServeOptions};
 use super::problems::{Problem, Problems};
-use super::{callers, file, targets, values};
+use super::{callers, file, targets, telemetry, values};
 use crate::access::address::Networks;
 use crate::causes;
 use crate::http::body::{Budget, Intake};
@@ -45,7 +45,8 @@ pub(super) fn read(
 ) -> Result<(Settings, Logging), Vec<Problem>> {
     let mut problems = Problems::default();
     let file = config.map(|path| file::read(&path, &mut problems)).unwrap_or_default();
-    resolve(&flags.or(file), problems, run)
+    let elsewhere = telemetry::from_environment(|name| std::env::var(name).ok());
+    resolve(&flags.or(file).or(elsewhere), problems, run)
 }
 
 /// Turns options into settings; `run` is a random number.
@@ -77,6 +78,7 @@ pub(super) fn resolve(
         path => EmfSink::File(path.into()),
     });
     let (tls, authorities) = trust(options, problem).unzip();
+    let spans = telemetry::resolve(options, tls.as_ref(), run, problem);
     let connect_timeout = problem.duration(options.upstream_connect_timeout.as_ref(), 5);
     let handshake_timeout = problem.duration(options.upstream_handshake_timeout.as_ref(), 5);
     let cores = available_parallelism().map_or(1, NonZeroUsize::get);
@@ -122,6 +124,7 @@ pub(super) fn resolve(
         tls: listener_tls,
         admin: admin.map(|admin| AdminSettings { names: allowed_hosts.clone().unwrap_or_default(), ..admin }),
         emf,
+        spans,
         allowed_hosts: match allowed_hosts {
             Some(names) => AllowedHosts::Listed(names),
             None if listen.ip().is_loopback() => AllowedHosts::Listed(Vec::new()),

@@ -8,6 +8,7 @@ use std::time::SystemTime;
 
 use serde_json::json;
 
+use super::examples;
 use super::failure::{Class, Failure};
 use super::values;
 use crate::access::caller::{self, Role, Targets};
@@ -15,25 +16,12 @@ use crate::access::token;
 use crate::access::tokens::{Entry, Tokens};
 use crate::{clock, serve};
 
-const EXAMPLES: &str = "\
-Examples:
-  appliance token new --file tokens.toml --name ci --role write --expires 90d
-  appliance token list --file tokens.toml
-  appliance token revoke --file tokens.toml ci
-  appliance serve --tokens tokens.toml …
-  MLFLOW_TRACKING_URI=https://mlflow.corp MLFLOW_TRACKING_TOKEN=mlfa_… python train.py
-
-Only hashes are kept in the file. A running appliance reads it again by itself; SIGHUP makes it do so at once.
-
-From AWS instead of a file, with `--tokens ssm:/mlflow/tokens`:
-  aws ssm put-parameter --type SecureString --overwrite --name /mlflow/tokens --value file://tokens.toml";
-
 /// Hand out and revoke access tokens
 #[derive(Debug, clap::Subcommand)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = examples::TOKEN)]
 pub(super) enum Token {
     /// Make a token, and show it this once
-    #[command(after_help = EXAMPLES)]
+    #[command(after_help = examples::TOKEN_NEW)]
     New {
         /// Whose it is: 2 to 64 letters, digits and `+=,.@_-`
         #[arg(long)]
@@ -51,11 +39,13 @@ pub(super) enum Token {
         common: Common,
     },
     /// Show what is known of each token
+    #[command(after_help = examples::TOKEN_LIST)]
     List {
         #[command(flatten)]
         common: Common,
     },
     /// Make tokens invalid
+    #[command(after_help = examples::TOKEN_REVOKE)]
     Revoke {
         /// The id of one token, or the name of their owner
         #[arg(value_name = "ID|NAME")]
@@ -218,6 +208,11 @@ fn table(tokens: &Tokens, now: SystemTime) -> String {
 
 fn shown(common: &Common, machine: &serde_json::Value, people: impl FnOnce() -> String) -> Result<(), Failure> {
     let text = if common.json { machine.to_string() } else { people() };
-    writeln!(io::stdout(), "{text}")
-        .map_err(|error| Failure::said(Class::Failed, &format!("cannot write to standard output: {error}"), None))
+    writeln!(io::stdout(), "{text}").map_err(|error| {
+        Failure::said(
+            Class::Failed,
+            &format!("cannot write to standard output: {error}"),
+            Some("look at where it leads"),
+        )
+    })
 }

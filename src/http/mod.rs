@@ -6,4 +6,5 @@ pub mod fields;
 pub mod headers;
 pub mod relay;
 pub mod tls;
+pub mod trace_context;
 pub mod uri;

@@ -172,6 +172,10 @@ impl<'a> Way<'a, '_> {
             }
             _ => None,
         };
+        let own = match (own.as_ref().or(shared), &record.trace) {
+            (Some(store), Some(trace)) => Some(Rc::new(store.traced(Rc::clone(trace)))),
+            _ => own,
+        };
         let store = own.as_ref().or(shared);
         let payload = match (store, store.map_or(Ok(None), |_| artifacts::route(method, path))?) {
             (Some(store), Some(route)) => {

@@ -22,17 +22,19 @@ mod reply;
 mod retry;
 mod sign_in;
 mod skewed;
+mod spans;
 mod supervisor;
 mod upstream;
 mod worker;
 
+use std::cell::Cell;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_web::dev::ServerHandle;
 use actix_web::{App, HttpServer, rt, web};
@@ -56,6 +58,8 @@ use identity::{Identity, token_reader};
 pub use metrics::EmfSink;
 use metrics::{Emf, Metrics};
 use record::Ledger;
+pub use spans::{Collector, SpanSettings};
+use spans::{Export, Exporter};
 use supervisor::Pulse;
 use worker::Worker;
 
@@ -98,6 +102,8 @@ pub struct Settings {
     pub admin: Option<AdminSettings>,
     /// Where metrics for CloudWatch go.
     pub emf: Option<EmfSink>,
+    /// What is recorded of requests for tracing, if somebody wants it.
+    pub spans: Option<SpanSettings>,
     /// How bodies are taken in.
     pub intake: Intake,
     /// The largest body outside of artifacts. Bytes.
@@ -155,6 +161,8 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
         Arc::new(Backend::new(backend, credentials))
     });
     let backends: Vec<_> = backends.collect();
+    let audit = Audit::start(settings.audit).map_err(ServeError::Audit)?;
+    let export = settings.spans.map(Exporter::start);
     let names = backends.iter().map(|backend| backend.name.as_deref());
     let shared = Arc::new(Shared {
         metrics: Metrics::new(names, settings.intake.clone()),
@@ -162,7 +170,7 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
         allowed_hosts: settings.allowed_hosts,
         callers: Callers::new(settings.callers),
         tls: settings.tls.clone(),
-        ledger: Arc::new(Ledger::new(settings.run, Audit::start(settings.audit).map_err(ServeError::Audit)?)),
+        ledger: Arc::new(Ledger::new(settings.run, audit, export.as_ref().map(Export::exporter))),
         draining: AtomicBool::new(false),
     });
 
@@ -223,7 +231,8 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
     tasks.push(rt::spawn(supervisor::report(Arc::clone(&shared), pulse)));
     let emf = settings.emf.map(|sink| Arc::new(Emf::new(sink, &shared.metrics)));
     tasks.extend(metrics::start(&shared, emf.as_ref()));
-    let stop = stop_on_signal(server.handle(), &shared, settings.drain_timeout);
+    let deadline = Cell::new(None);
+    let stop = stop_on_signal(server.handle(), &shared, settings.drain_timeout, &deadline);
     let result = tokio::select! {
         result = server => result.map_err(ServeError::Server),
         () = stop => Ok(()),
@@ -236,6 +245,9 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
         admin.stop(false).await;
     }
     shared.ledger.audit.flush();
+    if let Some(export) = export {
+        export.finish(deadline.get()).await;
+    }
     // What came since the last minute.
     if let Some(emf) = emf {
         emf.write(&shared);
@@ -257,7 +269,7 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// SIGTERM or SIGINT drains, and the server ends by itself; a second one does not wait for that.
-async fn stop_on_signal(server: ServerHandle, shared: &Shared, drain_timeout: Duration) {
+async fn stop_on_signal(server: ServerHandle, shared: &Shared, drain_timeout: Duration, end: &Cell<Option<Instant>>) {
     let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
         warn!("cannot listen for signals; the process can only be killed");
@@ -267,6 +279,7 @@ async fn stop_on_signal(server: ServerHandle, shared: &Shared, drain_timeout: Du
     let mut next = async || tokio::select! { _ = terminate.recv() => {} _ = interrupt.recv() => {} };
     next().await;
     shared.draining.store(true, Ordering::Relaxed);
+    end.set(Some(Instant::now() + drain_timeout));
     supervisor::stopping();
     info!(in_flight = shared.ledger.in_flight(), "draining");
     // The server's threads stop in no order: one could still take a connection for another that has ended. What comes

@@ -3,6 +3,7 @@
 //! Fields and no more: no query, no header, no body, so that nothing a caller or AWS considers secret can end here.
 
 use std::net::IpAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -15,6 +16,7 @@ use super::audit::{Audit, Event};
 use super::connections::Running;
 use super::load::Slot;
 use super::metrics::{CUT_OFF, Failure, Observation, RouteClass, Sheet, UPSTREAM_DENIED, UPSTREAM_ERROR};
+use super::spans::{Exporter, Trace};
 use crate::access::caller::Caller;
 use crate::access::limits::Permit;
 use crate::aws::sigv4::hex;
@@ -28,13 +30,15 @@ pub(super) struct Ledger {
     run: u64,
     /// Where requests are recorded for whoever has to answer for them.
     pub(super) audit: Audit,
+    /// Where their spans go, if somebody wants them.
+    pub(super) spans: Option<Arc<Exporter>>,
 }
 
 impl Ledger {
     /// A ledger whose request ids start with `run`, a random number.
     #[must_use]
-    pub(super) fn new(run: u64, audit: Audit) -> Self {
-        Self { in_flight: AtomicUsize::new(0), next: AtomicU64::new(0), run, audit }
+    pub(super) fn new(run: u64, audit: Audit, spans: Option<Arc<Exporter>>) -> Self {
+        Self { in_flight: AtomicUsize::new(0), next: AtomicU64::new(0), run, audit, spans }
     }
 
     /// Requests whose response is not complete.
@@ -56,7 +60,7 @@ pub(super) enum Outcome {
 }
 
 impl Outcome {
-    fn as_str(self) -> &'static str {
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Complete => "complete",
             Self::CallerGone => "caller-gone",
@@ -83,8 +87,12 @@ pub(super) struct Record {
     sheet: Arc<Sheet>,
     /// Given to the caller and written to the log.
     pub request_id: String,
-    method: Method,
-    path: String,
+    /// The trace that it is part of, if that is recorded here.
+    pub trace: Option<Rc<Trace>>,
+    /// What was asked.
+    pub(super) method: Method,
+    /// Of what, without the query.
+    pub(super) path: String,
     /// The target's name, if it has one.
     pub target: Option<String>,
     /// The target's index among the backends.
@@ -144,6 +152,7 @@ impl Record {
             ledger: Arc::clone(ledger),
             sheet: Arc::clone(sheet),
             request_id: hex(&((u128::from(ledger.run) << 32) + u128::from(number)).to_be_bytes()[4..]),
+            trace: ledger.spans.as_ref().and_then(|spans| Trace::begin(spans, request)),
             method: request.method().clone(),
             path: request.path().to_owned(),
             target: None,
@@ -232,6 +241,7 @@ impl Drop for Record {
                 $level!(
                     target: "access",
                     request_id = self.request_id,
+                    trace_id = self.trace.as_ref().map(|trace| trace.id()),
                     client = self.client.map(tracing::field::display),
                     caller = self.caller.as_ref().map(|caller| caller.name.as_str()),
                     role,
@@ -279,6 +289,9 @@ impl Drop for Record {
             });
         }
         if self.severity != Severity::Probe {
+            if let Some(trace) = self.trace.take() {
+                trace.end(self);
+            }
             self.count(total);
             self.remember();
         }

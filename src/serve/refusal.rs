@@ -10,7 +10,7 @@ use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{HttpResponse, HttpResponseBuilder};
 use serde::Serialize;
 
-use super::artifacts::store::StoreFailure;
+use super::artifacts::failure::StoreFailure;
 use super::callers::refusal::AccessRefusal;
 use super::circuit::Open;
 use super::load::Overload;
@@ -143,34 +143,13 @@ impl Refusal {
             Self::PresignedOnly => "presigned-only",
             Self::NoPresigned => "no-presigned",
             Self::Busy => "memory-over-budget",
-            Self::Store(failure) => match failure {
-                StoreFailure::Missing => "no-such-artifact",
-                StoreFailure::Denied { .. } => "artifact-access-denied",
-                StoreFailure::Busy(_) => "artifact-store-busy",
-                StoreFailure::Range => "bad-range",
-                StoreFailure::Bucket(_) => "artifact-store-misconfigured",
-                StoreFailure::Refused(_) | StoreFailure::Unreadable => "artifact-store-refused",
-                StoreFailure::Unreachable(_) => "artifact-store-unreachable",
-            },
+            Self::Store(failure) => failure.kind(),
             Self::Document(_) | Self::UnreadableDocument => "upstream-invalid",
-            Self::Receive(ReceiveError::TooLarge { .. }) => "body-too-large",
-            Self::Receive(ReceiveError::NoRoom) => "uploads-over-budget",
-            Self::Receive(ReceiveError::Stalled(_)) => "body-stalled",
-            Self::Receive(ReceiveError::Broken(_)) => "body-broken",
-            Self::Receive(ReceiveError::Disk(_)) | Self::Upstream(ClientError::Body(_)) => "spool-failed",
+            Self::Receive(error) => kind_of_body(error),
             Self::Credentials(_) => "no-credentials",
-            Self::Upstream(ClientError::Dial(DialError::Resolve { .. } | DialError::InvalidName(_))) => {
-                "upstream-unresolved"
-            }
-            Self::Upstream(ClientError::Dial(DialError::Connect { .. })) => "upstream-unreachable",
-            Self::Upstream(ClientError::Dial(DialError::Tls { .. })) => "upstream-tls",
-            Self::Upstream(ClientError::Dial(DialError::Timeout { .. }) | ClientError::NoAnswer(_)) => {
-                "upstream-timeout"
-            }
             Self::CircuitOpen(_) => "upstream-circuit-open",
-            Self::Overloaded | Self::Upstream(ClientError::Crowded(_)) => "overloaded",
-            Self::Upstream(ClientError::Refused(_) | ClientError::Closed | ClientError::Broken(_)) => "upstream-closed",
-            Self::Upstream(ClientError::Invalid(_)) => "upstream-invalid",
+            Self::Overloaded => "overloaded",
+            Self::Upstream(error) => kind_of(error),
         }
     }
 
@@ -187,15 +166,7 @@ impl Refusal {
             Self::NoSuchPage | Self::UnknownTarget => StatusCode::NOT_FOUND,
             Self::NoPresigned => StatusCode::NOT_IMPLEMENTED,
             Self::StoreUnknown | Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Store(failure) => match failure {
-                StoreFailure::Missing => StatusCode::NOT_FOUND,
-                StoreFailure::Denied { .. } => StatusCode::FORBIDDEN,
-                StoreFailure::Busy(_) => StatusCode::SERVICE_UNAVAILABLE,
-                StoreFailure::Range => StatusCode::RANGE_NOT_SATISFIABLE,
-                StoreFailure::Bucket(_) => StatusCode::INTERNAL_SERVER_ERROR,
-                StoreFailure::Refused(_) => StatusCode::BAD_REQUEST,
-                StoreFailure::Unreadable | StoreFailure::Unreachable(_) => StatusCode::BAD_GATEWAY,
-            },
+            Self::Store(failure) => failure.status(),
             Self::Document(_) | Self::UnreadableDocument => StatusCode::BAD_GATEWAY,
             Self::Receive(ReceiveError::TooLarge { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Receive(ReceiveError::NoRoom) => StatusCode::TOO_MANY_REQUESTS,
@@ -282,24 +253,7 @@ impl Refusal {
                     .into()
             }
             Self::Busy => "The appliance has no memory for this request at the moment. Try again shortly.".into(),
-            Self::Store(failure) => match failure {
-                StoreFailure::Missing => "There is no such artifact.".into(),
-                StoreFailure::Denied { action, resource } => {
-                    // S3 does not tell a missing object from a forbidden one to an identity that may not list the bucket.
-                    let doubt = if *action == "s3:GetObject" { " Or there is no such artifact." } else { "" };
-                    format!(
-                        "The appliance's identity needs `{action}` on `{resource}`; its operator can allow it.{doubt}"
-                    )
-                }
-                StoreFailure::Busy(code) => format!("The artifact store is busy ({code}). Try again shortly."),
-                StoreFailure::Range => "The range lies outside of the artifact.".into(),
-                StoreFailure::Bucket(code) => {
-                    format!("The appliance's artifact store is misconfigured ({code}): check its bucket and region.")
-                }
-                StoreFailure::Refused(code) => format!("The artifact store refused the request ({code})."),
-                StoreFailure::Unreadable => "The artifact store gave an answer that is not understood.".into(),
-                StoreFailure::Unreachable(_) => "The artifact store could not be reached.".into(),
-            },
+            Self::Store(failure) => failure.message(),
             Self::Document(_) | Self::UnreadableDocument => {
                 "Managed MLflow did not answer what the appliance had to ask it for this request.".into()
             }
@@ -388,4 +342,31 @@ impl From<Overload> for Refusal {
 /// Never too early.
 fn whole_seconds(wait: Duration) -> HeaderValue {
     HeaderValue::from(wait.as_secs() + u64::from(wait.subsec_nanos() > 0))
+}
+
+/// The kind of the failure of a request that no upstream has answered.
+#[must_use]
+pub(super) fn kind_of(error: &ClientError) -> &'static str {
+    match error {
+        ClientError::Dial(DialError::Resolve { .. } | DialError::InvalidName(_)) => "upstream-unresolved",
+        ClientError::Dial(DialError::Connect { .. }) => "upstream-unreachable",
+        ClientError::Dial(DialError::Tls { .. }) => "upstream-tls",
+        ClientError::Dial(DialError::Timeout { .. }) | ClientError::NoAnswer(_) => "upstream-timeout",
+        ClientError::Crowded(_) => "overloaded",
+        ClientError::Refused(_) | ClientError::Closed | ClientError::Broken(_) => "upstream-closed",
+        ClientError::Invalid(_) => "upstream-invalid",
+        ClientError::Body(OutgoingError::Disk(_)) => "spool-failed",
+        ClientError::Body(OutgoingError::Caller(error)) => kind_of_body(error),
+    }
+}
+
+/// The kind of the failure of a body.
+fn kind_of_body(error: &ReceiveError) -> &'static str {
+    match error {
+        ReceiveError::TooLarge { .. } => "body-too-large",
+        ReceiveError::NoRoom => "uploads-over-budget",
+        ReceiveError::Stalled(_) => "body-stalled",
+        ReceiveError::Broken(_) => "body-broken",
+        ReceiveError::Disk(_) => "spool-failed",
+    }
 }

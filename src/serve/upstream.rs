@@ -17,7 +17,7 @@ use super::artifacts::store::Store;
 use super::backend::Backend;
 use super::load::Load;
 use super::record::Record;
-use super::refusal::Refusal;
+use super::refusal::{self, Refusal};
 use super::retry::{Attempts, Failure};
 use super::skewed;
 use crate::api::insert_signature;
@@ -97,13 +97,26 @@ impl Upstream {
         let credentials = self.backend.credentials_for(record.caller.as_ref()).await?;
         let mut attempts = Attempts::begin(method, &self.backend.circuit, &self.allowance)?;
         record.slot.get_or_insert_with(|| self.load.enter());
+        let trace = record.trace.clone();
+        if let Some(trace) = &trace {
+            trace.take_over(&mut fields);
+        }
+        let earlier = record.retries;
         loop {
+            let endpoint = self.backend.dialer.endpoint();
+            let call = trace.as_ref().map(|trace| trace.call(method, endpoint, target, record.retries - earlier));
+            if let Some(call) = &call {
+                call.name_in(&mut fields);
+            }
             // Signed last and for each attempt anew: a signature is good for five minutes from its own clock.
             let now = self.backend.skew.correct(clock::now());
             self.sign(method, target, &mut fields, sha256, &credentials, now)?;
             let started = Instant::now();
             match self.client.send(Request { method: method.clone(), target, headers: &fields, body }).await {
                 Ok(response) => {
+                    if let Some(call) = call {
+                        call.answered(&response);
+                    }
                     attempts.answered();
                     if skewed::is_refused_for_its_time(&response, now, &self.backend)
                         && attempts.again(Failure::Skewed, body).is_some()
@@ -115,6 +128,9 @@ impl Upstream {
                     return Ok(response);
                 }
                 Err(error) => {
+                    if let Some(call) = call {
+                        call.failed(refusal::kind_of(&error));
+                    }
                     let Some(wait) = attempts.failed(&error, body) else { return Err(error.into()) };
                     debug!(request_id = record.request_id, error = causes::joined(&error), "trying again");
                     record.retries += 1;

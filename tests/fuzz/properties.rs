@@ -7,6 +7,7 @@ use appliance::access::token;
 use appliance::access::tokens::Tokens;
 use appliance::access::{graphql, routes};
 use appliance::bootstrap::user_data::{self, Document};
+use appliance::http::trace_context::TraceContext;
 use appliance::http::{headers, uri};
 use appliance::mlflow::arn::Arn;
 use appliance::mlflow::locations;
@@ -20,7 +21,7 @@ use std::time::{Duration, UNIX_EPOCH};
 type Property = fn(&[u8]);
 
 /// Each property by its name.
-pub const ALL: [(&str, Property); 11] = [
+pub const ALL: [(&str, Property); 12] = [
     ("arn", arn),
     ("path", path),
     ("query", query),
@@ -32,6 +33,7 @@ pub const ALL: [(&str, Property); 11] = [
     ("token", token_text),
     ("oidc", oidc),
     ("graphql", graphql_document),
+    ("traceparent", traceparent),
 ];
 
 fn decoded(text: &str) -> Vec<u8> {
@@ -250,4 +252,15 @@ pub fn graphql_document(data: &[u8]) {
     if !text.contains("mlflow") && !text.contains("test") {
         assert!(needed.contains(&routes::UNCLASSIFIED), "{text}");
     }
+}
+
+/// What is continued was named by the caller, digit by digit, and is written so that everybody reads the same.
+pub fn traceparent(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let Some(context) = TraceContext::parse(text) else { return };
+    assert!(context.trace != 0 && context.span != 0 && !text.starts_with("ff"), "{text}");
+    let written = context.value();
+    let written = written.to_str().expect("ASCII");
+    assert_eq!(written[2..53], text[2..53], "the ids are the caller's");
+    assert_eq!(TraceContext::parse(written), Some(context));
 }

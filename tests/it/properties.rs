@@ -33,6 +33,7 @@ fn input(name: &str) -> BoxedStrategy<Vec<u8>> {
         "token" => "mlfa_[0-9A-Za-z_]{40,60}",
         "oidc" => "[A-Za-z0-9_=\\-]{0,40}(\\.[A-Za-z0-9_=\\-]{0,40}){0,3}",
         "graphql" => "(query|mutation|\\{|\\}|mlflowGetRun|x|\\.\\.\\.|F|fragment|on|Query|\\(|\\)|:| ){0,24}",
+        "traceparent" => "(00|01|ff|0)-[0-9a-f]{31,32}-[0-9a-f]{16}-(0[0-3]|[0-9a-fA-F]{2})(-|-x|)",
         other => panic!("`{other}` has no input"),
     };
     let text = proptest::string::string_regex(alphabet).unwrap().prop_map(String::into_bytes);

@@ -11,6 +11,7 @@ use serde_json::json;
 use tokio::time::Instant;
 use toml::de::{DeTable, DeValue};
 
+use super::examples;
 use super::failure::{Class, Failure};
 use super::output::{say, show};
 use super::trust::Trust;
@@ -29,19 +30,9 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// A change set with many resources takes CloudFormation some seconds.
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 
-const EXAMPLES: &str = "\
-Examples:
-  appliance deploy plan --mode serverless
-  appliance deploy apply --mode tracking --config tracking.toml
-  appliance deploy apply --mode serverless --parameter MinInstances=2
-  eval \"$(appliance deploy outputs --mode serverless --env)\"
-  appliance deploy destroy --mode tracking
-
-Exit codes: 0 done, 1 failed, 2 wrong usage or, of `plan`, there are changes, 78 what was said has to change first";
-
 /// Launch the appliance on AWS: network, managed MLflow, load balancer and instances, as CloudFormation stacks
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = examples::DEPLOY)]
 pub(super) struct Deploy {
     #[command(subcommand)]
     action: Action,
@@ -50,6 +41,7 @@ pub(super) struct Deploy {
 #[derive(Debug, clap::Subcommand)]
 enum Action {
     /// Show what `apply` would change, and change nothing
+    #[command(after_help = examples::DEPLOY_PLAN)]
     Plan {
         #[command(flatten)]
         common: Common,
@@ -58,14 +50,19 @@ enum Action {
         json: bool,
     },
     /// Make or change the stacks, one after the other, each after showing what would change and asking
+    #[command(after_help = examples::DEPLOY_APPLY)]
     Apply {
         #[command(flatten)]
         common: Common,
         /// Do not ask
         #[arg(long)]
         yes: bool,
+        /// Print one JSON object in the end: the outputs of the appliance's stack
+        #[arg(long)]
+        json: bool,
     },
     /// Remove a mode's stacks; says what is kept
+    #[command(after_help = examples::DEPLOY_DESTROY)]
     Destroy {
         #[command(flatten)]
         common: Common,
@@ -77,6 +74,7 @@ enum Action {
         shared: bool,
     },
     /// Show the stacks and how they are
+    #[command(after_help = examples::DEPLOY_STATUS)]
     Status {
         #[command(flatten)]
         common: Common,
@@ -88,6 +86,7 @@ enum Action {
         drift: bool,
     },
     /// Show the stacks' outputs
+    #[command(after_help = examples::DEPLOY_OUTPUTS)]
     Outputs {
         #[command(flatten)]
         common: Common,
@@ -99,6 +98,7 @@ enum Action {
         env: bool,
     },
     /// Estimate what it costs a month, by list prices of us-east-1; asks AWS nothing
+    #[command(after_help = examples::DEPLOY_COST)]
     Cost {
         #[command(flatten)]
         common: Common,
@@ -107,6 +107,7 @@ enum Action {
         json: bool,
     },
     /// Write the templates into a directory, for other tools
+    #[command(after_help = examples::DEPLOY_EXPORT)]
     Export {
         /// Where to; it is made if it is missing
         directory: PathBuf,
@@ -148,9 +149,11 @@ impl Deploy {
             Action::Export { directory } => export(&directory),
             Action::Cost { common, json } => cost(&common, json),
             Action::Plan { common, json } => plan(common, json),
-            Action::Apply { common, yes } => {
+            Action::Apply { common, yes, json } => {
                 let outputs = with(common, async |settings| deploy::apply(settings, &mut Terminal { yes }).await)?;
-                if let Some(url) = outputs.get("Url") {
+                if json {
+                    show(&json!(outputs).to_string());
+                } else if let Some(url) = outputs.get("Url") {
                     show(&format!("export MLFLOW_TRACKING_URI={url}"));
                 }
                 Ok(())
@@ -300,7 +303,7 @@ fn with<T>(common: Common, act: impl AsyncFnOnce(&mut Settings<'_>) -> Result<T,
         let fresh = current.keep_fresh(&source);
         tokio::select! {
             result = act(&mut settings) => result.map_err(|error| failure(&error)),
-            () = fresh => Err(Failure::said(Class::Failed, "the credentials cannot be kept fresh", None)),
+            () = fresh => Err(Failure::said(Class::Failed, "the credentials cannot be kept fresh", Some("sign in again, and repeat the command; it takes up where it is"))),
         }
     })
 }

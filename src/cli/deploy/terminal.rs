@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::api::cloudformation::{Delay, Event};
 use crate::causes::joined;
+use crate::cli::colour::is_wanted;
 use crate::cli::output::say;
 use crate::deploy::{Line, Talk, Weight};
 
@@ -76,8 +77,7 @@ pub(super) fn answer() -> String {
 }
 
 fn coloured(text: &str, colour: &str) -> String {
-    let is_wanted = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    if is_wanted { format!("\u{1b}[{colour}m{text}\u{1b}[0m") } else { text.to_owned() }
+    if is_wanted(&io::stderr()) { format!("\u{1b}[{colour}m{text}\u{1b}[0m") } else { text.to_owned() }
 }
 
 /// Asks, on the line on which the answer is typed.

@@ -5,6 +5,7 @@
 //! UI reads what belongs to a run, a model or a trace (`located`).
 
 pub(super) mod describe;
+pub(super) mod failure;
 mod located;
 mod object;
 mod request;

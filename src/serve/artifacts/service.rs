@@ -7,9 +7,10 @@ use serde_json::{Value, json};
 
 use super::super::backend::Access;
 use super::super::refusal::Refusal;
+use super::failure::StoreFailure;
 use super::request::{document, named, path};
 use super::route::Service;
-use super::store::{Action, Store, StoreFailure};
+use super::store::{Action, Store};
 use super::{Answer, Exchange, object};
 use crate::aws::s3::{self, DELETE_LIMIT};
 use crate::mlflow::store::ArtifactPath;

@@ -13,9 +13,11 @@ use tracing::debug;
 
 use super::super::allowance::Allowance;
 use super::super::backend::{Access, ArtifactSettings, Backend};
-use super::super::refusal::Refusal;
+use super::super::refusal::{self, Refusal};
 use super::super::retry::{Failure, Repetition, Verdict, decide};
 use super::super::skewed;
+use super::super::spans::Trace;
+use super::failure::StoreFailure;
 use super::request::text;
 use crate::aws::credentials::Current;
 use crate::aws::s3::{self, Bucket, Call};
@@ -29,40 +31,6 @@ use crate::{causes, clock};
 const WAITS: [Duration; 2] = [Duration::from_millis(200), Duration::from_secs(1)];
 /// The XML of an answer: a page of 1,000 keys, each up to 1,024 bytes and all of them escaped. Bytes.
 const TEXT_LIMIT: usize = 8 << 20;
-
-/// Why S3 did not do what it was asked to.
-#[derive(Debug, thiserror::Error)]
-pub(in crate::serve) enum StoreFailure {
-    /// There is no such object.
-    #[error("there is no such artifact")]
-    Missing,
-    /// The identity may not.
-    #[error("access denied: `{action}` on `{resource}` is needed")]
-    Denied {
-        /// The IAM action.
-        action: &'static str,
-        /// The resource, as a policy names it.
-        resource: String,
-    },
-    /// S3 is busy or failing, and was still after some attempts.
-    #[error("S3 is busy ({0})")]
-    Busy(String),
-    /// The range lies outside of the object.
-    #[error("the range is not satisfiable")]
-    Range,
-    /// The bucket is in another region, or there is none of that name.
-    #[error("the bucket is misconfigured ({0})")]
-    Bucket(String),
-    /// The request itself was refused, in a way that only S3 can explain.
-    #[error("S3 refused the request ({0})")]
-    Refused(String),
-    /// The answer makes no sense.
-    #[error("S3 gave an answer that is not understood")]
-    Unreadable,
-    /// S3 could not be reached.
-    #[error("S3 did not answer")]
-    Unreachable(#[source] ClientError),
-}
 
 /// What is being asked, for the IAM action that it needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,6 +57,9 @@ pub(in crate::serve) struct Store {
     allowance: Rc<Allowance>,
     backend: Arc<Backend>,
     partition: &'static str,
+    endpoint: Rc<Endpoint>,
+    /// Of the request that it is used for.
+    trace: Option<Rc<Trace>>,
 }
 
 impl Store {
@@ -111,7 +82,7 @@ impl Store {
         Ok(Self {
             place: place.clone(),
             access: settings.access,
-            client: Rc::new(Client::new(backend.dialer.to(endpoint), backend.client)),
+            client: Rc::new(Client::new(backend.dialer.to(endpoint.clone()), backend.client)),
             host,
             url_lifetime: settings.url_lifetime,
             credentials: backend.credentials.clone(),
@@ -119,6 +90,8 @@ impl Store {
             backend: Arc::clone(backend),
             partition: backend.target.arn().partition().name(),
             bucket: Rc::new(bucket),
+            endpoint: Rc::new(endpoint),
+            trace: None,
         })
     }
 
@@ -126,6 +99,12 @@ impl Store {
     #[must_use]
     pub(in crate::serve) fn signing_with(&self, credentials: Current) -> Self {
         Self { credentials, ..self.clone() }
+    }
+
+    /// The same for one request, whose trace has what is sent.
+    #[must_use]
+    pub(in crate::serve) fn traced(&self, trace: Rc<Trace>) -> Self {
+        Self { trace: Some(trace), ..self.clone() }
     }
 
     /// Makes URLs with the credentials of this moment, and the longest time that a URL signed now may hold.
@@ -153,7 +132,7 @@ impl Store {
         body: &Body,
     ) -> Result<Response, Refusal> {
         let mut waits = WAITS.iter();
-        let mut attempt = 1;
+        let (mut attempt, mut sent) = (1, 0);
         self.allowance.earn();
         loop {
             let signed = self.backend.skew.correct(clock::now());
@@ -163,7 +142,15 @@ impl Store {
             let own = call.body.map(|text| Body::Memory(Bytes::from(text), None));
             let body = own.as_ref().unwrap_or(body);
             let request = Request { method: method.clone(), target: &call.target, headers: &headers, body };
-            let failure = match self.client.send(request).await {
+            let recorded = self.trace.as_ref().map(|trace| trace.call(&method, &self.endpoint, &call.target, sent));
+            sent += 1;
+            let answer = self.client.send(request).await;
+            match (recorded, &answer) {
+                (Some(recorded), Ok(response)) => recorded.answered(response),
+                (Some(recorded), Err(error)) => recorded.failed(refusal::kind_of(error)),
+                (None, _) => {}
+            }
+            let failure = match answer {
                 Ok(response) if is_welcome(response.status) => return Ok(response),
                 Ok(response)
                     if skewed::is_refused_for_its_time(&response, signed, &self.backend)

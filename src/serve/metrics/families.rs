@@ -218,6 +218,15 @@ fn about_process(shared: &Shared, exposition: &mut Exposition) {
             .gauge("appliance_certificate_expiry_timestamp_seconds", "When the listener's certificate ceases to hold")
             .sample(&[], seconds(end));
     }
+    if let Some(spans) = &shared.ledger.spans {
+        let (name, help) = ("appliance_spans_exported_total", "Spans that the collector has taken");
+        exposition.counter(name, help).sample(&[], spans.exported());
+        let (name, help) = ("appliance_spans_dropped_total", "Spans that it has not and will not, by why");
+        let mut family = exposition.counter(name, help);
+        for (reason, count) in spans.lost() {
+            family.sample(&[("reason", reason)], count);
+        }
+    }
     let process = Process::look();
     exposition
         .gauge("process_start_time_seconds", "When the process began to serve")

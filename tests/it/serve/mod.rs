@@ -23,5 +23,6 @@ mod sessions;
 mod status;
 mod targets;
 mod tls;
+mod tracing;
 mod unsigned;
 mod upstream_failures;

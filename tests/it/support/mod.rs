@@ -4,6 +4,7 @@ pub mod appliance;
 pub mod authority;
 pub mod browser;
 pub mod caller;
+pub mod collector;
 pub mod http2;
 pub mod python;
 pub mod sandbox;

@@ -1,0 +1,246 @@
+//! Every help is read here as a person would read it, and kept: what changes in one shows in the change's own diff.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::support::appliance::{binary, command, run};
+
+/// Where the helps are kept, each in a file of its own.
+fn kept() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/help")
+}
+
+/// The help of a command, as where there is no terminal.
+#[track_caller]
+fn help(path: &[String]) -> String {
+    let words: Vec<&str> = path.iter().map(String::as_str).chain(["--help"]).collect();
+    let output = run(&words, &[]);
+    assert!(output.status.success() && output.stderr.is_empty(), "{path:?}: {output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The commands that a help lists.
+fn listed(help: &str) -> Vec<String> {
+    let lines = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    // What stands further to the right belongs to the line before.
+    let named = lines.filter(|line| line.starts_with("  ") && !line.starts_with("   "));
+    named.filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help").map(Into::into).collect()
+}
+
+/// All commands, with their helps.
+fn all() -> Vec<(Vec<String>, String)> {
+    let mut found = Vec::new();
+    // `generate` is for packagers, and not in the list that others read.
+    let mut waiting = vec![vec![], vec!["generate".to_owned()]];
+    while let Some(path) = waiting.pop() {
+        let text = help(&path);
+        waiting.extend(listed(&text).into_iter().map(|name| path.iter().cloned().chain([name]).collect()));
+        found.push((path, text));
+    }
+    found
+}
+
+#[test]
+fn every_help_is_the_one_that_was_read() {
+    let update = std::env::var_os("APPLIANCE_TEST_UPDATE").is_some();
+    let directory = kept();
+    let mut names = BTreeSet::new();
+    for (path, text) in all() {
+        let name = format!("{}.txt", [&["appliance".to_owned()], path.as_slice()].concat().join("-"));
+        let file = directory.join(&name);
+        if update {
+            fs::create_dir_all(&directory).unwrap();
+            fs::write(&file, &text).unwrap();
+        }
+        let known = fs::read_to_string(&file).unwrap_or_default();
+        assert!(
+            known == text,
+            "{} is not what is printed; read it, then `APPLIANCE_TEST_UPDATE=1 cargo test --test it help::`:\n{text}",
+            file.display()
+        );
+        names.insert(name);
+    }
+    assert!(names.len() > 20, "{names:?}");
+    for entry in fs::read_dir(&directory).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        assert!(names.contains(&name), "there is no command for {name}; remove it");
+    }
+}
+
+#[test]
+fn every_help_says_how_it_is_used_and_how_it_ends() {
+    for (path, text) in all() {
+        for part in ["\nUsage: appliance", "\nExamples:\n  ", "\nExit codes: 0 "] {
+            assert!(text.contains(part), "{path:?} has no {part:?}:\n{text}");
+        }
+        assert!(!text.contains('\u{1b}'), "{path:?}: colours are for terminals");
+        assert!(text.lines().all(|line| line.chars().count() <= 100), "{path:?}:\n{text}");
+        let short: Vec<&str> = path.iter().map(String::as_str).chain(["-h"]).collect();
+        let short = String::from_utf8(run(&short, &[]).stdout).unwrap();
+        assert!(short.lines().count() <= text.lines().count(), "{path:?}: the short help is the shorter one");
+    }
+}
+
+#[test]
+fn colours_are_for_those_who_want_them() {
+    let escapes = |variables: &[(&str, &str)]| {
+        let help = run(&["--help"], variables).stdout;
+        let error = run(&["nonsense"], variables);
+        assert_eq!(error.status.code(), Some(2));
+        // Of a log as well: a table of tokens that cannot be read is complained about on standard error.
+        (help.contains(&0x1b), error.stderr.contains(&0x1b))
+    };
+    assert_eq!(escapes(&[]), (false, false), "nobody looks");
+    assert_eq!(escapes(&[("CLICOLOR_FORCE", "1")]), (true, true));
+    assert_eq!(escapes(&[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")]), (false, false));
+}
+
+#[test]
+fn wrong_usage_says_what_would_be_right() {
+    for (words, hint) in [
+        (&["serv"][..], "'serve'"),
+        (&["serve", "--listn", "x"], "'--listen'"),
+        (&["token", "lst"], "'list'"),
+        (&["token", "new", "--file", "x"], "--name <NAME>"),
+        (&[], "Usage: appliance <COMMAND>"),
+    ] {
+        let output = run(words, &[]);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{words:?}: {said}");
+        assert!(said.contains(hint), "{words:?}: {said}");
+    }
+}
+
+#[test]
+fn failures_say_what_to_do() {
+    let directory = tempfile::tempdir().unwrap();
+    let missing = directory.path().join("none/tokens.toml");
+    let missing = missing.to_str().unwrap();
+    for (words, code) in [
+        (&["token", "list", "--file", missing][..], 78),
+        (&["token", "revoke", "--file", missing, "ci"], 1),
+        (&["token", "new", "--file", missing, "--name", "ci", "--role", "read"], 1),
+        (&["token", "new", "--file", missing, "--name", "?", "--role", "read"], 78),
+        (&["serve"], 78),
+        (&["serve", "--config", missing], 78),
+        (&["check", "--config", missing], 78),
+        (&["bootstrap", "status", "--state-directory", missing], 1),
+        (&["generate", "man-pages", "/dev/null/man"], 1),
+        #[cfg(feature = "deploy")]
+        (&["deploy", "plan"], 78),
+        #[cfg(feature = "deploy")]
+        (&["deploy", "export", "/dev/null/templates"], 1),
+        #[cfg(feature = "sandbox")]
+        (&["sandbox", "--port", "1"], 78),
+    ] {
+        if words[0] == "sandbox" && rustix::process::getuid().is_root() {
+            continue;
+        }
+        let output = run(words, &[]);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{words:?}: {said}");
+        assert!(said.starts_with("error: "), "{words:?}: {said}");
+        assert!(said.contains("\n  hint: ") || said.contains("\n    fix: "), "{words:?}: {said}");
+    }
+}
+
+#[test]
+fn what_scripts_read_is_json() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("tokens.toml");
+    let file = file.to_str().unwrap();
+    let json = |words: &[&str], code: i32| -> serde_json::Value {
+        let output = run(words, &[]);
+        assert_eq!(output.status.code(), Some(code), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+        let text = String::from_utf8(output.stdout).unwrap();
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{words:?}: {error}: {text}"))
+    };
+    let new = json(&["token", "new", "--file", file, "--name", "ci", "--role", "write", "--json"], 0);
+    let id = new["id"].as_str().unwrap();
+    assert_eq!(json(&["token", "list", "--file", file, "--json"], 0)[0]["id"], id);
+    assert_eq!(json(&["token", "revoke", "--file", file, id, "--json"], 0)["revoked"][0], id);
+    assert_eq!(json(&["check", "--json", "--offline"], 78)["ok"], false);
+    assert!(json(&["generate", "options"], 0)["options"].as_array().unwrap().len() > 50);
+    let state = directory.path().to_str().unwrap();
+    let standing = json(&["bootstrap", "status", "--json", "--state-directory", state], 1);
+    assert_eq!((&standing["is_ready"], &standing["instance"]), (&false.into(), &serde_json::Value::Null));
+    assert!(standing["state"].as_str().unwrap().contains("not configured itself"), "{standing}");
+    #[cfg(feature = "deploy")]
+    assert!(json(&["deploy", "cost", "--json"], 0)["sum"].as_f64().unwrap() > 10.0);
+}
+
+#[test]
+fn completions_are_what_their_shells_understand() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut checked = 0;
+    for (shell, judge) in [
+        ("bash", &["bash", "-n"][..]),
+        ("zsh", &["zsh", "-n"]),
+        ("fish", &["fish", "--no-execute"]),
+        ("elvish", &["elvish", "-compileonly"]),
+        ("powershell", &[]),
+    ] {
+        let output = run(&["generate", "completions", shell], &[]);
+        assert!(output.status.success() && !output.stdout.is_empty(), "{shell}");
+        for name in ["serve", "bootstrap", "otlp-endpoint", "man-pages"] {
+            assert!(String::from_utf8_lossy(&output.stdout).contains(name), "{shell} completes {name}");
+        }
+        let file = directory.path().join(shell);
+        fs::write(&file, output.stdout).unwrap();
+        let Some((program, arguments)) = judge.split_first() else { continue };
+        match Command::new(program).args(arguments).arg(&file).output() {
+            Ok(output) => {
+                assert!(output.status.success() && output.stderr.is_empty(), "{shell}: {output:?}");
+                checked += 1;
+            }
+            Err(error) => eprintln!("SKIPPED the judgement of {program}: {error}"),
+        }
+    }
+    assert!(checked > 0, "bash at least is everywhere");
+}
+
+#[test]
+fn bash_completes_commands_and_options() {
+    let script = format!(
+        "source <('{}' generate completions bash)\n\
+         COMP_WORDS=(appliance de); COMP_CWORD=1; _appliance appliance de appliance; echo \"${{COMPREPLY[*]}}\"\n\
+         COMP_WORDS=(appliance serve --otlp-e); COMP_CWORD=2; _appliance appliance --otlp-e serve; echo \"${{COMPREPLY[*]}}\"",
+        binary().display()
+    );
+    let output = Command::new("bash").args(["-c", &script]).output().unwrap();
+    let shown = String::from_utf8(output.stdout).unwrap();
+    let expected = if cfg!(feature = "deploy") { "deploy\n--otlp-endpoint\n" } else { "\n--otlp-endpoint\n" };
+    assert_eq!(shown, expected, "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn man_pages_can_be_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let pages = directory.path().join("man");
+    assert!(command(&["generate", "man-pages"]).arg(&pages).status().unwrap().success());
+    let names: BTreeSet<String> =
+        fs::read_dir(&pages).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    // Those that are not in the list of commands have no page.
+    let expected = all().into_iter().filter(|(path, _)| path.first().is_none_or(|first| first != "generate"));
+    for (path, _) in expected {
+        let name = format!("{}.1", [&["appliance".to_owned()], path.as_slice()].concat().join("-"));
+        let text = fs::read_to_string(pages.join(&name)).unwrap_or_else(|error| panic!("{name} of {names:?}: {error}"));
+        for part in [".TH", ".SH NAME", ".SH SYNOPSIS", "Examples:", "Exit codes: 0 "] {
+            assert!(text.contains(part), "{name} has no {part}: {text}");
+        }
+    }
+    let judges = [&["mandoc", "-T", "lint", "-W", "error"][..], &["groff", "-man", "-T", "utf8", "-ww", "-z"]];
+    for judge in judges {
+        for name in &names {
+            match Command::new(judge[0]).args(&judge[1..]).arg(pages.join(name)).output() {
+                Ok(output) => assert!(output.status.success(), "{name}: {output:?}"),
+                Err(error) => {
+                    eprintln!("SKIPPED the judgement of {}: {error}", judge[0]);
+                    break;
+                }
+            }
+        }
+    }
+}
