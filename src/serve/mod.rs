@@ -69,6 +69,8 @@ const SETTLING: Duration = Duration::from_millis(50);
 const BACKLOG: i32 = 4096;
 /// How long a caller may take to close its side after we have closed ours.
 const LINGER: Duration = Duration::from_secs(5);
+/// What is gathered of a large answer before it is written to its caller, instead of half as much. Bytes.
+const WRITE_SIZE: usize = 64 * 1024;
 
 /// Everything `serve` needs, checked.
 pub struct Settings {
@@ -211,12 +213,7 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
         server.run()
     };
 
-    for backend in &shared.backends {
-        let (arn, upstream) = (backend.target.arn(), backend.dialer.endpoint().authority());
-        for address in &addresses {
-            info!(listen = %address, target_name = backend.label(), mlflow = %arn, upstream, "listening");
-        }
-    }
+    announce(&shared, &addresses);
     let reader = token_reader(&shared, &mut identities);
     let mut tasks: Vec<_> = identities
         .into_iter()
@@ -256,8 +253,15 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
     result
 }
 
-/// What is gathered of a large answer before it is written to its caller, instead of half as much. Bytes.
-const WRITE_SIZE: usize = 64 * 1024;
+/// Says once for each target where it is served.
+fn announce(shared: &Shared, addresses: &[SocketAddr]) {
+    for backend in &shared.backends {
+        let (arn, upstream) = (backend.target.arn(), backend.dialer.endpoint().authority());
+        for address in addresses {
+            info!(listen = %address, target_name = backend.label(), mlflow = %arn, upstream, "listening");
+        }
+    }
+}
 
 fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;

@@ -99,7 +99,7 @@ impl MessageBody for Outgoing {
             Source::None => BodySize::None,
             Source::Memory(bytes) => BodySize::Sized(bytes.len() as u64),
             Source::File { len, .. } => BodySize::Sized(*len),
-            Source::Passing(passing) => BodySize::Sized(passing.len()),
+            Source::Passing(passing) => BodySize::Sized(passing.length()),
         }
     }
 

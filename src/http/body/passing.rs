@@ -46,7 +46,7 @@ impl Passing {
 
     /// Its length in bytes.
     #[must_use]
-    pub fn len(&self) -> u64 {
+    pub fn length(&self) -> u64 {
         self.0.len
     }
 
@@ -90,6 +90,6 @@ impl Passing {
 
 impl fmt::Debug for Passing {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Passing").field("len", &self.len()).field("passed", &self.passed()).finish()
+        formatter.debug_struct("Passing").field("len", &self.length()).field("passed", &self.passed()).finish()
     }
 }

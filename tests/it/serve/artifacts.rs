@@ -75,9 +75,12 @@ fn an_artifact_is_written_and_read_under_the_prefix() {
 #[test]
 fn a_large_artifact_that_is_not_hashed_arrives_whole_and_is_never_written_twice() {
     let mlflow = Upstream::ok();
-    let s3 = s3(|request, wire| match request.target.contains("busy") {
-        true => wire.answer("503 Slow Down", error("SlowDown")),
-        false => wire.answer("200 OK", ""),
+    let s3 = s3(|request, wire| {
+        if request.target.contains("busy") {
+            wire.answer("503 Slow Down", error("SlowDown"))
+        } else {
+            wire.answer("200 OK", "")
+        }
     });
     let appliance = gateway(&mlflow, &s3, &["--unsigned-payload"]);
     let body = vec![7; 3 << 20];
