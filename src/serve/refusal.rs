@@ -151,7 +151,22 @@ impl Refusal {
             Self::Credentials(_) => "no-credentials",
             Self::CircuitOpen(_) => "upstream-circuit-open",
             Self::Overloaded => "overloaded",
-            Self::Upstream(error) => kind_of(error),
+            Self::Upstream(error) => Self::kind_of(error),
+        }
+    }
+
+    /// The kind of the failure of a request that no upstream has answered.
+    #[must_use]
+    pub(super) fn kind_of(error: &ClientError) -> &'static str {
+        match error {
+            ClientError::Dial(DialError::Resolve { .. } | DialError::InvalidName(_)) => "upstream-unresolved",
+            ClientError::Dial(DialError::Connect { .. }) => "upstream-unreachable",
+            ClientError::Dial(DialError::Tls { .. }) => "upstream-tls",
+            ClientError::Dial(DialError::Timeout { .. }) | ClientError::NoAnswer(_) => "upstream-timeout",
+            ClientError::Crowded(_) => "overloaded",
+            ClientError::Refused(_) | ClientError::Closed | ClientError::Broken(_) => "upstream-closed",
+            ClientError::Invalid(_) => "upstream-invalid",
+            ClientError::Body(_) => "spool-failed",
         }
     }
 
@@ -369,19 +384,4 @@ impl From<Overload> for Refusal {
 /// Never too early.
 fn whole_seconds(wait: Duration) -> HeaderValue {
     HeaderValue::from(wait.as_secs() + u64::from(wait.subsec_nanos() > 0))
-}
-
-/// The kind of the failure of a request that no upstream has answered.
-#[must_use]
-pub(super) fn kind_of(error: &ClientError) -> &'static str {
-    match error {
-        ClientError::Dial(DialError::Resolve { .. } | DialError::InvalidName(_)) => "upstream-unresolved",
-        ClientError::Dial(DialError::Connect { .. }) => "upstream-unreachable",
-        ClientError::Dial(DialError::Tls { .. }) => "upstream-tls",
-        ClientError::Dial(DialError::Timeout { .. }) | ClientError::NoAnswer(_) => "upstream-timeout",
-        ClientError::Crowded(_) => "overloaded",
-        ClientError::Refused(_) | ClientError::Closed | ClientError::Broken(_) => "upstream-closed",
-        ClientError::Invalid(_) => "upstream-invalid",
-        ClientError::Body(_) => "spool-failed",
-    }
 }
