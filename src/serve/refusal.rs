@@ -145,11 +145,37 @@ impl Refusal {
             Self::Busy => "memory-over-budget",
             Self::Store(failure) => failure.kind(),
             Self::Document(_) | Self::UnreadableDocument => "upstream-invalid",
-            Self::Receive(error) => kind_of_body(error),
+            Self::Receive(error) => Self::kind_of_body(error),
             Self::Credentials(_) => "no-credentials",
             Self::CircuitOpen(_) => "upstream-circuit-open",
             Self::Overloaded => "overloaded",
-            Self::Upstream(error) => kind_of(error),
+            Self::Upstream(error) => Self::kind_of(error),
+        }
+    }
+
+    /// The kind of the failure of a request that no upstream has answered.
+    #[must_use]
+    pub(super) fn kind_of(error: &ClientError) -> &'static str {
+        match error {
+            ClientError::Dial(DialError::Resolve { .. } | DialError::InvalidName(_)) => "upstream-unresolved",
+            ClientError::Dial(DialError::Connect { .. }) => "upstream-unreachable",
+            ClientError::Dial(DialError::Tls { .. }) => "upstream-tls",
+            ClientError::Dial(DialError::Timeout { .. }) | ClientError::NoAnswer(_) => "upstream-timeout",
+            ClientError::Crowded(_) => "overloaded",
+            ClientError::Refused(_) | ClientError::Closed | ClientError::Broken(_) => "upstream-closed",
+            ClientError::Invalid(_) => "upstream-invalid",
+            ClientError::Body(OutgoingError::Disk(_)) => "spool-failed",
+            ClientError::Body(OutgoingError::Caller(error)) => Self::kind_of_body(error),
+        }
+    }
+
+    fn kind_of_body(error: &ReceiveError) -> &'static str {
+        match error {
+            ReceiveError::TooLarge { .. } => "body-too-large",
+            ReceiveError::NoRoom => "uploads-over-budget",
+            ReceiveError::Stalled(_) => "body-stalled",
+            ReceiveError::Broken(_) => "body-broken",
+            ReceiveError::Disk(_) => "spool-failed",
         }
     }
 
@@ -342,31 +368,4 @@ impl From<Overload> for Refusal {
 /// Never too early.
 fn whole_seconds(wait: Duration) -> HeaderValue {
     HeaderValue::from(wait.as_secs() + u64::from(wait.subsec_nanos() > 0))
-}
-
-/// The kind of the failure of a request that no upstream has answered.
-#[must_use]
-pub(super) fn kind_of(error: &ClientError) -> &'static str {
-    match error {
-        ClientError::Dial(DialError::Resolve { .. } | DialError::InvalidName(_)) => "upstream-unresolved",
-        ClientError::Dial(DialError::Connect { .. }) => "upstream-unreachable",
-        ClientError::Dial(DialError::Tls { .. }) => "upstream-tls",
-        ClientError::Dial(DialError::Timeout { .. }) | ClientError::NoAnswer(_) => "upstream-timeout",
-        ClientError::Crowded(_) => "overloaded",
-        ClientError::Refused(_) | ClientError::Closed | ClientError::Broken(_) => "upstream-closed",
-        ClientError::Invalid(_) => "upstream-invalid",
-        ClientError::Body(OutgoingError::Disk(_)) => "spool-failed",
-        ClientError::Body(OutgoingError::Caller(error)) => kind_of_body(error),
-    }
-}
-
-/// The kind of the failure of a body.
-fn kind_of_body(error: &ReceiveError) -> &'static str {
-    match error {
-        ReceiveError::TooLarge { .. } => "body-too-large",
-        ReceiveError::NoRoom => "uploads-over-budget",
-        ReceiveError::Stalled(_) => "body-stalled",
-        ReceiveError::Broken(_) => "body-broken",
-        ReceiveError::Disk(_) => "spool-failed",
-    }
 }

@@ -17,7 +17,7 @@ use super::artifacts::store::Store;
 use super::backend::Backend;
 use super::load::Load;
 use super::record::Record;
-use super::refusal::{self, Refusal};
+use super::refusal::Refusal;
 use super::retry::{Attempts, Failure};
 use super::skewed;
 use crate::api::insert_signature;
@@ -129,7 +129,7 @@ impl Upstream {
                 }
                 Err(error) => {
                     if let Some(call) = call {
-                        call.failed(refusal::kind_of(&error));
+                        call.failed(Refusal::kind_of(&error));
                     }
                     let Some(wait) = attempts.failed(&error, body) else { return Err(error.into()) };
                     debug!(request_id = record.request_id, error = causes::joined(&error), "trying again");

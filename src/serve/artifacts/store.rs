@@ -13,7 +13,7 @@ use tracing::debug;
 
 use super::super::allowance::Allowance;
 use super::super::backend::{Access, ArtifactSettings, Backend};
-use super::super::refusal::{self, Refusal};
+use super::super::refusal::Refusal;
 use super::super::retry::{Failure, Repetition, Verdict, decide};
 use super::super::skewed;
 use super::super::spans::Trace;
@@ -147,7 +147,7 @@ impl Store {
             let answer = self.client.send(request).await;
             match (recorded, &answer) {
                 (Some(recorded), Ok(response)) => recorded.answered(response),
-                (Some(recorded), Err(error)) => recorded.failed(refusal::kind_of(error)),
+                (Some(recorded), Err(error)) => recorded.failed(Refusal::kind_of(error)),
                 (None, _) => {}
             }
             let failure = match answer {

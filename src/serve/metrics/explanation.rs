@@ -120,9 +120,13 @@ mod tests {
 
     use super::*;
 
-    /// The words that the functions `kind` of the two files of refusals can return.
+    /// The words that the functions `kind` of the files of refusals can return.
     fn kinds() -> HashSet<&'static str> {
-        let files = [include_str!("../refusal.rs"), include_str!("../callers/refusal.rs")];
+        let files = [
+            include_str!("../refusal.rs"),
+            include_str!("../callers/refusal.rs"),
+            include_str!("../artifacts/failure.rs"),
+        ];
         let bodies = files.iter().map(|text| {
             let begin = text.find("fn kind(&self)").expect("every refusal has a kind");
             let end = text[begin..].find("fn status(&self)").expect("and a status after it");
