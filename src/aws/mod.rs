@@ -9,6 +9,7 @@ pub mod sdk;
 pub mod secret;
 pub mod sigv4;
 pub mod skew;
+pub mod source;
 
 /// The host of a service in a region, as most of AWS's services are named.
 #[must_use]

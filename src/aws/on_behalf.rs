@@ -9,7 +9,8 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::Mutex as AsyncMutex;
 
-use super::credentials::{Current, Source, Unavailable, until_renewal};
+use super::credentials::{Current, Unavailable, until_renewal};
+use super::source::Source;
 use crate::clock;
 
 /// Callers whose credentials are kept before those that have expired are dropped.

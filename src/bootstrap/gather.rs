@@ -10,8 +10,9 @@ use super::sources::{self, Source, TAG_PREFIX};
 use super::{Say, Settings, service, user_data};
 use crate::api::imds::{Identity, Imds, ImdsError};
 use crate::api::parameters::{self, Parameter, ParametersError};
-use crate::aws::credentials::{Current, Source as CredentialSource};
+use crate::aws::credentials::Current;
 use crate::aws::sdk;
+use crate::aws::source::Source as CredentialSource;
 use crate::causes;
 
 /// The wait between attempts doubles from the first to the second of these.

@@ -10,8 +10,9 @@ use super::plan::Signals;
 use super::{Say, Settings, service};
 use crate::api::imds::Identity;
 use crate::api::query::{self, QueryError};
-use crate::aws::credentials::{Current, Source};
+use crate::aws::credentials::Current;
 use crate::aws::sdk;
+use crate::aws::source::Source;
 use crate::causes;
 use crate::http::client::Endpoint;
 

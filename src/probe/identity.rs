@@ -7,8 +7,9 @@ use aws_credential_types::Credentials;
 use tokio::time::{Instant, timeout};
 
 use super::{Finding, LIMIT};
-use crate::aws::credentials::{Current, Source, SourceError, caller_identity};
+use crate::aws::credentials::Current;
 use crate::aws::role::Role;
+use crate::aws::source::{Source, SourceError, caller_identity};
 use crate::clock;
 
 /// Less is left only where nobody renews them.

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use super::Shared;
 use super::backend::BackendSettings;
 use super::callers::source::SecretReader;
-use crate::aws::credentials::{Current, Source};
+use crate::aws::credentials::Current;
 use crate::aws::on_behalf::OnBehalf;
 use crate::aws::role::Role;
 use crate::aws::sdk;
+use crate::aws::source::Source;
 
 /// Whose credentials sign: one for each region and role, however many targets use it.
 pub(super) struct Identity {

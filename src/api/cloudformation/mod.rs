@@ -1,78 +1,21 @@
 //! CloudFormation, as far as `deploy` needs it, in the Query protocol.
 
 mod answers;
+mod call;
+mod error;
 
 use std::time::Duration;
 
-use actix_web::http::{Method, StatusCode};
-use bytes::Bytes;
-use tokio::time::{Instant, sleep, timeout};
-
 pub use answers::{Change, ChangeSet, Event, Pairs, Resource, Stack};
+pub use error::CloudFormationError;
 
-use super::xml::{Element, XmlError};
-use super::{ApiError, Signed, Transport};
+use super::Transport;
+use super::xml::Element;
 use crate::aws::credentials::Current;
 use crate::http::client::Endpoint;
-use crate::http::uri;
 
-const VERSION: &str = "2010-05-15";
-/// Throttled and failing calls are repeated after waits that double, from the first to the second of these.
-const WAITS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(16));
-const ATTEMPTS: u32 = 6;
-/// Credentials that have expired are renewed meanwhile; those that cannot be are not worth more.
-const ATTEMPTS_AFTER_EXPIRY: u32 = 3;
-/// After so long without an answer it is said that there is none yet.
-const SILENCE: Duration = Duration::from_secs(5);
 /// Where an answer names its next page, and a question asks for it.
 const NEXT: &str = "NextToken";
-
-/// Why a call had no effect.
-#[derive(Debug, thiserror::Error)]
-pub enum CloudFormationError {
-    /// No answer.
-    #[error(transparent)]
-    Unanswered(#[from] ApiError),
-    /// AWS refused.
-    #[error("{operation}: {code}: {message}")]
-    Refused {
-        /// What was asked.
-        operation: &'static str,
-        /// Its code, such as `AccessDenied`.
-        code: String,
-        /// Its words.
-        message: String,
-    },
-    /// AWS answered something else.
-    #[error("{operation}: the answer cannot be read")]
-    Unreadable {
-        /// What was asked.
-        operation: &'static str,
-        /// Where it goes wrong.
-        source: XmlError,
-    },
-}
-
-impl CloudFormationError {
-    /// Whether this says that there is no such stack or change set.
-    #[must_use]
-    pub fn is_absence(&self) -> bool {
-        let Self::Refused { code, message, .. } = self else { return false };
-        code == "ChangeSetNotFound" || (code == "ValidationError" && message.contains("does not exist"))
-    }
-
-    /// Whether this says that the credentials are of the past.
-    #[must_use]
-    pub fn is_expiry(&self) -> bool {
-        match self {
-            Self::Refused { code, .. } => {
-                matches!(code.as_str(), "ExpiredToken" | "ExpiredTokenException" | "RequestExpired")
-            }
-            Self::Unanswered(ApiError::Credentials(_)) => true,
-            Self::Unanswered(_) | Self::Unreadable { .. } => false,
-        }
-    }
-}
 
 /// Signed calls of one region.
 pub struct CloudFormation<'a> {
@@ -318,82 +261,5 @@ impl CloudFormation<'_> {
         let text = self.call(operation, given).await?;
         let root = Element::parse(&text).map_err(|source| CloudFormationError::Unreadable { operation, source })?;
         Ok(root.take(&format!("{operation}Result")).unwrap_or_default())
-    }
-
-    /// Asks, again where that may help, and says what takes long.
-    async fn call(&self, operation: &'static str, given: &[(&str, &str)]) -> Result<String> {
-        let mut wait = WAITS.0;
-        let mut attempt = 1;
-        loop {
-            let error = match self.heard(operation, given).await {
-                Ok(answer) => return Ok(answer),
-                Err(error) => error,
-            };
-            let of = if error.is_expiry() { ATTEMPTS_AFTER_EXPIRY } else { ATTEMPTS };
-            if attempt >= of || !may_pass(&error) {
-                return Err(error);
-            }
-            if error.is_expiry() {
-                self.credentials.renew();
-            }
-            attempt += 1;
-            (self.delayed)(&Delay::Repetition { operation, error: &error, wait, attempt, of });
-            sleep(wait).await;
-            wait = (wait * 2).min(WAITS.1);
-        }
-    }
-
-    /// Asks once, and says while there is no answer.
-    async fn heard(&self, operation: &'static str, given: &[(&str, &str)]) -> Result<String> {
-        let since = Instant::now();
-        let mut answer = std::pin::pin!(self.once(operation, given));
-        loop {
-            match timeout(SILENCE, &mut answer).await {
-                Ok(answer) => return answer,
-                Err(_) => (self.delayed)(&Delay::Silence { operation, waited: since.elapsed() }),
-            }
-        }
-    }
-
-    async fn once(&self, operation: &'static str, given: &[(&str, &str)]) -> Result<String> {
-        let mut form = format!("Action={operation}&Version={VERSION}");
-        for (name, text) in given {
-            form.extend(["&", *name, "=", &uri::encoded(text)]);
-        }
-        let call = Signed {
-            endpoint: &self.endpoint,
-            region: self.region,
-            service: "cloudformation",
-            method: Method::POST,
-            target: "/",
-            content_type: Some("application/x-www-form-urlencoded; charset=utf-8"),
-            routing: None,
-            body: Bytes::from(form),
-        };
-        let answer = self.transport.signed(call, self.credentials).await?;
-        let text = String::from_utf8_lossy(&answer.body);
-        if answer.status == StatusCode::OK {
-            return Ok(text.into_owned());
-        }
-        let root = Element::parse(&text).unwrap_or_default();
-        let words = root.find("Error");
-        let code = words.and_then(|words| words.some("Code")).unwrap_or_else(|| answer.status.as_u16().to_string());
-        let message = words.map(|words| words.text("Message")).unwrap_or_default();
-        Err(CloudFormationError::Refused { operation, code, message })
-    }
-}
-
-fn may_pass(error: &CloudFormationError) -> bool {
-    match error {
-        CloudFormationError::Unanswered(_) => true,
-        CloudFormationError::Unreadable { .. } => false,
-        CloudFormationError::Refused { code, .. } => {
-            error.is_expiry()
-                || code.starts_with("Throttling")
-                || matches!(
-                    code.as_str(),
-                    "RequestLimitExceeded" | "500" | "502" | "503" | "InternalFailure" | "ServiceUnavailable"
-                )
-        }
     }
 }

@@ -1,0 +1,68 @@
+//! Why CloudFormation did not do what it was asked to.
+
+use super::super::ApiError;
+use super::super::xml::XmlError;
+
+/// Why a call had no effect.
+#[derive(Debug, thiserror::Error)]
+pub enum CloudFormationError {
+    /// No answer.
+    #[error(transparent)]
+    Unanswered(#[from] ApiError),
+    /// AWS refused.
+    #[error("{operation}: {code}: {message}")]
+    Refused {
+        /// What was asked.
+        operation: &'static str,
+        /// Its code, such as `AccessDenied`.
+        code: String,
+        /// Its words.
+        message: String,
+    },
+    /// AWS answered something else.
+    #[error("{operation}: the answer cannot be read")]
+    Unreadable {
+        /// What was asked.
+        operation: &'static str,
+        /// Where it goes wrong.
+        source: XmlError,
+    },
+}
+
+impl CloudFormationError {
+    /// Whether this says that there is no such stack or change set.
+    #[must_use]
+    pub fn is_absence(&self) -> bool {
+        let Self::Refused { code, message, .. } = self else { return false };
+        code == "ChangeSetNotFound" || (code == "ValidationError" && message.contains("does not exist"))
+    }
+
+    /// Whether this says that the credentials are of the past.
+    #[must_use]
+    pub fn is_expiry(&self) -> bool {
+        match self {
+            Self::Refused { code, .. } => {
+                matches!(code.as_str(), "ExpiredToken" | "ExpiredTokenException" | "RequestExpired")
+            }
+            Self::Unanswered(ApiError::Credentials(_)) => true,
+            Self::Unanswered(_) | Self::Unreadable { .. } => false,
+        }
+    }
+
+    /// Whether asking again may help.
+    #[must_use]
+    pub(super) fn may_pass(&self) -> bool {
+        match self {
+            Self::Unanswered(_) => true,
+            Self::Unreadable { .. } => false,
+            Self::Refused { code, .. } => {
+                self.is_expiry()
+                    || code.starts_with("Throttling")
+                    || matches!(
+                        code.as_str(),
+                        "RequestLimitExceeded" | "500" | "502" | "503" | "InternalFailure" | "ServiceUnavailable"
+                    )
+            }
+        }
+    }
+}
