@@ -148,6 +148,12 @@ fn a_dry_run_names_every_value_and_its_origin_and_changes_nothing() {
     ] {
         assert!(said.lines().any(|one| one == line), "{line}: {said}");
     }
+    let (output, said) = instance.bootstrap(&["--dry-run", "--json"]);
+    assert!(output.status.success(), "{said}");
+    let explained: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&explained["instance"], &explained["is_valid"]), (&"i-0123456789abcdef0".into(), &true.into()));
+    let workers = explained["values"].as_array().unwrap().iter().find(|one| one["key"] == "workers").unwrap();
+    assert_eq!((&workers["value"], &workers["origin"]), (&"2".into(), &"user data, line 4".into()));
     assert_eq!((instance.written(), instance.told.requests().len()), (None, 0));
 }
 

@@ -134,8 +134,10 @@ fn the_stacks_are_made_in_order_each_with_the_outputs_of_those_before() {
     let (code, _, said) = apply(&cloud);
     assert!(code == Some(0) && said.matches("no changes").count() == 3 && !said.contains("next:"), "{said}");
     let arguments = ["apply", "--yes", "--mode", "serverless"];
-    let (code, _, said) = deploy(&cloud, &[&arguments[..], &CERTIFICATE[..]].concat());
+    let (code, shown, said) = deploy(&cloud, &[&arguments[..], &["--json"], &CERTIFICATE[..]].concat());
     assert!(code == Some(0) && said.contains("mlflow-networking: no changes"), "{said}");
+    let outputs: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    assert!(outputs["Url"].as_str().is_some_and(|url| url.starts_with("http")), "{shown}");
     assert_eq!(cloud.world().stacks.len(), 5);
 }
 
