@@ -15,7 +15,7 @@ use super::options::ServeOptions;
 use super::output::{say, show};
 use super::problems::{Problem, Problems};
 use super::targets::TargetSettings;
-use super::{file, harden, settings, subjects, targets, values};
+use super::{examples, file, harden, settings, subjects, targets, values};
 use crate::api::Transport;
 use crate::api::presign::{Lifetimes, SESSION_LIFETIME, URL_LIFETIME};
 use crate::http::client::{ClientSettings, Dialer, Endpoint};
@@ -39,24 +39,12 @@ const SHOWN: &[&str] = &[
     "sagemaker_endpoint",
 ];
 
-const EXAMPLES: &str = "\
-Examples:
-  AWS_PROFILE=research appliance ui --resource-arn arn:aws:sagemaker:us-east-1:123456789012:mlflow-app/app-ABCDEF123456
-  appliance ui --config appliance.toml --target ads --open
-  appliance ui --config appliance.toml --expires-in 30s --session 1h --json | jq -r .url
-
-The identity needs `sagemaker:CreatePresignedMlflowAppUrl` or `sagemaker:CreatePresignedMlflowTrackingServerUrl` on the
-ARN. If it also has `sagemaker:DescribeMlflowApp` or `sagemaker:DescribeMlflowTrackingServer`, it is told when there is
-nothing to open because a server has been stopped.
-
-Exit codes: 0 done, 1 AWS gave no URL or no browser was found, 2 wrong usage, 78 the configuration has to change";
-
 /// Print, or open in the browser, a URL that lets you into AWS's own MLflow page without signing in to the console
 ///
 /// The URL is a secret: whoever opens it first is let in, once, as the identity that asked for it. It takes every option,
 /// variable and file of `appliance serve`; those that matter are below.
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = examples::UI)]
 pub(super) struct Ui {
     /// TOML file with the options of `appliance serve`; flags and variables win over it
     #[arg(long, env = "APPLIANCE_CONFIG", hide_env_values = true, value_name = "FILE")]

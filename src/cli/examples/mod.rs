@@ -8,6 +8,7 @@ Examples:
   appliance sandbox                                       # try all of it here, without AWS
   appliance check --config appliance.toml                 # would it work, and if not, why
   appliance serve --config appliance.toml
+  appliance ui --config appliance.toml --open             # AWS's own page of MLflow
   appliance token new --file tokens.toml --name ci --role write
   appliance serve --help
 
@@ -37,6 +38,18 @@ Examples:
     jq '.findings[] | select(.outcome == \"failure\")'
 
 Exit codes: 0 all is well or needs a look at most, 1 something does not work, 2 wrong usage, 78 the configuration has to change";
+
+pub(super) const UI: &str = "\
+Examples:
+  AWS_PROFILE=research appliance ui \\
+    --resource-arn arn:aws:sagemaker:us-east-1:123456789012:mlflow-app/app-ABCDEF123456
+  appliance ui --config appliance.toml --target ads --open
+  appliance ui --config appliance.toml --expires-in 30s --session 1h --json |
+    jq -r .url
+
+The identity needs `sagemaker:CreatePresignedMlflowAppUrl` or `sagemaker:CreatePresignedMlflowTrackingServerUrl` on the ARN. If it also has `sagemaker:DescribeMlflowApp` or `sagemaker:DescribeMlflowTrackingServer`, it is told when there is nothing to open because a server has been stopped.
+
+Exit codes: 0 done, 1 AWS gave no URL or no browser was found, 2 wrong usage, 78 the configuration has to change";
 
 pub(super) const BOOTSTRAP: &str = "\
 Examples:
