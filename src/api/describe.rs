@@ -1,10 +1,9 @@
 //! The SageMaker API: where an MLflow keeps its artifacts, and whether it is running.
 
 use actix_web::http::StatusCode;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::json::{self, Call};
-use super::{ApiError, Transport};
+use super::{ApiError, Transport, json, sagemaker};
 use crate::aws::credentials::Current;
 use crate::http::client::Endpoint;
 use crate::mlflow::arn::Mode;
@@ -97,13 +96,12 @@ async fn describe(
     credentials: &Current,
 ) -> Result<Value, DescribeError> {
     let arn = target.arn();
-    let (operation, question) = match arn.mode() {
-        Mode::TrackingServer => ("DescribeMlflowTrackingServer", json!({"TrackingServerName": arn.resource_name()})),
-        Mode::App => ("DescribeMlflowApp", json!({"Arn": arn.as_str()})),
+    let operation = match arn.mode() {
+        Mode::TrackingServer => "DescribeMlflowTrackingServer",
+        Mode::App => "DescribeMlflowApp",
     };
-    let name = format!("SageMaker.{operation}");
-    let call = Call { endpoint, region: arn.region(), service: "sagemaker", operation: &name, question: &question };
-    let (status, answer) = json::send(call, transport, credentials).await?;
+    let question = sagemaker::about(arn);
+    let (status, answer) = sagemaker::ask(arn, (operation, &question), endpoint, transport, credentials).await?;
     if status != StatusCode::OK {
         let code = json::error_code(&answer);
         return Err(DescribeError::Refused { status, code, action: format!("sagemaker:{operation}") });

@@ -8,6 +8,7 @@ pub mod json;
 pub mod parameters;
 pub mod presign;
 pub mod query;
+mod sagemaker;
 #[cfg(feature = "deploy")]
 mod xml;
 

@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use actix_web::http::StatusCode;
 use secrecy::SecretString;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::json::{self, Call};
-use super::{ApiError, Transport};
+use super::{ApiError, Transport, json, sagemaker};
 use crate::aws::credentials::Current;
 use crate::http::client::Endpoint;
 use crate::mlflow::arn::Mode;
@@ -82,10 +81,7 @@ pub async fn url(
     lifetimes: Lifetimes,
 ) -> Result<SecretString, PresignError> {
     let arn = target.arn();
-    let mut question = match arn.mode() {
-        Mode::TrackingServer => json!({"TrackingServerName": arn.resource_name()}),
-        Mode::App => json!({"Arn": arn.as_str()}),
-    };
+    let mut question = sagemaker::about(arn);
     for (name, lifetime) in
         [("ExpiresInSeconds", lifetimes.url), ("SessionExpirationDurationInSeconds", lifetimes.session)]
     {
@@ -94,9 +90,7 @@ pub async fn url(
         }
     }
     let operation = operation(arn.mode());
-    let name = format!("SageMaker.{operation}");
-    let call = Call { endpoint, region: arn.region(), service: "sagemaker", operation: &name, question: &question };
-    let (status, answer) = json::send(call, transport, credentials).await?;
+    let (status, answer) = sagemaker::ask(arn, (operation, &question), endpoint, transport, credentials).await?;
     if status != StatusCode::OK {
         let (code, message) = (json::error_code(&answer), json::error_message(&answer));
         return Err(match code.as_str() {

@@ -5,6 +5,7 @@ pub mod client;
 pub mod fields;
 pub mod headers;
 pub mod relay;
+mod silence;
 pub mod tls;
 pub mod trace_context;
 pub mod uri;

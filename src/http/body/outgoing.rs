@@ -49,19 +49,25 @@ pub enum OutgoingError {
 
 /// How many bytes of a body have been handed to the connection; lets a watcher tell a slow upload from a stuck one.
 #[derive(Clone, Debug, Default)]
-pub struct Progress(Rc<(Cell<u64>, Cell<bool>)>);
+pub struct Progress(Rc<Passage>);
+
+#[derive(Debug, Default)]
+struct Passage {
+    bytes: Cell<u64>,
+    waits_for_caller: Cell<bool>,
+}
 
 impl Progress {
     /// Bytes handed over so far.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.0.0.get()
+        self.0.bytes.get()
     }
 
     /// True while nothing can be handed over because the caller has not sent it yet.
     #[must_use]
     pub fn waits_for_caller(&self) -> bool {
-        self.0.1.get()
+        self.0.waits_for_caller.get()
     }
 }
 
@@ -131,12 +137,12 @@ impl MessageBody for Outgoing {
             }
             Source::Passing(passing) => {
                 let polled = passing.poll_next(context);
-                this.progress.0.1.set(polled.is_pending());
+                this.progress.0.waits_for_caller.set(polled.is_pending());
                 ready!(polled).transpose().map_err(OutgoingError::Caller)?
             }
         };
         if let Some(chunk) = &chunk {
-            this.progress.0.0.set(this.progress.bytes() + chunk.len() as u64);
+            this.progress.0.bytes.set(this.progress.bytes() + chunk.len() as u64);
         }
         Poll::Ready(chunk.map(Ok))
     }

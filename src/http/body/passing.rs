@@ -2,18 +2,16 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use super::receive::ReceiveError;
+use crate::http::silence::Silence;
 use actix_web::error::PayloadError;
 use bytes::Bytes;
 use futures_util::Stream;
-use tokio::time::{Instant, Sleep};
-
-use super::receive::ReceiveError;
 
 /// A caller's body on its way through. Its length is known, since it was announced.
 #[derive(Clone)]
@@ -24,13 +22,11 @@ struct State {
     len: u64,
     passed: Cell<u64>,
     has_begun: Cell<bool>,
-    idle_timeout: Duration,
 }
 
 struct Flow {
     payload: Pin<Box<dyn Stream<Item = Result<Bytes, PayloadError>>>>,
-    /// Set when the caller is waited for.
-    silence: Option<Pin<Box<Sleep>>>,
+    silence: Silence,
 }
 
 impl Passing {
@@ -40,8 +36,8 @@ impl Passing {
     where
         S: Stream<Item = Result<Bytes, PayloadError>> + 'static,
     {
-        let flow = RefCell::new(Flow { payload: Box::pin(payload), silence: None });
-        Self(Rc::new(State { flow, len, passed: Cell::new(0), has_begun: Cell::new(false), idle_timeout }))
+        let flow = RefCell::new(Flow { payload: Box::pin(payload), silence: Silence::new(idle_timeout) });
+        Self(Rc::new(State { flow, len, passed: Cell::new(0), has_begun: Cell::new(false) }))
     }
 
     /// Its length in bytes.
@@ -68,13 +64,10 @@ impl Passing {
         state.has_begun.set(true);
         let mut flow = state.flow.borrow_mut();
         let Poll::Ready(piece) = flow.payload.as_mut().poll_next(context) else {
-            let silence = flow.silence.get_or_insert_with(|| Box::pin(tokio::time::sleep(state.idle_timeout)));
-            ready!(silence.as_mut().poll(context));
-            return Poll::Ready(Some(Err(ReceiveError::Stalled(state.idle_timeout))));
+            ready!(flow.silence.poll(context));
+            return Poll::Ready(Some(Err(ReceiveError::Stalled(flow.silence.limit()))));
         };
-        if let Some(silence) = &mut flow.silence {
-            silence.as_mut().reset(Instant::now() + state.idle_timeout);
-        }
+        flow.silence.end();
         Poll::Ready(match piece {
             Some(Ok(piece)) => {
                 state.passed.set(state.passed.get() + piece.len() as u64);

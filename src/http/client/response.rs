@@ -1,19 +1,18 @@
 //! The head of a response, and its body as a stream that ends in order or with an error, never short.
 
-use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actix_web::body::{BodySize, MessageBody};
 use actix_web::http::header::HeaderMap;
 use actix_web::http::{Method, StatusCode, Version};
 use bytes::{Bytes, BytesMut};
-use tokio::time::Sleep;
 
 use super::http1;
 use super::http2::Lease;
 use crate::http::headers::content_length;
+use crate::http::silence::Silence;
 
 /// What an upstream answered.
 pub struct Response {
@@ -33,9 +32,7 @@ pub struct Response {
 pub struct ResponseBody {
     source: Source,
     size: BodySize,
-    idle_timeout: Duration,
-    last_piece: Option<Instant>,
-    silence: Option<Pin<Box<Sleep>>>,
+    silence: Silence,
 }
 
 enum Source {
@@ -82,7 +79,7 @@ impl Response {
     }
 
     pub(super) fn with_idle_timeout(mut self, idle_timeout: Duration) -> Self {
-        self.body.idle_timeout = idle_timeout;
+        self.body.silence = Silence::new(idle_timeout);
         self
     }
 }
@@ -101,7 +98,7 @@ pub(super) fn size(method: &Method, status: StatusCode, announced: Option<u64>) 
 
 impl ResponseBody {
     fn new(source: Source, size: BodySize) -> Self {
-        Self { source, size, idle_timeout: Duration::MAX, last_piece: None, silence: None }
+        Self { source, size, silence: Silence::new(Duration::MAX) }
     }
 
     /// The whole body, if it is no larger than `limit` bytes.
@@ -137,24 +134,6 @@ impl ResponseBody {
             }),
         }
     }
-
-    /// Ready once the upstream has been silent for too long. The timer is set when first needed and moved lazily, so
-    /// that a body that flows costs no timer work.
-    fn poll_silence(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let now = Instant::now();
-        let Some(deadline) = self.last_piece.unwrap_or(now).checked_add(self.idle_timeout) else {
-            return Poll::Pending;
-        };
-        self.last_piece.get_or_insert(now);
-        let silence = self.silence.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline.into())));
-        loop {
-            std::task::ready!(silence.as_mut().poll(context));
-            if silence.deadline() >= deadline.into() {
-                return Poll::Ready(());
-            }
-            silence.as_mut().reset(deadline.into());
-        }
-    }
 }
 
 impl MessageBody for ResponseBody {
@@ -168,13 +147,11 @@ impl MessageBody for ResponseBody {
         let this = self.get_mut();
         match this.poll_source(context) {
             Poll::Ready(piece) => {
-                if this.silence.is_some() {
-                    this.last_piece = Some(Instant::now());
-                }
+                this.silence.end();
                 Poll::Ready(piece)
             }
-            Poll::Pending => match this.poll_silence(context) {
-                Poll::Ready(()) => Poll::Ready(Some(Err(BodyError::Stalled(this.idle_timeout)))),
+            Poll::Pending => match this.silence.poll(context) {
+                Poll::Ready(()) => Poll::Ready(Some(Err(BodyError::Stalled(this.silence.limit())))),
                 Poll::Pending => Poll::Pending,
             },
         }

@@ -1,0 +1,51 @@
+//! How long nothing has come. The timer is set when first needed and moved lazily, so that what flows costs no timer work.
+
+use std::future::Future as _;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use tokio::time::Sleep;
+
+/// The silence between two pieces of a body.
+pub(super) struct Silence {
+    limit: Duration,
+    last_piece: Option<Instant>,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Silence {
+    /// One that may last so long; with [`Duration::MAX`], for ever.
+    pub(super) const fn new(limit: Duration) -> Self {
+        Self { limit, last_piece: None, timer: None }
+    }
+
+    /// How long it may last.
+    pub(super) fn limit(&self) -> Duration {
+        self.limit
+    }
+
+    /// Takes note that something came.
+    pub(super) fn end(&mut self) {
+        if self.timer.is_some() {
+            self.last_piece = Some(Instant::now());
+        }
+    }
+
+    /// Ready once it has lasted for too long.
+    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let now = Instant::now();
+        let Some(deadline) = self.last_piece.unwrap_or(now).checked_add(self.limit) else {
+            return Poll::Pending;
+        };
+        self.last_piece.get_or_insert(now);
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline.into())));
+        loop {
+            ready!(timer.as_mut().poll(context));
+            if timer.deadline() >= deadline.into() {
+                return Poll::Ready(());
+            }
+            timer.as_mut().reset(deadline.into());
+        }
+    }
+}
