@@ -14,6 +14,7 @@ use actix_web::http::{Method, StatusCode, Version};
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use futures_util::Stream;
+use futures_util::future::LocalBoxFuture;
 
 use super::artifacts::translate::{self, Translation};
 use super::artifacts::{self, Exchange};
@@ -36,7 +37,13 @@ use crate::http::{headers, uri};
 use crate::mlflow::locations;
 
 /// Answers any request.
-pub(super) async fn handle(request: HttpRequest, payload: web::Payload) -> HttpResponse {
+///
+/// Boxed here, since each layer of actix above moves what it is given into a box of its own.
+pub(super) fn handle(request: HttpRequest, payload: web::Payload) -> LocalBoxFuture<'static, HttpResponse> {
+    Box::pin(answer(request, payload))
+}
+
+async fn answer(request: HttpRequest, payload: web::Payload) -> HttpResponse {
     let worker = Rc::clone(request.app_data::<Rc<Worker>>().expect("every worker has one"));
     let (running, refusal) =
         connections::run(&request).map_or_else(|refusal| (None, Some(refusal)), |running| (running, None));

@@ -1,6 +1,7 @@
 //! One HTTP/1.1 connection: a request out, the head of its answer in.
 
 use std::future::{Future, poll_fn};
+use std::mem::MaybeUninit;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Instant;
@@ -49,9 +50,16 @@ impl Connection {
 
     /// Reads more; an end of the connection is an error.
     pub(super) fn poll_more(&mut self, context: &mut Context<'_>, is_large: bool) -> Poll<std::io::Result<()>> {
-        let room = if is_large { LARGE_READ } else { SMALL_READ };
-        if self.unread.capacity() - self.unread.len() < room / 2 {
-            self.unread.reserve(room);
+        if !is_large {
+            // Whoever waits for an answer holds no memory for it.
+            let mut room = [MaybeUninit::uninit(); SMALL_READ];
+            let mut piece = ReadBuf::uninit(&mut room);
+            ready!(Pin::new(&mut self.stream).poll_read(context, &mut piece))?;
+            self.unread.extend_from_slice(piece.filled());
+            return Poll::Ready(Ok(()));
+        }
+        if self.unread.capacity() - self.unread.len() < LARGE_READ / 2 {
+            self.unread.reserve(LARGE_READ);
         }
         let reading = pin!(self.stream.read_buf(&mut self.unread));
         reading.poll(context).map_ok(drop)
@@ -72,7 +80,10 @@ impl Connection {
         let (head, codec) = poll_fn(|context| {
             if !is_sent && failure.is_none() {
                 match sending.poll(&mut self.stream, body.as_mut(), context) {
-                    Poll::Ready(Ok(())) => is_sent = true,
+                    Poll::Ready(Ok(())) => {
+                        is_sent = true;
+                        sending.head = BytesMut::new();
+                    }
                     Poll::Ready(Err(error @ ClientError::Body(_))) => return Poll::Ready(Err(error)),
                     // If the upstream stopped taking the request, its answer says why.
                     Poll::Ready(Err(error)) => failure = Some(error),
