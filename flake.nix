@@ -26,13 +26,16 @@
     {
       overlays.default = final: _: {
         mlflow-appliance = final.callPackage ./nixos/package.nix { };
+        mlflow-appliance-static = final.pkgsStatic.mlflow-appliance.override {
+          rustflags = [ "-Cprofile-use=${final.callPackage ./nixos/profile.nix { }}" ];
+        };
       };
 
       packages = forAll (
         pkgs:
         {
-          default = pkgs.pkgsStatic.mlflow-appliance;
-          appliance = pkgs.pkgsStatic.mlflow-appliance;
+          default = pkgs.mlflow-appliance-static;
+          appliance = pkgs.mlflow-appliance-static;
           sbom = pkgs.callPackage ./nixos/sbom.nix { };
           ami = (image pkgs.stdenv.hostPlatform.system).config.system.build.ami;
         }
@@ -44,7 +47,7 @@
       apps = forAll (pkgs: {
         default = {
           type = "app";
-          program = lib.getExe pkgs.pkgsStatic.mlflow-appliance;
+          program = lib.getExe pkgs.mlflow-appliance-static;
           meta = { inherit (pkgs.mlflow-appliance.meta) description; };
         };
       });

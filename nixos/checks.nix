@@ -49,7 +49,7 @@ let
 in
 {
   inherit package;
-  static = pkgs.pkgsStatic.mlflow-appliance;
+  static = pkgs.mlflow-appliance-static;
   clippy = cargo "clippy" "cargo clippy --offline --all-targets -- -D warnings" [ pkgs.clippy ];
   format = cargo "format" "cargo fmt --all --check" [ pkgs.rustfmt ];
   deny = cargo "deny" "cargo deny --offline --config .deny.toml check bans licenses sources" [

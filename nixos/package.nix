@@ -8,6 +8,8 @@
   rustc,
   # `appliance sandbox`, `deploy` and `generate`: for people, not for instances.
   withSandbox ? true,
+  # For rustc, of a static one.
+  rustflags ? [ ],
 }:
 
 let
@@ -28,6 +30,11 @@ rustPlatform.buildRustPackage {
   buildNoDefaultFeatures = !withSandbox;
 
   nativeBuildInputs = [ installShellFiles ];
+
+  # In place of those that nixpkgs has for the target, of which one matters here.
+  env = lib.optionalAttrs (rustflags != [ ]) {
+    RUSTFLAGS = toString ([ "-Ctarget-feature=+crt-static" ] ++ rustflags);
+  };
 
   # Those of the crate. The rest of the tests need MLflow and moto: they are run by `tests/run`.
   cargoTestFlags = [ "--lib" ];

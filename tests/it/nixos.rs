@@ -259,6 +259,9 @@ fn the_package_wants_the_rustc_that_the_manifest_names() {
     let source: Vec<&str> = made["src"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
     let source: Vec<&str> = source.iter().filter_map(|path| path.strip_prefix(root().to_str().unwrap())).collect();
     assert_eq!(source, ["/Cargo.lock", "/Cargo.toml", "/build.rs", "/benches", "/infra", "/src"]);
+    assert_eq!(made["env"], serde_json::json!({}));
+    let flagged = evaluate("tests/it/nix/package.nix", ("rustflags", "[ \"-Cprofile-use=x\" ]")).unwrap().unwrap();
+    assert_eq!(flagged["env"]["RUSTFLAGS"], "-Ctarget-feature=+crt-static -Cprofile-use=x");
     let error = package("1.94.1").unwrap().unwrap_err();
     assert!(
         error.contains("needs rustc 1.95 or later (rust-version in Cargo.toml), and this nixpkgs has 1.94.1"),

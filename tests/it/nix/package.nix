@@ -1,5 +1,8 @@
 # What the package is made of, where there is no nixpkgs.
-{ rustc }:
+{
+  rustc ? "1.95.0",
+  rustflags ? [ ],
+}:
 
 let
   lib = import ./lib.nix;
@@ -17,4 +20,5 @@ import ../../../nixos/package.nix {
   installShellFiles = "installShellFiles";
   rustPlatform.buildRustPackage = set: set;
   rustc.version = rustc;
+  inherit rustflags;
 }
