@@ -172,7 +172,10 @@ class Appliance:
 
 def work(appliance, prefix="", share=1.0):
     """What callers do. Small calls are most of it."""
-    some = lambda count: max(1, round(count * share))  # noqa: E731
+
+    def some(count):
+        return max(1, round(count * share))
+
     appliance.at_once(8, some(1500), "GET", prefix + GET)
     appliance.at_once(8, some(400), "POST", prefix + "/api/2.0/mlflow/runs/log-metric", bytes(1024))
     appliance.at_once(4, some(50), "POST", prefix + "/api/2.0/mlflow/runs/log-batch", bytes(100 * 1024))

@@ -7,11 +7,12 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use super::receive::ReceiveError;
-use crate::http::silence::Silence;
 use actix_web::error::PayloadError;
 use bytes::Bytes;
 use futures_util::Stream;
+
+use super::receive::ReceiveError;
+use crate::http::silence::Silence;
 
 /// A caller's body on its way through. Its length is known, since it was announced.
 #[derive(Clone)]

@@ -80,10 +80,7 @@ impl Connection {
         let (head, codec) = poll_fn(|context| {
             if !is_sent && failure.is_none() {
                 match sending.poll(&mut self.stream, body.as_mut(), context) {
-                    Poll::Ready(Ok(())) => {
-                        is_sent = true;
-                        sending.head = BytesMut::new();
-                    }
+                    Poll::Ready(Ok(())) => is_sent = true,
                     Poll::Ready(Err(error @ ClientError::Body(_))) => return Poll::Ready(Err(error)),
                     // If the upstream stopped taking the request, its answer says why.
                     Poll::Ready(Err(error)) => failure = Some(error),
@@ -161,6 +158,8 @@ impl Sending {
                         if self.is_unflushed {
                             ready!(Pin::new(stream).poll_flush(context)).map_err(ClientError::from_io)?;
                             self.is_unflushed = false;
+                            // The answer may take long, and needs none of its room.
+                            self.head = BytesMut::new();
                         }
                         return Poll::Ready(Ok(()));
                     }
