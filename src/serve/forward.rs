@@ -20,12 +20,12 @@ use super::artifacts::translate::{self, Translation};
 use super::artifacts::{self, Exchange};
 use super::backend::{self, Destination};
 use super::browser;
-use super::connections;
 use super::gate;
 use super::health::{self, Page};
 use super::record::{Outcome, Record, Severity};
 use super::refusal::Refusal;
 use super::reply::{self, Origin};
+use super::server::connection;
 use super::sign_in;
 use super::upstream::Upstream;
 use super::worker::Worker;
@@ -46,7 +46,7 @@ pub(super) fn handle(request: HttpRequest, payload: web::Payload) -> LocalBoxFut
 async fn answer(request: HttpRequest, payload: web::Payload) -> HttpResponse {
     let worker = Rc::clone(request.app_data::<Rc<Worker>>().expect("every worker has one"));
     let (running, refusal) =
-        connections::run(&request).map_or_else(|refusal| (None, Some(refusal)), |running| (running, None));
+        connection::run(&request).map_or_else(|_| (None, Some(Refusal::AfterTheLast)), |running| (running, None));
     let mut record = Record::begin(&worker.shared.ledger, &worker.sheet, &request, running);
     let answer = match refusal {
         Some(refusal) => Err(refusal),

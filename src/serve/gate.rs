@@ -1,13 +1,10 @@
 //! The gate that every request passes before anything is done for it: from where, who, to which target, to do what, how
 //! much.
 
-use std::any::Any;
-
-use actix_tls::accept::rustls_0_23::TlsStream;
 use actix_web::HttpRequest;
 use actix_web::dev::Extensions;
 use actix_web::http::Method;
-use actix_web::rt::net::TcpStream;
+use rustls::pki_types::CertificateDer;
 use tracing::warn;
 
 use super::browser;
@@ -41,9 +38,8 @@ pub(super) async fn identify(worker: &Worker, request: &HttpRequest, record: &mu
 struct CertificateNames(Vec<String>);
 
 /// Notes who is at the other end of a new connection.
-pub(super) fn note_certificate(connection: &dyn Any, data: &mut Extensions) {
-    let Some(stream) = connection.downcast_ref::<TlsStream<TcpStream>>() else { return };
-    let Some(certificate) = stream.get_ref().1.peer_certificates().and_then(<[_]>::first) else { return };
+pub(super) fn note_certificate(chain: &[CertificateDer<'_>], data: &mut Extensions) {
+    let Some(certificate) = chain.first() else { return };
     match certificate::names(certificate) {
         Ok(names) => drop(data.insert(CertificateNames(names))),
         Err(error) => warn!(%error, "a client certificate is passed over"),

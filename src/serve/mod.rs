@@ -8,7 +8,6 @@ mod backend;
 mod browser;
 mod callers;
 mod circuit;
-mod connections;
 mod forward;
 mod gate;
 mod health;
@@ -20,6 +19,7 @@ mod refusal;
 mod reload;
 mod reply;
 mod retry;
+mod server;
 mod sign_in;
 mod skewed;
 mod spans;
@@ -27,7 +27,6 @@ mod supervisor;
 mod upstream;
 mod worker;
 
-use std::cell::Cell;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
@@ -36,10 +35,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use actix_web::dev::ServerHandle;
-use actix_web::{App, HttpServer, rt, web};
-use socket2::{Domain, Protocol, Socket, Type};
-use tokio::signal::unix::{SignalKind, signal};
+use actix_web::{rt, web};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::sleep;
 use tracing::{info, warn};
 
@@ -58,19 +55,14 @@ use identity::{Identity, token_reader};
 pub use metrics::EmfSink;
 use metrics::{Emf, Metrics};
 use record::Ledger;
+use server::{Options, Server};
 pub use spans::{Collector, SpanSettings};
 use spans::{Export, Exporter};
 use supervisor::Pulse;
 use worker::Worker;
 
-/// How long a connection that has just been accepted takes to reach its worker, with a wide margin.
-const SETTLING: Duration = Duration::from_millis(50);
-/// Connections the kernel keeps for us while all workers are busy.
-const BACKLOG: i32 = 4096;
 /// How long a caller may take to close its side after we have closed ours.
 const LINGER: Duration = Duration::from_secs(5);
-/// What is gathered of a large answer before it is written to its caller, instead of half as much. Bytes.
-const WRITE_SIZE: usize = 64 * 1024;
 
 /// Everything `serve` needs, checked.
 pub struct Settings {
@@ -153,7 +145,8 @@ pub enum ServeError {
 pub async fn run(settings: Settings) -> Result<(), ServeError> {
     let mut listeners = settings.inherited;
     if listeners.is_empty() {
-        let bound = bind(settings.listen).map_err(|source| ServeError::Bind { address: settings.listen, source })?;
+        let bound =
+            server::bind(settings.listen).map_err(|source| ServeError::Bind { address: settings.listen, source })?;
         listeners.push(bound);
     }
     let addresses: Vec<_> = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
@@ -178,40 +171,27 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
 
     let admin = settings.admin.map(|admin| admin::open(admin, &shared)).transpose()?.flatten();
     let pulse = Pulse::new();
-    let server = {
+    let options = Options {
+        name: "worker",
+        workers: settings.workers,
+        connection_limit: settings.connection_limit,
+        keep_alive: settings.keep_alive,
+        head_timeout: settings.head_timeout,
+        linger: LINGER,
+        tls: settings.tls.as_ref().map(|tls| Arc::new(tls.config())),
+        note: gate::note_certificate,
+    };
+    let mut server = {
         let (shared, pulse) = (Arc::clone(&shared), Arc::clone(&pulse));
         let (intake, api_body_size_limit) = (settings.intake, settings.api_body_size_limit);
-        let patience = settings.keep_alive + settings.head_timeout;
-        let mut server = HttpServer::new(move || {
+        Server::start(&listeners, &options, move |app| {
             pulse.join();
-            connections::look_after(patience);
             let worker = Worker::new(Arc::clone(&shared), intake.clone(), api_body_size_limit);
-            App::new().app_data(Rc::new(worker)).default_service(web::to(forward::handle))
+            app.app_data(Rc::new(worker)).default_service(web::to(forward::handle));
         })
-        .workers(settings.workers.get())
-        // Nagle would hold back the end of a response until its beginning is acknowledged.
-        .tcp_nodelay(true)
-        .h1_write_buffer_size(WRITE_SIZE)
-        .max_connections(settings.connection_limit)
-        .keep_alive(settings.keep_alive)
-        .client_request_timeout(settings.head_timeout)
-        .client_disconnect_timeout(LINGER)
-        // Cut a moment later than announced, so that what is cut can be counted.
-        .shutdown_timeout(settings.drain_timeout.as_secs() + 1)
-        .disable_signals()
-        .on_connect(|connection, data| {
-            connections::note(connection, data);
-            gate::note_certificate(connection, data);
-        });
-        for listener in listeners {
-            let listening = match &settings.tls {
-                Some(tls) => server.listen_rustls_0_23(listener, tls.config()),
-                None => server.listen(listener),
-            };
-            server = listening.map_err(ServeError::Server)?;
-        }
-        server.run()
+        .map_err(ServeError::Server)?
     };
+    drop(listeners);
 
     announce(&shared, &addresses);
     let reader = token_reader(&shared, &mut identities);
@@ -228,22 +208,26 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
     tasks.push(rt::spawn(supervisor::report(Arc::clone(&shared), pulse)));
     let emf = settings.emf.map(|sink| Arc::new(Emf::new(sink, &shared.metrics)));
     tasks.extend(metrics::start(&shared, emf.as_ref()));
-    let deadline = Cell::new(None);
-    let stop = stop_on_signal(server.handle(), &shared, settings.drain_timeout, &deadline);
-    let result = tokio::select! {
-        result = server => result.map_err(ServeError::Server),
-        () = stop => Ok(()),
+    let mut signals = Signals::await_them();
+    let (result, deadline) = tokio::select! {
+        error = server.failure() => (Err(ServeError::Server(error)), None),
+        () = signals.next() => {
+            let deadline = Instant::now() + settings.drain_timeout;
+            drain(&mut server, &mut signals, &shared, settings.drain_timeout).await;
+            (Ok(()), Some(deadline))
+        }
     };
+    server.stop().await;
     for task in tasks {
         task.abort();
     }
     // The last to go, so that the drain can be watched.
     if let Some(admin) = admin {
-        admin.stop(false).await;
+        admin.stop().await;
     }
     shared.ledger.audit.flush();
     if let Some(export) = export {
-        export.finish(deadline.get()).await;
+        export.finish(deadline).await;
     }
     // What came since the last minute.
     if let Some(emf) = emf {
@@ -263,38 +247,34 @@ fn announce(shared: &Shared, addresses: &[SocketAddr]) {
     }
 }
 
-fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_reuse_address(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    socket.set_nonblocking(true)?;
-    Ok(socket.into())
+/// SIGTERM and SIGINT.
+struct Signals(Option<(Signal, Signal)>);
+
+impl Signals {
+    fn await_them() -> Self {
+        let both = signal(SignalKind::terminate()).and_then(|one| Ok((one, signal(SignalKind::interrupt())?)));
+        if let Err(error) = &both {
+            warn!(%error, "cannot listen for signals; the process can only be killed");
+        }
+        Self(both.ok())
+    }
+
+    async fn next(&mut self) {
+        match &mut self.0 {
+            Some((terminate, interrupt)) => tokio::select! { _ = terminate.recv() => {} _ = interrupt.recv() => {} },
+            None => std::future::pending().await,
+        }
+    }
 }
 
-/// SIGTERM or SIGINT drains, and the server ends by itself; a second one does not wait for that.
-async fn stop_on_signal(server: ServerHandle, shared: &Shared, drain_timeout: Duration, end: &Cell<Option<Instant>>) {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        warn!("cannot listen for signals; the process can only be killed");
-        std::future::pending::<()>().await;
-        return;
-    };
-    let mut next = async || tokio::select! { _ = terminate.recv() => {} _ = interrupt.recv() => {} };
-    next().await;
+/// Lets running requests finish, for as long as they may; another signal does not wait for that.
+async fn drain(server: &mut Server, signals: &mut Signals, shared: &Shared, limit: Duration) {
     shared.draining.store(true, Ordering::Relaxed);
-    end.set(Some(Instant::now() + drain_timeout));
     supervisor::stopping();
     info!(in_flight = shared.ledger.in_flight(), "draining");
-    // The server's threads stop in no order: one could still take a connection for another that has ended. What comes
-    // from now on waits in the socket, for whoever has it next.
-    server.pause().await;
-    sleep(SETTLING).await;
-    rt::spawn(server.stop(true));
-    let deadline = async {
-        sleep(drain_timeout).await;
-        warn!(in_flight = shared.ledger.in_flight(), "cutting requests that are still running");
-        std::future::pending::<()>().await;
-    };
-    tokio::select! { () = next() => {} () = deadline => {} }
+    tokio::select! {
+        () = server.drain() => {}
+        () = sleep(limit) => warn!(in_flight = shared.ledger.in_flight(), "cutting requests that are still running"),
+        () = signals.next() => {}
+    }
 }

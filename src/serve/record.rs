@@ -13,9 +13,9 @@ use actix_web::http::{Method, StatusCode};
 use tracing::{debug, info, warn};
 
 use super::audit::{Audit, Event};
-use super::connections::Running;
 use super::load::Slot;
 use super::metrics::{CUT_OFF, Failure, Observation, RouteClass, Sheet, UPSTREAM_DENIED, UPSTREAM_ERROR};
+use super::server::connection::Running;
 use super::spans::{Exporter, Trace};
 use crate::access::caller::Caller;
 use crate::access::limits::Permit;

@@ -16,10 +16,7 @@ use tokio_rustls::TlsConnector;
 use super::connections::Connections;
 use super::read_ahead::ReadAhead;
 use super::stream::{Io, Stream};
-
-/// ALPN names (RFC 7301 registry).
-const HTTP1: &[u8] = b"http/1.1";
-pub(super) const HTTP2: &[u8] = b"h2";
+use crate::http::tls::{HTTP1, HTTP2};
 
 /// Where an upstream listens.
 #[derive(Clone, Debug, PartialEq, Eq)]

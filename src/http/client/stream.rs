@@ -10,8 +10,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
 use super::connections::Open;
-use super::dial::HTTP2;
 use super::read_ahead::ReadAhead;
+use crate::http::tls::HTTP2;
 
 /// The peer ended the connection in an orderly way.
 ///

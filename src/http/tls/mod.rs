@@ -12,6 +12,11 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 
+/// ALPN names (RFC 7301 registry).
+pub const HTTP1: &[u8] = b"http/1.1";
+/// The same.
+pub const HTTP2: &[u8] = b"h2";
+
 /// Why certificates could not be used, before anything was connected.
 #[derive(Debug, thiserror::Error)]
 pub enum TrustError {

@@ -16,7 +16,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme};
 use zeroize::Zeroizing;
 
-use super::{TrustError, certificate, provider, read_authorities, read_certificates};
+use super::{HTTP1, HTTP2, TrustError, certificate, provider, read_authorities, read_certificates};
 
 /// The files of a listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -128,6 +128,7 @@ impl ServerTls {
             None => builder.with_no_client_auth(),
         };
         let mut config = builder.with_cert_resolver(Arc::clone(&self.identity) as Arc<dyn ResolvesServerCert>);
+        config.alpn_protocols = vec![HTTP2.to_vec(), HTTP1.to_vec()];
         if self.clients.is_some() {
             // SECURITY: a resumed session is not verified again, so it could outlive the trust in its certificate.
             config.session_storage = Arc::new(NoServerSessionStorage {});

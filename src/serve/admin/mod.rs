@@ -6,20 +6,21 @@
 mod status;
 
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::dev::ServerHandle;
 use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderName};
-use actix_web::{App, HttpRequest, HttpResponse, HttpServer, rt, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use tracing::{info, warn};
 
 use super::browser::{self, AllowedHosts};
 use super::health::{self, Page};
 use super::metrics::{self, CONTENT_TYPE};
-use super::{ServeError, Shared, bind, connections};
+use super::server::{self, Options, Server, connection};
+use super::{ServeError, Shared};
 use crate::access::address::Networks;
 
 /// Connections at a time; more wait in the kernel. Scrapers and people with a page open are few.
@@ -55,9 +56,9 @@ struct Admin {
 ///
 /// # Errors
 /// [`ServeError::Bind`], [`ServeError::Server`].
-pub(super) fn open(settings: AdminSettings, shared: &Arc<Shared>) -> Result<Option<ServerHandle>, ServeError> {
+pub(super) fn open(settings: AdminSettings, shared: &Arc<Shared>) -> Result<Option<Server>, ServeError> {
     let AdminSettings { listen, is_asked_for, networks, names } = settings;
-    let listener = match bind(listen) {
+    let listener = match server::bind(listen) {
         Ok(listener) => listener,
         Err(source) if is_asked_for => return Err(ServeError::Bind { address: listen, source }),
         Err(error) => {
@@ -69,31 +70,29 @@ pub(super) fn open(settings: AdminSettings, shared: &Arc<Shared>) -> Result<Opti
     let address = listener.local_addr().unwrap_or(listen);
     let shared = Arc::clone(shared);
     let names = AllowedHosts::Listed(names);
-    let server = HttpServer::new(move || {
-        connections::look_after(KEEP_ALIVE + HEAD_TIMEOUT);
+    let options = Options {
+        name: "admin",
+        workers: NonZeroUsize::MIN,
+        connection_limit: CONNECTION_LIMIT,
+        keep_alive: KEEP_ALIVE,
+        head_timeout: HEAD_TIMEOUT,
+        linger: Duration::ZERO,
+        tls: None,
+        note: |_, _| {},
+    };
+    let server = Server::start(&[listener], &options, move |app| {
         let admin = Admin { shared: Arc::clone(&shared), networks: networks.clone(), names: names.clone() };
-        App::new().app_data(Rc::new(admin)).default_service(web::to(handle))
+        app.app_data(Rc::new(admin)).default_service(web::to(handle));
     })
-    .workers(1)
-    .max_connections(CONNECTION_LIMIT)
-    .keep_alive(KEEP_ALIVE)
-    .client_request_timeout(HEAD_TIMEOUT)
-    .shutdown_timeout(1)
-    .disable_signals()
-    .on_connect(connections::note)
-    .listen(listener)
-    .map_err(ServeError::Server)?
-    .run();
-    let handle = server.handle();
-    rt::spawn(server);
+    .map_err(ServeError::Server)?;
     info!(admin = %address, "admin listener open");
-    Ok(Some(handle))
+    Ok(Some(server))
 }
 
 async fn handle(request: HttpRequest) -> HttpResponse {
     let admin = Rc::clone(request.app_data::<Rc<Admin>>().expect("its thread has one"));
     // Counts as in use until it is answered.
-    let Ok(_running) = connections::run(&request) else { return HttpResponse::BadRequest().force_close().finish() };
+    let Ok(_running) = connection::run(&request) else { return HttpResponse::BadRequest().force_close().finish() };
     let mut response = admin.answer(&request);
     for (name, value) in [
         (header::CACHE_CONTROL, "no-store"),

@@ -8,6 +8,7 @@ use std::time::{Instant, SystemTime};
 use actix_web::HttpRequest;
 use actix_web::http::{Method, Version};
 
+use super::super::server::connection;
 use super::export::Exporter;
 use super::span::{Attributes, Kind, Span};
 use crate::clock;
@@ -62,7 +63,7 @@ impl Trace {
             state: state.filter(|state| state.len() <= STATE_LIMIT).map(ToOwned::to_owned),
             began: (clock::now(), Instant::now()),
             host: super::super::browser::host(request).unwrap_or_default().to_owned(),
-            scheme: if request.app_config().secure() { "https" } else { "http" },
+            scheme: if connection::is_secure(request) { "https" } else { "http" },
             version: version(request.version()),
             calls: RefCell::default(),
             unrecorded: Cell::default(),

@@ -1,0 +1,130 @@
+//! How the workers share out new connections.
+//!
+//! All wait at the same sockets, so whoever has time accepts. Whoever has more than another gives the connection on:
+//! those that are kept would else stay with the worker that was awake when they came.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, mpsc};
+use tokio::time::sleep;
+use tracing::{error, info};
+
+/// How long a worker waits that has no descriptor or no memory for a connection.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// A connection that nobody serves yet.
+pub(super) struct Accepted<S> {
+    pub(super) tcp: S,
+    pub(super) peer: SocketAddr,
+    pub(super) place: Place,
+}
+
+/// One on its way from one worker to another.
+pub(super) type Given = Accepted<std::net::TcpStream>;
+
+impl Given {
+    /// By the worker on this thread.
+    ///
+    /// # Errors
+    /// What the kernel says when it has no memory for it.
+    pub(super) fn taken_over(self) -> io::Result<Accepted<TcpStream>> {
+        Ok(Accepted { tcp: TcpStream::from_std(self.tcp)?, peer: self.peer, place: self.place })
+    }
+}
+
+/// A worker among the others.
+pub(super) struct Share {
+    own: usize,
+    counts: Arc<[Count]>,
+    workers: Arc<[mpsc::UnboundedSender<Given>]>,
+}
+
+/// How many connections a worker has, those that are on their way to it included.
+#[derive(Default)]
+struct Count {
+    connections: AtomicUsize,
+    fell: Notify,
+}
+
+/// What a connection takes of its worker's share, until this is dropped.
+pub(super) struct Place {
+    counts: Arc<[Count]>,
+    worker: usize,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let count = &self.counts[self.worker];
+        count.connections.fetch_sub(1, Ordering::Relaxed);
+        count.fell.notify_one();
+    }
+}
+
+impl Share {
+    /// For so many workers, each with what comes to it from the others.
+    pub(super) fn among(workers: usize) -> Vec<(Self, mpsc::UnboundedReceiver<Given>)> {
+        let counts: Arc<[Count]> = (0..workers).map(|_| Count::default()).collect();
+        let (senders, receivers): (Vec<_>, Vec<_>) = (0..workers).map(|_| mpsc::unbounded_channel()).unzip();
+        let senders: Arc<[_]> = senders.into();
+        let share = |own| Self { own, counts: Arc::clone(&counts), workers: Arc::clone(&senders) };
+        receivers.into_iter().enumerate().map(|(own, receiver)| (share(own), receiver)).collect()
+    }
+
+    /// Accepts for as long as this worker has fewer than `limit` connections. It never ends.
+    pub(super) async fn accept(&self, listener: &TcpListener, limit: usize, serve: &impl Fn(Accepted<TcpStream>)) {
+        let mut is_short = false;
+        loop {
+            self.falls_below(limit).await;
+            match listener.accept().await {
+                Ok((tcp, peer)) => {
+                    if is_short {
+                        info!("accepting connections again");
+                        is_short = false;
+                    }
+                    self.place(tcp, peer, serve);
+                }
+                Err(error) if is_of_one(&error) => {}
+                Err(error) => {
+                    if !is_short {
+                        error!(%error, "cannot accept connections; trying again");
+                        is_short = true;
+                    }
+                    sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+
+    fn place(&self, tcp: TcpStream, peer: SocketAddr, serve: &impl Fn(Accepted<TcpStream>)) {
+        let loads = self.counts.iter().map(|count| count.connections.load(Ordering::Relaxed));
+        let least = loads.enumerate().min_by_key(|&(worker, load)| (load, worker != self.own));
+        let worker = least.map_or(self.own, |(worker, _)| worker);
+        self.counts[worker].connections.fetch_add(1, Ordering::Relaxed);
+        let place = Place { counts: Arc::clone(&self.counts), worker };
+        if worker == self.own {
+            serve(Accepted { tcp, peer, place });
+        } else if let Ok(tcp) = tcp.into_std() {
+            // It fails only when that worker's thread has ended, and then the server is about to.
+            let _ = self.workers[worker].send(Accepted { tcp, peer, place });
+        }
+    }
+
+    /// Resolves when this worker has fewer than `limit` connections.
+    pub(super) async fn falls_below(&self, limit: usize) {
+        let count = &self.counts[self.own];
+        while count.connections.load(Ordering::Relaxed) >= limit {
+            count.fell.notified().await;
+        }
+    }
+}
+
+/// True if only this connection is lost (accept(2)).
+fn is_of_one(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}

@@ -1,0 +1,197 @@
+//! One thread of a server: a runtime of its own, the connections it accepts, and their end.
+
+use std::fmt::Debug;
+use std::io;
+use std::net::{self, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::time::Duration;
+
+use actix_http::body::BoxBody;
+use actix_http::{HttpService, Protocol, Request, Response};
+use actix_service::{IntoServiceFactory as _, Service, ServiceFactory, ServiceFactoryExt as _, map_config};
+use actix_web::dev::{AppConfig, Extensions};
+use actix_web::{App, web};
+use futures_util::future::join_all;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::{mpsc, watch};
+use tokio::task::{AbortHandle, spawn_local};
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error};
+
+use super::accept::{Accepted, Given, Share};
+use super::connection::Connections;
+use super::stream::Stream;
+use super::{Options, Phase};
+use crate::http::tls::HTTP2;
+
+/// How long a caller may take for the handshake of TLS.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
+/// What is gathered of a large answer before it is written to its caller, instead of half as much. Bytes.
+const WRITE_SIZE: usize = 64 * 1024;
+/// Threads for work that blocks, of all workers.
+const BLOCKING_THREADS: usize = 512;
+
+/// What a thread starts with.
+pub(super) struct Worker {
+    pub(super) listeners: Vec<net::TcpListener>,
+    pub(super) share: Share,
+    pub(super) given: mpsc::UnboundedReceiver<Given>,
+    pub(super) options: Options,
+    pub(super) phase: watch::Receiver<Phase>,
+    pub(super) closes: mpsc::UnboundedSender<()>,
+}
+
+/// Begins to serve a connection on this thread.
+type Serve = Box<dyn Fn(Stream, SocketAddr) -> AbortHandle>;
+
+impl Worker {
+    /// Serves until the server's end, after saying whether it can.
+    pub(super) fn run(self, configure: impl FnOnce(&mut web::ServiceConfig), starts: &Sender<io::Result<()>>) {
+        let threads = (BLOCKING_THREADS / self.options.workers).max(1);
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(threads)
+            .build_local(LocalOptions::default());
+        match runtime {
+            Ok(runtime) => {
+                if let Err(error) = runtime.block_on(self.serve(configure, starts)) {
+                    let _ = starts.send(Err(error));
+                }
+                // Nobody waits any more for what still blocks.
+                runtime.shutdown_background();
+            }
+            Err(error) => drop(starts.send(Err(error))),
+        }
+    }
+
+    async fn serve(
+        self,
+        configure: impl FnOnce(&mut web::ServiceConfig),
+        starts: &Sender<io::Result<()>>,
+    ) -> io::Result<()> {
+        let Self { listeners, share, mut given, options, mut phase, closes } = self;
+        let drain = CancellationToken::new();
+        let begin = services(&options, drain.clone(), configure).await?;
+        let listeners: Vec<_> = listeners.into_iter().map(TcpListener::from_std).collect::<Result<_, _>>()?;
+        let _ = starts.send(Ok(()));
+
+        let connections = Rc::new(Connections::default());
+        let serve = |accepted: Accepted<TcpStream>| {
+            let connection = connections.note(accepted.place, options.tls.is_some());
+            connection.is_served_by(begin(Stream::new(accepted.tcp, Rc::clone(&connection)), accepted.peer));
+        };
+        let mut over = phase.clone();
+        let course = async {
+            {
+                let accept = listeners.iter().map(|listener| share.accept(listener, options.connection_limit, &serve));
+                tokio::select! {
+                    () = reach(&mut phase, Phase::Closed) => {}
+                    _ = join_all(accept) => {}
+                }
+            }
+            drop(listeners);
+            let _ = closes.send(());
+            reach(&mut phase, Phase::Draining).await;
+            drain.cancel();
+            share.falls_below(1).await;
+        };
+        let take = async {
+            while let Some(accepted) = given.recv().await {
+                match accepted.taken_over() {
+                    Ok(accepted) => serve(accepted),
+                    Err(error) => error!(%error, "cannot serve a connection"),
+                }
+            }
+        };
+        tokio::select! {
+            () = course => {}
+            () = take => {}
+            () = connections.look_after(options.keep_alive + options.head_timeout) => {}
+            () = reach(&mut over, Phase::Over) => {}
+        }
+        Ok(())
+    }
+}
+
+/// Resolves when the server has come so far, or is not there any more.
+async fn reach(phase: &mut watch::Receiver<Phase>, due: Phase) {
+    let _ = phase.wait_for(|phase| *phase >= due).await;
+}
+
+/// What serves a connection.
+async fn services(
+    options: &Options,
+    drain: CancellationToken,
+    configure: impl FnOnce(&mut web::ServiceConfig),
+) -> io::Result<Serve> {
+    let app = map_config(App::new().configure(configure).into_factory(), |()| AppConfig::default());
+    let app = app.map_err(|error| error.error_response());
+    let Some(tls) = &options.tls else {
+        let service = service(app, options, drain, |stream: &Stream, data| {
+            data.insert(Rc::clone(&stream.connection));
+        });
+        let service = service.await?;
+        return Ok(Box::new(move |stream, peer| {
+            spawn_local(service.call((stream, Protocol::Http1, Some(peer)))).abort_handle()
+        }));
+    };
+    let note = options.note;
+    let service = service(app, options, drain, move |stream: &TlsStream<Stream>, data| {
+        let (beneath, tls) = stream.get_ref();
+        data.insert(Rc::clone(&beneath.connection));
+        note(tls.peer_certificates().unwrap_or_default(), data);
+    });
+    let (service, acceptor) = (Rc::new(service.await?), TlsAcceptor::from(Arc::clone(tls)));
+    Ok(Box::new(move |stream, peer| {
+        let (service, handshake) = (Rc::clone(&service), acceptor.accept(stream));
+        let serve = async move {
+            match timeout(HANDSHAKE_TIMEOUT, handshake).await {
+                Ok(Ok(stream)) => {
+                    let is_http2 = stream.get_ref().1.alpn_protocol() == Some(HTTP2);
+                    let _ = service
+                        .call((stream, if is_http2 { Protocol::Http2 } else { Protocol::Http1 }, Some(peer)))
+                        .await;
+                }
+                Ok(Err(error)) => debug!(%error, "a caller's handshake failed"),
+                Err(_) => debug!("a caller's handshake took too long"),
+            }
+        };
+        spawn_local(serve).abort_handle()
+    }))
+}
+
+/// HTTP over connections of one kind. A connection's failure is its caller's affair, and a request's is on record.
+async fn service<T, S>(
+    app: S,
+    options: &Options,
+    drain: CancellationToken,
+    on_connect: impl Fn(&T, &mut Extensions) + 'static,
+) -> io::Result<<HttpService<T, S, BoxBody> as ServiceFactory<(T, Protocol, Option<SocketAddr>)>>::Service>
+where
+    T: AsyncRead + AsyncWrite + Unpin + 'static,
+    S: ServiceFactory<Request, Config = ()> + 'static,
+    S::Future: 'static,
+    S::Response: Into<Response<BoxBody>> + 'static,
+    S::Error: Into<Response<BoxBody>> + 'static,
+    S::InitError: Debug,
+    <S::Service as Service<Request>>::Future: 'static,
+{
+    HttpService::build()
+        .graceful_shutdown_signal(move || drain.clone().cancelled_owned())
+        .keep_alive(options.keep_alive)
+        .client_request_timeout(options.head_timeout)
+        .client_disconnect_timeout(options.linger)
+        .h1_write_buffer_size(WRITE_SIZE)
+        .on_connect_ext(on_connect)
+        .finish(app)
+        .new_service(())
+        .await
+        .map_err(|()| io::Error::other("the service cannot be made"))
+}
