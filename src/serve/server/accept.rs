@@ -128,3 +128,84 @@ fn is_of_one(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::future::Future;
+    use std::net::TcpStream as Caller;
+
+    use tokio::time::timeout;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(5);
+    /// How long something is given that is not to happen.
+    const MOMENT: Duration = Duration::from_millis(100);
+
+    struct Scene {
+        listener: TcpListener,
+        served: RefCell<Vec<Place>>,
+        callers: Vec<Caller>,
+    }
+
+    impl Scene {
+        async fn with(callers: usize) -> Self {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let callers = (0..callers).map(|_| Caller::connect(address).unwrap()).collect();
+            Self { listener, served: RefCell::default(), callers }
+        }
+
+        /// Accepts for as long as `until` takes; true if that came in time.
+        async fn accept(&self, share: &Share, limit: usize, patience: Duration, until: impl Future<Output = ()>) -> bool {
+            let serve = |accepted: Accepted<TcpStream>| self.served.borrow_mut().push(accepted.place);
+            tokio::select! {
+                () = share.accept(&self.listener, limit, &serve) => unreachable!("it never ends"),
+                result = timeout(patience, until) => result.is_ok(),
+            }
+        }
+
+        async fn serves(&self, count: usize) {
+            while self.served.borrow().len() < count {
+                sleep(Duration::from_millis(1)).await;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn who_is_awake_gives_to_the_others() {
+        let scene = Scene::with(9).await;
+        let mut workers = Share::among(3);
+        let all = async {
+            scene.serves(3).await;
+            sleep(MOMENT).await;
+        };
+        assert!(scene.accept(&workers[0].0, 100, PATIENCE, all).await);
+        assert_eq!(scene.served.borrow().len(), 3);
+        for (_, given) in &mut workers[1..] {
+            let mut taken = Vec::new();
+            while let Ok(accepted) = given.try_recv() {
+                assert!(scene.callers.iter().any(|caller| caller.local_addr().unwrap() == accepted.peer));
+                taken.push(accepted.taken_over().unwrap());
+            }
+            assert_eq!(taken.len(), 3);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_beyond_the_limit_waits_for_a_place() {
+        let scene = Scene::with(3).await;
+        let workers = Share::among(1);
+        let share = &workers[0].0;
+        assert!(!scene.accept(share, 2, MOMENT, scene.serves(3)).await);
+        assert_eq!(scene.served.borrow().len(), 2);
+        assert!(timeout(MOMENT, share.falls_below(2)).await.is_err());
+
+        let gone = scene.served.borrow_mut().pop();
+        drop(gone);
+        assert!(scene.accept(share, 2, PATIENCE, scene.serves(2)).await);
+        scene.served.borrow_mut().clear();
+        assert!(timeout(PATIENCE, share.falls_below(1)).await.is_ok());
+    }
+}

@@ -122,6 +122,8 @@ impl Server {
                 worker.run(|config| configure(config), &starts);
             })?;
         }
+        // Whoever is lost then is noticed.
+        drop(starts);
         let server = Self { workers, phase, closed, ended };
         for _ in 0..workers {
             let lost = || Err(io::Error::other("a worker's thread ended before it had begun"));
