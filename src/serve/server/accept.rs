@@ -158,7 +158,13 @@ mod tests {
         }
 
         /// Accepts for as long as `until` takes; true if that came in time.
-        async fn accept(&self, share: &Share, limit: usize, patience: Duration, until: impl Future<Output = ()>) -> bool {
+        async fn accept(
+            &self,
+            share: &Share,
+            limit: usize,
+            patience: Duration,
+            until: impl Future<Output = ()>,
+        ) -> bool {
             let serve = |accepted: Accepted<TcpStream>| self.served.borrow_mut().push(accepted.place);
             tokio::select! {
                 () = share.accept(&self.listener, limit, &serve) => unreachable!("it never ends"),

@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::support::Message as _;
 use crate::support::appliance::{Appliance, Builder};
 use crate::support::authority::authority;
 use crate::support::caller::Answer;
 use crate::support::upstream::{OK, Upstream};
+use crate::support::{Message as _, eventually};
 
 #[track_caller]
 fn assert_failure(answer: &Answer, status: u16, kind: &str, code: &str) {
@@ -179,4 +179,24 @@ fn a_caller_that_leaves_frees_the_upstream() {
     crate::support::eventually("the request is over", || {
         appliance.access_log().iter().any(|event| event["outcome"] == "caller-gone")
     });
+}
+
+#[test]
+fn requests_that_are_not_answered_keep_no_others_from_the_upstream() {
+    let upstream = Upstream::start(|_, wire| {
+        thread::sleep(Duration::from_secs(2));
+        wire.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nlate")
+    });
+    let appliance = Appliance::before(&upstream);
+    // More than are connected to without waiting for one of the others.
+    let mut callers: Vec<_> = (0..30).map(|_| appliance.connect()).collect();
+    for caller in &mut callers {
+        caller.send("GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    }
+    let began = Instant::now();
+    eventually("all are on their way", || upstream.requests().len() == 30);
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    for mut caller in callers {
+        assert_eq!(caller.answer(false).unwrap().text(), "late");
+    }
 }

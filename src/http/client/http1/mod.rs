@@ -17,6 +17,8 @@ use actix_web::body::BodySize;
 use actix_web::http::Method;
 use actix_web::http::header;
 use actix_web::rt;
+use tokio::sync::Semaphore;
+use tokio::time::{sleep, timeout};
 
 use super::dial::{Dialer, Offer};
 use super::error::ClientError;
@@ -30,11 +32,22 @@ use body::Framing;
 use connection::Connection;
 use pool::Pool;
 
+/// So many connections are opened without waiting for one of the others to come back.
+const EAGER: usize = 8;
+/// How long a request waits for one to come back before another is opened: as many as callers would be opened where
+/// answers come at once, and each costs a handshake and memory.
+const PATIENCE: Duration = Duration::from_millis(10);
+/// Connections that are opened at once. Handshakes are work, and more of them at a time end later, all of them.
+const DIALS: usize = 8;
+/// How long a request waits for its turn to open one, for those before it may meet silence.
+const TURN: Duration = Duration::from_millis(100);
+
 /// An HTTP/1.1 client with its pool.
 pub(super) struct Http1 {
     dialer: Dialer,
     pool: Rc<Pool>,
     places: Places,
+    dials: Semaphore,
     /// Of no consequence for a client, but the codec wants one; it has a clock, so there is one for all.
     codec: ServiceConfig,
 }
@@ -47,19 +60,46 @@ impl Http1 {
             let interval = (settings.keep_alive / 2).max(Duration::from_secs(1));
             rt::spawn(Pool::keep_swept(Rc::downgrade(&pool), interval));
         }
-        Self { dialer, pool, places: Places::new(settings.connection_limit), codec: ServiceConfig::default() }
+        Self {
+            dialer,
+            pool,
+            places: Places::new(settings.connection_limit),
+            dials: Semaphore::new(DIALS),
+            codec: ServiceConfig::default(),
+        }
     }
 
     /// Puts an open connection to use.
     pub(super) fn adopt(&self, stream: Stream) {
-        self.pool.put(Connection::new(stream));
+        self.pool.put(Connection::new(stream, self.pool.count()));
+    }
+
+    /// A connection that comes back, or a new one.
+    async fn next_or_new(&self) -> Result<Connection, ClientError> {
+        let turn = if self.pool.open() < EAGER {
+            self.dials.try_acquire().ok()
+        } else {
+            let turn = async {
+                sleep(PATIENCE).await;
+                timeout(TURN, self.dials.acquire()).await
+            };
+            tokio::select! {
+                biased;
+                Some(connection) = self.pool.next() => return Ok(connection),
+                turn = turn => turn.ok().and_then(Result::ok),
+            }
+        };
+        let counted = self.pool.count();
+        let stream = self.dialer.dial(Offer::Http1).await?;
+        drop(turn);
+        Ok(Connection::new(stream, counted))
     }
 
     pub(super) async fn send(&self, request: Request<'_>, body: Outgoing) -> Result<Response, ClientError> {
         let place = self.places.take().await?;
         let mut connection = match self.pool.take() {
             Some(connection) => connection,
-            None => Connection::new(Box::pin(self.dialer.dial(Offer::Http1)).await?),
+            None => Box::pin(self.next_or_new()).await?,
         };
         let (mut head, codec, is_sent) = connection.exchange(&request, body, &self.codec).await?;
         let is_reusable = is_sent && head.keep_alive();

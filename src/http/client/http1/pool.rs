@@ -1,26 +1,57 @@
-//! The connections of one worker to one upstream that wait for a request.
+//! The connections of one worker to one upstream that wait for a request, and the requests that wait for one of them.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::rc::Weak;
+use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
+use tokio::sync::oneshot;
 use tokio::time::sleep;
 
 use super::connection::Connection;
 
 /// Idle connections.
 pub(super) struct Pool {
+    /// One for each connection, in use or not, and one for the pool.
+    open: Rc<()>,
+    /// Who waits longest is at the front.
+    waiting: RefCell<VecDeque<oneshot::Sender<Connection>>>,
     /// The one that was used last is at the end.
     idle: RefCell<VecDeque<(Connection, Instant)>>,
     keep_alive: Duration,
     lifetime: Duration,
 }
 
+/// A connection counts for as long as it has this.
+pub(super) struct Counted(#[expect(dead_code, reason = "held for its count")] Rc<()>);
+
 impl Pool {
     pub(super) fn new(keep_alive: Duration, lifetime: Duration) -> Self {
-        Self { idle: RefCell::default(), keep_alive, lifetime }
+        Self { open: Rc::default(), waiting: RefCell::default(), idle: RefCell::default(), keep_alive, lifetime }
+    }
+
+    /// Connections that are open or about to be.
+    pub(super) fn open(&self) -> usize {
+        Rc::strong_count(&self.open) - 1
+    }
+
+    /// Counts another.
+    pub(super) fn count(&self) -> Counted {
+        Counted(Rc::clone(&self.open))
+    }
+
+    /// The next connection that comes back; nothing if no request can be sent on it.
+    pub(super) async fn next(&self) -> Option<Connection> {
+        let (sender, next) = oneshot::channel();
+        {
+            let mut waiting = self.waiting.borrow_mut();
+            // Those who have given up; where nothing comes back, nobody else would take them away.
+            while waiting.pop_front_if(|first| first.is_closed()).is_some() {}
+            waiting.push_back(sender);
+        }
+        let mut connection = next.await.ok()?;
+        connection.is_quiet().then_some(connection)
     }
 
     /// A connection that waits, if there is one on which a request can be sent. The one that was used last: the others
@@ -61,10 +92,93 @@ impl Pool {
         }
         // An idle connection holds no memory.
         connection.unread = BytesMut::new();
+        let mut waiting = self.waiting.borrow_mut();
+        while let Some(first) = waiting.pop_front() {
+            match first.send(connection) {
+                Ok(()) => return,
+                Err(back) => connection = back,
+            }
+        }
         self.idle.borrow_mut().push_back((connection, Instant::now()));
     }
 
     fn is_stale(&self, connection: &Connection, since: Instant, now: Instant) -> bool {
         now - since > self.keep_alive || now - connection.opened > self.lifetime
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use futures_util::FutureExt as _;
+    use tokio::io::AsyncWriteExt as _;
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::super::super::connections::Connections;
+    use super::super::super::stream::{Io, Stream};
+    use super::*;
+
+    /// A connection that counts in `pool`, and its other end.
+    async fn connection(pool: &Pool) -> (Connection, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let ours = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (theirs, _) = listener.accept().await.unwrap();
+        let held = Arc::new(Connections::default()).hold();
+        (Connection::new(Stream::new(Io::Plain(ours), held), pool.count()), theirs)
+    }
+
+    fn pool() -> Pool {
+        Pool::new(Duration::from_secs(60), Duration::from_secs(60))
+    }
+
+    #[tokio::test]
+    async fn what_comes_back_goes_to_who_waits_longest_and_has_not_given_up() {
+        let pool = pool();
+        let (used, _peer) = connection(&pool).await;
+        let [mut gone, mut first, mut second] = std::array::from_fn(|_| Box::pin(pool.next()));
+        for waiting in [&mut gone, &mut first, &mut second] {
+            assert!(waiting.now_or_never().is_none());
+        }
+        drop(gone);
+
+        pool.put(used);
+        let connection = first.now_or_never().flatten().expect("it came back");
+        assert!((&mut second).now_or_never().is_none());
+        assert!(pool.take().is_none(), "it does not lie idle as well");
+
+        drop(second);
+        pool.put(connection);
+        assert!(pool.take().is_some(), "nobody waits any more");
+    }
+
+    #[tokio::test]
+    async fn what_comes_back_closed_or_with_a_word_left_is_not_used() {
+        let pool = pool();
+        let (closed, peer) = connection(&pool).await;
+        drop(peer);
+        let (talking, mut peer) = connection(&pool).await;
+        peer.write_all(b"HTTP/1.1 408 Request Timeout\r\n\r\n").await.unwrap();
+        for connection in [closed, talking] {
+            // Until the kernel has told.
+            sleep(Duration::from_millis(20)).await;
+            let mut next = Box::pin(pool.next());
+            assert!((&mut next).now_or_never().is_none());
+            pool.put(connection);
+            assert!(next.now_or_never().expect("it came back").is_none());
+        }
+    }
+
+    #[tokio::test]
+    async fn connections_count_until_they_are_dropped() {
+        let pool = pool();
+        let (one, _peer) = connection(&pool).await;
+        let (other, _other_peer) = connection(&pool).await;
+        assert_eq!(pool.open(), 2);
+        pool.put(one);
+        assert_eq!(pool.open(), 2);
+        drop(other);
+        drop(pool.take());
+        assert_eq!(pool.open(), 0);
     }
 }
