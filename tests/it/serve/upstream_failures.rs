@@ -188,7 +188,7 @@ fn requests_that_are_not_answered_keep_no_others_from_the_upstream() {
         wire.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nlate")
     });
     let appliance = Appliance::before(&upstream);
-    // More than are connected to without waiting for one of the others.
+    // More than are opened at once.
     let mut callers: Vec<_> = (0..30).map(|_| appliance.connect()).collect();
     for caller in &mut callers {
         caller.send("GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
@@ -199,4 +199,22 @@ fn requests_that_are_not_answered_keep_no_others_from_the_upstream() {
     for mut caller in callers {
         assert_eq!(caller.answer(false).unwrap().text(), "late");
     }
+}
+
+#[test]
+fn nobody_waits_for_the_handshakes_of_others_for_long() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://{}", listener.local_addr().unwrap());
+    let appliance = Builder::to(&url).with(&["--upstream-handshake-timeout", "1s"]).start();
+    // More than shake hands at once.
+    let mut callers: Vec<_> = (0..30).map(|_| appliance.connect()).collect();
+    let began = Instant::now();
+    for caller in &mut callers {
+        caller.send("GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    }
+    for mut caller in callers {
+        assert_failure(&caller.answer(false).unwrap(), 504, "upstream-timeout", "DEADLINE_EXCEEDED");
+    }
+    // Each shakes hands for a second and once more.
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
 }

@@ -18,7 +18,6 @@ use tokio_util::codec::Decoder as _;
 use super::super::Request;
 use super::super::error::ClientError;
 use super::super::stream::Stream;
-use super::pool::Counted;
 use crate::http::body::Outgoing;
 
 /// Room for a head or a small body. Bytes.
@@ -34,12 +33,11 @@ pub(in super::super) struct Connection {
     pub(super) unread: BytesMut,
     /// When it was made.
     pub(super) opened: Instant,
-    _counted: Counted,
 }
 
 impl Connection {
-    pub(super) fn new(stream: Stream, counted: Counted) -> Self {
-        Self { stream, unread: BytesMut::new(), opened: Instant::now(), _counted: counted }
+    pub(super) fn new(stream: Stream) -> Self {
+        Self { stream, unread: BytesMut::new(), opened: Instant::now() }
     }
 
     /// True unless the upstream has closed it, or has said something that nobody asked for.

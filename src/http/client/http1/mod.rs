@@ -17,8 +17,8 @@ use actix_web::body::BodySize;
 use actix_web::http::Method;
 use actix_web::http::header;
 use actix_web::rt;
-use tokio::sync::Semaphore;
-use tokio::time::{sleep, timeout};
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::timeout;
 
 use super::dial::{Dialer, Offer};
 use super::error::ClientError;
@@ -32,12 +32,7 @@ use body::Framing;
 use connection::Connection;
 use pool::Pool;
 
-/// So many connections are opened without waiting for one of the others to come back.
-const EAGER: usize = 8;
-/// How long a request waits for one to come back before another is opened: as many as callers would be opened where
-/// answers come at once, and each costs a handshake and memory.
-const PATIENCE: Duration = Duration::from_millis(10);
-/// Connections that are opened at once. Handshakes are work, and more of them at a time end later, all of them.
+/// Connections that are opened at once. Handshakes are work, and the more of them at a time, the later all of them end.
 const DIALS: usize = 8;
 /// How long a request waits for its turn to open one, for those before it may meet silence.
 const TURN: Duration = Duration::from_millis(100);
@@ -71,35 +66,37 @@ impl Http1 {
 
     /// Puts an open connection to use.
     pub(super) fn adopt(&self, stream: Stream) {
-        self.pool.put(Connection::new(stream, self.pool.count()));
+        self.pool.put(Connection::new(stream));
     }
 
-    /// A connection that comes back, or a new one.
-    async fn next_or_new(&self) -> Result<Connection, ClientError> {
-        let turn = if self.pool.open() < EAGER {
-            self.dials.try_acquire().ok()
-        } else {
-            let turn = async {
-                sleep(PATIENCE).await;
-                timeout(TURN, self.dials.acquire()).await
-            };
-            tokio::select! {
-                biased;
-                Some(connection) = self.pool.next() => return Ok(connection),
-                turn = turn => turn.ok().and_then(Result::ok),
-            }
+    /// Waits for a connection that comes back, or for the turn to open one, whichever is first. Those before may meet
+    /// silence, so after a while it is everybody's turn.
+    async fn next_or_turn(&self) -> Result<Connection, Option<SemaphorePermit<'_>>> {
+        tokio::select! {
+            biased;
+            Some(connection) = self.pool.next() => Ok(connection),
+            turn = timeout(TURN, self.dials.acquire()) => Err(turn.ok().and_then(Result::ok)),
+        }
+    }
+
+    async fn connect(&self) -> Result<Connection, ClientError> {
+        let turn = match self.dials.try_acquire() {
+            Ok(turn) => Some(turn),
+            Err(_) => match Box::pin(self.next_or_turn()).await {
+                Ok(connection) => return Ok(connection),
+                Err(turn) => turn,
+            },
         };
-        let counted = self.pool.count();
-        let stream = self.dialer.dial(Offer::Http1).await?;
+        let stream = Box::pin(self.dialer.dial(Offer::Http1)).await?;
         drop(turn);
-        Ok(Connection::new(stream, counted))
+        Ok(Connection::new(stream))
     }
 
     pub(super) async fn send(&self, request: Request<'_>, body: Outgoing) -> Result<Response, ClientError> {
         let place = self.places.take().await?;
         let mut connection = match self.pool.take() {
             Some(connection) => connection,
-            None => Box::pin(self.next_or_new()).await?,
+            None => self.connect().await?,
         };
         let (mut head, codec, is_sent) = connection.exchange(&request, body, &self.codec).await?;
         let is_reusable = is_sent && head.keep_alive();

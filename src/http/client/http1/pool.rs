@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::rc::{Rc, Weak};
+use std::rc::Weak;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
@@ -13,8 +13,6 @@ use super::connection::Connection;
 
 /// Idle connections.
 pub(super) struct Pool {
-    /// One for each connection, in use or not, and one for the pool.
-    open: Rc<()>,
     /// Who waits longest is at the front.
     waiting: RefCell<VecDeque<oneshot::Sender<Connection>>>,
     /// The one that was used last is at the end.
@@ -23,22 +21,9 @@ pub(super) struct Pool {
     lifetime: Duration,
 }
 
-/// A connection counts for as long as it has this.
-pub(super) struct Counted(#[expect(dead_code, reason = "held for its count")] Rc<()>);
-
 impl Pool {
     pub(super) fn new(keep_alive: Duration, lifetime: Duration) -> Self {
-        Self { open: Rc::default(), waiting: RefCell::default(), idle: RefCell::default(), keep_alive, lifetime }
-    }
-
-    /// Connections that are open or about to be.
-    pub(super) fn open(&self) -> usize {
-        Rc::strong_count(&self.open) - 1
-    }
-
-    /// Counts another.
-    pub(super) fn count(&self) -> Counted {
-        Counted(Rc::clone(&self.open))
+        Self { waiting: RefCell::default(), idle: RefCell::default(), keep_alive, lifetime }
     }
 
     /// The next connection that comes back; nothing if no request can be sent on it.
@@ -119,13 +104,13 @@ mod tests {
     use super::super::super::stream::{Io, Stream};
     use super::*;
 
-    /// A connection that counts in `pool`, and its other end.
-    async fn connection(pool: &Pool) -> (Connection, TcpStream) {
+    /// A connection, and its other end.
+    async fn connection() -> (Connection, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let ours = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (theirs, _) = listener.accept().await.unwrap();
         let held = Arc::new(Connections::default()).hold();
-        (Connection::new(Stream::new(Io::Plain(ours), held), pool.count()), theirs)
+        (Connection::new(Stream::new(Io::Plain(ours), held)), theirs)
     }
 
     fn pool() -> Pool {
@@ -135,7 +120,7 @@ mod tests {
     #[tokio::test]
     async fn what_comes_back_goes_to_who_waits_longest_and_has_not_given_up() {
         let pool = pool();
-        let (used, _peer) = connection(&pool).await;
+        let (used, _peer) = connection().await;
         let [mut gone, mut first, mut second] = std::array::from_fn(|_| Box::pin(pool.next()));
         for waiting in [&mut gone, &mut first, &mut second] {
             assert!(waiting.now_or_never().is_none());
@@ -155,9 +140,9 @@ mod tests {
     #[tokio::test]
     async fn what_comes_back_closed_or_with_a_word_left_is_not_used() {
         let pool = pool();
-        let (closed, peer) = connection(&pool).await;
+        let (closed, peer) = connection().await;
         drop(peer);
-        let (talking, mut peer) = connection(&pool).await;
+        let (talking, mut peer) = connection().await;
         peer.write_all(b"HTTP/1.1 408 Request Timeout\r\n\r\n").await.unwrap();
         for connection in [closed, talking] {
             // Until the kernel has told.
@@ -167,18 +152,5 @@ mod tests {
             pool.put(connection);
             assert!(next.now_or_never().expect("it came back").is_none());
         }
-    }
-
-    #[tokio::test]
-    async fn connections_count_until_they_are_dropped() {
-        let pool = pool();
-        let (one, _peer) = connection(&pool).await;
-        let (other, _other_peer) = connection(&pool).await;
-        assert_eq!(pool.open(), 2);
-        pool.put(one);
-        assert_eq!(pool.open(), 2);
-        drop(other);
-        drop(pool.take());
-        assert_eq!(pool.open(), 0);
     }
 }
