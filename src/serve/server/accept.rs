@@ -17,6 +17,9 @@ use tracing::{error, info};
 /// How long a worker waits that has no descriptor or no memory for a connection.
 const PAUSE: Duration = Duration::from_millis(500);
 
+/// The part of its connections by which a worker may have more than another.
+const TOLERANCE: usize = 4;
+
 /// A connection that nobody serves yet.
 pub(super) struct Accepted<S> {
     pub(super) tcp: S,
@@ -101,9 +104,10 @@ impl Share {
     }
 
     fn place(&self, tcp: TcpStream, peer: SocketAddr, serve: &impl Fn(Accepted<TcpStream>)) {
-        let loads = self.counts.iter().map(|count| count.connections.load(Ordering::Relaxed));
-        let least = loads.enumerate().min_by_key(|&(worker, load)| (load, worker != self.own));
-        let worker = least.map_or(self.own, |(worker, _)| worker);
+        let load = |worker: usize| self.counts[worker].connections.load(Ordering::Relaxed);
+        let other = (0..self.counts.len()).min_by_key(|&worker| load(worker)).unwrap_or(self.own);
+        // Giving it on costs more than a little more on one side.
+        let worker = if load(self.own) > load(other) + load(other) / TOLERANCE { other } else { self.own };
         self.counts[worker].connections.fetch_add(1, Ordering::Relaxed);
         let place = Place { counts: Arc::clone(&self.counts), worker };
         if worker == self.own {
