@@ -17,8 +17,9 @@ use tracing::{error, info};
 /// How long a worker waits that has no descriptor or no memory for a connection.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// The part of its connections by which a worker may have more than another.
-const TOLERANCE: usize = 4;
+/// How many connections more than another a worker may have and still keep a new one. What it takes on at once is limited,
+/// so it must not be a part of many.
+const MOST_UNEVEN: usize = 4;
 
 /// A connection that nobody serves yet.
 pub(super) struct Accepted<S> {
@@ -107,7 +108,8 @@ impl Share {
         let load = |worker: usize| self.counts[worker].connections.load(Ordering::Relaxed);
         let other = (0..self.counts.len()).min_by_key(|&worker| load(worker)).unwrap_or(self.own);
         // Giving it on costs more than a little more on one side.
-        let worker = if load(self.own) > load(other) + load(other) / TOLERANCE { other } else { self.own };
+        let tolerable = (load(other) / 4).min(MOST_UNEVEN);
+        let worker = if load(self.own) > load(other) + tolerable { other } else { self.own };
         self.counts[worker].connections.fetch_add(1, Ordering::Relaxed);
         let place = Place { counts: Arc::clone(&self.counts), worker };
         if worker == self.own {
@@ -201,6 +203,21 @@ mod tests {
             }
             assert_eq!(taken.len(), 3);
         }
+    }
+
+    #[tokio::test]
+    async fn many_connections_are_as_even_as_few() {
+        let scene = Scene::with(100).await;
+        let mut workers = Share::among(2);
+        let all = async {
+            scene.serves(50).await;
+            sleep(MOMENT).await;
+        };
+        assert!(scene.accept(&workers[0].0, 1000, PATIENCE, all).await);
+        let kept = scene.served.borrow().len();
+        assert!((50..=50 + MOST_UNEVEN).contains(&kept), "{kept}");
+        let given = std::iter::from_fn(|| workers[1].1.try_recv().ok()).count();
+        assert_eq!(kept + given, 100);
     }
 
     #[tokio::test]
