@@ -190,6 +190,10 @@ async def soak(stage):
             return post("upload", number, bytes(2 * MIB))
         return post(kind, number) if number % 3 else get(kind, number)
 
+    # What is seldom at once would look like growth when it happens, so it happens first.
+    crowd = Load(lambda: one.port, callers=16, make=lambda number: post("upload", number, bytes(2 * MIB)))
+    await crowd.until(300)
+    unscathed("soak", await crowd.stop())
     load = Load(lambda: one.port, callers=16, make=make)
     samples, began = [], time.monotonic()
     while (at := time.monotonic() - began) < stage.seconds:
