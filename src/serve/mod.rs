@@ -61,9 +61,6 @@ use spans::{Export, Exporter};
 use supervisor::Pulse;
 use worker::Worker;
 
-/// How long a caller may take to close its side after we have closed ours.
-const LINGER: Duration = Duration::from_secs(5);
-
 /// Everything `serve` needs, checked.
 pub struct Settings {
     /// Where callers connect.
@@ -177,7 +174,6 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
         connection_limit: settings.connection_limit,
         keep_alive: settings.keep_alive,
         head_timeout: settings.head_timeout,
-        linger: LINGER,
         tls: settings.tls.as_ref().map(|tls| Arc::new(tls.config())),
         note: gate::note_certificate,
     };

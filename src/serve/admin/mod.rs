@@ -76,7 +76,6 @@ pub(super) fn open(settings: AdminSettings, shared: &Arc<Shared>) -> Result<Opti
         connection_limit: CONNECTION_LIMIT,
         keep_alive: KEEP_ALIVE,
         head_timeout: HEAD_TIMEOUT,
-        linger: Duration::ZERO,
         tls: None,
         note: |_, _| {},
     };

@@ -65,7 +65,8 @@ impl Drop for Place {
     fn drop(&mut self) {
         let count = &self.counts[self.worker];
         count.connections.fetch_sub(1, Ordering::Relaxed);
-        count.fell.notify_one();
+        // Each socket's wait is one of its own.
+        count.fell.notify_waiters();
     }
 }
 
@@ -123,8 +124,13 @@ impl Share {
     /// Resolves when this worker has fewer than `limit` connections.
     pub(super) async fn falls_below(&self, limit: usize) {
         let count = &self.counts[self.own];
-        while count.connections.load(Ordering::Relaxed) >= limit {
-            count.fell.notified().await;
+        loop {
+            // Before the look, so that nothing is missed that comes right after it.
+            let fell = count.fell.notified();
+            if count.connections.load(Ordering::Relaxed) < limit {
+                return;
+            }
+            fell.await;
         }
     }
 }
@@ -178,6 +184,16 @@ mod tests {
             }
         }
 
+        /// How many `share` keeps of all that come; at least `least`.
+        async fn kept(&self, share: &Share, least: usize) -> usize {
+            let all = async {
+                self.serves(least).await;
+                sleep(MOMENT).await;
+            };
+            assert!(self.accept(share, usize::MAX, PATIENCE, all).await);
+            self.served.borrow().len()
+        }
+
         async fn serves(&self, count: usize) {
             while self.served.borrow().len() < count {
                 sleep(Duration::from_millis(1)).await;
@@ -189,12 +205,7 @@ mod tests {
     async fn who_is_awake_gives_to_the_others() {
         let scene = Scene::with(9).await;
         let mut workers = Share::among(3);
-        let all = async {
-            scene.serves(3).await;
-            sleep(MOMENT).await;
-        };
-        assert!(scene.accept(&workers[0].0, 100, PATIENCE, all).await);
-        assert_eq!(scene.served.borrow().len(), 3);
+        assert_eq!(scene.kept(&workers[0].0, 3).await, 3);
         for (_, given) in &mut workers[1..] {
             let mut taken = Vec::new();
             while let Ok(accepted) = given.try_recv() {
@@ -209,12 +220,7 @@ mod tests {
     async fn many_connections_are_as_even_as_few() {
         let scene = Scene::with(100).await;
         let mut workers = Share::among(2);
-        let all = async {
-            scene.serves(50).await;
-            sleep(MOMENT).await;
-        };
-        assert!(scene.accept(&workers[0].0, 1000, PATIENCE, all).await);
-        let kept = scene.served.borrow().len();
+        let kept = scene.kept(&workers[0].0, 50).await;
         assert!((50..=50 + MOST_UNEVEN).contains(&kept), "{kept}");
         let given = std::iter::from_fn(|| workers[1].1.try_recv().ok()).count();
         assert_eq!(kept + given, 100);
@@ -229,8 +235,12 @@ mod tests {
         assert_eq!(scene.served.borrow().len(), 2);
         assert!(timeout(MOMENT, share.falls_below(2)).await.is_err());
 
-        let gone = scene.served.borrow_mut().pop();
-        drop(gone);
+        let both = async { tokio::join!(share.falls_below(2), share.falls_below(2)) };
+        let leave = async {
+            sleep(MOMENT).await;
+            drop(scene.served.borrow_mut().pop());
+        };
+        assert!(timeout(PATIENCE, async { tokio::join!(both, leave) }).await.is_ok(), "all who wait are told");
         assert!(scene.accept(share, 2, PATIENCE, scene.serves(2)).await);
         scene.served.borrow_mut().clear();
         assert!(timeout(PATIENCE, share.falls_below(1)).await.is_ok());

@@ -47,8 +47,6 @@ pub(super) struct Options {
     pub keep_alive: Duration,
     /// How long the head of a request may take; of a later one on a connection, beyond `keep_alive`.
     pub head_timeout: Duration,
-    /// How long a caller may go on sending what is not wanted any more; at once cut off, it would not see the answer.
-    pub linger: Duration,
     /// How TLS is spoken, if it is.
     pub tls: Option<Arc<ServerConfig>>,
     /// Notes the certificates of a caller who has any.
@@ -119,7 +117,7 @@ impl Server {
             let end = OnDrop(ends.clone());
             thread::Builder::new().name(format!("{} {index}", options.name)).spawn(move || {
                 let _end = end;
-                worker.run(|config| configure(config), &starts);
+                worker.run(configure, &starts);
             })?;
         }
         // Whoever is lost then is noticed.
@@ -127,10 +125,7 @@ impl Server {
         let server = Self { workers, phase, closed, ended };
         for _ in 0..workers {
             let lost = || Err(io::Error::other("a worker's thread ended before it had begun"));
-            if let Err(error) = started.recv().unwrap_or_else(|_| lost()) {
-                server.phase.send_replace(Phase::Over);
-                return Err(error);
-            }
+            started.recv().unwrap_or_else(|_| lost())?;
         }
         Ok(server)
     }

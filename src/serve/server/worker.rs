@@ -33,6 +33,8 @@ use crate::http::tls::HTTP2;
 
 /// How long a caller may take for the handshake of TLS.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long a caller may go on sending what is not wanted any more; at once cut off, it would not see the answer.
+const LINGER: Duration = Duration::from_secs(5);
 /// What is gathered of a large answer before it is written to its caller, instead of half as much. Bytes.
 const WRITE_SIZE: usize = 64 * 1024;
 /// Threads for work that blocks, of all workers.
@@ -187,7 +189,7 @@ where
         .graceful_shutdown_signal(move || drain.clone().cancelled_owned())
         .keep_alive(options.keep_alive)
         .client_request_timeout(options.head_timeout)
-        .client_disconnect_timeout(options.linger)
+        .client_disconnect_timeout(LINGER)
         .h1_write_buffer_size(WRITE_SIZE)
         .on_connect_ext(on_connect)
         .finish(app)

@@ -11,7 +11,7 @@ use tokio::time::sleep;
 
 use super::connection::Connection;
 
-/// Idle connections.
+/// Idle connections, and who waits where there are none.
 pub(super) struct Pool {
     /// Who waits longest is at the front.
     waiting: RefCell<VecDeque<oneshot::Sender<Connection>>>,
