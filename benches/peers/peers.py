@@ -72,16 +72,39 @@ def envoy(place, _, name="envoy", buffer=BUFFER):
     return place.started(name, arguments, port, CREDENTIALS, signs=True)
 
 
-def awslabs(place, _):
-    binary = os.environ.get("AWSLABS_SIGV4_PROXY")
-    if not binary:
-        raise Missing("no package registry has it; set AWSLABS_SIGV4_PROXY to a binary of aws-sigv4-proxy")
+# Where the binaries are that no package registry has, and where their sources are.
+BUILT = {
+    "awslabs": ("AWSLABS_SIGV4_PROXY", "github.com/awslabs/aws-sigv4-proxy"),
+    "johejo": ("JOHEJO_SIGV4_PROXY", "github.com/johejo/awsigv4-proxy"),
+    "karpenko": ("KARPENKO_SIGV4_PROXY", "github.com/alex-karpenko/aws-sigv4-proxy"),
+}
+
+
+def built(name):
+    """A binary that you built yourself."""
+    variable, source = BUILT[name]
+    if binary := os.environ.get(variable):
+        return binary
+    raise Missing(f"no package registry has it; build {source}, and set {variable}")
+
+
+def awslabs(place, _, name="awslabs", *more):
     port, upstream = processes.free_port(), f"127.0.0.1:{place.upstream.port}"
-    arguments = [binary, "--name", "sagemaker-mlflow", "--region", "us-east-1", "--port", f"127.0.0.1:{port}"]
+    arguments = [built(name), "--name", "sagemaker-mlflow", "--region", "us-east-1", "--port", f"127.0.0.1:{port}"]
     arguments += ["--host", upstream, "--sign-host", upstream, "--upstream-url-scheme", "https"]
-    arguments += ["--custom-headers", f"x-mlflow-sm-tracking-server-arn={ARN}"]
+    arguments += ["--custom-headers", f"x-mlflow-sm-tracking-server-arn={ARN}", *more]
     environment = {**CREDENTIALS, "SSL_CERT_FILE": str(place.upstream.authority)}
-    return place.started("awslabs", arguments, port, environment, signs=True)
+    return place.started(name, arguments, port, environment, signs=True)
+
+
+def karpenko(place, _):
+    port, upstream = processes.free_port(), f"https://127.0.0.1:{place.upstream.port}"
+    arguments = [built("karpenko"), "--forward-to", upstream, "--service", "sagemaker-mlflow", "--region", "us-east-1"]
+    arguments += ["--listen-on", f"127.0.0.1:{port}", "--utility-port", str(processes.free_port())]
+    arguments += ["--ca", str(place.upstream.authority), "--request-timeout", "3600"]
+    # It adds no header, so its callers name the server.
+    headers = {"x-mlflow-sm-tracking-server-arn": ARN}
+    return place.started("karpenko", arguments, port, {**CREDENTIALS, "RUST_LOG": "error"}, headers, signs=True)
 
 
 def flask(place, _, name="flask", **more):
@@ -128,7 +151,7 @@ class Peer:
     share: float = 1.0
     # Takes part only in workloads that name it.
     is_special: bool = False
-    # Workloads that it is known to fail, and why.
+    # Workloads that it is left out of, since it fails them or would take minutes, and why.
     cannot: dict = field(default_factory=dict)
 
 
@@ -154,7 +177,20 @@ PEERS = {
         cannot={"put256m": "a body that is signed has to fit into its buffer; see `envoy-buffer`"},
     ),
     "envoy-buffer": Peer(lambda place, workload: envoy(place, workload, "envoy-buffer", 512 << 20), is_special=True),
-    "awslabs": Peer(awslabs, lambda _: "see AWSLABS_SIGV4_PROXY"),
+    "awslabs": Peer(awslabs, lambda _: f"of {BUILT['awslabs'][1]}"),
+    # It takes the options of awslabs'. By default it refuses a body of more than 256 MiB.
+    "johejo": Peer(
+        lambda place, workload: awslabs(place, workload, "johejo", "--max-request-body-size", "0"),
+        lambda _: f"of {BUILT['johejo'][1]}",
+    ),
+    "karpenko": Peer(
+        karpenko,
+        lambda _: f"{said(built('karpenko'), '--version')} of {BUILT['karpenko'][1]}",
+        cannot={
+            "get1": "each answer takes 44 ms, for want of TCP_NODELAY",
+            "churn": "now and then it closes a connection before the answer",
+        },
+    ),
     "flask-session": Peer(
         lambda place, workload: flask(place, workload, "flask-session", REUSE_SESSION="1"),
         lambda _: of_python(scene.python_of_tests(), *FLASK),
