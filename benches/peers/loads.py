@@ -15,7 +15,7 @@ WARM_CONNECTIONS = 256
 
 
 class Oha:
-    """`oha`, which is run twice: to open connections on both sides, as they are open after a while, and to measure."""
+    """`oha`, which is run twice: to have the upstream's connections opened, as they are after a while, and to measure."""
 
     def __init__(self, binary, workload, requests, running, upstream, share=1.0, patience=120):
         self.workload, self.requests, self.patience = workload, requests, patience
