@@ -8,10 +8,10 @@ README = Path(__file__).resolve().parents[1] / "README.md"
 BEGIN, END = "<!-- measurements -->\n", "<!-- end -->\n"
 
 
-def write(tables, versions, options):
+def write(tables, versions):
     before, rest = README.read_text().split(BEGIN)
     _, after = rest.split(END)
-    lines = [f"- Measured on {time.strftime('%Y-%m-%d')}, rounds: {options.first + options.rounds}, on {machine()}"]
+    lines = [f"- Measured on {time.strftime('%Y-%m-%d')}, on {machine()}"]
     lines += [f"- {name}: {version}" for name, version in versions.items() if version]
     README.write_text("\n".join([before + BEGIN, *lines, "", tables, "", END + after]))
 

@@ -1,4 +1,4 @@
-"""What the appliance is to reach, in figures of one run on two cores."""
+"""What the appliance is to reach, in figures of one run on two cores; and `then`, what comes after that."""
 
 from dataclasses import dataclass
 from statistics import median
@@ -13,6 +13,7 @@ class Ratio:
     workload: str
     other: str
     bound: float
+    then: float
     figure: str = "per_second"
     at_least: bool = True
     peer: str = APPLIANCE
@@ -38,6 +39,7 @@ class Limit:
     workloads: tuple
     figure: str
     bound: float
+    then: float
 
     def __str__(self):
         return f"{self.title} ≤ {self.bound:g}"
@@ -55,6 +57,7 @@ class Size:
     """The static binary's."""
 
     bound: float
+    then: float
 
     def __str__(self):
         return f"static binary, MiB ≤ {self.bound:g}"
@@ -68,21 +71,21 @@ class Size:
 
 SMALL = ("get16", "get64", "get256")
 GOALS = [
-    *(Ratio(name, "nginx", 1.0) for name in SMALL),
-    *(Ratio(name, "envoy", 2.0) for name in SMALL),
-    *(Ratio(name, "awslabs", 10.0) for name in SMALL),
-    *(Ratio(name, "flask-session", 25.0) for name in SMALL),
-    Ratio("get64", "nginx", 1.0, "p99_ms", at_least=False),
-    Ratio("put256m", "nginx", 2.5),
-    Ratio("put256m", "nginx", 2.5, peer="appliance-unsigned"),
-    Ratio("get256m", "nginx", 1.7),
-    Ratio("get256m", "envoy", 1.0),
-    Ratio("churn", "nginx", 0.95),
-    Ratio("over2000", "nginx", 2.5),
-    Limit("peak MiB, small calls", ("get1", "get16", "get64", "get256", "post1k", "churn"), "peak_mib", 16),
-    Limit("peak MiB, bodies", ("post100k", "put256m", "get256m", "get256m4"), "peak_mib", 40),
-    Limit("peak MiB, 2,000 connections", ("over2000",), "peak_mib", 64),
-    Limit("idle MiB", ("start",), "idle_mib", 10),
-    Limit("first answer, ms after start", ("start",), "first_answer_ms", 30),
-    Size(13),
+    *(Ratio(name, "nginx", 1.0, 1.2) for name in SMALL),
+    *(Ratio(name, "envoy", 2.0, 4.0) for name in SMALL),
+    *(Ratio(name, "awslabs", 10.0, 15.0) for name in SMALL),
+    *(Ratio(name, "flask-session", 25.0, 60.0) for name in SMALL),
+    Ratio("get64", "nginx", 1.0, 0.8, "p99_ms", at_least=False),
+    Ratio("put256m", "nginx", 2.5, 3.0),
+    Ratio("put256m", "nginx", 2.5, 3.0, peer="appliance-unsigned"),
+    Ratio("get256m", "nginx", 1.7, 2.2),
+    Ratio("get256m", "envoy", 1.0, 1.2),
+    Ratio("churn", "nginx", 0.95, 1.1),
+    Ratio("over2000", "nginx", 2.5, 3.0),
+    Limit("peak MiB, small calls", ("get1", "get16", "get64", "get256", "post1k", "churn"), "peak_mib", 16, 12),
+    Limit("peak MiB, bodies", ("post100k", "put256m", "get256m", "get256m4"), "peak_mib", 40, 20),
+    Limit("peak MiB, 2,000 connections", ("over2000",), "peak_mib", 64, 48),
+    Limit("idle MiB", ("start",), "idle_mib", 10, 8),
+    Limit("first answer, ms after start", ("start",), "first_answer_ms", 30, 20),
+    Size(13, 12),
 ]

@@ -77,12 +77,14 @@ def start(measured, workload, peer):
 
 
 def verdict(measured):
-    """Which goals are met, by the medians."""
-    lines = ["### Goals", "", "| goal | measured | |", "|---|---:|---|"]
+    """Which goals are met, by the medians, and what is to be reached after those."""
+    lines = ["### Goals", "", "| goal | measured | | next |", "|---|---:|---|---:|"]
     for goal in GOALS:
         value = goal.value(measured)
         if value is None:
-            lines.append(f"| {goal} | – | not measured |")
+            lines.append(f"| {goal} | – | not measured | |")
+        elif goal.is_met(value):
+            lines.append(f"| {goal} | {value:.2f} | met | {goal.then:g} |")
         else:
-            lines.append(f"| {goal} | {value:.2f} | {'met' if goal.is_met(value) else '**missed**'} |")
+            lines.append(f"| {goal} | {value:.2f} | **missed** | {goal.bound:g} |")
     return "\n".join(lines)
