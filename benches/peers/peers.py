@@ -72,7 +72,7 @@ def envoy(place, _, name="envoy", buffer=BUFFER):
     return place.started(name, arguments, port, CREDENTIALS, signs=True)
 
 
-# Where the binaries are that no package registry has, and where their sources are.
+# The variables that name the binaries that no package registry has, and where their sources are.
 BUILT = {
     "awslabs": ("AWSLABS_SIGV4_PROXY", "github.com/awslabs/aws-sigv4-proxy"),
     "johejo": ("JOHEJO_SIGV4_PROXY", "github.com/johejo/awsigv4-proxy"),
@@ -138,6 +138,10 @@ def of_python(bin, *names):
     return said(bin / "python", "-c", script, *names)
 
 
+def of_source(name):
+    return f"of {BUILT[name][1]}"
+
+
 FLASK = ("flask", "gunicorn", "requests", "botocore")
 
 
@@ -177,15 +181,15 @@ PEERS = {
         cannot={"put256m": "a body that is signed has to fit into its buffer; see `envoy-buffer`"},
     ),
     "envoy-buffer": Peer(lambda place, workload: envoy(place, workload, "envoy-buffer", 512 << 20), is_special=True),
-    "awslabs": Peer(awslabs, lambda _: f"of {BUILT['awslabs'][1]}"),
+    "awslabs": Peer(awslabs, lambda _: of_source("awslabs")),
     # It takes the options of awslabs'. By default it refuses a body of more than 256 MiB.
     "johejo": Peer(
         lambda place, workload: awslabs(place, workload, "johejo", "--max-request-body-size", "0"),
-        lambda _: f"of {BUILT['johejo'][1]}",
+        lambda _: of_source("johejo"),
     ),
     "karpenko": Peer(
         karpenko,
-        lambda _: f"of {BUILT['karpenko'][1]}",
+        lambda _: of_source("karpenko"),
         cannot={
             "get1": "each answer takes 44 ms, for want of TCP_NODELAY",
             "churn": "now and then it closes a connection before the answer",

@@ -149,7 +149,7 @@ fn the_page_to_sign_out_is_the_page_to_sign_in() {
     let Some(mut browser) = Browser::start(test) else { return };
     // With an icon of its own, so that the browser asks for none that a reader may not have.
     let upstream = crate::support::upstream::Upstream::start(|_, wire| {
-        wire.send("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 41\r\n\r\n<link rel=icon href=data:,><p>welcome</p>")
+        wire.answer("200 OK\r\nContent-Type: text/html", "<link rel=icon href=data:,><p>welcome</p>")
     });
     let tokens = TokenFile::new();
     let token = tokens.add("ada", "read", &[]);
