@@ -39,7 +39,7 @@ let
     system.stateVersion = lib.trivial.release;
   };
 
-  directory = ../tests/nixos;
+  directory = ../tests/system/nix/vm;
   tests = lib.mapAttrs' (
     file: _:
     lib.nameValuePair "vm-${lib.removeSuffix ".nix" file}" (

@@ -14,7 +14,7 @@ stdenv.mkDerivation {
     ../.about.hbs
     ../.about.toml
     ../.ci/sbom
-    ../tests/tools
+    ../tests/system/tools.sh
   ];
   cargoDeps = rustPlatform.importCargoLock { lockFile = ../Cargo.lock; };
   nativeBuildInputs = [

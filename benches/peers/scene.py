@@ -70,8 +70,8 @@ class Scene:
 
 
 def shell(script):
-    """What a script prints that has the functions of `tests/tools`; it speaks on standard error."""
-    command = ["bash", "-euc", f". tests/tools\n{script}"]
+    """What a script prints that has the functions of `tests/system/tools.sh`; it speaks on standard error."""
+    command = ["bash", "-euc", f". tests/system/tools.sh\n{script}"]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode != 0:
         raise Missing(f"`{script.splitlines()[0]}` ended with {done.returncode}")
@@ -85,11 +85,11 @@ def python(*lists):
 
 
 def python_of_tests():
-    return python("tests/python/requirements.txt")
+    return python("tests/system/python/requirements.txt")
 
 
 def python_of_peers():
-    return python("tests/python/requirements.txt", "benches/peers/requirements.txt")
+    return python("tests/system/python/requirements.txt", "benches/peers/requirements.txt")
 
 
 @functools.cache

@@ -375,16 +375,9 @@ fn an_appliance_that_speaks_tls_is_asked_by_its_certificate() {
 }
 
 #[test]
+#[ignore = "needs tests/run: systemd's tools"]
 fn installing_into_an_image_leaves_edited_files_alone() {
     let root = tempfile::tempdir().unwrap();
-    let has_tools = ["systemd-sysusers", "systemctl"].iter().all(|tool| {
-        std::process::Command::new(tool).arg("--version").output().is_ok_and(|output| output.status.success())
-    });
-    if !has_tools {
-        assert!(std::env::var_os("APPLIANCE_TEST_REQUIRE_ALL").is_none(), "systemd's tools are missing");
-        eprintln!("SKIPPED installing_into_an_image: systemd's tools are missing");
-        return;
-    }
     let place = |path: &str| root.path().join(path);
     std::fs::create_dir_all(place("etc/systemd")).unwrap();
     let install = |arguments: &[&str]| {

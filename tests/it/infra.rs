@@ -1,4 +1,4 @@
-//! What must hold of every template, whatever else changes in it. cfn-lint and checkov look at the rest (`tests/infra`).
+//! What must hold of every template, whatever else changes in it. cfn-lint and checkov look at the rest (`tests/system/templates`).
 
 use std::collections::{BTreeMap, BTreeSet};
 

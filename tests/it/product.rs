@@ -2,13 +2,12 @@
 
 use std::path::PathBuf;
 
-use crate::support::appliance::binary;
-use crate::support::figure;
+use crate::support::{figure, prepared};
 
 /// What an instance downloads, an image holds and a person copies.
 const SIZE_LIMIT: usize = 13 << 20;
-/// The same with the sandbox, which brings an S3 and is not for instances.
-const SIZE_LIMIT_WITH_SANDBOX: usize = 16 << 20;
+/// The same with all features, which no instance needs, and without optimisation across crates.
+const SIZE_LIMIT_WITH_ALL_FEATURES: usize = 32 << 20;
 
 const ET_DYN: u16 = 3;
 const PT_LOAD: u32 = 1;
@@ -25,13 +24,11 @@ fn index(bytes: &[u8], at: usize, size: usize) -> usize {
 }
 
 #[test]
+#[ignore = "needs tests/run: the static binaries"]
 fn the_binary_is_static_position_independent_and_small() {
-    if std::env::var_os("APPLIANCE_BIN").is_none() {
-        eprintln!("SKIPPED the product's form: APPLIANCE_BIN is not set, so the binary under test is a debug build");
-        return;
-    }
-    let lean = PathBuf::from(std::env::var_os("APPLIANCE_LEAN_BIN").expect("`tests/run` sets both or neither"));
-    for (path, limit) in [(lean, SIZE_LIMIT), (binary(), SIZE_LIMIT_WITH_SANDBOX)] {
+    let binaries = [("APPLIANCE_LEAN_BIN", SIZE_LIMIT), ("APPLIANCE_BIN", SIZE_LIMIT_WITH_ALL_FEATURES)];
+    for (variable, limit) in binaries {
+        let path = PathBuf::from(prepared(variable));
         let file = std::fs::read(&path).unwrap();
         figure(&format!("{} bytes: {}", file.len(), path.file_name().unwrap().display()));
         assert!(file.len() <= limit, "{} bytes are more than {limit}", file.len());

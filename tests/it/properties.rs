@@ -1,6 +1,6 @@
 //! The properties that are fuzzed, tried on random input and on all that fuzzing has collected.
 
-#[path = "../fuzz/properties.rs"]
+#[path = "../system/fuzz/properties.rs"]
 mod fuzzed;
 
 use std::fs;
@@ -54,7 +54,7 @@ fn they_hold_for_random_input() {
 
 #[test]
 fn they_hold_for_all_that_fuzzing_has_collected() {
-    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/corpus");
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/system/fuzz/corpus");
     for (name, property) in fuzzed::ALL {
         let files: Vec<_> = fs::read_dir(corpus.join(name)).unwrap().map(|entry| entry.unwrap().path()).collect();
         assert!(files.len() >= 3, "{name} has a corpus: {}", files.len());

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::support::appliance::{TRACKING_ARN, binary};
+use crate::support::appliance::{TRACKING_ARN, full_binary};
 use crate::support::upstream::Upstream;
 use crate::support::{eventually, quiet_port};
 
@@ -21,8 +21,8 @@ impl Shell {
     fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         fs::create_dir(directory.path().join("bin")).unwrap();
-        std::os::unix::fs::symlink(binary(), directory.path().join("bin/appliance")).unwrap();
-        // What only a machine with systemd has; `tests/rehearsal` installs on one.
+        std::os::unix::fs::symlink(full_binary(), directory.path().join("bin/appliance")).unwrap();
+        // What only a machine with systemd has; `tests/system/rehearsal` installs on one.
         for name in ["systemctl", "systemd-sysusers"] {
             std::os::unix::fs::symlink("/bin/true", directory.path().join("bin").join(name)).unwrap();
         }

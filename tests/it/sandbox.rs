@@ -10,7 +10,7 @@ use crate::support::Message as _;
 use crate::support::appliance::{command, run};
 use crate::support::caller::Caller;
 use crate::support::sandbox::Sandbox;
-use crate::support::{eventually, figure, python, quiet_port};
+use crate::support::{eventually, figure, prepared, python, quiet_port};
 
 fn tally(said: &str, mode: &str) -> (u64, u64) {
     let line = said.lines().find(|line| line.starts_with(&format!("{mode}: "))).unwrap_or_else(|| panic!("{said}"));
@@ -19,8 +19,9 @@ fn tally(said: &str, mode: &str) -> (u64, u64) {
 }
 
 #[test]
+#[ignore = "needs tests/run: a Python environment with MLflow, botocore and moto"]
 fn mlflows_own_client_works_in_both_modes_and_every_request_is_verified() {
-    let Some(bin) = python::environment("the MLflow client through the sandbox") else { return };
+    let bin = python::environment();
     // Renewed every six seconds, so that the credentials change many times on the way.
     let sandbox = Sandbox::start(&bin, &["--mode", "both", "--credential-lifetime", "8s"]);
     let mut calls = 0;
@@ -51,8 +52,9 @@ fn mlflows_own_client_works_in_both_modes_and_every_request_is_verified() {
 }
 
 #[test]
+#[ignore = "needs tests/run: a Python environment with MLflow, botocore and moto"]
 fn artifacts_need_no_aws_credentials_on_the_client() {
-    let Some(bin) = python::environment("artifacts through the sandbox") else { return };
+    let bin = python::environment();
     let sandbox = Sandbox::start(&bin, &["--mode", "serverless", "--credential-lifetime", "1m"]);
     let mlflow = sandbox.ready["mlflow"].as_str().unwrap();
     let result = python::run(&bin, "artifacts_client.py", &[sandbox.url("serverless"), mlflow], b"");
@@ -64,8 +66,9 @@ fn artifacts_need_no_aws_credentials_on_the_client() {
 }
 
 #[test]
+#[ignore = "needs tests/run: a Python environment with MLflow, botocore and moto"]
 fn a_tracking_server_and_an_app_are_served_side_by_side_by_one_process() {
-    let Some(bin) = python::environment("both modes in one process") else { return };
+    let bin = python::environment();
     let sandbox = Sandbox::start(&bin, &["--mode", "both"]);
     let file = sandbox.configuration();
     let appliance = sandbox.serve(file.path()).start();
@@ -111,8 +114,9 @@ fn assert_user_interface_loads(url: &str) {
 }
 
 #[test]
+#[ignore = "needs tests/run: a Python environment with MLflow, botocore and moto"]
 fn the_front_doors_accept_botocore_and_refuse_everything_else() {
-    let Some(bin) = python::environment("botocore at the front doors") else { return };
+    let bin = python::environment();
     // What is behind the doors does not matter here, so it need not be a real MLflow.
     let behind = crate::support::upstream::Upstream::plain(|_, wire| wire.send(crate::support::upstream::OK));
     let sandbox = Sandbox::start(&bin, &["--mlflow-url", &behind.url()]);
@@ -125,11 +129,9 @@ fn the_front_doors_accept_botocore_and_refuse_everything_else() {
 }
 
 #[test]
+#[ignore = "needs tests/run: a Python environment with MLflow, botocore and moto"]
 fn mlflow_is_installed_once_where_there_is_none() {
-    let test = "the sandbox installs MLflow";
-    let (Some(bin), Some(cache)) = (python::environment(test), std::env::var_os("APPLIANCE_TEST_CACHE")) else {
-        return;
-    };
+    let (bin, cache) = (python::environment(), prepared("APPLIANCE_TEST_CACHE"));
     // A PATH with a Python and no MLflow, and a cache that `tests/run` keeps, so that only the first run is slow.
     let base =
         Command::new(bin.join("python")).args(["-c", "import sys; print(sys._base_executable)"]).output().unwrap();

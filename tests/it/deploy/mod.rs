@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
 
-use crate::support::appliance::{ACCESS_KEY_ID, SECRET_ACCESS_KEY, binary, command};
+use crate::support::appliance::{ACCESS_KEY_ID, SECRET_ACCESS_KEY, command, full_binary};
 use crate::support::eventually;
 use cloud::{Cloud, Script};
 
@@ -66,7 +66,7 @@ fn configured(cloud: &Cloud) -> Command {
 
 /// The same at a terminal, which is what `script` is for what it starts; what is seen there.
 fn at_a_terminal(cloud: &Cloud, arguments: &[&str], answers: &str) -> String {
-    let line = format!("{} deploy {}", binary().display(), arguments.join(" "));
+    let line = format!("{} deploy {}", full_binary().display(), arguments.join(" "));
     let mut command = Command::new("script");
     for (name, value) in configured(cloud).get_envs() {
         command.env(name, value.unwrap_or_default());

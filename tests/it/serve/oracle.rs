@@ -168,8 +168,9 @@ fn as_line(request: &Recorded, host: &str, (region, service): (&str, &str), is_u
 }
 
 #[test]
+#[ignore = "needs tests/run: a Python environment with MLflow, botocore and moto"]
 fn botocore_computes_the_same_signature_for_every_request() {
-    let Some(python) = python::environment("the botocore oracle") else { return };
+    let python = python::environment();
     let seed = std::env::var("APPLIANCE_TEST_SEED").map_or_else(
         |_| std::time::UNIX_EPOCH.elapsed().unwrap().subsec_nanos().into(),
         |seed| seed.parse().expect("APPLIANCE_TEST_SEED is a number"),
@@ -207,8 +208,9 @@ fn botocore_computes_the_same_signature_for_every_request() {
 }
 
 #[test]
+#[ignore = "needs tests/run: a Python environment with MLflow, botocore and moto"]
 fn botocore_computes_the_same_signature_without_the_body() {
-    let Some(python) = python::environment("the botocore oracle") else { return };
+    let python = python::environment();
     let upstream = Upstream::ok();
     let appliance = Builder::new(&upstream)
         .env("SM_MLFLOW_RESOURCE_ARN", TRACKING_ARN)

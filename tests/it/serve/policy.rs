@@ -34,11 +34,11 @@ const READING_POSTS: [&str; 17] = [
 ];
 
 /// All routes of the installed MLflow, and the fields of its GraphQL schema, as method and path.
-fn installed(test: &str) -> Option<Vec<(String, String)>> {
-    let bin = python::environment(test)?;
+fn installed() -> Vec<(String, String)> {
+    let bin = python::environment();
     let rows = python::run(&bin, "routes.py", &[], b"");
     let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
-    Some(rows.as_array().unwrap().iter().map(|row| (text(&row[0]), text(&row[1]))).collect())
+    rows.as_array().unwrap().iter().map(|row| (text(&row[0]), text(&row[1]))).collect()
 }
 
 /// A path that fits a route.
@@ -58,8 +58,9 @@ fn is_field(method: &str) -> bool {
 }
 
 #[test]
+#[ignore = "needs tests/run: a Python environment with MLflow, botocore and moto"]
 fn every_route_of_the_installed_mlflow_is_classified() {
-    let Some(rows) = installed("every_route_of_the_installed_mlflow_is_classified") else { return };
+    let rows = installed();
     let mut unknown = Vec::new();
     for (method, path) in &rows {
         let route = if is_field(method) { routes::of_field(method, path) } else { routes::of(method, &example(path)) };
@@ -72,8 +73,9 @@ fn every_route_of_the_installed_mlflow_is_classified() {
 }
 
 #[test]
+#[ignore = "needs tests/run: a Python environment with MLflow, botocore and moto"]
 fn each_role_gets_what_it_may_and_nothing_else_reaches_the_upstream() {
-    let Some(rows) = installed("each_role_gets_what_it_may_and_nothing_else_reaches_the_upstream") else { return };
+    let rows = installed();
     let upstream = Upstream::ok();
     let tokens = TokenFile::new();
     let callers = ["read", "write", "admin"].map(|role| (role, tokens.add(role, role, &[])));

@@ -394,8 +394,9 @@ fn opentelemetrys_own_variables_are_understood() {
 }
 
 #[test]
+#[ignore = "needs tests/run: a Python environment with MLflow, botocore and moto"]
 fn the_official_schema_reads_what_is_sent() {
-    let Some(bin) = python::environment("tracing: OTLP's own schema") else { return };
+    let bin = python::environment();
     let (upstream, collector) = (Upstream::ok(), Collector::start());
     let mut appliance = exporting(&upstream, &collector).start();
     let sampled = parent("01");

@@ -23,14 +23,23 @@ pub const ACCESS_KEY_ID: &str = "AKIDEXAMPLE";
 pub const SECRET_ACCESS_KEY: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
 pub const SESSION_TOKEN: &str = "SESSIONTOKENTHATNOBODYMAYSEE";
 
-/// The binary under test: `APPLIANCE_BIN` if set, so that the packaged one can be put through the same tests.
-pub fn binary() -> PathBuf {
+/// The binary with all features: `APPLIANCE_BIN` if it is set, otherwise the debug build.
+pub fn full_binary() -> PathBuf {
     std::env::var_os("APPLIANCE_BIN").map_or_else(|| env!("CARGO_BIN_EXE_appliance").into(), PathBuf::from)
 }
 
+/// The binary for instances, `APPLIANCE_LEAN_BIN`, so that the tests judge the product; otherwise the one with all features.
+pub fn instance_binary() -> PathBuf {
+    std::env::var_os("APPLIANCE_LEAN_BIN").map_or_else(full_binary, PathBuf::from)
+}
+
+/// The commands that the binary for instances has.
+const INSTANCE_COMMANDS: [&str; 5] = ["bootstrap", "check", "serve", "token", "ui"];
+
 /// A command in an environment that holds nothing but what a test puts there.
 pub fn command(arguments: &[&str]) -> Command {
-    let mut command = Command::new(binary());
+    let is_for_instances = arguments.first().is_some_and(|first| INSTANCE_COMMANDS.contains(first));
+    let mut command = Command::new(if is_for_instances { instance_binary() } else { full_binary() });
     command
         .args(arguments)
         .env_clear()

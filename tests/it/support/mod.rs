@@ -20,6 +20,12 @@ use std::time::{Duration, Instant};
 /// Longer than anything under test takes, even on a busy machine; a wait that reaches it has failed.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
+/// The value of a variable that `tests/run` sets. Tests that need it are ignored under plain `cargo test`.
+#[track_caller]
+pub fn prepared(variable: &str) -> String {
+    std::env::var(variable).unwrap_or_else(|_| panic!("{variable} is not set: run this test with `tests/run`"))
+}
+
 /// A port that is free, as is its successor, for something that listens on it later. It is below those that the system
 /// gives to other tests meanwhile.
 pub fn quiet_port() -> u16 {

@@ -1,29 +1,24 @@
-//! The Python peers: MLflow and botocore, in an environment that `tests/run` prepares.
+//! The Python peers: MLflow, botocore and moto, in an environment that `tests/run` prepares.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-/// The environment's `bin`, or nothing after saying loudly that a test is skipped.
-///
-/// `APPLIANCE_TEST_VENV` names the environment. With `APPLIANCE_TEST_REQUIRE_ALL` set, a skip is a failure.
-pub fn environment(test: &str) -> Option<PathBuf> {
-    if let Some(venv) = std::env::var_os("APPLIANCE_TEST_VENV") {
-        let bin = Path::new(&venv).join("bin");
-        assert!(bin.join("python").exists(), "APPLIANCE_TEST_VENV has no bin/python");
-        return Some(bin);
-    }
-    let reason = "APPLIANCE_TEST_VENV is not set; `tests/run` prepares the environment and sets it";
-    assert!(std::env::var_os("APPLIANCE_TEST_REQUIRE_ALL").is_none(), "{test} cannot be skipped: {reason}");
-    eprintln!("SKIPPED {test}: {reason}");
-    None
+use super::prepared;
+
+/// The `bin` directory of the environment that `APPLIANCE_TEST_VENV` names.
+#[track_caller]
+pub fn environment() -> PathBuf {
+    let bin = PathBuf::from(prepared("APPLIANCE_TEST_VENV")).join("bin");
+    assert!(bin.join("python").exists(), "APPLIANCE_TEST_VENV has no bin/python");
+    bin
 }
 
-/// Runs a script of `tests/python` and returns the JSON line that it ends with.
+/// Runs a script of `tests/system/python` and returns the JSON line that it ends with.
 #[track_caller]
 pub fn run(bin: &Path, script: &str, arguments: &[&str], input: &[u8]) -> serde_json::Value {
     let mut child = Command::new(bin.join("python"))
-        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python").join(script))
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/system/python").join(script))
         .args(arguments)
         .env_clear()
         .env("HOME", std::env::temp_dir())

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use super::appliance::{Builder, binary};
+use super::appliance::{Builder, full_binary};
 use super::quiet_port;
 
 /// A running `appliance sandbox`.
@@ -26,7 +26,7 @@ impl Sandbox {
     /// The same with further variables.
     pub fn start_with(bin: &Path, arguments: &[&str], variables: &[(&str, &Path)]) -> Self {
         let port = quiet_port().to_string();
-        let mut child = Command::new(binary())
+        let mut child = Command::new(full_binary())
             .args(["sandbox", "--json", "--port", &port])
             .args(arguments)
             .env_clear()

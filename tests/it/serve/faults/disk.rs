@@ -1,6 +1,6 @@
 //! A disk that is full in the middle of an upload.
 
-use super::{OWN_MOUNTS, may_mount};
+use super::OWN_MOUNTS;
 use crate::support::appliance::Builder;
 use crate::support::upstream::Upstream;
 use crate::support::{Message as _, figure};
@@ -8,10 +8,8 @@ use crate::support::{Message as _, figure};
 const ROUNDS: usize = 10;
 
 #[test]
+#[ignore = "needs tests/run: permission to create a mount namespace"]
 fn a_full_disk_is_a_503_and_forgotten_as_soon_as_there_is_room() {
-    if !may_mount("a_full_disk_is_a_503_and_forgotten_as_soon_as_there_is_room") {
-        return;
-    }
     let upstream = Upstream::ok();
     let spool = tempfile::tempdir().unwrap();
     let path = spool.path().to_str().unwrap();

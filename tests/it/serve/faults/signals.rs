@@ -1,4 +1,4 @@
-//! Signals under load: no request fails because of one. Replacements of whole processes are in `tests/soak`.
+//! Signals under load: no request fails because of one. Replacements of whole processes are in `tests/system/soak`.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;

@@ -6,7 +6,7 @@ let
     outPath = toString nixpkgs;
   };
   self =
-    (import ../../flake.nix).outputs {
+    (import ../../../../flake.nix).outputs {
       inherit self;
       inherit (inputs) nixpkgs;
     }
@@ -25,7 +25,7 @@ let
         lib.filterAttrs (_: service: service.enable && service.wantedBy != [ ]) config.systemd.services
       );
       program = lib.getExe config.services.mlflow-appliance.package;
-      units = import ../../nixos/units.nix { inherit program; };
+      units = import ../../../../nixos/units.nix { inherit program; };
     in
     {
       inherit services program;
@@ -86,7 +86,7 @@ let
         "mlflow-appliance-signal.service"
         "mlflow-appliance-console.service"
       ] unit;
-      console = units.render (builtins.readFile ../../nixos/mlflow-appliance-console.service);
+      console = units.render (builtins.readFile ../../../../nixos/mlflow-appliance-console.service);
     };
 in
 {

@@ -52,4 +52,4 @@ for name in names:
 if "--write" in sys.argv:
     page.write_text(made, encoding="utf-8")
 elif made != text:
-    sys.exit(f"the tables in {page} are out of date: tests/infra/check --write")
+    sys.exit(f"the tables in {page} are out of date: tests/system/templates/check --write")

@@ -19,7 +19,7 @@ from aws import REGION, Cloud
 from instance import Instance
 
 directory, packer, plugins = (Path(argument).absolute() for argument in sys.argv[1:])
-root, venv = Path(__file__).parents[2], Path(sys.executable).parent
+root, venv = Path(__file__).parents[3], Path(sys.executable).parent
 STORE = "a1b2c3d4" * 4
 figures, performed = {"checks": 0, "seconds": {}}, set()
 NOTHING = {"instances": [], "volumes": [], "snapshots": [], "images": [], "groups": [], "keys": [], "parameters": {}}

@@ -4,7 +4,7 @@ import json
 import re
 from pathlib import Path
 
-packer = Path(__file__).parents[2] / "packer"
+packer = Path(__file__).parents[3] / "packer"
 
 # Actions of the policy that no bake of the test performs, each with the reason why it stands there.
 UNSEEN = {

@@ -1,7 +1,7 @@
 """What the image is and is not, by what Nix evaluates it to. Nothing is built.
 
 usage: check.py FACTS
-FACTS is the JSON of facts.nix; tests/python is on the path. Prints one JSON line with its figures.
+FACTS is the JSON of facts.nix; tests/system/python is on the path. Prints one JSON line with its figures.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Runs the scenes one after the other and prints what each has counted; `tests/soak/run` says how it is started."""
+"""Runs the scenes one after the other and prints what each has counted; `tests/system/soak/run` says how it is started."""
 
 import argparse
 import asyncio

@@ -1,4 +1,4 @@
-# The start of an instance with NixOS: what tests/rehearsal does to a Debian, done to a system with the module. The
+# The start of an instance with NixOS: what tests/system/rehearsal does to a Debian, done to a system with the module. The
 # machines of the rehearsal are containers within this one.
 { module }:
 
@@ -51,7 +51,7 @@ in
         [
           pkgs.iproute2
           (pkgs.writeShellScriptBin "rehearsal" ''
-            exec ${python}/bin/python ${../rehearsal}/rehearse.py "$1" ${appliance} ${appliance} ${toplevel}
+            exec ${python}/bin/python ${../../rehearsal}/rehearse.py "$1" ${appliance} ${appliance} ${toplevel}
           '')
         ];
     };
