@@ -103,9 +103,9 @@ class Server(http.server.ThreadingHTTPServer):
 
 
 class Appliance:
-    """The binary, with its options, until it has ended by itself after SIGTERM."""
+    """The binary, with its options, until it has ended by itself after SIGTERM. `under` is a command that runs it."""
 
-    def __init__(self, binary, place, *options, is_tls=False):
+    def __init__(self, binary, place, *options, is_tls=False, under=()):
         with socket.create_server(("127.0.0.1", 0)) as listener:
             self.port = listener.getsockname()[1]
         if is_tls:
@@ -113,7 +113,7 @@ class Appliance:
         self.trust = ssl.create_default_context(cafile=place / "cert.pem") if is_tls else None
         made = subprocess.run([binary, "token", "new", "--file", place / "tokens.toml", "--name", f"of-{self.port}", "--role", "write", "--json"], check=True, capture_output=True)
         self.headers = {"authorization": f"Bearer {json.loads(made.stdout)['token']}", "content-type": "application/json"}
-        command = [binary, "serve", "--listen", f"127.0.0.1:{self.port}", "--tokens", place / "tokens.toml"]
+        command = [*under, binary, "serve", "--listen", f"127.0.0.1:{self.port}", "--tokens", place / "tokens.toml"]
         command += ["--ca-file", place / "cert.pem", "--api-body-size-limit", "1GiB", *options]
         with open(place / "log", "ab") as log:
             self.process = subprocess.Popen(command, env={**os.environ, **CREDENTIALS}, stdout=log, stderr=log)
@@ -186,17 +186,22 @@ def work(appliance, prefix="", share=1.0):
     appliance.ask(some(3), "PUT", prefix + ARTIFACT + "model.bin", bytes(LARGE))
 
 
+def serve_upstream(place):
+    """Starts the upstream with a certificate of its own in `place`, and returns its URL."""
+    certificate(place)
+    server = Server(("127.0.0.1", 0), Upstream)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(place / "cert.pem", place / "key.pem")
+    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return f"https://127.0.0.1:{server.server_port}"
+
+
 def main():
     binary = str(Path(sys.argv[1]).resolve())
     with tempfile.TemporaryDirectory() as directory:
         place = Path(directory)
-        certificate(place)
-        server = Server(("127.0.0.1", 0), Upstream)
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(place / "cert.pem", place / "key.pem")
-        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        upstream = f"https://127.0.0.1:{server.server_port}"
+        upstream = serve_upstream(place)
         targets = (f'[[target]]\nname = "{name}"\nresource-arn = "{ARN}{name}"\nupstream-endpoint = "{upstream}"\n' for name in "ab")
         (place / "targets.toml").write_text("".join(targets))
         one = ("--resource-arn", ARN + "training", "--upstream-endpoint", upstream)
@@ -211,4 +216,5 @@ def main():
         print(f"trained for {time.monotonic() - began:.0f} s")
 
 
-main()
+if __name__ == "__main__":
+    main()

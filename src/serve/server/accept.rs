@@ -184,13 +184,15 @@ mod tests {
             }
         }
 
-        /// How many `share` keeps of all that come; at least `least`.
-        async fn kept(&self, share: &Share, least: usize) -> usize {
+        /// Has the first worker accept all callers; how many of them it keeps.
+        async fn kept(&self, workers: &[(Share, mpsc::UnboundedReceiver<Given>)]) -> usize {
+            let given = || workers.iter().map(|(_, given)| given.len()).sum::<usize>();
             let all = async {
-                self.serves(least).await;
-                sleep(MOMENT).await;
+                while self.served.borrow().len() + given() < self.callers.len() {
+                    sleep(Duration::from_millis(1)).await;
+                }
             };
-            assert!(self.accept(share, usize::MAX, PATIENCE, all).await);
+            assert!(self.accept(&workers[0].0, usize::MAX, PATIENCE, all).await);
             self.served.borrow().len()
         }
 
@@ -205,7 +207,7 @@ mod tests {
     async fn who_is_awake_gives_to_the_others() {
         let scene = Scene::with(9).await;
         let mut workers = Share::among(3);
-        assert_eq!(scene.kept(&workers[0].0, 3).await, 3);
+        assert_eq!(scene.kept(&workers).await, 3);
         for (_, given) in &mut workers[1..] {
             let mut taken = Vec::new();
             while let Ok(accepted) = given.try_recv() {
@@ -220,7 +222,7 @@ mod tests {
     async fn many_connections_are_as_even_as_few() {
         let scene = Scene::with(100).await;
         let mut workers = Share::among(2);
-        let kept = scene.kept(&workers[0].0, 50).await;
+        let kept = scene.kept(&workers).await;
         assert!((50..=50 + MOST_UNEVEN).contains(&kept), "{kept}");
         let given = std::iter::from_fn(|| workers[1].1.try_recv().ok()).count();
         assert_eq!(kept + given, 100);

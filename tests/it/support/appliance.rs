@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -259,6 +260,15 @@ impl Appliance {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
         line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+    }
+
+    /// Processor time that its main thread and all others have taken.
+    pub fn processor_time(&self) -> Duration {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+        // The first field is in nanoseconds.
+        let of = |path: PathBuf| std::fs::read_to_string(path.join("schedstat")).unwrap();
+        let times = threads.map(|thread| of(thread.unwrap().path()).split(' ').next().unwrap().parse::<u64>().unwrap());
+        Duration::from_nanos(times.sum())
     }
 
     /// Files and sockets that it has open now.

@@ -49,6 +49,19 @@ pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
+/// Waits until a value has not changed for half a second, and returns it.
+pub fn settled<T: PartialEq>(what: &str, mut value: impl FnMut() -> T) -> T {
+    let (mut last, mut since) = (value(), Instant::now());
+    eventually(what, || {
+        let now = value();
+        if now != last {
+            (last, since) = (now, Instant::now());
+        }
+        since.elapsed() > Duration::from_millis(500)
+    });
+    last
+}
+
 /// Notes a measured figure: on standard error, and in the file that `APPLIANCE_TEST_FIGURES` names.
 pub fn figure(text: &str) {
     eprintln!("{text}");

@@ -104,13 +104,17 @@ mod tests {
     use super::super::super::stream::{Io, Stream};
     use super::*;
 
-    /// A connection, and its other end.
-    async fn connection() -> (Connection, TcpStream) {
+    /// Both ends of a connection.
+    async fn ends() -> (TcpStream, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let ours = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (theirs, _) = listener.accept().await.unwrap();
+        (ours, theirs)
+    }
+
+    fn connection(ours: TcpStream) -> Connection {
         let held = Arc::new(Connections::default()).hold();
-        (Connection::new(Stream::new(Io::Plain(ours), held)), theirs)
+        Connection::new(Stream::new(Io::Plain(ours), held))
     }
 
     fn pool() -> Pool {
@@ -120,7 +124,8 @@ mod tests {
     #[tokio::test]
     async fn what_comes_back_goes_to_who_waits_longest_and_has_not_given_up() {
         let pool = pool();
-        let (used, _peer) = connection().await;
+        let (ours, _peer) = ends().await;
+        let used = connection(ours);
         let [mut gone, mut first, mut second] = std::array::from_fn(|_| Box::pin(pool.next()));
         for waiting in [&mut gone, &mut first, &mut second] {
             assert!(waiting.now_or_never().is_none());
@@ -140,13 +145,13 @@ mod tests {
     #[tokio::test]
     async fn what_comes_back_closed_or_with_a_word_left_is_not_used() {
         let pool = pool();
-        let (closed, peer) = connection().await;
+        let (closed, peer) = ends().await;
         drop(peer);
-        let (talking, mut peer) = connection().await;
+        let (talking, mut peer) = ends().await;
         peer.write_all(b"HTTP/1.1 408 Request Timeout\r\n\r\n").await.unwrap();
-        for connection in [closed, talking] {
-            // Until the kernel has told.
-            sleep(Duration::from_millis(20)).await;
+        for ours in [closed, talking] {
+            ours.readable().await.unwrap();
+            let connection = connection(ours);
             let mut next = Box::pin(pool.next());
             assert!((&mut next).now_or_never().is_none());
             pool.put(connection);

@@ -1,23 +1,30 @@
 //! Callers who read slowly, or leave in the middle: they cost nobody else anything, and leave nothing behind.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::support::appliance::Builder;
 use crate::support::upstream::{OK, Upstream};
-use crate::support::{eventually, figure};
+use crate::support::{eventually, figure, settled};
 
 const ROUNDS: usize = 50;
 const LARGE: usize = 64 << 20;
 
 #[test]
 fn a_caller_who_reads_slowly_holds_no_memory_and_gets_everything() {
-    let upstream = Upstream::start(|request, wire| {
+    let sent = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&sent);
+    let upstream = Upstream::start(move |request, wire| {
         if request.target != "/large" {
             return wire.send(OK);
         }
         wire.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {LARGE}\r\n\r\n"))?;
-        let piece = vec![b'a'; 1 << 20];
-        (0..LARGE >> 20).try_for_each(|_| wire.send(&piece))
+        let piece = vec![b'a'; 64 << 10];
+        (0..LARGE / piece.len()).try_for_each(|_| {
+            counter.fetch_add(1, Ordering::Relaxed);
+            wire.send(&piece)
+        })
     });
     let appliance = Builder::new(&upstream).start();
     assert_eq!(appliance.get("/x").status, 200);
@@ -30,7 +37,7 @@ fn a_caller_who_reads_slowly_holds_no_memory_and_gets_everything() {
         })
         .collect();
     eventually("all are on their way", || upstream.requests().len() == 11);
-    std::thread::sleep(Duration::from_millis(500));
+    settled("the upstream can send no more", || sent.load(Ordering::Relaxed));
     let grown = appliance.resident().saturating_sub(before) >> 20;
     for _ in 0..20 {
         assert_eq!(appliance.connect().request("POST", "/x", &[], Some(b"{}")).status, 200, "others do not notice");

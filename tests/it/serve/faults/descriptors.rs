@@ -1,13 +1,17 @@
 //! No file descriptors left: nobody is lost who is in, and others get in as soon as there are some again.
 
 use std::net::TcpStream;
-use std::time::Duration;
 
-use crate::support::appliance::Builder;
+use crate::support::appliance::{Appliance, Builder};
 use crate::support::upstream::Upstream;
 use crate::support::{eventually, figure};
 
 const ROUNDS: usize = 3;
+
+/// How often the appliance has reported that it has no descriptor for a new connection.
+fn complaints(appliance: &Appliance) -> usize {
+    appliance.log().matches("cannot accept connections").count()
+}
 
 #[test]
 fn a_process_without_descriptors_lives_on_and_heals() {
@@ -26,7 +30,7 @@ fn a_process_without_descriptors_lives_on_and_heals() {
         for _ in 0..20 {
             assert_eq!(inside.request("POST", "/x", &[], Some(b"{}")).status, 200, "{round}");
         }
-        std::thread::sleep(Duration::from_millis(500));
+        eventually("it reports the shortage", || complaints(&appliance) > round);
         drop(crowd);
         assert_eq!(appliance.get("/x").status, 200, "{round}: others get in again");
         eventually("they are given back", || appliance.descriptors() < 40);
@@ -48,9 +52,8 @@ fn a_shortage_on_the_way_to_the_upstream_is_a_502_and_heals() {
     let mut inside = appliance.connect();
     assert_eq!(inside.get("/_appliance/healthz").status, 200);
     let crowd: Vec<TcpStream> = (0..120).map(|_| TcpStream::connect(appliance.address()).unwrap()).collect();
-    eventually("there are none left", || appliance.descriptors() >= 95);
-    // So that nobody is about to take one.
-    std::thread::sleep(Duration::from_millis(200));
+    // From then on, no worker is about to take a descriptor.
+    eventually("there are none left", || complaints(&appliance) > 0);
     assert_eq!(inside.get("/x").status, 502);
     drop(crowd);
     eventually("it heals", || inside.get("/x").status == 200);

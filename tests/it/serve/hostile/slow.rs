@@ -87,7 +87,7 @@ fn content(path: &str) -> String {
 #[test]
 fn an_idle_connection_stays_for_as_long_as_it_is_promised() {
     let upstream = echo();
-    let appliance = Builder::new(&upstream).with(&["--head-timeout", "1s", "--keep-alive", "4s"]).start();
+    let appliance = Builder::new(&upstream).with(&["--head-timeout", "1s", "--keep-alive", "30s"]).start();
     let mut caller = appliance.connect();
     for wait in [0, 1500, 2500] {
         std::thread::sleep(Duration::from_millis(wait));

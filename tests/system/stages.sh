@@ -1,0 +1,56 @@
+# For scripts to source: stages that are timed, run beside each other where they mostly wait, and reported in a table.
+
+# The table: a line for each stage, with tabs between seconds, name and result. Scripts that call each other share it.
+if [ -z "${STAGES_REPORT:-}" ]; then
+    STAGES_REPORT=$(mktemp)
+    export STAGES_REPORT
+    trap 'status=$?; report_stages; rm -f "$STAGES_REPORT"; exit "$status"' EXIT
+fi
+
+report_stages() {
+    [ -s "$STAGES_REPORT" ] || return 0
+    echo "== stages"
+    awk -F '\t' '{ printf "%6s s  %-44s %s\n", $1, $2, $3 }' "$STAGES_REPORT"
+}
+
+# stage NAME COMMAND...: runs a command, notes how long it took and whether it succeeded, and ends the script if it failed.
+stage() {
+    local name=$1 began=$SECONDS status
+    shift
+    echo "== $name"
+    # This is not the condition of an `if`, inside which a function would go on after its first failure.
+    set +e
+    (set -e; "$@")
+    status=$?
+    set -e
+    if [ "$status" = 0 ]; then
+        printf '%s\t%s\tpassed\n' "$((SECONDS - began))" "$name" >>"$STAGES_REPORT"
+        return 0
+    fi
+    printf '%s\t%s\tFAILED\n' "$((SECONDS - began))" "$name" >>"$STAGES_REPORT"
+    exit 1
+}
+
+# skipped NAME REASON: notes a stage that does not run.
+skipped() {
+    echo "== $1: SKIPPED: $2"
+    printf '0\t%s\tSKIPPED: %s\n' "$1" "$2" >>"$STAGES_REPORT"
+}
+
+# beside COMMAND COMMAND...: runs commands at the same time, each a function without arguments. It prints the output of each
+# when it has ended, and ends the script if one of them failed.
+beside() {
+    local logs lane status=0 pids=()
+    logs=$(mktemp -d)
+    for lane in "$@"; do
+        (trap - EXIT; "$lane") >"$logs/$lane" 2>&1 &
+        pids+=($!)
+    done
+    for lane in "$@"; do
+        wait "${pids[0]}" || status=1
+        pids=("${pids[@]:1}")
+        cat "$logs/$lane"
+    done
+    rm -rf "$logs"
+    [ "$status" = 0 ] || exit 1
+}
