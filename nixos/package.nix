@@ -28,6 +28,9 @@ rustPlatform.buildRustPackage {
   src = import ./source.nix { inherit lib; } [ ];
   cargoLock.lockFile = ../Cargo.lock;
   buildNoDefaultFeatures = !withSandbox;
+  # The profile that ships; its tests need no optimisation across crates, which takes minutes.
+  buildType = "dist";
+  checkType = "release";
 
   nativeBuildInputs = [ installShellFiles ];
 

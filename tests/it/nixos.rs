@@ -262,6 +262,7 @@ fn the_package_wants_the_rustc_that_the_manifest_names() {
     let source: Vec<&str> = source.iter().filter_map(|path| path.strip_prefix(root().to_str().unwrap())).collect();
     assert_eq!(source, ["/Cargo.lock", "/Cargo.toml", "/build.rs", "/benches", "/infra", "/src"]);
     assert_eq!(made["env"], serde_json::json!({}));
+    assert_eq!((&made["buildType"], &made["checkType"]), (&"dist".into(), &"release".into()));
     let flagged = evaluate("tests/it/nix/package.nix", ("rustflags", "[ \"-Cprofile-use=x\" ]")).unwrap();
     assert_eq!(flagged["env"]["RUSTFLAGS"], "-Ctarget-feature=+crt-static -Cprofile-use=x");
     let error = package("1.94.1").unwrap_err();
