@@ -3,6 +3,7 @@
 usage: train.py BINARY. Everything listens on 127.0.0.1. It fails if an answer is not the one that was due.
 """
 
+import contextlib
 import datetime
 import http.client
 import http.server
@@ -115,17 +116,32 @@ class Appliance:
         self.headers = {"authorization": f"Bearer {json.loads(made.stdout)['token']}", "content-type": "application/json"}
         command = [*under, binary, "serve", "--listen", f"127.0.0.1:{self.port}", "--tokens", place / "tokens.toml"]
         command += ["--ca-file", place / "cert.pem", "--api-body-size-limit", "1GiB", *options]
-        with open(place / "log", "ab") as log:
+        self.log = place / "log"
+        with open(self.log, "ab") as log:
             self.process = subprocess.Popen(command, env={**os.environ, **CREDENTIALS}, stdout=log, stderr=log)
 
     def __enter__(self):
-        for _ in range(300):
-            try:
-                socket.create_connection(("127.0.0.1", self.port), 1).close()
+        for _ in range(600):
+            if self.is_ready():
                 return self
-            except OSError:
-                time.sleep(0.1)
-        raise RuntimeError("it does not listen")
+            if self.process.poll() is not None:
+                break
+            time.sleep(0.1)
+        raise RuntimeError(f"it does not become ready:\n{self.log.read_text()}")
+
+    def is_ready(self):
+        """Whether it listens and has credentials."""
+        try:
+            with contextlib.closing(self.connection(5)) as connection:
+                connection.request("GET", "/_appliance/readyz")
+                return connection.getresponse().status == 200
+        except OSError:
+            return False
+
+    def connection(self, timeout):
+        if self.trust:
+            return http.client.HTTPSConnection("127.0.0.1", self.port, timeout=timeout, context=self.trust)
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
 
     def __exit__(self, *_):
         self.process.send_signal(signal.SIGTERM)
@@ -138,9 +154,7 @@ class Appliance:
         connection = None
         for _ in range(count):
             if connection is None:
-                kind = http.client.HTTPSConnection if self.trust else http.client.HTTPConnection
-                more = {"context": self.trust} if self.trust else {}
-                connection = kind("127.0.0.1", self.port, timeout=120, **more)
+                connection = self.connection(120)
             connection.request(method, path, body, self.headers)
             with connection.getresponse() as answer:
                 length = 0
