@@ -1,6 +1,6 @@
 //! Networks, and whose request it is behind load balancers.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use ipnet::IpNet;
 
@@ -47,10 +47,13 @@ impl Networks {
 #[error("`x-forwarded-for` of a trusted proxy cannot be read")]
 pub struct Unreadable;
 
-/// The address of the client: the last one on the way here that is not a trusted proxy.
+/// The address of the client: the peer, or whom the trusted proxies in front of us name.
 ///
 /// `forwarded` holds the values of `X-Forwarded-For` in their order. Each hop appends whom it heard, so the list is read
-/// from its end, and only as far as those who wrote it are trusted: what a client itself put there is never reached.
+/// from its end, as long as those who wrote it are trusted and for `hops` entries at most.
+///
+/// SECURITY: a client can be within a trusted network itself. Without a limit of hops, what such a client put there would
+/// be taken for another proxy's word, and the client could choose its address.
 ///
 /// # Errors
 /// [`Unreadable`].
@@ -58,14 +61,26 @@ pub fn client<'a>(
     peer: IpAddr,
     forwarded: impl DoubleEndedIterator<Item = &'a str>,
     trusted: &Networks,
+    hops: usize,
 ) -> Result<IpAddr, Unreadable> {
     let mut client = peer.to_canonical();
-    let mut entries = forwarded.rev().flat_map(|value| value.rsplit(','));
-    while trusted.contain(client) {
-        let Some(entry) = entries.next() else { break };
+    for entry in forwarded.rev().flat_map(|value| value.rsplit(',')).take(hops) {
+        if !trusted.contain(client) {
+            break;
+        }
         client = address(entry.trim()).ok_or(Unreadable)?.to_canonical();
     }
     Ok(client)
+}
+
+/// The address by which a client is counted. A client with IPv6 has a network of 64 bits, and with it any number of
+/// addresses.
+#[must_use]
+pub fn counted(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+        address @ IpAddr::V4(_) => address,
+    }
 }
 
 /// An address, perhaps with a port, as some load balancers add it.
@@ -79,14 +94,14 @@ fn address(text: &str) -> Option<IpAddr> {
 mod tests {
     use super::*;
 
-    fn client_of(peer: &str, forwarded: &[&str], trusted: &str) -> Result<String, Unreadable> {
+    fn client_of(peer: &str, forwarded: &[&str], trusted: &str, hops: usize) -> Result<String, Unreadable> {
         let trusted = if trusted.is_empty() { Networks::default() } else { Networks::parse(trusted).expect(trusted) };
-        client(peer.parse().expect(peer), forwarded.iter().copied(), &trusted).map(|address| address.to_string())
+        client(peer.parse().expect(peer), forwarded.iter().copied(), &trusted, hops).map(|address| address.to_string())
     }
 
     #[test]
     fn forwarded_addresses_count_only_from_trusted_hops() {
-        let found = |peer, forwarded: &[&str], trusted| client_of(peer, forwarded, trusted).expect("readable");
+        let found = |peer, forwarded: &[&str], trusted| client_of(peer, forwarded, trusted, 1).expect("readable");
         assert_eq!(found("203.0.113.9", &["10.0.0.1"], ""), "203.0.113.9", "nobody is trusted");
         assert_eq!(found("203.0.113.9", &["10.0.0.1"], "10.0.0.0/8"), "203.0.113.9", "the peer is not");
         assert_eq!(found("10.0.0.5", &["198.51.100.7"], "10.0.0.0/8"), "198.51.100.7");
@@ -95,16 +110,29 @@ mod tests {
             "198.51.100.7",
             "the client's own entry"
         );
-        assert_eq!(found("10.0.0.5", &["1.1.1.1", "198.51.100.7, 10.0.0.6"], "10.0.0.0/8"), "198.51.100.7");
         assert_eq!(found("10.0.0.5", &[], "10.0.0.0/8"), "10.0.0.5", "a health check of the proxy itself");
         assert_eq!(found("::ffff:10.0.0.5", &["198.51.100.7:4711"], "10.0.0.0/8"), "198.51.100.7");
         assert_eq!(found("10.0.0.5", &["[2001:db8::1]:443"], "10.0.0.0/8"), "2001:db8::1");
     }
 
     #[test]
+    fn a_client_in_a_trusted_network_cannot_name_itself() {
+        let found = |forwarded: &[&str], hops| client_of("10.0.0.5", forwarded, "10.0.0.0/8", hops).expect("readable");
+        for forwarded in
+            [&["203.0.113.9, 10.0.5.5"][..], &["203.0.113.9", "10.0.5.5"], &["203.0.113.9,10.0.7.7, 10.0.5.5"]]
+        {
+            assert_eq!(found(forwarded, 1), "10.0.5.5", "{forwarded:?}");
+        }
+        assert_eq!(found(&["unreadable, 10.0.5.5"], 1), "10.0.5.5", "what is not reached does not matter");
+        let chain = ["1.1.1.1", "198.51.100.7, 10.0.0.6"];
+        assert_eq!((found(&chain, 2).as_str(), found(&chain, 9).as_str()), ("198.51.100.7", "198.51.100.7"));
+        assert_eq!(found(&["10.0.0.7, 10.0.0.6"], 9), "10.0.0.7", "the list may end before the hops do");
+    }
+
+    #[test]
     fn nonsense_from_a_trusted_hop_is_not_guessed_at() {
         for text in ["unknown", "", "1.2.3.4.5", "10.0.0.1 10.0.0.2", "localhost"] {
-            assert_eq!(client_of("10.0.0.5", &[text], "10.0.0.0/8"), Err(Unreadable), "{text}");
+            assert_eq!(client_of("10.0.0.5", &[text], "10.0.0.0/8", 1), Err(Unreadable), "{text}");
         }
     }
 

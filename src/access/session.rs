@@ -26,7 +26,7 @@ impl Sessions {
     /// A cookie's value for the holder of a token.
     #[must_use]
     pub fn begin(&self, token_id: &str, now: SystemTime) -> String {
-        let end = seconds(now + self.lifetime);
+        let end = seconds(now).saturating_add(self.lifetime.as_secs());
         let what = format!("v1.{token_id}.{end}");
         let signature = URL_SAFE_NO_PAD.encode(hmac::sign(&self.key, what.as_bytes()));
         format!("{what}.{signature}")

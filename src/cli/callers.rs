@@ -67,6 +67,10 @@ pub(super) fn resolve(
     }
     let networks = problems.read(options.allowed_networks.as_ref(), FIX_NETWORKS, Networks::parse);
     let trusted_proxies = problems.read(options.trusted_proxies.as_ref(), FIX_NETWORKS, Networks::parse);
+    let trusted_hops = problems.count(options.trusted_hops.as_ref(), 1);
+    if let (Some(given), None) = (&options.trusted_hops, &options.trusted_proxies) {
+        problems.add(&given.place, "it has no effect without `trusted-proxies`", "set `trusted-proxies`, or remove it");
+    }
     let policy = problems
         .read(options.deny.as_ref(), "take `resource:action` from the table in ROUTES.md", |text| {
             text.split(',').map(|rule| Denial::parse(rule.trim())).collect::<Result<_, _>>()
@@ -83,6 +87,7 @@ pub(super) fn resolve(
         sessions: sessions?,
         networks,
         trusted_proxies: trusted_proxies.unwrap_or_default(),
+        trusted_hops,
         policy,
         limits,
     })
@@ -243,7 +248,10 @@ fn limits(options: &ServeOptions, problems: &mut Problems) -> Limits {
     if let (Some(given), None) = (&options.caller_burst_limit, &options.caller_rate_limit) {
         problems.add(&given.place, "it has no effect without a rate", "set `caller-rate-limit`, or remove it");
     }
-    Limits { rate: rate.map(|rate| (rate, burst.unwrap_or(rate.saturating_add(rate.get())))), concurrency }
+    Limits {
+        rate: rate.map(|rate| (rate, burst.unwrap_or(rate.saturating_add(rate.get())))),
+        concurrency: concurrency.unwrap_or(Limits::default().concurrency),
+    }
 }
 
 fn sessions(options: &ServeOptions, problems: &mut Problems) -> Option<Sessions> {

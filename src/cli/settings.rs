@@ -14,7 +14,7 @@ use super::problems::{Problem, Problems};
 use super::{callers, file, targets, telemetry, values};
 use crate::access::address::Networks;
 use crate::causes;
-use crate::http::body::{Budget, Intake};
+use crate::http::body::{Budget, Intake, Resource, Timing};
 use crate::http::client::{ClientSettings, Dialer, Endpoint};
 use crate::http::tls;
 use crate::http::tls::server::{ServerFiles, ServerTls};
@@ -30,6 +30,8 @@ const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr:
 const GATHERING: u64 = 32 * MIB;
 /// What the listener may hold of large uploads: eight hundred of them at once. Bytes.
 const ARRIVING: u64 = 256 * MIB;
+/// Enough for the largest body, 5 GiB, over an uplink of 6 Mbit/s. Seconds.
+const BODY_TIMEOUT_S: u64 = 2 * 3600;
 /// On disk by the Filesystem Hierarchy Standard, where `/tmp` is often memory.
 const DEFAULT_SPOOL: &str = "/var/tmp";
 pub(super) const NO_PLACE: &str = "defaults";
@@ -261,12 +263,15 @@ fn intake(options: &ServeOptions, problems: &mut Problems) -> Intake {
     Intake {
         size_limit: problems.size(options.body_size_limit.as_ref(), 5 * GIB),
         memory_limit: problems.size(options.body_memory_limit.as_ref(), MIB),
-        memory: Budget::new(problems.size(options.body_memory_budget.as_ref(), 64 * MIB)),
-        arriving: Budget::new(ARRIVING),
-        gathering: Budget::new(GATHERING),
-        disk: Budget::new(problems.size(options.body_disk_budget.as_ref(), 10 * GIB)),
+        memory: Budget::new(Resource::Memory, problems.size(options.body_memory_budget.as_ref(), 64 * MIB)),
+        arriving: Budget::new(Resource::Arriving, ARRIVING),
+        gathering: Budget::new(Resource::Gathering, GATHERING),
+        disk: Budget::new(Resource::Disk, problems.size(options.body_disk_budget.as_ref(), 10 * GIB)),
         directory: Path::new(directory).into(),
-        idle_timeout: problems.duration(options.body_idle_timeout.as_ref(), 60),
+        timing: Timing {
+            silence: problems.duration(options.body_idle_timeout.as_ref(), 60),
+            total: problems.duration(options.body_timeout.as_ref(), BODY_TIMEOUT_S),
+        },
         passes_large: problems.switch(options.unsigned_payload.as_ref(), false),
     }
 }

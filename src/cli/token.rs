@@ -147,6 +147,7 @@ fn change<T>(
         let what = format!("`{}` cannot be written: {error}", path.display());
         Failure::said(Class::Failed, &what, Some("choose a file in a writable directory"))
     };
+    let path = &target(path).map_err(|error| failed(&error))?;
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let lock = File::open(directory).map_err(|error| failed(&error))?;
     lock.lock().map_err(|error| failed(&error))?;
@@ -163,6 +164,27 @@ fn change<T>(
     file.as_file().sync_all().map_err(|error| failed(&error))?;
     file.persist(path).map_err(|error| failed(&error.error))?;
     Ok(result)
+}
+
+/// The file that a path leads to, which may not exist yet.
+///
+/// A file is replaced by renaming a new one, which would replace a link instead, and leave the file behind it that the
+/// appliance reads as it was.
+fn target(path: &Path) -> io::Result<PathBuf> {
+    /// As many links as Linux follows.
+    const LINKS: usize = 40;
+    let mut path = path.to_owned();
+    for _ in 0..LINKS {
+        match path.read_link() {
+            Ok(next) => path = path.parent().unwrap_or(Path::new("")).join(next),
+            // Not a link, or nothing there.
+            Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::NotFound) => {
+                return Ok(path);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Err(io::Error::other("too many symbolic links lead there"))
 }
 
 fn described(entry: &Entry, now: SystemTime) -> serde_json::Value {

@@ -21,7 +21,7 @@ use super::s3;
 use super::sagemaker::{self, SageMaker};
 use super::sts::{self, Sts};
 use super::{SandboxError, Settings, client, dialer, io_error};
-use crate::http::body::{Budget, Intake};
+use crate::http::body::{Budget, Intake, Resource, Timing};
 use crate::http::client::Endpoint;
 use crate::mlflow::arn::{Arn, Mode};
 use crate::mlflow::target::Target;
@@ -203,12 +203,12 @@ fn intake(directory: &Path) -> Intake {
     Intake {
         size_limit: u64::MAX,
         memory_limit: 1 << 20,
-        memory: Budget::new(64 << 20),
-        arriving: Budget::new(u64::MAX),
-        gathering: Budget::new(32 << 20),
-        disk: Budget::new(u64::MAX),
+        memory: Budget::new(Resource::Memory, 64 << 20),
+        arriving: Budget::new(Resource::Arriving, u64::MAX),
+        gathering: Budget::new(Resource::Gathering, 32 << 20),
+        disk: Budget::new(Resource::Disk, u64::MAX),
         directory: directory.into(),
-        idle_timeout: Duration::from_mins(1),
+        timing: Timing { silence: Duration::from_mins(1), total: Duration::from_hours(1) },
         passes_large: false,
     }
 }

@@ -13,7 +13,7 @@ use serde_json::json;
 use super::identity::{Issuer, Principal};
 use super::verify::{self, Received, Refusal, Service};
 use crate::clock;
-use crate::http::body::{Intake, receive};
+use crate::http::body::{Account, Intake, receive};
 use crate::http::client::{Client, Request};
 use crate::http::fields::Fields;
 use crate::http::{headers, relay};
@@ -63,7 +63,7 @@ pub(super) async fn handle(request: HttpRequest, payload: web::Payload) -> HttpR
 
 async fn exchange(gateway: &Gateway, request: &HttpRequest, payload: web::Payload) -> Result<HttpResponse, Refusal> {
     let length = headers::content_length(request.headers());
-    let body = receive(payload, length, &gateway.intake)
+    let body = receive(payload, length, &gateway.intake, &Account::default())
         .await
         .map_err(|error| refusal(StatusCode::BAD_REQUEST, "BadRequestException", error.to_string()))?;
     let service = Service {

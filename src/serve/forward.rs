@@ -20,6 +20,7 @@ use super::artifacts::translate::{self, Translation};
 use super::artifacts::{self, Exchange};
 use super::backend::{self, Destination};
 use super::browser;
+use super::callers::refusal::AccessRefusal;
 use super::gate;
 use super::health::{self, Page};
 use super::record::{Outcome, Record, Severity};
@@ -68,13 +69,17 @@ async fn answer(request: HttpRequest, payload: web::Payload) -> HttpResponse {
             finish(record, health::render(&page, &worker.shared))
         }
         Err(refusal) => {
+            let excess = gate::count_rejection(&worker, &record, refusal.status()).err();
+            let refusal = excess.unwrap_or(refusal);
             record.is_denied = matches!(refusal, Refusal::Access(_) | Refusal::ForeignHost | Refusal::ForeignOrigin);
             record.refusal = Some(refusal.kind());
             record.cause = Some(causes::joined(&refusal));
             if refusal.is_ours() {
                 record.severity = Severity::Alarming;
             }
-            let is_stranger = refusal.status() == StatusCode::UNAUTHORIZED && worker.shared.callers.has_tokens();
+            let is_stranger = refusal.status() == StatusCode::UNAUTHORIZED
+                && worker.shared.callers.has_tokens()
+                && !matches!(refusal, Refusal::Access(AccessRefusal::Certificate));
             let sign_in = if is_stranger { sign_in::instead(&request) } else { None };
             let response = sign_in.unwrap_or_else(|| refusal.response(&record.request_id));
             finish(record, response)
@@ -109,6 +114,11 @@ async fn exchange<'a>(
     record: &mut Record,
 ) -> Result<Answer<'a>, Refusal> {
     let method = request.method();
+    // Known even of what is refused next, which counts against this address.
+    let origin = worker.shared.callers.origin(request);
+    if let Ok(client) = origin {
+        record.client = client;
+    }
     // SECURITY: TRACE would echo the signed headers, session token included; CONNECT would open a tunnel.
     if matches!(*method, Method::TRACE | Method::CONNECT) {
         return Err(Refusal::Method);
@@ -127,9 +137,10 @@ async fn exchange<'a>(
     if !is_sign_in && let Some(page) = health::page(&path) {
         return Ok(Answer::Page(page?));
     }
-    record.client = worker.shared.callers.origin(request)?;
+    origin?;
     browser::check(method, request.headers(), browser::host(request), &worker.shared.allowed_hosts)?;
     if is_sign_in {
+        gate::count_stranger(worker, record)?;
         return Ok(Answer::Own(Box::pin(sign_in::answer(worker, request, &path, payload, record)).await?));
     }
     gate::identify(worker, request, record).await?;
@@ -217,7 +228,7 @@ impl<'a> Way<'a, '_> {
                 Box::pin(take_in(worker, request, payload, record)).await?
             }
             _ if !depends_on_body && let Some(length) = passes => {
-                let body = Passing::new(payload, length, worker.api_intake.idle_timeout);
+                let body = Passing::begin(payload, length, &worker.api_intake, &record.account())?;
                 (Body::Passing(body), UNSIGNED_PAYLOAD.to_owned())
             }
             _ => take_in(worker, request, payload, record).await?,
@@ -271,7 +282,7 @@ where
         return Ok((Body::None, EMPTY_SHA256.to_owned()));
     }
     let began = Instant::now();
-    let received = receive(payload, declared, &worker.api_intake).await?;
+    let received = receive(payload, declared, &worker.api_intake, &record.account()).await?;
     record.intake = began.elapsed();
     if received.len == 0 && declared.is_none() && !chunked {
         return Ok((Body::None, EMPTY_SHA256.to_owned()));

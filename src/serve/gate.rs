@@ -2,12 +2,11 @@
 //! much.
 
 use actix_web::HttpRequest;
-use actix_web::dev::Extensions;
-use actix_web::http::Method;
-use rustls::pki_types::CertificateDer;
-use tracing::warn;
+use actix_web::http::{Method, StatusCode};
 
 use super::browser;
+use super::callers::certificate;
+use super::callers::presented::{COOKIE, SECURE_COOKIE};
 use super::callers::refusal::AccessRefusal;
 use super::record::Record;
 use super::refusal::Refusal;
@@ -17,36 +16,78 @@ use crate::access::graphql;
 use crate::access::routes::{self, UNCLASSIFIED};
 use crate::clock;
 use crate::http::body::Body;
-use crate::http::tls::certificate;
 
-/// Finds out who sent a request.
+/// Finds out who sent a request, and counts it for its caller, whatever becomes of it.
 ///
 /// # Errors
 /// [`AccessRefusal`], as everywhere here within a [`Refusal`].
 pub(super) async fn identify(worker: &Worker, request: &HttpRequest, record: &mut Record) -> Result<(), Refusal> {
     let callers = &worker.shared.callers;
-    let names = request.conn_data::<CertificateNames>().map_or(&[][..], |names| names.0.as_slice());
-    let caller = callers.identify(request.headers(), names, &worker.keys, clock::now()).await?;
+    let now = clock::now();
+    let certificate = certificate::of(request);
+    let names = match (&certificate, &worker.shared.tls) {
+        (Some(certificate), Some(tls)) => certificate.names(tls, now)?,
+        _ => &[],
+    };
+    let cookie = session_cookie(worker, request);
+    let caller = callers.identify(request.headers(), cookie, names, &worker.keys, now).await?;
     if caller.means == Means::Session && !browser::is_from_own_page(request) {
         return Err(AccessRefusal::Unproven.into());
     }
+    count(worker, caller, record)
+}
+
+/// Counts a request for its caller.
+///
+/// # Errors
+/// [`AccessRefusal::Excess`].
+pub(super) fn count(worker: &Worker, caller: Caller, record: &mut Record) -> Result<(), Refusal> {
+    let permit = worker.shared.callers.meter.admit(&caller, record.client);
     record.caller = Some(caller);
+    record.permit = Some(permit.map_err(AccessRefusal::Excess)?);
     Ok(())
 }
 
-/// The names in a connection's client certificate, which TLS has verified.
-struct CertificateNames(Vec<String>);
+/// Counts a request of somebody who is about to say who they are.
+///
+/// # Errors
+/// [`AccessRefusal::Excess`].
+pub(super) fn count_stranger(worker: &Worker, record: &mut Record) -> Result<(), Refusal> {
+    let permit = worker.shared.callers.meter.admit_stranger(record.client);
+    record.permit = Some(permit.map_err(AccessRefusal::Excess)?);
+    Ok(())
+}
 
-/// Notes who is at the other end of a new connection.
-pub(super) fn note_certificate(chain: &[CertificateDer<'_>], data: &mut Extensions) {
-    let Some(certificate) = chain.first() else { return };
-    match certificate::names(certificate) {
-        Ok(names) => drop(data.insert(CertificateNames(names))),
-        Err(error) => warn!(%error, "a client certificate is passed over"),
+/// Counts a request that is rejected with this status. Where the caller is known, it has been counted already.
+///
+/// SECURITY: whoever guesses tokens or floods the log with rejections is slowed down by address. Users who share it
+/// notice nothing as long as what they present is valid.
+///
+/// # Errors
+/// [`AccessRefusal::Excess`] if too many were rejected of that address.
+pub(super) fn count_rejection(worker: &Worker, record: &Record, status: StatusCode) -> Result<(), Refusal> {
+    match (&record.caller, record.client) {
+        // Only what a caller did wrong counts.
+        (None, Some(address)) if status.is_client_error() => {
+            worker.shared.callers.meter.reject(address).map_err(|excess| AccessRefusal::Excess(excess).into())
+        }
+        _ => Ok(()),
     }
 }
 
-/// Decides whether the caller may do this to the target, and counts it.
+/// The cookie in which a session is on this connection.
+#[must_use]
+pub(super) fn session_cookie(worker: &Worker, request: &HttpRequest) -> &'static str {
+    if is_secure(worker, request) { SECURE_COOKIE } else { COOKIE }
+}
+
+/// True if the browser speaks TLS, to us or to a proxy that we trust.
+fn is_secure(worker: &Worker, request: &HttpRequest) -> bool {
+    let said = || request.headers().get("x-forwarded-proto").is_some_and(|value| value == "https");
+    worker.shared.tls.is_some() || (worker.shared.callers.trusts(request) && said())
+}
+
+/// Decides whether the caller may do this to the target.
 ///
 /// # Errors
 /// [`AccessRefusal`].
@@ -65,12 +106,6 @@ pub(super) fn admit(
         return Err(AccessRefusal::Target.into());
     }
     callers.policy.decide(caller.role, route).map_err(AccessRefusal::Denied)?;
-    let permit = match (caller.means, record.client) {
-        // Strangers have no name of their own.
-        (Means::Anonymous, Some(address)) => callers.meter.admit(&address.to_string()),
-        _ => callers.meter.admit(&caller.name),
-    };
-    record.permit = Some(permit.map_err(AccessRefusal::Excess)?);
     Ok(())
 }
 

@@ -175,7 +175,7 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
         keep_alive: settings.keep_alive,
         head_timeout: settings.head_timeout,
         tls: settings.tls.as_ref().map(|tls| Arc::new(tls.config())),
-        note: gate::note_certificate,
+        note: callers::certificate::note,
     };
     let mut server = {
         let (shared, pulse) = (Arc::clone(&shared), Arc::clone(&pulse));

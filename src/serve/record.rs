@@ -21,6 +21,7 @@ use crate::access::caller::Caller;
 use crate::access::limits::Permit;
 use crate::aws::sigv4::hex;
 use crate::clock;
+use crate::http::body::{Account, Holdings};
 
 /// What all requests of the process share.
 pub(super) struct Ledger {
@@ -104,7 +105,7 @@ pub(super) struct Record {
     /// What it does, as in the table of routes.
     pub action: Option<&'static str>,
     /// Counts against the caller's limits for as long as this lives.
-    pub permit: Option<Permit>,
+    pub permit: Option<Permit<Arc<Holdings>>>,
     /// Counts against what the target takes at once.
     pub slot: Option<Slot>,
     _running: Option<Running>,
@@ -180,6 +181,13 @@ impl Record {
         }
     }
 
+    /// The parties that answer for the memory and disk that the request's body holds.
+    #[must_use]
+    pub(super) fn account(&self) -> Account {
+        let Some(permit) = &self.permit else { return Account::default() };
+        Account::new(permit.caller().cloned(), permit.address().cloned())
+    }
+
     /// Notes that the head of the answer is there.
     pub(super) fn answer_with(&mut self, status: StatusCode) {
         self.status = Some(status);
@@ -244,6 +252,7 @@ impl Drop for Record {
                     trace_id = self.trace.as_ref().map(|trace| trace.id()),
                     client = self.client.map(tracing::field::display),
                     caller = self.caller.as_ref().map(|caller| caller.name.as_str()),
+                    means = self.caller.as_ref().map(|caller| caller.means.as_str()),
                     role,
                     method = %self.method,
                     path = self.path,

@@ -173,7 +173,7 @@ impl Refusal {
         match error {
             ReceiveError::TooLarge { .. } => "body-too-large",
             ReceiveError::NoRoom => "uploads-over-budget",
-            ReceiveError::Stalled(_) => "body-stalled",
+            ReceiveError::Stalled(_) | ReceiveError::Slow(_) | ReceiveError::Late(_) => "body-stalled",
             ReceiveError::Broken(_) => "body-broken",
             ReceiveError::Disk(_) => "spool-failed",
         }
@@ -198,7 +198,9 @@ impl Refusal {
             Self::Receive(ReceiveError::NoRoom) => StatusCode::TOO_MANY_REQUESTS,
             Self::Overloaded | Self::Upstream(ClientError::Crowded(_)) => StatusCode::TOO_MANY_REQUESTS,
             Self::CircuitOpen(_) => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Receive(ReceiveError::Stalled(_)) => StatusCode::REQUEST_TIMEOUT,
+            Self::Receive(ReceiveError::Stalled(_) | ReceiveError::Slow(_) | ReceiveError::Late(_)) => {
+                StatusCode::REQUEST_TIMEOUT
+            }
             Self::Receive(ReceiveError::Broken(_)) => StatusCode::BAD_REQUEST,
             Self::Receive(ReceiveError::Disk(_)) | Self::Credentials(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Upstream(ClientError::Body(_)) => StatusCode::INTERNAL_SERVER_ERROR,
@@ -286,9 +288,17 @@ impl Refusal {
             Self::Receive(ReceiveError::TooLarge { limit }) => {
                 format!("The request body is larger than the appliance's limit of {limit} bytes.")
             }
-            Self::Receive(ReceiveError::NoRoom) => "Too many uploads are in progress. Try again shortly.".into(),
+            Self::Receive(ReceiveError::NoRoom) => {
+                "Too many uploads are in progress, yours or those of others. Try again shortly.".into()
+            }
             Self::Receive(ReceiveError::Stalled(limit)) => {
                 format!("The request body did not arrive: nothing came for {} seconds.", limit.as_secs())
+            }
+            Self::Receive(ReceiveError::Slow(rate)) => {
+                format!("The request body arrived too slowly: a caller has to send {rate} bytes per second.")
+            }
+            Self::Receive(ReceiveError::Late(limit)) => {
+                format!("The request body was not complete after {} seconds.", limit.as_secs())
             }
             Self::Receive(ReceiveError::Broken(_)) => "The request body is incomplete or malformed.".into(),
             Self::Receive(ReceiveError::Disk(_)) => {
@@ -340,7 +350,7 @@ impl Refusal {
     pub(super) fn response(&self, request_id: &str) -> HttpResponse {
         let mut builder = HttpResponseBuilder::new(self.status());
         builder.insert_header((ERROR_HEADER, self.kind()));
-        if matches!(self, Self::AfterTheLast) {
+        if matches!(self, Self::AfterTheLast | Self::Access(AccessRefusal::Certificate)) {
             builder.force_close();
         }
         if self.status() == StatusCode::UNAUTHORIZED {

@@ -3,6 +3,8 @@
 //! Plain HTML without scripts. The token is sent in the body of a form, never in a URL, and is not kept. A link to a
 //! place within MLflow leads there after signing in: path and query travel in the form, the fragment with the browser.
 
+use std::time::Duration;
+
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -13,13 +15,14 @@ use url::form_urlencoded;
 use super::browser;
 use super::callers::presented::{COOKIE, SECURE_COOKIE};
 use super::callers::refusal::AccessRefusal;
+use super::gate;
 use super::record::Record;
 use super::refusal::Refusal;
 use super::worker::Worker;
-use crate::access::caller::Means;
+use crate::access::caller::{Caller, Means};
 use crate::access::token;
 use crate::clock;
-use crate::http::body::{Intake, receive};
+use crate::http::body::{Intake, Timing, receive};
 use crate::http::uri;
 
 /// Where people sign in.
@@ -28,6 +31,8 @@ pub(super) const LOGIN: &str = "/_appliance/login";
 pub(super) const LOGOUT: &str = "/_appliance/logout";
 /// A form with a token and a path. Bytes.
 const FORM_LIMIT: u64 = 16 * 1024;
+/// SECURITY: strangers send it, and hold a connection meanwhile. A browser sends it in one piece.
+const FORM_TIMING: Timing = Timing { silence: Duration::from_secs(10), total: Duration::from_secs(10) };
 const PAGE: &str = include_str!("sign_in.html");
 /// SECURITY: no scripts, no frames, nothing from elsewhere, and the form goes nowhere else.
 const CONTENT_SECURITY_POLICY: &str =
@@ -90,8 +95,9 @@ async fn sign_in(
     if !browser::is_from_own_page(request) {
         return Err(AccessRefusal::Unproven.into());
     }
-    let intake = Intake { size_limit: FORM_LIMIT, memory_limit: FORM_LIMIT, ..worker.intake.clone() };
-    let received = receive(payload, None, &intake).await?;
+    let (size_limit, memory_limit, timing) = (FORM_LIMIT, FORM_LIMIT, FORM_TIMING);
+    let intake = Intake { size_limit, memory_limit, timing, ..worker.intake.clone() };
+    let received = receive(payload, None, &intake, &record.account()).await?;
     let Some(bytes) = received.body.bytes() else { return Err(Refusal::Busy) };
     let field = |name: &str| form_urlencoded::parse(bytes).find(|(key, _)| key == name).map(|(_, value)| value);
     let given = SecretString::from(field("token").unwrap_or_default().into_owned());
@@ -101,14 +107,15 @@ async fn sign_in(
     let caller = match callers.holder(token, now) {
         Ok(caller) => caller,
         Err(refusal) => {
+            gate::count_rejection(worker, record, refusal.status())?;
             record.refusal = Some(refusal.kind());
             record.cause = Some(refusal.to_string());
             return Ok(page(refusal.status(), &refusal.message(), &next));
         }
     };
-    record.caller = Some(crate::access::caller::Caller { means: Means::Session, ..caller });
+    gate::count(worker, Caller { means: Means::Session, ..caller }, record)?;
     let session = callers.sessions.begin(token::id(token).unwrap_or_default(), now);
-    let name = if is_secure(worker, request) { SECURE_COOKIE } else { COOKIE };
+    let name = gate::session_cookie(worker, request);
     let mut response = see(safe(&next));
     set_cookie(&mut response, name, &session, callers.sessions.lifetime.as_secs());
     Ok(response)
@@ -121,12 +128,6 @@ fn set_cookie(response: &mut HttpResponse, name: &str, value: &str, lifetime: u6
     if let Ok(value) = HeaderValue::try_from(cookie) {
         response.headers_mut().append(header::SET_COOKIE, value);
     }
-}
-
-/// True if the browser speaks TLS, to us or to a proxy that we trust.
-fn is_secure(worker: &Worker, request: &HttpRequest) -> bool {
-    let said = || request.headers().get("x-forwarded-proto").is_some_and(|value| value == "https");
-    worker.shared.tls.is_some() || (worker.shared.callers.trusts(request) && said())
 }
 
 /// A path on this host. SECURITY: `//elsewhere` and `/\elsewhere` are other hosts to a browser.

@@ -249,6 +249,37 @@ fn the_balancer_is_protected_and_asks_for_health_where_it_is_told() {
 }
 
 #[test]
+fn the_balancers_own_subnets_are_believed_and_no_others() {
+    let appliance = template("appliance");
+    let mut told = Vec::new();
+    strings(&appliance["Resources"]["LaunchTemplate"]["Properties"]["LaunchTemplateData"]["UserData"], &mut told);
+    assert!(told.iter().any(|text| text.contains("trusted-proxies = \"${Balancer}\"")), "{told:?}");
+    assert!(!told.iter().any(|text| text.contains("VpcCidr") || text.contains("trusted-hops")), "{told:?}");
+    let data = &appliance["Resources"]["LaunchTemplate"]["Properties"]["LaunchTemplateData"]["UserData"];
+    let believed = &data["Fn::Base64"]["Fn::Sub"][1]["Balancer"];
+    let balancer = &appliance["Resources"]["LoadBalancer"]["Properties"]["Subnets"];
+    let (mut believed_of, mut subnets) = (Vec::new(), Vec::new());
+    strings(believed, &mut believed_of);
+    strings(balancer, &mut subnets);
+    let networks_of: Vec<String> = subnets.iter().map(|name| name.replace("SubnetIds", "SubnetCidrs")).collect();
+    assert_eq!(believed_of, networks_of, "the same choice by scheme");
+
+    let networking = template("networking");
+    for kind in ["Public", "Private"] {
+        let blocks = (1..=3).map(|zone| {
+            let block = &networking["Resources"][format!("{kind}Subnet{zone}")]["Properties"]["CidrBlock"];
+            block.as_str().unwrap().to_owned()
+        });
+        let blocks: Vec<String> = blocks.collect();
+        let mut given = Vec::new();
+        strings(&networking["Outputs"][format!("{kind}SubnetCidrs")]["Value"], &mut given);
+        for count in [2, 3] {
+            assert!(given.contains(&blocks[..count].join(",")), "{kind}: {given:?}");
+        }
+    }
+}
+
+#[test]
 fn nothing_waits_for_itself() {
     for name in NAMES {
         let template = template(name);

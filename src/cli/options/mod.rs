@@ -125,6 +125,9 @@ options! {
     /// Networks of load balancers whose `X-Forwarded-For` is believed [default: none]
     #[arg(env = "APPLIANCE_TRUSTED_PROXIES", value_name = "NETWORKS", help_heading = "Callers")]
     trusted_proxies,
+    /// Trusted load balancers that a request passes one after the other; each adds one address to `X-Forwarded-For` [default: 1]
+    #[arg(env = "APPLIANCE_TRUSTED_HOPS", value_name = "NUMBER", help_heading = "Callers")]
+    trusted_hops,
 
     /// What callers may not do, comma-separated, as in `experiments:delete,registered-models:*@write`
     ///
@@ -133,12 +136,15 @@ options! {
     #[arg(env = "APPLIANCE_DENY", value_name = "RULES", help_heading = "Policy")]
     deny,
     /// Requests per second of one caller; more get 429 [default: no limit]
+    ///
+    /// Rejected requests count as well, by address where the caller is not known. Of those, one address can send 100 per
+    /// second, and 1,000 after a pause, even without this limit; a valid token is let in all the same.
     #[arg(env = "APPLIANCE_CALLER_RATE_LIMIT", value_name = "NUMBER", help_heading = "Policy")]
     caller_rate_limit,
     /// Requests of one caller at once, after a pause [default: twice the rate]
     #[arg(env = "APPLIANCE_CALLER_BURST_LIMIT", value_name = "NUMBER", help_heading = "Policy")]
     caller_burst_limit,
-    /// Requests of one caller that run at the same time; more get 429 [default: no limit]
+    /// Requests of one caller that run at the same time; more get 429 [default: 4000]
     #[arg(env = "APPLIANCE_CALLER_CONCURRENCY_LIMIT", value_name = "NUMBER", help_heading = "Policy")]
     caller_concurrency_limit,
 
@@ -235,6 +241,9 @@ options! {
     #[arg(env = "APPLIANCE_BODY_MEMORY_LIMIT", value_name = "SIZE", help_heading = "Request bodies")]
     body_memory_limit,
     /// Memory for all request bodies together; more go to disk [default: 64 MiB]
+    ///
+    /// A quarter of it is for bodies of up to 64 KiB. Of this and the disk budget, one caller can hold twice as much as
+    /// is left free, and one address eight times as much.
     #[arg(env = "APPLIANCE_BODY_MEMORY_BUDGET", value_name = "SIZE", help_heading = "Request bodies")]
     body_memory_budget,
     /// Disk for all request bodies together; more get 429 [default: 10 GiB]
@@ -244,8 +253,13 @@ options! {
     #[arg(env = "APPLIANCE_SPOOL_DIRECTORY", value_name = "DIRECTORY", help_heading = "Request bodies")]
     spool_directory,
     /// Longest silence within a request body [default: 60s]
+    ///
+    /// Over each period of this length, a caller also has to send 1 KiB per second on average, unless the body ends.
     #[arg(env = "APPLIANCE_BODY_IDLE_TIMEOUT", value_name = "DURATION", help_heading = "Request bodies")]
     body_idle_timeout,
+    /// Longest time that a caller may take to send a whole request body [default: 2h]
+    #[arg(env = "APPLIANCE_BODY_TIMEOUT", value_name = "DURATION", help_heading = "Request bodies")]
+    body_timeout,
     /// Pass uploads over `body-memory-limit` on while they arrive, instead of hashing them on disk first
     ///
     /// What is uploaded is then not part of the signature (`UNSIGNED-PAYLOAD`), and is protected by TLS alone. Twice as fast

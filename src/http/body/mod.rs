@@ -2,17 +2,20 @@
 //!
 //! A signature needs the body's SHA-256 before the first byte goes out, so a body is taken in whole. Small ones stay
 //! in memory, larger ones go to an unlinked file, and shared [`Budget`]s bound what all requests hold together:
-//! memory does not grow with the size of a body or the number of uploads. Only a body that is not to be signed can be
-//! [`Passing`].
+//! memory does not grow with the size of a body or the number of uploads. Each caller and each address has a share of
+//! them ([`Account`]), and a body has to arrive at a minimum rate ([`Timing`]). Only a body that is not to be signed
+//! can be [`Passing`].
 
 mod budget;
 mod outgoing;
+mod pace;
 mod passing;
 mod receive;
 mod spool;
 
-pub use budget::Budget;
+pub use budget::{Account, Budget, Holdings, Resource};
 pub use outgoing::{Outgoing, OutgoingError};
+pub use pace::Timing;
 pub use passing::Passing;
 pub use receive::{Intake, ReceiveError, Received, receive};
 

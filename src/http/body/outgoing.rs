@@ -81,7 +81,7 @@ impl Outgoing {
     }
 
     pub(super) fn file(file: &SpooledFile) -> Self {
-        let room = file.memory().reserve(2 * READ_SIZE);
+        let room = file.room(2 * READ_SIZE);
         let source = Source::File { file: file.handle(), offset: 0, len: file.len(), reading: None, room };
         Self { source, progress: Progress::default() }
     }

@@ -5,14 +5,14 @@ use std::fmt;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use actix_web::error::PayloadError;
 use bytes::Bytes;
 use futures_util::Stream;
 
-use super::receive::ReceiveError;
-use crate::http::silence::Silence;
+use super::budget::{Account, Reservation};
+use super::pace::Pace;
+use super::receive::{Intake, LISTENER_SHARE, ReceiveError};
 
 /// A caller's body on its way through. Its length is known, since it was announced.
 #[derive(Clone)]
@@ -21,24 +21,28 @@ pub struct Passing(Rc<State>);
 struct State {
     flow: RefCell<Flow>,
     len: u64,
-    passed: Cell<u64>,
     has_begun: Cell<bool>,
+    /// The listener's buffers hold as much of it as of one that goes to disk.
+    _arriving: Reservation,
 }
 
 struct Flow {
     payload: Pin<Box<dyn Stream<Item = Result<Bytes, PayloadError>>>>,
-    silence: Silence,
+    pace: Pace,
 }
 
 impl Passing {
-    /// A body of `len` bytes whose pieces are never further apart than `idle_timeout`.
-    #[must_use]
-    pub fn new<S>(payload: S, len: u64, idle_timeout: Duration) -> Self
+    /// Begins to pass on a body of `len` bytes, at the expense of `account`.
+    ///
+    /// # Errors
+    /// [`ReceiveError::NoRoom`] if too many large bodies arrive already.
+    pub fn begin<S>(payload: S, len: u64, intake: &Intake, account: &Account) -> Result<Self, ReceiveError>
     where
         S: Stream<Item = Result<Bytes, PayloadError>> + 'static,
     {
-        let flow = RefCell::new(Flow { payload: Box::pin(payload), silence: Silence::new(idle_timeout) });
-        Self(Rc::new(State { flow, len, passed: Cell::new(0), has_begun: Cell::new(false) }))
+        let arriving = intake.arriving.reserve(LISTENER_SHARE, account).ok_or(ReceiveError::NoRoom)?;
+        let flow = RefCell::new(Flow { payload: Box::pin(payload), pace: Pace::new(intake.timing) });
+        Ok(Self(Rc::new(State { flow, len, has_begun: Cell::new(false), _arriving: arriving })))
     }
 
     /// Its length in bytes.
@@ -50,7 +54,7 @@ impl Passing {
     /// Bytes that have been passed on.
     #[must_use]
     pub fn passed(&self) -> u64 {
-        self.0.passed.get()
+        self.0.flow.borrow().pace.received()
     }
 
     /// True once a piece was asked for: what has gone out is not here any more.
@@ -63,22 +67,13 @@ impl Passing {
     pub(super) fn poll_next(&self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, ReceiveError>>> {
         let Self(state) = self;
         state.has_begun.set(true);
-        let mut flow = state.flow.borrow_mut();
-        let Poll::Ready(piece) = flow.payload.as_mut().poll_next(context) else {
-            ready!(flow.silence.poll(context));
-            return Poll::Ready(Some(Err(ReceiveError::Stalled(flow.silence.limit()))));
-        };
-        flow.silence.end();
-        Poll::Ready(match piece {
-            Some(Ok(piece)) => {
-                state.passed.set(state.passed.get() + piece.len() as u64);
-                Some(Ok(piece))
-            }
-            Some(Err(error)) => Some(Err(ReceiveError::Broken(error))),
-            // The listener holds callers to what they have announced; an upstream must never wait for the rest.
-            None if state.passed.get() < state.len => Some(Err(ReceiveError::Broken(PayloadError::Incomplete(None)))),
-            None => None,
-        })
+        let Flow { payload, pace } = &mut *state.flow.borrow_mut();
+        let piece = ready!(pace.poll_next(payload.as_mut(), context));
+        // The listener holds callers to what they have announced; an upstream must never wait for the rest.
+        if matches!(piece, Ok(None)) && pace.received() < state.len {
+            return Poll::Ready(Some(Err(ReceiveError::Broken(PayloadError::Incomplete(None)))));
+        }
+        Poll::Ready(piece.transpose())
     }
 }
 

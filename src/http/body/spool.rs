@@ -69,7 +69,7 @@ impl Writer {
     }
 
     fn finish(self, reservation: Reservation, memory: Budget) -> (SpooledFile, [u8; 32]) {
-        let file = SpooledFile { file: Arc::new(self.file), len: self.len, memory, _reservation: reservation };
+        let file = SpooledFile { file: Arc::new(self.file), len: self.len, memory, reservation };
         (file, self.hash.finalize().into())
     }
 }
@@ -137,7 +137,7 @@ pub struct SpooledFile {
     file: Arc<File>,
     len: u64,
     memory: Budget,
-    _reservation: Reservation,
+    reservation: Reservation,
 }
 
 impl SpooledFile {
@@ -146,9 +146,9 @@ impl SpooledFile {
         self.len
     }
 
-    /// What reading it may draw on.
-    pub(super) fn memory(&self) -> &Budget {
-        &self.memory
+    /// Memory to read `bytes` at a time; nothing if there is none to spare.
+    pub(super) fn room(&self, bytes: u64) -> Option<Reservation> {
+        self.memory.reserve(bytes, self.reservation.account())
     }
 
     /// The open file, for positioned reads that share no cursor.

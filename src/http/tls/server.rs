@@ -4,12 +4,13 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, TrustAnchor, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
@@ -81,7 +82,7 @@ impl ServerTls {
     /// [`ServerTlsError`].
     pub fn load(files: ServerFiles) -> Result<Self, ServerTlsError> {
         let identity = Arc::new(Identity(ArcSwap::new(read_identity(&files)?)));
-        let clients = read_verifier(&files)?.map(|verifier| Arc::new(Clients(ArcSwap::from_pointee(verifier))));
+        let clients = read_verifier(&files)?.map(|trusted| Arc::new(Clients::new(trusted)));
         Ok(Self { files, identity, clients })
     }
 
@@ -91,10 +92,10 @@ impl ServerTls {
     /// [`ServerTlsError`]; what was in use stays in use.
     pub fn reload(&self) -> Result<bool, ServerTlsError> {
         let identity = read_identity(&self.files)?;
-        let verifier = read_verifier(&self.files)?;
+        let trusted = read_verifier(&self.files)?;
         let old = self.identity.0.swap(identity);
-        if let (Some(clients), Some(verifier)) = (&self.clients, verifier) {
-            clients.0.store(Arc::new(verifier));
+        if let (Some(clients), Some(trusted)) = (&self.clients, trusted) {
+            clients.replace(trusted);
         }
         Ok(old.cert != self.identity.0.load().cert)
     }
@@ -109,6 +110,24 @@ impl ServerTls {
     #[must_use]
     pub fn certificate(&self) -> Option<CertificateDer<'static>> {
         self.identity.0.load().cert.first().cloned()
+    }
+
+    /// Which authorities are trusted now. A handshake may have been verified by those before.
+    #[must_use]
+    pub fn generation(&self) -> Generation {
+        self.clients
+            .as_ref()
+            .map_or(Generation::default(), |clients| Generation(clients.changes.load(Ordering::Acquire)))
+    }
+
+    /// True if a client with this chain would be let in now.
+    #[must_use]
+    pub fn verifies(&self, chain: &[CertificateDer<'_>], now: SystemTime) -> bool {
+        let (Some(clients), Some((end_entity, intermediates))) = (&self.clients, chain.split_first()) else {
+            return false;
+        };
+        let now = UnixTime::since_unix_epoch(now.duration_since(UNIX_EPOCH).unwrap_or_default());
+        clients.verify_client_cert(end_entity, intermediates, now).is_ok()
     }
 
     /// True if whoever has no certificate is turned away.
@@ -152,13 +171,19 @@ fn read_identity(files: &ServerFiles) -> Result<Arc<CertifiedKey>, ServerTlsErro
     Ok(Arc::new(identity))
 }
 
-fn read_verifier(files: &ServerFiles) -> Result<Option<Arc<dyn ClientCertVerifier>>, ServerTlsError> {
+fn read_verifier(files: &ServerFiles) -> Result<Option<Trusted>, ServerTlsError> {
     let Some(path) = &files.client_authorities else { return Ok(None) };
-    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(read_authorities(path)?), provider());
+    let authorities = read_authorities(path)?;
+    let roots = authorities.roots.clone();
+    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(authorities), provider());
     let builder = if files.is_client_certificate_required { builder } else { builder.allow_unauthenticated() };
     let verifier = builder.build().map_err(|source| ServerTlsError::Verifier { path: path.clone(), source })?;
-    Ok(Some(verifier))
+    Ok(Some(Trusted { roots, verifier }))
 }
+
+/// Counts how often other authorities were trusted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Generation(u64);
 
 /// Presents the certificate of the moment.
 #[derive(Debug)]
@@ -172,7 +197,32 @@ impl ResolvesServerCert for Identity {
 
 /// Asks the authorities of the moment.
 #[derive(Debug)]
-struct Clients(ArcSwap<Arc<dyn ClientCertVerifier>>);
+struct Clients {
+    trusted: ArcSwap<Trusted>,
+    changes: AtomicU64,
+}
+
+/// Authorities, and what verifies by them.
+#[derive(Debug)]
+struct Trusted {
+    roots: Vec<TrustAnchor<'static>>,
+    verifier: Arc<dyn ClientCertVerifier>,
+}
+
+impl Clients {
+    fn new(trusted: Trusted) -> Self {
+        Self { trusted: ArcSwap::from_pointee(trusted), changes: AtomicU64::new(0) }
+    }
+
+    /// Connections are verified again only where it makes a difference: files are read every minute.
+    fn replace(&self, trusted: Trusted) {
+        let old = self.trusted.swap(Arc::new(trusted));
+        if old.roots != self.trusted.load().roots {
+            // After the swap, so that nobody takes the old ones' verdict for that of the new ones.
+            self.changes.fetch_add(1, Ordering::Release);
+        }
+    }
+}
 
 impl ClientCertVerifier for Clients {
     /// No hints: they would have to outlive the authorities they name. Clients then offer what they have.
@@ -186,7 +236,7 @@ impl ClientCertVerifier for Clients {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
-        self.0.load().verify_client_cert(end_entity, intermediates, now)
+        self.trusted.load().verifier.verify_client_cert(end_entity, intermediates, now)
     }
 
     fn verify_tls12_signature(
@@ -195,7 +245,7 @@ impl ClientCertVerifier for Clients {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.0.load().verify_tls12_signature(message, certificate, signature)
+        self.trusted.load().verifier.verify_tls12_signature(message, certificate, signature)
     }
 
     fn verify_tls13_signature(
@@ -204,15 +254,15 @@ impl ClientCertVerifier for Clients {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.0.load().verify_tls13_signature(message, certificate, signature)
+        self.trusted.load().verifier.verify_tls13_signature(message, certificate, signature)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.load().supported_verify_schemes()
+        self.trusted.load().verifier.supported_verify_schemes()
     }
 
     fn client_auth_mandatory(&self) -> bool {
-        self.0.load().client_auth_mandatory()
+        self.trusted.load().verifier.client_auth_mandatory()
     }
 }
 

@@ -80,9 +80,9 @@ pub(super) async fn write(
     let intake = Intake { size_limit: exchange.intake.size_limit.min(limit), ..exchange.intake.clone() };
     let began = Instant::now();
     let (body, sha256) = if let Some(length) = intake.passes(declared) {
-        (Body::Passing(Passing::new(payload, length, intake.idle_timeout)), None)
+        (Body::Passing(Passing::begin(payload, length, &intake, &exchange.record.account())?), None)
     } else {
-        let received = receive(payload, declared, &intake).await?;
+        let received = receive(payload, declared, &intake, &exchange.record.account()).await?;
         (exchange.record.received, exchange.record.intake) = (received.len, began.elapsed());
         (received.body, Some(STANDARD.encode(received.sha256)))
     };

@@ -57,7 +57,7 @@ pub(super) async fn document<T: DeserializeOwned>(
     payload: web::Payload,
 ) -> Result<T, Refusal> {
     let intake = Intake { size_limit: DOCUMENT_LIMIT, memory_limit: DOCUMENT_LIMIT, ..exchange.intake.clone() };
-    let received = receive(payload, None, &intake).await?;
+    let received = receive(payload, None, &intake, &exchange.record.account()).await?;
     exchange.record.received = received.len;
     let bytes = received.body.bytes().ok_or(Refusal::Busy)?;
     serde_json::from_slice(bytes)

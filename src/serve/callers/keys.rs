@@ -1,26 +1,37 @@
 //! The public keys of load balancers: fetched once by name, and kept.
+//!
+//! A key's name is read from a statement that nobody has verified yet, so strangers can make up as many as they like. One
+//! fetch at a time is made for a name, only a few are made at once, and when too many wait, those that came first give
+//! way. Whatever strangers ask for, the next user's key is therefore fetched soon.
 
 use std::cell::OnceCell;
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::http::{Method, StatusCode};
+use tokio::sync::Notify;
+use tokio::time::timeout;
 use tracing::{info, warn};
 
+use super::line::Line;
 use crate::access::oidc::PublicKey;
 use crate::causes;
 use crate::http::body::Body;
 use crate::http::client::{Client, ClientSettings, Dialer, Endpoint, Request};
 use crate::http::fields::Fields;
 
-/// A load balancer signs with one or two keys at a time.
+/// Names that are remembered. A load balancer signs with one or two keys at a time.
 const KEPT: usize = 64;
 /// A name that was not found is not asked for again sooner.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// A user waits for it.
+/// The longest time that a fetch may take, and that a user waits for its turn. A user waits for both.
 const DEADLINE: Duration = Duration::from_secs(5);
+/// Fetches at once, of all workers.
+const AT_ONCE: usize = 8;
+/// Fetches that wait for their turn.
+const WAITING: usize = 64;
 /// PEM of a key on P-256 has 178 bytes.
 const SIZE_LIMIT: usize = 4096;
 
@@ -28,12 +39,60 @@ const SIZE_LIMIT: usize = 4096;
 pub(in crate::serve) struct Keys {
     endpoint: Endpoint,
     path: String,
-    known: Mutex<HashMap<String, Known>>,
+    known: Mutex<Known>,
+    line: Line,
 }
 
-enum Known {
-    Key(PublicKey),
-    MissingSince(Instant),
+#[derive(Default)]
+struct Known {
+    names: HashMap<String, Name>,
+    /// The names that are being fetched. A request that needs the same one waits for the end of that fetch.
+    fetches: HashMap<String, Arc<Notify>>,
+}
+
+struct Name {
+    /// Nothing if there is no key of this name.
+    key: Option<PublicKey>,
+    /// When it was last used, or missed.
+    when: Instant,
+}
+
+impl Known {
+    /// A name whose key is known, or is known to have been missing a moment ago.
+    fn find(&mut self, id: &str) -> Option<&Name> {
+        let name = self.names.get_mut(id)?;
+        if name.key.is_some() {
+            name.when = Instant::now();
+        } else if name.when.elapsed() >= PATIENCE {
+            return None;
+        }
+        Some(name)
+    }
+
+    /// Remembers a name. SECURITY: names that strangers make up must not fill memory, nor push out keys that are used.
+    fn insert(&mut self, id: &str, key: Option<PublicKey>) {
+        if self.names.len() >= KEPT && !self.names.contains_key(id) {
+            let least = self.names.iter().min_by_key(|(_, name)| (name.key.is_some(), name.when));
+            if let Some(least) = least.map(|(id, _)| id.clone()) {
+                self.names.remove(&least);
+            }
+        }
+        self.names.insert(id.to_owned(), Name { key, when: Instant::now() });
+    }
+}
+
+/// A fetch that has begun, until this is dropped.
+struct Fetch<'a> {
+    keys: &'a Keys,
+    id: &'a str,
+}
+
+impl Drop for Fetch<'_> {
+    fn drop(&mut self) {
+        if let Some(end) = self.keys.known().fetches.remove(self.id) {
+            end.notify_waiters();
+        }
+    }
 }
 
 /// A worker's own way to where keys are published.
@@ -55,45 +114,51 @@ impl Keys {
     /// Keys that are published below this path.
     #[must_use]
     pub(super) fn new(endpoint: Endpoint, path: String) -> Self {
-        Self { endpoint, path, known: Mutex::default() }
+        Self { endpoint, path, known: Mutex::default(), line: Line::new(AT_ONCE, WAITING) }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The key of this name, which is plain.
     pub(super) async fn get(&self, id: &str, fetcher: &KeyFetcher) -> Option<PublicKey> {
-        {
-            let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-            match known.get(id) {
-                Some(Known::Key(key)) => return Some(key.clone()),
-                Some(Known::MissingSince(when)) if when.elapsed() < PATIENCE => return None,
-                // SECURITY: names that strangers make up must not fill memory, nor make us ask for each.
-                None if known.len() >= KEPT && !known.values().any(Known::is_over) => return None,
-                _ => {}
+        timeout(2 * DEADLINE, self.obtain(id, fetcher)).await.ok().flatten()
+    }
+
+    async fn obtain(&self, id: &str, fetcher: &KeyFetcher) -> Option<PublicKey> {
+        let _fetch = loop {
+            let other = {
+                let mut known = self.known();
+                if let Some(name) = known.find(id) {
+                    return name.key.clone();
+                }
+                let other = known.fetches.get(id).map(|end| Arc::clone(end).notified_owned());
+                if other.is_none() {
+                    known.fetches.insert(id.to_owned(), Arc::default());
+                }
+                other
+            };
+            match other {
+                None => break Fetch { keys: self, id },
+                Some(end) => end.await,
             }
-        }
-        let fetched = tokio::time::timeout(DEADLINE, self.fetch(id, fetcher))
+        };
+        let _turn = timeout(DEADLINE, self.line.turn()).await.ok().flatten()?;
+        let fetched = timeout(DEADLINE, self.fetch(id, fetcher))
             .await
             .unwrap_or_else(|_| Err(format!("no answer within {} s", DEADLINE.as_secs())));
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.retain(|_, key| !key.is_over());
-        match fetched {
-            Ok(key) => {
-                info!(key = id, "load balancer's key obtained");
-                known.insert(id.to_owned(), Known::Key(key.clone()));
-                Some(key)
-            }
+        match &fetched {
+            Ok(_) => info!(key = id, "load balancer's key obtained"),
             Err(error) => {
                 let from = self.endpoint.url();
-                warn!(
-                    key = id,
-                    from,
-                    error,
-                    hint = "allow HTTPS to that host, or set `oidc-keys-url`",
-                    "key not obtained"
-                );
-                known.insert(id.to_owned(), Known::MissingSince(Instant::now()));
-                None
+                let hint = "allow HTTPS to that host, or set `oidc-keys-url`";
+                warn!(key = id, from, error, hint, "key not obtained");
             }
         }
+        let key = fetched.ok();
+        self.known().insert(id, key.clone());
+        key
     }
 
     async fn fetch(&self, id: &str, fetcher: &KeyFetcher) -> Result<PublicKey, String> {
@@ -111,11 +176,5 @@ impl Keys {
         let pem = response.body.collect(SIZE_LIMIT).await.map_err(|error| causes::joined(&error))?;
         let pem = std::str::from_utf8(&pem).ok();
         pem.and_then(PublicKey::from_pem).ok_or_else(|| "the answer is no key on P-256".to_owned())
-    }
-}
-
-impl Known {
-    fn is_over(&self) -> bool {
-        matches!(self, Self::MissingSince(when) if when.elapsed() >= PATIENCE)
     }
 }

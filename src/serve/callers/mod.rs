@@ -1,6 +1,8 @@
 //! Who sent a request: by token, session, load balancer or certificate; or nobody, where that is allowed.
 
+pub(super) mod certificate;
 pub(super) mod keys;
+mod line;
 pub(super) mod presented;
 pub(super) mod refusal;
 pub(super) mod source;
@@ -9,6 +11,7 @@ pub use source::read_file;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use actix_web::HttpRequest;
@@ -27,6 +30,7 @@ use crate::access::policy::Policy;
 use crate::access::session::Sessions;
 use crate::access::tokens::Tokens;
 use crate::aws::secret::Secret;
+use crate::http::body::Holdings;
 use crate::http::client::Endpoint;
 
 /// What a load balancer says of the user.
@@ -49,6 +53,8 @@ pub struct CallerSettings {
     pub networks: Option<Networks>,
     /// Hops whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Networks,
+    /// The number of them that a request passes at most.
+    pub trusted_hops: usize,
     /// What is denied in spite of a role.
     pub policy: Policy,
     /// How much one caller may ask for.
@@ -104,8 +110,9 @@ pub(super) struct Callers {
     pub(super) sessions: Sessions,
     networks: Option<Networks>,
     trusted_proxies: Networks,
+    trusted_hops: usize,
     pub(super) policy: Policy,
-    pub(super) meter: Meter,
+    pub(super) meter: Meter<Arc<Holdings>>,
 }
 
 struct Oidc {
@@ -134,6 +141,7 @@ impl Callers {
             sessions: settings.sessions,
             networks: settings.networks,
             trusted_proxies: settings.trusted_proxies,
+            trusted_hops: settings.trusted_hops,
             policy: settings.policy,
             meter: Meter::new(settings.limits),
         }
@@ -148,7 +156,7 @@ impl Callers {
         // A value that is not text is no address.
         let values = request.headers().get_all(FORWARDED_FOR).map(|value| value.to_str().unwrap_or("unreadable"));
         let values: Vec<_> = if self.trusted_proxies.is_empty() { Vec::new() } else { values.collect() };
-        let client = address::client(peer.ip(), values.into_iter(), &self.trusted_proxies)?;
+        let client = address::client(peer.ip(), values.into_iter(), &self.trusted_proxies, self.trusted_hops)?;
         match &self.networks {
             Some(networks) if !networks.contain(client) => Err(AccessRefusal::Network(client)),
             _ => Ok(Some(client)),
@@ -182,19 +190,21 @@ impl Callers {
         self.source.is_some()
     }
 
-    /// Who sent a request with these headers, over a connection with a certificate of these names.
+    /// The caller of a request with these headers. `cookie` holds sessions on its connection, and `certificate` has the
+    /// names in the connection's certificate.
     ///
     /// # Errors
     /// [`AccessRefusal`]. What is presented and is wrong is refused, never passed over in favour of something else.
     pub(super) async fn identify(
         &self,
         headers: &HeaderMap,
+        cookie: &'static str,
         certificate: &[String],
         fetcher: &KeyFetcher,
         now: SystemTime,
     ) -> Result<Caller, AccessRefusal> {
         if self.has_tokens() {
-            match presented::by(headers)? {
+            match presented::by(headers, cookie)? {
                 Presented::Token(token) => return self.holder(token.expose_secret(), now),
                 Presented::Session(value) => {
                     if let Some(caller) = self.visitor(value, now)? {

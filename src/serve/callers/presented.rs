@@ -25,12 +25,12 @@ pub(super) enum Presented<'a> {
     Nothing,
 }
 
-/// What these headers present.
+/// Finds what these headers present. `cookie` holds sessions on their connection.
 ///
 /// # Errors
 /// [`AccessRefusal::Authorization`] for an `Authorization` that cannot be read, or more than one, and
 /// [`AccessRefusal::Signed`] for a signature, which only AWS could check.
-pub(super) fn by(headers: &HeaderMap) -> Result<Presented<'_>, AccessRefusal> {
+pub(super) fn by<'a>(headers: &'a HeaderMap, cookie: &str) -> Result<Presented<'a>, AccessRefusal> {
     let mut values = headers.get_all(header::AUTHORIZATION);
     match (values.next(), values.next()) {
         (Some(value), None) => {
@@ -42,7 +42,7 @@ pub(super) fn by(headers: &HeaderMap) -> Result<Presented<'_>, AccessRefusal> {
         }
         // SECURITY: of two, somebody on the way may have judged the other one.
         (Some(_), Some(_)) => Err(AccessRefusal::Authorization),
-        (None, _) => Ok(session(headers).map_or(Presented::Nothing, Presented::Session)),
+        (None, _) => Ok(session(headers, cookie).map_or(Presented::Nothing, Presented::Session)),
     }
 }
 
@@ -60,10 +60,17 @@ fn token(value: &str) -> Option<SecretString> {
     Some(password.into())
 }
 
-fn session(headers: &HeaderMap) -> Option<&str> {
+/// The value of the session's cookie.
+///
+/// SECURITY: a page on a sibling domain can set `appliance-session` for this host as well, and sign a visitor in as
+/// somebody else. Over TLS only `__Host-…` counts, which nobody else can set; where that name cannot be used, two
+/// different values prove nothing.
+fn session<'a>(headers: &'a HeaderMap, cookie: &str) -> Option<&'a str> {
     let cookies = headers.get_all(header::COOKIE).filter_map(|value| value.to_str().ok());
-    let mut pairs = cookies.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    pairs.find(|(name, _)| matches!(*name, COOKIE | SECURE_COOKIE)).map(|(_, value)| value)
+    let pairs = cookies.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    let mut values = pairs.filter(|(name, _)| *name == cookie).map(|(_, value)| value);
+    let first = values.next()?;
+    values.all(|other| other == first).then_some(first)
 }
 
 #[cfg(test)]
@@ -74,11 +81,15 @@ mod tests {
     use super::*;
 
     fn found(fields: &[(header::HeaderName, &'static str)]) -> Option<String> {
+        found_in(COOKIE, fields)
+    }
+
+    fn found_in(cookie: &str, fields: &[(header::HeaderName, &'static str)]) -> Option<String> {
         let mut headers = HeaderMap::new();
         for (name, value) in fields {
             headers.append(name.clone(), HeaderValue::from_static(value));
         }
-        match by(&headers).ok()? {
+        match by(&headers, cookie).ok()? {
             Presented::Token(token) => Some(format!("token {}", token.expose_secret())),
             Presented::Session(value) => Some(format!("session {value}")),
             Presented::Nothing => Some("nothing".to_owned()),
@@ -105,17 +116,31 @@ mod tests {
         let signature =
             "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20260101/us-east-1/sagemaker/aws4_request, Signature=0";
         headers.append(header::AUTHORIZATION, HeaderValue::from_static(signature));
-        assert!(matches!(by(&headers), Err(AccessRefusal::Signed)));
+        assert!(matches!(by(&headers, COOKIE), Err(AccessRefusal::Signed)));
         headers.append(header::AUTHORIZATION, HeaderValue::from_static("Bearer a"));
-        assert!(matches!(by(&headers), Err(AccessRefusal::Authorization)));
+        assert!(matches!(by(&headers, COOKIE), Err(AccessRefusal::Authorization)));
     }
 
     #[test]
     fn a_session_comes_in_a_cookie_and_a_token_wins() {
         let cookie = (header::COOKIE, "a=b; appliance-session=v1.x.1.s; c=d");
         assert_eq!(found(std::slice::from_ref(&cookie)).as_deref(), Some("session v1.x.1.s"));
-        assert_eq!(found(&[(header::COOKIE, "__Host-appliance-session=s")]).as_deref(), Some("session s"));
         assert_eq!(found(&[cookie, (header::AUTHORIZATION, "Bearer t")]).as_deref(), Some("token t"));
         assert_eq!(found(&[(header::COOKIE, "xappliance-session=s")]).as_deref(), Some("nothing"));
+    }
+
+    #[test]
+    fn only_the_cookie_that_this_connection_would_have_set_counts() {
+        let nothing = Some("nothing".to_owned());
+        let secure = |value| found_in(SECURE_COOKIE, &[(header::COOKIE, value)]);
+        assert_eq!(secure("appliance-session=tossed; __Host-appliance-session=s").as_deref(), Some("session s"));
+        assert_eq!(secure("__Host-appliance-session=s; appliance-session=tossed").as_deref(), Some("session s"));
+        assert_eq!(secure("appliance-session=tossed"), nothing);
+        let plain = |value| found(&[(header::COOKIE, value)]);
+        assert_eq!(plain("__Host-appliance-session=s"), nothing);
+        assert_eq!(plain("appliance-session=a; appliance-session=a").as_deref(), Some("session a"));
+        assert_eq!(plain("appliance-session=a; appliance-session=b"), nothing);
+        let apart = [(header::COOKIE, "appliance-session=a"), (header::COOKIE, "x=y; appliance-session=b")];
+        assert_eq!(found(&apart), nothing);
     }
 }

@@ -28,6 +28,9 @@ pub(in crate::serve) enum AccessRefusal {
     /// The token is not valid.
     #[error("the token is refused: {0}")]
     Token(#[from] Rejected),
+    /// The certificate of the connection was valid when the connection began, and is not any more.
+    #[error("the client certificate of the connection has expired, or its authority is not trusted any more")]
+    Certificate,
     /// The load balancer's word is not believed.
     #[error("`x-amzn-oidc-data` is refused: {0}")]
     Oidc(#[from] OidcError),
@@ -65,7 +68,8 @@ impl AccessRefusal {
     #[must_use]
     pub(in crate::serve) fn kind(&self) -> &'static str {
         match self {
-            Self::Nothing | Self::Authorization | Self::Signed | Self::Token(_) | Self::Oidc(_) => "unauthenticated",
+            Self::Nothing | Self::Authorization | Self::Signed => "unauthenticated",
+            Self::Token(_) | Self::Certificate | Self::Oidc(_) => "unauthenticated",
             Self::NoGrant | Self::NoName => "no-grant",
             Self::TokensUnknown => "tokens-unknown",
             Self::Network(_) | Self::Forwarded(_) => "foreign-network",
@@ -82,9 +86,8 @@ impl AccessRefusal {
     #[must_use]
     pub(in crate::serve) fn status(&self) -> StatusCode {
         match self {
-            Self::Nothing | Self::Authorization | Self::Signed | Self::Token(_) | Self::Oidc(_) => {
-                StatusCode::UNAUTHORIZED
-            }
+            Self::Nothing | Self::Authorization | Self::Signed => StatusCode::UNAUTHORIZED,
+            Self::Token(_) | Self::Certificate | Self::Oidc(_) => StatusCode::UNAUTHORIZED,
             Self::TokensUnknown => StatusCode::SERVICE_UNAVAILABLE,
             Self::NoGrant
             | Self::NoName
@@ -117,6 +120,9 @@ impl AccessRefusal {
                 "The token is not valid: it may be mistyped, expired or revoked. Ask the appliance's operator for \
                  another one."
                     .into()
+            }
+            Self::Certificate => {
+                "The client certificate of this connection does not hold any more. Connect again with a valid one.".into()
             }
             Self::Oidc(_) => "The load balancer's statement about you is not accepted. Sign in again.".into(),
             Self::NoGrant | Self::NoName => {

@@ -26,14 +26,20 @@ pub(in crate::serve) const EXPLANATIONS: &[Explanation] = &[
         "The request cannot be passed on as it is: its path, its method or its framing. The caller has to change it.",
     ),
     of("body-broken", "The body ended early or its framing was wrong; usually the caller went away."),
-    of("body-stalled", "The caller stopped sending. Look at its network; `body-idle-timeout` is the limit."),
+    of(
+        "body-stalled",
+        "The caller stopped sending, or sent too slowly. Look at its network; `body-idle-timeout` and `body-timeout` are the limits.",
+    ),
     of("body-too-large", "The body is over `body-size-limit`, or over `api-body-size-limit` outside of artifacts."),
     of(
         "bad-artifact-request",
         "The path or document of an artifact request makes no sense; the caller has to change it.",
     ),
     of("bad-range", "The range lies outside of the artifact."),
-    of("unauthenticated", "No token, or one that is unknown, expired or revoked. Make one with `appliance token new`."),
+    of(
+        "unauthenticated",
+        "No token, or one that is unknown, expired or revoked; or a client certificate that ceased to hold. Make a token with `appliance token new`.",
+    ),
     of("no-grant", "The user has signed in, but no `[[caller]]` grants them anything."),
     of("tokens-unknown", "The tokens have not been read from AWS yet; the log says why."),
     of("role-too-low", "The caller's role does not allow this action. Give it another role, or leave it so."),
@@ -50,11 +56,14 @@ pub(in crate::serve) const EXPLANATIONS: &[Explanation] = &[
     of("no-such-artifact", "There is no object at this path of the store."),
     of("presigned-only", "Uploads through the appliance are switched off by `artifact-access`."),
     of("no-presigned", "Presigned URLs are switched off by `artifact-access`; MLflow's client goes on without."),
-    shed("rate-limited", "The caller is over `caller-rate-limit`."),
+    shed(
+        "rate-limited",
+        "The caller is over `caller-rate-limit`, or too many requests from one address were rejected.",
+    ),
     shed("concurrency-limited", "The caller is over `caller-concurrency-limit`."),
     shed(
         "uploads-over-budget",
-        "Uploads hold the whole `body-disk-budget`, or too many large ones arrive at once. Raise it, or add instances.",
+        "Uploads hold the whole `body-disk-budget` or their caller's share of it, or too many large ones arrive at once. Raise it, or add instances.",
     ),
     shed(
         "overloaded",

@@ -258,18 +258,18 @@ mod tests {
     use super::super::sheet::{OUTCOMES, Observation, ROLES};
     use super::*;
     use crate::access::caller::Role;
-    use crate::http::body::{Budget, Intake};
+    use crate::http::body::{Budget, Intake, Resource, Timing};
 
     fn intake() -> Intake {
         Intake {
             size_limit: 1,
             memory_limit: 1,
-            arriving: Budget::new(1),
-            gathering: Budget::new(1),
-            memory: Budget::new(1),
-            disk: Budget::new(1),
+            arriving: Budget::new(Resource::Arriving, 1),
+            gathering: Budget::new(Resource::Gathering, 1),
+            memory: Budget::new(Resource::Memory, 1),
+            disk: Budget::new(Resource::Disk, 1),
             directory: Path::new("/").into(),
-            idle_timeout: Duration::ZERO,
+            timing: Timing { silence: Duration::ZERO, total: Duration::ZERO },
             passes_large: false,
         }
     }

@@ -2,17 +2,22 @@
 //!
 //! All wait at the same sockets, so whoever has time accepts. Whoever has more than another gives the connection on:
 //! those that are kept would else stay with the worker that was awake when they came.
+//!
+//! One address cannot take all places: connections beyond its share are closed at once.
 
+use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::sleep;
-use tracing::{error, info};
+use tracing::{debug, error, info};
+
+use crate::access::address;
 
 /// How long a worker waits that has no descriptor or no memory for a connection.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -20,6 +25,10 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// How many connections more than another a worker may have and still keep a new one. What it takes on at once is limited,
 /// so it must not be a part of many.
 const MOST_UNEVEN: usize = 4;
+
+/// Connections of one address, of all workers together. With TLS and a request, one takes 37 KiB, so these take 290 MiB at
+/// most. A proxy that brings all its users from one address needs fewer, since it uses its connections again.
+const OF_ONE_ADDRESS: usize = 8000;
 
 /// A connection that nobody serves yet.
 pub(super) struct Accepted<S> {
@@ -45,7 +54,37 @@ impl Given {
 pub(super) struct Share {
     own: usize,
     counts: Arc<[Count]>,
+    addresses: Arc<Addresses>,
     workers: Arc<[mpsc::UnboundedSender<Given>]>,
+}
+
+/// The number of connections of each address.
+#[derive(Default)]
+struct Addresses(Mutex<HashMap<IpAddr, usize>>);
+
+impl Addresses {
+    fn counts(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts a connection, unless its address has `most` already.
+    fn enter(&self, address: IpAddr, most: usize) -> bool {
+        let mut counts = self.counts();
+        let count = counts.entry(address).or_default();
+        let has_room = *count < most;
+        *count += usize::from(has_room);
+        has_room
+    }
+
+    fn leave(&self, address: IpAddr) {
+        let mut counts = self.counts();
+        if let Some(count) = counts.get_mut(&address) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&address);
+            }
+        }
+    }
 }
 
 /// How many connections a worker has, those that are on their way to it included.
@@ -55,16 +94,19 @@ struct Count {
     fell: Notify,
 }
 
-/// What a connection takes of its worker's share, until this is dropped.
+/// A connection's place in its worker's share and in its address's, until this is dropped.
 pub(super) struct Place {
     counts: Arc<[Count]>,
     worker: usize,
+    addresses: Arc<Addresses>,
+    address: IpAddr,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         let count = &self.counts[self.worker];
         count.connections.fetch_sub(1, Ordering::Relaxed);
+        self.addresses.leave(self.address);
         // Each socket's wait is one of its own.
         count.fell.notify_waiters();
     }
@@ -76,13 +118,21 @@ impl Share {
         let counts: Arc<[Count]> = (0..workers).map(|_| Count::default()).collect();
         let (senders, receivers): (Vec<_>, Vec<_>) = (0..workers).map(|_| mpsc::unbounded_channel()).unzip();
         let senders: Arc<[_]> = senders.into();
-        let share = |own| Self { own, counts: Arc::clone(&counts), workers: Arc::clone(&senders) };
+        let addresses = Arc::<Addresses>::default();
+        let share = |own| Self {
+            own,
+            counts: Arc::clone(&counts),
+            addresses: Arc::clone(&addresses),
+            workers: Arc::clone(&senders),
+        };
         receivers.into_iter().enumerate().map(|(own, receiver)| (share(own), receiver)).collect()
     }
 
     /// Accepts for as long as this worker has fewer than `limit` connections. It never ends.
     pub(super) async fn accept(&self, listener: &TcpListener, limit: usize, serve: &impl Fn(Accepted<TcpStream>)) {
         let mut is_short = false;
+        let all = limit.saturating_mul(self.workers.len());
+        let of_one_address = (all - all / 9).min(OF_ONE_ADDRESS);
         loop {
             self.falls_below(limit).await;
             match listener.accept().await {
@@ -91,7 +141,12 @@ impl Share {
                         info!("accepting connections again");
                         is_short = false;
                     }
-                    self.place(tcp, peer, serve);
+                    let address = address::counted(peer.ip());
+                    if self.addresses.enter(address, of_one_address) {
+                        self.place(tcp, peer, address, serve);
+                    } else {
+                        debug!(%address, "closing a connection; its address has too many");
+                    }
                 }
                 Err(error) if is_of_one(&error) => {}
                 Err(error) => {
@@ -105,14 +160,15 @@ impl Share {
         }
     }
 
-    fn place(&self, tcp: TcpStream, peer: SocketAddr, serve: &impl Fn(Accepted<TcpStream>)) {
+    fn place(&self, tcp: TcpStream, peer: SocketAddr, address: IpAddr, serve: &impl Fn(Accepted<TcpStream>)) {
         let load = |worker: usize| self.counts[worker].connections.load(Ordering::Relaxed);
         let other = (0..self.counts.len()).min_by_key(|&worker| load(worker)).unwrap_or(self.own);
         // Giving it on costs more than a little more on one side.
         let tolerable = (load(other) / 4).min(MOST_UNEVEN);
         let worker = if load(self.own) > load(other) + tolerable { other } else { self.own };
         self.counts[worker].connections.fetch_add(1, Ordering::Relaxed);
-        let place = Place { counts: Arc::clone(&self.counts), worker };
+        let (counts, addresses) = (Arc::clone(&self.counts), Arc::clone(&self.addresses));
+        let place = Place { counts, worker, addresses, address };
         if worker == self.own {
             serve(Accepted { tcp, peer, place });
         } else if let Ok(tcp) = tcp.into_std() {
@@ -226,6 +282,30 @@ mod tests {
         assert!((50..=50 + MOST_UNEVEN).contains(&kept), "{kept}");
         let given = std::iter::from_fn(|| workers[1].1.try_recv().ok()).count();
         assert_eq!(kept + given, 100);
+    }
+
+    #[tokio::test]
+    async fn one_address_leaves_places_to_others() {
+        let scene = Scene::with(12).await;
+        let workers = Share::among(1);
+        let share = &workers[0].0;
+        // Twelve have come, and eight of nine places are one address's share.
+        assert!(!scene.accept(share, 9, MOMENT, scene.serves(9)).await);
+        assert_eq!(scene.served.borrow().len(), 8);
+        let mut closed = 0;
+        for mut caller in &scene.callers {
+            caller.set_read_timeout(Some(Duration::from_millis(10))).unwrap();
+            let ends = std::io::Read::read(&mut caller, &mut [0]);
+            closed += usize::from(ends.is_ok_and(|size| size == 0));
+        }
+        assert_eq!(closed, 4, "the others need not wait");
+        let other = tokio::net::TcpSocket::new_v4().unwrap();
+        other.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+        let address = scene.listener.local_addr().unwrap();
+        let (_other, served) = tokio::join!(other.connect(address), scene.accept(share, 9, PATIENCE, scene.serves(9)));
+        assert!(served, "another address");
+        scene.served.borrow_mut().clear();
+        assert!(share.addresses.counts().is_empty(), "nothing is remembered of those who have left");
     }
 
     #[tokio::test]

@@ -24,7 +24,9 @@ fn ready(cloud: &Cloud) {
             ("EndpointClientSecurityGroupId", "sg-0123456789abcdef0"),
             ("EndpointSecurityGroupId", "sg-0123456789abcdef1"),
             ("PublicSubnetIds", "subnet-01234567,subnet-01234568"),
+            ("PublicSubnetCidrs", "10.0.0.0/24,10.0.1.0/24"),
             ("PrivateSubnetIds", "subnet-01234569,subnet-0123456a"),
+            ("PrivateSubnetCidrs", "10.0.32.0/20,10.0.64.0/20"),
             ("IsolatedSubnetIds", "subnet-0123456b,subnet-0123456c"),
         ],
     );

@@ -156,10 +156,8 @@ fn a_token_for_one_target_opens_no_other() {
 #[test]
 fn networks_are_judged_by_the_last_hop_that_nobody_trusted_wrote() {
     let upstream = Upstream::ok();
-    let builder = Builder::new(&upstream);
-    let appliance = builder
-        .with(&["--trusted-proxies", "127.0.0.0/8,10.0.0.0/8", "--allowed-networks", "198.51.100.0/24,127.0.0.1"])
-        .start();
+    let options = ["--trusted-proxies", "127.0.0.0/8,10.0.0.0/8", "--allowed-networks", "198.51.100.0/24,127.0.0.1"];
+    let appliance = Builder::new(&upstream).with(&options).start();
     let from = |forwarded: &[&str]| {
         let fields: Vec<_> = forwarded.iter().map(|value| ("X-Forwarded-For", *value)).collect();
         appliance.connect().request("GET", SEARCH, &fields, None).status
@@ -167,7 +165,8 @@ fn networks_are_judged_by_the_last_hop_that_nobody_trusted_wrote() {
     assert_eq!(from(&[]), 200, "the proxy itself");
     assert_eq!(from(&["198.51.100.7"]), 200);
     assert_eq!(from(&["203.0.113.1, 198.51.100.7"]), 200);
-    assert_eq!(from(&["198.51.100.7, 10.1.2.3"]), 200);
+    assert_eq!(from(&["198.51.100.7, 10.1.2.3"]), 403, "a client in a trusted network cannot name another one");
+    assert_eq!(from(&["198.51.100.7", "10.1.2.3"]), 403);
     assert_eq!(from(&["198.51.100.7, 203.0.113.1"]), 403, "the client's own entry does not count");
     assert_eq!(from(&["198.51.100.7", "203.0.113.1"]), 403, "nor in a header of its own");
     assert_eq!(from(&["203.0.113.1"]), 403);
@@ -175,6 +174,13 @@ fn networks_are_judged_by_the_last_hop_that_nobody_trusted_wrote() {
     assert_eq!(appliance.get("/_appliance/healthz").status, 200);
     appliance.saw("a client", |event| event["client"] == "198.51.100.7" && event["status"] == 200);
     appliance.saw("a refusal", |event| event["client"] == "127.0.0.1" && event["refusal"] == "foreign-network");
+    let chain = Builder::new(&upstream).with(&options).with(&["--trusted-hops", "2"]).start();
+    for (forwarded, expected) in
+        [("198.51.100.7, 10.1.2.3", 200), ("203.0.113.1, 10.1.2.3", 403), ("198.51.100.7, 10.1.2.4, 10.1.2.3", 403)]
+    {
+        let answer = chain.connect().request("GET", SEARCH, &[("X-Forwarded-For", forwarded)], None);
+        assert_eq!(answer.status, expected, "two proxies, one after the other: {forwarded}");
+    }
     let untrusting = Builder::new(&upstream).with(&["--allowed-networks", "198.51.100.0/24"]).without_waiting().start();
     let spoofed = untrusting.connect().request("GET", SEARCH, &[("X-Forwarded-For", "198.51.100.7")], None);
     assert_eq!((spoofed.status, spoofed.header("x-appliance-error")), (403, "foreign-network"));
@@ -193,6 +199,42 @@ fn strangers_may_be_given_a_role() {
     assert_eq!(post(&[]), 403);
     assert_eq!(post(&[("Authorization", &token.bearer())]), 200);
     assert_eq!(with(&appliance, "Bearer nonsense").status, 401, "what is presented has to be right");
+}
+
+#[test]
+fn a_token_file_that_is_a_symlink_stays_one() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    std::fs::create_dir(path("kept")).unwrap();
+    std::fs::create_dir(path("links")).unwrap();
+    // Relative and through another link, as configuration management lays them.
+    symlink("../kept/tokens.toml", path("links/inner.toml")).unwrap();
+    symlink(path("links/inner.toml"), path("tokens.toml")).unwrap();
+    let link = path("tokens.toml").to_str().unwrap().to_owned();
+    let token = |arguments: &[&str]| run(&[&["token"], arguments, &["--file", &link]].concat(), &[]);
+    let text = || std::fs::read_to_string(path("kept/tokens.toml")).unwrap();
+    for (name, mode) in [("first", 0o600), ("second", 0o640)] {
+        let made = token(&["new", "--name", name, "--role", "read"]);
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        assert!(text().contains(name), "where the link leads, also when there is nothing yet");
+        assert_eq!(std::fs::metadata(path("kept/tokens.toml")).unwrap().permissions().mode() & 0o777, mode);
+        std::fs::set_permissions(path("kept/tokens.toml"), PermissionsExt::from_mode(0o640)).unwrap();
+    }
+    assert!(token(&["revoke", "first"]).status.success() && !text().contains("first") && text().contains("second"));
+    for name in ["tokens.toml", "links/inner.toml"] {
+        assert!(std::fs::symlink_metadata(path(name)).unwrap().is_symlink(), "{name}");
+    }
+    for (name, expected) in [("kept", 1), ("links", 1), (".", 3)] {
+        assert_eq!(std::fs::read_dir(path(name)).unwrap().count(), expected, "{name}: nothing is left behind");
+    }
+    symlink(path("loop.toml"), path("loop.toml")).unwrap();
+    let endless = run(&["token", "list", "--file", path("loop.toml").to_str().unwrap()], &[]);
+    assert!(!endless.status.success());
+    let endless = path("loop.toml");
+    let endless = run(&["token", "new", "--name", "ci", "--role", "read", "--file", endless.to_str().unwrap()], &[]);
+    let said = String::from_utf8_lossy(&endless.stderr).into_owned();
+    assert!(!endless.status.success() && said.contains("loop.toml"), "{said}");
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! Users who signed in at the load balancer: its word is believed when it is truly its word.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE};
@@ -11,7 +14,7 @@ use serde_json::{Value, json};
 use crate::support::appliance::{Appliance, Builder, TRACKING_ARN, run};
 use crate::support::authority::authority;
 use crate::support::upstream::Upstream;
-use crate::support::{Message as _, eventually};
+use crate::support::{Message as _, eventually, figure};
 
 const BALANCER: &str = "arn:aws:elasticloadbalancing:us-east-1:123456789012:loadbalancer/app/mlflow/50dc6c495c0c9188";
 const ISSUER: &str = "https://idp.corp.example";
@@ -37,6 +40,13 @@ struct Balancer {
 
 impl Balancer {
     fn new() -> Self {
+        Self::with_keys(|respond| respond())
+    }
+
+    /// One whose keys are answered for by `around`, which is given how.
+    fn with_keys(
+        around: impl Fn(&mut dyn FnMut() -> io::Result<()>) -> io::Result<()> + Send + Sync + 'static,
+    ) -> Self {
         let random = SystemRandom::new();
         let document = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).unwrap();
         let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, document.as_ref(), &random).unwrap();
@@ -47,7 +57,7 @@ impl Balancer {
         let keys = Upstream::start(move |request, wire| {
             let (status, body) =
                 if request.target == "/key-1" { ("200 OK", pem.as_str()) } else { ("404 Not Found", "") };
-            wire.send(format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len()))
+            around(&mut || wire.answer(status, body))
         });
         Self { pair, keys }
     }
@@ -160,6 +170,105 @@ fn nobody_elses_word_is_believed() {
     assert!(asked.iter().all(|target| matches!(target.as_str(), "/key-1" | "/unknown")), "{asked:?}");
     assert_eq!(status(&appliance, "GET", "/version", &good), 200);
     assert!(!appliance.log().contains(parts[1]), "claims are not logged");
+}
+
+#[test]
+fn numbers_that_no_clock_can_hold_are_refused_before_anything_is_verified() {
+    let (upstream, balancer) = (Upstream::ok(), Balancer::new());
+    let (appliance, _directory) = start(&upstream, &balancer.keys.url());
+    let claims = json!({"sub": "ada", "exp": u64::MAX, "nbf": i64::MIN, "iat": 1e300});
+    let mut caller = appliance.connect();
+    let far = [i64::MAX as u64, i64::MAX as u64 - 1, i64::MAX as u64 - 61, u64::MAX, u64::MAX - 60, u64::MAX - 61];
+    let odd = [json!(-1), json!(-1e300), json!(0.5), json!(1e308), json!("1"), json!(null), json!({}), json!([])];
+    for exp in far.iter().map(|exp| json!(exp)).chain(odd) {
+        let word = balancer.say(&header("exp", &exp), &claims);
+        let forged = format!("{}x", word.trim_end_matches('='));
+        let answer = caller.request("GET", "/version", &[("x-amzn-oidc-data", &forged)], None);
+        assert_eq!(answer.status, 401, "{exp}, on the same connection");
+    }
+    for (name, value) in [("nbf", json!(u64::MAX)), ("iat", json!(-1)), ("iat", json!(1e300)), ("nbf", json!("x"))] {
+        let word = balancer.say(&header(name, &value), &claims);
+        assert_eq!(status(&appliance, "GET", "/version", &word), 200, "{name} is not asked for");
+    }
+    assert!(!appliance.log().contains("panicked"), "{}", appliance.log());
+}
+
+#[test]
+fn made_up_keys_are_fetched_a_few_at_a_time_and_shut_nobody_out() {
+    const STRANGERS: usize = 400;
+    let upstream = Upstream::ok();
+    let slow = Arc::new((AtomicUsize::new(0), AtomicUsize::new(0)));
+    let counts = Arc::clone(&slow);
+    let balancer = Balancer::with_keys(move |respond| {
+        let (now, most) = &*counts;
+        most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        std::thread::sleep(Duration::from_millis(50));
+        now.fetch_sub(1, Ordering::SeqCst);
+        respond()
+    });
+    let (appliance, _directory) = start(&upstream, &balancer.keys.url());
+    let made_up =
+        |number: usize| balancer.say(&header("kid", &json!(format!("made-up-{number}"))), &json!({"sub": "x"}));
+    let good = balancer.say(&header("", &Value::Null), &json!({"sub": "ada"}));
+    let (real, took) = std::thread::scope(|scope| {
+        let storm: Vec<_> = (0..STRANGERS)
+            .map(|number| {
+                let (appliance, word) = (&appliance, made_up(number));
+                scope.spawn(move || status(appliance, "GET", "/version", &word))
+            })
+            .collect();
+        eventually("the storm is on", || balancer.keys.requests().len() > 4);
+        let began = Instant::now();
+        let real = status(&appliance, "GET", "/version", &good);
+        let took = began.elapsed();
+        for stranger in storm {
+            assert_eq!(stranger.join().unwrap(), 401);
+        }
+        (real, took)
+    });
+    let fetched = balancer.keys.requests().len();
+    figure(&format!(
+        "made-up keys: {STRANGERS} at once, {fetched} fetched, {} at a time; a user in the middle waited {took:.1?}",
+        slow.1.load(Ordering::SeqCst)
+    ));
+    assert_eq!(real, 200, "a user whose key is not known yet");
+    assert!(slow.1.load(Ordering::SeqCst) <= 8 && fetched < STRANGERS / 2, "{fetched}");
+    let mut asked: Vec<String> = balancer.keys.requests().into_iter().map(|request| request.target).collect();
+    asked.sort();
+    asked.dedup();
+    assert_eq!(asked.len(), fetched, "none was asked for twice");
+}
+
+#[test]
+fn more_made_up_keys_than_are_remembered_shut_nobody_out() {
+    let (upstream, balancer) = (Upstream::ok(), Balancer::new());
+    let (appliance, _directory) = start(&upstream, &balancer.keys.url());
+    let good = balancer.say(&header("", &Value::Null), &json!({"sub": "ada"}));
+    for round in 0..2 {
+        for number in 0..70 {
+            let word = balancer.say(&header("kid", &json!(format!("made-up-{round}-{number}"))), &json!({"sub": "x"}));
+            assert_eq!(status(&appliance, "GET", "/version", &word), 401);
+        }
+        assert_eq!(status(&appliance, "GET", "/version", &good), 200, "round {round}");
+    }
+    let asked = balancer.keys.requests().into_iter().filter(|request| request.target == "/key-1").count();
+    assert_eq!(asked, 1, "the key that is used is kept");
+}
+
+#[test]
+fn many_users_at_once_need_one_fetch() {
+    let upstream = Upstream::ok();
+    let balancer = Balancer::with_keys(|respond| {
+        std::thread::sleep(Duration::from_millis(200));
+        respond()
+    });
+    let (appliance, _directory) = start(&upstream, &balancer.keys.url());
+    let good = balancer.say(&header("", &Value::Null), &json!({"sub": "ada"}));
+    std::thread::scope(|scope| {
+        let users: Vec<_> = (0..50).map(|_| scope.spawn(|| status(&appliance, "GET", "/version", &good))).collect();
+        assert!(users.into_iter().all(|user| user.join().unwrap() == 200));
+    });
+    assert_eq!(balancer.keys.requests().len(), 1);
 }
 
 #[test]

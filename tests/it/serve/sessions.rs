@@ -163,3 +163,30 @@ fn signing_in_leads_nowhere_else_and_behind_tls_the_cookie_stays_there() {
     let huge = ask(&appliance, "POST", "/_appliance/login", &[OWN, FORM], Some(&"token=x&".repeat(10_000)));
     assert_eq!(huge.status, 413);
 }
+
+#[test]
+fn only_the_cookie_that_the_connection_would_have_set_counts() {
+    let upstream = Upstream::ok();
+    let tokens = TokenFile::new();
+    let (ada, eve) = (tokens.add("ada", "read", &[]), tokens.add("eve", "read", &[]));
+    let appliance = Builder::new(&upstream).with_tokens(&tokens).with(&["--trusted-proxies", "127.0.0.1"]).start();
+    let [ada, eve] = [&ada, &eve].map(|token| {
+        let cookie = cookie(&sign_in(&appliance, &token.text, "%2F"));
+        cookie.split_once('=').unwrap().1.to_owned()
+    });
+    let secure = ("X-Forwarded-Proto", "https");
+    let caller = |cookies: &str, more: &[(&str, &str)]| {
+        let seen = appliance.access_log().len();
+        let headers = [&[("Cookie", cookies)], more].concat();
+        let answer = ask(&appliance, "GET", "/version", &headers, None);
+        eventually("it is in the log", || appliance.access_log().len() > seen);
+        (answer.status, appliance.access_log().pop().unwrap()["caller"].as_str().map(ToOwned::to_owned))
+    };
+    let is = |name: &str| (200, Some(name.to_owned()));
+    let tossed = format!("appliance-session={eve}; __Host-appliance-session={ada}");
+    assert_eq!(caller(&tossed, &[secure]), is("ada"), "over TLS the one that nobody else can set");
+    assert_eq!(caller(&tossed, &[]), is("eve"), "and here the one that is set here");
+    assert_eq!(caller(&format!("appliance-session={eve}"), &[secure]), (401, None));
+    assert_eq!(caller(&format!("__Host-appliance-session={ada}"), &[]), (401, None));
+    assert_eq!(caller(&format!("appliance-session={ada}; appliance-session={eve}"), &[]), (401, None), "two of a kind");
+}

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use rcgen::SanType;
@@ -139,6 +140,48 @@ fn holders_of_certificates_are_callers() {
     );
     assert_eq!(required.status(&ci, "GET", "/version"), Some(200));
     assert_eq!(required.status(&nobody, "GET", "/_appliance/healthz"), None, "there is no connection without one");
+}
+
+#[test]
+fn a_connection_ends_with_its_certificate_and_with_the_trust_in_it() {
+    let upstream = Upstream::ok();
+    let directory = tempfile::tempdir().unwrap();
+    let trusted = directory.path().join("clients.pem");
+    let trust = |authority: &Authority| std::fs::copy(authority.file(), &trusted).unwrap();
+    trust(authority());
+    for how in ["optional", "required"] {
+        let listener = Listener::start(
+            &upstream,
+            &format!("tls-client-ca = \"{}\"\ntls-client-certificate = \"{how}\"\n{GRANTS}", trusted.display()),
+        );
+        let soon = authority().pair_for(uri("spiffe://corp/ci"), Some(Duration::from_secs(4)));
+        let mut soon = listener.caller(&authority().client(Some(&soon), &[]));
+        let later = authority().pair(uri("spiffe://corp/ci"));
+        let mut later = listener.caller(&authority().client(Some(&later), &[]));
+        assert_eq!((soon.get("/version").status, later.get("/version").status), (200, 200));
+        let mut refused = None;
+        eventually("the certificate ends", || {
+            let answer = soon.get("/version");
+            refused = (answer.status != 200).then_some(answer);
+            refused.is_some()
+        });
+        let refused = refused.unwrap();
+        assert_eq!((refused.status, refused.header("x-appliance-error")), (401, "unauthenticated"), "{how}");
+        assert!(refused.text().contains("certificate") && soon.rest().is_ok_and(|rest| rest.is_empty()), "{how}");
+        assert_eq!(later.get("/version").status, 200);
+
+        listener.appliance.signal(Signal::HUP);
+        std::thread::sleep(Duration::from_millis(300));
+        assert_eq!(later.get("/version").status, 200, "the same authorities, read again");
+        trust(&Authority::new());
+        listener.appliance.signal(Signal::HUP);
+        eventually("the authority is not trusted any more", || {
+            let answer = later.get("/version");
+            assert!(matches!(answer.status, 200 | 401), "{}", answer.text());
+            answer.status == 401
+        });
+        trust(authority());
+    }
 }
 
 #[test]

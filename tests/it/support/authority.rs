@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, SanType};
 use rustls::pki_types::pem::PemObject as _;
@@ -39,9 +40,18 @@ impl Authority {
 
     /// PEM text of a certificate for these names, and of its key.
     pub fn pair(&self, names: Vec<SanType>) -> (String, String) {
+        self.pair_for(names, None)
+    }
+
+    /// The same for a certificate that ends soon, if a time is given.
+    pub fn pair_for(&self, names: Vec<SanType>, lifetime: Option<Duration>) -> (String, String) {
         let key = KeyPair::generate().unwrap();
         let mut parameters = CertificateParams::new([]).unwrap();
         parameters.subject_alt_names = names;
+        if let Some(lifetime) = lifetime {
+            let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+            parameters.not_after = rcgen::date_time_ymd(1970, 1, 1) + since_1970 + lifetime;
+        }
         (parameters.signed_by(&key, &self.issuer).unwrap().pem(), key.serialize_pem())
     }
 

@@ -66,7 +66,11 @@ class Looks:
         ways = {}
         for kind in ("Public", "Private", "Isolated"):
             subnets = outputs[f"{kind}SubnetIds"].split(",")
-            zones = {one["AvailabilityZone"] for one in ec2.describe_subnets(SubnetIds=subnets)["Subnets"]}
+            described = {one["SubnetId"]: one for one in ec2.describe_subnets(SubnetIds=subnets)["Subnets"]}
+            zones = {one["AvailabilityZone"] for one in described.values()}
+            if kind != "Isolated":
+                blocks = ",".join(described[subnet]["CidrBlock"] for subnet in subnets)
+                self.same(outputs[f"{kind}SubnetCidrs"], blocks, f"networks of {kind} subnets")
             self.same((len(subnets), len(zones)), (2, 2), f"{kind} subnets and their zones")
             for subnet in subnets:
                 (table,) = ec2.describe_route_tables(Filters=[{"Name": "association.subnet-id", "Values": [subnet]}])["RouteTables"]
@@ -113,7 +117,8 @@ class Looks:
         self.bucket(mlflow["ArtifactBucket"], "AES256" if mode == "tracking" else "aws:kms")
         self.bucket(outputs["AccessLogBucket"], "AES256")
         # What the stacks before it have made has arrived.
-        passed = {name: network[name] for name in ("VpcId", "VpcCidr", "PublicSubnetIds", "PrivateSubnetIds", "EndpointClientSecurityGroupId")}
+        subnets = ("PublicSubnetIds", "PublicSubnetCidrs", "PrivateSubnetIds", "PrivateSubnetCidrs")
+        passed = {name: network[name] for name in ("VpcId", "VpcCidr", *subnets, "EndpointClientSecurityGroupId")}
         passed |= {name: mlflow.get(name) for name in ("ResourceArn", "ArtifactStoreUri")} | {"Mode": mode} | values
         passed["ArtifactKmsKeyArn"] = mlflow.get("ArtifactKmsKeyArn", "")
         self.same({name: given.get(name) for name in passed}, passed, "parameters of the appliance's stack")
@@ -152,7 +157,8 @@ class Looks:
         document, name = tomllib.loads(text), f"mlflow-appliance-{mode}"
         wanted = {
             "listen": "0.0.0.0:5000", "resource-arn": mlflow["ResourceArn"], "role-arn": outputs["RoleArn"],
-            "tokens": f"secretsmanager:{outputs['TokenSecretArn']}", "artifact-store": mlflow["ArtifactStoreUri"], "trusted-proxies": CIDR,
+            "tokens": f"secretsmanager:{outputs['TokenSecretArn']}", "artifact-store": mlflow["ArtifactStoreUri"],
+            "trusted-proxies": self.outputs(stacks["mlflow-networking"])["PrivateSubnetCidrs"],
             "bootstrap": {"parameters": f"/{name}", "stack-name": name, "logical-id": "Group"},
         }  # fmt: skip
         if values:

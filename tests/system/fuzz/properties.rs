@@ -2,6 +2,7 @@
 //! tests in `tests/it/properties.rs` try the same on random and on collected input in every run.
 
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
+use appliance::access::address::{self, Networks};
 use appliance::access::oidc::{Expected, PublicKey, Unverified};
 use appliance::access::token;
 use appliance::access::tokens::Tokens;
@@ -14,14 +15,17 @@ use appliance::mlflow::locations;
 use appliance::mlflow::rewrite::Rewriter;
 use appliance::mlflow::store::{ArtifactPath, ArtifactStore};
 use appliance::mlflow::target::Target;
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE;
 use bytes::Bytes;
+use std::net::IpAddr;
 use std::time::{Duration, UNIX_EPOCH};
 
 /// Panics if it does not hold for an input.
 type Property = fn(&[u8]);
 
 /// Each property by its name.
-pub const ALL: [(&str, Property); 12] = [
+pub const ALL: [(&str, Property); 13] = [
     ("arn", arn),
     ("path", path),
     ("query", query),
@@ -32,6 +36,7 @@ pub const ALL: [(&str, Property); 12] = [
     ("token_file", token_file),
     ("token", token_text),
     ("oidc", oidc),
+    ("forwarded", forwarded),
     ("graphql", graphql_document),
     ("traceparent", traceparent),
 ];
@@ -232,14 +237,49 @@ pub fn token_text(data: &[u8]) {
 /// The key of RFC 6979 §A.2.5, whose private half nobody who fuzzes this uses.
 const KEY: &str = "-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEYP7UuiVanTHJYet0xjVtaMBJuJI7\nYfps5mliLmDyn7Z5A/4QCLi8maQa6eWKLxk8vGyDC1+n1F3o8KU1EYimaQ==\n-----END PUBLIC KEY-----\n";
 
-/// Nobody can sign for the load balancer without its key.
+/// A statement without the load balancer's signature is never believed, and nothing panics over it.
 pub fn oidc(data: &[u8]) {
-    let Ok(text) = std::str::from_utf8(data) else { return };
     let key = PublicKey::from_pem(KEY).expect("a key");
-    let Ok(unverified) = Unverified::parse(text) else { return };
-    assert!(unverified.key_id().bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'));
     let expected = Expected { signer: "s".into(), issuer: "i".into(), client: None };
-    assert!(unverified.verify(&key, &expected, UNIX_EPOCH + Duration::from_secs(1)).is_err());
+    let encoded = BASE64_URL_SAFE.encode(data);
+    // As it is, and as the header of a statement that is otherwise well-formed.
+    let statements = [String::from_utf8_lossy(data).into_owned(), format!("{encoded}.{encoded}.{encoded}")];
+    for statement in statements {
+        for now in [0, 1, 1 << 32, i64::MAX as u64 / 2] {
+            let Ok(unverified) = Unverified::parse(&statement) else { break };
+            assert!(unverified.key_id().bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'));
+            let now = UNIX_EPOCH + Duration::from_secs(now);
+            let _ = unverified.check(&expected, now);
+            assert!(unverified.verify(&key, &expected, now).is_err());
+        }
+    }
+}
+
+/// A client cannot choose its address: what stands before the entries that trusted proxies wrote changes nothing.
+pub fn forwarded(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let trusted = Networks::parse("10.0.0.0/8,2001:db8::/32").expect("networks");
+    let (proxy, stranger) = (IpAddr::from([10, 0, 0, 5]), IpAddr::from([203, 0, 113, 9]));
+    let values: Vec<&str> = text.split('\n').collect();
+    let read = |peer, values: &[&str], hops| address::client(peer, values.iter().copied(), &trusted, hops);
+    assert_eq!(read(stranger, &values, 9), Ok(stranger), "nobody has vouched for anything");
+    assert_eq!(read(proxy, &[], 9), Ok(proxy));
+    for hops in 0..4 {
+        let written = ["10.1.1.1", "10.2.2.2", "198.51.100.7"];
+        for count in hops..=3 {
+            let alone = read(proxy, &written[3 - count..], hops);
+            let behind: Vec<&str> = values.iter().copied().chain(written[3 - count..].iter().copied()).collect();
+            assert_eq!(read(proxy, &behind, hops), alone, "{hops} of {count}");
+            let joined = format!("{text},{}", written[3 - count..].join(", "));
+            if count > 0 {
+                assert_eq!(read(proxy, &[&joined], hops), alone, "{hops} of {count}, in one value");
+            }
+        }
+        if let Ok(found) = read(proxy, &values, hops) {
+            assert_eq!(found, found.to_canonical());
+            assert!(hops > 0 || found == proxy);
+        }
+    }
 }
 
 /// A document always needs somebody: nothing at all is never the answer.

@@ -1,0 +1,189 @@
+//! The pace at which a caller has to send a body: it may not be silent for too long, dribble, or take for ever.
+//!
+//! Only time spent waiting for the caller counts. A disk or an upstream that is slow to take the body is not the
+//! caller's doing.
+
+use std::future::Future as _;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use actix_web::error::PayloadError;
+use bytes::Bytes;
+use futures_util::Stream;
+use tokio::time::Sleep;
+
+use super::receive::ReceiveError;
+
+/// Bytes per second that a caller has to send on average, over each period as long as the longest silence. The slowest
+/// uplinks in use, a modem's or one that thirty uploads share, are several times as fast.
+const MINIMUM_RATE: u64 = 1024;
+
+/// The time limits of a body.
+#[derive(Clone, Copy, Debug)]
+pub struct Timing {
+    /// The longest silence between two pieces.
+    pub silence: Duration,
+    /// The longest time for the whole body.
+    pub total: Duration,
+}
+
+/// The progress of one body.
+pub(super) struct Pace {
+    timing: Timing,
+    received: u64,
+    /// Time spent waiting for the caller, up to the last piece.
+    waited: Duration,
+    /// That time, and what had been received, at the beginning of the period in which the rate is measured.
+    mark: (Duration, u64),
+    /// When the wait for the next piece began.
+    since: Option<Instant>,
+    /// Made when first needed, and set again only when it has rung: it never rings too late, because limits only move on.
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Pace {
+    pub(super) const fn new(timing: Timing) -> Self {
+        Self { timing, received: 0, waited: Duration::ZERO, mark: (Duration::ZERO, 0), since: None, timer: None }
+    }
+
+    /// Bytes that have come.
+    pub(super) fn received(&self) -> u64 {
+        self.received
+    }
+
+    /// The next piece of the body; nothing after its end.
+    ///
+    /// # Errors
+    /// [`ReceiveError::Stalled`], [`ReceiveError::Slow`], [`ReceiveError::Late`] and [`ReceiveError::Broken`].
+    pub(super) fn poll_next<S>(
+        &mut self,
+        payload: Pin<&mut S>,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Option<Bytes>, ReceiveError>>
+    where
+        S: Stream<Item = Result<Bytes, PayloadError>> + ?Sized,
+    {
+        let Poll::Ready(piece) = payload.poll_next(context) else {
+            return self.poll_limits(context).map(Err);
+        };
+        if let Some(since) = self.since.take() {
+            self.waited += since.elapsed();
+        }
+        let piece = piece.transpose().map_err(ReceiveError::Broken)?;
+        if let Some(piece) = &piece {
+            self.received += piece.len() as u64;
+            // SECURITY: whoever sends a byte before each limit of silence would hold memory and disk for ever.
+            self.left(Duration::ZERO)?;
+        }
+        Poll::Ready(Ok(piece))
+    }
+
+    /// Ready with what is wrong once a limit has passed.
+    fn poll_limits(&mut self, context: &mut Context<'_>) -> Poll<ReceiveError> {
+        let since = *self.since.get_or_insert_with(Instant::now);
+        loop {
+            let silence = since.elapsed();
+            let left = match self.left(silence) {
+                Ok(left) => left,
+                Err(error) => return Poll::Ready(error),
+            };
+            let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(left)));
+            ready!(timer.as_mut().poll(context));
+            // It may have been set for an earlier piece.
+            if let Some(due) = Instant::now().checked_add(left) {
+                timer.as_mut().reset(due.into());
+            }
+        }
+    }
+
+    /// The time for which the caller may be silent from now on, after a `silence`.
+    fn left(&mut self, silence: Duration) -> Result<Duration, ReceiveError> {
+        let Timing { silence: longest, total } = self.timing;
+        let waited = self.waited + silence;
+        if silence >= longest {
+            return Err(ReceiveError::Stalled(longest));
+        }
+        if waited >= total {
+            return Err(ReceiveError::Late(total));
+        }
+        let mut measured = waited.saturating_sub(self.mark.0);
+        if measured >= longest {
+            let least = longest.as_millis().saturating_mul(u128::from(MINIMUM_RATE)) / 1000;
+            if u128::from(self.received - self.mark.1) < least {
+                return Err(ReceiveError::Slow(MINIMUM_RATE));
+            }
+            self.mark = (waited, self.received);
+            measured = Duration::ZERO;
+        }
+        let within_period = longest.saturating_sub(measured);
+        Ok(longest.saturating_sub(silence).min(total.saturating_sub(waited)).min(within_period))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream;
+
+    use super::*;
+
+    /// Reads a body of which `piece` bytes come every `interval`, `count` times.
+    async fn read(timing: Timing, piece: usize, interval: Duration, count: usize) -> Result<u64, ReceiveError> {
+        let mut payload = Box::pin(stream::unfold(0, |number| async move {
+            if number == count {
+                return None;
+            }
+            tokio::time::sleep(interval).await;
+            Some((Ok(Bytes::from(vec![0; piece])), number + 1))
+        }));
+        let mut pace = Pace::new(timing);
+        while std::future::poll_fn(|context| pace.poll_next(payload.as_mut(), context)).await?.is_some() {}
+        Ok(pace.received())
+    }
+
+    fn timing(silence: u64, total: u64) -> Timing {
+        Timing { silence: Duration::from_millis(silence), total: Duration::from_millis(total) }
+    }
+
+    #[tokio::test]
+    async fn a_caller_may_be_slow_but_not_silent_nor_dribble_nor_take_for_ever() {
+        let interval = Duration::from_millis(20);
+        let quick = timing(200, 60_000);
+        assert_eq!(read(quick, 100, interval, 25).await.ok(), Some(2500), "5 kB per second");
+        assert!(matches!(read(quick, 1, interval, 1000).await, Err(ReceiveError::Slow(MINIMUM_RATE))));
+        assert!(matches!(read(quick, 1, Duration::from_secs(5), 2).await, Err(ReceiveError::Stalled(_))));
+        assert!(matches!(read(timing(200, 400), 1000, interval, 1000).await, Err(ReceiveError::Late(_))));
+        assert_eq!(read(quick, 1, interval, 5).await.ok(), Some(5), "a small body need not be fast");
+    }
+
+    #[tokio::test]
+    async fn what_came_fast_does_not_pay_for_a_dribble_later() {
+        let pieces = stream::iter((0..100).map(|_| Ok(Bytes::from_static(&[0; 10_000]))));
+        let dribble = stream::unfold((), |()| async {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            Some((Ok(Bytes::from_static(b"x")), ()))
+        });
+        let mut payload = Box::pin(futures_util::StreamExt::chain(pieces, dribble));
+        let mut pace = Pace::new(timing(200, 60_000));
+        let began = Instant::now();
+        let error = loop {
+            let piece = std::future::poll_fn(|context| pace.poll_next(payload.as_mut(), context)).await;
+            if let Err(error) = piece {
+                break error;
+            }
+        };
+        assert!(matches!(error, ReceiveError::Slow(_)) && began.elapsed() < Duration::from_secs(5), "{error}");
+    }
+
+    #[tokio::test]
+    async fn time_that_nobody_waits_for_the_caller_does_not_count() {
+        let mut payload = Box::pin(stream::iter((0..5).map(|_| Ok::<_, PayloadError>(Bytes::from_static(b"x")))));
+        let mut pace = Pace::new(timing(20, 40));
+        while let Some(_piece) =
+            std::future::poll_fn(|context| pace.poll_next(payload.as_mut(), context)).await.expect("in time")
+        {
+            tokio::time::sleep(Duration::from_millis(30)).await;
+        }
+        assert_eq!(pace.received(), 5);
+    }
+}
