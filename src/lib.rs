@@ -10,11 +10,12 @@
 //! - [`api`]: AWS's services that are called without an SDK; [`http`]: headers, bodies, connections
 //! - [`aws`]: signatures and credentials; [`mlflow`]: ARNs and targets
 //!
-//! Imports point one way: `cli` → verbs → `probe` → `api` → `http`, `aws` → `access`, `mlflow`, `causes`, `clock`.
+//! Imports point one way: `cli` → verbs → `probe` → `api` → `http`, `aws` → `access`, `mlflow`, `backoff`, `causes`, `clock`.
 
 pub mod access;
 pub mod api;
 pub mod aws;
+pub mod backoff;
 pub mod bootstrap;
 pub mod causes;
 pub mod cli;

@@ -13,6 +13,7 @@ use serde::Deserialize;
 use tokio::time::{Instant, sleep};
 
 use super::{Answer, ApiError, Transport, value};
+use crate::backoff::Backoff;
 use crate::http::client::{ClientError, ClientSettings, DialError, Dialer};
 use crate::http::fields::Fields;
 
@@ -130,13 +131,13 @@ impl Imds {
     /// # Errors
     /// [`ImdsError`], the last one before the deadline.
     pub async fn get(&self, path: &str) -> Result<Option<Bytes>, ImdsError> {
-        let mut wait = WAITS.0;
+        let mut backoff = Backoff::new(WAITS.0, WAITS.1);
         loop {
+            let wait = backoff.wait();
             match self.attempt(path).await {
                 Err(error) if error.may_pass() && Instant::now() + wait < self.deadline => sleep(wait).await,
                 result => return result,
             }
-            wait = (wait * 2).min(WAITS.1);
         }
     }
 

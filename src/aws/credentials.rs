@@ -4,15 +4,17 @@
 //! cannot be reached, the old ones serve until they expire; after that requests are told so at once.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use aws_credential_types::Credentials;
-use tokio::sync::Notify;
+use tokio::sync::{Mutex as AsyncMutex, Notify};
+use tokio::time::timeout;
 use tracing::{info, warn};
 
 use super::outcomes::Outcomes;
 use super::source::{Source, SourceError};
+use crate::backoff::Backoff;
 use crate::clock;
 
 /// Credentials without an expiry may still change, in a profile file for example; they are read again this often.
@@ -21,12 +23,20 @@ const REREAD_INTERVAL: Duration = Duration::from_mins(15);
 const RENEWAL_MARGIN: Duration = Duration::from_mins(10);
 /// The wait after a failure doubles from the first to the second of these.
 const RETRY_WAITS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+/// How long somebody waits for credentials that live longer.
+const PROLONGATION_LIMIT: Duration = Duration::from_secs(10);
+/// How soon others are asked for again if those did not live longer either: where a role assumes a role, none ever do.
+const PROLONGATION_PAUSE: Duration = Duration::from_secs(30);
 
 /// The latest credentials, shared by everyone who signs. Cloning shares.
 #[derive(Clone, Debug)]
 pub struct Current {
     state: Arc<ArcSwap<State>>,
     renew: Arc<Notify>,
+    /// Told when an attempt to obtain others has ended.
+    attempted: Arc<Notify>,
+    /// When others were last asked for because these did not live long enough; held while they are.
+    prolonged: Arc<AsyncMutex<Option<Instant>>>,
     outcomes: Arc<Outcomes>,
 }
 
@@ -43,8 +53,7 @@ pub struct Unavailable(String);
 
 impl Default for Current {
     fn default() -> Self {
-        let state = State { credentials: None, problem: "AWS credentials have not been obtained yet".to_owned() };
-        Self { state: Arc::new(ArcSwap::from_pointee(state)), renew: Arc::default(), outcomes: Arc::default() }
+        Self::of(None, "AWS credentials have not been obtained yet")
     }
 }
 
@@ -52,8 +61,17 @@ impl Current {
     /// These credentials and no others, for a few calls that end before they do.
     #[must_use]
     pub fn holding(credentials: Credentials) -> Self {
-        let state = State { credentials: Some(credentials), problem: "the AWS credentials have expired".to_owned() };
-        Self { state: Arc::new(ArcSwap::from_pointee(state)), renew: Arc::default(), outcomes: Arc::default() }
+        Self::of(Some(credentials), "the AWS credentials have expired")
+    }
+
+    fn of(credentials: Option<Credentials>, problem: &str) -> Self {
+        Self {
+            state: Arc::new(ArcSwap::from_pointee(State { credentials, problem: problem.to_owned() })),
+            renew: Arc::default(),
+            attempted: Arc::default(),
+            prolonged: Arc::default(),
+            outcomes: Arc::default(),
+        }
     }
 
     /// Calls `sign` with the credentials to use at `now`. Never waits.
@@ -85,10 +103,40 @@ impl Current {
         self.renew.notify_one();
     }
 
+    /// Renews credentials that live for less than `needed`, and waits for that. Those that come may live no longer.
+    pub async fn prolong(&self, needed: Duration) {
+        let renew = async || {
+            let attempted = self.attempted.notified();
+            self.renew();
+            // Without an answer in time, the old ones have to do.
+            let _ = timeout(PROLONGATION_LIMIT, attempted).await;
+        };
+        self.prolong_by(needed, renew).await;
+    }
+
+    /// The same, by this way to renew them.
+    pub(super) async fn prolong_by(&self, needed: Duration, renew: impl AsyncFnOnce()) {
+        let are_short = || {
+            let state = self.state.load();
+            let expiry = state.credentials.as_ref().and_then(Credentials::expiry);
+            expiry.is_some_and(|expiry| expiry < clock::now() + needed)
+        };
+        if !are_short() {
+            return;
+        }
+        // Whoever comes meanwhile waits for the same renewal.
+        let mut prolonged = self.prolonged.lock().await;
+        if are_short() && prolonged.is_none_or(|last| last.elapsed() >= PROLONGATION_PAUSE) {
+            renew().await;
+            *prolonged = Some(Instant::now());
+        }
+    }
+
     /// Keeps the credentials fresh for as long as it is polled; those that are held already are first renewed when it is
     /// time. Run exactly one.
     pub async fn keep_fresh(&self, source: &Source) {
-        let mut failures = 0;
+        let start = Backoff::new(RETRY_WAITS.0, RETRY_WAITS.1);
+        let mut backoff = start.clone();
         let held = self.state.load().credentials.as_ref().map(|held| until_renewal(held, clock::now()));
         if let Some(wait) = held {
             self.pause(wait).await;
@@ -96,16 +144,14 @@ impl Current {
         loop {
             let wait = match source.obtain(None).await {
                 Ok(credentials) => {
-                    failures = 0;
+                    backoff = start.clone();
                     let wait = until_renewal(&credentials, clock::now());
                     self.publish(credentials);
                     wait
                 }
                 Err(error) => {
-                    failures += 1;
                     self.note_failure(&error);
-                    let (first, longest) = RETRY_WAITS;
-                    (first * 2_u32.pow((failures - 1).min(5))).min(longest)
+                    backoff.wait()
                 }
             };
             self.pause(wait).await;
@@ -122,16 +168,18 @@ impl Current {
 
     pub(super) fn publish(&self, credentials: Credentials) {
         let lifetime = credentials.expiry().and_then(|expiry| expiry.duration_since(clock::now()).ok());
-        info!(valid_for_s = lifetime.map(|lifetime| lifetime.as_secs()), "AWS credentials obtained");
         let problem = "the AWS credentials have expired and could not be renewed yet".to_owned();
         self.state.store(Arc::new(State { credentials: Some(credentials), problem }));
+        self.attempted.notify_waiters();
+        info!(valid_for_s = lifetime.map(|lifetime| lifetime.as_secs()), "AWS credentials obtained");
     }
 
     pub(super) fn note_failure(&self, error: &SourceError) {
-        let still_valid = self.with(clock::now(), |_| ()).is_ok();
-        warn!(still_valid, error = error.detail(), hint = error.hint(), "AWS credentials not obtained");
         let state = self.state.load();
         self.state.store(Arc::new(State { credentials: state.credentials.clone(), problem: error.to_string() }));
+        self.attempted.notify_waiters();
+        let still_valid = self.with(clock::now(), |_| ()).is_ok();
+        warn!(still_valid, error = error.detail(), hint = error.hint(), "AWS credentials not obtained");
     }
 }
 

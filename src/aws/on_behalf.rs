@@ -11,6 +11,7 @@ use tokio::sync::Mutex as AsyncMutex;
 
 use super::credentials::{Current, Unavailable, until_renewal};
 use super::source::Source;
+use crate::backoff::spread;
 use crate::clock;
 
 /// Callers whose credentials are kept before those that have expired are dropped.
@@ -49,13 +50,20 @@ impl OnBehalf {
         let name = identity(caller);
         let session = self.session(&name);
         if session.current.with(clock::now(), |_| ()).is_err() {
-            self.renew(&session, &name).await;
+            self.renew(&session, &name, false).await;
         } else if session.next.try_lock().is_ok_and(|next| next.is_some_and(|next| next <= clock::now())) {
             let (this, session) = (Arc::clone(self), Arc::clone(&session));
-            tokio::task::spawn_local(async move { this.renew(&session, &name).await });
+            tokio::task::spawn_local(async move { this.renew(&session, &name, false).await });
         }
         session.current.with(clock::now(), |_| ())?;
         Ok(session.current.clone())
+    }
+
+    /// Renews credentials of a caller that live for less than `needed`.
+    pub async fn prolong(&self, caller: &str, needed: Duration) {
+        let name = identity(caller);
+        let session = self.session(&name);
+        session.current.prolong_by(needed, async || self.renew(&session, &name, true).await).await;
     }
 
     fn session(&self, name: &str) -> Arc<Session> {
@@ -72,9 +80,10 @@ impl OnBehalf {
         session
     }
 
-    async fn renew(&self, session: &Session, name: &str) {
+    /// Asks STS if it is time to, or if `is_early`.
+    async fn renew(&self, session: &Session, name: &str, is_early: bool) {
         let mut next = session.next.lock().await;
-        if next.is_some_and(|next| next > clock::now()) {
+        if !is_early && next.is_some_and(|next| next > clock::now()) {
             // Somebody else has asked while we waited.
             return;
         }
@@ -87,7 +96,7 @@ impl OnBehalf {
             }
             Err(error) => {
                 session.current.note_failure(&error);
-                PAUSE
+                spread(PAUSE..=2 * PAUSE)
             }
         };
         *next = Some(clock::now() + wait);

@@ -3,6 +3,8 @@
 //! `rusty-s3` signs them in the query, as presigned URLs; the same function makes the URLs that callers get. Every
 //! key must come from an [`ArtifactPath`](crate::mlflow::store::ArtifactPath): a URL cannot represent others.
 
+mod parts;
+
 use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials;
@@ -17,6 +19,7 @@ use url::Url;
 
 use super::skew::Skew;
 use crate::clock;
+pub use parts::PartUrls;
 
 /// How long a request of our own may take to reach S3. It is checked when the request arrives, not when it ends.
 const OWN_LIFETIME: Duration = Duration::from_mins(5);
@@ -156,21 +159,27 @@ impl Bucket {
 
     /// Begins an upload in parts.
     #[must_use]
-    pub fn create_multipart(&self, credentials: &Credentials, key: &str) -> Call {
+    pub fn create_multipart(&self, credentials: &Credentials, key: &str, content_type: &str) -> Call {
         let keys = keys(credentials);
         let mut action = CreateMultipartUpload::new(&self.inner, Some(&keys), key);
-        let headers = self.encryption();
+        let mut headers = vec![("content-type", content_type.to_owned())];
+        headers.extend(self.encryption());
         self.signed_with("POST", &mut action, headers)
     }
 
-    /// Makes the object of its parts, whose entity tags are given in order from part 1.
+    /// Uploads a part.
     #[must_use]
-    pub fn complete_multipart(&self, credentials: &Credentials, key: &str, upload: &str, tags: &[String]) -> Call {
+    pub fn put_part(&self, credentials: &Credentials, key: &str, upload: &str, part: u16) -> Call {
+        self.call("PUT", &UploadPart::new(&self.inner, Some(&keys(credentials)), key, part, upload))
+    }
+
+    /// Makes the object of its parts, which [`parts_document`] lists.
+    #[must_use]
+    pub fn complete_multipart(&self, credentials: &Credentials, key: &str, upload: &str, parts: String) -> Call {
         let keys = keys(credentials);
-        let tags = tags.iter().map(String::as_str);
-        let action = CompleteMultipartUpload::new(&self.inner, Some(&keys), key, upload, tags);
+        let action = CompleteMultipartUpload::new(&self.inner, Some(&keys), key, upload, std::iter::empty::<&str>());
         let target = target_of(&self.sign(&action, OWN_LIFETIME));
-        Call { method: "POST", target, headers: Vec::new(), body: Some(action.body()) }
+        Call { method: "POST", target, headers: Vec::new(), body: Some(parts) }
     }
 
     /// Gives an upload in parts up.
@@ -179,33 +188,39 @@ impl Bucket {
         self.call("DELETE", &AbortMultipartUpload::new(&self.inner, Some(&keys(credentials)), key, upload))
     }
 
-    /// A URL with which anyone can read an object for a while.
+    /// A URL with which anyone can read an object for a while. S3 answers with `disposition` as `Content-Disposition`
+    /// and, if there is one, with `content_type` in place of its own.
     #[must_use]
-    pub fn presigned_get(&self, credentials: &Credentials, key: &str, lifetime: Duration) -> String {
-        self.sign(&GetObject::new(&self.inner, Some(&keys(credentials)), key), clamped(lifetime)).into()
-    }
-
-    /// A URL with which anyone can upload a part for a while.
-    #[must_use]
-    pub fn presigned_part(
+    pub fn presigned_get(
         &self,
         credentials: &Credentials,
         key: &str,
-        upload: &str,
-        part: u16,
         lifetime: Duration,
+        disposition: &str,
+        content_type: Option<&str>,
     ) -> String {
         let keys = keys(credentials);
-        self.sign(&UploadPart::new(&self.inner, Some(&keys), key, part, upload), clamped(lifetime)).into()
+        let mut action = GetObject::new(&self.inner, Some(&keys), key);
+        action.query_mut().insert("response-content-disposition", disposition);
+        if let Some(content_type) = content_type {
+            action.query_mut().insert("response-content-type", content_type);
+        }
+        self.sign(&action, clamped(lifetime)).into()
+    }
+
+    /// URLs with which anyone can upload the parts of an object for a while.
+    #[must_use]
+    pub fn presigned_parts(&self, credentials: &Credentials, key: &str, upload: &str, lifetime: Duration) -> PartUrls {
+        let time = self.skew.correct(clock::now());
+        let keys = keys(credentials);
+        let first = UploadPart::new(&self.inner, Some(&keys), key, parts::FIRST, upload);
+        let first = sign(&first, clamped(lifetime), time);
+        PartUrls::new(&first, credentials.secret_access_key(), self.inner.region(), time)
     }
 
     /// Signs for AWS's time.
     fn sign<'a>(&self, action: &impl S3Action<'a>, lifetime: Duration) -> Url {
-        match Timestamp::try_from(self.skew.correct(clock::now())) {
-            Ok(time) => action.sign_with_time(lifetime, &time),
-            // A time that has no date: whatever is signed for it, nobody accepts.
-            Err(_) => action.sign(lifetime),
-        }
+        sign(action, lifetime, self.skew.correct(clock::now()))
     }
 
     fn call<'a>(&self, method: &'static str, action: &impl S3Action<'a>) -> Call {
@@ -279,6 +294,27 @@ pub fn error_code(text: &str) -> Option<&str> {
     rest.split_once("</Code>").map(|(code, _)| code)
 }
 
+/// The list of an upload's parts, whose entity tags are given in order from part 1.
+#[must_use]
+pub fn parts_document<'a>(tags: impl Iterator<Item = &'a str>) -> String {
+    let mut text = "<CompleteMultipartUpload xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">".to_owned();
+    for (tag, number) in tags.zip(parts::FIRST..) {
+        // SECURITY: a tag comes from a caller, and must not become a part of the document's structure.
+        let tag = tag.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+        text.push_str(&format!("<Part><ETag>{tag}</ETag><PartNumber>{number}</PartNumber></Part>"));
+    }
+    text.push_str("</CompleteMultipartUpload>");
+    text
+}
+
+fn sign<'a>(action: &impl S3Action<'a>, lifetime: Duration, time: SystemTime) -> Url {
+    match Timestamp::try_from(time) {
+        Ok(time) => action.sign_with_time(lifetime, &time),
+        // A time that has no date: whatever is signed for it, nobody accepts.
+        Err(_) => action.sign(lifetime),
+    }
+}
+
 fn keys(credentials: &Credentials) -> rusty_s3::Credentials {
     let (id, secret) = (credentials.access_key_id(), credentials.secret_access_key());
     match credentials.session_token() {
@@ -306,7 +342,10 @@ mod tests {
     #[test]
     fn buckets_are_addressed_by_name_where_a_certificate_can_cover_it() {
         let bucket = |name, endpoint| Bucket::new(name, "eu-west-1", endpoint, None).expect(name);
-        let url = |bucket: &Bucket| bucket.presigned_get(&credentials(None), "a b/ü#%41", Duration::from_mins(1));
+        let url = |bucket: &Bucket| {
+            let attachment = "attachment; filename=\"a b\"";
+            bucket.presigned_get(&credentials(None), "a b/ü#%41", Duration::from_mins(1), attachment, None)
+        };
         for (name, endpoint, start) in [
             ("plain", None, "https://plain.s3.eu-west-1.amazonaws.com/a%20b/%C3%BC%23%2541?"),
             ("with.dots", None, "https://s3.eu-west-1.amazonaws.com/with.dots/a%20b/%C3%BC%23%2541?"),
@@ -314,7 +353,12 @@ mod tests {
         ] {
             let url = url(&bucket(name, endpoint));
             assert!(url.starts_with(start), "{url}");
-            for part in ["X-Amz-Expires=60", "X-Amz-Security-Token=token", "X-Amz-SignedHeaders=host"] {
+            for part in [
+                "X-Amz-Expires=60",
+                "X-Amz-Security-Token=token",
+                "X-Amz-SignedHeaders=host",
+                "&response-content-disposition=attachment%3B%20filename%3D%22a%20b%22&",
+            ] {
                 assert!(url.contains(part), "{part}: {url}");
             }
             assert!(!url.contains("secret"), "{url}");
@@ -331,6 +375,13 @@ mod tests {
         assert!(put.target.contains(&format!("X-Amz-SignedHeaders={names}&")), "{}", put.target);
         assert_eq!((put.method, put.headers.len()), ("PUT", 4));
         assert!(put.target.starts_with("/key?"));
+    }
+
+    #[test]
+    fn parts_are_listed_as_s3_reads_them() {
+        let text = parts_document(["\"a\"", "<b>&"].into_iter());
+        assert!(text.contains("<Part><ETag>\"a\"</ETag><PartNumber>1</PartNumber></Part>"), "{text}");
+        assert!(text.contains("<ETag>&lt;b&gt;&amp;</ETag><PartNumber>2<"), "{text}");
     }
 
     #[test]

@@ -13,6 +13,7 @@ use crate::api::parameters::{self, Parameter, ParametersError};
 use crate::aws::credentials::Current;
 use crate::aws::sdk;
 use crate::aws::source::Source as CredentialSource;
+use crate::backoff::Backoff;
 use crate::causes;
 
 /// The wait between attempts doubles from the first to the second of these.
@@ -102,9 +103,10 @@ async fn parameters_below(
     say: Say<'_>,
 ) -> Result<Vec<Parameter>, ParametersError> {
     let endpoint = service(settings.services.ssm.as_ref(), "ssm", region);
-    let mut wait = WAITS.0;
+    let mut backoff = Backoff::new(WAITS.0, WAITS.1);
     let mut told = false;
     loop {
+        let wait = backoff.wait();
         let result = async {
             let config = sdk::load(region, settings.authorities.as_deref()).await;
             let credentials = CredentialSource::new(&config, None).obtain(None).await;
@@ -118,7 +120,6 @@ async fn parameters_below(
                     told = true;
                 }
                 sleep(wait).await;
-                wait = (wait * 2).min(WAITS.1);
             }
             result => return result,
         }

@@ -23,6 +23,7 @@ use tokio::time::{Instant, sleep};
 use crate::api::Transport;
 use crate::api::imds::{Imds, ImdsError};
 use crate::aws::regional_host;
+use crate::backoff::Backoff;
 use crate::http::client::{Dialer, Endpoint};
 use crate::probe::{self, Finding, Outcome};
 pub use explain::{Explained, explain};
@@ -189,9 +190,10 @@ fn kept<'a>(facts: &'a Facts, state: &State, earlier: Option<&'a Record>) -> Opt
 
 /// Probes until all is well: a role that was just made takes a while to be everywhere.
 async fn verify(settings: &Settings, probes: &probe::Settings, say: Say<'_>) -> Result<(), BootstrapError> {
-    let mut wait = WAITS.0;
+    let mut backoff = Backoff::new(WAITS.0, WAITS.1);
     let mut last = Vec::new();
     loop {
+        let wait = backoff.wait();
         let mut failures = Vec::new();
         let mut note = |finding: Finding| {
             if finding.outcome == Outcome::Failure {
@@ -213,7 +215,6 @@ async fn verify(settings: &Settings, probes: &probe::Settings, say: Say<'_>) -> 
             return Err(BootstrapError::Probe(last.join("; ")));
         }
         sleep(wait).await;
-        wait = (wait * 2).min(WAITS.1);
     }
 }
 

@@ -13,6 +13,7 @@ use crate::api::query::{self, QueryError};
 use crate::aws::credentials::Current;
 use crate::aws::sdk;
 use crate::aws::source::Source;
+use crate::backoff::Backoff;
 use crate::causes;
 use crate::http::client::Endpoint;
 
@@ -88,13 +89,13 @@ async fn insist(
     outcome: Result<(), &str>,
 ) -> Result<(), SignalError> {
     let end = Instant::now() + LIMIT;
-    let mut wait = WAITS.0;
+    let mut backoff = Backoff::new(WAITS.0, WAITS.1);
     loop {
+        let wait = backoff.wait();
         match once(settings, recipient, identity, outcome).await {
             Err(error) if may_pass(&error) && Instant::now() + wait < end => sleep(wait).await,
             result => return result,
         }
-        wait = (wait * 2).min(WAITS.1);
     }
 }
 

@@ -96,20 +96,11 @@ fn configures_something(key: &OsString) -> bool {
 }
 
 fn explain(error: &SandboxError) -> Failure {
-    let (class, hint) = match error {
-        SandboxError::Install(error) => (Class::Failed, Some(error.hint())),
-        SandboxError::Port { .. } => {
-            (Class::Configuration, Some("stop what listens there, or choose another port with `--port`".to_owned()))
-        }
-        SandboxError::Program { .. }
-        | SandboxError::Certificates(_)
-        | SandboxError::Trust(_)
-        | SandboxError::Io { .. } => (
-            Class::Failed,
-            Some("make room, and make this program's file and the temporary directory usable".to_owned()),
-        ),
+    let class = match error {
+        SandboxError::Port { .. } | SandboxError::NoMlflow { .. } => Class::Configuration,
+        _ => Class::Failed,
     };
-    Failure::new(class, error, hint.as_deref())
+    Failure::new(class, error, Some(&error.hint()))
 }
 
 /// Shows steps on standard error and the result on standard output.

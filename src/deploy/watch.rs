@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use tokio::time::{Instant, sleep};
 
 use crate::api::cloudformation::{CloudFormation, CloudFormationError, Event};
+use crate::backoff::Backoff;
 use crate::clock;
 
 /// The type of a stack, among its resources.
@@ -63,7 +64,7 @@ pub(super) async fn follow(
 ) -> Result<End, CloudFormationError> {
     let mut last = since;
     let mut seen = Seen::default();
-    let mut wait = WAITS.0;
+    let mut backoff = Backoff::new(WAITS.0, WAITS.1);
     let mut is_begun = false;
     let patience = Instant::now() + PATIENCE;
     let (mut quiet_since, mut quiet) = (Instant::now(), QUIET.0);
@@ -93,8 +94,7 @@ pub(super) async fn follow(
             show(Sight::Quiet(seen.pending(clock::now())));
             (quiet_since, quiet) = (Instant::now(), (quiet * 2).min(QUIET.1));
         }
-        sleep(wait).await;
-        wait = (wait * 2).min(WAITS.1);
+        sleep(backoff.wait()).await;
     }
 }
 

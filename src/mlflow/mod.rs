@@ -1,6 +1,7 @@
 //! The vocabulary of managed MLflow: what an ARN names and how it is reached. Pure; imports nothing of ours.
 
 pub mod arn;
+pub mod download;
 pub mod locations;
 pub mod rewrite;
 pub mod store;

@@ -11,16 +11,16 @@ use actix_web::dev::{Server, ServerHandle};
 use actix_web::http::header::HeaderValue;
 use actix_web::{App, HttpServer, rt, web};
 use rustls::ServerConfig;
-use tokio::task::JoinHandle;
 
 use super::certificates::{self, Certificates};
 use super::gateway::{self, Gateway, Tally};
-use super::identity::Issuer;
+use super::identity::{Issuer, Principal};
 use super::imds::{self, Imds};
-use super::s3;
+use super::s3::{self, Store};
 use super::sagemaker::{self, SageMaker};
 use super::sts::{self, Sts};
 use super::{SandboxError, Settings, client, dialer, io_error};
+use crate::clock;
 use crate::http::body::{Budget, Intake, Resource, Timing};
 use crate::http::client::Endpoint;
 use crate::mlflow::arn::{Arn, Mode};
@@ -32,6 +32,9 @@ const REGION: &str = "us-east-1";
 pub const ROLE_ARN: &str = "arn:aws:iam::123456789012:role/sandbox-mlflow";
 const TRACKING_SERVER_ARN: &str = "arn:aws:sagemaker:us-east-1:123456789012:mlflow-tracking-server/sandbox";
 const APP_ARN: &str = "arn:aws:sagemaker:us-east-1:123456789012:mlflow-app/app-SANDBOX";
+
+/// Longer than a sandbox runs.
+const MLFLOW_LIFETIME: Duration = Duration::from_hours(24 * 365);
 
 /// A front door.
 pub(super) struct Door {
@@ -48,33 +51,29 @@ pub(super) struct Doors {
     pub(super) sts: String,
     pub(super) imds: String,
     pub(super) sagemaker: String,
-    pub(super) s3: String,
-    s3_tally: Arc<Tally>,
-    s3_task: JoinHandle<()>,
+    store: Store,
     servers: Vec<ServerHandle>,
 }
 
 impl Doors {
-    /// Opens the doors, with `mlflow` behind them.
-    pub(super) fn open(settings: &Settings, directory: &Path, mlflow: &Endpoint) -> Result<Self, SandboxError> {
+    /// Opens the doors, with `mlflow` behind them, beside an S3 that is open already.
+    pub(super) fn open(
+        settings: &Settings,
+        directory: &Path,
+        mlflow: &Endpoint,
+        (issuer, store): (Issuer, Store),
+    ) -> Result<Self, SandboxError> {
         let Certificates { authority_pem, server } = certificates::make()?;
         let authority = directory.join("authority.pem");
         std::fs::write(&authority, authority_pem).map_err(io_error("writing the certificate authority"))?;
-        let issuer = Issuer::default();
         let lifetime = settings.credential_lifetime;
-        let (listener, address) = listener()?;
-        let s3_tally = Arc::<Tally>::default();
-        let objects = settings.data.clone().unwrap_or_else(|| directory.to_owned()).join("s3");
-        let s3_task = s3::open(listener, &objects, &issuer, &s3_tally).map_err(io_error("opening S3"))?;
         let mut doors = Self {
             gateways: Vec::new(),
             authority,
             sts: String::new(),
             imds: String::new(),
             sagemaker: String::new(),
-            s3: s3::url(address),
-            s3_tally,
-            s3_task,
+            store,
             servers: Vec::new(),
         };
         for mode in &settings.modes {
@@ -160,6 +159,11 @@ impl Doors {
         rt::spawn(server);
     }
 
+    /// Where S3 is.
+    pub(super) fn s3(&self) -> &str {
+        &self.store.url
+    }
+
     /// What leads an AWS SDK here for credentials, and nowhere else.
     pub(super) fn environment(&self) -> [(&'static str, String); 5] {
         [
@@ -173,7 +177,7 @@ impl Doors {
 
     /// Closes the doors; returns what each let pass and turned away.
     pub(super) async fn close(self) -> (Vec<(Mode, u64, u64)>, (u64, u64)) {
-        self.s3_task.abort();
+        self.store.task.abort();
         for server in self.servers {
             server.stop(false).await;
         }
@@ -181,8 +185,31 @@ impl Doors {
             let (verified, refused) = door.tally.counts();
             (door.target.arn().mode(), verified, refused)
         };
-        (self.gateways.iter().map(count).collect(), self.s3_tally.counts())
+        (self.gateways.iter().map(count).collect(), self.store.tally.counts())
     }
+}
+
+/// Opens S3, which MLflow needs as well as the appliance.
+pub(super) fn open_store(settings: &Settings, directory: &Path, issuer: &Issuer) -> Result<Store, SandboxError> {
+    let objects = settings.data.clone().unwrap_or_else(|| directory.to_owned()).join("s3");
+    s3::open(listener()?.0, &objects, issuer).map_err(io_error("opening S3"))
+}
+
+/// What an MLflow server reads artifacts from S3 with, as managed MLflow does with its own role. They do not expire while
+/// the sandbox runs: a server is told once.
+pub(super) fn mlflow_environment(issuer: &Issuer, store: &Store) -> [(&'static str, String); 9] {
+    let role = issuer.issue(Principal::Role, clock::now(), MLFLOW_LIFETIME);
+    [
+        ("AWS_ACCESS_KEY_ID", role.access_key_id),
+        ("AWS_SECRET_ACCESS_KEY", role.secret_access_key),
+        ("AWS_SESSION_TOKEN", role.session_token),
+        ("AWS_DEFAULT_REGION", REGION.to_owned()),
+        ("AWS_CONFIG_FILE", "/dev/null".to_owned()),
+        ("AWS_SHARED_CREDENTIALS_FILE", "/dev/null".to_owned()),
+        ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
+        ("AWS_ENDPOINT_URL_S3", store.url.clone()),
+        ("MLFLOW_S3_ENDPOINT_URL", store.url.clone()),
+    ]
 }
 
 fn target(mode: Mode) -> Target {

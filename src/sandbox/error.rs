@@ -36,6 +36,14 @@ pub enum SandboxError {
         /// The end of its log, which is thrown away with the sandbox.
         last_words: String,
     },
+    /// Where an MLflow is said to be, there is none.
+    #[error("there is no MLflow server at {url}: {what}")]
+    NoMlflow {
+        /// What `--mlflow-url` says.
+        url: String,
+        /// What came instead of an answer.
+        what: String,
+    },
     /// Something the system refused.
     #[error("{step} failed")]
     Io {
@@ -45,6 +53,40 @@ pub enum SandboxError {
         source: io::Error,
     },
 }
+
+/// What the MLflow server is called.
+pub(super) const MLFLOW_SERVER: &str = "mlflow server";
+/// How programs say that a disk is full.
+const FULL: &str = "No space left on device";
+
+impl SandboxError {
+    /// What to do about it, as an instruction.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Install(error) => error.hint(),
+            Self::Port { .. } => "stop what listens there, or choose another port with `--port`".to_owned(),
+            Self::NoMlflow { .. } => {
+                "start it (`mlflow server`), correct `--mlflow-url`, or leave that out: then the sandbox starts one".to_owned()
+            }
+            Self::Program { last_words, .. } if last_words.contains(FULL) => ROOM.to_owned(),
+            Self::Program { name, .. } if name == MLFLOW_SERVER => {
+                "the MLflow named above does not run here, and its log says why: repair its environment (`pip install --upgrade \
+                 mlflow`, for example), take it off the PATH so that the sandbox installs its own, or use a running server \
+                 with `--mlflow-url`"
+                    .to_owned()
+            }
+            Self::Program { .. } => "read the end of its log above; the cause is named there".to_owned(),
+            Self::Io { source, .. } => match source.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ROOM.to_owned(),
+                _ => "make this program's file, `--data-dir` and the temporary directory (TMPDIR) usable".to_owned(),
+            },
+            Self::Certificates(_) | Self::Trust(_) => "this is a defect of the appliance; please report it".to_owned(),
+        }
+    }
+}
+
+const ROOM: &str = "make room on the disk of the temporary directory (TMPDIR) and of `--data-dir`";
 
 pub(super) fn io_error(step: &'static str) -> impl FnOnce(io::Error) -> SandboxError {
     move |source| SandboxError::Io { step, source }

@@ -17,7 +17,9 @@ use super::s3;
 pub const VERSION: &str = "3.17.2";
 /// Python versions that this MLflow supports start here.
 const OLDEST_PYTHON: &str = "3.10";
-/// Written last, so that an interrupted installation is noticed and done again.
+/// What MLflow reads S3 with; it does not bring it.
+const S3_CLIENT: &str = "boto3";
+/// Written last, so that an interrupted installation is noticed and done again. It has in it what is installed.
 const COMPLETE: &str = "complete";
 /// An installation takes one to three minutes on a usual line; this bounds one that hangs.
 const INSTALL_LIMIT: Duration = Duration::from_mins(30);
@@ -60,7 +62,7 @@ impl InstallError {
     /// What to do about it.
     #[must_use]
     pub fn hint(&self) -> String {
-        let manual = format!("pip install mlflow=={VERSION}");
+        let manual = format!("pip install mlflow=={VERSION} {S3_CLIENT}");
         match self {
             Self::NoPython | Self::OldPython { .. } => format!(
                 "install Python {OLDEST_PYTHON} or later with its venv module (Debian: `apt install python3-venv`), or \
@@ -86,24 +88,36 @@ pub(super) async fn program(path: &OsString, cache: &Path, report: &dyn Report) 
     let environment = cache.join(format!("mlflow-{VERSION}"));
     let program = environment.join("bin/mlflow");
     // Its interpreter is a link to the system's Python, which an upgrade may have taken away.
-    if environment.join(COMPLETE).exists() && environment.join("bin/python").exists() {
+    let installed = std::fs::read_to_string(environment.join(COMPLETE)).unwrap_or_default();
+    let io = |step| move |source| InstallError::Io { step, source };
+    if !installed.is_empty() && environment.join("bin/python").exists() {
+        if !installed.contains(S3_CLIENT) {
+            report.step(&format!("adding {S3_CLIENT} to {} (once)", environment.display()));
+            install(&environment, report).await?;
+        }
         report.step(&format!("using {}", program.display()));
         return Ok(program);
     }
     let python = find(path, "python3").ok_or(InstallError::NoPython)?;
     check_version(&python).await?;
     report.step(&format!("installing MLflow {VERSION} into {} (once, about 900 MB)", environment.display()));
-    let io = |step| move |source| InstallError::Io { step, source };
     std::fs::create_dir_all(cache).map_err(io("creating the cache directory"))?;
     let mut venv = Command::new(&python);
     venv.args(["-m", "venv", "--clear"]).arg(&environment);
     run("creating the Python environment", venv, report).await?;
+    install(&environment, report).await?;
+    Ok(program)
+}
+
+/// Installs into an environment what it lacks.
+async fn install(environment: &Path, report: &dyn Report) -> Result<(), InstallError> {
+    let packages = format!("mlflow=={VERSION} {S3_CLIENT}");
     let mut pip = Command::new(environment.join("bin/python"));
     pip.args(["-m", "pip", "install", "--disable-pip-version-check", "--progress-bar", "off"])
-        .arg(format!("mlflow=={VERSION}"));
+        .args(packages.split(' '));
     run("installing MLflow", pip, report).await?;
-    std::fs::write(environment.join(COMPLETE), VERSION).map_err(io("finishing the installation"))?;
-    Ok(program)
+    let step = "finishing the installation";
+    std::fs::write(environment.join(COMPLETE), packages).map_err(|source| InstallError::Io { step, source })
 }
 
 async fn check_version(python: &Path) -> Result<(), InstallError> {

@@ -15,6 +15,7 @@ mod gateway;
 mod identity;
 mod imds;
 mod mlflow;
+mod objects;
 mod process;
 mod report;
 mod s3;
@@ -34,8 +35,9 @@ use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::sleep;
 
+use crate::causes;
 use crate::http::body::Body;
-use crate::http::client::{Client, ClientSettings, Dialer, Endpoint, Request};
+use crate::http::client::{Client, ClientError, ClientSettings, Dialer, Endpoint, Request};
 use crate::http::tls;
 use crate::mlflow::arn::Mode;
 
@@ -46,6 +48,7 @@ pub use mlflow::{InstallError, VERSION as MLFLOW_VERSION};
 
 use doors::Doors;
 pub use doors::ROLE_ARN;
+use identity::Issuer;
 use process::Process;
 pub use report::{Ready, Report, Running};
 
@@ -53,6 +56,8 @@ pub use report::{Ready, Report, Running};
 const MLFLOW_START_LIMIT: Duration = Duration::from_secs(180);
 /// The appliance has to obtain credentials first; that is a matter of milliseconds here.
 const APPLIANCE_START_LIMIT: Duration = Duration::from_secs(30);
+/// A server that is said to run may just have been started.
+const MLFLOW_ANSWER_LIMIT: Duration = Duration::from_secs(3);
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Everything the sandbox needs, checked.
@@ -154,14 +159,18 @@ async fn start(
         // Better now than after MLflow has taken its time to start.
         free_port(port).map_err(|source| SandboxError::Port { port, source })?;
     }
+    let issuer = Issuer::default();
+    let store = doors::open_store(settings, directory, &issuer)?;
     let (mlflow, python) = if let Some(endpoint) = &settings.mlflow {
+        check_answers(endpoint).await?;
         (endpoint.clone(), None)
     } else {
         let program = mlflow::program(&settings.path, &settings.cache, report).await?;
         let python = Some(program.with_file_name("python")).filter(|python| python.exists());
-        (start_mlflow(settings, &program, directory, started, report).await?, python)
+        let environment = doors::mlflow_environment(&issuer, &store);
+        (start_mlflow(settings, (&program, &environment), directory, started, report).await?, python)
     };
-    let doors = started.doors.insert(Doors::open(settings, directory, &mlflow)?);
+    let doors = started.doors.insert(Doors::open(settings, directory, &mlflow, (issuer, store))?);
     let mut appliances = Vec::new();
     for (door, port) in doors.gateways.iter().zip(ports) {
         let name = format!("appliance ({})", door.target.arn().mode().resource_type());
@@ -175,7 +184,7 @@ async fn start(
             .args(["--artifact-store", "auto", "--sagemaker-endpoint", &doors.sagemaker])
             // The usual port may be another appliance's.
             .args(["--admin-listen", "off"])
-            .args(["--s3-endpoint", &doors.s3])
+            .args(["--s3-endpoint", doors.s3()])
             .env_clear()
             .envs(settings.environment.iter().cloned())
             .envs(doors.environment());
@@ -195,7 +204,7 @@ async fn start(
         sts: doors.sts.clone(),
         imds: doors.imds.clone(),
         sagemaker: doors.sagemaker.clone(),
-        s3: doors.s3.clone(),
+        s3: doors.s3().to_owned(),
         authority: doors.authority.clone(),
         mlflow: format!("{}://{}", mlflow.scheme(), mlflow.authority()),
         python,
@@ -207,7 +216,7 @@ async fn start(
 
 async fn start_mlflow(
     settings: &Settings,
-    program: &Path,
+    (program, environment): (&Path, &[(&'static str, String)]),
     directory: &Path,
     started: &mut Started,
     report: &dyn Report,
@@ -218,12 +227,39 @@ async fn start_mlflow(
     report.step(&format!("starting mlflow server on port {port}"));
     let mut command = mlflow::server(program, port, &data);
     command.env_clear().envs(settings.environment.iter().cloned()).envs(mlflow::ENVIRONMENT);
-    let process = Process::start("mlflow server", command, directory.join("mlflow.log"));
+    command.envs(environment.iter().cloned());
+    let process = Process::start(error::MLFLOW_SERVER, command, directory.join("mlflow.log"));
     started.programs.push(process.map_err(io_error("starting mlflow server"))?);
     let endpoint = Endpoint { tls: false, host: "127.0.0.1".into(), port };
     let program = started.programs.last_mut().expect("just added");
     until_answering(program, &endpoint, "/health", MLFLOW_START_LIMIT).await?;
     Ok(endpoint)
+}
+
+/// Makes sure that an MLflow answers where the user says that there is one.
+async fn check_answers(endpoint: &Endpoint) -> Result<(), SandboxError> {
+    let client = client(dialer(endpoint)?);
+    let deadline = Instant::now() + MLFLOW_ANSWER_LIMIT;
+    loop {
+        let what = match get(&client, endpoint, "/version").await {
+            // A server with authentication of its own refuses those that have none.
+            Ok(StatusCode::OK | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => return Ok(()),
+            Ok(status) => format!("it answers `{status}` to `GET /version`"),
+            Err(error) => causes::joined(&error),
+        };
+        if Instant::now() >= deadline {
+            return Err(SandboxError::NoMlflow { url: endpoint.url(), what });
+        }
+        sleep(POLL_INTERVAL).await;
+    }
+}
+
+/// The status of the answer to `GET path`.
+async fn get(client: &Client, endpoint: &Endpoint, path: &str) -> Result<StatusCode, ClientError> {
+    let headers = [(header::HOST, header::HeaderValue::try_from(endpoint.authority()).expect("a host"))];
+    let headers = headers.into_iter().collect();
+    let request = Request { method: Method::GET, target: path, headers: &headers, body: &Body::None };
+    client.send(request).await.map(|response| response.status)
 }
 
 /// A port for a program that takes seconds to listen on it. It is below those that the system gives out by itself, or
@@ -259,10 +295,7 @@ async fn until_answering(
     let client = client(dialer(endpoint)?);
     let asking = async {
         loop {
-            let headers = [(header::HOST, header::HeaderValue::try_from(endpoint.authority()).expect("a host"))];
-            let headers = headers.into_iter().collect();
-            let request = Request { method: Method::GET, target: path, headers: &headers, body: &Body::None };
-            if client.send(request).await.is_ok_and(|response| response.status == StatusCode::OK) {
+            if get(&client, endpoint, path).await.is_ok_and(|status| status == StatusCode::OK) {
                 return;
             }
             sleep(POLL_INTERVAL).await;

@@ -3,7 +3,7 @@
 //! Signatures are verified by `s3s`, which shares no code with `rusty-s3` or with our own signer.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -19,11 +19,11 @@ use s3s::dto::{
 };
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{S3Request, S3Result, s3_error};
-use s3s_fs::FileSystem;
 use tokio::task::JoinHandle;
 
 use super::gateway::Tally;
 use super::identity::{Issuer, Principal};
+use super::objects::Objects;
 use crate::clock;
 
 /// The bucket that is there from the beginning.
@@ -31,30 +31,33 @@ pub(super) const BUCKET: &str = "sandbox-artifacts";
 /// What MLflow's artifacts are kept under.
 pub(super) const PREFIX: &str = "mlflow";
 
+/// An S3 that is open.
+pub(super) struct Store {
+    /// Where it is. Plain HTTP, so that a client that is handed a presigned URL needs to trust nobody.
+    pub(super) url: String,
+    pub(super) tally: Arc<Tally>,
+    pub(super) task: JoinHandle<()>,
+}
+
 /// Opens S3 on `listener`, with everything under `directory`.
-pub(super) fn open(
-    listener: TcpListener,
-    directory: &Path,
-    issuer: &Issuer,
-    tally: &Arc<Tally>,
-) -> io::Result<JoinHandle<()>> {
-    std::fs::create_dir_all(directory.join(BUCKET))?;
-    let files = FileSystem::new(directory).map_err(|error| io::Error::other(format!("{error:?}")))?;
-    let mut builder = S3ServiceBuilder::new(files);
+pub(super) fn open(listener: TcpListener, directory: &Path, issuer: &Issuer) -> io::Result<Store> {
+    let mut builder = S3ServiceBuilder::new(Objects::open(directory, BUCKET)?);
     builder.set_auth(Identities(issuer.clone()));
     builder.set_access(Identities(issuer.clone()));
     let service = builder.build();
+    let (url, tally) = (format!("http://{}", listener.local_addr()?), Arc::<Tally>::default());
     listener.set_nonblocking(true)?;
     let listener = tokio::net::TcpListener::from_std(listener)?;
-    let tally = Arc::clone(tally);
-    Ok(rt::spawn(async move {
+    let counted = Arc::clone(&tally);
+    let task = rt::spawn(async move {
         loop {
             // A failed accept is the connection's failure, or passes: too many open files.
             let Ok((stream, _)) = listener.accept().await else { continue };
             let _ = stream.set_nodelay(true);
-            rt::spawn(serve(stream, service.clone(), Arc::clone(&tally)));
+            rt::spawn(serve(stream, service.clone(), Arc::clone(&counted)));
         }
-    }))
+    });
+    Ok(Store { url, tally, task })
 }
 
 async fn serve(stream: tokio::net::TcpStream, service: S3Service, tally: Arc<Tally>) {
@@ -127,7 +130,7 @@ impl S3Access for Identities {
         Ok(())
     }
 
-    /// `s3s-fs` says that it has encoded the keys of a listing, and has not; so it is not asked to.
+    /// Nothing encodes the keys of a listing, so that is not asked for.
     async fn list_objects_v2(&self, request: &mut S3Request<ListObjectsV2Input>) -> S3Result<()> {
         request.input.encoding_type = None;
         Ok(())
@@ -138,9 +141,4 @@ fn as_the_account<T>(request: &mut S3Request<T>) {
     if let Some(credentials) = &mut request.credentials {
         "123456789012".clone_into(&mut credentials.access_key);
     }
-}
-
-/// The listener's address as a URL. Plain HTTP, so that a client that is handed a presigned URL needs to trust nobody.
-pub(super) fn url(address: SocketAddr) -> String {
-    format!("http://{address}")
 }

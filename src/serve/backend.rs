@@ -85,6 +85,8 @@ pub(super) struct Backend {
     pub(super) store: ArcSwapOption<ArtifactStore>,
     /// Whether it is asked at the moment.
     pub(super) circuit: Circuit,
+    /// Whether its S3 is asked at the moment.
+    pub(super) store_circuit: Circuit,
     /// How far its clock is from ours.
     pub(super) skew: Skew,
 }
@@ -113,6 +115,7 @@ impl Backend {
             artifacts: settings.artifacts,
             store: ArcSwapOption::new(known),
             circuit: Circuit::default(),
+            store_circuit: Circuit::to("S3"),
             skew: Skew::default(),
         }
     }

@@ -18,14 +18,20 @@ use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
+use crate::backoff::spread;
+
 /// Failures in a row.
 pub(super) const THRESHOLD: u32 = 5;
 /// How long nobody asks; also how long a probe has before another request may be one.
 const PAUSE: Duration = Duration::from_secs(5);
+/// The pause is shorter by up to this much, so that the instances of a fleet do not all probe at the same moment.
+const SPREAD: Duration = Duration::from_secs(1);
 
 /// The circuit of one target.
 #[derive(Debug)]
 pub(super) struct Circuit {
+    /// What it leads to, for the log.
+    service: &'static str,
     began: Instant,
     /// In a row.
     failures: AtomicU32,
@@ -51,11 +57,17 @@ pub(super) struct Open {
 
 impl Default for Circuit {
     fn default() -> Self {
-        Self { began: Instant::now(), failures: AtomicU32::new(0), open_until: AtomicU64::new(0) }
+        Self::to("managed MLflow")
     }
 }
 
 impl Circuit {
+    /// A closed circuit to a service.
+    #[must_use]
+    pub(super) fn to(service: &'static str) -> Self {
+        Self { service, began: Instant::now(), failures: AtomicU32::new(0), open_until: AtomicU64::new(0) }
+    }
+
     /// Asks for leave.
     ///
     /// # Errors
@@ -85,18 +97,20 @@ impl Circuit {
         }
         self.failures.store(0, Ordering::Relaxed);
         if self.open_until.swap(0, Ordering::Relaxed) != 0 {
-            info!("the upstream answers again; requests are passed on");
+            info!(service = self.service, "the upstream answers again; requests are passed on");
         }
     }
 
     /// Takes note that a request that had been given leave met nobody.
     pub(super) fn failed(&self, pass: Pass) {
-        self.failed_at(pass, self.now());
+        let less = u64::try_from(spread(Duration::ZERO..=SPREAD).as_millis()).unwrap_or(0);
+        self.failed_at(pass, self.now(), less);
     }
 
-    fn failed_at(&self, pass: Pass, now: u64) {
+    /// The same at a time of this clock, with a pause that is shorter by `less` milliseconds.
+    fn failed_at(&self, pass: Pass, now: u64, less: u64) {
         let count = self.failures.fetch_add(1, Ordering::Relaxed).saturating_add(1);
-        let until = now + PAUSE_MS;
+        let until = now + PAUSE_MS - less;
         match pass {
             Pass::Probe => self.open_until.store(until, Ordering::Relaxed),
             // Those that were on their way when it opened do not prolong it.
@@ -104,6 +118,7 @@ impl Circuit {
                 let opened = self.open_until.compare_exchange(0, until, Ordering::Relaxed, Ordering::Relaxed);
                 if opened.is_ok() {
                     warn!(
+                        service = self.service,
                         failures = count,
                         probe_every_s = PAUSE.as_secs(),
                         hint = "look at what the last requests say of the cause; `appliance check` tries each step",
@@ -137,7 +152,7 @@ mod tests {
         let circuit = Circuit::default();
         for number in 0..THRESHOLD {
             assert_eq!(circuit.admit_at(at), Ok(Pass::Usual), "after {number} failures");
-            circuit.failed_at(Pass::Usual, at);
+            circuit.failed_at(Pass::Usual, at, 0);
         }
         circuit
     }
@@ -147,7 +162,7 @@ mod tests {
         let circuit = Circuit::default();
         for _ in 0..100 {
             for _ in 1..THRESHOLD {
-                circuit.failed_at(Pass::Usual, 1);
+                circuit.failed_at(Pass::Usual, 1, 0);
             }
             circuit.answered();
         }
@@ -164,7 +179,7 @@ mod tests {
         let later = 1000 + PAUSE_MS;
         assert_eq!(circuit.admit_at(later), Ok(Pass::Probe));
         assert!(circuit.admit_at(later).is_err(), "the others wait for it");
-        circuit.failed_at(Pass::Probe, later + 100);
+        circuit.failed_at(Pass::Probe, later + 100, 0);
         assert_eq!(circuit.admit_at(later + 100), Err(Open { left: PAUSE }));
         let again = later + 100 + PAUSE_MS;
         assert_eq!(circuit.admit_at(again), Ok(Pass::Probe));
@@ -185,7 +200,7 @@ mod tests {
     #[test]
     fn failures_that_were_on_their_way_do_not_prolong_it_and_any_answer_ends_it() {
         let circuit = open(1000);
-        circuit.failed_at(Pass::Usual, 1000 + PAUSE_MS - 1);
+        circuit.failed_at(Pass::Usual, 1000 + PAUSE_MS - 1, 0);
         assert_eq!(circuit.admit_at(1000 + PAUSE_MS), Ok(Pass::Probe));
         circuit.answered();
         assert_eq!(circuit.admit_at(1000 + PAUSE_MS), Ok(Pass::Usual));

@@ -184,9 +184,10 @@ impl<'a> Way<'a, '_> {
         let method = request.method();
         let target = uri::joined(path, self.query);
         let shared = upstream.store()?;
-        let own = match (shared, &upstream.backend.on_behalf) {
-            (Some(store), Some(_)) => {
-                Some(Rc::new(store.signing_with(upstream.backend.credentials_for(record.caller.as_ref()).await?)))
+        let own = match (shared, &upstream.backend.on_behalf, &record.caller) {
+            (Some(store), Some(_), Some(caller)) => {
+                let credentials = upstream.backend.credentials_for(Some(caller)).await?;
+                Some(Rc::new(store.signing_for(&caller.name, credentials)))
             }
             _ => None,
         };
@@ -198,7 +199,8 @@ impl<'a> Way<'a, '_> {
         let payload = match (store, store.map_or(Ok(None), |_| artifacts::route(method, path))?) {
             (Some(store), Some(route)) => {
                 let intake = &worker.intake;
-                let exchange = Exchange { upstream, store, intake, request, target: &target, record: &mut *record };
+                let (prefix, record) = (self.prefix, &mut *record);
+                let exchange = Exchange { upstream, store, intake, request, prefix, target: &target, record };
                 match Box::pin(artifacts::answer(route, exchange, payload)).await? {
                     artifacts::Answer::Own(response) => return Ok(Answer::Own(response)),
                     artifacts::Answer::Object { response, name } => {
@@ -234,7 +236,7 @@ impl<'a> Way<'a, '_> {
             _ => take_in(worker, request, payload, record).await?,
         };
         if depends_on_body {
-            gate::admit_body(worker, &body, self.query, record)?;
+            gate::admit_body(worker, &body, self.query, record).await?;
         }
         let response = upstream.send(method, &target, fields, (&body, &sha256), record).await;
         if let Body::Passing(passing) = &body {

@@ -4,6 +4,7 @@
 use actix_web::HttpRequest;
 use actix_web::http::{Method, StatusCode};
 
+use super::aside::aside;
 use super::browser;
 use super::callers::certificate;
 use super::callers::presented::{COOKIE, SECURE_COOKIE};
@@ -120,11 +121,14 @@ pub(super) fn depends_on_body(worker: &Worker, path: &str, caller: Option<&Calle
 ///
 /// # Errors
 /// [`AccessRefusal`].
-pub(super) fn admit_body(worker: &Worker, body: &Body, query: &str, record: &mut Record) -> Result<(), Refusal> {
+pub(super) async fn admit_body(worker: &Worker, body: &Body, query: &str, record: &mut Record) -> Result<(), Refusal> {
     let Some(caller) = &record.caller else { return Err(AccessRefusal::Nothing.into()) };
     let policy = &worker.shared.callers.policy;
     let all = match (body.bytes(), query.is_empty()) {
-        (Some(bytes), true) => graphql::routes(bytes),
+        (Some(bytes), true) => {
+            let bytes = bytes.clone();
+            aside(bytes.len(), move || graphql::routes(&bytes)).await?
+        }
         // SECURITY: a document in the query could be the one that is executed, and one on disk is not looked at.
         _ => vec![UNCLASSIFIED],
     };

@@ -67,7 +67,12 @@ pub(super) fn render(page: &Page, shared: &Shared) -> HttpResponse {
 /// Ready all the same if the upstream cannot be reached: that is the same for all instances, and none of them is better
 /// off when a balancer or an Auto Scaling group takes the others away.
 fn ready(backend: &Backend) -> String {
-    if backend.circuit.is_open() { "ready, but the upstream cannot be reached" } else { "ready" }.to_owned()
+    match (backend.circuit.is_open(), backend.store_circuit.is_open()) {
+        (true, _) => "ready, but the upstream cannot be reached",
+        (false, true) => "ready, but S3 cannot be reached",
+        (false, false) => "ready",
+    }
+    .to_owned()
 }
 
 /// Why not all targets can be served at the moment.

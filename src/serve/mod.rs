@@ -3,6 +3,7 @@
 mod admin;
 mod allowance;
 mod artifacts;
+mod aside;
 mod audit;
 mod backend;
 mod browser;

@@ -335,7 +335,7 @@ impl Refusal {
         {
             return Some(whole_seconds(wait));
         }
-        if let Self::CircuitOpen(left) = self {
+        if let Self::CircuitOpen(left) | Self::Store(StoreFailure::CircuitOpen(left)) = self {
             return Some(whole_seconds(*left));
         }
         matches!(

@@ -14,7 +14,8 @@ use super::artifacts::translate::Translation;
 use super::record::{Outcome, Record, Severity};
 use crate::causes;
 use crate::http::client::{BodyError, Response, ResponseBody};
-use crate::http::{headers, relay, uri};
+use crate::http::{headers, relay};
+use crate::mlflow::download;
 
 /// Carries [`Record::request_id`] on every response.
 pub(super) const REQUEST_ID_HEADER: HeaderName = HeaderName::from_static("x-appliance-request-id");
@@ -71,8 +72,14 @@ pub(super) fn object(mut response: Response, name: &str, mut record: Record) -> 
     // SECURITY: what somebody has uploaded must not run as a page of this origin.
     fields.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     fields.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
-    if let Ok(value) = HeaderValue::try_from(format!("attachment; filename*=UTF-8''{}", uri::encoded(name))) {
+    if let Ok(value) = HeaderValue::try_from(download::attachment(name)) {
         fields.insert(header::CONTENT_DISPOSITION, value);
+    }
+    let stored = fields.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    if response.status.is_success()
+        && let Some(kind) = download::type_of_object(stored, name)
+    {
+        fields.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     }
     send(response, fields, None, record)
 }

@@ -1,25 +1,30 @@
-//! Decides whether a failed attempt may be made again. Pure: what happened in, a verdict out.
+//! Makes the attempts of one request to MLflow or to S3, by one table of what may be made again.
 //!
 //! A request is repeated only if the upstream cannot have acted on it, or if acting on it twice is the same as once
 //! and the failure looks like a pooled connection that had just been closed. An answer is an answer: a 429 or 503 of the
 //! upstream goes to the caller with its `Retry-After`, because MLflow's clients wait and try again by themselves, and a
-//! second set of attempts here would multiply the load on whoever has just said that it is too much.
+//! second set of attempts here would multiply the load on whoever has just said that it is too much. S3 is the exception:
+//! its clients are told to repeat what it was too busy for, and our callers do not know that there is an S3.
 
-use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use actix_web::http::Method;
+use tokio::time::sleep;
+use tracing::debug;
 
 use super::allowance::Allowance;
-use super::circuit::{Circuit, Open, Pass};
+use super::circuit::{Circuit, Open};
+use crate::backoff::Backoff;
 use crate::http::body::Body;
 use crate::http::client::ClientError;
 
 /// Attempts for one request. More would multiply the load on an upstream that is already failing.
 const ATTEMPT_LIMIT: u32 = 2;
-/// Before a connection is tried again that could not be opened. What stood in its way a moment ago (a name server, a
-/// process that is being replaced) is there still; the spread keeps those who failed together from coming back together.
-const PAUSE_MS: RangeInclusive<u64> = 50..=250;
+/// The same for a service that asks to be asked again later.
+const BUSY_ATTEMPT_LIMIT: u32 = 3;
+/// The waits before another attempt, at first and at most. What stood in the way of a connection a moment ago (a name
+/// server, a process that is being replaced) is there still.
+const WAITS: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(1));
 
 /// What it means to do the same again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +75,8 @@ pub(super) enum Failure {
     Own,
     /// AWS refused the signature for its time, and the time has been corrected since.
     Skewed,
+    /// S3 answered that it has not done it and that another attempt may succeed.
+    Busy,
 }
 
 impl Failure {
@@ -93,8 +100,13 @@ impl Failure {
         match self {
             Self::Unconnected | Self::Unconnectable | Self::Silent => true,
             // Of a connection that was opened, or of us.
-            Self::Crowded | Self::Refused | Self::Lost | Self::Garbled | Self::Own | Self::Skewed => false,
+            Self::Crowded | Self::Refused | Self::Lost | Self::Garbled | Self::Own | Self::Skewed | Self::Busy => false,
         }
+    }
+
+    /// True if it is an answer: whoever gave it is there.
+    fn is_answer(self) -> bool {
+        matches!(self, Self::Skewed | Self::Busy)
     }
 }
 
@@ -112,13 +124,14 @@ pub(super) enum Verdict {
 /// Decides about attempt number `attempt` (from 1). `is_affordable` says that the target's allowance has a retry left.
 #[must_use]
 pub(super) fn decide(repetition: Repetition, failure: Failure, attempt: u32, is_affordable: bool) -> Verdict {
-    if attempt >= ATTEMPT_LIMIT || !is_affordable {
+    let limit = if failure == Failure::Busy { BUSY_ATTEMPT_LIMIT } else { ATTEMPT_LIMIT };
+    if attempt >= limit || !is_affordable {
         return Verdict::GiveUp;
     }
     match (failure, repetition) {
         (_, Repetition::Impossible) => Verdict::GiveUp,
-        // Nothing was sent.
-        (Failure::Unconnected, _) => Verdict::AgainLater,
+        // Nothing was sent, or what was sent was not acted on, and the same would happen at once.
+        (Failure::Unconnected | Failure::Busy, _) => Verdict::AgainLater,
         // What was sent was not acted on.
         (Failure::Refused | Failure::Skewed, _) => Verdict::Again,
         (Failure::Lost, Repetition::Harmless) => Verdict::Again,
@@ -129,61 +142,63 @@ pub(super) fn decide(repetition: Repetition, failure: Failure, attempt: u32, is_
     }
 }
 
-/// The attempts of one request.
-pub(super) struct Attempts<'a> {
+/// How one attempt ended.
+pub(super) enum Attempt<T, E> {
+    /// With an answer that is one.
+    Answered(T),
+    /// With a failure; the result is for the caller if there is no further attempt.
+    Failed(Failure, Result<T, E>),
+}
+
+impl<T, E> Attempt<T, E> {
+    /// Nothing was sent: there was nothing to sign with, for example.
+    pub(super) fn unsent(error: E) -> Self {
+        Self::Failed(Failure::Own, Err(error))
+    }
+}
+
+/// Makes attempts, numbered from 1, until one is answered or no further one may be made, and returns what the last one
+/// came to.
+///
+/// # Errors
+/// [`Open`] if none may be made.
+pub(super) async fn attempt<T, E>(
     repetition: Repetition,
-    circuit: &'a Circuit,
-    allowance: &'a Allowance,
-    number: u32,
-    pass: Pass,
-}
-
-impl<'a> Attempts<'a> {
-    /// Begins the first one.
-    ///
-    /// # Errors
-    /// [`Open`].
-    pub(super) fn begin(method: &Method, circuit: &'a Circuit, allowance: &'a Allowance) -> Result<Self, Open> {
-        let pass = circuit.admit()?;
-        allowance.earn();
-        Ok(Self { repetition: Repetition::of(method), circuit, allowance, number: 1, pass })
-    }
-
-    /// Takes note that an answer came.
-    pub(super) fn answered(&self) {
-        self.circuit.answered();
-    }
-
-    /// Takes note of a failure, and returns how long to wait before the next attempt if there is to be one.
-    pub(super) fn failed(&mut self, error: &ClientError, body: &Body) -> Option<Duration> {
-        let failure = Failure::of(error);
-        if failure.is_of_upstream() {
-            self.circuit.failed(self.pass);
-        }
-        self.again(failure, body)
-    }
-
-    /// The same for an answer that amounts to a failure.
-    pub(super) fn again(&mut self, failure: Failure, body: &Body) -> Option<Duration> {
-        let repetition = self.repetition.with(body);
-        let wait = match decide(repetition, failure, self.number, self.allowance.has_left()) {
-            Verdict::GiveUp => return None,
-            Verdict::Again => Duration::ZERO,
-            Verdict::AgainLater => Duration::from_millis(random(PAUSE_MS)),
+    body: &Body,
+    (circuit, allowance): (&Circuit, &Allowance),
+    mut once: impl AsyncFnMut(u32) -> Attempt<T, E>,
+) -> Result<Result<T, E>, Open> {
+    let mut pass = circuit.admit()?;
+    allowance.earn();
+    let mut backoff = Backoff::new(WAITS.0, WAITS.1);
+    let mut number = 1;
+    loop {
+        let (failure, otherwise) = match once(number).await {
+            Attempt::Answered(answer) => {
+                circuit.answered();
+                return Ok(Ok(answer));
+            }
+            Attempt::Failed(failure, otherwise) => (failure, otherwise),
         };
+        if failure.is_of_upstream() {
+            circuit.failed(pass);
+        } else if failure.is_answer() {
+            circuit.answered();
+        }
+        let verdict = decide(repetition.with(body), failure, number, allowance.has_left());
+        if verdict == Verdict::GiveUp {
+            return Ok(otherwise);
+        }
         // The attempt that failed may have been the one too many.
-        self.pass = self.circuit.admit().ok()?;
-        self.allowance.spend();
-        self.number += 1;
-        Some(wait)
+        let Ok(next) = circuit.admit() else { return Ok(otherwise) };
+        pass = next;
+        allowance.spend();
+        number += 1;
+        debug!(?failure, attempt = number, "trying again");
+        if verdict == Verdict::AgainLater {
+            sleep(backoff.wait()).await;
+        }
     }
-}
-
-/// A random number of a range. `RandomState` is the standard library's source of them.
-fn random(range: RangeInclusive<u64>) -> u64 {
-    use std::hash::{BuildHasher as _, Hasher as _, RandomState};
-    let (least, most) = range.into_inner();
-    least + RandomState::new().build_hasher().finish() % (most - least + 1)
 }
 
 #[cfg(test)]
@@ -299,25 +314,50 @@ mod tests {
     }
 
     #[test]
-    fn pauses_are_spread_within_their_bounds() {
-        let pauses: Vec<_> = (0..200).map(|_| random(PAUSE_MS)).collect();
-        assert!(pauses.iter().all(|pause| PAUSE_MS.contains(pause)), "{pauses:?}");
-        assert!(pauses.iter().collect::<std::collections::HashSet<_>>().len() > 20, "{pauses:?}");
+    fn a_busy_service_is_asked_twice_more_at_most_and_later() {
+        for (method, _) in methods() {
+            for (attempt, expected) in [(1, Verdict::AgainLater), (2, Verdict::AgainLater), (3, Verdict::GiveUp)] {
+                assert_eq!(decide(Repetition::of(&method), Failure::Busy, attempt, true), expected, "{method}");
+            }
+            assert_eq!(decide(Repetition::of(&method), Failure::Busy, 1, false), Verdict::GiveUp, "{method}");
+        }
+        assert_eq!(decide(Repetition::Impossible, Failure::Busy, 1, true), Verdict::GiveUp);
+    }
+
+    /// Makes attempts that all fail in this way, and counts them.
+    async fn count(circuit: &Circuit, allowance: &Allowance, failure: Failure) -> Result<u32, Open> {
+        let mut made = 0;
+        let once = async |_| {
+            made += 1;
+            Attempt::<(), ()>::Failed(failure, Err(()))
+        };
+        let result = attempt(Repetition::Harmless, &Body::None, (circuit, allowance), once).await;
+        result.map(|_| made)
+    }
+
+    #[test]
+    fn the_allowance_bounds_the_attempts_of_all_requests_together() {
+        actix_web::rt::System::new().block_on(async {
+            let (circuit, allowance) = (Circuit::default(), Allowance::default());
+            let mut made = 0;
+            for _ in 0..1000 {
+                made += count(&circuit, &allowance, Failure::Lost).await.expect("closed");
+            }
+            assert!((1000..1200).contains(&made), "{made} attempts of 1000 requests");
+            assert!(!circuit.is_open(), "a connection that ends says nothing about the service");
+        });
     }
 
     #[test]
     fn no_attempt_follows_one_that_has_opened_the_circuit() {
-        let (circuit, allowance) = (Circuit::default(), Allowance::default());
-        let refused = || ClientError::from(DialError::InvalidName("mlflow".into()));
-        let passing = ClientError::from(DialError::Connect {
-            authority: "mlflow".into(),
-            source: io::ErrorKind::ConnectionRefused.into(),
+        actix_web::rt::System::new().block_on(async {
+            let (circuit, allowance) = (Circuit::default(), Allowance::default());
+            for _ in 1..super::super::circuit::THRESHOLD {
+                assert_eq!(count(&circuit, &allowance, Failure::Unconnectable).await.expect("closed"), 1);
+            }
+            let last = count(&circuit, &allowance, Failure::Unconnected).await;
+            assert_eq!(last.expect("still closed"), 1, "this one was too many");
+            assert!(count(&circuit, &allowance, Failure::Unconnected).await.is_err(), "open");
         });
-        let begin = || Attempts::begin(&Method::GET, &circuit, &allowance);
-        for _ in 1..super::super::circuit::THRESHOLD {
-            assert_eq!(begin().expect("closed").failed(&refused(), &Body::None), None);
-        }
-        assert_eq!(begin().expect("still closed").failed(&passing, &Body::None), None, "this one was too many");
-        assert!(begin().is_err(), "open");
     }
 }

@@ -9,8 +9,6 @@ use std::time::{Instant, SystemTime};
 
 use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
-use tokio::time::sleep;
-use tracing::debug;
 
 use super::allowance::Allowance;
 use super::artifacts::store::Store;
@@ -18,15 +16,15 @@ use super::backend::Backend;
 use super::load::Load;
 use super::record::Record;
 use super::refusal::Refusal;
-use super::retry::{Attempts, Failure};
+use super::retry::{self, Attempt, Failure, Repetition};
 use super::skewed;
 use crate::api::insert_signature;
 use crate::aws::credentials::Current;
 use crate::aws::sigv4::{Signable, Signer};
+use crate::clock;
 use crate::http::body::Body;
 use crate::http::client::{Client, Request, Response};
 use crate::http::fields::Fields;
-use crate::{causes, clock};
 
 /// A worker's own connections to one managed MLflow, and prepared values.
 pub(super) struct Upstream {
@@ -95,49 +93,44 @@ impl Upstream {
         record: &mut Record,
     ) -> Result<Response, Refusal> {
         let credentials = self.backend.credentials_for(record.caller.as_ref()).await?;
-        let mut attempts = Attempts::begin(method, &self.backend.circuit, &self.allowance)?;
-        record.slot.get_or_insert_with(|| self.load.enter());
         let trace = record.trace.clone();
         if let Some(trace) = &trace {
             trace.take_over(&mut fields);
         }
-        let earlier = record.retries;
-        loop {
-            let endpoint = self.backend.dialer.endpoint();
-            let call = trace.as_ref().map(|trace| trace.call(method, endpoint, target, record.retries - earlier));
+        let (earlier, endpoint) = (record.retries, self.backend.dialer.endpoint());
+        let once = async |number: u32| {
+            record.slot.get_or_insert_with(|| self.load.enter());
+            record.retries = earlier + number - 1;
+            let call = trace.as_ref().map(|trace| trace.call(method, endpoint, target, number - 1));
             if let Some(call) = &call {
                 call.name_in(&mut fields);
             }
             // Signed last and for each attempt anew: a signature is good for five minutes from its own clock.
             let now = self.backend.skew.correct(clock::now());
-            self.sign(method, target, &mut fields, sha256, &credentials, now)?;
+            if let Err(refusal) = self.sign(method, target, &mut fields, sha256, &credentials, now) {
+                return Attempt::unsent(refusal);
+            }
             let started = Instant::now();
             match self.client.send(Request { method: method.clone(), target, headers: &fields, body }).await {
                 Ok(response) => {
                     if let Some(call) = call {
                         call.answered(&response);
                     }
-                    attempts.answered();
-                    if skewed::is_refused_for_its_time(&response, now, &self.backend)
-                        && attempts.again(Failure::Skewed, body).is_some()
-                    {
-                        record.retries += 1;
-                        continue;
-                    }
                     record.upstream = Some(started.elapsed());
-                    return Ok(response);
+                    if skewed::is_refused_for_its_time(&response, now, &self.backend) {
+                        return Attempt::Failed(Failure::Skewed, Ok(response));
+                    }
+                    Attempt::Answered(response)
                 }
                 Err(error) => {
                     if let Some(call) = call {
                         call.failed(Refusal::kind_of(&error));
                     }
-                    let Some(wait) = attempts.failed(&error, body) else { return Err(error.into()) };
-                    debug!(request_id = record.request_id, error = causes::joined(&error), "trying again");
-                    record.retries += 1;
-                    sleep(wait).await;
+                    Attempt::Failed(Failure::of(&error), Err(error.into()))
                 }
             }
-        }
+        };
+        retry::attempt(Repetition::of(method), body, (&self.backend.circuit, &self.allowance), once).await?
     }
 
     /// Adds to the caller's headers `Host`, the one that routes, and the signature over what must not change.

@@ -8,6 +8,7 @@ mod check;
 mod clients;
 mod deploy;
 mod documents;
+mod download_button;
 mod help;
 mod infra;
 mod nixos;

@@ -55,7 +55,7 @@ fn mlflows_own_client_works_in_both_modes_and_every_request_is_verified() {
 #[ignore = "needs tests/run: a Python environment with MLflow, botocore and moto"]
 fn artifacts_need_no_aws_credentials_on_the_client() {
     let bin = python::environment();
-    let sandbox = Sandbox::start(&bin, &["--mode", "serverless", "--credential-lifetime", "1m"]);
+    let sandbox = Sandbox::start(&bin, &["--mode", "serverless", "--credential-lifetime", "2h"]);
     let mlflow = sandbox.ready["mlflow"].as_str().unwrap();
     let result = python::run(&bin, "artifacts_client.py", &[sandbox.url("serverless"), mlflow], b"");
     assert!(result["checks"].as_u64().unwrap() >= 58, "{result}");
@@ -193,6 +193,83 @@ fn without_python_the_manual_way_is_explained() {
 }
 
 #[test]
+fn an_mlflow_that_is_not_where_it_is_said_to_be_is_missed_before_anything_is_ready() {
+    let other = crate::support::upstream::Upstream::plain(|_, wire| wire.answer("404 Not Found", "what?"));
+    for (url, said_of_it) in
+        [("http://127.0.0.1:9".to_owned(), "connect"), (other.url(), "it answers `404 Not Found` to `GET /version`")]
+    {
+        let began = std::time::Instant::now();
+        let output = run(&["sandbox", "--port", &quiet_port().to_string(), "--mlflow-url", &url], &[]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(78), "{said}");
+        assert!(said.contains(&format!("there is no MLflow server at {url}")) && said.contains(said_of_it), "{said}");
+        assert!(said.contains("correct `--mlflow-url`"), "{said}");
+        assert!(output.stdout.is_empty() && began.elapsed() < Duration::from_secs(15), "{said}");
+    }
+}
+
+/// A sandbox before something that says yes to everything, and a connection to its appliance.
+fn without_mlflow(arguments: &[&str]) -> (crate::support::upstream::Upstream, Sandbox, Caller) {
+    let behind = crate::support::upstream::Upstream::plain(|_, wire| wire.send(crate::support::upstream::OK));
+    let url = behind.url();
+    let all: Vec<&str> = ["--mode", "tracking", "--mlflow-url", &url].iter().chain(arguments).copied().collect();
+    let sandbox = Sandbox::start(Path::new("/usr/bin"), &all);
+    let caller = Caller::connect(sandbox.url("tracking").trim_start_matches("http://").parse().unwrap());
+    (behind, sandbox, caller)
+}
+
+#[test]
+fn its_s3_takes_every_key_that_s3_takes_and_tells_objects_from_directories() {
+    let (_behind, sandbox, mut caller) = without_mlflow(&[]);
+    let target = |path: &str| format!("/api/2.0/mlflow-artifacts/artifacts/{path}");
+    // With the prefix `mlflow/` the key has 1,024 bytes.
+    let longest = format!("long/{}", "k".repeat(1012));
+    let segments = format!("deep/{}x", "s/".repeat(500));
+    let typed = [("Content-Type", "image/webp")];
+    for path in [&longest, &segments, "long/%E6%97%A5%20+%25", "a/b", "a", "a/b/c", "d/trailing."] {
+        let put = caller.request("PUT", &target(path), &typed, Some(path.as_bytes()));
+        assert_eq!(put.status, 200, "{path}: {}", put.text());
+    }
+    for path in [&longest, &segments, "long/%E6%97%A5%20+%25", "a/b", "a", "a/b/c"] {
+        let got = caller.get(&target(path));
+        assert_eq!((got.status, got.text().as_str(), got.header("content-type")), (200, path, "image/webp"));
+    }
+    assert_eq!(caller.request("PUT", &target(&format!("{longest}k")), &[], Some(b"x")).status, 400, "one byte more");
+    for directory in ["long", "deep/s", "d", "nothing", "a/b/c/d"] {
+        let began = std::time::Instant::now();
+        let got = caller.get(&target(directory));
+        assert_eq!((got.status, got.header("x-appliance-error")), (404, "no-such-artifact"), "{directory}");
+        assert!(began.elapsed() < Duration::from_secs(1), "nothing is tried again");
+    }
+    let list = |caller: &mut Caller, path: &str| -> Vec<(String, bool)> {
+        let listed = caller.get(&format!("/api/2.0/mlflow-artifacts/artifacts?path={path}")).json();
+        let entry = |file: &serde_json::Value| (file["path"].as_str().unwrap().to_owned(), file["is_dir"] == true);
+        listed["files"].as_array().unwrap().iter().map(entry).collect()
+    };
+    let named = |name: &str, is_directory: bool| (name.to_owned(), is_directory);
+    assert_eq!(list(&mut caller, "a"), [named("b", true), named("b", false)]);
+    assert_eq!(list(&mut caller, "long"), [named(&"k".repeat(1012), false), named("\u{65e5} +%", false)]);
+    assert_eq!(caller.request("DELETE", &target("a/b"), &[], None).status, 200);
+    assert_eq!([caller.get(&target("a/b")).status, caller.get(&target("a/b/c")).status], [404, 404]);
+    assert_eq!(caller.get(&target("a")).text(), "a", "another object");
+    let said = sandbox.interrupt();
+    assert_eq!(tally(&said, "artifacts").1, 0, "{said}");
+}
+
+#[test]
+#[ignore = "needs tests/run: Python with MLflow"]
+fn the_parts_of_an_upload_outlive_the_credentials_with_which_it_began() {
+    let bin = python::environment();
+    let sandbox = Sandbox::start(&bin, &["--mode", "serverless", "--credential-lifetime", "8s"]);
+    let url = sandbox.url("serverless").to_owned();
+    let result = python::run(&bin, "slow_parts.py", &[&url, "3"], b"");
+    assert_eq!(result["parts"], serde_json::json!([url]), "none of them went to S3: {result}");
+    let said = sandbox.interrupt();
+    figure(&format!("a slow upload in parts: {result}"));
+    assert_eq!(tally(&said, "artifacts").1, 0, "{said}");
+}
+
+#[test]
 fn a_program_that_fails_shows_its_last_words() {
     let directory = tempfile::tempdir().unwrap();
     let mlflow = directory.path().join("mlflow");
@@ -204,5 +281,7 @@ fn a_program_that_fails_shows_its_last_words() {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("mlflow server ended (exit status: 3)") && said.contains("no such table"), "{said}");
+    let hint = said.lines().find(|line| line.contains("hint")).unwrap_or_else(|| panic!("{said}"));
+    assert!(hint.contains("MLflow") && hint.contains("--mlflow-url") && !hint.contains("make room"), "{hint}");
     assert!(began.elapsed() < Duration::from_secs(10));
 }

@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::super::Signed;
 use super::super::xml::Element;
 use super::{CloudFormation, CloudFormationError, Delay};
+use crate::backoff::Backoff;
 use crate::http::uri;
 
 const VERSION: &str = "2010-05-15";
@@ -27,7 +28,7 @@ impl CloudFormation<'_> {
         operation: &'static str,
         given: &[(&str, &str)],
     ) -> Result<String, CloudFormationError> {
-        let mut wait = WAITS.0;
+        let mut backoff = Backoff::new(WAITS.0, WAITS.1);
         let mut attempt = 1;
         loop {
             let error = match self.heard(operation, given).await {
@@ -42,9 +43,9 @@ impl CloudFormation<'_> {
                 self.credentials.renew();
             }
             attempt += 1;
+            let wait = backoff.wait();
             (self.delayed)(&Delay::Repetition { operation, error: &error, wait, attempt, of });
             sleep(wait).await;
-            wait = (wait * 2).min(WAITS.1);
         }
     }
 

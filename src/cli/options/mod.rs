@@ -193,7 +193,7 @@ options! {
     /// URLs for downloads and for large uploads. `presigned-only`: no artifact crosses the appliance.
     #[arg(env = "APPLIANCE_ARTIFACT_ACCESS", value_name = "HOW", help_heading = "Artifacts")]
     artifact_access,
-    /// How long a presigned URL holds, if the credentials live that long [default: 15m]
+    /// How long a presigned URL holds, if the credentials live that long; for a part of an upload at least an hour [default: 15m]
     #[arg(env = "APPLIANCE_ARTIFACT_URL_LIFETIME", value_name = "DURATION", help_heading = "Artifacts")]
     artifact_url_lifetime,
     /// KMS key for new objects [default: as the bucket says]

@@ -8,6 +8,7 @@ use tracing::{info, warn};
 use super::super::backend::{Backend, Place};
 use crate::api::ApiError;
 use crate::api::describe::{self, DescribeError};
+use crate::backoff::Backoff;
 use crate::causes;
 
 /// The wait between attempts doubles from the first to the second of these.
@@ -16,7 +17,7 @@ const WAITS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs
 /// Finds out where the artifacts are, if that is not configured, and ends when it is known.
 pub(in crate::serve) async fn run(backend: &Backend) {
     let Some(Place::Described(endpoint)) = backend.artifacts.as_ref().map(|artifacts| &artifacts.place) else { return };
-    let (transport, mut wait) = (backend.transport(), WAITS.0);
+    let (transport, mut backoff) = (backend.transport(), Backoff::new(WAITS.0, WAITS.1));
     loop {
         match describe::artifact_store(&backend.target, endpoint, &transport, &backend.credentials).await {
             Ok(store) => {
@@ -34,8 +35,7 @@ pub(in crate::serve) async fn run(backend: &Backend) {
             Err(error) => {
                 let hint = "allow the action, or set `artifact-store` to the store's `s3://` URI";
                 warn!(target_name = backend.label(), error = causes::joined(&error), hint, "artifact store not found");
-                tokio::time::sleep(wait).await;
-                wait = (wait * 2).min(WAITS.1);
+                tokio::time::sleep(backoff.wait()).await;
             }
         }
     }

@@ -1,5 +1,7 @@
 //! Why S3 did not do what it was asked to, and what of that is whose business.
 
+use std::time::Duration;
+
 use actix_web::http::StatusCode;
 
 use crate::http::client::ClientError;
@@ -36,6 +38,9 @@ pub(in crate::serve) enum StoreFailure {
     /// S3 could not be reached.
     #[error("S3 did not answer")]
     Unreachable(#[source] ClientError),
+    /// S3 has given no answer to the last requests, and is not asked for this long.
+    #[error("S3 cannot be reached, and is not asked until it is tried again")]
+    CircuitOpen(Duration),
 }
 
 impl StoreFailure {
@@ -49,6 +54,7 @@ impl StoreFailure {
             Self::Bucket(_) => "artifact-store-misconfigured",
             Self::Refused(_) | Self::Unreadable => "artifact-store-refused",
             Self::Unreachable(_) => "artifact-store-unreachable",
+            Self::CircuitOpen(_) => "artifact-store-circuit-open",
         }
     }
 
@@ -57,7 +63,7 @@ impl StoreFailure {
         match self {
             Self::Missing => StatusCode::NOT_FOUND,
             Self::Denied { .. } => StatusCode::FORBIDDEN,
-            Self::Busy(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Busy(_) | Self::CircuitOpen(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Range => StatusCode::RANGE_NOT_SATISFIABLE,
             Self::Bucket(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Refused(_) => StatusCode::BAD_REQUEST,
@@ -82,6 +88,10 @@ impl StoreFailure {
             Self::Refused(code) => format!("The artifact store refused the request ({code})."),
             Self::Unreadable => "The artifact store gave an answer that is not understood.".into(),
             Self::Unreachable(_) => "The artifact store could not be reached.".into(),
+            Self::CircuitOpen(_) => {
+                "The artifact store could not be reached of late, and is tried from time to time. Try again shortly."
+                    .into()
+            }
         }
     }
 }

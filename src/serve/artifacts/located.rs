@@ -1,7 +1,7 @@
 //! Artifacts named by what they belong to: managed MLflow is asked where that is, S3 for the bytes.
 
 use actix_web::web;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::super::refusal::Refusal;
 use super::request::{named, parameter, path, required};
@@ -56,8 +56,7 @@ pub(super) async fn answer(
     match located {
         Located::ListOfRun | Located::ListOfLoggedModel(_) => {
             let files = service::list(exchange.store, &root.join(&below)?).await?;
-            let files: Vec<Value> = files.iter().map(|entry| entry.json(below.as_str())).collect();
-            Ok(Answer::json(&json!({"root_uri": exchange.store.place.publish(uri), "files": files})))
+            service::listed(files, below.as_str(), Some(exchange.store.place.publish(uri))).await
         }
         Located::UploadToRun => object::write(exchange, payload, &root.join(&named(below)?)?, UPLOAD_LIMIT).await,
         Located::OfTrace => {

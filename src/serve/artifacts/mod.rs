@@ -8,6 +8,7 @@ pub(super) mod describe;
 pub(super) mod failure;
 mod located;
 mod object;
+mod parts;
 mod request;
 mod route;
 mod server_info;
@@ -20,6 +21,7 @@ use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::Value;
 
+use super::aside::aside;
 use super::record::Record;
 use super::refusal::Refusal;
 use super::upstream::Upstream;
@@ -37,6 +39,8 @@ pub(super) struct Exchange<'a> {
     pub store: &'a Store,
     pub intake: &'a Intake,
     pub request: &'a HttpRequest,
+    /// What of the caller's path named the target.
+    pub prefix: &'a str,
     /// The path and query as the managed MLflow would know them, in normal form.
     pub target: &'a str,
     pub record: &'a mut Record,
@@ -57,6 +61,11 @@ pub(super) enum Answer {
 impl Answer {
     fn json(value: &Value) -> Self {
         Self::Own(HttpResponse::Ok().json(value))
+    }
+
+    /// JSON that has been written already.
+    fn text(json: String) -> Self {
+        Self::Own(HttpResponse::Ok().content_type(header::ContentType::json()).body(json))
     }
 }
 
@@ -86,8 +95,8 @@ impl Exchange<'_> {
             return Ok(Err(response));
         }
         let bytes = response.body.collect(DOCUMENT_LIMIT).await.map_err(Refusal::Document)?;
-        let value = serde_json::from_slice(&bytes).map_err(|_| Refusal::UnreadableDocument)?;
-        Ok(Ok(value))
+        let value = aside(bytes.len(), move || serde_json::from_slice(&bytes)).await?;
+        Ok(Ok(value.map_err(|_| Refusal::UnreadableDocument)?))
     }
 }
 

@@ -11,12 +11,13 @@ use serde_json::json;
 
 use super::super::backend::Access;
 use super::super::refusal::Refusal;
-use super::store::Action;
+use super::store::{Action, Store};
 use super::{Answer, Exchange};
 use crate::aws::s3::Bucket;
 use crate::http::body::{Body, Intake, Passing, receive};
 use crate::http::fields::Fields;
 use crate::http::headers;
+use crate::mlflow::download;
 use crate::mlflow::store::ArtifactPath;
 
 /// What of a caller's headers S3 may judge: conditions and ranges. They are not signed, and need not be.
@@ -37,7 +38,7 @@ pub(super) async fn read(exchange: &mut Exchange<'_>, path: &ArtifactPath) -> Re
     let store = exchange.store;
     let key = store.place.key(path);
     if store.access == Access::PresignedOnly {
-        let url = store.presigned(|bucket, credentials, lifetime| bucket.presigned_get(credentials, &key, lifetime))?;
+        let url = download_url(store, path, None).await?;
         // Not to be kept: the URL is a secret, and soon stale.
         let response = HttpResponse::TemporaryRedirect()
             .insert_header((header::LOCATION, url))
@@ -76,22 +77,16 @@ pub(super) async fn write(
     }
     let fields = exchange.request.headers();
     let declared = headers::content_length(fields);
-    let content_type = fields.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let intake = Intake { size_limit: exchange.intake.size_limit.min(limit), ..exchange.intake.clone() };
-    let began = Instant::now();
-    let (body, sha256) = if let Some(length) = intake.passes(declared) {
-        (Body::Passing(Passing::begin(payload, length, &intake, &exchange.record.account())?), None)
-    } else {
-        let received = receive(payload, declared, &intake, &exchange.record.account()).await?;
-        (exchange.record.received, exchange.record.intake) = (received.len, began.elapsed());
-        (received.body, Some(STANDARD.encode(received.sha256)))
-    };
+    let given = fields.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    // Whoever reads it from S3 itself, by a presigned URL, is told what is stored.
+    let content_type = given.unwrap_or_else(|| download::content_type(path.name()));
+    let (body, sha256) = take_in(exchange, payload, declared, limit).await?;
     let key = store.place.key(path);
     let began = Instant::now();
     let written = store
         .send(
             Action::Write,
-            |bucket, credentials| bucket.put(credentials, &key, content_type, sha256.as_deref()),
+            |bucket, credentials| bucket.put(credentials, &key, Some(content_type), sha256.as_deref()),
             Fields::new(),
             &body,
         )
@@ -102,4 +97,40 @@ pub(super) async fn write(
     written?;
     exchange.record.upstream = Some(began.elapsed());
     Ok(Answer::json(&json!({})))
+}
+
+/// Takes a body of at most `limit` bytes in, with its SHA-256 in base64; or lets it pass, and then nobody has read it.
+pub(super) async fn take_in(
+    exchange: &mut Exchange<'_>,
+    payload: web::Payload,
+    declared: Option<u64>,
+    limit: u64,
+) -> Result<(Body, Option<String>), Refusal> {
+    let intake = Intake { size_limit: exchange.intake.size_limit.min(limit), ..exchange.intake.clone() };
+    if let Some(length) = intake.passes(declared) {
+        return Ok((Body::Passing(Passing::begin(payload, length, &intake, &exchange.record.account())?), None));
+    }
+    let began = Instant::now();
+    let received = receive(payload, declared, &intake, &exchange.record.account()).await?;
+    (exchange.record.received, exchange.record.intake) = (received.len, began.elapsed());
+    Ok((received.body, Some(STANDARD.encode(received.sha256))))
+}
+
+/// A URL with which an artifact can be downloaded for a while: a browser that is led to it saves the file.
+///
+/// SECURITY: without the disposition, a page that somebody has uploaded would be shown, and its scripts run, in the bucket's
+/// origin; and the URL, a secret, would stay in the address bar.
+///
+/// # Errors
+/// [`Refusal::Credentials`].
+pub(super) async fn download_url(
+    store: &Store,
+    path: &ArtifactPath,
+    content_type: Option<&str>,
+) -> Result<String, Refusal> {
+    let (key, disposition) = (store.place.key(path), download::attachment(path.name()));
+    store.prolong(store.url_lifetime).await;
+    store.presigned(store.url_lifetime, |bucket, credentials, lifetime| {
+        bucket.presigned_get(credentials, &key, lifetime, &disposition, content_type)
+    })
 }

@@ -3,6 +3,7 @@
 use actix_web::web;
 use serde::de::DeserializeOwned;
 
+use super::super::aside::aside;
 use super::super::refusal::Refusal;
 use super::Exchange;
 use crate::http::body::{Intake, receive};
@@ -52,15 +53,17 @@ pub(super) fn named(path: ArtifactPath) -> Result<ArtifactPath, Refusal> {
 ///
 /// # Errors
 /// [`Refusal`].
-pub(super) async fn document<T: DeserializeOwned>(
+pub(super) async fn document<T: DeserializeOwned + Send + 'static>(
     exchange: &mut Exchange<'_>,
     payload: web::Payload,
 ) -> Result<T, Refusal> {
     let intake = Intake { size_limit: DOCUMENT_LIMIT, memory_limit: DOCUMENT_LIMIT, ..exchange.intake.clone() };
     let received = receive(payload, None, &intake, &exchange.record.account()).await?;
     exchange.record.received = received.len;
-    let bytes = received.body.bytes().ok_or(Refusal::Busy)?;
-    serde_json::from_slice(bytes)
+    let bytes = received.body.bytes().ok_or(Refusal::Busy)?.clone();
+    // The body keeps its share of the memory until the document has been read.
+    aside(bytes.len(), move || serde_json::from_slice(&bytes))
+        .await?
         .map_err(|error| Refusal::Artifact(format!("the document is not as expected: {error}")))
 }
 

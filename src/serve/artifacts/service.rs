@@ -1,24 +1,27 @@
 //! MLflow's artifact service (`mlflow_artifacts.proto` of MLflow 3.17), answered from S3.
 
+use actix_web::http::header;
 use actix_web::web;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::super::aside::aside;
 use super::super::backend::Access;
 use super::super::refusal::Refusal;
 use super::failure::StoreFailure;
 use super::request::{document, named, path};
 use super::route::Service;
 use super::store::{Action, Store};
-use super::{Answer, Exchange, object};
+use super::{Answer, Exchange, object, parts};
 use crate::aws::s3::{self, DELETE_LIMIT};
+use crate::mlflow::download;
 use crate::mlflow::store::ArtifactPath;
 
 /// Entries of one listing; MLflow has no pages for them.
 const LIST_LIMIT: usize = 100_000;
-/// S3's own limit of parts.
-const PART_LIMIT: u16 = 10_000;
+/// What one of them is in JSON, about. Bytes.
+const ENTRY: usize = 100;
 /// S3's own limit of what one request can write. Bytes.
 const WRITE_LIMIT: u64 = 5 << 30;
 /// Deletions at once of objects whose keys XML cannot hold.
@@ -62,22 +65,24 @@ pub(super) async fn answer(
     match service {
         Service::List => {
             let files = list(exchange.store, &path(exchange.target, "path")?).await?;
-            let files: Vec<Value> = files.into_iter().map(|entry| entry.json("")).collect();
-            Ok(Answer::json(&json!({"files": files})))
+            listed(files, "", None).await
         }
         Service::Read(encoded) => object::read(exchange, &ArtifactPath::decode(encoded)?).await,
         Service::Write(encoded) => {
             let path = named(ArtifactPath::decode(encoded)?)?;
-            object::write(exchange, payload, &path, WRITE_LIMIT).await
+            match parts::named(exchange.target)? {
+                Some(part) => parts::write(exchange, payload, &path, &part).await,
+                None => object::write(exchange, payload, &path, WRITE_LIMIT).await,
+            }
         }
         Service::Delete(encoded) => delete(exchange.store, &named(ArtifactPath::decode(encoded)?)?).await,
         Service::CreateMultipart(encoded) => {
             let request: Create = document(exchange, payload).await?;
-            create(exchange.store, &below(encoded, &request.path)?, request.num_parts).await
+            parts::create(exchange, &below(encoded, &request.path)?, request.num_parts).await
         }
         Service::CompleteMultipart(encoded) => {
             let request: Complete = document(exchange, payload).await?;
-            complete(exchange.store, &below(encoded, &request.path)?, &request).await
+            complete(exchange.store, &below(encoded, &request.path)?, request).await
         }
         Service::AbortMultipart(encoded) => {
             let request: Abort = document(exchange, payload).await?;
@@ -92,9 +97,10 @@ pub(super) async fn answer(
     }
 }
 
-/// The object that an upload in parts is for. The document names a file, of which MLflow takes the last part.
+/// The object that an upload in parts is for. The document names a file as its client's system does, so with either slash,
+/// and MLflow takes the last component. A backslash in a name would make the directory unreadable for MLflow's client.
 fn below(directory: &str, file: &str) -> Result<ArtifactPath, Refusal> {
-    let name = file.rsplit('/').next().unwrap_or_default();
+    let name = file.trim_end_matches(['/', '\\']).rsplit(['/', '\\']).next().unwrap_or_default();
     Ok(ArtifactPath::decode(directory)?.join(&named(ArtifactPath::parse(name)?)?)?)
 }
 
@@ -147,14 +153,34 @@ pub(super) async fn list(store: &Store, path: &ArtifactPath) -> Result<Vec<Entry
             break;
         }
     }
-    entries.sort_by(|left, right| left.name.cmp(&right.name));
-    Ok(entries)
+    aside(entries.len() * ENTRY, move || {
+        entries.sort_by(|left, right| left.name.cmp(&right.name));
+        entries
+    })
+    .await
+}
+
+/// Answers with a listing as MLflow writes it, with the location of the root if that is asked for.
+///
+/// # Errors
+/// [`Refusal`].
+pub(super) async fn listed(files: Vec<Entry>, parent: &str, root: Option<Option<String>>) -> Result<Answer, Refusal> {
+    let (parent, size) = (parent.to_owned(), files.len() * ENTRY);
+    let document = move || {
+        let files: Vec<Value> = files.iter().map(|entry| entry.json(&parent)).collect();
+        let mut document = json!({"files": files});
+        if let Some(root) = root {
+            document["root_uri"] = root.into();
+        }
+        document.to_string()
+    };
+    Ok(Answer::text(aside(size, document).await?))
 }
 
 async fn page(store: &Store, prefix: &str, delimiter: Option<&str>, next: Option<&str>) -> Result<s3::Page, Refusal> {
     let text =
         store.text(Action::List, |bucket, credentials| bucket.list(credentials, prefix, delimiter, next)).await?;
-    Ok(s3::page(&text).ok_or(StoreFailure::Unreadable)?)
+    Ok(aside(text.len(), move || s3::page(&text)).await?.ok_or(StoreFailure::Unreadable)?)
 }
 
 /// Deletes an artifact, or all that lie below it. That there was none is no failure.
@@ -193,33 +219,18 @@ async fn delete(store: &Store, path: &ArtifactPath) -> Result<Answer, Refusal> {
     }
 }
 
-async fn create(store: &Store, path: &ArtifactPath, parts: u16) -> Result<Answer, Refusal> {
-    if store.access == Access::Proxied {
-        return Err(Refusal::NoPresigned);
-    }
-    if !(1..=PART_LIMIT).contains(&parts) {
-        return Err(Refusal::Artifact(format!("an upload has 1 to {PART_LIMIT} parts, not {parts}")));
-    }
-    let key = store.place.key(path);
-    let text = store.text(Action::Write, |bucket, credentials| bucket.create_multipart(credentials, &key)).await?;
-    let upload = s3::upload_id(&text).ok_or(StoreFailure::Unreadable)?;
-    let credentials: Vec<Value> = store.presigned(|bucket, credentials, lifetime| {
-        let url = |part| bucket.presigned_part(credentials, &key, &upload, part, lifetime);
-        (1..=parts).map(|part| json!({"url": url(part), "part_number": part, "headers": {}})).collect()
-    })?;
-    Ok(Answer::json(&json!({"upload_id": upload, "credentials": credentials})))
-}
-
-async fn complete(store: &Store, path: &ArtifactPath, request: &Complete) -> Result<Answer, Refusal> {
+async fn complete(store: &Store, path: &ArtifactPath, request: Complete) -> Result<Answer, Refusal> {
     let numbers = request.parts.iter().map(|part| part.part_number);
     if request.parts.is_empty() || !numbers.eq(1..=u16::try_from(request.parts.len()).unwrap_or(0)) {
         return Err(Refusal::Artifact("the parts must be all of them, in order from 1".into()));
     }
-    let key = store.place.key(path);
-    let tags: Vec<String> = request.parts.iter().map(|part| part.etag.clone()).collect();
+    let (key, upload, parts) = (store.place.key(path), request.upload_id, request.parts);
+    let size = parts.len() * ENTRY;
+    let document = move || s3::parts_document(parts.iter().map(|part| part.etag.as_str()));
+    let parts = aside(size, document).await?;
     let text = store
-        .text(Action::Write, |bucket, credentials| {
-            bucket.complete_multipart(credentials, &key, &request.upload_id, &tags)
+        .text(Action::Assemble, |bucket, credentials| {
+            bucket.complete_multipart(credentials, &key, &upload, parts.clone())
         })
         .await?;
     if !s3::is_completed(&text) {
@@ -233,8 +244,34 @@ async fn presigned(store: &Store, path: &ArtifactPath) -> Result<Answer, Refusal
     if store.access == Access::Proxied {
         return Err(Refusal::NoPresigned);
     }
-    let size = store.length(path).await?.ok_or(StoreFailure::Missing)?;
-    let key = store.place.key(path);
-    let url = store.presigned(|bucket, credentials, lifetime| bucket.presigned_get(credentials, &key, lifetime))?;
+    let object = store.head(path).await?;
+    let size = object.announced.ok_or(StoreFailure::Missing)?;
+    let stored = object.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let url = object::download_url(store, path, download::type_of_object(stored, path.name())).await?;
     Ok(Answer::json(&json!({"url": url, "headers": {}, "file_size": size})))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_an_upload_is_the_last_component_on_any_system() {
+        for (file, expected) in [
+            ("/home/ada/model.bin", "model.bin"),
+            ("model.bin", "model.bin"),
+            ("C:\\a\\b.bin", "b.bin"),
+            ("\\\\host\\share\\x", "x"),
+            ("C:\\a/b\\c d.bin", "c d.bin"),
+            ("C:/a/b.bin", "b.bin"),
+            ("a\\b\\", "b"),
+            ("a/b/\\/", "b"),
+            ("..\\x", "x"),
+        ] {
+            assert_eq!(below("1/r", file).expect(file).as_str(), format!("1/r/{expected}"), "{file}");
+        }
+        for file in ["", "\\", "/", "..", "a\\..", "C:\\..\\", "."] {
+            assert!(below("1/r", file).is_err(), "{file}");
+        }
+    }
 }

@@ -1,4 +1,5 @@
-//! One MLflow's artifacts on S3: sends what `aws::s3` signs, tries again where S3 asks for it, names what went wrong.
+//! One MLflow's artifacts on S3: sends what `aws::s3` signs, by the same rules as requests to MLflow, and names what went
+//! wrong.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -8,38 +9,45 @@ use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode};
 use aws_credential_types::Credentials;
 use bytes::Bytes;
-use tokio::time::sleep;
-use tracing::debug;
 
 use super::super::allowance::Allowance;
 use super::super::backend::{Access, ArtifactSettings, Backend};
 use super::super::refusal::Refusal;
-use super::super::retry::{Failure, Repetition, Verdict, decide};
+use super::super::retry::{self, Attempt, Failure, Repetition};
 use super::super::skewed;
 use super::super::spans::Trace;
 use super::failure::StoreFailure;
 use super::request::text;
 use crate::aws::credentials::Current;
 use crate::aws::s3::{self, Bucket, Call};
+use crate::clock;
 use crate::http::body::Body;
 use crate::http::client::{Client, ClientError, Endpoint, Request, Response};
 use crate::http::fields::Fields;
 use crate::mlflow::store::{ArtifactPath, ArtifactStore};
-use crate::{causes, clock};
 
-/// Waits between attempts when S3 says that it is busy; after the last the caller is told.
-const WAITS: [Duration; 2] = [Duration::from_millis(200), Duration::from_secs(1)];
 /// The XML of an answer: a page of 1,000 keys, each up to 1,024 bytes and all of them escaped. Bytes.
 const TEXT_LIMIT: usize = 8 << 20;
 
-/// What is being asked, for the IAM action that it needs.
+/// What is being asked: decides which IAM action it needs, and whether it may be done twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Action {
     Read,
     Write,
+    /// Begins or completes an upload in parts.
+    Assemble,
     Delete,
     List,
     Abort,
+}
+
+impl Action {
+    fn repetition(self) -> Repetition {
+        match self {
+            Self::Read | Self::List | Self::Write => Repetition::Harmless,
+            Self::Assemble | Self::Delete | Self::Abort => Repetition::Counts,
+        }
+    }
 }
 
 /// A worker's own way to the artifacts of one MLflow.
@@ -52,8 +60,11 @@ pub(in crate::serve) struct Store {
     bucket: Rc<Bucket>,
     client: Rc<Client>,
     host: HeaderValue,
-    url_lifetime: Duration,
+    /// How long a URL for a download holds.
+    pub url_lifetime: Duration,
     credentials: Current,
+    /// Whose the credentials are, if each caller has their own.
+    caller: Option<Rc<str>>,
     allowance: Rc<Allowance>,
     backend: Arc<Backend>,
     partition: &'static str,
@@ -86,6 +97,7 @@ impl Store {
             host,
             url_lifetime: settings.url_lifetime,
             credentials: backend.credentials.clone(),
+            caller: None,
             allowance: Rc::default(),
             backend: Arc::clone(backend),
             partition: backend.target.arn().partition().name(),
@@ -95,10 +107,10 @@ impl Store {
         })
     }
 
-    /// The same with other credentials: those of a caller.
+    /// The same with the credentials of this caller.
     #[must_use]
-    pub(in crate::serve) fn signing_with(&self, credentials: Current) -> Self {
-        Self { credentials, ..self.clone() }
+    pub(in crate::serve) fn signing_for(&self, caller: &str, credentials: Current) -> Self {
+        Self { credentials, caller: Some(caller.into()), ..self.clone() }
     }
 
     /// The same for one request, whose trace has what is sent.
@@ -107,14 +119,26 @@ impl Store {
         Self { trace: Some(trace), ..self.clone() }
     }
 
-    /// Makes URLs with the credentials of this moment, and the longest time that a URL signed now may hold.
+    /// Renews the credentials if they live for less than `needed` and others would live longer.
+    pub(super) async fn prolong(&self, needed: Duration) {
+        match (&self.backend.on_behalf, &self.caller) {
+            (Some(on_behalf), Some(caller)) => on_behalf.prolong(caller, needed).await,
+            _ => self.credentials.prolong(needed).await,
+        }
+    }
+
+    /// Makes URLs with the credentials of this moment; `sign` is given how long they can hold, at most `wanted`.
     ///
     /// # Errors
     /// [`Refusal::Credentials`].
-    pub(super) fn presigned<T>(&self, sign: impl FnOnce(&Bucket, &Credentials, Duration) -> T) -> Result<T, Refusal> {
+    pub(super) fn presigned<T>(
+        &self,
+        wanted: Duration,
+        sign: impl FnOnce(&Bucket, &Credentials, Duration) -> T,
+    ) -> Result<T, Refusal> {
         let now = clock::now();
         Ok(self.credentials.with(now, |credentials| {
-            let lifetime = s3::lifetime(self.url_lifetime, credentials, self.backend.skew.correct(now));
+            let lifetime = s3::lifetime(wanted, credentials, self.backend.skew.correct(now));
             sign(&self.bucket, credentials, lifetime)
         })?)
     }
@@ -131,57 +155,46 @@ impl Store {
         fields: Fields,
         body: &Body,
     ) -> Result<Response, Refusal> {
-        let mut waits = WAITS.iter();
-        let (mut attempt, mut sent) = (1, 0);
-        self.allowance.earn();
-        loop {
-            let signed = self.backend.skew.correct(clock::now());
-            let call = self.credentials.with(clock::now(), |credentials| sign(&self.bucket, credentials))?;
-            let method = Method::from_bytes(call.method.as_bytes()).expect("a known method");
-            let headers = self.headers(&call, fields.clone())?;
-            let own = call.body.map(|text| Body::Memory(Bytes::from(text), None));
-            let body = own.as_ref().unwrap_or(body);
-            let request = Request { method: method.clone(), target: &call.target, headers: &headers, body };
-            let recorded = self.trace.as_ref().map(|trace| trace.call(&method, &self.endpoint, &call.target, sent));
-            sent += 1;
-            let answer = self.client.send(request).await;
-            match (recorded, &answer) {
-                (Some(recorded), Ok(response)) => recorded.answered(response),
-                (Some(recorded), Err(error)) => recorded.failed(Refusal::kind_of(error)),
-                (None, _) => {}
-            }
-            let failure = match answer {
-                Ok(response) if is_welcome(response.status) => return Ok(response),
-                Ok(response)
-                    if skewed::is_refused_for_its_time(&response, signed, &self.backend)
-                        && decide(Repetition::of(&method).with(body), Failure::Skewed, attempt, true)
-                            == Verdict::Again =>
-                {
-                    attempt += 1;
-                    continue;
-                }
-                Ok(response) => self.failure(action, &method, response).await?,
-                Err(error) => {
-                    let is_affordable = self.allowance.has_left();
-                    match decide(Repetition::of(&method).with(body), Failure::of(&error), attempt, is_affordable) {
-                        Verdict::GiveUp => return Err(unanswered(error)),
-                        Verdict::Again => {}
-                        Verdict::AgainLater => sleep(WAITS[0]).await,
-                    }
-                    self.allowance.spend();
-                    attempt += 1;
-                    continue;
-                }
-            };
-            match (&failure, waits.next()) {
-                (StoreFailure::Busy(_), Some(wait)) if self.allowance.has_left() && !body.is_spent() => {
-                    self.allowance.spend();
-                    debug!(error = causes::joined(&failure), "asking S3 again");
-                    sleep(*wait).await;
-                }
-                _ => return Err(failure.into()),
-            }
+        let once =
+            async |number: u32| self.once(action, &sign, (&fields, body), number).await.unwrap_or_else(Attempt::unsent);
+        let access = (&self.backend.store_circuit, &*self.allowance);
+        let answer = retry::attempt(action.repetition(), body, access, once).await;
+        Ok(answer.map_err(|open| StoreFailure::CircuitOpen(open.left))???)
+    }
+
+    /// One attempt. An answer of S3 is one, also if it is a refusal.
+    async fn once(
+        &self,
+        action: Action,
+        sign: &impl Fn(&Bucket, &Credentials) -> Call,
+        (fields, body): (&Fields, &Body),
+        number: u32,
+    ) -> Result<Attempt<Result<Response, StoreFailure>, Refusal>, Refusal> {
+        let signed = self.backend.skew.correct(clock::now());
+        let call = self.credentials.with(clock::now(), |credentials| sign(&self.bucket, credentials))?;
+        let method = Method::from_bytes(call.method.as_bytes()).expect("a known method");
+        let headers = self.headers(&call, fields.clone())?;
+        let own = call.body.map(|text| Body::Memory(Bytes::from(text), None));
+        let body = own.as_ref().unwrap_or(body);
+        let request = Request { method: method.clone(), target: &call.target, headers: &headers, body };
+        let recorded = self.trace.as_ref().map(|trace| trace.call(&method, &self.endpoint, &call.target, number - 1));
+        let answer = self.client.send(request).await;
+        match (recorded, &answer) {
+            (Some(recorded), Ok(response)) => recorded.answered(response),
+            (Some(recorded), Err(error)) => recorded.failed(Refusal::kind_of(error)),
+            (None, _) => {}
         }
+        let response = match answer {
+            Ok(response) if is_welcome(response.status) => return Ok(Attempt::Answered(Ok(response))),
+            Ok(response) => response,
+            Err(error) => return Ok(Attempt::Failed(Failure::of(&error), Err(unanswered(error)))),
+        };
+        let is_skewed = skewed::is_refused_for_its_time(&response, signed, &self.backend);
+        Ok(match self.failure(action, &method, response).await? {
+            failure if is_skewed => Attempt::Failed(Failure::Skewed, Err(failure.into())),
+            failure @ StoreFailure::Busy(_) => Attempt::Failed(Failure::Busy, Err(failure.into())),
+            failure => Attempt::Answered(Err(failure)),
+        })
     }
 
     /// Sends a call and returns the text of the answer.
@@ -196,18 +209,14 @@ impl Store {
         text(self.send(action, sign, Fields::new(), &Body::None).await?, TEXT_LIMIT).await
     }
 
-    /// The length of an object in bytes, if there is one.
+    /// What S3 says of an object.
     ///
     /// # Errors
     /// [`Refusal`].
-    pub(super) async fn length(&self, path: &ArtifactPath) -> Result<Option<u64>, Refusal> {
+    pub(super) async fn head(&self, path: &ArtifactPath) -> Result<Response, Refusal> {
         let key = self.place.key(path);
         let sign = |bucket: &Bucket, credentials: &Credentials| bucket.head(credentials, &key);
-        match self.send(Action::Read, sign, Fields::new(), &Body::None).await {
-            Ok(response) => Ok(response.announced),
-            Err(Refusal::Store(StoreFailure::Missing)) => Ok(None),
-            Err(refusal) => Err(refusal),
-        }
+        self.send(Action::Read, sign, Fields::new(), &Body::None).await
     }
 
     fn headers(&self, call: &Call, mut headers: Fields) -> Result<Fields, Refusal> {
@@ -224,6 +233,9 @@ impl Store {
         // The answer to a HEAD has no body to explain it.
         let explained = if *method == Method::HEAD { String::new() } else { text(response, TEXT_LIMIT).await? };
         let code = s3::error_code(&explained).unwrap_or(status.as_str()).to_owned();
+        if code == "ExpiredToken" {
+            self.credentials.renew();
+        }
         Ok(match (status, code.as_str()) {
             (_, "NoSuchBucket" | "PermanentRedirect" | "AuthorizationHeaderMalformed") => StoreFailure::Bucket(code),
             (StatusCode::MOVED_PERMANENTLY | StatusCode::TEMPORARY_REDIRECT, _) => StoreFailure::Bucket(code),
@@ -243,7 +255,7 @@ impl Store {
         let objects = format!("{bucket}/{}*", self.place.prefix());
         let (action, resource) = match action {
             Action::Read => ("s3:GetObject", objects),
-            Action::Write => ("s3:PutObject", objects),
+            Action::Write | Action::Assemble => ("s3:PutObject", objects),
             Action::Delete => ("s3:DeleteObject", objects),
             Action::Abort => ("s3:AbortMultipartUpload", objects),
             Action::List => ("s3:ListBucket", bucket),

@@ -14,6 +14,7 @@ use crate::access::tokens::{self, Tokens};
 use crate::api::Transport;
 use crate::api::json::{self, Call};
 use crate::aws::credentials::Current;
+use crate::backoff::Backoff;
 use crate::{causes, clock};
 
 /// The wait between first attempts doubles from the first to the second of these.
@@ -30,7 +31,7 @@ pub(in crate::serve) struct SecretReader {
 impl Callers {
     /// Reads the tokens until they have been read once.
     pub(in crate::serve) async fn obtain_tokens(&self, reader: Option<&SecretReader>) {
-        let mut wait = WAITS.0;
+        let mut backoff = Backoff::new(WAITS.0, WAITS.1);
         while self.obstacle().is_some() {
             // Credentials are obtained at the same time, and say themselves when they are not.
             if reader.is_some_and(|reader| reader.credentials.with(clock::now(), |_| ()).is_err()) {
@@ -39,8 +40,7 @@ impl Callers {
             }
             self.reload_tokens(reader).await;
             if self.obstacle().is_some() {
-                sleep(wait).await;
-                wait = (wait * 2).min(WAITS.1);
+                sleep(backoff.wait()).await;
             }
         }
     }

@@ -55,7 +55,11 @@ pub(in crate::serve) const EXPLANATIONS: &[Explanation] = &[
     of("no-such-target", "No target has this name; paths are `/t/<name>/…`."),
     of("no-such-artifact", "There is no object at this path of the store."),
     of("presigned-only", "Uploads through the appliance are switched off by `artifact-access`."),
-    of("no-presigned", "Presigned URLs are switched off by `artifact-access`; MLflow's client goes on without."),
+    of(
+        "no-presigned",
+        "Presigned URLs are switched off by `artifact-access`, or the credentials do not live long enough for the parts of an \
+         upload; MLflow's client goes on without.",
+    ),
     shed(
         "rate-limited",
         "The caller is over `caller-rate-limit`, or too many requests from one address were rejected.",
@@ -80,6 +84,10 @@ pub(in crate::serve) const EXPLANATIONS: &[Explanation] = &[
         "There is no such bucket, or it is in another region. Correct `artifact-store`.",
     ),
     of("artifact-store-refused", "S3 refused the request as it is; the cause has its code."),
+    of(
+        "artifact-store-circuit-open",
+        "S3 could not be reached five times in a row and is not asked for a while. Earlier failures say why.",
+    ),
     of("artifact-store-unreachable", "S3 did not answer. Look at the network and at the VPC endpoint."),
     of(
         "upstream-unresolved",

@@ -18,6 +18,7 @@ use tracing::{info, warn};
 use super::export::{Collector, Counts, Loss};
 use super::otlp;
 use super::span::Finished;
+use crate::backoff::Backoff;
 use crate::causes;
 use crate::http::body::Body;
 use crate::http::client::{BodyError, Client, ClientError, ClientSettings, Request};
@@ -33,7 +34,7 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 const ANSWER_SIZE: usize = 64 << 10;
 /// Attempts to send a batch, and what passes between them.
 const ATTEMPTS: u32 = 3;
-const PAUSE: Duration = Duration::from_secs(5);
+const WAITS: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(20));
 
 /// Why a batch was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -137,13 +138,14 @@ impl Delivery {
     async fn deliver(&mut self, client: &Client, batch: &[Finished], spans: usize, stop: &Notify) {
         let document = Bytes::from(otlp::document(&self.resource, batch));
         let mut attempt = 1;
+        let mut backoff = Backoff::new(WAITS.0, WAITS.1);
         let sent = loop {
             match self.send(client, document.clone()).await {
                 Err(error) if error.may_pass() && attempt < ATTEMPTS && !self.is_stopping => {
                     self.complain(&error);
                     attempt += 1;
                     tokio::select! {
-                        () = sleep(PAUSE) => {}
+                        () = sleep(backoff.wait()) => {}
                         // Once more at once, and then never.
                         () = stop.notified() => self.is_stopping = true,
                     }

@@ -10,9 +10,9 @@ use crate::support::appliance::{Appliance, Builder, SECRET_ACCESS_KEY, SESSION_T
 use crate::support::upstream::{OK, Recorded, Upstream, Wire};
 use crate::support::{Message as _, eventually, figure, python, quiet_port};
 
-const SERVICE: &str = "/api/2.0/mlflow-artifacts";
+pub(super) const SERVICE: &str = "/api/2.0/mlflow-artifacts";
 
-fn error(code: &str) -> String {
+pub(super) fn error(code: &str) -> String {
     format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>{code}</Code><Message>no</Message></Error>")
 }
 
@@ -20,13 +20,13 @@ fn s3(handler: impl Fn(&Recorded, &mut Wire) -> io::Result<()> + Send + Sync + '
     Upstream::plain(handler)
 }
 
-fn gateway(mlflow: &Upstream, s3: &Upstream, arguments: &[&str]) -> Appliance {
+pub(super) fn gateway(mlflow: &Upstream, s3: &Upstream, arguments: &[&str]) -> Appliance {
     let store = ["--artifact-store", "s3://bucket/team/mlflow", "--s3-endpoint", &s3.url()].map(ToOwned::to_owned);
     Builder::new(mlflow).with(&store.each_ref().map(String::as_str)).with(arguments).start()
 }
 
 /// The path of a request to S3, without the signature.
-fn path(request: &Recorded) -> &str {
+pub(super) fn path(request: &Recorded) -> &str {
     request.target.split('?').next().unwrap()
 }
 
@@ -62,7 +62,7 @@ fn an_artifact_is_written_and_read_under_the_prefix() {
     let got = caller.request("GET", &target, &[("Range", "bytes=1-3"), ("If-Match", "\"e\""), ("Cookie", "c")], None);
     assert_eq!((got.status, got.text().as_str()), (206, "ell"));
     assert_eq!((got.header("content-range"), got.header("etag")), ("bytes 1-3/5", "\"e\""));
-    assert_eq!(got.header("content-disposition"), "attachment; filename*=UTF-8''a%20b%2B%23%2541.html");
+    assert_eq!(got.header("content-disposition"), "attachment; filename=\"a b+#%41.html\"");
     assert_eq!((got.header("x-content-type-options"), got.header("content-security-policy")), ("nosniff", "sandbox"));
     assert!(!got.has("set-cookie") && !got.has("x-amz-id-2"), "{got:?}");
     let asked = s3.requests().pop().unwrap();
@@ -269,7 +269,7 @@ fn an_artifact_of_a_run_is_found_by_asking_for_the_run() {
     let appliance = gateway(&mlflow, &s3, &[]);
     let got = appliance.get("/get-artifact?run_uuid=1&path=dir%2Ffile+name.txt");
     assert_eq!((got.status, got.text().as_str()), (200, "bytes"));
-    assert_eq!(got.header("content-disposition"), "attachment; filename*=UTF-8''file%20name.txt");
+    assert_eq!(got.header("content-disposition"), "attachment; filename=\"file name.txt\"");
     assert_eq!(path(&s3.only_request()), "/bucket/team/mlflow/7/1/artifacts/dir/file%20name.txt");
     let question = mlflow.only_request();
     assert_eq!(question.target, "/api/2.0/mlflow/runs/get?run_id=1");

@@ -175,7 +175,7 @@ def figures_and_texts(run_id):
     same("text", mlflow.artifacts.load_text(f"runs:/{run_id}/text.txt"), "größe")
     image = requests.get(f"{tracking_uri}/get-artifact", params={"run_id": run_id, "path": "plots/figure.png"})
     same("figure", (image.status_code, image.content[:4], image.headers["content-type"]), (200, b"\x89PNG", "image/png"))
-    same("not a page", image.headers["content-disposition"], "attachment; filename*=UTF-8''figure.png")
+    same("not a page", image.headers["content-disposition"], "attachment; filename=figure.png")
 
 
 def models():
@@ -224,6 +224,9 @@ def what_the_ui_asks(run_id):
     query = 'query { mlflowGetRun(input: {runId: "%s"}) { run { info { artifactUri } } } }' % run_id
     answer = requests.post(f"{tracking_uri}/graphql", json={"query": query}).json()
     same("GraphQL", answer["data"]["mlflowGetRun"]["run"]["info"]["artifactUri"], listed["root_uri"])
+    # Managed MLflow reads its artifacts itself as well.
+    direct = requests.get(f"{mlflow_uri}/get-artifact", params={"run_id": run_id, "path": "up/load ü.txt"})
+    same("the server's own reading", (direct.status_code, direct.text), (200, "hello"))
     missing = requests.get(f"{tracking_uri}/get-artifact", params={"run_id": run_id, "path": "no such"})
     same("missing", (missing.status_code, missing.json()["error_code"]), (404, "RESOURCE_DOES_NOT_EXIST"))
     unknown = requests.get(f"{tracking_uri}/get-artifact", params={"run_id": "0" * 32, "path": "x"})

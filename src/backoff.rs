@@ -1,0 +1,74 @@
+//! How long to wait before the next attempt.
+//!
+//! The waits double up to a limit, and each is spread at random. Without the spread, those who failed together (the
+//! workers of a process, the instances of a fleet) would come back together, to whoever has just said that it is too much.
+
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+/// The waits of one series of attempts.
+#[derive(Clone, Debug)]
+pub struct Backoff {
+    step: Duration,
+    longest: Duration,
+}
+
+impl Backoff {
+    /// Waits of at most `first`, then of at most twice that, and never of more than `longest`.
+    #[must_use]
+    pub const fn new(first: Duration, longest: Duration) -> Self {
+        Self { step: first, longest }
+    }
+
+    /// The next wait: between half of the step and all of it, so that it keeps the order of magnitude.
+    pub fn wait(&mut self) -> Duration {
+        let step = self.step.min(self.longest);
+        self.step = step.saturating_mul(2);
+        spread(step / 2..=step)
+    }
+}
+
+/// A random time within these bounds, both included.
+#[must_use]
+pub fn spread(range: RangeInclusive<Duration>) -> Duration {
+    let (least, most) = range.into_inner();
+    let width = u64::try_from(most.saturating_sub(least).as_nanos()).unwrap_or(u64::MAX - 1);
+    // `RandomState` is the standard library's source of random numbers; the system seeds it for each thread.
+    least + Duration::from_nanos(RandomState::new().build_hasher().finish() % (width + 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn waits_double_up_to_the_limit_and_no_two_series_are_alike() {
+        let (first, longest) = (Duration::from_millis(100), Duration::from_secs(1));
+        let mut seen = HashSet::new();
+        for _ in 0..100 {
+            let mut backoff = Backoff::new(first, longest);
+            let mut series = Vec::new();
+            for step in [100, 200, 400, 800, 1000, 1000] {
+                let wait = backoff.wait();
+                let step = Duration::from_millis(step);
+                assert!((step / 2..=step).contains(&wait), "{wait:?} of {step:?}");
+                series.push(wait);
+            }
+            seen.insert(series);
+        }
+        assert_eq!(seen.len(), 100);
+    }
+
+    #[test]
+    fn a_spread_reaches_all_of_its_range_and_nothing_else() {
+        let range = Duration::from_millis(50)..=Duration::from_millis(250);
+        let waits: Vec<_> = (0..1000).map(|_| spread(range.clone())).collect();
+        assert!(waits.iter().all(|wait| range.contains(wait)));
+        assert!(waits.iter().any(|wait| *wait < Duration::from_millis(80)));
+        assert!(waits.iter().any(|wait| *wait > Duration::from_millis(220)));
+        assert_eq!(spread(Duration::ZERO..=Duration::ZERO), Duration::ZERO);
+    }
+}

@@ -1,0 +1,277 @@
+//! What MLflow's server says of a file that it hands out: the name to save it under, and its type.
+
+use std::borrow::Cow;
+use std::path::Path;
+
+use icu_normalizer::DecomposingNormalizerBorrowed;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+/// What stands for itself in `filename*` (RFC 5987, `attr-char`).
+const ATTRIBUTE: AsciiSet = NON_ALPHANUMERIC
+    .remove(b'!')
+    .remove(b'#')
+    .remove(b'$')
+    .remove(b'&')
+    .remove(b'+')
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'^')
+    .remove(b'_')
+    .remove(b'`')
+    .remove(b'|')
+    .remove(b'~');
+/// What a browser is told about a file whose type nobody knows.
+const UNKNOWN: &str = "application/octet-stream";
+/// Extensions, and names without one, that MLflow shows as text (`mlflow.utils.mime_type_utils`).
+const TEXT: [&str; 26] = [
+    "txt",
+    "log",
+    "err",
+    "cfg",
+    "conf",
+    "cnf",
+    "cf",
+    "ini",
+    "properties",
+    "prop",
+    "hocon",
+    "toml",
+    "yaml",
+    "yml",
+    "xml",
+    "json",
+    "js",
+    "py",
+    "py3",
+    "csv",
+    "tsv",
+    "md",
+    "rst",
+    "ipynb",
+    "MLmodel",
+    "MLproject",
+];
+/// Extensions that name a compression; the type is that of the file within.
+const COMPRESSIONS: [&str; 5] = ["gz", "Z", "bz2", "xz", "br"];
+/// Extensions that stand for two.
+const SHORT: [(&str, &str); 6] =
+    [("svgz", "svg"), ("tgz", "tar"), ("taz", "tar"), ("tz", "tar"), ("tbz2", "tar"), ("txz", "tar")];
+
+/// The value of `Content-Disposition` that makes a browser save a file under this name (RFC 6266): in ASCII, and in full
+/// where that loses something.
+#[must_use]
+pub fn attachment(name: &str) -> String {
+    if name.is_ascii() {
+        return format!("attachment; filename={}", quoted(name));
+    }
+    let decomposed = DecomposingNormalizerBorrowed::new_nfkd().normalize(name);
+    let plain: String = decomposed.chars().filter(char::is_ascii).collect();
+    let plain = if plain.is_empty() { "download" } else { &plain };
+    format!("attachment; filename={}; filename*=UTF-8''{}", quoted(plain), utf8_percent_encode(name, &ATTRIBUTE))
+}
+
+/// A token as it is, anything else between quotation marks.
+fn quoted(text: &str) -> Cow<'_, str> {
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    if !text.is_empty() && text.bytes().all(is_token) {
+        return text.into();
+    }
+    // SECURITY: a control character would end the header.
+    let printable: String = text.chars().filter(|c| !c.is_control()).collect();
+    format!("\"{}\"", printable.replace('\\', "\\\\").replace('"', "\\\"")).into()
+}
+
+/// The type of a file of this name, by the rules of MLflow's server.
+#[must_use]
+pub fn content_type(name: &str) -> &'static str {
+    let (stem, extension) = split(name);
+    if TEXT.contains(&if extension.is_empty() { name } else { extension }) {
+        return "text/plain";
+    }
+    let lower = extension.to_ascii_lowercase();
+    let inner = if let Some((_, inner)) = SHORT.iter().find(|(short, _)| *short == lower) {
+        inner
+    } else if COMPRESSIONS.contains(&extension) {
+        split(stem).1
+    } else {
+        extension
+    };
+    let lower = inner.to_ascii_lowercase();
+    TYPES.iter().find(|(_, extensions)| extensions.contains(&lower.as_str())).map_or(UNKNOWN, |(kind, _)| kind)
+}
+
+/// The type of an object: what the store says if it says anything, else that of its name. S3 says `binary/octet-stream`
+/// of what was stored without a type.
+#[must_use]
+pub fn type_of_object(stored: Option<&str>, name: &str) -> Option<&'static str> {
+    let is_known = stored.is_some_and(|stored| !stored.is_empty() && stored != "binary/octet-stream");
+    (!is_known).then(|| content_type(name))
+}
+
+/// The name before the last dot, and what follows it; a name that begins with its only dot has no extension.
+fn split(name: &str) -> (&str, &str) {
+    let path = Path::new(name);
+    let extension = path.extension().and_then(|text| text.to_str()).unwrap_or_default();
+    (path.file_stem().and_then(|text| text.to_str()).unwrap_or_default(), extension)
+}
+
+/// The types of Python's `mimetypes`, with the extensions of each. Few, and looked through only for a file whose type
+/// the store does not know.
+#[rustfmt::skip]
+const TYPES: &[(&str, &[&str])] = &[
+    ("application/javascript", &["js", "mjs"]),
+    ("application/json", &["json"]),
+    ("application/manifest+json", &["webmanifest"]),
+    ("application/msword", &["doc", "dot", "wiz"]),
+    ("application/n-quads", &["nq"]),
+    ("application/n-triples", &["nt"]),
+    ("application/octet-stream", &["a", "bin", "dll", "exe", "o", "obj", "so"]),
+    ("application/oda", &["oda"]),
+    ("application/pdf", &["pdf"]),
+    ("application/pkcs7-mime", &["p7c"]),
+    ("application/postscript", &["ai", "eps", "ps"]),
+    ("application/trig", &["trig"]),
+    ("application/vnd.apple.mpegurl", &["m3u", "m3u8"]),
+    ("application/vnd.ms-excel", &["xlb", "xls"]),
+    ("application/vnd.ms-powerpoint", &["pot", "ppa", "pps", "ppt", "pwz"]),
+    ("application/wasm", &["wasm"]),
+    ("application/x-bcpio", &["bcpio"]),
+    ("application/x-cpio", &["cpio"]),
+    ("application/x-csh", &["csh"]),
+    ("application/x-dvi", &["dvi"]),
+    ("application/x-gtar", &["gtar"]),
+    ("application/x-hdf", &["hdf"]),
+    ("application/x-hdf5", &["h5"]),
+    ("application/x-latex", &["latex"]),
+    ("application/x-mif", &["mif"]),
+    ("application/x-netcdf", &["cdf", "nc"]),
+    ("application/x-pkcs12", &["p12", "pfx"]),
+    ("application/x-pn-realaudio", &["ram"]),
+    ("application/x-python-code", &["pyc", "pyo"]),
+    ("application/x-sh", &["sh"]),
+    ("application/x-shar", &["shar"]),
+    ("application/x-shockwave-flash", &["swf"]),
+    ("application/x-sv4cpio", &["sv4cpio"]),
+    ("application/x-sv4crc", &["sv4crc"]),
+    ("application/x-tar", &["tar"]),
+    ("application/x-tcl", &["tcl"]),
+    ("application/x-tex", &["tex"]),
+    ("application/x-texinfo", &["texi", "texinfo"]),
+    ("application/x-troff", &["roff", "t", "tr"]),
+    ("application/x-troff-man", &["man"]),
+    ("application/x-troff-me", &["me"]),
+    ("application/x-troff-ms", &["ms"]),
+    ("application/x-ustar", &["ustar"]),
+    ("application/x-wais-source", &["src"]),
+    ("application/xml", &["rdf", "wsdl", "xpdl", "xsl"]),
+    ("application/zip", &["zip"]),
+    ("audio/3gpp", &["3gp", "3gpp"]),
+    ("audio/3gpp2", &["3g2", "3gpp2"]),
+    ("audio/aac", &["aac", "adts", "ass", "loas"]),
+    ("audio/basic", &["au", "snd"]),
+    ("audio/mpeg", &["mp2", "mp3"]),
+    ("audio/opus", &["opus"]),
+    ("audio/x-aiff", &["aif", "aifc", "aiff"]),
+    ("audio/x-pn-realaudio", &["ra"]),
+    ("audio/x-wav", &["wav"]),
+    ("image/avif", &["avif"]),
+    ("image/bmp", &["bmp"]),
+    ("image/gif", &["gif"]),
+    ("image/heic", &["heic"]),
+    ("image/heif", &["heif"]),
+    ("image/ief", &["ief"]),
+    ("image/jpeg", &["jpe", "jpeg", "jpg"]),
+    ("image/png", &["png"]),
+    ("image/svg+xml", &["svg"]),
+    ("image/tiff", &["tif", "tiff"]),
+    ("image/vnd.microsoft.icon", &["ico"]),
+    ("image/webp", &["webp"]),
+    ("image/x-cmu-raster", &["ras"]),
+    ("image/x-portable-anymap", &["pnm"]),
+    ("image/x-portable-bitmap", &["pbm"]),
+    ("image/x-portable-graymap", &["pgm"]),
+    ("image/x-portable-pixmap", &["ppm"]),
+    ("image/x-rgb", &["rgb"]),
+    ("image/x-xbitmap", &["xbm"]),
+    ("image/x-xpixmap", &["xpm"]),
+    ("image/x-xwindowdump", &["xwd"]),
+    ("message/rfc822", &["eml", "mht", "mhtml", "nws"]),
+    ("text/css", &["css"]),
+    ("text/csv", &["csv"]),
+    ("text/html", &["htm", "html"]),
+    ("text/n3", &["n3"]),
+    ("text/plain", &["bat", "c", "h", "ksh", "pl", "srt", "txt"]),
+    ("text/richtext", &["rtx"]),
+    ("text/tab-separated-values", &["tsv"]),
+    ("text/vtt", &["vtt"]),
+    ("text/x-python", &["py"]),
+    ("text/x-setext", &["etx"]),
+    ("text/x-sgml", &["sgm", "sgml"]),
+    ("text/x-vcard", &["vcf"]),
+    ("text/xml", &["xml"]),
+    ("video/mp4", &["mp4"]),
+    ("video/mpeg", &["m1v", "mpa", "mpe", "mpeg", "mpg"]),
+    ("video/quicktime", &["mov", "qt"]),
+    ("video/webm", &["webm"]),
+    ("video/x-msvideo", &["avi"]),
+    ("video/x-sgi-movie", &["movie"]),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_written_as_mlflow_writes_them() {
+        for (name, expected) in [
+            ("page.txt", "attachment; filename=page.txt"),
+            ("b b.txt", "attachment; filename=\"b b.txt\""),
+            ("\u{fc}+%.bin", "attachment; filename=u+%.bin; filename*=UTF-8''%C3%BC+%25.bin"),
+            ("say \"hi\" \\.txt", "attachment; filename=\"say \\\"hi\\\" \\\\.txt\""),
+            ("\u{65e5}\u{672c}", "attachment; filename=download; filename*=UTF-8''%E6%97%A5%E6%9C%AC"),
+            ("\u{65e5}.csv", "attachment; filename=.csv; filename*=UTF-8''%E6%97%A5.csv"),
+            ("a;b,c=d.txt", "attachment; filename=\"a;b,c=d.txt\""),
+            (
+                "\u{e9}\u{2014}'(1).pdf",
+                "attachment; filename=\"e'(1).pdf\"; filename*=UTF-8''%C3%A9%E2%80%94%27%281%29.pdf",
+            ),
+            ("a\r\nSet-Cookie: x", "attachment; filename=\"aSet-Cookie: x\""),
+        ] {
+            assert_eq!(attachment(name), expected);
+        }
+    }
+
+    #[test]
+    fn types_are_those_of_mlflow() {
+        for (name, expected) in [
+            ("a.svg", "image/svg+xml"),
+            ("a.SVG", "image/svg+xml"),
+            ("page.html", "text/html"),
+            ("a.csv", "text/plain"),
+            ("a.CSV", "text/csv"),
+            ("MLmodel", "text/plain"),
+            ("x.MLmodel", "text/plain"),
+            ("log", "text/plain"),
+            ("model.pkl", "application/octet-stream"),
+            ("a.tar.gz", "application/x-tar"),
+            ("a.tgz", "application/x-tar"),
+            ("a.csv.gz", "text/csv"),
+            ("a.png", "image/png"),
+            ("a.webp", "image/webp"),
+            ("nothing", "application/octet-stream"),
+            (".png", "application/octet-stream"),
+            ("", "application/octet-stream"),
+        ] {
+            assert_eq!(content_type(name), expected, "{name}");
+        }
+        for (stored, expected) in [
+            (None, Some("image/png")),
+            (Some("binary/octet-stream"), Some("image/png")),
+            (Some(""), Some("image/png")),
+            (Some("application/octet-stream"), None),
+            (Some("text/html"), None),
+        ] {
+            assert_eq!(type_of_object(stored, "a.png"), expected, "{stored:?}");
+        }
+    }
+}

@@ -1,0 +1,280 @@
+//! Uploads in parts: where each part is to be sent, and the parts that are sent through the appliance.
+//!
+//! MLflow's client is told all URLs when it begins, and sends each part to its URL with a plain `PUT`, hours later over a slow
+//! link. So a URL of S3 holds for an hour at least, as MLflow's own server signs them. Where the credentials do not live
+//! that long, not even new ones, the parts come here, and each is signed when it comes.
+
+use std::time::Instant;
+
+use actix_web::body::SizedStream;
+use actix_web::http::header::{self, HeaderMap};
+use actix_web::{HttpRequest, HttpResponse, web};
+use bytes::Bytes;
+use futures_util::stream;
+use serde_json::json;
+use tokio::task::yield_now;
+use tokio::time::Duration;
+
+use super::super::backend::Access;
+use super::super::browser;
+use super::super::refusal::Refusal;
+use super::super::server::connection;
+use super::failure::StoreFailure;
+use super::object::take_in;
+use super::request::{parameter, required};
+use super::store::Action;
+use super::{Answer, Exchange};
+use crate::access::caller::Means;
+use crate::aws::s3::{self, PartUrls};
+use crate::http::body::Body;
+use crate::http::fields::Fields;
+use crate::http::headers;
+use crate::http::uri::encoded;
+use crate::mlflow::download;
+use crate::mlflow::store::ArtifactPath;
+
+/// S3's own limit. A file of 100 GB in parts of 10 MiB, MLflow's default, comes close to it.
+const LIMIT: u16 = 10_000;
+/// The largest part that S3 takes. Bytes.
+const SIZE_LIMIT: u64 = 5 << 30;
+/// For how long the URL of a part holds at least, if it is one of S3.
+const LIFETIME: Duration = Duration::from_hours(1);
+/// URLs that are made in one go; a worker does this in less than a millisecond, and then looks after others.
+const SLICE: u16 = 100;
+
+/// One part of an upload.
+pub(super) struct Part {
+    upload: String,
+    number: u16,
+}
+
+/// The part that the query of a target names, if it names one.
+///
+/// # Errors
+/// [`Refusal::Artifact`].
+pub(super) fn named(target: &str) -> Result<Option<Part>, Refusal> {
+    let Some(upload) = parameter(target, "uploadId")? else { return Ok(None) };
+    let number = required(target, "partNumber")?;
+    match number.parse() {
+        Ok(number) if (1..=LIMIT).contains(&number) => Ok(Some(Part { upload, number })),
+        _ => Err(Refusal::Artifact(format!("a part has a number from 1 to {LIMIT}"))),
+    }
+}
+
+/// Begins an upload, and says where its parts are to be sent.
+///
+/// # Errors
+/// [`Refusal`].
+pub(super) async fn create(exchange: &Exchange<'_>, path: &ArtifactPath, count: u16) -> Result<Answer, Refusal> {
+    let store = exchange.store;
+    if store.access == Access::Proxied {
+        return Err(Refusal::NoPresigned);
+    }
+    if !(1..=LIMIT).contains(&count) {
+        return Err(Refusal::Artifact(format!("an upload has 1 to {LIMIT} parts, not {count}")));
+    }
+    store.prolong(LIFETIME).await;
+    let is_direct =
+        store.access == Access::PresignedOnly || store.presigned(LIFETIME, |_, _, lifetime| lifetime >= LIFETIME)?;
+    let headers = if is_direct { json!({}) } else { own_headers(exchange)? };
+    let (key, content_type) = (store.place.key(path), download::content_type(path.name()));
+    let begin = |bucket: &s3::Bucket, credentials: &_| bucket.create_multipart(credentials, &key, content_type);
+    let upload = s3::upload_id(&store.text(Action::Assemble, begin).await?).ok_or(StoreFailure::Unreadable)?;
+    let urls = if is_direct {
+        let wanted = LIFETIME.max(store.url_lifetime);
+        Urls::Direct(Box::new(store.presigned(wanted, |bucket, credentials, lifetime| {
+            bucket.presigned_parts(credentials, &key, &upload, lifetime)
+        })?))
+    } else {
+        Urls::own(exchange, path, &upload)
+    };
+    Ok(Answer::Own(urls.response(&upload, headers.to_string(), count)))
+}
+
+/// What a client has to send beside a part, to be the same caller: the URL is no secret, and needs none.
+///
+/// # Errors
+/// [`Refusal::NoPresigned`] for callers who are known by something that the client does not send with parts; it sends the
+/// file in one piece then.
+fn own_headers(exchange: &Exchange<'_>) -> Result<serde_json::Value, Refusal> {
+    match exchange.record.caller.as_ref().map(|caller| caller.means) {
+        Some(Means::Anonymous) => Ok(json!({})),
+        Some(Means::Token) => {
+            let value = exchange.request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+            value.map(|value| json!({"Authorization": value})).ok_or(Refusal::NoPresigned)
+        }
+        _ => Err(Refusal::NoPresigned),
+    }
+}
+
+/// Passes a part on.
+///
+/// # Errors
+/// [`Refusal`].
+pub(super) async fn write(
+    exchange: &mut Exchange<'_>,
+    payload: web::Payload,
+    path: &ArtifactPath,
+    part: &Part,
+) -> Result<Answer, Refusal> {
+    let store = exchange.store;
+    if store.access == Access::PresignedOnly {
+        return Err(Refusal::PresignedOnly);
+    }
+    let declared = headers::content_length(exchange.request.headers());
+    let (body, _) = take_in(exchange, payload, declared, SIZE_LIMIT).await?;
+    let key = store.place.key(path);
+    let began = Instant::now();
+    let sign = |bucket: &s3::Bucket, credentials: &_| bucket.put_part(credentials, &key, &part.upload, part.number);
+    let written = store.send(Action::Write, sign, Fields::new(), &body).await;
+    if let Body::Passing(passing) = &body {
+        exchange.record.received = passing.passed();
+    }
+    let written = written?;
+    exchange.record.upstream = Some(began.elapsed());
+    // The client completes the upload with it.
+    let tag = written.headers.get(header::ETAG).ok_or(StoreFailure::Unreadable)?;
+    Ok(Answer::Own(HttpResponse::Ok().insert_header((header::ETAG, tag.clone())).finish()))
+}
+
+/// Where parts are sent.
+enum Urls {
+    /// To S3.
+    Direct(Box<PartUrls>),
+    /// Here: what stands before the number, and what behind it.
+    Own(String, String),
+}
+
+impl Urls {
+    fn own(exchange: &Exchange<'_>, path: &ArtifactPath, upload: &str) -> Self {
+        let path: Vec<_> = path.as_str().split('/').map(|segment| encoded(segment).to_string()).collect();
+        let (base, path) = (base(exchange.request, exchange.prefix), path.join("/"));
+        let before = format!("{base}/api/2.0/mlflow-artifacts/artifacts/{path}?partNumber=");
+        Self::Own(before, format!("&uploadId={}", encoded(upload)))
+    }
+
+    fn of(&self, part: u16) -> String {
+        match self {
+            Self::Direct(urls) => urls.of(part),
+            Self::Own(before, after) => format!("{before}{part}{after}"),
+        }
+    }
+
+    /// MLflow's answer. It is made while it is sent, in slices: for 10,000 parts it has 15 MB.
+    fn response(self, upload: &str, headers: String, count: u16) -> HttpResponse {
+        let begin = format!("{{\"upload_id\":{},\"credentials\":[", json!(upload));
+        let entry = move |part: u16| {
+            // A URL has no character that JSON escapes.
+            let comma = if part < count { "," } else { "]}" };
+            format!("{{\"url\":\"{}\",\"part_number\":{part},\"headers\":{headers}}}{comma}", self.of(part))
+        };
+        // Entries differ in the digits of their number, which stands in each twice, and in what follows the last one.
+        let shortest = entry(1).len() as u64 - if count == 1 { 2 } else { 1 };
+        let digits: u64 = (1..=count).map(|part| 2 * u64::from(part.ilog10())).sum();
+        let size = begin.len() as u64 + u64::from(count) * (shortest + 1) + 1 + digits;
+        let slices = stream::unfold((Some(begin), 1), move |(begin, from)| {
+            let slice = (from <= count).then(|| {
+                let to = count.min(from + SLICE - 1);
+                let text: String = begin.into_iter().chain((from..=to).map(&entry)).collect();
+                (Ok::<_, actix_web::Error>(Bytes::from(text)), (None, to + 1))
+            });
+            async move {
+                yield_now().await;
+                slice
+            }
+        });
+        HttpResponse::Ok()
+            .content_type(header::ContentType::json())
+            // Secrets.
+            .insert_header((header::CACHE_CONTROL, "no-store"))
+            .body(SizedStream::new(size, Box::pin(slices)))
+    }
+}
+
+/// How the caller has reached us, as a URL without a slash at its end.
+///
+/// What a proxy in front says of that is believed without asking who it is: whoever lies is given a URL that does not lead
+/// here, and nobody else is.
+fn base(request: &HttpRequest, prefix: &str) -> String {
+    let said = |name: &str| first(request.headers(), name);
+    let is_secure = match said("x-forwarded-proto") {
+        Some(scheme) => scheme.eq_ignore_ascii_case("https"),
+        None => connection::is_secure(request),
+    };
+    let scheme = if is_secure { "https" } else { "http" };
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte);
+    let outer = said("x-forwarded-prefix")
+        .map(|outer| outer.trim_end_matches('/'))
+        .filter(|outer| outer.starts_with('/') && !outer.starts_with("//") && outer.bytes().all(is_plain));
+    let is_host = |host: &&str| host.bytes().all(|byte| is_plain(byte) && byte != b'/' || b":[]".contains(&byte));
+    let host = browser::host(request).filter(is_host).unwrap_or("localhost");
+    format!("{scheme}://{host}{}{prefix}", outer.unwrap_or_default())
+}
+
+/// The first of the values that proxies have written into a field.
+fn first<'a>(fields: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let value = fields.get(name)?.to_str().ok()?;
+    value.split(',').next().map(str::trim).filter(|value| !value.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::body;
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    #[test]
+    fn the_answer_is_as_long_as_it_says_and_names_every_part() {
+        actix_web::rt::System::new().block_on(async {
+            for count in [1, 2, 9, 10, 99, 100, 101, 999, 1000, 10_000] {
+                let urls = Urls::Own("http://h/?partNumber=".into(), "&uploadId=u".into());
+                let response = urls.response("up\"1", json!({"Authorization": "Bearer \"x"}).to_string(), count);
+                let body = response.into_body();
+                let body::BodySize::Sized(size) = body::MessageBody::size(&body) else { panic!("of known size") };
+                let Ok(bytes) = body::to_bytes(body).await else { panic!("it is written") };
+                assert_eq!(bytes.len() as u64, size, "{count}");
+                let document: serde_json::Value = serde_json::from_slice(&bytes).expect("JSON");
+                let parts = document["credentials"].as_array().expect("a list");
+                assert_eq!((document["upload_id"].as_str(), parts.len()), (Some("up\"1"), usize::from(count)));
+                for (part, number) in parts.iter().zip(1..) {
+                    let url = format!("http://h/?partNumber={number}&uploadId=u");
+                    let expected =
+                        json!({"url": url, "part_number": number, "headers": {"Authorization": "Bearer \"x"}});
+                    assert_eq!(*part, expected);
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn a_caller_is_led_back_the_way_it_came() {
+        for (fields, expected) in [
+            (vec![("host", "localhost:5000")], "http://localhost:5000/t/x"),
+            (vec![("host", "[::1]:5000")], "http://[::1]:5000/t/x"),
+            (vec![("host", "m.example"), ("x-forwarded-proto", "https, http")], "https://m.example/t/x"),
+            (vec![("host", "m.example"), ("x-forwarded-prefix", "/mlflow/")], "http://m.example/mlflow/t/x"),
+            (vec![("host", "m.example"), ("x-forwarded-prefix", "//evil.example")], "http://m.example/t/x"),
+            (vec![("host", "m.example"), ("x-forwarded-prefix", "/a\"b")], "http://m.example/t/x"),
+            (vec![("host", "m\"x")], "http://localhost/t/x"),
+        ] {
+            let mut request = TestRequest::default();
+            for field in &fields {
+                request = request.insert_header(*field);
+            }
+            assert_eq!(base(&request.to_http_request(), "/t/x"), expected, "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn a_part_is_named_whole_or_not_at_all() {
+        let named = |query: &str| named(&format!("/x?{query}")).map(|part| part.map(|part| (part.upload, part.number)));
+        assert_eq!(named("").ok(), Some(None));
+        assert_eq!(named("partNumber=1").ok(), Some(None));
+        assert_eq!(named("partNumber=10000&uploadId=a%2Bb").ok(), Some(Some(("a+b".to_owned(), 10_000))));
+        for query in ["uploadId=a", "uploadId=a&partNumber=0", "uploadId=a&partNumber=10001", "uploadId=a&partNumber=x"]
+        {
+            assert!(named(query).is_err(), "{query}");
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! Work that would keep a worker from its other requests for too long is done beside it, on another thread.
+
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
+
+use super::refusal::Refusal;
+
+/// A document of more bytes than these is dealt with on another thread. The slowest parser, that of GraphQL, reads
+/// 15 MB a second, so this takes four milliseconds at most; to go to another thread and back takes 0.05.
+const LARGE: usize = 64 << 10;
+/// Such documents at once, of all workers. More would take the processors away from the workers.
+static PLACES: Semaphore = Semaphore::const_new(2);
+
+/// Does `work` on a document of `size` bytes.
+///
+/// # Errors
+/// [`Refusal::Busy`] while the process stops.
+pub(super) async fn aside<T: Send + 'static>(
+    size: usize,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Refusal> {
+    if size <= LARGE {
+        return Ok(work());
+    }
+    let _place = PLACES.acquire().await.map_err(|_| Refusal::Busy)?;
+    spawn_blocking(work).await.map_err(|_| Refusal::Busy)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    #[test]
+    fn a_worker_has_time_for_others_while_a_large_document_is_read() {
+        actix_web::rt::System::new().block_on(async {
+            let here = thread::current().id();
+            assert_eq!(aside(LARGE, move || thread::current().id() == here).await.ok(), Some(true));
+            let large = actix_web::rt::spawn(aside(LARGE + 1, move || {
+                thread::sleep(Duration::from_millis(300));
+                thread::current().id() == here
+            }));
+            let began = Instant::now();
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            assert!(began.elapsed() < Duration::from_millis(200), "{:?}", began.elapsed());
+            assert_eq!(large.await.expect("it ends").ok(), Some(false));
+        });
+    }
+}

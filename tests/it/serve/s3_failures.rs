@@ -1,0 +1,95 @@
+//! Requests to S3 are repeated, bounded and given up by the rules for requests to MLflow.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use super::artifacts::{SERVICE, error, gateway};
+use crate::support::appliance::Builder;
+use crate::support::upstream::Upstream;
+use crate::support::{Message as _, eventually, figure, quiet_port};
+
+#[test]
+fn an_s3_that_is_not_there_is_not_asked_for_a_while_and_found_again() {
+    let mlflow = Upstream::ok();
+    let port = quiet_port();
+    let endpoint = format!("http://127.0.0.1:{port}");
+    let store = ["--artifact-store", "s3://bucket/mlflow", "--s3-endpoint", &endpoint];
+    let appliance = Builder::new(&mlflow).with(&store).start();
+    let read = || appliance.get(&format!("{SERVICE}/artifacts/x"));
+    let first = read();
+    assert_eq!((first.status, first.header("x-appliance-error")), (502, "artifact-store-unreachable"));
+    eventually("the circuit opens", || read().header("x-appliance-error") == "artifact-store-circuit-open");
+    let refused = read();
+    assert_eq!(refused.status, 503);
+    assert!((1..=5).contains(&refused.header("retry-after").parse::<u32>().unwrap()), "{refused:?}");
+    let began = Instant::now();
+    for _ in 0..20 {
+        read();
+    }
+    assert!(began.elapsed() < Duration::from_secs(2), "nobody waits for what is not there: {:?}", began.elapsed());
+    let ready = appliance.get("/_appliance/readyz");
+    assert!(ready.status == 200 && ready.text().contains("S3 cannot be reached"), "{}", ready.text());
+    assert_eq!(appliance.get("/version").status, 200, "MLflow is another matter");
+}
+
+#[test]
+fn a_storm_of_refusals_is_not_made_larger_by_more_than_a_tenth() {
+    let mlflow = Upstream::ok();
+    let s3 = Upstream::plain(|_, wire| wire.answer("503 Slow Down", error("SlowDown")));
+    let appliance = gateway(&mlflow, &s3, &[]);
+    const REQUESTS: usize = 120;
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                let mut caller = appliance.connect();
+                for _ in 0..REQUESTS / 8 {
+                    assert_eq!(caller.get(&format!("{SERVICE}/artifacts/x")).status, 503);
+                }
+            });
+        }
+    });
+    let asked = s3.requests().len();
+    figure(&format!("S3 slows down: {asked} requests for {REQUESTS} of callers"));
+    // Twenty that were saved, a tenth of the requests, and one for each second that it took.
+    assert!(asked <= REQUESTS + 20 + REQUESTS / 10 + 20, "{asked}");
+    assert!(asked > REQUESTS, "some were repeated");
+}
+
+#[test]
+fn what_may_have_been_done_is_not_done_twice() {
+    for (method, target, body, expected) in [
+        ("GET", "artifacts/x", None, 2),
+        ("PUT", "artifacts/x", Some(&b"hello"[..]), 2),
+        ("POST", "mpu/create/x", Some(br#"{"path":"f","num_parts":1}"#), 1),
+        ("POST", "mpu/abort/x", Some(br#"{"path":"f","upload_id":"u"}"#), 1),
+    ] {
+        let mlflow = Upstream::ok();
+        let asked = AtomicUsize::new(0);
+        let s3 = Upstream::plain(move |_, wire| {
+            asked.fetch_add(1, Ordering::SeqCst);
+            Err(wire.reset())
+        });
+        let appliance = gateway(&mlflow, &s3, &[]);
+        let got = appliance.connect().request(method, &format!("{SERVICE}/{target}"), &[], body);
+        assert_eq!((got.status, got.header("x-appliance-error")), (502, "artifact-store-unreachable"), "{target}");
+        assert_eq!(s3.requests().len(), expected, "{method} {target}");
+    }
+}
+
+#[test]
+fn attempts_at_a_busy_s3_are_spread_at_random() {
+    let mlflow = Upstream::ok();
+    let s3 = Upstream::plain(|_, wire| wire.answer("503 Slow Down", error("SlowDown")));
+    let appliance = gateway(&mlflow, &s3, &[]);
+    let mut took = Vec::new();
+    for _ in 0..6 {
+        let began = Instant::now();
+        assert_eq!(appliance.get(&format!("{SERVICE}/artifacts/x")).status, 503);
+        took.push(began.elapsed());
+    }
+    // 125 to 250 ms, and twice that.
+    assert!(took.iter().all(|took| (370..2000).contains(&took.as_millis())), "{took:?}");
+    let spread = *took.iter().max().unwrap() - *took.iter().min().unwrap();
+    assert!(spread > Duration::from_millis(10), "{took:?}");
+    assert_eq!(s3.requests().len(), 18);
+}
