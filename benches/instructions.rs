@@ -166,7 +166,7 @@ fn json_rewriting((store, page): (ArtifactStore, Bytes)) {
     // The upstream's responses come in pieces of this size.
     const PIECE: usize = 16 * 1024;
     let places = locations::of("/api/2.0/mlflow/runs/search").response;
-    let mut rewriter = Rewriter::new(places, |uri: &str| store.publish(uri));
+    let mut rewriter = Rewriter::new(places, |_, uri: &str| store.publish(uri));
     for from in (0..page.len()).step_by(PIECE) {
         black_box(rewriter.push(page.slice(from..page.len().min(from + PIECE))));
     }

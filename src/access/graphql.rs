@@ -1,90 +1,28 @@
-//! What a GraphQL request does: the fields at the top of its operations.
+//! What a GraphQL request does: the fields of its operations that MLflow resolves by calling one of its APIs.
 //!
 //! One path serves reading and changing, so the role depends on the body. Every operation of a document counts, whichever
-//! is executed: a caller has no need to send others.
-
-use std::collections::HashMap;
-
-use apollo_parser::Parser;
-use apollo_parser::cst::{Definition, OperationDefinition, Selection, SelectionSet};
-use serde::Deserialize;
+//! is executed: a caller has no need to send others. Below the top, a field counts by the type that it belongs to: a run
+//! gives its experiment, which a rule may deny to whoever may see the run.
 
 use super::routes::{self, Route, UNCLASSIFIED};
+use crate::mlflow::graphql::{self, Asked, MUTATION, QUERY};
 
-/// MLflow's UI nests a dozen levels.
-const RECURSION_LIMIT: usize = 64;
-/// The UI's largest document has a few hundred.
-const TOKEN_LIMIT: usize = 20_000;
-
-#[derive(Deserialize)]
-struct Request<'a> {
-    #[serde(borrow)]
-    query: std::borrow::Cow<'a, str>,
-}
-
-/// What each field at the top of a request's operations needs. What cannot be understood needs the strictest role.
+/// What each such field of a request needs. What cannot be understood needs the strictest role.
 #[must_use]
 pub fn routes(body: &[u8]) -> Vec<Route> {
-    let document = serde_json::from_slice::<Request<'_>>(body).ok();
-    document.and_then(|request| fields(&request.query)).unwrap_or_else(|| vec![UNCLASSIFIED])
+    let asked = graphql::asked(body).unwrap_or_default();
+    let found: Vec<Route> = asked.iter().filter_map(route).collect();
+    if found.is_empty() { vec![UNCLASSIFIED] } else { found }
 }
 
-fn fields(document: &str) -> Option<Vec<Route>> {
-    let tree = Parser::new(document).recursion_limit(RECURSION_LIMIT).token_limit(TOKEN_LIMIT).parse();
-    if tree.errors().next().is_some() {
-        return None;
+/// What a field needs; nothing if it is a part of what the field above it has given.
+fn route(field: &Asked) -> Option<Route> {
+    if matches!(field.parent, QUERY | MUTATION) {
+        return Some(routes::of_field(field.parent, &field.name));
     }
-    let mut fragments = HashMap::new();
-    let mut operations = Vec::new();
-    for definition in tree.document().definitions() {
-        match definition {
-            Definition::OperationDefinition(operation) => operations.push(operation),
-            Definition::FragmentDefinition(fragment) => {
-                let name = fragment.fragment_name()?.name()?.text().to_string();
-                fragments.insert(name, fragment.selection_set()?);
-            }
-            _ => return None,
-        }
-    }
-    let mut found = Vec::new();
-    for operation in &operations {
-        let mut names = Vec::new();
-        // Fragments may name each other in a circle.
-        let mut patience = RECURSION_LIMIT;
-        gather(&operation.selection_set()?, &fragments, &mut names, &mut patience)?;
-        let kind = kind(operation)?;
-        found.extend(names.iter().map(|name| routes::of_field(kind, name)));
-    }
-    (!found.is_empty()).then_some(found)
-}
-
-fn kind(operation: &OperationDefinition) -> Option<&'static str> {
-    let Some(kind) = operation.operation_type() else { return Some("QUERY") };
-    match (kind.query_token(), kind.mutation_token()) {
-        (Some(_), _) => Some("QUERY"),
-        (_, Some(_)) => Some("MUTATION"),
-        _ => None,
-    }
-}
-
-fn gather(
-    selections: &SelectionSet,
-    fragments: &HashMap<String, SelectionSet>,
-    names: &mut Vec<String>,
-    patience: &mut usize,
-) -> Option<()> {
-    *patience = patience.checked_sub(1)?;
-    for selection in selections.selections() {
-        match selection {
-            Selection::Field(field) => names.push(field.name()?.text().to_string()),
-            Selection::InlineFragment(inline) => gather(&inline.selection_set()?, fragments, names, patience)?,
-            Selection::FragmentSpread(spread) => {
-                let name = spread.fragment_name()?.name()?.text().to_string();
-                gather(fragments.get(&name)?, fragments, names, patience)?;
-            }
-        }
-    }
-    Some(())
+    let resolved = routes::of_nested_field(field.parent, &field.name);
+    // SECURITY: a later MLflow may resolve more fields by calling an API, and those have fields of their own.
+    resolved.or_else(|| (!field.is_known).then_some(UNCLASSIFIED))
 }
 
 #[cfg(test)]
@@ -110,6 +48,31 @@ mod tests {
         let two = "query A { mlflowGetRun { x } } mutation B { mlflowDeleteEverything { x } }";
         assert_eq!(actions(two), ["runs:get", UNCLASSIFIED.action]);
         assert_eq!(actions("{ mlflowGetRun: mlflowDeleteEverything { x } }"), [UNCLASSIFIED.action]);
+    }
+
+    #[test]
+    fn fields_below_the_top_count_by_the_type_that_has_them() {
+        let nested = ["runs:get", "experiments:get", "model-versions:search"];
+        assert_eq!(actions("{ mlflowGetRun { run { experiment { name } modelVersions { name } } } }"), nested);
+        assert_eq!(
+            actions("{ mlflowGetRun { run { info: experiment { name } data: modelVersions { name } } } }"),
+            nested
+        );
+        assert_eq!(
+            actions(
+                "{ mlflowGetRun { r: run { ...F } } } fragment F on MlflowRunExtension { ... on MlflowRunExtension { e: experiment { name } } ...G }
+                 fragment G on MlflowRunExtension { modelVersions { source } }"
+            ),
+            nested
+        );
+        assert_eq!(
+            actions("mutation { mlflowSearchRuns { runs { experiment { name } } } }"),
+            ["runs:search", "experiments:get"]
+        );
+        // The field of another type that has the same name is not resolved by itself.
+        assert_eq!(actions("{ mlflowSearchModelVersions { modelVersions { name } } }"), ["model-versions:search"]);
+        assert_eq!(actions("{ mlflowGetExperiment { experiment { name } } }"), ["experiments:get"]);
+        assert_eq!(actions("{ mlflowGetRun { run { owner { name } } } }"), ["runs:get", UNCLASSIFIED.action]);
     }
 
     #[test]

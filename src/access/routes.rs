@@ -17,6 +17,60 @@ const PREFIXES: [&str; 4] = ["/api/2.0", "/api/3.0", "/ajax-api/2.0", "/ajax-api
 /// What is done at a route that the table does not know.
 pub const UNCLASSIFIED: Route = Route { role: Role::Admin, action: "unclassified:unknown" };
 
+/// A request's path, read once. Policy, gateway and rewriting all look at the same text.
+///
+/// MLflow's server decodes a path before it looks for the route, `%2F` included; takes slashes at its beginning for one; and
+/// sends whoever doubles a slash within it to the path with one, unless a route has a place for any path there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoutePath<'a> {
+    read: Cow<'a, str>,
+    sent: Cow<'a, str>,
+}
+
+impl<'a> RoutePath<'a> {
+    /// Reads a path in normal form.
+    #[must_use]
+    pub fn read(path: &'a str) -> Self {
+        if !path.contains("//") && !path.contains("%2F") {
+            return Self { read: Cow::Borrowed(path), sent: Cow::Borrowed(path) };
+        }
+        let plain = path.replace("%2F", "/");
+        let rooted = format!("/{}", plain.trim_start_matches('/'));
+        let is_route = |path: &str| INDEX.paths.at(&decoded(path)).is_ok();
+        let read = if is_route(&rooted) { rooted } else { merged(&rooted) };
+        // What no route of ours is passes as it came, and is judged by what it could be.
+        let sent = if is_route(&read) { Cow::Owned(read.clone()) } else { Cow::Borrowed(path) };
+        Self { read: Cow::Owned(read), sent }
+    }
+
+    /// The path by which everything is decided, with one slash where MLflow sees one.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.read
+    }
+
+    /// The path to send.
+    #[must_use]
+    pub fn sent(&self) -> &str {
+        &self.sent
+    }
+}
+
+/// A path with one slash for each row of slashes.
+fn merged(path: &str) -> String {
+    let mut merged = String::with_capacity(path.len());
+    for character in path.chars() {
+        if character != '/' || !merged.ends_with('/') {
+            merged.push(character);
+        }
+    }
+    merged
+}
+
+fn decoded(path: &str) -> Cow<'_, str> {
+    if path.contains('%') { percent_decode_str(path).decode_utf8_lossy() } else { Cow::Borrowed(path) }
+}
+
 /// What is needed for a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Route {
@@ -50,14 +104,19 @@ pub fn lines() -> impl Iterator<Item = Line> {
 struct Index {
     paths: matchit::Router<Vec<(&'static str, Route)>>,
     fields: HashMap<(&'static str, &'static str), Route>,
+    /// By the type that has the field.
+    nested: HashMap<(&'static str, &'static str), Route>,
 }
 
 static INDEX: LazyLock<Index> = LazyLock::new(|| {
     let mut by_path: HashMap<String, Vec<(&str, Route)>> = HashMap::new();
-    let mut fields = HashMap::new();
+    let (mut fields, mut nested) = (HashMap::new(), HashMap::new());
     for Line { method, path, route } in lines() {
         match path.strip_prefix('*') {
-            _ if matches!(method, "QUERY" | "MUTATION") => drop(fields.insert((method, path), route)),
+            _ if matches!(method, "QUERY" | "MUTATION") => match path.split_once('.') {
+                Some(field) => drop(nested.insert(field, route)),
+                None => drop(fields.insert((method, path), route)),
+            },
             Some(rest) => {
                 for prefix in PREFIXES {
                     by_path.entry(format!("{prefix}{rest}")).or_default().push((method, route));
@@ -70,15 +129,13 @@ static INDEX: LazyLock<Index> = LazyLock::new(|| {
     for (path, methods) in by_path {
         paths.insert(path, methods).expect("no two routes of the table are in conflict");
     }
-    Index { paths, fields }
+    Index { paths, fields, nested }
 });
 
-/// What a request needs. `path` is in normal form, percent-encoded.
+/// What a request needs. `path` is percent-encoded, and as MLflow reads it: [`RoutePath`].
 #[must_use]
 pub fn of(method: &str, path: &str) -> Route {
-    // SECURITY: the upstream decodes before it routes, so `traces/x%2Ftags` is a route of two segments there.
-    // Nothing is escaped in most paths, and then normal form has no such segments.
-    let decoded = if path.contains('%') { percent_decode_str(path).decode_utf8_lossy() } else { Cow::Borrowed(path) };
+    let decoded = decoded(path);
     if path.contains('%') && decoded.split('/').any(|segment| matches!(segment, "." | "..")) {
         return UNCLASSIFIED;
     }
@@ -100,10 +157,10 @@ pub fn of_field(operation: &str, field: &str) -> Route {
     INDEX.fields.get(&(operation, field)).copied().unwrap_or(UNCLASSIFIED)
 }
 
-/// True for the path whose body says what is done.
+/// What a field below the top needs; nothing if it is a part of what the field above it has given.
 #[must_use]
-pub fn is_graphql(path: &str) -> bool {
-    path == "/graphql" || path.contains('%') && percent_decode_str(path).decode_utf8_lossy() == "/graphql"
+pub fn of_nested_field(parent: &str, field: &str) -> Option<Route> {
+    INDEX.nested.get(&(parent, field)).copied()
 }
 
 #[cfg(test)]
@@ -158,7 +215,42 @@ mod tests {
         check("DELETE", "/api/3.0/mlflow/traces/x%2Ftags", Role::Write, "traces:delete-tag");
         check("POST", "/api/2.0/mlflow%2Fruns/create", Role::Write, "runs:create");
         assert_eq!(of("GET", "/api/3.0/mlflow/traces/a%2F..%2F..%2Fwebhooks"), UNCLASSIFIED);
-        assert!(is_graphql("/%67raphql") && is_graphql("/graphql") && !is_graphql("/graphql/"));
+    }
+
+    #[test]
+    fn a_path_is_read_as_mlflow_reads_it() {
+        for (path, read, sent) in [
+            ("/api/2.0/mlflow/runs/get", "/api/2.0/mlflow/runs/get", "/api/2.0/mlflow/runs/get"),
+            ("//api/2.0/mlflow/runs/get", "/api/2.0/mlflow/runs/get", "/api/2.0/mlflow/runs/get"),
+            ("////graphql", "/graphql", "/graphql"),
+            ("//", "/", "/"),
+            ("/%2Fapi/2.0/mlflow/runs/get", "/api/2.0/mlflow/runs/get", "/api/2.0/mlflow/runs/get"),
+            ("/api/2.0//mlflow%2Fruns///get", "/api/2.0/mlflow/runs/get", "/api/2.0/mlflow/runs/get"),
+            ("/api/3.0/mlflow/traces/x%2Ftags", "/api/3.0/mlflow/traces/x/tags", "/api/3.0/mlflow/traces/x/tags"),
+            // A place for any path has its slashes, as MLflow leaves them there.
+            (
+                "//api/2.0/mlflow-artifacts/artifacts/a//b%2Fc%20d",
+                "/api/2.0/mlflow-artifacts/artifacts/a//b/c%20d",
+                "/api/2.0/mlflow-artifacts/artifacts/a//b/c%20d",
+            ),
+            (
+                "/api//2.0/mlflow-artifacts/artifacts/a//b",
+                "/api/2.0/mlflow-artifacts/artifacts/a/b",
+                "/api/2.0/mlflow-artifacts/artifacts/a/b",
+            ),
+            // No route: judged by what it could be, and sent as it is.
+            ("//double//slash/", "/double/slash/", "//double//slash/"),
+            ("/a%2Fb/%2", "/a/b/%2", "/a%2Fb/%2"),
+            ("/api/2.0/mlflow%2Fruns/new", "/api/2.0/mlflow/runs/new", "/api/2.0/mlflow%2Fruns/new"),
+            ("/api/2.0/mlflow/runs/get//", "/api/2.0/mlflow/runs/get/", "/api/2.0/mlflow/runs/get//"),
+            // Encoded twice is another text.
+            ("/api/2.0/mlflow%252Fruns/get", "/api/2.0/mlflow%252Fruns/get", "/api/2.0/mlflow%252Fruns/get"),
+            ("/%20", "/%20", "/%20"),
+        ] {
+            let found = RoutePath::read(path);
+            assert_eq!((found.as_str(), found.sent()), (read, sent), "{path}");
+            assert_eq!(RoutePath::read(read).as_str(), read, "{path}");
+        }
     }
 
     #[test]

@@ -188,6 +188,13 @@ fn artifacts(
     if let Some(given) = options.artifact_url_lifetime.as_ref().filter(|_| url_lifetime > LONGEST_URL_LIFETIME) {
         problems.add(&given.place, "S3 accepts no URL that holds for more than 7 days", "write `15m`, for example");
     }
+    let may_be_elsewhere =
+        problems.read(options.artifact_elsewhere.as_ref(), "write `refuse` or `allow`", |text| match text {
+            "refuse" => Ok(false),
+            "allow" => Ok(true),
+            _ => Err("this is no verdict".to_owned()),
+        });
+    let may_be_elsewhere = may_be_elsewhere.unwrap_or_default();
     let kms_key = problems.read(options.artifact_kms_key.as_ref(), "copy the key's ARN from the KMS console", |text| {
         // Sent to S3 in a header; what it means is for KMS to say.
         let is_plain = text.starts_with("arn:") && text.bytes().all(|byte| byte.is_ascii_graphic());
@@ -195,8 +202,13 @@ fn artifacts(
     });
     if options.artifact_store.is_none() {
         // Not `sagemaker-endpoint`: `appliance ui` asks there as well, with the same file.
-        let idle =
-            [&options.artifact_access, &options.artifact_url_lifetime, &options.artifact_kms_key, &options.s3_endpoint];
+        let idle = [
+            &options.artifact_access,
+            &options.artifact_url_lifetime,
+            &options.artifact_elsewhere,
+            &options.artifact_kms_key,
+            &options.s3_endpoint,
+        ];
         for given in idle.into_iter().flatten() {
             let what = "it has no effect, because the artifact gateway is off";
             problems.add(&given.place, what, "set `artifact-store`, or remove it");
@@ -209,5 +221,6 @@ fn artifacts(
             None => Endpoint::https(target?.control_plane_host()),
         }),
     };
-    Some(ArtifactSettings { place, s3_endpoint, access: access.unwrap_or_default(), url_lifetime, kms_key })
+    let access = access.unwrap_or_default();
+    Some(ArtifactSettings { place, s3_endpoint, access, url_lifetime, kms_key, may_be_elsewhere })
 }

@@ -46,6 +46,13 @@ pub fn normalize_path(path: &str) -> Result<Cow<'_, str>, PathError> {
     })
 }
 
+/// A path with one slash at its beginning, where all servers that we know see one.
+#[must_use]
+pub fn rooted(path: &str) -> &str {
+    let slashes = path.len() - path.trim_start_matches('/').len();
+    &path[slashes.saturating_sub(1)..]
+}
+
 /// Writes a query in normal form: `+` is a space (as HTML forms and Python's `requests` mean it), pairs keep their
 /// order, empty pairs vanish, the first `=` of a pair separates and later ones are data.
 #[must_use]

@@ -3,8 +3,11 @@
 //!
 //! Only these strings are translated between their real and their public form. `Dataset.source`,
 //! `DatasetRecord.source`, parameters, tags and span attributes may look alike; they are the user's own.
+//!
+//! MLflow takes each field of a request under two names, as the protobuf spells it and in camel case.
 
-use super::rewrite::Place;
+use super::graphql;
+use super::places::{Kind, Place, Places};
 
 /// What of a route's JSON is translated.
 #[derive(Clone, Copy, Debug, Default)]
@@ -16,11 +19,13 @@ pub struct Locations {
 }
 
 const NONE: &[Place] = &[];
+/// The condition of a search by REST.
+const FILTER: Place = Place::of(Kind::Filter, &["filter"]);
 /// The tags of a trace that hold a location.
 const TRACE_TAGS: &[&str] = &["mlflow.artifactLocation", "mlflow.trace.archiveLocation"];
 
 const EXPERIMENTS: Locations = Locations {
-    request: &[Place::at(&["artifact_location"])],
+    request: &[Place::at(&["artifact_location"]), Place::at(&["artifactLocation"])],
     response: &[Place::at(&["experiment", "artifact_location"]), Place::at(&["experiments", "artifact_location"])],
 };
 const RUNS: Locations = Locations {
@@ -40,7 +45,7 @@ const LOGGED_MODELS: Locations = Locations {
     ],
 };
 const REGISTRY: Locations = Locations {
-    request: &[Place::at(&["source"])],
+    request: &[Place::at(&["source"]), FILTER],
     response: &[
         Place::at(&["model_version", "source"]),
         Place::at(&["model_versions", "source"]),
@@ -49,20 +54,43 @@ const REGISTRY: Locations = Locations {
         Place::at(&["artifact_uri"]),
     ],
 };
+/// A workspace has a root for the locations of its experiments, and one for traces that are archived.
+const WORKSPACES: Locations = Locations {
+    request: &[
+        Place::at(&["default_artifact_root"]),
+        Place::at(&["defaultArtifactRoot"]),
+        Place::at(&["trace_archival_config", "location"]),
+        Place::at(&["traceArchivalConfig", "location"]),
+    ],
+    response: &[
+        Place::at(&["workspace", "default_artifact_root"]),
+        Place::at(&["workspace", "trace_archival_config", "location"]),
+        Place::at(&["workspaces", "default_artifact_root"]),
+        Place::at(&["workspaces", "trace_archival_config", "location"]),
+    ],
+};
 const ARTIFACTS: Locations = Locations { request: NONE, response: &[Place::at(&["root_uri"])] };
 
 /// Tags are an object in version 3 of the API and a list of keys and values in version 2.
 macro_rules! trace_places {
-    ($([$($key:literal),*]),+) => {
+    ($([$($key:literal),*]),+ $(; $($more:tt)*)?) => {
         &[$(
             Place::at(&[$($key,)* "tags", "mlflow.artifactLocation"]),
             Place::at(&[$($key,)* "tags", "mlflow.trace.archiveLocation"]),
-            Place { path: &[$($key,)* "tags", "value"], if_key: TRACE_TAGS },
-        )+]
+            Place { path: &[$($key,)* "tags", "value"], if_key: TRACE_TAGS, kind: Kind::Location },
+        )+ $($($more)*)?]
     };
 }
 const TRACES: Locations = Locations {
-    request: trace_places!(["trace", "trace_info"], ["trace_info"], []),
+    request: trace_places!(
+        ["trace", "trace_info"],
+        ["trace", "traceInfo"],
+        ["trace_info"],
+        ["traceInfo"],
+        [];
+        // One tag, as it is set by itself.
+        Place { path: &["value"], if_key: TRACE_TAGS, kind: Kind::Location }
+    ),
     response: trace_places!(
         ["trace", "trace_info"],
         ["traces", "trace_info"],
@@ -71,35 +99,65 @@ const TRACES: Locations = Locations {
         ["traces"]
     ),
 };
+/// Where the answer has locations depends on the document: [`of_graphql`].
 const GRAPHQL: Locations = Locations {
-    request: NONE,
-    response: &[
-        Place::at(&["data", "*", "run", "info", "artifactUri"]),
-        Place::at(&["data", "*", "runs", "info", "artifactUri"]),
-        Place::at(&["data", "*", "experiment", "artifactLocation"]),
-        Place::at(&["data", "*", "experiments", "artifactLocation"]),
-        Place::at(&["data", "*", "modelVersions", "source"]),
-        Place::at(&["data", "*", "run", "modelVersions", "source"]),
-        Place::at(&["data", "*", "runs", "modelVersions", "source"]),
-        Place::at(&["data", "*", "rootUri"]),
+    request: &[
+        Place::of(Kind::Document, &["query"]),
+        Place::of(Kind::Filter, &["variables", "*"]),
+        Place::of(Kind::Filter, &["variables", "*", "filter"]),
     ],
+    response: NONE,
 };
+/// The fields of MLflow's GraphQL schema that are locations.
+const GRAPHQL_FIELDS: [(&str, &str); 4] = [
+    ("MlflowRunInfo", "artifactUri"),
+    ("MlflowExperiment", "artifactLocation"),
+    ("MlflowModelVersion", "source"),
+    ("MlflowListArtifactsResponse", "rootUri"),
+];
 
-/// What to translate for a request path in normal form.
+/// What to translate for a request path, as MLflow reads it.
 #[must_use]
 pub fn of(path: &str) -> Locations {
-    if path == "/graphql" {
+    if is_graphql(path) {
         return GRAPHQL;
     }
-    match api(path).and_then(|rest| rest.split('/').next()) {
+    let Some(rest) = api(path) else { return Locations::default() };
+    match rest.split('/').next() {
         Some("experiments") => EXPERIMENTS,
+        // What is logged most often has nothing that could be one.
+        Some("runs") if rest == "runs/search" => Locations { request: &[FILTER], ..RUNS },
         Some("runs") => RUNS,
+        Some("logged-models") if rest == "logged-models/search" => Locations { request: &[FILTER], ..LOGGED_MODELS },
         Some("logged-models") => LOGGED_MODELS,
         Some("registered-models" | "model-versions") => REGISTRY,
+        Some("workspaces") => WORKSPACES,
         Some("artifacts") => ARTIFACTS,
         Some("traces" | "unified-traces") => TRACES,
         _ => Locations::default(),
     }
+}
+
+/// True for the path whose answers are shaped by the request's document.
+#[must_use]
+pub fn is_graphql(path: &str) -> bool {
+    path == "/graphql"
+}
+
+/// Where the answer to a GraphQL request has locations. Whoever asks chooses the keys; if they cannot be told, every string
+/// may be one.
+#[must_use]
+pub fn of_graphql(body: Option<&[u8]>) -> Places {
+    let Some(asked) = body.and_then(graphql::asked) else { return Places::Everywhere };
+    if asked.iter().any(|field| !field.is_known) {
+        return Places::Everywhere;
+    }
+    let is_location = |field: &graphql::Asked| GRAPHQL_FIELDS.contains(&(field.parent, &field.name));
+    let mut paths: Vec<Vec<String>> =
+        asked.into_iter().filter(is_location).map(|field| [vec!["data".to_owned()], field.path].concat()).collect();
+    paths.sort_unstable();
+    paths.dedup();
+    if paths.len() > Places::LIMIT { Places::Everywhere } else { Places::Asked(paths) }
 }
 
 /// What follows `…/mlflow/` in a path of the REST API or its mirror for the UI.
@@ -130,12 +188,12 @@ mod tests {
     use super::super::rewrite::Rewriter;
     use super::*;
 
-    fn rewritten(path: &str, text: &str) -> String {
-        let places = of(path).response;
+    fn rewritten(places: impl Into<Places>, text: &str) -> String {
+        let places = places.into();
         if places.is_empty() {
             return text.to_owned();
         }
-        let swap = |value: &str| value.strip_prefix("s3://b/").map(|rest| format!("mlflow-artifacts:/{rest}"));
+        let swap = |_, value: &str| value.strip_prefix("s3://b/").map(|rest| format!("mlflow-artifacts:/{rest}"));
         let out = Rewriter::new(places, swap).push(Bytes::copy_from_slice(text.as_bytes()));
         String::from_utf8(out.to_vec()).expect("UTF-8")
     }
@@ -173,6 +231,10 @@ mod tests {
                 r#"{"registered_models":[{"latest_versions":[{"source":"@"}]}]}"#,
             ),
             ("/api/2.0/mlflow/registered-models/get", r#"{"registered_model":{"latest_versions":[{"source":"@"}]}}"#),
+            (
+                "/ajax-api/3.0/mlflow/workspaces",
+                r#"{"workspaces":[{"name":"s3://b/1","default_artifact_root":"@","trace_archival_config":{"location":"@"}}]}"#,
+            ),
             ("/ajax-api/2.0/mlflow/artifacts/list", r#"{"files":[{"path":"s3://b/1"}],"root_uri":"@"}"#),
             (
                 "/api/3.0/mlflow/traces/search",
@@ -186,16 +248,45 @@ mod tests {
                 "/api/2.0/mlflow/traces/tr-1/info",
                 r#"{"trace_info":{"tags":[{"key":"mlflow.artifactLocation","value":"@"},{"key":"x","value":"s3://b/1"}]}}"#,
             ),
-            (
-                "/graphql",
-                r#"{"data":{"mlflowGetRun":{"run":{"info":{"artifactUri":"@"},"modelVersions":[{"source":"@"}]}}}}"#,
-            ),
-            ("/graphql", r#"{"data":{"mlflowSearchRuns":{"runs":[{"info":{"artifactUri":"@"}}]}}}"#),
-            ("/graphql", r#"{"data":{"mlflowGetExperiment":{"experiment":{"artifactLocation":"@"}}}}"#),
         ] {
             let (real, public) = (text.replace('@', "s3://b/x"), text.replace('@', "mlflow-artifacts:/x"));
-            assert_eq!(rewritten(path, &real), public, "{path}");
+            assert_eq!(rewritten(of(path).response, &real), public, "{path}");
         }
+    }
+
+    #[test]
+    fn graphql_shows_no_location_under_any_name() {
+        for (document, answer) in [
+            (
+                "{ mlflowGetRun { run { info { artifactUri } modelVersions { source } inputs { datasetInputs { dataset { source } } } } } }",
+                r#"{"mlflowGetRun":{"run":{"info":{"artifactUri":"@"},"modelVersions":[{"source":"@"}],"inputs":{"datasetInputs":[{"dataset":{"source":"s3://b/1"}}]}}}}"#,
+            ),
+            ("{ a: mlflowSearchRuns { b: runs { c: info { d: artifactUri } } } }", r#"{"a":{"b":[{"c":{"d":"@"}}]}}"#),
+            (
+                "{ mlflowGetExperiment { experiment { artifactLocation } } mlflowListArtifacts { rootUri } }",
+                r#"{"mlflowGetExperiment":{"experiment":{"artifactLocation":"@"}},"mlflowListArtifacts":{"rootUri":"@"}}"#,
+            ),
+            (
+                "{ mlflowGetRun { run { ...F } } } fragment F on MlflowRunExtension { ... { experiment { name: artifactLocation } } }",
+                r#"{"mlflowGetRun":{"run":{"experiment":{"name":"@"}}}}"#,
+            ),
+            // What the schema of a later MLflow has, and what is no document at all.
+            ("{ mlflowGetRun { run { parent { uri } } } }", r#"{"mlflowGetRun":{"run":{"parent":{"uri":["@"]}}}}"#),
+            ("{", r#"{"x":"@"}"#),
+        ] {
+            let (real, public) = (answer.replace('@', "s3://b/x"), answer.replace('@', "mlflow-artifacts:/x"));
+            let body = serde_json::json!({"query": document}).to_string();
+            let places = of_graphql(Some(body.as_bytes()));
+            assert_eq!(
+                rewritten(places, &format!("{{\"data\":{real}}}")),
+                format!("{{\"data\":{public}}}"),
+                "{document}"
+            );
+        }
+        assert!(matches!(of_graphql(None), Places::Everywhere));
+        let aliases: String = (0..100).map(|at| format!("a{at}: mlflowListArtifacts {{ rootUri }} ")).collect();
+        let body = serde_json::json!({"query": format!("{{ {aliases} }}")}).to_string();
+        assert!(matches!(of_graphql(Some(body.as_bytes())), Places::Everywhere));
     }
 
     #[test]

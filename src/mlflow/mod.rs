@@ -2,7 +2,11 @@
 
 pub mod arn;
 pub mod download;
+pub mod filter;
+pub mod foreign;
+pub mod graphql;
 pub mod locations;
+pub mod places;
 pub mod rewrite;
 pub mod store;
 pub mod target;

@@ -188,6 +188,22 @@ impl ArtifactStore {
         let key = self.key(&ArtifactPath::parse(path).ok()?);
         Some(format!("s3://{}/{}", self.bucket, key.trim_end_matches('/')).trim_end_matches('/').to_owned())
     }
+
+    /// A pattern of SQL's LIKE for real URIs instead of public ones, whose first wildcard may stand anywhere.
+    #[must_use]
+    pub fn resolve_pattern(&self, pattern: &str, ignores_case: bool) -> Option<String> {
+        let root = format!("s3://{}/{}", self.bucket, self.prefix);
+        let is_at_start = |begin: &str| {
+            pattern
+                .get(..begin.len())
+                .is_some_and(|start| start == begin || ignores_case && start.eq_ignore_ascii_case(begin))
+        };
+        if is_at_start(PUBLIC) {
+            return Some(root + pattern[PUBLIC.len()..].trim_start_matches('/'));
+        }
+        let wildcard = pattern.find('%').filter(|at| (1..PUBLIC.len()).contains(at))?;
+        is_at_start(&PUBLIC[..wildcard]).then(|| format!("{}{}", root.trim_end_matches('/'), &pattern[wildcard..]))
+    }
 }
 
 #[cfg(test)]

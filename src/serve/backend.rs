@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 
+use super::callers::refusal::AccessRefusal;
 use super::circuit::Circuit;
 use super::refusal::Refusal;
-use crate::access::caller::Caller;
+use crate::access::caller::{Caller, Targets};
 use crate::api::Transport;
 pub use crate::api::describe::Place;
 use crate::aws::credentials::Current;
@@ -15,6 +16,7 @@ use crate::aws::on_behalf::OnBehalf;
 use crate::aws::role::Role;
 use crate::aws::skew::Skew;
 use crate::http::client::{ClientSettings, Dialer, Endpoint};
+use crate::http::uri;
 use crate::mlflow::store::ArtifactStore;
 use crate::mlflow::target::Target;
 
@@ -52,6 +54,8 @@ pub struct ArtifactSettings {
     pub url_lifetime: Duration,
     /// The KMS key for new objects; without it the bucket decides.
     pub kms_key: Option<String>,
+    /// Whether callers may name locations outside of the store, which managed MLflow reads with its own role.
+    pub may_be_elsewhere: bool,
 }
 
 /// How artifacts travel between caller and S3.
@@ -141,26 +145,37 @@ impl Backend {
 /// What a path means.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Destination<'a> {
-    /// The backend with this index, and the path as it knows it.
-    Backend(usize, &'a str),
+    /// The backend with this index, what of the path named it, and the path as it knows it.
+    Backend(usize, &'a str, &'a str),
     /// The same path with a slash at its end, so that the UI's relative URLs work.
     WithSlash(String),
 }
 
-/// Finds the backend of a path in normal form.
+/// Finds the backend of a path in normal form, for a caller who may use these targets.
 ///
 /// # Errors
-/// [`Refusal::UnknownTarget`].
-pub(super) fn route<'a>(path: &'a str, backends: &[Arc<Backend>]) -> Result<Destination<'a>, Refusal> {
-    let Some(rest) = path.strip_prefix(PREFIX) else {
+/// [`Refusal::UnknownTarget`], or [`AccessRefusal::Target`].
+pub(super) fn route<'a>(
+    path: &'a str,
+    backends: &[Arc<Backend>],
+    allowed: &Targets,
+) -> Result<Destination<'a>, Refusal> {
+    let rooted = uri::rooted(path);
+    let Some(rest) = rooted.strip_prefix(PREFIX) else {
         let default = backends.iter().position(|backend| backend.is_default).ok_or(Refusal::UnknownTarget)?;
-        return Ok(Destination::Backend(default, path));
+        return Ok(Destination::Backend(default, "", path));
     };
-    let (name, inner) = rest.split_once('/').map_or((rest, None), |(name, _)| (name, Some(&rest[name.len()..])));
+    let name = rest.split_once('/').map_or(rest, |(name, _)| name);
+    // SECURITY: whoever may use some of the targets need not learn which others there are.
+    if !allowed.contains(name) {
+        return Err(AccessRefusal::Target.into());
+    }
     let index =
         backends.iter().position(|backend| backend.name.as_deref() == Some(name)).ok_or(Refusal::UnknownTarget)?;
-    Ok(match inner {
-        Some(inner) => Destination::Backend(index, inner),
-        None => Destination::WithSlash(format!("{path}/")),
+    let (prefix, inner) = rooted.split_at(PREFIX.len() + name.len());
+    Ok(if inner.is_empty() {
+        Destination::WithSlash(format!("{prefix}/"))
+    } else {
+        Destination::Backend(index, prefix, inner)
     })
 }

@@ -4,6 +4,8 @@
 //! Every request is one of these futures, made anew. So what few of them need is boxed: a future is as large as the
 //! largest of its branches, and would be moved and kept that large for all.
 
+use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -30,6 +32,7 @@ use super::server::connection;
 use super::sign_in;
 use super::upstream::Upstream;
 use super::worker::Worker;
+use crate::access::routes::RoutePath;
 use crate::aws::sigv4::{EMPTY_SHA256, UNSIGNED_PAYLOAD, hex};
 use crate::causes;
 use crate::http::body::{Body, Passing, receive};
@@ -55,18 +58,15 @@ async fn answer(request: HttpRequest, payload: web::Payload) -> HttpResponse {
     };
     match answer {
         Ok(Answer::Upstream { response, upstream, prefix, translation }) => {
-            let origin = Origin {
-                base: &upstream.base,
-                prefix: &prefix,
-                required_action: upstream.backend.target.required_action(),
-            };
+            let origin = Origin { prefix: &prefix, required_action: upstream.backend.target.required_action() };
             reply::pass(*response, &origin, translation, record)
         }
         Ok(Answer::Object { response, name }) => reply::object(*response, &name, record),
         Ok(Answer::Own(response)) => finish(record, response),
-        Ok(Answer::Page(page)) => {
+        Ok(Answer::Page(page, is_stranger)) => {
             record.severity = Severity::Probe;
-            finish(record, health::render(&page, &worker.shared))
+            let render = if is_stranger { health::render_briefly } else { health::render };
+            finish(record, render(&page, &worker.shared))
         }
         Err(refusal) => {
             let excess = gate::count_rejection(&worker, &record, refusal.status()).err();
@@ -88,10 +88,19 @@ async fn answer(request: HttpRequest, payload: web::Payload) -> HttpResponse {
 }
 
 enum Answer<'a> {
-    Upstream { response: Box<Response>, upstream: &'a Upstream, prefix: String, translation: Option<Translation> },
-    Object { response: Box<Response>, name: String },
+    Upstream {
+        response: Box<Response>,
+        upstream: &'a Upstream,
+        prefix: String,
+        translation: Option<Translation>,
+    },
+    Object {
+        response: Box<Response>,
+        name: String,
+    },
     Own(HttpResponse),
-    Page(Page),
+    /// And whether a stranger asks for it.
+    Page(Page, bool),
 }
 
 /// Completes an answer of our own.
@@ -133,25 +142,32 @@ async fn exchange<'a>(
         return Err(Refusal::HandshakeWithBody);
     }
     let path = uri::normalize_path(request.uri().path())?;
-    let is_sign_in = matches!(&*path, sign_in::LOGIN | sign_in::LOGOUT) && worker.shared.callers.has_tokens();
-    if !is_sign_in && let Some(page) = health::page(&path) {
-        return Ok(Answer::Page(page?));
+    let rooted = uri::rooted(&path);
+    let is_sign_in = matches!(rooted, sign_in::LOGIN | sign_in::LOGOUT) && worker.shared.callers.has_tokens();
+    if !is_sign_in && let Some(page) = health::page(rooted) {
+        let page = page?;
+        // SECURITY: a balancer's probe need not go by our name, and strangers need not learn the names of the targets.
+        let is_stranger = worker.shared.callers.origin(request).is_err()
+            || browser::check(method, request.headers(), browser::host(request), &worker.shared.allowed_hosts).is_err();
+        return Ok(Answer::Page(page, is_stranger));
     }
     origin?;
     browser::check(method, request.headers(), browser::host(request), &worker.shared.allowed_hosts)?;
     if is_sign_in {
         gate::count_stranger(worker, record)?;
-        return Ok(Answer::Own(Box::pin(sign_in::answer(worker, request, &path, payload, record)).await?));
+        return Ok(Answer::Own(Box::pin(sign_in::answer(worker, request, rooted, payload, record)).await?));
     }
     gate::identify(worker, request, record).await?;
     let query = uri::normalize_query(request.uri().query().unwrap_or_default());
-    match backend::route(&path, &worker.shared.backends)? {
-        Destination::Backend(index, inner) => {
+    let allowed = record.caller.as_ref().map(|caller| &caller.targets).ok_or(AccessRefusal::Nothing)?;
+    match backend::route(&path, &worker.shared.backends, allowed)? {
+        Destination::Backend(index, prefix, inner) => {
             let upstream = &worker.upstreams[index];
             record.target.clone_from(&upstream.backend.name);
             record.backend = Some(index);
-            gate::admit(worker, method, inner, upstream.backend.label(), record)?;
-            let way = Way { worker, upstream, prefix: &path[..path.len() - inner.len()], path: inner, query: &query };
+            let path = RoutePath::read(inner);
+            gate::admit(worker, method, &path, upstream.backend.label(), record)?;
+            let way = Way { worker, upstream, prefix, path: &path, query: &query };
             way.forward(request, payload, record).await
         }
         Destination::WithSlash(path) => {
@@ -168,8 +184,8 @@ struct Way<'a, 'b> {
     upstream: &'a Upstream,
     /// What of the path named the target.
     prefix: &'b str,
-    /// The rest of it, as the target knows it.
-    path: &'b str,
+    /// The rest of it.
+    path: &'b RoutePath<'b>,
     query: &'b str,
 }
 
@@ -180,10 +196,15 @@ impl<'a> Way<'a, '_> {
         payload: web::Payload,
         record: &mut Record,
     ) -> Result<Answer<'a>, Refusal> {
-        let Self { worker, upstream, path, .. } = *self;
+        let Self { worker, upstream, .. } = *self;
+        let path = self.path.as_str();
         let method = request.method();
-        let target = uri::joined(path, self.query);
         let shared = upstream.store()?;
+        let locations = shared.map(|_| locations::of(path)).unwrap_or_default();
+        let query =
+            shared.map_or(Cow::Borrowed(self.query), |store| translate::of_query(self.query, locations.request, store));
+        let target = uri::joined(self.path.sent(), &query);
+        let may_be_elsewhere = upstream.backend.artifacts.as_ref().is_some_and(|artifacts| artifacts.may_be_elsewhere);
         let own = match (shared, &upstream.backend.on_behalf, &record.caller) {
             (Some(store), Some(_), Some(caller)) => {
                 let credentials = upstream.backend.credentials_for(Some(caller)).await?;
@@ -199,8 +220,8 @@ impl<'a> Way<'a, '_> {
         let payload = match (store, store.map_or(Ok(None), |_| artifacts::route(method, path))?) {
             (Some(store), Some(route)) => {
                 let intake = &worker.intake;
-                let (prefix, record) = (self.prefix, &mut *record);
-                let exchange = Exchange { upstream, store, intake, request, prefix, target: &target, record };
+                let (prefix, target, record) = (self.prefix, &*target, &mut *record);
+                let exchange = Exchange { upstream, store, intake, request, prefix, target, record, may_be_elsewhere };
                 match Box::pin(artifacts::answer(route, exchange, payload)).await? {
                     artifacts::Answer::Own(response) => return Ok(Answer::Own(response)),
                     artifacts::Answer::Object { response, name } => {
@@ -213,12 +234,12 @@ impl<'a> Way<'a, '_> {
             _ => payload,
         };
 
-        let locations = store.map(|_| locations::of(path)).unwrap_or_default();
+        let is_graphql = store.is_some() && locations::is_graphql(path);
         let mut fields = headers::for_upstream(request.headers());
         if fields.iter().filter(|(name, _)| *name == header::CONTENT_TYPE).count() > 1 {
             return Err(Refusal::RepeatedContentType);
         }
-        if !locations.response.is_empty() {
+        if is_graphql || !locations.response.is_empty() {
             headers::ask_for_identity(&mut fields);
         }
         upstream.load.check()?;
@@ -226,8 +247,13 @@ impl<'a> Way<'a, '_> {
         let passes = worker.api_intake.passes(headers::content_length(request.headers()));
         let (body, sha256) = match store {
             Some(store) if !locations.request.is_empty() => {
-                let payload = translate::of_request(payload, request.headers(), locations.request, store);
-                Box::pin(take_in(worker, request, payload, record)).await?
+                let (headers, places) = (request.headers(), locations.request);
+                let (payload, objection) = translate::of_request(payload, headers, places, store, may_be_elsewhere);
+                let taken = Box::pin(take_in(worker, request, payload, record)).await?;
+                if let Some(refusal) = Rc::into_inner(objection).and_then(OnceCell::into_inner) {
+                    return Err(refusal);
+                }
+                taken
             }
             _ if !depends_on_body && let Some(length) = passes => {
                 let body = Passing::begin(payload, length, &worker.api_intake, &record.account())?;
@@ -238,12 +264,17 @@ impl<'a> Way<'a, '_> {
         if depends_on_body {
             gate::admit_body(worker, &body, self.query, record).await?;
         }
+        let places = if is_graphql {
+            locations::of_graphql(body.bytes().filter(|_| query.is_empty()).map(|bytes| &**bytes))
+        } else {
+            locations.response.into()
+        };
         let response = upstream.send(method, &target, fields, (&body, &sha256), record).await;
         if let Body::Passing(passing) = &body {
             record.received = passing.passed();
         }
         let response = response?;
-        let translation = store.and_then(|store| translate::of_response(&response.headers, locations.response, store));
+        let translation = store.and_then(|store| translate::of_response(&response.headers, places, store));
         Ok(self.answer(response, translation))
     }
 

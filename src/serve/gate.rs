@@ -14,9 +14,13 @@ use super::refusal::Refusal;
 use super::worker::Worker;
 use crate::access::caller::{Caller, Means};
 use crate::access::graphql;
-use crate::access::routes::{self, UNCLASSIFIED};
+use crate::access::routes::{self, RoutePath, UNCLASSIFIED};
 use crate::clock;
 use crate::http::body::Body;
+use crate::mlflow::locations;
+
+/// Characters of a path that an error repeats.
+const SHOWN_PATH: usize = 200;
 
 /// Finds out who sent a request, and counts it for its caller, whatever becomes of it.
 ///
@@ -95,18 +99,24 @@ fn is_secure(worker: &Worker, request: &HttpRequest) -> bool {
 pub(super) fn admit(
     worker: &Worker,
     method: &Method,
-    path: &str,
+    path: &RoutePath<'_>,
     target: &str,
     record: &mut Record,
 ) -> Result<(), Refusal> {
     let callers = &worker.shared.callers;
-    let route = routes::of(method.as_str(), path);
+    let route = routes::of(method.as_str(), path.as_str());
     record.action = Some(route.action);
     let Some(caller) = &record.caller else { return Err(AccessRefusal::Nothing.into()) };
     if !caller.targets.contains(target) {
         return Err(AccessRefusal::Target.into());
     }
-    callers.policy.decide(caller.role, route).map_err(AccessRefusal::Denied)?;
+    callers.policy.decide(caller.role, route).map_err(|denied| {
+        if route != UNCLASSIFIED {
+            return AccessRefusal::Denied(denied);
+        }
+        let path: String = path.sent().chars().take(SHOWN_PATH).collect();
+        AccessRefusal::NoRoute { request: format!("{method} {path}"), denied }
+    })?;
     Ok(())
 }
 
@@ -114,7 +124,7 @@ pub(super) fn admit(
 #[must_use]
 pub(super) fn depends_on_body(worker: &Worker, path: &str, caller: Option<&Caller>) -> bool {
     let is_free = caller.is_some_and(|caller| worker.shared.callers.policy.allows_everything(caller.role));
-    !is_free && routes::is_graphql(path)
+    !is_free && locations::is_graphql(path)
 }
 
 /// Decides whether the caller may do what the body says.

@@ -64,6 +64,21 @@ pub(super) fn render(page: &Page, shared: &Shared) -> HttpResponse {
     }
 }
 
+/// Answers a stranger, with no more than a balancer needs.
+///
+/// SECURITY: the names of the targets, and why one of them is not ready, are the operator's business.
+#[must_use]
+pub(super) fn render_briefly(page: &Page, shared: &Shared) -> HttpResponse {
+    let status = render(page, shared).status();
+    let word = match status {
+        StatusCode::OK if *page == Page::Healthz => "ok",
+        StatusCode::OK => "ready",
+        StatusCode::NOT_FOUND => "unknown",
+        _ => "not ready",
+    };
+    HttpResponse::build(status).json(json!({"status": word}))
+}
+
 /// Ready all the same if the upstream cannot be reached: that is the same for all instances, and none of them is better
 /// off when a balancer or an Auto Scaling group takes the others away.
 fn ready(backend: &Backend) -> String {

@@ -74,6 +74,15 @@ pub(super) enum Refusal {
     /// A request to the artifact service that makes no sense; the text says why.
     #[error("the artifact request is refused: {0}")]
     Artifact(String),
+    /// A request names a location that is outside of the artifact store.
+    #[error("the location `{0}` is outside of the artifact store")]
+    ForeignLocation(String),
+    /// A request in which locations cannot be told.
+    #[error("the locations in the body cannot be told")]
+    UnreadableLocations,
+    /// What is asked for lies outside of the artifact store.
+    #[error("the artifacts are at `{0}`, outside of the artifact store")]
+    Elsewhere(String),
     /// Bytes may not go through the appliance.
     #[error("artifacts are exchanged by presigned URL only")]
     PresignedOnly,
@@ -140,6 +149,7 @@ impl Refusal {
             Self::UnknownTarget => "no-such-target",
             Self::StoreUnknown => "artifact-store-unknown",
             Self::ArtifactMethod | Self::ArtifactPath(_) | Self::Artifact(_) => "bad-artifact-request",
+            Self::ForeignLocation(_) | Self::UnreadableLocations | Self::Elsewhere(_) => "foreign-location",
             Self::PresignedOnly => "presigned-only",
             Self::NoPresigned => "no-presigned",
             Self::Busy => "memory-over-budget",
@@ -186,9 +196,11 @@ impl Refusal {
             Self::TargetForm | Self::Path(_) => StatusCode::BAD_REQUEST,
             Self::RepeatedContentType | Self::HandshakeWithBody | Self::AfterTheLast => StatusCode::BAD_REQUEST,
             Self::ArtifactPath(_) | Self::Artifact(_) => StatusCode::BAD_REQUEST,
+            Self::ForeignLocation(_) | Self::UnreadableLocations => StatusCode::BAD_REQUEST,
             Self::Method | Self::ArtifactMethod => StatusCode::METHOD_NOT_ALLOWED,
             Self::Access(refusal) => refusal.status(),
             Self::ForeignHost | Self::ForeignOrigin | Self::PresignedOnly => StatusCode::FORBIDDEN,
+            Self::Elsewhere(_) => StatusCode::FORBIDDEN,
             Self::NoSuchPage | Self::UnknownTarget => StatusCode::NOT_FOUND,
             Self::NoPresigned => StatusCode::NOT_IMPLEMENTED,
             Self::StoreUnknown | Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
@@ -233,6 +245,7 @@ impl Refusal {
         match self.status() {
             _ if matches!(self, Self::Store(StoreFailure::Missing)) => "RESOURCE_DOES_NOT_EXIST",
             _ if matches!(self, Self::ArtifactPath(_) | Self::Artifact(_)) => "INVALID_PARAMETER_VALUE",
+            _ if matches!(self, Self::ForeignLocation(_) | Self::UnreadableLocations) => "INVALID_PARAMETER_VALUE",
             StatusCode::NOT_IMPLEMENTED => "NOT_IMPLEMENTED",
             StatusCode::UNAUTHORIZED => "UNAUTHENTICATED",
             StatusCode::FORBIDDEN => "PERMISSION_DENIED",
@@ -269,6 +282,19 @@ impl Refusal {
             Self::ArtifactMethod => "The artifact service has no such method at this path.".into(),
             Self::ArtifactPath(error) => format!("The artifact's path is refused: {error}."),
             Self::Artifact(reason) => format!("The request for an artifact is refused: {reason}."),
+            Self::ForeignLocation(uri) => format!(
+                "The location `{uri}` is outside of the artifact store of this MLflow. Leave it out, or write \
+                 `mlflow-artifacts:/` and a path. The appliance's operator can allow others with `artifact-elsewhere`."
+            ),
+            Self::UnreadableLocations => {
+                "This request can name locations of artifacts, and the appliance cannot tell which. Its body has to be an \
+                 object of JSON in UTF-8, with locations of up to 16 KiB, and with the `key` of a tag before its `value`."
+                    .into()
+            }
+            Self::Elsewhere(uri) => format!(
+                "These artifacts are at `{uri}`, outside of the artifact store of this MLflow, and the appliance does not \
+                 ask for them there. Its operator can allow it with `artifact-elsewhere`."
+            ),
             Self::PresignedOnly => {
                 "This appliance takes artifacts by presigned URL only. Use MLflow 3.18 or later, or set \
                  MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD=true and MLFLOW_MULTIPART_UPLOAD_MINIMUM_FILE_SIZE=1."

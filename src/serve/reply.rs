@@ -26,8 +26,6 @@ const UPSTREAM_REQUEST_ID: [&str; 2] = ["x-amzn-requestid", "x-amz-request-id"];
 
 /// What of the target a reply needs.
 pub(super) struct Origin<'a> {
-    /// Scheme and authority of the upstream, as it would write them in a `Location`.
-    pub base: &'a str,
     /// What of the caller's path named the target; empty for the default one.
     pub prefix: &'a str,
     /// For [`HINT_HEADER`].
@@ -45,7 +43,7 @@ pub(super) fn pass(
     let status = response.status;
     let mut fields = std::mem::take(&mut response.headers);
     headers::keep_for_caller(&mut fields);
-    relocate(&mut fields, origin);
+    relocate(&mut fields, origin.prefix);
     record.answer_with(status);
     record.upstream_request_id = UPSTREAM_REQUEST_ID
         .iter()
@@ -92,18 +90,42 @@ fn send(response: Response, mut fields: HeaderMap, translation: Option<Translati
     relay::respond(response.status, fields, response.announced, body)
 }
 
-/// A redirect within the upstream must lead the caller back through the appliance.
-fn relocate(fields: &mut HeaderMap, origin: &Origin<'_>) {
-    let prefix = origin.prefix;
-    let local = fields
-        .get(header::LOCATION)
-        .and_then(|location| location.to_str().ok())
-        .and_then(|location| location.strip_prefix(origin.base).or(Some(location).filter(|_| !prefix.is_empty())))
-        .filter(|rest| rest.starts_with('/') && !rest.starts_with("//"))
-        .and_then(|rest| HeaderValue::try_from(format!("{prefix}{rest}")).ok());
-    if let Some(local) = local {
-        fields.insert(header::LOCATION, local);
+/// A redirect must lead the caller back through the appliance.
+///
+/// SECURITY: an upstream names itself in many ways, by addresses that only it can reach among them, and what it has been told
+/// to redirect to may be somebody else's. So only the path of a redirect counts, whatever host it is for.
+fn relocate(fields: &mut HeaderMap, prefix: &str) {
+    let Some(location) = fields.get(header::LOCATION) else { return };
+    let local = location.to_str().ok().and_then(|location| local(location.trim()));
+    match local.and_then(|local| HeaderValue::try_from(format!("{prefix}{local}")).ok()) {
+        Some(local) => drop(fields.insert(header::LOCATION, local)),
+        None if location.to_str().is_ok_and(is_relative) => {}
+        None => drop(fields.remove(header::LOCATION)),
     }
+}
+
+/// The path, query and fragment of a redirect that begins at the root of a server.
+fn local(location: &str) -> Option<String> {
+    let is_slash = |character: char| matches!(character, '/' | '\\');
+    let authority = match location.split_once(':') {
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https") => rest,
+        _ if location.starts_with(is_slash) => location,
+        _ => return None,
+    };
+    // Browsers take a backslash for a slash.
+    let rest = authority.trim_start_matches(is_slash);
+    let path = if authority.len() - rest.len() > 1 {
+        rest.find(|character| is_slash(character) || matches!(character, '?' | '#')).map_or("", |at| &rest[at..])
+    } else {
+        authority
+    };
+    Some(format!("/{}", path.trim_start_matches(is_slash)))
+}
+
+/// True for a redirect that begins where the request was.
+fn is_relative(location: &str) -> bool {
+    let first = location.split(['/', '?', '#']).next().unwrap_or_default();
+    !first.contains([':', '\\']) && !location.starts_with('/')
 }
 
 /// The upstream's body, counted, and translated where locations stand in it.
@@ -178,6 +200,37 @@ impl Drop for ReplyBody {
         };
         if is_whole {
             self.record.outcome = Outcome::Complete;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_redirect_leads_back_through_the_appliance() {
+        for (location, expected) in [
+            ("/elsewhere?a=b#c", Some("/t/a/elsewhere?a=b#c")),
+            ("https://us-east-1.experiments.sagemaker.aws/x", Some("/t/a/x")),
+            ("http://127.0.0.1:27683/x?y=z", Some("/t/a/x?y=z")),
+            ("HTTP://host", Some("/t/a/")),
+            ("https://host?x", Some("/t/a/?x")),
+            ("https://host//evil.example/x", Some("/t/a/evil.example/x")),
+            ("//evil.example/x", Some("/t/a/x")),
+            ("/\\evil.example/x", Some("/t/a/x")),
+            ("\\\\evil.example\\x", Some("/t/a/x")),
+            ("https:\\\\evil.example/x", Some("/t/a/x")),
+            ("next?x=http://y", Some("next?x=http://y")),
+            ("?page=2", Some("?page=2")),
+            ("javascript:alert(1)", None),
+            ("ftp://host/x", None),
+        ] {
+            let mut fields = HeaderMap::new();
+            fields.insert(header::LOCATION, HeaderValue::from_static(location));
+            relocate(&mut fields, "/t/a");
+            let got = fields.get(header::LOCATION).map(|value| value.to_str().expect("text"));
+            assert_eq!(got, expected, "{location}");
         }
     }
 }

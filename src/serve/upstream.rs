@@ -30,8 +30,6 @@ use crate::http::fields::Fields;
 pub(super) struct Upstream {
     /// What all workers share of it.
     pub backend: Arc<Backend>,
-    /// Scheme and authority.
-    pub base: String,
     client: Client,
     signer: Signer,
     authority: String,
@@ -52,7 +50,6 @@ impl Upstream {
         let authority = endpoint.authority();
         let value = |text: &str| HeaderValue::try_from(text).expect("hosts and ARNs were checked when parsed");
         Self {
-            base: format!("{}://{authority}", endpoint.scheme()),
             host_value: value(&authority),
             arn_name: HeaderName::from_static(backend.target.arn_header()),
             arn_value: value(backend.target.arn().as_str()),

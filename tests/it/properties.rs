@@ -24,6 +24,9 @@ fn input(name: &str) -> BoxedStrategy<Vec<u8>> {
         "rewriting" => {
             "(\\{|\\}|\\[|\\]|,|:|\"runs\"|\"info\"|\"artifact_uri\"|\"s3://bucket/team/a\"|\"\\\\\\\\u0073\"|1|\\\\){0,24}"
         }
+        "filter" => {
+            "(attributes\\.|artifact_uri|source_path|tags\\.|x| |=|!=|LIKE|ILIKE|IN|NOT|\\(|,|\\)|AND|OR|'|\"|`|\\\\|'mlflow-artifacts:/1'|mlflow-artifacts:/|mlflow-art%|%|é){0,16}"
+        }
         "user_data" => {
             "(#!|#cloud-config|a = 1|\n|\\{|\\}|\"a\"|:|1|Content-Type: multipart/mixed; boundary=B|--B|--B--|\r\n){0,10}"
         }
@@ -37,7 +40,9 @@ fn input(name: &str) -> BoxedStrategy<Vec<u8>> {
         "forwarded" => {
             "(10\\.0\\.0\\.[0-9]{1,3}|198\\.51\\.100\\.7(:[0-9]{1,5})?|\\[2001:db8::[0-9a-f]{1,4}\\](:[0-9]{1,5})?|::ffff:10\\.1\\.1\\.1|,| |\n|unknown){0,12}"
         }
-        "graphql" => "(query|mutation|\\{|\\}|mlflowGetRun|x|\\.\\.\\.|F|fragment|on|Query|\\(|\\)|:| ){0,24}",
+        "graphql" => {
+            "(query|mutation|\\{|\\}|mlflowGetRun|run|experiment|x|\\.\\.\\.|F|fragment|on|Query|\"|\\\\|\\(|\\)|:| ){0,24}"
+        }
         "traceparent" => "(00|01|ff|0)-[0-9a-f]{31,32}-[0-9a-f]{16}-(0[0-3]|[0-9a-fA-F]{2})(-|-x|)",
         other => panic!("`{other}` has no input"),
     };

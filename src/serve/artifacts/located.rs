@@ -8,6 +8,7 @@ use super::request::{named, parameter, path, required};
 use super::route::Located;
 use super::{Answer, Exchange, object, service};
 use crate::http::uri::encoded;
+use crate::mlflow::foreign::is_foreign;
 use crate::mlflow::store::ArtifactPath;
 
 /// MLflow's own limit of this route. Bytes.
@@ -38,20 +39,30 @@ pub(super) async fn answer(
         Located::OfLoggedModel(id) => (logged_model(id), "/model/info/artifact_uri", "artifact_file_path"),
         Located::ListOfLoggedModel(id) => (logged_model(id), "/model/info/artifact_uri", "artifact_directory_path"),
         Located::OfTrace => {
-            // Without a path it is the trace itself that is wanted, which lies in a database more often than not.
-            if parameter(target, "path")?.is_none() {
-                return Ok(Answer::Elsewhere(payload));
-            }
             let id = encoded(&required(target, "request_id")?);
             (format!("/api/3.0/mlflow/traces/{id}"), "/trace/trace_info/tags/mlflow.artifactLocation", "path")
         }
     };
+    // Without a path it is the trace itself that is wanted, which lies in a database more often than not.
+    let is_managed = matches!(located, Located::OfTrace) && parameter(target, "path")?.is_none();
+    if is_managed && exchange.may_be_elsewhere {
+        return Ok(Answer::Elsewhere(payload));
+    }
     let below = path(target, below)?;
     let document = match exchange.ask(&question).await? {
         Ok(document) => document,
+        // Versions without this route have others for a trace.
+        Err(_) if is_managed => return Ok(Answer::Elsewhere(payload)),
         Err(response) => return Ok(Answer::Upstream(response)),
     };
     let uri = document.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    // SECURITY: managed MLflow would read it with its own role, whatever the caller's may be.
+    if !exchange.may_be_elsewhere && is_foreign(uri, &exchange.store.place) {
+        return Err(Refusal::Elsewhere(uri.to_owned()));
+    }
+    if is_managed {
+        return Ok(Answer::Elsewhere(payload));
+    }
     let Some(root) = exchange.store.place.locate(uri) else { return Ok(Answer::Elsewhere(payload)) };
     match located {
         Located::ListOfRun | Located::ListOfLoggedModel(_) => {

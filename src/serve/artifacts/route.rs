@@ -48,7 +48,7 @@ pub(in crate::serve) enum Located<'a> {
     OfTrace,
 }
 
-/// The gateway's route of a request, if it is one; the path is in normal form.
+/// The gateway's route of a request, if it is one; the path is as MLflow reads it.
 ///
 /// # Errors
 /// [`Refusal::ArtifactMethod`] where the artifact service has no such method.

@@ -1,5 +1,7 @@
 //! Between real and public locations in what passes through, as it passes.
 
+use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::pin::Pin;
 use std::rc::Rc;
 
@@ -8,52 +10,133 @@ use actix_web::http::header::{self, HeaderMap};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
 
+use super::super::refusal::Refusal;
 use super::store::Store;
-use crate::mlflow::rewrite::{Place, Rewriter};
+use crate::http::uri;
+use crate::mlflow::places::{Kind, Place, Places};
+use crate::mlflow::rewrite::Rewriter;
+use crate::mlflow::{filter, foreign, graphql};
 
 /// Rewrites one body.
-pub(in crate::serve) type Translation = Rewriter<Box<dyn FnMut(&str) -> Option<String>>>;
+pub(in crate::serve) type Translation = Rewriter<Box<dyn FnMut(Kind, &str) -> Option<String>>>;
 
 /// A body on its way in.
 pub(in crate::serve) type Inbound = Pin<Box<dyn Stream<Item = Result<Bytes, PayloadError>>>>;
 
+/// What is wrong with the locations of a request, once its body is there.
+pub(in crate::serve) type Objection = Rc<OnceCell<Refusal>>;
+
 /// The translation of a response with these headers; nothing if there is nothing to translate in it.
 #[must_use]
-pub(in crate::serve) fn of_response(
-    headers: &HeaderMap,
-    places: &'static [Place],
-    store: &Rc<Store>,
-) -> Option<Translation> {
+pub(in crate::serve) fn of_response(headers: &HeaderMap, places: Places, store: &Rc<Store>) -> Option<Translation> {
     let store = Rc::clone(store);
     (!places.is_empty() && is_plain_json(headers))
-        .then(|| Rewriter::new(places, Box::new(move |uri: &str| store.place.publish(uri)) as Box<_>))
+        .then(|| Rewriter::new(places, Box::new(move |_, uri: &str| store.place.publish(uri)) as Box<_>))
 }
 
-/// The body of a request with these headers, public locations made real.
+/// The body of a request with these headers, public locations made real. Unless locations may be elsewhere, those that are
+/// lead to an objection, and so does a body in which they cannot be told.
 #[must_use]
 pub(in crate::serve) fn of_request<S>(
     payload: S,
     headers: &HeaderMap,
     places: &'static [Place],
     store: &Rc<Store>,
-) -> Inbound
+    may_be_elsewhere: bool,
+) -> (Inbound, Objection)
 where
     S: Stream<Item = Result<Bytes, PayloadError>> + Unpin + 'static,
 {
-    if places.is_empty() || !is_plain_json(headers) {
-        return Box::pin(payload);
+    let objection = Objection::default();
+    let is_judged = !may_be_elsewhere && places.iter().any(|place| place.kind == Kind::Location);
+    if places.is_empty() || !is_judged && !is_plain_json(headers) {
+        return (Box::pin(payload), objection);
     }
-    let store = Rc::clone(store);
-    let translation = Rewriter::new(places, move |uri: &str| store.place.resolve(uri));
-    let pieces = stream::unfold((payload, Some(translation)), |(mut payload, translation)| async {
-        let mut translation = translation?;
-        match payload.next().await {
-            Some(Ok(piece)) => Some((Ok(translation.push(piece)), (payload, Some(translation)))),
-            Some(Err(error)) => Some((Err(error), (payload, None))),
-            None => Some((Ok(translation.finish()), (payload, None))),
+    let (store, noted) = (Rc::clone(store), Rc::clone(&objection));
+    let translation = Rewriter::new(places, move |kind, text: &str| match kind {
+        Kind::Filter => filter::resolved(text, &store.place),
+        Kind::Document if filter::may_have_locations(text) => {
+            graphql::with_strings(text, |string| filter::resolved(string, &store.place))
+        }
+        Kind::Document => None,
+        Kind::Missed => {
+            if is_judged {
+                let _ = noted.set(Refusal::UnreadableLocations);
+            }
+            None
+        }
+        Kind::Location => {
+            if is_judged && foreign::is_foreign(text, &store.place) {
+                let _ = noted.set(Refusal::ForeignLocation(beginning(text)));
+            }
+            store.place.resolve(text)
         }
     });
-    Box::pin(pieces)
+    let shape = is_judged.then(|| Shape { has_begun: false, objection: Rc::clone(&objection) });
+    let pieces = stream::unfold((payload, Some(translation), shape), |(mut payload, translation, mut shape)| async {
+        let mut translation = translation?;
+        match payload.next().await {
+            Some(Ok(piece)) => {
+                if let Some(shape) = &mut shape {
+                    shape.look_at(&piece);
+                }
+                Some((Ok(translation.push(piece)), (payload, Some(translation), shape)))
+            }
+            Some(Err(error)) => Some((Err(error), (payload, None, shape))),
+            None => Some((Ok(translation.finish()), (payload, None, shape))),
+        }
+    });
+    (Box::pin(pieces), objection)
+}
+
+/// A query in normal form, with real locations in its conditions.
+#[must_use]
+pub(in crate::serve) fn of_query<'a>(query: &'a str, places: &[Place], store: &Store) -> Cow<'a, str> {
+    if query.is_empty() || !places.iter().any(|place| place.kind == Kind::Filter && place.path == ["filter"]) {
+        return Cow::Borrowed(query);
+    }
+    let translated = |pair: &str| {
+        let value = percent_encoding::percent_decode_str(pair.strip_prefix("filter=")?).decode_utf8().ok()?;
+        filter::resolved(&value, &store.place).map(|filter| format!("filter={}", uri::encoded(&filter)))
+    };
+    let pairs: Vec<_> = query.split('&').map(|pair| translated(pair).map_or(Cow::Borrowed(pair), Cow::Owned)).collect();
+    if pairs.iter().all(|pair| matches!(pair, Cow::Borrowed(_))) {
+        Cow::Borrowed(query)
+    } else {
+        pairs.join("&").into()
+    }
+}
+
+/// Whether a body is an object of JSON in UTF-8.
+///
+/// SECURITY: MLflow takes UTF-16 and UTF-32 as well, and a string that holds the object as text. The locations in those
+/// would pass unseen.
+struct Shape {
+    has_begun: bool,
+    objection: Objection,
+}
+
+impl Shape {
+    fn look_at(&mut self, piece: &[u8]) {
+        const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+        let mut is_object = !piece.contains(&0);
+        if !self.has_begun {
+            let text = piece.strip_prefix(BYTE_ORDER_MARK).unwrap_or(piece);
+            let first = text.iter().find(|byte| !byte.is_ascii_whitespace());
+            self.has_begun = first.is_some();
+            is_object &= first.is_none_or(|first| *first == b'{');
+        }
+        if !is_object {
+            let _ = self.objection.set(Refusal::UnreadableLocations);
+        }
+    }
+}
+
+/// What of a caller's text an error repeats.
+fn beginning(text: &str) -> String {
+    const LIMIT: usize = 200;
+    let beginning: String = text.chars().take(LIMIT).collect();
+    if beginning.len() < text.len() { beginning + "…" } else { beginning }
 }
 
 /// True for JSON that can be read as it comes. A client may leave the type out; MLflow's own says it.

@@ -55,6 +55,14 @@ pub(in crate::serve) enum AccessRefusal {
     /// The caller may not do this.
     #[error(transparent)]
     Denied(#[from] Denied),
+    /// The caller may not do what no route of MLflow's is known for.
+    #[error("`{request}` is no known route: {denied}")]
+    NoRoute {
+        /// Method and path.
+        request: String,
+        /// Why that is not passed on.
+        denied: Denied,
+    },
     /// A browser's session may change things only from our own pages.
     #[error("a session was used without proof that one of our own pages did it")]
     Unproven,
@@ -74,8 +82,10 @@ impl AccessRefusal {
             Self::TokensUnknown => "tokens-unknown",
             Self::Network(_) | Self::Forwarded(_) => "foreign-network",
             Self::Target => "target-not-allowed",
-            Self::Denied(Denied::Role { .. }) => "role-too-low",
-            Self::Denied(Denied::Rule { .. }) => "denied-by-rule",
+            Self::Denied(denied) | Self::NoRoute { denied, .. } => match denied {
+                Denied::Role { .. } => "role-too-low",
+                Denied::Rule { .. } => "denied-by-rule",
+            },
             Self::Unproven => "foreign-origin",
             Self::Excess(Excess::Rate(_)) => "rate-limited",
             Self::Excess(Excess::Concurrency) => "concurrency-limited",
@@ -95,6 +105,7 @@ impl AccessRefusal {
             | Self::Forwarded(_)
             | Self::Target
             | Self::Denied(_)
+            | Self::NoRoute { .. }
             | Self::Unproven => StatusCode::FORBIDDEN,
             Self::Excess(_) => StatusCode::TOO_MANY_REQUESTS,
         }
@@ -136,6 +147,17 @@ impl AccessRefusal {
             }
             Self::Denied(Denied::Rule { action, .. }) => {
                 format!("`{action}` is denied on this appliance by its operator.")
+            }
+            Self::NoRoute { request, denied } => {
+                let consequence = match denied {
+                    Denied::Role { needed, role, .. } => {
+                        format!("Only the role `{needed}` may send such requests, and yours is `{role}`.")
+                    }
+                    Denied::Rule { .. } => {
+                        "Such requests are denied to you, because they could do what the operator has denied.".to_owned()
+                    }
+                };
+                format!("There is no route of MLflow that this version of the appliance knows: `{request}`. {consequence}")
             }
             Self::Unproven => "The request was not made by one of the appliance's own pages.".into(),
             Self::Excess(Excess::Rate(_)) => "You are sending too many requests per second.".into(),

@@ -54,6 +54,10 @@ pub(in crate::serve) const EXPLANATIONS: &[Explanation] = &[
     of("no-such-page", "Nothing is served at this path below `/_appliance/`."),
     of("no-such-target", "No target has this name; paths are `/t/<name>/…`."),
     of("no-such-artifact", "There is no object at this path of the store."),
+    of(
+        "foreign-location",
+        "The request names a location outside of the artifact store, or artifacts that lie there. `artifact-elsewhere` allows it.",
+    ),
     of("presigned-only", "Uploads through the appliance are switched off by `artifact-access`."),
     of(
         "no-presigned",

@@ -280,13 +280,13 @@ fn an_artifact_of_a_run_is_found_by_asking_for_the_run() {
 }
 
 #[test]
-fn an_artifact_elsewhere_is_managed_mlflows_to_serve() {
+fn an_artifact_elsewhere_is_managed_mlflows_to_serve_if_that_is_allowed() {
     let mlflow = Upstream::start(|request, wire| {
         let run = r#"{"run":{"info":{"artifact_uri":"s3://another/7/1"}}}"#;
         wire.answer("200 OK", if request.target.contains("/runs/get") { run } else { "its own" })
     });
     let s3 = s3(|_, wire| wire.answer("200 OK", ""));
-    let appliance = gateway(&mlflow, &s3, &[]);
+    let appliance = gateway(&mlflow, &s3, &["--artifact-elsewhere", "allow"]);
     assert_eq!(appliance.get("/get-artifact?run_id=1&path=x").text(), "its own");
     assert_eq!(s3.requests().len(), 0);
 }

@@ -146,10 +146,14 @@ fn a_token_for_one_target_opens_no_other() {
     let bearer = token.bearer();
     let ask = |path: &str| appliance.connect().request("GET", path, &[("Authorization", &bearer)], None);
     assert_eq!(ask(&format!("/t/team-b{SEARCH}")).status, 200);
-    for path in [format!("/t/team-a{SEARCH}"), SEARCH.to_owned()] {
-        let answer = ask(&path);
-        assert_eq!((answer.status, answer.header("x-appliance-error")), (403, "target-not-allowed"));
+    let other = format!("/t/team-a{SEARCH}");
+    for path in
+        [&*other, SEARCH, "/t/team-a", "/t/team-a/", "//t/team-a", "/t/unknown", "/t/unknown/", "/t/", "/t/team-B"]
+    {
+        let answer = ask(path);
+        assert_eq!((answer.status, answer.header("x-appliance-error")), (403, "target-not-allowed"), "{path}");
     }
+    assert_eq!(ask("/t/team-b").status, 308);
     assert_eq!((one.requests().len(), two.requests().len()), (0, 1));
 }
 

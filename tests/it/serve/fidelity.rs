@@ -237,7 +237,7 @@ fn responses_pass_with_status_headers_and_bytes() {
     let range = caller.request("GET", "/range", &[("Range", "bytes=0-1")], None);
     assert_eq!((range.status, range.header("content-range"), range.text().as_str()), (206, "bytes 0-1/9", "ab"));
     assert_eq!(upstream.requests().last().unwrap().header("range"), "bytes=0-1");
-    assert_eq!(caller.get("/redirect-away").header("location"), "https://elsewhere.example/x");
+    assert_eq!(caller.get("/redirect-away").header("location"), "/x", "only a path of the appliance");
     let chunked = caller.get("/chunked");
     assert_eq!((chunked.header("transfer-encoding"), chunked.text().as_str()), ("chunked", "abc"));
     assert_eq!(caller.get("/empty").header("content-length"), "0");
@@ -245,7 +245,7 @@ fn responses_pass_with_status_headers_and_bytes() {
 }
 
 #[test]
-fn redirects_within_the_upstream_lead_back_here() {
+fn redirects_lead_back_here() {
     let upstream = Upstream::start(|request, wire| {
         let host = request.header("host");
         let same = format!("HTTP/1.1 302 Found\r\nLocation: https://{host}/next?a=b\r\nContent-Length: 0\r\n\r\n");
@@ -255,7 +255,7 @@ fn redirects_within_the_upstream_lead_back_here() {
     });
     let appliance = Appliance::before(&upstream);
     assert_eq!(appliance.get("/same").header("location"), "/next?a=b");
-    assert!(appliance.get("/lookalike").header("location").contains("evil.example"));
+    assert_eq!(appliance.get("/lookalike").header("location"), "/");
 }
 
 #[test]

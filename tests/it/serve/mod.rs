@@ -13,6 +13,7 @@ mod hostile;
 mod http2;
 mod leaks;
 mod lifecycle;
+mod locations;
 mod metrics;
 mod monitoring;
 mod multipart;

@@ -4,6 +4,7 @@
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use appliance::access::address::{self, Networks};
 use appliance::access::oidc::{Expected, PublicKey, Unverified};
+use appliance::access::routes::RoutePath;
 use appliance::access::token;
 use appliance::access::tokens::Tokens;
 use appliance::access::{graphql, routes};
@@ -11,10 +12,12 @@ use appliance::bootstrap::user_data::{self, Document};
 use appliance::http::trace_context::TraceContext;
 use appliance::http::{headers, uri};
 use appliance::mlflow::arn::Arn;
-use appliance::mlflow::locations;
+use appliance::mlflow::graphql as document;
+use appliance::mlflow::places::Places;
 use appliance::mlflow::rewrite::Rewriter;
 use appliance::mlflow::store::{ArtifactPath, ArtifactStore};
 use appliance::mlflow::target::Target;
+use appliance::mlflow::{filter, foreign, locations};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE;
 use bytes::Bytes;
@@ -32,6 +35,7 @@ pub const ALL: [(&str, Property); 13] = [
     ("headers", header_filter),
     ("artifact_key", artifact_key),
     ("rewriting", rewriting),
+    ("filter", filter_text),
     ("user_data", user_data),
     ("token_file", token_file),
     ("token", token_text),
@@ -76,9 +80,18 @@ pub fn path(data: &[u8]) {
         let name = segment.split(|byte| *byte == b';').next().unwrap_or_default();
         assert!(name != b"." && name != b"..", "{normal}");
     }
-    // Whatever the path, somebody is needed for it, and a reader never gets more than a writer.
-    let _ = routes::of("POST", &normal);
-    let _ = routes::is_graphql(&normal);
+    // What is decided about, and what is sent, is one path, in which no slash is hidden.
+    let read = RoutePath::read(&normal);
+    assert!(
+        read.as_str().starts_with('/') && !read.as_str().starts_with("//") && !read.as_str().contains("%2F"),
+        "{read:?}"
+    );
+    assert_eq!(RoutePath::read(read.as_str()).as_str(), read.as_str());
+    let plain =
+        |path: &str| path.replace("%2F", "/").split('/').filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/");
+    assert_eq!(plain(read.sent()), plain(&normal));
+    assert_eq!(plain(read.as_str()), plain(&normal));
+    assert!(read.sent() == read.as_str() || routes::of("POST", read.as_str()) == routes::UNCLASSIFIED, "{read:?}");
 }
 
 /// A query in normal form is stable and has the same pairs.
@@ -169,10 +182,20 @@ pub fn artifact_key(data: &[u8]) {
 /// Rewriting does not depend on how a text is cut, and touches nothing but what it replaces.
 pub fn rewriting(data: &[u8]) {
     let store = ArtifactStore::parse("s3://bucket/team").expect("a store");
-    let places = locations::of("/api/2.0/mlflow/runs/search").response;
-    assert!(!places.is_empty());
+    let chosen = vec![vec!["runs".to_owned(), "info".to_owned(), "artifact_uri".to_owned()], vec!["a".to_owned()]];
+    for places in [
+        locations::of("/api/2.0/mlflow/runs/search").response.into(),
+        locations::of("/api/3.0/mlflow/traces").request.into(),
+        Places::Asked(chosen),
+        Places::Everywhere,
+    ] {
+        rewriting_of(data, &places, &store);
+    }
+}
+
+fn rewriting_of(data: &[u8], places: &Places, store: &ArtifactStore) {
     let run = |size: usize| {
-        let mut rewriter = Rewriter::new(places, |uri: &str| store.publish(uri));
+        let mut rewriter = Rewriter::new(places.clone(), |_, uri: &str| store.publish(uri));
         let mut out: Vec<u8> = Vec::new();
         for piece in data.chunks(size.max(1)) {
             out.extend_from_slice(&rewriter.push(Bytes::copy_from_slice(piece)));
@@ -191,6 +214,19 @@ pub fn rewriting(data: &[u8]) {
         let after: serde_json::Value = serde_json::from_slice(&whole).expect("JSON stays JSON");
         assert_eq!(shape(&before), shape(&after));
     }
+}
+
+/// Translating the conditions of a search changes operands that are locations, and makes none public or foreign.
+pub fn filter_text(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let store = ArtifactStore::parse("s3://bucket/team").expect("a store");
+    let _ = foreign::is_foreign(text, &store);
+    let Some(real) = filter::resolved(text, &store) else { return };
+    assert!(filter::may_have_locations(text) && real != text, "{text}");
+    assert!(real.matches("s3://bucket/team").count() > text.matches("s3://bucket/team").count(), "{text} {real}");
+    // Quotes are where they were.
+    let quotes = |text: &str| text.matches(['\'', '"', '`']).collect::<String>();
+    assert_eq!(quotes(text), quotes(&real), "{text}");
 }
 
 /// A document without its texts.
@@ -285,12 +321,18 @@ pub fn forwarded(data: &[u8]) {
 /// A document always needs somebody: nothing at all is never the answer.
 pub fn graphql_document(data: &[u8]) {
     assert!(!graphql::routes(data).is_empty());
+    let _ = locations::of_graphql(Some(data));
     let Ok(text) = std::str::from_utf8(data) else { return };
     let body = serde_json::json!({"query": text}).to_string();
     let needed = graphql::routes(body.as_bytes());
     assert!(!needed.is_empty());
     if !text.contains("mlflow") && !text.contains("test") {
         assert!(needed.contains(&routes::UNCLASSIFIED), "{text}");
+    }
+    // What is understood is still understood, and needs the same, when its strings are others.
+    if let Some(other) = document::with_strings(text, |string| Some(format!("{string}\"\\"))) {
+        let body = serde_json::json!({"query": other}).to_string();
+        assert_eq!(graphql::routes(body.as_bytes()), needed, "{text} {other}");
     }
 }
 
