@@ -142,7 +142,11 @@ fn buffering((runtime, body, intake): (Runtime, Bytes, Intake)) {
     const PIECE: usize = 32 * 1024;
     let pieces = (0..body.len()).step_by(PIECE).map(|at| body.slice(at..body.len().min(at + PIECE)));
     let payload = stream::iter(pieces.map(Ok::<_, PayloadError>));
-    drop(black_box(runtime.block_on(receive(payload, Some(body.len() as u64), &intake, &Account::default())).expect("there is room")));
+    drop(black_box(
+        runtime
+            .block_on(receive(payload, Some(body.len() as u64), &intake, &Account::default()))
+            .expect("there is room"),
+    ));
 }
 
 /// A page of 100 runs, whose artifacts are below a location.

@@ -66,7 +66,7 @@ impl Targets {
 }
 
 /// How a caller was recognised.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Means {
     /// A token in `Authorization`.
     Token,

@@ -101,6 +101,7 @@ pub(super) fn resolve(
         (problem.count(options.workers.as_ref(), cores), problem.count(options.connection_limit.as_ref(), 25_000));
     let keep_alive = problem.duration(options.keep_alive.as_ref(), 75);
     let head_timeout = problem.duration(options.head_timeout.as_ref(), 10);
+    let send_timeout = problem.duration(options.send_timeout.as_ref(), 60);
     let drain_timeout = problem.duration(options.drain_timeout.as_ref(), 30);
     if let Some(callers) = &callers {
         callers::check_targets(callers, &targets, problem);
@@ -136,6 +137,7 @@ pub(super) fn resolve(
         connection_limit,
         keep_alive,
         head_timeout,
+        send_timeout,
         drain_timeout,
         backends: backends.collect(),
         callers: callers.expect("without it there is a problem"),

@@ -8,6 +8,12 @@ use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use super::fields::Fields;
 use crate::mlflow::target::{APP_ARN_HEADER, TRACKING_SERVER_ARN_HEADER};
 
+/// Fields that a request may have: as many as the parser of HTTP/1.1 takes.
+const FIELD_LIMIT: usize = 96;
+/// Bytes of their names and values together. Servers of HTTP/2 take 64 KiB and often less, and end the connection, with
+/// other callers' requests on it, where they get more; ours and a path come on top.
+const FIELDS_SIZE_LIMIT: usize = 32 * 1024;
+
 /// True for a field that describes one connection, not the message.
 fn is_hop_by_hop(name: &str) -> bool {
     matches!(
@@ -57,6 +63,15 @@ fn is_for_the_appliance_only(name: &str) -> bool {
 /// True for a response field that speaks about the upstream's own origin and would be believed of ours.
 fn is_about_the_upstream_origin(name: &str) -> bool {
     matches!(name, "set-cookie" | "alt-svc" | "strict-transport-security" | "content-length")
+}
+
+/// True if a request has more or longer fields than are served.
+///
+/// SECURITY: each would be held, compared, copied and passed on, for as long as its request takes.
+#[must_use]
+pub fn are_too_many(inbound: &HeaderMap) -> bool {
+    let size = || inbound.iter().map(|(name, value)| name.as_str().len() + value.len()).sum::<usize>();
+    inbound.len() > FIELD_LIMIT || size() > FIELDS_SIZE_LIMIT
 }
 
 /// The fields of a caller's request that go upstream, in their order and with their repetitions.
@@ -222,6 +237,22 @@ mod tests {
         ]);
         assert_eq!(names(&sent(&inbound)), ["content-type", "x-kept"]);
         assert_eq!(names(&kept_for_caller(inbound)), ["content-type", "x-kept"]);
+    }
+
+    #[test]
+    fn the_number_and_the_size_of_fields_are_limited() {
+        let repeated = |count: usize, value: &'static str| {
+            let mut fields = HeaderMap::new();
+            for _ in 0..count {
+                fields.append(HeaderName::from_static("x-a"), HeaderValue::from_static(value));
+            }
+            fields
+        };
+        assert!(!are_too_many(&repeated(FIELD_LIMIT, "b")));
+        assert!(are_too_many(&repeated(FIELD_LIMIT + 1, "b")), "repeated ones count as well");
+        let long: &'static str = "a".repeat(FIELDS_SIZE_LIMIT - 3).leak();
+        assert!(!are_too_many(&repeated(1, long)));
+        assert!(are_too_many(&repeated(2, &long[..FIELDS_SIZE_LIMIT / 2])));
     }
 
     #[test]

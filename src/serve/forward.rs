@@ -51,6 +51,7 @@ async fn answer(request: HttpRequest, payload: web::Payload) -> HttpResponse {
     let worker = Rc::clone(request.app_data::<Rc<Worker>>().expect("every worker has one"));
     let (running, refusal) =
         connection::run(&request).map_or_else(|_| (None, Some(Refusal::AfterTheLast)), |running| (running, None));
+    let refusal = refusal.or_else(|| headers::are_too_many(request.headers()).then_some(Refusal::HeadTooLarge));
     let mut record = Record::begin(&worker.shared.ledger, &worker.sheet, &request, running);
     let answer = match refusal {
         Some(refusal) => Err(refusal),
@@ -221,14 +222,21 @@ impl<'a> Way<'a, '_> {
             (Some(store), Some(route)) => {
                 let intake = &worker.intake;
                 let (prefix, target, record) = (self.prefix, &*target, &mut *record);
-                let exchange = Exchange { upstream, store, intake, request, prefix, target, record, may_be_elsewhere };
+                let mut exchange =
+                    Exchange { upstream, store, intake, request, prefix, target, record, may_be_elsewhere };
+                exchange.share().await?;
                 match Box::pin(artifacts::answer(route, exchange, payload)).await? {
                     artifacts::Answer::Own(response) => return Ok(Answer::Own(response)),
                     artifacts::Answer::Object { response, name } => {
+                        // What was asked of the target has been answered.
+                        record.share = None;
                         return Ok(Answer::Object { response: Box::new(response), name });
                     }
                     artifacts::Answer::Upstream(response) => return Ok(self.answer(response, None)),
-                    artifacts::Answer::Elsewhere(payload) => payload,
+                    artifacts::Answer::Elsewhere(payload) => {
+                        record.store_share = None;
+                        payload
+                    }
                 }
             }
             _ => payload,
@@ -243,6 +251,7 @@ impl<'a> Way<'a, '_> {
             headers::ask_for_identity(&mut fields);
         }
         upstream.load.check()?;
+        upstream.shares.check(record.party())?;
         let depends_on_body = gate::depends_on_body(worker, path, record.caller.as_ref());
         let passes = worker.api_intake.passes(headers::content_length(request.headers()));
         let (body, sha256) = match store {

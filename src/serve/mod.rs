@@ -21,6 +21,7 @@ mod reload;
 mod reply;
 mod retry;
 mod server;
+mod shares;
 mod sign_in;
 mod skewed;
 mod spans;
@@ -80,6 +81,8 @@ pub struct Settings {
     pub keep_alive: Duration,
     /// How long a caller may take to send the head of a request; of a later one on a connection, beyond `keep_alive`.
     pub head_timeout: Duration,
+    /// How long a caller may take nothing of an answer.
+    pub send_timeout: Duration,
     /// How long running requests may take after a signal to stop.
     pub drain_timeout: Duration,
     /// The managed MLflows, at least one.
@@ -175,6 +178,7 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
         connection_limit: settings.connection_limit,
         keep_alive: settings.keep_alive,
         head_timeout: settings.head_timeout,
+        send_timeout: settings.send_timeout,
         tls: settings.tls.as_ref().map(|tls| Arc::new(tls.config())),
         note: callers::certificate::note,
     };

@@ -16,8 +16,9 @@ use super::audit::{Audit, Event};
 use super::load::Slot;
 use super::metrics::{CUT_OFF, Failure, Observation, RouteClass, Sheet, UPSTREAM_DENIED, UPSTREAM_ERROR};
 use super::server::connection::Running;
+use super::shares::Share;
 use super::spans::{Exporter, Trace};
-use crate::access::caller::Caller;
+use crate::access::caller::{Caller, Means};
 use crate::access::limits::Permit;
 use crate::aws::sigv4::hex;
 use crate::clock;
@@ -108,6 +109,10 @@ pub(super) struct Record {
     pub permit: Option<Permit<Arc<Holdings>>>,
     /// Counts against what the target takes at once.
     pub slot: Option<Slot>,
+    /// The caller's connection to the target, or its turn to have one.
+    pub share: Option<Share>,
+    /// The same to S3.
+    pub store_share: Option<Share>,
     _running: Option<Running>,
     /// Whether the caller may do that.
     pub is_denied: bool,
@@ -163,6 +168,8 @@ impl Record {
             action: None,
             permit: None,
             slot: None,
+            share: None,
+            store_share: None,
             _running: running,
             is_denied: false,
             started: Instant::now(),
@@ -186,6 +193,15 @@ impl Record {
     pub(super) fn account(&self) -> Account {
         let Some(permit) = &self.permit else { return Account::default() };
         Account::new(permit.caller().cloned(), permit.address().cloned())
+    }
+
+    /// Whose share of connections it counts against; strangers have no name of their own.
+    #[must_use]
+    pub(super) fn party(&self) -> (Option<(Means, &str)>, Option<IpAddr>) {
+        match &self.caller {
+            Some(caller) if caller.means != Means::Anonymous => (Some((caller.means, &caller.name)), None),
+            _ => (None, self.client),
+        }
     }
 
     /// Notes that the head of the answer is there.

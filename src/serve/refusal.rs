@@ -14,6 +14,7 @@ use super::artifacts::failure::StoreFailure;
 use super::callers::refusal::AccessRefusal;
 use super::circuit::Open;
 use super::load::Overload;
+use super::shares::OverShare;
 use crate::aws::credentials::Unavailable;
 use crate::http::body::{OutgoingError, ReceiveError};
 use crate::http::client::{BodyError, ClientError, DialError};
@@ -47,6 +48,9 @@ pub(super) enum Refusal {
     /// Sent behind a request that said it was the last of its connection.
     #[error("the connection was to end with an earlier request")]
     AfterTheLast,
+    /// More or longer header fields than are served.
+    #[error("the header fields are too many or too long")]
+    HeadTooLarge,
     /// A WebSocket handshake that would have a body.
     #[error("a WebSocket handshake has a body")]
     HandshakeWithBody,
@@ -113,8 +117,8 @@ pub(super) enum Refusal {
     /// The upstream has given none to the last requests, and is not asked for a while.
     #[error("the upstream cannot be reached, and is not asked until it is tried again")]
     CircuitOpen(Duration),
-    /// More requests wait for the upstream already than it can take.
-    #[error("too many requests wait for the upstream")]
+    /// More requests, of all callers or of this one, wait for the upstream or S3 already than it can take.
+    #[error("too many requests wait for a connection")]
     Overloaded,
 }
 
@@ -143,6 +147,7 @@ impl Refusal {
             Self::Access(refusal) => refusal.kind(),
             Self::TargetForm | Self::Method | Self::Path(_) => "bad-request",
             Self::RepeatedContentType | Self::HandshakeWithBody | Self::AfterTheLast => "bad-request",
+            Self::HeadTooLarge => "head-too-large",
             Self::ForeignHost => "foreign-host",
             Self::ForeignOrigin => "foreign-origin",
             Self::NoSuchPage => "no-such-page",
@@ -172,6 +177,7 @@ impl Refusal {
             ClientError::Dial(DialError::Tls { .. }) => "upstream-tls",
             ClientError::Dial(DialError::Timeout { .. }) | ClientError::NoAnswer(_) => "upstream-timeout",
             ClientError::Crowded(_) => "overloaded",
+            ClientError::HeadTooLarge { .. } => "head-too-large",
             ClientError::Refused(_) | ClientError::Closed | ClientError::Broken(_) => "upstream-closed",
             ClientError::Invalid(_) => "upstream-invalid",
             ClientError::Body(OutgoingError::Disk(_)) => "spool-failed",
@@ -209,6 +215,9 @@ impl Refusal {
             Self::Receive(ReceiveError::TooLarge { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Receive(ReceiveError::NoRoom) => StatusCode::TOO_MANY_REQUESTS,
             Self::Overloaded | Self::Upstream(ClientError::Crowded(_)) => StatusCode::TOO_MANY_REQUESTS,
+            Self::HeadTooLarge | Self::Upstream(ClientError::HeadTooLarge { .. }) => {
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
+            }
             Self::CircuitOpen(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Receive(ReceiveError::Stalled(_) | ReceiveError::Slow(_) | ReceiveError::Late(_)) => {
                 StatusCode::REQUEST_TIMEOUT
@@ -267,6 +276,11 @@ impl Refusal {
             Self::RepeatedContentType => "The request has more than one Content-Type header.".into(),
             Self::Access(refusal) => refusal.message(),
             Self::AfterTheLast => "An earlier request on this connection said `Connection: close`.".into(),
+            Self::HeadTooLarge | Self::Upstream(ClientError::HeadTooLarge { .. }) => {
+                "The request has more or longer header fields than are passed on. Remove cookies and other fields that \
+                 MLflow does not need."
+                    .into()
+            }
             Self::HandshakeWithBody => "A WebSocket handshake is a GET without a body.".into(),
             Self::ForeignHost => {
                 "The appliance does not go by this name. Its operator can add it with `allowed-hosts`.".into()
@@ -335,7 +349,9 @@ impl Refusal {
             }
             Self::Upstream(ClientError::Body(_)) => "The appliance failed to prepare the request.".into(),
             Self::Overloaded | Self::Upstream(ClientError::Crowded(_)) => {
-                "More requests wait for managed MLflow than it can take. Try again shortly.".into()
+                "More requests of this caller, or of all callers together, wait for managed MLflow or S3 than they can \
+                 take. Try again shortly, with fewer at a time."
+                    .into()
             }
             Self::CircuitOpen(_) => {
                 "The managed MLflow endpoint could not be reached of late, and is tried from time to time. Try again \
@@ -392,6 +408,12 @@ impl Refusal {
 impl From<Open> for Refusal {
     fn from(open: Open) -> Self {
         Self::CircuitOpen(open.left)
+    }
+}
+
+impl From<OverShare> for Refusal {
+    fn from(_: OverShare) -> Self {
+        Self::Overloaded
     }
 }
 

@@ -91,7 +91,7 @@ impl Failure {
             ClientError::Closed | ClientError::Broken(_) => Self::Lost,
             ClientError::NoAnswer(_) => Self::Silent,
             ClientError::Invalid(_) => Self::Garbled,
-            ClientError::Body(_) => Self::Own,
+            ClientError::Body(_) | ClientError::HeadTooLarge { .. } => Self::Own,
         }
     }
 
@@ -232,6 +232,7 @@ mod tests {
             (ClientError::NoAnswer(limit), GiveUp, GiveUp),
             (ClientError::Invalid("garbage".into()), GiveUp, GiveUp),
             (ClientError::Body(OutgoingError::Disk(reset())), GiveUp, GiveUp),
+            (ClientError::HeadTooLarge { size: 2, limit: 1 }, GiveUp, GiveUp),
         ]
     }
 
@@ -251,6 +252,7 @@ mod tests {
             ClientError::NoAnswer(_) => 10,
             ClientError::Invalid(_) => 11,
             ClientError::Body(_) => 12,
+            ClientError::HeadTooLarge { .. } => 13,
         }
     }
 
@@ -302,7 +304,7 @@ mod tests {
                 }
             }
         }
-        assert_eq!(decided, 13 * 10 * 4 * 2);
+        assert_eq!(decided, 14 * 10 * 4 * 2);
     }
 
     #[test]

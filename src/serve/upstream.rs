@@ -17,6 +17,7 @@ use super::load::Load;
 use super::record::Record;
 use super::refusal::Refusal;
 use super::retry::{self, Attempt, Failure, Repetition};
+use super::shares::Shares;
 use super::skewed;
 use crate::api::insert_signature;
 use crate::aws::credentials::Current;
@@ -40,6 +41,10 @@ pub(super) struct Upstream {
     allowance: Allowance,
     /// Its requests to the target.
     pub load: Rc<Load>,
+    /// Who holds its connections to the target.
+    pub shares: Rc<Shares>,
+    /// Who holds those to S3.
+    pub store_shares: Rc<Shares>,
 }
 
 impl Upstream {
@@ -59,6 +64,8 @@ impl Upstream {
             store: OnceCell::new(),
             allowance: Allowance::default(),
             load: Load::new(backend.client.connection_limit),
+            shares: Shares::among(backend.client.connection_limit),
+            store_shares: Shares::among(backend.client.connection_limit),
             backend,
         }
     }
@@ -90,6 +97,9 @@ impl Upstream {
         record: &mut Record,
     ) -> Result<Response, Refusal> {
         let credentials = self.backend.credentials_for(record.caller.as_ref()).await?;
+        if record.share.is_none() {
+            record.share = Some(self.shares.take(record.party()).await?);
+        }
         let trace = record.trace.clone();
         if let Some(trace) = &trace {
             trace.take_over(&mut fields);

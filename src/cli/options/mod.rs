@@ -77,6 +77,9 @@ options! {
     /// How long a caller may take to send the head of a request [default: 10s]
     #[arg(env = "APPLIANCE_HEAD_TIMEOUT", value_name = "DURATION", help_heading = "Listener")]
     head_timeout,
+    /// How long a caller may take nothing of an answer before its connection is cut [default: 60s]
+    #[arg(env = "APPLIANCE_SEND_TIMEOUT", value_name = "DURATION", help_heading = "Listener")]
+    send_timeout,
     /// How long running requests may take after SIGTERM [default: 30s]
     #[arg(env = "APPLIANCE_DRAIN_TIMEOUT", value_name = "DURATION", help_heading = "Listener")]
     drain_timeout,

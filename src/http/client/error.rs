@@ -16,6 +16,14 @@ pub enum ClientError {
     /// All connections are in use, and none came free in time.
     #[error("no connection to the upstream became free within {0:?}")]
     Crowded(Duration),
+    /// The head of the request is larger than the upstream takes. Nothing was sent.
+    #[error("the head of the request has {size} bytes, and the upstream takes {limit}")]
+    HeadTooLarge {
+        /// As HTTP/2 counts them.
+        size: usize,
+        /// What the upstream takes.
+        limit: usize,
+    },
     /// The upstream took the request and said nothing, or took nothing of it.
     #[error("the upstream did not answer within {0:?}")]
     NoAnswer(Duration),
@@ -41,7 +49,7 @@ impl ClientError {
     #[must_use]
     pub fn is_certainly_unprocessed(&self) -> bool {
         match self {
-            Self::Dial(_) | Self::Crowded(_) | Self::Refused(_) => true,
+            Self::Dial(_) | Self::Crowded(_) | Self::Refused(_) | Self::HeadTooLarge { .. } => true,
             Self::NoAnswer(_) | Self::Closed | Self::Broken(_) | Self::Invalid(_) | Self::Body(_) => false,
         }
     }

@@ -22,15 +22,24 @@ use tokio::time::{sleep, timeout};
 
 use super::dial::{Dialer, Offer};
 use super::error::ClientError;
+use super::peer::{Peer, Watched};
 use super::places::{Place, Places};
 use super::response::Response;
 use super::stream::Stream;
 use super::{ClientSettings, Request};
 use crate::http::body::Outgoing;
 
-/// What an upstream may send ahead of what callers take: bounds memory for a stream and for a connection.
-const STREAM_WINDOW: u32 = 512 * 1024;
-const CONNECTION_WINDOW: u32 = 2 * 1024 * 1024;
+/// What an upstream may send ahead of what a caller takes. Bytes.
+const STREAM_WINDOW: u32 = 256 * 1024;
+/// The same for all requests on a connection.
+///
+/// SECURITY: as much as all of its streams may hold. With less, a few callers who do not read would leave nothing to the
+/// others on the connection.
+const CONNECTION_WINDOW: u32 = STREAM_WINDOW * 100;
+/// Header fields of an answer. `h2` counts them before it makes a map of them, which would not bear tens of thousands.
+/// Bytes, as HTTP/2 counts them.
+const HEADER_LIST_LIMIT: u32 = 128 * 1024;
+const _: () = assert!(CONNECTION_WINDOW as usize == STREAM_WINDOW as usize * REQUESTS_PER_CONNECTION);
 /// Requests on one connection before another is opened. An upstream that allows fewer makes the rest wait; RFC 9113
 /// §6.5.2 recommends that none allow fewer than 100.
 const REQUESTS_PER_CONNECTION: usize = 100;
@@ -53,6 +62,7 @@ pub(super) struct Http2 {
 /// One connection. Whoever is using it holds a clone of the `Rc`, which is how its load is counted.
 pub(super) struct Shared {
     sender: SendRequest<Bytes>,
+    peer: Rc<Peer>,
     opened: Instant,
     last_used: Cell<Instant>,
 }
@@ -82,16 +92,18 @@ impl Http2 {
 
     /// Starts HTTP/2 on a connection that has agreed to it.
     pub(super) async fn adopt(&self, stream: Stream) -> Result<(), ClientError> {
+        let peer = Rc::new(Peer::default());
         let (sender, mut connection) = h2::client::Builder::new()
             .initial_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_header_list_size(HEADER_LIST_LIMIT)
             .enable_push(false)
-            .handshake::<_, Bytes>(stream)
+            .handshake::<_, Bytes>(Watched::new(stream, Rc::clone(&peer)))
             .await?;
         let pings = connection.ping_pong().expect("asked for once");
         rt::spawn(drive(connection, pings));
         let now = Instant::now();
-        let shared = Shared { sender, opened: now, last_used: Cell::new(now) };
+        let shared = Shared { sender, peer, opened: now, last_used: Cell::new(now) };
         self.connections.borrow_mut().push(Rc::new(shared));
         Ok(())
     }
@@ -114,29 +126,31 @@ impl Http2 {
         let mut sender = connection.sender.clone();
         let method = request.method.clone();
         let (head, at_end) = self.head(request, body.size())?;
+        let size = size(&head);
+        let limit = connection.peer.limit(size).await;
+        if size > limit {
+            return Err(ClientError::HeadTooLarge { size, limit });
+        }
         let (answer, mut upload) = sender.send_request(head, at_end)?;
         if at_end {
-            return Ok(Response::from_http2(
-                answer.await?,
-                Lease { connection, _upload: None, _place: place },
-                &method,
-            ));
+            return Ok(Response::from_http2(answer.await?, Lease { connection, upload: None, _place: place }, &method));
         }
         let mut answer = std::pin::pin!(answer);
-        let early = {
+        let (early, is_sent) = {
             let sending = std::pin::pin!(send_body(body, &mut upload));
             match select(answer.as_mut(), sending).await {
-                Either::Left((early, _)) => Some(early?),
+                Either::Left((early, _)) => (Some(early?), false),
                 Either::Right((Err(error @ ClientError::Body(_)), _)) => return Err(error),
                 // If the upstream stopped taking the body, the answer says why.
-                Either::Right((_, _)) => None,
+                Either::Right((sent, _)) => (None, sent.is_ok()),
             }
         };
         let answer = match early {
             Some(answer) => answer,
             None => answer.await?,
         };
-        Ok(Response::from_http2(answer, Lease { connection, _upload: Some(upload), _place: place }, &method))
+        let upload = (!is_sent).then_some(upload);
+        Ok(Response::from_http2(answer, Lease { connection, upload, _place: place }, &method))
     }
 
     /// The connection to use: one with room, else a new one, else the one with the fewest requests.
@@ -185,12 +199,32 @@ impl Http2 {
     }
 }
 
+/// The size of a head as HTTP/2 counts it (RFC 9113 §6.5.2).
+fn size(head: &http::Request<()>) -> usize {
+    const FOR_EACH: usize = 32;
+    const PSEUDO: usize = ":method:scheme:authority:path".len() + 4 * FOR_EACH;
+    let fields = head.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + FOR_EACH);
+    // Scheme, authority and path.
+    let target = head.uri().authority().map_or(0, |authority| authority.as_str().len())
+        + head.uri().scheme_str().map_or(0, str::len)
+        + head.uri().path_and_query().map_or(0, |target| target.as_str().len());
+    PSEUDO + head.method().as_str().len() + target + fields.sum::<usize>()
+}
+
 /// What a response keeps until its body is done: its place on the connection, and the sending half of a stream that
-/// was answered early (dropping it would reset the stream and lose the answer).
+/// was answered early, because dropping that would reset the stream and lose the answer.
 pub(super) struct Lease {
     connection: Rc<Shared>,
-    _upload: Option<SendStream<Bytes>>,
+    /// The sending half of a stream that was answered before the upload was complete.
+    upload: Option<SendStream<Bytes>>,
     _place: Place,
+}
+
+impl Lease {
+    /// True if the answer came before the upload was complete.
+    pub(super) fn has_upload(&self) -> bool {
+        self.upload.is_some()
+    }
 }
 
 impl Drop for Lease {
@@ -207,7 +241,7 @@ fn is_alive(connection: &Shared) -> bool {
 }
 
 /// Runs a connection until it ends or no longer answers pings. Dropping it fails the requests that are on it.
-async fn drive(connection: Connection<Stream, Bytes>, mut pings: PingPong) {
+async fn drive(connection: Connection<Watched, Bytes>, mut pings: PingPong) {
     let watch = async {
         loop {
             sleep(PING_INTERVAL).await;

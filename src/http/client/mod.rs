@@ -9,6 +9,7 @@ mod dial;
 mod error;
 mod http1;
 mod http2;
+mod peer;
 mod places;
 mod read_ahead;
 mod response;

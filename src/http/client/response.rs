@@ -28,16 +28,18 @@ pub struct Response {
     pub body: ResponseBody,
 }
 
-/// A body being received. Yields an error if the upstream stops before the announced end.
+/// A body being received. It yields no empty piece, and an error if the upstream stops before the announced end.
 pub struct ResponseBody {
     source: Source,
     size: BodySize,
+    /// The bytes that are still to come, where the upstream has announced them.
+    left: Option<u64>,
     silence: Silence,
 }
 
 enum Source {
     Http1(http1::Body),
-    Http2(h2::RecvStream, #[expect(dead_code, reason = "held for its drop")] Lease),
+    Http2(h2::RecvStream, Lease),
 }
 
 /// Why a body ended early.
@@ -73,8 +75,10 @@ impl Response {
         let (head, stream) = response.into_parts();
         let headers: HeaderMap = head.headers.into();
         let announced = content_length(&headers);
-        // h2 itself holds the peer to the announced length and tells an end from a break.
-        let body = ResponseBody::new(Source::Http2(stream, lease), size(method, head.status, announced));
+        let mut body = ResponseBody::new(Source::Http2(stream, lease), size(method, head.status, announced));
+        if *method == Method::HEAD {
+            body.left = None;
+        }
         Self { status: head.status, version: head.version, headers, announced, body }
     }
 
@@ -98,7 +102,12 @@ pub(super) fn size(method: &Method, status: StatusCode, announced: Option<u64>) 
 
 impl ResponseBody {
     fn new(source: Source, size: BodySize) -> Self {
-        Self { source, size, silence: Silence::new(Duration::MAX) }
+        let left = match (&source, size) {
+            // The framing of HTTP/1.1 has its own count.
+            (Source::Http2(..), BodySize::Sized(length)) => Some(length),
+            _ => None,
+        };
+        Self { source, size, left, silence: Silence::new(Duration::MAX) }
     }
 
     /// The whole body, if it is no larger than `limit` bytes.
@@ -121,13 +130,22 @@ impl ResponseBody {
     fn poll_source(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
         match &mut self.source {
             Source::Http1(body) => body.poll_next(context),
-            Source::Http2(stream, _) => stream.poll_data(context).map(|piece| match piece {
-                // Sent after a complete answer to an upload that was not read to its end (RFC 9113 §8.1).
-                Some(Err(error)) if error.reason() == Some(h2::Reason::NO_ERROR) => None,
+            Source::Http2(stream, lease) => stream.poll_data(context).map(|piece| match piece {
+                // An upstream that has answered an upload without reading it to its end sends this after the complete
+                // answer (RFC 9113 §8.1). From a `GOAWAY`, or without such an upload, it says nothing about the answer.
+                Some(Err(error))
+                    if error.is_reset()
+                        && error.is_remote()
+                        && error.reason() == Some(h2::Reason::NO_ERROR)
+                        && (lease.has_upload() || self.left.is_some()) =>
+                {
+                    None
+                }
                 Some(Err(error)) => Some(Err(BodyError::Broken(Box::new(error)))),
                 Some(Ok(piece)) => {
                     // Only what has been taken may be sent again: this is what keeps memory bounded.
                     let _ = stream.flow_control().release_capacity(piece.len());
+                    self.left = self.left.map(|left| left.saturating_sub(piece.len() as u64));
                     Some(Ok(piece))
                 }
                 None => None,
@@ -145,15 +163,24 @@ impl MessageBody for ResponseBody {
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
         let this = self.get_mut();
-        match this.poll_source(context) {
-            Poll::Ready(piece) => {
-                this.silence.end();
-                Poll::Ready(piece)
+        loop {
+            match this.poll_source(context) {
+                // An empty piece is no end and no progress: HTTP/2 may send empty DATA frames at any time, while a chunk of
+                // no bytes would end a chunked body, and a sender that waits for room for no bytes waits for ever.
+                Poll::Ready(Some(Ok(piece))) if piece.is_empty() => {}
+                Poll::Ready(None) if this.left.is_some_and(|left| left > 0) => {
+                    this.left = None;
+                    return Poll::Ready(Some(Err(BodyError::Truncated)));
+                }
+                Poll::Ready(piece) => {
+                    this.silence.end();
+                    return Poll::Ready(piece);
+                }
+                Poll::Pending => {
+                    std::task::ready!(this.silence.poll(context));
+                    return Poll::Ready(Some(Err(BodyError::Stalled(this.silence.limit()))));
+                }
             }
-            Poll::Pending => match this.silence.poll(context) {
-                Poll::Ready(()) => Poll::Ready(Some(Err(BodyError::Stalled(this.silence.limit())))),
-                Poll::Pending => Poll::Pending,
-            },
         }
     }
 }

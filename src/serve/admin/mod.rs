@@ -29,6 +29,8 @@ const CONNECTION_LIMIT: usize = 100;
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// How long the head of a request may take.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long nothing may be taken of an answer.
+const SEND_TIMEOUT: Duration = Duration::from_secs(60);
 
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
@@ -76,6 +78,7 @@ pub(super) fn open(settings: AdminSettings, shared: &Arc<Shared>) -> Result<Opti
         connection_limit: CONNECTION_LIMIT,
         keep_alive: KEEP_ALIVE,
         head_timeout: HEAD_TIMEOUT,
+        send_timeout: SEND_TIMEOUT,
         tls: None,
         note: |_, _| {},
     };

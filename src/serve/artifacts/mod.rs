@@ -75,6 +75,14 @@ impl Answer {
 const DOCUMENT_LIMIT: usize = 4 << 20;
 
 impl Exchange<'_> {
+    /// Takes the caller's turn to have a connection to S3.
+    pub(super) async fn share(&mut self) -> Result<(), Refusal> {
+        if self.record.store_share.is_none() {
+            self.record.store_share = Some(self.upstream.store_shares.take(self.record.party()).await?);
+        }
+        Ok(())
+    }
+
     /// Asks managed MLflow for a document. An answer other than 200 is the caller's to see.
     async fn ask(&mut self, target: &str) -> Result<Result<Value, Response>, Refusal> {
         let mut fields = headers::for_upstream(self.request.headers());

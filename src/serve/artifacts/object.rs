@@ -111,7 +111,10 @@ pub(super) async fn take_in(
         return Ok((Body::Passing(Passing::begin(payload, length, &intake, &exchange.record.account())?), None));
     }
     let began = Instant::now();
+    // While the caller sends, no connection is needed.
+    exchange.record.store_share = None;
     let received = receive(payload, declared, &intake, &exchange.record.account()).await?;
+    exchange.share().await?;
     (exchange.record.received, exchange.record.intake) = (received.len, began.elapsed());
     Ok((received.body, Some(STANDARD.encode(received.sha256))))
 }

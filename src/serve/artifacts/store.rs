@@ -268,7 +268,7 @@ impl Store {
 fn unanswered(error: ClientError) -> Refusal {
     match error {
         ClientError::Crowded(_) => StoreFailure::Busy("no free connection".to_owned()).into(),
-        error @ ClientError::Body(_) => error.into(),
+        error @ (ClientError::Body(_) | ClientError::HeadTooLarge { .. }) => error.into(),
         error => StoreFailure::Unreachable(error).into(),
     }
 }

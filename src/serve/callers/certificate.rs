@@ -12,6 +12,7 @@ use actix_web::dev::Extensions;
 use rustls::pki_types::CertificateDer;
 use tracing::warn;
 
+use super::super::server::connection;
 use super::refusal::AccessRefusal;
 use crate::http::tls::certificate;
 use crate::http::tls::server::{Generation, ServerTls};
@@ -43,7 +44,7 @@ pub(in crate::serve) fn note(chain: &[CertificateDer<'_>], data: &mut Extensions
 /// The certificate of a request's connection.
 #[must_use]
 pub(in crate::serve) fn of(request: &HttpRequest) -> Option<Rc<Certificate>> {
-    request.conn_data::<Rc<Certificate>>().cloned()
+    connection::data(request)
 }
 
 impl Certificate {

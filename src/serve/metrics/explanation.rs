@@ -25,6 +25,11 @@ pub(in crate::serve) const EXPLANATIONS: &[Explanation] = &[
         "bad-request",
         "The request cannot be passed on as it is: its path, its method or its framing. The caller has to change it.",
     ),
+    of(
+        "head-too-large",
+        "The request has over 96 header fields or over 32 KiB of them, or more than MLflow's endpoint takes. Often these \
+         are cookies of other applications at the same name.",
+    ),
     of("body-broken", "The body ended early or its framing was wrong; usually the caller went away."),
     of(
         "body-stalled",
@@ -75,7 +80,8 @@ pub(in crate::serve) const EXPLANATIONS: &[Explanation] = &[
     ),
     shed(
         "overloaded",
-        "More requests waited for the target than it takes. Raise `upstream-connections`, or look at why it is slow.",
+        "More requests waited for the target or S3 than it takes, or one caller held half of the connections that others \
+         leave. Raise `upstream-connections`, or look at why the target is slow or that caller does not read.",
     ),
     shed("memory-over-budget", "Documents hold the whole `body-memory-budget`. Raise it, or add instances."),
     of("spool-failed", "A body could not be written to `spool-directory`, or read back. Look at the disk."),

@@ -2,14 +2,18 @@
 //!
 //! actix limits how long the head of a connection's *first* request may take, and how long a connection may lie idle in
 //! between; but the first byte of a later head ends the second limit, and nothing limits the rest. Whoever sends one
-//! request and then a head that never ends would hold a connection for ever.
+//! request and then a head that never ends would hold a connection for ever. Nor does anything limit how long a caller
+//! may take nothing of an answer.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::{Rc, Weak};
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use actix_web::HttpRequest;
+use actix_web::dev::Extensions;
+use actix_web::http::header::{CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
 use actix_web::http::{ConnectionType, Version};
+use actix_web::{HttpMessage as _, HttpRequest};
 use slab::Slab;
 use tokio::task::AbortHandle;
 use tokio::time::sleep;
@@ -20,6 +24,13 @@ use super::accept::Place;
 /// How often a worker looks after its connections.
 const INTERVAL: Duration = Duration::from_secs(1);
 
+/// The most that is read of what has not become a request. Below the 65,535 bytes of the longest name that is parsed.
+const AHEAD: i64 = 62 * 1024;
+/// What of a head is neither method, target nor field: `  HTTP/1.1`, ends of lines, and white space that nobody needs. Bytes.
+const BETWEEN_WORDS: usize = 80;
+/// Stands for a body of which only its end tells how long it is.
+const UNBOUNDED: i64 = 1 << 60;
+
 /// What is known of a connection.
 pub(in crate::serve) struct Connection {
     running: Cell<usize>,
@@ -27,6 +38,16 @@ pub(in crate::serve) struct Connection {
     /// True once a request has announced that it is the last.
     is_over: Cell<bool>,
     is_secure: bool,
+    /// Bytes that were read and are of no request yet; below zero are those of a body that are still to come.
+    ahead: Cell<i64>,
+    /// True once all that may be read ahead has been, until there is a request among it.
+    is_stuck: Cell<bool>,
+    /// Who reads, if that has to wait for a request.
+    reader: Cell<Option<Waker>>,
+    /// Since when the caller takes nothing of what is there for it.
+    blocked: Cell<Option<Instant>>,
+    /// True if it is to end with a reset.
+    is_cut: Cell<bool>,
     /// What serves it.
     task: OnceCell<AbortHandle>,
     key: usize,
@@ -45,6 +66,7 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.0.running.set(self.0.running.get() - 1);
         self.0.since.set(Instant::now());
+        self.0.wake_reader();
     }
 }
 
@@ -53,7 +75,7 @@ impl Drop for Running {
 /// # Errors
 /// [`AfterTheLast`].
 pub(in crate::serve) fn run(request: &HttpRequest) -> Result<Option<Running>, AfterTheLast> {
-    let Some(connection) = request.conn_data::<Rc<Connection>>() else { return Ok(None) };
+    let Some(connection) = data::<Rc<Connection>>(request) else { return Ok(None) };
     // SECURITY: whoever stands before us believes that nothing follows (RFC 9112 §9.6), so what does is nobody's. actix
     // would serve it.
     if connection.is_over.get() {
@@ -62,13 +84,24 @@ pub(in crate::serve) fn run(request: &HttpRequest) -> Result<Option<Running>, Af
     let is_last = request.head().connection_type() == ConnectionType::Close;
     connection.is_over.set(is_last && request.version() < Version::HTTP_2);
     connection.running.set(connection.running.get() + 1);
-    Ok(Some(Running(Rc::clone(connection))))
+    if request.version() < Version::HTTP_2 {
+        connection.has_become(request);
+    }
+    Ok(Some(Running(connection)))
 }
 
 /// True if a request came by TLS.
 #[must_use]
 pub(in crate::serve) fn is_secure(request: &HttpRequest) -> bool {
-    request.conn_data::<Rc<Connection>>().is_some_and(|connection| connection.is_secure)
+    data::<Rc<Connection>>(request).is_some_and(|connection| connection.is_secure)
+}
+
+/// What was noted of a request's connection when that was made.
+#[must_use]
+pub(in crate::serve) fn data<T: Clone + 'static>(request: &HttpRequest) -> Option<T> {
+    // actix lets nobody else say what an HTTP/2 connection has, so it comes with each request.
+    let of_http2 = || request.extensions().get::<Rc<Extensions>>()?.get::<T>().cloned();
+    request.conn_data::<T>().cloned().or_else(of_http2)
 }
 
 /// A request came after one that was to be its connection's last.
@@ -85,6 +118,11 @@ impl Connections {
             since: Cell::new(Instant::now()),
             is_over: Cell::new(false),
             is_secure,
+            ahead: Cell::new(0),
+            is_stuck: Cell::new(false),
+            reader: Cell::new(None),
+            blocked: Cell::new(None),
+            is_cut: Cell::new(false),
             task: OnceCell::new(),
             key: entry.key(),
             all: Rc::clone(self),
@@ -94,14 +132,16 @@ impl Connections {
         connection
     }
 
-    /// Ends those that have done nothing for `limit`. It never ends.
-    pub(super) async fn look_after(&self, limit: Duration) {
+    /// Ends those that have sent nothing for `limit`, and those whose callers have taken nothing for `send_timeout`. It
+    /// never ends.
+    pub(super) async fn look_after(&self, limit: Duration, send_timeout: Duration) {
         loop {
             sleep(INTERVAL).await;
             // Ending one may take it out of what is gone through here.
             let all: Vec<_> = self.0.borrow().iter().filter_map(|(_, one)| one.upgrade()).collect();
             for one in all {
                 one.end_unless_in_use(limit);
+                one.end_if_blocked(send_timeout);
             }
         }
     }
@@ -119,6 +159,94 @@ impl Connection {
             return;
         }
         debug!("ending a connection whose next request does not arrive");
+        self.end();
+    }
+
+    /// How many bytes may be read.
+    pub(super) fn room(&self) -> usize {
+        usize::try_from(AHEAD.saturating_sub(self.ahead.get())).unwrap_or(0)
+    }
+
+    /// Takes note of what was read.
+    pub(super) fn has_read(&self, count: usize) {
+        self.ahead.set(self.ahead.get().saturating_add_unsigned(count as u64));
+    }
+
+    /// Takes note of a request that was among it.
+    fn has_become(&self, request: &HttpRequest) {
+        let (head, fields) = (request.head(), request.headers());
+        // As it is usually written, and a little more: what is not counted here would add up over a connection's requests.
+        let target = head.uri.path_and_query().map_or(1, |target| target.as_str().len());
+        let lines = fields.iter().map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len());
+        let size = head.method.as_str().len() + target + lines.sum::<usize>() + BETWEEN_WORDS;
+        let body = if fields.contains_key(TRANSFER_ENCODING) || fields.contains_key(UPGRADE) {
+            UNBOUNDED
+        } else {
+            let length = fields.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.trim().parse().ok());
+            length.map_or(0, |length: u64| i64::try_from(length).unwrap_or(UNBOUNDED))
+        };
+        // What came behind a body without a length cannot be told from it.
+        let ahead = if self.ahead.get() < -UNBOUNDED / 2 { 0 } else { self.ahead.get() };
+        let ahead = ahead.saturating_sub_unsigned(size as u64).max(0);
+        self.ahead.set(ahead.saturating_sub(body));
+        self.is_stuck.set(false);
+        self.wake_reader();
+    }
+
+    /// True if it is asked for the second time with no request in between.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.is_stuck.replace(true)
+    }
+
+    /// True while a request runs.
+    pub(super) fn is_in_use(&self) -> bool {
+        self.running.get() > 0
+    }
+
+    /// Wakes a reader when a request begins or ends.
+    pub(super) fn wake_when_used(&self, reader: &Waker) {
+        self.reader.set(Some(reader.clone()));
+    }
+
+    fn wake_reader(&self) {
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
+    }
+
+    /// Takes note whether the caller takes what is written to it.
+    pub(super) fn written(&self, is_blocked: bool) {
+        // The clock is asked only where a caller keeps us waiting.
+        match (is_blocked, self.blocked.get()) {
+            (true, None) => self.blocked.set(Some(Instant::now())),
+            (false, Some(_)) => self.blocked.set(None),
+            (true, Some(_)) | (false, None) => {}
+        }
+    }
+
+    /// Ends it if its caller has taken nothing for `limit`.
+    ///
+    /// SECURITY: whoever asks for much and reads nothing would hold memory here and a connection to MLflow or S3 for ever.
+    fn end_if_blocked(&self, limit: Duration) {
+        if self.blocked.get().is_some_and(|since| since.elapsed() >= limit) {
+            debug!("ending a connection whose caller takes nothing of its answer");
+            // The kernel would go on offering what it has taken over.
+            self.cut();
+            self.end();
+        }
+    }
+
+    /// Lets it end with a reset.
+    pub(super) fn cut(&self) {
+        self.is_cut.set(true);
+    }
+
+    /// True if it is to end with a reset.
+    pub(super) fn is_cut(&self) -> bool {
+        self.is_cut.get()
+    }
+
+    fn end(&self) {
         if let Some(task) = self.task.get() {
             task.abort();
         }

@@ -1,10 +1,13 @@
 //! A server: threads that each accept connections for themselves and serve what they have accepted.
 //!
 //! actix-web's own server accepts on one thread and hands each connection to another, which costs a tenth of what a new
-//! connection costs. What is served, and how HTTP is spoken, is actix's.
+//! connection costs. What is served, and how HTTP/1.1 is spoken, is actix's.
 
 mod accept;
 pub(super) mod connection;
+mod head;
+mod http1;
+mod http2;
 mod stream;
 mod worker;
 
@@ -47,6 +50,8 @@ pub(super) struct Options {
     pub keep_alive: Duration,
     /// How long the head of a request may take; of a later one on a connection, beyond `keep_alive`.
     pub head_timeout: Duration,
+    /// How long a caller may take nothing of an answer.
+    pub send_timeout: Duration,
     /// How TLS is spoken, if it is.
     pub tls: Option<Arc<ServerConfig>>,
     /// Notes the certificates of a caller who has any.

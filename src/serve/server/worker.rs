@@ -1,6 +1,7 @@
 //! One thread of a server: a runtime of its own, the connections it accepts, and their end.
 
 use std::fmt::Debug;
+use std::future::ready;
 use std::io;
 use std::net::{self, SocketAddr};
 use std::rc::Rc;
@@ -10,7 +11,7 @@ use std::time::Duration;
 
 use actix_http::body::BoxBody;
 use actix_http::{HttpService, Protocol, Request, Response};
-use actix_service::{IntoServiceFactory as _, Service, ServiceFactory, ServiceFactoryExt as _, map_config};
+use actix_service::{IntoServiceFactory as _, Service, ServiceFactory, fn_factory, map_config};
 use actix_web::dev::{AppConfig, Extensions};
 use actix_web::{App, web};
 use futures_util::future::join_all;
@@ -27,8 +28,10 @@ use tracing::{debug, error};
 
 use super::accept::{Accepted, Given, Share};
 use super::connection::Connections;
+use super::head::Guarded;
+use super::http1::Versioned;
 use super::stream::Stream;
-use super::{Options, Phase};
+use super::{Options, Phase, http2};
 use crate::http::tls::HTTP2;
 
 /// How long a caller may take for the handshake of TLS.
@@ -115,7 +118,7 @@ impl Worker {
         tokio::select! {
             () = course => {}
             () = take => {}
-            () = connections.look_after(options.keep_alive + options.head_timeout) => {}
+            () = connections.look_after(options.keep_alive + options.head_timeout, options.send_timeout) => {}
             () = reach(&mut over, Phase::Over) => {}
         }
         Ok(())
@@ -134,32 +137,52 @@ async fn services(
     configure: impl FnOnce(&mut web::ServiceConfig),
 ) -> io::Result<Serve> {
     let app = map_config(App::new().configure(configure).into_factory(), |()| AppConfig::default());
-    let app = app.map_err(|error| error.error_response());
+    let app = app.new_service(()).await.map_err(|()| io::Error::other("the service cannot be made"))?;
+    let app = Rc::new(Versioned::new(app));
+    let factory = {
+        let app = Rc::clone(&app);
+        fn_factory(move || ready(Ok::<_, ()>(Rc::clone(&app))))
+    };
     let Some(tls) = &options.tls else {
-        let service = service(app, options, drain, |stream: &Stream, data| {
-            data.insert(Rc::clone(&stream.connection));
+        let service = service(factory, options, drain, |stream: &Guarded<Stream>, data| {
+            data.insert(Rc::clone(&stream.io.connection));
         });
         let service = service.await?;
         return Ok(Box::new(move |stream, peer| {
+            let connection = Rc::clone(&stream.connection);
+            let stream = Guarded::new(stream, connection);
             spawn_local(service.call((stream, Protocol::Http1, Some(peer)))).abort_handle()
         }));
     };
     let note = options.note;
-    let service = service(app, options, drain, move |stream: &TlsStream<Stream>, data| {
+    let note = move |stream: &TlsStream<Stream>, data: &mut Extensions| {
         let (beneath, tls) = stream.get_ref();
         data.insert(Rc::clone(&beneath.connection));
         note(tls.peer_certificates().unwrap_or_default(), data);
-    });
-    let (service, acceptor) = (Rc::new(service.await?), TlsAcceptor::from(Arc::clone(tls)));
+    };
+    let settings = http2::Settings {
+        head_timeout: options.head_timeout,
+        keep_alive: options.keep_alive,
+        send_timeout: options.send_timeout,
+        drain: drain.clone(),
+    };
+    let note_guarded = move |stream: &Guarded<TlsStream<Stream>>, data: &mut Extensions| note(&stream.io, data);
+    let service = Rc::new(service(factory, options, drain, note_guarded).await?);
+    let acceptor = TlsAcceptor::from(Arc::clone(tls));
     Ok(Box::new(move |stream, peer| {
         let (service, handshake) = (Rc::clone(&service), acceptor.accept(stream));
+        let (app, settings) = (Rc::clone(&app), settings.clone());
         let serve = async move {
             match timeout(HANDSHAKE_TIMEOUT, handshake).await {
+                Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(HTTP2) => {
+                    let mut data = Extensions::new();
+                    note(&stream, &mut data);
+                    http2::serve(stream, &app, &Rc::new(data), peer, &settings).await;
+                }
                 Ok(Ok(stream)) => {
-                    let is_http2 = stream.get_ref().1.alpn_protocol() == Some(HTTP2);
-                    let _ = service
-                        .call((stream, if is_http2 { Protocol::Http2 } else { Protocol::Http1 }, Some(peer)))
-                        .await;
+                    let connection = Rc::clone(&stream.get_ref().0.connection);
+                    let stream = Guarded::new(stream, connection);
+                    let _ = service.call((stream, Protocol::Http1, Some(peer))).await;
                 }
                 Ok(Err(error)) => debug!(%error, "a caller's handshake failed"),
                 Err(_) => debug!("a caller's handshake took too long"),
@@ -169,7 +192,7 @@ async fn services(
     }))
 }
 
-/// HTTP over connections of one kind. A connection's failure is its caller's affair, and a request's is on record.
+/// HTTP/1.1 over connections of one kind. A connection's failure is its caller's affair, and a request's is on record.
 async fn service<T, S>(
     app: S,
     options: &Options,

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use crate::support::appliance::{Appliance, Builder, TRACKING_ARN, run};
+use crate::support::http2::Http2;
+use crate::support::http2_caller::{Http2Caller, with_tls};
 use crate::support::upstream::Upstream;
 use crate::support::{PATIENCE, eventually, figure};
 
@@ -123,4 +125,21 @@ fn an_idle_connection_to_the_upstream_is_closed_though_nothing_is_asked() {
     let appliance = Builder::to(&url).with(&["--upstream-keep-alive", "1s"]).start();
     assert_eq!(appliance.get("/x").status, 200);
     assert_eq!(upstream.join().unwrap(), 0, "its end, and no second request");
+}
+
+#[test]
+fn a_request_over_http2_ends_before_the_appliance_does() {
+    let upstream = Http2::start();
+    let (mut appliance, _directory) = with_tls(Builder::to(&upstream.url()));
+    let mut caller = Http2Caller::connect(appliance.address());
+    assert_eq!(caller.request("GET", "/x").unwrap().status, 200);
+    let head = http::Request::get("https://localhost/slow").body(()).unwrap();
+    let (answer, _) = caller.start(head, true);
+    caller.go_on(Duration::from_millis(100));
+    appliance.signal(Signal::TERM);
+    assert_eq!(caller.whole(answer).unwrap().body, b"slow");
+    caller.go_on(Duration::from_millis(100));
+    let began = Instant::now();
+    assert!(appliance.ended().success());
+    assert!(began.elapsed() < Duration::from_secs(5), "an idle connection holds nobody up: {:?}", began.elapsed());
 }

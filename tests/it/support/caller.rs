@@ -60,10 +60,15 @@ impl Caller {
 
     /// Connects and speaks TLS.
     pub fn connect_with_tls(address: SocketAddr, config: Arc<ClientConfig>) -> Self {
-        let plain = Self::connect(address);
+        Self::over(Self::connect(address).socket, config)
+    }
+
+    /// Speaks TLS on a connection.
+    pub fn over(socket: TcpStream, config: Arc<ClientConfig>) -> Self {
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
         let session = ClientConnection::new(config, "localhost".try_into().unwrap()).unwrap();
-        let stream = StreamOwned::new(session, plain.socket.try_clone().unwrap());
-        Self { stream: Box::new(stream), ..plain }
+        let stream = StreamOwned::new(session, socket.try_clone().unwrap());
+        Self { socket, stream: Box::new(stream), buffer: Vec::new() }
     }
 
     /// The same connection, to send on while answers are read. Not over TLS.

@@ -9,9 +9,16 @@ use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
 use http::{Request, Response};
+use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 
 use super::authority::authority;
+
+/// More than sockets hold on both sides.
+static HUGE: [u8; 16 << 20] = [0; 16 << 20];
+
+/// Between two frames that are to arrive one by one.
+const MOMENT: std::time::Duration = std::time::Duration::from_millis(50);
 
 /// A request as it came.
 #[derive(Clone, Debug)]
@@ -30,6 +37,11 @@ pub struct Http2 {
 
 impl Http2 {
     pub fn start() -> Self {
+        Self::with_header_list_limit(None)
+    }
+
+    /// One that announces how large a head it takes.
+    pub fn with_header_list_limit(header_list_limit: Option<u32>) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         listener.set_nonblocking(true).unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -48,12 +60,32 @@ impl Http2 {
                     let (tls, seen) = (tls.clone(), Arc::clone(&seen));
                     tokio::spawn(async move {
                         let Ok(stream) = tls.accept(stream).await else { return };
-                        let mut connection = h2::server::handshake(stream).await.unwrap();
-                        while let Some(Ok((request, respond))) = connection.accept().await {
+                        let mut builder = h2::server::Builder::new();
+                        if let Some(limit) = header_list_limit {
+                            builder.max_header_list_size(limit);
+                        }
+                        let mut connection = builder.handshake(stream).await.unwrap();
+                        let (ends, mut ended) = mpsc::unbounded_channel();
+                        loop {
+                            let accepted = tokio::select! {
+                                accepted = connection.accept() => accepted,
+                                Some(end) = ended.recv() => match end {
+                                    End::GoAway => {
+                                        connection.abrupt_shutdown(Reason::NO_ERROR);
+                                        continue;
+                                    }
+                                    End::Close => return,
+                                },
+                            };
+                            let Some(Ok((request, respond))) = accepted else { return };
                             if request.uri().path() == "/goaway" {
                                 connection.graceful_shutdown();
                             }
-                            tokio::spawn(answer(request, respond, Arc::clone(&seen)));
+                            let ending = request.uri().path().strip_prefix("/end/").map(ToOwned::to_owned);
+                            match ending {
+                                Some(ending) => drop(tokio::spawn(end(ending, request, respond, ends.clone()))),
+                                None => drop(tokio::spawn(answer(request, respond, Arc::clone(&seen)))),
+                            }
                         }
                     });
                 }
@@ -76,6 +108,69 @@ impl Http2 {
 
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
+    }
+}
+
+/// How a connection ends.
+enum End {
+    GoAway,
+    Close,
+}
+
+/// Sends `abcdef`, or the beginning of it, and ends it in one of many ways.
+async fn end(
+    how: String,
+    request: Request<RecvStream>,
+    mut respond: SendResponse<Bytes>,
+    ends: mpsc::UnboundedSender<End>,
+) {
+    let (how, length) = how.split_once('.').map_or((how.as_str(), None), |(how, length)| (how, Some(length)));
+    let mut head = Response::builder().header("content-type", "text/plain");
+    if let Some(length) = length {
+        head = head.header("content-length", length);
+    }
+    let status = how.parse::<u16>().ok();
+    let head = head.status(status.unwrap_or(200)).body(()).unwrap();
+    let is_over = status.is_some() || how == "headers" || request.method() == http::Method::HEAD;
+    let mut stream = respond.send_response(head, is_over).unwrap();
+    if is_over {
+        return;
+    }
+    let mut send = |text: &'static str, at_end| stream.send_data(Bytes::from_static(text.as_bytes()), at_end).unwrap();
+    match how {
+        "data" => send("abcdef", true),
+        "empty" => {
+            send("abcdef", false);
+            tokio::time::sleep(MOMENT).await;
+            send("", true);
+        }
+        "middle" => {
+            for text in ["", "abc", "", "", "def", ""] {
+                send(text, false);
+                tokio::time::sleep(MOMENT / 10).await;
+            }
+            send("", true);
+        }
+        "trailers" => {
+            send("abcdef", false);
+            let trailers = [("x-checksum".parse().unwrap(), "1".parse().unwrap())];
+            stream.send_trailers(trailers.into_iter().collect()).unwrap();
+        }
+        "nothing" => send("", true),
+        "short" => send("abc", true),
+        _ => {
+            send("abc", false);
+            tokio::time::sleep(MOMENT).await;
+            match how {
+                "reset" => stream.send_reset(Reason::INTERNAL_ERROR),
+                "cancel" => stream.send_reset(Reason::CANCEL),
+                "no-error" => stream.send_reset(Reason::NO_ERROR),
+                "goaway" => drop(ends.send(End::GoAway)),
+                "close" => drop(ends.send(End::Close)),
+                _ => panic!("no such end: {how}"),
+            }
+            tokio::time::sleep(MOMENT).await;
+        }
     }
 }
 
@@ -103,6 +198,7 @@ async fn answer(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, 
         return;
     }
     let body = match path.as_str() {
+        "/huge" => Bytes::from_static(&HUGE),
         "/large" => Bytes::from(vec![b'x'; 5 << 20]),
         "/truncated" => Bytes::from_static(b"only this"),
         "/slow" => {

@@ -6,6 +6,7 @@ pub mod browser;
 pub mod caller;
 pub mod collector;
 pub mod http2;
+pub mod http2_caller;
 pub mod python;
 pub mod sandbox;
 pub mod scrape;

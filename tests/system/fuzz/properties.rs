@@ -28,7 +28,7 @@ use std::time::{Duration, UNIX_EPOCH};
 type Property = fn(&[u8]);
 
 /// Each property by its name.
-pub const ALL: [(&str, Property); 13] = [
+pub const ALL: [(&str, Property); 14] = [
     ("arn", arn),
     ("path", path),
     ("query", query),

@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use actix_http::ServiceConfig;
 use actix_web::body::BodySize;
-use actix_web::http::Method;
 use actix_web::http::header;
+use actix_web::http::{Method, StatusCode};
 use actix_web::rt;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
@@ -99,6 +99,10 @@ impl Http1 {
             None => self.connect().await?,
         };
         let (mut head, codec, is_sent) = connection.exchange(&request, body, &self.codec).await?;
+        if head.status == StatusCode::SWITCHING_PROTOCOLS {
+            // Nobody has asked for that: `Upgrade` does not cross. To callers of HTTP/1.0 and HTTP/2 it is no answer.
+            return Err(ClientError::Invalid("the upstream switches protocols without being asked to".into()));
+        }
         let is_reusable = is_sent && head.keep_alive();
         let (status, version) = (head.status, head.version);
         let headers = std::mem::take(head.headers_mut());

@@ -8,9 +8,11 @@ use crate::support::caller::Caller;
 use crate::support::upstream::{OK, Upstream};
 use crate::support::{Message as _, eventually, figure};
 
-/// Connections to the upstream; four times as many requests may be on their way.
-const CONNECTIONS: usize = 2;
+/// Connections to the upstream; four times as many requests of one caller may be on their way.
+const CONNECTIONS: usize = 4;
 const LIMIT: usize = 4 * CONNECTIONS;
+/// What one caller gets of them.
+const SHARE: usize = CONNECTIONS / 2;
 
 /// An upstream that answers nobody until it is told to.
 fn held() -> (Upstream, Arc<(Mutex<bool>, Condvar)>) {
@@ -38,7 +40,7 @@ fn what_is_too_much_is_turned_away_early_what_waits_for_too_long_too_and_then_al
             caller
         })
         .collect();
-    eventually("the connections are in use", || upstream.requests().len() == CONNECTIONS);
+    eventually("the connections are in use", || upstream.requests().len() == SHARE);
     let began = Instant::now();
     let mut refused = 0;
     eventually("there is no more room", || {
@@ -57,23 +59,23 @@ fn what_is_too_much_is_turned_away_early_what_waits_for_too_long_too_and_then_al
     assert_eq!(appliance.get("/_appliance/healthz").status, 200, "the appliance itself is well");
 
     // Those that wait for a connection do so for ten seconds.
-    for caller in &mut waiting[CONNECTIONS..] {
+    for caller in &mut waiting[SHARE..] {
         let answer = caller.answer(false).unwrap();
         assert_eq!((answer.status, answer.header("x-appliance-error")), (429, "overloaded"));
     }
     assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
     *gate.0.lock().unwrap() = true;
     gate.1.notify_all();
-    for caller in &mut waiting[..CONNECTIONS] {
+    for caller in &mut waiting[..SHARE] {
         assert_eq!(caller.answer(false).unwrap().status, 200);
     }
     for caller in &mut waiting {
         assert_eq!(caller.request("POST", "/after", &[], Some(b"{}")).status, 200, "there is room again");
     }
-    assert_eq!(upstream.requests().len(), CONNECTIONS + LIMIT, "what was turned away was never sent");
+    assert_eq!(upstream.requests().len(), SHARE + LIMIT, "what was turned away was never sent");
     figure(&format!(
-        "overload: {refused} turned away at once, {} after waiting for ten seconds, {CONNECTIONS} answered; healed",
-        LIMIT - CONNECTIONS
+        "overload: {refused} turned away at once, {} after waiting for ten seconds, {SHARE} answered; healed",
+        LIMIT - SHARE
     ));
 }
 

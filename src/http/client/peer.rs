@@ -1,0 +1,188 @@
+//! What an HTTP/2 upstream says that it takes: its `SETTINGS_MAX_HEADER_LIST_SIZE`, which `h2` reads and does not heed.
+//!
+//! Many servers end the connection where they get more, and with it the requests of everybody else on it.
+
+use std::cell::Cell;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::Notify;
+
+use super::stream::Stream;
+
+/// The most that is sent to an upstream that names no limit, which is the limit of AWS's load balancers and of many
+/// servers. Bytes, as HTTP/2 counts them.
+const USUAL_LIMIT: usize = 64 * 1024;
+/// What is sent without waiting for the upstream's first word. Bytes.
+const UNASKED: usize = 8 * 1024;
+/// The head of a frame, and what of the first one is kept: there are six settings. Bytes.
+const FRAME_HEAD: usize = 9;
+const FRAME_LIMIT: usize = 1024;
+const SETTINGS: u8 = 4;
+const MAX_HEADER_LIST_SIZE: u16 = 6;
+
+/// What is known of an upstream.
+#[derive(Default)]
+pub(super) struct Peer {
+    limit: Cell<Option<usize>>,
+    known: Notify,
+}
+
+impl Peer {
+    /// The most bytes of header fields that it takes, where it matters for so many.
+    pub(super) async fn limit(&self, size: usize) -> usize {
+        loop {
+            // Before the look, so that nothing is missed that comes right after it.
+            let known = self.known.notified();
+            match self.limit.get() {
+                Some(limit) => return limit,
+                None if size <= UNASKED => return UNASKED,
+                None => known.await,
+            }
+        }
+    }
+
+    fn learn(&self, limit: usize) {
+        self.limit.set(Some(limit.min(USUAL_LIMIT)));
+        self.known.notify_waiters();
+    }
+}
+
+/// A connection whose first frame is looked at as it passes.
+pub(super) struct Watched {
+    stream: Stream,
+    /// The beginning of what has come; nothing once enough is known.
+    begun: Option<Vec<u8>>,
+    peer: Rc<Peer>,
+}
+
+impl Watched {
+    pub(super) fn new(stream: Stream, peer: Rc<Peer>) -> Self {
+        Self { stream, begun: Some(Vec::new()), peer }
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        // Nobody waits for what does not come any more.
+        if self.begun.is_some() {
+            self.peer.learn(USUAL_LIMIT);
+        }
+    }
+}
+
+/// The limit in the first frame, [`usize::MAX`] if there is none; nothing until the frame is whole.
+fn limit_in(begun: &[u8]) -> Option<usize> {
+    let (head, rest) = begun.split_at_checked(FRAME_HEAD)?;
+    let length = usize::from(head[0]) << 16 | usize::from(head[1]) << 8 | usize::from(head[2]);
+    if head[3] != SETTINGS || length > FRAME_LIMIT {
+        return Some(usize::MAX);
+    }
+    let (settings, _) = rest.split_at_checked(length)?;
+    // The last one holds (RFC 9113 §6.5.3).
+    let mut settings = settings.chunks_exact(6).rev();
+    let setting = settings.find(|setting| setting[..2] == MAX_HEADER_LIST_SIZE.to_be_bytes());
+    let value = setting.map(|setting| u32::from_be_bytes([setting[2], setting[3], setting[4], setting[5]]));
+    Some(value.and_then(|value| usize::try_from(value).ok()).unwrap_or(usize::MAX))
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+        let this = self.get_mut();
+        if let Some(begun) = &mut this.begun {
+            let piece = &buffer.filled()[before..];
+            begun.extend_from_slice(&piece[..piece.len().min(FRAME_HEAD + FRAME_LIMIT)]);
+            if let Some(limit) = limit_in(begun) {
+                this.begun = None;
+                this.peer.learn(limit);
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    fn frame(kind: u8, settings: &[(u16, u32)]) -> Vec<u8> {
+        let length = u8::try_from(settings.len() * 6).unwrap();
+        let mut frame = vec![0, 0, length, kind, 0, 0, 0, 0, 0];
+        for (name, value) in settings {
+            frame.extend_from_slice(&name.to_be_bytes());
+            frame.extend_from_slice(&value.to_be_bytes());
+        }
+        frame
+    }
+
+    #[test]
+    fn the_limit_is_in_the_first_frame() {
+        let named = frame(SETTINGS, &[(3, 100), (MAX_HEADER_LIST_SIZE, 16_384), (4, 65_535)]);
+        for end in 0..named.len() {
+            assert_eq!(limit_in(&named[..end]), None, "{end}");
+        }
+        assert_eq!(limit_in(&[&named[..], b"more"].concat()), Some(16_384));
+        let twice = frame(SETTINGS, &[(MAX_HEADER_LIST_SIZE, 1), (MAX_HEADER_LIST_SIZE, 2)]);
+        assert_eq!(limit_in(&twice), Some(2));
+        assert_eq!(limit_in(&frame(SETTINGS, &[(3, 100)])), Some(usize::MAX));
+        assert_eq!(limit_in(&frame(SETTINGS, &[])), Some(usize::MAX));
+        assert_eq!(limit_in(&frame(7, &[])), Some(usize::MAX), "no settings");
+        assert_eq!(limit_in(&[0xff; 9]), Some(usize::MAX), "too long");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_beginning_is_read(begun in proptest::collection::vec(proptest::num::u8::ANY, 0..3000)) {
+            let settings = [&[0, 0, 12, SETTINGS, 0, 0, 0, 0, 0], &begun[..]].concat();
+            let (_, found) = (limit_in(&begun), limit_in(&settings));
+            proptest::prop_assert_eq!(found.is_some(), begun.len() >= 12);
+        }
+    }
+
+    #[test]
+    fn only_what_is_large_waits_for_the_upstreams_word() {
+        let peer = Peer::default();
+        assert_eq!(peer.limit(UNASKED).now_or_never(), Some(UNASKED));
+        let mut waiting = Box::pin(peer.limit(UNASKED + 1));
+        assert_eq!((&mut waiting).now_or_never(), None);
+        peer.learn(1 << 20);
+        assert_eq!(waiting.now_or_never(), Some(USUAL_LIMIT), "others are on the way, too");
+    }
+}

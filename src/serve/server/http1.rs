@@ -1,0 +1,84 @@
+//! HTTP/1.0: answers that its clients can read.
+//!
+//! Such a client knows no chunks (RFC 9112 §6.1), so a body of unknown length ends with the connection. actix writes
+//! chunks to whoever asks.
+
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use actix_http::body::{BodySize, BoxBody, MessageBody};
+use actix_http::{ConnectionType, Request, Version};
+use actix_service::Service;
+use actix_web::dev::ServiceResponse;
+use bytes::Bytes;
+use futures_util::future::{Either, LocalBoxFuture};
+
+use super::connection::Connection;
+
+/// A service whose answers suit the version of the request.
+pub(super) struct Versioned<S>(S);
+
+impl<S> Versioned<S> {
+    pub(super) fn new(service: S) -> Self {
+        Self(service)
+    }
+}
+
+impl<S> Service<Request> for Versioned<S>
+where
+    S: Service<Request, Response = ServiceResponse<BoxBody>>,
+    S::Future: 'static,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = Either<S::Future, LocalBoxFuture<'static, Result<S::Response, S::Error>>>;
+
+    fn poll_ready(&self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.0.poll_ready(context)
+    }
+
+    fn call(&self, request: Request) -> Self::Future {
+        if request.version() >= Version::HTTP_11 {
+            return Either::Left(self.0.call(request));
+        }
+        let connection = request.conn_data::<Rc<Connection>>().cloned();
+        let answer = self.0.call(request);
+        Either::Right(Box::pin(async move { Ok(until_the_end(answer.await?, connection)) }))
+    }
+}
+
+/// Lets a body of unknown length end with the connection.
+fn until_the_end(mut answer: ServiceResponse<BoxBody>, connection: Option<Rc<Connection>>) -> ServiceResponse<BoxBody> {
+    if answer.response().body().size() != BodySize::Stream {
+        return answer;
+    }
+    let head = answer.response_mut().head_mut();
+    head.no_chunking(true);
+    head.set_connection_type(ConnectionType::Close);
+    answer.map_body(|_, body| BoxBody::new(UntilTheEnd { body, connection }))
+}
+
+/// A body that ends with its connection.
+struct UntilTheEnd {
+    body: BoxBody,
+    connection: Option<Rc<Connection>>,
+}
+
+impl MessageBody for UntilTheEnd {
+    type Error = <BoxBody as MessageBody>::Error;
+
+    fn size(&self) -> BodySize {
+        self.body.size()
+    }
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        let this = self.get_mut();
+        let piece = ready!(Pin::new(&mut this.body).poll_next(context));
+        if let (Some(Err(_)), Some(connection)) = (&piece, &this.connection) {
+            // The end of the connection looks like the end of the body, unless it is a reset.
+            connection.cut();
+        }
+        Poll::Ready(piece)
+    }
+}

@@ -1,0 +1,256 @@
+//! How much of a worker's connections to one server each caller may hold.
+//!
+//! A caller gets another connection as long as it holds fewer than are free: alone it can have half of them, and those who
+//! come after it half of what is left each time, so that one caller never takes the last. Nothing has to be configured for
+//! that, and nothing is kept back for callers who are not there (Choudhury and Hahne, "Dynamic Queue Length Thresholds",
+//! 1998). One count for each worker and server, so nothing is locked.
+
+use std::cell::RefCell;
+use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher as _, Hash, RandomState};
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+/// The longest wait for a connection, as for those of all callers together (`http::client`).
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
+/// Requests of one caller, for each connection that there is, that have one or wait. What comes on top would wait longer
+/// than its caller does.
+const FOR_EACH_CONNECTION: usize = 4;
+
+/// A worker's connections to one server, and who holds them.
+pub(super) struct Shares {
+    places: usize,
+    state: RefCell<State>,
+    /// SECURITY: callers choose their names, and must not be able to choose one that counts as another's.
+    hasher: RandomState,
+}
+
+#[derive(Default)]
+struct State {
+    used: usize,
+    /// All who wait.
+    waiting: usize,
+    /// Those who hold something or wait, by the hash of who they are.
+    holders: HashMap<u64, Holder>,
+}
+
+#[derive(Default)]
+struct Holder {
+    held: usize,
+    /// Who waits longest is at the front.
+    waiting: VecDeque<oneshot::Sender<Share>>,
+}
+
+/// A connection that a caller may use, until this is dropped.
+pub(super) struct Share {
+    shares: Rc<Shares>,
+    holder: u64,
+}
+
+/// The caller holds its share, and nothing became free in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct OverShare;
+
+impl Shares {
+    /// For so many connections.
+    #[must_use]
+    pub(super) fn among(places: usize) -> Rc<Self> {
+        Rc::new(Self { places, state: RefCell::default(), hasher: RandomState::new() })
+    }
+
+    /// Whether `caller` may wait for one, before it has sent what it wants one for.
+    ///
+    /// # Errors
+    /// [`OverShare`].
+    pub(super) fn check(&self, caller: impl Hash) -> Result<(), OverShare> {
+        let mut state = self.state.borrow_mut();
+        // Whoever does not wait is below what it may have.
+        if state.waiting > 0 && state.is_full(self.hasher.hash_one(caller), self.places) {
+            return Err(OverShare);
+        }
+        Ok(())
+    }
+
+    /// Takes one for `caller`, if need be after a while.
+    ///
+    /// # Errors
+    /// [`OverShare`].
+    pub(super) async fn take(self: &Rc<Self>, caller: impl Hash) -> Result<Share, OverShare> {
+        let holder = self.hasher.hash_one(caller);
+        let granted = {
+            let mut state = self.state.borrow_mut();
+            if state.is_full(holder, self.places) {
+                return Err(OverShare);
+            }
+            let free = self.places.saturating_sub(state.used);
+            let account = state.holders.entry(holder).or_default();
+            if account.waiting.is_empty() && account.held < free {
+                account.held += 1;
+                state.used += 1;
+                return Ok(Share { shares: Rc::clone(self), holder });
+            }
+            let (sender, granted) = oneshot::channel();
+            account.waiting.push_back(sender);
+            state.waiting += 1;
+            granted
+        };
+        match Box::pin(timeout(LONGEST_WAIT, granted)).await {
+            Ok(Ok(share)) => Ok(share),
+            _ => Err(OverShare),
+        }
+    }
+
+    /// Gives what is free to those who wait, first to who holds least.
+    fn grant(self: &Rc<Self>) {
+        loop {
+            let (sender, holder) = {
+                let mut state = self.state.borrow_mut();
+                if state.waiting == 0 {
+                    return;
+                }
+                let free = self.places.saturating_sub(state.used);
+                let waiting = state.holders.iter().filter(|(_, holder)| !holder.waiting.is_empty());
+                let least = waiting.map(|(key, holder)| (holder.held, *key)).min();
+                let Some((_, key)) = least.filter(|(held, _)| *held < free) else { return };
+                let Some(sender) = state.next(key) else { continue };
+                (sender, key)
+            };
+            // Whoever has given up meanwhile drops it, and it is free again.
+            let _ = sender.send(Share { shares: Rc::clone(self), holder });
+        }
+    }
+}
+
+impl Holder {
+    fn is_full(&self, places: usize) -> bool {
+        self.held + self.waiting.len() >= places.saturating_mul(FOR_EACH_CONNECTION)
+    }
+}
+
+impl State {
+    /// True if no more requests of `key` may wait. Those that have given up are forgotten first.
+    fn is_full(&mut self, key: u64, places: usize) -> bool {
+        let Some(account) = self.holders.get_mut(&key) else { return false };
+        if !account.is_full(places) {
+            return false;
+        }
+        let before = account.waiting.len();
+        account.waiting.retain(|waiting| !waiting.is_closed());
+        self.waiting -= before - account.waiting.len();
+        account.is_full(places)
+    }
+
+    /// Takes the first of those who wait for `key` and have not given up, and counts a connection for it.
+    fn next(&mut self, key: u64) -> Option<oneshot::Sender<Share>> {
+        let account = self.holders.get_mut(&key)?;
+        let mut next = None;
+        while next.is_none()
+            && let Some(first) = account.waiting.pop_front()
+        {
+            self.waiting -= 1;
+            next = Some(first).filter(|first| !first.is_closed());
+        }
+        match next {
+            Some(_) => {
+                account.held += 1;
+                self.used += 1;
+            }
+            None => self.forget(key),
+        }
+        next
+    }
+
+    /// Keeps nothing of who holds nothing and does not wait.
+    fn forget(&mut self, key: u64) {
+        if self.holders.get(&key).is_some_and(|account| account.held == 0 && account.waiting.is_empty()) {
+            self.holders.remove(&key);
+        }
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        {
+            let mut state = self.shares.state.borrow_mut();
+            state.used -= 1;
+            if let Some(account) = state.holders.get_mut(&self.holder) {
+                account.held -= 1;
+            }
+            state.forget(self.holder);
+        }
+        self.shares.grant();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    /// All that a caller gets without waiting.
+    fn all(shares: &Rc<Shares>, caller: &str) -> Vec<Share> {
+        std::iter::from_fn(|| shares.take(caller).now_or_never()?.ok()).collect()
+    }
+
+    #[tokio::test]
+    async fn a_caller_takes_half_of_what_others_leave() {
+        let shares = Shares::among(256);
+        let held: Vec<_> = ["a", "b", "c", "d", "e", "f", "g", "h"].map(|caller| all(&shares, caller)).into();
+        assert_eq!(held.iter().map(Vec::len).collect::<Vec<_>>(), [128, 64, 32, 16, 8, 4, 2, 1]);
+        drop(held);
+        let state = shares.state.borrow();
+        assert_eq!((state.used, state.holders.len()), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn a_single_connection_can_be_used() {
+        let shares = Shares::among(1);
+        let held = all(&shares, "a");
+        assert_eq!(held.len(), 1);
+        drop(held);
+        assert_eq!(all(&shares, "b").len(), 1);
+    }
+
+    #[tokio::test]
+    async fn what_comes_back_goes_to_who_holds_least_and_has_not_given_up() {
+        let shares = Shares::among(4);
+        let mut held = all(&shares, "a");
+        assert_eq!(held.len(), 2);
+        held.extend(all(&shares, "b"));
+        assert_eq!(held.len(), 3);
+        let mut again = Box::pin(shares.take("a"));
+        let mut gone = Box::pin(shares.take("b"));
+        let mut next = Box::pin(shares.take("b"));
+        assert!((&mut again).now_or_never().is_none());
+        assert!((&mut gone).now_or_never().is_none());
+        assert!((&mut next).now_or_never().is_none());
+        drop(gone);
+        held.remove(0);
+        assert!((&mut again).now_or_never().is_none());
+        let granted = next.now_or_never().expect("it came back");
+        drop((granted, held));
+        assert!(again.now_or_never().expect("all came back").is_ok());
+        assert_eq!(shares.state.borrow().used, 0);
+    }
+
+    #[tokio::test]
+    async fn a_queue_has_an_end() {
+        let shares = Shares::among(2);
+        let held = all(&shares, "a");
+        let mut waiting = Vec::new();
+        for _ in held.len()..2 * FOR_EACH_CONNECTION {
+            assert_eq!(shares.check("a"), Ok(()));
+            let mut one = Box::pin(shares.take("a"));
+            assert!((&mut one).now_or_never().is_none());
+            waiting.push(one);
+        }
+        assert_eq!(shares.take("a").now_or_never().map(Result::err), Some(Some(OverShare)));
+        assert_eq!((shares.check("a"), shares.check("b")), (Err(OverShare), Ok(())));
+        drop((held, waiting));
+        assert_eq!(shares.state.borrow().used, 0);
+    }
+}
