@@ -1,7 +1,7 @@
-//! How long to wait before the next attempt.
+//! Exponential backoff with jitter.
 //!
-//! The waits double up to a limit, and each is spread at random. Without the spread, those who failed together (the
-//! workers of a process, the instances of a fleet) would come back together, to whoever has just said that it is too much.
+//! The waits double up to a limit, and each is random within its step. Without jitter, all who failed at the same moment (the
+//! workers of a process, the instances of a fleet) would retry at the same moment and overload the service again.
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::ops::RangeInclusive;
@@ -21,7 +21,7 @@ impl Backoff {
         Self { step: first, longest }
     }
 
-    /// The next wait: between half of the step and all of it, so that it keeps the order of magnitude.
+    /// Returns the next wait, which lies between half of the step and the whole step.
     pub fn wait(&mut self) -> Duration {
         let step = self.step.min(self.longest);
         self.step = step.saturating_mul(2);
@@ -29,13 +29,14 @@ impl Backoff {
     }
 }
 
-/// A random time within these bounds, both included.
+/// Returns a random duration within these bounds, both included, in whole milliseconds, since people read it in messages.
 #[must_use]
 pub fn spread(range: RangeInclusive<Duration>) -> Duration {
-    let (least, most) = range.into_inner();
-    let width = u64::try_from(most.saturating_sub(least).as_nanos()).unwrap_or(u64::MAX - 1);
+    let milliseconds = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX - 1);
+    let (least, most) = (range.start().saturating_add(Duration::from_nanos(999_999)), *range.end());
+    let (least, most) = (milliseconds(least), milliseconds(most));
     // `RandomState` is the standard library's source of random numbers; the system seeds it for each thread.
-    least + Duration::from_nanos(RandomState::new().build_hasher().finish() % (width + 1))
+    Duration::from_millis(least + RandomState::new().build_hasher().finish() % (most.saturating_sub(least) + 1))
 }
 
 #[cfg(test)]

@@ -23,9 +23,10 @@ const REREAD_INTERVAL: Duration = Duration::from_mins(15);
 const RENEWAL_MARGIN: Duration = Duration::from_mins(10);
 /// The wait after a failure doubles from the first to the second of these.
 const RETRY_WAITS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
-/// How long somebody waits for credentials that live longer.
+/// Bounds the wait for a renewal that a request has asked for.
 const PROLONGATION_LIMIT: Duration = Duration::from_secs(10);
-/// How soon others are asked for again if those did not live longer either: where a role assumes a role, none ever do.
+/// The pause between two such renewals. Where a role assumes a role, new credentials never live longer than an hour, and
+/// each upload would ask STS again.
 const PROLONGATION_PAUSE: Duration = Duration::from_secs(30);
 
 /// The latest credentials, shared by everyone who signs. Cloning shares.
@@ -33,9 +34,9 @@ const PROLONGATION_PAUSE: Duration = Duration::from_secs(30);
 pub struct Current {
     state: Arc<ArcSwap<State>>,
     renew: Arc<Notify>,
-    /// Told when an attempt to obtain others has ended.
+    /// Notified when an attempt to obtain credentials has ended.
     attempted: Arc<Notify>,
-    /// When others were last asked for because these did not live long enough; held while they are.
+    /// The time of the last renewal that a request has asked for; locked during that renewal.
     prolonged: Arc<AsyncMutex<Option<Instant>>>,
     outcomes: Arc<Outcomes>,
 }
@@ -103,18 +104,18 @@ impl Current {
         self.renew.notify_one();
     }
 
-    /// Renews credentials that live for less than `needed`, and waits for that. Those that come may live no longer.
+    /// Renews credentials that expire within `needed`, and waits for the result. The new ones may live no longer.
     pub async fn prolong(&self, needed: Duration) {
         let renew = async || {
             let attempted = self.attempted.notified();
             self.renew();
-            // Without an answer in time, the old ones have to do.
+            // If no answer comes in time, the request continues with the old credentials.
             let _ = timeout(PROLONGATION_LIMIT, attempted).await;
         };
         self.prolong_by(needed, renew).await;
     }
 
-    /// The same, by this way to renew them.
+    /// Does the same with the given way to renew them.
     pub(super) async fn prolong_by(&self, needed: Duration, renew: impl AsyncFnOnce()) {
         let are_short = || {
             let state = self.state.load();
@@ -124,7 +125,7 @@ impl Current {
         if !are_short() {
             return;
         }
-        // Whoever comes meanwhile waits for the same renewal.
+        // Requests that come during a renewal wait for that one.
         let mut prolonged = self.prolonged.lock().await;
         if are_short() && prolonged.is_none_or(|last| last.elapsed() >= PROLONGATION_PAUSE) {
             renew().await;

@@ -59,7 +59,7 @@ impl OnBehalf {
         Ok(session.current.clone())
     }
 
-    /// Renews credentials of a caller that live for less than `needed`.
+    /// Renews the credentials of a caller if they expire within `needed`.
     pub async fn prolong(&self, caller: &str, needed: Duration) {
         let name = identity(caller);
         let session = self.session(&name);
@@ -80,7 +80,7 @@ impl OnBehalf {
         session
     }
 
-    /// Asks STS if it is time to, or if `is_early`.
+    /// Asks STS if a renewal is due, or in any case if `is_early`.
     async fn renew(&self, session: &Session, name: &str, is_early: bool) {
         let mut next = session.next.lock().await;
         if !is_early && next.is_some_and(|next| next > clock::now()) {

@@ -1,4 +1,4 @@
-//! What MLflow's server says of a file that it hands out: the name to save it under, and its type.
+//! The headers with which MLflow's server sends a file: the name under which it is saved, and its type.
 
 use std::borrow::Cow;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use icu_normalizer::DecomposingNormalizerBorrowed;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-/// What stands for itself in `filename*` (RFC 5987, `attr-char`).
+/// The characters that `filename*` does not encode (RFC 5987, `attr-char`).
 const ATTRIBUTE: AsciiSet = NON_ALPHANUMERIC
     .remove(b'!')
     .remove(b'#')
@@ -20,9 +20,9 @@ const ATTRIBUTE: AsciiSet = NON_ALPHANUMERIC
     .remove(b'`')
     .remove(b'|')
     .remove(b'~');
-/// What a browser is told about a file whose type nobody knows.
+/// The type of a file whose name says nothing about it.
 const UNKNOWN: &str = "application/octet-stream";
-/// Extensions, and names without one, that MLflow shows as text (`mlflow.utils.mime_type_utils`).
+/// MLflow treats files with these extensions, or with these names, as text (`mlflow.utils.mime_type_utils`).
 const TEXT: [&str; 26] = [
     "txt",
     "log",
@@ -57,8 +57,8 @@ const COMPRESSIONS: [&str; 5] = ["gz", "Z", "bz2", "xz", "br"];
 const SHORT: [(&str, &str); 6] =
     [("svgz", "svg"), ("tgz", "tar"), ("taz", "tar"), ("tz", "tar"), ("tbz2", "tar"), ("txz", "tar")];
 
-/// The value of `Content-Disposition` that makes a browser save a file under this name (RFC 6266): in ASCII, and in full
-/// where that loses something.
+/// Returns the value of `Content-Disposition` that makes a browser save a file under this name (RFC 6266). A name that is
+/// not ASCII is there twice: reduced to ASCII, and in full.
 #[must_use]
 pub fn attachment(name: &str) -> String {
     if name.is_ascii() {
@@ -70,7 +70,7 @@ pub fn attachment(name: &str) -> String {
     format!("attachment; filename={}; filename*=UTF-8''{}", quoted(plain), utf8_percent_encode(name, &ATTRIBUTE))
 }
 
-/// A token as it is, anything else between quotation marks.
+/// Returns a token as it is, and anything else as a quoted string.
 fn quoted(text: &str) -> Cow<'_, str> {
     let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     if !text.is_empty() && text.bytes().all(is_token) {
@@ -81,7 +81,7 @@ fn quoted(text: &str) -> Cow<'_, str> {
     format!("\"{}\"", printable.replace('\\', "\\\\").replace('"', "\\\"")).into()
 }
 
-/// The type of a file of this name, by the rules of MLflow's server.
+/// Returns the type of a file of this name by the rules of MLflow's server.
 #[must_use]
 pub fn content_type(name: &str) -> &'static str {
     let (stem, extension) = split(name);
@@ -100,23 +100,23 @@ pub fn content_type(name: &str) -> &'static str {
     TYPES.iter().find(|(_, extensions)| extensions.contains(&lower.as_str())).map_or(UNKNOWN, |(kind, _)| kind)
 }
 
-/// The type of an object: what the store says if it says anything, else that of its name. S3 says `binary/octet-stream`
-/// of what was stored without a type.
+/// Returns the type that replaces the stored one, if the store knows none. S3 reports `binary/octet-stream` for objects that
+/// were stored without a type.
 #[must_use]
 pub fn type_of_object(stored: Option<&str>, name: &str) -> Option<&'static str> {
     let is_known = stored.is_some_and(|stored| !stored.is_empty() && stored != "binary/octet-stream");
     (!is_known).then(|| content_type(name))
 }
 
-/// The name before the last dot, and what follows it; a name that begins with its only dot has no extension.
+/// Splits a name at its last dot. A name that begins with its only dot has no extension.
 fn split(name: &str) -> (&str, &str) {
     let path = Path::new(name);
     let extension = path.extension().and_then(|text| text.to_str()).unwrap_or_default();
     (path.file_stem().and_then(|text| text.to_str()).unwrap_or_default(), extension)
 }
 
-/// The types of Python's `mimetypes`, with the extensions of each. Few, and looked through only for a file whose type
-/// the store does not know.
+/// The types of Python's `mimetypes`, each with its extensions. A linear search is fast enough: it runs only for objects that
+/// were stored without a type.
 #[rustfmt::skip]
 const TYPES: &[(&str, &[&str])] = &[
     ("application/javascript", &["js", "mjs"]),

@@ -33,7 +33,7 @@ pub const ROLE_ARN: &str = "arn:aws:iam::123456789012:role/sandbox-mlflow";
 const TRACKING_SERVER_ARN: &str = "arn:aws:sagemaker:us-east-1:123456789012:mlflow-tracking-server/sandbox";
 const APP_ARN: &str = "arn:aws:sagemaker:us-east-1:123456789012:mlflow-app/app-SANDBOX";
 
-/// Longer than a sandbox runs.
+/// The lifetime of the MLflow server's credentials, which is longer than a sandbox runs.
 const MLFLOW_LIFETIME: Duration = Duration::from_hours(24 * 365);
 
 /// A front door.
@@ -159,7 +159,7 @@ impl Doors {
         rt::spawn(server);
     }
 
-    /// Where S3 is.
+    /// Returns the URL of S3.
     pub(super) fn s3(&self) -> &str {
         &self.store.url
     }
@@ -189,14 +189,14 @@ impl Doors {
     }
 }
 
-/// Opens S3, which MLflow needs as well as the appliance.
+/// Opens S3. This happens before MLflow starts, which reads from it.
 pub(super) fn open_store(settings: &Settings, directory: &Path, issuer: &Issuer) -> Result<Store, SandboxError> {
     let objects = settings.data.clone().unwrap_or_else(|| directory.to_owned()).join("s3");
     s3::open(listener()?.0, &objects, issuer).map_err(io_error("opening S3"))
 }
 
-/// What an MLflow server reads artifacts from S3 with, as managed MLflow does with its own role. They do not expire while
-/// the sandbox runs: a server is told once.
+/// Returns the variables with which the MLflow server reads artifacts from S3, as managed MLflow does with its own role. The
+/// credentials outlive the sandbox, because a running server cannot be given new ones.
 pub(super) fn mlflow_environment(issuer: &Issuer, store: &Store) -> [(&'static str, String); 9] {
     let role = issuer.issue(Principal::Role, clock::now(), MLFLOW_LIFETIME);
     [

@@ -36,12 +36,12 @@ pub enum SandboxError {
         /// The end of its log, which is thrown away with the sandbox.
         last_words: String,
     },
-    /// Where an MLflow is said to be, there is none.
+    /// No MLflow server answers at the URL of `--mlflow-url`.
     #[error("there is no MLflow server at {url}: {what}")]
     NoMlflow {
-        /// What `--mlflow-url` says.
+        /// The URL.
         url: String,
-        /// What came instead of an answer.
+        /// The answer or the failure that was seen instead.
         what: String,
     },
     /// Something the system refused.
@@ -54,13 +54,13 @@ pub enum SandboxError {
     },
 }
 
-/// What the MLflow server is called.
+/// The name of the MLflow server in messages.
 pub(super) const MLFLOW_SERVER: &str = "mlflow server";
-/// How programs say that a disk is full.
+/// The system's message for a full disk, as programs print it.
 const FULL: &str = "No space left on device";
 
 impl SandboxError {
-    /// What to do about it, as an instruction.
+    /// Returns an instruction that removes the cause.
     #[must_use]
     pub fn hint(&self) -> String {
         match self {

@@ -17,9 +17,9 @@ use super::s3;
 pub const VERSION: &str = "3.17.2";
 /// Python versions that this MLflow supports start here.
 const OLDEST_PYTHON: &str = "3.10";
-/// What MLflow reads S3 with; it does not bring it.
+/// The library with which MLflow reads S3. MLflow does not install it by itself.
 const S3_CLIENT: &str = "boto3";
-/// Written last, so that an interrupted installation is noticed and done again. It has in it what is installed.
+/// A file that is written last, so that an interrupted installation is noticed and repeated. It lists the packages.
 const COMPLETE: &str = "complete";
 /// An installation takes one to three minutes on a usual line; this bounds one that hangs.
 const INSTALL_LIMIT: Duration = Duration::from_mins(30);
@@ -109,7 +109,7 @@ pub(super) async fn program(path: &OsString, cache: &Path, report: &dyn Report) 
     Ok(program)
 }
 
-/// Installs into an environment what it lacks.
+/// Installs the packages that an environment lacks.
 async fn install(environment: &Path, report: &dyn Report) -> Result<(), InstallError> {
     let packages = format!("mlflow=={VERSION} {S3_CLIENT}");
     let mut pip = Command::new(environment.join("bin/python"));

@@ -14,6 +14,7 @@ mod error;
 mod gateway;
 mod identity;
 mod imds;
+mod listing;
 mod mlflow;
 mod objects;
 mod process;
@@ -56,7 +57,7 @@ pub use report::{Ready, Report, Running};
 const MLFLOW_START_LIMIT: Duration = Duration::from_secs(180);
 /// The appliance has to obtain credentials first; that is a matter of milliseconds here.
 const APPLIANCE_START_LIMIT: Duration = Duration::from_secs(30);
-/// A server that is said to run may just have been started.
+/// A server that the user has just started may need a moment.
 const MLFLOW_ANSWER_LIMIT: Duration = Duration::from_secs(3);
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -236,7 +237,7 @@ async fn start_mlflow(
     Ok(endpoint)
 }
 
-/// Makes sure that an MLflow answers where the user says that there is one.
+/// Checks that an MLflow server answers at the URL of `--mlflow-url`.
 async fn check_answers(endpoint: &Endpoint) -> Result<(), SandboxError> {
     let client = client(dialer(endpoint)?);
     let deadline = Instant::now() + MLFLOW_ANSWER_LIMIT;
@@ -254,7 +255,7 @@ async fn check_answers(endpoint: &Endpoint) -> Result<(), SandboxError> {
     }
 }
 
-/// The status of the answer to `GET path`.
+/// Sends `GET path` and returns the status of the answer.
 async fn get(client: &Client, endpoint: &Endpoint, path: &str) -> Result<StatusCode, ClientError> {
     let headers = [(header::HOST, header::HeaderValue::try_from(endpoint.authority()).expect("a host"))];
     let headers = headers.into_iter().collect();

@@ -33,7 +33,7 @@ pub(super) const PREFIX: &str = "mlflow";
 
 /// An S3 that is open.
 pub(super) struct Store {
-    /// Where it is. Plain HTTP, so that a client that is handed a presigned URL needs to trust nobody.
+    /// Its URL. It uses plain HTTP, so that a client with a presigned URL needs no certificate authority.
     pub(super) url: String,
     pub(super) tally: Arc<Tally>,
     pub(super) task: JoinHandle<()>,
@@ -130,7 +130,7 @@ impl S3Access for Identities {
         Ok(())
     }
 
-    /// Nothing encodes the keys of a listing, so that is not asked for.
+    /// The listing does not encode keys, so the request must not ask for that.
     async fn list_objects_v2(&self, request: &mut S3Request<ListObjectsV2Input>) -> S3Result<()> {
         request.input.encoding_type = None;
         Ok(())

@@ -1,17 +1,17 @@
-//! Work that would keep a worker from its other requests for too long is done beside it, on another thread.
+//! Moves work that would block a worker for too long to another thread.
 
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
 use super::refusal::Refusal;
 
-/// A document of more bytes than these is dealt with on another thread. The slowest parser, that of GraphQL, reads
-/// 15 MB a second, so this takes four milliseconds at most; to go to another thread and back takes 0.05.
+/// Larger documents are processed on another thread. The slowest parser, that of GraphQL, reads 15 MB a second, so a document
+/// of this size takes four milliseconds; a change of threads takes 0.05.
 const LARGE: usize = 64 << 10;
-/// Such documents at once, of all workers. More would take the processors away from the workers.
+/// The number of such documents that all workers process at once. More would take the processors away from the workers.
 static PLACES: Semaphore = Semaphore::const_new(2);
 
-/// Does `work` on a document of `size` bytes.
+/// Runs `work` on a document of `size` bytes.
 ///
 /// # Errors
 /// [`Refusal::Busy`] while the process stops.
@@ -39,7 +39,7 @@ mod tests {
             let here = thread::current().id();
             assert_eq!(aside(LARGE, move || thread::current().id() == here).await.ok(), Some(true));
             let large = actix_web::rt::spawn(aside(LARGE + 1, move || {
-                thread::sleep(Duration::from_millis(300));
+                thread::park_timeout(Duration::from_millis(300));
                 thread::current().id() == here
             }));
             let began = Instant::now();

@@ -89,7 +89,7 @@ pub(super) struct Backend {
     pub(super) store: ArcSwapOption<ArtifactStore>,
     /// Whether it is asked at the moment.
     pub(super) circuit: Circuit,
-    /// Whether its S3 is asked at the moment.
+    /// The circuit breaker of its S3.
     pub(super) store_circuit: Circuit,
     /// How far its clock is from ours.
     pub(super) skew: Skew,

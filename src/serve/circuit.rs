@@ -30,7 +30,7 @@ const SPREAD: Duration = Duration::from_secs(1);
 /// The circuit of one target.
 #[derive(Debug)]
 pub(super) struct Circuit {
-    /// What it leads to, for the log.
+    /// The name of the service, for the log.
     service: &'static str,
     began: Instant,
     /// In a row.
@@ -62,7 +62,7 @@ impl Default for Circuit {
 }
 
 impl Circuit {
-    /// A closed circuit to a service.
+    /// Returns a closed circuit to a service.
     #[must_use]
     pub(super) fn to(service: &'static str) -> Self {
         Self { service, began: Instant::now(), failures: AtomicU32::new(0), open_until: AtomicU64::new(0) }
@@ -107,7 +107,7 @@ impl Circuit {
         self.failed_at(pass, self.now(), less);
     }
 
-    /// The same at a time of this clock, with a pause that is shorter by `less` milliseconds.
+    /// Does the same at the given time, with a pause that is shorter by `less` milliseconds.
     fn failed_at(&self, pass: Pass, now: u64, less: u64) {
         let count = self.failures.fetch_add(1, Ordering::Relaxed).saturating_add(1);
         let until = now + PAUSE_MS - less;

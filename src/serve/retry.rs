@@ -4,7 +4,7 @@
 //! and the failure looks like a pooled connection that had just been closed. An answer is an answer: a 429 or 503 of the
 //! upstream goes to the caller with its `Retry-After`, because MLflow's clients wait and try again by themselves, and a
 //! second set of attempts here would multiply the load on whoever has just said that it is too much. S3 is the exception:
-//! its clients are told to repeat what it was too busy for, and our callers do not know that there is an S3.
+//! AWS tells clients of S3 to repeat such requests, and our callers do not know that there is an S3.
 
 use std::time::Duration;
 
@@ -20,10 +20,10 @@ use crate::http::client::ClientError;
 
 /// Attempts for one request. More would multiply the load on an upstream that is already failing.
 const ATTEMPT_LIMIT: u32 = 2;
-/// The same for a service that asks to be asked again later.
+/// Attempts for one request if the service says that it is busy.
 const BUSY_ATTEMPT_LIMIT: u32 = 3;
-/// The waits before another attempt, at first and at most. What stood in the way of a connection a moment ago (a name
-/// server, a process that is being replaced) is there still.
+/// The first and the longest wait before another attempt. The cause of a failed connection (a name server, a process that is
+/// being replaced) takes a moment to pass.
 const WAITS: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(1));
 
 /// What it means to do the same again.
@@ -104,7 +104,7 @@ impl Failure {
         }
     }
 
-    /// True if it is an answer: whoever gave it is there.
+    /// True if the service has answered, so that it can be reached.
     fn is_answer(self) -> bool {
         matches!(self, Self::Skewed | Self::Busy)
     }
@@ -142,23 +142,22 @@ pub(super) fn decide(repetition: Repetition, failure: Failure, attempt: u32, is_
     }
 }
 
-/// How one attempt ended.
+/// The result of one attempt.
 pub(super) enum Attempt<T, E> {
-    /// With an answer that is one.
+    /// The service has answered.
     Answered(T),
-    /// With a failure; the result is for the caller if there is no further attempt.
+    /// The attempt has failed; the caller gets this result if there is no further attempt.
     Failed(Failure, Result<T, E>),
 }
 
 impl<T, E> Attempt<T, E> {
-    /// Nothing was sent: there was nothing to sign with, for example.
+    /// Nothing was sent, for example because there are no credentials.
     pub(super) fn unsent(error: E) -> Self {
         Self::Failed(Failure::Own, Err(error))
     }
 }
 
-/// Makes attempts, numbered from 1, until one is answered or no further one may be made, and returns what the last one
-/// came to.
+/// Makes attempts, numbered from 1, until one is answered or no further one is allowed, and returns the result of the last.
 ///
 /// # Errors
 /// [`Open`] if none may be made.

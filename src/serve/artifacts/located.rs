@@ -67,7 +67,7 @@ pub(super) async fn answer(
     match located {
         Located::ListOfRun | Located::ListOfLoggedModel(_) => {
             let files = service::list(exchange.store, &root.join(&below)?).await?;
-            service::listed(files, below.as_str(), Some(exchange.store.place.publish(uri))).await
+            service::listed(files, below.as_str(), Some(exchange.store.place.publish(uri).into())).await
         }
         Located::UploadToRun => object::write(exchange, payload, &root.join(&named(below)?)?, UPLOAD_LIMIT).await,
         Located::OfTrace => {

@@ -39,7 +39,7 @@ pub(super) struct Exchange<'a> {
     pub store: &'a Store,
     pub intake: &'a Intake,
     pub request: &'a HttpRequest,
-    /// What of the caller's path named the target.
+    /// The part of the caller's path that names the target.
     pub prefix: &'a str,
     /// The path and query as the managed MLflow would know them, in normal form.
     pub target: &'a str,

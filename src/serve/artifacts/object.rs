@@ -78,7 +78,7 @@ pub(super) async fn write(
     let fields = exchange.request.headers();
     let declared = headers::content_length(fields);
     let given = fields.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    // Whoever reads it from S3 itself, by a presigned URL, is told what is stored.
+    // A client that reads it from S3 by a presigned URL sees the stored type.
     let content_type = given.unwrap_or_else(|| download::content_type(path.name()));
     let (body, sha256) = take_in(exchange, payload, declared, limit).await?;
     let key = store.place.key(path);
@@ -99,7 +99,7 @@ pub(super) async fn write(
     Ok(Answer::json(&json!({})))
 }
 
-/// Takes a body of at most `limit` bytes in, with its SHA-256 in base64; or lets it pass, and then nobody has read it.
+/// Buffers a body of at most `limit` bytes and returns it with its SHA-256 in base64. A body that is passed on has no hash.
 pub(super) async fn take_in(
     exchange: &mut Exchange<'_>,
     payload: web::Payload,
@@ -119,10 +119,10 @@ pub(super) async fn take_in(
     Ok((received.body, Some(STANDARD.encode(received.sha256))))
 }
 
-/// A URL with which an artifact can be downloaded for a while: a browser that is led to it saves the file.
+/// Returns a presigned URL that downloads an artifact. A browser that opens it saves the file.
 ///
-/// SECURITY: without the disposition, a page that somebody has uploaded would be shown, and its scripts run, in the bucket's
-/// origin; and the URL, a secret, would stay in the address bar.
+/// SECURITY: without the disposition, a browser would render an uploaded HTML page and run its scripts in the bucket's origin,
+/// and the URL, which is a secret, would stay in the address bar.
 ///
 /// # Errors
 /// [`Refusal::Credentials`].

@@ -1,8 +1,8 @@
-//! Uploads in parts: where each part is to be sent, and the parts that are sent through the appliance.
+//! Multipart uploads: the URLs of the parts, and the parts that are sent through the appliance.
 //!
-//! MLflow's client is told all URLs when it begins, and sends each part to its URL with a plain `PUT`, hours later over a slow
-//! link. So a URL of S3 holds for an hour at least, as MLflow's own server signs them. Where the credentials do not live
-//! that long, not even new ones, the parts come here, and each is signed when it comes.
+//! MLflow's client gets all URLs when it begins, and sends each part to its URL with a plain `PUT`, which over a slow link
+//! happens much later. So a URL of S3 is valid for at least an hour, as with MLflow's own server. If not even renewed
+//! credentials live that long, the URLs lead to the appliance, which signs each part when it arrives.
 
 use std::time::Instant;
 
@@ -37,9 +37,9 @@ use crate::mlflow::store::ArtifactPath;
 const LIMIT: u16 = 10_000;
 /// The largest part that S3 takes. Bytes.
 const SIZE_LIMIT: u64 = 5 << 30;
-/// For how long the URL of a part holds at least, if it is one of S3.
+/// The least validity of a part's URL that leads to S3.
 const LIFETIME: Duration = Duration::from_hours(1);
-/// URLs that are made in one go; a worker does this in less than a millisecond, and then looks after others.
+/// The number of URLs that are made in one go, which takes less than a millisecond; then the worker serves other requests.
 const SLICE: u16 = 100;
 
 /// One part of an upload.
@@ -48,7 +48,7 @@ pub(super) struct Part {
     number: u16,
 }
 
-/// The part that the query of a target names, if it names one.
+/// Returns the part that the query of a target names, if it names one.
 ///
 /// # Errors
 /// [`Refusal::Artifact`].
@@ -61,7 +61,7 @@ pub(super) fn named(target: &str) -> Result<Option<Part>, Refusal> {
     }
 }
 
-/// Begins an upload, and says where its parts are to be sent.
+/// Begins an upload and returns the URLs of its parts.
 ///
 /// # Errors
 /// [`Refusal`].
@@ -91,11 +91,11 @@ pub(super) async fn create(exchange: &Exchange<'_>, path: &ArtifactPath, count: 
     Ok(Answer::Own(urls.response(&upload, headers.to_string(), count)))
 }
 
-/// What a client has to send beside a part, to be the same caller: the URL is no secret, and needs none.
+/// Returns the headers with which a client authenticates its parts. The URL itself holds no secret.
 ///
 /// # Errors
-/// [`Refusal::NoPresigned`] for callers who are known by something that the client does not send with parts; it sends the
-/// file in one piece then.
+/// [`Refusal::NoPresigned`] for callers who authenticate by a certificate, a cookie or a load balancer, which the client does
+/// not use for parts. It then sends the file in one piece.
 fn own_headers(exchange: &Exchange<'_>) -> Result<serde_json::Value, Refusal> {
     match exchange.record.caller.as_ref().map(|caller| caller.means) {
         Some(Means::Anonymous) => Ok(json!({})),
@@ -107,7 +107,7 @@ fn own_headers(exchange: &Exchange<'_>) -> Result<serde_json::Value, Refusal> {
     }
 }
 
-/// Passes a part on.
+/// Sends a part on to S3.
 ///
 /// # Errors
 /// [`Refusal`].
@@ -132,22 +132,22 @@ pub(super) async fn write(
     }
     let written = written?;
     exchange.record.upstream = Some(began.elapsed());
-    // The client completes the upload with it.
+    // The client needs it to complete the upload.
     let tag = written.headers.get(header::ETAG).ok_or(StoreFailure::Unreadable)?;
     Ok(Answer::Own(HttpResponse::Ok().insert_header((header::ETAG, tag.clone())).finish()))
 }
 
-/// Where parts are sent.
+/// The URLs of the parts of one upload.
 enum Urls {
-    /// To S3.
+    /// They lead to S3.
     Direct(Box<PartUrls>),
-    /// Here: what stands before the number, and what behind it.
+    /// They lead here: the text before the number, and the text after it.
     Own(String, String),
 }
 
 impl Urls {
     fn own(exchange: &Exchange<'_>, path: &ArtifactPath, upload: &str) -> Self {
-        let path: Vec<_> = path.as_str().split('/').map(|segment| encoded(segment).to_string()).collect();
+        let path: Vec<_> = path.as_str().split('/').map(encoded).collect();
         let (base, path) = (base(exchange.request, exchange.prefix), path.join("/"));
         let before = format!("{base}/api/2.0/mlflow-artifacts/artifacts/{path}?partNumber=");
         Self::Own(before, format!("&uploadId={}", encoded(upload)))
@@ -160,7 +160,7 @@ impl Urls {
         }
     }
 
-    /// MLflow's answer. It is made while it is sent, in slices: for 10,000 parts it has 15 MB.
+    /// Returns MLflow's answer. It is produced in slices while it is sent, because for 10,000 parts it has 15 MB.
     fn response(self, upload: &str, headers: String, count: u16) -> HttpResponse {
         let begin = format!("{{\"upload_id\":{},\"credentials\":[", json!(upload));
         let entry = move |part: u16| {
@@ -168,7 +168,7 @@ impl Urls {
             let comma = if part < count { "," } else { "]}" };
             format!("{{\"url\":\"{}\",\"part_number\":{part},\"headers\":{headers}}}{comma}", self.of(part))
         };
-        // Entries differ in the digits of their number, which stands in each twice, and in what follows the last one.
+        // Entries differ in the digits of their number, which each contains twice, and in the end of the last one.
         let shortest = entry(1).len() as u64 - if count == 1 { 2 } else { 1 };
         let digits: u64 = (1..=count).map(|part| 2 * u64::from(part.ilog10())).sum();
         let size = begin.len() as u64 + u64::from(count) * (shortest + 1) + 1 + digits;
@@ -185,16 +185,16 @@ impl Urls {
         });
         HttpResponse::Ok()
             .content_type(header::ContentType::json())
-            // Secrets.
+            // The answer holds secrets.
             .insert_header((header::CACHE_CONTROL, "no-store"))
             .body(SizedStream::new(size, Box::pin(slices)))
     }
 }
 
-/// How the caller has reached us, as a URL without a slash at its end.
+/// Returns the URL by which the caller has reached the appliance, without a slash at its end.
 ///
-/// What a proxy in front says of that is believed without asking who it is: whoever lies is given a URL that does not lead
-/// here, and nobody else is.
+/// SECURITY: the `X-Forwarded-*` headers are used without a check of their sender, because a forged one changes only the answer
+/// to its own sender.
 fn base(request: &HttpRequest, prefix: &str) -> String {
     let said = |name: &str| first(request.headers(), name);
     let is_secure = match said("x-forwarded-proto") {
@@ -211,7 +211,7 @@ fn base(request: &HttpRequest, prefix: &str) -> String {
     format!("{scheme}://{host}{}{prefix}", outer.unwrap_or_default())
 }
 
-/// The first of the values that proxies have written into a field.
+/// Returns the first of the values that proxies have written into a header.
 fn first<'a>(fields: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let value = fields.get(name)?.to_str().ok()?;
     value.split(',').next().map(str::trim).filter(|value| !value.is_empty())

@@ -20,7 +20,7 @@ use crate::mlflow::store::ArtifactPath;
 
 /// Entries of one listing; MLflow has no pages for them.
 const LIST_LIMIT: usize = 100_000;
-/// What one of them is in JSON, about. Bytes.
+/// The approximate size of an entry in JSON. Bytes.
 const ENTRY: usize = 100;
 /// S3's own limit of what one request can write. Bytes.
 const WRITE_LIMIT: u64 = 5 << 30;
@@ -97,8 +97,8 @@ pub(super) async fn answer(
     }
 }
 
-/// The object that an upload in parts is for. The document names a file as its client's system does, so with either slash,
-/// and MLflow takes the last component. A backslash in a name would make the directory unreadable for MLflow's client.
+/// Returns the object of a multipart upload. The document has the client's local path, with the separators of its system, and
+/// the object is named by the last component. MLflow's client refuses to list a directory with a backslash in a name.
 fn below(directory: &str, file: &str) -> Result<ArtifactPath, Refusal> {
     let name = file.trim_end_matches(['/', '\\']).rsplit(['/', '\\']).next().unwrap_or_default();
     Ok(ArtifactPath::decode(directory)?.join(&named(ArtifactPath::parse(name)?)?)?)
@@ -160,17 +160,17 @@ pub(super) async fn list(store: &Store, path: &ArtifactPath) -> Result<Vec<Entry
     .await
 }
 
-/// Answers with a listing as MLflow writes it, with the location of the root if that is asked for.
+/// Returns a listing as MLflow writes it, with the location of the root if there is one.
 ///
 /// # Errors
 /// [`Refusal`].
-pub(super) async fn listed(files: Vec<Entry>, parent: &str, root: Option<Option<String>>) -> Result<Answer, Refusal> {
+pub(super) async fn listed(files: Vec<Entry>, parent: &str, root: Option<Value>) -> Result<Answer, Refusal> {
     let (parent, size) = (parent.to_owned(), files.len() * ENTRY);
     let document = move || {
         let files: Vec<Value> = files.iter().map(|entry| entry.json(&parent)).collect();
         let mut document = json!({"files": files});
         if let Some(root) = root {
-            document["root_uri"] = root.into();
+            document["root_uri"] = root;
         }
         document.to_string()
     };

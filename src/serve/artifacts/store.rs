@@ -29,12 +29,12 @@ use crate::mlflow::store::{ArtifactPath, ArtifactStore};
 /// The XML of an answer: a page of 1,000 keys, each up to 1,024 bytes and all of them escaped. Bytes.
 const TEXT_LIMIT: usize = 8 << 20;
 
-/// What is being asked: decides which IAM action it needs, and whether it may be done twice.
+/// The kind of a call; it decides which IAM action the call needs, and if the call may be repeated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Action {
     Read,
     Write,
-    /// Begins or completes an upload in parts.
+    /// Begins or completes a multipart upload.
     Assemble,
     Delete,
     List,
@@ -60,10 +60,10 @@ pub(in crate::serve) struct Store {
     bucket: Rc<Bucket>,
     client: Rc<Client>,
     host: HeaderValue,
-    /// How long a URL for a download holds.
+    /// The validity of a URL for a download.
     pub url_lifetime: Duration,
     credentials: Current,
-    /// Whose the credentials are, if each caller has their own.
+    /// The caller to whom the credentials belong, if each caller has their own.
     caller: Option<Rc<str>>,
     allowance: Rc<Allowance>,
     backend: Arc<Backend>,
@@ -119,7 +119,7 @@ impl Store {
         Self { trace: Some(trace), ..self.clone() }
     }
 
-    /// Renews the credentials if they live for less than `needed` and others would live longer.
+    /// Renews the credentials if they expire within `needed`.
     pub(super) async fn prolong(&self, needed: Duration) {
         match (&self.backend.on_behalf, &self.caller) {
             (Some(on_behalf), Some(caller)) => on_behalf.prolong(caller, needed).await,
@@ -127,7 +127,7 @@ impl Store {
         }
     }
 
-    /// Makes URLs with the credentials of this moment; `sign` is given how long they can hold, at most `wanted`.
+    /// Makes URLs with the current credentials. `sign` gets the longest validity that they allow, at most `wanted`.
     ///
     /// # Errors
     /// [`Refusal::Credentials`].
@@ -162,7 +162,7 @@ impl Store {
         Ok(answer.map_err(|open| StoreFailure::CircuitOpen(open.left))???)
     }
 
-    /// One attempt. An answer of S3 is one, also if it is a refusal.
+    /// Makes one attempt. A refusal by S3 is an answer, too.
     async fn once(
         &self,
         action: Action,
@@ -209,7 +209,7 @@ impl Store {
         text(self.send(action, sign, Fields::new(), &Body::None).await?, TEXT_LIMIT).await
     }
 
-    /// What S3 says of an object.
+    /// Returns the metadata of an object.
     ///
     /// # Errors
     /// [`Refusal`].

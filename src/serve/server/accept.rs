@@ -213,7 +213,7 @@ mod tests {
 
     struct Scene {
         listener: TcpListener,
-        served: RefCell<Vec<Place>>,
+        served: RefCell<Vec<Accepted<TcpStream>>>,
         callers: Vec<Caller>,
     }
 
@@ -233,7 +233,7 @@ mod tests {
             patience: Duration,
             until: impl Future<Output = ()>,
         ) -> bool {
-            let serve = |accepted: Accepted<TcpStream>| self.served.borrow_mut().push(accepted.place);
+            let serve = |accepted: Accepted<TcpStream>| self.served.borrow_mut().push(accepted);
             tokio::select! {
                 () = share.accept(&self.listener, limit, &serve) => unreachable!("it never ends"),
                 result = timeout(patience, until) => result.is_ok(),

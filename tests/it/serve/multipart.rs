@@ -260,7 +260,7 @@ fn waiting_beside(appliance: &Appliance, ask: impl Fn(&Appliance) + Sync) -> (Du
         let waiting = scope.spawn(|| longest_wait(appliance, &is_over));
         let began = Instant::now();
         let askers: Vec<_> = (0..8).map(|_| scope.spawn(|| ask(appliance))).collect();
-        let done = askers.into_iter().map(|asker| asker.join()).collect::<Result<Vec<_>, _>>();
+        let done = askers.into_iter().map(std::thread::ScopedJoinHandle::join).collect::<Result<Vec<_>, _>>();
         let took = began.elapsed();
         is_over.store(true, Ordering::SeqCst);
         let longest = waiting.join().unwrap();

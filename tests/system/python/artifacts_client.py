@@ -153,7 +153,7 @@ def odd_names(run_id):
     for name in NAMES:
         url = f"{tracking_uri}/api/2.0/mlflow-artifacts/artifacts/{urllib.parse.quote(f'{root}/raw/{name}', safe='')}"
         same(f"PUT {name}", requests.put(url, data=name.encode()).status_code, 200)
-        same(f"GET {name}", requests.get(url).text, name)
+        same(f"GET {name}", requests.get(url).content.decode(), name)
     # Asked without the client, which refuses to list a name that looks encoded.
     listed = requests.get(f"{tracking_uri}/api/2.0/mlflow-artifacts/artifacts", params={"path": f"{root}/raw"}).json()
     same("raw names", {item["path"] for item in listed["files"]}, set(NAMES))
