@@ -8,9 +8,10 @@
 //! - [`bootstrap`]: an EC2 instance configures itself; [`probe`]: whether AWS lets us, step by step
 //! - [`access`]: callers, roles, MLflow's routes
 //! - [`api`]: AWS's services that are called without an SDK; [`http`]: headers, bodies, connections
-//! - [`aws`]: signatures and credentials; [`mlflow`]: ARNs and targets
+//! - [`aws`]: signatures and credentials; [`mlflow`]: ARNs and targets; [`proxy`]: the way out, where there is only one
 //!
-//! Imports point one way: `cli` → verbs → `probe` → `api` → `http`, `aws` → `access`, `mlflow`, `backoff`, `causes`, `clock`.
+//! Imports point one way: `cli` → verbs → `probe` → `api` → `http`, `aws` → `access`, `mlflow`, `proxy`,
+//! `backoff`, `causes`, `clock`.
 
 pub mod access;
 pub mod api;
@@ -25,6 +26,7 @@ pub mod deploy;
 pub mod http;
 pub mod mlflow;
 pub mod probe;
+pub mod proxy;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;
 pub mod serve;

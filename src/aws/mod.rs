@@ -10,6 +10,7 @@ pub mod secret;
 pub mod sigv4;
 pub mod skew;
 pub mod source;
+mod tunnelled;
 
 /// The host of a service in a region, as most of AWS's services are named.
 #[must_use]

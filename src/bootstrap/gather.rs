@@ -52,7 +52,7 @@ pub(super) async fn gather(settings: &Settings, imds: &Imds, say: Say<'_>) -> Re
     };
     let file = read(file(settings.defaults.as_deref()));
     let (tags, unfit) = sources::from_tags(&tags(imds).await?);
-    faults.extend(unfit);
+    unfit.iter().for_each(|warning| say(&format!("warning: {warning}")));
 
     let mut without_parameters = None;
     let mut found = Source::default();
@@ -108,7 +108,7 @@ async fn parameters_below(
     loop {
         let wait = backoff.wait();
         let result = async {
-            let config = sdk::load(region, settings.authorities.as_deref()).await;
+            let config = sdk::load(region, &settings.egress).await;
             let credentials = CredentialSource::new(&config, None).obtain(None).await;
             let credentials = credentials.map(Current::holding).unwrap_or_default();
             parameters::below(path, &settings.transport, (&endpoint, region), &credentials).await

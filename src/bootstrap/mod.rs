@@ -23,6 +23,7 @@ use tokio::time::{Instant, sleep};
 use crate::api::Transport;
 use crate::api::imds::{Imds, ImdsError};
 use crate::aws::regional_host;
+use crate::aws::sdk::Egress;
 use crate::backoff::Backoff;
 use crate::http::client::{Dialer, Endpoint};
 use crate::probe::{self, Finding, Outcome};
@@ -49,8 +50,8 @@ pub struct Settings {
     pub transport: Transport,
     /// Other endpoints than the region's.
     pub services: Services,
-    /// PEM text of authorities to trust beside the system's.
-    pub authorities: Option<Vec<u8>>,
+    /// How the AWS SDK gets out.
+    pub egress: Egress,
     /// The image's own configuration, whose values are used where nobody says otherwise.
     pub defaults: Option<PathBuf>,
     /// Where the configuration and the record are written.

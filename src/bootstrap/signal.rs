@@ -45,7 +45,7 @@ impl fmt::Display for Recipient<'_> {
 enum SignalError {
     #[error(transparent)]
     Query(#[from] QueryError),
-    #[error("`wait-handle` is not an https URL")]
+    #[error("`wait-handle` is not the URL of a wait condition of CloudFormation in this region")]
     Handle,
 }
 
@@ -122,12 +122,12 @@ async fn once(
             query::signal_resource(transport, &endpoint, (stack, resource), identity, outcome.is_ok()).await?;
         }
         Recipient::WaitHandle(url) => {
-            let (endpoint, target) = handle(url).ok_or(SignalError::Handle)?;
+            let (endpoint, target) = handle(url, region).ok_or(SignalError::Handle)?;
             query::signal_wait_handle(transport, &endpoint, &target, &identity.instance, outcome).await?;
         }
         Recipient::Lifecycle(group, hook) => {
             let endpoint = service(settings.services.auto_scaling.as_ref(), "autoscaling", region);
-            let config = sdk::load(region, settings.authorities.as_deref()).await;
+            let config = sdk::load(region, &settings.egress).await;
             let credentials = Source::new(&config, None).obtain(None).await.map(Current::holding).unwrap_or_default();
             let (place, names) = ((&endpoint, region), (group, hook));
             query::complete_lifecycle_action(
@@ -144,10 +144,19 @@ async fn once(
     Ok(())
 }
 
-/// Where a presigned URL leads.
-fn handle(text: &str) -> Option<(Endpoint, String)> {
-    let url = Url::parse(text).ok().filter(|url| url.scheme() == "https")?;
-    let endpoint = Endpoint { tls: true, host: url.host_str()?.to_owned(), port: url.port_or_known_default()? };
+/// Where the presigned URL of a wait condition leads: to CloudFormation's own bucket in the region.
+///
+/// SECURITY: an instance inside a network would otherwise send a request to any host that somebody names.
+fn handle(text: &str, region: &str) -> Option<(Endpoint, String)> {
+    let url = Url::parse(text).ok().filter(|url| url.scheme() == "https" && url.username().is_empty())?;
+    let host = url.host_str()?.to_owned();
+    let service = host.strip_prefix("cloudformation-waitcondition-")?.strip_prefix(region)?;
+    let regional = [format!(".s3.{region}.amazonaws.com"), format!(".s3-{region}.amazonaws.com")];
+    let domain = service.strip_suffix(".cn").unwrap_or(service);
+    if url.port().is_some() || !(domain == ".s3.amazonaws.com" || regional.iter().any(|known| known == domain)) {
+        return None;
+    }
+    let endpoint = Endpoint::https(host);
     Some((endpoint, url[Position::BeforePath..Position::AfterQuery].to_owned()))
 }
 
@@ -159,12 +168,40 @@ mod tests {
     fn wait_handles_are_urls_to_be_sent_as_they_are() {
         let text =
             "https://cloudformation-waitcondition-us-east-1.s3.amazonaws.com/arn%3Aaws?Expires=1&Signature=a%2Fb";
-        let (endpoint, target) = handle(text).expect("a URL");
+        let (endpoint, target) = handle(text, "us-east-1").expect("a URL");
         assert_eq!(
             (endpoint.host.as_str(), endpoint.port),
             ("cloudformation-waitcondition-us-east-1.s3.amazonaws.com", 443)
         );
         assert_eq!(target, "/arn%3Aaws?Expires=1&Signature=a%2Fb");
-        assert!(handle("http://127.0.0.1/x").is_none() && handle("x").is_none());
+    }
+
+    #[test]
+    fn wait_handles_are_of_cloudformation() {
+        for (host, region) in [
+            ("cloudformation-waitcondition-eu-west-1.s3.eu-west-1.amazonaws.com", "eu-west-1"),
+            ("cloudformation-waitcondition-eu-west-1.s3-eu-west-1.amazonaws.com", "eu-west-1"),
+            ("cloudformation-waitcondition-cn-north-1.s3.cn-north-1.amazonaws.com.cn", "cn-north-1"),
+        ] {
+            assert!(handle(&format!("https://{host}/x?y"), region).is_some(), "{host}");
+        }
+        for url in [
+            "x",
+            "http://127.0.0.1/x",
+            "http://cloudformation-waitcondition-us-east-1.s3.amazonaws.com/x",
+            "https://cloudformation-waitcondition-us-east-1.s3.amazonaws.com:8443/x",
+            "https://user@cloudformation-waitcondition-us-east-1.s3.amazonaws.com/x",
+            "https://evil.example/x",
+            "https://evil.example/cloudformation-waitcondition-us-east-1.s3.amazonaws.com",
+            "https://cloudformation-waitcondition-us-east-1.s3.amazonaws.com.evil.example/x",
+            "https://cloudformation-waitcondition-us-east-1.evil.example/.s3.amazonaws.com",
+            "https://cloudformation-waitcondition-us-east-1@evil.example/x",
+            "https://evil.cloudformation-waitcondition-us-east-1.s3.amazonaws.com/x",
+            "https://cloudformation-waitcondition-evil.s3.amazonaws.com/x",
+            "https://cloudformation-waitcondition-us-east-1.execute-api.us-east-1.amazonaws.com/x",
+            "https://169.254.169.254/latest/meta-data/",
+        ] {
+            assert!(handle(url, "us-east-1").is_none(), "{url}");
+        }
     }
 }

@@ -12,13 +12,17 @@ use crate::api::parameters::Parameter;
 pub(super) const TAG_PREFIX: &str = "appliance:";
 /// What tags may say. SECURITY: whoever may tag (`ec2:CreateTags` is handed out freely) must not be able to let others
 /// in, or to send signed requests elsewhere; these are bounded by what the role may do anyway.
-const TAG_KEYS: &[&str] =
+const TAG_OPTIONS: &[&str] =
     &["artifact-store", "log-filter", "log-format", "region", "resource-arn", "role-arn", "workers"];
 /// The table of user data that is for `bootstrap`, and its keys, which as tags need no table.
 const OWN: &str = "bootstrap";
 /// What `bootstrap` itself can be told.
 pub(super) const OWN_KEYS: &[&str] =
     &["auto-scaling-group", "lifecycle-hook", "logical-id", "parameters", "stack-name", "wait-handle"];
+
+/// What of it tags may say: names, which AWS checks against this instance. SECURITY: `parameters` would bring every option
+/// from a path that the tag names, and `wait-handle` would send requests to a host that it names.
+const TAG_OWN_KEYS: &[&str] = &["auto-scaling-group", "lifecycle-hook", "logical-id", "stack-name"];
 
 /// A value and where it came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -162,10 +166,11 @@ pub(super) fn from_parameters(path: &str, parameters: &[Parameter]) -> Result<So
 
 /// Tags, by their whole keys. Those that AWS sets itself name the stack and the group where nothing else does.
 ///
-/// What tags may not set is left out, and returned beside the rest: whom to tell of it is known by tags.
+/// What tags may not set is left out, and returned beside the rest as warnings. SECURITY: it is no fault, or whoever may
+/// tag could keep every instance from starting. CloudFormation, too, copies the tags of a stack to its instances.
 #[must_use]
 pub(super) fn from_tags(tags: &[(String, String)]) -> (Source, Vec<String>) {
-    let (mut source, mut faults) = (Source::default(), Vec::new());
+    let (mut source, mut warnings) = (Source::default(), Vec::new());
     for (key, text) in tags {
         let value = Value { text: text.clone(), origin: format!("tag `{key}`") };
         let aws = match key.as_str() {
@@ -176,22 +181,23 @@ pub(super) fn from_tags(tags: &[(String, String)]) -> (Source, Vec<String>) {
         };
         match (aws, key.strip_prefix(TAG_PREFIX)) {
             (Some(own), _) => drop(source.own.entry(own.to_owned()).or_insert(value)),
-            (None, Some(own)) if OWN_KEYS.contains(&own) => drop(source.own.insert(own.to_owned(), value)),
-            (None, Some(option)) if TAG_KEYS.contains(&option) => {
+            (None, Some(own)) if TAG_OWN_KEYS.contains(&own) => drop(source.own.insert(own.to_owned(), value)),
+            (None, Some(option)) if TAG_OPTIONS.contains(&option) => {
                 source.options.insert(option.to_owned(), value);
             }
             (None, Some(other)) => {
-                faults.push(format!(
-                    "{}: `{other}` cannot be set by a tag, which many may write (these can: {}); use user data or a \
-                     parameter",
+                let known: Vec<&str> = TAG_OPTIONS.iter().chain(TAG_OWN_KEYS).copied().collect();
+                warnings.push(format!(
+                    "{} is ignored: `{other}` cannot be set by a tag, which many people may write (these can: {}); use \
+                     user data or a parameter",
                     value.origin,
-                    TAG_KEYS.join(", ")
+                    known.join(", ")
                 ));
             }
             (None, None) => {}
         }
     }
-    (source, faults)
+    (source, warnings)
 }
 
 fn known(own: &Values) -> Result<(), String> {
@@ -268,15 +274,25 @@ mod tests {
             tag("appliance:logical-id", "Group"),
             tag("aws:cloudformation:logical-id", "Other"),
         ]);
-        let (source, faults) = source;
-        assert!(faults.is_empty(), "{faults:?}");
+        let (source, warnings) = source;
+        assert!(warnings.is_empty(), "{warnings:?}");
         assert_eq!(shown(&source.options), ["workers=4 <- tag `appliance:workers`"]);
         assert_eq!(shown(&source.own), ["logical-id=Group <- tag `appliance:logical-id`"]);
-        for key in ["allow-anonymous", "upstream-endpoint", "ca-file", "tokens", "nonsense"] {
-            let (source, faults) =
+        for key in [
+            "allow-anonymous",
+            "upstream-endpoint",
+            "ca-file",
+            "tokens",
+            "set",
+            "owner",
+            "",
+            "parameters",
+            "wait-handle",
+        ] {
+            let (source, warnings) =
                 from_tags(&[tag(&format!("appliance:{key}"), "x"), tag("appliance:logical-id", "G")]);
-            let expected = format!("tag `appliance:{key}`: `{key}` cannot be set by a tag");
-            assert!(faults[0].starts_with(&expected), "{faults:?}");
+            let expected = format!("tag `appliance:{key}` is ignored: `{key}` cannot be set by a tag");
+            assert!(warnings[0].starts_with(&expected), "{warnings:?}");
             assert!(source.options.is_empty() && source.own.len() == 1, "whom to tell is still known");
         }
     }

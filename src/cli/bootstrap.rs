@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::examples;
 use super::failure::{Class, Failure};
 use super::options::ServeOptions;
-use super::output::{say, show};
+use super::output::{say, show, show_document};
 use super::problems::{Problem, Problems};
 use super::trust::Trust;
 use super::{file, settings, subjects, values};
@@ -127,8 +127,8 @@ impl Bootstrap {
             }
             Some(Action::Status { json, watch, common }) => {
                 let settings = common.settings()?;
-                let mut tell = |standing: &Standing| match serde_json::to_string(standing) {
-                    Ok(line) if json => show(&line),
+                let mut tell = |standing: &Standing| match serde_json::to_value(standing) {
+                    Ok(document) if json => show_document(&document),
                     _ => standing.lines().iter().for_each(|line| show(line)),
                 };
                 block_on(bootstrap::status(&settings, &Serve, watch, &mut tell))
@@ -149,7 +149,7 @@ async fn explain(settings: &Settings, json: bool) -> Result<(), BootstrapError> 
     let mut tell = |line: &str| if json { say(line) } else { show(line) };
     let explained = bootstrap::explain(settings, &Serve, &mut tell).await?;
     if json {
-        show(&serde_json::json!(explained).to_string());
+        show_document(&serde_json::json!(explained));
     } else {
         explained.lines().iter().for_each(|line| show(line));
     }
@@ -189,7 +189,7 @@ fn installed(result: Result<(), install::InstallError>) -> Result<(), Failure> {
 
 impl Common {
     fn settings(self) -> Result<Settings, Failure> {
-        let Trust { tls, authorities } = Trust::read(self.ca_file.as_deref())?;
+        let Trust { tls, egress } = Trust::read(self.ca_file.as_deref())?;
         let patience = if bootstrap::is_instance() { Duration::from_mins(1) } else { Duration::ZERO };
         let limit = Duration::from_secs(10);
         let metadata = metadata()?;
@@ -197,7 +197,7 @@ impl Common {
         Ok(Settings {
             metadata: Dialer::new(metadata.clone(), &tls, imds::CONNECT_TIMEOUT, imds::CONNECT_TIMEOUT),
             transport: Transport {
-                dialer: Dialer::new(metadata, &tls, limit, limit),
+                dialer: Dialer::new(metadata, &tls, limit, limit).through(&egress.proxies),
                 settings: ClientSettings::for_one_exchange(limit),
             },
             metadata_deadline: now + self.metadata_timeout.unwrap_or(patience),
@@ -206,7 +206,7 @@ impl Common {
                 cloudformation: subjects::service("CLOUDFORMATION"),
                 ssm: subjects::service("SSM"),
             },
-            authorities,
+            egress,
             defaults: Some(self.defaults),
             state: self.state_directory,
             deadline: now + self.timeout,

@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 use super::examples;
 use super::failure::{Class, Failure};
 use super::options::ServeOptions;
-use super::output::show;
+use super::output::{show, show_document};
 use super::problems::Problem;
-use super::{settings, subjects};
+use super::{settings, subjects, variables};
 use crate::clock;
 use crate::probe::{self, Finding, Outcome};
 use crate::serve::{CallerSettings, Settings};
@@ -65,6 +65,11 @@ impl Check {
             return printer.end();
         };
         printer.note(Finding::ok("configuration", "", configuration(&settings)));
+        for unknown in variables::unknown() {
+            let fix = "remove it, or see `appliance serve --help` for all variables";
+            let what = "this variable means nothing to the appliance";
+            printer.note(Finding::warning("configuration", &unknown.name, what, fix));
+        }
         for finding in inbound(&settings, clock::now()) {
             printer.note(finding);
         }
@@ -172,7 +177,7 @@ impl Printer {
             let Problem { place, what, fix, .. } = problem;
             self.note(Finding::failure("configuration", place, what, fix));
         }
-        show(&self.document().to_string());
+        show_document(&self.document());
         Err(Failure::silent(Class::Configuration))
     }
 
@@ -180,7 +185,7 @@ impl Printer {
         let count = |outcome| self.findings.iter().filter(|finding| finding.outcome == outcome).count();
         let (failures, warnings) = (count(Outcome::Failure), count(Outcome::Warning));
         if self.json {
-            show(&self.document().to_string());
+            show_document(&self.document());
         } else {
             let all = self.findings.len();
             show(&format!("\n{all} checks: {failures} failed, {warnings} to look at"));

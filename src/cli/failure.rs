@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
+use super::output::say;
 use super::problems::Problem;
 
 /// The kinds of failure that a script or a service manager may want to tell apart.
@@ -77,10 +78,9 @@ impl Failure {
     }
 
     /// Prints the failure to standard error.
-    #[expect(clippy::print_stderr, reason = "this is where errors are shown")]
     pub(super) fn print(&self) {
         if !self.text.is_empty() {
-            eprintln!("{}", self.text);
+            say(&self.text);
         }
     }
 }

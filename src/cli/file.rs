@@ -1,47 +1,65 @@
 //! The configuration file: TOML with the keys of the flags, every surprise reported with its line.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::path::Path;
 
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
-use super::options::{CallerOptions, Given, Place, ServeOptions, TargetOptions, key};
-use super::problems::Problems;
+use super::options::{CallerOptions, Given, Place, ServeOptions, TargetOptions, key, similar};
+use super::problems::{Problem, Problems};
 
 /// The tables that may be repeated.
 const TARGET: &str = "target";
 const CALLER: &str = "caller";
+const FIX_SYNTAX: &str = "write `key = value`, one per line, as TOML";
 
-/// Reads the file. Unknown keys and wrong types become problems; syntax that cannot be read past is the only one then.
-pub(super) fn read(path: &Path, problems: &mut Problems) -> ServeOptions {
-    match std::fs::read_to_string(path) {
-        Ok(text) => parse(&text, path, problems),
-        Err(error) => {
-            problems.add(&path.display(), format!("cannot be read: {error}"), "check the path given with `--config`");
-            ServeOptions::default()
-        }
+/// Reads the file, if one is named. Unknown keys and wrong types become problems.
+///
+/// # Errors
+/// The file cannot be read, or is no TOML. That is the only problem then: without what the file says, others would follow
+/// that are none.
+pub(super) fn read(path: Option<&Path>, problems: &mut Problems) -> Result<ServeOptions, Vec<Problem>> {
+    let Some(path) = path else { return Ok(ServeOptions::default()) };
+    let unreadable = |place: &dyn Display, what: String, fix: &str| {
+        let mut problems = Problems::default();
+        problems.add(place, what, fix);
+        problems.none_or_all().err().unwrap_or_default()
+    };
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        unreadable(&path.display(), format!("cannot be read: {error}"), "check the path given with `--config`")
+    })?;
+    if let Err((place, what)) = table(&text, path) {
+        return Err(unreadable(&place, what, FIX_SYNTAX));
     }
+    Ok(parse(&text, path, problems))
+}
+
+/// What is in the text; or where it is no TOML, and why.
+fn table<'a>(text: &'a str, path: &Path) -> Result<Spanned<DeTable<'a>>, (Place, String)> {
+    DeTable::parse(text).map_err(|error| {
+        let line = error.span().map_or(1, |span| line_at(text, span.start));
+        (Place::File(path.to_owned(), line), error.message().to_owned())
+    })
+}
+
+fn line_at(text: &str, offset: usize) -> usize {
+    text[..offset.min(text.len())].matches('\n').count() + 1
 }
 
 /// Reads the text of such a file.
 pub(super) fn parse(text: &str, path: &Path, problems: &mut Problems) -> ServeOptions {
     let mut options = ServeOptions::default();
-    let line_at = |offset: usize| text[..offset.min(text.len())].matches('\n').count() + 1;
-    let table = match DeTable::parse(text) {
+    let table = match table(text, path) {
         Ok(table) => table,
-        Err(error) => {
-            let line = error.span().map_or(1, |span| line_at(span.start));
-            problems.add(
-                &Place::File(path.to_owned(), line),
-                error.message().to_owned(),
-                "write `key = value`, one per line, as TOML",
-            );
+        Err((place, what)) => {
+            problems.add(&place, what, FIX_SYNTAX);
             return options;
         }
     };
     for (name, value) in in_order(table.get_ref()) {
-        let place = |offset| Place::File(path.to_owned(), line_at(offset));
+        let place = |offset| Place::File(path.to_owned(), line_at(text, offset));
         let at = place(name.span().start);
         match (name.get_ref().as_ref(), value.get_ref()) {
             (list @ (TARGET | CALLER), DeValue::Array(tables)) => {
@@ -125,7 +143,7 @@ fn given(name: &str, value: &DeValue<'_>, place: Place, problems: &mut Problems)
 }
 
 fn unknown(name: &str, place: &Place, fields: &[&str], problems: &mut Problems) {
-    let fix = similar(name, fields).map_or_else(
+    let fix = similar(name, fields.iter().map(|field| key(field))).map_or_else(
         || "remove it, or see `appliance serve --help` for all settings".to_owned(),
         |known| format!("did you mean `{known}`?"),
     );
@@ -140,18 +158,6 @@ fn scalar(value: &DeValue<'_>) -> Option<String> {
         DeValue::Boolean(truth) => Some(truth.to_string()),
         DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_) => None,
     }
-}
-
-/// The setting whose name is closest, if one is close.
-fn similar(name: &str, fields: &[&str]) -> Option<String> {
-    const CLOSE: f64 = 0.8;
-    fields
-        .iter()
-        .map(|field| key(field))
-        .map(|known| (strsim::jaro_winkler(&known, name), known))
-        .filter(|(closeness, _)| *closeness > CLOSE)
-        .max_by(|(left, _), (right, _)| left.total_cmp(right))
-        .map(|(_, known)| known)
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use super::Cli;
 use super::examples;
 use super::failure::{Class, Failure};
 use super::options::{CallerOptions, ServeOptions, key};
+use super::output::try_write;
 
 /// How CONFIGURATION.md begins.
 const INTRODUCTION: &str = "\
@@ -64,7 +65,7 @@ impl Generate {
             Self::Reference => output.write_all(reference().as_bytes()),
         };
         written
-            .and_then(|()| io::stdout().write_all(&output))
+            .and_then(|()| try_write(&output))
             .map_err(|error| Failure::new(Class::Failed, &error, Some("make room, or make the place writable")))
     }
 }
@@ -104,8 +105,37 @@ fn reference() -> String {
             argument.get_long_help().or_else(|| argument.get_help()).map(ToString::to_string).unwrap_or_default();
         let (key, variable) = (key(argument.get_id().as_str()), argument.get_env().unwrap_or_default().display());
         let kind = argument.get_value_names().and_then(<[_]>::first).map_or("", Str::as_str);
-        let help = help.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|").replace('<', "&lt;");
-        let _ = writeln!(page, "| `{key}` *{kind}* | `{variable}` | {help} |");
+        let _ = writeln!(page, "| `{key}` *{kind}* | `{variable}` | {} |", cell(&help));
     }
     page
+}
+
+/// A help text as a cell of a table: its summary is a sentence before the others, and code is left as it is.
+fn cell(help: &str) -> String {
+    let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let sentences = help.split("\n\n").map(words).collect::<Vec<_>>().join(". ");
+    let parts = sentences.replace('|', "\\|");
+    let parts = parts.split('`').enumerate();
+    // Within backticks, Markdown knows no entities.
+    let parts = parts.map(|(index, part)| if index % 2 == 0 { part.replace('<', "&lt;") } else { part.to_owned() });
+    parts.collect::<Vec<_>>().join("`")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cells_are_sentences_and_code() {
+        for (help, expected) in [
+            ("A file, or `credential:<name>`", "A file, or `credential:<name>`"),
+            ("Where <it> is\n\nOne line\nand another. Two.", "Where &lt;it> is. One line and another. Two."),
+            ("`a|b` [default: a]\n\nMore.", "`a\\|b` [default: a]. More."),
+        ] {
+            assert_eq!(cell(help), expected);
+        }
+        for row in reference().lines().filter(|line| line.starts_with("| `")) {
+            assert!(!row.contains("..") && row.matches('`').count() % 2 == 0, "{row}");
+        }
+    }
 }

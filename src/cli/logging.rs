@@ -2,8 +2,12 @@
 
 use std::str::FromStr;
 
+use tracing::{Level, Metadata};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::fmt::format::FmtSpan;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::colour;
 
@@ -39,9 +43,19 @@ pub(super) struct Logging {
 /// The filter for one level: the appliance's own lines at that level, those of libraries only as warnings.
 ///
 /// Some libraries say nothing at all: what they would report we report in our own words, or it is no failure.
-/// SECURITY: `aws_config` prints whole responses when it cannot read them, credentials included.
 fn own(level: &str) -> String {
-    format!("warn,appliance={level},access={level},actix_http=off,actix_server=off,aws_config=off")
+    format!("warn,appliance={level},access={level},actix_http=off,actix_server=off")
+}
+
+/// True for lines that may be printed, whatever the filter asks for: all of our own, and the warnings of libraries.
+///
+/// SECURITY: libraries do not know what is secret. Below warnings, those of the AWS SDK and of HTTP print requests and
+/// responses with their tokens, signatures and credentials. `aws_config` does so even in warnings, when it cannot read an
+/// answer, so nothing of it is printed at all.
+fn is_discreet(metadata: &Metadata<'_>) -> bool {
+    let target = metadata.target();
+    let is_of = |name: &str| target.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"));
+    is_of("appliance") || is_of("access") || (*metadata.level() <= Level::WARN && !is_of("aws_config"))
 }
 
 impl Logging {
@@ -72,10 +86,11 @@ impl Logging {
             .with_writer(std::io::stderr)
             .with_span_events(FmtSpan::NONE)
             .with_ansi(!journal && colour::is_wanted(&std::io::stderr()));
+        let discretion = filter_fn(is_discreet);
         match (self.format, journal) {
-            (Format::Json, _) => base.json().flatten_event(true).init(),
-            (Format::Text, true) => base.without_time().init(),
-            (Format::Text, false) => base.init(),
+            (Format::Json, _) => base.json().flatten_event(true).finish().with(discretion).init(),
+            (Format::Text, true) => base.without_time().finish().with(discretion).init(),
+            (Format::Text, false) => base.finish().with(discretion).init(),
         }
         // Otherwise a panic would be plain text among lines of JSON. A request that panics ends its connection only.
         std::panic::set_hook(Box::new(|panic| {

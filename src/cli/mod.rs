@@ -18,6 +18,7 @@ mod memory;
 mod options;
 mod output;
 mod problems;
+mod proxies;
 #[cfg(feature = "sandbox")]
 mod sandbox;
 mod settings;
@@ -28,12 +29,14 @@ mod token;
 mod trust;
 mod ui;
 mod values;
+mod variables;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use tracing::warn;
 
 use self::failure::{Class, Failure};
 use self::options::ServeOptions;
@@ -85,12 +88,12 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Serve(command) => serve(command.config, command.options.locate(matches)),
         Command::Check(command) => command.run(matches),
         Command::Ui(command) => command.run(matches),
-        Command::Bootstrap(command) => command.run(),
+        Command::Bootstrap(command) => known_variables().and_then(|()| command.run()),
         #[cfg(feature = "deploy")]
-        Command::Deploy(command) => command.run(),
+        Command::Deploy(command) => known_variables().and_then(|()| command.run()),
         Command::Token(command) => command.run(),
         #[cfg(feature = "sandbox")]
-        Command::Sandbox(command) => command.run(std::env::vars_os()),
+        Command::Sandbox(command) => known_variables().and_then(|()| command.run(std::env::vars_os())),
         #[cfg(feature = "generate")]
         Command::Generate(command) => command.run(),
     };
@@ -103,6 +106,11 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
+/// Commands that read a configuration report such variables with all else that is wrong there.
+fn known_variables() -> Result<(), Failure> {
+    variables::checked().map_err(|problems| Failure::configuration(&problems))
+}
+
 fn serve(config: Option<PathBuf>, flags: ServeOptions) -> Result<(), Failure> {
     memory::in_small_pages();
     // Without randomness request ids are merely less unique.
@@ -111,6 +119,10 @@ fn serve(config: Option<PathBuf>, flags: ServeOptions) -> Result<(), Failure> {
         settings::read(config, flags, run).map_err(|problems| Failure::configuration(&problems))?;
     let settings = serve::Settings { inherited: inherited::listeners(settings.listen)?, ..settings };
     logging.start();
+    for unknown in variables::unknown() {
+        let hint = "remove it, or see `appliance serve --help` for all variables";
+        warn!(variable = unknown.name, hint, "this variable means nothing to the appliance");
+    }
     harden::against_dumps();
     actix_web::rt::System::new().block_on(serve::run(settings)).map_err(|error| match &error {
         ServeError::Bind { .. } => Failure::new(

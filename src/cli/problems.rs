@@ -86,11 +86,13 @@ impl Problems {
         self.read(given, "write `true` or `false`", values::boolean).unwrap_or(default)
     }
 
-    /// The problems, unless there are none.
+    /// The problems, unless there are none; those of the file by their lines, as one goes through it.
     ///
     /// # Errors
     /// The problems.
-    pub(super) fn none_or_all(self) -> Result<(), Vec<Problem>> {
+    pub(super) fn none_or_all(mut self) -> Result<(), Vec<Problem>> {
+        let line = |problem: &Problem| problem.place.rsplit_once(':').and_then(|(_, line)| line.parse::<usize>().ok());
+        self.0.sort_by_key(line);
         if self.0.is_empty() { Ok(()) } else { Err(self.0) }
     }
 }

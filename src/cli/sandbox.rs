@@ -11,6 +11,7 @@ use serde_json::json;
 
 use super::examples;
 use super::failure::{Class, Failure};
+use super::output::{one_line, say, shell_word, show, show_document};
 use super::values;
 use crate::http::client::Endpoint;
 use crate::mlflow::arn::Mode;
@@ -109,10 +110,9 @@ struct Screen {
     spinner: RefCell<Option<ProgressBar>>,
 }
 
-#[expect(clippy::print_stdout, clippy::print_stderr, reason = "this is where the sandbox talks")]
 impl Report for Screen {
     fn step(&self, text: &str) {
-        eprintln!("{text}");
+        say(text);
     }
 
     fn progress(&self, line: &str) {
@@ -129,26 +129,26 @@ impl Report for Screen {
         });
         // Hidden where standard error is no terminal: then each line is its own.
         if spinner.is_hidden() {
-            eprintln!("  {line}");
+            say(&format!("  {line}"));
         } else {
-            spinner.set_message(line.to_owned());
+            spinner.set_message(one_line(line));
             spinner.tick();
         }
     }
 
     fn ready(&self, ready: &Ready) {
         if self.json {
-            println!("{}", as_json(ready));
+            show_document(&as_json(ready));
         } else {
-            println!("{}", banner(ready));
+            show(&banner(ready));
         }
     }
 
     fn stopped(&self, doors: &[(Mode, u64, u64)], (verified, refused): (u64, u64)) {
         for (mode, verified, refused) in doors {
-            eprintln!("{}: {verified} signatures verified, {refused} requests refused", name(*mode));
+            say(&format!("{}: {verified} signatures verified, {refused} requests refused", name(*mode)));
         }
-        eprintln!("artifacts: {verified} signatures verified, {refused} requests refused");
+        say(&format!("artifacts: {verified} signatures verified, {refused} requests refused"));
     }
 }
 
@@ -182,7 +182,9 @@ fn name(mode: Mode) -> &'static str {
 /// What a person needs to go on, ready to be copied.
 fn banner(ready: &Ready) -> String {
     let url = &ready.appliances[0].url;
-    let python = ready.python.as_ref().map_or("python".to_owned(), |python| python.display().to_string());
+    // Lines that a shell is given: a cache directory may have blanks in its name.
+    let export = format!("export MLFLOW_TRACKING_URI={}", shell_word(url));
+    let python = ready.python.as_ref().map_or("python".to_owned(), |python| shell_word(&python.display().to_string()));
     let line = |one: &Running| format!("  {:<11} {}\n", name(one.target.arn().mode()), one.url);
     let appliances: String = ready.appliances.iter().map(line).collect();
     let note = if ready.appliances.len() > 1 { "  (both in front of one MLflow)\n" } else { "" };
@@ -193,7 +195,7 @@ and answered by a real MLflow.
 
 {appliances}{note}
 Python  (client: pip install mlflow=={MLFLOW_VERSION})
-  export MLFLOW_TRACKING_URI={url}
+  {export}
   {python} -c \"import mlflow; mlflow.set_experiment('hello'); mlflow.log_metric('accuracy', 0.9)\"
 
 curl

@@ -11,8 +11,9 @@ use rustls::ClientConfig;
 use super::logging::Logging;
 use super::options::{Given, ServeOptions};
 use super::problems::{Problem, Problems};
-use super::{callers, file, targets, telemetry, values};
+use super::{callers, file, proxies, targets, telemetry, values, variables};
 use crate::access::address::Networks;
+use crate::aws::sdk::Egress;
 use crate::causes;
 use crate::http::body::{Budget, Intake, Resource, Timing};
 use crate::http::client::{ClientSettings, Dialer, Endpoint};
@@ -46,7 +47,8 @@ pub(super) fn read(
     run: u64,
 ) -> Result<(Settings, Logging), Vec<Problem>> {
     let mut problems = Problems::default();
-    let file = config.map(|path| file::read(&path, &mut problems)).unwrap_or_default();
+    let file = file::read(config.as_deref(), &mut problems)?;
+    variables::check(&mut problems);
     let elsewhere = telemetry::from_environment(|name| std::env::var(name).ok());
     resolve(&flags.or(file).or(elsewhere), problems, run)
 }
@@ -80,7 +82,8 @@ pub(super) fn resolve(
         path => EmfSink::File(path.into()),
     });
     let (tls, authorities) = trust(options, problem).unzip();
-    let spans = telemetry::resolve(options, tls.as_ref(), run, problem);
+    let proxies = proxies::read(problem);
+    let spans = telemetry::resolve(options, (tls.as_ref(), &proxies), run, problem);
     let connect_timeout = problem.duration(options.upstream_connect_timeout.as_ref(), 5);
     let handshake_timeout = problem.duration(options.upstream_handshake_timeout.as_ref(), 5);
     let cores = available_parallelism().map_or(1, NonZeroUsize::get);
@@ -114,7 +117,7 @@ pub(super) fn resolve(
         BackendSettings {
             name: target.name,
             is_default: target.is_default,
-            dialer: Dialer::new(endpoint, &tls, connect_timeout, handshake_timeout),
+            dialer: Dialer::new(endpoint, &tls, connect_timeout, handshake_timeout).through(&proxies),
             target: target.target,
             client,
             role: target.role,
@@ -145,7 +148,7 @@ pub(super) fn resolve(
         audit,
         intake,
         api_body_size_limit,
-        authorities: authorities.flatten(),
+        egress: Egress { authorities: authorities.flatten(), proxies: proxies.clone() },
         run,
     };
     Ok((settings, logging))

@@ -12,7 +12,7 @@ pub(super) fn of(settings: &serve::Settings, may_write: bool) -> Settings {
     Settings {
         subjects: settings.backends.iter().map(subject).collect(),
         sts_endpoint: service("STS"),
-        authorities: settings.authorities.clone(),
+        egress: settings.egress.clone(),
         may_write,
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::fmt::Display;
 use std::time::Duration;
 
-use super::options::{ServeOptions, TargetOptions, key};
+use super::options::{Given, Place as Source, ServeOptions, TargetOptions, key};
 use super::problems::Problems;
 use super::settings::NO_PLACE;
 use super::values;
@@ -35,16 +35,26 @@ pub(super) struct TargetSettings {
 /// All targets; one of them is the default.
 pub(super) fn resolve(options: &ServeOptions, problems: &mut Problems) -> Vec<TargetSettings> {
     let mut targets = Vec::new();
-    if options.targets.is_empty() || options.resource_arn.is_some() {
-        targets.extend(one(options, &NO_PLACE, problems).map(|target| TargetSettings { is_default: true, ..target }));
-    } else {
+    if let Some(first) = options.targets.first() {
+        // SECURITY: a variable that is left over from somewhere else must not take `/` away from a target of the file:
+        // clients would write to another MLflow.
         let mut flat = options.clone();
         for field in ServeOptions::FIELDS_OF_A_TARGET {
-            if let Some(given) = flat.given(field) {
-                let what = format!("`{}` has no effect beside `[[target]]` without a `resource-arn`", key(field));
-                problems.add(&given.place.clone(), what, "write it in the targets that it is meant for");
+            if let Some(Given { place, .. }) = flat.given(field).cloned() {
+                let (key, table) = (key(field), &first.place);
+                let what =
+                    format!("`{key}` cannot stand beside the `[[target]]` tables, the first of which is at {table}");
+                let fix = match &place {
+                    Source::Variable(name) => {
+                        format!("unset {name}, or write `{key}` in the target that it is meant for")
+                    }
+                    _ => format!("remove it, or write `{key}` in the target that it is meant for"),
+                };
+                problems.add(&place, what, fix);
             }
         }
+    } else {
+        targets.extend(one(options, &NO_PLACE, problems).map(|target| TargetSettings { is_default: true, ..target }));
     }
     let mut names = HashSet::new();
     for table in &options.targets {
@@ -61,11 +71,7 @@ pub(super) fn resolve(options: &ServeOptions, problems: &mut Problems) -> Vec<Ta
             }
         }
         1 => {}
-        _ => problems.add(
-            &NO_PLACE,
-            "more than one target is the default",
-            "keep one `default = true`, and none beside a `resource-arn` outside of `[[target]]`",
-        ),
+        _ => problems.add(&NO_PLACE, "more than one target is the default", "keep one `default = true`"),
     }
     targets
 }

@@ -11,6 +11,7 @@ use rustls::ClientConfig;
 use super::options::{Given, Place, ServeOptions};
 use super::problems::Problems;
 use crate::http::client::{Dialer, Endpoint};
+use crate::proxy::Proxies;
 use crate::serve::{Collector, SpanSettings};
 
 const FIX_ENDPOINT: &str = "write the collector's address for OTLP over HTTP, as in `http://127.0.0.1:4318`, or `off`";
@@ -60,7 +61,7 @@ pub(super) fn from_environment(variable: impl Fn(&str) -> Option<String>) -> Ser
 /// What is recorded, and for whom; nothing unless an address was given. `run` tells this process from others.
 pub(super) fn resolve(
     options: &ServeOptions,
-    tls: Option<&Arc<ClientConfig>>,
+    (tls, proxies): (Option<&Arc<ClientConfig>>, &Proxies),
     run: u64,
     problems: &mut Problems,
 ) -> Option<SpanSettings> {
@@ -82,7 +83,10 @@ pub(super) fn resolve(
     let Address { endpoint, target } = address?;
     let name = options.otlp_service_name.as_ref().map(|given| given.text.clone());
     Some(SpanSettings {
-        collector: Collector { dialer: Dialer::new(endpoint, tls?, CONNECT_LIMIT, CONNECT_LIMIT), target },
+        collector: Collector {
+            dialer: Dialer::new(endpoint, tls?, CONNECT_LIMIT, CONNECT_LIMIT).through(proxies),
+            target,
+        },
         sampling_ratio: ratio.unwrap_or(1.0),
         resource: resource(name, attributes.unwrap_or_default(), run),
     })

@@ -1,7 +1,8 @@
 //! `appliance token`: makes, lists and revokes access tokens in a token file.
 
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io;
+use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, fchown};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -10,6 +11,7 @@ use serde_json::json;
 
 use super::examples;
 use super::failure::{Class, Failure};
+use super::output::{document, try_show};
 use super::values;
 use crate::access::caller::{self, Role, Targets};
 use crate::access::token;
@@ -229,8 +231,8 @@ fn table(tokens: &Tokens, now: SystemTime) -> String {
 }
 
 fn shown(common: &Common, machine: &serde_json::Value, people: impl FnOnce() -> String) -> Result<(), Failure> {
-    let text = if common.json { machine.to_string() } else { people() };
-    writeln!(io::stdout(), "{text}").map_err(|error| {
+    let text = if common.json { document(machine) } else { people() };
+    try_show(&text).map_err(|error| {
         Failure::said(
             Class::Failed,
             &format!("cannot write to standard output: {error}"),

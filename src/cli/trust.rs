@@ -1,4 +1,4 @@
-//! Whom the commands trust that talk to AWS's own services, by `--ca-file`.
+//! Whom the commands trust that talk to AWS's own services, by `--ca-file`, and how they get there.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -6,14 +6,17 @@ use std::sync::Arc;
 use rustls::ClientConfig;
 
 use super::failure::{Class, Failure};
+use super::problems::Problems;
+use super::proxies;
+use crate::aws::sdk::Egress;
 use crate::http::tls;
 
-/// The system's authorities and those of a file, for our client and for the AWS SDK's.
+/// The system's authorities and those of a file, and the way out: for our client and for the AWS SDK's.
 pub(super) struct Trust {
     /// For ours.
     pub tls: Arc<ClientConfig>,
-    /// The file as PEM text, for the SDK's.
-    pub authorities: Option<Vec<u8>>,
+    /// For the SDK's; the proxies are the same for ours.
+    pub egress: Egress,
 }
 
 impl Trust {
@@ -24,6 +27,9 @@ impl Trust {
         };
         let tls = tls::client_config(ca_file).map_err(|error| refused(&error))?;
         let authorities = ca_file.map(std::fs::read).transpose().map_err(|error| refused(&error))?;
-        Ok(Self { tls, authorities })
+        let mut problems = Problems::default();
+        let proxies = proxies::read(&mut problems);
+        problems.none_or_all().map_err(|problems| Failure::configuration(&problems))?;
+        Ok(Self { tls, egress: Egress { authorities, proxies } })
     }
 }

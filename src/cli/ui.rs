@@ -12,12 +12,13 @@ use tokio::time::timeout;
 
 use super::failure::{Class, Failure};
 use super::options::ServeOptions;
-use super::output::{say, show};
+use super::output::{say, show, show_document};
 use super::problems::{Problem, Problems};
 use super::targets::TargetSettings;
-use super::{examples, file, harden, settings, subjects, targets, values};
+use super::{examples, file, harden, proxies, settings, subjects, targets, values, variables};
 use crate::api::Transport;
 use crate::api::presign::{Lifetimes, SESSION_LIFETIME, URL_LIFETIME};
+use crate::aws::sdk::Egress;
 use crate::http::client::{ClientSettings, Dialer, Endpoint};
 use crate::ui::{self, Settings};
 
@@ -130,7 +131,7 @@ impl Ui {
                 "expires_in_s": seconds(expires_in),
                 "session_s": seconds(session),
             });
-            show(&document.to_string());
+            show_document(&document);
         } else {
             show(url.expose_secret());
         }
@@ -146,9 +147,11 @@ fn resolve(
     lifetimes: Lifetimes,
 ) -> Result<Settings, Vec<Problem>> {
     let mut problems = Problems::default();
-    let file = config.map(|path| file::read(&path, &mut problems)).unwrap_or_default();
+    let file = file::read(config.as_deref(), &mut problems)?;
+    variables::check(&mut problems);
     let options = flags.or(file);
     let trust = settings::trust(&options, &mut problems);
+    let proxies = proxies::read(&mut problems);
     let targets = targets::resolve(&options, &mut problems);
     let names: Vec<String> = targets.iter().filter_map(|target| target.name.clone()).collect();
     let is_meant = |target: &TargetSettings| match name {
@@ -174,13 +177,13 @@ fn resolve(
         .unwrap_or_else(|| Endpoint::https(target.target.control_plane_host()));
     Ok(Settings {
         transport: Transport {
-            dialer: Dialer::new(endpoint.clone(), &tls, CONNECT_LIMIT, CONNECT_LIMIT),
+            dialer: Dialer::new(endpoint.clone(), &tls, CONNECT_LIMIT, CONNECT_LIMIT).through(&proxies),
             settings: ClientSettings::for_one_exchange(ANSWER_LIMIT),
         },
         target: target.target,
         endpoint,
         role: target.role,
-        authorities,
+        egress: Egress { authorities, proxies },
         lifetimes,
     })
 }

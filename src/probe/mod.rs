@@ -16,7 +16,7 @@ use crate::api::describe::Place;
 use crate::aws::credentials::Current;
 use crate::aws::regional_host;
 use crate::aws::role::Role;
-use crate::aws::sdk;
+use crate::aws::sdk::{self, Egress};
 use crate::http::client::Endpoint;
 use crate::mlflow::target::Target;
 
@@ -113,8 +113,8 @@ pub struct Settings {
     pub subjects: Vec<Subject>,
     /// Another endpoint than the region's STS.
     pub sts_endpoint: Option<Endpoint>,
-    /// PEM text of authorities to trust beside the system's.
-    pub authorities: Option<Vec<u8>>,
+    /// How the AWS SDK gets out.
+    pub egress: Egress,
     /// Whether the artifact store may be written to: an object is made and removed.
     pub may_write: bool,
 }
@@ -153,7 +153,7 @@ pub async fn run(settings: &Settings, found: &mut dyn FnMut(Finding)) -> bool {
         let credentials = if let Some(same) = same {
             same.credentials.clone()
         } else {
-            let config = sdk::load(region, settings.authorities.as_deref()).await;
+            let config = sdk::load(region, &settings.egress).await;
             let (findings, credentials) = identity::probe(&config, role).await;
             findings.into_iter().for_each(&mut note);
             known.push(Known { region, role, credentials: credentials.clone() });

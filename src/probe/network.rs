@@ -27,17 +27,24 @@ pub(super) async fn probe(purpose: &str, endpoint: &Endpoint, transport: &Transp
     let mut findings = Vec::new();
     let mut note = |finding: Finding, began: Instant| findings.push(Finding { took: began.elapsed(), ..finding });
 
-    let addresses = match timeout(LIMIT, lookup_host((host, endpoint.port))).await {
-        Ok(Ok(addresses)) => addresses.map(|address| address.ip()).collect::<Vec<_>>(),
-        Ok(Err(_)) | Err(_) => Vec::new(),
-    };
-    if addresses.is_empty() {
-        let text = format!("{purpose} is at `{host}`, and that name has no address");
-        let fix = "check the region in the ARN, and that this machine can resolve names (in a VPC: `enableDnsSupport`)";
-        note(Finding::failure("name", host, text, fix), began);
-        return findings;
+    let proxy = transport.dialer.to(endpoint.clone()).proxy().cloned();
+    if let Some(proxy) = &proxy {
+        // The name is for the proxy to resolve.
+        note(Finding::ok("proxy", host, format!("{purpose}: by way of proxy {proxy}")), began);
+    } else {
+        let addresses = match timeout(LIMIT, lookup_host((host, endpoint.port))).await {
+            Ok(Ok(addresses)) => addresses.map(|address| address.ip()).collect::<Vec<_>>(),
+            Ok(Err(_)) | Err(_) => Vec::new(),
+        };
+        if addresses.is_empty() {
+            let text = format!("{purpose} is at `{host}`, and that name has no address");
+            let fix =
+                "check the region in the ARN, and that this machine can resolve names (in a VPC: `enableDnsSupport`)";
+            note(Finding::failure("name", host, text, fix), began);
+            return findings;
+        }
+        note(Finding::ok("name", host, format!("{purpose}: {}", described(&addresses))), began);
     }
-    note(Finding::ok("name", host, format!("{purpose}: {}", described(&addresses))), began);
 
     let began = Instant::now();
     let request = transport.exchange(endpoint, Method::GET, "/", Fields::new(), Bytes::new());
@@ -84,6 +91,10 @@ fn unreachable(host: &str, error: &ApiError) -> Finding {
     let fix = match error {
         ApiError::Client(ClientError::Dial(DialError::Tls { .. })) => {
             "set `ca-file` to the authority of whoever intercepts TLS here, and check this machine's clock"
+        }
+        ApiError::Client(ClientError::Dial(DialError::Proxy { .. })) => {
+            "let the proxy pass CONNECT to this host, put user and password into `HTTPS_PROXY` if it wants them, or name the \
+             host in `NO_PROXY`"
         }
         ApiError::Client(ClientError::Dial(_)) => {
             "let this machine's security group and routes reach it on this port; for a VPC endpoint look at its own \

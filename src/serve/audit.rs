@@ -6,16 +6,17 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
+use std::mem;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use tracing::error;
 
 /// Events that may wait for the disk.
 const WAITING: usize = 16_384;
-/// How long an event may stay in memory.
+/// How long an event may stay in memory, under traffic as well.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(200);
 
 /// How long the end of the process waits for a slow disk.
@@ -121,6 +122,18 @@ impl Output {
         }
     }
 
+    /// Opens the file anew. Events that the old file did not take go to the new one.
+    fn reopen(&mut self, sink: &AuditSink) -> io::Result<()> {
+        let flushed = self.as_write().flush();
+        let old = mem::replace(self, Self::open(sink)?);
+        if let (Err(_), Self::File(old)) = (flushed, old)
+            && let (_, Ok(kept)) = old.into_parts()
+        {
+            self.as_write().write_all(&kept)?;
+        }
+        self.as_write().flush()
+    }
+
     fn as_write(&mut self) -> &mut dyn Write {
         match self {
             Self::Stdout(stdout) => stdout,
@@ -137,28 +150,28 @@ fn open(path: &Path) -> io::Result<File> {
 
 fn write(mut output: Output, sink: &AuditSink, receiver: &Receiver<Message>) {
     let mut lost: u64 = 0;
-    let mut is_dirty = false;
+    // When the oldest event in memory has to reach the file. Messages do not postpone it, however fast they come.
+    let mut due: Option<Instant> = None;
     let mut is_failing = false;
     loop {
-        let result = match receiver.recv_timeout(FLUSH_INTERVAL) {
+        let wait = due.map_or(FLUSH_INTERVAL, |due| due.saturating_duration_since(Instant::now()));
+        let message = if wait.is_zero() { Err(RecvTimeoutError::Timeout) } else { receiver.recv_timeout(wait) };
+        let result = match message {
             Ok(Message::Line(line)) => {
-                is_dirty = true;
+                due.get_or_insert_with(|| Instant::now() + FLUSH_INTERVAL);
                 let written = output.as_write().write_all(&line);
                 lost += u64::from(written.is_err());
                 written
             }
-            Ok(Message::Reopen) => output.as_write().flush().and_then(|()| {
-                output = Output::open(sink)?;
-                Ok(())
-            }),
+            Ok(Message::Reopen) => output.reopen(sink).inspect(|()| due = None),
             Ok(Message::Flush(done)) => {
                 let flushed = output.as_write().flush();
                 let _ = done.send(());
                 flushed
             }
-            Err(RecvTimeoutError::Timeout) if is_dirty => {
+            Err(RecvTimeoutError::Timeout) if due.is_some() => {
                 let flushed = output.as_write().flush();
-                is_dirty = flushed.is_err();
+                due = flushed.is_err().then(|| Instant::now() + FLUSH_INTERVAL);
                 flushed
             }
             Err(RecvTimeoutError::Timeout) => continue,
@@ -173,7 +186,8 @@ fn write(mut output: Output, sink: &AuditSink, receiver: &Receiver<Message>) {
                 is_failing = true;
                 error!(error = %failure, hint = "make room on the disk of `audit-log`", "audit events cannot be written");
             }
-            Ok(()) if is_failing && !is_dirty => {
+            // A line that is only in memory proves nothing.
+            Ok(()) if is_failing && due.is_none() => {
                 is_failing = false;
                 error!(lost, "audit events are written again");
                 lost = 0;

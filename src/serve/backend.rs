@@ -15,6 +15,7 @@ use crate::aws::credentials::Current;
 use crate::aws::on_behalf::OnBehalf;
 use crate::aws::role::Role;
 use crate::aws::skew::Skew;
+use crate::clock;
 use crate::http::client::{ClientSettings, Dialer, Endpoint};
 use crate::http::uri;
 use crate::mlflow::store::ArtifactStore;
@@ -87,6 +88,8 @@ pub(super) struct Backend {
     pub(super) artifacts: Option<ArtifactSettings>,
     /// Where its artifacts are, once that is known.
     pub(super) store: ArcSwapOption<ArtifactStore>,
+    /// Why that is not known, in words that any caller may read.
+    pub(super) describing: ArcSwapOption<String>,
     /// Whether it is asked at the moment.
     pub(super) circuit: Circuit,
     /// The circuit breaker of its S3.
@@ -118,6 +121,7 @@ impl Backend {
             on_behalf,
             artifacts: settings.artifacts,
             store: ArcSwapOption::new(known),
+            describing: ArcSwapOption::empty(),
             circuit: Circuit::default(),
             store_circuit: Circuit::to("S3"),
             skew: Skew::default(),
@@ -132,6 +136,16 @@ impl Backend {
         match (&self.on_behalf, caller) {
             (Some(on_behalf), Some(caller)) => Ok(Box::pin(on_behalf.of(&caller.name)).await?),
             _ => Ok(self.credentials.clone()),
+        }
+    }
+
+    /// Why requests cannot be passed on before it is known where the artifacts are.
+    #[must_use]
+    pub(super) fn without_store(&self) -> Refusal {
+        // Nobody can ask without credentials, so they are what is missing.
+        match self.credentials.with(clock::now(), |_| ()) {
+            Err(unavailable) => unavailable.into(),
+            Ok(()) => Refusal::StoreUnknown(self.describing.load_full()),
         }
     }
 

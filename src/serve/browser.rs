@@ -11,6 +11,7 @@ use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderMap};
 use actix_web::http::uri::Authority;
 
+use super::callers::Callers;
 use super::refusal::Refusal;
 
 /// The names by which callers may address the appliance, besides those of this machine.
@@ -22,11 +23,12 @@ pub enum AllowedHosts {
     Listed(Vec<String>),
 }
 
-/// Refuses what a browser sends on behalf of another site. `host` is how the caller addressed us.
+/// Refuses what a browser sends on behalf of another site. `host` is how the caller addressed us; `public_host`, how a
+/// trusted proxy before us was addressed.
 pub(super) fn check(
     method: &Method,
     headers: &HeaderMap,
-    host: Option<&str>,
+    (host, public_host): (Option<&str>, Option<&str>),
     allowed: &AllowedHosts,
 ) -> Result<(), Refusal> {
     if let (AllowedHosts::Listed(names), Some(host)) = (allowed, host) {
@@ -41,20 +43,25 @@ pub(super) fn check(
         return Ok(());
     }
     // SECURITY: MLflow's own actions are plain JSON POSTs, which any page could send from a visitor's browser.
-    let is_same_origin = text(headers, "origin").is_none_or(|origin| is_of(origin, host));
-    let is_same_site = text(headers, "sec-fetch-site").is_none_or(|site| matches!(site, "same-origin" | "none"));
+    let site = text(headers, "sec-fetch-site");
+    // A proxy may have put another host into `Host`. What the browser itself says of the page is not changed by that, and
+    // no page can write that header.
+    let is_same_origin = site == Some("same-origin")
+        || text(headers, "origin").is_none_or(|origin| is_of(origin, host) || is_of(origin, public_host));
+    let is_same_site = site.is_none_or(|site| matches!(site, "same-origin" | "none"));
     if is_same_origin && is_same_site { Ok(()) } else { Err(Refusal::ForeignOrigin) }
 }
 
 /// True if what is sent with a cookie cannot come from another site's page: it changes nothing, or the browser says that
 /// it is from ours. Beyond [`check`], silence is no proof here, because browsers attach cookies by themselves.
 #[must_use]
-pub(super) fn is_from_own_page(request: &HttpRequest) -> bool {
+pub(super) fn is_from_own_page(request: &HttpRequest, callers: &Callers) -> bool {
     if matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) {
         return true;
     }
     let headers = request.headers();
-    text(headers, "origin").is_some_and(|origin| is_of(origin, host(request)))
+    let public_host = public_host(request, callers);
+    text(headers, "origin").is_some_and(|origin| is_of(origin, host(request)) || is_of(origin, public_host))
         || text(headers, "sec-fetch-site") == Some("same-origin")
 }
 
@@ -63,6 +70,15 @@ pub(super) fn is_from_own_page(request: &HttpRequest) -> bool {
 pub(super) fn host(request: &HttpRequest) -> Option<&str> {
     let authority = request.uri().authority().map(Authority::as_str);
     authority.or_else(|| text(request.headers(), header::HOST.as_str()))
+}
+
+/// How a trusted proxy before us was addressed, if it says so.
+///
+/// SECURITY: it is believed for the comparison with `Origin` only. The names in `allowed-hosts` are compared with `Host`,
+/// which a page that uses DNS rebinding cannot choose.
+#[must_use]
+pub(super) fn public_host<'a>(request: &'a HttpRequest, callers: &Callers) -> Option<&'a str> {
+    text(request.headers(), "x-forwarded-host").filter(|_| callers.trusts(request))
 }
 
 /// True if a `Host` is an address and no name.
@@ -104,7 +120,7 @@ mod tests {
             .iter()
             .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
             .collect();
-        match check(method, &headers, text(&headers, "host"), allowed) {
+        match check(method, &headers, (text(&headers, "host"), text(&headers, "x-forwarded-host")), allowed) {
             Ok(()) => "passes",
             Err(Refusal::ForeignHost) => "foreign host",
             Err(Refusal::ForeignOrigin) => "foreign origin",
@@ -156,6 +172,11 @@ mod tests {
             (&[host, ("origin", "http://mlflow.corp:5000")], "passes"),
             (&[host, ("origin", "https://MLflow.corp:5000"), ("sec-fetch-site", "same-origin")], "passes"),
             (&[host, ("sec-fetch-site", "none")], "passes"),
+            // What a proxy has made of `Host`, or says of it.
+            (&[host, ("origin", "https://public.example"), ("sec-fetch-site", "same-origin")], "passes"),
+            (&[host, ("origin", "https://public.example"), ("x-forwarded-host", "public.example")], "passes"),
+            (&[host, ("origin", "https://evil.example"), ("x-forwarded-host", "public.example")], "foreign origin"),
+            (&[host, ("origin", "https://public.example"), ("sec-fetch-site", "same-site")], "foreign origin"),
             (&[host, ("origin", "http://mlflow.corp")], "foreign origin"),
             (&[host, ("origin", "https://evil.example")], "foreign origin"),
             (&[host, ("origin", "null")], "foreign origin"),

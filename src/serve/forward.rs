@@ -25,6 +25,7 @@ use super::browser;
 use super::callers::refusal::AccessRefusal;
 use super::gate;
 use super::health::{self, Page};
+use super::location;
 use super::record::{Outcome, Record, Severity};
 use super::refusal::Refusal;
 use super::reply::{self, Origin};
@@ -58,7 +59,12 @@ async fn answer(request: HttpRequest, payload: web::Payload) -> HttpResponse {
         None => exchange(&worker, &request, payload, &mut record).await,
     };
     match answer {
-        Ok(Answer::Upstream { response, upstream, prefix, translation }) => {
+        Ok(Answer::Upstream { response, upstream, mut prefix, translation }) => {
+            if response.headers.contains_key(header::LOCATION)
+                && let Some(stripped) = location::prefix(&request, &worker.shared.callers)
+            {
+                prefix.insert_str(0, stripped);
+            }
             let origin = Origin { prefix: &prefix, required_action: upstream.backend.target.required_action() };
             reply::pass(*response, &origin, translation, record)
         }
@@ -145,15 +151,16 @@ async fn exchange<'a>(
     let path = uri::normalize_path(request.uri().path())?;
     let rooted = uri::rooted(&path);
     let is_sign_in = matches!(rooted, sign_in::LOGIN | sign_in::LOGOUT) && worker.shared.callers.has_tokens();
+    let hosts = (browser::host(request), browser::public_host(request, &worker.shared.callers));
     if !is_sign_in && let Some(page) = health::page(rooted) {
         let page = page?;
         // SECURITY: a balancer's probe need not go by our name, and strangers need not learn the names of the targets.
         let is_stranger = worker.shared.callers.origin(request).is_err()
-            || browser::check(method, request.headers(), browser::host(request), &worker.shared.allowed_hosts).is_err();
+            || browser::check(method, request.headers(), hosts, &worker.shared.allowed_hosts).is_err();
         return Ok(Answer::Page(page, is_stranger));
     }
     origin?;
-    browser::check(method, request.headers(), browser::host(request), &worker.shared.allowed_hosts)?;
+    browser::check(method, request.headers(), hosts, &worker.shared.allowed_hosts)?;
     if is_sign_in {
         gate::count_stranger(worker, record)?;
         return Ok(Answer::Own(Box::pin(sign_in::answer(worker, request, rooted, payload, record)).await?));
@@ -172,7 +179,7 @@ async fn exchange<'a>(
             way.forward(request, payload, record).await
         }
         Destination::WithSlash(path) => {
-            let target = uri::joined(&path, &query);
+            let target = location::relative(request.uri().path(), &uri::joined(&path, &query));
             let redirect = HttpResponse::PermanentRedirect().insert_header((header::LOCATION, target)).finish();
             Ok(Answer::Own(redirect))
         }

@@ -36,7 +36,7 @@ pub(super) async fn identify(worker: &Worker, request: &HttpRequest, record: &mu
     };
     let cookie = session_cookie(worker, request);
     let caller = callers.identify(request.headers(), cookie, names, &worker.keys, now).await?;
-    if caller.means == Means::Session && !browser::is_from_own_page(request) {
+    if caller.means == Means::Session && !browser::is_from_own_page(request, callers) {
         return Err(AccessRefusal::Unproven.into());
     }
     count(worker, caller, record)

@@ -104,14 +104,17 @@ pub(super) fn obstacle_of(backend: &Backend, shared: &Shared) -> Option<String> 
 fn general(shared: &Shared) -> Option<String> {
     let draining = shared.draining.load(std::sync::atomic::Ordering::Relaxed);
     let stopping = draining.then(|| "the appliance is shutting down".to_owned());
-    stopping.or_else(|| shared.callers.obstacle().map(ToOwned::to_owned))
+    stopping.or_else(|| shared.callers.obstacle().map(|unknown| unknown.to_string()))
 }
 
 /// Why this one cannot, apart from the others.
 fn of(backend: &Backend) -> Option<String> {
     let unsigned = backend.credentials.with(clock::now(), |_| ()).err().map(|reason| reason.to_string());
     let homeless = backend.artifacts.is_some() && backend.store.load().is_none();
-    unsigned.or_else(|| homeless.then(|| "its artifact store is not known yet".to_owned()))
+    unsigned.or_else(|| {
+        let why = || backend.describing.load().as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+        homeless.then(|| format!("its artifact store is not known yet{}", why()))
+    })
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use super::callers::source::SecretReader;
 use crate::aws::credentials::Current;
 use crate::aws::on_behalf::OnBehalf;
 use crate::aws::role::Role;
-use crate::aws::sdk;
+use crate::aws::sdk::{self, Egress};
 use crate::aws::source::Source;
 
 /// Whose credentials sign: one for each region and role, however many targets use it.
@@ -39,9 +39,9 @@ impl Identity {
         given
     }
 
-    /// Obtains credentials ahead of time for as long as it is polled; `authorities` are trusted beside the system's.
-    pub(super) async fn keep_fresh(self, authorities: Option<&[u8]>) {
-        let config = sdk::load(&self.region, authorities).await;
+    /// Obtains credentials ahead of time for as long as it is polled.
+    pub(super) async fn keep_fresh(self, egress: &Egress) {
+        let config = sdk::load(&self.region, egress).await;
         let outcomes = self.credentials.outcomes();
         let source = || Source::new(&config, self.role.clone()).counting(Arc::clone(outcomes));
         if let Some(on_behalf) = &self.on_behalf {

@@ -14,6 +14,7 @@ mod gate;
 mod health;
 mod identity;
 mod load;
+mod location;
 mod metrics;
 mod record;
 mod refusal;
@@ -42,6 +43,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::sleep;
 use tracing::{info, warn};
 
+use crate::aws::sdk::Egress;
 use crate::http::body::Intake;
 use crate::http::tls::server::ServerTls;
 pub use admin::AdminSettings;
@@ -103,8 +105,8 @@ pub struct Settings {
     pub intake: Intake,
     /// The largest body outside of artifacts. Bytes.
     pub api_body_size_limit: u64,
-    /// PEM text of authorities that AWS clients trust beside the system's.
-    pub authorities: Option<Vec<u8>>,
+    /// How the AWS SDK gets out.
+    pub egress: Egress,
     /// A random number that tells this run's request ids from others'.
     pub run: u64,
 }
@@ -199,8 +201,8 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
     let mut tasks: Vec<_> = identities
         .into_iter()
         .map(|identity| {
-            let authorities = settings.authorities.clone();
-            rt::spawn(async move { identity.keep_fresh(authorities.as_deref()).await })
+            let egress = settings.egress.clone();
+            rt::spawn(async move { identity.keep_fresh(&egress).await })
         })
         .collect();
     tasks
@@ -242,8 +244,9 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
 fn announce(shared: &Shared, addresses: &[SocketAddr]) {
     for backend in &shared.backends {
         let (arn, upstream) = (backend.target.arn(), backend.dialer.endpoint().authority());
+        let proxy = backend.dialer.proxy().map(ToString::to_string);
         for address in addresses {
-            info!(listen = %address, target_name = backend.label(), mlflow = %arn, upstream, "listening");
+            info!(listen = %address, target_name = backend.label(), mlflow = %arn, upstream, proxy, "listening");
         }
     }
 }

@@ -3,6 +3,7 @@
 //! MLflow clients read `{"error_code", "message"}` and retry on 408, 429, 500 and 502 to 504. The cause goes to the
 //! log beside the request id; it may name files, hosts and roles that a caller need not know.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::http::StatusCode;
@@ -66,9 +67,9 @@ pub(super) enum Refusal {
     /// The path names a target that is not configured, or none where there is no default.
     #[error("there is no such target")]
     UnknownTarget,
-    /// AWS has not said yet where the target's artifacts are.
+    /// AWS has not said yet where the target's artifacts are; with the reason, if it is known.
     #[error("the artifact store of the target is not known yet")]
-    StoreUnknown,
+    StoreUnknown(Option<Arc<String>>),
     /// The artifact service has no such method at this path.
     #[error("the artifact service has no such method here")]
     ArtifactMethod,
@@ -152,7 +153,7 @@ impl Refusal {
             Self::ForeignOrigin => "foreign-origin",
             Self::NoSuchPage => "no-such-page",
             Self::UnknownTarget => "no-such-target",
-            Self::StoreUnknown => "artifact-store-unknown",
+            Self::StoreUnknown(_) => "artifact-store-unknown",
             Self::ArtifactMethod | Self::ArtifactPath(_) | Self::Artifact(_) => "bad-artifact-request",
             Self::ForeignLocation(_) | Self::UnreadableLocations | Self::Elsewhere(_) => "foreign-location",
             Self::PresignedOnly => "presigned-only",
@@ -173,7 +174,7 @@ impl Refusal {
     pub(super) fn kind_of(error: &ClientError) -> &'static str {
         match error {
             ClientError::Dial(DialError::Resolve { .. } | DialError::InvalidName(_)) => "upstream-unresolved",
-            ClientError::Dial(DialError::Connect { .. }) => "upstream-unreachable",
+            ClientError::Dial(DialError::Connect { .. } | DialError::Proxy { .. }) => "upstream-unreachable",
             ClientError::Dial(DialError::Tls { .. }) => "upstream-tls",
             ClientError::Dial(DialError::Timeout { .. }) | ClientError::NoAnswer(_) => "upstream-timeout",
             ClientError::Crowded(_) => "overloaded",
@@ -209,7 +210,7 @@ impl Refusal {
             Self::Elsewhere(_) => StatusCode::FORBIDDEN,
             Self::NoSuchPage | Self::UnknownTarget => StatusCode::NOT_FOUND,
             Self::NoPresigned => StatusCode::NOT_IMPLEMENTED,
-            Self::StoreUnknown | Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            Self::StoreUnknown(_) | Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Self::Store(failure) => failure.status(),
             Self::Document(_) | Self::UnreadableDocument => StatusCode::BAD_GATEWAY,
             Self::Receive(ReceiveError::TooLarge { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
@@ -232,6 +233,7 @@ impl Refusal {
                 ClientError::Dial(
                     DialError::Resolve { .. }
                     | DialError::Connect { .. }
+                    | DialError::Proxy { .. }
                     | DialError::Tls { .. }
                     | DialError::InvalidName(_),
                 )
@@ -290,7 +292,8 @@ impl Refusal {
             Self::UnknownTarget => {
                 "There is no MLflow at this path. Use `/t/<name>/` with the name of a target of the appliance.".into()
             }
-            Self::StoreUnknown => {
+            Self::StoreUnknown(Some(why)) => format!("The appliance does not know where the artifacts are: {why}."),
+            Self::StoreUnknown(None) => {
                 "The appliance has not found out yet where the artifacts are. Try again shortly.".into()
             }
             Self::ArtifactMethod => "The artifact service has no such method at this path.".into(),

@@ -207,7 +207,7 @@ mod tests {
 
     use super::*;
     use crate::http::body::OutgoingError;
-    use crate::http::client::DialError;
+    use crate::http::client::{DialError, TunnelError};
 
     /// Every way in which an exchange fails, with what to do about it where repeating is harmless, and where it counts.
     #[rustfmt::skip]
@@ -217,6 +217,7 @@ mod tests {
         let reset = || io::Error::from(io::ErrorKind::ConnectionReset);
         let stranger = || io::Error::other(rustls::Error::InvalidCertificate(rustls::CertificateError::Expired));
         let limit = Duration::from_secs(1);
+        let behind = |source| DialError::Proxy { proxy: name(), authority: name(), source }.into();
         vec![
             (DialError::Resolve { host: name(), source: reset() }.into(), AgainLater, AgainLater),
             (DialError::Connect { authority: name(), source: reset() }.into(), AgainLater, AgainLater),
@@ -224,6 +225,8 @@ mod tests {
             (DialError::Tls { authority: name(), source: reset() }.into(), AgainLater, AgainLater),
             (DialError::Tls { authority: name(), source: stranger() }.into(), GiveUp, GiveUp),
             (DialError::InvalidName(name()).into(), GiveUp, GiveUp),
+            (behind(TunnelError::Broken(reset())), AgainLater, AgainLater),
+            (behind(TunnelError::Refused { status: 407, reason: String::new() }), GiveUp, GiveUp),
             (ClientError::Crowded(limit), GiveUp, GiveUp),
             (ClientError::Refused(h2::Reason::REFUSED_STREAM.into()), Again, Again),
             (ClientError::Closed, Again, GiveUp),
@@ -244,14 +247,16 @@ mod tests {
             ClientError::Dial(DialError::Tls { source, .. }) if source.get_ref().is_none() => 3,
             ClientError::Dial(DialError::Tls { .. }) => 4,
             ClientError::Dial(DialError::InvalidName(_)) => 5,
-            ClientError::Crowded(_) => 6,
-            ClientError::Refused(_) => 7,
-            ClientError::Closed => 8,
-            ClientError::Broken(_) => 9,
-            ClientError::NoAnswer(_) => 10,
-            ClientError::Invalid(_) => 11,
-            ClientError::Body(_) => 12,
-            ClientError::HeadTooLarge { .. } => 13,
+            ClientError::Dial(DialError::Proxy { source: TunnelError::Refused { .. }, .. }) => 7,
+            ClientError::Dial(DialError::Proxy { .. }) => 6,
+            ClientError::Crowded(_) => 8,
+            ClientError::Refused(_) => 9,
+            ClientError::Closed => 10,
+            ClientError::Broken(_) => 11,
+            ClientError::NoAnswer(_) => 12,
+            ClientError::Invalid(_) => 13,
+            ClientError::Body(_) => 14,
+            ClientError::HeadTooLarge { .. } => 15,
         }
     }
 
@@ -303,7 +308,7 @@ mod tests {
                 }
             }
         }
-        assert_eq!(decided, 14 * 10 * 4 * 2);
+        assert_eq!(decided, 16 * 10 * 4 * 2);
     }
 
     #[test]

@@ -16,6 +16,7 @@ use super::browser;
 use super::callers::presented::{COOKIE, SECURE_COOKIE};
 use super::callers::refusal::AccessRefusal;
 use super::gate;
+use super::location;
 use super::record::Record;
 use super::refusal::Refusal;
 use super::worker::Worker;
@@ -46,8 +47,7 @@ pub(super) fn instead(request: &HttpRequest) -> Option<HttpResponse> {
         return None;
     }
     let asked = request.uri().path_and_query().map_or("/", |target| target.as_str());
-    let target = format!("{LOGIN}?next={}", uri::encoded(asked));
-    Some(HttpResponse::SeeOther().insert_header((header::LOCATION, target)).finish())
+    Some(see(request, &format!("{LOGIN}?next={}", uri::encoded(asked))))
 }
 
 /// Answers for a page.
@@ -69,17 +69,17 @@ pub(super) async fn answer(
         }
         (LOGIN, &Method::POST) => sign_in(worker, request, payload, record).await,
         (LOGOUT, &Method::POST) => {
-            if !browser::is_from_own_page(request) {
+            if !browser::is_from_own_page(request, &worker.shared.callers) {
                 return Err(AccessRefusal::Unproven.into());
             }
-            let mut response = see(LOGIN);
+            let mut response = see(request, LOGIN);
             for name in [COOKIE, SECURE_COOKIE] {
-                set_cookie(&mut response, name, "", 0);
+                set_cookie(&mut response, (name, cookie_path(worker, request, name)), "", 0);
             }
             Ok(response)
         }
         // Not the page itself: its form is sent to where it is shown, and that would sign out.
-        (LOGOUT, &(Method::GET | Method::HEAD)) => Ok(see(LOGIN)),
+        (LOGOUT, &(Method::GET | Method::HEAD)) => Ok(see(request, LOGIN)),
         _ => Err(Refusal::Method),
     }
 }
@@ -92,7 +92,7 @@ async fn sign_in(
 ) -> Result<HttpResponse, Refusal> {
     let callers = &worker.shared.callers;
     // SECURITY: otherwise another site could sign a visitor in as somebody else, and read what they then log.
-    if !browser::is_from_own_page(request) {
+    if !browser::is_from_own_page(request, &worker.shared.callers) {
         return Err(AccessRefusal::Unproven.into());
     }
     let (size_limit, memory_limit, timing) = (FORM_LIMIT, FORM_LIMIT, FORM_TIMING);
@@ -116,28 +116,42 @@ async fn sign_in(
     gate::count(worker, Caller { means: Means::Session, ..caller }, record)?;
     let session = callers.sessions.begin(token::id(token).unwrap_or_default(), now);
     let name = gate::session_cookie(worker, request);
-    let mut response = see(safe(&next));
-    set_cookie(&mut response, name, &session, callers.sessions.lifetime.as_secs());
+    let mut response = see(request, safe(&next));
+    let path = cookie_path(worker, request, name);
+    set_cookie(&mut response, (name, path), &session, callers.sessions.lifetime.as_secs());
     Ok(response)
 }
 
 /// Sets a cookie that scripts cannot read and other sites' forms do not send; `lifetime` is in seconds.
-fn set_cookie(response: &mut HttpResponse, name: &str, value: &str, lifetime: u64) {
+fn set_cookie(response: &mut HttpResponse, (name, path): (&str, &str), value: &str, lifetime: u64) {
     let secure = if name == SECURE_COOKIE { "; Secure" } else { "" };
-    let cookie = format!("{name}={value}; Path=/; Max-Age={lifetime}; HttpOnly; SameSite=Lax{secure}");
+    let cookie = format!("{name}={value}; Path={path}; Max-Age={lifetime}; HttpOnly; SameSite=Lax{secure}");
     if let Ok(value) = HeaderValue::try_from(cookie) {
         response.headers_mut().append(header::SET_COOKIE, value);
     }
 }
 
-/// A path on this host. SECURITY: `//elsewhere` and `/\elsewhere` are other hosts to a browser.
+/// Where a browser sends a cookie: to what a trusted proxy shows of us, so that what it shows beside us does not see it.
+///
+/// SECURITY: over TLS the name says that the cookie is for the whole host (`__Host-`, RFC 6265bis). It is worth more that
+/// no sibling domain can set it than that nothing else on the host sees it: pages of one host are one origin anyway.
+fn cookie_path<'a>(worker: &Worker, request: &'a HttpRequest, name: &str) -> &'a str {
+    let prefix = || location::prefix(request, &worker.shared.callers);
+    if name == SECURE_COOKIE { "/" } else { prefix().unwrap_or("/") }
+}
+
+/// A path of ours. SECURITY: `//elsewhere` and `/\elsewhere` are other hosts to a browser, and `..`, however it is written,
+/// leads out of the prefix of a proxy, to what is shown beside us.
 fn safe(next: &str) -> &str {
     let is_path = next.starts_with('/') && !next[1..].starts_with(['/', '\\']);
     let is_plain = next.bytes().all(|byte| byte.is_ascii_graphic());
-    if is_path && is_plain && !next.starts_with("/_appliance/") { next } else { "/" }
+    let path = next.split(['?', '#']).next().unwrap_or_default().to_ascii_lowercase().replace("%2e", ".");
+    let leads_out = path.split(['/', '\\']).any(|segment| matches!(segment, "." | ".."));
+    if is_path && is_plain && !leads_out && !next.starts_with("/_appliance/") { next } else { "/" }
 }
 
-fn see(target: &str) -> HttpResponse {
+fn see(request: &HttpRequest, target: &str) -> HttpResponse {
+    let target = location::relative(request.uri().path(), target);
     HttpResponse::SeeOther().insert_header((header::LOCATION, target)).finish()
 }
 
@@ -166,9 +180,20 @@ mod tests {
         for next in ["/", "/t/team-a/#x", "/experiments/1?a=b"] {
             assert_eq!(safe(next), next);
         }
-        for next in
-            ["", "//evil.example", "/\\evil.example", "https://evil.example", "/\t/evil", "/_appliance/logout", "/ü"]
-        {
+        for next in [
+            "",
+            "//evil.example",
+            "/\\evil.example",
+            "https://evil.example",
+            "/\t/evil",
+            "/_appliance/logout",
+            "/ü",
+            "/../x",
+            "/a/%2E%2e/x",
+            "/.",
+            "/a/..\\x",
+            "/%2e./x?y",
+        ] {
             assert_eq!(safe(next), "/", "{next}");
         }
         let page = page(StatusCode::OK, "<b>", "/\"><script>");

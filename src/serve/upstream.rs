@@ -73,14 +73,14 @@ impl Upstream {
     /// Where its artifacts are; nothing if the gateway is off.
     ///
     /// # Errors
-    /// [`Refusal::StoreUnknown`] until AWS has said where.
+    /// [`Refusal::StoreUnknown`] until AWS has said where, or [`Refusal::Credentials`] where it cannot even be asked.
     pub(super) fn store(&self) -> Result<Option<&Rc<Store>>, Refusal> {
         let Some(settings) = &self.backend.artifacts else { return Ok(None) };
         if let Some(store) = self.store.get() {
             return Ok(Some(store));
         }
         let known = self.backend.store.load();
-        let store = Store::new(&self.backend, settings, known.as_deref().ok_or(Refusal::StoreUnknown)?)?;
+        let store = Store::new(&self.backend, settings, known.as_deref().ok_or_else(|| self.backend.without_store())?)?;
         Ok(Some(self.store.get_or_init(|| Rc::new(store))))
     }
 

@@ -13,7 +13,7 @@ use crate::api::describe::{self, State};
 use crate::api::presign::{self, Lifetimes, PresignError};
 use crate::aws::credentials::Current;
 use crate::aws::role::Role;
-use crate::aws::sdk;
+use crate::aws::sdk::{self, Egress};
 use crate::aws::source::{Source, SourceError};
 use crate::http::client::Endpoint;
 use crate::mlflow::arn::{Arn, Mode};
@@ -32,8 +32,8 @@ pub struct Settings {
     pub transport: Transport,
     /// The role to assume.
     pub role: Option<Role>,
-    /// PEM text of authorities to trust beside the system's.
-    pub authorities: Option<Vec<u8>>,
+    /// How the AWS SDK gets out.
+    pub egress: Egress,
     /// How long URL and session hold.
     pub lifetimes: Lifetimes,
 }
@@ -135,9 +135,9 @@ fn when_not_serving(arn: &Arn, status: &str) -> String {
 /// # Errors
 /// [`UiError`].
 pub async fn url(settings: &Settings) -> Result<SecretString, UiError> {
-    let Settings { target, endpoint, transport, role, authorities, lifetimes } = settings;
+    let Settings { target, endpoint, transport, role, egress, lifetimes } = settings;
     let arn = target.arn();
-    let config = sdk::load(arn.region(), authorities.as_deref()).await;
+    let config = sdk::load(arn.region(), egress).await;
     let source = Source::new(&config, role.clone());
     let obtained = timeout(CREDENTIALS_LIMIT, source.obtain(None)).await.map_err(|_| UiError::Late)?;
     let credentials = Current::holding(obtained.map_err(UiError::Credentials)?);

@@ -259,6 +259,31 @@ fn a_failure_is_told_to_those_who_wait_with_the_instances_identity() {
 }
 
 #[test]
+fn tags_set_names_and_few_options_and_others_are_ignored_with_a_warning() {
+    let instance = Instance::new();
+    instance.has("user-data", instance.configuration(""));
+    let ignored = [
+        ("appliance:parameters", "/attacker/cfg"),
+        ("appliance:wait-handle", "https://evil.example/x"),
+        ("appliance:allow-anonymous", "true"),
+        ("appliance:upstream-endpoint", "https://evil.example"),
+        ("appliance:set", "mlflow"),
+        ("appliance:owner", "ops"),
+    ];
+    instance.tags(&[&ignored[..], &[("appliance:stack-name", "s"), ("appliance:logical-id", "Group")]].concat());
+    let (output, said) = instance.bootstrap(&["--dry-run", "--json"]);
+    assert!(output.status.success(), "CloudFormation copies the stack's own tags to its instances: {said}");
+    for (key, value) in ignored {
+        let warning = format!("warning: tag `{key}` is ignored");
+        assert!(said.contains(&warning), "{value}: {said}");
+    }
+    let shown: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(shown["stack"], serde_json::json!(["s", "Group"]));
+    assert_eq!(shown["is_awaited"], false);
+    assert!(!shown.to_string().contains("evil.example") && !shown.to_string().contains("attacker"), "{shown}");
+}
+
+#[test]
 fn what_is_wrong_is_named_where_it_was_said() {
     let instance = Instance::new();
     instance.has("user-data", instance.configuration("wrokers = 1\n"));

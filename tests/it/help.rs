@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use crate::support::appliance::{command, full_binary, run};
 
@@ -199,6 +199,16 @@ fn the_other_shells_parse_their_completions() {
     parsed_by("zsh", &["zsh", "-n"]);
     parsed_by("fish", &["fish", "--no-execute"]);
     parsed_by("elvish", &["elvish", "-compileonly"]);
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    for words in [&["generate", "completions", "bash"][..], &["generate", "reference"], &["generate", "options"]] {
+        let mut child = command(words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success() && output.stderr.is_empty(), "{words:?}: {output:?}");
+    }
 }
 
 #[test]

@@ -110,7 +110,7 @@ fn a_link_into_mlflow_leads_there_after_signing_in() {
     browser.open(&format!("{url}/_appliance/login"));
     browser.wait_for("document.querySelectorAll('form').length === 2");
     // The page that follows has the same address; going elsewhere before it came would call the signing out off.
-    browser.evaluate("isOld = true; document.querySelector('form[action=\"/_appliance/logout\"] button').click()");
+    browser.evaluate("isOld = true; document.querySelector('form[action=\"logout\"] button').click()");
     browser
         .wait_for("!window.isOld && document.readyState === 'complete' && location.pathname === '/_appliance/login'");
     for address in ["/t/serverless/", "/t/serverless"] {

@@ -9,9 +9,10 @@ use tokio::time::Instant;
 use toml::de::{DeTable, DeValue};
 
 use super::super::failure::{Class, Failure};
+use super::super::output::ask;
 use super::super::trust::Trust;
 use super::super::{subjects, values};
-use super::terminal::{answer, ask, delayed};
+use super::terminal::{answer, delayed};
 use crate::api::Transport;
 use crate::api::cloudformation::{CloudFormation, Pairs};
 use crate::api::parameters::Store;
@@ -98,20 +99,20 @@ struct Link {
 }
 
 async fn connect(common: &Common) -> Result<Link, Failure> {
-    let Trust { tls, authorities } = Trust::read(common.ca_file.as_deref())?;
+    let Trust { tls, egress } = Trust::read(common.ca_file.as_deref())?;
     let region = match common.region.clone().filter(|region| !region.is_empty()) {
         Some(region) => region,
         None => sdk::default_region().await.ok_or_else(|| {
             Failure::said(Class::Configuration, "no region is known", Some("say `--region`, or set AWS_REGION"))
         })?,
     };
-    let source = Source::new(&sdk::load(&region, authorities.as_deref()).await, None);
+    let source = Source::new(&sdk::load(&region, &egress).await, None);
     let first = source.obtain(None).await;
     let current = Current::holding(first.map_err(|error| Failure::new(Class::Failed, &error, Some(error.hint())))?);
     let endpoint = subjects::service("CLOUDFORMATION")
         .unwrap_or_else(|| Endpoint::https(regional_host("cloudformation", &region)));
     let transport = Transport {
-        dialer: Dialer::new(endpoint.clone(), &tls, CONNECT_LIMIT, CONNECT_LIMIT),
+        dialer: Dialer::new(endpoint.clone(), &tls, CONNECT_LIMIT, CONNECT_LIMIT).through(&egress.proxies),
         settings: ClientSettings::for_one_exchange(ANSWER_LIMIT),
     };
     Ok(Link { transport, endpoint, region, current, source })

@@ -7,10 +7,11 @@ use std::fs;
 use std::path::PathBuf;
 
 use serde_json::json;
+use url::Url;
 
 use super::examples;
 use super::failure::{Class, Failure};
-use super::output::{say, show};
+use super::output::{one_line, say, shell_word, show, show_document};
 use crate::api::cloudformation::Change;
 use crate::deploy::{self, Kind, Outlook, Planned};
 use common::{Common, failure, with};
@@ -110,9 +111,9 @@ impl Deploy {
             Action::Apply { common, yes, json } => {
                 let outputs = with(common, async |settings| deploy::apply(settings, &mut Terminal { yes }).await)?;
                 if json {
-                    show(&json!(outputs).to_string());
+                    show_document(&json!(outputs));
                 } else if let Some(url) = outputs.get("Url") {
-                    show(&format!("export MLFLOW_TRACKING_URI={url}"));
+                    show(&export_line(url)?);
                 }
                 Ok(())
             }
@@ -150,7 +151,7 @@ fn plan(common: Common, json: bool) -> Result<(), Failure> {
             let changes: Vec<_> = changes.iter().map(described).collect();
             (stack, json!({"action": action, "changes": changes}))
         });
-        show(&serde_json::Value::Object(stacks.collect()).to_string());
+        show_document(&serde_json::Value::Object(stacks.collect()));
     }
     if is_any {
         say("nothing was changed; `appliance deploy apply` would do this");
@@ -179,7 +180,7 @@ fn cost(common: &Common, json: bool) -> Result<(), Failure> {
     if json {
         let items = items.iter().map(|item| json!({"what": item.what, "dollars": item.dollars.map(cents)}));
         let items: Vec<_> = items.collect();
-        show(&json!({"estimate": true, "currency": "USD", "per": "month", "sum": sum, "items": items}).to_string());
+        show_document(&json!({"estimate": true, "currency": "USD", "per": "month", "sum": sum, "items": items}));
         return Ok(());
     }
     for deploy::Item { what, dollars } in &items {
@@ -199,11 +200,11 @@ fn status(common: Common, json: bool, drift: bool) -> Result<(), Failure> {
             .iter()
             .map(|one| (one.stack.clone(), json!({"status": one.status, "reason": one.reason, "drifted": one.drifted})))
             .collect::<serde_json::Map<_, _>>();
-        show(&serde_json::Value::Object(all).to_string());
+        show_document(&serde_json::Value::Object(all));
         return Ok(());
     }
     for one in reports {
-        let reason = one.reason.map(|reason| format!("  {reason}")).unwrap_or_default();
+        let reason = one.reason.map(|reason| format!("  {}", one_line(&reason))).unwrap_or_default();
         let drift = one.drifted.filter(|drifted| !drifted.is_empty());
         let drift = drift.map(|drifted| format!("  changed by hand: {}", drifted.join(", "))).unwrap_or_default();
         show(&format!("{:32} {}{reason}{drift}", one.stack, one.status.as_deref().unwrap_or("-")));
@@ -222,15 +223,33 @@ fn outputs(common: Common, json: bool, env: bool) -> Result<(), Failure> {
                 Some("make it: `appliance deploy apply`"),
             )
         })?;
-        show(&format!("export MLFLOW_TRACKING_URI={url}"));
+        show(&export_line(url)?);
     } else if json {
         let all: serde_json::Map<_, _> = reports.into_iter().map(|one| (one.stack, json!(one.outputs))).collect();
-        show(&serde_json::Value::Object(all).to_string());
+        show_document(&serde_json::Value::Object(all));
     } else {
         for one in reports {
             show(&one.stack);
-            one.outputs.iter().for_each(|(key, value)| show(&format!("  {key:28} {value}")));
+            one.outputs.iter().for_each(|(key, value)| show(&format!("  {key:28} {}", one_line(value))));
         }
     }
     Ok(())
+}
+
+/// The line with which a shell tells MLflow's clients where the appliance is.
+///
+/// SECURITY: people hand it to `eval`, and whoever may change the stack decides what the URL is. It has to be the URL of
+/// a web server, and it is quoted, so that a shell reads a value and no command.
+fn export_line(url: &str) -> Result<String, Failure> {
+    let parsed = Url::parse(url).ok().filter(|parsed| matches!(parsed.scheme(), "https" | "http"));
+    let is_address = parsed.is_some_and(|parsed| parsed.has_host() && parsed.username().is_empty());
+    if is_address && url.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(format!("export MLFLOW_TRACKING_URI={}", shell_word(url)));
+    }
+    let what = format!("the stack's output `Url` is `{}`, which is not the URL of a web server", url.escape_debug());
+    Err(Failure::said(
+        Class::Failed,
+        &what,
+        Some("find out in CloudTrail who changed the stack, and make it again: `appliance deploy apply`"),
+    ))
 }

@@ -1,12 +1,11 @@
 //! What happens, as people see it: on standard error, with colours where they look; and what they are asked.
 
-use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
+use std::io::{self, BufRead as _, IsTerminal as _};
 use std::time::Duration;
 
 use crate::api::cloudformation::{Delay, Event};
 use crate::causes::joined;
-use crate::cli::colour::is_wanted;
-use crate::cli::output::say;
+use crate::cli::output::{ask, one_line, say, say_coloured};
 use crate::deploy::{Line, Talk, Weight};
 
 /// What happens, for people; with colours where they look.
@@ -27,17 +26,18 @@ impl Talk for Terminal {
             Weight::Permissions => "35",
             Weight::Danger => "31",
         };
-        say(&format!("  {}", coloured(&line.text, colour)));
+        say_coloured("  ", &line.text, colour);
     }
 
     fn event(&mut self, event: &Event, took: Option<Duration>, done: usize, of: usize) {
         let took = took.map(|took| format!("  {}", rounded(took))).unwrap_or_default();
-        let reason =
-            event.resource_status_reason.as_deref().map(|reason| format!("\n    {reason}")).unwrap_or_default();
+        let reason = event.resource_status_reason.as_deref();
+        let reason = reason.map(|reason| format!("\n    {}", one_line(reason))).unwrap_or_default();
         let is_bad = event.resource_status.contains("FAILED") || event.resource_status.contains("ROLLBACK");
         let time = event.timestamp.get(11..19).unwrap_or_default();
         let text = format!("{:28} {}{took}{reason}", event.resource_status, event.logical_resource_id);
-        say(&format!("  {time} {done:3}/{of:<3} {}", if is_bad { coloured(&text, "31") } else { text }));
+        let lead = format!("  {time} {done:3}/{of:<3} ");
+        if is_bad { say_coloured(&lead, &text, "31") } else { say(&format!("{lead}{text}")) }
     }
 
     fn ask(&mut self, name: &str, description: &str) -> Option<String> {
@@ -74,17 +74,6 @@ pub(super) fn answer() -> String {
     let mut line = String::new();
     drop(io::stdin().lock().read_line(&mut line));
     line.trim().to_owned()
-}
-
-fn coloured(text: &str, colour: &str) -> String {
-    if is_wanted(&io::stderr()) { format!("\u{1b}[{colour}m{text}\u{1b}[0m") } else { text.to_owned() }
-}
-
-/// Asks, on the line on which the answer is typed.
-#[expect(clippy::print_stderr, reason = "a question is for people")]
-pub(super) fn ask(question: &str) {
-    eprint!("{question} ");
-    drop(io::stderr().flush());
 }
 
 /// Says why there is no answer yet.

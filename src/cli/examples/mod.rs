@@ -58,7 +58,7 @@ Examples:
   sudo appliance bootstrap                      # do it; systemd does, at each start
   sudo appliance bootstrap install              # put units, user and configuration here
 
-Values come from user data (TOML or JSON, with the keys of `appliance serve`), from parameters below a path, from instance tags `appliance:<key>`, and from the image's file; the first that says something wins. The table [bootstrap] of user data, or tags, may hold: parameters (a path), stack-name and logical-id (whom CloudFormation waits for), wait-handle, auto-scaling-group and lifecycle-hook.
+Values come from user data (TOML or JSON, with the keys of `appliance serve`), from parameters below a path, from instance tags `appliance:<key>`, and from the image's file; the first that says something wins. The table [bootstrap] of user data may hold: parameters (a path), stack-name and logical-id (whom CloudFormation waits for), wait-handle, auto-scaling-group and lifecycle-hook. Tags may set those that are names.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 78 what was said has to change first";
 

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use clap::Args;
 
 pub(super) use self::given::{Given, Place};
-pub(super) use self::names::key;
+pub(super) use self::names::{key, similar};
 
 /// Defines the struct, and what lets its fields be reached by name.
 macro_rules! options {

@@ -65,6 +65,17 @@ pub(in crate::cli) fn key(field: &str) -> String {
     field.replace('_', "-")
 }
 
+/// The known name that is closest to this one, if one is close.
+#[must_use]
+pub(in crate::cli) fn similar(name: &str, known: impl Iterator<Item = String>) -> Option<String> {
+    const CLOSE: f64 = 0.8;
+    known
+        .map(|known| (strsim::jaro_winkler(&known, name), known))
+        .filter(|(closeness, _)| *closeness > CLOSE)
+        .max_by(|(left, _), (right, _)| left.total_cmp(right))
+        .map(|(_, known)| known)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -16,7 +16,9 @@ use tokio_rustls::TlsConnector;
 use super::connections::Connections;
 use super::read_ahead::ReadAhead;
 use super::stream::{Io, Stream};
+use super::tunnel::{self, TunnelError};
 use crate::http::tls::{HTTP1, HTTP2};
+use crate::proxy::{Proxies, Proxy};
 
 /// Where an upstream listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,6 +85,16 @@ pub enum DialError {
         /// What was wrong.
         source: io::Error,
     },
+    /// The proxy on the way did not lead there.
+    #[error("the proxy `{proxy}` does not lead to `{authority}`")]
+    Proxy {
+        /// The proxy, without credentials.
+        proxy: String,
+        /// Host and port.
+        authority: String,
+        /// What it said, or why it could not be asked.
+        source: TunnelError,
+    },
     /// One of the steps took too long.
     #[error("{step} `{authority}` took longer than {limit:?}")]
     Timeout {
@@ -104,6 +116,7 @@ impl DialError {
     pub fn may_pass(&self) -> bool {
         match self {
             Self::Resolve { .. } | Self::Connect { .. } | Self::Timeout { .. } => true,
+            Self::Proxy { source, .. } => source.may_pass(),
             // SECURITY: a stranger is not asked again until it guesses right; a connection that broke is.
             Self::Tls { source, .. } => {
                 !source.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>)
@@ -131,6 +144,7 @@ pub struct Dialer {
     connect_timeout: Duration,
     handshake_timeout: Duration,
     connections: Arc<Connections>,
+    proxies: Proxies,
 }
 
 /// How long an address has to itself before the next one is tried beside it (RFC 8305 §8): of several, one that does
@@ -154,7 +168,20 @@ impl Dialer {
             TlsConnector::from(Arc::new(config))
         };
         let (http1, http2) = (offering(&[HTTP1]), offering(&[HTTP2, HTTP1]));
-        Self { endpoint, http1, http2, connect_timeout, handshake_timeout, connections: Arc::default() }
+        let (connections, proxies) = (Arc::default(), Proxies::default());
+        Self { endpoint, http1, http2, connect_timeout, handshake_timeout, connections, proxies }
+    }
+
+    /// The same, to hosts that are not reached directly by way of a proxy.
+    #[must_use]
+    pub fn through(self, proxies: &Proxies) -> Self {
+        Self { proxies: proxies.clone(), ..self }
+    }
+
+    /// The proxy by way of which the endpoint is reached. Only what is encrypted from here to there goes through one.
+    #[must_use]
+    pub fn proxy(&self) -> Option<&Proxy> {
+        self.proxies.to(&self.endpoint.host).filter(|_| self.endpoint.tls)
     }
 
     /// The same trust and deadlines for another endpoint; its connections count here, too.
@@ -186,10 +213,23 @@ impl Dialer {
 
     async fn open(&self, offer: Offer) -> Result<Io, DialError> {
         let authority = || format!("{}:{}", self.endpoint.host, self.endpoint.port);
+        let proxy = self.proxy();
         let timed_out = |step, limit| DialError::Timeout { step, authority: authority(), limit };
-        let tcp = timeout(self.connect_timeout, self.connect())
-            .await
-            .map_err(|_| timed_out("connecting to", self.connect_timeout))??;
+        let connected = async {
+            match proxy {
+                None => connect(&self.endpoint.host, self.endpoint.port).await,
+                // Few are behind a proxy; the others' future need not be larger for it.
+                Some(proxy) => Box::pin(tunnel::through(proxy, &self.endpoint)).await,
+            }
+        };
+        let tcp = timeout(self.connect_timeout, connected).await.map_err(|_| match proxy {
+            None => timed_out("connecting to", self.connect_timeout),
+            Some(proxy) => DialError::Proxy {
+                proxy: proxy.to_string(),
+                authority: authority(),
+                source: TunnelError::Timeout(self.connect_timeout),
+            },
+        })??;
         if !self.endpoint.tls {
             return Ok(Io::Plain(tcp));
         }
@@ -205,37 +245,37 @@ impl Dialer {
             .map_err(|source| DialError::Tls { authority: authority(), source })?;
         Ok(Io::Tls(Box::new(stream)))
     }
+}
 
-    async fn connect(&self) -> Result<TcpStream, DialError> {
-        let Endpoint { host, port, .. } = &self.endpoint;
-        let addresses = tokio::net::lookup_host((host.as_str(), *port))
-            .await
-            .map_err(|source| DialError::Resolve { host: host.clone(), source })?;
-        let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-        let mut waiting = addresses.fuse();
-        let mut attempts = FuturesUnordered::new();
-        loop {
-            let next = waiting.next();
-            let is_last = next.is_none();
-            attempts.extend(next.map(TcpStream::connect));
-            let ended = if is_last {
-                attempts.next().await
-            } else {
-                // Those that are cut off here are still among the attempts.
-                let Ok(ended) = timeout(HEAD_START, attempts.next()).await else { continue };
-                ended
-            };
-            match ended {
-                Some(Ok(stream)) => {
-                    tune(&stream);
-                    return Ok(stream);
-                }
-                Some(Err(error)) => last = error,
-                None => break,
+/// Opens a TCP connection.
+pub(super) async fn connect(host: &str, port: u16) -> Result<TcpStream, DialError> {
+    let addresses = tokio::net::lookup_host((host, port))
+        .await
+        .map_err(|source| DialError::Resolve { host: host.to_owned(), source })?;
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    let mut waiting = addresses.fuse();
+    let mut attempts = FuturesUnordered::new();
+    loop {
+        let next = waiting.next();
+        let is_last = next.is_none();
+        attempts.extend(next.map(TcpStream::connect));
+        let ended = if is_last {
+            attempts.next().await
+        } else {
+            // Those that are cut off here are still among the attempts.
+            let Ok(ended) = timeout(HEAD_START, attempts.next()).await else { continue };
+            ended
+        };
+        match ended {
+            Some(Ok(stream)) => {
+                tune(&stream);
+                return Ok(stream);
             }
+            Some(Err(error)) => last = error,
+            None => break,
         }
-        Err(DialError::Connect { authority: format!("{host}:{port}"), source: last })
     }
+    Err(DialError::Connect { authority: format!("{host}:{port}"), source: last })
 }
 
 /// Options a proxy needs; a kernel that refuses one still gives a working connection.

@@ -14,11 +14,13 @@ mod places;
 mod read_ahead;
 mod response;
 mod stream;
+mod tunnel;
 
 pub use connections::Connections;
 pub use dial::{DialError, Dialer, Endpoint, Offer};
 pub use error::ClientError;
 pub use response::{BodyError, Response, ResponseBody};
+pub use tunnel::TunnelError;
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};

@@ -118,7 +118,7 @@ impl Admin {
         }
         let shared = &self.shared;
         match request.path() {
-            "/" => HttpResponse::Found().insert_header((header::LOCATION, "/status")).finish(),
+            "/" => HttpResponse::Found().insert_header((header::LOCATION, "./status")).finish(),
             "/livez" => health::render(&Page::Healthz, shared),
             "/readyz" => health::render(&Page::Readyz(None), shared),
             "/metrics" => HttpResponse::Ok().content_type(CONTENT_TYPE).body(metrics::render(shared)),
@@ -142,6 +142,6 @@ impl Admin {
         // SECURITY: DNS rebinding needs a name. An address in `Host` cannot be a stranger's page.
         let host = browser::host(request);
         let is_address = host.is_none_or(browser::is_address);
-        is_near && (is_address || browser::check(&Method::GET, request.headers(), host, &self.names).is_ok())
+        is_near && (is_address || browser::check(&Method::GET, request.headers(), (host, None), &self.names).is_ok())
     }
 }

@@ -315,7 +315,7 @@ function complain(text) {
 
 async function ask() {
   try {
-    const answer = await fetch('/status.json', { signal: AbortSignal.timeout(PATIENCE), cache: 'no-store' });
+    const answer = await fetch('status.json', { signal: AbortSignal.timeout(PATIENCE), cache: 'no-store' });
     if (!answer.ok) throw new Error(`it answered ${answer.status}`);
     shown = await answer.json();
     shownAt = performance.now();

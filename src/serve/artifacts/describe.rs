@@ -28,11 +28,18 @@ pub(in crate::serve) async fn run(backend: &Backend) {
                     "artifact store found"
                 );
                 backend.store.store(Some(Arc::new(store)));
+                backend.describing.store(None);
                 return;
             }
             // Credentials are obtained at the same time, and say themselves when they are not.
             Err(DescribeError::Unanswered(ApiError::Credentials(_))) => tokio::time::sleep(WAITS.0 / 10).await,
             Err(error) => {
+                // The log has more; a caller need not know where the API is.
+                let why = match &error {
+                    DescribeError::Unanswered(_) => "the SageMaker API cannot be reached".to_owned(),
+                    DescribeError::Refused { .. } | DescribeError::Elsewhere(_) => error.to_string(),
+                };
+                backend.describing.store(Some(Arc::new(why)));
                 let hint = "allow the action, or set `artifact-store` to the store's `s3://` URI";
                 warn!(target_name = backend.label(), error = causes::joined(&error), hint, "artifact store not found");
                 tokio::time::sleep(backoff.wait()).await;

@@ -21,7 +21,7 @@ use secrecy::ExposeSecret as _;
 
 use self::keys::{KeyFetcher, Keys};
 use self::presented::Presented;
-use self::refusal::AccessRefusal;
+use self::refusal::{AccessRefusal, TokensUnknown};
 use crate::access::address::{self, Networks};
 use crate::access::caller::{Caller, Grant, Means, Role, Subject, Targets, check_name};
 use crate::access::limits::{Limits, Meter};
@@ -104,6 +104,8 @@ pub(super) struct Callers {
     source: Option<TokenSource>,
     /// Nothing as long as they have not been read.
     tokens: ArcSwapOption<Tokens>,
+    /// Why nobody can ask AWS for them, if that is so.
+    without_credentials: ArcSwapOption<String>,
     grants: Vec<Grant>,
     oidc: Option<Oidc>,
     anonymous: Option<Role>,
@@ -135,6 +137,7 @@ impl Callers {
         Self {
             source,
             tokens: ArcSwapOption::new(initial),
+            without_credentials: ArcSwapOption::empty(),
             grants: settings.grants,
             oidc,
             anonymous: settings.anonymous,
@@ -180,8 +183,12 @@ impl Callers {
 
     /// Why nobody can be let in at the moment.
     #[must_use]
-    pub(super) fn obstacle(&self) -> Option<&'static str> {
-        (self.has_tokens() && self.tokens.load().is_none()).then_some("the tokens are not known yet")
+    pub(super) fn obstacle(&self) -> Option<TokensUnknown> {
+        (self.has_tokens() && self.tokens.load().is_none()).then(|| self.unknown())
+    }
+
+    fn unknown(&self) -> TokensUnknown {
+        TokensUnknown(self.without_credentials.load_full())
     }
 
     /// True if a person with a browser can sign in here.
@@ -235,7 +242,7 @@ impl Callers {
     /// The holder of a token.
     pub(super) fn holder(&self, token: &str, now: SystemTime) -> Result<Caller, AccessRefusal> {
         let tokens = self.tokens.load();
-        let tokens = tokens.as_ref().ok_or(AccessRefusal::TokensUnknown)?;
+        let tokens = tokens.as_ref().ok_or_else(|| self.unknown())?;
         Ok(tokens.find(token, now)?.caller(Means::Token))
     }
 
@@ -243,7 +250,7 @@ impl Callers {
     fn visitor(&self, session: &str, now: SystemTime) -> Result<Option<Caller>, AccessRefusal> {
         let Some(id) = self.sessions.token_id(session, now) else { return Ok(None) };
         let tokens = self.tokens.load();
-        let tokens = tokens.as_ref().ok_or(AccessRefusal::TokensUnknown)?;
+        let tokens = tokens.as_ref().ok_or_else(|| self.unknown())?;
         Ok(tokens.by_id(id, now).ok().map(|entry| entry.caller(Means::Session)))
     }
 

@@ -3,6 +3,7 @@
 //! What a caller hears is less than what the log says: a stranger need not know whether a token was ever known.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::http::StatusCode;
@@ -12,6 +13,11 @@ use crate::access::limits::Excess;
 use crate::access::oidc::OidcError;
 use crate::access::policy::Denied;
 use crate::access::tokens::Rejected;
+
+/// The tokens have not been read from where AWS keeps them. Without credentials nobody can ask AWS; then that is said.
+#[derive(Debug, thiserror::Error)]
+#[error("the tokens are not known yet{}", .0.as_ref().map(|why| format!(": {why}")).unwrap_or_default())]
+pub(in crate::serve) struct TokensUnknown(pub Option<Arc<String>>);
 
 /// Why a caller is refused.
 #[derive(Debug, thiserror::Error)]
@@ -40,9 +46,9 @@ pub(in crate::serve) enum AccessRefusal {
     /// The user signed in, but has no name that can be logged.
     #[error("the claim that names the user is missing or cannot be a name")]
     NoName,
-    /// The tokens have not been read yet.
-    #[error("the tokens are not known yet")]
-    TokensUnknown,
+    /// The tokens have not been read yet; with the reason, if it is known.
+    #[error(transparent)]
+    TokensUnknown(#[from] TokensUnknown),
     /// From a network that is not let in.
     #[error("{0} is in none of the allowed networks")]
     Network(IpAddr),
@@ -79,7 +85,7 @@ impl AccessRefusal {
             Self::Nothing | Self::Authorization | Self::Signed => "unauthenticated",
             Self::Token(_) | Self::Certificate | Self::Oidc(_) => "unauthenticated",
             Self::NoGrant | Self::NoName => "no-grant",
-            Self::TokensUnknown => "tokens-unknown",
+            Self::TokensUnknown(_) => "tokens-unknown",
             Self::Network(_) | Self::Forwarded(_) => "foreign-network",
             Self::Target => "target-not-allowed",
             Self::Denied(denied) | Self::NoRoute { denied, .. } => match denied {
@@ -98,7 +104,7 @@ impl AccessRefusal {
         match self {
             Self::Nothing | Self::Authorization | Self::Signed => StatusCode::UNAUTHORIZED,
             Self::Token(_) | Self::Certificate | Self::Oidc(_) => StatusCode::UNAUTHORIZED,
-            Self::TokensUnknown => StatusCode::SERVICE_UNAVAILABLE,
+            Self::TokensUnknown(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::NoGrant
             | Self::NoName
             | Self::Network(_)
@@ -139,7 +145,10 @@ impl AccessRefusal {
             Self::NoGrant | Self::NoName => {
                 "You are signed in, but nothing is granted to you here. Ask the appliance's operator.".into()
             }
-            Self::TokensUnknown => "The appliance has not read its tokens yet. Try again shortly.".into(),
+            Self::TokensUnknown(unknown) => match unknown.0.as_deref() {
+                Some(why) => format!("The appliance cannot read its tokens at the moment: {why}."),
+                None => "The appliance has not read its tokens yet. Try again shortly.".into(),
+            },
             Self::Network(_) | Self::Forwarded(_) => "Requests from this network are not accepted.".into(),
             Self::Target => "You may not use this target of the appliance.".into(),
             Self::Denied(Denied::Role { action, needed, role }) => {

@@ -34,7 +34,9 @@ impl Callers {
         let mut backoff = Backoff::new(WAITS.0, WAITS.1);
         while self.obstacle().is_some() {
             // Credentials are obtained at the same time, and say themselves when they are not.
-            if reader.is_some_and(|reader| reader.credentials.with(clock::now(), |_| ()).is_err()) {
+            let unsigned = reader.and_then(|reader| reader.credentials.with(clock::now(), |_| ()).err());
+            self.without_credentials.store(unsigned.as_ref().map(|why| Arc::new(why.to_string())));
+            if unsigned.is_some() {
                 sleep(WAITS.0 / 10).await;
                 continue;
             }

@@ -87,10 +87,7 @@ fn watching_goes_on_when_aws_throttles_or_hangs_up_and_says_so() {
     cloud.world().hiccups = vec![(look, 2, "Throttling"), (look, 2, ""), ("DescribeStacks", 12, "InternalFailure")];
     let (code, _, said) = apply(&cloud);
     assert_eq!(code, Some(0), "{said}");
-    assert!(
-        said.contains("DescribeStackEvents: Throttling: Rate exceeded; asking CloudFormation again in 1s"),
-        "{said}"
-    );
+    assert!(said.contains("DescribeStackEvents: Throttling: Rate exceeded; asking CloudFormation again in "), "{said}");
     assert!(said.contains("attempt 2 of 6") && said.contains("DescribeStacks: InternalFailure"), "{said}");
     assert_eq!(said.matches("asking CloudFormation again").count(), 3, "{said}");
     // Of three starts, and of the balancer's protection; none is lost, none is seen twice.
@@ -185,7 +182,7 @@ fn while_nothing_happens_it_is_said_what_is_waited_for() {
     let cloud = Cloud::start();
     ready(&cloud);
     let mut events = vec![("Server", "CREATE_IN_PROGRESS", "")];
-    events.extend([("", "", ""); 6]);
+    events.extend([("", "", ""); 12]);
     events.push(("Server", "CREATE_COMPLETE", ""));
     cloud.world().scripts.insert("mlflow-networking".into(), Script { events, end: "CREATE_COMPLETE" });
     cloud.world().hiccups = vec![("CreateChangeSet", 1, "slow")];
@@ -253,4 +250,90 @@ fn a_removal_that_was_interrupted_is_taken_up_again() {
     let (code, _, said) = deploy(&cloud, &destroy);
     assert!(code == Some(0) && cloud.world().stacks.is_empty(), "{said}");
     assert!(said.contains("mlflow-appliance-tracking is DELETE_IN_PROGRESS: watching that first"), "{said}");
+}
+
+/// A title, a cursor that goes up, a colour by C1, letters turned around, and a line that pretends to be another.
+const EVIL: &str = "\u{1b}]0;owned\u{7}\u{1b}[2A\r\u{9b}31m\u{202e}\u{2066}evil\u{7f}\nexport X=1";
+
+#[track_caller]
+fn is_harmless(text: &str) {
+    let obeyed = |one: &char| {
+        (one.is_control() && *one != '\n')
+            || matches!(one, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    assert_eq!(text.chars().find(obeyed), None, "{text:?}");
+    assert!(text.contains("evil"), "the rest is shown: {text:?}");
+}
+
+#[test]
+fn what_others_have_written_does_nothing_to_a_terminal() {
+    let cloud = Cloud::start();
+    ready(&cloud);
+    let script = Script {
+        events: vec![("Thing", "CREATE_IN_PROGRESS", EVIL), ("Thing", "CREATE_FAILED", EVIL)],
+        end: "CREATE_FAILED",
+    };
+    cloud.world().scripts.insert("mlflow-networking".into(), script);
+    let (code, _, said) = apply(&cloud);
+    assert_eq!(code, Some(1), "{said}");
+    is_harmless(&said);
+
+    cloud.world().scripts.clear();
+    cloud.world().outputs.get_mut("mlflow-networking").unwrap().push(("Evil", EVIL));
+    let (code, _, said) = apply(&cloud);
+    assert_eq!(code, Some(0), "{said}");
+    let (_, shown, _) = deploy(&cloud, &["outputs", "--mode", "tracking"]);
+    is_harmless(&shown);
+    assert!(!shown.contains("\nexport"), "an output is one line: {shown}");
+    let (_, shown, _) = deploy(&cloud, &["outputs", "--mode", "tracking", "--json"]);
+    is_harmless(&shown);
+    let document: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    let kept = document["mlflow-networking"]["Evil"].as_str().unwrap();
+    assert!(kept.contains("\u{1b}]0;owned") && kept.contains('\u{202e}'), "a document loses nothing: {kept:?}");
+}
+
+#[test]
+fn a_line_for_eval_is_one_value_or_is_refused() {
+    let cloud = Cloud::start();
+    ready(&cloud);
+    let (code, _, said) = apply(&cloud);
+    assert_eq!(code, Some(0), "{said}");
+    let line = |url: &str| {
+        let mut world = cloud.world();
+        world
+            .stacks
+            .get_mut("mlflow-appliance-tracking")
+            .unwrap()
+            .outputs
+            .insert("Url".into(), url.replace('&', "&amp;"));
+        drop(world);
+        deploy(&cloud, &["outputs", "--env", "--mode", "tracking"])
+    };
+    for url in [
+        "https://x;touch /tmp/PWNED",
+        "https://x\ntouch /tmp/PWNED",
+        "https://x\r\u{1b}[2K",
+        "https://user:secret@x",
+        "https://",
+        "javascript:alert(1)",
+        "file:///etc/passwd",
+        "$(touch /tmp/PWNED)",
+        "https://ümläut\u{202e}.example",
+        "",
+    ] {
+        let (code, shown, said) = line(url);
+        assert_eq!((code, shown.as_str()), (Some(1), ""), "{url:?}");
+        assert!(said.contains("not the URL of a web server") && said.contains("hint: "), "{said}");
+    }
+    for url in ["https://mlflow.corp", "http://10.0.0.1:5000/", "https://x/$(touch${IFS}PWNED)`id`;id&id|id>PWNED'\"\\"]
+    {
+        let (code, shown, said) = line(url);
+        assert_eq!(code, Some(0), "{said}");
+        let directory = tempfile::tempdir().unwrap();
+        let mut shell = std::process::Command::new("sh");
+        let shell =
+            shell.current_dir(&directory).args(["-c", "eval \"$0\"; printf %s \"$MLFLOW_TRACKING_URI\"", &shown]);
+        assert_eq!(String::from_utf8(shell.output().unwrap().stdout).unwrap(), url);
+        assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 0, "nothing ran");
+    }
 }

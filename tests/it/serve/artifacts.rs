@@ -427,7 +427,11 @@ fn the_store_is_asked_of_aws_once_and_until_then_nothing_is_let_through() {
     eventually("AWS has refused", || appliance.log().contains("artifact store not found"));
     let refused = appliance.get("/api/2.0/mlflow/runs/get?run_id=1");
     assert_eq!((refused.status, refused.header("x-appliance-error")), (503, "artifact-store-unknown"));
-    assert!(appliance.get("/_appliance/readyz").text().contains("its artifact store is not known yet"));
+    let why =
+        "the SageMaker API answered 400 Bad Request (AccessDeniedException); `sagemaker:DescribeMlflowTrackingServer`";
+    for said in [refused.json()["message"].clone(), appliance.get("/_appliance/readyz").json()["reason"].clone()] {
+        assert!(said.as_str().unwrap().contains(why), "{said}");
+    }
     assert!(appliance.log().contains("`sagemaker:DescribeMlflowTrackingServer` on the target is needed"));
     eventually("it was asked again", || appliance.get("/_appliance/readyz").status == 200);
     assert!(appliance.get("/api/2.0/mlflow/runs/get?run_id=1").text().contains("mlflow-artifacts:/7/1/artifacts"));

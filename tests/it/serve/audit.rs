@@ -1,11 +1,14 @@
 //! The audit log: every request, who, what, and whether it was allowed.
 
 use std::fs;
+use std::os::unix::fs::symlink;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::support::appliance::{Builder, run};
+use crate::support::appliance::{Appliance, Builder, run};
 use crate::support::eventually;
 use crate::support::tokens::TokenFile;
 use crate::support::upstream::Upstream;
@@ -92,6 +95,59 @@ fn nothing_is_lost_when_it_stops() {
     appliance.signal(Signal::TERM);
     assert!(appliance.ended().success());
     assert_eq!(events(&fs::read_to_string(file.path()).unwrap()).len(), 500);
+}
+
+/// Sends ten requests a second for as long as `goes_on` says so, which is asked after each with the number sent.
+fn steadily(appliance: &Appliance, mut goes_on: impl FnMut(usize) -> bool) {
+    let mut caller = appliance.connect();
+    for sent in 1.. {
+        let next = Instant::now() + Duration::from_millis(100);
+        assert_eq!(caller.get("/version").status, 200);
+        if !goes_on(sent) {
+            return;
+        }
+        thread::sleep(next.saturating_duration_since(Instant::now()));
+    }
+}
+
+#[test]
+fn events_reach_the_file_in_time_under_steady_traffic() {
+    let upstream = Upstream::ok();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let appliance = Builder::new(&upstream).with(&["--audit-log", file.path().to_str().unwrap()]).start();
+    let mut ends = Vec::new();
+    steadily(&appliance, |sent| {
+        ends.push(Instant::now());
+        let written = fs::read_to_string(file.path()).unwrap().lines().count();
+        // 200 ms, and as much for a busy machine.
+        let older = ends.iter().filter(|end| end.elapsed() > Duration::from_millis(400)).count();
+        assert!(written >= older, "{older} of {sent} requests ended more than 400 ms ago, {written} are in the file");
+        sent < 30
+    });
+}
+
+#[test]
+fn the_operator_hears_under_steady_traffic_that_events_are_written_again() {
+    let upstream = Upstream::ok();
+    let directory = tempfile::tempdir().unwrap();
+    let (link, file) = (directory.path().join("audit.jsonl"), directory.path().join("real.jsonl"));
+    symlink("/dev/full", &link).unwrap();
+    let appliance = Builder::new(&upstream).with(&["--audit-log", link.to_str().unwrap()]).start();
+    let mut is_mended = false;
+    let mut sent = 0;
+    steadily(&appliance, |now_sent| {
+        sent = now_sent;
+        let log = appliance.log();
+        if !is_mended && log.contains("audit events cannot be written") {
+            fs::remove_file(&link).unwrap();
+            symlink(&file, &link).unwrap();
+            appliance.signal(Signal::HUP);
+            is_mended = true;
+        }
+        assert!(sent < 100, "it was never said: {log}");
+        !log.contains("audit events are written again")
+    });
+    eventually("all events are in the new file", || events(&fs::read_to_string(&file).unwrap()).len() == sent);
 }
 
 #[test]

@@ -98,6 +98,107 @@ fn what_is_missing_or_unreadable_is_said() {
 }
 
 #[test]
+fn a_file_that_cannot_be_read_is_the_only_problem() {
+    let directory = tempfile::tempdir().unwrap();
+    let broken = directory.path().join("broken.toml");
+    fs::write(&broken, "workers = 1\nlisten = \n").unwrap();
+    for (file, place) in
+        [("/does/not/exist.toml", "/does/not/exist.toml: cannot be read"), (broken.to_str().unwrap(), ":2: ")]
+    {
+        let (code, text) = failure(&["--config", file], &[]);
+        assert_eq!(code, 78);
+        assert!(text.starts_with("error: 1 problem in the configuration") && text.contains(place), "{text}");
+    }
+}
+
+#[test]
+fn problems_of_the_file_come_by_their_lines() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("appliance.toml");
+    fs::write(
+        &file,
+        "workers = 0\nnonsense = 1\nlisten = \"x\"\n\nkeep-alive = 3\n[[target]]\nresource-arn = \"x\"\n[[caller]]\nrole = \"x\"\n",
+    )
+    .unwrap();
+    let file = file.to_str().unwrap();
+    let (_, text) = failure(&["--config", file, "--head-timeout", "x"], &[]);
+    let lines: Vec<usize> = text
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix(file)?.strip_prefix(':')?.split(':').next()?.parse().ok())
+        .collect();
+    assert!(lines.len() >= 6 && lines.is_sorted(), "{lines:?}: {text}");
+}
+
+#[test]
+fn one_target_from_outside_does_not_stand_beside_those_of_the_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("appliance.toml");
+    let targets = format!(
+        "[[target]]\nname = \"research\"\nresource-arn = \"{TRACKING_ARN}\"\n\n\
+         [[target]]\nname = \"ads\"\nresource-arn = \"{APP_ARN}\"\n"
+    );
+    fs::write(&file, &targets).unwrap();
+    let config = ["--config", file.to_str().unwrap()];
+    let refused = |arguments: &[&str], variables: &[(&str, &str)], place: &str, line: usize| {
+        for command in ["serve", "check"] {
+            let arguments = [&[command], &config[..], arguments].concat();
+            let variables = [variables, &[("APPLIANCE_LISTEN", "127.0.0.1:0")]].concat();
+            let output = run(&arguments, &variables);
+            let text = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert_eq!(output.status.code(), Some(78), "{arguments:?} {variables:?}: {text}");
+            let at = format!("{}:{line}", file.display());
+            assert!(text.contains(&format!("{place}: ")) && text.contains(&at), "{text}");
+            assert!(text.contains("error: 1 problem") && text.contains("fix: "), "{text}");
+        }
+    };
+    let role = "arn:aws:iam::123456789012:role/x";
+    refused(&[], &[("SM_MLFLOW_RESOURCE_ARN", APP_ARN)], "SM_MLFLOW_RESOURCE_ARN", 1);
+    refused(&["--resource-arn", APP_ARN], &[], "--resource-arn", 1);
+    refused(&[], &[("SM_MLFLOW_AWS_REGION", "us-east-1")], "SM_MLFLOW_AWS_REGION", 1);
+    refused(&[], &[("SM_MLFLOW_ROLE_ARN", role)], "SM_MLFLOW_ROLE_ARN", 1);
+    refused(&[], &[("APPLIANCE_ARTIFACT_STORE", "auto")], "APPLIANCE_ARTIFACT_STORE", 1);
+    refused(&[], &[("APPLIANCE_UPSTREAM_ENDPOINT", "https://x")], "APPLIANCE_UPSTREAM_ENDPOINT", 1);
+    fs::write(&file, format!("resource-arn = \"{APP_ARN}\"\n\n{targets}")).unwrap();
+    refused(&[], &[], &format!("{}:1", file.display()), 3);
+}
+
+#[test]
+fn a_variable_that_is_mistyped_is_reported_with_the_one_that_was_meant() {
+    let base = ("SM_MLFLOW_RESOURCE_ARN", TRACKING_ARN);
+    for (name, meant) in [
+        ("APPLIANCE_LISTN", "APPLIANCE_LISTEN"),
+        ("APPLIANCE_TOKEN", "APPLIANCE_TOKENS"),
+        ("APPLIANCE_ALLOWED_HOST", "APPLIANCE_ALLOWED_HOSTS"),
+        ("SM_MLFLOW_ROLE_ARM", "SM_MLFLOW_ROLE_ARN"),
+    ] {
+        for command in [&["serve"][..], &["check", "--offline"], &["ui"]] {
+            let output = run(command, &[base, (name, "x")]);
+            let text = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert_eq!(output.status.code(), Some(78), "{command:?} {name}: {text}");
+            let said = format!("{name}: it is no variable of the appliance\n    fix: did you mean `{meant}`?");
+            assert!(text.contains(&said), "{text}");
+        }
+    }
+    let output = run(&["deploy", "cost"], &[("APPLIANCE_DEPLOY_MOD", "tracking")]);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("did you mean `APPLIANCE_DEPLOY_MODE`?"));
+    assert_eq!(output.status.code(), Some(78));
+
+    // What resembles nothing may be there for another program. Kubernetes sets such ones for a service of this name.
+    let output = run(&["check", "--offline", "--listen", "127.0.0.1:0"], &[base, ("APPLIANCE_XYZ", "1")]);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && text.contains("APPLIANCE_XYZ: this variable means nothing"), "{text}");
+    for name in ["APPLIANCE_SERVICE_HOST", "APPLIANCE_PORT", "APPLIANCE_PORT_5000_TCP", "APPLIANCE_LISTN"] {
+        let value = if name == "APPLIANCE_LISTN" { "" } else { "x" };
+        let output = run(&["check", "--offline", "--listen", "127.0.0.1:0"], &[base, (name, value)]);
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success() && !text.contains(name), "{text}");
+    }
+    let upstream = Upstream::ok();
+    let appliance = Builder::new(&upstream).env("APPLIANCE_XYZ", "1").start();
+    assert!(appliance.log().contains("\"variable\":\"APPLIANCE_XYZ\""), "{}", appliance.log());
+}
+
+#[test]
 fn wrong_usage_is_told_from_wrong_configuration() {
     for arguments in [&["serve", "--no-such-flag"][..], &["no-such-command"], &[]] {
         assert_eq!(run(arguments, &[]).status.code(), Some(2), "{arguments:?}");

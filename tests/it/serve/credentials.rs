@@ -98,6 +98,32 @@ fn without_credentials_it_lives_but_is_not_ready_and_says_why() {
 }
 
 #[test]
+fn a_503_names_the_obstacle_that_readyz_names() {
+    let upstream = Upstream::ok();
+    let secrets = Upstream::start(|_, wire| wire.answer("400 Bad Request", "{}"));
+    let none = "no AWS credentials were found";
+    for (arguments, path, kind) in [
+        (&["--artifact-store", "auto"][..], "/api/2.0/mlflow/experiments/search", "no-credentials"),
+        (&["--artifact-store", "auto"], "/", "no-credentials"),
+        (&["--artifact-store", "s3://bucket/x"], "/api/2.0/mlflow-artifacts/artifacts/x", "no-credentials"),
+        (&["--tokens", "secretsmanager:mlflow"], "/api/2.0/mlflow/experiments/search", "tokens-unknown"),
+    ] {
+        let appliance = Builder::new(&upstream)
+            .without_credentials()
+            .env("AWS_ENDPOINT_URL_SECRETS_MANAGER", &secrets.url())
+            .with(arguments)
+            .start();
+        let reason = || appliance.get("/_appliance/readyz").json()["reason"].as_str().unwrap().to_owned();
+        eventually("readyz knows", || reason().contains(none));
+        let answer = appliance.connect().request("GET", path, &[("Authorization", "Bearer x")], None);
+        assert_eq!((answer.status, answer.header("x-appliance-error")), (503, kind), "{arguments:?} {path}");
+        let message = answer.json()["message"].as_str().unwrap().to_owned();
+        assert!(message.contains(none) && !message.contains("shortly"), "{message}");
+    }
+    assert_eq!(upstream.requests().len() + secrets.requests().len(), 0);
+}
+
+#[test]
 fn the_instances_role_is_used_through_imdsv2_only() {
     let (upstream, imds) = (Upstream::ok(), imds(3600));
     let appliance = with_imds(Builder::new(&upstream), &imds).start();

@@ -4,10 +4,11 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use crate::support::Message as _;
-use crate::support::appliance::{Builder, SECRET_ACCESS_KEY, SESSION_TOKEN};
-use crate::support::eventually;
+use crate::support::appliance::{Builder, SECRET_ACCESS_KEY, SESSION_TOKEN, TRACKING_ARN, command};
+use crate::support::caller::Caller;
 use crate::support::http2::Http2;
 use crate::support::upstream::{OK, Upstream};
+use crate::support::{eventually, quiet_port};
 
 const CALLERS: [&str; 4] = ["caller-token-1f", "caller-cookie-2e", "query-secret-3d", "body-secret-4c"];
 
@@ -91,41 +92,93 @@ fn secrets_stay_secret_at_every_level_and_in_every_failure() {
     }
 }
 
+/// Filters as people write them. Each has to leave out what libraries print of credentials.
+const FILTERS: [&str; 11] = [
+    "trace",
+    "warn,access=off",
+    "error,appliance=info",
+    "info,appliance=debug,aws_config=trace",
+    "warn,aws_config::web_identity_token=trace,appliance=info",
+    "warn,aws_config::meta::credentials::chain=warn,aws_config=debug",
+    "appliance=info,aws_smithy_runtime=trace,aws_smithy_runtime_api=trace,aws_smithy_http_client=trace",
+    "appliance=info,aws_runtime=trace,aws_sigv4=trace,aws_sdk_sts=trace,aws_credential_types=trace",
+    "appliance=info,hyper=trace,hyper_util=trace,h2=trace,rustls=trace,actix_http=trace,tokio_util=trace,mio=trace",
+    "appliance=trace,[invoke]=trace,[{request}]=trace",
+    "trace,aws_config=trace,tokio=trace",
+];
+
+/// Answers that hold credentials and are cut off, so that whoever reads them complains.
+fn cut(body: &str) -> String {
+    format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+}
+
 #[test]
-fn credentials_that_cannot_be_read_are_not_shown_either() {
+fn credentials_that_cannot_be_read_are_not_shown_whatever_the_filter_says() {
     let token = "HTTP/1.1 200 OK\r\nx-aws-ec2-metadata-token-ttl-seconds: 60\r\nContent-Length: 5\r\n\r\ntoken";
-    let half = "{\"Code\":\"Success\",\"AccessKeyId\":\"ASIAX\",\"SecretAccessKey\":\"imds-secret-5d\",\"Expiration\":";
-    let broken = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{half}", half.len());
+    let broken =
+        cut("{\"Code\":\"Success\",\"AccessKeyId\":\"ASIAX\",\"SecretAccessKey\":\"imds-secret-5d\",\"Expiration\":");
     let imds = Upstream::plain(move |request, wire| match request.target.as_str() {
         "/latest/api/token" => wire.send(token),
         "/latest/meta-data/iam/security-credentials/" => wire.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nrole"),
         "/latest/meta-data/iam/security-credentials/role" => wire.send(&broken),
         _ => wire.send("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"),
     });
-    let sts = Upstream::plain(|_, wire| {
-        let half =
-            "<AssumeRoleResponse><AssumeRoleResult><Credentials><SecretAccessKey>sts-secret-6e</SecretAccessKey>";
-        wire.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{half}", half.len()))
+    let sts = Upstream::plain(|request, wire| {
+        let form = String::from_utf8_lossy(&request.body);
+        let action = if form.contains("WebIdentity") { "AssumeRoleWithWebIdentity" } else { "AssumeRole" };
+        wire.send(cut(&format!(
+            "<{action}Response><{action}Result><Credentials><SecretAccessKey>sts-secret-6e</SecretAccessKey>"
+        )))
     });
-    let upstream = Upstream::ok();
-    let from_imds = Builder::new(&upstream)
-        .without_credentials()
-        .with(&["--log-filter", "trace"])
-        .env("AWS_EC2_METADATA_DISABLED", "false")
-        .env("AWS_EC2_METADATA_SERVICE_ENDPOINT", &imds.url())
-        .start();
-    let from_sts = Builder::new(&upstream)
-        .without_credentials()
-        .with(&["--log-filter", "trace", "--role-arn", "arn:aws:iam::123456789012:role/mlflow"])
-        .env("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
-        .env("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY)
-        .env("AWS_ENDPOINT_URL_STS", &sts.url())
-        .start();
-    for appliance in [from_imds, from_sts] {
-        eventually("it has failed", || appliance.log().contains("AWS credentials not obtained"));
-        let said = format!("{}{}", appliance.log(), appliance.get("/_appliance/readyz").text());
-        for secret in ["imds-secret-5d", "sts-secret-6e", SECRET_ACCESS_KEY, "AWS4-HMAC-SHA256"] {
-            assert!(!said.contains(secret), "`{secret}` is in: {said}");
+    let identity = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(identity.path(), "web-identity-7f").unwrap();
+    let (role, imds, sts) = ("arn:aws:iam::123456789012:role/mlflow", imds.url(), sts.url());
+    let from_imds = [("AWS_EC2_METADATA_DISABLED", "false"), ("AWS_EC2_METADATA_SERVICE_ENDPOINT", imds.as_str())];
+    let from_sts = [
+        ("SM_MLFLOW_ROLE_ARN", role),
+        ("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"),
+        ("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY),
+        ("AWS_SESSION_TOKEN", SESSION_TOKEN),
+        ("AWS_ENDPOINT_URL_STS", &sts),
+    ];
+    let by_web_identity = [
+        ("AWS_ROLE_ARN", role),
+        ("AWS_WEB_IDENTITY_TOKEN_FILE", identity.path().to_str().unwrap()),
+        ("AWS_ENDPOINT_URL_STS", &sts),
+    ];
+    for filter in FILTERS {
+        for variables in [&from_imds[..], &from_sts, &by_web_identity] {
+            let said = said_without_credentials(filter, variables);
+            let secrets = ["imds-secret-5d", "sts-secret-6e", "web-identity-7f", "AWS4-HMAC-SHA256"];
+            for secret in secrets.into_iter().chain([SECRET_ACCESS_KEY, SESSION_TOKEN]) {
+                // Libraries print bodies as text and as lists of bytes.
+                let bytes = secret.bytes().map(|byte| byte.to_string()).collect::<Vec<_>>().join(", ");
+                assert!(!said.contains(secret) && !said.contains(&bytes), "{filter}: `{secret}` is in: {said}");
+            }
         }
     }
+}
+
+/// What an appliance says, in its log and to a caller, by the time it has failed to obtain credentials.
+#[track_caller]
+fn said_without_credentials(filter: &str, variables: &[(&str, &str)]) -> String {
+    let address = std::net::SocketAddr::from(([127, 0, 0, 1], quiet_port()));
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let mut child = command(&["serve", "--listen", &address.to_string(), "--log-filter", filter])
+        .envs([("SM_MLFLOW_RESOURCE_ARN", TRACKING_ARN), ("RUST_LOG", "trace"), ("LOG_SENSITIVE_BODIES", "true")])
+        .envs(variables.iter().copied())
+        .stderr(log.reopen().unwrap())
+        .spawn()
+        .unwrap();
+    let mut reason = String::new();
+    eventually("it listens and has failed", || {
+        if std::net::TcpStream::connect(address).is_err() {
+            return false;
+        }
+        reason = Caller::connect(address).get("/_appliance/readyz").text();
+        !reason.contains("have not been obtained yet")
+    });
+    child.kill().unwrap();
+    child.wait().unwrap();
+    format!("{}{reason}", std::fs::read_to_string(log.path()).unwrap())
 }

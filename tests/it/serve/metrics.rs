@@ -379,7 +379,7 @@ fn it_answers_whom_it_should_and_shows_nothing_else() {
     }
     assert_eq!(ask("GET", "/metrics", "localhost").header("content-type"), "text/plain; version=0.0.4; charset=utf-8");
     let home = ask("GET", "/", "localhost");
-    assert_eq!((home.status, home.header("location")), (302, "/status"));
+    assert_eq!((home.status, home.header("location")), (302, "./status"));
     for target in
         ["/nothing", "/_appliance/healthz", "/api/2.0/mlflow/runs/get", "/status/", "/metrics/x", "/../metrics"]
     {

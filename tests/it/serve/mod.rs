@@ -23,6 +23,8 @@ mod oidc;
 mod on_behalf;
 mod oracle;
 mod policy;
+mod prefix;
+mod proxy;
 mod rates;
 mod refusals;
 mod s3_failures;

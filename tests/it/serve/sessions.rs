@@ -24,6 +24,19 @@ fn sign_in(appliance: &Appliance, token: &str, next: &str) -> Answer {
     ask(appliance, "POST", "/_appliance/login", &[OWN, FORM], Some(&format!("token={token}&next={next}")))
 }
 
+/// Where a browser goes next that was sent away from a path, by RFC 3986; below `/mlflow`, if a proxy shows it there.
+#[track_caller]
+fn next(from: &str, answer: &Answer) -> String {
+    let location = answer.header("location");
+    assert!(location.starts_with('.'), "relative, or it would leave the prefix of a proxy: {location}");
+    let follow = |prefix: &str| {
+        let found = url::Url::parse(&format!("http://localhost{prefix}{from}")).unwrap().join(location).unwrap();
+        found[url::Position::BeforePath..].to_owned()
+    };
+    assert_eq!(follow("/mlflow"), format!("/mlflow{}", follow("")));
+    follow("")
+}
+
 /// The cookie as a browser sends it back.
 fn cookie(answer: &Answer) -> String {
     answer.header("set-cookie").split(';').next().unwrap().to_owned()
@@ -38,8 +51,9 @@ fn a_person_signs_in_once_works_and_signs_out() {
 
     let sent_away = ask(&appliance, "GET", "/experiments/1?tab=a%20b", &[PAGE], None);
     assert_eq!(sent_away.status, 303);
-    assert_eq!(sent_away.header("location"), "/_appliance/login?next=%2Fexperiments%2F1%3Ftab%3Da%2520b");
-    let page = ask(&appliance, "GET", sent_away.header("location"), &[PAGE], None);
+    let login = next("/experiments/1?tab=a%20b", &sent_away);
+    assert_eq!(login, "/_appliance/login?next=%2Fexperiments%2F1%3Ftab%3Da%2520b");
+    let page = ask(&appliance, "GET", &login, &[PAGE], None);
     assert_eq!((page.status, page.header("cache-control")), (200, "no-store"));
     assert!(page.header("content-security-policy").starts_with("default-src 'none'"));
     assert!(page.text().contains("name=\"next\" value=\"/experiments/1?tab=a%20b\""), "{}", page.text());
@@ -50,7 +64,7 @@ fn a_person_signs_in_once_works_and_signs_out() {
     assert!(wrong.text().contains("The token is not valid"), "{}", wrong.text());
 
     let welcome = sign_in(&appliance, &token.text, "%2Fexperiments%2F1%3Ftab%3Da%2520b");
-    assert_eq!((welcome.status, welcome.header("location")), (303, "/experiments/1?tab=a%20b"));
+    assert_eq!((welcome.status, next(&login, &welcome).as_str()), (303, "/experiments/1?tab=a%20b"));
     let set = welcome.header("set-cookie");
     for part in ["appliance-session=v1.", "; Path=/", "; Max-Age=43200", "; HttpOnly", "; SameSite=Lax"] {
         assert!(set.contains(part), "{part}: {set}");
@@ -68,7 +82,7 @@ fn a_person_signs_in_once_works_and_signs_out() {
     assert!(!appliance.log().contains(&cookie) && !appliance.log().contains(&token.text));
 
     let bye = ask(&appliance, "POST", "/_appliance/logout", &[session, OWN], Some(""));
-    assert_eq!((bye.status, bye.header("location")), (303, "/_appliance/login"));
+    assert_eq!((bye.status, next("/_appliance/logout", &bye).as_str()), (303, "/_appliance/login"));
     assert_eq!(bye.all("set-cookie").len(), 2);
     assert!(bye.all("set-cookie").iter().all(|cookie| cookie.contains("Max-Age=0")));
 }
@@ -150,8 +164,17 @@ fn signing_in_leads_nowhere_else_and_behind_tls_the_cookie_stays_there() {
     let tokens = TokenFile::new();
     let token = tokens.add("ada", "read", &[]);
     let appliance = Builder::new(&upstream).with_tokens(&tokens).with(&["--trusted-proxies", "127.0.0.1"]).start();
-    for next in ["%2F%2Fevil.example", "https:%2F%2Fevil.example", "%2F%5Cevil.example", "", "%2F_appliance%2Flogout"] {
-        assert_eq!(sign_in(&appliance, &token.text, next).header("location"), "/", "{next}");
+    for target in [
+        "%2F..%2Fother",
+        "%2Fa%2F%252e.%2Fx",
+        "%2F%2Fevil.example",
+        "https:%2F%2Fevil.example",
+        "%2F%5Cevil.example",
+        "",
+        "%2F_appliance%2Flogout",
+    ] {
+        let answer = sign_in(&appliance, &token.text, target);
+        assert_eq!(next("/_appliance/login", &answer), "/", "{target}");
     }
     let shown = ask(&appliance, "GET", "/_appliance/login?next=%22%3E%3Cscript%3E", &[PAGE], None);
     assert!(!shown.text().contains("<script>"), "{}", shown.text());

@@ -75,7 +75,7 @@ fn each_target_has_its_path_and_one_is_the_default() {
         assert!(request.header("authorization").contains("/eu-west-1/sagemaker/aws4_request"), "{request:?}");
     }
     let redirect = caller.get("/t/team-a?x=1");
-    assert_eq!((redirect.status, redirect.header("location")), (308, "/t/team-a/?x=1"), "for the UI's relative URLs");
+    assert_eq!((redirect.status, redirect.header("location")), (308, "../t/team-a/?x=1"), "for the UI's relative URLs");
     for unknown in ["/t/", "/t/team-x/api", "/t/team-x", "/t/team-a%2Fapi", "/t/TEAM-A/"] {
         let got = caller.get(unknown);
         assert_eq!((got.status, got.header("x-appliance-error")), (404, "no-such-target"), "{unknown}");
@@ -157,7 +157,7 @@ fn mistakes_in_targets_are_reported_together() {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(78), "{said}");
     for expected in [
-        "toml:1: `role-arn` has no effect beside `[[target]]`",
+        "toml:1: `role-arn` cannot stand beside the `[[target]]` tables, the first of which is at ",
         "toml:3: `Team A`: a name has 1 to 63 lower-case letters",
         "toml:4: `arn:nonsense`",
         "toml:5: the target has no `name`",

@@ -95,7 +95,8 @@ impl Builder {
         builder
     }
 
-    fn anywhere() -> Self {
+    /// `serve` before nothing yet.
+    pub fn anywhere() -> Self {
         let mut command = command(&["serve", "--listen", "127.0.0.1:0", "--log-format", "json", "--workers", "1"]);
         command
             .env("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID)

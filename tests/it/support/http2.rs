@@ -37,18 +37,27 @@ pub struct Http2 {
 
 impl Http2 {
     pub fn start() -> Self {
-        Self::with_header_list_limit(None)
+        Self::begin("localhost", None)
+    }
+
+    /// With a certificate for another name.
+    pub fn named(name: &str) -> Self {
+        Self::begin(name, None)
     }
 
     /// One that announces how large a head it takes.
     pub fn with_header_list_limit(header_list_limit: Option<u32>) -> Self {
+        Self::begin("localhost", header_list_limit)
+    }
+
+    fn begin(name: &str, header_list_limit: Option<u32>) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         listener.set_nonblocking(true).unwrap();
         let port = listener.local_addr().unwrap().port();
         let seen = Arc::<Mutex<Vec<Seen>>>::default();
         let connections = Arc::<AtomicUsize>::default();
         let server = Self { port, seen: Arc::clone(&seen), connections: Arc::clone(&connections) };
-        let tls = TlsAcceptor::from(authority().server("localhost", &["h2"]));
+        let tls = TlsAcceptor::from(authority().server(name, &["h2"]));
         thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
@@ -92,6 +101,11 @@ impl Http2 {
             });
         });
         server
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> std::net::SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.port).into()
     }
 
     pub fn url(&self) -> String {

@@ -137,7 +137,7 @@ class Launch:
         # The same command recovers; a certificate and sign-in come from the file.
         instances.are_healthy = True
         shown, said = self.deploy("apply", "--yes", *tracking, "--config", file)
-        self.check(shown == "export MLFLOW_TRACKING_URI=https://mlflow.example.com\n" and "left over from a start" in said, shown + said)
+        self.check(shown == "export MLFLOW_TRACKING_URI='https://mlflow.example.com'\n" and "left over from a start" in said, shown + said)
         self.check(said.count(": no changes") == 3 and "[permissions]" in said, said)
         self.tracking_is_right(first, values)
         self.is_as_planned(planned)
@@ -149,7 +149,7 @@ class Launch:
 
         # The other mode beside it, over plain HTTP within the network, with a key of its own.
         shown, said = self.deploy("apply", "--yes", *serverless, "--parameter", "ArtifactEncryption=kms")
-        self.check(said.count(": no changes") == 2 and shown.startswith("export MLFLOW_TRACKING_URI=http://"), shown + said)
+        self.check(said.count(": no changes") == 2 and shown.startswith("export MLFLOW_TRACKING_URI='http://"), shown + said)
         self.look.appliance("serverless", self.stacks(), first, {})
         self.check(not instances.errors, instances.errors)
         self.reports(tracking, serverless)
@@ -191,7 +191,7 @@ class Launch:
             outputs, stacks = json.loads(self.deploy("outputs", *arguments, "--json")[0]), self.stacks()
             self.check(outputs == {name: self.look.outputs(stacks[name]) for name in names}, outputs)
             line = self.deploy("outputs", *arguments, "--env")[0]
-            self.check(line == f"export MLFLOW_TRACKING_URI={outputs[own(mode)[1]]['Url']}\n", line)
+            self.check(line == f"export MLFLOW_TRACKING_URI='{outputs[own(mode)[1]]['Url']}'\n", line)
 
     def by_hand(self, tracking):
         """Somebody opens a port of the instances, and shuts it again."""

@@ -1,0 +1,122 @@
+//! A connection by way of an HTTP proxy (RFC 9110 §9.3.6). What goes through it is encrypted from end to end, so the proxy
+//! sees the name of the host and no more.
+
+use std::io;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use super::dial::{DialError, Endpoint, connect};
+use crate::causes;
+use crate::proxy::Proxy;
+
+/// The longest head of an answer. Bytes.
+const HEAD_LIMIT: usize = 8 * 1024;
+
+/// Why a proxy did not lead to a host.
+#[derive(Debug, thiserror::Error)]
+pub enum TunnelError {
+    /// The proxy itself cannot be reached.
+    #[error("{0}")]
+    Unreachable(String),
+    /// It refused.
+    #[error("it answered {status}{reason}")]
+    Refused {
+        /// With this status.
+        status: u16,
+        /// What it said beside it, after a space.
+        reason: String,
+    },
+    /// It ended the connection, or the connection broke.
+    #[error("the connection to it ended")]
+    Broken(#[source] io::Error),
+    /// It is no proxy.
+    #[error("what it answered is not HTTP")]
+    Invalid,
+    /// Name, TCP and answer together took too long.
+    #[error("it did not lead there within {0:?}")]
+    Timeout(Duration),
+}
+
+impl TunnelError {
+    /// True if another attempt may go better. What a proxy forbids, it forbids the next time as well.
+    #[must_use]
+    pub(super) fn may_pass(&self) -> bool {
+        match self {
+            Self::Unreachable(_) | Self::Broken(_) | Self::Timeout(_) => true,
+            Self::Refused { status, .. } => *status >= 500 || *status == 429,
+            Self::Invalid => false,
+        }
+    }
+}
+
+/// Opens a connection to an endpoint through a proxy.
+pub(super) async fn through(proxy: &Proxy, endpoint: &Endpoint) -> Result<TcpStream, DialError> {
+    let Endpoint { host, port, .. } = endpoint;
+    let opened = async {
+        let reached = connect(&proxy.host, proxy.port).await;
+        let mut tcp = reached.map_err(|error| TunnelError::Unreachable(causes::joined(&error)))?;
+        tcp.write_all(proxy.connect(host, *port).as_bytes()).await.map_err(TunnelError::Broken)?;
+        let head = head(&mut tcp).await?;
+        match status(&head).ok_or(TunnelError::Invalid)? {
+            (200..=299, _) => Ok(tcp),
+            (status, reason) => Err(TunnelError::Refused { status, reason }),
+        }
+    };
+    opened.await.map_err(|source| DialError::Proxy {
+        proxy: proxy.to_string(),
+        authority: format!("{host}:{port}"),
+        source,
+    })
+}
+
+/// The head of the answer. Nothing follows it: in TLS, the client speaks first.
+async fn head(tcp: &mut TcpStream) -> Result<Vec<u8>, TunnelError> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        if head.len() >= HEAD_LIMIT {
+            return Err(TunnelError::Invalid);
+        }
+        // SECURITY: byte by byte, so that nothing the proxy might add is taken for a part of what follows.
+        head.push(tcp.read_u8().await.map_err(TunnelError::Broken)?);
+    }
+    Ok(head)
+}
+
+/// Status and reason of an answer.
+fn status(head: &[u8]) -> Option<(u16, String)> {
+    let line = String::from_utf8_lossy(head.split(|byte| *byte == b'\r').next()?).into_owned();
+    let rest = line.strip_prefix("HTTP/1.")?.get(1..)?.strip_prefix(' ')?;
+    let (status, reason) = rest.split_once(' ').unwrap_or((rest, ""));
+    let is_status = status.len() == 3 && status.bytes().all(|byte| byte.is_ascii_digit());
+    // A proxy's words are foreign ones.
+    let reason: String = reason.chars().filter(|one| !one.is_control()).take(100).collect();
+    let reason = if reason.is_empty() { reason } else { format!(" {reason}") };
+    is_status.then(|| status.parse().ok().map(|status| (status, reason))).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_a_status_and_a_reason() {
+        for (head, expected) in [
+            ("HTTP/1.1 200 Connection established\r\n\r\n", Some((200, " Connection established"))),
+            (
+                "HTTP/1.0 407 Proxy Authentication Required\r\nX: y\r\n\r\n",
+                Some((407, " Proxy Authentication Required")),
+            ),
+            ("HTTP/1.1 403\r\n\r\n", Some((403, ""))),
+            ("HTTP/1.1 503 a\u{1b}[2Jb\r\n\r\n", Some((503, " a[2Jb"))),
+            ("HTTP/2 200 OK\r\n\r\n", None),
+            ("HTTP/1.1 20 OK\r\n\r\n", None),
+            ("HTTP/1.1 +20 OK\r\n\r\n", None),
+            ("SSH-2.0-x\r\n\r\n", None),
+            ("\r\n\r\n", None),
+        ] {
+            assert_eq!(status(head.as_bytes()), expected.map(|(status, reason)| (status, reason.to_owned())), "{head}");
+        }
+    }
+}
