@@ -1,4 +1,4 @@
-//! What a GraphQL request does: the fields of its operations that MLflow resolves by calling one of its APIs.
+//! This file tells which actions a GraphQL request performs. They are the fields that MLflow resolves by calling its APIs.
 //!
 //! One path serves reading and changing, so the role depends on the body. Every operation of a document counts, whichever
 //! is executed: a caller has no need to send others. Below the top, a field counts by the type that it belongs to: a run
@@ -7,7 +7,7 @@
 use super::routes::{self, Route, UNCLASSIFIED};
 use crate::mlflow::graphql::{self, Asked, MUTATION, QUERY};
 
-/// What each such field of a request needs. What cannot be understood needs the strictest role.
+/// Returns the route of each such field. A document that cannot be understood needs the strictest role.
 #[must_use]
 pub fn routes(body: &[u8]) -> Vec<Route> {
     let asked = graphql::asked(body).unwrap_or_default();
@@ -15,7 +15,7 @@ pub fn routes(body: &[u8]) -> Vec<Route> {
     if found.is_empty() { vec![UNCLASSIFIED] } else { found }
 }
 
-/// What a field needs; nothing if it is a part of what the field above it has given.
+/// Returns the route of a field, or nothing if the field above it has already supplied its value.
 fn route(field: &Asked) -> Option<Route> {
     if matches!(field.parent, QUERY | MUTATION) {
         return Some(routes::of_field(field.parent, &field.name));

@@ -38,7 +38,7 @@ impl<'a> RoutePath<'a> {
         let rooted = format!("/{}", plain.trim_start_matches('/'));
         let is_route = |path: &str| INDEX.paths.at(&decoded(path)).is_ok();
         let read = if is_route(&rooted) { rooted } else { merged(&rooted) };
-        // What no route of ours is passes as it came, and is judged by what it could be.
+        // A path that is no known route passes as it came, but it is judged as MLflow could read it.
         let sent = if is_route(&read) { Cow::Owned(read.clone()) } else { Cow::Borrowed(path) };
         Self { read: Cow::Owned(read), sent }
     }
@@ -104,7 +104,7 @@ pub fn lines() -> impl Iterator<Item = Line> {
 struct Index {
     paths: matchit::Router<Vec<(&'static str, Route)>>,
     fields: HashMap<(&'static str, &'static str), Route>,
-    /// By the type that has the field.
+    /// This map is keyed by the type that has the field, and the field.
     nested: HashMap<(&'static str, &'static str), Route>,
 }
 
@@ -132,7 +132,7 @@ static INDEX: LazyLock<Index> = LazyLock::new(|| {
     Index { paths, fields, nested }
 });
 
-/// What a request needs. `path` is percent-encoded, and as MLflow reads it: [`RoutePath`].
+/// Returns the route of a request. `path` is percent-encoded, and as MLflow reads it: [`RoutePath`].
 #[must_use]
 pub fn of(method: &str, path: &str) -> Route {
     let decoded = decoded(path);
@@ -157,7 +157,7 @@ pub fn of_field(operation: &str, field: &str) -> Route {
     INDEX.fields.get(&(operation, field)).copied().unwrap_or(UNCLASSIFIED)
 }
 
-/// What a field below the top needs; nothing if it is a part of what the field above it has given.
+/// Returns the route of a field below the top, or nothing if the field above it has already supplied its value.
 #[must_use]
 pub fn of_nested_field(parent: &str, field: &str) -> Option<Route> {
     INDEX.nested.get(&(parent, field)).copied()

@@ -52,7 +52,9 @@ pub(super) async fn gather(settings: &Settings, imds: &Imds, say: Say<'_>) -> Re
     };
     let file = read(file(settings.defaults.as_deref()));
     let (tags, unfit) = sources::from_tags(&tags(imds).await?);
-    unfit.iter().for_each(|warning| say(&format!("warning: {warning}")));
+    for warning in unfit {
+        say(&format!("warning: {warning}"));
+    }
 
     let mut without_parameters = None;
     let mut found = Source::default();

@@ -50,7 +50,7 @@ impl Check {
     /// Checks, and shows what was found.
     pub(super) fn run(self, matches: &ArgMatches) -> Result<(), Failure> {
         let mut printer = Printer { json: self.json, findings: Vec::new() };
-        let settings = match settings::read(self.config, self.options.locate(matches), 0) {
+        let settings = match settings::read(self.config.as_deref(), self.options.locate(matches), 0) {
             Ok((settings, _)) => Some(settings),
             Err(mut problems) => {
                 problems.retain(|problem| !(self.elsewhere && problem.is_local));

@@ -32,7 +32,7 @@ mod values;
 mod variables;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -85,7 +85,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let (_, matches) = matches.subcommand().expect("clap requires one");
     let result = match cli.command {
-        Command::Serve(command) => serve(command.config, command.options.locate(matches)),
+        Command::Serve(command) => serve(command.config.as_deref(), command.options.locate(matches)),
         Command::Check(command) => command.run(matches),
         Command::Ui(command) => command.run(matches),
         Command::Bootstrap(command) => known_variables().and_then(|()| command.run()),
@@ -111,7 +111,7 @@ fn known_variables() -> Result<(), Failure> {
     variables::checked().map_err(|problems| Failure::configuration(&problems))
 }
 
-fn serve(config: Option<PathBuf>, flags: ServeOptions) -> Result<(), Failure> {
+fn serve(config: Option<&Path>, flags: ServeOptions) -> Result<(), Failure> {
     memory::in_small_pages();
     // Without randomness request ids are merely less unique.
     let run = u64::from_ne_bytes(random().unwrap_or_default());

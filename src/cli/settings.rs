@@ -41,13 +41,9 @@ pub(super) const NO_PLACE: &str = "defaults";
 ///
 /// # Errors
 /// As those of [`resolve`].
-pub(super) fn read(
-    config: Option<PathBuf>,
-    flags: ServeOptions,
-    run: u64,
-) -> Result<(Settings, Logging), Vec<Problem>> {
+pub(super) fn read(config: Option<&Path>, flags: ServeOptions, run: u64) -> Result<(Settings, Logging), Vec<Problem>> {
     let mut problems = Problems::default();
-    let file = file::read(config.as_deref(), &mut problems)?;
+    let file = file::read(config, &mut problems)?;
     variables::check(&mut problems);
     let elsewhere = telemetry::from_environment(|name| std::env::var(name).ok());
     resolve(&flags.or(file).or(elsewhere), problems, run)

@@ -1,6 +1,6 @@
 //! `appliance ui`: AWS's own page of a managed MLflow, for one browser.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -113,7 +113,7 @@ impl Ui {
         harden::against_dumps();
         let Self { config, target, open, expires_in, session, json, options } = self;
         let lifetimes = Lifetimes { url: expires_in, session };
-        let settings = resolve(config, options.0.locate(matches), target.as_deref(), lifetimes)
+        let settings = resolve(config.as_deref(), options.0.locate(matches), target.as_deref(), lifetimes)
             .map_err(|problems| Failure::configuration(&problems))?;
         let system = actix_web::rt::System::new();
         let url = system
@@ -141,13 +141,13 @@ impl Ui {
 
 /// What the options say about one target.
 fn resolve(
-    config: Option<PathBuf>,
+    config: Option<&Path>,
     flags: ServeOptions,
     name: Option<&str>,
     lifetimes: Lifetimes,
 ) -> Result<Settings, Vec<Problem>> {
     let mut problems = Problems::default();
-    let file = file::read(config.as_deref(), &mut problems)?;
+    let file = file::read(config, &mut problems)?;
     variables::check(&mut problems);
     let options = flags.or(file);
     let trust = settings::trust(&options, &mut problems);

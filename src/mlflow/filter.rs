@@ -7,7 +7,7 @@ use super::store::ArtifactStore;
 
 /// The keys whose values are locations: of runs, of model versions, of logged models.
 const KEYS: [&str; 3] = ["artifact_uri", "source_path", "artifact_location"];
-/// What MLflow takes in front of a key for "an attribute of the thing itself".
+/// MLflow takes these words in front of a key for "an attribute of the thing itself".
 const ENTITIES: [&str; 4] = ["attribute", "attributes", "attr", "run"];
 /// Comparisons with a pattern.
 const PATTERNS: [&str; 3] = ["LIKE", "ILIKE", "RLIKE"];
@@ -31,7 +31,7 @@ pub fn resolved(filter: &str, store: &ArtifactStore) -> Option<String> {
     (from > 0).then(|| text + &filter[from..])
 }
 
-/// True if a longer text, of which conditions may be a part, is worth looking through.
+/// Returns true if a text can contain a comparison with a location.
 #[must_use]
 pub fn may_have_locations(text: &str) -> bool {
     KEYS.iter().any(|key| text.contains(key))
@@ -47,9 +47,9 @@ fn resolve(value: &str, comparison: &str, store: &ArtifactStore) -> Option<Strin
 
 struct Scan<'a> {
     rest: &'a str,
-    /// What has been read of the key of this comparison, without quotes.
+    /// This is the part of the comparison's key that has been read, without quotes.
     key: String,
-    /// How it is compared with what follows, once that is known.
+    /// This is the comparison's operator, once it has been read.
     comparison: Option<String>,
 }
 
@@ -68,14 +68,14 @@ impl<'a> Scan<'a> {
         Some(token)
     }
 
-    /// How a location is compared, and with what, if this token is its operand.
+    /// Returns the operator and the operand if this token is the operand of a comparison with a location.
     fn operand(&mut self, token: &'a str) -> Option<(&str, &'a str)> {
         let first = token.chars().next()?;
         match first {
             '\'' | '"' | '`' => {
                 let inner = token.get(1..token.len() - 1).filter(|_| token.len() > 1 && token.ends_with(first))?;
                 if self.comparison.is_none() {
-                    self.key.push_str(inner);
+                    self.extend_key(inner, self.key.ends_with('.'));
                     return None;
                 }
                 let is_location = self.is_location();
@@ -93,12 +93,25 @@ impl<'a> Scan<'a> {
                 } else if word == "IN" || PATTERNS.contains(&word.as_str()) {
                     self.comparison = Some(word);
                 } else if self.comparison.is_none() && word != "NOT" {
-                    self.key.push_str(token);
+                    self.extend_key(token, false);
                 }
+                None
+            }
+            '(' | ')' | ',' => None,
+            _ if self.comparison.is_none() => {
+                self.extend_key(token, false);
                 None
             }
             _ => None,
         }
+    }
+
+    /// Adds to the key. Parts that MLflow does not take for one key are kept apart, so that they name none of ours.
+    fn extend_key(&mut self, part: &str, continues: bool) {
+        if !self.key.is_empty() && !continues {
+            self.key.push(' ');
+        }
+        self.key.push_str(part);
     }
 
     fn is_location(&self) -> bool {
@@ -160,6 +173,9 @@ mod tests {
             "artifact_uri = 'mlflow-artifacts://host/1'",
             "artifact_uri LIKE '%/1/artifacts'",
             "params.artifact_uri = 'mlflow-artifacts:/1'",
+            "source_?path = 'mlflow-artifacts:/1'",
+            "source_ path = 'mlflow-artifacts:/1'",
+            "\"source\"`_path` = 'mlflow-artifacts:/1'",
             "tags.`source_path` = 'mlflow-artifacts:/1'",
             "tags.x = 'artifact_uri = ''mlflow-artifacts:/1'''",
             "tags.x = 'artifact_uri = \\'mlflow-artifacts:/1\\''",

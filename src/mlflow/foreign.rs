@@ -7,10 +7,10 @@ use super::store::{ArtifactPath, ArtifactStore};
 
 /// References to what MLflow knows, and no locations by themselves.
 const REFERENCES: [&str; 2] = ["models:/", "runs:/"];
-/// What MLflow's clients and its UI give as the source of a prompt, which has no artifacts.
+/// MLflow's clients and its UI give these as the source of a prompt, which has no artifacts.
 const PLACEHOLDERS: [&str; 3] = ["", "dummy-source", "prompt-template"];
 
-/// True if a location lies outside of the store, or could.
+/// Returns true if a location lies outside of the store, or could.
 #[must_use]
 pub fn is_foreign(uri: &str, store: &ArtifactStore) -> bool {
     let is_reference = REFERENCES

@@ -1,4 +1,4 @@
-//! What a GraphQL document asks for: each field with the type that it belongs to, whatever fragments and aliases it has.
+//! This file reads which fields a GraphQL document asks for, and to which type each belongs, despite fragments and aliases.
 //!
 //! The types are those of MLflow 3.17 (`mlflow/server/graphql`). Type conditions are not looked at: no field of MLflow's
 //! has an interface or a union as its type, so a condition that names another type than the field's is an error there.
@@ -17,9 +17,9 @@ const TOKEN_LIMIT: usize = 20_000;
 /// MLflow refuses documents with more than 1,000. Fragments that name each other can ask for a million in a few lines.
 const SELECTION_LIMIT: usize = 2_000;
 
-/// The type of a query's own fields' parent.
+/// This is the parent type of a query's own fields.
 pub const QUERY: &str = "QUERY";
-/// The same of a mutation.
+/// This is the parent type of a mutation's own fields.
 pub const MUTATION: &str = "MUTATION";
 
 /// The fields with fields of their own: the type that has the field, its name, and its own type.
@@ -193,7 +193,7 @@ pub fn with_strings(document: &str, mut replace: impl FnMut(&str) -> Option<Stri
         // White space behind the string may belong to it in the tree.
         let token = string.syntax().first_token()?.text_range();
         text.push_str(&document[from..usize::from(token.start())]);
-        // What JSON escapes, and how, is the same in GraphQL.
+        // JSON and GraphQL escape the same characters in the same way.
         text.push_str(&serde_json::Value::String(new).to_string());
         from = usize::from(token.end());
     }

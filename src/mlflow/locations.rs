@@ -99,7 +99,7 @@ const TRACES: Locations = Locations {
         ["traces"]
     ),
 };
-/// Where the answer has locations depends on the document: [`of_graphql`].
+/// The places in the answer depend on the document; [`of_graphql`] finds them.
 const GRAPHQL: Locations = Locations {
     request: &[
         Place::of(Kind::Document, &["query"]),
@@ -116,7 +116,7 @@ const GRAPHQL_FIELDS: [(&str, &str); 4] = [
     ("MlflowListArtifactsResponse", "rootUri"),
 ];
 
-/// What to translate for a request path, as MLflow reads it.
+/// Returns the places to translate for a request path, as MLflow reads it.
 #[must_use]
 pub fn of(path: &str) -> Locations {
     if is_graphql(path) {
@@ -125,7 +125,7 @@ pub fn of(path: &str) -> Locations {
     let Some(rest) = api(path) else { return Locations::default() };
     match rest.split('/').next() {
         Some("experiments") => EXPERIMENTS,
-        // What is logged most often has nothing that could be one.
+        // The frequent calls that log to a run contain no location, and are not looked through.
         Some("runs") if rest == "runs/search" => Locations { request: &[FILTER], ..RUNS },
         Some("runs") => RUNS,
         Some("logged-models") if rest == "logged-models/search" => Locations { request: &[FILTER], ..LOGGED_MODELS },
@@ -138,13 +138,13 @@ pub fn of(path: &str) -> Locations {
     }
 }
 
-/// True for the path whose answers are shaped by the request's document.
+/// Returns true for the path whose answers are shaped by the request's document.
 #[must_use]
 pub fn is_graphql(path: &str) -> bool {
     path == "/graphql"
 }
 
-/// Where the answer to a GraphQL request has locations. Whoever asks chooses the keys; if they cannot be told, every string
+/// Returns the places of locations in the answer to a GraphQL request. The caller chooses the keys; if they cannot be told, every string
 /// may be one.
 #[must_use]
 pub fn of_graphql(body: Option<&[u8]>) -> Places {
@@ -270,7 +270,7 @@ mod tests {
                 "{ mlflowGetRun { run { ...F } } } fragment F on MlflowRunExtension { ... { experiment { name: artifactLocation } } }",
                 r#"{"mlflowGetRun":{"run":{"experiment":{"name":"@"}}}}"#,
             ),
-            // What the schema of a later MLflow has, and what is no document at all.
+            // The first is of a later MLflow's schema, and the second is no document at all.
             ("{ mlflowGetRun { run { parent { uri } } } }", r#"{"mlflowGetRun":{"run":{"parent":{"uri":["@"]}}}}"#),
             ("{", r#"{"x":"@"}"#),
         ] {

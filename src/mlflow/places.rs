@@ -1,17 +1,17 @@
 //! The places of a JSON text where something may have to be replaced.
 
-/// Where a string is to be replaced.
+/// A place is a position in a JSON text whose string is replaced.
 #[derive(Clone, Copy, Debug)]
 pub struct Place {
     /// Keys from the top; `*` is any.
     pub path: &'static [&'static str],
     /// Only in an object whose member `key` has one of these values, as in MLflow's lists of tags.
     pub if_key: &'static [&'static str],
-    /// What stands there.
+    /// This is the kind of the string that stands there.
     pub kind: Kind,
 }
 
-/// What the string at a place is.
+/// A string at a place is of one of these kinds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// The URI of an artifact.
@@ -42,7 +42,7 @@ impl Place {
 /// All places of one text.
 #[derive(Clone, Debug)]
 pub enum Places {
-    /// The same for every text of a route.
+    /// These places are the same for every text of a route.
     Known(&'static [Place]),
     /// Locations at these paths of keys, which a caller has chosen.
     Asked(Vec<Vec<String>>),
@@ -66,7 +66,7 @@ impl Places {
     /// Places that one text can have; the rewriter has a bit for each.
     pub const LIMIT: usize = 64;
 
-    /// True if there is nothing to replace.
+    /// Returns true if there is nothing to replace.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         !matches!(self, Self::Everywhere) && self.len() == 0

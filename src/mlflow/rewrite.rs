@@ -31,7 +31,7 @@ pub struct Rewriter<F> {
 /// An object or an array that leads to a place.
 struct Level {
     is_object: bool,
-    /// In an array: how many arrays are open directly in it, one within the other. They need no level of their own, or a
+    /// In an array, this counts the arrays that are open directly in it, one within the other. They need no level of their own, or a
     /// text of nothing but `[` would fill the memory.
     nested: usize,
     /// Places whose path leads through here, one bit for each.
@@ -45,7 +45,7 @@ struct Level {
     /// In an object: the value of its member `key`.
     key_member: Vec<u8>,
     is_key_member: bool,
-    /// In an object: the places whose string came before the key that they depend on.
+    /// In an object, these are the places whose string came before the key that they depend on.
     early: u64,
 }
 

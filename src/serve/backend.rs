@@ -55,7 +55,7 @@ pub struct ArtifactSettings {
     pub url_lifetime: Duration,
     /// The KMS key for new objects; without it the bucket decides.
     pub kms_key: Option<String>,
-    /// Whether callers may name locations outside of the store, which managed MLflow reads with its own role.
+    /// If this is true, callers may name locations outside of the store. Managed MLflow reads those with its own role.
     pub may_be_elsewhere: bool,
 }
 

@@ -106,7 +106,7 @@ enum Answer<'a> {
         name: String,
     },
     Own(HttpResponse),
-    /// And whether a stranger asks for it.
+    /// The flag says that a stranger asks for it.
     Page(Page, bool),
 }
 

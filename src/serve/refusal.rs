@@ -85,7 +85,7 @@ pub(super) enum Refusal {
     /// A request in which locations cannot be told.
     #[error("the locations in the body cannot be told")]
     UnreadableLocations,
-    /// What is asked for lies outside of the artifact store.
+    /// The artifacts that are asked for lie outside of the artifact store.
     #[error("the artifacts are at `{0}`, outside of the artifact store")]
     Elsewhere(String),
     /// Bytes may not go through the appliance.

@@ -199,7 +199,7 @@ options! {
     /// How long a presigned URL holds, if the credentials live that long; for a part of an upload at least an hour [default: 15m]
     #[arg(env = "APPLIANCE_ARTIFACT_URL_LIFETIME", value_name = "DURATION", help_heading = "Artifacts")]
     artifact_url_lifetime,
-    /// Whether callers may name locations outside of the artifact store: `refuse` or `allow` [default: refuse]
+    /// Refuse or allow locations outside of the artifact store: `refuse` or `allow` [default: refuse]
     ///
     /// Managed MLflow reads and writes such a location with its own role, whatever the caller may do there.
     #[arg(env = "APPLIANCE_ARTIFACT_ELSEWHERE", value_name = "VERDICT", help_heading = "Artifacts")]

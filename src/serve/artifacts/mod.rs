@@ -44,7 +44,7 @@ pub(super) struct Exchange<'a> {
     /// The path and query as the managed MLflow would know them, in normal form.
     pub target: &'a str,
     pub record: &'a mut Record,
-    /// Whether managed MLflow may be asked for what is outside of the store.
+    /// If this is true, managed MLflow is asked for artifacts outside of the store.
     pub may_be_elsewhere: bool,
 }
 

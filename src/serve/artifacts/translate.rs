@@ -23,7 +23,7 @@ pub(in crate::serve) type Translation = Rewriter<Box<dyn FnMut(Kind, &str) -> Op
 /// A body on its way in.
 pub(in crate::serve) type Inbound = Pin<Box<dyn Stream<Item = Result<Bytes, PayloadError>>>>;
 
-/// What is wrong with the locations of a request, once its body is there.
+/// An objection to the locations of a request is set while its body passes.
 pub(in crate::serve) type Objection = Rc<OnceCell<Refusal>>;
 
 /// The translation of a response with these headers; nothing if there is nothing to translate in it.
@@ -107,7 +107,7 @@ pub(in crate::serve) fn of_query<'a>(query: &'a str, places: &[Place], store: &S
     }
 }
 
-/// Whether a body is an object of JSON in UTF-8.
+/// Checks that a body is an object of JSON in UTF-8.
 ///
 /// SECURITY: MLflow takes UTF-16 and UTF-32 as well, and a string that holds the object as text. The locations in those
 /// would pass unseen.
@@ -132,7 +132,7 @@ impl Shape {
     }
 }
 
-/// What of a caller's text an error repeats.
+/// Returns the beginning of a caller's text, for an error to repeat.
 fn beginning(text: &str) -> String {
     const LIMIT: usize = 200;
     let beginning: String = text.chars().take(LIMIT).collect();

@@ -9,6 +9,7 @@ use http::Request;
 use rustls::{ClientConnection, StreamOwned};
 
 use crate::support::appliance::{Appliance, Builder};
+use crate::support::caller::Caller;
 use crate::support::http2::Http2;
 use crate::support::http2_caller::{Http2Caller, tls, with_tls};
 use crate::support::upstream::Upstream;
@@ -218,9 +219,10 @@ fn a_name_longer_than_any_library_takes_is_refused() {
     let first = "GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n";
     for (what, before) in [("at once", ""), ("after another", first), ("after one with a body", body)] {
         for is_secure in [false, true] {
-            let mut caller = match is_secure {
-                false => appliance.connect(),
-                true => crate::support::caller::Caller::connect_with_tls(secure.address(), tls(&["http/1.1"])),
+            let mut caller = if is_secure {
+                Caller::connect_with_tls(secure.address(), tls(&["http/1.1"]))
+            } else {
+                appliance.connect()
             };
             if !before.is_empty() {
                 caller.send(before).unwrap();

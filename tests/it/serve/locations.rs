@@ -1,4 +1,4 @@
-//! Where artifacts are: callers see and name public locations only, however they spell a request.
+//! Callers see and name public locations of artifacts only, however they spell a request.
 
 use serde_json::{Value, json};
 
@@ -95,7 +95,7 @@ fn graphql_shows_no_real_location_under_any_name() {
     );
     // The dataset's own source is the user's; below `r`, nothing stands where this document has a location.
     assert_eq!(count(&known), 1 + 3);
-    // What cannot be understood is translated wherever it looks like a location.
+    // The answer to a document that is not understood is translated wherever a string is a location.
     for unknown in [
         document("{ mlflowGetRun { run { later { uri } } } }"),
         document("query"),

@@ -229,7 +229,7 @@ fn no_spelling_of_a_route_goes_past_a_rule() {
         let answer = admin.ask("POST", path, Some("{}"));
         assert_eq!((answer.status, answer.header("x-appliance-error")), (403, "denied-by-rule"), "{path}");
     }
-    // What the rule is not about, whatever the slashes.
+    // The rule does not forbid this, whatever the slashes.
     assert_eq!(admin.ask("POST", "//api/2.0/mlflow//experiments/restore", Some("{}")).status, 200);
     assert_eq!(admin.upstream.only_request().target, "/api/2.0/mlflow/experiments/restore");
     // GraphQL that is not understood could do anything, too.

@@ -2,6 +2,7 @@
 //! `proxy_pass http://appliance/;`.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread;
@@ -132,7 +133,7 @@ impl Visitor {
         }
         let mut request = format!("{method} {} HTTP/1.1\r\n", &self.at[Position::BeforePath..Position::AfterQuery]);
         for (name, value) in fields {
-            request += &format!("{name}: {value}\r\n");
+            let _ = write!(request, "{name}: {value}\r\n");
         }
         let form = form.unwrap_or_default();
         let mut caller = Caller::connect(self.address);

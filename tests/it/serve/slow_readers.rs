@@ -44,7 +44,7 @@ impl Scene {
             counted.fetch_add(1, Ordering::SeqCst);
             let result = wire
                 .send(format!("HTTP/1.1 200 OK\r\nContent-Length: {LARGE}\r\n\r\n"))
-                .and_then(|()| (0..LARGE >> 16).try_for_each(|_| wire.send([b'x'; 1 << 16])));
+                .and_then(|()| (0..LARGE >> 14).try_for_each(|_| wire.send([b'x'; 1 << 14])));
             counted.fetch_sub(1, Ordering::SeqCst);
             result
         });
@@ -67,18 +67,18 @@ impl Scene {
         self.running.load(Ordering::SeqCst)
     }
 
-    fn request(&self, token: &Token, path: &str) -> String {
-        format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: {}\r\n\r\n", token.bearer())
-    }
-
     /// Another caller is served, and soon.
     #[track_caller]
     fn serves_others(&self, mut caller: Caller, path: &str) {
         let began = Instant::now();
-        caller.send(self.request(&self.other, path)).unwrap();
+        caller.send(request(&self.other, path)).unwrap();
         assert_eq!(caller.answer(false).unwrap().status, 200);
         assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
     }
+}
+
+fn request(token: &Token, path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: {}\r\n\r\n", token.bearer())
 }
 
 /// A connection with little room for what is not read.
@@ -105,7 +105,7 @@ fn are_reset(connections: &[TcpStream]) {
 fn unread(scene: &Scene, appliance: &Appliance, path: &str, count: usize) -> Vec<TcpStream> {
     let connections: Vec<_> = (0..count).map(|_| narrow(appliance.address())).collect();
     for mut stream in &connections {
-        io::Write::write_all(&mut stream, scene.request(&scene.greedy, path).as_bytes()).unwrap();
+        io::Write::write_all(&mut stream, request(&scene.greedy, path).as_bytes()).unwrap();
     }
     connections
 }
@@ -163,7 +163,7 @@ fn who_waits_for_more_than_its_share_is_told_in_the_end() {
     let _connections = unread(&scene, &appliance, "/large", CONNECTIONS);
     eventually("the share is taken", || scene.running() == CONNECTIONS / 2);
     let mut caller = appliance.connect();
-    caller.send(scene.request(&scene.greedy, "/small")).unwrap();
+    caller.send(request(&scene.greedy, "/small")).unwrap();
     let answer = caller.answer(false).unwrap();
     assert_eq!((answer.status, answer.header("x-appliance-error")), (429, "overloaded"));
     assert!(answer.has("retry-after"));
@@ -177,7 +177,7 @@ fn over_tls_who_does_not_read_is_let_go_as_well() {
     let mut callers: Vec<_> = (0..CONNECTIONS / 2)
         .map(|_| {
             let mut caller = Caller::over(narrow(appliance.address()), tls(&["http/1.1"]));
-            caller.send(scene.request(&scene.greedy, "/large")).unwrap();
+            caller.send(request(&scene.greedy, "/large")).unwrap();
             caller
         })
         .collect();

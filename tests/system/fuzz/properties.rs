@@ -80,7 +80,7 @@ pub fn path(data: &[u8]) {
         let name = segment.split(|byte| *byte == b';').next().unwrap_or_default();
         assert!(name != b"." && name != b"..", "{normal}");
     }
-    // What is decided about, and what is sent, is one path, in which no slash is hidden.
+    // The decisions and the upstream see one path, in which no slash is hidden.
     let read = RoutePath::read(&normal);
     assert!(
         read.as_str().starts_with('/') && !read.as_str().starts_with("//") && !read.as_str().contains("%2F"),
@@ -329,7 +329,7 @@ pub fn graphql_document(data: &[u8]) {
     if !text.contains("mlflow") && !text.contains("test") {
         assert!(needed.contains(&routes::UNCLASSIFIED), "{text}");
     }
-    // What is understood is still understood, and needs the same, when its strings are others.
+    // A document that is understood needs the same when its strings are others.
     if let Some(other) = document::with_strings(text, |string| Some(format!("{string}\"\\"))) {
         let body = serde_json::json!({"query": other}).to_string();
         assert_eq!(graphql::routes(body.as_bytes()), needed, "{text} {other}");
