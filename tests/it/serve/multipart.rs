@@ -301,7 +301,8 @@ fn no_request_for_many_things_keeps_a_worker_from_the_others() {
             wire.answer("200 OK", format!("{begin}<Name>bucket</Name><MaxKeys>1000</MaxKeys><IsTruncated>false</IsTruncated>{keys}</ListBucketResult>"))
         }
     });
-    let appliance = gateway(&mlflow, &s3, &[]);
+    // Eight documents of 11 MB at a time are more than one caller's share of the default budget.
+    let appliance = gateway(&mlflow, &s3, &["--body-memory-budget", "256 MiB"]);
     let parts: Vec<Value> = (1..=10_000)
         .map(|number| json!({"part_number": number, "etag": "\"0123456789abcdef0123456789abcdef\"", "url": "u".repeat(1000)}))
         .collect();
