@@ -155,8 +155,8 @@ async fn exchange<'a>(
     if !is_sign_in && let Some(page) = health::page(rooted) {
         let page = page?;
         // SECURITY: a balancer's probe need not go by our name, and strangers need not learn the names of the targets.
-        let is_stranger = worker.shared.callers.origin(request).is_err()
-            || browser::check(method, request.headers(), hosts, &worker.shared.allowed_hosts).is_err();
+        let is_stranger =
+            origin.is_err() || browser::check(method, request.headers(), hosts, &worker.shared.allowed_hosts).is_err();
         return Ok(Answer::Page(page, is_stranger));
     }
     origin?;
