@@ -8,6 +8,7 @@
 use std::borrow::Cow;
 use std::io::{self, Write as _};
 
+#[cfg(feature = "deploy")]
 use super::colour;
 
 /// True for what a terminal obeys: the control characters of ASCII and of Latin-1 (C0, DEL, C1), line separators that are
@@ -24,6 +25,7 @@ pub(super) fn plain(text: &str) -> Cow<'_, str> {
 }
 
 /// Foreign text as one line, so that it cannot pretend to be several.
+#[cfg(any(feature = "deploy", feature = "sandbox", test))]
 #[must_use]
 pub(super) fn one_line(text: &str) -> String {
     plain(text).split_whitespace().collect::<Vec<_>>().join(" ")
@@ -36,6 +38,7 @@ pub(super) fn say(line: &str) {
 }
 
 /// The same, the part after `lead` in a colour where there are colours.
+#[cfg(feature = "deploy")]
 #[expect(clippy::print_stderr, reason = "what is happening is for people")]
 pub(super) fn say_coloured(lead: &str, text: &str, colour: &str) {
     let (lead, text) = (plain(lead), plain(text));
@@ -47,6 +50,7 @@ pub(super) fn say_coloured(lead: &str, text: &str, colour: &str) {
 }
 
 /// Asks, on the line on which the answer is typed.
+#[cfg(feature = "deploy")]
 #[expect(clippy::print_stderr, reason = "a question is for people")]
 pub(super) fn ask(question: &str) {
     eprint!("{} ", plain(question));
@@ -99,6 +103,7 @@ pub(super) fn show_document(value: &serde_json::Value) {
 }
 
 /// A word for a POSIX shell that means exactly this text.
+#[cfg(any(feature = "deploy", feature = "sandbox", test))]
 #[must_use]
 pub(super) fn shell_word(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
