@@ -11,7 +11,7 @@ use url::Url;
 /// metadata service and those that hand out the credentials of containers.
 const ALWAYS_DIRECT: &str = "localhost,127.0.0.0/8,::1,169.254.0.0/16,fe80::/10,fd00:ec2::/32";
 
-/// How connections over TLS leave this machine. Cloning shares.
+/// The route by which connections over TLS leave this machine. Cloning shares.
 #[derive(Clone, Default)]
 pub struct Proxies(Option<Arc<Inner>>);
 

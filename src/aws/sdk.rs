@@ -19,7 +19,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How the SDK's client gets out, as ours does.
+/// The SDK's connector leaves this machine by the same route as our client.
 #[derive(Clone, Debug, Default)]
 pub struct Egress {
     /// PEM text, already checked, of certificate authorities to trust beside the system's.

@@ -16,7 +16,7 @@ pub(super) struct Tunnelled<T> {
     proxies: Proxies,
 }
 
-/// What failed went by way of a proxy.
+/// A connection through a proxy failed.
 #[derive(Debug, thiserror::Error)]
 #[error("by way of proxy {0}")]
 struct ByWayOf(Proxy, #[source] ConnectorError);

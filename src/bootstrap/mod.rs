@@ -50,7 +50,7 @@ pub struct Settings {
     pub transport: Transport,
     /// Other endpoints than the region's.
     pub services: Services,
-    /// How the AWS SDK gets out.
+    /// The route by which the AWS SDK leaves this machine.
     pub egress: Egress,
     /// The image's own configuration, whose values are used where nobody says otherwise.
     pub defaults: Option<PathBuf>,

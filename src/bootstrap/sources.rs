@@ -20,7 +20,7 @@ const OWN: &str = "bootstrap";
 pub(super) const OWN_KEYS: &[&str] =
     &["auto-scaling-group", "lifecycle-hook", "logical-id", "parameters", "stack-name", "wait-handle"];
 
-/// What of it tags may say: names, which AWS checks against this instance. SECURITY: `parameters` would bring every option
+/// Tags may set only these names, which AWS checks against this instance. SECURITY: `parameters` would bring every option
 /// from a path that the tag names, and `wait-handle` would send requests to a host that it names.
 const TAG_OWN_KEYS: &[&str] = &["auto-scaling-group", "lifecycle-hook", "logical-id", "stack-name"];
 

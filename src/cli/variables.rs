@@ -8,7 +8,7 @@ use super::Cli;
 use super::options::similar;
 use super::problems::{Problem, Problems};
 
-/// What our own begin with; the second prefix is that of AWS's sample, which others may use for more.
+/// Our own variables begin with these; the second prefix is that of AWS's sample, which others may use for more.
 const PREFIXES: [&str; 2] = ["APPLIANCE_", "SM_MLFLOW_"];
 /// What may begin so for another reason: Kubernetes describes a service `appliance` to all containers beside it by such
 /// names, and the tests of this program are told by others where things are.

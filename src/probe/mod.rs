@@ -113,7 +113,7 @@ pub struct Settings {
     pub subjects: Vec<Subject>,
     /// Another endpoint than the region's STS.
     pub sts_endpoint: Option<Endpoint>,
-    /// How the AWS SDK gets out.
+    /// The route by which the AWS SDK leaves this machine.
     pub egress: Egress,
     /// Whether the artifact store may be written to: an object is made and removed.
     pub may_write: bool,

@@ -16,7 +16,7 @@ use tracing::error;
 
 /// Events that may wait for the disk.
 const WAITING: usize = 16_384;
-/// How long an event may stay in memory, under traffic as well.
+/// The longest time that an event may stay in memory, under traffic as well.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(200);
 
 /// How long the end of the process waits for a slow disk.

@@ -142,7 +142,7 @@ impl Backend {
     /// Why requests cannot be passed on before it is known where the artifacts are.
     #[must_use]
     pub(super) fn without_store(&self) -> Refusal {
-        // Nobody can ask without credentials, so they are what is missing.
+        // Without credentials nothing can be asked, so the error names the credentials.
         match self.credentials.with(clock::now(), |_| ()) {
             Err(unavailable) => unavailable.into(),
             Ok(()) => Refusal::StoreUnknown(self.describing.load_full()),

@@ -72,7 +72,7 @@ pub(super) fn host(request: &HttpRequest) -> Option<&str> {
     authority.or_else(|| text(request.headers(), header::HOST.as_str()))
 }
 
-/// How a trusted proxy before us was addressed, if it says so.
+/// The host by which a trusted proxy in front of us was addressed, if it says so.
 ///
 /// SECURITY: it is believed for the comparison with `Origin` only. The names in `allowed-hosts` are compared with `Host`,
 /// which a page that uses DNS rebinding cannot choose.

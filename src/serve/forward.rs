@@ -235,7 +235,7 @@ impl<'a> Way<'a, '_> {
                 match Box::pin(artifacts::answer(route, exchange, payload)).await? {
                     artifacts::Answer::Own(response) => return Ok(Answer::Own(response)),
                     artifacts::Answer::Object { response, name } => {
-                        // What was asked of the target has been answered.
+                        // The target has answered, so its connection is free.
                         record.share = None;
                         return Ok(Answer::Object { response: Box::new(response), name });
                     }

@@ -7,7 +7,7 @@ use actix_web::HttpRequest;
 
 use super::callers::Callers;
 
-/// What proxies send that strip a prefix; Traefik does so by itself.
+/// Proxies that strip a prefix send it in this header; Traefik does so by itself.
 const FORWARDED_PREFIX: &str = "x-forwarded-prefix";
 /// Longer ones are nobody's. Bytes.
 const LONGEST_PREFIX: usize = 256;

@@ -105,7 +105,7 @@ pub struct Settings {
     pub intake: Intake,
     /// The largest body outside of artifacts. Bytes.
     pub api_body_size_limit: u64,
-    /// How the AWS SDK gets out.
+    /// The route by which the AWS SDK leaves this machine.
     pub egress: Egress,
     /// A random number that tells this run's request ids from others'.
     pub run: u64,

@@ -1,4 +1,4 @@
-//! How much of a worker's connections to one server each caller may hold.
+//! Each caller's share of a worker's connections to one server.
 //!
 //! A caller gets another connection as long as it holds fewer than are free: alone it can have half of them, and those who
 //! come after it half of what is left each time, so that one caller never takes the last. Nothing has to be configured for
@@ -40,7 +40,7 @@ struct State {
 #[derive(Default)]
 struct Holder {
     held: usize,
-    /// Who waits longest is at the front.
+    /// The request that has waited longest is at the front.
     waiting: VecDeque<oneshot::Sender<Share>>,
 }
 
@@ -67,7 +67,7 @@ impl Shares {
     /// [`OverShare`].
     pub(super) fn check(&self, caller: impl Hash) -> Result<(), OverShare> {
         let mut state = self.state.borrow_mut();
-        // Whoever does not wait is below what it may have.
+        // If no request waits, every caller is below its share.
         if state.waiting > 0 && state.is_full(self.hasher.hash_one(caller), self.places) {
             return Err(OverShare);
         }
@@ -118,7 +118,7 @@ impl Shares {
                 let Some(sender) = state.next(key) else { continue };
                 (sender, key)
             };
-            // Whoever has given up meanwhile drops it, and it is free again.
+            // A caller that has given up drops the share, and it is free again.
             let _ = sender.send(Share { shares: Rc::clone(self), holder });
         }
     }

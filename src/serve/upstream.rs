@@ -41,9 +41,9 @@ pub(super) struct Upstream {
     allowance: Allowance,
     /// Its requests to the target.
     pub load: Rc<Load>,
-    /// Who holds its connections to the target.
+    /// Each caller's share of the connections to the target.
     pub shares: Rc<Shares>,
-    /// Who holds those to S3.
+    /// Each caller's share of the connections to S3.
     pub store_shares: Rc<Shares>,
 }
 

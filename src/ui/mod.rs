@@ -32,7 +32,7 @@ pub struct Settings {
     pub transport: Transport,
     /// The role to assume.
     pub role: Option<Role>,
-    /// How the AWS SDK gets out.
+    /// The route by which the AWS SDK leaves this machine.
     pub egress: Egress,
     /// How long URL and session hold.
     pub lifetimes: Lifetimes,

@@ -92,7 +92,7 @@ pub enum DialError {
         proxy: String,
         /// Host and port.
         authority: String,
-        /// What it said, or why it could not be asked.
+        /// Its response, or the reason why it could not be asked.
         source: TunnelError,
     },
     /// One of the steps took too long.

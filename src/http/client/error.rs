@@ -21,7 +21,7 @@ pub enum ClientError {
     HeadTooLarge {
         /// As HTTP/2 counts them.
         size: usize,
-        /// What the upstream takes.
+        /// The largest head that the upstream accepts.
         limit: usize,
     },
     /// The upstream took the request and said nothing, or took nothing of it.

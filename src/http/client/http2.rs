@@ -29,7 +29,7 @@ use super::stream::Stream;
 use super::{ClientSettings, Request};
 use crate::http::body::Outgoing;
 
-/// What an upstream may send ahead of what a caller takes. Bytes.
+/// An upstream may send this much ahead of what a caller reads. Bytes.
 const STREAM_WINDOW: u32 = 256 * 1024;
 /// The same for all requests on a connection.
 ///

@@ -16,7 +16,7 @@ use super::stream::Stream;
 /// The most that is sent to an upstream that names no limit, which is the limit of AWS's load balancers and of many
 /// servers. Bytes, as HTTP/2 counts them.
 const USUAL_LIMIT: usize = 64 * 1024;
-/// What is sent without waiting for the upstream's first word. Bytes.
+/// A head up to this size is sent before the upstream's first frame arrives. Bytes.
 const UNASKED: usize = 8 * 1024;
 /// The head of a frame, and what of the first one is kept: there are six settings. Bytes.
 const FRAME_HEAD: usize = 9;
@@ -24,7 +24,7 @@ const FRAME_LIMIT: usize = 1024;
 const SETTINGS: u8 = 4;
 const MAX_HEADER_LIST_SIZE: u16 = 6;
 
-/// What is known of an upstream.
+/// The limits that an upstream has announced.
 #[derive(Default)]
 pub(super) struct Peer {
     limit: Cell<Option<usize>>,
@@ -67,7 +67,7 @@ impl Watched {
 
 impl Drop for Watched {
     fn drop(&mut self) {
-        // Nobody waits for what does not come any more.
+        // The settings frame can no longer come, so waiting ends.
         if self.begun.is_some() {
             self.peer.learn(USUAL_LIMIT);
         }

@@ -25,7 +25,7 @@ pub enum TunnelError {
     Refused {
         /// With this status.
         status: u16,
-        /// What it said beside it, after a space.
+        /// The reason phrase that follows the status.
         reason: String,
     },
     /// It ended the connection, or the connection broke.

@@ -29,7 +29,7 @@ const CONNECTION_LIMIT: usize = 100;
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// How long the head of a request may take.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long nothing may be taken of an answer.
+/// The longest time in which a caller may read nothing of a response.
 const SEND_TIMEOUT: Duration = Duration::from_secs(60);
 
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");

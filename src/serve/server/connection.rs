@@ -96,7 +96,7 @@ pub(in crate::serve) fn is_secure(request: &HttpRequest) -> bool {
     data::<Rc<Connection>>(request).is_some_and(|connection| connection.is_secure)
 }
 
-/// What was noted of a request's connection when that was made.
+/// Returns the data that was noted when a request's connection began.
 #[must_use]
 pub(in crate::serve) fn data<T: Clone + 'static>(request: &HttpRequest) -> Option<T> {
     // actix lets nobody else say what an HTTP/2 connection has, so it comes with each request.
@@ -162,7 +162,7 @@ impl Connection {
         self.end();
     }
 
-    /// How many bytes may be read.
+    /// Returns the number of bytes that may be read.
     pub(super) fn room(&self) -> usize {
         usize::try_from(AHEAD.saturating_sub(self.ahead.get())).unwrap_or(0)
     }

@@ -33,7 +33,7 @@ pub(super) struct Guarded<T> {
     refusing: Option<Refusing>,
 }
 
-/// What is left to do for a caller who is refused.
+/// The steps that remain for a caller who is refused.
 struct Refusing {
     unsent: &'static [u8],
     undiscarded: usize,
@@ -77,7 +77,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guarded<T> {
         let before = buffer.filled().len();
         match this.connection.room() {
             room if room >= buffer.remaining() => ready!(Pin::new(&mut this.io).poll_read(context, buffer))?,
-            // What comes after a running request waits for its turn.
+            // A later request waits until the running one has ended.
             0 if this.connection.is_in_use() => {
                 this.connection.wake_when_used(context.waker());
                 return Poll::Pending;

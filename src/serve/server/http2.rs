@@ -33,18 +33,18 @@ const STREAM_LIMIT: u32 = 100;
 ///
 /// SECURITY: a field that the peer remembers costs one byte on the wire, so that a megabyte becomes many here.
 const HEADER_LIST_LIMIT: u32 = 64 * 1024;
-/// What a caller may send ahead of what is taken, on one stream and on a connection. Bytes.
+/// A caller may send this much ahead of what is read, on one stream and on a connection. Bytes.
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 2 << 20;
-/// What is kept of one answer until its caller takes it. Bytes.
+/// The most that is kept of one response until its caller reads it. Bytes.
 const SEND_BUFFER: usize = 64 * 1024;
 
-/// How callers are served by HTTP/2.
+/// Settings for callers that speak HTTP/2.
 #[derive(Clone)]
 pub(super) struct Settings {
-    /// How long the beginning of a connection may take.
+    /// The longest time that the handshake may take.
     pub(super) head_timeout: Duration,
-    /// How often a caller is asked whether it is still there, and how long it may take to answer.
+    /// The interval of pings, and the longest time that a caller may take to answer one.
     pub(super) keep_alive: Duration,
     /// How long a caller may take nothing of an answer.
     pub(super) send_timeout: Duration,
@@ -247,7 +247,7 @@ async fn finish(mut body: Pin<&mut BoxBody>, limit: Duration) {
     let _ = timeout(limit, rest).await;
 }
 
-/// How many bytes may be sent, once there are any; nothing if the stream has ended.
+/// Waits for room and returns it in bytes; returns nothing if the stream has ended.
 async fn room(stream: &mut SendStream<Bytes>) -> Result<Option<usize>, h2::Error> {
     loop {
         match stream.capacity() {

@@ -13,7 +13,7 @@ use super::connection::Connection;
 
 /// Idle connections, and who waits where there are none.
 pub(super) struct Pool {
-    /// Who waits longest is at the front.
+    /// The request that has waited longest is at the front.
     waiting: RefCell<VecDeque<oneshot::Sender<Connection>>>,
     /// The one that was used last is at the end.
     idle: RefCell<VecDeque<(Connection, Instant)>>,
