@@ -65,13 +65,51 @@ fn is_about_the_upstream_origin(name: &str) -> bool {
     matches!(name, "set-cookie" | "alt-svc" | "strict-transport-security" | "content-length")
 }
 
-/// True if a request has more or longer fields than are served.
-///
-/// SECURITY: each would be held, compared, copied and passed on, for as long as its request takes.
-#[must_use]
-pub fn are_too_many(inbound: &HeaderMap) -> bool {
-    let size = || inbound.iter().map(|(name, value)| name.as_str().len() + value.len()).sum::<usize>();
-    inbound.len() > FIELD_LIMIT || size() > FIELDS_SIZE_LIMIT
+/// The facts about the fields of a request that several steps need, gathered in one pass over them.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Summary {
+    /// The number of fields.
+    pub count: usize,
+    /// Bytes of their names and values together.
+    pub size: usize,
+    /// Whether `transfer-encoding` is among them.
+    pub is_chunked: bool,
+    /// Whether `upgrade` is among them.
+    pub has_upgrade: bool,
+    /// Whether `content-length` is among them.
+    pub has_length: bool,
+    /// The length that it announces, if that can be read. Bytes.
+    pub length: Option<u64>,
+}
+
+impl Summary {
+    /// Goes through the fields of a request.
+    #[must_use]
+    pub fn of(inbound: &HeaderMap) -> Self {
+        let mut summary = Self::default();
+        for (name, value) in inbound {
+            summary.count += 1;
+            summary.size += name.as_str().len() + value.len();
+            match *name {
+                header::TRANSFER_ENCODING => summary.is_chunked = true,
+                header::UPGRADE => summary.has_upgrade = true,
+                header::CONTENT_LENGTH if !summary.has_length => {
+                    summary.has_length = true;
+                    summary.length = length(value);
+                }
+                _ => {}
+            }
+        }
+        summary
+    }
+
+    /// True if there are more or longer fields than are served.
+    ///
+    /// SECURITY: each would be held, compared, copied and passed on, for as long as its request takes.
+    #[must_use]
+    pub fn is_too_large(&self) -> bool {
+        self.count > FIELD_LIMIT || self.size > FIELDS_SIZE_LIMIT
+    }
 }
 
 /// The fields of a caller's request that go upstream, in their order and with their repetitions.
@@ -98,7 +136,11 @@ pub fn keep_for_caller(fields: &mut HeaderMap) {
 /// The announced length of a body in bytes, if there is one that can be read.
 #[must_use]
 pub fn content_length(fields: &HeaderMap) -> Option<u64> {
-    fields.get(header::CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
+    fields.get(header::CONTENT_LENGTH).and_then(length)
+}
+
+fn length(value: &HeaderValue) -> Option<u64> {
+    value.to_str().ok()?.trim().parse().ok()
 }
 
 /// Asks for a body that is not compressed, because it is to be read on its way.
@@ -248,11 +290,24 @@ mod tests {
             }
             fields
         };
-        assert!(!are_too_many(&repeated(FIELD_LIMIT, "b")));
-        assert!(are_too_many(&repeated(FIELD_LIMIT + 1, "b")), "repeated ones count as well");
+        let is_too_large = |fields| Summary::of(&fields).is_too_large();
+        assert!(!is_too_large(repeated(FIELD_LIMIT, "b")));
+        assert!(is_too_large(repeated(FIELD_LIMIT + 1, "b")), "repeated ones count as well");
         let long: &'static str = "a".repeat(FIELDS_SIZE_LIMIT - 3).leak();
-        assert!(!are_too_many(&repeated(1, long)));
-        assert!(are_too_many(&repeated(2, &long[..FIELDS_SIZE_LIMIT / 2])));
+        assert!(!is_too_large(repeated(1, long)));
+        assert!(is_too_large(repeated(2, &long[..FIELDS_SIZE_LIMIT / 2])));
+    }
+
+    #[test]
+    fn a_summary_tells_how_a_body_is_framed() {
+        let found = |fields: &[(&'static str, &'static str)]| {
+            let Summary { count, is_chunked, has_upgrade, has_length, length, .. } = Summary::of(&map(fields));
+            (count, is_chunked, has_upgrade, has_length, length)
+        };
+        assert_eq!(found(&[]), (0, false, false, false, None));
+        assert_eq!(found(&[("content-length", " 12 "), ("host", "h")]), (2, false, false, true, Some(12)));
+        assert_eq!(found(&[("content-length", "x")]), (1, false, false, true, None));
+        assert_eq!(found(&[("transfer-encoding", "chunked"), ("upgrade", "h2c")]), (2, true, true, false, None));
     }
 
     #[test]

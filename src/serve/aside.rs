@@ -1,5 +1,8 @@
 //! Moves work that would block a worker for too long to another thread.
 
+use std::sync::LazyLock;
+use std::thread;
+
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
@@ -8,8 +11,11 @@ use super::refusal::Refusal;
 /// Larger documents are processed on another thread. The slowest parser, that of GraphQL, reads 15 MB a second, so a document
 /// of this size takes four milliseconds; a change of threads takes 0.05.
 const LARGE: usize = 64 << 10;
-/// The number of such documents that all workers process at once. More would take the processors away from the workers.
-static PLACES: Semaphore = Semaphore::const_new(2);
+/// The number of such documents that all workers process at once: one for every two processors. More would take the processors
+/// away from the workers.
+static PLACES: LazyLock<Semaphore> = LazyLock::new(|| {
+    Semaphore::new(thread::available_parallelism().map_or(1, |processors| processors.get() / 2).max(1))
+});
 
 /// Runs `work` on a document of `size` bytes.
 ///
@@ -28,7 +34,6 @@ pub(super) async fn aside<T: Send + 'static>(
 
 #[cfg(test)]
 mod tests {
-    use std::thread;
     use std::time::{Duration, Instant};
 
     use super::*;

@@ -8,11 +8,15 @@ use std::net::IpAddr;
 
 use actix_web::HttpRequest;
 use actix_web::http::Method;
-use actix_web::http::header::{self, HeaderMap};
+use actix_web::http::header::{self, HeaderMap, HeaderName};
 use actix_web::http::uri::Authority;
 
 use super::callers::Callers;
 use super::refusal::Refusal;
+
+// Names as constants are found without being parsed, which takes hundreds of instructions for each request.
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 /// The names by which callers may address the appliance, besides those of this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,11 +47,11 @@ pub(super) fn check(
         return Ok(());
     }
     // SECURITY: MLflow's own actions are plain JSON POSTs, which any page could send from a visitor's browser.
-    let site = text(headers, "sec-fetch-site");
+    let site = text(headers, &SEC_FETCH_SITE);
     // A proxy may have put another host into `Host`. What the browser itself says of the page is not changed by that, and
     // no page can write that header.
     let is_same_origin = site == Some("same-origin")
-        || text(headers, "origin").is_none_or(|origin| is_of(origin, host) || is_of(origin, public_host));
+        || text(headers, &header::ORIGIN).is_none_or(|origin| is_of(origin, host) || is_of(origin, public_host));
     let is_same_site = site.is_none_or(|site| matches!(site, "same-origin" | "none"));
     if is_same_origin && is_same_site { Ok(()) } else { Err(Refusal::ForeignOrigin) }
 }
@@ -61,15 +65,15 @@ pub(super) fn is_from_own_page(request: &HttpRequest, callers: &Callers) -> bool
     }
     let headers = request.headers();
     let public_host = public_host(request, callers);
-    text(headers, "origin").is_some_and(|origin| is_of(origin, host(request)) || is_of(origin, public_host))
-        || text(headers, "sec-fetch-site") == Some("same-origin")
+    text(headers, &header::ORIGIN).is_some_and(|origin| is_of(origin, host(request)) || is_of(origin, public_host))
+        || text(headers, &SEC_FETCH_SITE) == Some("same-origin")
 }
 
 /// How a request addresses us: `Host`, or what stands for it in HTTP/2.
 #[must_use]
 pub(super) fn host(request: &HttpRequest) -> Option<&str> {
     let authority = request.uri().authority().map(Authority::as_str);
-    authority.or_else(|| text(request.headers(), header::HOST.as_str()))
+    authority.or_else(|| text(request.headers(), &header::HOST))
 }
 
 /// The host by which a trusted proxy in front of us was addressed, if it says so.
@@ -78,7 +82,7 @@ pub(super) fn host(request: &HttpRequest) -> Option<&str> {
 /// which a page that uses DNS rebinding cannot choose.
 #[must_use]
 pub(super) fn public_host<'a>(request: &'a HttpRequest, callers: &Callers) -> Option<&'a str> {
-    text(request.headers(), "x-forwarded-host").filter(|_| callers.trusts(request))
+    text(request.headers(), &FORWARDED_HOST).filter(|_| callers.trusts(request))
 }
 
 /// True if a `Host` is an address and no name.
@@ -92,7 +96,7 @@ fn is_of(origin: &str, host: Option<&str>) -> bool {
     authority.is_some_and(|authority| host.is_some_and(|host| authority.eq_ignore_ascii_case(host)))
 }
 
-fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     // A value that is not text matches nothing we allow.
     headers.get(name).map(|value| value.to_str().unwrap_or("\u{fffd}"))
 }
@@ -120,7 +124,7 @@ mod tests {
             .iter()
             .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
             .collect();
-        match check(method, &headers, (text(&headers, "host"), text(&headers, "x-forwarded-host")), allowed) {
+        match check(method, &headers, (text(&headers, &header::HOST), text(&headers, &FORWARDED_HOST)), allowed) {
             Ok(()) => "passes",
             Err(Refusal::ForeignHost) => "foreign host",
             Err(Refusal::ForeignOrigin) => "foreign origin",

@@ -38,7 +38,8 @@ use crate::aws::sigv4::{EMPTY_SHA256, UNSIGNED_PAYLOAD, hex};
 use crate::causes;
 use crate::http::body::{Body, Passing, receive};
 use crate::http::client::Response;
-use crate::http::{headers, uri};
+use crate::http::headers::{self, Summary};
+use crate::http::uri;
 use crate::mlflow::locations;
 
 /// Answers any request.
@@ -50,13 +51,14 @@ pub(super) fn handle(request: HttpRequest, payload: web::Payload) -> LocalBoxFut
 
 async fn answer(request: HttpRequest, payload: web::Payload) -> HttpResponse {
     let worker = Rc::clone(request.app_data::<Rc<Worker>>().expect("every worker has one"));
-    let (running, refusal) =
-        connection::run(&request).map_or_else(|_| (None, Some(Refusal::AfterTheLast)), |running| (running, None));
-    let refusal = refusal.or_else(|| headers::are_too_many(request.headers()).then_some(Refusal::HeadTooLarge));
+    let fields = Summary::of(request.headers());
+    let (running, refusal) = connection::run(&request, &fields)
+        .map_or_else(|_| (None, Some(Refusal::AfterTheLast)), |running| (running, None));
+    let refusal = refusal.or_else(|| fields.is_too_large().then_some(Refusal::HeadTooLarge));
     let mut record = Record::begin(&worker.shared.ledger, &worker.sheet, &request, running);
     let answer = match refusal {
         Some(refusal) => Err(refusal),
-        None => exchange(&worker, &request, payload, &mut record).await,
+        None => exchange(&worker, &request, &fields, payload, &mut record).await,
     };
     match answer {
         Ok(Answer::Upstream { response, upstream, mut prefix, translation }) => {
@@ -126,6 +128,7 @@ fn finish(mut record: Record, mut response: HttpResponse) -> HttpResponse {
 async fn exchange<'a>(
     worker: &'a Worker,
     request: &HttpRequest,
+    fields: &Summary,
     payload: web::Payload,
     record: &mut Record,
 ) -> Result<Answer<'a>, Refusal> {
@@ -144,8 +147,7 @@ async fn exchange<'a>(
     if is_absolute || !request.uri().path().starts_with('/') {
         return Err(Refusal::TargetForm);
     }
-    if is_read_to_the_end(request) && (*method != Method::GET || request.headers().contains_key(header::CONTENT_LENGTH))
-    {
+    if is_read_to_the_end(request, fields) && (*method != Method::GET || fields.has_length) {
         return Err(Refusal::HandshakeWithBody);
     }
     let path = uri::normalize_path(request.uri().path())?;
@@ -175,7 +177,7 @@ async fn exchange<'a>(
             record.backend = Some(index);
             let path = RoutePath::read(inner);
             gate::admit(worker, method, &path, upstream.backend.label(), record)?;
-            let way = Way { worker, upstream, prefix, path: &path, query: &query };
+            let way = Way { worker, upstream, prefix, path: &path, query: &query, fields };
             way.forward(request, payload, record).await
         }
         Destination::WithSlash(path) => {
@@ -195,6 +197,8 @@ struct Way<'a, 'b> {
     /// The rest of it.
     path: &'b RoutePath<'b>,
     query: &'b str,
+    /// How its body is framed.
+    fields: &'b Summary,
 }
 
 impl<'a> Way<'a, '_> {
@@ -260,12 +264,12 @@ impl<'a> Way<'a, '_> {
         upstream.load.check()?;
         upstream.shares.check(record.party())?;
         let depends_on_body = gate::depends_on_body(worker, path, record.caller.as_ref());
-        let passes = worker.api_intake.passes(headers::content_length(request.headers()));
+        let passes = worker.api_intake.passes(self.fields.length);
         let (body, sha256) = match store {
             Some(store) if !locations.request.is_empty() => {
                 let (headers, places) = (request.headers(), locations.request);
                 let (payload, objection) = translate::of_request(payload, headers, places, store, may_be_elsewhere);
-                let taken = Box::pin(take_in(worker, request, payload, record)).await?;
+                let taken = Box::pin(take_in(worker, request, self.fields, payload, record)).await?;
                 if let Some(refusal) = Rc::into_inner(objection).and_then(OnceCell::into_inner) {
                     return Err(refusal);
                 }
@@ -275,7 +279,7 @@ impl<'a> Way<'a, '_> {
                 let body = Passing::begin(payload, length, &worker.api_intake, &record.account())?;
                 (Body::Passing(body), UNSIGNED_PAYLOAD.to_owned())
             }
-            _ => take_in(worker, request, payload, record).await?,
+            _ => take_in(worker, request, self.fields, payload, record).await?,
         };
         if depends_on_body {
             gate::admit_body(worker, &body, self.query, record).await?;
@@ -304,28 +308,26 @@ impl<'a> Way<'a, '_> {
 ///
 /// SECURITY: the listener takes everything that follows such a head for its body, whatever `Content-Length` says. A
 /// balancer in front believes `Content-Length`, and what it sends next on the connection is somebody else's request.
-fn is_read_to_the_end(request: &HttpRequest) -> bool {
-    let fields = request.headers();
-    !fields.contains_key(header::TRANSFER_ENCODING)
-        && fields
-            .get_all(header::UPGRADE)
-            .any(|value| value.to_str().is_ok_and(|value| value.trim().eq_ignore_ascii_case("websocket")))
+fn is_read_to_the_end(request: &HttpRequest, fields: &Summary) -> bool {
+    let is_websocket =
+        |value: &HeaderValue| value.to_str().is_ok_and(|value| value.trim().eq_ignore_ascii_case("websocket"));
+    !fields.is_chunked && fields.has_upgrade && request.headers().get_all(header::UPGRADE).any(is_websocket)
 }
 
 /// Reads the body, if the request announces one, and returns it with its SHA-256 in hex.
 async fn take_in<S>(
     worker: &Worker,
     request: &HttpRequest,
+    fields: &Summary,
     payload: S,
     record: &mut Record,
 ) -> Result<(Body, String), Refusal>
 where
     S: Stream<Item = Result<Bytes, PayloadError>> + Unpin,
 {
-    let declared = headers::content_length(request.headers());
-    let chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
+    let (declared, is_chunked) = (fields.length, fields.is_chunked);
     // HTTP/2 needs neither to have a body.
-    let may_have_body = declared.is_some() || chunked || request.version() == Version::HTTP_2;
+    let may_have_body = declared.is_some() || is_chunked || request.version() == Version::HTTP_2;
     if !may_have_body {
         // Nothing to read; what an `Upgrade` request would send later is no body either.
         return Ok((Body::None, EMPTY_SHA256.to_owned()));
@@ -333,7 +335,7 @@ where
     let began = Instant::now();
     let received = receive(payload, declared, &worker.api_intake, &record.account()).await?;
     record.intake = began.elapsed();
-    if received.len == 0 && declared.is_none() && !chunked {
+    if received.len == 0 && declared.is_none() && !is_chunked {
         return Ok((Body::None, EMPTY_SHA256.to_owned()));
     }
     record.received = received.len;

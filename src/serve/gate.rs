@@ -29,10 +29,11 @@ const SHOWN_PATH: usize = 200;
 pub(super) async fn identify(worker: &Worker, request: &HttpRequest, record: &mut Record) -> Result<(), Refusal> {
     let callers = &worker.shared.callers;
     let now = clock::now();
-    let certificate = certificate::of(request);
-    let names = match (&certificate, &worker.shared.tls) {
-        (Some(certificate), Some(tls)) => certificate.names(tls, now)?,
-        _ => &[],
+    let tls = worker.shared.tls.as_ref();
+    let certificate = tls.and_then(|tls| Some((certificate::of(request)?, tls)));
+    let names = match &certificate {
+        Some((certificate, tls)) => certificate.names(tls, now)?,
+        None => &[],
     };
     let cookie = session_cookie(worker, request);
     let caller = callers.identify(request.headers(), cookie, names, &worker.keys, now).await?;

@@ -16,9 +16,9 @@ use super::audit::{Audit, Event};
 use super::load::Slot;
 use super::metrics::{CUT_OFF, Failure, Observation, RouteClass, Sheet, UPSTREAM_DENIED, UPSTREAM_ERROR};
 use super::server::connection::Running;
-use super::shares::Share;
+use super::shares::{Party, Share};
 use super::spans::{Exporter, Trace};
-use crate::access::caller::{Caller, Means};
+use crate::access::caller::Caller;
 use crate::access::limits::Permit;
 use crate::aws::sigv4::hex;
 use crate::clock;
@@ -105,14 +105,14 @@ pub(super) struct Record {
     pub caller: Option<Caller>,
     /// What it does, as in the table of routes.
     pub action: Option<&'static str>,
-    /// Counts against the caller's limits for as long as this lives.
-    pub permit: Option<Permit<Arc<Holdings>>>,
     /// Counts against what the target takes at once.
     pub slot: Option<Slot>,
     /// The caller's connection to the target, or its turn to have one.
     pub share: Option<Share>,
     /// The same to S3.
     pub store_share: Option<Share>,
+    /// Counts against the caller's limits for as long as this lives. It tells whose the shares are, so it is dropped after them.
+    pub permit: Option<Permit<Arc<Holdings>>>,
     _running: Option<Running>,
     /// Whether the caller may do that.
     pub is_denied: bool,
@@ -195,13 +195,10 @@ impl Record {
         Account::new(permit.caller().cloned(), permit.address().cloned())
     }
 
-    /// Whose share of connections it counts against; strangers have no name of their own.
+    /// Returns the party whose share of connections it counts against.
     #[must_use]
-    pub(super) fn party(&self) -> (Option<(Means, &str)>, Option<IpAddr>) {
-        match &self.caller {
-            Some(caller) if caller.means != Means::Anonymous => (Some((caller.means, &caller.name)), None),
-            _ => (None, self.client),
-        }
+    pub(super) fn party(&self) -> Party {
+        Party::of(self.permit.as_ref().and_then(Permit::caller))
     }
 
     /// Notes that the head of the answer is there.

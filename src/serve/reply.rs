@@ -22,7 +22,8 @@ pub(super) const REQUEST_ID_HEADER: HeaderName = HeaderName::from_static("x-appl
 /// What to check after a 403 from AWS, whose own text does not name the missing action.
 pub(super) const HINT_HEADER: HeaderName = HeaderName::from_static("x-appliance-hint");
 /// AWS's request ids.
-const UPSTREAM_REQUEST_ID: [&str; 2] = ["x-amzn-requestid", "x-amz-request-id"];
+static UPSTREAM_REQUEST_ID: [HeaderName; 2] =
+    [HeaderName::from_static("x-amzn-requestid"), HeaderName::from_static("x-amz-request-id")];
 
 /// What of the target a reply needs.
 pub(super) struct Origin<'a> {
@@ -47,7 +48,7 @@ pub(super) fn pass(
     record.answer_with(status);
     record.upstream_request_id = UPSTREAM_REQUEST_ID
         .iter()
-        .find_map(|name| fields.get(*name))
+        .find_map(|name| fields.get(name))
         .and_then(|value| value.to_str().ok())
         .map(ToOwned::to_owned);
     if status == StatusCode::FORBIDDEN {

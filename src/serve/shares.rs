@@ -6,11 +6,13 @@
 //! 1998). One count for each worker and server, so nothing is locked.
 
 use std::cell::RefCell;
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasher as _, Hash, RandomState};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
+use foldhash::fast::FixedState;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
@@ -24,8 +26,19 @@ const FOR_EACH_CONNECTION: usize = 4;
 pub(super) struct Shares {
     places: usize,
     state: RefCell<State>,
-    /// SECURITY: callers choose their names, and must not be able to choose one that counts as another's.
-    hasher: RandomState,
+}
+
+/// Tells a caller from all others that have a request running: the address in memory of what is counted for it, which no
+/// caller chooses, and which takes no hash of a name to find.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Party(usize);
+
+impl Party {
+    /// The party for which `counted` is kept. It has to be kept as long as the party has a share or waits.
+    #[must_use]
+    pub(super) fn of<T>(counted: Option<&Arc<T>>) -> Self {
+        Self(counted.map_or(0, |counted| Arc::as_ptr(counted).addr()))
+    }
 }
 
 #[derive(Default)]
@@ -33,8 +46,8 @@ struct State {
     used: usize,
     /// All who wait.
     waiting: usize,
-    /// Those who hold something or wait, by the hash of who they are.
-    holders: HashMap<u64, Holder>,
+    /// Those who hold something or wait.
+    holders: HashMap<Party, Holder, FixedState>,
 }
 
 #[derive(Default)]
@@ -47,7 +60,7 @@ struct Holder {
 /// A connection that a caller may use, until this is dropped.
 pub(super) struct Share {
     shares: Rc<Shares>,
-    holder: u64,
+    holder: Party,
 }
 
 /// The caller holds its share, and nothing became free in time.
@@ -58,33 +71,29 @@ impl Shares {
     /// For so many connections.
     #[must_use]
     pub(super) fn among(places: usize) -> Rc<Self> {
-        Rc::new(Self { places, state: RefCell::default(), hasher: RandomState::new() })
+        Rc::new(Self { places, state: RefCell::default() })
     }
 
-    /// Whether `caller` may wait for one, before it has sent what it wants one for.
+    /// Whether `holder` may wait for one, before it has sent what it wants one for.
     ///
     /// # Errors
     /// [`OverShare`].
-    pub(super) fn check(&self, caller: impl Hash) -> Result<(), OverShare> {
+    pub(super) fn check(&self, holder: Party) -> Result<(), OverShare> {
         let mut state = self.state.borrow_mut();
         // If no request waits, every caller is below its share.
-        if state.waiting > 0 && state.is_full(self.hasher.hash_one(caller), self.places) {
+        if state.waiting > 0 && state.is_full(holder, self.places) {
             return Err(OverShare);
         }
         Ok(())
     }
 
-    /// Takes one for `caller`, if need be after a while.
+    /// Takes one for `holder`, if need be after a while.
     ///
     /// # Errors
     /// [`OverShare`].
-    pub(super) async fn take(self: &Rc<Self>, caller: impl Hash) -> Result<Share, OverShare> {
-        let holder = self.hasher.hash_one(caller);
+    pub(super) async fn take(self: &Rc<Self>, holder: Party) -> Result<Share, OverShare> {
         let granted = {
             let mut state = self.state.borrow_mut();
-            if state.is_full(holder, self.places) {
-                return Err(OverShare);
-            }
             let free = self.places.saturating_sub(state.used);
             let account = state.holders.entry(holder).or_default();
             if account.waiting.is_empty() && account.held < free {
@@ -92,8 +101,11 @@ impl Shares {
                 state.used += 1;
                 return Ok(Share { shares: Rc::clone(self), holder });
             }
+            if state.is_full(holder, self.places) {
+                return Err(OverShare);
+            }
             let (sender, granted) = oneshot::channel();
-            account.waiting.push_back(sender);
+            state.holders.entry(holder).or_default().waiting.push_back(sender);
             state.waiting += 1;
             granted
         };
@@ -125,6 +137,10 @@ impl Shares {
 }
 
 impl Holder {
+    fn is_at_rest(&self) -> bool {
+        self.held == 0 && self.waiting.is_empty()
+    }
+
     fn is_full(&self, places: usize) -> bool {
         self.held + self.waiting.len() >= places.saturating_mul(FOR_EACH_CONNECTION)
     }
@@ -132,7 +148,7 @@ impl Holder {
 
 impl State {
     /// True if no more requests of `key` may wait. Those that have given up are forgotten first.
-    fn is_full(&mut self, key: u64, places: usize) -> bool {
+    fn is_full(&mut self, key: Party, places: usize) -> bool {
         let Some(account) = self.holders.get_mut(&key) else { return false };
         if !account.is_full(places) {
             return false;
@@ -144,7 +160,7 @@ impl State {
     }
 
     /// Takes the first of those who wait for `key` and have not given up, and counts a connection for it.
-    fn next(&mut self, key: u64) -> Option<oneshot::Sender<Share>> {
+    fn next(&mut self, key: Party) -> Option<oneshot::Sender<Share>> {
         let account = self.holders.get_mut(&key)?;
         let mut next = None;
         while next.is_none()
@@ -164,8 +180,8 @@ impl State {
     }
 
     /// Keeps nothing of who holds nothing and does not wait.
-    fn forget(&mut self, key: u64) {
-        if self.holders.get(&key).is_some_and(|account| account.held == 0 && account.waiting.is_empty()) {
+    fn forget(&mut self, key: Party) {
+        if self.holders.get(&key).is_some_and(Holder::is_at_rest) {
             self.holders.remove(&key);
         }
     }
@@ -176,10 +192,12 @@ impl Drop for Share {
         {
             let mut state = self.shares.state.borrow_mut();
             state.used -= 1;
-            if let Some(account) = state.holders.get_mut(&self.holder) {
-                account.held -= 1;
+            if let Entry::Occupied(mut account) = state.holders.entry(self.holder) {
+                account.get_mut().held -= 1;
+                if account.get().is_at_rest() {
+                    account.remove();
+                }
             }
-            state.forget(self.holder);
         }
         self.shares.grant();
     }
@@ -191,15 +209,18 @@ mod tests {
 
     use super::*;
 
+    const A: Party = Party(1);
+    const B: Party = Party(2);
+
     /// All that a caller gets without waiting.
-    fn all(shares: &Rc<Shares>, caller: &str) -> Vec<Share> {
+    fn all(shares: &Rc<Shares>, caller: Party) -> Vec<Share> {
         std::iter::from_fn(|| shares.take(caller).now_or_never()?.ok()).collect()
     }
 
     #[tokio::test]
     async fn a_caller_takes_half_of_what_others_leave() {
         let shares = Shares::among(256);
-        let held: Vec<_> = ["a", "b", "c", "d", "e", "f", "g", "h"].map(|caller| all(&shares, caller)).into();
+        let held: Vec<_> = (1..=8).map(|caller| all(&shares, Party(caller))).collect();
         assert_eq!(held.iter().map(Vec::len).collect::<Vec<_>>(), [128, 64, 32, 16, 8, 4, 2, 1]);
         drop(held);
         let state = shares.state.borrow();
@@ -209,22 +230,22 @@ mod tests {
     #[tokio::test]
     async fn a_single_connection_can_be_used() {
         let shares = Shares::among(1);
-        let held = all(&shares, "a");
+        let held = all(&shares, A);
         assert_eq!(held.len(), 1);
         drop(held);
-        assert_eq!(all(&shares, "b").len(), 1);
+        assert_eq!(all(&shares, B).len(), 1);
     }
 
     #[tokio::test]
     async fn what_comes_back_goes_to_who_holds_least_and_has_not_given_up() {
         let shares = Shares::among(8);
-        let mut held = all(&shares, "a");
+        let mut held = all(&shares, A);
         assert_eq!(held.len(), 4);
-        held.extend(all(&shares, "b"));
+        held.extend(all(&shares, B));
         assert_eq!(held.len(), 6);
-        let mut again = Box::pin(shares.take("a"));
-        let mut gone = Box::pin(shares.take("b"));
-        let mut next = Box::pin(shares.take("b"));
+        let mut again = Box::pin(shares.take(A));
+        let mut gone = Box::pin(shares.take(B));
+        let mut next = Box::pin(shares.take(B));
         assert!((&mut again).now_or_never().is_none());
         assert!((&mut gone).now_or_never().is_none());
         assert!((&mut next).now_or_never().is_none());
@@ -240,16 +261,16 @@ mod tests {
     #[tokio::test]
     async fn a_queue_has_an_end() {
         let shares = Shares::among(2);
-        let held = all(&shares, "a");
+        let held = all(&shares, A);
         let mut waiting = Vec::new();
         for _ in held.len()..2 * FOR_EACH_CONNECTION {
-            assert_eq!(shares.check("a"), Ok(()));
-            let mut one = Box::pin(shares.take("a"));
+            assert_eq!(shares.check(A), Ok(()));
+            let mut one = Box::pin(shares.take(A));
             assert!((&mut one).now_or_never().is_none());
             waiting.push(one);
         }
-        assert_eq!(shares.take("a").now_or_never().map(Result::err), Some(Some(OverShare)));
-        assert_eq!((shares.check("a"), shares.check("b")), (Err(OverShare), Ok(())));
+        assert_eq!(shares.take(A).now_or_never().map(Result::err), Some(Some(OverShare)));
+        assert_eq!((shares.check(A), shares.check(B)), (Err(OverShare), Ok(())));
         drop((held, waiting));
         assert_eq!(shares.state.borrow().used, 0);
     }

@@ -7,6 +7,7 @@
 //! can be [`Passing`].
 
 mod budget;
+mod gathered;
 mod outgoing;
 mod pace;
 mod passing;

@@ -8,12 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::error::PayloadError;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::Stream;
 use sha2::{Digest, Sha256};
 
 use super::Body;
 use super::budget::{Account, Budget, Reservation};
+use super::gathered::Gathered;
 use super::pace::{Pace, Timing};
 use super::spool::Spool;
 
@@ -159,18 +160,18 @@ where
     let mut reservation = memory.open(source.account);
     let most = if expected > 0 { expected } else { *memory_limit };
     let mut hash = Sha256::new();
-    let mut gathered = Gathered::Nothing;
+    let mut gathered = Gathered::default();
     while let Some(chunk) = source.next().await? {
         let received = source.received();
         let needed = received.next_multiple_of(STEP).min(most).max(received);
         if received > *memory_limit || !reservation.grow(needed.saturating_sub(reservation.bytes())) {
-            let begun = Some((vec![gathered.freeze(), chunk], reservation));
+            let begun = Some((gathered.pieces().chain([chunk]).collect(), reservation));
             return Box::pin(into_file(source, begun, expected)).await;
         }
         hash.update(&chunk);
         gathered.push(chunk);
     }
-    let body = Body::Memory(gathered.freeze(), Some(reservation));
+    let body = Body::Memory(gathered.joined().await?, Some(reservation));
     Ok(Received { body, sha256: hash.finalize().into(), len: source.received() })
 }
 
@@ -227,37 +228,6 @@ where
             return Ok(Received { body: Body::File(file), sha256, len: source.received() });
         }
     }
-}
-
-/// Pieces put together. A body of one piece, the usual case, is kept as it came, without a copy.
-enum Gathered {
-    Nothing,
-    One(Bytes),
-    Many(BytesMut),
-}
-
-impl Gathered {
-    fn push(&mut self, chunk: Bytes) {
-        *self = match std::mem::replace(self, Self::Nothing) {
-            Self::Nothing => Self::One(chunk),
-            // The buffer grows with what arrives, not with what was announced.
-            Self::One(first) => Self::Many(joined(BytesMut::from(first), &chunk)),
-            Self::Many(all) => Self::Many(joined(all, &chunk)),
-        };
-    }
-
-    fn freeze(self) -> Bytes {
-        match self {
-            Self::Nothing => Bytes::new(),
-            Self::One(only) => only,
-            Self::Many(all) => all.freeze(),
-        }
-    }
-}
-
-fn joined(mut all: BytesMut, chunk: &[u8]) -> BytesMut {
-    all.extend_from_slice(chunk);
-    all
 }
 
 #[cfg(test)]

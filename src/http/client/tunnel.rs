@@ -119,4 +119,15 @@ mod tests {
             assert_eq!(status(head.as_bytes()), expected.map(|(status, reason)| (status, reason.to_owned())), "{head}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_answer_is_read(line in "(HTTP/1[.][01 ]? ?)?[0-9+]{0,4}[ ]?.{0,200}", rest in proptest::collection::vec(proptest::num::u8::ANY, 0..200)) {
+            let head = [line.as_bytes(), &rest[..], b"\r\n\r\n"].concat();
+            if let Some((status, reason)) = status(&head) {
+                proptest::prop_assert!(head.starts_with(b"HTTP/1.") && status < 1000, "{}", status);
+                proptest::prop_assert!(reason.chars().count() <= 101 && !reason.contains(char::is_control), "{}", reason);
+            }
+        }
+    }
 }

@@ -22,6 +22,7 @@ use super::metrics::{self, CONTENT_TYPE};
 use super::server::{self, Options, Server, connection};
 use super::{ServeError, Shared};
 use crate::access::address::Networks;
+use crate::http::headers::Summary;
 
 /// Connections at a time; more wait in the kernel. Scrapers and people with a page open are few.
 const CONNECTION_LIMIT: usize = 100;
@@ -94,7 +95,9 @@ pub(super) fn open(settings: AdminSettings, shared: &Arc<Shared>) -> Result<Opti
 async fn handle(request: HttpRequest) -> HttpResponse {
     let admin = Rc::clone(request.app_data::<Rc<Admin>>().expect("its thread has one"));
     // Counts as in use until it is answered.
-    let Ok(_running) = connection::run(&request) else { return HttpResponse::BadRequest().force_close().finish() };
+    let Ok(_running) = connection::run(&request, &Summary::of(request.headers())) else {
+        return HttpResponse::BadRequest().force_close().finish();
+    };
     let mut response = admin.answer(&request);
     for (name, value) in [
         (header::CACHE_CONTROL, "no-store"),

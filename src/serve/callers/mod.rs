@@ -156,9 +156,12 @@ impl Callers {
     /// [`AccessRefusal`] if that cannot be told, or may not be.
     pub(super) fn origin(&self, request: &HttpRequest) -> Result<Option<IpAddr>, AccessRefusal> {
         let Some(peer) = request.peer_addr() else { return Ok(None) };
-        // A value that is not text is no address.
-        let values = request.headers().get_all(FORWARDED_FOR).map(|value| value.to_str().unwrap_or("unreadable"));
-        let values: Vec<_> = if self.trusted_proxies.is_empty() { Vec::new() } else { values.collect() };
+        let values: Vec<_> = if self.trusted_proxies.is_empty() {
+            Vec::new()
+        } else {
+            // A value that is not text is no address.
+            request.headers().get_all(FORWARDED_FOR).map(|value| value.to_str().unwrap_or("unreadable")).collect()
+        };
         let client = address::client(peer.ip(), values.into_iter(), &self.trusted_proxies, self.trusted_hops)?;
         match &self.networks {
             Some(networks) if !networks.contain(client) => Err(AccessRefusal::Network(client)),

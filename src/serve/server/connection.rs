@@ -11,7 +11,6 @@ use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use actix_web::dev::Extensions;
-use actix_web::http::header::{CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
 use actix_web::http::{ConnectionType, Version};
 use actix_web::{HttpMessage as _, HttpRequest};
 use slab::Slab;
@@ -20,6 +19,7 @@ use tokio::time::sleep;
 use tracing::debug;
 
 use super::accept::Place;
+use crate::http::headers::Summary;
 
 /// How often a worker looks after its connections.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -74,7 +74,7 @@ impl Drop for Running {
 ///
 /// # Errors
 /// [`AfterTheLast`].
-pub(in crate::serve) fn run(request: &HttpRequest) -> Result<Option<Running>, AfterTheLast> {
+pub(in crate::serve) fn run(request: &HttpRequest, fields: &Summary) -> Result<Option<Running>, AfterTheLast> {
     let Some(connection) = data::<Rc<Connection>>(request) else { return Ok(None) };
     // SECURITY: whoever stands before us believes that nothing follows (RFC 9112 §9.6), so what does is nobody's. actix
     // would serve it.
@@ -85,7 +85,7 @@ pub(in crate::serve) fn run(request: &HttpRequest) -> Result<Option<Running>, Af
     connection.is_over.set(is_last && request.version() < Version::HTTP_2);
     connection.running.set(connection.running.get() + 1);
     if request.version() < Version::HTTP_2 {
-        connection.has_become(request);
+        connection.has_become(request, fields);
     }
     Ok(Some(Running(connection)))
 }
@@ -173,17 +173,16 @@ impl Connection {
     }
 
     /// Takes note of a request that was among it.
-    fn has_become(&self, request: &HttpRequest) {
-        let (head, fields) = (request.head(), request.headers());
+    fn has_become(&self, request: &HttpRequest, fields: &Summary) {
+        let head = request.head();
         // As it is usually written, and a little more: what is not counted here would add up over a connection's requests.
         let target = head.uri.path_and_query().map_or(1, |target| target.as_str().len());
-        let lines = fields.iter().map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len());
-        let size = head.method.as_str().len() + target + lines.sum::<usize>() + BETWEEN_WORDS;
-        let body = if fields.contains_key(TRANSFER_ENCODING) || fields.contains_key(UPGRADE) {
+        let lines = fields.size + fields.count * ": \r\n".len();
+        let size = head.method.as_str().len() + target + lines + BETWEEN_WORDS;
+        let body = if fields.is_chunked || fields.has_upgrade {
             UNBOUNDED
         } else {
-            let length = fields.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.trim().parse().ok());
-            length.map_or(0, |length: u64| i64::try_from(length).unwrap_or(UNBOUNDED))
+            fields.length.map_or(0, |length| i64::try_from(length).unwrap_or(UNBOUNDED))
         };
         // What came behind a body without a length cannot be told from it.
         let ahead = if self.ahead.get() < -UNBOUNDED / 2 { 0 } else { self.ahead.get() };
