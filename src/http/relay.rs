@@ -1,7 +1,7 @@
 //! Makes an upstream's response one of ours, framing intact.
 
 use actix_web::HttpResponse;
-use actix_web::body::MessageBody;
+use actix_web::body::{BoxBody, MessageBody};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderMap, HeaderValue};
 
@@ -16,7 +16,8 @@ where
     if let (StatusCode::NOT_MODIFIED, Some(length)) = (status, announced) {
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     }
-    let mut response = HttpResponse::new(status).set_body(body).map_into_boxed_body();
+    // The body is boxed first, since each layer of a response would move it.
+    let mut response = HttpResponse::with_body(status, BoxBody::new(body));
     *response.headers_mut() = headers;
     response
 }

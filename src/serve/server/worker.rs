@@ -43,6 +43,10 @@ const WRITE_SIZE: usize = 64 * 1024;
 /// Threads for work that blocks, of all workers.
 const BLOCKING_THREADS: usize = 512;
 
+/// The number of tasks that run before a worker looks for new events. A task that receives a large body takes 0.4 ms, so a small
+/// request waits for up to 6 ms; the runtime's own interval of 61 made it wait for 25 ms.
+const EVENT_INTERVAL: u32 = 16;
+
 /// What a thread starts with.
 pub(super) struct Worker {
     pub(super) listeners: Vec<net::TcpListener>,
@@ -63,6 +67,7 @@ impl Worker {
         let runtime = Builder::new_current_thread()
             .enable_all()
             .max_blocking_threads(threads)
+            .event_interval(EVENT_INTERVAL)
             .build_local(LocalOptions::default());
         match runtime {
             Ok(runtime) => {
