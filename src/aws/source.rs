@@ -149,7 +149,7 @@ impl Source {
         let is_learnt = date.is_some_and(|there| self.skew.learn(there, now, self.skew.correct(now)));
         if is_learnt {
             let hint = "synchronise this machine's clock (on EC2 with 169.254.169.123)";
-            warn!(aws_is_ahead_s = self.skew.seconds(), hint, "STS has another time; signatures are made with it");
+            warn!(aws_is_ahead_s = self.skew.seconds(), hint, "clock skew detected: signatures use the time of STS");
         }
         is_learnt
     }

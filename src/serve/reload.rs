@@ -43,8 +43,8 @@ pub(super) async fn run(shared: Arc<Shared>, tls: Option<ServerTls>, reader: Opt
                 tls.iter().for_each(warn_of_end);
             }
             Some(Err(error)) => {
-                let hint = "correct the files; they are read again by themselves";
-                warn!(error = causes::joined(&error), hint, "certificate not read; the old one stays in use");
+                let hint = "correct the files; the appliance reloads them by itself";
+                warn!(error = causes::joined(&error), hint, "cannot reload the certificate; the previous one stays in use");
             }
             _ => {}
         }

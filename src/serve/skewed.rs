@@ -27,7 +27,7 @@ pub(super) fn is_refused_for_its_time(response: &Response, signed: SystemTime, b
             mlflow = backend.label(),
             aws_is_ahead_s = backend.skew.seconds(),
             hint = "synchronise this machine's clock (on EC2 with 169.254.169.123)",
-            "AWS has another time; signatures are made with it"
+            "clock skew detected: signatures use the time of AWS"
         );
     }
     is_learnt

@@ -47,7 +47,7 @@ options! {
     /// Address and port to listen on [default: 127.0.0.1:5000]
     #[arg(env = "APPLIANCE_LISTEN", value_name = "ADDRESS:PORT", help_heading = "Listener")]
     listen,
-    /// PEM file of the certificate chain with which TLS is spoken; read again while running [default: no TLS]
+    /// PEM file of the certificate chain with which TLS is spoken; reloaded while running [default: no TLS]
     #[arg(env = "APPLIANCE_TLS_CERTIFICATE", value_name = "FILE", help_heading = "Listener")]
     tls_certificate,
     /// PEM file of its private key; or `credential:<name>` of systemd, as for the other two
@@ -86,11 +86,11 @@ options! {
 
     /// Where the access tokens are: a file, `credential:<name>` of systemd, or `ssm:` or `secretsmanager:` with a name
     ///
-    /// Made with `appliance token new`; only hashes are in it. Read again while running, so tokens can be handed out and
+    /// Made with `appliance token new`; only hashes are in it. It is reloaded while the appliance runs, so tokens can be handed out and
     /// revoked without a restart.
     #[arg(env = "APPLIANCE_TOKENS", value_name = "SOURCE", help_heading = "Callers")]
     tokens,
-    /// How often tokens and certificates are read again; SIGHUP does it at once [default: 1m]
+    /// How often tokens and certificates are reloaded; SIGHUP reloads them at once [default: 1m]
     #[arg(env = "APPLIANCE_RELOAD_INTERVAL", value_name = "DURATION", help_heading = "Callers")]
     reload_interval,
     /// Let in those who present nothing; needed to listen beyond this machine without another way to tell callers apart

@@ -57,8 +57,8 @@ impl Callers {
                 warn!(
                     still_in_force = count,
                     error,
-                    hint = "correct it; it is read again by itself",
-                    "tokens not read"
+                    hint = "correct the tokens; the appliance reloads them by itself",
+                    "cannot reload the tokens; the previous ones stay in use"
                 );
             }
         }

@@ -107,7 +107,7 @@ fn tokens_are_handed_out_scoped_and_revoked_while_it_runs() {
     let text = tokens.text();
     std::fs::write(tokens.path(), text.replace("role = \"admin\"", "role = \"king\"")).unwrap();
     appliance.signal(Signal::HUP);
-    eventually("a broken file is reported", || appliance.log().contains("tokens not read"));
+    eventually("a broken file is reported", || appliance.log().contains("cannot reload the tokens"));
     assert!(appliance.log().contains("a role is `read`, `write` or `admin`"), "{}", appliance.log());
     assert_eq!(with(&appliance, &second.bearer()).status, 200, "and the old tokens stay in force");
 }
@@ -308,7 +308,7 @@ fn tokens_are_kept_by_aws() {
         let result = python::run(&bin, "moto_secrets.py", &arguments, tokens.text().as_bytes());
         assert_eq!(result["checks"], 10, "{service}");
         let log = appliance.log();
-        assert!(log.contains("tokens not read") && log.contains("it is read again by itself"), "{log}");
+        assert!(log.contains("cannot reload the tokens") && log.contains("the appliance reloads them by itself"), "{log}");
         assert!(!log.contains(&token.text) && !log.contains("sha256"), "{log}");
     }
 }

@@ -93,7 +93,7 @@ fn certificates_are_renewed_without_dropping_a_connection() {
 
     std::fs::write(listener.directory.path().join("key.pem"), "broken").unwrap();
     listener.appliance.signal(Signal::HUP);
-    eventually("a broken key is reported", || listener.appliance.log().contains("certificate not read"));
+    eventually("a broken key is reported", || listener.appliance.log().contains("cannot reload the certificate"));
     assert_eq!(listener.status(&old, "GET", "/version"), Some(200), "the old one stays in use");
 
     present(&listener.directory, &new);
