@@ -44,7 +44,10 @@ pub(super) async fn run(shared: Arc<Shared>, tls: Option<ServerTls>, reader: Opt
             }
             Some(Err(error)) => {
                 let hint = "correct the files; the appliance reloads them by itself";
-                warn!(error = causes::joined(&error), hint, "cannot reload the certificate; the previous one stays in use");
+                warn!(
+                    error = causes::joined(&error),
+                    hint, "cannot reload the certificate; the previous one stays in use"
+                );
             }
             _ => {}
         }

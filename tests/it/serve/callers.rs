@@ -308,7 +308,10 @@ fn tokens_are_kept_by_aws() {
         let result = python::run(&bin, "moto_secrets.py", &arguments, tokens.text().as_bytes());
         assert_eq!(result["checks"], 10, "{service}");
         let log = appliance.log();
-        assert!(log.contains("cannot reload the tokens") && log.contains("the appliance reloads them by itself"), "{log}");
+        assert!(
+            log.contains("cannot reload the tokens") && log.contains("the appliance reloads them by itself"),
+            "{log}"
+        );
         assert!(!log.contains(&token.text) && !log.contains("sha256"), "{log}");
     }
 }
