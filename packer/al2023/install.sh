@@ -46,7 +46,9 @@ CONFIGURATION
 systemctl mask sshd.service sshd.socket ec2-instance-connect.service
 rm -f /root/.ssh/authorized_keys /home/*/.ssh/authorized_keys /etc/sudoers.d/90-cloud-init-users
 
-# What belongs to this instance, and not to those that start from the image: keys, identity, randomness, logs.
+# What belongs to this instance, and not to those that start from the image: keys, identity, randomness, logs. At its end this
+# service would write a new seed, which all of them would then begin with.
+systemctl stop systemd-random-seed.service || true
 rm -f /etc/ssh/ssh_host_* /var/lib/systemd/{random-seed,credential.secret} /root/.bash_history /home/*/.bash_history
 rm -rf /var/lib/cloud/* /var/log/journal/*
 # An empty file, and not the word `uninitialized`: at a first boot systemd would enable what the presets of the distribution
