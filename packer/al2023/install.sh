@@ -25,13 +25,12 @@ chmod 755 "$upload.program"
 said=$("$upload.program" --version) || fail "the program does not run here, on $(uname -m): set architecture and program to match"
 [ "$said" = "appliance $version" ] || fail "the program is \`$said\`, and the source of this template $version: build the program from it"
 "$upload.program" bootstrap install --from instance
-# Whether this systemd understands the units is known now, and not after the first start.
+# The systemd that will run the units judges them now, and not at the first start.
 systemd-analyze verify --man=no --recursive-errors=no /etc/systemd/system/mlflow-appliance*.{socket,service} ||
     fail "systemd does not accept the units"
 
-# SECURITY: user data is for `appliance bootstrap` to read. cloud-init would run a script in it as root, before the appliance
-# could refuse it. What is left of cloud-init lets the disk grow and names the host; it makes no user and no key, and installs
-# nothing.
+# SECURITY: only `appliance bootstrap` reads user data. cloud-init would run a script in it as root, before the appliance could
+# refuse it. The rest of cloud-init lets the disk grow and names the host; it makes no user and no key, and installs nothing.
 cat >/etc/cloud/cloud.cfg.d/99-mlflow-appliance.cfg <<'CONFIGURATION'
 allow_userdata: false
 vendor_data: {enabled: false}
@@ -46,14 +45,14 @@ CONFIGURATION
 systemctl mask sshd.service sshd.socket ec2-instance-connect.service
 rm -f /root/.ssh/authorized_keys /home/*/.ssh/authorized_keys /etc/sudoers.d/90-cloud-init-users
 
-# What belongs to this instance, and not to those that start from the image: keys, identity, randomness, logs. At its end this
-# service would write a new seed, which all of them would then begin with.
+# Keys, identity, randomness and logs belong to this instance, and not to those that start from the image. This service would
+# write a new seed at shutdown, with which all of them would begin.
 systemctl stop systemd-random-seed.service || true
 rm -f /etc/ssh/ssh_host_* /var/lib/systemd/{random-seed,credential.secret} /root/.bash_history /home/*/.bash_history
 rm -rf /var/lib/cloud/* /var/log/journal/*
-# An empty file, and not the word `uninitialized`: at a first boot systemd would enable what the presets of the distribution
-# name, and disable the appliance.
+# Each instance makes an id of its own. With the word `uninitialized` here, systemd would take that start for a first boot and
+# enable every service that the presets of the distribution name.
 : >/etc/machine-id
-# The files stay, for those who write them expect them with these owners and labels.
+# The files stay, because the programs that write them expect these owners and labels.
 find /var/log -type f -exec truncate --size=0 {} +
 sync

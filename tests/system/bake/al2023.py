@@ -1,4 +1,4 @@
-"""The bake on Amazon Linux 2023: what it leaves on the disk that becomes the image, and what stops it."""
+"""The bake on Amazon Linux 2023. It changes the disk that becomes the image as it should, and stops where it cannot."""
 
 import re
 import shutil
@@ -14,7 +14,7 @@ from scene import bake, clean, directory, holds, instance, root, same
 VERSION = re.search(r'^version = "(.*)"$', (root / "Cargo.toml").read_text(), re.M)[1]
 UNITS = ["mlflow-appliance-bootstrap.service", "mlflow-appliance-signal.service", "mlflow-appliance.service", "mlflow-appliance.socket"]
 MASKED = ["ec2-instance-connect.service", "sshd.service", "sshd.socket"]
-# What `systemd-sysusers` writes when it makes the user, and what it keeps of these files.
+# `systemd-sysusers` writes these when it makes the user, and keeps copies of them.
 ACCOUNTS = {f"etc/{name}{kept}" for name in ("passwd", "group", "shadow", "gshadow") for kept in ("", "-")} | {"etc/.pwd.lock"}
 CLOUD_INIT = {
     "allow_userdata": False,
@@ -49,7 +49,7 @@ class Bake:
         recorded.check("al2023", architecture, VERSION, {"/dev/xvda": "8"}, "/dev/xvda", "8", before)
 
     def check_disk(self):
-        """Whatever changed on the disk was meant to change, and is as it should be."""
+        """Compares every file that changed on the disk with what the bake should leave."""
         changes = self.disk.changes()
         expected = {"usr/local/bin/appliance": self.program.read_bytes(), **{path: b"" for path in EMPTIED}}
         expected |= {f"etc/systemd/system/multi-user.target.wants/{unit}": f"-> /etc/systemd/system/{unit}" for unit in UNITS}

@@ -1,7 +1,7 @@
-"""The root of an instance of Amazon Linux 2023, as far as a bake looks at it: a Debian with the same systemd (252), and on top
-of it what the bake needs, removes and must not touch.
+"""A root like that of an instance of Amazon Linux 2023: a Debian with the same systemd (252), and on top of it the files that a
+bake needs, removes or must not touch.
 
-Commands run in it by chroot, in a mount namespace of their own, so it takes root. What they change is kept apart.
+Commands run in it by chroot, in a mount namespace of their own, so it takes root. An overlay keeps apart what they change.
 """
 
 import shutil
@@ -38,7 +38,7 @@ WITHIN = """
         mount -t proc proc "{root}/proc"
         mount --bind /dev "{root}/dev"
         mount --bind /var/tmp "{root}/var/tmp"
-        # Firmware is UEFI, and the service manager is systemd, where these exist.
+        # These directories exist where the firmware is UEFI and where systemd runs.
         mount -t tmpfs tmpfs "{root}/sys"
         mount -t tmpfs tmpfs "{root}/run"
         mkdir -p "{root}/{firmware}" "{root}/run/systemd/system"
@@ -63,8 +63,8 @@ class AmazonLinux:
             (wanted / unit).symlink_to(f"/usr/lib/systemd/system/{unit}")
 
     def within(self, program=None, firmware="sys/firmware/efi"):
-        """The script that runs a command in there, on a disk on which nothing has been changed. `program` is used instead of
-        the one that was uploaded, if that is of another architecture."""
+        """Returns the script that runs a command in there, and takes back what the last one changed. `program` replaces the
+        uploaded one, if that is for another architecture."""
         for name in ("upper", "work", "root"):
             shutil.rmtree(self.directory / name, ignore_errors=True)
             (self.directory / name).mkdir()
@@ -72,7 +72,7 @@ class AmazonLinux:
         return WITHIN.format(tree=self.tree, firmware=firmware, swap=f"cp '{program}' /var/tmp/mlflow-appliance.program" if program else "", **places)
 
     def changes(self):
-        """Each path that was written, linked or removed, and what it is now; None where it is gone."""
+        """Returns the content of each path that was written or linked, and None for one that was removed."""
         upper, found = self.directory / "upper", {}
         for path in sorted(upper.rglob("*")):
             name, mode = str(path.relative_to(upper)), path.lstat().st_mode

@@ -1,4 +1,4 @@
-"""What holds of either bake. `start` bakes that kind with what it needs and more options, in an account that has nothing in it."""
+"""Checks that both bakes pass. `start` bakes one kind with the variables that it needs and with more options, in an empty account."""
 
 import os
 import signal

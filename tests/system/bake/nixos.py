@@ -1,4 +1,4 @@
-"""The bake of the disk that Nix built: a stand-in for that disk, a volume, and what can be wrong with either."""
+"""The bake of the disk that Nix built, with a stand-in for that disk and for the volume. Either can be wrong."""
 
 import hashlib
 import json
@@ -86,7 +86,7 @@ def common():
 
 
 def variables():
-    """What the directory of the image must be."""
+    """Tries directories that hold no image that could be baked."""
     two, none = image("result-two"), image("result-none")
     (two / "second.raw").symlink_to(two / "nixos.img")
     (none / "nixos.img").rename(none / "nixos.vhd")

@@ -1,4 +1,4 @@
-"""What a bake asks of EC2 and the Parameter Store for an image in one region: exactly what the templates promise.
+"""Compares the requests that a bake made for an image in one region with those that the templates promise.
 
 Both bakes share one source, so they differ only in the volumes, the version and where the image comes from.
 """
