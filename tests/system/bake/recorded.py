@@ -10,6 +10,7 @@ from aws import ADDRESS, REGION
 from scene import clean, cloud, holds, instance, left, manifest, same
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
+SYSTEMS = {"nixos": "NixOS", "al2023": "Amazon Linux 2023"}
 TYPES = {"x86_64": "c6i.large", "arm64": "c6g.large"}
 
 
@@ -64,6 +65,9 @@ def images(snapshot, registered, ours, root, size):
     })  # fmt: skip
     attributes = [{k: v for k, v in call.parameters.items() if k not in ("ImageId", "Version")} for call in cloud.of("ModifyImageAttribute")]
     same("its metadata service is version 2", [one for one in attributes if "ImdsSupport.Value" in one], [{"ImdsSupport.Value": "v2.0"}])
+    # `appliance deploy plan` shows the description, and so which bake made the image.
+    described = f"SageMaker MLflow appliance {ours['version']}, {SYSTEMS[ours['bake']]}, {ours['architecture']}"
+    same("its description", [one["Description.Value"] for one in attributes if "Description.Value" in one], [described])
     (deprecation,) = cloud.of("EnableImageDeprecation")
     days = datetime.datetime.fromisoformat(deprecation.parameters["DeprecateAt"].replace("Z", "+00:00")) - datetime.datetime.now(datetime.timezone.utc)
     holds("it is deprecated after 90 days", datetime.timedelta(days=89.9) < days < datetime.timedelta(days=90), days)
