@@ -12,6 +12,7 @@ from amazon_linux import EMPTIED, REMOVED, AmazonLinux
 from scene import bake, clean, directory, holds, instance, root, same
 
 VERSION = re.search(r'^version = "(.*)"$', (root / "Cargo.toml").read_text(), re.M)[1]
+SCRIPT = (root / "packer/al2023/install.sh").read_text()
 UNITS = ["mlflow-appliance-bootstrap.service", "mlflow-appliance-signal.service", "mlflow-appliance.service", "mlflow-appliance.socket"]
 MASKED = ["ec2-instance-connect.service", "sshd.service", "sshd.socket"]
 # `systemd-sysusers` writes these when it makes the user, and keeps copies of them.
@@ -23,6 +24,18 @@ CLOUD_INIT = {
     "cloud_init_modules": ["growpart", "resizefs", "set_hostname", "update_hostname"],
     "cloud_config_modules": [],
     "cloud_final_modules": [],
+}
+# Parts of the script, and what a broken copy has in their place.
+BROKEN = {
+    "systemctl mask sshd.service": "systemctl mask",
+    "/etc/ssh/ssh_host_* ": "",
+    "/home/*/.ssh/authorized_keys ": "",
+    " /etc/sudoers.d/90-cloud-init-users": "",
+    "allow_userdata: false\n": "",
+    ": >/etc/machine-id\n": "",
+    "find /var/log": "true",
+    "--from instance": "--from file",
+    "sync\n": "touch /etc/other\n",
 }
 
 
@@ -80,7 +93,7 @@ class Bake:
         either.fails("a program for another architecture", "set architecture and program to match", lambda: self.start(program=self.foreign()))
         clean("a program for another architecture")
 
-        def script(name, text):
+        def program(name, text):
             path = directory / name
             path.write_text(f"#!/bin/sh\n{text}\n")
             return path
@@ -88,23 +101,38 @@ class Bake:
         broken = "case $1 in --version) echo appliance {} ;; *) echo '[Service]\nExecStart=relative' >/etc/systemd/system/mlflow-appliance.service ;; esac"
         debian = AmazonLinux(directory / "debian", self.disk.tree, files={"etc/os-release": "ID=debian\nVERSION_ID=12\nPRETTY_NAME=Debian\n"})
         minimal = AmazonLinux(directory / "minimal", self.disk.tree, enabled=["sshd.service"])
-        for what, phrase, program, within in [
-            ("another version", f"`appliance 9.9.9`, and the source of this template {VERSION}", script("old", "echo appliance 9.9.9"), self.disk.within()),
-            ("a broken unit", "systemd does not accept the units", script("broken", broken.format(VERSION)), self.disk.within()),
+        for what, phrase, chosen, within in [
+            ("another version", f"`appliance 9.9.9`, and the source of this template {VERSION}", program("old", "echo appliance 9.9.9"), self.disk.within()),
+            ("a broken unit", "systemd does not accept the units", program("broken", broken.format(VERSION)), self.disk.within()),
             ("another system", "this is Debian, not Amazon Linux 2023", self.program, debian.within()),
             ("no UEFI", "did not boot with UEFI", self.program, self.disk.within(firmware="sys/firmware/acpi")),
             ("no agent", "the agent of Systems Manager is missing", self.program, minimal.within()),
         ]:
-            self.refuses(what, phrase, program, within)
+            self.refuses(what, phrase, chosen, within)
 
-    def refuses(self, what, phrase, program, within):
+    def script(self, program, within, text=SCRIPT):
         """Runs the script alone, as Packer would."""
         instance.forget()
         instance.within.write_text(within)
         shutil.copy(program, "/var/tmp/mlflow-appliance.program")
-        shutil.copy(root / "packer/al2023/install.sh", "/var/tmp/mlflow-appliance.sh")
+        Path("/var/tmp/mlflow-appliance.sh").write_text(text)
         command = [instance.sudo, "bash", "/var/tmp/mlflow-appliance.sh", "/var/tmp/mlflow-appliance", VERSION]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+    def broken_copies(self):
+        """The comparison of the disk has to notice each broken copy of the script."""
+        for part, instead in BROKEN.items():
+            same(f"the script has {part!r} once", SCRIPT.count(part), 1)
+            done = self.script(self.program, self.disk.within(), SCRIPT.replace(part, instead))
+            same(f"the script with {instead!r} for {part!r} {done.stderr}", done.returncode, 0)
+            try:
+                self.check_disk()
+            except AssertionError:
+                continue
+            raise AssertionError(f"the script may have {instead!r} for {part!r}")
+
+    def refuses(self, what, phrase, program, within):
+        done = self.script(program, within)
         same(f"{what} fails {done.stdout}{done.stderr}", done.returncode, 1)
         holds(f"{what} is explained", phrase in done.stderr, done.stderr)
         same(f"left after {what}", instance.leftovers(), [])

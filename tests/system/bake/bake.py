@@ -88,6 +88,7 @@ try:
         amazon.succeeds("x86_64", temporary_key=True)
         amazon.succeeds("arm64", temporary_key=False)
         amazon.failures()
+        amazon.broken_copies()
         amazon.common()
     simple = set(performed)
     nixos.elsewhere()
