@@ -94,7 +94,9 @@ class Cloud:
         return {
             "AWS_ENDPOINT_URL": self.url, "AWS_REGION": REGION, "AWS_DEFAULT_REGION": REGION,
             "AWS_ACCESS_KEY_ID": PACKER_KEY, "AWS_SECRET_ACCESS_KEY": "x", "AWS_EC2_METADATA_DISABLED": "true",
-            "AWS_CONFIG_FILE": "/dev/null", "AWS_SHARED_CREDENTIALS_FILE": "/dev/null", "AWS_MAX_ATTEMPTS": "1",
+            "AWS_CONFIG_FILE": "/dev/null", "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
+            # Packer's plugin multiplies both: it looks every second, and waits for up to a minute. Refusals are not retried.
+            "AWS_MAX_ATTEMPTS": "60", "AWS_POLL_DELAY_SECONDS": "1",
             "HTTPS_PROXY": f"http://127.0.0.1:{self.proxy.server_address[1]}", "SSL_CERT_FILE": str(self.authority),
         }  # fmt: skip
 

@@ -1,7 +1,7 @@
-"""The instance that writes the image: a real sshd on 127.0.0.1, whose commands run on this machine as whoever tests.
+"""The instance of a bake: a real sshd on 127.0.0.1, whose commands run on this machine as whoever tests.
 
-Its `sudo` only runs what it is given, as the user is root there or may not become it. While the file `hold` exists, it makes
-the file `hold.reached`, waits, and then fails.
+Its `sudo` only runs what it is given, as the user is root there or may not become it; or it runs that in another root, if
+the script `within` says how. While the file `hold` exists, it makes the file `hold.reached`, waits, and then fails.
 """
 
 import os
@@ -23,6 +23,7 @@ while [ -e '{hold}' ]; do
     sleep 0.1
 done
 [ $i = 0 ] || exit 1
+[ ! -e '{within}' ] || exec sh '{within}' "$@"
 exec "$@"
 """
 
@@ -30,7 +31,7 @@ exec "$@"
 class Instance:
     def __init__(self, directory):
         directory.mkdir()
-        self.directory, self.hold, self.reached = directory, directory / "hold", directory / "hold.reached"
+        self.directory, self.hold, self.reached, self.within = directory, directory / "hold", directory / "hold.reached", directory / "within"
         self.key, self.authorized = directory / "key", directory / "authorized"
         self.user = pwd.getpwuid(os.getuid()).pw_name
         for name in ("key", "host"):
@@ -39,8 +40,9 @@ class Instance:
         self.forget()
         shim = directory / "bin"
         shim.mkdir()
-        (shim / "sudo").write_text(SUDO.format(hold=self.hold))
-        (shim / "sudo").chmod(0o755)
+        self.sudo = shim / "sudo"
+        self.sudo.write_text(SUDO.format(hold=self.hold, within=self.within))
+        self.sudo.chmod(0o755)
         # sshd gives up its privileges in there, if it has any.
         if os.getuid() == 0:
             os.makedirs("/run/sshd", exist_ok=True)
@@ -73,7 +75,7 @@ class Instance:
     def forget(self):
         """As new: nothing is uploaded, nothing waits, and only the key that the test brings opens the door."""
         self.authorized.write_text(self.public)
-        for path in (self.hold, self.reached, *UPLOADS.glob(UPLOADED)):
+        for path in (self.hold, self.reached, self.within, *UPLOADS.glob(UPLOADED)):
             path.unlink(missing_ok=True)
 
     def admit(self, private):

@@ -1,13 +1,11 @@
-"""One bake at a time: an image, a volume, Packer, and what is left behind.
+"""One bake at a time: the account, the instance, Packer, and what is left behind.
 
 Takes its arguments from the command line, as bake.py has them: DIRECTORY PACKER PLUGINS.
 """
 
 import contextlib
-import hashlib
 import json
 import os
-import random
 import re
 import signal
 import subprocess
@@ -18,9 +16,8 @@ from pathlib import Path
 from aws import REGION, Cloud
 from instance import Instance
 
-directory, packer, plugins = (Path(argument).absolute() for argument in sys.argv[1:])
+directory, packer, plugins = (Path(argument).absolute() for argument in sys.argv[1:4])
 root, venv = Path(__file__).parents[3], Path(sys.executable).parent
-STORE = "a1b2c3d4" * 4
 figures, performed = {"checks": 0, "seconds": {}}, set()
 NOTHING = {"instances": [], "volumes": [], "snapshots": [], "images": [], "groups": [], "keys": [], "parameters": {}}
 
@@ -42,30 +39,6 @@ def holds(what, truth, context=""):
     same(f"{what} {context}", bool(truth), True)
 
 
-def image(name, system="x86_64-linux", content=None, **changes):
-    """What `nix build .#ami` leaves: a directory with a link to an image that has holes, and what is known about it."""
-    place = directory / name
-    (place / "nix-support").mkdir(parents=True)
-    if content is None:
-        content = bytearray(6 * 2**20 + 512)
-        for start in (0, 3 * 2**20 + 4096, len(content) - 300000):
-            content[start : start + 300000] = random.randbytes(300000)
-    store = directory / f"{name}.raw"
-    store.write_bytes(content)
-    (place / "nixos.img").symlink_to(store)
-    info = {"system": system, "boot_mode": "uefi", "version": "26.05.1", "logical_bytes": len(content), "sha256": hashlib.sha256(content).hexdigest(), "closure": f"/nix/store/{STORE}-nixos-system"}
-    (place / "nix-support/image-info.json").write_text(json.dumps({**info, **changes}))
-    return place
-
-
-def disk(size, garbage=False):
-    """A volume: new, which reads as zeros, or one that was used before."""
-    path = directory / "volume"
-    path.write_bytes(random.randbytes(size) if garbage else b"")
-    os.truncate(path, size)
-    return path
-
-
 def environment():
     return {
         "PATH": f"{venv}:/usr/bin:/bin", "HOME": str(directory / "home"), "TMPDIR": str(directory / "tmp"),
@@ -82,13 +55,13 @@ def shell(*command, first=None):
     same(f"{command[0]} {done.stdout}{done.stderr}", done.returncode, 0)
 
 
-def run(*arguments, during=None, **variables):
-    """Packer with variables of the template: its exit code, what it said, and how long it took."""
+def run(kind, *arguments, during=None, **variables):
+    """Packer with variables of the template of this kind of bake: its exit code, what it said, and how long it took."""
     command = [str(packer), *arguments]
     for name, value in variables.items():
         command.append(f"-var={name}={value if isinstance(value, str) else json.dumps(value)}")
     began = time.monotonic()
-    process = subprocess.Popen([*command, str(root / "packer")], cwd=directory, env=environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+    process = subprocess.Popen([*command, str(root / "packer" / kind)], cwd=directory, env=environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
     try:
         if during:
             during(process)
@@ -99,10 +72,12 @@ def run(*arguments, during=None, **variables):
     return process.returncode, said, time.monotonic() - began
 
 
-def bake(place, volume, *, faults=(), during=None, temporary_key=False, subnet=False, **variables):
-    """A bake from the start, in an account that has nothing in it."""
+def bake(kind, *, within=None, faults=(), during=None, temporary_key=False, subnet=False, **variables):
+    """A bake from the start, in an account that has nothing in it. `within` is the other root of the instance, if it has one."""
     cloud.forget()
     instance.forget()
+    if within:
+        instance.within.write_text(within)
     cloud.faults = dict(faults)
     if temporary_key:
         cloud.answered = lambda call: call.operation == "CreateKeyPair" and instance.admit(re.search(r"<keyMaterial>(.*?)</keyMaterial>", call.answer, re.S)[1])
@@ -111,8 +86,8 @@ def bake(place, volume, *, faults=(), during=None, temporary_key=False, subnet=F
         variables |= {"ssh_keypair_name": "test", "ssh_private_key_file": str(instance.key)}
     if subnet:
         variables["subnet_id"] = cloud.client("ec2").describe_subnets()["Subnets"][0]["SubnetId"]
-    variables |= {"image": str(place), "surrogate_device": str(volume), "ssh_host": "127.0.0.1", "ssh_port": instance.port, "ssh_username": instance.user}
-    code, said, seconds = run("build", "-color=false", during=during, **variables)
+    variables |= {"ssh_host": "127.0.0.1", "ssh_port": instance.port, "ssh_username": instance.user}
+    code, said, seconds = run(kind, "build", "-color=false", during=during, **variables)
     performed.update(call.action for call in cloud.calls)
     same("nobody but AWS was asked for anything", cloud.outside, [])
     return code, said, seconds

@@ -1,27 +1,6 @@
+# The variables of both bakes.
+
 # What to bake.
-
-variable "image" {
-  description = "The directory that `nix build .#ami` made: one raw disk image, and nix-support/image-info.json, which says for what architecture it is."
-  type        = string
-  default     = "result"
-
-  validation {
-    condition     = fileexists("${var.image}/nix-support/image-info.json")
-    error_message = "The directory in `image` has no nix-support/image-info.json. Run `nix build .#ami` first, or say where its result is: -var image=DIRECTORY."
-  }
-  validation {
-    condition     = !fileexists("${var.image}/nix-support/image-info.json") || length(fileset(var.image, "*.{img,raw}")) == 1
-    error_message = "The directory in `image` must have exactly one raw disk image, *.img or *.raw. A VHD or qcow2 does not boot when it is written to a volume: build the format \"raw\"."
-  }
-  validation {
-    condition     = !fileexists("${var.image}/nix-support/image-info.json") || can(regex("^(x86_64|aarch64)-linux$", jsondecode(file("${var.image}/nix-support/image-info.json")).system))
-    error_message = "The field `system` of nix-support/image-info.json must be x86_64-linux or aarch64-linux: EC2 has no other architecture that NixOS runs on."
-  }
-  validation {
-    condition     = !fileexists("${var.image}/nix-support/image-info.json") || can(regex("^uefi$", jsondecode(file("${var.image}/nix-support/image-info.json")).boot_mode))
-    error_message = "The field `boot_mode` of nix-support/image-info.json must be uefi, because the image is registered so: set `ec2.efi = true` and build again."
-  }
-}
 
 variable "revision" {
   description = "The git revision that the image was built from, for the tag `revision`. Empty means what image-info.json says, or else \"unknown\"."
@@ -35,7 +14,7 @@ variable "revision" {
 }
 
 variable "volume_size" {
-  description = "GiB of the root volume of whatever starts from the image. 0 means two more than the image has."
+  description = "GiB of the root volume of whatever starts from the image. 0 means as many as the bake needs: 8 for Amazon Linux, two more than the disk that Nix built has."
   type        = number
   default     = 0
 
@@ -124,10 +103,10 @@ variable "manifest" {
   }
 }
 
-# The instance that writes the image, and the way to it.
+# The instance of the bake, and the way to it.
 
 variable "source_ami" {
-  description = "The image of the instance that writes. Empty means Amazon's newest Amazon Linux 2023 of the right architecture."
+  description = "The image that the instance starts from. Empty means Amazon's newest Amazon Linux 2023 of the right architecture."
   type        = string
   default     = ""
 
@@ -138,7 +117,7 @@ variable "source_ami" {
 }
 
 variable "instance_type" {
-  description = "The type of the instance that writes. Empty means c6i.large or c6g.large, which do not run out of CPU credits."
+  description = "The type of the instance. Empty means c6i.large or c6g.large, which do not run out of CPU credits."
   type        = string
   default     = ""
 
@@ -149,24 +128,13 @@ variable "instance_type" {
 }
 
 variable "subnet_id" {
-  description = "The subnet of the instance that writes. Empty means one of the default VPC."
+  description = "The subnet of the instance. Empty means one of the default VPC."
   type        = string
   default     = ""
 
   validation {
     condition     = can(regex("^(subnet-[0-9a-f]+)?$", var.subnet_id))
     error_message = "The id of a subnet begins with subnet-."
-  }
-}
-
-variable "surrogate_device" {
-  description = "The name under which the instance that writes sees the volume to be written. Amazon Linux makes it a link to the NVMe device."
-  type        = string
-  default     = "/dev/sdf"
-
-  validation {
-    condition     = can(regex("^/[a-zA-Z0-9/_.-]+$", var.surrogate_device))
-    error_message = "The device must be an absolute path, such as /dev/sdf."
   }
 }
 
@@ -255,16 +223,5 @@ variable "ssh_private_key_file" {
   validation {
     condition     = var.ssh_private_key_file == "" || fileexists(var.ssh_private_key_file)
     error_message = "There is no such file of a private key."
-  }
-}
-
-variable "temporary_directory" {
-  description = "Where the compressed image waits for its upload, on this machine. It needs about a third of the image's size."
-  type        = string
-  default     = env("TMPDIR")
-
-  validation {
-    condition     = can(regex("^(/.*)?$", var.temporary_directory))
-    error_message = "The temporary directory must be an absolute path."
   }
 }

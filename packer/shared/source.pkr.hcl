@@ -1,5 +1,4 @@
-# Bakes what `nix build .#ami` built: writes that very image to a volume, reads it back, registers a snapshot of it and
-# publishes its id. Nothing is installed or changed on the way, so what Nix built is what boots. README.md has the rest.
+# What both bakes have in common: the instance, what becomes of its volume, and the image. Each says the rest in its locals.
 
 packer {
   required_version = ">= 1.11.0, < 2.0.0"
@@ -13,30 +12,17 @@ packer {
 }
 
 locals {
-  directory    = abspath(var.image)
-  info         = try(jsondecode(file("${local.directory}/nix-support/image-info.json")), {})
-  disk         = "${local.directory}/${join("", fileset(local.directory, "*.{img,raw}"))}"
-  architecture = try(local.info.system, "") == "aarch64-linux" ? "arm64" : "x86_64"
-  version      = try(local.info.version, local.info.label, "unknown")
-  # The image says how large it is, or is taken to be no larger than 4 GiB; the provisioners look at the image itself. It has
-  # no free space: the first boot lets the root file system grow into what the volume has beyond it.
-  volume_size = var.volume_size > 0 ? var.volume_size : 2 + ceil(try(local.info.logical_bytes, 4294967296) / 1073741824)
-
   started = timestamp()
   name    = "mlflow-appliance-${replace(local.version, "/[^a-zA-Z0-9.-]/", "-")}-${local.architecture}-${formatdate("YYYYMMDDhhmmss", local.started)}"
-  tags = {
+  tags = merge(local.origin, {
     Name         = local.name
     project      = "sagemaker-mlflow-appliance"
+    bake         = local.bake
     version      = local.version
-    revision     = coalesce(var.revision, try(local.info.revision, null), "unknown")
     architecture = local.architecture
-    # The path in the Nix store, whose hash covers everything that the image was built from.
-    source  = try(local.info.closure, local.disk)
-    closure = try(regex("/nix/store/([0-9a-z]{32})-", local.info.closure)[0], "unknown")
-  }
+  })
 
-  # Compressed, its hash beside it, first here and then there.
-  work   = "${coalesce(var.temporary_directory, "/tmp")}/mlflow-appliance-${uuidv4()}"
+  # Where uploads wait on the instance.
   upload = "/var/tmp/mlflow-appliance"
 
   # EC2 encrypts a copy anew for another region, with that region's default key. Only another key there takes a detour
@@ -48,7 +34,7 @@ locals {
 source "amazon-ebssurrogate" "appliance" {
   region               = var.region != "" ? var.region : null
   ami_name             = local.name
-  ami_description      = "SageMaker MLflow appliance ${local.version}, NixOS, ${local.architecture}"
+  ami_description      = "SageMaker MLflow appliance ${local.version}, ${local.system}, ${local.architecture}"
   ami_architecture     = local.architecture
   ami_regions          = keys(var.copy_to)
   ami_users            = var.share_with
@@ -66,31 +52,25 @@ source "amazon-ebssurrogate" "appliance" {
   ami_virtualization_type = "hvm"
 
   ami_root_device {
-    source_device_name    = "/dev/sdf"
+    source_device_name    = local.root
     device_name           = "/dev/xvda"
     volume_type           = "gp3"
-    volume_size           = local.volume_size
+    volume_size           = local.volumes[local.root]
     delete_on_termination = true
   }
 
   # The snapshot of an encrypted volume is encrypted with the same key, and so is the image.
-  launch_block_device_mappings {
-    device_name           = "/dev/sdf"
-    volume_type           = "gp3"
-    volume_size           = local.volume_size
-    encrypted             = true
-    kms_key_id            = var.kms_key_id != "" ? var.kms_key_id : null
-    delete_on_termination = true
-  }
-  # The instance's own disk, which holds the compressed image for a while.
-  launch_block_device_mappings {
-    device_name           = "/dev/xvda"
-    volume_type           = "gp3"
-    volume_size           = 16
-    encrypted             = true
-    kms_key_id            = var.kms_key_id != "" ? var.kms_key_id : null
-    delete_on_termination = true
-    omit_from_artifact    = true
+  dynamic "launch_block_device_mappings" {
+    for_each = local.volumes
+    content {
+      device_name           = launch_block_device_mappings.key
+      volume_type           = "gp3"
+      volume_size           = launch_block_device_mappings.value
+      encrypted             = true
+      kms_key_id            = var.kms_key_id != "" ? var.kms_key_id : null
+      delete_on_termination = true
+      omit_from_artifact    = launch_block_device_mappings.key != local.root
+    }
   }
 
   source_ami = var.source_ami != "" ? var.source_ami : null
@@ -131,42 +111,4 @@ source "amazon-ebssurrogate" "appliance" {
   temporary_key_pair_type                   = "ed25519"
   temporary_security_group_source_cidrs     = var.ssh_source_cidrs
   temporary_security_group_source_public_ip = length(var.ssh_source_cidrs) == 0 && var.ssh_interface != "session_manager"
-}
-
-build {
-  sources = ["source.amazon-ebssurrogate.appliance"]
-
-  provisioner "shell-local" {
-    command = "'${path.root}/compress-image.sh' '${local.disk}' '${local.work}' ${local.volume_size} '${try(local.info.sha256, "")}'"
-  }
-  provisioner "file" {
-    source      = "${local.work}/expected"
-    destination = "${local.upload}.expected"
-    generated   = true
-  }
-  provisioner "shell" {
-    script          = "${path.root}/write-image.sh"
-    remote_path     = "${local.upload}.sh"
-    execute_command = "sudo bash '{{ .Path }}' check '${var.surrogate_device}' '${local.upload}'"
-  }
-  provisioner "file" {
-    source      = "${local.work}/image.gz"
-    destination = "${local.upload}.gz"
-    generated   = true
-  }
-  provisioner "shell" {
-    script          = "${path.root}/write-image.sh"
-    remote_path     = "${local.upload}.sh"
-    execute_command = "sudo bash '{{ .Path }}' write '${var.surrogate_device}' '${local.upload}'"
-  }
-
-  post-processors {
-    post-processor "manifest" {
-      output      = var.manifest
-      custom_data = merge(local.tags, { volume_size = format("%d", local.volume_size) })
-    }
-    post-processor "shell-local" {
-      command = "'${path.root}/publish.sh' '${var.manifest}' '${var.parameter_prefix}' '${local.architecture}'"
-    }
-  }
 }
