@@ -1,6 +1,7 @@
 //! An instance that configures itself, against a metadata service that can misbehave.
 
 mod balancer;
+mod tags;
 
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};
