@@ -12,6 +12,8 @@ import completion
 import resources
 from moto.cloudformation import models, parsing, responses
 from moto.cloudformation.exceptions import ValidationError
+from moto.core import DEFAULT_ACCOUNT_ID
+from moto.ec2 import ec2_backends
 from plans import Plan, changes
 
 # How long a group waits for signals of its instances; AWS waits as long as the template says.
@@ -218,6 +220,20 @@ def signal_resource(self):
     return responses.EmptyResult()
 
 
+def keep(region, image, **attributes):
+    """What moto forgets of an image that it is told to register."""
+    for name, value in attributes.items():
+        setattr(ec2_backends[DEFAULT_ACCOUNT_ID][region].amis[image], name, value)
+
+
+def describe_type(self):
+    """One more: whether this region has a type of resource. Here it has all that moto and these files know."""
+    name = self._get_param("TypeName")
+    if name not in parsing.get_model_map():
+        raise ValidationError(message=f"The type '{name}' cannot be found.")
+    return responses.ActionResult({"Type": "RESOURCE", "TypeName": name})
+
+
 def detect_stack_drift(self):
     """The next three: whether somebody has changed resources by hand. Here it is only looked at security groups."""
     stack = self.cloudformation_backend.get_stack(self._get_param("StackName"))
@@ -277,7 +293,7 @@ def install():
     for function in (create_change_set, execute_change_set, delete_stack):
         setattr(models.CloudFormationBackend, function.__name__, function)
     drift = (detect_stack_drift, describe_stack_drift_detection_status, describe_stack_resource_drifts)
-    for function in (update_termination_protection, signal_resource, *drift):
+    for function in (update_termination_protection, signal_resource, describe_type, *drift):
         setattr(responses.CloudFormationResponse, function.__name__, function)
     # It compares what was resolved with what was said, and refuses what AWS accepts.
     responses.CloudFormationResponse._validate_different_update = lambda *_: None
