@@ -95,7 +95,6 @@ class Launch:
     def publish(self, name):
         """A new image, where the bake would say it."""
         image = self.aws("ec2").register_image(Name=name, Architecture="arm64", RootDeviceName="/dev/xvda")["ImageId"]
-        shim.keep(REGION, image, architecture="arm64", root_device_name="/dev/xvda")
         self.aws("ssm").put_parameter(Name=AMI_PARAMETER, Value=image, Type="String", Overwrite=True)
         return image
 

@@ -12,8 +12,7 @@ import completion
 import resources
 from moto.cloudformation import models, parsing, responses
 from moto.cloudformation.exceptions import ValidationError
-from moto.core import DEFAULT_ACCOUNT_ID
-from moto.ec2 import ec2_backends
+from moto.ec2.responses import EC2Response
 from plans import Plan, changes
 
 # How long a group waits for signals of its instances; AWS waits as long as the template says.
@@ -220,10 +219,11 @@ def signal_resource(self):
     return responses.EmptyResult()
 
 
-def keep(region, image, **attributes):
-    """What moto forgets of an image that it is told to register."""
-    for name, value in attributes.items():
-        setattr(ec2_backends[DEFAULT_ACCOUNT_ID][region].amis[image], name, value)
+def register_image(self):
+    """moto forgets the processor and the disk of an image that it is told to register."""
+    image = self.ec2_backend.register_image(self._get_param("Name"), self._get_param("Description", ""))
+    image.architecture, image.root_device_name = self._get_param("Architecture"), self._get_param("RootDeviceName")
+    return responses.ActionResult({"ImageId": image.id})
 
 
 def describe_type(self):
@@ -295,6 +295,7 @@ def install():
     drift = (detect_stack_drift, describe_stack_drift_detection_status, describe_stack_resource_drifts)
     for function in (update_termination_protection, signal_resource, describe_type, *drift):
         setattr(responses.CloudFormationResponse, function.__name__, function)
+    EC2Response.register_image = register_image
     # It compares what was resolved with what was said, and refuses what AWS accepts.
     responses.CloudFormationResponse._validate_different_update = lambda *_: None
     parsing.get_model_list.cache_clear()
