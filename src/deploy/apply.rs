@@ -32,7 +32,7 @@ pub async fn apply(settings: &mut Settings<'_>, talk: &mut dyn Talk) -> Result<P
     let templates = foresee::checked(settings)?;
     let prospects = foresee::foresee(settings, templates, talk).await?;
     let image = foresee::stored(settings, &prospects, talk).await?;
-    let findings = preflight(settings, &prospects, image.as_deref(), talk).await;
+    let findings = Box::pin(preflight(settings, &prospects, image.as_deref(), talk)).await;
     if !findings.is_empty() {
         return Err(DeployError::Obstacles(findings));
     }

@@ -58,6 +58,8 @@ pub(super) async fn left_over(settings: &Settings<'_>, talk: &mut dyn Talk) -> R
 pub(super) fn tell(kept: &[String], talk: &mut dyn Talk) {
     if !kept.is_empty() {
         talk.say("These are kept, with what is in them; they cost something until you remove them yourself:");
-        kept.iter().for_each(|line| talk.say(line));
+        for line in kept {
+            talk.say(line);
+        }
     }
 }

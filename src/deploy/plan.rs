@@ -35,7 +35,7 @@ pub async fn plan(settings: &mut Settings<'_>, talk: &mut dyn Talk) -> Result<Ve
     let prospects = foresee::foresee(settings, templates, talk).await?;
     let stored = foresee::stored(settings, &prospects, talk).await;
     let (image, missing) = stored.map_or_else(|error| (None, Some(error)), |image| (image, None));
-    let findings = preflight(settings, &prospects, image.as_deref(), talk).await;
+    let findings = Box::pin(preflight(settings, &prospects, image.as_deref(), talk)).await;
     let mut outputs = Pairs::new();
     let mut all = Vec::new();
     for Prospect { kind, template, known, .. } in prospects {

@@ -69,7 +69,7 @@ impl Account<'_> {
             let page = self.json("RESOURCE_GROUPS_TAGGING_API", "tagging", OPERATION, &question).await?;
             let list = page["ResourceTagMappingList"].as_array().into_iter().flatten();
             found.extend(list.filter_map(|one| one["ResourceARN"].as_str().map(ToOwned::to_owned)));
-            token = page["PaginationToken"].as_str().unwrap_or_default().to_owned();
+            page["PaginationToken"].as_str().unwrap_or_default().clone_into(&mut token);
             if token.is_empty() {
                 return Ok(found);
             }

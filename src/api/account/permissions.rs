@@ -6,7 +6,7 @@ use crate::api::service::Service;
 /// IAM is in one region of its partition.
 const IAM_REGION: &str = "us-east-1";
 
-impl<'a> Account<'a> {
+impl Account<'_> {
     /// The ARN of whoever asks.
     ///
     /// # Errors

@@ -125,13 +125,11 @@ impl Service<'_> {
         let since = Instant::now();
         let mut answer = std::pin::pin!(self.once(operation, given));
         loop {
-            match timeout(SILENCE, &mut answer).await {
-                Ok(answer) => return answer,
-                Err(_) => {
-                    let service = self.about.title;
-                    (self.delayed)(&Delay::Silence { service, operation, waited: since.elapsed() });
-                }
+            if let Ok(answer) = timeout(SILENCE, &mut answer).await {
+                return answer;
             }
+            let service = self.about.title;
+            (self.delayed)(&Delay::Silence { service, operation, waited: since.elapsed() });
         }
     }
 

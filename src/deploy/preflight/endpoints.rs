@@ -31,7 +31,7 @@ pub(super) async fn check(plans: Plans<'_>) -> Report {
 }
 
 fn is_gateway(service: &str) -> bool {
-    service.ends_with(".s3")
+    service.rsplit('.').next() == Some("s3")
 }
 
 fn missing(

@@ -60,17 +60,16 @@ impl Report {
 
     /// Adds what another check found; two of them may look at the same.
     fn add(&mut self, other: Self) {
-        let (findings, notes) = (&mut self.findings, &mut self.notes);
-        other.findings.into_iter().for_each(|one| {
-            if !findings.contains(&one) {
-                findings.push(one)
+        for one in other.findings {
+            if !self.findings.contains(&one) {
+                self.findings.push(one);
             }
-        });
-        other.notes.into_iter().for_each(|one| {
-            if !notes.contains(&one) {
-                notes.push(one)
+        }
+        for one in other.notes {
+            if !self.notes.contains(&one) {
+                self.notes.push(one);
             }
-        });
+        }
     }
 }
 
