@@ -121,7 +121,9 @@ impl Cloud {
                         let name = named.as_str().unwrap();
                         let is_there = world.only.is_none_or(|only| name.ends_with(only));
                         let image = image.filter(|_| is_there);
-                        let image = image.map(|image| if name.ends_with("x86_64") { OF_X86_64 } else { image });
+                        let image = image.map(|image| {
+                            if name.ends_with("x86_64") && image.starts_with("ami-") { OF_X86_64 } else { image }
+                        });
                         let found =
                             image.map(|image| serde_json::json!({"Name": named, "Value": image, "Type": "String"}));
                         let missing = image.is_none().then_some(named);
