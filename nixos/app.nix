@@ -1,6 +1,7 @@
 # What `nix run` starts: the appliance beside an MLflow that runs on NixOS as well, for its sandbox. An MLflow of your own, earlier
 # on the PATH, comes first.
 {
+  arrow-cpp,
   lib,
   makeWrapper,
   mlflow-appliance,
@@ -14,6 +15,8 @@ let
     # MLflow reads S3 with it, and does not bring it.
     packages.boto3
   ]);
+  # MLflow needs Arrow, which nixpkgs cannot build for Macs with Intel's processors. The sandbox installs an MLflow there.
+  path = lib.optionalString (!arrow-cpp.meta.broken) "--suffix PATH : ${lib.makeBinPath [ mlflow ]}";
 in
 runCommand "appliance-with-mlflow"
   {
@@ -21,6 +24,5 @@ runCommand "appliance-with-mlflow"
     inherit (mlflow-appliance) meta;
   }
   ''
-    makeWrapper ${lib.getExe mlflow-appliance} $out/bin/${mlflow-appliance.meta.mainProgram} \
-      --suffix PATH : ${lib.makeBinPath [ mlflow ]}
+    makeWrapper ${lib.getExe mlflow-appliance} $out/bin/${mlflow-appliance.meta.mainProgram} ${path}
   ''
