@@ -7,7 +7,7 @@
     { self, nixpkgs }:
     let
       inherit (nixpkgs) lib;
-      # Each system and the architecture's name, in which the images are called.
+      # Each system of an image and the architecture's name, in which the images are called.
       systems = {
         x86_64-linux = "x86_64";
         aarch64-linux = "aarch64";
@@ -20,34 +20,49 @@
           # For the shell alone; what is built and baked is free.
           config.allowUnfreePredicate = package: lib.getName package == "packer";
         };
-      forAll = function: lib.mapAttrs (system: _: function (packagesOf system)) systems;
+      # People work on Macs as well.
+      forAll =
+        function:
+        lib.genAttrs (
+          lib.attrNames systems
+          ++ [
+            "aarch64-darwin"
+            "x86_64-darwin"
+          ]
+        ) (system: function (packagesOf system));
       image = system: self.nixosConfigurations."appliance-${systems.${system}}";
     in
     {
       overlays.default = final: _: {
         mlflow-appliance = final.callPackage ./nixos/package.nix { };
-        mlflow-appliance-static = final.pkgsStatic.mlflow-appliance.override {
-          rustflags = [ "-Cprofile-use=${final.callPackage ./nixos/profile.nix { }}" ];
-        };
+        mlflow-appliance-static = final.pkgsStatic.mlflow-appliance.override { buildType = "dist"; };
+        mlflow-appliance-instance = final.callPackage ./nixos/instance.nix { };
       };
 
       packages = forAll (
         pkgs:
-        {
-          default = pkgs.mlflow-appliance-static;
-          appliance = pkgs.mlflow-appliance-static;
-          sbom = pkgs.callPackage ./nixos/sbom.nix { };
-          ami = (image pkgs.stdenv.hostPlatform.system).config.system.build.ami;
+        let
+          inherit (pkgs.stdenv.hostPlatform) system isLinux isx86_64;
+        in
+        rec {
+          default = appliance;
+          appliance = if isLinux then pkgs.mlflow-appliance-static else pkgs.mlflow-appliance;
         }
-        // lib.optionalAttrs pkgs.stdenv.hostPlatform.isx86_64 {
-          appliance-aarch64 = pkgs.pkgsCross.aarch64-multiplatform-musl.pkgsStatic.mlflow-appliance;
+        // lib.optionalAttrs isLinux {
+          instance = pkgs.mlflow-appliance-instance;
+          container = pkgs.callPackage ./nixos/container.nix { };
+          sbom = pkgs.callPackage ./nixos/sbom.nix { };
+          ami = (image system).config.system.build.ami;
+        }
+        // lib.optionalAttrs (isLinux && isx86_64) {
+          appliance-aarch64 = pkgs.pkgsCross.aarch64-multiplatform-musl.mlflow-appliance-static;
         }
       );
 
       apps = forAll (pkgs: {
         default = {
           type = "app";
-          program = lib.getExe pkgs.mlflow-appliance-static;
+          program = lib.getExe (pkgs.callPackage ./nixos/app.nix { });
           meta = { inherit (pkgs.mlflow-appliance.meta) description; };
         };
       });
@@ -71,10 +86,7 @@
               {
                 nixpkgs.hostPlatform = system;
                 system.configurationRevision = self.rev or self.dirtyRev or null;
-                # An instance has no use for the sandbox.
-                services.mlflow-appliance.package = self.packages.${system}.appliance.override {
-                  withSandbox = false;
-                };
+                services.mlflow-appliance.package = self.packages.${system}.instance;
               }
             ];
           }
@@ -86,7 +98,7 @@
         import ./nixos/checks.nix {
           inherit pkgs;
           module = self.nixosModules.default;
-          image = image pkgs.stdenv.hostPlatform.system;
+          packages = self.packages.${pkgs.stdenv.hostPlatform.system};
         }
       );
 

@@ -1,8 +1,8 @@
-# `nix flake check`. Those that need no virtual machine come first.
+# `nix flake check`: every output is built, and what can be tested is. Those that need no virtual machine come first.
 {
   pkgs,
   module,
-  image,
+  packages,
 }:
 
 let
@@ -19,6 +19,8 @@ let
         ../.deny.toml
         ../.rustfmt.toml
         ../tests/it
+        # The tests include it.
+        ../tests/system/fuzz/properties.rs
       ];
       nativeBuildInputs = old.nativeBuildInputs ++ inputs;
       buildPhase = command;
@@ -47,16 +49,22 @@ let
     )
   ) (lib.filterAttrs (file: _: lib.hasSuffix ".nix" file) (builtins.readDir directory));
 in
-{
+lib.mapAttrs' (name: lib.nameValuePair "package-${name}") (removeAttrs packages [ "default" ])
+// {
+  # The one that people build for themselves.
   inherit package;
-  static = pkgs.mlflow-appliance-static;
+  app = pkgs.callPackage ./app.nix { };
+  shell = pkgs.callPackage ./shell.nix { };
   clippy = cargo "clippy" "cargo clippy --offline --all-targets -- -D warnings" [ pkgs.clippy ];
   format = cargo "format" "cargo fmt --all --check" [ pkgs.rustfmt ];
   deny = cargo "deny" "cargo deny --offline --config .deny.toml check bans licenses sources" [
     pkgs.cargo-deny
   ];
-  # Its configuration is checked by the binary on the way.
-  module = machine.config.system.build.toplevel;
-  image = image.config.system.build.toplevel;
 }
-// tests
+// lib.optionalAttrs pkgs.stdenv.hostPlatform.isLinux (
+  {
+    # Its configuration is checked by the binary on the way.
+    module = machine.config.system.build.toplevel;
+  }
+  // tests
+)

@@ -54,6 +54,17 @@ let
     "session-key"
     "tls-key"
   ];
+  isInStore = lib.hasPrefix "${builtins.storeDir}/";
+
+  # systemd opens the socket, and the firewall the port. What is no ADDRESS:PORT has an assertion, so it is left out here.
+  listen = builtins.match ".+:([1-9][0-9]*)" (toString cfg.settings.listen);
+  port = lib.optionals (listen != null) (map lib.toInt listen);
+
+  isOfACME = cfg.useACMEHost != null && certificates ? ${cfg.useACMEHost};
+  certificates = config.security.acme.certs;
+  certificate = certificates.${cfg.useACMEHost};
+  # It makes a certificate of its own, if there is none yet, and ends before an authority is asked for one.
+  preparation = lib.optionals isOfACME [ "acme-${cfg.useACMEHost}.service" ];
 in
 {
   options.services.mlflow-appliance = {
@@ -90,7 +101,18 @@ in
       description = "The configuration file of `appliance serve`; `appliance serve --help` lists all keys.";
     };
 
+    useACMEHost = lib.mkOption {
+      type = lib.types.nullOr lib.types.str;
+      default = null;
+      example = "mlflow.example.com";
+      description = ''
+        Which certificate of `security.acme.certs` callers are shown. It sets `tls-certificate` and `tls-key`, and lets the
+        appliance read the files, which it does every `reload-interval`: a renewal needs no restart.
+      '';
+    };
+
     secrets = lib.mkOption {
+      # No path, which would be copied into the store.
       type = lib.types.attrsOf lib.types.str;
       default = { };
       example = {
@@ -98,7 +120,8 @@ in
       };
       description = ''
         Files that systemd passes to the appliance as credentials: `tls-key` is `credential:secret_tls-key` in the settings.
-        So is every file in `${directory}/secrets`, without being named here.
+        So is every file in `${directory}/secrets`, without being named here. systemd reads them when the service starts, so
+        another content needs `systemctl restart mlflow-appliance`, during which callers wait and nobody is refused.
       '';
     };
 
@@ -110,26 +133,39 @@ in
   };
 
   config = lib.mkIf cfg.enable {
-    services.mlflow-appliance.settings = lib.mapAttrs (_: lib.mkDefault) defaults;
+    services.mlflow-appliance.settings = lib.mapAttrs (_: lib.mkDefault) (
+      defaults
+      // lib.optionalAttrs isOfACME {
+        tls-certificate = "${certificate.directory}/fullchain.pem";
+        tls-key = "${certificate.directory}/key.pem";
+      }
+    );
 
-    assertions =
-      lib.mapAttrsToList (name: path: {
-        assertion = lib.hasPrefix "/" path && !lib.hasPrefix builtins.storeDir path;
-        message = "services.mlflow-appliance.secrets.${name} is `${path}`, but everybody can read the Nix store: name a file that is made elsewhere, such as /run/secrets/${name}";
-      }) cfg.secrets
-      ++ map (key: {
-        assertion = cfg.settings.${key} == null || lib.hasPrefix "credential:" cfg.settings.${key};
-        message = "services.mlflow-appliance.settings.${key} is a secret: put the file into services.mlflow-appliance.secrets.${key} and set this to \"credential:secret_${key}\"";
-      }) secretKeys;
+    assertions = [
+      {
+        assertion = listen != null;
+        message = "services.mlflow-appliance.settings.listen is ${builtins.toJSON cfg.settings.listen}, but systemd opens the socket: name an address and a port, such as \"127.0.0.1:5000\"";
+      }
+      {
+        assertion = cfg.useACMEHost == null || isOfACME;
+        message = "services.mlflow-appliance.useACMEHost is `${toString cfg.useACMEHost}`, but there is no such certificate in security.acme.certs: declare it there";
+      }
+    ]
+    ++ lib.mapAttrsToList (name: path: {
+      assertion = lib.hasPrefix "/" path && !isInStore path;
+      message = "services.mlflow-appliance.secrets.${name} is `${path}`, but everybody can read the Nix store: name a file that is made elsewhere, such as /run/secrets/${name}";
+    }) cfg.secrets
+    ++ map (key: {
+      assertion = cfg.settings.${key} == null || !isInStore cfg.settings.${key};
+      message = "services.mlflow-appliance.settings.${key} is `${toString cfg.settings.${key}}`, but everybody can read the Nix store: put a file that is made elsewhere into services.mlflow-appliance.secrets.${key} and set this to \"credential:secret_${key}\", or name one that the group mlflow-appliance may read";
+    }) secretKeys;
 
     environment.etc."mlflow-appliance/appliance.toml".source = configuration;
 
     # For `appliance token new` and `appliance check`.
     environment.systemPackages = [ cfg.package ];
 
-    networking.firewall.allowedTCPPorts = lib.mkIf cfg.openFirewall [
-      (lib.toInt (lib.last (lib.splitString ":" cfg.settings.listen)))
-    ];
+    networking.firewall.allowedTCPPorts = lib.mkIf cfg.openFirewall port;
 
     users.users.mlflow-appliance = {
       isSystemUser = true;
@@ -154,20 +190,20 @@ in
     systemd.sockets.mlflow-appliance = {
       wantedBy = [ "multi-user.target" ];
       # The empty one takes back what the unit says.
-      listenStreams = [
-        ""
-        cfg.settings.listen
-      ];
+      listenStreams = [ "" ] ++ lib.optionals (listen != null) [ cfg.settings.listen ];
     };
 
     systemd.services = lib.genAttrs services (name: {
       wantedBy = [ "multi-user.target" ];
+      wants = preparation;
+      after = preparation;
       # It starts no programs.
       enableDefaultPath = false;
       restartTriggers = [ configuration ];
-      serviceConfig.LoadCredential = lib.mapAttrsToList (
-        name: path: "secret_${name}:${path}"
-      ) cfg.secrets;
+      serviceConfig = {
+        LoadCredential = lib.mapAttrsToList (name: path: "secret_${name}:${path}") cfg.secrets;
+        SupplementaryGroups = lib.optionals isOfACME [ certificate.group ];
+      };
     });
   };
 }

@@ -8,6 +8,8 @@
   rustc,
   # `appliance sandbox`, `deploy` and `generate`: for people, not for instances.
   withSandbox ? true,
+  # Cargo's profile: `release` takes minutes and suits who builds for themselves, `dist` is the one that ships.
+  buildType ? "release",
   # For rustc, of a static one.
   rustflags ? [ ],
 }:
@@ -28,9 +30,11 @@ rustPlatform.buildRustPackage {
   src = import ./source.nix { inherit lib; } [ ];
   cargoLock.lockFile = ../Cargo.lock;
   buildNoDefaultFeatures = !withSandbox;
-  # The profile that ships; its tests need no optimisation across crates, which takes minutes.
-  buildType = "dist";
+  inherit buildType;
+  # Tests need no optimisation across crates, which takes minutes.
   checkType = "release";
+  # nixpkgs turns off the stripping that Cargo.toml asks for, and by itself would keep the names of all functions: 8 MB.
+  stripAllList = [ "bin" ];
 
   nativeBuildInputs = [ installShellFiles ];
 
@@ -56,6 +60,6 @@ rustPlatform.buildRustPackage {
     inherit (manifest.package) description;
     license = lib.licenses.asl20;
     mainProgram = "appliance";
-    platforms = lib.platforms.linux;
+    platforms = lib.platforms.linux ++ lib.platforms.darwin;
   };
 }

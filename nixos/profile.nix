@@ -1,16 +1,17 @@
-# A profile of the static binary at work, with which the compiler lays out what a request passes.
+# A profile of a static binary at work, with which the compiler lays out what a request passes. `package` has to be built with
+# the same features and the same profile of Cargo as what uses the result: both are in the names of functions, and a function
+# whose name is another is compiled as without a profile.
 {
   lib,
   runCommand,
-  pkgsStatic,
   python3,
   rustc,
+  package,
 }:
 
 let
-  counting = pkgsStatic.mlflow-appliance.override {
-    withSandbox = false;
-    rustflags = [ "-Cprofile-generate" ];
+  counting = (package.override { rustflags = [ "-Cprofile-generate" ]; }).overrideAttrs {
+    doCheck = false;
   };
 in
 runCommand "appliance.profdata"
@@ -21,9 +22,10 @@ runCommand "appliance.profdata"
       rustc.llvmPackages.llvm
     ];
     LLVM_PROFILE_FILE = "raw/%m.profraw";
+    passthru = { inherit counting; };
   }
   ''
-    python3 ${../benches/profile/train.py} ${lib.getExe (counting.overrideAttrs { doCheck = false; })}
+    python3 ${../benches/profile/train.py} ${lib.getExe counting}
     # Functions that were not called are left out, so that they are compiled as without a profile.
     llvm-profdata merge --sparse --output $out raw
   ''

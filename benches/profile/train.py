@@ -112,10 +112,11 @@ class Appliance:
         if is_tls:
             options += ("--tls-certificate", str(place / "cert.pem"), "--tls-key", str(place / "key.pem"))
         self.trust = ssl.create_default_context(cafile=place / "cert.pem") if is_tls else None
-        made = subprocess.run([binary, "token", "new", "--file", place / "tokens.toml", "--name", f"of-{self.port}", "--role", "write", "--json"], check=True, capture_output=True)
+        made = subprocess.run([binary, "token", "new", "--file", place / "tokens.toml", "--name", f"of-{self.port}", "--role", "write", "--json"], check=True, stdout=subprocess.PIPE)
         self.headers = {"authorization": f"Bearer {json.loads(made.stdout)['token']}", "content-type": "application/json"}
         command = [*under, binary, "serve", "--listen", f"127.0.0.1:{self.port}", "--tokens", place / "tokens.toml"]
-        command += ["--ca-file", place / "cert.pem", "--api-body-size-limit", "1GiB", *options]
+        # A build in a sandbox has neither /var/tmp nor any other directory of the system.
+        command += ["--ca-file", place / "cert.pem", "--spool-directory", place, "--api-body-size-limit", "1GiB", *options]
         self.log = place / "log"
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(command, env={**os.environ, **CREDENTIALS}, stdout=log, stderr=log)
@@ -127,7 +128,7 @@ class Appliance:
             if self.process.poll() is not None:
                 break
             time.sleep(0.1)
-        raise RuntimeError(f"it does not become ready:\n{self.log.read_text()}")
+        raise self.failure("it does not become ready")
 
     def is_ready(self):
         """Whether it listens and has credentials."""
@@ -146,8 +147,19 @@ class Appliance:
     def __exit__(self, *_):
         self.process.send_signal(signal.SIGTERM)
         # What was counted is written when it ends.
-        if (status := self.process.wait(60)) != 0:
-            raise RuntimeError(f"it ended with {status}")
+        try:
+            status = self.process.wait(60)
+        except subprocess.TimeoutExpired:
+            raise self.failure("it does not end after SIGTERM") from None
+        if status != 0:
+            raise self.failure("it ended in disorder")
+
+    def failure(self, what):
+        """An error with the program's exit status and log, which go away with its directory. The program has ended then."""
+        status = self.process.poll()
+        self.process.kill()
+        self.process.wait()
+        return RuntimeError(f"{what} (exit status {status}):\n{self.log.read_text()}")
 
     def ask(self, count, method, path, body=None, due=200, is_new=False):
         """The same call again and again, on one connection or on a new one each time."""

@@ -44,7 +44,7 @@ use crate::serve::{self, ServeError};
 
 /// Use Amazon SageMaker managed MLflow from anywhere, with any HTTP client and no AWS credentials
 #[derive(Debug, Parser)]
-#[command(name = "appliance", version, propagate_version = true, after_help = examples::APPLIANCE)]
+#[command(name = "appliance", version, propagate_version = true, after_help = examples::appliance())]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -76,6 +76,12 @@ struct Serve {
     config: Option<PathBuf>,
     #[command(flatten)]
     options: ServeOptions,
+}
+
+/// The commands and options that exist, by which tests judge what pages say.
+#[must_use]
+pub fn grammar() -> clap::Command {
+    Cli::command()
 }
 
 /// Runs the program.

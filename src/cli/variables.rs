@@ -90,6 +90,7 @@ mod tests {
             ("APPLIANCE_LISTN", "APPLIANCE_LISTEN"),
             ("APPLIANCE_TOKEN", "APPLIANCE_TOKENS"),
             ("APPLIANCE_BODY_SIZE_LIMT", "APPLIANCE_BODY_SIZE_LIMIT"),
+            #[cfg(feature = "deploy")]
             ("APPLIANCE_DEPLOY_PREFX", "APPLIANCE_DEPLOY_PREFIX"),
             ("SM_MLFLOW_ROLE_ARM", "SM_MLFLOW_ROLE_ARN"),
             ("APPLIANCE_XYZ", ""),

@@ -102,3 +102,35 @@ fn only_the_command_line_touches_the_environment_the_terminal_and_the_exit_code(
         }
     }
 }
+
+#[test]
+fn the_library_needs_no_file_of_the_repository() {
+    // A package's source has no pages and no tests, and the library's own tests run there as well.
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for file in sources(&root.join("src")).into_iter().chain([root.join("build.rs")]) {
+        let text = fs::read_to_string(&file).unwrap();
+        assert!(!text.contains("CARGO_MANIFEST_DIR"), "{}: a test of files belongs to tests/it", file.display());
+    }
+}
+
+#[test]
+fn words_that_every_binary_says_name_no_command_that_some_lack() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut checked = 0;
+    for file in sources(&source) {
+        let inside = file.strip_prefix(&source).unwrap();
+        // The commands themselves, and the helps, which tests in `cli/examples` read with each set of features.
+        let owners = ["deploy", "sandbox", "cli/deploy", "cli/sandbox.rs", "cli/generate.rs", "cli/examples"];
+        if owners.iter().any(|owner| inside.starts_with(owner)) {
+            continue;
+        }
+        let text = fs::read_to_string(&file).unwrap();
+        for line in text.lines().filter(|line| !line.trim_start().starts_with("//")) {
+            for command in ["appliance deploy", "appliance generate", "appliance sandbox"] {
+                assert!(!line.contains(command), "{}: not every binary has `{command}`: {line}", inside.display());
+            }
+        }
+        checked += 1;
+    }
+    assert!(checked > 100, "{checked}");
+}

@@ -4,7 +4,30 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use appliance::cli::grammar;
+
+use self::shell::{commands, named, parses};
 use crate::support::appliance::command;
+
+#[path = "../../src/cli/examples/shell.rs"]
+mod shell;
+
+/// What people read.
+const PAGES: [&str; 13] = [
+    "README.md",
+    "CLIENTS.md",
+    "ARCHITECTURE.md",
+    "CONFIGURATION.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+    "CHANGELOG.md",
+    "ROUTES.md",
+    "benches/README.md",
+    "infra/README.md",
+    "nixos/README.md",
+    "packer/README.md",
+    "tests/README.md",
+];
 
 fn read(path: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path))
@@ -21,22 +44,8 @@ fn the_page_of_options_is_what_the_program_prints() {
 
 #[test]
 fn links_between_pages_lead_to_files_and_headings() {
-    let pages = [
-        "README.md",
-        "CLIENTS.md",
-        "ARCHITECTURE.md",
-        "CONFIGURATION.md",
-        "CONTRIBUTING.md",
-        "SECURITY.md",
-        "CHANGELOG.md",
-        "ROUTES.md",
-        "benches/README.md",
-        "infra/README.md",
-        "nixos/README.md",
-        "packer/README.md",
-    ];
     let mut checked = 0;
-    for page in pages {
+    for page in PAGES {
         let directory = Path::new(page).parent().unwrap();
         for link in read(page).split("](").skip(1).filter_map(|rest| rest.split(')').next().map(ToOwned::to_owned)) {
             if link.contains("://") {
@@ -54,6 +63,24 @@ fn links_between_pages_lead_to_files_and_headings() {
         }
     }
     assert!(checked > 10, "{checked}");
+}
+
+#[test]
+fn the_commands_in_pages_parse() {
+    let (grammar, mut checked) = (grammar(), 0);
+    for page in PAGES {
+        let text = read(page);
+        let mut here = named(&grammar, &text, page);
+        for block in text.split("\n```sh\n").skip(1).filter_map(|rest| rest.split("\n```").next()) {
+            for command in commands(block) {
+                parses(&grammar, &command, page);
+                here += 1;
+            }
+        }
+        assert!(here >= 15 || page != "README.md", "{page}: {here}");
+        checked += here;
+    }
+    assert!(checked > 30, "{checked}");
 }
 
 /// As repositories make it of a heading: lower case, words joined by hyphens, no other punctuation.

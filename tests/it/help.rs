@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::support::appliance::{command, full_binary, run};
+use crate::support::appliance::{command, full_binary, instance_binary, run};
 
 /// Where the helps are kept, each in a file of its own.
 fn kept() -> PathBuf {
@@ -68,6 +68,21 @@ fn every_help_is_the_one_that_was_read() {
         let name = entry.unwrap().file_name().into_string().unwrap();
         assert!(names.contains(&name), "there is no command for {name}; remove it");
     }
+}
+
+#[test]
+fn the_help_for_instances_shows_only_commands_that_it_lists() {
+    let output = Command::new(instance_binary()).arg("--help").output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let commands = listed(&text);
+    let examples: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("  appliance ")).collect();
+    assert!(commands.len() >= 5 && examples.len() >= 5, "{text}");
+    for example in examples {
+        assert!(commands.iter().any(|command| example.starts_with(&format!("{command} "))), "{example}: {commands:?}");
+    }
+    // The list leaves it out where it is there as well.
+    let generate = Command::new(instance_binary()).args(["generate", "--help"]).output().unwrap();
+    assert_eq!(text.contains("appliance generate"), generate.status.success(), "{text}");
 }
 
 #[test]

@@ -1,13 +1,14 @@
 //! What Nix says of the appliance, as far as a machine without nixpkgs can look at it: `tests/it/nix/lib.nix` stands in.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use serde_json::Value;
 
-use crate::support::appliance::{TRACKING_ARN, command};
+use crate::support::appliance::command;
+
+mod module;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -32,10 +33,6 @@ fn evaluate(file: &str, argument: (&str, &str)) -> Result<Value, String> {
     } else {
         Err(String::from_utf8_lossy(&output.stderr).into_owned())
     }
-}
-
-fn module(given: &str) -> Result<Value, String> {
-    evaluate("tests/it/nix/module.nix", ("given", given))
 }
 
 fn files(directory: &Path, extension: &str) -> Vec<PathBuf> {
@@ -109,142 +106,6 @@ fn completions_and_pages_are_written_for_all_commands() {
     }
 }
 
-/// The units' files below a directory, by their paths.
-fn units(directory: &Path) -> BTreeMap<String, String> {
-    let mut units = BTreeMap::new();
-    for extension in ["service", "socket", "conf"] {
-        for path in files(directory, extension) {
-            if path.symlink_metadata().unwrap().is_file() {
-                let name = path.strip_prefix(directory).unwrap().display().to_string();
-                units.insert(name, fs::read_to_string(path).unwrap());
-            }
-        }
-    }
-    units
-}
-
-#[test]
-#[ignore = "needs tests/run: nix-instantiate"]
-fn the_module_has_the_units_that_are_installed_elsewhere() {
-    for (from, instance) in [("file", "false"), ("instance", "true")] {
-        let made = module(&format!("{{ enable = true; instance = {instance}; }}"));
-        let machine = tempfile::tempdir().unwrap();
-        fs::create_dir_all(machine.path().join("etc/systemd")).unwrap();
-        let mut install = command(&["bootstrap", "install", "--from", from, "--root"]);
-        // Units come first. That users can be made there is another test's.
-        install.arg(machine.path()).env("PATH", std::env::var_os("PATH").unwrap()).output().unwrap();
-        let installed = units(&machine.path().join("etc/systemd/system"));
-        assert_eq!(installed.len(), if instance == "true" { 6 } else { 2 });
-        let program = "/nix/store/00000000000000000000000000000000-appliance/bin/appliance";
-        let expected = installed.into_iter().map(|(path, text)| {
-            (format!("lib/systemd/system/{path}"), Value::from(text.replace("/usr/local/bin/appliance", program)))
-        });
-        let made = made.unwrap();
-        assert_eq!(made["units"], Value::Object(expected.collect()));
-        let services = made["services"].as_object().unwrap();
-        assert_eq!(services.len(), if instance == "true" { 3 } else { 1 });
-        assert!(services.values().all(|service| service["wantedBy"] == serde_json::json!(["multi-user.target"])));
-        assert_eq!(made["failed"], serde_json::json!([]));
-        assert_eq!(made["user"]["isSystemUser"], true);
-    }
-}
-
-#[test]
-#[ignore = "needs tests/run: nix-instantiate"]
-fn the_module_passes_on_what_it_is_told() {
-    let given = r#"{
-        enable = true; openFirewall = true;
-        secrets.tls-key = "/run/secrets/key";
-        settings = { listen = "0.0.0.0:8443"; tls-certificate = "/run/certificate.pem"; tls-key = "credential:secret_tls-key"; };
-    }"#;
-    let made = module(given);
-    let made = made.unwrap();
-    assert_eq!(made["failed"], serde_json::json!([]));
-    assert_eq!(made["firewall"], serde_json::json!({"condition": true, "content": [8443]}));
-    assert_eq!(made["sockets"]["mlflow-appliance"]["listenStreams"], serde_json::json!(["", "0.0.0.0:8443"]));
-    let credentials = &made["services"]["mlflow-appliance"]["serviceConfig"]["LoadCredential"];
-    assert_eq!(*credentials, serde_json::json!(["secret_tls-key:/run/secrets/key"]));
-}
-
-#[test]
-#[ignore = "needs tests/run: nix-instantiate"]
-fn the_module_refuses_what_cannot_be() {
-    let refused = [
-        ("settings.resorce-arn = \"x\";", "settings.resorce-arn does not exist"),
-        ("settings.workers = \"many\";", "settings.workers is \"many\", which is not null or a whole number"),
-        ("settings.keep-alive = 30;", "settings.keep-alive is 30"),
-        ("settings.target = [ { name = \"a\"; workers = 2; } ];", "settings.target[].workers does not exist"),
-        ("settings.caller = [ { nmae = \"a\"; } ];", "settings.caller[].nmae does not exist"),
-    ];
-    for (line, reason) in refused {
-        let made = module(&format!("{{ enable = true; {line} }}"));
-        let error = made.unwrap_err();
-        assert!(error.contains(reason), "{line}: {error}");
-    }
-    let failing = [
-        ("secrets.a = builtins.storeDir + \"/x\";", "everybody can read the Nix store"),
-        ("settings.tls-key = \"/etc/key.pem\";", "services.mlflow-appliance.secrets.tls-key"),
-        ("settings.session-key = \"/etc/key\";", "\"credential:secret_session-key\""),
-    ];
-    for (line, reason) in failing {
-        let made = module(&format!("{{ enable = true; {line} }}")).unwrap();
-        let failed = made["failed"].as_array().unwrap();
-        assert!(failed.len() == 1 && failed[0].as_str().unwrap().contains(reason), "{line}: {failed:?}");
-    }
-}
-
-/// Runs what the build of the configuration runs.
-fn build(made: &Value) -> Output {
-    let directory = tempfile::tempdir().unwrap();
-    let place = |name: &str| directory.path().join(name);
-    let environment = &made["configuration"]["environment"];
-    let source = toml::to_string(&environment["source"]).unwrap();
-    fs::write(place("source"), source).unwrap();
-    let checker = environment["checker"].as_str().unwrap();
-    assert!(checker.ends_with("/bin/appliance"), "{checker}");
-    Command::new("bash")
-        .args(["-euc", made["configuration"]["script"].as_str().unwrap()])
-        .env_clear()
-        .env("PATH", std::env::var_os("PATH").unwrap())
-        .env("source", place("source"))
-        .env("out", place("out"))
-        .env("checker", command(&[]).get_program())
-        .output()
-        .unwrap()
-}
-
-#[test]
-#[ignore = "needs tests/run: nix-instantiate"]
-fn settings_are_checked_by_the_binary_in_the_build() {
-    let targets = format!(
-        "settings.target = [ {{ name = \"a\"; default = true; resource-arn = \"{TRACKING_ARN}\"; }} {{ name = \"b\"; resource-arn = \"{}\"; }} ]; \
-         settings.caller = [ {{ claim = \"groups=mlflow\"; role = \"write\"; targets = \"a\"; }} ]; \
-         settings.oidc-signer = \"arn:aws:elasticloadbalancing:us-east-1:123456789012:loadbalancer/app/mlflow/1\"; settings.oidc-issuer = \"https://login.corp\"; settings.oidc-client-id = \"mlflow\";",
-        TRACKING_ARN.replace("mlflow-tracking-server/", "mlflow-tracking-server/b-")
-    );
-    let cases = [
-        (
-            format!("settings.resource-arn = \"{TRACKING_ARN}\"; settings.keep-alive = \"30s\"; settings.workers = 2;"),
-            None,
-        ),
-        (targets, None),
-        // An instance hears of its MLflow from elsewhere; another machine does not.
-        ("instance = true;".to_owned(), None),
-        (String::new(), Some("no managed MLflow is named")),
-        ("settings.resource-arn = \"arn:aws:s3:::x\";".to_owned(), Some("the service is `s3`")),
-        (format!("settings.resource-arn = \"{TRACKING_ARN}\"; settings.log-format = \"xml\";"), Some("xml")),
-    ];
-    for (lines, reason) in cases {
-        let made = module(&format!("{{ enable = true; {lines} }}"));
-        let output = build(&made.unwrap());
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        match reason {
-            None => assert!(output.status.success(), "{lines}: {said}"),
-            Some(reason) => assert!(output.status.code() == Some(78) && said.contains(reason), "{lines}: {said}"),
-        }
-    }
-}
-
 #[test]
 #[ignore = "needs tests/run: nix-instantiate"]
 fn the_package_wants_the_rustc_that_the_manifest_names() {
@@ -255,19 +116,51 @@ fn the_package_wants_the_rustc_that_the_manifest_names() {
     assert_eq!(toolchain["toolchain"]["channel"], "1.95.0");
     assert!("1.95.0".starts_with(required));
     let package = |rustc: &str| evaluate("tests/it/nix/package.nix", ("rustc", &format!("\"{rustc}\"")));
-    let made = package("1.95.0");
-    let made = made.unwrap();
+    let made = package("1.95.0").unwrap()["package"].clone();
     assert_eq!(made["version"], manifest["package"]["version"]);
     let source: Vec<&str> = made["src"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
     let source: Vec<&str> = source.iter().filter_map(|path| path.strip_prefix(root().to_str().unwrap())).collect();
     assert_eq!(source, ["/Cargo.lock", "/Cargo.toml", "/build.rs", "/benches", "/infra", "/src"]);
     assert_eq!(made["env"], serde_json::json!({}));
-    assert_eq!((&made["buildType"], &made["checkType"]), (&"dist".into(), &"release".into()));
-    let flagged = evaluate("tests/it/nix/package.nix", ("rustflags", "[ \"-Cprofile-use=x\" ]")).unwrap();
-    assert_eq!(flagged["env"]["RUSTFLAGS"], "-Ctarget-feature=+crt-static -Cprofile-use=x");
+    assert_eq!((&made["buildType"], &made["checkType"]), (&"release".into(), &"release".into()));
+    assert_eq!(made["stripAllList"], serde_json::json!(["bin"]));
     let error = package("1.94.1").unwrap_err();
     assert!(
         error.contains("needs rustc 1.95 or later (rust-version in Cargo.toml), and this nixpkgs has 1.94.1"),
         "{error}"
     );
+}
+
+#[test]
+#[ignore = "needs tests/run: nix-instantiate"]
+fn the_profile_is_used_by_what_it_was_recorded_of() {
+    let made = evaluate("tests/it/nix/package.nix", ("rustc", "\"1.95.0\"")).unwrap();
+    let (uses, counts) = (&made["instance"], &made["counting"]);
+    // Cargo puts both into the names of functions, by which the compiler looks them up in the profile.
+    for part in ["buildNoDefaultFeatures", "buildType", "src", "version"] {
+        assert_eq!(uses[part], counts[part], "{part}");
+    }
+    assert_eq!((&uses["buildNoDefaultFeatures"], &uses["buildType"]), (&true.into(), &"dist".into()));
+    let flags = |package: &Value| package["env"]["RUSTFLAGS"].as_str().unwrap().to_owned();
+    assert_eq!(flags(counts), "-Ctarget-feature=+crt-static -Cprofile-generate");
+    assert!(flags(uses).starts_with("-Ctarget-feature=+crt-static -Cprofile-use=/nix/store/"), "{}", flags(uses));
+    assert_eq!(made["package"]["buildNoDefaultFeatures"], false, "people get all commands");
+    assert_eq!(made["package"]["env"], serde_json::json!({}), "and pay for no profile");
+}
+
+#[test]
+fn the_check_of_lints_has_the_files_that_the_tests_include() {
+    let checks = read("nixos/checks.nix");
+    let mut found = 0;
+    for file in files(&root().join("tests/it"), "rs") {
+        let text = fs::read_to_string(&file).unwrap();
+        for path in text.split("#[path = \"").skip(1).filter_map(|rest| rest.split('"').next()) {
+            let included = file.parent().unwrap().join(path).canonicalize().unwrap();
+            let included = included.strip_prefix(root()).unwrap();
+            let is_there = included.starts_with("src") || checks.contains(&format!("../{}\n", included.display()));
+            assert!(is_there, "nixos/checks.nix leaves out {}", included.display());
+            found += 1;
+        }
+    }
+    assert!(found >= 2, "{found}");
 }

@@ -88,7 +88,7 @@ fn what_needs_no_aws_is_run_and_does_what_it_says() {
             assert_eq!(is_there, install == "install", "{line}");
             done.push("bootstrap");
         } else if command.contains("appliance deploy ") {
-            // With AWS. The parser is given it in `cli/examples`, and `tests/it/deploy` does it.
+            // With AWS. `documents` gives it to the parser, and `tests/it/deploy` does it.
             done.push("deploy");
         } else if command.starts_with("appliance ui ") {
             // With AWS as well, and `tests/it/ui` does it.

@@ -1,20 +1,33 @@
 //! What stands at the end of each help: examples to copy, and exit codes to rely on.
 //!
 //! Lines of examples are short enough not to be broken; what is no example is one line, however long, for the terminal
-//! to break where it wants. Each example is given to the parser by a test, as are those of README.md.
+//! to break where it wants. Tests give each example to the parser, with and without the commands that a feature adds.
 
-pub(super) const APPLIANCE: &str = "\
+/// The binary for instances lacks some commands, so its help does not mention them.
+pub(super) fn appliance() -> String {
+    let with = |is_there: bool, text: &'static str| if is_there { text } else { "" };
+    let sandbox = with(
+        cfg!(feature = "sandbox"),
+        "  appliance sandbox                                       # try all of it here, without AWS\n",
+    );
+    let generate = with(
+        cfg!(feature = "generate"),
+        "For packages, and for your shell: `appliance generate --help` has completions and man pages. ",
+    );
+    format!(
+        "\
 Examples:
-  appliance sandbox                                       # try all of it here, without AWS
-  appliance check --config appliance.toml                 # would it work, and if not, why
+{sandbox}  appliance check --config appliance.toml                 # would it work, and if not, why
   appliance serve --config appliance.toml
   appliance ui --config appliance.toml --open             # AWS's own page of MLflow
   appliance token new --file tokens.toml --name ci --role write
   appliance serve --help
 
-For packages, and for your shell: `appliance generate --help` has completions and man pages. Colours are for terminals only; NO_COLOR and CLICOLOR_FORCE are obeyed.
+{generate}Colours are for terminals only; NO_COLOR and CLICOLOR_FORCE are obeyed.
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 78 what was said has to change first (EX_CONFIG); each command's help says what that means";
+Exit codes: 0 done, 1 failed, 2 wrong usage, 78 what was said has to change first (EX_CONFIG); each command's help says what that means"
+    )
+}
 
 pub(super) const SERVE: &str = "\
 Examples:
@@ -256,5 +269,7 @@ Examples:
 
 Exit codes: 0 done, 1 failed, 2 wrong usage";
 
+#[cfg(test)]
+mod shell;
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,4 @@
-# What the module makes of `given`, where there is no nixpkgs; it may set only what is declared here.
+# What the module makes of `given`, where there is no nixpkgs; it may set only what is declared here. One certificate is there.
 { given }:
 
 let
@@ -19,6 +19,10 @@ let
   options = module.options.services.mlflow-appliance;
   # Without its condition, which is made of the values that this is a part of.
   own = module.config.content.services.mlflow-appliance;
+  config.security.acme.certs."mlflow.example.com" = {
+    directory = "/var/lib/acme/mlflow.example.com";
+    group = "acme";
+  };
   config.services.mlflow-appliance = lib.readAll options "services.mlflow-appliance" (
     { inherit package; } // given // { settings = own.settings // given.settings or { }; }
   );
@@ -41,6 +45,8 @@ let
   tree = options: of (types.submodule { inherit options; }) { };
   unit = {
     wantedBy = of (types.listOf types.str) [ ];
+    wants = of (types.listOf types.str) [ ];
+    after = of (types.listOf types.str) [ ];
   };
   nixos = {
     assertions = of (types.listOf (
@@ -83,7 +89,10 @@ let
           options = unit // {
             enableDefaultPath = of types.bool true;
             restartTriggers = any;
-            serviceConfig = tree { LoadCredential = of (types.listOf types.str) [ ]; };
+            serviceConfig = tree {
+              LoadCredential = of (types.listOf types.str) [ ];
+              SupplementaryGroups = of (types.listOf types.str) [ ];
+            };
           };
         }
       )) { };

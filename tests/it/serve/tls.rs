@@ -9,11 +9,13 @@ use rcgen::SanType;
 use rustix::process::Signal;
 use rustls::ClientConfig;
 
-use crate::support::appliance::{Appliance, Builder, TRACKING_ARN, run};
+use crate::support::appliance::{Appliance, Builder, TRACKING_ARN};
 use crate::support::authority::{Authority, authority};
 use crate::support::caller::Caller;
 use crate::support::upstream::Upstream;
 use crate::support::{Message as _, eventually};
+
+mod files;
 
 const GRANTS: &str = "
 [[caller]]
@@ -41,12 +43,16 @@ fn dns(name: &str) -> Vec<SanType> {
 
 impl Listener {
     fn start(upstream: &Upstream, options: &str) -> Self {
+        Self::reading_every("1h", upstream, options)
+    }
+
+    fn reading_every(interval: &str, upstream: &Upstream, options: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = |name: &str| directory.path().join(name);
         present(&directory, authority());
         let config = format!(
             "resource-arn = \"{TRACKING_ARN}\"\nupstream-endpoint = \"{}\"\nca-file = \"{ca}\"\ntls-certificate = \"{}\"\n\
-             tls-key = \"{}\"\nreload-interval = \"1h\"\n{}",
+             tls-key = \"{}\"\nreload-interval = \"{interval}\"\n{}",
             upstream.url(),
             path("certificate.pem").display(),
             path("key.pem").display(),
@@ -101,6 +107,22 @@ fn certificates_are_renewed_without_dropping_a_connection() {
     eventually("the new one is used", || listener.status(&new_client, "GET", "/version") == Some(200));
     assert_eq!(listener.status(&old, "GET", "/version"), None);
     assert_eq!(kept.get("/version").status, 200, "the connection from before goes on");
+}
+
+#[test]
+fn a_renewal_by_acme_needs_neither_a_signal_nor_a_restart() {
+    let upstream = Upstream::ok();
+    let listener = Listener::reading_every("500ms", &upstream, "");
+    let (old, new) = (authority().client(None, &[]), Authority::new());
+    let new_client = new.client(None, &[]);
+    assert_eq!(listener.status(&old, "GET", "/version"), Some(200));
+    // NixOS's client copies one file after the other over the old ones. In between, they do not belong together.
+    let (certificate, key) = new.pair(dns("localhost"));
+    std::fs::write(listener.directory.path().join("certificate.pem"), certificate).unwrap();
+    eventually("the first file alone is reported", || listener.appliance.log().contains("does not belong to"));
+    assert_eq!(listener.status(&old, "GET", "/version"), Some(200), "the old ones stay in use");
+    std::fs::write(listener.directory.path().join("key.pem"), key).unwrap();
+    eventually("the new one is used", || listener.status(&new_client, "GET", "/version") == Some(200));
 }
 
 #[test]
@@ -233,30 +255,4 @@ fn http2_is_spoken_to_those_who_offer_it_and_changes_nothing() {
         assert_eq!(ask(method, uri, headers, "{}").unwrap(), 403, "{why}");
     }
     assert_eq!(upstream.requests().len(), before);
-}
-
-#[test]
-fn files_that_cannot_be_used_are_named_before_anything_listens() {
-    let authority = authority();
-    let directory = tempfile::tempdir().unwrap();
-    present(&directory, authority);
-    let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
-    let (certificate, key) = (path("certificate.pem"), path("key.pem"));
-    let other = path("other.pem");
-    std::fs::write(&other, authority.pair(dns("localhost")).1).unwrap();
-    for (arguments, expected) in [
-        (vec!["--tls-certificate", &certificate], "without `tls-key`"),
-        (vec!["--tls-certificate", &certificate, "--tls-key", &other], "does not belong to the certificate"),
-        (vec!["--tls-certificate", &certificate, "--tls-key", "/nonexistent.pem"], "/nonexistent.pem"),
-        (vec!["--tls-certificate", &key, "--tls-key", &key], "holds no certificate"),
-        (vec!["--tls-client-ca", &certificate], "without `tls-certificate`"),
-        (vec!["--tls-certificate", "credential:tls", "--tls-key", &key], "LoadCredential="),
-    ] {
-        let output = run(
-            &[vec!["serve", "--listen", "127.0.0.1:0"], arguments].concat(),
-            &[("SM_MLFLOW_RESOURCE_ARN", TRACKING_ARN)],
-        );
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.code() == Some(78) && said.contains(expected), "{expected}: {said}");
-    }
 }

@@ -25,22 +25,41 @@ def holds(what, truth, context=""):
 
 
 def derivations():
-    """Every output has a derivation, on both architectures."""
-    outputs = {
-        "packages": {"ami", "appliance", "default", "sbom"},
-        "checks": {"clippy", "deny", "format", "image", "module", "package", "static", "vm-instance"},
-        "shells": {"default"},
-    }
+    """Every output has a derivation on each system, and every package is among the checks."""
+    systems = ["aarch64-darwin", "aarch64-linux", "x86_64-darwin", "x86_64-linux"]
+    packages = {system: {"appliance", "default"} for system in systems}
+    checks_of = {system: {"app", "clippy", "deny", "format", "package", "shell"} for system in systems}
+    for system in ("aarch64-linux", "x86_64-linux"):
+        packages[system] |= {"ami", "container", "instance", "sbom"}
+        checks_of[system] |= {"module", "vm-instance", "vm-server"}
+    packages["x86_64-linux"].add("appliance-aarch64")
+    for system in systems:
+        checks_of[system] |= {f"package-{name}" for name in packages[system] - {"default"}}
+    outputs = {"packages": packages, "checks": checks_of, "shells": {system: {"default"} for system in systems}}
     count = 0
-    for kind, names in outputs.items():
-        same(f"systems of {kind}", sorted(facts[kind]), ["aarch64-linux", "x86_64-linux"])
+    for kind, expected in outputs.items():
+        same(f"systems of {kind}", sorted(facts[kind]), systems)
         for system, found in facts[kind].items():
-            more = {"appliance-aarch64"} if (kind, system) == ("packages", "x86_64-linux") else set()
-            same(f"{kind} of {system}", set(found), names | more)
+            same(f"{kind} of {system}", set(found), expected[system])
             for name, path in found.items():
                 holds(f"{kind}.{system}.{name}", re.fullmatch(r"/nix/store/[a-z0-9]{32}-[^/]+\.drv", path), path)
                 count += 1
+    for system, found in facts["apps"].items():
+        holds(f"app of {system}", re.fullmatch(r"/nix/store/[a-z0-9]{32}-appliance-with-mlflow/bin/appliance", found["default"]), found)
+    same("systems of apps", sorted(facts["apps"]), systems)
     figures["derivations evaluated"] = count
+
+
+def profiles():
+    """The profile is used by what it was recorded of: the names of functions depend on all but the flags."""
+    same("systems of profiles", sorted(facts["profiles"]), ["aarch64-linux", "x86_64-linux"])
+    for system, one in facts["profiles"].items():
+        flags = {role: one[role].pop("flags") for role in one}
+        same(f"{system}: what records the profile and what uses it", one["counts"], one["uses"])
+        same(f"{system}: features and profile of Cargo", (one["uses"]["cargoBuildNoDefaultFeatures"], one["uses"]["cargoBuildType"]), (True, "dist"))
+        holds(f"{system}: it is static", one["uses"]["target"].endswith("-unknown-linux-musl"), one["uses"])
+        holds(f"{system}: it counts", "-Cprofile-generate" in flags["counts"], flags)
+        holds(f"{system}: it is used", "-Cprofile-use=/nix/store/" in flags["uses"], flags)
 
 
 def image(name, one):
@@ -68,6 +87,10 @@ def image(name, one):
     holds(f"{name}: console", "console=ttyS0,115200n8" in one["kernel-parameters"], one["kernel-parameters"])
     holds(f"{name}: NVMe and ENA", "nvme" in one["initrd-modules"] and "ena" in one["modules"])
     same(f"{name}: the root grows", (one["grows"], one["root"]["autoResize"]), (True, True))
+    # Nobody reaches the kernel that the firmware starts.
+    holds(f"{name}: systemd mounts no partition by itself", "systemd.gpt_auto=0" in one["kernel-parameters"], one["kernel-parameters"])
+    same(f"{name}: mounts of the EFI partition", [where for where in one["mounts"] if re.match("/(boot|efi)", where)], [])
+    same(f"{name}: the commands for people are left out", one["commands"], True)
     parts = one["partitions"]
     same(f"{name}: what the firmware starts", parts["esp"]["contents"], [f"/EFI/BOOT/BOOT{ARCHITECTURES[name]}.EFI"])
     same(f"{name}: the root is found", one["root"]["device"], f"/dev/disk/by-partlabel/{parts['root']['repartConfig']['Label']}")
@@ -81,6 +104,22 @@ def image(name, one):
         holds(f"{name}: no {compiler}", compiler not in one["packages"], one["packages"])
     figures[f"{name}: packages on the path"] = len(one["packages"])
     figures[f"{name}: services started"] = len(running)
+
+
+def server(one):
+    """The example of nixos/README.md: TLS with a certificate of ACME, which is there at the start and may be read."""
+    same("example: failed assertions", (one["failed"], one["warnings"]), ([], []))
+    holds("example: it has a derivation", one["toplevel"].endswith(".drv"), one["toplevel"])
+    place = one["certificate"]["directory"]
+    same("example: files", one["settings"], {"tls-certificate": f"{place}/fullchain.pem", "tls-key": f"{place}/key.pem"})
+    unit = one["unit"].splitlines()
+    holds("example: it may read them", f"SupplementaryGroups={one['certificate']['group']}" in unit, unit)
+    # NixOS calls the unit that makes a first certificate so, and the one that asks an authority otherwise.
+    first = f"acme-{Path(place).name}"
+    holds("example: the first certificate is made", first in one["makers"], one["makers"])
+    holds("example: and waited for", all(any(line.startswith(key) and f"{first}.service" in line for line in unit) for key in ("After=", "Wants=")), unit)
+    same("example: ports", sorted(one["ports"]), [80, 443])
+    holds("example: the socket", "ListenStream=0.0.0.0:443" in one["socket"].splitlines(), one["socket"])
 
 
 def exposure(name, one):
@@ -103,6 +142,8 @@ def exposure(name, one):
 
 
 derivations()
+profiles()
+server(facts["server"])
 same("images", set(facts["images"]), set(ARCHITECTURES))
 for name, one in facts["images"].items():
     image(name, one)

@@ -1,5 +1,5 @@
-# What the flake comes to with a nixpkgs that is at hand, without copying that into a store first.
-{ nixpkgs }:
+# What the flake comes to with a nixpkgs that is at hand, without copying that into a store first. `example` is a flake that uses it.
+{ nixpkgs, example }:
 
 let
   inputs.nixpkgs = (import (nixpkgs + "/flake.nix")).outputs { self = inputs.nixpkgs; } // {
@@ -15,6 +15,32 @@ let
     };
   inherit (inputs.nixpkgs) lib;
   derivations = lib.mapAttrs (_: lib.mapAttrs (_: package: package.drvPath));
+
+  arguments = package: {
+    inherit (package) cargoBuildFeatures cargoBuildNoDefaultFeatures cargoBuildType;
+    target = package.stdenv.hostPlatform.config;
+    flags = package.RUSTFLAGS;
+  };
+
+  server =
+    { config, ... }:
+    let
+      host = config.services.mlflow-appliance.useACMEHost;
+    in
+    {
+      failed = map (one: one.message) (lib.filter (one: !one.assertion) config.assertions);
+      inherit (config) warnings;
+      toplevel = config.system.build.toplevel.drvPath;
+      unit = config.systemd.units."mlflow-appliance.service".text;
+      socket = config.systemd.units."mlflow-appliance.socket".text;
+      ports = config.networking.firewall.allowedTCPPorts;
+      certificate = { inherit (config.security.acme.certs.${host}) directory group; };
+      # What makes a first certificate, and what asks an authority for one.
+      makers = lib.filter (name: lib.hasPrefix "acme-" name && lib.hasSuffix host name) (
+        lib.attrNames config.systemd.services
+      );
+      settings = { inherit (config.services.mlflow-appliance.settings) tls-certificate tls-key; };
+    };
 
   image =
     _:
@@ -64,6 +90,8 @@ let
       mutable-users = config.users.mutableUsers;
 
       kernel-parameters = config.boot.kernelParams;
+      mounts = lib.attrNames config.fileSystems ++ map (mount: mount.where) config.systemd.mounts;
+      commands = config.services.mlflow-appliance.package.cargoBuildNoDefaultFeatures;
       initrd-modules = config.boot.initrd.availableKernelModules;
       modules = map lib.getName config.boot.extraModulePackages;
       root = { inherit (config.fileSystems."/") device fsType autoResize; };
@@ -93,7 +121,25 @@ in
   packages = derivations self.packages;
   checks = derivations self.checks;
   shells = derivations self.devShells;
+  apps = lib.mapAttrs (_: lib.mapAttrs (_: app: app.program)) self.apps;
+  # What decides on the names of functions, of the package with a profile and of the one that recorded it.
+  profiles = lib.mapAttrs (
+    _: packages:
+    let
+      inherit (packages.instance.passthru.profile.passthru) counting;
+    in
+    {
+      uses = arguments packages.instance;
+      counts = arguments counting;
+    }
+  ) (lib.filterAttrs (_: packages: packages ? instance) self.packages);
   images = lib.mapAttrs image self.nixosConfigurations;
+  server =
+    server
+      ((import example).outputs {
+        inherit (inputs) nixpkgs;
+        mlflow-appliance = self;
+      }).nixosConfigurations.server;
   rustc = inputs.nixpkgs.legacyPackages.x86_64-linux.rustc.version;
   release = lib.trivial.version;
 }

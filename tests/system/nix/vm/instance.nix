@@ -38,6 +38,7 @@ in
         let
           appliance = pkgs.lib.getExe pkgs.mlflow-appliance;
           toplevel = (pkgs.nixos system).config.system.build.toplevel;
+          # The versions are those of nixpkgs and not the ones that `tests/run` takes, so the test prints them.
           python = pkgs.python3.withPackages (
             packages: with packages; [
               boto3
@@ -50,6 +51,7 @@ in
         in
         [
           pkgs.iproute2
+          python
           (pkgs.writeShellScriptBin "rehearsal" ''
             exec ${python}/bin/python ${../../rehearsal}/rehearse.py "$1" ${appliance} ${appliance} ${toplevel}
           '')
@@ -59,6 +61,8 @@ in
   testScript = ''
     machine.wait_for_unit("multi-user.target")
     machine.succeed("mkdir /root/scene")
+    for package in ("mlflow", "moto"):
+        print(machine.succeed(f"python3 -c 'from importlib.metadata import version; print(version(\"{package}\"))'"))
     # Its last line has the figures; a check that fails fails the command.
     print(machine.succeed("rehearsal /root/scene 2>&1", timeout=900))
   '';

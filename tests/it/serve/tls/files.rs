@@ -1,0 +1,63 @@
+//! The files of a listener with TLS: which cannot be used, and who may read them.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::process::Command;
+
+use super::{dns, present};
+use crate::support::appliance::{TRACKING_ARN, instance_binary, run};
+use crate::support::authority::authority;
+
+#[test]
+fn files_that_cannot_be_used_are_named_before_anything_listens() {
+    let authority = authority();
+    let directory = tempfile::tempdir().unwrap();
+    present(&directory, authority);
+    let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let (certificate, key) = (path("certificate.pem"), path("key.pem"));
+    let other = path("other.pem");
+    fs::write(&other, authority.pair(dns("localhost")).1).unwrap();
+    for (arguments, expected) in [
+        (vec!["--tls-certificate", &certificate], "without `tls-key`"),
+        (vec!["--tls-certificate", &certificate, "--tls-key", &other], "does not belong to the certificate"),
+        (vec!["--tls-certificate", &certificate, "--tls-key", "/nonexistent.pem"], "/nonexistent.pem"),
+        (vec!["--tls-certificate", &key, "--tls-key", &key], "holds no certificate"),
+        (vec!["--tls-client-ca", &certificate], "without `tls-certificate`"),
+        (vec!["--tls-certificate", "credential:tls", "--tls-key", &key], "LoadCredential="),
+    ] {
+        let output = run(
+            &[vec!["serve", "--listen", "127.0.0.1:0"], arguments].concat(),
+            &[("SM_MLFLOW_RESOURCE_ARN", TRACKING_ARN)],
+        );
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(78) && said.contains(expected), "{expected}: {said}");
+    }
+}
+
+#[test]
+#[ignore = "needs tests/run: root"]
+fn a_certificate_that_a_group_may_read_is_read_by_its_members() {
+    // As NixOS keeps those of ACME: the directory has mode 0750, its files have mode 0640, and they are of another user.
+    let (owner, group) = (54_320, 54_321);
+    let directory = tempfile::tempdir().unwrap();
+    present(&directory, authority());
+    let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let (certificate, key) = (path("certificate.pem"), path("key.pem"));
+    for (path, mode) in [(&certificate, 0o640), (&key, 0o640), (&path("."), 0o750)] {
+        chown(path, Some(owner), Some(group)).unwrap();
+        fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    }
+    // Without capabilities, root is a user like others.
+    let check = |groups: &str| {
+        let mut command = Command::new("setpriv");
+        command.args(["--bounding-set=-all", groups]).arg(instance_binary()).args(["check", "--offline"]);
+        command.args(["--resource-arn", TRACKING_ARN, "--listen", "127.0.0.1:0"]);
+        command.args(["--tls-certificate", &certificate, "--tls-key", &key]);
+        let output = command.output().unwrap();
+        (output.status.code(), format!("{output:?}"))
+    };
+    let (status, said) = check(&format!("--groups={group}"));
+    assert_eq!(status, Some(0), "{said}");
+    let (status, said) = check("--clear-groups");
+    assert!(status == Some(78) && said.contains("Permission denied"), "{said}");
+}
