@@ -1,7 +1,7 @@
 """AWS as an instance sees it: the metadata service, and AWS's services under their real names, over TLS.
 
 usage: cloud.py DIRECTORY, in a network namespace that has 169.254.169.254 and the address in DIRECTORY/cloud.json
-SageMaker, STS and the metadata service's credentials are `appliance sandbox`, which verifies signatures; the Parameter
+SageMaker, STS, S3 and the metadata service's credentials are `appliance sandbox`, which verifies signatures; the Parameter
 Store is moto; CloudFormation and Auto Scaling record what they are told in DIRECTORY/told.jsonl. DIRECTORY/state.json
 has user data, tags and faults, and is read anew for each request. Writes DIRECTORY/authority.pem, then DIRECTORY/up.
 """
@@ -33,6 +33,8 @@ METADATA = "169.254.169.254"
 NAMES = {
     f"{region}.experiments.sagemaker.aws": sandbox["front_doors"]["tracking"],
     f"sts.{region}.amazonaws.com": sandbox["sts"],
+    f"api.sagemaker.{region}.amazonaws.com": sandbox["sagemaker"],
+    f"s3.{region}.amazonaws.com": sandbox["s3"],
     f"ssm.{region}.amazonaws.com": "moto",
     f"cloudformation.{region}.amazonaws.com": "record",
     f"autoscaling.{region}.amazonaws.com": "record",

@@ -1,15 +1,13 @@
-"""A machine that boots: the real systemd as PID 1 over a tree, in a network namespace of its own.
+"""A machine under test: it has a disk of its own, is started and stopped, and runs commands.
 
-Changes to the tree are kept from one start to the next, as on a disk, and are thrown away with the machine.
+`Container` in container.py is the quick kind, `Guest` in ../boot/guest.py the whole one. The checks are the same for both.
 """
 
+import contextlib
 import json
-import os
-import shutil
-import signal
 import subprocess
+import sys
 import time
-from pathlib import Path
 
 UNITS = ["mlflow-appliance-bootstrap", "mlflow-appliance", "mlflow-appliance-signal"]
 
@@ -22,87 +20,43 @@ def run(*command, **options):
 
 
 class Machine:
-    """One machine. Its disk lives below `directory`."""
+    """A kind of machine has `program`, which is where the appliance is on it, `start`, `execute`, `kill` and, while it runs,
+    `process`."""
 
-    def __init__(self, tree, directory, namespace, arguments=()):
-        self.arguments = arguments
-        self.directory, self.namespace, self.process, self.leader = Path(directory), namespace, None, None
-        shutil.rmtree(self.directory, ignore_errors=True)
-        for name in ("upper", "work", "root"):
-            (self.directory / name).mkdir(parents=True)
-        self.tree, self.upper, self.starts = tree, self.directory / "upper", 0
+    # Seconds from its power to an outcome, to its end after `poweroff`, and between two looks at it.
+    start_limit, stop_limit, pause = 40, 30, 0.05
+    process = None
 
-    def write(self, path, text, mode=0o644):
-        """Puts a file onto the disk of the machine, which is off."""
-        place = self.upper / path.lstrip("/")
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_text(text)
-        place.chmod(mode)
-
-    def start(self, arguments=()):
-        """Starts it; returns as soon as systemd answers."""
-        self.starts += 1
-        self.console = self.directory / f"console-{self.starts}"
-        nspawn = [
-            "systemd-nspawn", "--quiet", f"--directory={self.directory}/root", "--boot", "--register=no", "--keep-unit",
-            f"--network-namespace-path=/run/netns/{self.namespace}", "--machine=rehearsal", "--console=read-only",
-            "--link-journal=no", *self.arguments, *arguments,
-        ]  # fmt: skip
-        # Its own mounts, and control groups of the kind that systemd wants, wherever this runs.
-        script = """
-            set -e
-            mount -t overlay overlay -o lowerdir="$1",upperdir="$2/upper",workdir="$2/work" "$2/root"
-            umount -l /sys/fs/cgroup
-            mount -t cgroup2 cgroup2 /sys/fs/cgroup
-            mkdir -p /sys/fs/cgroup/rehearsal
-            echo $$ > /sys/fs/cgroup/rehearsal/cgroup.procs
-            shift 2
-            exec "$@"
-        """
-        command = ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh", self.tree, self.directory]
-        with open(self.console, "w") as console:
-            self.process = subprocess.Popen([*command, *nspawn], stdin=subprocess.DEVNULL, stdout=console, stderr=console)
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline:
-            if self.process.poll() is not None:
-                raise RuntimeError(f"the machine did not start: {self.console.read_text()}")
-            children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-            for child in children:
-                self.leader = int(child)
-                if self.inside("systemctl", "show", "-p", "Version", check=False).returncode == 0:
-                    return
-            time.sleep(0.05)
-        raise RuntimeError(f"systemd does not answer: {self.console.read_text()}")
-
-    def inside(self, *command, check=True, **options):
+    def inside(self, *command, check=True):
         """Runs a command on the machine."""
-        enter = ["nsenter", "-t", str(self.leader), "-m", "-u", "-i", "-n", "-p", "-r", "-w", "--"]
-        done = subprocess.run([*enter, *command], capture_output=True, text=True, cwd="/", **options)
+        done = self.execute(command)
         if check and done.returncode != 0:
             raise RuntimeError(f"{' '.join(command)}: {done.returncode}\n{done.stdout}{done.stderr}")
         return done
 
+    def shows(self, units, *properties):
+        """Properties of units, all of one moment."""
+        shown = self.inside("systemctl", "show", *units, *(f"-p{name}" for name in properties)).stdout
+        return [dict(line.split("=", 1) for line in unit.splitlines()) for unit in shown.split("\n\n")]
+
     def show(self, unit, *properties):
-        """Properties of a unit."""
-        lines = self.inside("systemctl", "show", unit, *(f"-p{name}" for name in properties)).stdout.splitlines()
-        return dict(line.split("=", 1) for line in lines)
+        return self.shows([unit], *properties)[0]
 
     def journal(self, unit=None):
         chosen = ["-u", unit] if unit else []
         return self.inside("journalctl", "--no-pager", "-b", "-o", "cat", *chosen, check=False).stdout
 
-    def outcome(self, limit):
+    def outcome(self, limit=None):
         """`ready` or `failed`, or `hung` after so many seconds; and how many seconds that took after the network."""
-        deadline = time.monotonic() + limit
+        deadline = time.monotonic() + (limit or self.start_limit)
         while time.monotonic() < deadline:
-            bootstrap, serve, signalled = (self.show(unit, "ActiveState", "SubState", "Result", "ActiveEnterTimestampMonotonic") for unit in UNITS)
+            properties = ["ActiveState", "SubState", "Result", "ActiveEnterTimestampMonotonic"]
+            bootstrap, serve, signalled, online = self.shows([*UNITS, "network-online.target"], *properties)
             if signalled["ActiveState"] == "active" and serve["ActiveState"] == "active":
-                online = self.show("network-online.target", "ActiveEnterTimestampMonotonic")
-                moment = lambda unit: int(unit["ActiveEnterTimestampMonotonic"]) / 1e6
-                return "ready", moment(serve) - moment(online)
+                return "ready", (int(serve[properties[3]]) - int(online[properties[3]])) / 1e6
             if bootstrap["Result"] != "success" and bootstrap["SubState"] in ("auto-restart", "failed"):
                 return "failed", None
-            time.sleep(0.05)
+            time.sleep(self.pause)
         return "hung", None
 
     def record(self):
@@ -113,20 +67,36 @@ class Machine:
         """A file of the machine, which is on."""
         return self.inside("cat", path).stdout
 
+    def poweroff(self):
+        self.inside("systemctl", "poweroff", check=False)
+
     def stop(self):
         """Shuts it down in order; pulls the plug where that does not work."""
         if self.process is None:
             return
-        self.inside("systemctl", "poweroff", check=False)
+        self.poweroff()
         try:
-            self.process.wait(30)
+            self.process.wait(self.stop_limit)
         except subprocess.TimeoutExpired:
             self.kill()
         self.process = None
 
-    def kill(self):
-        if self.process and self.process.poll() is None:
-            if self.leader and os.path.exists(f"/proc/{self.leader}"):
-                os.kill(self.leader, signal.SIGKILL)
-            self.process.kill()
-            self.process.wait(10)
+    def explain(self):
+        """Prints what a person would look at after a failure."""
+        for unit in UNITS:
+            last = "\n".join(self.journal(unit).splitlines()[-12:])
+            print(f"{unit}:\n{last}", file=sys.stderr)
+
+
+@contextlib.contextmanager
+def used(one):
+    """The machine, which explains a failure and is always stopped."""
+    try:
+        yield one
+        one.stop()
+    except BaseException:
+        if one.process and one.process.poll() is None:
+            one.explain()
+        raise
+    finally:
+        one.kill()
