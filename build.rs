@@ -29,7 +29,12 @@ fn main() {
             .map(|(name, one)| {
                 let wanted = ["Type", "Condition", "DeletionPolicy"];
                 let about = wanted.iter().filter_map(|key| Some(((*key).to_owned(), one.get(*key)?.clone())));
-                (name.clone(), Value::Object(about.collect()))
+                let mut about: Map<String, Value> = about.collect();
+                // Which service an endpoint leads to, with the region left open.
+                if let Some(text) = one["Properties"]["ServiceName"]["Fn::Sub"].as_str() {
+                    about.insert("Service".to_owned(), text.into());
+                }
+                (name.clone(), Value::Object(about))
             })
             .collect();
         for section in ["Rules", "Conditions"] {

@@ -12,6 +12,7 @@ lib.fileset.toSource {
       # The manifest names the benchmarks, and Cargo wants to see them.
       (lib.fileset.fileFilter (file: file.hasExt "rs") ../benches)
       (lib.fileset.fileFilter (file: file.hasExt "yaml") ../infra)
+      ../infra/deployer-policy.json
       ../src
     ]
     ++ more

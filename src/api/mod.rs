@@ -1,6 +1,8 @@
 //! Calls to AWS's services over our own client: each of these is too little to be worth an SDK.
 
 #[cfg(feature = "deploy")]
+pub mod account;
+#[cfg(feature = "deploy")]
 pub mod cloudformation;
 pub mod describe;
 pub mod imds;
@@ -9,6 +11,8 @@ pub mod parameters;
 pub mod presign;
 pub mod query;
 mod sagemaker;
+#[cfg(feature = "deploy")]
+pub mod service;
 #[cfg(feature = "deploy")]
 mod xml;
 

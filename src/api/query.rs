@@ -1,4 +1,4 @@
-//! Two calls in AWS's Query protocol that tell others how an instance's start went.
+//! Calls in AWS's Query protocol by which an instance tells others how its start went, and hears what they make of it.
 
 use actix_web::http::header;
 use actix_web::http::{Method, StatusCode};
@@ -27,6 +27,64 @@ pub enum QueryError {
         /// Its words.
         text: String,
     },
+}
+
+impl QueryError {
+    /// Whether the same call may succeed later.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Unanswered(_) => true,
+            Self::Refused { status, text } => {
+                status.is_server_error() || status.as_u16() == 429 || text.starts_with("Throttling")
+            }
+        }
+    }
+}
+
+/// What a load balancer makes of a target.
+#[derive(Debug)]
+pub struct TargetHealth {
+    /// Such as `healthy`, `initial` or `unhealthy`.
+    pub state: String,
+    /// Such as `Target.FailedHealthChecks`.
+    pub reason: Option<String>,
+    /// AWS's words.
+    pub description: Option<String>,
+}
+
+/// Elastic Load Balancing `DescribeTargetHealth`, of one instance.
+///
+/// # Errors
+/// [`QueryError`].
+pub async fn target_health(
+    transport: &Transport,
+    (endpoint, region): (&Endpoint, &str),
+    group: &str,
+    instance: &str,
+    credentials: &Current,
+) -> Result<TargetHealth, QueryError> {
+    let target = target(&[
+        ("Action", "DescribeTargetHealth"),
+        ("TargetGroupArn", group),
+        ("Targets.member.1.Id", instance),
+        ("Version", "2015-12-01"),
+    ]);
+    let call = Signed {
+        endpoint,
+        region,
+        service: "elasticloadbalancing",
+        method: Method::GET,
+        target: &target,
+        content_type: None,
+        routing: None,
+        body: Bytes::new(),
+    };
+    let answer = transport.signed(call, credentials).await?;
+    accepted(&answer)?;
+    let text = String::from_utf8_lossy(&answer.body);
+    let state = element(&text, "State").unwrap_or_else(|| "unknown".to_owned());
+    Ok(TargetHealth { state, reason: element(&text, "Reason"), description: element(&text, "Description") })
 }
 
 /// CloudFormation `SignalResource`, proven by the instance's identity: no IAM permission is needed, and AWS lets an
@@ -108,19 +166,21 @@ fn accepted(answer: &Answer) -> Result<(), QueryError> {
 /// What an error says: `Code` and `Message` of its XML or JSON, without reading more into it.
 fn words(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(body);
-    let element = |name: &str| {
-        let (_, rest) = text.split_once(&format!("<{name}>"))?;
-        rest.split_once('<').map(|(inside, _)| inside.to_owned())
-    };
     let json: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
     let field =
         |name: &str| json.pointer(&format!("/Error/{name}")).and_then(serde_json::Value::as_str).map(ToOwned::to_owned);
-    let part = |name: &str| element(name).or_else(|| field(name));
+    let part = |name: &str| element(&text, name).or_else(|| field(name));
     match (part("Code"), part("Message")) {
         (Some(code), Some(message)) => format!("{code}: {message}"),
         (Some(one), None) | (None, Some(one)) => one,
         (None, None) => "no reason given".to_owned(),
     }
+}
+
+/// The text of the first element of a name, without reading more of the XML.
+fn element(text: &str, name: &str) -> Option<String> {
+    let (_, rest) = text.split_once(&format!("<{name}>"))?;
+    rest.split_once('<').map(|(inside, _)| inside.to_owned())
 }
 
 /// Puts a success or a failure with its reason to the presigned URL of a wait condition's handle.

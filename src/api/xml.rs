@@ -88,10 +88,16 @@ impl Element {
         self.some(name).unwrap_or_default()
     }
 
-    /// The members of a list directly below.
+    /// The text directly in it, without white space around it.
+    pub(super) fn content(&self) -> &str {
+        self.text.trim()
+    }
+
+    /// The members of a list directly below, which EC2 calls items.
     pub(super) fn members(&self, name: &str) -> impl Iterator<Item = &Self> {
         let list = self.children.iter().find(|child| child.name == name);
-        list.into_iter().flat_map(|list| list.children.iter().filter(|child| child.name == "member"))
+        list.into_iter()
+            .flat_map(|list| list.children.iter().filter(|child| child.name == "member" || child.name == "item"))
     }
 }
 

@@ -18,6 +18,8 @@ pub struct Explained {
     is_awaited: bool,
     /// The Auto Scaling group and its lifecycle hook.
     lifecycle: Option<(String, String)>,
+    /// The target group in which this instance has to be healthy before it tells them of its success.
+    target_group: Option<String>,
     /// Whether `serve` could use it.
     is_valid: bool,
     /// [`BootstrapError::Configuration`], if it could not.
@@ -45,6 +47,8 @@ impl Explained {
         lines.extend(self.is_awaited.then(|| "tell the wait condition".to_owned()));
         let lifecycle = self.lifecycle.as_ref();
         lines.extend(lifecycle.map(|(group, hook)| format!("tell Auto Scaling group {group}, hook {hook}")));
+        let group = self.target_group.as_ref();
+        lines.extend(group.map(|group| format!("before that, wait until it is healthy in target group {group}")));
         lines
     }
 }
@@ -55,8 +59,8 @@ impl Explained {
 /// [`BootstrapError`], if it is not even known what was said.
 pub async fn explain(settings: &Settings, reader: &dyn Reader, say: Say<'_>) -> Result<Explained, BootstrapError> {
     let facts = gather::gather(settings, &imds(settings), say).await?;
-    let plan = facts.plan();
-    let Signals { stack, wait_handle, lifecycle } = plan.signals.clone();
+    let plan = facts.plan(reader, say);
+    let Signals { stack, wait_handle, lifecycle, target_group } = plan.signals.clone();
     let outcome = facts.checked(&plan, reader, None).map(drop);
     let values = plan.entries.into_iter().map(|Entry { key, value, .. }| Explanation {
         key,
@@ -71,6 +75,7 @@ pub async fn explain(settings: &Settings, reader: &dyn Reader, say: Say<'_>) -> 
         stack,
         is_awaited: wait_handle.is_some(),
         lifecycle,
+        target_group,
         is_valid: outcome.is_ok(),
         outcome,
     })

@@ -1,13 +1,15 @@
-//! Asks this instance's surroundings what they know: its identity, user data, tags, parameters, and its image's file.
+//! Asks this instance's surroundings what they know: its identity, user data, tags, parameters, and its image's file; and
+//! makes a plan of it.
 
 use std::path::Path;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::plan;
-use super::sources::{self, Source, TAG_PREFIX};
-use super::{Say, Settings, service, user_data};
+use super::plan::{self, Entry, Plan};
+use super::sources::{self, Source};
+use super::tags::{self, PREFIX};
+use super::{BootstrapError, Reader, Reading, Say, Settings, service, texts, user_data};
 use crate::api::imds::{Identity, Imds, ImdsError};
 use crate::api::parameters::{self, Parameter, ParametersError};
 use crate::aws::credentials::Current;
@@ -31,6 +33,54 @@ pub(super) struct Facts {
     pub without_parameters: Option<String>,
 }
 
+impl Facts {
+    /// What is to be done. A tag that makes the configuration unusable is left out with a warning, if that helps.
+    ///
+    /// SECURITY: many people may tag instances (`ec2:CreateTags`). None of them may keep an instance from starting whose
+    /// user data and parameters suffice.
+    pub(super) fn plan(&self, reader: &dyn Reader, say: Say<'_>) -> Plan {
+        let whole = plan::plan(&self.sources.iter().collect::<Vec<_>>());
+        let Err(problems) = reader.read(&whole.text) else { return whole };
+        let tags: Vec<&Entry> = whole.entries.iter().filter(|entry| tags::is_tag(&entry.value)).collect();
+        let is_blamed = |entry: &&&Entry| problems.iter().any(|(line, _)| *line == Some(entry.line));
+        let blamed: Vec<&Entry> = tags.iter().filter(is_blamed).copied().collect();
+        for ignored in [blamed, tags].into_iter().filter(|ignored| !ignored.is_empty()) {
+            let mut sources = self.sources.clone();
+            for source in &mut sources {
+                source.options.retain(|_, value| !ignored.iter().any(|entry| entry.value == *value));
+            }
+            let without = plan::plan(&sources.iter().collect::<Vec<_>>());
+            if reader.read(&without.text).is_ok() {
+                let why = texts(problems, &whole).join("; ");
+                for entry in ignored {
+                    say(&format!(
+                        "warning: {} is ignored: the configuration cannot be used with it: {why}",
+                        entry.value.origin
+                    ));
+                }
+                return without;
+            }
+        }
+        whole
+    }
+
+    /// What the configuration means.
+    pub(super) fn checked(
+        &self,
+        plan: &Plan,
+        reader: &dyn Reader,
+        without_parameters: Option<&String>,
+    ) -> Result<Reading, BootstrapError> {
+        if !self.faults.is_empty() {
+            return Err(BootstrapError::Configuration(self.faults.clone()));
+        }
+        if let Some(why) = without_parameters {
+            return Err(BootstrapError::Parameters(why.clone()));
+        }
+        reader.read(&plan.text).map_err(|problems| BootstrapError::Configuration(texts(problems, plan)))
+    }
+}
+
 /// Asks.
 ///
 /// # Errors
@@ -51,14 +101,14 @@ pub(super) async fn gather(settings: &Settings, imds: &Imds, say: Say<'_>) -> Re
         ),
     };
     let file = read(file(settings.defaults.as_deref()));
-    let (tags, unfit) = sources::from_tags(&tags(imds).await?);
+    let (mut told, unfit) = tags::from_tags(&tags_of(imds).await?);
     for warning in unfit {
         say(&format!("warning: {warning}"));
     }
 
     let mut without_parameters = None;
     let mut found = Source::default();
-    if let Some(path) = plan::own(&[&user, &tags, &file], "parameters") {
+    if let Some(path) = plan::own(&[&user, &told, &file], "parameters") {
         match parameters_below(&path.text, &identity.region, settings, say).await {
             Ok(parameters) => match sources::from_parameters(&path.text, &parameters) {
                 Ok(source) => found = source,
@@ -67,16 +117,19 @@ pub(super) async fn gather(settings: &Settings, imds: &Imds, say: Say<'_>) -> Re
             Err(error) => without_parameters = Some(format!("{}: {}", path.origin, causes::joined(&error))),
         }
     }
-    Ok(Facts { identity, sources: vec![user, found, tags, file], faults, without_parameters })
+    for warning in tags::restrict(&mut told, &[&user, &found]) {
+        say(&format!("warning: {warning}"));
+    }
+    Ok(Facts { identity, sources: vec![user, found, told, file], faults, without_parameters })
 }
 
 /// The tags that matter, where the instance may see its tags at all.
-async fn tags(imds: &Imds) -> Result<Vec<(String, String)>, ImdsError> {
+async fn tags_of(imds: &Imds) -> Result<Vec<(String, String)>, ImdsError> {
     const LIST: &str = "meta-data/tags/instance";
     let keys = imds.text(LIST).await?.unwrap_or_default();
     let matters = |key: &&str| {
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b":-_.".contains(&byte);
-        (key.starts_with(TAG_PREFIX) || key.starts_with("aws:")) && key.bytes().all(is_plain)
+        (key.starts_with(PREFIX) || key.starts_with("aws:")) && key.bytes().all(is_plain)
     };
     let mut tags = Vec::new();
     for key in keys.lines().map(str::trim).filter(matters) {

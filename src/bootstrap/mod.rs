@@ -3,6 +3,7 @@
 //! Gather → plan → apply → report. Nothing is installed, downloaded or executed: what others say is data. Every wait
 //! has a deadline, and whoever waits for this instance is told how it went.
 
+mod balancer;
 mod explain;
 mod gather;
 pub mod install;
@@ -12,6 +13,7 @@ mod signal;
 mod sources;
 mod state;
 mod status;
+mod tags;
 pub mod user_data;
 
 use std::io;
@@ -29,7 +31,7 @@ use crate::http::client::{Dialer, Endpoint};
 use crate::probe::{self, Finding, Outcome};
 pub use explain::{Explained, explain};
 use gather::Facts;
-use plan::Plan;
+use plan::{Plan, Signals};
 pub use ready::Door;
 use state::{Record, State};
 pub use status::{Standing, status};
@@ -65,6 +67,8 @@ pub struct Settings {
 pub struct Services {
     /// Auto Scaling.
     pub auto_scaling: Option<Endpoint>,
+    /// Elastic Load Balancing.
+    pub load_balancing: Option<Endpoint>,
     /// CloudFormation.
     pub cloudformation: Option<Endpoint>,
     /// The Parameter Store.
@@ -133,7 +137,7 @@ pub async fn run(settings: &Settings, reader: &dyn Reader, say: Say<'_>) -> Resu
     let identity = &facts.identity;
     say(&format!("instance {} in {}, account {}", identity.instance, identity.zone, identity.account));
     let earlier = state.record(Some(&identity.instance));
-    let plan = facts.plan();
+    let plan = facts.plan(reader, say);
     let mut record = Record::of(&plan, &identity.instance, &identity.region);
     record.told = earlier.as_ref().map(|earlier| earlier.told.clone()).unwrap_or_default();
 
@@ -228,43 +232,32 @@ pub async fn signal(settings: &Settings, reader: &dyn Reader, say: Say<'_>) -> R
     let identity = imds(settings).identity().await?;
     let mut record = state.record(Some(&identity.instance)).ok_or(BootstrapError::NoRecord)?;
     let text = std::fs::read_to_string(state.configuration()).map_err(|_| BootstrapError::NoRecord)?;
-    let outcome = match reader.read(&text) {
+    let mut outcome = match reader.read(&text) {
         Ok(reading) => ready::wait(&reading.door, &settings.transport, settings.deadline).await,
         Err(problems) => Err(texts(problems, &Plan::default()).join("; ")),
     };
-    match &outcome {
-        Ok(()) => say("the appliance is ready"),
-        Err(reason) => say(&format!("failed: {reason}")),
+    let signals = record.signals.clone();
+    if outcome.is_ok() {
+        say("the appliance is ready");
+        if let Some(group) = &signals.target_group
+            && signal::is_awaited(&signals, &record.told)
+        {
+            // Auto Scaling registers an instance with the balancer only when its hook is complete.
+            let hook = Signals { lifecycle: signals.lifecycle.clone(), ..Signals::default() };
+            signal::tell(settings, &hook, &identity, Ok(()), &mut record.told, say).await;
+            outcome = balancer::wait(settings, group, &identity, say).await;
+        }
+    }
+    if let Err(reason) = &outcome {
+        say(&format!("failed: {reason}"));
     }
     let told = outcome.as_ref().copied().map_err(String::as_str);
-    let all_know = signal::tell(settings, &record.signals.clone(), &identity, told, &mut record.told, say).await;
+    let all_know = signal::tell(settings, &signals, &identity, told, &mut record.told, say).await;
     record.failure = outcome.as_ref().err().cloned();
     // What has been told is forgotten then, and told again at the next start: no harm.
     drop(state.write_record(&record));
     outcome.map_err(BootstrapError::Ready)?;
     if all_know { Ok(()) } else { Err(BootstrapError::Untold) }
-}
-
-impl Facts {
-    fn plan(&self) -> Plan {
-        plan::plan(&self.sources.iter().collect::<Vec<_>>())
-    }
-
-    /// What the configuration means.
-    fn checked(
-        &self,
-        plan: &Plan,
-        reader: &dyn Reader,
-        without_parameters: Option<&String>,
-    ) -> Result<Reading, BootstrapError> {
-        if !self.faults.is_empty() {
-            return Err(BootstrapError::Configuration(self.faults.clone()));
-        }
-        if let Some(why) = without_parameters {
-            return Err(BootstrapError::Parameters(why.clone()));
-        }
-        reader.read(&plan.text).map_err(|problems| BootstrapError::Configuration(texts(problems, plan)))
-    }
 }
 
 /// Problems with the places that people know.

@@ -40,6 +40,9 @@ pub(super) struct Signals {
     pub wait_handle: Option<String>,
     /// The Auto Scaling group and its lifecycle hook.
     pub lifecycle: Option<(String, String)>,
+    /// The target group in which this instance has to be healthy before a success is told.
+    #[serde(default)]
+    pub target_group: Option<String>,
 }
 
 /// What is said first wins; tables of all sources are kept.
@@ -92,6 +95,7 @@ pub(super) fn signals(sources: &[&Source]) -> Signals {
         stack: text("stack-name").zip(text("logical-id")),
         wait_handle: text("wait-handle"),
         lifecycle: text("auto-scaling-group").zip(text("lifecycle-hook")),
+        target_group: text("target-group"),
     }
 }
 
@@ -134,7 +138,8 @@ fn quoted_key(key: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::sources::{from_tags, from_toml};
+    use super::super::sources::from_toml;
+    use super::super::tags::from_tags;
     use super::*;
 
     fn tag(key: &str, value: &str) -> (String, String) {

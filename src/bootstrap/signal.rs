@@ -59,11 +59,8 @@ pub(super) async fn tell(
     say: Say<'_>,
 ) -> bool {
     let word = if outcome.is_ok() { "success" } else { "failure" };
-    let stack = signals.stack.iter().map(|(stack, resource)| Recipient::Stack(stack, resource));
-    let handle = signals.wait_handle.iter().map(|url| Recipient::WaitHandle(url));
-    let lifecycle = signals.lifecycle.iter().map(|(group, hook)| Recipient::Lifecycle(group, hook));
     let mut all_know = true;
-    for recipient in stack.chain(handle).chain(lifecycle) {
+    for recipient in recipients(signals) {
         let memory = format!("{recipient}: {word}");
         if told.contains(&memory) {
             continue;
@@ -80,6 +77,19 @@ pub(super) async fn tell(
         }
     }
     all_know
+}
+
+/// Everybody who waits.
+fn recipients(signals: &Signals) -> impl Iterator<Item = Recipient<'_>> {
+    let stack = signals.stack.iter().map(|(stack, resource)| Recipient::Stack(stack, resource));
+    let handle = signals.wait_handle.iter().map(|url| Recipient::WaitHandle(url));
+    let lifecycle = signals.lifecycle.iter().map(|(group, hook)| Recipient::Lifecycle(group, hook));
+    stack.chain(handle).chain(lifecycle)
+}
+
+/// Whether somebody still waits to hear of a success.
+pub(super) fn is_awaited(signals: &Signals, told: &[String]) -> bool {
+    recipients(signals).any(|recipient| !told.contains(&format!("{recipient}: success")))
 }
 
 async fn insist(
@@ -101,10 +111,7 @@ async fn insist(
 
 fn may_pass(error: &SignalError) -> bool {
     match error {
-        SignalError::Query(QueryError::Unanswered(_)) => true,
-        SignalError::Query(QueryError::Refused { status, text }) => {
-            status.is_server_error() || status.as_u16() == 429 || text.starts_with("Throttling")
-        }
+        SignalError::Query(error) => error.may_pass(),
         SignalError::Handle => false,
     }
 }

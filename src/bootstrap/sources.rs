@@ -1,4 +1,4 @@
-//! Where values come from: user data, parameters, tags, a file. Each keeps its origin. Pure.
+//! Where values come from: user data, parameters, a file, and tags ([`super::tags`]). Each keeps its origin. Pure.
 
 use std::collections::BTreeMap;
 
@@ -8,21 +8,11 @@ use toml::de::{DeTable, DeValue};
 use super::user_data::Document;
 use crate::api::parameters::Parameter;
 
-/// Tags for the appliance begin with this.
-pub(super) const TAG_PREFIX: &str = "appliance:";
-/// What tags may say. SECURITY: whoever may tag (`ec2:CreateTags` is handed out freely) must not be able to let others
-/// in, or to send signed requests elsewhere; these are bounded by what the role may do anyway.
-const TAG_OPTIONS: &[&str] =
-    &["artifact-store", "log-filter", "log-format", "region", "resource-arn", "role-arn", "workers"];
 /// The table of user data that is for `bootstrap`, and its keys, which as tags need no table.
 const OWN: &str = "bootstrap";
 /// What `bootstrap` itself can be told.
 pub(super) const OWN_KEYS: &[&str] =
-    &["auto-scaling-group", "lifecycle-hook", "logical-id", "parameters", "stack-name", "wait-handle"];
-
-/// Tags may set only these names, which AWS checks against this instance. SECURITY: `parameters` would bring every option
-/// from a path that the tag names, and `wait-handle` would send requests to a host that it names.
-const TAG_OWN_KEYS: &[&str] = &["auto-scaling-group", "lifecycle-hook", "logical-id", "stack-name"];
+    &["auto-scaling-group", "lifecycle-hook", "logical-id", "parameters", "stack-name", "target-group", "wait-handle"];
 
 /// A value and where it came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -164,42 +154,6 @@ pub(super) fn from_parameters(path: &str, parameters: &[Parameter]) -> Result<So
     Ok(source)
 }
 
-/// Tags, by their whole keys. Those that AWS sets itself name the stack and the group where nothing else does.
-///
-/// What tags may not set is left out, and returned beside the rest as warnings. SECURITY: it is no fault, or whoever may
-/// tag could keep every instance from starting. CloudFormation, too, copies the tags of a stack to its instances.
-#[must_use]
-pub(super) fn from_tags(tags: &[(String, String)]) -> (Source, Vec<String>) {
-    let (mut source, mut warnings) = (Source::default(), Vec::new());
-    for (key, text) in tags {
-        let value = Value { text: text.clone(), origin: format!("tag `{key}`") };
-        let aws = match key.as_str() {
-            "aws:cloudformation:stack-name" => Some("stack-name"),
-            "aws:cloudformation:logical-id" => Some("logical-id"),
-            "aws:autoscaling:groupName" => Some("auto-scaling-group"),
-            _ => None,
-        };
-        match (aws, key.strip_prefix(TAG_PREFIX)) {
-            (Some(own), _) => drop(source.own.entry(own.to_owned()).or_insert(value)),
-            (None, Some(own)) if TAG_OWN_KEYS.contains(&own) => drop(source.own.insert(own.to_owned(), value)),
-            (None, Some(option)) if TAG_OPTIONS.contains(&option) => {
-                source.options.insert(option.to_owned(), value);
-            }
-            (None, Some(other)) => {
-                let known: Vec<&str> = TAG_OPTIONS.iter().chain(TAG_OWN_KEYS).copied().collect();
-                warnings.push(format!(
-                    "{} is ignored: `{other}` cannot be set by a tag, which many people may write (these can: {}); use \
-                     user data or a parameter",
-                    value.origin,
-                    known.join(", ")
-                ));
-            }
-            (None, None) => {}
-        }
-    }
-    (source, warnings)
-}
-
 fn known(own: &Values) -> Result<(), String> {
     match own.iter().find(|(key, _)| !OWN_KEYS.contains(&key.as_str())) {
         Some((key, value)) => {
@@ -255,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn parameters_and_tags_are_options_by_their_names() {
+    fn parameters_are_options_by_their_names() {
         let parameter = |name: &str, value: &str| Parameter { name: name.into(), value: value.into() };
         let parameters = [parameter("/m/workers", "3"), parameter("/m/target/a/resource-arn", "arn")];
         let source = from_parameters("/m/", &parameters).expect("readable");
@@ -266,34 +220,5 @@ mod tests {
             [format!("name=a <- {target}"), format!("resource-arn=arn <- {target}")]
         );
         assert!(from_parameters("/m", &[parameter("/m/a/b", "x")]).is_err());
-
-        let tag = |key: &str, value: &str| (key.to_owned(), value.to_owned());
-        let source = from_tags(&[
-            tag("Name", "x"),
-            tag("appliance:workers", "4"),
-            tag("appliance:logical-id", "Group"),
-            tag("aws:cloudformation:logical-id", "Other"),
-        ]);
-        let (source, warnings) = source;
-        assert!(warnings.is_empty(), "{warnings:?}");
-        assert_eq!(shown(&source.options), ["workers=4 <- tag `appliance:workers`"]);
-        assert_eq!(shown(&source.own), ["logical-id=Group <- tag `appliance:logical-id`"]);
-        for key in [
-            "allow-anonymous",
-            "upstream-endpoint",
-            "ca-file",
-            "tokens",
-            "set",
-            "owner",
-            "",
-            "parameters",
-            "wait-handle",
-        ] {
-            let (source, warnings) =
-                from_tags(&[tag(&format!("appliance:{key}"), "x"), tag("appliance:logical-id", "G")]);
-            let expected = format!("tag `appliance:{key}` is ignored: `{key}` cannot be set by a tag");
-            assert!(warnings[0].starts_with(&expected), "{warnings:?}");
-            assert!(source.options.is_empty() && source.own.len() == 1, "whom to tell is still known");
-        }
     }
 }

@@ -203,6 +203,7 @@ impl Common {
             metadata_deadline: now + self.metadata_timeout.unwrap_or(patience),
             services: Services {
                 auto_scaling: subjects::service("AUTO_SCALING"),
+                load_balancing: subjects::service("ELASTIC_LOAD_BALANCING_V2"),
                 cloudformation: subjects::service("CLOUDFORMATION"),
                 ssm: subjects::service("SSM"),
             },

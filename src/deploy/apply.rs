@@ -5,10 +5,12 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::{Instant, sleep};
 
+use super::foresee::Prospect;
 use super::parameters::{Origin, Sources, Value};
 use super::plan::show;
+use super::preflight::preflight;
 use super::templates::{Kind, Template};
-use super::{DeployError, Settings, Talk, delete, finish, foresee, rested};
+use super::{DeployError, Settings, Talk, delete, finish, foresee, kept, rested, tags};
 use crate::api::cloudformation::{ChangeSet, Pairs, Stack, Wish};
 use crate::clock;
 
@@ -28,18 +30,23 @@ pub(super) const PROTECTION: &str = "DeletionProtection";
 /// [`DeployError`]; it can be run again.
 pub async fn apply(settings: &mut Settings<'_>, talk: &mut dyn Talk) -> Result<Pairs, DeployError> {
     let templates = foresee::checked(settings)?;
-    let foreseen = foresee::foresee(settings, &templates, talk).await?;
-    if let Some(missing) = foresee::stored(settings, &templates, &foreseen, talk).await {
-        return Err(missing);
+    let prospects = foresee::foresee(settings, templates, talk).await?;
+    let image = foresee::stored(settings, &prospects, talk).await?;
+    let findings = preflight(settings, &prospects, image.as_deref(), talk).await;
+    if !findings.is_empty() {
+        return Err(DeployError::Obstacles(findings));
     }
     let mut outputs = Pairs::new();
-    for (kind, template) in templates {
+    for Prospect { kind, template, .. } in prospects {
         let name = settings.stack(kind);
-        let (before, previous) = settled(settings, &name, &template, talk).await?;
+        let (before, previous) = settled(settings, kind, &template, talk).await?;
         let mut values = values(settings, &name, &template, &outputs, &previous)?;
         // A start that fails could not be undone otherwise: so protection comes last.
         let protection = values.get_mut(PROTECTION).filter(|value| before.is_none() && value.text == "true");
         let is_protected_later = protection.map(|value| "false".clone_into(&mut value.text)).is_some();
+        if let Some(line) = new_image(&name, before.as_ref(), image.as_deref()) {
+            talk.say(&line);
+        }
         match change_set(settings, kind, &values, before.as_ref()).await? {
             None => talk.say(&format!("{name}: no changes")),
             Some((id, set)) => {
@@ -49,7 +56,7 @@ pub async fn apply(settings: &mut Settings<'_>, talk: &mut dyn Talk) -> Result<P
         let mut after = settings.cloud.stack(&name).await?.unwrap_or_default();
         if is_protected_later {
             after.parameters.insert(PROTECTION.to_owned(), "true".to_owned());
-            if let Some((id, set)) = compute(settings, &name, None, &after.parameters, false).await? {
+            if let Some((id, set)) = compute(settings, &name, None, &after.parameters, Some(&after)).await? {
                 talk.say(&format!("{name}: now its load balancer keeps itself from being deleted"));
                 execute(settings, &name, (&id, &set), talk).await?;
             }
@@ -64,6 +71,15 @@ pub async fn apply(settings: &mut Settings<'_>, talk: &mut dyn Talk) -> Result<P
         outputs.extend(after.outputs);
     }
     Ok(outputs)
+}
+
+/// What becomes of the instances of a stack, if the Parameter Store names another image than the one they have:
+/// CloudFormation reads it anew at each update, however small.
+pub(super) fn new_image(name: &str, before: Option<&Stack>, image: Option<&str>) -> Option<String> {
+    let (old, new) = (before?.resolved.values().find(|value| value.starts_with("ami-"))?, image?);
+    (old != new).then(|| {
+        format!("{name}: any change replaces its instances, one after the other: the image was {old}, and is now {new}")
+    })
 }
 
 /// What is left to people once a stack is there for the first time.
@@ -99,7 +115,7 @@ async fn change(
         settings.cloud.delete_change_set(id).await?;
         if before.is_none() {
             // What is left of a stack that never was.
-            settings.cloud.delete(name).await?;
+            settings.cloud.delete(name, settings.role.as_deref()).await?;
         }
         return Err(DeployError::Declined(name.to_owned()));
     }
@@ -110,10 +126,11 @@ async fn change(
 /// its parameters, which outlive that.
 async fn settled(
     settings: &Settings<'_>,
-    name: &str,
+    kind: Kind,
     template: &Template,
     talk: &mut dyn Talk,
 ) -> Result<(Option<Stack>, Pairs), DeployError> {
+    let name = &settings.stack(kind);
     let found = settings.cloud.stack(name).await?;
     let Some(stack) = found else { return Ok((None, Pairs::new())) };
     let Some(mut stack) = rested(settings, name, stack, template, talk).await? else { return Ok((None, Pairs::new())) };
@@ -128,6 +145,7 @@ async fn settled(
     }
     let is_empty = stack.stack_status == "REVIEW_IN_PROGRESS";
     talk.say(&format!("{name} is {}, left over from a start that did not succeed", stack.stack_status));
+    kept::tell(&kept::of(settings, kind, &stack).await?, talk);
     if !is_empty && !talk.agrees(&format!("Remove what is left of {name}?")) {
         return Err(DeployError::Declined(name.to_owned()));
     }
@@ -148,7 +166,7 @@ async fn unstick(
         return Err(DeployError::Declined(name.to_owned()));
     }
     let since = settings.cloud.last_event(&stack.stack_id).await?;
-    settings.cloud.continue_rollback(name).await?;
+    settings.cloud.continue_rollback(name, settings.role.as_deref()).await?;
     match finish(settings, name, &stack.stack_id, since, template.resources.len(), talk).await {
         // To be what it was is what is wanted here.
         Err(DeployError::Failed { status, .. }) if status == "UPDATE_ROLLBACK_COMPLETE" => Ok(()),
@@ -186,7 +204,7 @@ pub(super) async fn change_set(
     before: Option<&Stack>,
 ) -> Result<Option<(String, ChangeSet)>, DeployError> {
     let parameters: Pairs = values.iter().map(|(key, value)| (key.clone(), value.text.clone())).collect();
-    compute(settings, &settings.stack(kind), Some(&kind.text()), &parameters, before.is_none()).await
+    compute(settings, &settings.stack(kind), Some(&kind.text()), &parameters, before).await
 }
 
 /// A change set, once CloudFormation has computed it; without a template it is the one that the stack has.
@@ -195,13 +213,10 @@ pub(super) async fn compute(
     stack: &str,
     template: Option<&str>,
     parameters: &Pairs,
-    is_new: bool,
+    before: Option<&Stack>,
 ) -> Result<Option<(String, ChangeSet)>, DeployError> {
-    let tags = Pairs::from([
-        ("project".to_owned(), "sagemaker-mlflow-appliance".to_owned()),
-        ("appliance:set".to_owned(), settings.prefix.clone()),
-    ]);
-    let wish = Wish { stack, name: &token(), is_new, template, parameters, tags: &tags };
+    let (tags, role, is_new) = (tags::of(settings, before), settings.role.as_deref(), before.is_none());
+    let wish = Wish { stack, name: &token(), is_new, template, parameters, tags: &tags, role };
     let id = settings.cloud.create_change_set(&wish).await?;
     loop {
         let set = settings.cloud.change_set(&id).await?;
@@ -214,7 +229,7 @@ pub(super) async fn compute(
                     return Ok(None);
                 }
                 if is_new {
-                    settings.cloud.delete(stack).await?;
+                    settings.cloud.delete(stack, role).await?;
                 }
                 return Err(DeployError::ChangeSet { stack: stack.to_owned(), reason });
             }

@@ -1,9 +1,11 @@
-//! `destroy`: a mode's stacks, and the shared ones if nobody else needs them.
+//! `destroy`: a mode's stacks, and the shared ones if nobody else needs them. No stack is updated on the way.
 
-use super::apply::{PROTECTION, compute, execute};
-use super::templates::{Kind, Resource};
-use super::{DeployError, Settings, Talk, delete, rested};
+use super::templates::Kind;
+use super::{DeployError, Settings, Talk, delete, kept, rested};
 use crate::api::cloudformation::Stack;
+
+/// The type of what protects itself.
+const BALANCER: &str = "AWS::ElasticLoadBalancingV2::LoadBalancer";
 
 /// Removes stacks, the last first; says what is kept.
 ///
@@ -19,30 +21,19 @@ pub async fn destroy(settings: &Settings<'_>, is_shared_too: bool, talk: &mut dy
             doomed.push((kind, stack));
         }
     }
+    let mut kept = kept::left_over(settings, talk).await?;
+    for (kind, stack) in &doomed {
+        kept.extend(kept::of(settings, *kind, stack).await?);
+    }
     if doomed.is_empty() {
         talk.say("there is nothing to remove");
+        kept::tell(&kept, talk);
         return Ok(());
-    }
-    let mut kept = Vec::new();
-    for (kind, stack) in &doomed {
-        let template = kind.template();
-        for resource in settings.cloud.resources(&stack.stack_id).await? {
-            let is_kept = template.resources.get(&resource.logical_resource_id).is_some_and(Resource::is_kept);
-            if is_kept && !resource.resource_status.starts_with("DELETE") {
-                let physical = resource.physical_resource_id.unwrap_or_default();
-                kept.push(format!("  {} {physical} ({})", resource.resource_type, settings.stack(*kind)));
-            }
-        }
     }
     for (kind, _) in &doomed {
         talk.say(&format!("- {}", settings.stack(*kind)));
     }
-    if !kept.is_empty() {
-        talk.say("These are kept, with what is in them; they cost something until you remove them yourself:");
-        for line in &kept {
-            talk.say(line);
-        }
-    }
+    kept::tell(&kept, talk);
     if !talk.agrees("Remove these stacks?") {
         return Err(DeployError::Declined("removing them".to_owned()));
     }
@@ -58,15 +49,12 @@ async fn remove(settings: &Settings<'_>, kind: Kind, stack: Stack, talk: &mut dy
         talk.say(&format!("{name}: removed"));
         return Ok(());
     };
-    let mut parameters = stack.parameters.clone();
-    // In other states a stack can only be deleted.
-    let can_change = stack.stack_status.ends_with("_COMPLETE") && stack.stack_status != "ROLLBACK_COMPLETE";
-    if can_change && parameters.get(PROTECTION).is_some_and(|value| value == "true") {
+    let there = settings.cloud.resources(&stack.stack_id).await?;
+    let balancers =
+        there.into_iter().filter(|one| one.resource_type == BALANCER && one.resource_status != "DELETE_COMPLETE");
+    for balancer in balancers.filter_map(|one| one.physical_resource_id) {
         talk.say(&format!("{name}: first its load balancer has to let itself be deleted"));
-        parameters.insert(PROTECTION.to_owned(), "false".to_owned());
-        if let Some((id, set)) = compute(settings, &name, None, &parameters, false).await? {
-            execute(settings, &name, (&id, &set), talk).await?;
-        }
+        settings.account.unprotect(&balancer).await?;
     }
     delete(settings, &name, &stack, &template, talk).await?;
     talk.say(&format!("{name}: removed"));

@@ -3,11 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::apply::previous;
+use super::apply::{DEAD, previous};
 use super::parameters::{self, Origin, Sources, Value};
 use super::rules::Known;
 use super::templates::{Kind, Template};
-use super::{DeployError, Mode, SERVERLESS_REGIONS, Settings, Talk};
+use super::{DeployError, Mode, SERVERLESS_REGIONS, Settings, Talk, tags};
 use crate::api::cloudformation::Pairs;
 
 /// The parameter that is made of `--mode`.
@@ -21,8 +21,10 @@ const REGIONAL: [&str; 2] = ["CertificateArn", "OidcClientSecretArn"];
 
 /// The templates of this set, after all that can be known before AWS is asked; what follows from what was said is said.
 pub(super) fn checked(settings: &mut Settings<'_>) -> Result<Vec<(Kind, Template)>, DeployError> {
-    let region = settings.cloud.region;
-    if settings.mode == Mode::Serverless && !SERVERLESS_REGIONS.contains(&region) {
+    let region = settings.account.region;
+    // A list for those who cannot ask AWS; of other types, and of regions that come later, AWS is asked (`preflight`).
+    let makes_mlflow = settings.given.get("ExistingResourceArn").is_none_or(String::is_empty);
+    if settings.mode == Mode::Serverless && makes_mlflow && !SERVERLESS_REGIONS.contains(&region) {
         return Err(DeployError::Region(region.to_owned()));
     }
     settings.given.insert(MODE.to_owned(), settings.mode.name().to_owned());
@@ -33,6 +35,7 @@ pub(super) fn checked(settings: &mut Settings<'_>) -> Result<Vec<(Kind, Template
     }
     let templates: Vec<(Kind, Template)> = settings.kinds().map(|kind| (kind, kind.template())).collect();
     let mut problems = unfit(&templates, &settings.given)?;
+    problems.extend(tags::unfit(&settings.tags));
     let foreign = format!(":{}/", settings.mode.other().resource());
     for name in ["ExistingResourceArn", "ResourceArn"] {
         if settings.given.get(name).is_some_and(|arn| arn.contains(&foreign)) {
@@ -70,18 +73,35 @@ pub(super) fn unfit(templates: &[(Kind, Template)], given: &Pairs) -> Result<Vec
     Ok(problems)
 }
 
-/// The values of each stack as far as they are known, once it is sure that every stack will have its own and that they go
-/// together. Whoever is there is asked for what is missing.
+/// What is known of a stack before anything is done to it.
+pub(super) struct Prospect {
+    /// Which one.
+    pub kind: Kind,
+    /// Its template.
+    pub template: Template,
+    /// The values of its parameters, as far as they are known.
+    pub known: Pairs,
+    /// Whether it has to be made first.
+    pub is_new: bool,
+}
+
+/// What is known of each stack, once it is sure that every parameter will have a value and that the values go together.
+/// Whoever is there is asked for what is missing.
 pub(super) async fn foresee(
     settings: &mut Settings<'_>,
-    templates: &[(Kind, Template)],
+    templates: Vec<(Kind, Template)>,
     talk: &mut dyn Talk,
-) -> Result<Vec<Pairs>, DeployError> {
+) -> Result<Vec<Prospect>, DeployError> {
     let mut promised = BTreeSet::new();
     let mut all = Vec::new();
     for (kind, template) in templates {
-        let name = settings.stack(*kind);
-        let previous = previous(settings.cloud.stack(&name).await?.as_ref());
+        let name = settings.stack(kind);
+        let stack = settings.cloud.stack(&name).await?;
+        let is_new = stack.as_ref().is_none_or(|stack| DEAD.contains(&stack.stack_status.as_str()));
+        let previous = previous(stack.as_ref());
+        if kind == Kind::Appliance && previous.is_empty() {
+            architecture(settings, &template, talk).await;
+        }
         let none = Pairs::new();
         for (parameter, about) in &template.parameters {
             let sources = Sources { given: &settings.given, outputs: &none, previous: &previous, promised: &promised };
@@ -92,56 +112,74 @@ pub(super) async fn foresee(
             }
         }
         let sources = Sources { given: &settings.given, outputs: &none, previous: &previous, promised: &promised };
-        let values = resolved(&name, template, sources)?;
+        let values = resolved(&name, &template, sources)?;
         // What another stack is going to say may differ from what it said before.
         let known = values.into_iter().filter(|(key, value)| value.origin == Origin::Given || !promised.contains(key));
         let mut known: Pairs = known.map(|(key, value)| (key, value.text)).collect();
-        known.insert("AWS::Region".to_owned(), settings.cloud.region.to_owned());
-        let mut broken = Known { template, values: &known }.broken();
+        known.insert("AWS::Region".to_owned(), settings.account.region.to_owned());
+        let mut broken = Known { template: &template, values: &known }.broken();
         broken.extend(of_another_processor(&known));
         if !broken.is_empty() {
             return Err(DeployError::Parameters(name, broken));
         }
         promised.extend(template.outputs.iter().cloned());
-        all.push(known);
+        all.push(Prospect { kind, template, known, is_new });
     }
     Ok(all)
+}
+
+/// Chooses the architecture that was baked, where nobody says which and there is an image of one only.
+async fn architecture(settings: &mut Settings<'_>, template: &Template, talk: &mut dyn Talk) {
+    let says = ["Architecture", "AmiParameter", "InstanceType"].iter().any(|name| settings.given.contains_key(*name));
+    let usual =
+        template.parameters.get("Architecture").and_then(|about| about.default.as_ref()).map(ToString::to_string);
+    let Some(usual) = usual.filter(|_| !says) else { return };
+    let Some(other) = ["arm64", "x86_64"].into_iter().find(|one| *one != usual) else { return };
+    if matches!(settings.store.value(&format!("{IMAGES}{usual}")).await, Ok(None))
+        && let Ok(Some(_)) = settings.store.value(&format!("{IMAGES}{other}")).await
+    {
+        talk.say(&format!("Architecture = {other}: the bake has published an image for it, and none for {usual}"));
+        settings.given.insert("Architecture".to_owned(), other.to_owned());
+        settings.given.insert("AmiParameter".to_owned(), format!("{IMAGES}{other}"));
+    }
 }
 
 /// What is wrong with the image, as far as its name says.
 fn of_another_processor(known: &Pairs) -> Option<String> {
     let (image, wanted) = (known.get("AmiParameter")?, known.get("Architecture")?);
-    let of = image.strip_prefix(IMAGES)?;
+    // A parameter that another account shares is named by its ARN.
+    let name = image.split_once(":parameter").map_or(image.as_str(), |(_, name)| name);
+    let of = name.strip_prefix(IMAGES)?;
     (of != wanted).then(|| format!("AmiParameter: `{image}` is for {of}, and Architecture is {wanted}"))
 }
 
-/// The first value that should be in the Parameter Store and is not. It may not be possible to look: that is said, and
-/// CloudFormation will look itself.
+/// The image that the Parameter Store names, or the first value that should be there and is not. It may not be possible
+/// to look: that is said, and CloudFormation will look itself.
 pub(super) async fn stored(
     settings: &Settings<'_>,
-    templates: &[(Kind, Template)],
-    foreseen: &[Pairs],
+    prospects: &[Prospect],
     talk: &mut dyn Talk,
-) -> Option<DeployError> {
-    let region = settings.cloud.region;
-    for ((_, template), known) in templates.iter().zip(foreseen) {
+) -> Result<Option<String>, DeployError> {
+    let region = settings.account.region;
+    let mut image = None;
+    for Prospect { template, known, .. } in prospects {
         let stored = template.parameters.iter().filter(|(_, about)| about.r#type.starts_with(STORED));
         for (parameter, about) in stored {
             let Some(name) = known.get(parameter) else { continue };
             let missing = |what: String| DeployError::Missing { parameter: parameter.clone(), what };
             match settings.store.value(name).await {
-                Ok(None) => return Some(missing(format!("the Parameter Store of {region} has no `{name}`"))),
+                Ok(None) => return Err(missing(format!("the Parameter Store of {region} has no `{name}`"))),
                 Ok(Some(value)) if about.r#type.contains("Image::Id") && !value.starts_with("ami-") => {
-                    return Some(missing(format!("`{name}` in {region} is `{}`", value.escape_debug())));
+                    return Err(missing(format!("`{name}` in {region} is `{}`", value.escape_debug())));
                 }
-                Ok(Some(_)) => {}
+                Ok(Some(value)) => image = Some(value),
                 Err(error) => talk.say(&format!(
                     "warning: it cannot be seen before the start whether there is `{name}`, for {parameter}: {error}"
                 )),
             }
         }
     }
-    None
+    Ok(image)
 }
 
 /// The values of a stack's parameters.

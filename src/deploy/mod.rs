@@ -6,11 +6,15 @@ mod apply;
 mod cost;
 mod destroy;
 mod diff;
+mod error;
 mod foresee;
+mod kept;
 mod parameters;
 mod plan;
+mod preflight;
 mod report;
 mod rules;
+mod tags;
 mod templates;
 mod watch;
 
@@ -22,11 +26,14 @@ pub use apply::apply;
 pub use cost::{Item, cost};
 pub use destroy::destroy;
 pub use diff::{Line, Weight, is_permission};
+pub use error::DeployError;
 pub use plan::{Outlook, Planned, plan};
+pub use preflight::Finding;
 pub use report::{Report, report};
 pub use templates::Kind;
 
-use crate::api::cloudformation::{CloudFormation, CloudFormationError, Event, Pairs, Resource, Stack};
+use crate::api::account::Account;
+use crate::api::cloudformation::{CloudFormation, Event, Pairs, Resource, Stack};
 use crate::api::parameters::Store;
 use templates::Template;
 
@@ -93,6 +100,8 @@ pub struct Settings<'a> {
     pub cloud: CloudFormation<'a>,
     /// The Parameter Store of the region.
     pub store: Store<'a>,
+    /// The account's other services in the region.
+    pub account: Account<'a>,
     /// What all names begin with.
     pub prefix: String,
     /// Which MLflow.
@@ -101,6 +110,10 @@ pub struct Settings<'a> {
     pub has_domain: bool,
     /// Values of parameters.
     pub given: Pairs,
+    /// Tags of everything, beside the appliance's own.
+    pub tags: Pairs,
+    /// The role that CloudFormation acts as; without one it acts as whoever asks.
+    pub role: Option<String>,
     /// Until when it is waited.
     pub deadline: Instant,
 }
@@ -142,107 +155,6 @@ pub trait Talk {
     fn agrees(&mut self, question: &str) -> bool;
 }
 
-/// Why the stacks are not as they were meant to be.
-#[derive(Debug, thiserror::Error)]
-pub enum DeployError {
-    /// A call had no effect.
-    #[error(transparent)]
-    Cloud(#[from] CloudFormationError),
-    /// Values are missing or cannot be.
-    #[error("{} cannot be launched like this:\n  {}", .0, .1.join("\n  "))]
-    Parameters(String, Vec<String>),
-    /// Names of parameters that no template has.
-    #[error("no template has the parameter {}", .0.join(", "))]
-    Unknown(Vec<String>),
-    /// There is no serverless MLflow.
-    #[error("there is no serverless MLflow in {0}; it is in {list}", list = SERVERLESS_REGIONS.join(", "))]
-    Region(String),
-    /// Something is not in the Parameter Store.
-    #[error("{parameter} names no image: {what}")]
-    Missing {
-        /// The template's parameter that names it.
-        parameter: String,
-        /// What there is instead.
-        what: String,
-    },
-    /// CloudFormation cannot make a change set.
-    #[error("the changes to {stack} cannot be computed: {reason}")]
-    ChangeSet {
-        /// Which stack.
-        stack: String,
-        /// CloudFormation's words.
-        reason: String,
-    },
-    /// Somebody said no.
-    #[error("stopped: {0} was not agreed to")]
-    Declined(String),
-    /// It was undone, or is stuck.
-    #[error("{stack} is {status}: {cause}")]
-    Failed {
-        /// Which stack.
-        stack: String,
-        /// Such as `ROLLBACK_COMPLETE`.
-        status: String,
-        /// The resource that failed first, and why.
-        cause: String,
-        /// What to do about it.
-        hint: &'static str,
-    },
-    /// It still runs.
-    #[error("{stack} is still {status}")]
-    Late {
-        /// Which stack.
-        stack: String,
-        /// Such as `CREATE_IN_PROGRESS`.
-        status: String,
-    },
-    /// The other mode's stacks need what was to be removed.
-    #[error("{shared} is needed by {user}")]
-    Needed {
-        /// What was to be removed.
-        shared: String,
-        /// Who needs it.
-        user: String,
-    },
-}
-
-impl DeployError {
-    /// What to do about it, as an instruction.
-    #[must_use]
-    pub fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::Cloud(CloudFormationError::Refused { code, .. }) if code.starts_with("AccessDenied") => {
-                Some("add the action to the policy of whoever deploys; infra/README.md has all of it")
-            }
-            Self::Cloud(CloudFormationError::Refused { message, .. }) if message.contains("UPDATE_ROLLBACK_FAILED") => {
-                Some("repair what kept it from going back, then run `appliance deploy apply`: it tries that again")
-            }
-            Self::Cloud(CloudFormationError::Refused { message, .. }) if message.contains("parameter store") => {
-                Some("bake the AMI first (packer/README.md), or name its parameter with `--parameter AmiParameter=…`")
-            }
-            Self::Missing { .. } => {
-                Some("bake the AMI first (packer/README.md), or name its parameter with `--parameter AmiParameter=…`")
-            }
-            Self::Cloud(CloudFormationError::Refused { code, .. }) if code == "ValidationError" => {
-                Some("correct the parameter or template that it names")
-            }
-            Self::Cloud(error) if error.is_expiry() => Some(
-                "renew the session (`aws sso login`) or set the clock, then run the command again: what AWS is at goes on, and it takes up where that is",
-            ),
-            Self::Cloud(_) => Some("see whether AWS can be reached, and with which credentials: `appliance check`"),
-            Self::Parameters(..) | Self::Unknown(_) => {
-                Some("say `--parameter NAME=VALUE`, or write it into the file of `--config`")
-            }
-            Self::Region(_) => Some("choose one of these with `--region`, or `--mode tracking`"),
-            Self::ChangeSet { .. } => Some("correct the parameter or template that it names"),
-            Self::Declined(_) => None,
-            Self::Failed { hint, .. } => Some(hint),
-            Self::Late { .. } => Some("run the command again: it goes on watching"),
-            Self::Needed { .. } => Some("destroy the other mode first, or leave out `--shared`"),
-        }
-    }
-}
-
 /// A stack once nothing happens to it any more; nothing if that was its end.
 async fn rested(
     settings: &Settings<'_>,
@@ -279,7 +191,7 @@ async fn delete(
         !is_kept && resource.resource_status != "DELETE_COMPLETE"
     };
     let since = settings.cloud.last_event(&stack.stack_id).await?;
-    settings.cloud.delete(name).await?;
+    settings.cloud.delete(name, settings.role.as_deref()).await?;
     let count = there.iter().filter(|resource| goes(resource)).count();
     finish(settings, name, &stack.stack_id, since, count, talk).await.map(drop)
 }

@@ -1,6 +1,8 @@
 //! `plan`: what `apply` would do.
 
-use super::apply::{DEAD, change_set, previous, values};
+use super::apply::{DEAD, change_set, new_image, previous, values};
+use super::foresee::Prospect;
+use super::preflight::preflight;
 use super::rules::Known;
 use super::templates::Template;
 use super::{DeployError, Settings, Talk, diff, foresee};
@@ -30,16 +32,18 @@ pub enum Outlook {
 /// [`DeployError`].
 pub async fn plan(settings: &mut Settings<'_>, talk: &mut dyn Talk) -> Result<Vec<Planned>, DeployError> {
     let templates = foresee::checked(settings)?;
-    let foreseen = foresee::foresee(settings, &templates, talk).await?;
-    let missing = foresee::stored(settings, &templates, &foreseen, talk).await;
+    let prospects = foresee::foresee(settings, templates, talk).await?;
+    let stored = foresee::stored(settings, &prospects, talk).await;
+    let (image, missing) = stored.map_or_else(|error| (None, Some(error)), |image| (image, None));
+    let findings = preflight(settings, &prospects, image.as_deref(), talk).await;
     let mut outputs = Pairs::new();
     let mut all = Vec::new();
-    for ((kind, template), known) in templates.into_iter().zip(&foreseen) {
+    for Prospect { kind, template, known, .. } in prospects {
         let name = settings.stack(kind);
         let stack = settings.cloud.stack(&name).await?;
         let outlook = match stack.filter(|stack| !DEAD.contains(&stack.stack_status.as_str())) {
             None => {
-                let additions = additions(&template, known);
+                let additions = additions(&template, &known);
                 talk.say(&format!("{name}: would be made, with {}", counted(additions.len(), "resource")));
                 for line in diff::lines(&additions) {
                     talk.show(&line);
@@ -47,6 +51,9 @@ pub async fn plan(settings: &mut Settings<'_>, talk: &mut dyn Talk) -> Result<Ve
                 Outlook::New(additions)
             }
             Some(stack) => {
+                if let Some(line) = new_image(&name, Some(&stack), image.as_deref()) {
+                    talk.say(&line);
+                }
                 let values = values(settings, &name, &template, &outputs, &previous(Some(&stack)))?;
                 let found = change_set(settings, kind, &values, Some(&stack)).await?;
                 outputs.extend(stack.outputs);
@@ -68,6 +75,10 @@ pub async fn plan(settings: &mut Settings<'_>, talk: &mut dyn Talk) -> Result<Ve
     if let Some(missing) = missing {
         let hint = missing.hint().unwrap_or_default();
         talk.say(&format!("warning: `apply` would be refused: {missing}\n  hint: {hint}"));
+    }
+    if !findings.is_empty() {
+        let obstacles = DeployError::Obstacles(findings);
+        talk.say(&format!("warning: `apply` would be refused: {obstacles}"));
     }
     Ok(all)
 }

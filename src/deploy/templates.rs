@@ -177,6 +177,8 @@ pub(super) struct Resource {
     pub condition: Option<String>,
     /// `Retain` and `RetainExceptOnCreate` keep it when the stack goes.
     pub deletion_policy: Option<String>,
+    /// The service that it leads to, if it is an endpoint, with `${AWS::Region}` in its name.
+    pub service: Option<String>,
 }
 
 impl Resource {

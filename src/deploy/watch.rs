@@ -5,7 +5,8 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::{Instant, sleep};
 
-use crate::api::cloudformation::{CloudFormation, CloudFormationError, Event};
+use crate::api::cloudformation::{CloudFormation, Event};
+use crate::api::service::ServiceError;
 use crate::backoff::Backoff;
 use crate::clock;
 
@@ -54,14 +55,14 @@ pub(super) type Show<'a> = &'a mut dyn FnMut(Sight<'_>);
 /// Shows events of a stack, by its ARN, after `since`, until it rests.
 ///
 /// # Errors
-/// [`CloudFormationError`]; what runs goes on.
+/// [`ServiceError`]; what runs goes on.
 pub(super) async fn follow(
     cloud: &CloudFormation<'_>,
     stack: &str,
     since: Option<String>,
     deadline: Instant,
     show: Show<'_>,
-) -> Result<End, CloudFormationError> {
+) -> Result<End, ServiceError> {
     let mut last = since;
     let mut seen = Seen::default();
     let mut backoff = Backoff::new(WAITS.0, WAITS.1);

@@ -1,5 +1,8 @@
 //! An instance that configures itself, against a metadata service that can misbehave.
 
+mod balancer;
+mod tags;
+
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 use std::net::TcpListener;
@@ -103,11 +106,13 @@ impl Instance {
         let told = self.told.url();
         let output = command(&["bootstrap"])
             .args(arguments)
-            .args(["--timeout", "1s", "--defaults", "/nonexistent", "--state-directory"])
+            .args(if arguments.contains(&"--timeout") { &[][..] } else { &["--timeout", "1s"] })
+            .args(["--defaults", "/nonexistent", "--state-directory"])
             .arg(self.state.path())
             .env("AWS_EC2_METADATA_SERVICE_ENDPOINT", self.imds.url())
             .env("AWS_ENDPOINT_URL_CLOUDFORMATION", &told)
             .env("AWS_ENDPOINT_URL_AUTO_SCALING", &told)
+            .env("AWS_ENDPOINT_URL_ELASTIC_LOAD_BALANCING_V2", &told)
             .env("APPLIANCE_CA_FILE", authority().file())
             .env("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID)
             .env("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY)

@@ -22,6 +22,10 @@ pub struct Stack {
     pub outputs: Pairs,
     /// The values of its parameters.
     pub parameters: Pairs,
+    /// What those of them are that name a parameter of the Parameter Store.
+    pub resolved: Pairs,
+    /// Its tags.
+    pub tags: Pairs,
 }
 
 impl Stack {
@@ -36,6 +40,11 @@ impl Stack {
             enable_termination_protection: element.text("EnableTerminationProtection") == "true",
             outputs: pairs("Outputs", "OutputKey", "OutputValue"),
             parameters: pairs("Parameters", "ParameterKey", "ParameterValue"),
+            resolved: element
+                .members("Parameters")
+                .filter_map(|one| Some((one.text("ParameterKey"), one.some("ResolvedValue")?)))
+                .collect(),
+            tags: pairs("Tags", "Key", "Value"),
         }
     }
 }

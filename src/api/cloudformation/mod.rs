@@ -1,59 +1,20 @@
 //! CloudFormation, as far as `deploy` needs it, in the Query protocol.
 
 mod answers;
-mod call;
-mod error;
-
-use std::time::Duration;
 
 pub use answers::{Change, ChangeSet, Event, Pairs, Resource, Stack};
-pub use error::CloudFormationError;
 
-use super::Transport;
+use super::service::{About, Service, ServiceError};
 use super::xml::Element;
-use crate::aws::credentials::Current;
-use crate::http::client::Endpoint;
 
 /// Where an answer names its next page, and a question asks for it.
 const NEXT: &str = "NextToken";
 
-/// Signed calls of one region.
-pub struct CloudFormation<'a> {
-    /// How it is connected to.
-    pub transport: &'a Transport,
-    /// Where it is.
-    pub endpoint: Endpoint,
-    /// Of the signatures.
-    pub region: &'a str,
-    /// Who asks.
-    pub credentials: &'a Current,
-    /// Hears of what takes long.
-    pub delayed: &'a dyn Fn(&Delay<'_>),
-}
+/// What CloudFormation is called.
+pub const ABOUT: About = About { title: "CloudFormation", name: "cloudformation", version: "2010-05-15", attempts: 6 };
 
-/// Why there is no answer yet.
-pub enum Delay<'a> {
-    /// AWS has not answered for some time.
-    Silence {
-        /// What was asked.
-        operation: &'static str,
-        /// For how long.
-        waited: Duration,
-    },
-    /// It is asked again, since that may help.
-    Repetition {
-        /// What was asked.
-        operation: &'static str,
-        /// What came instead of an answer.
-        error: &'a CloudFormationError,
-        /// After how long it is asked again.
-        wait: Duration,
-        /// The how-manieth attempt that will be.
-        attempt: u32,
-        /// Of how many at most.
-        of: u32,
-    },
-}
+/// CloudFormation in one region.
+pub struct CloudFormation<'a>(pub Service<'a>);
 
 /// What a change set is made of.
 pub struct Wish<'a> {
@@ -69,17 +30,23 @@ pub struct Wish<'a> {
     pub parameters: &'a Pairs,
     /// Tags of the stack, and of what is in it.
     pub tags: &'a Pairs,
+    /// What CloudFormation acts as, if not as whoever asks.
+    pub role: Option<&'a str>,
 }
 
-type Result<T> = std::result::Result<T, CloudFormationError>;
+fn role(arn: Option<&str>) -> Option<(&str, &str)> {
+    arn.map(|arn| ("RoleARN", arn))
+}
+
+type Result<T> = std::result::Result<T, ServiceError>;
 
 impl CloudFormation<'_> {
     /// A stack by its name or ARN; nothing if there is none.
     ///
     /// # Errors
-    /// [`CloudFormationError`], as for all of these.
+    /// [`ServiceError`], as for all of these.
     pub async fn stack(&self, name: &str) -> Result<Option<Stack>> {
-        match self.ask("DescribeStacks", &[("StackName", name)]).await {
+        match self.0.ask("DescribeStacks", &[("StackName", name)]).await {
             Ok(found) => Ok(found.members("Stacks").next().map(Stack::of)),
             Err(error) if error.is_absence() => Ok(None),
             Err(error) => Err(error),
@@ -89,7 +56,7 @@ impl CloudFormation<'_> {
     /// Lets CloudFormation compute what a template and its parameters would change; the ARN of that.
     ///
     /// # Errors
-    /// [`CloudFormationError`].
+    /// [`ServiceError`].
     pub async fn create_change_set(&self, wish: &Wish<'_>) -> Result<String> {
         let mut lists = Vec::new();
         for (number, (key, text)) in (1..).zip(wish.parameters) {
@@ -109,14 +76,15 @@ impl CloudFormation<'_> {
             ("ClientToken", wish.name),
             wish.template.map_or(("UsePreviousTemplate", "true"), |template| ("TemplateBody", template)),
         ];
+        given.extend(role(wish.role));
         given.extend(lists.iter().map(|(name, text)| (name.as_str(), text.as_str())));
-        Ok(self.ask("CreateChangeSet", &given).await?.text("Id"))
+        Ok(self.0.ask("CreateChangeSet", &given).await?.text("Id"))
     }
 
     /// A change set by its ARN, with all of its changes.
     ///
     /// # Errors
-    /// [`CloudFormationError`].
+    /// [`ServiceError`].
     pub async fn change_set(&self, id: &str) -> Result<ChangeSet> {
         let mut set = ChangeSet::default();
         let mut next = None;
@@ -135,42 +103,43 @@ impl CloudFormation<'_> {
     /// Begins to do what a change set says.
     ///
     /// # Errors
-    /// [`CloudFormationError`].
+    /// [`ServiceError`].
     pub async fn execute(&self, change_set: &str, token: &str) -> Result<()> {
         let given = [("ChangeSetName", change_set), ("ClientRequestToken", token)];
-        self.call("ExecuteChangeSet", &given).await.map(drop)
+        self.0.call("ExecuteChangeSet", &given).await.map(drop)
     }
 
     /// Forgets a change set.
     ///
     /// # Errors
-    /// [`CloudFormationError`].
+    /// [`ServiceError`].
     pub async fn delete_change_set(&self, id: &str) -> Result<()> {
-        self.call("DeleteChangeSet", &[("ChangeSetName", id)]).await.map(drop)
+        self.0.call("DeleteChangeSet", &[("ChangeSetName", id)]).await.map(drop)
     }
 
     /// Begins to delete a stack.
     ///
     /// # Errors
-    /// [`CloudFormationError`].
-    pub async fn delete(&self, stack: &str) -> Result<()> {
-        self.call("DeleteStack", &[("StackName", stack)]).await.map(drop)
+    /// [`ServiceError`].
+    pub async fn delete(&self, stack: &str, as_role: Option<&str>) -> Result<()> {
+        let given: Vec<_> = [("StackName", stack)].into_iter().chain(role(as_role)).collect();
+        self.0.call("DeleteStack", &given).await.map(drop)
     }
 
     /// Keeps a stack from being deleted, or no longer.
     ///
     /// # Errors
-    /// [`CloudFormationError`].
+    /// [`ServiceError`].
     pub async fn protect(&self, stack: &str, is_protected: bool) -> Result<()> {
         let given =
             [("StackName", stack), ("EnableTerminationProtection", if is_protected { "true" } else { "false" })];
-        self.call("UpdateTerminationProtection", &given).await.map(drop)
+        self.0.call("UpdateTerminationProtection", &given).await.map(drop)
     }
 
     /// The id of the last event of a stack.
     ///
     /// # Errors
-    /// [`CloudFormationError`].
+    /// [`ServiceError`].
     pub async fn last_event(&self, stack: &str) -> Result<Option<String>> {
         let page = self.page("DescribeStackEvents", ("StackName", stack), None).await?;
         Ok(page.members("StackEvents").next().map(|event| Event::of(event).event_id))
@@ -179,7 +148,7 @@ impl CloudFormation<'_> {
     /// What has happened to a stack since an event, the oldest first; everything without one.
     ///
     /// # Errors
-    /// [`CloudFormationError`].
+    /// [`ServiceError`].
     pub async fn events(&self, stack: &str, since: Option<&str>) -> Result<Vec<Event>> {
         let mut events = Vec::new();
         let mut next = None;
@@ -203,63 +172,69 @@ impl CloudFormation<'_> {
     /// Lets a stack whose update failed, and then its rollback as well, try that again.
     ///
     /// # Errors
-    /// [`CloudFormationError`].
-    pub async fn continue_rollback(&self, stack: &str) -> Result<()> {
-        self.call("ContinueUpdateRollback", &[("StackName", stack)]).await.map(drop)
+    /// [`ServiceError`].
+    pub async fn continue_rollback(&self, stack: &str, as_role: Option<&str>) -> Result<()> {
+        let given: Vec<_> = [("StackName", stack)].into_iter().chain(role(as_role)).collect();
+        self.0.call("ContinueUpdateRollback", &given).await.map(drop)
+    }
+
+    /// Whether this region has a type of resource.
+    ///
+    /// # Errors
+    /// [`ServiceError`].
+    pub async fn has_type(&self, name: &str) -> Result<bool> {
+        match self.0.call("DescribeType", &[("Type", "RESOURCE"), ("TypeName", name)]).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.code().is_some_and(|code| code.starts_with("TypeNotFound")) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// What is in a stack.
     ///
     /// # Errors
-    /// [`CloudFormationError`].
+    /// [`ServiceError`].
     pub async fn resources(&self, stack: &str) -> Result<Vec<Resource>> {
-        let found = self.ask("DescribeStackResources", &[("StackName", stack)]).await?;
+        let found = self.0.ask("DescribeStackResources", &[("StackName", stack)]).await?;
         Ok(found.members("StackResources").map(Resource::of).collect())
     }
 
     /// Lets AWS look for what is no longer as the template says; the id of that.
     ///
     /// # Errors
-    /// [`CloudFormationError`].
+    /// [`ServiceError`].
     pub async fn detect_drift(&self, stack: &str) -> Result<String> {
-        let begun = self.ask("DetectStackDrift", &[("StackName", stack)]).await?;
+        let begun = self.0.ask("DetectStackDrift", &[("StackName", stack)]).await?;
         Ok(begun.text("StackDriftDetectionId"))
     }
 
     /// Whether AWS is still looking.
     ///
     /// # Errors
-    /// [`CloudFormationError`].
+    /// [`ServiceError`].
     pub async fn detects_drift(&self, detection: &str) -> Result<bool> {
         let given = [("StackDriftDetectionId", detection)];
-        let now = self.ask("DescribeStackDriftDetectionStatus", &given).await?;
+        let now = self.0.ask("DescribeStackDriftDetectionStatus", &given).await?;
         Ok(now.text("DetectionStatus") == "DETECTION_IN_PROGRESS")
     }
 
     /// The names of the resources that were found to be different, or gone.
     ///
     /// # Errors
-    /// [`CloudFormationError`].
+    /// [`ServiceError`].
     pub async fn drifted(&self, stack: &str) -> Result<Vec<String>> {
         let given = [
             ("StackName", stack),
             ("StackResourceDriftStatusFilters.member.1", "MODIFIED"),
             ("StackResourceDriftStatusFilters.member.2", "DELETED"),
         ];
-        let found = self.ask("DescribeStackResourceDrifts", &given).await?;
+        let found = self.0.ask("DescribeStackResourceDrifts", &given).await?;
         Ok(found.members("StackResourceDrifts").map(|one| one.text("LogicalResourceId")).collect())
     }
 
     /// Asks for a page of an answer, the first or the one that the last has named.
     async fn page(&self, operation: &'static str, of: (&str, &str), token: Option<&str>) -> Result<Element> {
         let given: Vec<_> = [of].into_iter().chain(token.map(|token| (NEXT, token))).collect();
-        self.ask(operation, &given).await
-    }
-
-    /// Asks, and reads the answer: the element `<OperationResult>`.
-    async fn ask(&self, operation: &'static str, given: &[(&str, &str)]) -> Result<Element> {
-        let text = self.call(operation, given).await?;
-        let root = Element::parse(&text).map_err(|source| CloudFormationError::Unreadable { operation, source })?;
-        Ok(root.take(&format!("{operation}Result")).unwrap_or_default())
+        self.0.ask(operation, &given).await
     }
 }

@@ -14,8 +14,10 @@ use super::super::trust::Trust;
 use super::super::{subjects, values};
 use super::terminal::{answer, delayed};
 use crate::api::Transport;
-use crate::api::cloudformation::{CloudFormation, Pairs};
+use crate::api::account::Account;
+use crate::api::cloudformation::{self, CloudFormation, Pairs};
 use crate::api::parameters::Store;
+use crate::api::service::Service;
 use crate::aws::credentials::Current;
 use crate::aws::source::Source;
 use crate::aws::{regional_host, sdk};
@@ -47,6 +49,12 @@ pub(super) struct Common {
     /// TOML file with values of parameters: `Name = "value"`
     #[arg(long, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
+    /// Tag of all stacks and of everything in them that can bear one; may be given several times
+    #[arg(long = "tag", value_name = "KEY=VALUE", value_parser = pair)]
+    pub(super) tags: Vec<(String, String)>,
+    /// ARN of the role that CloudFormation acts as [default: it acts as you]
+    #[arg(long, env = "APPLIANCE_DEPLOY_ROLE_ARN", hide_env_values = true, value_name = "ARN", value_parser = role)]
+    pub(super) role_arn: Option<String>,
     /// How long to wait for one stack after the other
     #[arg(long, default_value = "2h", value_name = "DURATION", value_parser = values::duration)]
     pub(super) timeout: Duration,
@@ -66,19 +74,31 @@ pub(super) fn with<T>(
         let Link { transport, endpoint, region, current, source } = connect(&common).await?;
         let systems_manager =
             subjects::service("SSM").unwrap_or_else(|| Endpoint::https(regional_host("ssm", &region)));
+        let place = |variable: &str, host: &str| {
+            subjects::service(variable).unwrap_or_else(|| match host {
+                // The one service of these that has no region.
+                "iam" => Endpoint::https("iam.amazonaws.com".to_owned()),
+                host => Endpoint::https(regional_host(host, &region)),
+            })
+        };
+        let (transport, credentials, region) = (&transport, &current, region.as_str());
         let mut settings = Settings {
-            cloud: CloudFormation {
-                transport: &transport,
+            cloud: CloudFormation(Service {
+                about: cloudformation::ABOUT,
+                transport,
                 endpoint,
-                region: &region,
-                credentials: &current,
+                region,
+                credentials,
                 delayed: &delayed,
-            },
-            store: Store { transport: &transport, endpoint: systems_manager, region: &region, credentials: &current },
+            }),
+            account: Account { transport, region, credentials, delayed: &delayed, place: &place },
+            store: Store { transport, endpoint: systems_manager, region, credentials },
             prefix: common.prefix,
             mode,
             has_domain: common.domain,
             given,
+            tags: common.tags.into_iter().collect(),
+            role: common.role_arn,
             deadline: Instant::now() + common.timeout,
         };
         let fresh = current.keep_fresh(&source);
@@ -177,6 +197,11 @@ fn prefix(text: &str) -> Result<String, String> {
         && text.starts_with(|one: char| one.is_ascii_lowercase())
         && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
     if is_name { Ok(text.to_owned()) } else { Err("at most 20 lower-case letters, digits and hyphens".to_owned()) }
+}
+
+fn role(text: &str) -> Result<String, String> {
+    let is_role = text.starts_with("arn:") && text.contains(":iam::") && text.contains(":role/");
+    if is_role { Ok(text.to_owned()) } else { Err("write arn:aws:iam::111122223333:role/NAME".to_owned()) }
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {

@@ -3,7 +3,8 @@
 use std::io::{self, BufRead as _, IsTerminal as _};
 use std::time::Duration;
 
-use crate::api::cloudformation::{Delay, Event};
+use crate::api::cloudformation::Event;
+use crate::api::service::Delay;
 use crate::causes::joined;
 use crate::cli::output::{ask, one_line, say, say_coloured};
 use crate::deploy::{Line, Talk, Weight};
@@ -79,12 +80,12 @@ pub(super) fn answer() -> String {
 /// Says why there is no answer yet.
 pub(super) fn delayed(delay: &Delay<'_>) {
     say(&match delay {
-        Delay::Silence { operation, waited } => {
-            format!("  … CloudFormation has not answered {operation} for {} s", waited.as_secs())
+        Delay::Silence { service, operation, waited } => {
+            format!("  … {service} has not answered {operation} for {} s", waited.as_secs())
         }
-        Delay::Repetition { error, wait, attempt, of, .. } => {
+        Delay::Repetition { service, error, wait, attempt, of } => {
             let wait = humantime::format_duration(*wait);
-            format!("  … {}; asking CloudFormation again in {wait}, attempt {attempt} of {of}", joined(*error))
+            format!("  … {}; asking {service} again in {wait}, attempt {attempt} of {of}", joined(*error))
         }
     });
 }

@@ -58,7 +58,7 @@ Examples:
   sudo appliance bootstrap                      # do it; systemd does, at each start
   sudo appliance bootstrap install              # put units, user and configuration here
 
-Values come from user data (TOML or JSON, with the keys of `appliance serve`), from parameters below a path, from instance tags `appliance:<key>`, and from the image's file; the first that says something wins. The table [bootstrap] of user data may hold: parameters (a path), stack-name and logical-id (whom CloudFormation waits for), wait-handle, auto-scaling-group and lifecycle-hook. Tags may set those that are names.
+Values come from user data (TOML or JSON, with the keys of `appliance serve`), from parameters below a path, from instance tags `appliance:<key>`, and from the image's file; the first that says something wins. The table [bootstrap] of user data may hold: parameters (a path), stack-name and logical-id (whom CloudFormation waits for), wait-handle, auto-scaling-group and lifecycle-hook, and target-group (the ARN of the group in which the load balancer has to find the instance healthy before success is told). Tags may set those that are names.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 78 what was said has to change first";
 
@@ -117,6 +117,7 @@ pub(super) const DEPLOY_APPLY: &str = "\
 Examples:
   appliance deploy apply --mode serverless
   appliance deploy apply --mode tracking --config tracking.toml --yes
+  appliance deploy apply --mode tracking --tag CostCenter=42 --role-arn arn:aws:iam::111122223333:role/cloudformation
   appliance deploy apply --mode serverless --yes --json | jq -r .Url
 
 Ctrl-C only stops watching; the same command takes up where it is.

@@ -1,9 +1,10 @@
 //! A CloudFormation of our own: stacks that do what a script says, in the wire format of AWS; and a Parameter Store with
-//! an image.
+//! an image. The rest of the account is [`Account`]'s.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use super::account::{Account, OF_X86_64};
 use crate::support::upstream::{Recorded, Upstream, Wire};
 
 /// What happens to a stack when a change set is executed, or when it is deleted.
@@ -30,6 +31,9 @@ pub struct Fake {
     pub parameters: BTreeMap<String, String>,
     pub outputs: BTreeMap<String, String>,
     pub protected: bool,
+    pub tags: BTreeMap<String, String>,
+    /// The image that it was made with.
+    pub image: Option<String>,
     /// Resource, status, reason; the oldest first.
     pub events: Vec<(String, String, String)>,
     /// Logical name, type, physical name.
@@ -59,6 +63,11 @@ pub struct World {
     pub page: usize,
     /// What is in the Parameter Store, whatever it is asked for; or the code of the error.
     pub image: Result<Option<&'static str>, &'static str>,
+    /// The only architecture that has an image.
+    pub only: Option<&'static str>,
+    /// Types of resources that CloudFormation lacks here.
+    pub without: Vec<&'static str>,
+    pub account: Account,
     deleted: BTreeMap<String, Fake>,
     wishes: BTreeMap<String, (String, BTreeMap<String, String>)>,
     count: usize,
@@ -75,6 +84,9 @@ impl Default for World {
             expired: "nobody's".to_owned(),
             page: 100,
             image: Ok(Some("ami-0123456789abcdef0")),
+            only: None,
+            without: Vec::new(),
+            account: Account::default(),
             deleted: BTreeMap::new(),
             wishes: BTreeMap::new(),
             count: 0,
@@ -106,6 +118,10 @@ impl Cloud {
                     Ok(image) => {
                         let named =
                             serde_json::from_slice::<serde_json::Value>(&request.body).unwrap()["Names"][0].clone();
+                        let name = named.as_str().unwrap();
+                        let is_there = world.only.is_none_or(|only| name.ends_with(only));
+                        let image = image.filter(|_| is_there);
+                        let image = image.map(|image| if name.ends_with("x86_64") { OF_X86_64 } else { image });
                         let found =
                             image.map(|image| serde_json::json!({"Name": named, "Value": image, "Type": "String"}));
                         let missing = image.is_none().then_some(named);
@@ -118,6 +134,15 @@ impl Cloud {
                     }
                     Err(code) => wire.answer("400 Bad Request", serde_json::json!({"__type": code}).to_string()),
                 };
+            }
+            let authorization = header("authorization");
+            if let Some(service) =
+                authorization.split("/aws4_request").next().and_then(|scope| scope.rsplit('/').next())
+                && authorization.contains("/aws4_request")
+                && service != "cloudformation"
+            {
+                let (status, body) = world.account.answer(service, &header("x-amz-target"), &request.body);
+                return wire.answer(status, body);
             }
             let form: BTreeMap<String, String> = url::form_urlencoded::parse(&request.body).into_owned().collect();
             if !is_signed_for("cloudformation") {
@@ -159,7 +184,9 @@ impl Cloud {
     pub fn forms(&self) -> Vec<BTreeMap<String, String>> {
         let requests = self.upstream.requests();
         let forms = requests.iter().map(|one| url::form_urlencoded::parse(&one.body).into_owned().collect());
-        forms.filter(|form: &BTreeMap<String, String>| form.contains_key("Action")).collect()
+        forms
+            .filter(|form: &BTreeMap<String, String>| form.get("Version").is_some_and(|of| of == "2010-05-15"))
+            .collect()
     }
 
     /// The operations that were asked for, but for those that only look.
@@ -236,10 +263,15 @@ impl World {
             }
             "DescribeStackResources" => {
                 let (_, fake) = self.find(&name)?;
-                let all: String = fake.resources.iter().map(|(logical, kind, physical)| format!("<member><LogicalResourceId>{logical}</LogicalResourceId><PhysicalResourceId>{physical}</PhysicalResourceId><ResourceType>{kind}</ResourceType><ResourceStatus>CREATE_COMPLETE</ResourceStatus></member>")).collect();
+                let status = if fake.status.starts_with("ROLLBACK") { "DELETE_SKIPPED" } else { "CREATE_COMPLETE" };
+                let all: String = fake.resources.iter().map(|(logical, kind, physical)| format!("<member><LogicalResourceId>{logical}</LogicalResourceId><PhysicalResourceId>{physical}</PhysicalResourceId><ResourceType>{kind}</ResourceType><ResourceStatus>{status}</ResourceStatus></member>")).collect();
                 Ok(format!("<StackResources>{all}</StackResources>"))
             }
             "CreateChangeSet" | "DescribeChangeSet" | "ExecuteChangeSet" => self.change_set(operation, form, &name),
+            "DescribeType" if self.without.contains(&form["TypeName"].as_str()) => {
+                Err(("TypeNotFoundException".into(), format!("The type '{}' cannot be found.", form["TypeName"])))
+            }
+            "DescribeType" => Ok("<Type>RESOURCE</Type>".into()),
             "DetectStackDrift" => Ok("<StackDriftDetectionId>d</StackDriftDetectionId>".into()),
             "DescribeStackDriftDetectionStatus" => Ok("<DetectionStatus>DETECTION_COMPLETE</DetectionStatus>".into()),
             "DescribeStackResourceDrifts" => {
@@ -301,6 +333,12 @@ impl World {
                         Some((key.clone(), form[&format!("Parameters.member.{number}.ParameterValue")].clone()))
                     })
                     .collect();
+                self.find(&name)?.1.tags = (1..)
+                    .map_while(|number| {
+                        let key = form.get(&format!("Tags.member.{number}.Key"))?;
+                        Some((key.clone(), form[&format!("Tags.member.{number}.Value")].clone()))
+                    })
+                    .collect();
                 let id = format!("arn:aws:cloudformation:us-east-1:123456789012:changeSet/{}/1", form["ChangeSetName"]);
                 self.wishes.insert(id.clone(), (name, parameters));
                 Ok(format!("<Id>{id}</Id>"))
@@ -324,6 +362,7 @@ impl World {
             }
             _ => {
                 let (name, parameters) = self.wishes[&form["ChangeSetName"]].clone();
+                let image = self.image.ok().flatten().map(ToOwned::to_owned);
                 let mut script = self.scripts.get(&name).cloned().unwrap_or_else(Script::good);
                 let outputs = self.outputs.get(&name).cloned().unwrap_or_default();
                 let fake = self.stacks.get_mut(&name).unwrap();
@@ -332,6 +371,7 @@ impl World {
                     script.end = "UPDATE_COMPLETE";
                 }
                 fake.status = if is_new { "CREATE_IN_PROGRESS" } else { "UPDATE_IN_PROGRESS" }.into();
+                fake.image = image;
                 fake.before = std::mem::replace(&mut fake.parameters, parameters);
                 fake.outputs = outputs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
                 fake.pending = Some((script, 0));
@@ -384,13 +424,21 @@ impl Fake {
                 })
                 .collect()
         };
+        let mut parameters = list(&self.parameters, "Parameter");
+        if let (Some(image), Some(name)) = (&self.image, self.parameters.get("AmiParameter")) {
+            let value = format!("<ParameterValue>{name}</ParameterValue>");
+            parameters = parameters.replace(&value, &format!("{value}<ResolvedValue>{image}</ResolvedValue>"));
+        }
+        let tags =
+            self.tags.iter().map(|(key, value)| format!("<member><Key>{key}</Key><Value>{value}</Value></member>"));
         format!(
-            "<StackName>{name}</StackName><StackId>{}</StackId><StackStatus>{}</StackStatus><EnableTerminationProtection>{}</EnableTerminationProtection><Outputs>{}</Outputs><Parameters>{}</Parameters><Tags/>",
+            "<StackName>{name}</StackName><StackId>{}</StackId><StackStatus>{}</StackStatus><EnableTerminationProtection>{}</EnableTerminationProtection><Outputs>{}</Outputs><Parameters>{}</Parameters><Tags>{}</Tags>",
             self.id,
             self.status,
             self.protected,
             list(&self.outputs, "Output"),
-            list(&self.parameters, "Parameter")
+            parameters,
+            tags.collect::<String>()
         )
     }
 }

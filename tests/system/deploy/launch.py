@@ -16,6 +16,9 @@ import time
 import warnings
 from pathlib import Path
 
+# Certificates are issued at once. moto reads it when it is imported.
+os.environ["MOTO_ACM_VALIDATION_WAIT"] = "0"
+
 import boto3
 import resources
 import shim
@@ -110,7 +113,7 @@ class Launch:
         return str(path), values
 
     def run(self, instances):
-        tracking, serverless = ["--mode", "tracking", "--domain"], ["--mode", "serverless", "--domain"]
+        tracking, serverless = ["--mode", "tracking", "--domain", "--tag", "team=ml"], ["--mode", "serverless", "--domain"]
         file, values = self.options()
 
         # Nothing is there, and a plan makes nothing; it can be read before there is an image.
@@ -159,6 +162,7 @@ class Launch:
         second = self.publish("second")
         _, said = self.deploy("plan", *tracking, code=2)
         self.check(said.count(": no changes") == 3 and "~ change" in said and "LaunchTemplate" in said and "Group" in said, said)
+        self.check(f"the image was {first}, and is now {second}" in said, said)
         self.check(self.look.template("tracking", self.stacks())[1]["ImageId"] == first, "a plan has changed the image")
         self.deploy("apply", "--yes", *tracking)
         self.check(self.look.template("tracking", self.stacks())[1]["ImageId"] == second, "not the new image")
@@ -171,6 +175,9 @@ class Launch:
         ends = {name: "UPDATE_COMPLETE" if "appliance" in name else "CREATE_COMPLETE" for name in stacks}
         self.check(self.statuses() == ends, self.statuses())
         self.check(all(one["EnableTerminationProtection"] for one in stacks.values()), "a stack is not protected")
+        for name, one in stacks.items():
+            tags = {tag["Key"]: tag["Value"] for tag in one["Tags"]}
+            self.check(tags == {"project": "sagemaker-mlflow-appliance", "mlflow-appliance-set": "mlflow", "team": "ml"}, f"{name}: {tags}")
         self.look.network(stacks)
         self.look.studio(stacks)
         self.look.appliance("tracking", stacks, image, values)
@@ -214,6 +221,8 @@ class Launch:
             self.check(False, "a protected stack was deleted")
         except formation.exceptions.ClientError as error:
             self.check("TerminationProtection" in str(error), error)
+        # The image is gone: stacks that only go need none.
+        self.aws("ssm").delete_parameter(Name=AMI_PARAMETER)
         _, said = self.deploy("destroy", "--yes", *serverless)
         self.check("first its load balancer has to let itself be deleted" in said, said)
         self.check(sorted(self.stacks()) == sorted([*SHARED, *own("tracking")]), self.statuses())

@@ -12,6 +12,7 @@ import completion
 import resources
 from moto.cloudformation import models, parsing, responses
 from moto.cloudformation.exceptions import ValidationError
+from moto.ec2.responses import EC2Response
 from plans import Plan, changes
 
 # How long a group waits for signals of its instances; AWS waits as long as the template says.
@@ -218,6 +219,21 @@ def signal_resource(self):
     return responses.EmptyResult()
 
 
+def register_image(self):
+    """moto forgets the processor and the disk of an image that it is told to register."""
+    image = self.ec2_backend.register_image(self._get_param("Name"), self._get_param("Description", ""))
+    image.architecture, image.root_device_name = self._get_param("Architecture"), self._get_param("RootDeviceName")
+    return responses.ActionResult({"ImageId": image.id})
+
+
+def describe_type(self):
+    """One more: whether this region has a type of resource. Here it has all that moto and these files know."""
+    name = self._get_param("TypeName")
+    if name not in parsing.get_model_map():
+        raise ValidationError(message=f"The type '{name}' cannot be found.")
+    return responses.ActionResult({"Type": "RESOURCE", "TypeName": name})
+
+
 def detect_stack_drift(self):
     """The next three: whether somebody has changed resources by hand. Here it is only looked at security groups."""
     stack = self.cloudformation_backend.get_stack(self._get_param("StackName"))
@@ -277,8 +293,9 @@ def install():
     for function in (create_change_set, execute_change_set, delete_stack):
         setattr(models.CloudFormationBackend, function.__name__, function)
     drift = (detect_stack_drift, describe_stack_drift_detection_status, describe_stack_resource_drifts)
-    for function in (update_termination_protection, signal_resource, *drift):
+    for function in (update_termination_protection, signal_resource, describe_type, *drift):
         setattr(responses.CloudFormationResponse, function.__name__, function)
+    EC2Response.register_image = register_image
     # It compares what was resolved with what was said, and refuses what AWS accepts.
     responses.CloudFormationResponse._validate_different_update = lambda *_: None
     parsing.get_model_list.cache_clear()

@@ -1,11 +1,11 @@
-//! Why CloudFormation did not do what it was asked to.
+//! Why a service did not do what it was asked to.
 
 use super::super::ApiError;
 use super::super::xml::XmlError;
 
 /// Why a call had no effect.
 #[derive(Debug, thiserror::Error)]
-pub enum CloudFormationError {
+pub enum ServiceError {
     /// No answer.
     #[error(transparent)]
     Unanswered(#[from] ApiError),
@@ -29,12 +29,28 @@ pub enum CloudFormationError {
     },
 }
 
-impl CloudFormationError {
+impl ServiceError {
     /// Whether this says that there is no such stack or change set.
     #[must_use]
     pub fn is_absence(&self) -> bool {
         let Self::Refused { code, message, .. } = self else { return false };
         code == "ChangeSetNotFound" || (code == "ValidationError" && message.contains("does not exist"))
+    }
+
+    /// Whether this says that whoever asks may not ask.
+    #[must_use]
+    pub fn is_denial(&self) -> bool {
+        let Self::Refused { code, .. } = self else { return false };
+        code.starts_with("AccessDenied") || code.starts_with("UnauthorizedOperation")
+    }
+
+    /// The code of a refusal.
+    #[must_use]
+    pub fn code(&self) -> Option<&str> {
+        match self {
+            Self::Refused { code, .. } => Some(code),
+            Self::Unanswered(_) | Self::Unreadable { .. } => None,
+        }
     }
 
     /// Whether this says that the credentials are of the past.

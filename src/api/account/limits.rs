@@ -1,0 +1,82 @@
+//! Service Quotas, AWS Certificate Manager, and what bears a tag.
+
+use serde_json::{Value, json};
+
+use super::{Account, Result};
+
+/// How much of something an account may have.
+#[derive(Clone, Copy, Debug)]
+pub struct Quota {
+    /// For people.
+    pub title: &'static str,
+    /// The service, as Service Quotas calls it.
+    pub service: &'static str,
+    /// As Service Quotas calls it.
+    pub code: &'static str,
+}
+
+/// A certificate.
+#[derive(Clone, Debug, Default)]
+pub struct Certificate {
+    /// Such as `ISSUED`.
+    pub status: String,
+    /// The names that it is for, some with a wildcard.
+    pub names: Vec<String>,
+}
+
+impl Account<'_> {
+    /// The value of a quota: the account's own, or AWS's default.
+    ///
+    /// # Errors
+    /// [`crate::api::service::ServiceError`], as for all of these.
+    pub async fn quota(&self, quota: &Quota) -> Result<f64> {
+        let question = json!({"ServiceCode": quota.service, "QuotaCode": quota.code});
+        let ask = async |operation| self.json("SERVICE_QUOTAS", "servicequotas", operation, &question).await;
+        let answer = match ask("ServiceQuotasV20190624.GetServiceQuota").await {
+            Err(error) if error.code() == Some("NoSuchResourceException") => {
+                ask("ServiceQuotasV20190624.GetAWSDefaultServiceQuota").await?
+            }
+            answer => answer?,
+        };
+        Ok(answer["Quota"]["Value"].as_f64().unwrap_or(f64::INFINITY))
+    }
+
+    /// A certificate by its ARN; nothing if there is none.
+    ///
+    /// # Errors
+    /// [`crate::api::service::ServiceError`].
+    pub async fn certificate(&self, arn: &str) -> Result<Option<Certificate>> {
+        let question = json!({"CertificateArn": arn});
+        let answer = match self.json("ACM", "acm", "CertificateManager.DescribeCertificate", &question).await {
+            Err(error) if error.code() == Some("ResourceNotFoundException") => return Ok(None),
+            answer => answer?,
+        };
+        let about = &answer["Certificate"];
+        let mut names = texts(&about["SubjectAlternativeNames"]);
+        names.extend(about["DomainName"].as_str().map(ToOwned::to_owned));
+        Ok(Some(Certificate { status: about["Status"].as_str().unwrap_or_default().to_owned(), names }))
+    }
+
+    /// The ARNs of what bears a tag.
+    ///
+    /// # Errors
+    /// [`crate::api::service::ServiceError`].
+    pub async fn tagged(&self, key: &str, value: &str) -> Result<Vec<String>> {
+        const OPERATION: &str = "ResourceGroupsTaggingAPI_20170126.GetResources";
+        let (mut found, mut token) = (Vec::new(), String::new());
+        loop {
+            let question = json!({"TagFilters": [{"Key": key, "Values": [value]}], "PaginationToken": token});
+            let page = self.json("RESOURCE_GROUPS_TAGGING_API", "tagging", OPERATION, &question).await?;
+            let list = page["ResourceTagMappingList"].as_array().into_iter().flatten();
+            found.extend(list.filter_map(|one| one["ResourceARN"].as_str().map(ToOwned::to_owned)));
+            token = page["PaginationToken"].as_str().unwrap_or_default().to_owned();
+            if token.is_empty() {
+                return Ok(found);
+            }
+        }
+    }
+}
+
+fn texts(list: &Value) -> Vec<String> {
+    list.as_array().into_iter().flatten().filter_map(|one| one.as_str().map(ToOwned::to_owned)).collect()
+}

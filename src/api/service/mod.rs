@@ -1,0 +1,164 @@
+//! A service in AWS's Query protocol, and one call of it with all that may stand in its way: throttling, an outage,
+//! credentials that expire meanwhile.
+
+mod error;
+
+use std::time::Duration;
+
+use actix_web::http::{Method, StatusCode};
+use bytes::Bytes;
+use tokio::time::{Instant, sleep, timeout};
+
+pub use error::ServiceError;
+
+use super::xml::Element;
+use super::{Signed, Transport};
+use crate::aws::credentials::Current;
+use crate::backoff::Backoff;
+use crate::http::client::Endpoint;
+use crate::http::uri;
+
+/// Throttled and failing calls are repeated after waits that double, from the first to the second of these.
+const WAITS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(16));
+/// Credentials that have expired are renewed meanwhile; those that cannot be are not worth more.
+const ATTEMPTS_AFTER_EXPIRY: u32 = 3;
+/// After so long without an answer it is said that there is none yet.
+const SILENCE: Duration = Duration::from_secs(5);
+
+/// What a service is called, and how much its answers matter.
+#[derive(Clone, Copy, Debug)]
+pub struct About {
+    /// For people.
+    pub title: &'static str,
+    /// In signatures.
+    pub name: &'static str,
+    /// Of its API.
+    pub version: &'static str,
+    /// How often a call is tried.
+    pub attempts: u32,
+}
+
+/// Signed calls of one service in one region.
+#[derive(Clone)]
+pub struct Service<'a> {
+    /// Which one.
+    pub about: About,
+    /// How it is connected to.
+    pub transport: &'a Transport,
+    /// Where it is.
+    pub endpoint: Endpoint,
+    /// Of the signatures.
+    pub region: &'a str,
+    /// Who asks.
+    pub credentials: &'a Current,
+    /// Hears of what takes long.
+    pub delayed: &'a dyn Fn(&Delay<'_>),
+}
+
+/// Why there is no answer yet.
+pub enum Delay<'a> {
+    /// AWS has not answered for some time.
+    Silence {
+        /// Which service.
+        service: &'static str,
+        /// What was asked.
+        operation: &'static str,
+        /// For how long.
+        waited: Duration,
+    },
+    /// It is asked again, since that may help.
+    Repetition {
+        /// Which service.
+        service: &'static str,
+        /// What came instead of an answer.
+        error: &'a ServiceError,
+        /// After how long it is asked again.
+        wait: Duration,
+        /// The how-manieth attempt that will be.
+        attempt: u32,
+        /// Of how many at most.
+        of: u32,
+    },
+}
+
+impl Service<'_> {
+    /// Asks, and reads the answer: the element `<OperationResult>`, or in EC2's form of the protocol the whole of it.
+    ///
+    /// # Errors
+    /// [`ServiceError`].
+    pub(super) async fn ask(&self, operation: &'static str, given: &[(&str, &str)]) -> Result<Element, ServiceError> {
+        let text = self.call(operation, given).await?;
+        let root = Element::parse(&text).map_err(|source| ServiceError::Unreadable { operation, source })?;
+        let result = format!("{operation}Result");
+        let name = if root.find(&result).is_some() { result } else { format!("{operation}Response") };
+        Ok(root.take(&name).unwrap_or_default())
+    }
+
+    /// Asks, again where that may help, and says what takes long.
+    ///
+    /// # Errors
+    /// [`ServiceError`].
+    pub(super) async fn call(&self, operation: &'static str, given: &[(&str, &str)]) -> Result<String, ServiceError> {
+        let mut backoff = Backoff::new(WAITS.0, WAITS.1);
+        let mut attempt = 1;
+        loop {
+            let error = match self.heard(operation, given).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            let of = if error.is_expiry() { ATTEMPTS_AFTER_EXPIRY } else { self.about.attempts };
+            if attempt >= of || !error.may_pass() {
+                return Err(error);
+            }
+            if error.is_expiry() {
+                self.credentials.renew();
+            }
+            attempt += 1;
+            let wait = backoff.wait();
+            (self.delayed)(&Delay::Repetition { service: self.about.title, error: &error, wait, attempt, of });
+            sleep(wait).await;
+        }
+    }
+
+    /// Asks once, and says while there is no answer.
+    async fn heard(&self, operation: &'static str, given: &[(&str, &str)]) -> Result<String, ServiceError> {
+        let since = Instant::now();
+        let mut answer = std::pin::pin!(self.once(operation, given));
+        loop {
+            match timeout(SILENCE, &mut answer).await {
+                Ok(answer) => return answer,
+                Err(_) => {
+                    let service = self.about.title;
+                    (self.delayed)(&Delay::Silence { service, operation, waited: since.elapsed() });
+                }
+            }
+        }
+    }
+
+    async fn once(&self, operation: &'static str, given: &[(&str, &str)]) -> Result<String, ServiceError> {
+        let mut form = format!("Action={operation}&Version={}", self.about.version);
+        for (name, text) in given {
+            form.extend(["&", *name, "=", &uri::encoded(text)]);
+        }
+        let call = Signed {
+            endpoint: &self.endpoint,
+            region: self.region,
+            service: self.about.name,
+            method: Method::POST,
+            target: "/",
+            content_type: Some("application/x-www-form-urlencoded; charset=utf-8"),
+            routing: None,
+            body: Bytes::from(form),
+        };
+        let answer = self.transport.signed(call, self.credentials).await?;
+        let text = String::from_utf8_lossy(&answer.body);
+        if answer.status == StatusCode::OK {
+            return Ok(text.into_owned());
+        }
+        let root = Element::parse(&text).unwrap_or_default();
+        let words = root.find("Error");
+        let code = words.and_then(|words| words.some("Code")).unwrap_or_else(|| answer.status.as_u16().to_string());
+        let message = words.map(|words| words.text("Message")).unwrap_or_default();
+        Err(ServiceError::Refused { operation, code, message })
+    }
+}

@@ -1,0 +1,97 @@
+//! Can the VPC endpoints be made: does the region have them in these zones, and does the VPC not have them already?
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::zones::of_the_network;
+use super::{Plans, Report};
+
+/// How the templates name the region in the name of a service.
+const REGION: &str = "${AWS::Region}";
+
+pub(super) async fn check(plans: Plans<'_>) -> Report {
+    let mut report = Report::default();
+    let services = plans.additions().filter_map(|resource| resource.service.as_deref());
+    let services: BTreeSet<String> = services.map(|name| name.replace(REGION, plans.region())).collect();
+    if services.is_empty() {
+        return report;
+    }
+    if let Some(vpc) = plans.value("ExistingVpcId") {
+        conflicts(plans, vpc, &services, &mut report).await;
+    }
+    let interfaces: Vec<&str> = services.iter().filter(|name| !is_gateway(name)).map(String::as_str).collect();
+    if interfaces.is_empty() {
+        return report;
+    }
+    let answer = plans.settings.account.endpoint_services(&interfaces).await;
+    let what = "which VPC endpoints this region has";
+    let Some(offered) = report.known(what, "ec2:DescribeVpcEndpointServices", answer) else { return report };
+    let zones = of_the_network(plans, &mut report).await.unwrap_or_default();
+    missing(&interfaces, &offered, &zones, plans.region(), &mut report);
+    report
+}
+
+fn is_gateway(service: &str) -> bool {
+    service.ends_with(".s3")
+}
+
+fn missing(
+    wanted: &[&str],
+    offered: &BTreeMap<String, BTreeSet<String>>,
+    zones: &[String],
+    region: &str,
+    report: &mut Report,
+) {
+    for service in wanted {
+        let Some(there) = offered.get(*service) else {
+            let fix = "leave it out with its parameter (infra/README.md lists them), and use NAT for it";
+            report.found(format!("{region} has no VPC endpoint for {service}"), fix);
+            continue;
+        };
+        let without: Vec<&str> = zones.iter().filter(|zone| !there.contains(*zone)).map(String::as_str).collect();
+        if !without.is_empty() {
+            let there: Vec<&str> = there.iter().map(String::as_str).collect();
+            let what = format!("the VPC endpoint for {service} cannot be had in {}", without.join(", "));
+            let fix = format!(
+                "choose zones with `--parameter AvailabilityZone1=…` and so on, or other subnets; it can be had in {}",
+                there.join(", ")
+            );
+            report.found(what, fix);
+        }
+    }
+}
+
+async fn conflicts(plans: Plans<'_>, vpc: &str, services: &BTreeSet<String>, report: &mut Report) {
+    let answer = plans.settings.account.vpc_endpoints(vpc).await;
+    let Some(there) = report.known("which endpoints the VPC has", "ec2:DescribeVpcEndpoints", answer) else { return };
+    let tables = plans.value("ExistingRouteTableIds").unwrap_or_default();
+    for endpoint in there.iter().filter(|endpoint| services.contains(&endpoint.service)) {
+        let (id, service) = (&endpoint.id, &endpoint.service);
+        if endpoint.has_private_name {
+            report.found(
+                format!("{vpc} has the endpoint {id} for {service} already, and a service's own name leads to one only"),
+                "leave that service out with its parameter (infra/README.md lists them); instances use the endpoint that is there",
+            );
+        }
+        if let Some(table) = tables.split(',').map(str::trim).find(|table| endpoint.route_tables.contains(*table)) {
+            report.found(
+                format!("{vpc} has the gateway {id} for {service} already, and the route table {table} leads to it"),
+                "leave that route table out of `--parameter ExistingRouteTableIds=…`",
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn services_are_held_against_the_zones() {
+        let zones = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<String>>();
+        let offered = BTreeMap::from([("sts".to_owned(), zones(&["a", "b"])), ("ssm".to_owned(), zones(&["a"]))]);
+        let mut report = Report::default();
+        missing(&["sts", "ssm", "studio"], &offered, &["a".to_owned(), "b".to_owned()], "r", &mut report);
+        let found: Vec<&str> = report.findings.iter().map(|one| one.what.as_str()).collect();
+        assert_eq!(found, ["the VPC endpoint for ssm cannot be had in b", "r has no VPC endpoint for studio"]);
+    }
+}

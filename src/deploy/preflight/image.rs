@@ -1,0 +1,58 @@
+//! Is the image there, and does it fit the template?
+
+use super::{Plans, Report};
+use crate::api::account::Image;
+
+/// What the template calls the image's own disk: under another name, the instance would get a second one.
+const ROOT_DEVICE: &str = "/dev/xvda";
+
+pub(super) async fn check(plans: Plans<'_>) -> Report {
+    let mut report = Report::default();
+    let Some(id) = plans.image else { return report };
+    let account = &plans.settings.account;
+    let answer = account.image(id).await;
+    let Some(image) = report.known(&format!("what the image {id} is"), "ec2:DescribeImages", answer) else {
+        return report;
+    };
+    match image {
+        None => report.found(
+            format!("AmiParameter: the image {id} is not in {}, or this account may not use it", plans.region()),
+            "bake the image in this region (packer/README.md), or let its owner share it with this account",
+        ),
+        Some(image) => {
+            let about = image.description.as_deref().map(|text| format!(" ({text})")).unwrap_or_default();
+            report.notes.push(format!("image: {id} is {}{about}", image.name));
+            judge(id, &image, plans.value("Architecture"), &mut report);
+        }
+    }
+    report
+}
+
+fn judge(id: &str, image: &Image, wanted: Option<&str>, report: &mut Report) {
+    let Image { state, architecture, root_device, .. } = image;
+    if state != "available" {
+        let fix = "wait until it is available, or bake it again (packer/README.md)";
+        report.found(format!("AmiParameter: the image {id} is {state}"), fix);
+    }
+    // An emulator may not tell all of it.
+    if !architecture.is_empty() && wanted.is_some_and(|wanted| wanted != architecture) {
+        let fix = format!("say `--parameter Architecture={architecture}`, or bake an image for the other");
+        report.found(format!("AmiParameter: the image {id} is for {architecture}, and Architecture is not"), fix);
+    }
+    if !root_device.is_empty() && root_device != ROOT_DEVICE {
+        let what =
+            format!("AmiParameter: the disk of the image {id} is `{root_device}`, and the template's {ROOT_DEVICE}");
+        report.found(what, "use an image that packer/README.md describes");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_the_disk_is_the_templates() {
+        let template = include_str!("../../../infra/appliance.yaml");
+        assert!(template.contains(&format!("DeviceName: {ROOT_DEVICE}\n")));
+    }
+}

@@ -1,0 +1,137 @@
+//! What does IAM's simulator say of the permissions? It does not know everything, so this only warns.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{Plans, Report};
+
+/// What whoever deploys needs; for this account and the prefix `mlflow`.
+const POLICY: &str = include_str!("../../../infra/deployer-policy.json");
+const ACCOUNT: &str = "123456789012";
+/// So many actions are named; the others are counted.
+const NAMED: usize = 8;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Policy {
+    statement: Vec<Statement>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Statement {
+    action: Value,
+    resource: Value,
+    #[serde(default)]
+    condition: Value,
+}
+
+pub(super) async fn check(plans: Plans<'_>) -> Report {
+    let mut report = Report::default();
+    let what = "whether all permissions are there";
+    let account = &plans.settings.account;
+    let answer = account.caller().await;
+    let Some(caller) = report.known(what, "sts:GetCallerIdentity", answer) else { return report };
+    let number = caller.split(':').nth(4).unwrap_or_default().to_owned();
+    let acting = plans.settings.role.clone().or_else(|| simulated(&caller));
+    // The root user may do everything.
+    let Some(acting) = acting else { return report };
+    let policy: Policy = serde_json::from_str(POLICY).expect("a test reads it");
+    let mut denied = Vec::new();
+    for statement in policy.statement {
+        let actions: Vec<String> =
+            texts(&statement.action).into_iter().filter(|action| is_needed(plans, action)).collect();
+        let resource = texts(&statement.resource).into_iter().next().unwrap_or_default();
+        let resource = example(&resource, &number, &plans.settings.prefix, plans.region());
+        if actions.is_empty() {
+            continue;
+        }
+        let mut assumed = context(&statement.condition);
+        for (_, value) in &mut assumed {
+            *value = example(value, &number, &plans.settings.prefix, plans.region());
+        }
+        let answer = account.denied(&acting, &actions, &resource, &assumed).await;
+        let Some(more) = report.known(what, "iam:SimulatePrincipalPolicy", answer) else { return report };
+        denied.extend(more);
+    }
+    if !denied.is_empty() {
+        let named: Vec<&str> = denied.iter().take(NAMED).map(String::as_str).collect();
+        let more = denied.len() - named.len();
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        report.notes.push(format!(
+            "warning: IAM's simulator says that {acting} may not call {}{more}\n  fix: give it the policy of \
+             infra/deployer-policy.json; policies of the organisation count as well",
+            named.join(", ")
+        ));
+    }
+    report
+}
+
+/// Whose policies are looked at: those of a user, or of the role that a session has.
+fn simulated(caller: &str) -> Option<String> {
+    if let Some((partition, session)) = caller.split_once(":sts::") {
+        let (account, rest) = session.split_once(":assumed-role/")?;
+        let role = rest.split('/').next()?;
+        return Some(format!("{partition}:iam::{account}:role/{role}"));
+    }
+    (!caller.ends_with(":root")).then(|| caller.to_owned())
+}
+
+/// Patterns cannot be simulated, and some services are used on demand only.
+fn is_needed(plans: Plans<'_>, action: &str) -> bool {
+    let is_used = match action.split(':').next() {
+        // These are called by `deploy` itself, whatever CloudFormation acts as.
+        Some("cloudformation" | "servicequotas" | "tag") => plans.settings.role.is_none(),
+        Some("iam") if action == "iam:SimulatePrincipalPolicy" => false,
+        Some("elasticfilesystem") => plans.settings.has_domain,
+        Some("wafv2") => plans.value("WebAcl") == Some("managed"),
+        _ => true,
+    };
+    is_used && !action.contains('*')
+}
+
+/// A resource that a pattern of the policy fits.
+fn example(pattern: &str, account: &str, prefix: &str, region: &str) -> String {
+    if pattern == "*" {
+        return pattern.to_owned();
+    }
+    let own = pattern.replace(ACCOUNT, account).replace("mlflow-", &format!("{prefix}-"));
+    let own = own.replacen(":*:", &format!(":{region}:"), 1);
+    own.replace('*', "x")
+}
+
+/// What IAM is to assume of the calls, so that a statement's conditions hold.
+fn context(condition: &Value) -> Vec<(String, String)> {
+    let operators = condition.as_object().into_iter().flatten();
+    let keys = operators.flat_map(|(_, keys)| keys.as_object().into_iter().flatten());
+    keys.filter_map(|(key, value)| Some((key.clone(), texts(value).into_iter().next()?))).collect()
+}
+
+/// One text or a list of them.
+fn texts(value: &Value) -> Vec<String> {
+    let list = value.as_array().map_or_else(|| vec![value], |list| list.iter().collect());
+    list.into_iter().filter_map(|one| one.as_str().map(ToOwned::to_owned)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_policies_of_a_session_are_its_roles() {
+        let of = |caller: &str| simulated(caller);
+        assert_eq!(of("arn:aws:sts::1:assumed-role/deployer/me").as_deref(), Some("arn:aws:iam::1:role/deployer"));
+        assert_eq!(of("arn:aws:iam::1:user/a/b").as_deref(), Some("arn:aws:iam::1:user/a/b"));
+        assert_eq!(of("arn:aws:iam::1:root"), None);
+    }
+
+    #[test]
+    fn the_policy_is_read_and_its_patterns_become_examples() {
+        let policy: Policy = serde_json::from_str(POLICY).unwrap();
+        let resources: Vec<String> = policy.statement.iter().flat_map(|one| texts(&one.resource)).collect();
+        let examples: Vec<String> = resources.iter().map(|one| example(one, "1", "ml", "eu-west-1")).collect();
+        assert!(examples.contains(&"arn:aws:cloudformation:eu-west-1:1:stack/ml-x".to_owned()), "{examples:?}");
+        let passed = policy.statement.iter().find(|one| texts(&one.action) == ["iam:PassRole"]).unwrap();
+        assert_eq!(context(&passed.condition), [("iam:PassedToService".to_owned(), "ec2.amazonaws.com".to_owned())]);
+    }
+}

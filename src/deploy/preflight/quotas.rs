@@ -1,0 +1,71 @@
+//! Is there room for what new accounts have few of?
+
+use super::{Plans, Report};
+use crate::api::account::Quota;
+
+/// What is counted: the type of resource in the templates, and the quota of its like.
+const COUNTED: [(&str, Quota); 3] = [
+    ("AWS::EC2::VPC", Quota { title: "VPCs", service: "vpc", code: "L-F678F1CE" }),
+    ("AWS::EC2::EIP", Quota { title: "elastic IP addresses", service: "ec2", code: "L-0263D0A3" }),
+    (
+        "AWS::ElasticLoadBalancingV2::LoadBalancer",
+        Quota { title: "application load balancers", service: "elasticloadbalancing", code: "L-53DA6B97" },
+    ),
+];
+
+pub(super) async fn check(plans: Plans<'_>) -> Report {
+    let mut report = Report::default();
+    let account = &plans.settings.account;
+    for (kind, quota) in &COUNTED {
+        let wanted = plans.additions().filter(|resource| resource.r#type == *kind).count();
+        if wanted == 0 {
+            continue;
+        }
+        let what = format!("whether there is room for {wanted} more of the {}", quota.title);
+        let answer = account.quota(quota).await;
+        let Some(limit) = report.known(&what, "servicequotas:GetServiceQuota", answer) else { return report };
+        let (action, answer) = match *kind {
+            "AWS::EC2::VPC" => ("ec2:DescribeVpcs", account.vpcs().await),
+            "AWS::EC2::EIP" => ("ec2:DescribeAddresses", account.addresses().await),
+            _ => ("elasticloadbalancing:DescribeLoadBalancers", account.load_balancers().await),
+        };
+        let Some(used) = report.known(&what, action, answer) else { return report };
+        judge(quota, wanted, used, limit, plans.region(), &mut report);
+    }
+    report
+}
+
+fn judge(quota: &Quota, wanted: usize, used: usize, limit: f64, region: &str, report: &mut Report) {
+    // Numbers of things are small.
+    #[allow(clippy::cast_precision_loss, reason = "counts of resources are far below 2^52")]
+    let is_enough = (used + wanted) as f64 <= limit;
+    if !is_enough {
+        let Quota { title, service, code } = quota;
+        let what =
+            format!("{region} has {used} {title} of {limit} that the account may have, and {wanted} more are needed");
+        let fix = format!(
+            "have the quota raised (`aws service-quotas request-service-quota-increase --service-code {service} \
+             --quota-code {code} --desired-value {}`), remove what is not needed, or use what exists (ExistingVpcId)",
+            used + wanted
+        );
+        report.found(what, fix);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quota_is_reached_when_what_is_needed_is_beyond_it() {
+        let of = |used, limit| {
+            let mut report = Report::default();
+            judge(&COUNTED[0].1, 1, used, limit, "r", &mut report);
+            report.findings
+        };
+        assert!(of(4, 5.0).is_empty() && of(0, f64::INFINITY).is_empty());
+        let found = of(5, 5.0);
+        assert_eq!(found[0].what, "r has 5 VPCs of 5 that the account may have, and 1 more are needed");
+        assert!(found[0].fix.contains("--quota-code L-F678F1CE --desired-value 6`"), "{}", found[0].fix);
+    }
+}

@@ -1,0 +1,76 @@
+//! Can instances of the type be had in each zone?
+
+use std::collections::BTreeSet;
+
+use super::super::templates::Kind;
+use super::{Plans, Report};
+
+/// What the template takes if no type is given, by architecture.
+const USUAL: [(&str, &str); 2] = [("arm64", "t4g.small"), ("x86_64", "t3.small")];
+
+pub(super) async fn check(plans: Plans<'_>) -> Report {
+    let mut report = Report::default();
+    if !plans.is_new(Kind::Appliance) && !plans.is_new(Kind::Networking) {
+        return report;
+    }
+    let usual = || {
+        let architecture = plans.value("Architecture")?;
+        USUAL.iter().find(|(of, _)| *of == architecture).map(|(_, name)| *name)
+    };
+    let Some(instance_type) = plans.value("InstanceType").or_else(usual) else { return report };
+    let Some(zones) = of_the_network(plans, &mut report).await else { return report };
+    let what = format!("in which zones {instance_type} can be had");
+    let answer = plans.settings.account.zones_with(instance_type).await;
+    let Some(offered) = report.known(&what, "ec2:DescribeInstanceTypeOfferings", answer) else { return report };
+    for (number, zone) in (1..).zip(&zones).filter(|(_, zone)| !offered.contains(*zone)) {
+        let others: Vec<&str> = offered.iter().filter(|one| !zones.contains(one)).map(String::as_str).collect();
+        let fix = if plans.value("ExistingVpcId").is_some() {
+            "name subnets of other zones, or another type with `--parameter InstanceType=…`".to_owned()
+        } else if others.is_empty() || !plans.is_new(Kind::Networking) {
+            "choose another type with `--parameter InstanceType=…`".to_owned()
+        } else {
+            format!("say `--parameter AvailabilityZone{number}={}`; it can be had in {}", others[0], others.join(", "))
+        };
+        report.found(format!("{instance_type} cannot be had in {zone}, one of the network's zones"), fix);
+    }
+    report
+}
+
+/// The zones of the instances' subnets, in the order of the parameters that name them.
+pub(super) async fn of_the_network(plans: Plans<'_>, report: &mut Report) -> Option<Vec<String>> {
+    let account = &plans.settings.account;
+    let subnets = plans.value("ExistingPrivateSubnetIds").or_else(|| plans.value("PrivateSubnetIds"));
+    if let Some(subnets) = subnets.filter(|_| plans.value("ExistingVpcId").is_some()) {
+        let ids: Vec<&str> = subnets.split(',').map(str::trim).collect();
+        let answer = account.zones_of(&ids).await;
+        let zones = report.known("in which zones the subnets are", "ec2:DescribeSubnets", answer)?;
+        return Some(zones.into_iter().collect());
+    }
+    let count = plans.value("Zones").and_then(|text| text.parse().ok()).unwrap_or(2);
+    let named: Vec<Option<String>> =
+        (1..=count).map(|number| plans.value(&format!("AvailabilityZone{number}")).map(ToOwned::to_owned)).collect();
+    let all: BTreeSet<String> = if named.contains(&None) {
+        report.known("which zones there are", "ec2:DescribeAvailabilityZones", account.zones().await)?
+    } else {
+        BTreeSet::new()
+    };
+    let all: Vec<String> = all.into_iter().collect();
+    if named.contains(&None) && all.len() < count {
+        let what = format!("the network wants {count} zones, and {} shows {}", plans.region(), all.len());
+        report.found(what, "say `--parameter Zones=2`, or name each zone with `--parameter AvailabilityZone1=…`");
+        return None;
+    }
+    let chosen = named.into_iter().enumerate().map(|(at, named)| named.or_else(|| all.get(at).cloned()));
+    chosen.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_usual_types_are_the_templates() {
+        let template = include_str!("../../../infra/appliance.yaml");
+        assert!(template.contains(&format!("!If [Arm, {}, {}]", USUAL[0].1, USUAL[1].1)));
+    }
+}
