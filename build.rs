@@ -1,5 +1,5 @@
-//! The templates, compressed, and what they say of themselves, as JSON, so that the binary reads no YAML: parameters,
-//! rules and conditions, what is made and kept, outputs. And how the static binary is linked.
+//! The templates without their comments, compressed, and what they say of themselves, as JSON, so that the binary reads no
+//! YAML: parameters, rules and conditions, what is made and kept, outputs. And how the static binary is linked.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -22,8 +22,11 @@ fn main() {
     for name in ["networking", "sagemaker-domain", "mlflow", "appliance"] {
         let path = format!("infra/{name}.yaml");
         let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
-        let template: Node = serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{path}: {error}"));
-        let template = template.json();
+        let template = parsed(&text, &path);
+        let text = stripped(&text);
+        assert_eq!(parsed(&text, &path), template, "{path}: a line of a text looks like a comment, or is empty");
+        // CloudFormation takes no larger one in a call.
+        assert!(text.len() <= 51_200, "{path} has {} bytes without its comments", text.len());
         let entries = |section: &str| template[section].as_object().into_iter().flatten();
         let resources: Map<String, Value> = entries("Resources")
             .map(|(name, one)| {
@@ -57,6 +60,17 @@ fn main() {
         write(format!("{name}.json.gz"), extract.to_string().as_bytes());
         write(format!("{name}.yaml.gz"), text.as_bytes());
     }
+}
+
+/// The template without comments, empty lines, and one column of indentation.
+fn stripped(text: &str) -> String {
+    let lines = text.lines().filter(|line| !matches!(line.trim_start().chars().next(), None | Some('#')));
+    lines.flat_map(|line| [if line.starts_with("  ") { &line[1..] } else { line }, "\n"]).collect()
+}
+
+fn parsed(text: &str, path: &str) -> Value {
+    let node: Node = serde_saphyr::from_str(text).unwrap_or_else(|error| panic!("{path}: {error}"));
+    node.json()
 }
 
 /// A static binary relocates itself when it starts. Packed, the list of 30,000 places is a fiftieth as long: less to

@@ -31,7 +31,7 @@
   systemd.services.fetch-ec2-metadata.enable = false;
   systemd.services.print-host-key.enable = false;
 
-  # SECURITY: Session Manager is the way in: its users are IAM's, its sessions are recorded, it needs no open port.
+  # SECURITY: Session Manager is the way in: its users are IAM's, its sessions can be recorded, it needs no open port.
   services.openssh.enable = lib.mkForce false;
   services.amazon-ssm-agent.enable = true;
   users.allowNoPasswordLogin = true;

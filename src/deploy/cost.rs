@@ -2,6 +2,7 @@
 
 use super::DeployError;
 use super::foresee::unfit;
+use super::rules::Known;
 use super::templates::Kind;
 use crate::api::cloudformation::Pairs;
 
@@ -82,14 +83,13 @@ fn items(values: &Pairs, has_domain: bool) -> Vec<Item> {
             add(format!("{gateways} NAT gateway(s), without data"), gateways * (NAT_GATEWAY + PUBLIC_ADDRESS) * HOURS);
         }
     }
-    let of_mlflow = if is("MlflowEndpoints", "both") { 2.0 } else { 1.0 };
-    let endpoints = if is("InterfaceEndpoints", "none") {
-        0.0
-    } else if is("InterfaceEndpoints", "minimal") {
-        4.0 + of_mlflow
-    } else {
-        9.0 + of_mlflow
-    };
+    // All but the gateway to S3, which is free.
+    let network = Kind::Networking.template();
+    let known = Known { template: &network, values };
+    let interfaces = network.resources.iter().filter(|(name, one)| {
+        one.r#type == "AWS::EC2::VPCEndpoint" && *name != "S3Endpoint" && known.makes(one) == Some(true)
+    });
+    let endpoints: f64 = interfaces.map(|_| 1.0).sum();
     if endpoints > 0.0 {
         add(
             format!("{endpoints} interface endpoints in {zones} zones"),
@@ -129,7 +129,7 @@ mod tests {
 
     fn sum(pairs: &[(&str, &str)]) -> f64 {
         let values = pairs.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
-        items(&values, false).iter().filter_map(|item| item.dollars).sum()
+        cost(&values, false).expect("these can be chosen").iter().filter_map(|item| item.dollars).sum()
     }
 
     #[test]
@@ -144,6 +144,8 @@ mod tests {
         ];
         assert!((sum(&nat) - sum(&lean) - 36.5).abs() < 0.01, "{}", sum(&nat));
         assert!((sum(&endpoints) - sum(&lean) - 87.6).abs() < 0.01, "{}", sum(&endpoints));
+        let one_less = [&endpoints[..], &[("EndpointSts", "no")]].concat();
+        assert!((sum(&endpoints) - sum(&one_less) - 14.6).abs() < 0.01, "{}", sum(&one_less));
         let choices = Kind::Appliance.template().parameters["InstanceType"].allowed_values.clone();
         for choice in choices.iter().map(ToString::to_string).filter(|choice| !choice.is_empty()) {
             assert!(INSTANCES.iter().any(|(name, _)| *name == choice), "{choice} has no price");

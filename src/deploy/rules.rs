@@ -155,7 +155,7 @@ mod tests {
                 &[PUBLIC],
                 &["An internet-facing load balancer needs CertificateArn", "With Scheme=internet-facing, AllowedCidr"],
             ),
-            (Kind::Appliance, &[("InstanceType", "t3.small")], &["With Architecture=arm64, InstanceType has to be"]),
+            (Kind::Appliance, &[("InstanceType", "t4g.small")], &["With Architecture=x86_64, InstanceType has to be"]),
             (Kind::Appliance, &[("MinInstances", "3"), ("MaxInstances", "2")], &["MaxInstances has to be more than"]),
             (
                 Kind::Appliance,

@@ -41,7 +41,7 @@ impl Kind {
         matches!(self, Self::Networking | Self::SagemakerDomain)
     }
 
-    /// The template's text.
+    /// The template's text, without its comments.
     #[must_use]
     pub fn text(self) -> String {
         inflated(self.built().0)

@@ -18,10 +18,10 @@ fn rules_among_values_are_judged_before_the_first_stack_is_touched() {
     let cases: [(&[&str], &str); 7] = [
         (&CERTIFICATE[1..2], "With CertificateArn, DomainName has to be one of the certificate's names"),
         (&["Scheme=internet-facing"], "An internet-facing load balancer needs CertificateArn"),
-        (&["InstanceType=t3.small"], "With Architecture=arm64, InstanceType has to be of the t4g"),
+        (&["InstanceType=t4g.small"], "With Architecture=x86_64, InstanceType has to be of the t3"),
         (&["MinInstances=2", "MaxInstances=2"], "MaxInstances has to be more than MinInstances"),
         (&["ExistingVpcId=vpc-0123456789abcdef0"], "With ExistingVpcId, ExistingVpcCidr has to be its network"),
-        (&["AmiParameter=/mlflow-appliance/ami/x86_64"], "is for x86_64, and Architecture is arm64"),
+        (&["AmiParameter=/mlflow-appliance/ami/arm64"], "is for arm64, and Architecture is x86_64"),
         (&[elsewhere, "DomainName=mlflow.corp"], "CertificateArn: it is of eu-west-1; one of us-east-1 is needed"),
     ];
     for (given, words) in cases {
@@ -48,9 +48,9 @@ fn an_image_that_was_not_baked_is_missed_before_the_first_stack_is_touched() {
     let cases = [
         (
             Ok(None),
-            "AmiParameter names no image: the Parameter Store of us-east-1 has no `/mlflow-appliance/ami/arm64`",
+            "AmiParameter names no image: the Parameter Store of us-east-1 has no `/mlflow-appliance/ami/x86_64`",
         ),
-        (Ok(Some("soon")), "AmiParameter names no image: `/mlflow-appliance/ami/arm64` in us-east-1 is `soon`"),
+        (Ok(Some("soon")), "AmiParameter names no image: `/mlflow-appliance/ami/x86_64` in us-east-1 is `soon`"),
     ];
     for (image, words) in cases {
         cloud.world().image = image;
@@ -64,7 +64,7 @@ fn an_image_that_was_not_baked_is_missed_before_the_first_stack_is_touched() {
     // Whoever may not look is told, and CloudFormation looks itself.
     cloud.world().image = Err("AccessDeniedException");
     let (code, _, said) = apply(&cloud);
-    let words = "warning: it cannot be seen before the start whether there is `/mlflow-appliance/ami/arm64`";
+    let words = "warning: it cannot be seen before the start whether there is `/mlflow-appliance/ami/x86_64`";
     assert!(code == Some(0) && said.contains(words) && said.contains("`ssm:GetParameters` on"), "{said}");
 }
 

@@ -26,7 +26,7 @@ from looks import Looks
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import make_server
 
-REGION, AMI_PARAMETER = "us-east-1", "/mlflow-appliance/ami/arm64"
+REGION, AMI_PARAMETER = "us-east-1", "/mlflow-appliance/ami/x86_64"
 SHARED = ["mlflow-networking", "mlflow-sagemaker-domain"]
 
 
@@ -94,7 +94,7 @@ class Launch:
 
     def publish(self, name):
         """A new image, where the bake would say it."""
-        image = self.aws("ec2").register_image(Name=name, Architecture="arm64", RootDeviceName="/dev/xvda")["ImageId"]
+        image = self.aws("ec2").register_image(Name=name, Architecture="x86_64", RootDeviceName="/dev/xvda")["ImageId"]
         self.aws("ssm").put_parameter(Name=AMI_PARAMETER, Value=image, Type="String", Overwrite=True)
         return image
 
@@ -134,8 +134,8 @@ class Launch:
         self.check("Group (AWS::AutoScaling::AutoScalingGroup) CREATE_FAILED" in said and "Received 0 SUCCESS signal(s) out of 2" in said, said)
         self.check(self.statuses()["mlflow-appliance-tracking"] == "ROLLBACK_COMPLETE", self.statuses())
         self.check(not self.aws("elbv2").describe_load_balancers()["LoadBalancers"], "rolled back, but not all of it")
-        # Logs may be in it already, which would keep the rollback from ending.
-        self.check(len(self.look.buckets("accesslog")) == 1, "the bucket of the logs is kept")
+        # Nothing has been logged before all was well, so that the bucket of the logs could go as well.
+        self.nothing_is_left_of_a_failed_start()
 
         # The same command recovers; a certificate and sign-in come from the file.
         instances.are_healthy = True
@@ -168,6 +168,12 @@ class Launch:
         self.check(self.look.template("tracking", self.stacks())[1]["ImageId"] == second, "not the new image")
         self.check(self.look.template("serverless", self.stacks())[1]["ImageId"] == first, "not the old image")
         self.destroy(tracking, serverless)
+
+    def nothing_is_left_of_a_failed_start(self):
+        """Of the appliance's stack nothing is left: no bucket, no role, no target group."""
+        left = self.look.buckets("accesslog") + self.aws("elbv2").describe_target_groups()["TargetGroups"]
+        left += [one["RoleName"] for one in self.aws("iam").list_roles()["Roles"] if one["RoleName"].startswith("mlflow-appliance-")]
+        self.check(not left, f"left behind by a failed start: {left}")
 
     def tracking_is_right(self, image, values):
         stacks = self.stacks()

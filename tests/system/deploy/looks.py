@@ -159,13 +159,13 @@ class Looks:
             "listen": "0.0.0.0:5000", "resource-arn": mlflow["ResourceArn"], "role-arn": outputs["RoleArn"],
             "tokens": f"secretsmanager:{outputs['TokenSecretArn']}", "artifact-store": mlflow["ArtifactStoreUri"],
             "trusted-proxies": self.outputs(stacks["mlflow-networking"])["PrivateSubnetCidrs"],
-            "bootstrap": {"parameters": f"/{name}", "stack-name": name, "logical-id": "Group"},
+            "bootstrap": {"parameters": f"/{name}", "stack-name": name, "logical-id": "Group", "target-group": outputs["TargetGroupArn"]},
         }  # fmt: skip
         if values:
             wanted |= {"oidc-signer": outputs["LoadBalancerArn"], "oidc-issuer": values["OidcIssuer"], "oidc-client-id": values["OidcClientId"]}
             wanted["caller"] = [{"claim": values["OidcAdminClaim"], "role": "admin"}, {"claim": "*", "role": "read"}]
         self.same({key: document.get(key) for key in wanted}, wanted, "user data")
-        self.same(set(document) - set(wanted), {"log-format"}, "what else user data say")
+        self.same(set(document) - set(wanted), {"keep-alive", "log-format"}, "what else user data say")
         # The program itself takes what `appliance bootstrap` would write from it.
         path = self.directory / f"{mode}.toml"
         path.write_text(text.partition("[bootstrap]")[0])
@@ -219,6 +219,9 @@ class Looks:
         attributes = {one["Key"]: one["Value"] for one in elb.describe_load_balancer_attributes(LoadBalancerArn=arn)["Attributes"]}
         self.same(attributes["access_logs.s3.bucket"], outputs["AccessLogBucket"], "where access logs go")
         self.same(attributes["routing.http.drop_invalid_header_fields.enabled"], "true", "whether invalid headers are dropped")
+        # Both are turned on by the second step of `apply`.
+        for key in ("access_logs.s3.enabled", "deletion_protection.enabled"):
+            self.same(attributes[key], "true", key)
         (target,) = elb.describe_target_groups(TargetGroupArns=[outputs["TargetGroupArn"]])["TargetGroups"]
         self.same((target["HealthCheckPath"], target["Port"], target["Protocol"]), ("/_appliance/healthz", 5000, "HTTP"), "the targets")
         listeners = {one["Port"]: one for one in elb.describe_listeners(LoadBalancerArn=arn)["Listeners"]}
@@ -249,5 +252,5 @@ class Looks:
         self.same(self.aws("sagemaker").list_domains()["Domains"], [], "domains that are left")
         self.same(REMEMBERED, {}, "MLflow and users of Studio that are left")
         kept = self.buckets("mlflow-")
-        # Artifacts and logs of each mode, Studio's, and the logs of the start that failed.
-        self.same(len(kept), 6, f"buckets that are kept: {kept}")
+        # Artifacts and logs of each mode, and Studio's.
+        self.same(len(kept), 5, f"buckets that are kept: {kept}")

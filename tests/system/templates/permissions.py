@@ -1,13 +1,17 @@
 """Holds the deployer's policy against what CloudFormation's own schemas say that it calls for each type of resource.
 
-Arguments: the policy and the templates. Every permission of a type has to be allowed, or to be one that only properties
-need which the templates do not use. Prints the policy as a template, for cfn-lint to say whether its actions exist.
+Arguments: the policy and the templates. Every permission of a type's handlers has to be allowed, those that it needs to
+tag what it makes (`appliance deploy` puts tags on each stack, which CloudFormation hands on), and the actions on which the
+allowed ones depend by the Service Authorization Reference; or it has to be one that only properties need which the
+templates do not use. Prints the policy as a template, for cfn-lint to say whether its actions exist.
 """
 
 import fnmatch
 import json
 import sys
+from pathlib import Path
 
+import policy_sentry
 from cfnlint.decode import decode
 from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
 
@@ -23,23 +27,27 @@ ec2:*NatGatewayAddress ec2:*SubnetCidrBlock ec2:*VpnGateway ec2:ModifyVpcTenancy
 ec2:AcceptAddressTransfer ec2:AssociateAddress
 # Reserved capacity and address pools of balancers.
 elasticloadbalancing:ModifyCapacityReservation elasticloadbalancing:ModifyIpPools
-# Managed policies, boundaries, policies of users and groups.
-iam:*AttachRolePolicy iam:DetachRolePolicy iam:*RolePermissionsBoundary iam:*GroupPolicy iam:*UserPolicy
+# Managed policies, policies of users and groups.
+iam:*AttachRolePolicy iam:DetachRolePolicy iam:*GroupPolicy iam:*UserPolicy
 # Keys are never disabled.
 kms:DisableKey kms:DisableKeyRotation kms:EnableKey
 # Log groups with a key, data protection, indexes, resource policies, other destinations of flow logs.
-firehose:* logs:*KmsKey logs:*DataProtectionPolicy logs:*IndexPolicy logs:*ResourcePolicy
+firehose:* ecs:List* logs:*KmsKey logs:*DataProtectionPolicy logs:*IndexPolicy logs:*ResourcePolicy
 logs:PutBearerTokenAuthentication logs:PutLogGroupDeletionProtection s3:REST.PUT.OBJECT
 # What buckets can have besides.
 s3tables:* s3:*Object* s3:*Analytics* s3:*Cors s3:*Metadata* s3:*Metrics* s3:*Replication* s3:*Website s3:*Accelerate*
 s3:*Abac s3:*Acl s3:*Logging s3:*Notification s3:*IntelligentTiering* s3:*Inventory* s3:DeleteBucketEncryption
-s3:DeleteBucketLifecycle s3:ListTagsForResource s3:TagResource s3:UntagResource
+s3:DeleteBucketLifecycle
+# The schema's name for what IAM allows with s3:PutBucketTagging.
+s3:DeleteBucketTagging
 # Data protection of topics.
 sns:PutDataProtectionPolicy
 # Custom images and identity centre in Studio. The schema calls EFS `efs`, which is no prefix of IAM.
 sagemaker:CreateApp sso:* identitystore:* efs:*
 # Generated and replicated secrets.
 secretsmanager:GetRandomPassword secretsmanager:*Replicat*
+# Quotas of other services.
+dynamodb:* iam:GetAccountSummary kinesis:* rds:* route53:GetAccountLimit
 # The image's parameter is resolved with ssm:GetParameters.
 ssm:Get*
 """
@@ -65,11 +73,22 @@ for path in sys.argv[2:]:
 
 needed: dict[str, set[str]] = {}
 for kind in types:
-    handlers = PROVIDER_SCHEMA_MANAGER.get_resource_schema("us-east-1", kind).schema["handlers"]
-    for name, handler in handlers.items():
-        if name != "list":
-            for permission in handler.get("permissions", []):
-                needed.setdefault(permission.strip(), set()).add(kind)
+    schema = PROVIDER_SCHEMA_MANAGER.get_resource_schema("us-east-1", kind).schema
+    permissions = [one for name, handler in schema["handlers"].items() if name != "list" for one in handler.get("permissions", [])]
+    for permission in permissions + schema.get("tagging", {}).get("permissions", []):
+        needed.setdefault(permission.strip(), set()).add(kind)
+
+# checkov brings along a copy of the Service Authorization Reference.
+reference = json.loads((Path(policy_sentry.__file__).parent / "shared/data/iam-definition.json").read_text(encoding="utf-8"))
+dependents = 0
+for action in allowed:
+    service, _, wanted = action.partition(":")
+    for name, privilege in reference[service]["privileges"].items():
+        if matches(name, [wanted]):
+            for resource in privilege["resource_types"].values():
+                for dependent in resource["dependent_actions"]:
+                    needed.setdefault(dependent, set()).add(f"{service}:{name}")
+                    dependents += 1
 
 missing = {one: kinds for one, kinds in needed.items() if not matches(one, allowed) and not matches(one, unused)}
 for one, kinds in sorted(missing.items()):
@@ -77,7 +96,7 @@ for one, kinds in sorted(missing.items()):
 idle = [pattern for pattern in unused if not any(matches(one, [pattern]) for one in needed)]
 if idle:
     print(f"no type needs what is left out: {' '.join(idle)}", file=sys.stderr)
-if missing or idle or len(types) < 30:
+if missing or idle or len(types) < 30 or not dependents:
     sys.exit(1)
 size = len(json.dumps(policy, separators=(",", ":")))
 # What the inline policies of a role may have together; white space does not count.

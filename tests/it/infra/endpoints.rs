@@ -1,0 +1,73 @@
+//! Endpoints beside others in a network that exists, and what an image's name is by default.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::{resources, strings, template};
+
+fn words(part: &Value) -> Vec<String> {
+    let mut found = Vec::new();
+    strings(part, &mut found);
+    found
+}
+
+#[test]
+fn each_endpoint_can_be_left_out() {
+    let networking = template("networking");
+    let mut choices = BTreeSet::new();
+    for (_, name, value) in resources("AWS::EC2::VPCEndpoint") {
+        if value["Properties"]["VpcEndpointType"] != "Interface" {
+            continue;
+        }
+        let condition = words(&networking["Conditions"][value["Condition"].as_str().unwrap()]);
+        // Its own parameter, or that of MLflow's two, which has a value for either, both and none.
+        let own = format!("Endpoint{}", name.strip_suffix("Endpoint").unwrap());
+        let chosen = if networking["Parameters"].get(&own).is_some() { own } else { "MlflowEndpoints".to_owned() };
+        assert!(condition.contains(&chosen), "{name}: {condition:?}");
+        assert!(chosen == "MlflowEndpoints" || condition.contains(&"yes".to_owned()), "{name}: {condition:?}");
+        choices.insert(chosen);
+    }
+    assert_eq!(choices.len(), 10, "{choices:?}");
+    let of_mlflow = words(&networking["Parameters"]["MlflowEndpoints"]["AllowedValues"]);
+    assert_eq!(of_mlflow, ["both", "tracking", "serverless", "none"]);
+}
+
+#[test]
+fn endpoints_in_an_existing_network_cut_nobody_off() {
+    for (_, name, value) in resources("AWS::EC2::VPCEndpoint") {
+        if let Some(policy) = value["Properties"].get("PolicyDocument") {
+            let choice = policy.as_array().unwrap_or_else(|| panic!("{name} restricts everybody"));
+            assert!(choice[0] == "NewVpc" && choice[1].is_object() && choice[2] == "AWS::NoValue", "{name}: {policy}");
+        }
+    }
+    let rules = resources("AWS::EC2::SecurityGroupIngress");
+    let open = rules.iter().find(|(name, _, value)| *name == "networking" && value["Condition"] == "OldVpc");
+    let (_, _, open) = open.expect("a rule for the existing network");
+    assert_eq!(open["Properties"]["CidrIp"], "ExistingVpcCidr");
+    assert_eq!(open["Properties"]["GroupId"], "EndpointSecurityGroup");
+}
+
+#[test]
+fn what_aws_keeps_in_its_own_buckets_can_be_fetched() {
+    let (_, _, endpoint) =
+        resources("AWS::EC2::VPCEndpoint").into_iter().find(|(_, name, _)| name == "S3Endpoint").unwrap();
+    let statements = endpoint["Properties"]["PolicyDocument"][1]["Statement"].as_array().unwrap().clone();
+    let open: Vec<&Value> = statements.iter().filter(|one| one.get("Condition").is_none()).collect();
+    assert_eq!(open.len(), 1);
+    let buckets = words(&open[0]["Resource"]);
+    for part in ["starport-layer-bucket", "al2023-repos-", "cloudformation-waitcondition-"] {
+        assert!(buckets.iter().any(|bucket| bucket.contains(part)), "{part}: {buckets:?}");
+    }
+    assert!(buckets.iter().all(|bucket| bucket.ends_with("/*") && !bucket.contains(":::*")), "{buckets:?}");
+}
+
+#[test]
+fn the_default_image_is_the_one_that_a_usual_machine_bakes() {
+    let parameters = &template("appliance")["Parameters"];
+    assert_eq!(parameters["Architecture"]["Default"], "x86_64");
+    assert_eq!(parameters["AmiParameter"]["Default"], "/mlflow-appliance/ami/x86_64");
+    // A parameter that another account shares is named by its ARN.
+    let pattern = parameters["AmiParameter"]["AllowedPattern"].as_str().unwrap();
+    assert!(pattern.starts_with("^(arn:aws[a-z-]*:ssm:") && pattern.contains(":parameter)?/"), "{pattern}");
+}

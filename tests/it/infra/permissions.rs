@@ -1,0 +1,130 @@
+//! What roles of the stacks may do, what limits them, and what whoever deploys may do without CloudFormation.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::{NAMES, resources, strings, template, text};
+
+fn policy() -> Vec<Value> {
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/infra/deployer-policy.json")).unwrap();
+    let policy: Value = serde_json::from_str(&text).unwrap();
+    policy["Statement"].as_array().unwrap().clone()
+}
+
+fn all(part: &Value) -> Vec<String> {
+    let mut found = Vec::new();
+    strings(part, &mut found);
+    found
+}
+
+/// The policy of this name, which has to be one of the instances.
+fn of_instances(resource: &str) -> Value {
+    let found = resources("AWS::IAM::Policy").into_iter().find(|(_, name, _)| name == resource);
+    let (_, _, value) = found.unwrap_or_else(|| panic!("no {resource}"));
+    assert_eq!(all(&value["Properties"]["Roles"]), ["InstanceRole"], "{resource}");
+    value
+}
+
+#[test]
+fn every_role_can_have_a_boundary() {
+    let roles = resources("AWS::IAM::Role");
+    for (name, role, value) in &roles {
+        let boundary = all(&value["Properties"]["PermissionsBoundary"]);
+        assert_eq!(boundary, ["Boundary", "PermissionsBoundaryArn", "AWS::NoValue"], "{name}: {role}");
+    }
+    let parameters: BTreeSet<String> =
+        roles.iter().map(|(name, ..)| template(name)["Parameters"]["PermissionsBoundaryArn"].to_string()).collect();
+    assert_eq!(parameters.len(), 1, "one `--parameter` is for all of them: {parameters:?}");
+    for action in ["iam:PutRolePermissionsBoundary", "iam:DeleteRolePermissionsBoundary"] {
+        assert!(policy().iter().any(|one| all(&one["Action"]).iter().any(|allowed| allowed == action)), "{action}");
+    }
+}
+
+#[test]
+fn sagemaker_can_assume_its_roles() {
+    let mut seen = 0;
+    for (name, role, value) in resources("AWS::IAM::Role") {
+        for statement in value["Properties"]["AssumeRolePolicyDocument"]["Statement"].as_array().unwrap() {
+            if statement["Principal"]["Service"] == "sagemaker.amazonaws.com" {
+                // AWS documents no condition, and one that the service does not meet fails every creation.
+                assert!(statement.get("Condition").is_none(), "{name}: {role}");
+                seen += 1;
+            }
+        }
+    }
+    assert_eq!(seen, 2);
+}
+
+#[test]
+fn what_may_be_done_to_everything_is_done_by_cloudformation() {
+    let reads = |action: &String| {
+        let (_, verb) = action.split_once(':').unwrap();
+        ["Describe", "Get", "List", "Simulate", "Validate"].iter().any(|beginning| verb.starts_with(beginning))
+    };
+    let mut guarded = 0;
+    for statement in policy() {
+        if statement["Resource"] != "*" || all(&statement["Action"]).iter().all(reads) {
+            continue;
+        }
+        let via = &statement["Condition"]["ForAnyValue:StringEquals"]["aws:CalledVia"];
+        assert_eq!(via, "cloudformation.amazonaws.com", "{}", statement["Sid"]);
+        guarded += 1;
+    }
+    assert!(guarded > 3, "{guarded}");
+}
+
+#[test]
+fn whoever_deploys_can_resolve_what_the_templates_refer_to() {
+    let references: Vec<&str> =
+        NAMES.into_iter().filter(|name| text(name).contains("{{resolve:secretsmanager:")).collect();
+    assert_eq!(references, ["appliance"], "the client's secret");
+    // CloudFormation reads it with the permissions of whoever deploys.
+    let allowed = policy().into_iter().any(|one| {
+        all(&one["Action"]).iter().any(|action| action == "secretsmanager:GetSecretValue")
+            && all(&one["Resource"]).iter().any(|resource| resource.ends_with(":secret:mlflow-oidc-*"))
+    });
+    assert!(allowed, "{:?}", policy());
+    let about = template("appliance")["Parameters"]["OidcClientSecretArn"]["Description"].to_string();
+    assert!(about.contains("<prefix>-oidc-"), "{about}");
+}
+
+#[test]
+fn the_provider_is_asked_for_the_scope_that_was_chosen() {
+    let mut scopes = Vec::new();
+    super::below(&template("appliance")["Resources"], "", &mut |_, key, value| {
+        if key == "AuthenticateOidcConfig" {
+            scopes.push(value["Scope"].clone());
+        }
+    });
+    assert_eq!(scopes, ["OidcScope", "OidcScope"]);
+}
+
+#[test]
+fn instances_may_use_keys_and_a_log_group_that_are_named() {
+    let keys = of_instances("KeyPolicy");
+    assert_eq!(keys["Condition"], "OwnKeys");
+    let statement = &keys["Properties"]["PolicyDocument"]["Statement"][0];
+    assert_eq!(statement["Action"], "kms:Decrypt");
+    assert!(all(&statement["Resource"]).contains(&"InstanceKmsKeyArns".to_owned()), "{statement}");
+    // What Session Manager needs on the instance to record a session in CloudWatch Logs.
+    let logs = of_instances("LogPolicy");
+    assert_eq!(logs["Condition"], "Logs");
+    let allowed = all(&logs["Properties"]["PolicyDocument"]);
+    for action in ["CreateLogStream", "PutLogEvents", "DescribeLogGroups", "DescribeLogStreams"] {
+        assert!(allowed.contains(&format!("logs:{action}")), "{action}: {allowed:?}");
+    }
+}
+
+#[test]
+fn studio_may_use_the_mlflows_that_it_is_given() {
+    let (_, _, value) =
+        resources("AWS::IAM::Policy").into_iter().find(|(name, ..)| *name == "sagemaker-domain").expect("a policy");
+    assert_eq!(all(&value["Properties"]["Roles"]), ["ExecutionRole"]);
+    let statement = &value["Properties"]["PolicyDocument"]["Statement"][0];
+    assert!(all(&statement["Resource"]).contains(&"StudioMlflowArns".to_owned()), "{statement}");
+    let allowed = all(&statement["Action"]);
+    for action in ["sagemaker-mlflow:*", "sagemaker:CallMlflowAppApi", "sagemaker:CreatePresignedMlflowAppUrl"] {
+        assert!(allowed.contains(&action.to_owned()), "{allowed:?}");
+    }
+}
