@@ -24,6 +24,10 @@
   # UEFI on both architectures. ENA, NVMe, the serial console and growing the root are amazon-image's.
   ec2.efi = true;
 
+  # SECURITY: otherwise systemd mounts the partition that the firmware starts from, and root could overwrite the kernel of a
+  # system that is replaced and never changed.
+  boot.kernelParams = [ "systemd.gpt_auto=0" ];
+
   # SECURITY: user data and metadata are for `appliance bootstrap` to read. These would execute them, write keys from them
   # into root's home, or leave them on disk.
   virtualisation.amazon-init.enable = false;

@@ -95,7 +95,7 @@ def used(one):
         yield one
         one.stop()
     except BaseException:
-        if one.process and one.process.poll() is None:
+        if one.process:
             one.explain()
         raise
     finally:

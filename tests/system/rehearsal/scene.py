@@ -7,6 +7,7 @@ import base64
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -15,6 +16,8 @@ from pathlib import Path
 from figures import holds
 from machine import run
 
+# Whoever ends this test ends what it has started.
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
 here, venv = Path(__file__).parent, Path(sys.executable).parent
 URL = "http://10.78.0.1:5000"
 SERVICES = [f"{name}.us-east-1.amazonaws.com" for name in ("api.sagemaker", "autoscaling", "cloudformation", "s3", "ssm", "sts")]

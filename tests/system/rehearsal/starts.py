@@ -75,6 +75,8 @@ def changed_user_data(scene, one, token):
     one.stop()
     scene.tell(scene.configuration(workers="2"), TAGS)
     succeeds(one, "changed user data")
+    same("nothing is said twice", scene.told(), [])
     journal = one.journal("mlflow-appliance-bootstrap")
     holds("the change is named", "`workers` was `1`, is `2` (user data, line 3)" in journal, journal)
+    scene.until_healthy()
     same("the client's token still holds", scene.get("/version", token)[0], 200)
