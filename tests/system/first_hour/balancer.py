@@ -103,7 +103,7 @@ def workers():
 
 
 write([])
-nginx = subprocess.Popen(["nginx", "-p", str(directory), "-c", str(directory / "nginx.conf")])
+nginx = subprocess.Popen(["/usr/sbin/nginx", "-p", str(directory), "-c", str(directory / "nginx.conf")])
 targets, draining, used = {}, {}, []
 while nginx.poll() is None:
     wanted = json.loads((directory / "targets.json").read_text())
