@@ -4,8 +4,9 @@ through the load balancer, then an upgrade under load, and `appliance deploy des
 usage: hour.py DIRECTORY APPLIANCE WHOLE_APPLIANCE TREE MODE, in network, mount and process namespaces of its own (tests/run)
 
 The steps are those of infra/README.md. The account is moto with what tests/system/deploy adds; the instances are machines of
-tests/system/rehearsal, booted from what the stack says; the managed MLflow is the sandbox's, which is there already. Prints
-one line of JSON with the seconds of each step.
+tests/system/rehearsal, booted from what the stack says. The managed MLflow is the sandbox's, which is there already, so the
+stack is told of it (ExistingResourceArn) and makes none: tests/system/deploy sees one made. IAM's policies are not enforced.
+Prints one line of JSON with the seconds of each step.
 """
 
 import contextlib
