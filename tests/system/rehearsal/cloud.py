@@ -3,7 +3,8 @@
 usage: cloud.py DIRECTORY, in a network namespace that has 169.254.169.254 and the address in DIRECTORY/cloud.json
 SageMaker, STS, S3 and the metadata service's credentials are `appliance sandbox`, which verifies signatures; the Parameter
 Store is moto; CloudFormation and Auto Scaling record what they are told in DIRECTORY/told.jsonl. DIRECTORY/state.json
-has user data, tags and faults, and is read anew for each request. Writes DIRECTORY/authority.pem, then DIRECTORY/up.
+has user data, tags and faults, and is read anew for each request; `instances` in it has what differs for the instance at an
+address. `names` in cloud.json has further names. Writes DIRECTORY/authority.pem, then DIRECTORY/up.
 """
 
 import asyncio
@@ -30,18 +31,17 @@ directory = Path(sys.argv[1])
 cloud = json.loads((directory / "cloud.json").read_text())
 sandbox, region, instance = cloud["sandbox"], "us-east-1", "i-0123456789abcdef0"
 METADATA = "169.254.169.254"
+DOORS = {"tracking": f"{region}.experiments.sagemaker.aws", "serverless": f"mlflow.sagemaker.{region}.app.aws"}
 NAMES = {
-    f"{region}.experiments.sagemaker.aws": sandbox["front_doors"]["tracking"],
+    **{DOORS[mode]: url for mode, url in sandbox["front_doors"].items()},
     f"sts.{region}.amazonaws.com": sandbox["sts"],
     f"api.sagemaker.{region}.amazonaws.com": sandbox["sagemaker"],
     f"s3.{region}.amazonaws.com": sandbox["s3"],
     f"ssm.{region}.amazonaws.com": "moto",
     f"cloudformation.{region}.amazonaws.com": "record",
     f"autoscaling.{region}.amazonaws.com": "record",
+    **cloud.get("names", {}),
 }
-DOCUMENT = json.dumps(
-    {"accountId": "123456789012", "availabilityZone": f"{region}b", "instanceId": instance, "region": region}, indent=2
-).encode()
 # In lines, as AWS writes it.
 SIGNATURE = "\n".join(["kQ+x/" * 12, "w==" * 4])
 lock = threading.Lock()
@@ -50,6 +50,17 @@ seen = {"imds": 0}
 
 def state():
     return json.loads((directory / "state.json").read_text())
+
+
+def document(identity):
+    """The identity document of an instance."""
+    zone = f"{region}b"
+    return json.dumps({"accountId": "123456789012", "availabilityZone": zone, "instanceId": identity, "region": region}, indent=2).encode()
+
+
+def documents():
+    """Those of all instances."""
+    return [document(one.get("instance", instance)) for one in [{}, *state().get("instances", {}).values()]]
 
 
 def fault(name):
@@ -99,14 +110,15 @@ class Metadata(BaseHTTPRequestHandler):
         if self.headers.get("x-aws-ec2-metadata-token") not in self.tokens:
             return self.reply(401)
         now = state()
-        tags = now.get("tags", {})
+        now |= now.get("instances", {}).get(self.client_address[0], {})
+        tags, identity = now.get("tags", {}), now.get("instance", instance)
         known = {
             "user-data": base64.b64decode(now["user_data"]) if "user_data" in now else None,
-            "dynamic/instance-identity/document": DOCUMENT,
+            "dynamic/instance-identity/document": document(identity),
             "dynamic/instance-identity/signature": SIGNATURE.encode(),
             "meta-data/tags/instance": "\n".join(tags).encode() if tags else None,
             "meta-data/placement/region": region.encode(),
-            "meta-data/instance-id": instance.encode(),
+            "meta-data/instance-id": identity.encode(),
         }
         body = known.get(path)
         tag = path.removeprefix("meta-data/tags/instance/")
@@ -131,8 +143,8 @@ def record(head):
     call = dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(line.split(" ")[1]).query))
     scheme, _, proof = headers.get("authorization", "").partition(" ")
     if scheme == "CFN_V1":
-        document, _, signature = proof.partition(":")
-        proven = base64.b64decode(document) == DOCUMENT and signature == SIGNATURE.replace("\n", "")
+        encoded, _, signature = proof.partition(":")
+        proven = base64.b64decode(encoded) in documents() and signature == SIGNATURE.replace("\n", "")
     else:
         proven = scheme == "AWS4-HMAC-SHA256" and "x-amz-security-token" in headers
     with lock, open(directory / "told.jsonl", "a") as told:
@@ -209,12 +221,13 @@ certificates()
 context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
 context.load_cert_chain(directory / "server.pem")
 context.sni_callback = note_name
-moto = ThreadedMotoServer(ip_address="127.0.0.1", port=cloud["moto"], verbose=False)
-moto.start()
+if "parameters" in cloud:
+    # Otherwise whoever started this has a moto.
+    ThreadedMotoServer(ip_address="127.0.0.1", port=cloud["moto"], verbose=False).start()
 ssm = boto3.client(
     "ssm", endpoint_url=f"http://127.0.0.1:{cloud['moto']}", region_name=region, aws_access_key_id="a", aws_secret_access_key="b"
 )
-for parameter, value in cloud["parameters"].items():
+for parameter, value in cloud.get("parameters", {}).items():
     ssm.put_parameter(Name=parameter, Value=value, Type="SecureString")
 metadata = Server((METADATA, 80), Metadata)
 threading.Thread(target=metadata.serve_forever, daemon=True).start()

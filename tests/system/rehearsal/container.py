@@ -14,9 +14,10 @@ from machine import Machine
 
 
 class Container(Machine):
-    """Its disk lives below `directory`, over `tree`, which `system` has made."""
+    """Its disk lives below `directory`, over `tree`, which `system` has made. Machines that run at once have different names."""
 
-    def __init__(self, tree, directory, namespace, system):
+    def __init__(self, tree, directory, namespace, system, name="rehearsal"):
+        self.name = name
         self.arguments, self.program = system.arguments, system.program
         self.directory, self.namespace, self.leader = Path(directory), namespace, None
         shutil.rmtree(self.directory, ignore_errors=True)
@@ -37,7 +38,7 @@ class Container(Machine):
         self.console = self.directory / f"console-{self.starts}"
         nspawn = [
             "systemd-nspawn", "--quiet", f"--directory={self.directory}/root", "--boot", "--register=no", "--keep-unit",
-            f"--network-namespace-path=/run/netns/{self.namespace}", "--machine=rehearsal", "--console=read-only",
+            f"--network-namespace-path=/run/netns/{self.namespace}", f"--machine={self.name}", "--console=read-only",
             "--link-journal=no", *self.arguments, *arguments,
         ]  # fmt: skip
         # Its own mounts, and control groups of the kind that systemd wants, wherever this runs.
@@ -46,12 +47,12 @@ class Container(Machine):
             mount -t overlay overlay -o lowerdir="$1",upperdir="$2/upper",workdir="$2/work" "$2/root"
             umount -l /sys/fs/cgroup
             mount -t cgroup2 cgroup2 /sys/fs/cgroup
-            mkdir -p /sys/fs/cgroup/rehearsal
-            echo $$ > /sys/fs/cgroup/rehearsal/cgroup.procs
-            shift 2
+            mkdir -p "/sys/fs/cgroup/$3"
+            echo $$ > "/sys/fs/cgroup/$3/cgroup.procs"
+            shift 3
             exec "$@"
         """
-        command = ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh", self.tree, self.directory]
+        command = ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh", self.tree, self.directory, self.name]
         with open(self.console, "w") as console:
             self.process = subprocess.Popen([*command, *nspawn], stdin=subprocess.DEVNULL, stdout=console, stderr=console)
         deadline = time.monotonic() + 30

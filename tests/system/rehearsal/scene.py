@@ -20,8 +20,9 @@ from machine import run
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
 here, venv = Path(__file__).parent, Path(sys.executable).parent
 URL = "http://10.78.0.1:5000"
-SERVICES = [f"{name}.us-east-1.amazonaws.com" for name in ("api.sagemaker", "autoscaling", "cloudformation", "s3", "ssm", "sts")]
-SERVICES.append("us-east-1.experiments.sagemaker.aws")
+OF_AWS = ("api.sagemaker", "autoscaling", "cloudformation", "elasticloadbalancing", "s3", "secretsmanager", "ssm", "sts")
+SERVICES = [f"{name}.us-east-1.amazonaws.com" for name in OF_AWS]
+SERVICES += ["us-east-1.experiments.sagemaker.aws", "mlflow.sagemaker.us-east-1.app.aws"]
 TAGS = {"Name": "x", "appliance:stack-name": "mlflow", "appliance:logical-id": "Group", "appliance:auto-scaling-group": "asg", "appliance:log-format": "json"}
 
 
@@ -47,15 +48,16 @@ class Scene:
         run("ip", "-n", self.cloud, "addr", "add", "169.254.169.254/32", "dev", "lo")
         run("ip", "-n", self.machine, "route", "add", "169.254.169.254/32", "dev", "aws")
 
-    def start_cloud(self, whole):
-        """`whole` is an appliance with the sandbox."""
+    def start_cloud(self, whole, mode="tracking", **different):
+        """`whole` is an appliance with the sandbox; `different` is what cloud.json says otherwise."""
         self.tell()
-        command = ["ip", "netns", "exec", self.cloud, str(whole), "sandbox", "--json", "--mode", "tracking", "--credential-lifetime", "1h"]
+        command = ["ip", "netns", "exec", self.cloud, str(whole), "sandbox", "--json", "--mode", mode, "--credential-lifetime", "1h"]
         log = open(self.directory / "sandbox.log", "w")
         sandbox = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, env=self.environment, text=True)
         self.stack.callback(stop, sandbox)
         self.sandbox = json.loads(sandbox.stdout.readline())
         cloud = {"sandbox": self.sandbox, "address": "10.77.0.1", "moto": 5555, "parameters": {"/rehearsal/workers": "1", "/rehearsal/drain-timeout": "5s"}}
+        cloud = {key: value for key, value in (cloud | different).items() if value is not None}
         (self.directory / "cloud.json").write_text(json.dumps(cloud))
         command = ["ip", "netns", "exec", self.cloud, sys.executable, str(here / "cloud.py"), str(self.directory)]
         services = subprocess.Popen(command, stdout=open(self.directory / "cloud.log", "w"), stderr=subprocess.STDOUT, env=self.environment)
@@ -88,12 +90,19 @@ class Scene:
         new.write_text(json.dumps(state))
         new.rename(self.directory / "state.json")
 
-    def told(self):
-        """What CloudFormation and Auto Scaling were told since this was last asked."""
-        path = self.directory / "told.jsonl"
-        lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-        path.unlink(missing_ok=True)
+    def calls(self):
+        """The calls of CloudFormation and Auto Scaling since this was last asked."""
+        path, read = self.directory / "told.jsonl", self.directory / "told.read"
+        if not path.exists():
+            return []
+        path.rename(read)
+        lines = [json.loads(line) for line in read.read_text().splitlines()]
         holds("whoever signals proves who it is", all(line["proven"] for line in lines), lines)
+        return lines
+
+    def told(self):
+        """What they were told since this was last asked."""
+        lines = self.calls()
         return [(line["Action"], line.get("Status") or line.get("LifecycleActionResult")) for line in lines]
 
     def configuration(self, **changes):
@@ -112,7 +121,7 @@ class Scene:
         return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**self.environment, **variables})
 
     def get(self, path, token=None):
-        """A request from the client; status and body."""
+        """A request from the client, for a path of the machine or a URL; status and body."""
         code = (
             "import sys,urllib.request as u,urllib.error as e\n"
             "r=u.Request(sys.argv[1],headers={'Authorization':'Bearer '+sys.argv[2]} if sys.argv[2] else {})\n"
@@ -120,7 +129,7 @@ class Scene:
             "except e.HTTPError as a: print(a.code); print(a.read().decode())\n"
             "except OSError as a: print(0); print(a)\n"
         )
-        output = run("ip", "netns", "exec", self.client, sys.executable, "-c", code, URL + path, token or "")
+        output = run("ip", "netns", "exec", self.client, sys.executable, "-c", code, path if "://" in path else URL + path, token or "")
         status, _, body = output.partition("\n")
         return int(status), body
 
