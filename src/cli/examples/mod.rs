@@ -130,7 +130,8 @@ pub(super) const DEPLOY_APPLY: &str = "\
 Examples:
   appliance deploy apply --mode serverless
   appliance deploy apply --mode tracking --config tracking.toml --yes
-  appliance deploy apply --mode tracking --tag CostCenter=42 --role-arn arn:aws:iam::111122223333:role/cloudformation
+  appliance deploy apply --mode tracking --tag CostCenter=42 \\
+    --role-arn arn:aws:iam::111122223333:role/cloudformation
   appliance deploy apply --mode serverless --yes --json | jq -r .Url
 
 Ctrl-C only stops watching; the same command takes up where it is.
