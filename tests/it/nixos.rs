@@ -120,7 +120,10 @@ fn the_package_wants_the_rustc_that_the_manifest_names() {
     assert_eq!(made["version"], manifest["package"]["version"]);
     let source: Vec<&str> = made["src"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
     let source: Vec<&str> = source.iter().filter_map(|path| path.strip_prefix(root().to_str().unwrap())).collect();
-    assert_eq!(source, ["/Cargo.lock", "/Cargo.toml", "/build.rs", "/benches", "/infra", "/src"]);
+    assert_eq!(
+        source,
+        ["/Cargo.lock", "/Cargo.toml", "/build.rs", "/benches", "/infra", "/infra/deployer-policy.json", "/src"]
+    );
     assert_eq!(made["env"], serde_json::json!({}));
     assert_eq!((&made["buildType"], &made["checkType"]), (&"release".into(), &"release".into()));
     assert_eq!(made["stripAllList"], serde_json::json!(["bin"]));
