@@ -33,7 +33,11 @@ def shown(one, label, absent=(), optional=()):
     steps = one.console.steps()
     print(f"{label} ({one.accelerator}):", *(f"{seconds:7.1f} s  {what}" for what, seconds in steps.items()), sep="\n", flush=True)
     same(f"{label}: steps that the console does not show", sorted(set(STEPS) - set(steps) - set(optional)), sorted(absent))
-    holds(f"{label}: the console has the state", "state: ready" in one.console.text())
+    # The unit that shows the state looks for changes every few seconds.
+    deadline = time.monotonic() + 30
+    while "state: ready" not in one.console.text():
+        holds(f"{label}: the console has the state", time.monotonic() < deadline)
+        time.sleep(0.2)
 
 
 def a_whole_machine(one):
