@@ -25,12 +25,17 @@ const REFUSAL: &[u8] = b"HTTP/1.1 431 Request Header Fields Too Large\r\n\
 const DISCARDED: usize = 1 << 20;
 /// Read at once where only a little may be. Bytes.
 const PIECE: usize = 4096;
+/// Read of one connection before others have their turn, which takes a worker less than a millisecond. A caller who sends fast
+/// would otherwise be read from for as long as the socket has bytes. Bytes.
+const TURN: usize = 256 * 1024;
 
 /// A connection from which no more is read than there may be.
 pub(super) struct Guarded<T> {
     pub(super) io: T,
     connection: Rc<Connection>,
     refusing: Option<Refusing>,
+    /// Bytes that were read in this turn.
+    turn: usize,
 }
 
 /// The steps that remain for a caller who is refused.
@@ -41,7 +46,7 @@ struct Refusing {
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Guarded<T> {
     pub(super) fn new(io: T, connection: Rc<Connection>) -> Self {
-        Self { io, connection, refusing: None }
+        Self { io, connection, refusing: None, turn: 0 }
     }
 
     /// Ready once the caller has been told, and has gone or sent enough.
@@ -74,6 +79,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guarded<T> {
         if this.refusing.is_some() {
             return this.poll_refuse(context);
         }
+        if this.turn >= TURN {
+            this.turn = 0;
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let before = buffer.filled().len();
         match this.connection.room() {
             room if room >= buffer.remaining() => ready!(Pin::new(&mut this.io).poll_read(context, buffer))?,
@@ -95,7 +105,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guarded<T> {
                 buffer.put_slice(piece.filled());
             }
         }
-        this.connection.has_read(buffer.filled().len() - before);
+        let read = buffer.filled().len() - before;
+        this.turn += read;
+        this.connection.has_read(read);
         Poll::Ready(Ok(()))
     }
 }
