@@ -16,9 +16,13 @@ from pathlib import Path
 from aws import REGION, Cloud
 from instance import Instance
 
+sys.path.append(str(Path(__file__).parents[1] / "rehearsal"))
+
+from figures import figures, holds, same  # noqa: E402, F401
+
 directory, packer, plugins = (Path(argument).absolute() for argument in sys.argv[1:4])
 root, venv = Path(__file__).parents[3], Path(sys.executable).parent
-figures, performed = {"checks": 0, "seconds": {}}, set()
+figures["seconds"], performed = {}, set()
 NOTHING = {"instances": [], "volumes": [], "snapshots": [], "images": [], "groups": [], "keys": [], "parameters": {}}
 
 # Whoever ends this test ends what it has started.
@@ -27,16 +31,6 @@ directory.mkdir()
 for one in ("home", "tmp"):
     (directory / one).mkdir()
 cloud, instance = Cloud(directory), Instance(directory / "instance")
-
-
-def same(what, found, expected):
-    figures["checks"] += 1
-    if found != expected:
-        raise AssertionError(f"{what}: {found!r}, expected {expected!r}")
-
-
-def holds(what, truth, context=""):
-    same(f"{what} {context}", bool(truth), True)
 
 
 def environment():

@@ -55,7 +55,7 @@ class Hour:
         with self.step("a token"):
             token = self.token(url)
         with self.step("a run with an artifact"):
-            client = self.client(here.parent / "rehearsal/client.py", url, token)
+            client = self.world.client_runs("client.py", url, MLFLOW_TRACKING_TOKEN=token)
             output, _ = client.communicate(timeout=60)
             same("MLflow's client ends well", client.returncode, 0)
             figures["MLflow's client"] = json.loads(output.splitlines()[-1])
@@ -108,13 +108,6 @@ class Hour:
     def get(self, url, token=None):
         return self.world.get(f"{url}/version", token)
 
-    def client(self, program, *arguments, **variables):
-        """A program on the client's host, which knows the URL and the token."""
-        *arguments, token = arguments
-        command = ["ip", "netns", "exec", self.world.client, sys.executable, str(program), *arguments]
-        environment = {**self.world.environment, "MLFLOW_TRACKING_TOKEN": token}
-        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
-
     def is_known_by_its_address(self):
         """The appliance believes the load balancer, which says who asks."""
         (machine,) = self.fleet.machines.values()
@@ -125,7 +118,7 @@ class Hour:
         """A new image, and the same command again."""
         (old,) = self.fleet.running()
         stop = self.world.directory / "stop"
-        load = self.client(here / "load.py", url, str(stop), token)
+        load = self.world.client_runs(here / "load.py", url, str(stop), MLFLOW_TRACKING_TOKEN=token)
         time.sleep(WORK)
         image = self.launch.publish("second")
         self.launch.deploy("apply", *self.arguments)

@@ -61,9 +61,7 @@ class World(Scene):
 
     def announce(self, instances):
         """What the metadata service says to each instance, by its address."""
-        new = self.directory / "state.new"
-        new.write_text(json.dumps({"since": time.time(), "instances": instances}))
-        new.rename(self.directory / "state.json")
+        self.replace("state.json", {"since": time.time(), "instances": instances})
 
     def roles_are_the_sandboxs(self):
         """moto's STS hands out what the sandbox's doors accept, for a role that trusts the role of an instance profile."""
@@ -121,9 +119,7 @@ class World(Scene):
 
     def register(self, targets):
         """The targets that the balancer has from now on, with their addresses."""
-        new = self.directory / "targets.new"
-        new.write_text(json.dumps(targets))
-        new.rename(self.directory / "targets.json")
+        self.replace("targets.json", targets)
 
     def health(self):
         """What the balancer says of each target; one that it has let go is not among them."""

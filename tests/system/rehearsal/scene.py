@@ -86,9 +86,13 @@ class Scene:
         if user_data is not None:
             raw = user_data if isinstance(user_data, bytes) else user_data.encode()
             state["user_data"] = base64.b64encode(raw).decode()
-        new = self.directory / "state.new"
-        new.write_text(json.dumps(state))
-        new.rename(self.directory / "state.json")
+        self.replace("state.json", state)
+
+    def replace(self, name, document):
+        """Writes a file that others read again and again, and never see half of."""
+        new = self.directory / f"{name}.new"
+        new.write_text(json.dumps(document))
+        new.rename(self.directory / name)
 
     def calls(self):
         """The calls of CloudFormation and Auto Scaling since this was last asked."""
@@ -116,7 +120,7 @@ class Scene:
         return "\n".join([*lines, "", "[bootstrap]", 'parameters = "/rehearsal"', 'lifecycle-hook = "boot"', ""])
 
     def client_runs(self, program, *arguments, **variables):
-        """A program beside this one, as a process of the client's host."""
+        """A program, by its path or its name beside this one, as a process of the client's host."""
         command = ["ip", "netns", "exec", self.client, sys.executable, str(here / program), *arguments]
         return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**self.environment, **variables})
 
