@@ -5,12 +5,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::{Say, Settings, service};
+use super::{Say, Settings, credentials, service};
 use crate::api::imds::Identity;
 use crate::api::query::{self, QueryError, TargetHealth};
-use crate::aws::credentials::Current;
-use crate::aws::sdk;
-use crate::aws::source::Source;
 use crate::causes;
 
 const INTERVAL: Duration = Duration::from_secs(2);
@@ -24,7 +21,7 @@ const ATTEMPTS: u32 = 3;
 /// Waits for the instance to be healthy in a target group.
 ///
 /// # Errors
-/// What the balancer said last, after the deadline.
+/// The last words of the balancer, after the deadline.
 pub(super) async fn wait(settings: &Settings, group: &str, identity: &Identity, say: Say<'_>) -> Result<(), String> {
     let mut failed = 0;
     let mut last = String::new();
@@ -73,9 +70,7 @@ async fn pause(settings: &Settings, error: &QueryError, say: Say<'_>) -> Result<
 async fn health(settings: &Settings, group: &str, identity: &Identity) -> Result<TargetHealth, QueryError> {
     let region = identity.region.as_str();
     let endpoint = service(settings.services.load_balancing.as_ref(), "elasticloadbalancing", region);
-    let config = sdk::load(region, &settings.egress).await;
-    let credentials = Source::new(&config, None).obtain(None).await.map(Current::holding).unwrap_or_default();
-    let place = (&endpoint, region);
+    let (place, credentials) = ((&endpoint, region), credentials(settings, region).await);
     query::target_health(&settings.transport, place, group, &identity.instance, &credentials).await
 }
 

@@ -9,12 +9,9 @@ use tokio::time::{Instant, sleep};
 use super::plan::{self, Entry, Plan};
 use super::sources::{self, Source};
 use super::tags::{self, PREFIX};
-use super::{BootstrapError, Reader, Reading, Say, Settings, service, texts, user_data};
+use super::{BootstrapError, Reader, Reading, Say, Settings, credentials, service, texts, user_data};
 use crate::api::imds::{Identity, Imds, ImdsError};
 use crate::api::parameters::{self, Parameter, ParametersError};
-use crate::aws::credentials::Current;
-use crate::aws::sdk;
-use crate::aws::source::Source as CredentialSource;
 use crate::backoff::Backoff;
 use crate::causes;
 
@@ -34,7 +31,7 @@ pub(super) struct Facts {
 }
 
 impl Facts {
-    /// What is to be done. A tag that makes the configuration unusable is left out with a warning, if that helps.
+    /// Makes the plan. A tag that makes the configuration unusable is left out with a warning, if that helps.
     ///
     /// SECURITY: many people may tag instances (`ec2:CreateTags`). None of them may keep an instance from starting whose
     /// user data and parameters suffice.
@@ -163,9 +160,7 @@ async fn parameters_below(
     loop {
         let wait = backoff.wait();
         let result = async {
-            let config = sdk::load(region, &settings.egress).await;
-            let credentials = CredentialSource::new(&config, None).obtain(None).await;
-            let credentials = credentials.map(Current::holding).unwrap_or_default();
+            let credentials = credentials(settings, region).await;
             parameters::below(path, &settings.transport, (&endpoint, region), &credentials).await
         };
         match result.await {

@@ -24,8 +24,10 @@ use tokio::time::{Instant, sleep};
 
 use crate::api::Transport;
 use crate::api::imds::{Imds, ImdsError};
+use crate::aws::credentials::Current;
 use crate::aws::regional_host;
-use crate::aws::sdk::Egress;
+use crate::aws::sdk::{self, Egress};
+use crate::aws::source::Source;
 use crate::backoff::Backoff;
 use crate::http::client::{Dialer, Endpoint};
 use crate::probe::{self, Finding, Outcome};
@@ -271,6 +273,12 @@ fn texts(problems: Vec<(Option<usize>, String)>, plan: &Plan) -> Vec<String> {
 
 fn imds(settings: &Settings) -> Imds {
     Imds::new(settings.metadata.clone(), settings.metadata_deadline)
+}
+
+/// The credentials that the SDK's default chain has at this moment. A call without any is refused, and may be repeated.
+async fn credentials(settings: &Settings, region: &str) -> Current {
+    let config = sdk::load(region, &settings.egress).await;
+    Source::new(&config, None).obtain(None).await.map(Current::holding).unwrap_or_default()
 }
 
 /// A service's endpoint in a region, unless another is set.

@@ -7,12 +7,9 @@ use tokio::time::{Instant, sleep};
 use url::{Position, Url};
 
 use super::plan::Signals;
-use super::{Say, Settings, service};
+use super::{Say, Settings, credentials, service};
 use crate::api::imds::Identity;
 use crate::api::query::{self, QueryError};
-use crate::aws::credentials::Current;
-use crate::aws::sdk;
-use crate::aws::source::Source;
 use crate::backoff::Backoff;
 use crate::causes;
 use crate::http::client::Endpoint;
@@ -21,6 +18,9 @@ use crate::http::client::Endpoint;
 const WAITS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
 /// As long as one of them is tried: whoever waits has a patience of its own.
 const LIMIT: Duration = Duration::from_mins(1);
+
+/// The word for a start that succeeded.
+const SUCCESS: &str = "success";
 
 /// Somebody who waits.
 enum Recipient<'a> {
@@ -58,10 +58,10 @@ pub(super) async fn tell(
     told: &mut Vec<String>,
     say: Say<'_>,
 ) -> bool {
-    let word = if outcome.is_ok() { "success" } else { "failure" };
+    let word = if outcome.is_ok() { SUCCESS } else { "failure" };
     let mut all_know = true;
     for recipient in recipients(signals) {
-        let memory = format!("{recipient}: {word}");
+        let memory = memory(&recipient, word);
         if told.contains(&memory) {
             continue;
         }
@@ -87,9 +87,14 @@ fn recipients(signals: &Signals) -> impl Iterator<Item = Recipient<'_>> {
     stack.chain(handle).chain(lifecycle)
 }
 
-/// Whether somebody still waits to hear of a success.
+/// True if somebody still waits to hear of a success.
 pub(super) fn is_awaited(signals: &Signals, told: &[String]) -> bool {
-    recipients(signals).any(|recipient| !told.contains(&format!("{recipient}: success")))
+    recipients(signals).any(|recipient| !told.contains(&memory(&recipient, SUCCESS)))
+}
+
+/// The line by which it is remembered that a recipient has been told this.
+fn memory(recipient: &Recipient<'_>, word: &str) -> String {
+    format!("{recipient}: {word}")
 }
 
 async fn insist(
@@ -134,8 +139,7 @@ async fn once(
         }
         Recipient::Lifecycle(group, hook) => {
             let endpoint = service(settings.services.auto_scaling.as_ref(), "autoscaling", region);
-            let config = sdk::load(region, &settings.egress).await;
-            let credentials = Source::new(&config, None).obtain(None).await.map(Current::holding).unwrap_or_default();
+            let credentials = credentials(settings, region).await;
             let (place, names) = ((&endpoint, region), (group, hook));
             query::complete_lifecycle_action(
                 transport,

@@ -4,7 +4,7 @@ use super::sources::{Source, Value};
 
 /// Tags for the appliance begin with this.
 pub(super) const PREFIX: &str = "appliance:";
-/// What tags may say. SECURITY: whoever may tag (`ec2:CreateTags` is handed out freely) must not be able to let others
+/// Tags may set these options. SECURITY: whoever may tag (`ec2:CreateTags` is handed out freely) must not be able to let others
 /// in, or to send signed requests elsewhere; these are bounded by what the role may do anyway.
 const OPTIONS: &[&str] =
     &["artifact-store", "log-filter", "log-format", "region", "resource-arn", "role-arn", "workers"];
@@ -17,8 +17,8 @@ const OWN_KEYS: &[&str] = &["auto-scaling-group", "lifecycle-hook", "logical-id"
 
 /// Tags, by their whole keys. Those that AWS sets itself name the stack and the group where nothing else does.
 ///
-/// What tags may not set is left out, and returned beside the rest as warnings. SECURITY: it is no fault, or whoever may
-/// tag could keep every instance from starting. CloudFormation, too, copies the tags of a stack to its instances.
+/// Tags that may not be set are left out, and returned beside the rest as warnings. SECURITY: they are no fault, because
+/// anybody who may tag could keep every instance from starting otherwise. CloudFormation, too, copies the tags of a stack to its instances.
 #[must_use]
 pub(super) fn from_tags(tags: &[(String, String)]) -> (Source, Vec<String>) {
     let (mut source, mut warnings) = (Source::default(), Vec::new());
@@ -71,7 +71,7 @@ pub(super) fn restrict(tags: &mut Source, others: &[&Source]) -> Vec<String> {
     warnings
 }
 
-/// Whether a value comes from a tag.
+/// True if a value comes from a tag.
 #[must_use]
 pub(super) fn is_tag(value: &Value) -> bool {
     value.origin.starts_with("tag `")
