@@ -72,11 +72,11 @@ pub struct Summary {
     pub count: usize,
     /// Bytes of their names and values together.
     pub size: usize,
-    /// Whether `transfer-encoding` is among them.
+    /// True if `transfer-encoding` is among them.
     pub is_chunked: bool,
-    /// Whether `upgrade` is among them.
+    /// True if `upgrade` is among them.
     pub has_upgrade: bool,
-    /// Whether `content-length` is among them.
+    /// True if `content-length` is among them.
     pub has_length: bool,
     /// The length that it announces, if that can be read. Bytes.
     pub length: Option<u64>,

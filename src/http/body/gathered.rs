@@ -25,21 +25,19 @@ pub(super) enum Gathered {
 impl Gathered {
     /// Adds a piece.
     pub(super) fn push(&mut self, piece: Bytes) {
-        *self = match std::mem::take(self) {
-            Self::Nothing => Self::One(piece),
-            Self::One(first) => Self::Many(Vec::new(), BytesMut::from(first)).with(&piece),
-            many @ Self::Many(..) => many.with(&piece),
-        };
-    }
-
-    fn with(mut self, piece: &[u8]) -> Self {
-        if let Self::Many(full, last) = &mut self {
-            if last.len() + piece.len() > SEGMENT {
-                full.push(std::mem::take(last).freeze());
+        match self {
+            Self::Nothing => *self = Self::One(piece),
+            Self::One(first) => {
+                *self = Self::Many(Vec::new(), BytesMut::from(std::mem::take(first)));
+                self.push(piece);
             }
-            last.extend_from_slice(piece);
+            Self::Many(full, last) => {
+                if last.len() + piece.len() > SEGMENT {
+                    full.push(std::mem::take(last).freeze());
+                }
+                last.extend_from_slice(&piece);
+            }
         }
-        self
     }
 
     /// Returns the segments in their order.
