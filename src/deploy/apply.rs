@@ -39,7 +39,7 @@ pub async fn apply(settings: &mut Settings<'_>, talk: &mut dyn Talk) -> Result<P
     let mut outputs = Pairs::new();
     for Prospect { kind, template, .. } in prospects {
         let name = settings.stack(kind);
-        let (before, previous) = settled(settings, kind, &template, talk).await?;
+        let (before, previous) = settled(settings, &name, &template, talk).await?;
         let mut values = values(settings, &name, &template, &outputs, &previous)?;
         // A start that fails could not be undone otherwise: so protection comes last.
         let protection = values.get_mut(PROTECTION).filter(|value| before.is_none() && value.text == "true");
@@ -73,8 +73,8 @@ pub async fn apply(settings: &mut Settings<'_>, talk: &mut dyn Talk) -> Result<P
     Ok(outputs)
 }
 
-/// What becomes of the instances of a stack, if the Parameter Store names another image than the one they have:
-/// CloudFormation reads it anew at each update, however small.
+/// Returns a line that tells of a new image, if the Parameter Store names another one than the instances of a stack have:
+/// CloudFormation reads the parameter anew at each update, however small.
 pub(super) fn new_image(name: &str, before: Option<&Stack>, image: Option<&str>) -> Option<String> {
     let (old, new) = (before?.resolved.values().find(|value| value.starts_with("ami-"))?, image?);
     (old != new).then(|| {
@@ -126,11 +126,10 @@ async fn change(
 /// its parameters, which outlive that.
 async fn settled(
     settings: &Settings<'_>,
-    kind: Kind,
+    name: &str,
     template: &Template,
     talk: &mut dyn Talk,
 ) -> Result<(Option<Stack>, Pairs), DeployError> {
-    let name = &settings.stack(kind);
     let found = settings.cloud.stack(name).await?;
     let Some(stack) = found else { return Ok((None, Pairs::new())) };
     let Some(mut stack) = rested(settings, name, stack, template, talk).await? else { return Ok((None, Pairs::new())) };
@@ -145,11 +144,12 @@ async fn settled(
     }
     let is_empty = stack.stack_status == "REVIEW_IN_PROGRESS";
     talk.say(&format!("{name} is {}, left over from a start that did not succeed", stack.stack_status));
-    kept::tell(&kept::of(settings, kind, &stack).await?, talk);
+    let there = settings.cloud.resources(&stack.stack_id).await?;
+    kept::tell(&kept::of(name, template, &there), talk);
     if !is_empty && !talk.agrees(&format!("Remove what is left of {name}?")) {
         return Err(DeployError::Declined(name.to_owned()));
     }
-    delete(settings, name, &stack, template, talk).await?;
+    delete(settings, name, &stack, (template, &there), talk).await?;
     Ok((None, previous))
 }
 

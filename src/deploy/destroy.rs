@@ -23,7 +23,8 @@ pub async fn destroy(settings: &Settings<'_>, is_shared_too: bool, talk: &mut dy
     }
     let mut kept = kept::left_over(settings, talk).await?;
     for (kind, stack) in &doomed {
-        kept.extend(kept::of(settings, *kind, stack).await?);
+        let there = settings.cloud.resources(&stack.stack_id).await?;
+        kept.extend(kept::of(&settings.stack(*kind), &kind.template(), &there));
     }
     if doomed.is_empty() {
         talk.say("there is nothing to remove");
@@ -51,12 +52,12 @@ async fn remove(settings: &Settings<'_>, kind: Kind, stack: Stack, talk: &mut dy
     };
     let there = settings.cloud.resources(&stack.stack_id).await?;
     let balancers =
-        there.into_iter().filter(|one| one.resource_type == BALANCER && one.resource_status != "DELETE_COMPLETE");
-    for balancer in balancers.filter_map(|one| one.physical_resource_id) {
+        there.iter().filter(|one| one.resource_type == BALANCER && one.resource_status != "DELETE_COMPLETE");
+    for balancer in balancers.filter_map(|one| one.physical_resource_id.as_deref()) {
         talk.say(&format!("{name}: first its load balancer has to let itself be deleted"));
-        settings.account.unprotect(&balancer).await?;
+        settings.account.unprotect(balancer).await?;
     }
-    delete(settings, &name, &stack, &template, talk).await?;
+    delete(settings, &name, &stack, (&template, &there), talk).await?;
     talk.say(&format!("{name}: removed"));
     Ok(())
 }

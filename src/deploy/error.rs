@@ -1,10 +1,10 @@
-//! Why the stacks are not as they were meant to be, and what to do about it.
+//! The errors of `deploy`, each with an instruction.
 
 use super::SERVERLESS_REGIONS;
 use super::preflight::Finding;
 use crate::api::service::ServiceError;
 
-/// Why the stacks are not as they were meant to be.
+/// The stacks are not as they were meant to be.
 #[derive(Debug, thiserror::Error)]
 pub enum DeployError {
     /// A call had no effect.

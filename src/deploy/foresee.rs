@@ -73,20 +73,20 @@ pub(super) fn unfit(templates: &[(Kind, Template)], given: &Pairs) -> Result<Vec
     Ok(problems)
 }
 
-/// What is known of a stack before anything is done to it.
+/// A stack as far as it is known before anything is done to it.
 pub(super) struct Prospect {
-    /// Which one.
+    /// Its kind.
     pub kind: Kind,
     /// Its template.
     pub template: Template,
     /// The values of its parameters, as far as they are known.
     pub known: Pairs,
-    /// Whether it has to be made first.
+    /// True if it has to be made first.
     pub is_new: bool,
 }
 
-/// What is known of each stack, once it is sure that every parameter will have a value and that the values go together.
-/// Whoever is there is asked for what is missing.
+/// Returns each stack as far as it is known, once it is sure that every parameter will have a value and that the values go
+/// together. Somebody at the terminal is asked for the values that are missing.
 pub(super) async fn foresee(
     settings: &mut Settings<'_>,
     templates: Vec<(Kind, Template)>,

@@ -1,39 +1,39 @@
-//! What outlives its stack, because it holds data: in a stack that goes, and of stacks that went earlier.
+//! Resources that outlive their stack because they hold data, and those that earlier stacks have left behind.
 
 use std::collections::BTreeSet;
 
-use super::templates::{Kind, Resource};
+use super::templates::{self, Kind, Template};
 use super::{DeployError, Mode, Settings, Talk, tags};
-use crate::api::cloudformation::Stack;
+use crate::api::cloudformation::Resource;
 
-/// The services of what is kept, as ARNs name them.
+/// The services of resources that are kept, as ARNs name them.
 const SERVICES: [&str; 3] = ["kms", "logs", "s3"];
 
-/// Lines that name what stays when a stack is deleted.
-pub(super) async fn of(settings: &Settings<'_>, kind: Kind, stack: &Stack) -> Result<Vec<String>, DeployError> {
-    let template = kind.template();
-    let there = settings.cloud.resources(&stack.stack_id).await?;
-    let kept = there.into_iter().filter(|resource| {
-        let is_kept = template.resources.get(&resource.logical_resource_id).is_some_and(Resource::is_kept);
-        // What a failed start has left behind is `DELETE_SKIPPED`.
-        is_kept && resource.resource_status != "DELETE_COMPLETE"
-    });
-    let line = |resource: crate::api::cloudformation::Resource| {
-        let physical = resource.physical_resource_id.unwrap_or_default();
-        format!("  {} {physical} ({})", resource.resource_type, settings.stack(kind))
+/// Lines that name what stays of these resources when the stack `name` is deleted.
+pub(super) fn of(name: &str, template: &Template, there: &[Resource]) -> Vec<String> {
+    let line = |resource: &Resource| {
+        let physical = resource.physical_resource_id.as_deref().unwrap_or_default();
+        format!("  {} {physical} ({name})", resource.resource_type)
     };
-    Ok(kept.map(line).collect())
+    there.iter().filter(|resource| is_kept(template, resource) == Some(true)).map(line).collect()
+}
+
+/// True if a resource stays when its stack is deleted, false if it goes; nothing if it is gone.
+pub(super) fn is_kept(template: &Template, resource: &Resource) -> Option<bool> {
+    let about = template.resources.get(&resource.logical_resource_id);
+    // A resource that a failed start has left behind is `DELETE_SKIPPED`.
+    (resource.resource_status != "DELETE_COMPLETE").then(|| about.is_some_and(templates::Resource::is_kept))
 }
 
 /// Lines that name what earlier stacks of this set have left behind; that it cannot be known is told.
 pub(super) async fn left_over(settings: &Settings<'_>, talk: &mut dyn Talk) -> Result<Vec<String>, DeployError> {
     let mut there = BTreeSet::new();
-    for mode in [Mode::Tracking, Mode::Serverless] {
-        for kind in Kind::ALL {
-            if let Some(stack) = settings.cloud.stack(&settings.stack_of(kind, mode)).await? {
-                let resources = settings.cloud.resources(&stack.stack_id).await?;
-                there.extend(resources.into_iter().filter_map(|resource| resource.physical_resource_id));
-            }
+    // Both modes share some of the stacks.
+    let all = [Mode::Tracking, Mode::Serverless].map(|mode| Kind::ALL.map(|kind| settings.stack_of(kind, mode)));
+    for name in all.into_iter().flatten().collect::<BTreeSet<_>>() {
+        if let Some(stack) = settings.cloud.stack(&name).await? {
+            let resources = settings.cloud.resources(&stack.stack_id).await?;
+            there.extend(resources.into_iter().filter_map(|resource| resource.physical_resource_id));
         }
     }
     let tagged = match settings.account.tagged(tags::SET, &settings.prefix).await {

@@ -174,25 +174,20 @@ async fn rested(
     }
 }
 
-/// Deletes a stack, which may be protected, and follows that to its end.
+/// Deletes a stack, which may be protected and has these resources, and follows that to its end.
 async fn delete(
     settings: &Settings<'_>,
     name: &str,
     stack: &Stack,
-    template: &Template,
+    (template, there): (&Template, &[Resource]),
     talk: &mut dyn Talk,
 ) -> Result<(), DeployError> {
     if stack.enable_termination_protection {
         settings.cloud.protect(name, false).await?;
     }
-    let there = settings.cloud.resources(&stack.stack_id).await?;
-    let goes = |resource: &Resource| {
-        let is_kept = template.resources.get(&resource.logical_resource_id).is_some_and(templates::Resource::is_kept);
-        !is_kept && resource.resource_status != "DELETE_COMPLETE"
-    };
     let since = settings.cloud.last_event(&stack.stack_id).await?;
     settings.cloud.delete(name, settings.role.as_deref()).await?;
-    let count = there.iter().filter(|resource| goes(resource)).count();
+    let count = there.iter().filter(|resource| kept::is_kept(template, resource) == Some(false)).count();
     finish(settings, name, &stack.stack_id, since, count, talk).await.map(drop)
 }
 

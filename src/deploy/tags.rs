@@ -3,7 +3,7 @@
 use super::Settings;
 use crate::api::cloudformation::{Pairs, Stack};
 
-/// The tag that says to which set something belongs; what outlives its stack is found by it.
+/// The tag that names the set of a resource. Resources that outlive their stack are found by it.
 pub(super) const SET: &str = "mlflow-appliance-set";
 /// AWS takes no more of them for a stack.
 const LIMIT: usize = 50;
@@ -17,7 +17,7 @@ pub(super) fn of(settings: &Settings<'_>, before: Option<&Stack>) -> Pairs {
     tags
 }
 
-/// What is wrong with tags that somebody gave.
+/// Lists the tags that AWS or an instance would refuse, each with the reason.
 pub(super) fn unfit(tags: &Pairs) -> Vec<String> {
     let mut problems: Vec<String> = tags
         .iter()

@@ -19,6 +19,7 @@ use crate::api::cloudformation::{self, CloudFormation, Pairs};
 use crate::api::parameters::Store;
 use crate::api::service::Service;
 use crate::aws::credentials::Current;
+use crate::aws::role::check_arn;
 use crate::aws::source::Source;
 use crate::aws::{regional_host, sdk};
 use crate::deploy::{DeployError, Mode, Settings};
@@ -72,16 +73,8 @@ pub(super) fn with<T>(
     let mode = mode(common.mode.as_deref())?;
     actix_web::rt::System::new().block_on(async {
         let Link { transport, endpoint, region, current, source } = connect(&common).await?;
-        let systems_manager =
-            subjects::service("SSM").unwrap_or_else(|| Endpoint::https(regional_host("ssm", &region)));
-        let place = |variable: &str, host: &str| {
-            subjects::service(variable).unwrap_or_else(|| match host {
-                // The one service of these that has no region.
-                "iam" => Endpoint::https("iam.amazonaws.com".to_owned()),
-                host => Endpoint::https(regional_host(host, &region)),
-            })
-        };
         let (transport, credentials, region) = (&transport, &current, region.as_str());
+        let place = |variable: &str, host: &str| place(variable, host, region);
         let mut settings = Settings {
             cloud: CloudFormation(Service {
                 about: cloudformation::ABOUT,
@@ -92,7 +85,7 @@ pub(super) fn with<T>(
                 delayed: &delayed,
             }),
             account: Account { transport, region, credentials, delayed: &delayed, place: &place },
-            store: Store { transport, endpoint: systems_manager, region, credentials },
+            store: Store { transport, endpoint: place("SSM", "ssm"), region, credentials },
             prefix: common.prefix,
             mode,
             has_domain: common.domain,
@@ -129,13 +122,21 @@ async fn connect(common: &Common) -> Result<Link, Failure> {
     let source = Source::new(&sdk::load(&region, &egress).await, None);
     let first = source.obtain(None).await;
     let current = Current::holding(first.map_err(|error| Failure::new(Class::Failed, &error, Some(error.hint())))?);
-    let endpoint = subjects::service("CLOUDFORMATION")
-        .unwrap_or_else(|| Endpoint::https(regional_host("cloudformation", &region)));
+    let endpoint = place("CLOUDFORMATION", "cloudformation", &region);
     let transport = Transport {
         dialer: Dialer::new(endpoint.clone(), &tls, CONNECT_LIMIT, CONNECT_LIMIT).through(&egress.proxies),
         settings: ClientSettings::for_one_exchange(ANSWER_LIMIT),
     };
     Ok(Link { transport, endpoint, region, current, source })
+}
+
+/// Where a service is: where a variable says, or in the region.
+fn place(variable: &str, host: &str, region: &str) -> Endpoint {
+    subjects::service(variable).unwrap_or_else(|| match host {
+        // The one service of these that has no region.
+        "iam" => Endpoint::https("iam.amazonaws.com".to_owned()),
+        host => Endpoint::https(regional_host(host, region)),
+    })
 }
 
 /// What was said, or is answered.
@@ -200,8 +201,7 @@ fn prefix(text: &str) -> Result<String, String> {
 }
 
 fn role(text: &str) -> Result<String, String> {
-    let is_role = text.starts_with("arn:") && text.contains(":iam::") && text.contains(":role/");
-    if is_role { Ok(text.to_owned()) } else { Err("write arn:aws:iam::111122223333:role/NAME".to_owned()) }
+    check_arn(text).map(|()| text.to_owned()).map_err(|_| "write arn:aws:iam::111122223333:role/NAME".to_owned())
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {

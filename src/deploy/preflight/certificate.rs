@@ -25,7 +25,7 @@ pub(super) async fn check(plans: Plans<'_>) -> Report {
     report
 }
 
-/// Whether a certificate's name, which may begin with a wildcard for one label, is this name.
+/// True if a certificate's name, which may begin with a wildcard for one label, covers this name.
 fn fits(of: &str, name: &str) -> bool {
     match of.strip_prefix("*.") {
         Some(parent) => name.split_once('.').is_some_and(|(_, rest)| rest.eq_ignore_ascii_case(parent)),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::zones::of_the_network;
 use super::{Plans, Report};
 
-/// How the templates name the region in the name of a service.
+/// The region in the name of a service, as the templates write it.
 const REGION: &str = "${AWS::Region}";
 
 pub(super) async fn check(plans: Plans<'_>) -> Report {
@@ -26,7 +26,7 @@ pub(super) async fn check(plans: Plans<'_>) -> Report {
     let what = "which VPC endpoints this region has";
     let Some(offered) = report.known(what, "ec2:DescribeVpcEndpointServices", answer) else { return report };
     let zones = of_the_network(plans, &mut report).await.unwrap_or_default();
-    missing(&interfaces, &offered, &zones, plans.region(), &mut report);
+    missing(&interfaces, &offered, zones, plans.region(), &mut report);
     report
 }
 

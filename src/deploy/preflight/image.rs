@@ -3,7 +3,7 @@
 use super::{Plans, Report};
 use crate::api::account::Image;
 
-/// What the template calls the image's own disk: under another name, the instance would get a second one.
+/// The name of the image's own disk in the template. Under another name, the instance would get a second disk.
 const ROOT_DEVICE: &str = "/dev/xvda";
 
 pub(super) async fn check(plans: Plans<'_>) -> Report {

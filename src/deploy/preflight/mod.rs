@@ -1,5 +1,5 @@
-//! What AWS can be asked before the first stack is touched: the image, the region, zones, endpoints, quotas, the certificate,
-//! permissions. Each obstacle is told with its cause and its fix. What cannot be asked is told as well, and left to
+//! Checks before the first stack is touched: the image, the region, zones, endpoints, quotas, the certificate, permissions.
+//! Each obstacle is told with its cause and its fix. A question that AWS does not answer is told as well, and left to
 //! CloudFormation.
 
 mod certificate;
@@ -12,6 +12,8 @@ mod zones;
 
 use std::fmt;
 
+use tokio::sync::OnceCell;
+
 use super::foresee::Prospect;
 use super::rules::Known;
 use super::templates::{Kind, Resource};
@@ -21,9 +23,9 @@ use crate::api::service::ServiceError;
 /// An obstacle.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// What is in the way, and why.
+    /// The obstacle and its cause.
     pub what: String,
-    /// What to do about it.
+    /// An instruction that removes it.
     pub fix: String,
 }
 
@@ -33,12 +35,12 @@ impl fmt::Display for Finding {
     }
 }
 
-/// What was found.
+/// The results of one check.
 #[derive(Default)]
 struct Report {
     /// Obstacles.
     findings: Vec<Finding>,
-    /// Lines for people: what is known, and what cannot be.
+    /// Lines for people.
     notes: Vec<String>,
 }
 
@@ -57,29 +59,17 @@ impl Report {
         self.notes.push(format!("warning: it cannot be seen before the start {what}: {error}{needed}"));
         None
     }
-
-    /// Adds what another check found; two of them may look at the same.
-    fn add(&mut self, other: Self) {
-        for one in other.findings {
-            if !self.findings.contains(&one) {
-                self.findings.push(one);
-            }
-        }
-        for one in other.notes {
-            if !self.notes.contains(&one) {
-                self.notes.push(one);
-            }
-        }
-    }
 }
 
-/// What the checks look at.
+/// The stacks as they are planned, at which the checks look.
 #[derive(Clone, Copy)]
 struct Plans<'a> {
     settings: &'a Settings<'a>,
     prospects: &'a [Prospect],
     /// The image that the instances will have, as far as it is known.
     image: Option<&'a str>,
+    /// The zones of the instances' subnets, once a check has asked for them ([`zones::of_the_network`]).
+    zones: &'a OnceCell<Option<Vec<String>>>,
 }
 
 impl Plans<'_> {
@@ -89,7 +79,7 @@ impl Plans<'_> {
         values.map(String::as_str).filter(|text| !text.is_empty())
     }
 
-    /// Whether a stack has to be made first.
+    /// True if a stack has to be made first.
     fn is_new(&self, kind: Kind) -> bool {
         self.prospects.iter().any(|prospect| prospect.kind == kind && prospect.is_new)
     }
@@ -114,7 +104,7 @@ pub(super) async fn preflight(
     image: Option<&str>,
     talk: &mut dyn Talk,
 ) -> Vec<Finding> {
-    let plans = Plans { settings, prospects, image };
+    let plans = Plans { settings, prospects, image, zones: &OnceCell::new() };
     // Together, because a service that is out of reach takes its time to say so.
     let (image, types, zones, endpoints, quotas, certificate, permissions) = tokio::join!(
         image::check(plans),
@@ -125,10 +115,10 @@ pub(super) async fn preflight(
         certificate::check(plans),
         permissions::check(plans),
     );
-    let mut all = Report::default();
+    let mut findings = Vec::new();
     for report in [image, types, zones, endpoints, quotas, certificate, permissions] {
-        all.add(report);
+        report.notes.iter().for_each(|note| talk.say(note));
+        findings.extend(report.findings);
     }
-    all.notes.iter().for_each(|note| talk.say(note));
-    all.findings
+    findings
 }

@@ -1,11 +1,11 @@
-//! What does IAM's simulator say of the permissions? It does not know everything, so this only warns.
+//! Does IAM's simulator allow all actions? It does not know everything, so this only warns.
 
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Plans, Report};
 
-/// What whoever deploys needs; for this account and the prefix `mlflow`.
+/// The policy of the deployer, for this account and the prefix `mlflow`.
 const POLICY: &str = include_str!("../../../infra/deployer-policy.json");
 const ACCOUNT: &str = "123456789012";
 /// So many actions are named; the others are counted.
@@ -67,7 +67,7 @@ pub(super) async fn check(plans: Plans<'_>) -> Report {
     report
 }
 
-/// Whose policies are looked at: those of a user, or of the role that a session has.
+/// The ARN whose policies are simulated: that of a user, or of the role that a session has.
 fn simulated(caller: &str) -> Option<String> {
     if let Some((partition, session)) = caller.split_once(":sts::") {
         let (account, rest) = session.split_once(":assumed-role/")?;
@@ -100,7 +100,7 @@ fn example(pattern: &str, account: &str, prefix: &str, region: &str) -> String {
     own.replace('*', "x")
 }
 
-/// What IAM is to assume of the calls, so that a statement's conditions hold.
+/// The context of the calls in which a statement's conditions hold.
 fn context(condition: &Value) -> Vec<(String, String)> {
     let operators = condition.as_object().into_iter().flatten();
     let keys = operators.flat_map(|(_, keys)| keys.as_object().into_iter().flatten());

@@ -1,9 +1,9 @@
-//! Is there room for what new accounts have few of?
+//! Is there room for resources of which a new account may have few?
 
 use super::{Plans, Report};
 use crate::api::account::Quota;
 
-/// What is counted: the type of resource in the templates, and the quota of its like.
+/// Each type of resource that is counted in the templates, and its quota.
 const COUNTED: [(&str, Quota); 3] = [
     ("AWS::EC2::VPC", Quota { title: "VPCs", service: "vpc", code: "L-F678F1CE" }),
     ("AWS::EC2::EIP", Quota { title: "elastic IP addresses", service: "ec2", code: "L-0263D0A3" }),

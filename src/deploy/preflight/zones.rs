@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::super::templates::Kind;
 use super::{Plans, Report};
 
-/// What the template takes if no type is given, by architecture.
+/// The type that the template takes for an architecture if none is given.
 const USUAL: [(&str, &str); 2] = [("arm64", "t4g.small"), ("x86_64", "t3.small")];
 
 pub(super) async fn check(plans: Plans<'_>) -> Report {
@@ -22,7 +22,7 @@ pub(super) async fn check(plans: Plans<'_>) -> Report {
     let what = format!("in which zones {instance_type} can be had");
     let answer = plans.settings.account.zones_with(instance_type).await;
     let Some(offered) = report.known(&what, "ec2:DescribeInstanceTypeOfferings", answer) else { return report };
-    for (number, zone) in (1..).zip(&zones).filter(|(_, zone)| !offered.contains(*zone)) {
+    for (number, zone) in (1..).zip(zones).filter(|(_, zone)| !offered.contains(*zone)) {
         let others: Vec<&str> = offered.iter().filter(|one| !zones.contains(one)).map(String::as_str).collect();
         let fix = if plans.value("ExistingVpcId").is_some() {
             "name subnets of other zones, or another type with `--parameter InstanceType=…`".to_owned()
@@ -36,8 +36,13 @@ pub(super) async fn check(plans: Plans<'_>) -> Report {
     report
 }
 
-/// The zones of the instances' subnets, in the order of the parameters that name them.
-pub(super) async fn of_the_network(plans: Plans<'_>, report: &mut Report) -> Option<Vec<String>> {
+/// The zones of the instances' subnets, in the order of the parameters that name them. Only the first check that wants them
+/// asks AWS, and reports what is wrong.
+pub(super) async fn of_the_network<'a>(plans: Plans<'a>, report: &mut Report) -> Option<&'a [String]> {
+    plans.zones.get_or_init(|| asked(plans, report)).await.as_deref()
+}
+
+async fn asked(plans: Plans<'_>, report: &mut Report) -> Option<Vec<String>> {
     let account = &plans.settings.account;
     let subnets = plans.value("ExistingPrivateSubnetIds").or_else(|| plans.value("PrivateSubnetIds"));
     if let Some(subnets) = subnets.filter(|_| plans.value("ExistingVpcId").is_some()) {
