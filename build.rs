@@ -33,7 +33,7 @@ fn main() {
                 let wanted = ["Type", "Condition", "DeletionPolicy"];
                 let about = wanted.iter().filter_map(|key| Some(((*key).to_owned(), one.get(*key)?.clone())));
                 let mut about: Map<String, Value> = about.collect();
-                // Which service an endpoint leads to, with the region left open.
+                // The service that an endpoint leads to, with the region left open.
                 if let Some(text) = one["Properties"]["ServiceName"]["Fn::Sub"].as_str() {
                     about.insert("Service".to_owned(), text.into());
                 }

@@ -1,4 +1,4 @@
-//! Calls in AWS's Query protocol by which an instance tells others how its start went, and hears what they make of it.
+//! Calls in AWS's Query protocol by which an instance reports its start, and asks a load balancer for its health.
 
 use actix_web::http::header;
 use actix_web::http::{Method, StatusCode};
@@ -30,7 +30,7 @@ pub enum QueryError {
 }
 
 impl QueryError {
-    /// Whether the same call may succeed later.
+    /// True if the same call may succeed later.
     #[must_use]
     pub fn may_pass(&self) -> bool {
         match self {
@@ -42,7 +42,7 @@ impl QueryError {
     }
 }
 
-/// What a load balancer makes of a target.
+/// The health of a target, as a load balancer sees it.
 #[derive(Debug)]
 pub struct TargetHealth {
     /// Such as `healthy`, `initial` or `unhealthy`.

@@ -197,7 +197,7 @@ struct Way<'a, 'b> {
     /// The rest of it.
     path: &'b RoutePath<'b>,
     query: &'b str,
-    /// How its body is framed.
+    /// The facts about its fields, which tell how the body is framed.
     fields: &'b Summary,
 }
 

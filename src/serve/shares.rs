@@ -74,7 +74,7 @@ impl Shares {
         Rc::new(Self { places, state: RefCell::default() })
     }
 
-    /// Whether `holder` may wait for one, before it has sent what it wants one for.
+    /// Checks that `holder` may wait for one, before it has sent the body that it wants one for.
     ///
     /// # Errors
     /// [`OverShare`].

@@ -1,4 +1,4 @@
-//! Elastic Load Balancing: how many load balancers there are, and that one may be deleted.
+//! Elastic Load Balancing: counts load balancers, and lets one be deleted.
 
 use super::{Account, Result};
 use crate::api::service::Service;
@@ -22,7 +22,7 @@ impl<'a> Account<'a> {
         self.load_balancing().call("ModifyLoadBalancerAttributes", &given).await.map(drop)
     }
 
-    /// How many application load balancers there are.
+    /// Counts the application load balancers.
     ///
     /// # Errors
     /// [`crate::api::service::ServiceError`].

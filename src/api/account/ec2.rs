@@ -12,7 +12,7 @@ pub struct Image {
     pub state: String,
     /// `arm64` or `x86_64`.
     pub architecture: String,
-    /// What its own disk is called.
+    /// The name of its own disk, such as `/dev/xvda`.
     pub root_device: String,
     /// Its name.
     pub name: String,
@@ -27,7 +27,7 @@ pub struct VpcEndpoint {
     pub id: String,
     /// Such as `com.amazonaws.us-east-1.sts`.
     pub service: String,
-    /// Whether the service's own name leads to it.
+    /// True if the service's own name leads to it.
     pub has_private_name: bool,
     /// The route tables that lead to it, if it is a gateway.
     pub route_tables: BTreeSet<String>,
@@ -125,7 +125,7 @@ impl<'a> Account<'a> {
         Ok(endpoints.collect())
     }
 
-    /// How many VPCs there are.
+    /// Counts the VPCs.
     ///
     /// # Errors
     /// [`crate::api::service::ServiceError`].
@@ -133,7 +133,7 @@ impl<'a> Account<'a> {
         Ok(self.ec2().ask("DescribeVpcs", &[]).await?.members("vpcSet").count())
     }
 
-    /// How many public addresses are taken.
+    /// Counts the public addresses that are taken.
     ///
     /// # Errors
     /// [`crate::api::service::ServiceError`].

@@ -1,17 +1,17 @@
-//! Service Quotas, AWS Certificate Manager, and what bears a tag.
+//! Service Quotas, AWS Certificate Manager, and the resources that bear a tag.
 
 use serde_json::{Value, json};
 
 use super::{Account, Result};
 
-/// How much of something an account may have.
+/// A limit to the number of something in an account.
 #[derive(Clone, Copy, Debug)]
 pub struct Quota {
-    /// For people.
+    /// Its name for people.
     pub title: &'static str,
     /// The service, as Service Quotas calls it.
     pub service: &'static str,
-    /// As Service Quotas calls it.
+    /// The quota, as Service Quotas calls it.
     pub code: &'static str,
 }
 

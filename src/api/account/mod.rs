@@ -1,4 +1,4 @@
-//! What an AWS account has and allows, as far as stacks depend on it. It is asked before anything is made.
+//! An AWS account: the resources, quotas and permissions on which stacks depend. It is asked before anything is made.
 
 mod balancing;
 mod ec2;
@@ -17,20 +17,20 @@ use super::service::{About, Delay, Service, ServiceError};
 use crate::aws::credentials::Current;
 use crate::http::client::Endpoint;
 
-/// What is known without these answers is enough to go on, so a call is tried twice at most.
+/// `deploy` can go on without these answers, so a call is tried twice at most.
 const ATTEMPTS: u32 = 2;
 
 /// An account in one region, as whoever deploys sees it.
 pub struct Account<'a> {
-    /// How services are connected to.
+    /// The transport to all services.
     pub transport: &'a Transport,
-    /// Of the signatures.
+    /// The region in signatures.
     pub region: &'a str,
-    /// Who asks.
+    /// The credentials with which calls are signed.
     pub credentials: &'a Current,
-    /// Hears of what takes long.
+    /// Hears of each delay.
     pub delayed: &'a dyn Fn(&Delay<'_>),
-    /// Where a service is, by its name in the variables `AWS_ENDPOINT_URL_…` and in host names.
+    /// Finds the endpoint of a service by its name in the variables `AWS_ENDPOINT_URL_…` and in host names.
     pub place: &'a dyn Fn(&str, &str) -> Endpoint,
 }
 

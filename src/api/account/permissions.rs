@@ -1,4 +1,4 @@
-//! Who deploys, and what IAM's simulator says they may not do.
+//! The identity that deploys, and the actions that IAM's simulator denies to it.
 
 use super::{Account, Result};
 use crate::api::service::Service;

@@ -22,7 +22,7 @@ pub struct Stack {
     pub outputs: Pairs,
     /// The values of its parameters.
     pub parameters: Pairs,
-    /// What those of them are that name a parameter of the Parameter Store.
+    /// The resolved values of those that name a parameter of the Parameter Store.
     pub resolved: Pairs,
     /// Its tags.
     pub tags: Pairs,

@@ -10,7 +10,7 @@ use super::xml::Element;
 /// Where an answer names its next page, and a question asks for it.
 const NEXT: &str = "NextToken";
 
-/// What CloudFormation is called.
+/// The names of CloudFormation.
 pub const ABOUT: About = About { title: "CloudFormation", name: "cloudformation", version: "2010-05-15", attempts: 6 };
 
 /// CloudFormation in one region.
@@ -30,7 +30,7 @@ pub struct Wish<'a> {
     pub parameters: &'a Pairs,
     /// Tags of the stack, and of what is in it.
     pub tags: &'a Pairs,
-    /// What CloudFormation acts as, if not as whoever asks.
+    /// The role that CloudFormation acts as, unless it acts as its caller.
     pub role: Option<&'a str>,
 }
 
@@ -178,7 +178,7 @@ impl CloudFormation<'_> {
         self.0.call("ContinueUpdateRollback", &given).await.map(drop)
     }
 
-    /// Whether this region has a type of resource.
+    /// True if this region has a type of resource.
     ///
     /// # Errors
     /// [`ServiceError`].

@@ -1,4 +1,4 @@
-//! Why a service did not do what it was asked to.
+//! The reasons why a call of a service has no effect.
 
 use super::super::ApiError;
 use super::super::xml::XmlError;
@@ -37,7 +37,7 @@ impl ServiceError {
         code == "ChangeSetNotFound" || (code == "ValidationError" && message.contains("does not exist"))
     }
 
-    /// Whether this says that whoever asks may not ask.
+    /// True if the caller lacks a permission.
     #[must_use]
     pub fn is_denial(&self) -> bool {
         let Self::Refused { code, .. } = self else { return false };

@@ -25,58 +25,58 @@ const ATTEMPTS_AFTER_EXPIRY: u32 = 3;
 /// After so long without an answer it is said that there is none yet.
 const SILENCE: Duration = Duration::from_secs(5);
 
-/// What a service is called, and how much its answers matter.
+/// The names of a service, and the number of attempts that its answers are worth.
 #[derive(Clone, Copy, Debug)]
 pub struct About {
-    /// For people.
+    /// Its name for people.
     pub title: &'static str,
-    /// In signatures.
+    /// Its name in signatures.
     pub name: &'static str,
-    /// Of its API.
+    /// The version of its API.
     pub version: &'static str,
-    /// How often a call is tried.
+    /// The most attempts of one call.
     pub attempts: u32,
 }
 
 /// Signed calls of one service in one region.
 #[derive(Clone)]
 pub struct Service<'a> {
-    /// Which one.
+    /// The service.
     pub about: About,
-    /// How it is connected to.
+    /// The transport to it.
     pub transport: &'a Transport,
-    /// Where it is.
+    /// Its endpoint.
     pub endpoint: Endpoint,
-    /// Of the signatures.
+    /// The region in signatures.
     pub region: &'a str,
-    /// Who asks.
+    /// The credentials with which calls are signed.
     pub credentials: &'a Current,
-    /// Hears of what takes long.
+    /// Hears of each delay.
     pub delayed: &'a dyn Fn(&Delay<'_>),
 }
 
-/// Why there is no answer yet.
+/// The reason why there is no answer yet.
 pub enum Delay<'a> {
     /// AWS has not answered for some time.
     Silence {
-        /// Which service.
+        /// The service, by its name for people.
         service: &'static str,
-        /// What was asked.
+        /// The operation.
         operation: &'static str,
-        /// For how long.
+        /// The time since the call began.
         waited: Duration,
     },
-    /// It is asked again, since that may help.
+    /// The call will be repeated, since that may help.
     Repetition {
-        /// Which service.
+        /// The service, by its name for people.
         service: &'static str,
-        /// What came instead of an answer.
+        /// The error of the last attempt.
         error: &'a ServiceError,
-        /// After how long it is asked again.
+        /// The wait before the next attempt.
         wait: Duration,
-        /// The how-manieth attempt that will be.
+        /// The number of that attempt, from 1.
         attempt: u32,
-        /// Of how many at most.
+        /// The most attempts.
         of: u32,
     },
 }
