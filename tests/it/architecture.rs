@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Each part of `src/`, and the parts that it may import, by the table in ARCHITECTURE.md.
+/// Each part of `src/`, and the parts that it may import, by the table in docs/internals/architecture.md.
 fn layers() -> BTreeMap<String, BTreeSet<String>> {
-    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("ARCHITECTURE.md")).unwrap();
+    let page =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/internals/architecture.md")).unwrap();
     let names = |cell: &str| cell.split('`').skip(1).step_by(2).map(ToOwned::to_owned).collect::<BTreeSet<_>>();
     let rows = page.lines().skip_while(|line| !line.starts_with("| part |")).skip(2);
     let rows = rows.take_while(|line| line.starts_with('|')).map(|line| {
@@ -61,7 +62,9 @@ fn imports_point_one_way() {
         if part == "lib" {
             continue;
         }
-        let allowed = layers.get(&part).unwrap_or_else(|| panic!("`{part}` is not in the table of ARCHITECTURE.md"));
+        let allowed = layers
+            .get(&part)
+            .unwrap_or_else(|| panic!("`{part}` is not in the table of docs/internals/architecture.md"));
         for (imported, line) in imports(&fs::read_to_string(&file).unwrap()) {
             let is_fine = imported == part || allowed.contains(&imported);
             assert!(is_fine, "{}: `{part}` may not import `{imported}`: {line}", inside.display());
@@ -72,7 +75,7 @@ fn imports_point_one_way() {
     // `main` is another crate, which sees the library by its name.
     for (part, allowed) in layers.iter().filter(|(part, _)| *part != "main") {
         let unused: Vec<_> = allowed.iter().filter(|other| !used.contains(&(part.clone(), (*other).clone()))).collect();
-        assert!(unused.is_empty(), "ARCHITECTURE.md lets `{part}` import {unused:?}, which it does not");
+        assert!(unused.is_empty(), "docs/internals/architecture.md lets `{part}` import {unused:?}, which it does not");
     }
     assert!(checked > 50, "the imports were found: {checked}");
 }

@@ -22,7 +22,7 @@ type Tells = fn(public: &str, upstream: &str) -> String;
 
 /// nginx as it is if nobody configures more: the name of what it asks, and nothing of itself.
 const PLAIN: Tells = |_, upstream| format!("Host: {upstream}\r\n");
-/// With the lines that README shows.
+/// With the lines that docs/access/browsers.md shows.
 const CONFIGURED: Tells = |public, _| {
     format!(
         "Host: {public}\r\nX-Forwarded-For: 198.51.100.7\r\nX-Forwarded-Prefix: /mlflow\r\nX-Forwarded-Proto: http\r\n"
