@@ -16,11 +16,17 @@ use crate::support::tokens::{Token, TokenFile};
 const LARGEST: u64 = 150 * 1024;
 const START_MS: u64 = 1_700_000_000_000;
 
-/// Calls MLflow through the appliance.
+/// Calls the tracking server through the appliance.
 #[track_caller]
 fn call(appliance: &Appliance, token: &Token, path: &str, question: &Value) -> Value {
+    call_target(appliance, token, "tracking", path, question)
+}
+
+/// Calls a target through the appliance.
+#[track_caller]
+fn call_target(appliance: &Appliance, token: &Token, name: &str, path: &str, question: &Value) -> Value {
     let headers = [("Authorization", &*token.bearer()), ("Content-Type", "application/json")];
-    let target = format!("/api/2.0/mlflow/{path}");
+    let target = format!("/t/{name}/api/2.0/mlflow/{path}");
     let answer = appliance.connect().request("POST", &target, &headers, Some(question.to_string().as_bytes()));
     assert_eq!(answer.status, 200, "{path}: {}", answer.text());
     answer.json()
@@ -72,7 +78,7 @@ fn take(browser: &mut Browser, name: &str) {
 #[ignore = "needs tests/run: Chromium and a Python environment with MLflow, botocore and moto"]
 fn the_screenshot_shows_the_status_page_with_traffic_of_a_real_mlflow() {
     let (bin, mut browser) = (python::environment(), Browser::start());
-    let sandbox = Sandbox::start(&bin, &[]);
+    let sandbox = Sandbox::start(&bin, &["--credential-lifetime", "1h"]);
     let (file, tokens) = (sandbox.configuration(), TokenFile::new());
     let (writer, reader) = (tokens.add("ci", "write", &[]), tokens.add("ada", "read", &[]));
     let appliance = sandbox.serve(file.path()).with_tokens(&tokens).with_admin().start();
@@ -83,12 +89,12 @@ fn the_screenshot_shows_the_status_page_with_traffic_of_a_real_mlflow() {
     let end = Instant::now() + Duration::from_secs(if is_update() { 240 } else { 1 });
     while Instant::now() < end {
         call(&appliance, &reader, "runs/search", &json!({"experiment_ids": [experiment], "max_results": 10}));
-        call(&appliance, &writer, "experiments/search", &json!({"max_results": 10}));
+        call_target(&appliance, &writer, "serverless", "experiments/search", &json!({"max_results": 10}));
         std::thread::sleep(Duration::from_millis(250));
     }
     browser.look_like((1280, 720), "light");
     browser.open(&format!("http://{}/status", appliance.admin_address()));
-    browser.wait_for("document.querySelectorAll('#hour tbody tr').length >= 1");
+    browser.wait_for("document.querySelectorAll('#charts svg[role=img]').length === 3");
     for text in ["tracking", "serverless"] {
         browser.wait_for(&format!("document.body.innerText.includes('{text}')"));
     }
