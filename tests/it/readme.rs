@@ -1,16 +1,10 @@
 //! The commands of the pages do what the pages say: a shell runs those that need no AWS, as they stand there.
 
 use std::fs;
-use std::io::Read as _;
 use std::process::{Command, Output, Stdio};
-use std::sync::{Arc, Mutex};
-
-use rustix::process::{Pid, Signal, kill_process};
 
 use crate::documents::{blocks, is_ours, pages};
 use crate::support::appliance::{TRACKING_ARN, full_binary};
-use crate::support::upstream::Upstream;
-use crate::support::{eventually, quiet_port};
 
 /// A shell in a directory of its own, on whose path the program is.
 struct Shell {
@@ -22,7 +16,7 @@ impl Shell {
         let directory = tempfile::tempdir().unwrap();
         fs::create_dir(directory.path().join("bin")).unwrap();
         std::os::unix::fs::symlink(full_binary(), directory.path().join("bin/appliance")).unwrap();
-        // What only a machine with systemd has; `tests/system/rehearsal` installs on one.
+        // Only a machine with systemd has these; `tests/system/rehearsal` installs on one.
         for name in ["systemctl", "systemd-sysusers"] {
             std::os::unix::fs::symlink("/bin/true", directory.path().join("bin").join(name)).unwrap();
         }
@@ -149,36 +143,49 @@ fn configurations_are_valid() {
 }
 
 #[cfg(feature = "sandbox")]
-#[test]
-fn the_sandbox_prints_the_lines_that_are_promised() {
-    // An MLflow of another's, so that none has to be installed.
-    let mlflow = Upstream::plain(|_, wire| wire.answer("200 OK", "OK"));
-    let (port, url) = (quiet_port(), format!("http://127.0.0.1:{}", mlflow.address().port()));
-    let shell = Shell::new();
-    let line = format!("exec appliance sandbox --port {port} --mlflow-url {url}");
-    let mut child =
-        shell.command(&line).env("HOME", "/tmp").stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-    let shown = Arc::<Mutex<String>>::default();
-    let (sink, mut stdout) = (Arc::clone(&shown), child.stdout.take().unwrap());
-    let reader = std::thread::spawn(move || {
-        let mut piece = [0; 4096];
-        while let Ok(size @ 1..) = stdout.read(&mut piece) {
-            sink.lock().unwrap().push_str(&String::from_utf8_lossy(&piece[..size]));
-        }
-    });
-    eventually("the sandbox is ready", || {
-        assert!(child.try_wait().unwrap().is_none(), "it ended: {}", shown.lock().unwrap());
-        shown.lock().unwrap().contains("Ctrl-C stops everything")
-    });
-    kill_process(Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap(), Signal::INT).unwrap();
-    assert!(child.wait().unwrap().success());
-    reader.join().unwrap();
-    let shown = shown.lock().unwrap().replace(&format!(":{port}"), ":5000");
-    for page in ["README.md", "docs/use/sandbox.md"] {
-        let blocks = blocks(page, "sh");
-        let at = blocks.iter().position(|block| block.ends_with("-- sandbox\n")).expect("a block that starts it");
-        for promised in blocks[at + 1].lines() {
-            assert!(shown.lines().any(|line| line.trim() == promised), "{page} promises `{promised}`: {shown}");
+mod sandbox {
+    use std::io::Read as _;
+    use std::process::Stdio;
+    use std::sync::{Arc, Mutex};
+
+    use rustix::process::{Pid, Signal, kill_process};
+
+    use super::Shell;
+    use crate::documents::blocks;
+    use crate::support::upstream::Upstream;
+    use crate::support::{eventually, quiet_port};
+
+    #[test]
+    fn the_sandbox_prints_the_lines_that_are_promised() {
+        // The sandbox uses this server instead of installing an MLflow.
+        let mlflow = Upstream::plain(|_, wire| wire.answer("200 OK", "OK"));
+        let (port, url) = (quiet_port(), format!("http://127.0.0.1:{}", mlflow.address().port()));
+        let shell = Shell::new();
+        let line = format!("exec appliance sandbox --port {port} --mlflow-url {url}");
+        let mut child =
+            shell.command(&line).env("HOME", "/tmp").stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let shown = Arc::<Mutex<String>>::default();
+        let (sink, mut stdout) = (Arc::clone(&shown), child.stdout.take().unwrap());
+        let reader = std::thread::spawn(move || {
+            let mut piece = [0; 4096];
+            while let Ok(size @ 1..) = stdout.read(&mut piece) {
+                sink.lock().unwrap().push_str(&String::from_utf8_lossy(&piece[..size]));
+            }
+        });
+        eventually("the sandbox is ready", || {
+            assert!(child.try_wait().unwrap().is_none(), "it ended: {}", shown.lock().unwrap());
+            shown.lock().unwrap().contains("Ctrl-C stops everything")
+        });
+        kill_process(Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap(), Signal::INT).unwrap();
+        assert!(child.wait().unwrap().success());
+        reader.join().unwrap();
+        let shown = shown.lock().unwrap().replace(&format!(":{port}"), ":5000");
+        for page in ["README.md", "docs/use/sandbox.md"] {
+            let blocks = blocks(page, "sh");
+            let at = blocks.iter().position(|block| block.ends_with("-- sandbox\n")).expect("a block that starts it");
+            for promised in blocks[at + 1].lines() {
+                assert!(shown.lines().any(|line| line.trim() == promised), "{page} promises `{promised}`: {shown}");
+            }
         }
     }
 }
