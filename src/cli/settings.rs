@@ -19,7 +19,7 @@ use crate::http::body::{Budget, Intake, Resource, Timing};
 use crate::http::client::{ClientSettings, Dialer, Endpoint};
 use crate::http::tls;
 use crate::http::tls::server::{ServerFiles, ServerTls};
-use crate::serve::{AdminSettings, AllowedHosts, AuditSink, BackendSettings, EmfSink, Settings};
+use crate::serve::{AdminSettings, AllowedHosts, AuditSink, EmfSink, Settings, TargetSettings};
 
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
@@ -110,7 +110,7 @@ pub(super) fn resolve(
     let tls = tls.expect("without it there is a problem");
     let backends = targets.into_iter().map(|target| {
         let endpoint = target.endpoint.unwrap_or_else(|| Endpoint::https(target.target.host()));
-        BackendSettings {
+        TargetSettings {
             name: target.name,
             is_default: target.is_default,
             dialer: Dialer::new(endpoint, &tls, connect_timeout, handshake_timeout).through(&proxies),

@@ -3,7 +3,7 @@
 use crate::api::Transport;
 use crate::http::client::Endpoint;
 use crate::probe::{Artifacts, Settings, Subject};
-use crate::serve::{self, BackendSettings};
+use crate::serve::{self, TargetSettings};
 
 use super::values;
 
@@ -17,7 +17,7 @@ pub(super) fn of(settings: &serve::Settings, may_write: bool) -> Settings {
     }
 }
 
-fn subject(backend: &BackendSettings) -> Subject {
+fn subject(backend: &TargetSettings) -> Subject {
     Subject {
         name: backend.name.clone().unwrap_or_else(|| "default".to_owned()),
         target: backend.target.clone(),

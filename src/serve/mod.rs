@@ -1,32 +1,16 @@
 //! `serve`: the signing proxy. Assembles settings into a running server and sees it drained.
 
 mod admin;
-mod allowance;
 mod artifacts;
 mod aside;
-mod audit;
-mod backend;
-mod browser;
-mod callers;
-mod circuit;
-mod forward;
-mod gate;
-mod health;
-mod identity;
-mod load;
-mod location;
-mod metrics;
-mod record;
-mod refusal;
+mod auth;
+mod error;
+mod limits;
+mod pipeline;
 mod reload;
-mod reply;
-mod retry;
 mod server;
-mod shares;
-mod sign_in;
-mod skewed;
-mod spans;
-mod supervisor;
+mod systemd;
+mod telemetry;
 mod upstream;
 mod worker;
 
@@ -48,21 +32,21 @@ use crate::http::body::Intake;
 use crate::http::tls::server::ServerTls;
 pub use admin::AdminSettings;
 use artifacts::describe;
-use audit::Audit;
-pub use audit::AuditSink;
-use backend::Backend;
-pub use backend::{Access, ArtifactSettings, BackendSettings, Place};
-pub use browser::AllowedHosts;
-use callers::Callers;
-pub use callers::{CallerSettings, OidcSettings, SecretPlace, TokenSettings, TokenSource, read_file as read_tokens};
-use identity::{Identity, token_reader};
-pub use metrics::EmfSink;
-use metrics::{Emf, Metrics};
-use record::Ledger;
+use auth::Callers;
+pub use auth::browser::AllowedHosts;
+pub use auth::{CallerSettings, OidcSettings, SecretPlace, TokenSettings, TokenSource, read_file as read_tokens};
+use pipeline::context::Ledger;
 use server::{Options, Server};
-pub use spans::{Collector, SpanSettings};
-use spans::{Export, Exporter};
-use supervisor::Pulse;
+use systemd::Pulse;
+use telemetry::audit::Audit;
+pub use telemetry::audit::AuditSink;
+pub use telemetry::metrics::EmfSink;
+use telemetry::metrics::{Emf, Metrics};
+pub use telemetry::spans::{Collector, SpanSettings};
+use telemetry::spans::{Export, Exporter};
+use upstream::backend::ServedTarget;
+pub use upstream::backend::{Access, ArtifactSettings, Place, TargetSettings};
+use upstream::identity::{Identity, token_reader};
 use worker::Worker;
 
 /// Everything `serve` needs, checked.
@@ -88,7 +72,7 @@ pub struct Settings {
     /// How long running requests may take after a signal to stop.
     pub drain_timeout: Duration,
     /// The managed MLflows, at least one.
-    pub backends: Vec<BackendSettings>,
+    pub backends: Vec<TargetSettings>,
     /// Who is let in, and to what.
     pub callers: CallerSettings,
     /// How often tokens and certificates are read again.
@@ -113,7 +97,7 @@ pub struct Settings {
 
 /// What all workers share.
 pub struct Shared {
-    backends: Vec<Arc<Backend>>,
+    backends: Vec<Arc<ServedTarget>>,
     allowed_hosts: AllowedHosts,
     callers: Callers,
     tls: Option<ServerTls>,
@@ -156,7 +140,7 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
     let mut identities: Vec<Identity> = Vec::new();
     let backends = settings.backends.into_iter().map(|backend| {
         let credentials = Identity::of(&backend, &mut identities);
-        Arc::new(Backend::new(backend, credentials))
+        Arc::new(ServedTarget::new(backend, credentials))
     });
     let backends: Vec<_> = backends.collect();
     let audit = Audit::start(settings.audit).map_err(ServeError::Audit)?;
@@ -182,7 +166,7 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
         head_timeout: settings.head_timeout,
         send_timeout: settings.send_timeout,
         tls: settings.tls.as_ref().map(|tls| Arc::new(tls.config())),
-        note: callers::certificate::note,
+        note: auth::certificate::note,
     };
     let mut server = {
         let (shared, pulse) = (Arc::clone(&shared), Arc::clone(&pulse));
@@ -190,7 +174,7 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
         Server::start(&listeners, &options, move |app| {
             pulse.join();
             let worker = Worker::new(Arc::clone(&shared), intake.clone(), api_body_size_limit);
-            app.app_data(Rc::new(worker)).default_service(web::to(forward::handle));
+            app.app_data(Rc::new(worker)).default_service(web::to(pipeline::handle));
         })
         .map_err(ServeError::Server)?
     };
@@ -208,9 +192,9 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
     tasks
         .extend(shared.backends.iter().cloned().map(|backend| rt::spawn(async move { describe::run(&backend).await })));
     tasks.push(rt::spawn(reload::run(Arc::clone(&shared), settings.tls, reader, settings.reload_interval)));
-    tasks.push(rt::spawn(supervisor::report(Arc::clone(&shared), pulse)));
+    tasks.push(rt::spawn(systemd::report(Arc::clone(&shared), pulse)));
     let emf = settings.emf.map(|sink| Arc::new(Emf::new(sink, &shared.metrics)));
-    tasks.extend(metrics::start(&shared, emf.as_ref()));
+    tasks.extend(telemetry::metrics::start(&shared, emf.as_ref()));
     let mut signals = Signals::await_them();
     let (result, deadline) = tokio::select! {
         error = server.failure() => (Err(ServeError::Server(error)), None),
@@ -274,7 +258,7 @@ impl Signals {
 /// Lets running requests finish, for as long as they may; another signal does not wait for that.
 async fn drain(server: &mut Server, signals: &mut Signals, shared: &Shared, limit: Duration) {
     shared.draining.store(true, Ordering::Relaxed);
-    supervisor::stopping();
+    systemd::stopping();
     info!(in_flight = shared.ledger.in_flight(), "draining");
     tokio::select! {
         () = server.drain() => {}
