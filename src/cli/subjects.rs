@@ -8,7 +8,7 @@ use crate::serve::{self, TargetSettings};
 use super::values;
 
 /// The probes of what `serve` would do with these settings.
-pub(super) fn of(settings: &serve::Settings, may_write: bool) -> Settings {
+pub(super) fn of(settings: &serve::ServeSettings, may_write: bool) -> Settings {
     Settings {
         subjects: settings.backends.iter().map(subject).collect(),
         sts_endpoint: service("STS"),

@@ -9,14 +9,14 @@ mod limits;
 mod pipeline;
 mod reload;
 mod server;
+mod settings;
+mod state;
 mod systemd;
 mod telemetry;
 mod upstream;
 mod worker;
 
-use std::io;
-use std::net::{SocketAddr, TcpListener};
-use std::num::NonZeroUsize;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,9 +27,6 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::sleep;
 use tracing::{info, warn};
 
-use crate::aws::sdk::Egress;
-use crate::http::body::Intake;
-use crate::http::tls::server::ServerTls;
 pub use admin::AdminSettings;
 use artifacts::describe;
 use auth::Callers;
@@ -37,6 +34,8 @@ pub use auth::browser::AllowedHosts;
 pub use auth::{CallerSettings, OidcSettings, SecretPlace, TokenSettings, TokenSource, read_file as read_tokens};
 use pipeline::context::Ledger;
 use server::{Options, Server};
+pub use settings::{ServeError, ServeSettings};
+use state::SharedState;
 use systemd::Pulse;
 use telemetry::audit::Audit;
 pub use telemetry::audit::AuditSink;
@@ -49,87 +48,11 @@ pub use upstream::backend::{Access, ArtifactSettings, Place, TargetSettings};
 use upstream::identity::{Identity, token_reader};
 use worker::Worker;
 
-/// Everything `serve` needs, checked.
-pub struct Settings {
-    /// Where callers connect.
-    pub listen: SocketAddr,
-    /// Sockets that listen already, from systemd; without any, `listen` is bound.
-    pub inherited: Vec<TcpListener>,
-    /// How TLS is spoken there, if it is.
-    pub tls: Option<ServerTls>,
-    /// Names that callers may use for it.
-    pub allowed_hosts: AllowedHosts,
-    /// Threads that handle requests.
-    pub workers: NonZeroUsize,
-    /// Callers' connections per worker; more wait in the kernel.
-    pub connection_limit: usize,
-    /// How long an idle connection of a caller is kept.
-    pub keep_alive: Duration,
-    /// How long a caller may take to send the head of a request; of a later one on a connection, beyond `keep_alive`.
-    pub head_timeout: Duration,
-    /// How long a caller may take nothing of an answer.
-    pub send_timeout: Duration,
-    /// How long running requests may take after a signal to stop.
-    pub drain_timeout: Duration,
-    /// The managed MLflows, at least one.
-    pub backends: Vec<TargetSettings>,
-    /// Who is let in, and to what.
-    pub callers: CallerSettings,
-    /// How often tokens and certificates are read again.
-    pub reload_interval: Duration,
-    /// Where requests are recorded for whoever has to answer for them.
-    pub audit: Option<AuditSink>,
-    /// Where operators and their tools look in, if they may.
-    pub admin: Option<AdminSettings>,
-    /// Where metrics for CloudWatch go.
-    pub emf: Option<EmfSink>,
-    /// What is recorded of requests for tracing, if somebody wants it.
-    pub spans: Option<SpanSettings>,
-    /// How bodies are taken in.
-    pub intake: Intake,
-    /// The largest body outside of artifacts. Bytes.
-    pub api_body_size_limit: u64,
-    /// The route by which the AWS SDK leaves this machine.
-    pub egress: Egress,
-    /// A random number that tells this run's request ids from others'.
-    pub run: u64,
-}
-
-/// What all workers share.
-pub struct Shared {
-    backends: Vec<Arc<ServedTarget>>,
-    allowed_hosts: AllowedHosts,
-    callers: Callers,
-    tls: Option<ServerTls>,
-    ledger: Arc<Ledger>,
-    metrics: Metrics,
-    draining: AtomicBool,
-}
-
-/// Why `serve` did not start, or stopped.
-#[derive(Debug, thiserror::Error)]
-pub enum ServeError {
-    /// The address cannot be listened on.
-    #[error("cannot listen on `{address}`")]
-    Bind {
-        /// The address.
-        address: SocketAddr,
-        /// What the kernel said.
-        source: io::Error,
-    },
-    /// The audit log cannot be written to.
-    #[error("cannot open the audit log")]
-    Audit(#[source] io::Error),
-    /// The server failed as a whole.
-    #[error("the server failed")]
-    Server(#[source] io::Error),
-}
-
 /// Serves until a signal stops it and running requests are done.
 ///
 /// # Errors
 /// [`ServeError`].
-pub async fn run(settings: Settings) -> Result<(), ServeError> {
+pub async fn run(settings: ServeSettings) -> Result<(), ServeError> {
     let mut listeners = settings.inherited;
     if listeners.is_empty() {
         let bound =
@@ -146,7 +69,7 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
     let audit = Audit::start(settings.audit).map_err(ServeError::Audit)?;
     let export = settings.spans.map(Exporter::start);
     let names = backends.iter().map(|backend| backend.name.as_deref());
-    let shared = Arc::new(Shared {
+    let shared = Arc::new(SharedState {
         metrics: Metrics::new(names, settings.intake.clone()),
         backends,
         allowed_hosts: settings.allowed_hosts,
@@ -225,7 +148,7 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
 }
 
 /// Says once for each target where it is served.
-fn announce(shared: &Shared, addresses: &[SocketAddr]) {
+fn announce(shared: &SharedState, addresses: &[SocketAddr]) {
     for backend in &shared.backends {
         let (arn, upstream) = (backend.target.arn(), backend.dialer.endpoint().authority());
         let proxy = backend.dialer.proxy().map(ToString::to_string);
@@ -256,7 +179,7 @@ impl Signals {
 }
 
 /// Lets running requests finish, for as long as they may; another signal does not wait for that.
-async fn drain(server: &mut Server, signals: &mut Signals, shared: &Shared, limit: Duration) {
+async fn drain(server: &mut Server, signals: &mut Signals, shared: &SharedState, limit: Duration) {
     shared.draining.store(true, Ordering::Relaxed);
     systemd::stopping();
     info!(in_flight = shared.ledger.in_flight(), "draining");

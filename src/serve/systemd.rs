@@ -11,8 +11,8 @@ use sd_notify::NotifyState;
 use tokio::time::sleep;
 use tracing::{error, warn};
 
-use crate::serve::Shared;
 use crate::serve::admin::health;
+use crate::serve::state::SharedState;
 
 const READY_INTERVAL: Duration = Duration::from_millis(50);
 /// How often the status is looked at, and workers say that they are alive.
@@ -58,7 +58,7 @@ impl Pulse {
 }
 
 /// Reports until the end.
-pub(crate) async fn report(shared: Arc<Shared>, pulse: Arc<Pulse>) {
+pub(crate) async fn report(shared: Arc<SharedState>, pulse: Arc<Pulse>) {
     let watchdog = sd_notify::watchdog_enabled();
     let mut said = String::new();
     let mut is_ready = false;

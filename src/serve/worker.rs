@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use crate::http::body::Intake;
-use crate::serve::Shared;
 use crate::serve::auth::keys::KeyFetcher;
+use crate::serve::state::SharedState;
 use crate::serve::telemetry::metrics::Sheet;
 use crate::serve::upstream::mlflow::MlflowClient;
 
 /// A worker's own view of all targets.
 pub(crate) struct Worker {
     /// What all workers share.
-    pub shared: Arc<Shared>,
+    pub shared: Arc<SharedState>,
     /// One for each of the shared backends, in their order.
     pub upstreams: Vec<MlflowClient>,
     /// How artifacts are taken in.
@@ -27,7 +27,7 @@ pub(crate) struct Worker {
 impl Worker {
     /// Prepares a worker on the thread that will use it.
     #[must_use]
-    pub(crate) fn new(shared: Arc<Shared>, intake: Intake, api_body_size_limit: u64) -> Self {
+    pub(crate) fn new(shared: Arc<SharedState>, intake: Intake, api_body_size_limit: u64) -> Self {
         let upstreams = shared.backends.iter().map(|backend| MlflowClient::new(Arc::clone(backend))).collect();
         let api_intake = Intake { size_limit: intake.size_limit.min(api_body_size_limit), ..intake.clone() };
         let first = &shared.backends[0];

@@ -7,8 +7,8 @@ use actix_web::http::StatusCode;
 use serde_json::{Map, Value, json};
 
 use crate::clock;
-use crate::serve::Shared;
 use crate::serve::error::ProxyError;
+use crate::serve::state::SharedState;
 use crate::serve::upstream::backend::ServedTarget;
 
 const PREFIX: &str = "/_appliance";
@@ -38,7 +38,7 @@ pub(crate) fn page(path: &str) -> Option<Result<Page, ProxyError>> {
 
 /// Answers for a page.
 #[must_use]
-pub(crate) fn render(page: &Page, shared: &Shared) -> HttpResponse {
+pub(crate) fn render(page: &Page, shared: &SharedState) -> HttpResponse {
     match page {
         Page::Healthz => HttpResponse::Ok().json(json!({"status": "ok"})),
         Page::Readyz(name) => {
@@ -68,7 +68,7 @@ pub(crate) fn render(page: &Page, shared: &Shared) -> HttpResponse {
 ///
 /// SECURITY: the names of the targets, and why one of them is not ready, are the operator's business.
 #[must_use]
-pub(crate) fn render_briefly(page: &Page, shared: &Shared) -> HttpResponse {
+pub(crate) fn render_briefly(page: &Page, shared: &SharedState) -> HttpResponse {
     let status = render(page, shared).status();
     let word = match status {
         StatusCode::OK if *page == Page::Healthz => "ok",
@@ -91,17 +91,17 @@ fn ready(backend: &ServedTarget) -> String {
 }
 
 /// Why not all targets can be served at the moment.
-pub(crate) fn obstacle(shared: &Shared) -> Option<String> {
+pub(crate) fn obstacle(shared: &SharedState) -> Option<String> {
     general(shared).or_else(|| shared.backends.iter().find_map(|backend| of(backend)))
 }
 
 /// Why this one cannot be served at the moment.
-pub(crate) fn obstacle_of(backend: &ServedTarget, shared: &Shared) -> Option<String> {
+pub(crate) fn obstacle_of(backend: &ServedTarget, shared: &SharedState) -> Option<String> {
     general(shared).or_else(|| of(backend))
 }
 
 /// Why none can.
-fn general(shared: &Shared) -> Option<String> {
+fn general(shared: &SharedState) -> Option<String> {
     let draining = shared.draining.load(std::sync::atomic::Ordering::Relaxed);
     let stopping = draining.then(|| "the appliance is shutting down".to_owned());
     stopping.or_else(|| shared.callers.obstacle().map(|unknown| unknown.to_string()))

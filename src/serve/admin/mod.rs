@@ -22,8 +22,9 @@ use crate::http::headers::Summary;
 use crate::serve::admin::health::Page;
 use crate::serve::auth::browser::{self, AllowedHosts};
 use crate::serve::server::{self, Options, Server, connection};
+use crate::serve::settings::ServeError;
+use crate::serve::state::SharedState;
 use crate::serve::telemetry::metrics::{self, CONTENT_TYPE};
-use crate::serve::{ServeError, Shared};
 
 /// Connections at a time; more wait in the kernel. Scrapers and people with a page open are few.
 const CONNECTION_LIMIT: usize = 100;
@@ -51,7 +52,7 @@ pub struct AdminSettings {
 
 /// What its thread needs.
 struct Admin {
-    shared: Arc<Shared>,
+    shared: Arc<SharedState>,
     networks: Option<Networks>,
     names: AllowedHosts,
 }
@@ -60,7 +61,7 @@ struct Admin {
 ///
 /// # Errors
 /// [`ServeError::Bind`], [`ServeError::Server`].
-pub(crate) fn open(settings: AdminSettings, shared: &Arc<Shared>) -> Result<Option<Server>, ServeError> {
+pub(crate) fn open(settings: AdminSettings, shared: &Arc<SharedState>) -> Result<Option<Server>, ServeError> {
     let AdminSettings { listen, is_asked_for, networks, names } = settings;
     let listener = match server::bind(listen) {
         Ok(listener) => listener,

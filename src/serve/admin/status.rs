@@ -16,8 +16,8 @@ use sha2::{Digest as _, Sha256};
 
 use crate::clock;
 use crate::mlflow::arn::Mode;
-use crate::serve::Shared;
 use crate::serve::admin::health;
+use crate::serve::state::SharedState;
 use crate::serve::telemetry::metrics::{EXPLANATIONS, STEP, STEPS, Span, Step, Totals, View, explanation_index};
 use crate::serve::upstream::backend::{Access, ServedTarget};
 
@@ -52,7 +52,7 @@ pub(crate) fn page() -> HttpResponse {
 
 /// What the page shows. Of bounded size, however much goes on.
 #[must_use]
-pub(crate) fn document(shared: &Shared) -> Value {
+pub(crate) fn document(shared: &SharedState) -> Value {
     let metrics = &shared.metrics;
     let totals = metrics.totals();
     let targets: Vec<Value> =
@@ -75,7 +75,7 @@ pub(crate) fn document(shared: &Shared) -> Value {
     })
 }
 
-fn target(shared: &Shared, index: usize, backend: &ServedTarget, totals: &Totals) -> Value {
+fn target(shared: &SharedState, index: usize, backend: &ServedTarget, totals: &Totals) -> Value {
     let requests: u64 = totals.requests(Some(index)).map(|(_, count)| count).sum();
     let failed: u64 =
         totals.requests(Some(index)).filter(|([_, _, status], _)| *status == "5xx").map(|(_, count)| count).sum();
@@ -133,7 +133,7 @@ fn hour(view: &View) -> Value {
     })
 }
 
-fn failures(shared: &Shared) -> Vec<Value> {
+fn failures(shared: &SharedState) -> Vec<Value> {
     let all = shared.metrics.failures().into_iter().map(|failure| {
         json!({
             "time": seconds(failure.time),

@@ -11,7 +11,7 @@
 //! `readyz` stays green: all instances see the same outage, and a balancer that takes them out, or an Auto Scaling group
 //! that replaces them, would make a second outage of it. The page says so, as does the log.
 //!
-//! Shared by all workers, and made of two numbers in one cache line that are only read while all is well.
+//! SharedState by all workers, and made of two numbers in one cache line that are only read while all is well.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};

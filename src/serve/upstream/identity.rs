@@ -7,8 +7,8 @@ use crate::aws::on_behalf::OnBehalf;
 use crate::aws::role::Role;
 use crate::aws::sdk::{self, Egress};
 use crate::aws::source::Source;
-use crate::serve::Shared;
 use crate::serve::auth::source::SecretReader;
+use crate::serve::state::SharedState;
 use crate::serve::upstream::backend::TargetSettings;
 
 /// Whose credentials sign: one for each region and role, however many targets use it.
@@ -52,7 +52,7 @@ impl Identity {
 }
 
 /// Reads tokens from AWS with what the machine itself may do: they are not the assumed role's business.
-pub(crate) fn token_reader(shared: &Shared, identities: &mut Vec<Identity>) -> Option<SecretReader> {
+pub(crate) fn token_reader(shared: &SharedState, identities: &mut Vec<Identity>) -> Option<SecretReader> {
     let region = shared.callers.secret_region()?;
     let first = &shared.backends[0];
     let (credentials, _) = Identity::with(region, None, identities);

@@ -15,8 +15,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tracing::warn;
 
 use crate::clock;
-use crate::serve::Shared;
 use crate::serve::admin::health;
+use crate::serve::state::SharedState;
 use crate::serve::telemetry::metrics::Metrics;
 use crate::serve::telemetry::metrics::explanation::EXPLANATIONS;
 use crate::serve::telemetry::metrics::sheet::{Direction, Span, Totals};
@@ -54,7 +54,7 @@ impl Emf {
     }
 
     /// Writes once a minute, for as long as it is polled. Run exactly one.
-    pub(crate) async fn run(self: Arc<Self>, shared: Arc<Shared>) {
+    pub(crate) async fn run(self: Arc<Self>, shared: Arc<SharedState>) {
         let mut ticks = interval_at(Instant::now() + INTERVAL, INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -66,7 +66,7 @@ impl Emf {
     }
 
     /// Writes now. Blocks for as long as the disk does.
-    pub(crate) fn write(&self, shared: &Shared) {
+    pub(crate) fn write(&self, shared: &SharedState) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let totals = shared.metrics.totals();
         let text = lines(shared, &totals.since(&state.before), clock::now());
@@ -89,7 +89,7 @@ fn append(sink: &EmfSink, text: &str) -> io::Result<()> {
 }
 
 /// One line for each target, and one for the process.
-fn lines(shared: &Shared, minute: &Totals, now: SystemTime) -> String {
+fn lines(shared: &SharedState, minute: &Totals, now: SystemTime) -> String {
     let metrics = &shared.metrics;
     let targets = shared.backends.iter().enumerate().map(|(index, backend)| {
         let mut values = about_requests(minute, Some(index));

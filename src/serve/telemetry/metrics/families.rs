@@ -9,8 +9,8 @@ use std::sync::atomic::Ordering;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::aws::outcomes::Outcomes;
-use crate::serve::Shared;
 use crate::serve::admin::health;
+use crate::serve::state::SharedState;
 use crate::serve::telemetry::metrics::Metrics;
 use crate::serve::telemetry::metrics::explanation::EXPLANATIONS;
 use crate::serve::telemetry::metrics::exposition::Exposition;
@@ -23,7 +23,7 @@ const USUAL: [&str; 3] = ["2xx", "4xx", "5xx"];
 
 /// The document.
 #[must_use]
-pub(crate) fn render(shared: &Shared) -> String {
+pub(crate) fn render(shared: &SharedState) -> String {
     let mut exposition = Exposition::default();
     about_requests(&shared.metrics, &shared.metrics.totals(), &mut exposition);
     about_targets(shared, &mut exposition);
@@ -130,7 +130,7 @@ fn refusals(metrics: &Metrics, totals: &Totals, exposition: &mut Exposition) {
     }
 }
 
-fn about_targets(shared: &Shared, exposition: &mut Exposition) {
+fn about_targets(shared: &SharedState, exposition: &mut Exposition) {
     let metrics = &shared.metrics;
     let backends = || shared.backends.iter().enumerate().map(|(index, backend)| (metrics.label(Some(index)), backend));
     let mut family =
@@ -204,7 +204,7 @@ fn about_bodies(metrics: &Metrics, exposition: &mut Exposition) {
     }
 }
 
-fn about_process(shared: &Shared, exposition: &mut Exposition) {
+fn about_process(shared: &SharedState, exposition: &mut Exposition) {
     exposition
         .gauge("appliance_build_info", "1, with the version")
         .sample(&[("version", env!("CARGO_PKG_VERSION"))], 1);

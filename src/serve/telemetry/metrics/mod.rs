@@ -33,7 +33,7 @@ pub(crate) use sheet::{Observation, Sheet, Span, Totals};
 
 use crate::clock;
 use crate::http::body::Intake;
-use crate::serve::Shared;
+use crate::serve::state::SharedState;
 use history::{History, TICK};
 
 /// What the process counts.
@@ -49,7 +49,7 @@ pub(crate) struct Metrics {
 }
 
 /// Starts what goes on in the background: keeping the history, and writing for CloudWatch if somebody wants that.
-pub(crate) fn start(shared: &Arc<Shared>, emf: Option<&Arc<Emf>>) -> impl Iterator<Item = JoinHandle<()>> {
+pub(crate) fn start(shared: &Arc<SharedState>, emf: Option<&Arc<Emf>>) -> impl Iterator<Item = JoinHandle<()>> {
     let keeper = Arc::clone(shared);
     let history = rt::spawn(async move { keeper.metrics.keep_history().await });
     [Some(history), emf.map(|emf| rt::spawn(Arc::clone(emf).run(Arc::clone(shared))))].into_iter().flatten()
