@@ -29,7 +29,8 @@ build = here.parents[2] / "packer/container/build"
 FIRST, SECOND = 5101, 5102
 # Everything that Podman keeps is below the directory of this test.
 PODMAN = ["podman", f"--root={directory}/images", f"--runroot={directory}/run", "--storage-driver=vfs", "--cgroup-manager=cgroupfs"]
-# As Kubernetes' profile `restricted` demands, and a read-only root besides. The limits are what any machine lets root set.
+# Kubernetes' profile `restricted` demands these, apart from the read-only root. Root may set these limits on any machine, even without
+# the capability to raise its own.
 RESTRICTED = [
     "--runtime=crun", "--cgroups=disabled", "--network=host", "--read-only", "--read-only-tmpfs=false", "--cap-drop=all",
     "--security-opt=no-new-privileges", "--ulimit=nofile=4096:4096", "--ulimit=nproc=4096:4096",

@@ -1,4 +1,4 @@
-"""What gives a container its credentials: the container provider of ECS and EKS Pod Identity, and STS for a web identity token.
+"""Sources of a container's credentials: the container provider of ECS and EKS Pod Identity, and STS for a web identity token.
 
 The sandbox issues the credentials, so that it accepts what is signed with them.
 """
@@ -30,7 +30,7 @@ class Identities:
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def instance_credentials(self):
-        """Those of the instance, which may assume the role that may use MLflow."""
+        """The credentials of the instance, which may assume the role that may use MLflow."""
         imds = self.sandbox["imds"].rstrip("/")
         head = {"x-aws-ec2-metadata-token-ttl-seconds": "60"}
         with urllib.request.urlopen(urllib.request.Request(f"{imds}/latest/api/token", method="PUT", headers=head)) as answer:
@@ -40,6 +40,7 @@ class Identities:
         return json.load(urllib.request.urlopen(urllib.request.Request(path + name, headers=head)))
 
     def role_credentials(self):
+        """The credentials of that role, which web identity tokens give at once."""
         found = self.instance_credentials()
         sts = boto3.client(
             "sts", "us-east-1", endpoint_url=self.sandbox["sts"], verify=self.sandbox["authority"],

@@ -48,7 +48,7 @@ def build(version, label="packages", architecture="x86_64"):
 
 
 def prepare():
-    """What goes into the packages. The notices of a release take minutes to collect, so a word stands for them."""
+    """Collects the parts of the packages. The notices of a release take minutes to write, so a word stands for them."""
     parts = directory / "parts"
     run(packages / "pages", whole, parts)
     (parts / "appliance").write_bytes(appliance.read_bytes())
@@ -177,7 +177,7 @@ def names(root):
 
 
 def the_rpm(old, new):
-    """RPM is not at home on Debian, so the names of the packages that this one needs are not checked."""
+    """Debian's packages have other names than those that this one needs, so RPM does not check them."""
     root = directory / "rpm"
     for part in ("root", "upper", "work"):
         (root / part).mkdir(parents=True)
