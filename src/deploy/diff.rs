@@ -17,7 +17,7 @@ pub enum Weight {
 
 /// A line of a diff.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Line {
+pub struct DiffLine {
     /// How much attention it wants.
     pub weight: Weight,
     /// What it says.
@@ -26,8 +26,8 @@ pub struct Line {
 
 /// The lines of a change set; what wants attention comes last, where it is seen.
 #[must_use]
-pub(super) fn lines(changes: &[Change]) -> Vec<Line> {
-    let mut lines: Vec<Line> = changes.iter().map(line).collect();
+pub(super) fn lines(changes: &[Change]) -> Vec<DiffLine> {
+    let mut lines: Vec<DiffLine> = changes.iter().map(line).collect();
     lines.sort_by_key(|line| match line.weight {
         Weight::Addition => 0,
         Weight::Change => 1,
@@ -37,7 +37,7 @@ pub(super) fn lines(changes: &[Change]) -> Vec<Line> {
     lines
 }
 
-fn line(change: &Change) -> Line {
+fn line(change: &Change) -> DiffLine {
     let Change { action, logical_resource_id: name, resource_type, replacement, .. } = change;
     let mut properties: Vec<String> = change
         .properties
@@ -60,7 +60,7 @@ fn line(change: &Change) -> Line {
         weight => weight,
     };
     let note = if is_permission(resource_type) { " [permissions]" } else { "" };
-    Line { weight, text: format!("{verb:18} {resource_type:46} {name}{because}{note}") }
+    DiffLine { weight, text: format!("{verb:18} {resource_type:46} {name}{because}{note}") }
 }
 
 /// Whether a resource of this type says who may do or reach something.

@@ -5,19 +5,19 @@
 
 use serde_json::Value;
 
-use super::templates::{Resource, Template};
+use super::templates::{Template, TemplateResource};
 use crate::api::cloudformation::Pairs;
 
 /// What is known of a template's parameters, and of its pseudo parameters such as `AWS::Region`.
 #[derive(Clone, Copy)]
-pub(super) struct Known<'a> {
+pub(super) struct KnownValues<'a> {
     /// The template that says what the conditions are.
     pub template: &'a Template,
     /// Values by name.
     pub values: &'a Pairs,
 }
 
-impl Known<'_> {
+impl KnownValues<'_> {
     /// The rules that do not hold, in the template's words.
     #[must_use]
     pub(super) fn broken(self) -> Vec<String> {
@@ -32,7 +32,7 @@ impl Known<'_> {
 
     /// Whether a resource would be made; nothing if that is not known yet.
     #[must_use]
-    pub(super) fn makes(self, resource: &Resource) -> Option<bool> {
+    pub(super) fn makes(self, resource: &TemplateResource) -> Option<bool> {
         resource.condition.as_ref().map_or(Some(true), |name| self.holds(self.template.conditions.get(name)?))
     }
 
@@ -76,7 +76,7 @@ impl Known<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::templates::Kind;
+    use super::super::templates::StackKind;
     use super::*;
 
     fn pairs(pairs: &[(&str, &str)]) -> Pairs {
@@ -96,7 +96,7 @@ mod tests {
     fn what_hangs_on_the_unknown_is_left_open() {
         let template = Template::default();
         let values = pairs(&[("A", "x")]);
-        let known = Known { template: &template, values: &values };
+        let known = KnownValues { template: &template, values: &values };
         let (yes, no, open) = (
             r#"{"Fn::Equals":[{"Ref":"A"},"x"]}"#,
             r#"{"Fn::Equals":["y","x"]}"#,
@@ -126,47 +126,59 @@ mod tests {
         type Given = &'static [(&'static str, &'static str)];
         const CERTIFICATE: (&str, &str) = ("CertificateArn", "arn:aws:acm:us-east-1:123456789012:certificate/x");
         const PUBLIC: (&str, &str) = ("Scheme", "internet-facing");
-        let cases: [(Kind, Given, &[&str]); 12] = [
-            (Kind::Networking, &[], &[]),
+        let cases: [(StackKind, Given, &[&str]); 12] = [
+            (StackKind::Networking, &[], &[]),
             (
-                Kind::Networking,
+                StackKind::Networking,
                 &[("ExistingVpcId", "vpc-1")],
                 &[
                     "With ExistingVpcId, ExistingPrivateSubnetIds has to name",
                     "With ExistingVpcId, ExistingVpcCidr has to be",
                 ],
             ),
-            (Kind::Networking, &[("ExistingPublicSubnetIds", "subnet-1")], &["Existing subnets and route tables need"]),
-            (Kind::Mlflow, &[("Mode", "serverless"), ("AWS::Region", "us-east-1")], &[]),
             (
-                Kind::Mlflow,
-                &[("Mode", "serverless"), ("AWS::Region", "af-south-1")],
+                StackKind::Networking,
+                &[("ExistingPublicSubnetIds", "subnet-1")],
+                &["Existing subnets and route tables need"],
+            ),
+            (StackKind::Mlflow, &[("DeployMode", "serverless"), ("AWS::Region", "us-east-1")], &[]),
+            (
+                StackKind::Mlflow,
+                &[("DeployMode", "serverless"), ("AWS::Region", "af-south-1")],
                 &["CloudFormation has no MLflow apps"],
             ),
-            (Kind::Appliance, &[("Mode", "tracking")], &[]),
-            (Kind::Appliance, &[CERTIFICATE], &["With CertificateArn, DomainName has to be"]),
+            (StackKind::Appliance, &[("DeployMode", "tracking")], &[]),
+            (StackKind::Appliance, &[CERTIFICATE], &["With CertificateArn, DomainName has to be"]),
             (
-                Kind::Appliance,
+                StackKind::Appliance,
                 &[PUBLIC, ("AllowedCidr", "0.0.0.0/0"), ("PlainHttp", "accepted")],
                 &["AllowedCidr=0.0.0.0/0 lets the whole", "AllowedCidr=0.0.0.0/0 needs CertificateArn"],
             ),
             (
-                Kind::Appliance,
+                StackKind::Appliance,
                 &[PUBLIC],
                 &["An internet-facing load balancer needs CertificateArn", "With Scheme=internet-facing, AllowedCidr"],
             ),
-            (Kind::Appliance, &[("InstanceType", "t4g.small")], &["With Architecture=x86_64, InstanceType has to be"]),
-            (Kind::Appliance, &[("MinInstances", "3"), ("MaxInstances", "2")], &["MaxInstances has to be more than"]),
             (
-                Kind::Appliance,
-                &[("Mode", "serverless"), ("Access", "read-only")],
+                StackKind::Appliance,
+                &[("InstanceType", "t4g.small")],
+                &["With Architecture=x86_64, InstanceType has to be"],
+            ),
+            (
+                StackKind::Appliance,
+                &[("MinInstances", "3"), ("MaxInstances", "2")],
+                &["MaxInstances has to be more than"],
+            ),
+            (
+                StackKind::Appliance,
+                &[("DeployMode", "serverless"), ("Access", "read-only")],
                 &["IAM cannot limit an app to reading"],
             ),
         ];
         for (kind, given, expected) in cases {
             let template = kind.template();
             let values = values(&template, given);
-            let broken = Known { template: &template, values: &values }.broken();
+            let broken = KnownValues { template: &template, values: &values }.broken();
             assert_eq!(broken.len(), expected.len(), "{given:?}: {broken:?}");
             for (words, beginning) in broken.iter().zip(expected) {
                 assert!(words.starts_with(beginning), "{given:?}: {words}");
@@ -176,10 +188,10 @@ mod tests {
 
     #[test]
     fn conditions_say_what_would_be_made() {
-        let template = Kind::Networking.template();
+        let template = StackKind::Networking.template();
         let made = |given: &[(&str, &str)], kind: &str| {
             let values = values(&template, given);
-            let known = Known { template: &template, values: &values };
+            let known = KnownValues { template: &template, values: &values };
             let all = template.resources.values().filter(|one| one.r#type == kind);
             all.filter(|one| known.makes(one) == Some(true)).count()
         };
@@ -187,7 +199,7 @@ mod tests {
         assert_eq!(made(&[("NatMode", "per-zone"), ("Zones", "3")], "AWS::EC2::NatGateway"), 3);
         assert_eq!(made(&[("NatMode", "none")], "AWS::EC2::NatGateway"), 0);
         assert_eq!(made(&[("ExistingVpcId", "vpc-1")], "AWS::EC2::VPC"), 0);
-        let open = Known { template: &template, values: &Pairs::new() };
+        let open = KnownValues { template: &template, values: &Pairs::new() };
         assert_eq!(open.makes(&template.resources["Vpc"]), None);
     }
 }

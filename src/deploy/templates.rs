@@ -9,7 +9,7 @@ use serde_json::Value;
 
 /// A stack of ours. The order is that in which they are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
+pub enum StackKind {
     /// The network, for both modes.
     Networking,
     /// Studio, for both modes; only if it is asked for.
@@ -20,7 +20,7 @@ pub enum Kind {
     Appliance,
 }
 
-impl Kind {
+impl StackKind {
     /// All of them, in order.
     pub const ALL: [Self; 4] = [Self::Networking, Self::SagemakerDomain, Self::Mlflow, Self::Appliance];
 
@@ -83,13 +83,13 @@ fn inflated(bytes: &[u8]) -> String {
 #[serde(rename_all = "PascalCase", default)]
 pub(super) struct Template {
     /// What can be chosen.
-    pub parameters: BTreeMap<String, Parameter>,
+    pub parameters: BTreeMap<String, TemplateParameter>,
     /// What must hold among those choices.
     pub rules: Vec<Rule>,
     /// What some resources depend on.
     pub conditions: BTreeMap<String, Value>,
     /// What it makes.
-    pub resources: BTreeMap<String, Resource>,
+    pub resources: BTreeMap<String, TemplateResource>,
     /// What it tells later stacks, and people.
     pub outputs: BTreeSet<String>,
 }
@@ -97,7 +97,7 @@ pub(super) struct Template {
 /// A parameter of a template.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
-pub(super) struct Parameter {
+pub(super) struct TemplateParameter {
     /// Such as `String`, `Number` or `CommaDelimitedList`.
     pub r#type: String,
     /// What it is for.
@@ -170,7 +170,7 @@ pub(super) struct Assertion {
 /// A resource of a template.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct Resource {
+pub(super) struct TemplateResource {
     /// Such as `AWS::EC2::Subnet`.
     pub r#type: String,
     /// The condition under which it is made; always, without one.
@@ -181,10 +181,10 @@ pub(super) struct Resource {
     pub service: Option<String>,
 }
 
-impl Resource {
+impl TemplateResource {
     /// Whether it stays when its stack is deleted.
     #[must_use]
-    pub(super) fn is_kept(&self) -> bool {
+    pub(super) fn is_retained(&self) -> bool {
         self.deletion_policy.as_deref().is_some_and(|policy| policy.starts_with("Retain"))
     }
 }

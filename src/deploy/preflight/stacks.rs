@@ -1,39 +1,44 @@
-//! What can be known before the first stack is touched: that every value is there, that the template lets it through, that
-//! the rules among them hold, and that the image exists. AWS would say some of it only after other stacks were made.
+//! The planned stacks: every parameter has a value, the template accepts it, the rules among the values hold, and the image
+//! exists. AWS would report some problems only after it has created other stacks.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use super::apply::{DEAD, previous};
-use super::parameters::{self, Origin, Sources, Value};
-use super::rules::Known;
-use super::templates::{Kind, Template};
-use super::{DeployError, Mode, SERVERLESS_REGIONS, Settings, Talk, tags};
+use super::super::error::DeployError;
+use super::super::parameters::{ValueOrigin, ValueSources, resolved, unfit};
+use super::super::prompter::Prompter;
+use super::super::rules::KnownValues;
+use super::super::settings::{DeployMode, DeploySettings, SERVERLESS_REGIONS};
+use super::super::stack::{DEAD, previous};
+use super::super::tags;
+use super::super::templates::{StackKind, Template};
 use crate::api::cloudformation::Pairs;
 
-/// The parameter that is made of `--mode`.
-const MODE: &str = "Mode";
-/// Where the bake writes the image of each processor.
+/// The parameter that `--mode` sets.
+const MODE: &str = "DeployMode";
+/// The path under which the bake publishes the image of each architecture.
 const IMAGES: &str = "/mlflow-appliance/ami/";
-/// What a parameter's type begins with if it names a parameter of the Parameter Store.
-const STORED: &str = "AWS::SSM::Parameter::Value<";
+/// The prefix of a parameter's type if its value names a parameter of the Parameter Store.
+const STORED: &str = "AWS::SSM::Parameter::ParameterValue<";
 /// Parameters that CloudFormation, or the load balancer, takes from its own region only.
 const REGIONAL: [&str; 2] = ["CertificateArn", "OidcClientSecretArn"];
 
-/// The templates of this set, after all that can be known before AWS is asked; what follows from what was said is said.
-pub(super) fn checked(settings: &mut Settings<'_>) -> Result<Vec<(Kind, Template)>, DeployError> {
+/// Returns the templates of this set, after all checks that need no answer from AWS. Adds the values that follow from others.
+pub(in crate::deploy) fn checked_templates(
+    settings: &mut DeploySettings<'_>,
+) -> Result<Vec<(StackKind, Template)>, DeployError> {
     let region = settings.account.region;
-    // A list for those who cannot ask AWS; of other types, and of regions that come later, AWS is asked (`preflight`).
+    // The list is for a command that cannot ask AWS. The check of types asks AWS, also about later regions.
     let makes_mlflow = settings.given.get("ExistingResourceArn").is_none_or(String::is_empty);
-    if settings.mode == Mode::Serverless && makes_mlflow && !SERVERLESS_REGIONS.contains(&region) {
+    if settings.mode == DeployMode::Serverless && makes_mlflow && !SERVERLESS_REGIONS.contains(&region) {
         return Err(DeployError::Region(region.to_owned()));
     }
     settings.given.insert(MODE.to_owned(), settings.mode.name().to_owned());
-    // The bake publishes an image for each architecture; a template cannot choose between two parameters of AWS's.
+    // The bake publishes an image for each architecture, and a template cannot choose between two parameters of the store.
     if let (Some(architecture), None) = (settings.given.get("Architecture"), settings.given.get("AmiParameter")) {
         let image = format!("{IMAGES}{architecture}");
         settings.given.insert("AmiParameter".to_owned(), image);
     }
-    let templates: Vec<(Kind, Template)> = settings.kinds().map(|kind| (kind, kind.template())).collect();
+    let templates: Vec<(StackKind, Template)> = settings.kinds().map(|kind| (kind, kind.template())).collect();
     let mut problems = unfit(&templates, &settings.given)?;
     problems.extend(tags::unfit(&settings.tags));
     let foreign = format!(":{}/", settings.mode.other().resource());
@@ -51,47 +56,25 @@ pub(super) fn checked(settings: &mut Settings<'_>) -> Result<Vec<(Kind, Template
     if problems.is_empty() { Ok(templates) } else { Err(DeployError::Parameters(settings.prefix.clone(), problems)) }
 }
 
-/// What is wrong with these values by themselves.
-///
-/// # Errors
-/// [`DeployError::Unknown`]: some are of no parameter.
-pub(super) fn unfit(templates: &[(Kind, Template)], given: &Pairs) -> Result<Vec<String>, DeployError> {
-    let known: BTreeSet<&String> = templates.iter().flat_map(|(_, template)| template.parameters.keys()).collect();
-    let unknown: Vec<String> = given.keys().filter(|name| !known.contains(name)).cloned().collect();
-    if !unknown.is_empty() {
-        return Err(DeployError::Unknown(unknown));
-    }
-    let mut problems = Vec::new();
-    for (name, parameter) in templates.iter().flat_map(|(_, template)| &template.parameters) {
-        if let Some(text) = given.get(name)
-            && let Err(reason) = parameters::check(parameter, text)
-        {
-            problems.push(format!("{name}: `{}`: {reason}", text.escape_debug()));
-        }
-    }
-    problems.dedup();
-    Ok(problems)
-}
-
-/// A stack as far as it is known before anything is done to it.
-pub(super) struct Prospect {
+/// A stack as it is known before the first operation.
+pub(in crate::deploy) struct PlannedStack {
     /// Its kind.
-    pub kind: Kind,
+    pub kind: StackKind,
     /// Its template.
     pub template: Template,
     /// The values of its parameters, as far as they are known.
     pub known: Pairs,
-    /// True if it has to be made first.
+    /// True if the stack does not exist yet.
     pub is_new: bool,
 }
 
-/// Returns each stack as far as it is known, once it is sure that every parameter will have a value and that the values go
-/// together. Somebody at the terminal is asked for the values that are missing.
-pub(super) async fn foresee(
-    settings: &mut Settings<'_>,
-    templates: Vec<(Kind, Template)>,
-    talk: &mut dyn Talk,
-) -> Result<Vec<Prospect>, DeployError> {
+/// Returns the planned stacks, in which every parameter will have a value and the values satisfy the rules. Asks the person at
+/// the terminal for missing values.
+pub(in crate::deploy) async fn planned_stacks(
+    settings: &mut DeploySettings<'_>,
+    templates: Vec<(StackKind, Template)>,
+    prompter: &mut dyn Prompter,
+) -> Result<Vec<PlannedStack>, DeployError> {
     let mut promised = BTreeSet::new();
     let mut all = Vec::new();
     for (kind, template) in templates {
@@ -99,37 +82,39 @@ pub(super) async fn foresee(
         let stack = settings.cloud.stack(&name).await?;
         let is_new = stack.as_ref().is_none_or(|stack| DEAD.contains(&stack.stack_status.as_str()));
         let previous = previous(stack.as_ref());
-        if kind == Kind::Appliance && previous.is_empty() {
-            architecture(settings, &template, talk).await;
+        if kind == StackKind::Appliance && previous.is_empty() {
+            choose_architecture(settings, &template, prompter).await;
         }
         let none = Pairs::new();
         for (parameter, about) in &template.parameters {
-            let sources = Sources { given: &settings.given, outputs: &none, previous: &previous, promised: &promised };
+            let sources =
+                ValueSources { given: &settings.given, outputs: &none, previous: &previous, promised: &promised };
             if sources.has_none_for(parameter, about)
-                && let Some(text) = talk.ask(parameter, &about.description)
+                && let Some(text) = prompter.ask(parameter, &about.description)
             {
                 settings.given.insert(parameter.clone(), text);
             }
         }
-        let sources = Sources { given: &settings.given, outputs: &none, previous: &previous, promised: &promised };
+        let sources = ValueSources { given: &settings.given, outputs: &none, previous: &previous, promised: &promised };
         let values = resolved(&name, &template, sources)?;
-        // What another stack is going to say may differ from what it said before.
-        let known = values.into_iter().filter(|(key, value)| value.origin == Origin::Given || !promised.contains(key));
+        // A later output of another stack may differ from its earlier one.
+        let known =
+            values.into_iter().filter(|(key, value)| value.origin == ValueOrigin::Given || !promised.contains(key));
         let mut known: Pairs = known.map(|(key, value)| (key, value.text)).collect();
         known.insert("AWS::Region".to_owned(), settings.account.region.to_owned());
-        let mut broken = Known { template: &template, values: &known }.broken();
+        let mut broken = KnownValues { template: &template, values: &known }.broken();
         broken.extend(of_another_processor(&known));
         if !broken.is_empty() {
             return Err(DeployError::Parameters(name, broken));
         }
         promised.extend(template.outputs.iter().cloned());
-        all.push(Prospect { kind, template, known, is_new });
+        all.push(PlannedStack { kind, template, known, is_new });
     }
     Ok(all)
 }
 
-/// Chooses the architecture that was baked, where nobody says which and there is an image of one only.
-async fn architecture(settings: &mut Settings<'_>, template: &Template, talk: &mut dyn Talk) {
+/// Chooses the architecture that was baked, if no value names one and there is an image for only one.
+async fn choose_architecture(settings: &mut DeploySettings<'_>, template: &Template, prompter: &mut dyn Prompter) {
     let says = ["Architecture", "AmiParameter", "InstanceType"].iter().any(|name| settings.given.contains_key(*name));
     let usual =
         template.parameters.get("Architecture").and_then(|about| about.default.as_ref()).map(ToString::to_string);
@@ -138,13 +123,13 @@ async fn architecture(settings: &mut Settings<'_>, template: &Template, talk: &m
     if matches!(settings.store.value(&format!("{IMAGES}{usual}")).await, Ok(None))
         && let Ok(Some(_)) = settings.store.value(&format!("{IMAGES}{other}")).await
     {
-        talk.say(&format!("Architecture = {other}: the bake has published an image for it, and none for {usual}"));
+        prompter.say(&format!("Architecture = {other}: the bake has published an image for it, and none for {usual}"));
         settings.given.insert("Architecture".to_owned(), other.to_owned());
         settings.given.insert("AmiParameter".to_owned(), format!("{IMAGES}{other}"));
     }
 }
 
-/// What is wrong with the image, as far as its name says.
+/// Returns a problem if the name of the image is for another architecture.
 fn of_another_processor(known: &Pairs) -> Option<String> {
     let (image, wanted) = (known.get("AmiParameter")?, known.get("Architecture")?);
     // A parameter that another account shares is named by its ARN.
@@ -153,16 +138,18 @@ fn of_another_processor(known: &Pairs) -> Option<String> {
     (of != wanted).then(|| format!("AmiParameter: `{image}` is for {of}, and Architecture is {wanted}"))
 }
 
-/// The image that the Parameter Store names, or the first value that should be there and is not. It may not be possible
-/// to look: that is said, and CloudFormation will look itself.
-pub(super) async fn stored(
-    settings: &Settings<'_>,
-    prospects: &[Prospect],
-    talk: &mut dyn Talk,
+/// Returns the image that the Parameter Store names. If the store cannot be read, it warns, and CloudFormation will look itself.
+///
+/// # Errors
+/// [`DeployError::Missing`]: the store lacks a parameter, or it names no image.
+pub(in crate::deploy) async fn stored_image(
+    settings: &DeploySettings<'_>,
+    stacks: &[PlannedStack],
+    prompter: &mut dyn Prompter,
 ) -> Result<Option<String>, DeployError> {
     let region = settings.account.region;
     let mut image = None;
-    for Prospect { template, known, .. } in prospects {
+    for PlannedStack { template, known, .. } in stacks {
         let stored = template.parameters.iter().filter(|(_, about)| about.r#type.starts_with(STORED));
         for (parameter, about) in stored {
             let Some(name) = known.get(parameter) else { continue };
@@ -173,25 +160,11 @@ pub(super) async fn stored(
                     return Err(missing(format!("`{name}` in {region} is `{}`", value.escape_debug())));
                 }
                 Ok(Some(value)) => image = Some(value),
-                Err(error) => talk.say(&format!(
+                Err(error) => prompter.say(&format!(
                     "warning: it cannot be seen before the start whether there is `{name}`, for {parameter}: {error}"
                 )),
             }
         }
     }
     Ok(image)
-}
-
-/// The values of a stack's parameters.
-pub(super) fn resolved(
-    name: &str,
-    template: &Template,
-    sources: Sources<'_>,
-) -> Result<BTreeMap<String, Value>, DeployError> {
-    let (values, problems) = parameters::resolve(template, sources);
-    if problems.is_empty() {
-        return Ok(values);
-    }
-    let problems = problems.into_iter().map(|(parameter, reason)| format!("{parameter}: {reason}")).collect();
-    Err(DeployError::Parameters(name.to_owned(), problems))
 }
