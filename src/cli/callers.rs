@@ -6,7 +6,7 @@ use std::num::NonZeroU32;
 use super::options::{CallerOptions, ServeOptions};
 use super::problems::Problems;
 use super::settings::place;
-use super::targets::TargetSettings;
+use super::targets::ParsedTarget;
 use super::values;
 use crate::access::address::Networks;
 use crate::access::caller::{self, Grant, NotARole, Role, Subject, Targets};
@@ -94,7 +94,7 @@ pub(super) fn resolve(
 }
 
 /// Notes targets that are granted but do not exist.
-pub(super) fn check_targets(callers: &CallerSettings, targets: &[TargetSettings], problems: &mut Problems) {
+pub(super) fn check_targets(callers: &CallerSettings, targets: &[ParsedTarget], problems: &mut Problems) {
     let exists = |name: &String| targets.iter().any(|target| target.name.as_deref().unwrap_or("default") == name);
     let of_grants = callers.grants.iter().map(|grant| &grant.targets);
     for names in of_grants.filter_map(|targets| if let Targets::Named(names) = targets { Some(names) } else { None }) {

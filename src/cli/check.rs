@@ -15,7 +15,7 @@ use super::problems::Problem;
 use super::{settings, subjects, variables};
 use crate::clock;
 use crate::probe::{self, Finding, Outcome};
-use crate::serve::{CallerSettings, Settings};
+use crate::serve::{CallerSettings, ServeSettings};
 
 /// Certificates that end sooner should have been renewed.
 const SOON: Duration = Duration::from_hours(24 * 14);
@@ -85,13 +85,13 @@ impl Check {
 }
 
 /// What has been configured, in few words.
-fn configuration(settings: &Settings) -> String {
+fn configuration(settings: &ServeSettings) -> String {
     let targets = settings.backends.len();
     format!("valid; {targets} target{}, listening on {}", if targets == 1 { "" } else { "s" }, settings.listen)
 }
 
 /// Who would be let in, and whether they could connect.
-fn inbound(settings: &Settings, now: SystemTime) -> Vec<Finding> {
+fn inbound(settings: &ServeSettings, now: SystemTime) -> Vec<Finding> {
     let mut findings = vec![port(settings.listen, "listen")];
     findings.extend(settings.admin.as_ref().map(|admin| port(admin.listen, "admin-listen")));
     findings.push(callers(&settings.callers, settings, now));
@@ -123,7 +123,7 @@ fn port(address: SocketAddr, option: &str) -> Finding {
     }
 }
 
-fn callers(callers: &CallerSettings, settings: &Settings, now: SystemTime) -> Finding {
+fn callers(callers: &CallerSettings, settings: &ServeSettings, now: SystemTime) -> Finding {
     const CHECK: &str = "callers";
     let tokens = callers.tokens.as_ref().map(|tokens| tokens.initial.as_ref());
     let has_others = callers.oidc.is_some() || !callers.grants.is_empty();

@@ -123,7 +123,7 @@ fn serve(config: Option<&Path>, flags: ServeOptions) -> Result<(), Failure> {
     let run = u64::from_ne_bytes(random().unwrap_or_default());
     let (settings, logging) =
         settings::read(config, flags, run).map_err(|problems| Failure::configuration(&problems))?;
-    let settings = serve::Settings { inherited: inherited::listeners(settings.listen)?, ..settings };
+    let settings = serve::ServeSettings { inherited: inherited::listeners(settings.listen)?, ..settings };
     logging.start();
     for unknown in variables::unknown() {
         let hint = "remove it, or see `appliance serve --help` for all variables";

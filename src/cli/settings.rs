@@ -19,7 +19,7 @@ use crate::http::body::{Budget, Intake, Resource, Timing};
 use crate::http::client::{ClientSettings, Dialer, Endpoint};
 use crate::http::tls;
 use crate::http::tls::server::{ServerFiles, ServerTls};
-use crate::serve::{AdminSettings, AllowedHosts, AuditSink, BackendSettings, EmfSink, Settings};
+use crate::serve::{AdminSettings, AllowedHosts, AuditSink, EmfSink, ServeSettings, TargetSettings};
 
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
@@ -41,7 +41,11 @@ pub(super) const NO_PLACE: &str = "defaults";
 ///
 /// # Errors
 /// As those of [`resolve`].
-pub(super) fn read(config: Option<&Path>, flags: ServeOptions, run: u64) -> Result<(Settings, Logging), Vec<Problem>> {
+pub(super) fn read(
+    config: Option<&Path>,
+    flags: ServeOptions,
+    run: u64,
+) -> Result<(ServeSettings, Logging), Vec<Problem>> {
     let mut problems = Problems::default();
     let file = file::read(config, &mut problems)?;
     variables::check(&mut problems);
@@ -57,7 +61,7 @@ pub(super) fn resolve(
     options: &ServeOptions,
     mut problems: Problems,
     run: u64,
-) -> Result<(Settings, Logging), Vec<Problem>> {
+) -> Result<(ServeSettings, Logging), Vec<Problem>> {
     let problem = &mut problems;
     let logging = logging(options, problem);
     let listen = listen(options, problem);
@@ -110,7 +114,7 @@ pub(super) fn resolve(
     let tls = tls.expect("without it there is a problem");
     let backends = targets.into_iter().map(|target| {
         let endpoint = target.endpoint.unwrap_or_else(|| Endpoint::https(target.target.host()));
-        BackendSettings {
+        TargetSettings {
             name: target.name,
             is_default: target.is_default,
             dialer: Dialer::new(endpoint, &tls, connect_timeout, handshake_timeout).through(&proxies),
@@ -120,7 +124,7 @@ pub(super) fn resolve(
             artifacts: target.artifacts,
         }
     });
-    let settings = Settings {
+    let settings = ServeSettings {
         listen,
         inherited: Vec::new(),
         tls: listener_tls,

@@ -3,12 +3,12 @@
 use crate::api::Transport;
 use crate::http::client::Endpoint;
 use crate::probe::{Artifacts, Settings, Subject};
-use crate::serve::{self, BackendSettings};
+use crate::serve::{self, TargetSettings};
 
 use super::values;
 
 /// The probes of what `serve` would do with these settings.
-pub(super) fn of(settings: &serve::Settings, may_write: bool) -> Settings {
+pub(super) fn of(settings: &serve::ServeSettings, may_write: bool) -> Settings {
     Settings {
         subjects: settings.backends.iter().map(subject).collect(),
         sts_endpoint: service("STS"),
@@ -17,7 +17,7 @@ pub(super) fn of(settings: &serve::Settings, may_write: bool) -> Settings {
     }
 }
 
-fn subject(backend: &BackendSettings) -> Subject {
+fn subject(backend: &TargetSettings) -> Subject {
     Subject {
         name: backend.name.clone().unwrap_or_else(|| "default".to_owned()),
         target: backend.target.clone(),

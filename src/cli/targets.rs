@@ -22,7 +22,7 @@ const LONGEST_URL_LIFETIME: Duration = Duration::from_hours(24 * 7);
 const FIX_ENDPOINT: &str = "write `https://host` or `https://host:port`";
 
 /// What the options say about one target.
-pub(super) struct TargetSettings {
+pub(super) struct ParsedTarget {
     pub(super) name: Option<String>,
     pub(super) is_default: bool,
     pub(super) target: Target,
@@ -33,7 +33,7 @@ pub(super) struct TargetSettings {
 }
 
 /// All targets; one of them is the default.
-pub(super) fn resolve(options: &ServeOptions, problems: &mut Problems) -> Vec<TargetSettings> {
+pub(super) fn resolve(options: &ServeOptions, problems: &mut Problems) -> Vec<ParsedTarget> {
     let mut targets = Vec::new();
     if let Some(first) = options.targets.first() {
         // SECURITY: a variable that is left over from somewhere else must not take `/` away from a target of the file:
@@ -54,14 +54,14 @@ pub(super) fn resolve(options: &ServeOptions, problems: &mut Problems) -> Vec<Ta
             }
         }
     } else {
-        targets.extend(one(options, &NO_PLACE, problems).map(|target| TargetSettings { is_default: true, ..target }));
+        targets.extend(one(options, &NO_PLACE, problems).map(|target| ParsedTarget { is_default: true, ..target }));
     }
     let mut names = HashSet::new();
     for table in &options.targets {
         let is_default = problems.switch(table.default.as_ref(), false);
         let name = name(table, &mut names, problems);
         if let Some(target) = one(&table.options, &table.place, problems) {
-            targets.push(TargetSettings { name, is_default, ..target });
+            targets.push(ParsedTarget { name, is_default, ..target });
         }
     }
     match targets.iter().filter(|target| target.is_default).count() {
@@ -92,13 +92,13 @@ fn name(table: &TargetOptions, names: &mut HashSet<String>, problems: &mut Probl
     })
 }
 
-fn one(options: &ServeOptions, place: &dyn Display, problems: &mut Problems) -> Option<TargetSettings> {
+fn one(options: &ServeOptions, place: &dyn Display, problems: &mut Problems) -> Option<ParsedTarget> {
     let target = target(options, place, problems);
     let endpoint = problems.read(options.upstream_endpoint.as_ref(), FIX_ENDPOINT, values::endpoint);
     let role = role(options, problems);
     let sagemaker = problems.read(options.sagemaker_endpoint.as_ref(), FIX_ENDPOINT, values::endpoint);
     let artifacts = artifacts(options, target.as_ref(), sagemaker.as_ref(), problems);
-    Some(TargetSettings { name: None, is_default: false, target: target?, endpoint, sagemaker, role, artifacts })
+    Some(ParsedTarget { name: None, is_default: false, target: target?, endpoint, sagemaker, role, artifacts })
 }
 
 fn target(options: &ServeOptions, place: &dyn Display, problems: &mut Problems) -> Option<Target> {

@@ -14,7 +14,7 @@ use super::failure::{Class, Failure};
 use super::options::ServeOptions;
 use super::output::{say, show, show_document};
 use super::problems::{Problem, Problems};
-use super::targets::TargetSettings;
+use super::targets::ParsedTarget;
 use super::{examples, file, harden, proxies, settings, subjects, targets, values, variables};
 use crate::api::Transport;
 use crate::api::presign::{Lifetimes, SESSION_LIFETIME, URL_LIFETIME};
@@ -154,7 +154,7 @@ fn resolve(
     let proxies = proxies::read(&mut problems);
     let targets = targets::resolve(&options, &mut problems);
     let names: Vec<String> = targets.iter().filter_map(|target| target.name.clone()).collect();
-    let is_meant = |target: &TargetSettings| match name {
+    let is_meant = |target: &ParsedTarget| match name {
         Some(name) => target.name.as_deref() == Some(name),
         None => target.is_default,
     };

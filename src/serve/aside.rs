@@ -6,7 +6,7 @@ use std::thread;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
-use super::refusal::Refusal;
+use crate::serve::error::ProxyError;
 
 /// Larger documents are processed on another thread. The slowest parser, that of GraphQL, reads 15 MB a second, so a document
 /// of this size takes four milliseconds; a change of threads takes 0.05.
@@ -20,16 +20,16 @@ static PLACES: LazyLock<Semaphore> = LazyLock::new(|| {
 /// Runs `work` on a document of `size` bytes.
 ///
 /// # Errors
-/// [`Refusal::Busy`] while the process stops.
-pub(super) async fn aside<T: Send + 'static>(
+/// [`ProxyError::Busy`] while the process stops.
+pub(crate) async fn aside<T: Send + 'static>(
     size: usize,
     work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, Refusal> {
+) -> Result<T, ProxyError> {
     if size <= LARGE {
         return Ok(work());
     }
-    let _place = PLACES.acquire().await.map_err(|_| Refusal::Busy)?;
-    spawn_blocking(work).await.map_err(|_| Refusal::Busy)
+    let _place = PLACES.acquire().await.map_err(|_| ProxyError::Busy)?;
+    spawn_blocking(work).await.map_err(|_| ProxyError::Busy)
 }
 
 #[cfg(test)]

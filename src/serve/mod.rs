@@ -1,38 +1,22 @@
 //! `serve`: the signing proxy. Assembles settings into a running server and sees it drained.
 
 mod admin;
-mod allowance;
 mod artifacts;
 mod aside;
-mod audit;
-mod backend;
-mod browser;
-mod callers;
-mod circuit;
-mod forward;
-mod gate;
-mod health;
-mod identity;
-mod load;
-mod location;
-mod metrics;
-mod record;
-mod refusal;
+mod auth;
+mod error;
+mod limits;
+mod pipeline;
 mod reload;
-mod reply;
-mod retry;
 mod server;
-mod shares;
-mod sign_in;
-mod skewed;
-mod spans;
-mod supervisor;
+mod settings;
+mod state;
+mod systemd;
+mod telemetry;
 mod upstream;
 mod worker;
 
-use std::io;
-use std::net::{SocketAddr, TcpListener};
-use std::num::NonZeroUsize;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -43,109 +27,32 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::sleep;
 use tracing::{info, warn};
 
-use crate::aws::sdk::Egress;
-use crate::http::body::Intake;
-use crate::http::tls::server::ServerTls;
 pub use admin::AdminSettings;
 use artifacts::describe;
-use audit::Audit;
-pub use audit::AuditSink;
-use backend::Backend;
-pub use backend::{Access, ArtifactSettings, BackendSettings, Place};
-pub use browser::AllowedHosts;
-use callers::Callers;
-pub use callers::{CallerSettings, OidcSettings, SecretPlace, TokenSettings, TokenSource, read_file as read_tokens};
-use identity::{Identity, token_reader};
-pub use metrics::EmfSink;
-use metrics::{Emf, Metrics};
-use record::Ledger;
+use auth::Callers;
+pub use auth::browser::AllowedHosts;
+pub use auth::{CallerSettings, OidcSettings, SecretPlace, TokenSettings, TokenSource, read_file as read_tokens};
+use pipeline::context::Ledger;
 use server::{Options, Server};
-pub use spans::{Collector, SpanSettings};
-use spans::{Export, Exporter};
-use supervisor::Pulse;
+pub use settings::{ServeError, ServeSettings};
+use state::SharedState;
+use systemd::Pulse;
+use telemetry::audit::Audit;
+pub use telemetry::audit::AuditSink;
+pub use telemetry::metrics::EmfSink;
+use telemetry::metrics::{Emf, Metrics};
+pub use telemetry::spans::{Collector, SpanSettings};
+use telemetry::spans::{Export, Exporter};
+use upstream::backend::ServedTarget;
+pub use upstream::backend::{Access, ArtifactSettings, Place, TargetSettings};
+use upstream::identity::{Identity, token_reader};
 use worker::Worker;
-
-/// Everything `serve` needs, checked.
-pub struct Settings {
-    /// Where callers connect.
-    pub listen: SocketAddr,
-    /// Sockets that listen already, from systemd; without any, `listen` is bound.
-    pub inherited: Vec<TcpListener>,
-    /// How TLS is spoken there, if it is.
-    pub tls: Option<ServerTls>,
-    /// Names that callers may use for it.
-    pub allowed_hosts: AllowedHosts,
-    /// Threads that handle requests.
-    pub workers: NonZeroUsize,
-    /// Callers' connections per worker; more wait in the kernel.
-    pub connection_limit: usize,
-    /// How long an idle connection of a caller is kept.
-    pub keep_alive: Duration,
-    /// How long a caller may take to send the head of a request; of a later one on a connection, beyond `keep_alive`.
-    pub head_timeout: Duration,
-    /// How long a caller may take nothing of an answer.
-    pub send_timeout: Duration,
-    /// How long running requests may take after a signal to stop.
-    pub drain_timeout: Duration,
-    /// The managed MLflows, at least one.
-    pub backends: Vec<BackendSettings>,
-    /// Who is let in, and to what.
-    pub callers: CallerSettings,
-    /// How often tokens and certificates are read again.
-    pub reload_interval: Duration,
-    /// Where requests are recorded for whoever has to answer for them.
-    pub audit: Option<AuditSink>,
-    /// Where operators and their tools look in, if they may.
-    pub admin: Option<AdminSettings>,
-    /// Where metrics for CloudWatch go.
-    pub emf: Option<EmfSink>,
-    /// What is recorded of requests for tracing, if somebody wants it.
-    pub spans: Option<SpanSettings>,
-    /// How bodies are taken in.
-    pub intake: Intake,
-    /// The largest body outside of artifacts. Bytes.
-    pub api_body_size_limit: u64,
-    /// The route by which the AWS SDK leaves this machine.
-    pub egress: Egress,
-    /// A random number that tells this run's request ids from others'.
-    pub run: u64,
-}
-
-/// What all workers share.
-pub struct Shared {
-    backends: Vec<Arc<Backend>>,
-    allowed_hosts: AllowedHosts,
-    callers: Callers,
-    tls: Option<ServerTls>,
-    ledger: Arc<Ledger>,
-    metrics: Metrics,
-    draining: AtomicBool,
-}
-
-/// Why `serve` did not start, or stopped.
-#[derive(Debug, thiserror::Error)]
-pub enum ServeError {
-    /// The address cannot be listened on.
-    #[error("cannot listen on `{address}`")]
-    Bind {
-        /// The address.
-        address: SocketAddr,
-        /// What the kernel said.
-        source: io::Error,
-    },
-    /// The audit log cannot be written to.
-    #[error("cannot open the audit log")]
-    Audit(#[source] io::Error),
-    /// The server failed as a whole.
-    #[error("the server failed")]
-    Server(#[source] io::Error),
-}
 
 /// Serves until a signal stops it and running requests are done.
 ///
 /// # Errors
 /// [`ServeError`].
-pub async fn run(settings: Settings) -> Result<(), ServeError> {
+pub async fn run(settings: ServeSettings) -> Result<(), ServeError> {
     let mut listeners = settings.inherited;
     if listeners.is_empty() {
         let bound =
@@ -156,13 +63,13 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
     let mut identities: Vec<Identity> = Vec::new();
     let backends = settings.backends.into_iter().map(|backend| {
         let credentials = Identity::of(&backend, &mut identities);
-        Arc::new(Backend::new(backend, credentials))
+        Arc::new(ServedTarget::new(backend, credentials))
     });
     let backends: Vec<_> = backends.collect();
     let audit = Audit::start(settings.audit).map_err(ServeError::Audit)?;
     let export = settings.spans.map(Exporter::start);
     let names = backends.iter().map(|backend| backend.name.as_deref());
-    let shared = Arc::new(Shared {
+    let shared = Arc::new(SharedState {
         metrics: Metrics::new(names, settings.intake.clone()),
         backends,
         allowed_hosts: settings.allowed_hosts,
@@ -182,7 +89,7 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
         head_timeout: settings.head_timeout,
         send_timeout: settings.send_timeout,
         tls: settings.tls.as_ref().map(|tls| Arc::new(tls.config())),
-        note: callers::certificate::note,
+        note: auth::certificate::note,
     };
     let mut server = {
         let (shared, pulse) = (Arc::clone(&shared), Arc::clone(&pulse));
@@ -190,7 +97,7 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
         Server::start(&listeners, &options, move |app| {
             pulse.join();
             let worker = Worker::new(Arc::clone(&shared), intake.clone(), api_body_size_limit);
-            app.app_data(Rc::new(worker)).default_service(web::to(forward::handle));
+            app.app_data(Rc::new(worker)).default_service(web::to(pipeline::handle));
         })
         .map_err(ServeError::Server)?
     };
@@ -208,9 +115,9 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
     tasks
         .extend(shared.backends.iter().cloned().map(|backend| rt::spawn(async move { describe::run(&backend).await })));
     tasks.push(rt::spawn(reload::run(Arc::clone(&shared), settings.tls, reader, settings.reload_interval)));
-    tasks.push(rt::spawn(supervisor::report(Arc::clone(&shared), pulse)));
+    tasks.push(rt::spawn(systemd::report(Arc::clone(&shared), pulse)));
     let emf = settings.emf.map(|sink| Arc::new(Emf::new(sink, &shared.metrics)));
-    tasks.extend(metrics::start(&shared, emf.as_ref()));
+    tasks.extend(telemetry::metrics::start(&shared, emf.as_ref()));
     let mut signals = Signals::await_them();
     let (result, deadline) = tokio::select! {
         error = server.failure() => (Err(ServeError::Server(error)), None),
@@ -241,7 +148,7 @@ pub async fn run(settings: Settings) -> Result<(), ServeError> {
 }
 
 /// Says once for each target where it is served.
-fn announce(shared: &Shared, addresses: &[SocketAddr]) {
+fn announce(shared: &SharedState, addresses: &[SocketAddr]) {
     for backend in &shared.backends {
         let (arn, upstream) = (backend.target.arn(), backend.dialer.endpoint().authority());
         let proxy = backend.dialer.proxy().map(ToString::to_string);
@@ -272,9 +179,9 @@ impl Signals {
 }
 
 /// Lets running requests finish, for as long as they may; another signal does not wait for that.
-async fn drain(server: &mut Server, signals: &mut Signals, shared: &Shared, limit: Duration) {
+async fn drain(server: &mut Server, signals: &mut Signals, shared: &SharedState, limit: Duration) {
     shared.draining.store(true, Ordering::Relaxed);
-    supervisor::stopping();
+    systemd::stopping();
     info!(in_flight = shared.ledger.in_flight(), "draining");
     tokio::select! {
         () = server.drain() => {}

@@ -7,16 +7,21 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::sleep;
 use tracing::{info, warn};
 
-use super::Shared;
-use super::callers::source::SecretReader;
 use crate::http::tls::server::ServerTls;
+use crate::serve::auth::source::SecretReader;
+use crate::serve::state::SharedState;
 use crate::{causes, clock};
 
 /// A certificate with less time left is warned about.
 const CERTIFICATE_MARGIN: Duration = Duration::from_hours(24 * 14);
 
 /// Reads again what may change while the appliance runs: at a signal, and from time to time.
-pub(super) async fn run(shared: Arc<Shared>, tls: Option<ServerTls>, reader: Option<SecretReader>, interval: Duration) {
+pub(crate) async fn run(
+    shared: Arc<SharedState>,
+    tls: Option<ServerTls>,
+    reader: Option<SecretReader>,
+    interval: Duration,
+) {
     let mut hangup = signal(SignalKind::hangup()).ok();
     if let Some(tls) = &tls {
         warn_of_end(tls);

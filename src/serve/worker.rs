@@ -2,18 +2,18 @@
 
 use std::sync::Arc;
 
-use super::Shared;
-use super::callers::keys::KeyFetcher;
-use super::metrics::Sheet;
-use super::upstream::Upstream;
 use crate::http::body::Intake;
+use crate::serve::auth::keys::KeyFetcher;
+use crate::serve::state::SharedState;
+use crate::serve::telemetry::metrics::Sheet;
+use crate::serve::upstream::mlflow::MlflowClient;
 
 /// A worker's own view of all targets.
-pub(super) struct Worker {
+pub(crate) struct Worker {
     /// What all workers share.
-    pub shared: Arc<Shared>,
+    pub shared: Arc<SharedState>,
     /// One for each of the shared backends, in their order.
-    pub upstreams: Vec<Upstream>,
+    pub upstreams: Vec<MlflowClient>,
     /// How artifacts are taken in.
     pub intake: Intake,
     /// How other bodies are.
@@ -27,8 +27,8 @@ pub(super) struct Worker {
 impl Worker {
     /// Prepares a worker on the thread that will use it.
     #[must_use]
-    pub(super) fn new(shared: Arc<Shared>, intake: Intake, api_body_size_limit: u64) -> Self {
-        let upstreams = shared.backends.iter().map(|backend| Upstream::new(Arc::clone(backend))).collect();
+    pub(crate) fn new(shared: Arc<SharedState>, intake: Intake, api_body_size_limit: u64) -> Self {
+        let upstreams = shared.backends.iter().map(|backend| MlflowClient::new(Arc::clone(backend))).collect();
         let api_intake = Intake { size_limit: intake.size_limit.min(api_body_size_limit), ..intake.clone() };
         let first = &shared.backends[0];
         let keys = KeyFetcher::new(first.dialer.clone(), first.client);

@@ -3,6 +3,7 @@
 //! It has a thread of its own, so that it answers when all workers are busy, and is the last to go when the appliance
 //! stops. It speaks plain HTTP, on loopback unless told otherwise.
 
+pub(crate) mod health;
 mod status;
 
 use std::net::SocketAddr;
@@ -16,13 +17,14 @@ use actix_web::http::header::{self, HeaderName};
 use actix_web::{HttpRequest, HttpResponse, web};
 use tracing::{info, warn};
 
-use super::browser::{self, AllowedHosts};
-use super::health::{self, Page};
-use super::metrics::{self, CONTENT_TYPE};
-use super::server::{self, Options, Server, connection};
-use super::{ServeError, Shared};
 use crate::access::address::Networks;
 use crate::http::headers::Summary;
+use crate::serve::admin::health::Page;
+use crate::serve::auth::browser::{self, AllowedHosts};
+use crate::serve::server::{self, Options, Server, connection};
+use crate::serve::settings::ServeError;
+use crate::serve::state::SharedState;
+use crate::serve::telemetry::metrics::{self, CONTENT_TYPE};
 
 /// Connections at a time; more wait in the kernel. Scrapers and people with a page open are few.
 const CONNECTION_LIMIT: usize = 100;
@@ -50,7 +52,7 @@ pub struct AdminSettings {
 
 /// What its thread needs.
 struct Admin {
-    shared: Arc<Shared>,
+    shared: Arc<SharedState>,
     networks: Option<Networks>,
     names: AllowedHosts,
 }
@@ -59,7 +61,7 @@ struct Admin {
 ///
 /// # Errors
 /// [`ServeError::Bind`], [`ServeError::Server`].
-pub(super) fn open(settings: AdminSettings, shared: &Arc<Shared>) -> Result<Option<Server>, ServeError> {
+pub(crate) fn open(settings: AdminSettings, shared: &Arc<SharedState>) -> Result<Option<Server>, ServeError> {
     let AdminSettings { listen, is_asked_for, networks, names } = settings;
     let listener = match server::bind(listen) {
         Ok(listener) => listener,

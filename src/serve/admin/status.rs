@@ -14,11 +14,12 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::super::backend::{Access, Backend};
-use super::super::metrics::{EXPLANATIONS, STEP, STEPS, Span, Step, Totals, View, explanation_index};
-use super::super::{Shared, health};
 use crate::clock;
 use crate::mlflow::arn::Mode;
+use crate::serve::admin::health;
+use crate::serve::state::SharedState;
+use crate::serve::telemetry::metrics::{EXPLANATIONS, STEP, STEPS, Span, Step, Totals, View, explanation_index};
+use crate::serve::upstream::backend::{Access, ServedTarget};
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
@@ -42,7 +43,7 @@ static PAGE: LazyLock<Assembled> = LazyLock::new(|| {
 
 /// The page.
 #[must_use]
-pub(super) fn page() -> HttpResponse {
+pub(crate) fn page() -> HttpResponse {
     HttpResponse::Ok()
         .content_type("text/html; charset=utf-8")
         .insert_header((header::CONTENT_SECURITY_POLICY, PAGE.policy.as_str()))
@@ -51,7 +52,7 @@ pub(super) fn page() -> HttpResponse {
 
 /// What the page shows. Of bounded size, however much goes on.
 #[must_use]
-pub(super) fn document(shared: &Shared) -> Value {
+pub(crate) fn document(shared: &SharedState) -> Value {
     let metrics = &shared.metrics;
     let totals = metrics.totals();
     let targets: Vec<Value> =
@@ -74,7 +75,7 @@ pub(super) fn document(shared: &Shared) -> Value {
     })
 }
 
-fn target(shared: &Shared, index: usize, backend: &Backend, totals: &Totals) -> Value {
+fn target(shared: &SharedState, index: usize, backend: &ServedTarget, totals: &Totals) -> Value {
     let requests: u64 = totals.requests(Some(index)).map(|(_, count)| count).sum();
     let failed: u64 =
         totals.requests(Some(index)).filter(|([_, _, status], _)| *status == "5xx").map(|(_, count)| count).sum();
@@ -132,7 +133,7 @@ fn hour(view: &View) -> Value {
     })
 }
 
-fn failures(shared: &Shared) -> Vec<Value> {
+fn failures(shared: &SharedState) -> Vec<Value> {
     let all = shared.metrics.failures().into_iter().map(|failure| {
         json!({
             "time": seconds(failure.time),

@@ -5,17 +5,17 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
-use super::super::backend::{Backend, Place};
 use crate::api::ApiError;
 use crate::api::describe::{self, DescribeError};
 use crate::backoff::Backoff;
 use crate::causes;
+use crate::serve::upstream::backend::{Place, ServedTarget};
 
 /// The wait between attempts doubles from the first to the second of these.
 const WAITS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
 /// Finds out where the artifacts are, if that is not configured, and ends when it is known.
-pub(in crate::serve) async fn run(backend: &Backend) {
+pub(crate) async fn run(backend: &ServedTarget) {
     let Some(Place::Described(endpoint)) = backend.artifacts.as_ref().map(|artifacts| &artifacts.place) else { return };
     let (transport, mut backoff) = (backend.transport(), Backoff::new(WAITS.0, WAITS.1));
     loop {

@@ -8,7 +8,7 @@ use crate::http::client::ClientError;
 
 /// Why S3 did not do what it was asked to.
 #[derive(Debug, thiserror::Error)]
-pub(in crate::serve) enum StoreFailure {
+pub(crate) enum StoreFailure {
     /// There is no such object.
     #[error("there is no such artifact")]
     Missing,
@@ -45,7 +45,7 @@ pub(in crate::serve) enum StoreFailure {
 
 impl StoreFailure {
     /// One word for logs and metrics.
-    pub(in crate::serve) fn kind(&self) -> &'static str {
+    pub(crate) fn kind(&self) -> &'static str {
         match self {
             Self::Missing => "no-such-artifact",
             Self::Denied { .. } => "artifact-access-denied",
@@ -59,7 +59,7 @@ impl StoreFailure {
     }
 
     /// The status to answer with.
-    pub(in crate::serve) fn status(&self) -> StatusCode {
+    pub(crate) fn status(&self) -> StatusCode {
         match self {
             Self::Missing => StatusCode::NOT_FOUND,
             Self::Denied { .. } => StatusCode::FORBIDDEN,
@@ -72,7 +72,7 @@ impl StoreFailure {
     }
 
     /// What the caller may know.
-    pub(in crate::serve) fn message(&self) -> String {
+    pub(crate) fn message(&self) -> String {
         match self {
             Self::Missing => "There is no such artifact.".into(),
             Self::Denied { action, resource } => {

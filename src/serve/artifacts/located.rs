@@ -3,13 +3,13 @@
 use actix_web::web;
 use serde_json::Value;
 
-use super::super::refusal::Refusal;
-use super::request::{named, parameter, path, required};
-use super::route::Located;
-use super::{Answer, Exchange, object, service};
 use crate::http::uri::encoded;
 use crate::mlflow::foreign::is_foreign;
 use crate::mlflow::store::ArtifactPath;
+use crate::serve::artifacts::request::{named, parameter, path, required};
+use crate::serve::artifacts::route::Located;
+use crate::serve::artifacts::{Answer, Exchange, object, service};
+use crate::serve::error::ProxyError;
 
 /// MLflow's own limit of this route. Bytes.
 const UPLOAD_LIMIT: u64 = 10 << 20;
@@ -17,12 +17,12 @@ const UPLOAD_LIMIT: u64 = 10 << 20;
 /// Answers a request for such an artifact.
 ///
 /// # Errors
-/// [`Refusal`].
-pub(super) async fn answer(
+/// [`ProxyError`].
+pub(crate) async fn answer(
     located: Located<'_>,
     exchange: &mut Exchange<'_>,
     payload: web::Payload,
-) -> Result<Answer, Refusal> {
+) -> Result<Answer, ProxyError> {
     let target = exchange.target;
     let run = || parameter(target, "run_id").and_then(|id| id.map_or_else(|| required(target, "run_uuid"), Ok));
     // Where to ask, where in the answer the location stands, and which parameter names the artifact below it.
@@ -58,7 +58,7 @@ pub(super) async fn answer(
     let uri = document.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     // SECURITY: managed MLflow would read it with its own role, whatever the caller's may be.
     if !exchange.may_be_elsewhere && is_foreign(uri, &exchange.store.place) {
-        return Err(Refusal::Elsewhere(uri.to_owned()));
+        return Err(ProxyError::Elsewhere(uri.to_owned()));
     }
     if is_managed {
         return Ok(Answer::Elsewhere(payload));

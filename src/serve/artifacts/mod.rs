@@ -4,52 +4,51 @@
 //! they then ask for under `/api/2.0/mlflow-artifacts/` is answered here (`service`), as are the routes with which the
 //! UI reads what belongs to a run, a model or a trace (`located`).
 
-pub(super) mod describe;
-pub(super) mod failure;
+pub(crate) mod describe;
+pub(crate) mod failure;
 mod located;
 mod object;
 mod parts;
-mod request;
+pub(crate) mod request;
 mod route;
 mod server_info;
 mod service;
-pub(super) mod store;
-pub(super) mod translate;
+pub(crate) mod translate;
 
 use actix_web::http::header;
 use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::Value;
 
-use super::aside::aside;
-use super::record::Record;
-use super::refusal::Refusal;
-use super::upstream::Upstream;
 use crate::aws::sigv4::EMPTY_SHA256;
 use crate::http::body::{Body, Intake};
 use crate::http::client::Response;
 use crate::http::{headers, uri};
+use crate::serve::aside::aside;
+use crate::serve::error::ProxyError;
+use crate::serve::pipeline::context::RequestContext;
+use crate::serve::upstream::mlflow::MlflowClient;
 
-pub(super) use route::{Route, route};
-use store::Store;
+use crate::serve::upstream::s3::S3Client;
+pub(crate) use route::{Route, route};
 
 /// One request to the gateway.
-pub(super) struct Exchange<'a> {
-    pub upstream: &'a Upstream,
-    pub store: &'a Store,
+pub(crate) struct Exchange<'a> {
+    pub upstream: &'a MlflowClient,
+    pub store: &'a S3Client,
     pub intake: &'a Intake,
     pub request: &'a HttpRequest,
     /// The part of the caller's path that names the target.
     pub prefix: &'a str,
     /// The path and query as the managed MLflow would know them, in normal form.
     pub target: &'a str,
-    pub record: &'a mut Record,
+    pub record: &'a mut RequestContext,
     /// If this is true, managed MLflow is asked for artifacts outside of the store.
     pub may_be_elsewhere: bool,
 }
 
 /// What the gateway has to say.
-pub(super) enum Answer {
+pub(crate) enum Answer {
     /// An answer of its own.
     Own(HttpResponse),
     /// An object, or a part of it, on its way from S3, and the name of the file that it is.
@@ -76,7 +75,7 @@ const DOCUMENT_LIMIT: usize = 4 << 20;
 
 impl Exchange<'_> {
     /// Takes the caller's turn to have a connection to S3.
-    pub(super) async fn share(&mut self) -> Result<(), Refusal> {
+    pub(crate) async fn share(&mut self) -> Result<(), ProxyError> {
         if self.record.store_share.is_none() {
             self.record.store_share = Some(self.upstream.store_shares.take(self.record.party()).await?);
         }
@@ -84,7 +83,7 @@ impl Exchange<'_> {
     }
 
     /// Asks managed MLflow for a document. An answer other than 200 is the caller's to see.
-    async fn ask(&mut self, target: &str) -> Result<Result<Value, Response>, Refusal> {
+    async fn ask(&mut self, target: &str) -> Result<Result<Value, Response>, ProxyError> {
         let mut fields = headers::for_upstream(self.request.headers());
         headers::ask_for_identity(&mut fields);
         for name in [
@@ -104,21 +103,21 @@ impl Exchange<'_> {
         if response.status != StatusCode::OK {
             return Ok(Err(response));
         }
-        let bytes = response.body.collect(DOCUMENT_LIMIT).await.map_err(Refusal::Document)?;
+        let bytes = response.body.collect(DOCUMENT_LIMIT).await.map_err(ProxyError::Document)?;
         let value = aside(bytes.len(), move || serde_json::from_slice(&bytes)).await?;
-        Ok(Ok(value.map_err(|_| Refusal::UnreadableDocument)?))
+        Ok(Ok(value.map_err(|_| ProxyError::UnreadableDocument)?))
     }
 }
 
 /// Answers a request to the gateway.
 ///
 /// # Errors
-/// [`Refusal`].
-pub(super) async fn answer(
+/// [`ProxyError`].
+pub(crate) async fn answer(
     route: Route<'_>,
     mut exchange: Exchange<'_>,
     payload: web::Payload,
-) -> Result<Answer, Refusal> {
+) -> Result<Answer, ProxyError> {
     match route {
         Route::Service(service) => service::answer(service, &mut exchange, payload).await,
         Route::Located(located) => located::answer(located, &mut exchange, payload).await,

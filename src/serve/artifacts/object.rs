@@ -9,16 +9,16 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
-use super::super::backend::Access;
-use super::super::refusal::Refusal;
-use super::store::{Action, Store};
-use super::{Answer, Exchange};
 use crate::aws::s3::Bucket;
 use crate::http::body::{Body, Intake, Passing, receive};
 use crate::http::fields::Fields;
 use crate::http::headers;
 use crate::mlflow::download;
 use crate::mlflow::store::ArtifactPath;
+use crate::serve::artifacts::{Answer, Exchange};
+use crate::serve::error::ProxyError;
+use crate::serve::upstream::backend::Access;
+use crate::serve::upstream::s3::{Action, S3Client};
 
 /// What of a caller's headers S3 may judge: conditions and ranges. They are not signed, and need not be.
 const CONDITIONS: [HeaderName; 6] = [
@@ -33,8 +33,8 @@ const CONDITIONS: [HeaderName; 6] = [
 /// Reads an artifact, or sends its caller to where it can be read.
 ///
 /// # Errors
-/// [`Refusal`].
-pub(super) async fn read(exchange: &mut Exchange<'_>, path: &ArtifactPath) -> Result<Answer, Refusal> {
+/// [`ProxyError`].
+pub(crate) async fn read(exchange: &mut Exchange<'_>, path: &ArtifactPath) -> Result<Answer, ProxyError> {
     let store = exchange.store;
     let key = store.place.key(path);
     if store.access == Access::PresignedOnly {
@@ -64,16 +64,16 @@ pub(super) async fn read(exchange: &mut Exchange<'_>, path: &ArtifactPath) -> Re
 /// Writes an artifact of at most `limit` bytes. It becomes visible whole, or not at all.
 ///
 /// # Errors
-/// [`Refusal`].
-pub(super) async fn write(
+/// [`ProxyError`].
+pub(crate) async fn write(
     exchange: &mut Exchange<'_>,
     payload: web::Payload,
     path: &ArtifactPath,
     limit: u64,
-) -> Result<Answer, Refusal> {
+) -> Result<Answer, ProxyError> {
     let store = exchange.store;
     if store.access == Access::PresignedOnly {
-        return Err(Refusal::PresignedOnly);
+        return Err(ProxyError::PresignedOnly);
     }
     let fields = exchange.request.headers();
     let declared = headers::content_length(fields);
@@ -100,12 +100,12 @@ pub(super) async fn write(
 }
 
 /// Buffers a body of at most `limit` bytes and returns it with its SHA-256 in base64. A body that is passed on has no hash.
-pub(super) async fn take_in(
+pub(crate) async fn take_in(
     exchange: &mut Exchange<'_>,
     payload: web::Payload,
     declared: Option<u64>,
     limit: u64,
-) -> Result<(Body, Option<String>), Refusal> {
+) -> Result<(Body, Option<String>), ProxyError> {
     let intake = Intake { size_limit: exchange.intake.size_limit.min(limit), ..exchange.intake.clone() };
     if let Some(length) = intake.passes(declared) {
         return Ok((Body::Passing(Passing::begin(payload, length, &intake, &exchange.record.account())?), None));
@@ -125,12 +125,12 @@ pub(super) async fn take_in(
 /// and the URL, which is a secret, would stay in the address bar.
 ///
 /// # Errors
-/// [`Refusal::Credentials`].
-pub(super) async fn download_url(
-    store: &Store,
+/// [`ProxyError::Credentials`].
+pub(crate) async fn download_url(
+    store: &S3Client,
     path: &ArtifactPath,
     content_type: Option<&str>,
-) -> Result<String, Refusal> {
+) -> Result<String, ProxyError> {
     let (key, disposition) = (store.place.key(path), download::attachment(path.name()));
     store.prolong(store.url_lifetime).await;
     store.presigned(store.url_lifetime, |bucket, credentials, lifetime| {

@@ -15,15 +15,6 @@ use serde_json::json;
 use tokio::task::yield_now;
 use tokio::time::Duration;
 
-use super::super::backend::Access;
-use super::super::browser;
-use super::super::refusal::Refusal;
-use super::super::server::connection;
-use super::failure::StoreFailure;
-use super::object::take_in;
-use super::request::{parameter, required};
-use super::store::Action;
-use super::{Answer, Exchange};
 use crate::access::caller::Means;
 use crate::aws::s3::{self, PartUrls};
 use crate::http::body::Body;
@@ -32,6 +23,15 @@ use crate::http::headers;
 use crate::http::uri::encoded;
 use crate::mlflow::download;
 use crate::mlflow::store::ArtifactPath;
+use crate::serve::artifacts::failure::StoreFailure;
+use crate::serve::artifacts::object::take_in;
+use crate::serve::artifacts::request::{parameter, required};
+use crate::serve::artifacts::{Answer, Exchange};
+use crate::serve::auth::browser;
+use crate::serve::error::ProxyError;
+use crate::serve::server::connection;
+use crate::serve::upstream::backend::Access;
+use crate::serve::upstream::s3::Action;
 
 /// S3's own limit. A file of 100 GB in parts of 10 MiB, MLflow's default, comes close to it.
 const LIMIT: u16 = 10_000;
@@ -43,7 +43,7 @@ const LIFETIME: Duration = Duration::from_hours(1);
 const SLICE: u16 = 100;
 
 /// One part of an upload.
-pub(super) struct Part {
+pub(crate) struct Part {
     upload: String,
     number: u16,
 }
@@ -51,27 +51,27 @@ pub(super) struct Part {
 /// Returns the part that the query of a target names, if it names one.
 ///
 /// # Errors
-/// [`Refusal::Artifact`].
-pub(super) fn named(target: &str) -> Result<Option<Part>, Refusal> {
+/// [`ProxyError::Artifact`].
+pub(crate) fn named(target: &str) -> Result<Option<Part>, ProxyError> {
     let Some(upload) = parameter(target, "uploadId")? else { return Ok(None) };
     let number = required(target, "partNumber")?;
     match number.parse() {
         Ok(number) if (1..=LIMIT).contains(&number) => Ok(Some(Part { upload, number })),
-        _ => Err(Refusal::Artifact(format!("a part has a number from 1 to {LIMIT}"))),
+        _ => Err(ProxyError::Artifact(format!("a part has a number from 1 to {LIMIT}"))),
     }
 }
 
 /// Begins an upload and returns the URLs of its parts.
 ///
 /// # Errors
-/// [`Refusal`].
-pub(super) async fn create(exchange: &Exchange<'_>, path: &ArtifactPath, count: u16) -> Result<Answer, Refusal> {
+/// [`ProxyError`].
+pub(crate) async fn create(exchange: &Exchange<'_>, path: &ArtifactPath, count: u16) -> Result<Answer, ProxyError> {
     let store = exchange.store;
     if store.access == Access::Proxied {
-        return Err(Refusal::NoPresigned);
+        return Err(ProxyError::NoPresigned);
     }
     if !(1..=LIMIT).contains(&count) {
-        return Err(Refusal::Artifact(format!("an upload has 1 to {LIMIT} parts, not {count}")));
+        return Err(ProxyError::Artifact(format!("an upload has 1 to {LIMIT} parts, not {count}")));
     }
     store.prolong(LIFETIME).await;
     let is_direct =
@@ -94,32 +94,32 @@ pub(super) async fn create(exchange: &Exchange<'_>, path: &ArtifactPath, count: 
 /// Returns the headers with which a client authenticates its parts. The URL itself holds no secret.
 ///
 /// # Errors
-/// [`Refusal::NoPresigned`] for callers who authenticate by a certificate, a cookie or a load balancer, which the client does
+/// [`ProxyError::NoPresigned`] for callers who authenticate by a certificate, a cookie or a load balancer, which the client does
 /// not use for parts. It then sends the file in one piece.
-fn own_headers(exchange: &Exchange<'_>) -> Result<serde_json::Value, Refusal> {
+fn own_headers(exchange: &Exchange<'_>) -> Result<serde_json::Value, ProxyError> {
     match exchange.record.caller.as_ref().map(|caller| caller.means) {
         Some(Means::Anonymous) => Ok(json!({})),
         Some(Means::Token) => {
             let value = exchange.request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-            value.map(|value| json!({"Authorization": value})).ok_or(Refusal::NoPresigned)
+            value.map(|value| json!({"Authorization": value})).ok_or(ProxyError::NoPresigned)
         }
-        _ => Err(Refusal::NoPresigned),
+        _ => Err(ProxyError::NoPresigned),
     }
 }
 
 /// Sends a part on to S3.
 ///
 /// # Errors
-/// [`Refusal`].
-pub(super) async fn write(
+/// [`ProxyError`].
+pub(crate) async fn write(
     exchange: &mut Exchange<'_>,
     payload: web::Payload,
     path: &ArtifactPath,
     part: &Part,
-) -> Result<Answer, Refusal> {
+) -> Result<Answer, ProxyError> {
     let store = exchange.store;
     if store.access == Access::PresignedOnly {
-        return Err(Refusal::PresignedOnly);
+        return Err(ProxyError::PresignedOnly);
     }
     let declared = headers::content_length(exchange.request.headers());
     let (body, _) = take_in(exchange, payload, declared, SIZE_LIMIT).await?;

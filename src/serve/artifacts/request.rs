@@ -3,12 +3,12 @@
 use actix_web::web;
 use serde::de::DeserializeOwned;
 
-use super::super::aside::aside;
-use super::super::refusal::Refusal;
-use super::Exchange;
 use crate::http::body::{Intake, receive};
 use crate::http::client::Response;
 use crate::mlflow::store::ArtifactPath;
+use crate::serve::artifacts::Exchange;
+use crate::serve::aside::aside;
+use crate::serve::error::ProxyError;
 
 /// A document that names at most 10,000 parts, each with its tag and its presigned URL. Bytes.
 const DOCUMENT_LIMIT: u64 = 32 << 20;
@@ -16,62 +16,62 @@ const DOCUMENT_LIMIT: u64 = 32 << 20;
 /// A query parameter of a target in normal form, decoded.
 ///
 /// # Errors
-/// [`Refusal::Artifact`] if it is no UTF-8.
-pub(super) fn parameter(target: &str, name: &str) -> Result<Option<String>, Refusal> {
+/// [`ProxyError::Artifact`] if it is no UTF-8.
+pub(crate) fn parameter(target: &str, name: &str) -> Result<Option<String>, ProxyError> {
     let query = target.split_once('?').map_or("", |(_, query)| query);
     let value = query.split('&').filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == name);
     let Some((_, value)) = value else { return Ok(None) };
     let decoded = percent_encoding::percent_decode_str(value).decode_utf8();
-    decoded.map(|value| Some(value.into_owned())).map_err(|_| Refusal::Artifact("a parameter is not UTF-8".into()))
+    decoded.map(|value| Some(value.into_owned())).map_err(|_| ProxyError::Artifact("a parameter is not UTF-8".into()))
 }
 
 /// The value of a parameter that has to be there.
 ///
 /// # Errors
-/// [`Refusal::Artifact`].
-pub(super) fn required(target: &str, name: &str) -> Result<String, Refusal> {
-    parameter(target, name)?.ok_or_else(|| Refusal::Artifact(format!("the parameter `{name}` is missing")))
+/// [`ProxyError::Artifact`].
+pub(crate) fn required(target: &str, name: &str) -> Result<String, ProxyError> {
+    parameter(target, name)?.ok_or_else(|| ProxyError::Artifact(format!("the parameter `{name}` is missing")))
 }
 
 /// A path given as a parameter, or the root.
 ///
 /// # Errors
-/// [`Refusal`].
-pub(super) fn path(target: &str, name: &str) -> Result<ArtifactPath, Refusal> {
+/// [`ProxyError`].
+pub(crate) fn path(target: &str, name: &str) -> Result<ArtifactPath, ProxyError> {
     Ok(ArtifactPath::parse(&parameter(target, name)?.unwrap_or_default())?)
 }
 
 /// A path that names something.
 ///
 /// # Errors
-/// [`Refusal`].
-pub(super) fn named(path: ArtifactPath) -> Result<ArtifactPath, Refusal> {
-    if path.is_root() { Err(Refusal::Artifact("the artifact has no name".into())) } else { Ok(path) }
+/// [`ProxyError`].
+pub(crate) fn named(path: ArtifactPath) -> Result<ArtifactPath, ProxyError> {
+    if path.is_root() { Err(ProxyError::Artifact("the artifact has no name".into())) } else { Ok(path) }
 }
 
 /// Reads a JSON document from the body.
 ///
 /// # Errors
-/// [`Refusal`].
-pub(super) async fn document<T: DeserializeOwned + Send + 'static>(
+/// [`ProxyError`].
+pub(crate) async fn document<T: DeserializeOwned + Send + 'static>(
     exchange: &mut Exchange<'_>,
     payload: web::Payload,
-) -> Result<T, Refusal> {
+) -> Result<T, ProxyError> {
     let intake = Intake { size_limit: DOCUMENT_LIMIT, memory_limit: DOCUMENT_LIMIT, ..exchange.intake.clone() };
     let received = receive(payload, None, &intake, &exchange.record.account()).await?;
     exchange.record.received = received.len;
-    let bytes = received.body.bytes().ok_or(Refusal::Busy)?.clone();
+    let bytes = received.body.bytes().ok_or(ProxyError::Busy)?.clone();
     // The body keeps its share of the memory until the document has been read.
     aside(bytes.len(), move || serde_json::from_slice(&bytes))
         .await?
-        .map_err(|error| Refusal::Artifact(format!("the document is not as expected: {error}")))
+        .map_err(|error| ProxyError::Artifact(format!("the document is not as expected: {error}")))
 }
 
 /// The beginning of a response's body as text.
 ///
 /// # Errors
-/// [`Refusal`].
-pub(super) async fn text(response: Response, limit: usize) -> Result<String, Refusal> {
-    let bytes = response.body.collect(limit).await.map_err(Refusal::Document)?;
+/// [`ProxyError`].
+pub(crate) async fn text(response: Response, limit: usize) -> Result<String, ProxyError> {
+    let bytes = response.body.collect(limit).await.map_err(ProxyError::Document)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }

@@ -2,12 +2,12 @@
 
 use actix_web::http::Method;
 
-use super::super::refusal::Refusal;
 use crate::mlflow::locations;
+use crate::serve::error::ProxyError;
 
 /// A request that is the gateway's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::serve) enum Route<'a> {
+pub(crate) enum Route<'a> {
     /// MLflow's artifact service.
     Service(Service<'a>),
     /// An artifact named by what it belongs to.
@@ -18,7 +18,7 @@ pub(in crate::serve) enum Route<'a> {
 
 /// A request to the artifact service; paths are percent-encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::serve) enum Service<'a> {
+pub(crate) enum Service<'a> {
     List,
     Read(&'a str),
     Write(&'a str),
@@ -31,7 +31,7 @@ pub(in crate::serve) enum Service<'a> {
 
 /// A request for an artifact of something that managed MLflow has to be asked about first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::serve) enum Located<'a> {
+pub(crate) enum Located<'a> {
     /// `GET /get-artifact?run_id=…&path=…`
     OfRun,
     /// `POST …/upload-artifact?run_uuid=…&path=…`
@@ -51,8 +51,8 @@ pub(in crate::serve) enum Located<'a> {
 /// The gateway's route of a request, if it is one; the path is as MLflow reads it.
 ///
 /// # Errors
-/// [`Refusal::ArtifactMethod`] where the artifact service has no such method.
-pub(in crate::serve) fn route<'a>(method: &Method, path: &'a str) -> Result<Option<Route<'a>>, Refusal> {
+/// [`ProxyError::ArtifactMethod`] where the artifact service has no such method.
+pub(crate) fn route<'a>(method: &Method, path: &'a str) -> Result<Option<Route<'a>>, ProxyError> {
     if let Some(rest) = locations::artifact_service(path) {
         return service(method, rest).map(|service| service.map(Route::Service));
     }
@@ -82,19 +82,19 @@ fn logged_model(rest: &str) -> Option<(&str, &str)> {
     Some((id, rest.strip_prefix("artifacts/")?))
 }
 
-fn service<'a>(method: &Method, rest: &'a str) -> Result<Option<Service<'a>>, Refusal> {
+fn service<'a>(method: &Method, rest: &'a str) -> Result<Option<Service<'a>>, ProxyError> {
     let below = |name: &str| {
         rest.strip_prefix(name).and_then(|rest| rest.strip_prefix('/').or(Some("").filter(|_| rest.is_empty())))
     };
     let only =
-        |allowed: Method, service| if *method == allowed { Ok(Some(service)) } else { Err(Refusal::ArtifactMethod) };
+        |allowed: Method, service| if *method == allowed { Ok(Some(service)) } else { Err(ProxyError::ArtifactMethod) };
     if let Some(path) = below("artifacts") {
         return match *method {
             Method::GET if path.is_empty() => Ok(Some(Service::List)),
             Method::GET | Method::HEAD => Ok(Some(Service::Read(path))),
             Method::PUT => Ok(Some(Service::Write(path))),
             Method::DELETE => Ok(Some(Service::Delete(path))),
-            _ => Err(Refusal::ArtifactMethod),
+            _ => Err(ProxyError::ArtifactMethod),
         };
     }
     if let Some(path) = below("presigned") {
@@ -150,7 +150,7 @@ mod tests {
         }
         for (method, path) in [(&post, "artifacts/x"), (&get, "mpu/create/x"), (&put, "presigned/x")] {
             let path = format!("/api/2.0/mlflow-artifacts/{path}");
-            assert!(matches!(route(method, &path), Err(Refusal::ArtifactMethod)), "{method} {path}");
+            assert!(matches!(route(method, &path), Err(ProxyError::ArtifactMethod)), "{method} {path}");
         }
     }
 }

@@ -3,19 +3,19 @@
 use actix_web::http::StatusCode;
 use serde_json::{Value, json};
 
-use super::super::backend::Access;
-use super::super::refusal::Refusal;
-use super::{Answer, Exchange};
+use crate::serve::artifacts::{Answer, Exchange};
+use crate::serve::error::ProxyError;
+use crate::serve::upstream::backend::Access;
 
 /// Answers with managed MLflow's own document, as far as it has one, and with the gateway's abilities.
 ///
 /// # Errors
-/// [`Refusal`].
-pub(super) async fn answer(exchange: &mut Exchange<'_>) -> Result<Answer, Refusal> {
+/// [`ProxyError`].
+pub(crate) async fn answer(exchange: &mut Exchange<'_>) -> Result<Answer, ProxyError> {
     let target = exchange.target;
     let mut document = match exchange.ask(target).await? {
         Ok(Value::Object(document)) => document,
-        Ok(_) => return Err(Refusal::UnreadableDocument),
+        Ok(_) => return Err(ProxyError::UnreadableDocument),
         // Versions that do not know the route can still be given artifacts in parts.
         Err(response) if response.status == StatusCode::NOT_FOUND => serde_json::Map::new(),
         Err(response) => return Ok(Answer::Upstream(response)),

@@ -6,17 +6,17 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::super::aside::aside;
-use super::super::backend::Access;
-use super::super::refusal::Refusal;
-use super::failure::StoreFailure;
-use super::request::{document, named, path};
-use super::route::Service;
-use super::store::{Action, Store};
-use super::{Answer, Exchange, object, parts};
 use crate::aws::s3::{self, DELETE_LIMIT};
 use crate::mlflow::download;
 use crate::mlflow::store::ArtifactPath;
+use crate::serve::artifacts::failure::StoreFailure;
+use crate::serve::artifacts::request::{document, named, path};
+use crate::serve::artifacts::route::Service;
+use crate::serve::artifacts::{Answer, Exchange, object, parts};
+use crate::serve::aside::aside;
+use crate::serve::error::ProxyError;
+use crate::serve::upstream::backend::Access;
+use crate::serve::upstream::s3::{Action, S3Client};
 
 /// Entries of one listing; MLflow has no pages for them.
 const LIST_LIMIT: usize = 100_000;
@@ -56,12 +56,12 @@ struct Abort {
 /// Answers a request to the service.
 ///
 /// # Errors
-/// [`Refusal`].
-pub(super) async fn answer(
+/// [`ProxyError`].
+pub(crate) async fn answer(
     service: Service<'_>,
     exchange: &mut Exchange<'_>,
     payload: web::Payload,
-) -> Result<Answer, Refusal> {
+) -> Result<Answer, ProxyError> {
     match service {
         Service::List => {
             let files = list(exchange.store, &path(exchange.target, "path")?).await?;
@@ -99,13 +99,13 @@ pub(super) async fn answer(
 
 /// Returns the object of a multipart upload. The document has the client's local path, with the separators of its system, and
 /// the object is named by the last component. MLflow's client refuses to list a directory with a backslash in a name.
-fn below(directory: &str, file: &str) -> Result<ArtifactPath, Refusal> {
+fn below(directory: &str, file: &str) -> Result<ArtifactPath, ProxyError> {
     let name = file.trim_end_matches(['/', '\\']).rsplit(['/', '\\']).next().unwrap_or_default();
     Ok(ArtifactPath::decode(directory)?.join(&named(ArtifactPath::parse(name)?)?)?)
 }
 
 /// One file or folder.
-pub(super) struct Entry {
+pub(crate) struct Entry {
     name: String,
     /// Bytes; nothing for a folder.
     size: Option<u64>,
@@ -113,7 +113,7 @@ pub(super) struct Entry {
 
 impl Entry {
     /// As MLflow writes it, with its path below `parent`.
-    pub(super) fn json(&self, parent: &str) -> Value {
+    pub(crate) fn json(&self, parent: &str) -> Value {
         let slash = if parent.is_empty() { "" } else { "/" };
         let path = format!("{parent}{slash}{}", self.name);
         match self.size {
@@ -126,8 +126,8 @@ impl Entry {
 /// What lies directly below a path, in the order of names.
 ///
 /// # Errors
-/// [`Refusal`].
-pub(super) async fn list(store: &Store, path: &ArtifactPath) -> Result<Vec<Entry>, Refusal> {
+/// [`ProxyError`].
+pub(crate) async fn list(store: &S3Client, path: &ArtifactPath) -> Result<Vec<Entry>, ProxyError> {
     let mut prefix = store.place.key(path);
     if !path.is_root() {
         prefix.push('/');
@@ -146,7 +146,7 @@ pub(super) async fn list(store: &Store, path: &ArtifactPath) -> Result<Vec<Entry
             }
         }
         if entries.len() > LIST_LIMIT {
-            return Err(Refusal::Artifact(format!("there are more than {LIST_LIMIT} artifacts at this path")));
+            return Err(ProxyError::Artifact(format!("there are more than {LIST_LIMIT} artifacts at this path")));
         }
         next = page.next;
         if next.is_none() {
@@ -163,8 +163,8 @@ pub(super) async fn list(store: &Store, path: &ArtifactPath) -> Result<Vec<Entry
 /// Returns a listing as MLflow writes it, with the location of the root if there is one.
 ///
 /// # Errors
-/// [`Refusal`].
-pub(super) async fn listed(files: Vec<Entry>, parent: &str, root: Option<Value>) -> Result<Answer, Refusal> {
+/// [`ProxyError`].
+pub(crate) async fn listed(files: Vec<Entry>, parent: &str, root: Option<Value>) -> Result<Answer, ProxyError> {
     let (parent, size) = (parent.to_owned(), files.len() * ENTRY);
     let document = move || {
         let files: Vec<Value> = files.iter().map(|entry| entry.json(&parent)).collect();
@@ -177,14 +177,19 @@ pub(super) async fn listed(files: Vec<Entry>, parent: &str, root: Option<Value>)
     Ok(Answer::text(aside(size, document).await?))
 }
 
-async fn page(store: &Store, prefix: &str, delimiter: Option<&str>, next: Option<&str>) -> Result<s3::Page, Refusal> {
+async fn page(
+    store: &S3Client,
+    prefix: &str,
+    delimiter: Option<&str>,
+    next: Option<&str>,
+) -> Result<s3::Page, ProxyError> {
     let text =
         store.text(Action::List, |bucket, credentials| bucket.list(credentials, prefix, delimiter, next)).await?;
     Ok(aside(text.len(), move || s3::page(&text)).await?.ok_or(StoreFailure::Unreadable)?)
 }
 
 /// Deletes an artifact, or all that lie below it. That there was none is no failure.
-async fn delete(store: &Store, path: &ArtifactPath) -> Result<Answer, Refusal> {
+async fn delete(store: &S3Client, path: &ArtifactPath) -> Result<Answer, ProxyError> {
     let key = store.place.key(path);
     // Asked first, because a store over a file system fails to delete a directory as if it were an object. Of all keys
     // that start with this one, it comes first.
@@ -219,10 +224,10 @@ async fn delete(store: &Store, path: &ArtifactPath) -> Result<Answer, Refusal> {
     }
 }
 
-async fn complete(store: &Store, path: &ArtifactPath, request: Complete) -> Result<Answer, Refusal> {
+async fn complete(store: &S3Client, path: &ArtifactPath, request: Complete) -> Result<Answer, ProxyError> {
     let numbers = request.parts.iter().map(|part| part.part_number);
     if request.parts.is_empty() || !numbers.eq(1..=u16::try_from(request.parts.len()).unwrap_or(0)) {
-        return Err(Refusal::Artifact("the parts must be all of them, in order from 1".into()));
+        return Err(ProxyError::Artifact("the parts must be all of them, in order from 1".into()));
     }
     let (key, upload, parts) = (store.place.key(path), request.upload_id, request.parts);
     let size = parts.len() * ENTRY;
@@ -240,9 +245,9 @@ async fn complete(store: &Store, path: &ArtifactPath, request: Complete) -> Resu
     Ok(Answer::json(&json!({})))
 }
 
-async fn presigned(store: &Store, path: &ArtifactPath) -> Result<Answer, Refusal> {
+async fn presigned(store: &S3Client, path: &ArtifactPath) -> Result<Answer, ProxyError> {
     if store.access == Access::Proxied {
-        return Err(Refusal::NoPresigned);
+        return Err(ProxyError::NoPresigned);
     }
     let object = store.head(path).await?;
     let size = object.announced.ok_or(StoreFailure::Missing)?;

@@ -10,25 +10,25 @@ use actix_web::http::header::{self, HeaderMap};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
 
-use super::super::refusal::Refusal;
-use super::store::Store;
 use crate::http::uri;
 use crate::mlflow::places::{Kind, Place, Places};
 use crate::mlflow::rewrite::Rewriter;
 use crate::mlflow::{filter, foreign, graphql};
+use crate::serve::error::ProxyError;
+use crate::serve::upstream::s3::S3Client;
 
 /// Rewrites one body.
-pub(in crate::serve) type Translation = Rewriter<Box<dyn FnMut(Kind, &str) -> Option<String>>>;
+pub(crate) type Translation = Rewriter<Box<dyn FnMut(Kind, &str) -> Option<String>>>;
 
 /// A body on its way in.
-pub(in crate::serve) type Inbound = Pin<Box<dyn Stream<Item = Result<Bytes, PayloadError>>>>;
+pub(crate) type Inbound = Pin<Box<dyn Stream<Item = Result<Bytes, PayloadError>>>>;
 
 /// An objection to the locations of a request is set while its body passes.
-pub(in crate::serve) type Objection = Rc<OnceCell<Refusal>>;
+pub(crate) type Objection = Rc<OnceCell<ProxyError>>;
 
 /// The translation of a response with these headers; nothing if there is nothing to translate in it.
 #[must_use]
-pub(in crate::serve) fn of_response(headers: &HeaderMap, places: Places, store: &Rc<Store>) -> Option<Translation> {
+pub(crate) fn of_response(headers: &HeaderMap, places: Places, store: &Rc<S3Client>) -> Option<Translation> {
     let store = Rc::clone(store);
     (!places.is_empty() && is_plain_json(headers))
         .then(|| Rewriter::new(places, Box::new(move |_, uri: &str| store.place.publish(uri)) as Box<_>))
@@ -37,11 +37,11 @@ pub(in crate::serve) fn of_response(headers: &HeaderMap, places: Places, store: 
 /// The body of a request with these headers, public locations made real. Unless locations may be elsewhere, those that are
 /// lead to an objection, and so does a body in which they cannot be told.
 #[must_use]
-pub(in crate::serve) fn of_request<S>(
+pub(crate) fn of_request<S>(
     payload: S,
     headers: &HeaderMap,
     places: &'static [Place],
-    store: &Rc<Store>,
+    store: &Rc<S3Client>,
     may_be_elsewhere: bool,
 ) -> (Inbound, Objection)
 where
@@ -61,13 +61,13 @@ where
         Kind::Document => None,
         Kind::Missed => {
             if is_judged {
-                let _ = noted.set(Refusal::UnreadableLocations);
+                let _ = noted.set(ProxyError::UnreadableLocations);
             }
             None
         }
         Kind::Location => {
             if is_judged && foreign::is_foreign(text, &store.place) {
-                let _ = noted.set(Refusal::ForeignLocation(beginning(text)));
+                let _ = noted.set(ProxyError::ForeignLocation(beginning(text)));
             }
             store.place.resolve(text)
         }
@@ -91,7 +91,7 @@ where
 
 /// A query in normal form, with real locations in its conditions.
 #[must_use]
-pub(in crate::serve) fn of_query<'a>(query: &'a str, places: &[Place], store: &Store) -> Cow<'a, str> {
+pub(crate) fn of_query<'a>(query: &'a str, places: &[Place], store: &S3Client) -> Cow<'a, str> {
     if query.is_empty() || !places.iter().any(|place| place.kind == Kind::Filter && place.path == ["filter"]) {
         return Cow::Borrowed(query);
     }
@@ -127,7 +127,7 @@ impl Shape {
             is_object &= first.is_none_or(|first| *first == b'{');
         }
         if !is_object {
-            let _ = self.objection.set(Refusal::UnreadableLocations);
+            let _ = self.objection.set(ProxyError::UnreadableLocations);
         }
     }
 }

@@ -31,27 +31,27 @@ const MOST_UNEVEN: usize = 4;
 const OF_ONE_ADDRESS: usize = 8000;
 
 /// A connection that nobody serves yet.
-pub(super) struct Accepted<S> {
-    pub(super) tcp: S,
-    pub(super) peer: SocketAddr,
-    pub(super) place: Place,
+pub(crate) struct Accepted<S> {
+    pub(crate) tcp: S,
+    pub(crate) peer: SocketAddr,
+    pub(crate) place: Place,
 }
 
 /// One on its way from one worker to another.
-pub(super) type Given = Accepted<std::net::TcpStream>;
+pub(crate) type Given = Accepted<std::net::TcpStream>;
 
 impl Given {
     /// By the worker on this thread.
     ///
     /// # Errors
     /// What the kernel says when it has no memory for it.
-    pub(super) fn taken_over(self) -> io::Result<Accepted<TcpStream>> {
+    pub(crate) fn taken_over(self) -> io::Result<Accepted<TcpStream>> {
         Ok(Accepted { tcp: TcpStream::from_std(self.tcp)?, peer: self.peer, place: self.place })
     }
 }
 
 /// A worker among the others.
-pub(super) struct Share {
+pub(crate) struct Share {
     own: usize,
     counts: Arc<[Count]>,
     addresses: Arc<Addresses>,
@@ -95,7 +95,7 @@ struct Count {
 }
 
 /// A connection's place in its worker's share and in its address's, until this is dropped.
-pub(super) struct Place {
+pub(crate) struct Place {
     counts: Arc<[Count]>,
     worker: usize,
     addresses: Arc<Addresses>,
@@ -114,7 +114,7 @@ impl Drop for Place {
 
 impl Share {
     /// For so many workers, each with what comes to it from the others.
-    pub(super) fn among(workers: usize) -> Vec<(Self, mpsc::UnboundedReceiver<Given>)> {
+    pub(crate) fn among(workers: usize) -> Vec<(Self, mpsc::UnboundedReceiver<Given>)> {
         let counts: Arc<[Count]> = (0..workers).map(|_| Count::default()).collect();
         let (senders, receivers): (Vec<_>, Vec<_>) = (0..workers).map(|_| mpsc::unbounded_channel()).unzip();
         let senders: Arc<[_]> = senders.into();
@@ -129,7 +129,7 @@ impl Share {
     }
 
     /// Accepts for as long as this worker has fewer than `limit` connections. It never ends.
-    pub(super) async fn accept(&self, listener: &TcpListener, limit: usize, serve: &impl Fn(Accepted<TcpStream>)) {
+    pub(crate) async fn accept(&self, listener: &TcpListener, limit: usize, serve: &impl Fn(Accepted<TcpStream>)) {
         let mut is_short = false;
         let all = limit.saturating_mul(self.workers.len());
         let of_one_address = (all - all / 9).min(OF_ONE_ADDRESS);
@@ -178,7 +178,7 @@ impl Share {
     }
 
     /// Resolves when this worker has fewer than `limit` connections.
-    pub(super) async fn falls_below(&self, limit: usize) {
+    pub(crate) async fn falls_below(&self, limit: usize) {
         let count = &self.counts[self.own];
         loop {
             // Before the look, so that nothing is missed that comes right after it.

@@ -18,8 +18,8 @@ use tokio::task::AbortHandle;
 use tokio::time::sleep;
 use tracing::debug;
 
-use super::accept::Place;
 use crate::http::headers::Summary;
+use crate::serve::server::accept::Place;
 
 /// How often a worker looks after its connections.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -32,7 +32,7 @@ const BETWEEN_WORDS: usize = 80;
 const UNBOUNDED: i64 = 1 << 60;
 
 /// What is known of a connection.
-pub(in crate::serve) struct Connection {
+pub(crate) struct Connection {
     running: Cell<usize>,
     since: Cell<Instant>,
     /// True once a request has announced that it is the last.
@@ -57,10 +57,10 @@ pub(in crate::serve) struct Connection {
 
 /// A worker's connections.
 #[derive(Default)]
-pub(super) struct Connections(RefCell<Slab<Weak<Connection>>>);
+pub(crate) struct Connections(RefCell<Slab<Weak<Connection>>>);
 
 /// A request that runs on a connection, until this is dropped.
-pub(in crate::serve) struct Running(Rc<Connection>);
+pub(crate) struct Running(Rc<Connection>);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -74,7 +74,7 @@ impl Drop for Running {
 ///
 /// # Errors
 /// [`AfterTheLast`].
-pub(in crate::serve) fn run(request: &HttpRequest, fields: &Summary) -> Result<Option<Running>, AfterTheLast> {
+pub(crate) fn run(request: &HttpRequest, fields: &Summary) -> Result<Option<Running>, AfterTheLast> {
     let Some(connection) = data::<Rc<Connection>>(request) else { return Ok(None) };
     // SECURITY: whoever stands before us believes that nothing follows (RFC 9112 §9.6), so what does is nobody's. actix
     // would serve it.
@@ -92,13 +92,13 @@ pub(in crate::serve) fn run(request: &HttpRequest, fields: &Summary) -> Result<O
 
 /// True if a request came by TLS.
 #[must_use]
-pub(in crate::serve) fn is_secure(request: &HttpRequest) -> bool {
+pub(crate) fn is_secure(request: &HttpRequest) -> bool {
     data::<Rc<Connection>>(request).is_some_and(|connection| connection.is_secure)
 }
 
 /// Returns the data that was noted when a request's connection began.
 #[must_use]
-pub(in crate::serve) fn data<T: Clone + 'static>(request: &HttpRequest) -> Option<T> {
+pub(crate) fn data<T: Clone + 'static>(request: &HttpRequest) -> Option<T> {
     // actix lets nobody else say what an HTTP/2 connection has, so it comes with each request.
     let of_http2 = || request.extensions().get::<Rc<Extensions>>()?.get::<T>().cloned();
     request.conn_data::<T>().cloned().or_else(of_http2)
@@ -106,11 +106,11 @@ pub(in crate::serve) fn data<T: Clone + 'static>(request: &HttpRequest) -> Optio
 
 /// A request came after one that was to be its connection's last.
 #[derive(Debug)]
-pub(in crate::serve) struct AfterTheLast;
+pub(crate) struct AfterTheLast;
 
 impl Connections {
     /// Takes note of a new one.
-    pub(super) fn note(self: &Rc<Self>, place: Place, is_secure: bool) -> Rc<Connection> {
+    pub(crate) fn note(self: &Rc<Self>, place: Place, is_secure: bool) -> Rc<Connection> {
         let mut all = self.0.borrow_mut();
         let entry = all.vacant_entry();
         let connection = Rc::new(Connection {
@@ -134,7 +134,7 @@ impl Connections {
 
     /// Ends those that have sent nothing for `limit`, and those whose callers have taken nothing for `send_timeout`. It
     /// never ends.
-    pub(super) async fn look_after(&self, limit: Duration, send_timeout: Duration) {
+    pub(crate) async fn look_after(&self, limit: Duration, send_timeout: Duration) {
         loop {
             sleep(INTERVAL).await;
             // Ending one may take it out of what is gone through here.
@@ -149,7 +149,7 @@ impl Connections {
 
 impl Connection {
     /// Says what serves it.
-    pub(super) fn is_served_by(&self, task: AbortHandle) {
+    pub(crate) fn is_served_by(&self, task: AbortHandle) {
         let _ = self.task.set(task);
     }
 
@@ -163,12 +163,12 @@ impl Connection {
     }
 
     /// Returns the number of bytes that may be read.
-    pub(super) fn room(&self) -> usize {
+    pub(crate) fn room(&self) -> usize {
         usize::try_from(AHEAD.saturating_sub(self.ahead.get())).unwrap_or(0)
     }
 
     /// Takes note of what was read.
-    pub(super) fn has_read(&self, count: usize) {
+    pub(crate) fn has_read(&self, count: usize) {
         self.ahead.set(self.ahead.get().saturating_add_unsigned(count as u64));
     }
 
@@ -193,17 +193,17 @@ impl Connection {
     }
 
     /// True if it is asked for the second time with no request in between.
-    pub(super) fn is_stuck(&self) -> bool {
+    pub(crate) fn is_stuck(&self) -> bool {
         self.is_stuck.replace(true)
     }
 
     /// True while a request runs.
-    pub(super) fn is_in_use(&self) -> bool {
+    pub(crate) fn is_in_use(&self) -> bool {
         self.running.get() > 0
     }
 
     /// Wakes a reader when a request begins or ends.
-    pub(super) fn wake_when_used(&self, reader: &Waker) {
+    pub(crate) fn wake_when_used(&self, reader: &Waker) {
         self.reader.set(Some(reader.clone()));
     }
 
@@ -214,7 +214,7 @@ impl Connection {
     }
 
     /// Takes note whether the caller takes what is written to it.
-    pub(super) fn written(&self, is_blocked: bool) {
+    pub(crate) fn written(&self, is_blocked: bool) {
         // The clock is asked only where a caller keeps us waiting.
         match (is_blocked, self.blocked.get()) {
             (true, None) => self.blocked.set(Some(Instant::now())),
@@ -236,12 +236,12 @@ impl Connection {
     }
 
     /// Lets it end with a reset.
-    pub(super) fn cut(&self) {
+    pub(crate) fn cut(&self) {
         self.is_cut.set(true);
     }
 
     /// True if it is to end with a reset.
-    pub(super) fn is_cut(&self) -> bool {
+    pub(crate) fn is_cut(&self) -> bool {
         self.is_cut.get()
     }
 

@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tracing::debug;
 
-use super::connection::Connection;
+use crate::serve::server::connection::Connection;
 
 /// The answer to a head that is too large. Nothing is known of the request that could be on record.
 const REFUSAL: &[u8] = b"HTTP/1.1 431 Request Header Fields Too Large\r\n\
@@ -30,8 +30,8 @@ const PIECE: usize = 4096;
 const TURN: usize = 256 * 1024;
 
 /// A connection from which no more is read than there may be.
-pub(super) struct Guarded<T> {
-    pub(super) io: T,
+pub(crate) struct Guarded<T> {
+    pub(crate) io: T,
     connection: Rc<Connection>,
     refusing: Option<Refusing>,
     /// Bytes that were read in this turn.
@@ -45,7 +45,7 @@ struct Refusing {
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Guarded<T> {
-    pub(super) fn new(io: T, connection: Rc<Connection>) -> Self {
+    pub(crate) fn new(io: T, connection: Rc<Connection>) -> Self {
         Self { io, connection, refusing: None, turn: 0 }
     }
 

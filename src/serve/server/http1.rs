@@ -14,13 +14,13 @@ use actix_web::dev::ServiceResponse;
 use bytes::Bytes;
 use futures_util::future::{Either, LocalBoxFuture};
 
-use super::connection::Connection;
+use crate::serve::server::connection::Connection;
 
 /// A service whose answers suit the version of the request.
-pub(super) struct Versioned<S>(S);
+pub(crate) struct Versioned<S>(S);
 
 impl<S> Versioned<S> {
-    pub(super) fn new(service: S) -> Self {
+    pub(crate) fn new(service: S) -> Self {
         Self(service)
     }
 }

@@ -41,19 +41,19 @@ const SEND_BUFFER: usize = 64 * 1024;
 
 /// Settings for callers that speak HTTP/2.
 #[derive(Clone)]
-pub(super) struct Settings {
+pub(crate) struct Settings {
     /// The longest time that the handshake may take.
-    pub(super) head_timeout: Duration,
+    pub(crate) head_timeout: Duration,
     /// The interval of pings, and the longest time that a caller may take to answer one.
-    pub(super) keep_alive: Duration,
+    pub(crate) keep_alive: Duration,
     /// How long a caller may take nothing of an answer.
-    pub(super) send_timeout: Duration,
+    pub(crate) send_timeout: Duration,
     /// Tells that connections are to end with the requests that run on them.
-    pub(super) drain: CancellationToken,
+    pub(crate) drain: CancellationToken,
 }
 
 /// Serves a connection until it ends; `data` is what its requests know of it.
-pub(super) async fn serve<T, S>(io: T, service: &Rc<S>, data: &Rc<Extensions>, peer: SocketAddr, settings: &Settings)
+pub(crate) async fn serve<T, S>(io: T, service: &Rc<S>, data: &Rc<Extensions>, peer: SocketAddr, settings: &Settings)
 where
     T: AsyncRead + AsyncWrite + Unpin,
     S: Service<Request> + 'static,

@@ -4,7 +4,7 @@
 //! connection costs. What is served, and how HTTP/1.1 is spoken, is actix's.
 
 mod accept;
-pub(super) mod connection;
+pub(crate) mod connection;
 mod head;
 mod http1;
 mod http2;
@@ -39,7 +39,7 @@ const ENDING: Duration = Duration::from_secs(1);
 
 /// How callers are served.
 #[derive(Clone)]
-pub(super) struct Options {
+pub(crate) struct Options {
     /// What its threads are called.
     pub name: &'static str,
     /// Threads.
@@ -71,7 +71,7 @@ enum Phase {
 }
 
 /// A server that runs. Its threads end with it.
-pub(super) struct Server {
+pub(crate) struct Server {
     workers: usize,
     phase: watch::Sender<Phase>,
     closed: mpsc::UnboundedReceiver<()>,
@@ -82,7 +82,7 @@ pub(super) struct Server {
 ///
 /// # Errors
 /// What the kernel says.
-pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;
@@ -96,7 +96,7 @@ impl Server {
     ///
     /// # Errors
     /// What the kernel says when it has no more threads, memory or descriptors.
-    pub(super) fn start<F>(listeners: &[TcpListener], options: &Options, configure: F) -> io::Result<Self>
+    pub(crate) fn start<F>(listeners: &[TcpListener], options: &Options, configure: F) -> io::Result<Self>
     where
         F: Fn(&mut web::ServiceConfig) + Clone + Send + 'static,
     {
@@ -136,7 +136,7 @@ impl Server {
     }
 
     /// Resolves when a thread ends that should not.
-    pub(super) async fn failure(&mut self) -> io::Error {
+    pub(crate) async fn failure(&mut self) -> io::Error {
         self.ended.recv().await;
         self.workers -= 1;
         io::Error::other("a worker's thread ended")
@@ -146,7 +146,7 @@ impl Server {
     ///
     /// The threads agree first that nobody accepts any more. What comes from now on waits in the socket for whoever has it
     /// next, or is refused.
-    pub(super) async fn drain(&mut self) {
+    pub(crate) async fn drain(&mut self) {
         self.phase.send_replace(Phase::Closed);
         for _ in 0..self.workers {
             self.closed.recv().await;
@@ -157,7 +157,7 @@ impl Server {
     }
 
     /// Ends what still runs.
-    pub(super) async fn stop(mut self) {
+    pub(crate) async fn stop(mut self) {
         self.phase.send_replace(Phase::Over);
         let _ = timeout(ENDING, self.all_ended()).await;
     }

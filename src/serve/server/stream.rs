@@ -10,16 +10,16 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use super::connection::Connection;
+use crate::serve::server::connection::Connection;
 
 /// TCP, and what is known of it.
-pub(super) struct Stream {
+pub(crate) struct Stream {
     tcp: TcpStream,
-    pub(super) connection: Rc<Connection>,
+    pub(crate) connection: Rc<Connection>,
 }
 
 impl Stream {
-    pub(super) fn new(tcp: TcpStream, connection: Rc<Connection>) -> Self {
+    pub(crate) fn new(tcp: TcpStream, connection: Rc<Connection>) -> Self {
         Self { tcp, connection }
     }
 }

@@ -26,13 +26,13 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error};
 
-use super::accept::{Accepted, Given, Share};
-use super::connection::Connections;
-use super::head::Guarded;
-use super::http1::Versioned;
-use super::stream::Stream;
-use super::{Options, Phase, http2};
 use crate::http::tls::HTTP2;
+use crate::serve::server::accept::{Accepted, Given, Share};
+use crate::serve::server::connection::Connections;
+use crate::serve::server::head::Guarded;
+use crate::serve::server::http1::Versioned;
+use crate::serve::server::stream::Stream;
+use crate::serve::server::{Options, Phase, http2};
 
 /// How long a caller may take for the handshake of TLS.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -48,13 +48,13 @@ const BLOCKING_THREADS: usize = 512;
 const EVENT_INTERVAL: u32 = 16;
 
 /// What a thread starts with.
-pub(super) struct Worker {
-    pub(super) listeners: Vec<net::TcpListener>,
-    pub(super) share: Share,
-    pub(super) given: mpsc::UnboundedReceiver<Given>,
-    pub(super) options: Options,
-    pub(super) phase: watch::Receiver<Phase>,
-    pub(super) closes: mpsc::UnboundedSender<()>,
+pub(crate) struct Worker {
+    pub(crate) listeners: Vec<net::TcpListener>,
+    pub(crate) share: Share,
+    pub(crate) given: mpsc::UnboundedReceiver<Given>,
+    pub(crate) options: Options,
+    pub(crate) phase: watch::Receiver<Phase>,
+    pub(crate) closes: mpsc::UnboundedSender<()>,
 }
 
 /// Begins to serve a connection on this thread.
@@ -62,7 +62,7 @@ type Serve = Box<dyn Fn(Stream, SocketAddr) -> AbortHandle>;
 
 impl Worker {
     /// Serves until the server's end, after saying whether it can.
-    pub(super) fn run(self, configure: impl FnOnce(&mut web::ServiceConfig), starts: &Sender<io::Result<()>>) {
+    pub(crate) fn run(self, configure: impl FnOnce(&mut web::ServiceConfig), starts: &Sender<io::Result<()>>) {
         let threads = (BLOCKING_THREADS / self.options.workers).max(1);
         let runtime = Builder::new_current_thread()
             .enable_all()

@@ -1,0 +1,198 @@
+//! Keeps web pages of strangers from using the appliance through somebody's browser.
+//!
+//! MLflow guards itself against cross-site requests and DNS rebinding by `Origin` and `Host`. MlflowClient both are the
+//! appliance's own, so the guard has to be here. Clients other than browsers send neither `Origin` nor
+//! `Sec-Fetch-Site` and notice nothing.
+
+use std::net::IpAddr;
+
+use actix_web::HttpRequest;
+use actix_web::http::Method;
+use actix_web::http::header::{self, HeaderMap, HeaderName};
+use actix_web::http::uri::Authority;
+
+use crate::serve::auth::Callers;
+use crate::serve::error::ProxyError;
+
+// Names as constants are found without being parsed, which takes hundreds of instructions for each request.
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// The names by which callers may address the appliance, besides those of this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AllowedHosts {
+    /// Any: something else decides who can connect.
+    Any,
+    /// These, without port, in lower case.
+    Listed(Vec<String>),
+}
+
+/// Refuses what a browser sends on behalf of another site. `host` is how the caller addressed us; `public_host`, how a
+/// trusted proxy before us was addressed.
+pub(crate) fn check(
+    method: &Method,
+    headers: &HeaderMap,
+    (host, public_host): (Option<&str>, Option<&str>),
+    allowed: &AllowedHosts,
+) -> Result<(), ProxyError> {
+    if let (AllowedHosts::Listed(names), Some(host)) = (allowed, host) {
+        let name = without_port(host).to_ascii_lowercase();
+        // SECURITY: DNS rebinding makes a stranger's page same-origin with us; its Host still names the stranger.
+        if !is_this_machine(&name) && !names.contains(&name) {
+            return Err(ProxyError::ForeignHost);
+        }
+    }
+    if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) {
+        // Nothing is changed, and without CORS headers the page cannot read the answer.
+        return Ok(());
+    }
+    // SECURITY: MLflow's own actions are plain JSON POSTs, which any page could send from a visitor's browser.
+    let site = text(headers, &SEC_FETCH_SITE);
+    // A proxy may have put another host into `Host`. What the browser itself says of the page is not changed by that, and
+    // no page can write that header.
+    let is_same_origin = site == Some("same-origin")
+        || text(headers, &header::ORIGIN).is_none_or(|origin| is_of(origin, host) || is_of(origin, public_host));
+    let is_same_site = site.is_none_or(|site| matches!(site, "same-origin" | "none"));
+    if is_same_origin && is_same_site { Ok(()) } else { Err(ProxyError::ForeignOrigin) }
+}
+
+/// True if what is sent with a cookie cannot come from another site's page: it changes nothing, or the browser says that
+/// it is from ours. Beyond [`check`], silence is no proof here, because browsers attach cookies by themselves.
+#[must_use]
+pub(crate) fn is_from_own_page(request: &HttpRequest, callers: &Callers) -> bool {
+    if matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) {
+        return true;
+    }
+    let headers = request.headers();
+    let public_host = public_host(request, callers);
+    text(headers, &header::ORIGIN).is_some_and(|origin| is_of(origin, host(request)) || is_of(origin, public_host))
+        || text(headers, &SEC_FETCH_SITE) == Some("same-origin")
+}
+
+/// How a request addresses us: `Host`, or what stands for it in HTTP/2.
+#[must_use]
+pub(crate) fn host(request: &HttpRequest) -> Option<&str> {
+    let authority = request.uri().authority().map(Authority::as_str);
+    authority.or_else(|| text(request.headers(), &header::HOST))
+}
+
+/// The host by which a trusted proxy in front of us was addressed, if it says so.
+///
+/// SECURITY: it is believed for the comparison with `Origin` only. The names in `allowed-hosts` are compared with `Host`,
+/// which a page that uses DNS rebinding cannot choose.
+#[must_use]
+pub(crate) fn public_host<'a>(request: &'a HttpRequest, callers: &Callers) -> Option<&'a str> {
+    text(request.headers(), &FORWARDED_HOST).filter(|_| callers.trusts(request))
+}
+
+/// True if a `Host` is an address and no name.
+#[must_use]
+pub(crate) fn is_address(host: &str) -> bool {
+    without_port(host).trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().is_ok()
+}
+
+fn is_of(origin: &str, host: Option<&str>) -> bool {
+    let authority = origin.split_once("://").map(|(_, authority)| authority);
+    authority.is_some_and(|authority| host.is_some_and(|host| authority.eq_ignore_ascii_case(host)))
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    // A value that is not text matches nothing we allow.
+    headers.get(name).map(|value| value.to_str().unwrap_or("\u{fffd}"))
+}
+
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if !name.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    }
+}
+
+fn is_this_machine(name: &str) -> bool {
+    let address = name.trim_start_matches('[').trim_end_matches(']');
+    name == "localhost" || name.ends_with(".localhost") || address.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::http::header::{HeaderName, HeaderValue};
+
+    use super::*;
+
+    fn verdict(method: &Method, fields: &[(&'static str, &'static str)], allowed: &AllowedHosts) -> &'static str {
+        let headers = fields
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+            .collect();
+        match check(method, &headers, (text(&headers, &header::HOST), text(&headers, &FORWARDED_HOST)), allowed) {
+            Ok(()) => "passes",
+            Err(ProxyError::ForeignHost) => "foreign host",
+            Err(ProxyError::ForeignOrigin) => "foreign origin",
+            Err(other) => panic!("{other}"),
+        }
+    }
+
+    #[test]
+    fn hosts_are_this_machine_or_listed() {
+        let listed = AllowedHosts::Listed(vec!["mlflow.corp".into()]);
+        for (host, expected) in [
+            ("localhost", "passes"),
+            ("localhost:5000", "passes"),
+            ("LocalHost:5000", "passes"),
+            ("app.localhost", "passes"),
+            ("127.0.0.1:5000", "passes"),
+            ("127.8.9.1", "passes"),
+            ("[::1]:5000", "passes"),
+            ("mlflow.corp:443", "passes"),
+            ("MLFLOW.CORP", "passes"),
+            ("evil.example", "foreign host"),
+            ("evil.example:5000", "foreign host"),
+            ("localhost.evil.example", "foreign host"),
+            ("127.0.0.1.evil.example", "foreign host"),
+            ("mlflow.corp.evil.example", "foreign host"),
+            ("10.0.0.1", "foreign host"),
+            ("", "foreign host"),
+        ] {
+            assert_eq!(verdict(&Method::GET, &[("host", host)], &listed), expected, "{host}");
+            assert_eq!(verdict(&Method::GET, &[("host", host)], &AllowedHosts::Any), "passes", "{host}");
+        }
+    }
+
+    #[test]
+    fn addresses_are_told_from_names() {
+        for host in ["127.0.0.1", "10.0.0.1:5090", "[::1]:5090", "[fd00::1]"] {
+            assert!(is_address(host), "{host}");
+        }
+        for host in ["", "localhost", "10.0.0.1.evil.example", "evil.example:5090", "10.0.0"] {
+            assert!(!is_address(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn changes_must_come_from_our_own_pages_or_from_no_page() {
+        let host = ("host", "mlflow.corp:5000");
+        for (fields, expected) in [
+            (&[host][..], "passes"),
+            (&[host, ("origin", "http://mlflow.corp:5000")], "passes"),
+            (&[host, ("origin", "https://MLflow.corp:5000"), ("sec-fetch-site", "same-origin")], "passes"),
+            (&[host, ("sec-fetch-site", "none")], "passes"),
+            // What a proxy has made of `Host`, or says of it.
+            (&[host, ("origin", "https://public.example"), ("sec-fetch-site", "same-origin")], "passes"),
+            (&[host, ("origin", "https://public.example"), ("x-forwarded-host", "public.example")], "passes"),
+            (&[host, ("origin", "https://evil.example"), ("x-forwarded-host", "public.example")], "foreign origin"),
+            (&[host, ("origin", "https://public.example"), ("sec-fetch-site", "same-site")], "foreign origin"),
+            (&[host, ("origin", "http://mlflow.corp")], "foreign origin"),
+            (&[host, ("origin", "https://evil.example")], "foreign origin"),
+            (&[host, ("origin", "null")], "foreign origin"),
+            (&[host, ("origin", "")], "foreign origin"),
+            (&[host, ("sec-fetch-site", "cross-site")], "foreign origin"),
+            (&[host, ("sec-fetch-site", "same-site")], "foreign origin"),
+            (&[("origin", "https://evil.example")], "foreign origin"),
+        ] {
+            for method in [Method::POST, Method::PUT, Method::PATCH, Method::DELETE] {
+                assert_eq!(verdict(&method, fields, &AllowedHosts::Any), expected, "{method} {fields:?}");
+            }
+            assert_eq!(verdict(&Method::GET, fields, &AllowedHosts::Any), "passes", "{fields:?}");
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! What a request brings as proof: a token in `Authorization`, or a session in a cookie.
+
+use actix_web::http::header::{self, HeaderMap};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use secrecy::SecretString;
+
+use crate::serve::auth::error::AccessError;
+
+/// The cookie of a session on a connection that others can read: this machine's own.
+pub(crate) const COOKIE: &str = "appliance-session";
+/// The same over TLS. Browsers take a name like this only from this very host, and only over TLS.
+pub(crate) const SECURE_COOKIE: &str = "__Host-appliance-session";
+
+/// How an `Authorization` begins that was made with AWS credentials, as AWS's plugin for MLflow does.
+const AWS_SIGNATURE: &str = "AWS4-";
+
+/// What was presented.
+pub(crate) enum Presented<'a> {
+    /// As a bearer, or as the password of a user whose name does not matter.
+    Token(SecretString),
+    /// By a browser.
+    Session(&'a str),
+    /// Nothing.
+    Nothing,
+}
+
+/// Finds what these headers present. `cookie` holds sessions on their connection.
+///
+/// # Errors
+/// [`AccessError::Authorization`] for an `Authorization` that cannot be read, or more than one, and
+/// [`AccessError::Signed`] for a signature, which only AWS could check.
+pub(crate) fn by<'a>(headers: &'a HeaderMap, cookie: &str) -> Result<Presented<'a>, AccessError> {
+    let mut values = headers.get_all(header::AUTHORIZATION);
+    match (values.next(), values.next()) {
+        (Some(value), None) => {
+            let value = value.to_str().map_err(|_| AccessError::Authorization)?;
+            if value.starts_with(AWS_SIGNATURE) {
+                return Err(AccessError::Signed);
+            }
+            Ok(Presented::Token(token(value).ok_or(AccessError::Authorization)?))
+        }
+        // SECURITY: of two, somebody on the way may have judged the other one.
+        (Some(_), Some(_)) => Err(AccessError::Authorization),
+        (None, _) => Ok(session(headers, cookie).map_or(Presented::Nothing, Presented::Session)),
+    }
+}
+
+fn token(value: &str) -> Option<SecretString> {
+    let (scheme, rest) = value.split_once(' ')?;
+    let rest = rest.trim();
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Some(rest.into());
+    }
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let decoded = SecretString::from(String::from_utf8(BASE64_STANDARD.decode(rest).ok()?).ok()?);
+    let (_, password) = secrecy::ExposeSecret::expose_secret(&decoded).split_once(':')?;
+    Some(password.into())
+}
+
+/// The value of the session's cookie.
+///
+/// SECURITY: a page on a sibling domain can set `appliance-session` for this host as well, and sign a visitor in as
+/// somebody else. Over TLS only `__Host-…` counts, which nobody else can set; where that name cannot be used, two
+/// different values prove nothing.
+fn session<'a>(headers: &'a HeaderMap, cookie: &str) -> Option<&'a str> {
+    let cookies = headers.get_all(header::COOKIE).filter_map(|value| value.to_str().ok());
+    let pairs = cookies.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    let mut values = pairs.filter(|(name, _)| *name == cookie).map(|(_, value)| value);
+    let first = values.next()?;
+    values.all(|other| other == first).then_some(first)
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::http::header::HeaderValue;
+    use secrecy::ExposeSecret as _;
+
+    use super::*;
+
+    fn found(fields: &[(header::HeaderName, &'static str)]) -> Option<String> {
+        found_in(COOKIE, fields)
+    }
+
+    fn found_in(cookie: &str, fields: &[(header::HeaderName, &'static str)]) -> Option<String> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(name.clone(), HeaderValue::from_static(value));
+        }
+        match by(&headers, cookie).ok()? {
+            Presented::Token(token) => Some(format!("token {}", token.expose_secret())),
+            Presented::Session(value) => Some(format!("session {value}")),
+            Presented::Nothing => Some("nothing".to_owned()),
+        }
+    }
+
+    #[test]
+    fn tokens_come_as_bearer_or_as_a_password() {
+        let authorization = |value| found(&[(header::AUTHORIZATION, value)]);
+        assert_eq!(authorization("Bearer mlfa_x").as_deref(), Some("token mlfa_x"));
+        assert_eq!(authorization("bearer  mlfa_x ").as_deref(), Some("token mlfa_x"));
+        // `user:mlfa_x:y`: only the first colon separates.
+        assert_eq!(authorization("Basic dXNlcjptbGZhX3g6eQ==").as_deref(), Some("token mlfa_x:y"));
+        for value in ["", "Bearer", "mlfa_x", "Digest x", "Basic x", "Basic dXNlcg==", "Basic /////w=="] {
+            assert_eq!(authorization(value), None, "{value}");
+        }
+        let twice = [(header::AUTHORIZATION, "Bearer a"), (header::AUTHORIZATION, "Bearer b")];
+        assert_eq!(found(&twice), None);
+    }
+
+    #[test]
+    fn a_signature_for_aws_is_no_token() {
+        let mut headers = HeaderMap::new();
+        let signature =
+            "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20260101/us-east-1/sagemaker/aws4_request, Signature=0";
+        headers.append(header::AUTHORIZATION, HeaderValue::from_static(signature));
+        assert!(matches!(by(&headers, COOKIE), Err(AccessError::Signed)));
+        headers.append(header::AUTHORIZATION, HeaderValue::from_static("Bearer a"));
+        assert!(matches!(by(&headers, COOKIE), Err(AccessError::Authorization)));
+    }
+
+    #[test]
+    fn a_session_comes_in_a_cookie_and_a_token_wins() {
+        let cookie = (header::COOKIE, "a=b; appliance-session=v1.x.1.s; c=d");
+        assert_eq!(found(std::slice::from_ref(&cookie)).as_deref(), Some("session v1.x.1.s"));
+        assert_eq!(found(&[cookie, (header::AUTHORIZATION, "Bearer t")]).as_deref(), Some("token t"));
+        assert_eq!(found(&[(header::COOKIE, "xappliance-session=s")]).as_deref(), Some("nothing"));
+    }
+
+    #[test]
+    fn only_the_cookie_that_this_connection_would_have_set_counts() {
+        let nothing = Some("nothing".to_owned());
+        let secure = |value| found_in(SECURE_COOKIE, &[(header::COOKIE, value)]);
+        assert_eq!(secure("appliance-session=tossed; __Host-appliance-session=s").as_deref(), Some("session s"));
+        assert_eq!(secure("__Host-appliance-session=s; appliance-session=tossed").as_deref(), Some("session s"));
+        assert_eq!(secure("appliance-session=tossed"), nothing);
+        let plain = |value| found(&[(header::COOKIE, value)]);
+        assert_eq!(plain("__Host-appliance-session=s"), nothing);
+        assert_eq!(plain("appliance-session=a; appliance-session=a").as_deref(), Some("session a"));
+        assert_eq!(plain("appliance-session=a; appliance-session=b"), nothing);
+        let apart = [(header::COOKIE, "appliance-session=a"), (header::COOKIE, "x=y; appliance-session=b")];
+        assert_eq!(found(&apart), nothing);
+    }
+}

@@ -1,0 +1,7 @@
+//! The limits that keep one caller, or one failing upstream, from hurting others.
+
+pub(crate) mod circuit_breaker;
+pub(crate) mod in_flight;
+pub(crate) mod line;
+pub(crate) mod retry_budget;
+pub(crate) mod shares;

@@ -1,0 +1,129 @@
+//! What kind of request it is, as one of a few words: the resource in `action`, with the seldom ones taken together.
+//!
+//! The table of routes has dozens of resources and may grow; what is counted for each must not.
+
+/// A class of routes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RouteClass {
+    Experiments,
+    Runs,
+    Metrics,
+    Artifacts,
+    /// Logged models.
+    Models,
+    /// Registered models and their versions.
+    Registry,
+    Traces,
+    Datasets,
+    /// Scorers, reviews, issues, prompts and the jobs that work on them.
+    Evaluation,
+    /// The AI gateway and its configuration.
+    Gateway,
+    /// The web page, and documents of GraphQL that are not looked into.
+    Ui,
+    /// What reaches beyond experiments: webhooks, workspaces, the assistant.
+    Administration,
+    /// Questions about the server: its health, its version.
+    Server,
+    /// Not in the table of routes.
+    Unclassified,
+    /// It did not come to the question.
+    None,
+}
+
+impl RouteClass {
+    /// All, in the order of their indices.
+    pub(crate) const ALL: [Self; 15] = [
+        Self::Experiments,
+        Self::Runs,
+        Self::Metrics,
+        Self::Artifacts,
+        Self::Models,
+        Self::Registry,
+        Self::Traces,
+        Self::Datasets,
+        Self::Evaluation,
+        Self::Gateway,
+        Self::Ui,
+        Self::Administration,
+        Self::Server,
+        Self::Unclassified,
+        Self::None,
+    ];
+
+    /// The class of an action, as in the table of routes.
+    #[must_use]
+    pub(crate) fn of(action: Option<&str>) -> Self {
+        let Some(action) = action else { return Self::None };
+        let resource = action.split_once(':').map_or(action, |(resource, _)| resource);
+        match resource {
+            "experiments" => Self::Experiments,
+            "runs" => Self::Runs,
+            "metrics" => Self::Metrics,
+            "artifacts" => Self::Artifacts,
+            "logged-models" => Self::Models,
+            "registered-models" | "model-versions" => Self::Registry,
+            "traces" => Self::Traces,
+            "datasets" => Self::Datasets,
+            "scorers" | "label-schemas" | "review-queues" | "issues" | "prompt-optimization" | "jobs" => {
+                Self::Evaluation
+            }
+            "ui" | "ui-telemetry" | "graphql" => Self::Ui,
+            "webhooks" | "workspaces" | "assistant" | "mcp-servers" | "skills" | "demo" => Self::Administration,
+            "health" | "version" | "server-info" | "options" => Self::Server,
+            _ if resource.starts_with("gateway") => Self::Gateway,
+            _ => Self::Unclassified,
+        }
+    }
+
+    /// As in labels.
+    #[must_use]
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Experiments => "experiments",
+            Self::Runs => "runs",
+            Self::Metrics => "metrics",
+            Self::Artifacts => "artifacts",
+            Self::Models => "models",
+            Self::Registry => "registry",
+            Self::Traces => "traces",
+            Self::Datasets => "datasets",
+            Self::Evaluation => "evaluation",
+            Self::Gateway => "gateway",
+            Self::Ui => "ui",
+            Self::Administration => "administration",
+            Self::Server => "server",
+            Self::Unclassified => "unclassified",
+            Self::None => "none",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::access::routes;
+
+    #[test]
+    fn every_resource_of_the_table_has_a_class_of_its_own_kind() {
+        let mut checked = 0;
+        for line in routes::lines() {
+            let class = RouteClass::of(Some(line.route.action));
+            assert!(!matches!(class, RouteClass::Unclassified | RouteClass::None), "{}", line.route.action);
+            checked += 1;
+        }
+        assert!(checked > 200, "{checked}");
+        assert_eq!(RouteClass::of(Some(routes::UNCLASSIFIED.action)), RouteClass::Unclassified);
+        assert_eq!(RouteClass::of(Some(routes::of("OPTIONS", "/x").action)), RouteClass::Server);
+        assert_eq!(RouteClass::of(None), RouteClass::None);
+    }
+
+    #[test]
+    fn indices_and_words_are_of_one_class_each() {
+        let mut words = std::collections::HashSet::new();
+        for (index, class) in RouteClass::ALL.into_iter().enumerate() {
+            assert_eq!(class as usize, index);
+            assert!(words.insert(class.as_str()));
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! Spans as OTLP's JSON: ids in hexadecimal, 64-bit numbers as text, enumerations as numbers.
+//!
+//! "JSON Protobuf Encoding" of the specification of OTLP, and `opentelemetry/proto/trace/v1/trace.proto`. Written with
+//! serde: OpenTelemetry's own crates bring Protobuf, gRPC and a second HTTP client, which together are larger than all
+//! else that a request needs.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::Serialize;
+
+use crate::serve::telemetry::spans::span::{Finished, Kind, Span, Value};
+
+/// `status.code` of a span that has failed; the others leave it unset, as instrumentation should.
+const STATUS_ERROR: u8 = 2;
+/// Of a span's `flags`, beside those of the trace: it is known whether the parent is in another process, and it is.
+const PARENT_IS_KNOWN: u32 = 0x100;
+const PARENT_IS_REMOTE: u32 = 0x200;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Request<'a> {
+    resource_spans: [ResourceSpans<'a>; 1],
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ResourceSpans<'a> {
+    resource: Resource<'a>,
+    scope_spans: [ScopeSpans<'a>; 1],
+}
+
+#[derive(Serialize)]
+struct Resource<'a> {
+    attributes: Vec<Attribute<'a>>,
+}
+
+#[derive(Serialize)]
+struct ScopeSpans<'a> {
+    scope: Scope,
+    spans: Vec<SpanDocument<'a>>,
+}
+
+#[derive(Serialize)]
+struct Scope {
+    name: &'static str,
+    version: &'static str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SpanDocument<'a> {
+    trace_id: String,
+    span_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parent_span_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace_state: Option<&'a str>,
+    flags: u32,
+    name: &'a str,
+    kind: u8,
+    start_time_unix_nano: String,
+    end_time_unix_nano: String,
+    attributes: Vec<Attribute<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<Status>,
+}
+
+#[derive(Serialize)]
+struct Status {
+    code: u8,
+}
+
+#[derive(Serialize)]
+struct Attribute<'a> {
+    key: &'a str,
+    value: AnyValue<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+enum AnyValue<'a> {
+    StringValue(&'a str),
+    IntValue(String),
+}
+
+/// The body of a request to a collector.
+#[must_use]
+pub(crate) fn document(resource: &[(String, String)], requests: &[Finished]) -> Vec<u8> {
+    let attributes = resource.iter().map(|(key, text)| Attribute { key, value: AnyValue::StringValue(text) }).collect();
+    let spans = requests.iter().flat_map(|request| request.spans.iter().map(move |span| described(request, span)));
+    let scope = Scope { name: env!("CARGO_PKG_NAME"), version: env!("CARGO_PKG_VERSION") };
+    let scope_spans = [ScopeSpans { scope, spans: spans.collect() }];
+    let request = Request { resource_spans: [ResourceSpans { resource: Resource { attributes }, scope_spans }] };
+    serde_json::to_vec(&request).expect("text and numbers")
+}
+
+fn described<'a>(request: &'a Finished, span: &'a Span) -> SpanDocument<'a> {
+    let origin = match (span.kind, span.parent) {
+        (Kind::Server, Some(_)) => PARENT_IS_KNOWN | PARENT_IS_REMOTE,
+        (Kind::Server, None) | (Kind::Client, _) => PARENT_IS_KNOWN,
+    };
+    SpanDocument {
+        trace_id: format!("{:032x}", request.trace),
+        span_id: format!("{:016x}", span.id),
+        parent_span_id: span.parent.map(|parent| format!("{parent:016x}")),
+        trace_state: request.state.as_deref(),
+        flags: u32::from(request.flags) | origin,
+        name: &span.name,
+        kind: span.kind as u8,
+        start_time_unix_nano: nanoseconds(span.start),
+        end_time_unix_nano: nanoseconds(span.end),
+        attributes: span.attributes.0.iter().map(|(key, value)| Attribute { key, value: any(value) }).collect(),
+        status: span.has_failed.then_some(Status { code: STATUS_ERROR }),
+    }
+}
+
+fn any(value: &Value) -> AnyValue<'_> {
+    match value {
+        Value::Text(text) => AnyValue::StringValue(text),
+        Value::Number(number) => AnyValue::IntValue(number.to_string()),
+    }
+}
+
+fn nanoseconds(time: SystemTime) -> String {
+    time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos()).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::serve::telemetry::spans::span::Attributes;
+
+    #[test]
+    fn the_document_is_the_one_of_the_specification() {
+        let start = UNIX_EPOCH + Duration::new(1_544_712_660, 300_000_001);
+        let mut attributes = Attributes::default();
+        attributes.word("http.request.method", Some("GET"));
+        attributes.number("http.response.status_code", Some(503));
+        let server = Span {
+            id: 0xeee1_9b7e_c3c1_b174,
+            parent: Some(0x0ee1_9b7e_c3c1_b173),
+            kind: Kind::Server,
+            name: "GET runs:search".into(),
+            start,
+            end: start + Duration::from_millis(700),
+            attributes,
+            has_failed: true,
+        };
+        let client = Span {
+            id: 1,
+            parent: Some(server.id),
+            kind: Kind::Client,
+            name: "GET".into(),
+            attributes: Attributes::default(),
+            has_failed: false,
+            ..server
+        };
+        let resource = [("service.name".to_owned(), "mlflow-\"appliance\"".to_owned())];
+        let finished = Finished {
+            trace: 0x5b8e_fff7_9803_8103_d269_b633_813f_c60c,
+            flags: 1,
+            state: Some("a=b".to_owned()),
+            spans: vec![server, client],
+        };
+        let written: serde_json::Value = serde_json::from_slice(&document(&resource, &[finished])).unwrap();
+        let expected = serde_json::json!({"resourceSpans": [{
+            "resource": {"attributes": [
+                {"key": "service.name", "value": {"stringValue": "mlflow-\"appliance\""}}
+            ]},
+            "scopeSpans": [{
+                "scope": {"name": "appliance", "version": env!("CARGO_PKG_VERSION")},
+                "spans": [{
+                    "traceId": "5b8efff798038103d269b633813fc60c",
+                    "spanId": "eee19b7ec3c1b174",
+                    "parentSpanId": "0ee19b7ec3c1b173",
+                    "traceState": "a=b",
+                    "flags": 0x301,
+                    "name": "GET runs:search",
+                    "kind": 2,
+                    "startTimeUnixNano": "1544712660300000001",
+                    "endTimeUnixNano": "1544712661000000001",
+                    "attributes": [
+                        {"key": "http.request.method", "value": {"stringValue": "GET"}},
+                        {"key": "http.response.status_code", "value": {"intValue": "503"}}
+                    ],
+                    "status": {"code": 2}
+                }, {
+                    "traceId": "5b8efff798038103d269b633813fc60c",
+                    "spanId": "0000000000000001",
+                    "parentSpanId": "eee19b7ec3c1b174",
+                    "traceState": "a=b",
+                    "flags": 0x101,
+                    "name": "GET",
+                    "kind": 3,
+                    "startTimeUnixNano": "1544712660300000001",
+                    "endTimeUnixNano": "1544712661000000001",
+                    "attributes": []
+                }]
+            }]
+        }]});
+        assert_eq!(written, expected);
+    }
+}
