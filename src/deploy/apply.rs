@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use super::change_set::{change_set, compute, execute, show};
 use super::error::DeployError;
 use super::parameters::{ParameterValue, ValueOrigin, stack_values};
-use super::preflight::{self, PlannedStack};
+use super::planned_stacks::{PlannedStack, checked_templates, planned_stacks, stored_image};
+use super::preflight;
 use super::prompter::Prompter;
 use super::recovery::recover;
 use super::settings::DeploySettings;
@@ -18,9 +19,9 @@ use crate::api::cloudformation::{ChangeSet, Pairs, Stack};
 /// # Errors
 /// [`DeployError`]; the command can be run again.
 pub async fn apply(settings: &mut DeploySettings<'_>, prompter: &mut dyn Prompter) -> Result<Pairs, DeployError> {
-    let templates = preflight::checked_templates(settings)?;
-    let stacks = preflight::planned_stacks(settings, templates, prompter).await?;
-    let image = preflight::stored_image(settings, &stacks, prompter).await?;
+    let templates = checked_templates(settings)?;
+    let stacks = planned_stacks(settings, templates, prompter).await?;
+    let image = stored_image(settings, &stacks, prompter).await?;
     let obstacles = Box::pin(preflight::obstacles(settings, &stacks, image.as_deref(), prompter)).await;
     if !obstacles.is_empty() {
         return Err(DeployError::Obstacles(obstacles));
@@ -46,13 +47,13 @@ pub async fn apply(settings: &mut DeploySettings<'_>, prompter: &mut dyn Prompte
         if is_protected_later {
             after.parameters.insert(PROTECTION.to_owned(), "true".to_owned());
             if let Some((id, set)) = compute(settings, &name, None, &after.parameters, Some(&after)).await? {
-                prompter.say(&format!("{name}: now its load balancer keeps itself from being deleted"));
+                prompter.say(&format!("{name}: enabling the deletion protection of its load balancer"));
                 execute(settings, &name, (&id, &set), prompter).await?;
             }
         }
         if !after.enable_termination_protection {
             settings.cloud.protect(&name, true).await?;
-            prompter.say(&format!("{name}: protected from being deleted but by `appliance deploy destroy`"));
+            prompter.say(&format!("{name}: termination protection is on; only `appliance deploy destroy` deletes it"));
             for step in next_steps(&values, &after.outputs) {
                 prompter.say(&step);
             }
@@ -67,10 +68,12 @@ fn next_steps(values: &BTreeMap<String, ParameterValue>, outputs: &Pairs) -> Vec
     let mut steps = Vec::new();
     let domain = values.get("DomainName").filter(|domain| !domain.text.is_empty());
     if let (Some(domain), Some(balancer)) = (domain, outputs.get("LoadBalancerDnsName")) {
-        steps.push(format!("next: let the name {} point at {balancer}, with an alias or CNAME record", domain.text));
+        steps.push(format!("next: point the name {} at {balancer} with an alias or CNAME record", domain.text));
     }
     if let Some(secret) = outputs.get("TokenSecretArn") {
-        steps.push(format!("next: nobody is let in before there is a token in {secret} (infra/README.md shows how)"));
+        steps.push(format!(
+            "next: create a token in {secret}; until then every caller is rejected (infra/README.md shows how)"
+        ));
     }
     steps
 }
@@ -93,7 +96,7 @@ async fn change(
         let text = if is_secret { "(not shown)" } else { &value.text };
         prompter.say(&format!("  {key} = {text} ({})", value.origin));
     }
-    if !prompter.agrees(&format!("Do this to {name}?")) {
+    if !prompter.agrees(&format!("Apply these changes to {name}?")) {
         settings.cloud.delete_change_set(id).await?;
         if before.is_none() {
             // A declined change set leaves an empty stack in the state `REVIEW_IN_PROGRESS`.

@@ -56,7 +56,7 @@ pub(super) async fn compute(
                 return Err(DeployError::ChangeSet { stack: stack.to_owned(), reason });
             }
             _ if Instant::now() >= settings.deadline => {
-                let status = format!("computing what would change ({})", set.status);
+                let status = format!("computing the changes ({})", set.status);
                 return Err(DeployError::Late { stack: stack.to_owned(), status });
             }
             _ => sleep(INTERVAL).await,
@@ -82,7 +82,7 @@ pub(super) async fn execute(
     let stack = settings.cloud.stack(name).await?.unwrap_or_default();
     let since = settings.cloud.last_event(&stack.stack_id).await?;
     settings.cloud.execute(id, &token()).await?;
-    prompter.say("  AWS is at work; Ctrl-C only stops watching, and the same command takes up where it is");
+    prompter.say("  AWS is working; Ctrl-C only stops watching, and the same command resumes it");
     let status = finish(settings, name, &stack.stack_id, since, set.changes.len(), prompter).await?;
     prompter.say(&format!("{name}: {status}"));
     Ok(())

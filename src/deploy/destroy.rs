@@ -44,7 +44,7 @@ pub async fn destroy(
     }
     retained::list(&kept, prompter);
     if !prompter.agrees("Remove these stacks?") {
-        return Err(DeployError::Declined("removing them".to_owned()));
+        return Err(DeployError::Declined("the removal".to_owned()));
     }
     for (kind, stack) in doomed {
         remove(settings, kind, stack, prompter).await?;
@@ -67,7 +67,7 @@ async fn remove(
     let balancers =
         there.iter().filter(|one| one.resource_type == BALANCER && one.resource_status != "DELETE_COMPLETE");
     for balancer in balancers.filter_map(|one| one.physical_resource_id.as_deref()) {
-        prompter.say(&format!("{name}: first its load balancer has to let itself be deleted"));
+        prompter.say(&format!("{name}: disabling the deletion protection of its load balancer"));
         settings.account.unprotect(balancer).await?;
     }
     delete(settings, &name, &stack, (&template, &there), prompter).await?;

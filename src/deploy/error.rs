@@ -11,7 +11,7 @@ pub enum DeployError {
     #[error(transparent)]
     Cloud(#[from] ServiceError),
     /// Values are missing or invalid: the stack and its problems.
-    #[error("{} cannot be launched like this:\n  {}", .0, .1.join("\n  "))]
+    #[error("invalid parameter values for {}:\n  {}", .0, .1.join("\n  "))]
     Parameters(String, Vec<String>),
     /// Names of parameters that no template has.
     #[error("no template has the parameter {}", .0.join(", "))]
@@ -28,10 +28,10 @@ pub enum DeployError {
         what: String,
     },
     /// Preflight found obstacles.
-    #[error("nothing has been made yet, because this is in the way:\n  {}", joined(.0))]
+    #[error("nothing has been created yet, because of these obstacles:\n  {}", joined(.0))]
     Obstacles(Vec<Obstacle>),
     /// CloudFormation cannot compute a change set.
-    #[error("the changes to {stack} cannot be computed: {reason}")]
+    #[error("CloudFormation cannot compute the changes to {stack}: {reason}")]
     ChangeSet {
         /// The name of the stack.
         stack: String,
@@ -39,7 +39,7 @@ pub enum DeployError {
         reason: String,
     },
     /// The person who deploys did not confirm.
-    #[error("stopped: {0} was not agreed to")]
+    #[error("stopped: {0} was not confirmed")]
     Declined(String),
     /// The operation was rolled back, or is stuck.
     #[error("{stack} is {status}: {cause}")]
@@ -81,10 +81,10 @@ impl DeployError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Cloud(error) if error.is_denial() => {
-                Some("add the action to the policy of whoever deploys; infra/README.md has all of it")
+                Some("add the action to the deployer's policy; infra/README.md lists the whole policy")
             }
             Self::Cloud(ServiceError::Refused { message, .. }) if message.contains("UPDATE_ROLLBACK_FAILED") => {
-                Some("repair what kept it from going back, then run `appliance deploy apply`: it tries that again")
+                Some("remove the cause of the failed rollback, then run `appliance deploy apply`, which retries it")
             }
             Self::Cloud(ServiceError::Refused { message, .. }) if message.contains("parameter store") => {
                 Some("bake the AMI first (packer/README.md), or name its parameter with `--parameter AmiParameter=…`")
@@ -96,18 +96,18 @@ impl DeployError {
                 Some("correct the parameter or template that it names")
             }
             Self::Cloud(error) if error.is_expiry() => Some(
-                "renew the session (`aws sso login`) or set the clock, then run the command again: what AWS is at goes on, and it takes up where that is",
+                "renew the session (`aws sso login`) or set the clock, then run the command again: AWS continues meanwhile, and the command resumes watching",
             ),
-            Self::Cloud(_) => Some("see whether AWS can be reached, and with which credentials: `appliance check`"),
+            Self::Cloud(_) => Some("run `appliance check` to test the connection to AWS and the credentials"),
             Self::Parameters(..) | Self::Unknown(_) => {
-                Some("say `--parameter NAME=VALUE`, or write it into the file of `--config`")
+                Some("pass `--parameter NAME=VALUE`, or set it in the `--config` file")
             }
             Self::Region(_) => Some("choose one of these with `--region`, or `--mode tracking`"),
             Self::ChangeSet { .. } => Some("correct the parameter or template that it names"),
             Self::Obstacles(_) => Some("correct these, then run the command again"),
             Self::Declined(_) => None,
             Self::Failed { hint, .. } => Some(hint),
-            Self::Late { .. } => Some("run the command again: it goes on watching"),
+            Self::Late { .. } => Some("run the command again to keep watching"),
             Self::Needed { .. } => Some("destroy the other mode first, or leave out `--shared`"),
         }
     }

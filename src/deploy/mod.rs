@@ -13,6 +13,7 @@ mod obstacle;
 mod operation;
 mod parameters;
 mod plan;
+mod planned_stacks;
 mod preflight;
 mod prompter;
 mod recovery;

@@ -18,7 +18,7 @@ pub(super) async fn wait_until_stable(
     if !stack.stack_status.ends_with("_IN_PROGRESS") || stack.stack_status == "REVIEW_IN_PROGRESS" {
         return Ok(Some(stack));
     }
-    prompter.say(&format!("{name} is {}: watching that first", stack.stack_status));
+    prompter.say(&format!("{name} is {}: waiting for that operation first", stack.stack_status));
     match finish(settings, name, &stack.stack_id, None, template.resources.len(), prompter).await {
         // The caller looks at the status that the operation ended with.
         Ok(_) | Err(DeployError::Failed { .. }) => Ok(settings.cloud.stack(name).await?),
@@ -52,9 +52,9 @@ pub(super) async fn finish(
     of: usize,
     prompter: &mut dyn Prompter,
 ) -> Result<String, DeployError> {
-    let mut show = |progress: watch::Progress<'_>| match progress {
-        watch::Progress::Event(event, took, done) => prompter.event(event, took, done, of),
-        watch::Progress::Quiet(what) => prompter.say(&format!("  … AWS is still at {what}")),
+    let mut show = |progress: watch::StackProgress<'_>| match progress {
+        watch::StackProgress::Event(event, took, done) => prompter.event(event, took, done, of),
+        watch::StackProgress::Quiet(what) => prompter.say(&format!("  … AWS is still working on {what}")),
     };
     match watch::follow(&settings.cloud, id, since, settings.deadline, &mut show).await? {
         watch::OperationEnd::Complete(status) => Ok(status),
@@ -63,7 +63,7 @@ pub(super) async fn finish(
             let reason = cause.as_ref().and_then(|event| event.resource_status_reason.clone()).unwrap_or_default();
             let hint = watch::hint(&reason);
             let cause = cause.map_or_else(
-                || "its events say no more".to_owned(),
+                || "its events name no cause".to_owned(),
                 |event| {
                     let kind = event.resource_type.unwrap_or_default();
                     format!("{} ({kind}) {}: {reason}", event.logical_resource_id, event.resource_status)

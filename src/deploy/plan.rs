@@ -4,7 +4,8 @@ use super::change_set::{change_set, counted, show};
 use super::diff;
 use super::error::DeployError;
 use super::parameters::stack_values;
-use super::preflight::{self, PlannedStack};
+use super::planned_stacks::{PlannedStack, checked_templates, planned_stacks, stored_image};
+use super::preflight;
 use super::prompter::Prompter;
 use super::rules::KnownValues;
 use super::settings::DeploySettings;
@@ -38,9 +39,9 @@ pub async fn plan(
     settings: &mut DeploySettings<'_>,
     prompter: &mut dyn Prompter,
 ) -> Result<Vec<StackPlan>, DeployError> {
-    let templates = preflight::checked_templates(settings)?;
-    let stacks = preflight::planned_stacks(settings, templates, prompter).await?;
-    let stored = preflight::stored_image(settings, &stacks, prompter).await;
+    let templates = checked_templates(settings)?;
+    let stacks = planned_stacks(settings, templates, prompter).await?;
+    let stored = stored_image(settings, &stacks, prompter).await;
     let (image, missing) = stored.map_or_else(|error| (None, Some(error)), |image| (image, None));
     let obstacles = Box::pin(preflight::obstacles(settings, &stacks, image.as_deref(), prompter)).await;
     let mut outputs = Pairs::new();
@@ -51,7 +52,7 @@ pub async fn plan(
         let change = match stack.filter(|stack| !DEAD.contains(&stack.stack_status.as_str())) {
             None => {
                 let additions = additions(&template, &known);
-                prompter.say(&format!("{name}: would be made, with {}", counted(additions.len(), "resource")));
+                prompter.say(&format!("{name}: would be created, with {}", counted(additions.len(), "resource")));
                 for line in diff::lines(&additions) {
                     prompter.show(&line);
                 }
@@ -81,11 +82,11 @@ pub async fn plan(
     }
     if let Some(missing) = missing {
         let hint = missing.hint().unwrap_or_default();
-        prompter.say(&format!("warning: `apply` would be refused: {missing}\n  hint: {hint}"));
+        prompter.say(&format!("warning: `apply` would fail: {missing}\n  hint: {hint}"));
     }
     if !obstacles.is_empty() {
         let obstacles = DeployError::Obstacles(obstacles);
-        prompter.say(&format!("warning: `apply` would be refused: {obstacles}"));
+        prompter.say(&format!("warning: `apply` would fail: {obstacles}"));
     }
     Ok(all)
 }

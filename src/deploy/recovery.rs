@@ -35,10 +35,10 @@ pub(super) async fn recover(
         return Ok((Some(stack), previous));
     }
     let is_empty = stack.stack_status == "REVIEW_IN_PROGRESS";
-    prompter.say(&format!("{name} is {}, left over from a start that did not succeed", stack.stack_status));
+    prompter.say(&format!("{name} is {}, left over from a failed creation", stack.stack_status));
     let there = settings.cloud.resources(&stack.stack_id).await?;
     retained::list(&retained::retained(name, template, &there), prompter);
-    if !is_empty && !prompter.agrees(&format!("Remove what is left of {name}?")) {
+    if !is_empty && !prompter.agrees(&format!("Delete the remains of {name}?")) {
         return Err(DeployError::Declined(name.to_owned()));
     }
     delete(settings, name, &stack, (template, &there), prompter).await?;
@@ -53,8 +53,8 @@ async fn roll_back(
     template: &Template,
     prompter: &mut dyn Prompter,
 ) -> Result<(), DeployError> {
-    prompter.say(&format!("{name} is {STUCK}: an update failed, and then the way back"));
-    if !prompter.agrees(&format!("Let {name} try again to go back?")) {
+    prompter.say(&format!("{name} is {STUCK}: an update failed, and so did its rollback"));
+    if !prompter.agrees(&format!("Retry the rollback of {name}?")) {
         return Err(DeployError::Declined(name.to_owned()));
     }
     let since = settings.cloud.last_event(&stack.stack_id).await?;

@@ -53,7 +53,7 @@ async fn drift(settings: &DeploySettings<'_>, name: &str, stack: &Stack) -> Resu
     let detection = settings.cloud.detect_drift(&stack.stack_id).await?;
     while settings.cloud.detects_drift(&detection).await? {
         if Instant::now() >= settings.deadline {
-            return Err(DeployError::Late { stack: name.to_owned(), status: "being looked at".to_owned() });
+            return Err(DeployError::Late { stack: name.to_owned(), status: "being checked for drift".to_owned() });
         }
         sleep(INTERVAL).await;
     }

@@ -48,7 +48,7 @@ pub(super) async fn left_over(
         Ok(tagged) => tagged,
         Err(error) => {
             prompter.say(&format!(
-                "warning: it cannot be seen what earlier stacks have left behind: {error} (allow `tag:GetResources`)"
+                "warning: cannot list what earlier stacks left behind: {error} (allow `tag:GetResources`)"
             ));
             return Ok(Vec::new());
         }
@@ -65,7 +65,7 @@ pub(super) async fn left_over(
 /// Shows the retained resources, if there are any.
 pub(super) fn list(kept: &[String], prompter: &mut dyn Prompter) {
     if !kept.is_empty() {
-        prompter.say("These are kept, with what is in them; they cost something until you remove them yourself:");
+        prompter.say("These resources are kept with their contents, and cost money until you delete them yourself:");
         for line in kept {
             prompter.say(line);
         }

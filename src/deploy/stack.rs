@@ -24,6 +24,6 @@ pub(super) fn previous(stack: Option<&Stack>) -> Pairs {
 pub(super) fn new_image(name: &str, before: Option<&Stack>, image: Option<&str>) -> Option<String> {
     let (old, new) = (before?.resolved.values().find(|value| value.starts_with("ami-"))?, image?);
     (old != new).then(|| {
-        format!("{name}: any change replaces its instances, one after the other: the image was {old}, and is now {new}")
+        format!("{name}: any change replaces its instances one by one, because the image was {old} and is now {new}")
     })
 }

@@ -25,7 +25,7 @@ const NAMED: usize = 4;
 /// An operation has its first event within this time. Until then, the status may still be the previous one.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How a stack's operation ended.
+/// The end of an operation on a stack.
 #[derive(Clone, Debug)]
 pub(super) enum OperationEnd {
     /// It succeeded.
@@ -42,7 +42,7 @@ pub(super) enum OperationEnd {
 }
 
 /// Something to show to the person who waits.
-pub(super) enum Progress<'a> {
+pub(super) enum StackProgress<'a> {
     /// An event, with how long its resource has taken and how many are done.
     Event(&'a Event, Option<Duration>, usize),
     /// There was no event for some time; the text names the resources in progress.
@@ -50,7 +50,7 @@ pub(super) enum Progress<'a> {
 }
 
 /// Receives the progress.
-pub(super) type ShowProgress<'a> = &'a mut dyn FnMut(Progress<'_>);
+pub(super) type ShowProgress<'a> = &'a mut dyn FnMut(StackProgress<'_>);
 
 /// Shows the events of a stack, by its ARN, after `since`, until no operation runs on it.
 ///
@@ -76,7 +76,7 @@ pub(super) async fn follow(
         for event in cloud.events(stack, last.as_deref()).await? {
             is_begun = true;
             let took = seen.note(&event);
-            show(Progress::Event(&event, took, seen.done));
+            show(StackProgress::Event(&event, took, seen.done));
             last = Some(event.event_id);
             (quiet_since, quiet) = (Instant::now(), QUIET.0);
         }
@@ -96,7 +96,7 @@ pub(super) async fn follow(
             return Ok(OperationEnd::Late(status));
         }
         if quiet_since.elapsed() >= quiet {
-            show(Progress::Quiet(seen.pending(clock::now())));
+            show(StackProgress::Quiet(seen.pending(clock::now())));
             (quiet_since, quiet) = (Instant::now(), (quiet * 2).min(QUIET.1));
         }
         sleep(backoff.wait()).await;
@@ -171,19 +171,22 @@ pub(super) fn hint(reason: &str) -> &'static str {
     const HINTS: &[(&[&str], &str)] = &[
         (
             &["not authorized to perform", "accessdenied"],
-            "add the action that it names to the policy of whoever deploys (infra/README.md has all of it)",
+            "add the action that it names to the deployer's policy (infra/README.md lists the whole policy)",
         ),
-        (&["dependen"], "something that was made beside the stacks is in it: remove that, then run the command again"),
-        (&["already exists"], "something of that name is left over: remove it, or choose another `--prefix`"),
+        (
+            &["dependen"],
+            "a resource outside of the stacks depends on it: delete that resource, then run the command again",
+        ),
+        (&["already exists"], "a resource of that name is left over: delete it, or choose another `--prefix`"),
         (
             &["deletion protection"],
-            "let it be deleted: `aws elbv2 modify-load-balancer-attributes --attributes Key=deletion_protection.enabled,Value=false --load-balancer-arn …`, then run the command again",
+            "disable the protection: `aws elbv2 modify-load-balancer-attributes --attributes Key=deletion_protection.enabled,Value=false --load-balancer-arn …`, then run the command again",
         ),
         (
             &["expiredtoken", "security token"],
-            "renew the session (`aws sso login`), then run the command again: it takes up where it was",
+            "renew the session (`aws sso login`), then run the command again: it resumes where it stopped",
         ),
-        (&["architecture"], "the image is of another processor: bake one for Architecture, or choose the other"),
+        (&["architecture"], "the image is for another architecture: bake one for Architecture, or choose the other"),
         (
             &["limit", "exceeded"],
             "a quota of the account is reached: have it raised in Service Quotas, or remove what is not needed",
@@ -200,7 +203,7 @@ pub(super) fn hint(reason: &str) -> &'static str {
     HINTS
         .iter()
         .find(|(all, _)| all.iter().any(|words| lower.contains(words)))
-        .map_or("correct it, then run the command again: it takes up where it was", |(_, hint)| hint)
+        .map_or("correct it, then run the command again: it resumes where it stopped", |(_, hint)| hint)
 }
 
 #[cfg(test)]
@@ -226,7 +229,7 @@ mod tests {
         seen.note(&event("C", "CREATE_FAILED", "2026-01-01T00:00:06Z", "another"));
         let cause = seen.cause.expect("a cause");
         assert_eq!(cause.logical_resource_id, "A");
-        assert!(hint(&cause.resource_status_reason.unwrap()).contains("policy of whoever deploys"));
+        assert!(hint(&cause.resource_status_reason.unwrap()).contains("deployer's policy"));
     }
 
     #[test]

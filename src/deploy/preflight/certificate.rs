@@ -1,4 +1,4 @@
-//! Is the certificate issued, and is it for the name by which callers come?
+//! Checks that the certificate is issued, and that it covers the name of the appliance.
 
 use super::context::{CheckResult, PreflightContext};
 
@@ -25,7 +25,7 @@ pub(super) async fn check(context: PreflightContext<'_>) -> CheckResult {
     report
 }
 
-/// True if a certificate's name, which may begin with a wildcard for one label, covers this name.
+/// Returns true if a certificate's name, which may begin with a wildcard for one label, covers this name.
 fn fits(of: &str, name: &str) -> bool {
     match of.strip_prefix("*.") {
         Some(parent) => name.split_once('.').is_some_and(|(_, rest)| rest.eq_ignore_ascii_case(parent)),
@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_wildcard_is_one_label() {
+    fn a_wildcard_covers_one_label() {
         assert!(fits("*.a.example", "x.a.example") && fits("A.example", "a.example"));
         assert!(!fits("*.a.example", "a.example") && !fits("*.a.example", "y.x.a.example"));
     }

@@ -1,12 +1,12 @@
-//! What all checks share: the planned stacks, and the result of one check.
+//! The context that all checks share, and the result of one check.
 
 use tokio::sync::OnceCell;
 
 use super::super::obstacle::Obstacle;
+use super::super::planned_stacks::PlannedStack;
 use super::super::rules::KnownValues;
 use super::super::settings::DeploySettings;
 use super::super::templates::{StackKind, TemplateResource};
-use super::stacks::PlannedStack;
 use crate::api::service::ServiceError;
 
 /// The results of one check.
@@ -31,7 +31,7 @@ impl CheckResult {
             Err(error) => error,
         };
         let needed = if error.is_denial() { format!(" (allow `{action}`)") } else { String::new() };
-        self.notes.push(format!("warning: it cannot be seen before the start {what}: {error}{needed}"));
+        self.notes.push(format!("warning: preflight cannot tell {what}: {error}{needed}"));
         None
     }
 }

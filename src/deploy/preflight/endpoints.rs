@@ -1,4 +1,4 @@
-//! Can the VPC endpoints be made: does the region have them in these zones, and does the VPC not have them already?
+//! Checks that the VPC endpoints can be created: the region offers them in these zones, and the VPC has none of them yet.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -50,9 +50,9 @@ fn missing(
         let without: Vec<&str> = zones.iter().filter(|zone| !there.contains(*zone)).map(String::as_str).collect();
         if !without.is_empty() {
             let there: Vec<&str> = there.iter().map(String::as_str).collect();
-            let what = format!("the VPC endpoint for {service} cannot be had in {}", without.join(", "));
+            let what = format!("the VPC endpoint for {service} is not available in {}", without.join(", "));
             let fix = format!(
-                "choose zones with `--parameter AvailabilityZone1=…` and so on, or other subnets; it can be had in {}",
+                "choose zones with `--parameter AvailabilityZone1=…` and so on, or other subnets; it is available in {}",
                 there.join(", ")
             );
             report.found(what, fix);
@@ -86,12 +86,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn services_are_held_against_the_zones() {
+    fn services_are_compared_with_the_zones() {
         let zones = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<String>>();
         let offered = BTreeMap::from([("sts".to_owned(), zones(&["a", "b"])), ("ssm".to_owned(), zones(&["a"]))]);
         let mut report = CheckResult::default();
         missing(&["sts", "ssm", "studio"], &offered, &["a".to_owned(), "b".to_owned()], "r", &mut report);
         let found: Vec<&str> = report.obstacles.iter().map(|one| one.what.as_str()).collect();
-        assert_eq!(found, ["the VPC endpoint for ssm cannot be had in b", "r has no VPC endpoint for studio"]);
+        assert_eq!(found, ["the VPC endpoint for ssm is not available in b", "r has no VPC endpoint for studio"]);
     }
 }

@@ -8,17 +8,16 @@ mod endpoints;
 mod image;
 mod permissions;
 mod quotas;
-mod stacks;
 mod types;
 mod zones;
 
 use tokio::sync::OnceCell;
 
 use super::obstacle::Obstacle;
+use super::planned_stacks::PlannedStack;
 use super::prompter::Prompter;
 use super::settings::DeploySettings;
 use context::PreflightContext;
-pub(super) use stacks::{PlannedStack, checked_templates, planned_stacks, stored_image};
 
 /// Runs all checks, shows their notes, and returns the obstacles.
 pub(super) async fn obstacles(

@@ -1,4 +1,4 @@
-//! Does IAM's simulator allow all actions? It does not know everything, so this only warns.
+//! Asks IAM's simulator whether all actions are allowed. The simulator does not know every policy, so this only warns.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -8,7 +8,7 @@ use super::context::{CheckResult, PreflightContext};
 /// The policy of the deployer, for this account and the prefix `mlflow`.
 const POLICY: &str = include_str!("../../../infra/deployer-policy.json");
 const ACCOUNT: &str = "123456789012";
-/// So many actions are named; the others are counted.
+/// The most actions that are named; the others are counted.
 const NAMED: usize = 8;
 
 #[derive(Deserialize)]
@@ -28,7 +28,7 @@ struct Statement {
 
 pub(super) async fn check(context: PreflightContext<'_>) -> CheckResult {
     let mut report = CheckResult::default();
-    let what = "whether all permissions are there";
+    let what = "whether all permissions are granted";
     let account = &context.settings.account;
     let answer = account.caller().await;
     let Some(caller) = report.known(what, "sts:GetCallerIdentity", answer) else { return report };
@@ -67,7 +67,7 @@ pub(super) async fn check(context: PreflightContext<'_>) -> CheckResult {
     report
 }
 
-/// The ARN whose policies are simulated: that of a user, or of the role that a session has.
+/// Returns the ARN whose policies are simulated: that of a user, or of the role of a session.
 fn simulated(caller: &str) -> Option<String> {
     if let Some((partition, session)) = caller.split_once(":sts::") {
         let (account, rest) = session.split_once(":assumed-role/")?;
@@ -77,10 +77,10 @@ fn simulated(caller: &str) -> Option<String> {
     (!caller.ends_with(":root")).then(|| caller.to_owned())
 }
 
-/// Patterns cannot be simulated, and some services are used on demand only.
+/// Returns true for an action that is used. Patterns cannot be simulated, and some services are used only on demand.
 fn is_needed(context: PreflightContext<'_>, action: &str) -> bool {
     let is_used = match action.split(':').next() {
-        // These are called by `deploy` itself, whatever CloudFormation acts as.
+        // `deploy` calls these itself, whichever role CloudFormation assumes.
         Some("cloudformation" | "servicequotas" | "tag") => context.settings.role.is_none(),
         Some("iam") if action == "iam:SimulatePrincipalPolicy" => false,
         Some("elasticfilesystem") => context.settings.has_domain,
@@ -90,7 +90,7 @@ fn is_needed(context: PreflightContext<'_>, action: &str) -> bool {
     is_used && !action.contains('*')
 }
 
-/// A resource that a pattern of the policy fits.
+/// Returns a resource that matches a pattern of the policy.
 fn example(pattern: &str, account: &str, prefix: &str, region: &str) -> String {
     if pattern == "*" {
         return pattern.to_owned();
@@ -107,7 +107,7 @@ fn simulation_context(condition: &Value) -> Vec<(String, String)> {
     keys.filter_map(|(key, value)| Some((key.clone(), texts(value).into_iter().next()?))).collect()
 }
 
-/// One text or a list of them.
+/// Returns the texts of a value that is one text or a list of them.
 fn texts(value: &Value) -> Vec<String> {
     let list = value.as_array().map_or_else(|| vec![value], |list| list.iter().collect());
     list.into_iter().filter_map(|one| one.as_str().map(ToOwned::to_owned)).collect()
@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_policies_of_a_session_are_its_roles() {
+    fn a_session_is_simulated_by_its_role() {
         let of = |caller: &str| simulated(caller);
         assert_eq!(of("arn:aws:sts::1:assumed-role/deployer/me").as_deref(), Some("arn:aws:iam::1:role/deployer"));
         assert_eq!(of("arn:aws:iam::1:user/a/b").as_deref(), Some("arn:aws:iam::1:user/a/b"));

@@ -1,4 +1,4 @@
-//! Is there room for resources of which a new account may have few?
+//! Checks the quotas of resources of which a new account may have few.
 
 use super::context::{CheckResult, PreflightContext};
 use crate::api::account::Quota;
@@ -21,7 +21,7 @@ pub(super) async fn check(context: PreflightContext<'_>) -> CheckResult {
         if wanted == 0 {
             continue;
         }
-        let what = format!("whether there is room for {wanted} more of the {}", quota.title);
+        let what = format!("whether the quota allows {wanted} more {}", quota.title);
         let answer = account.quota(quota).await;
         let Some(limit) = report.known(&what, "servicequotas:GetServiceQuota", answer) else { return report };
         let (action, answer) = match *kind {
@@ -36,7 +36,6 @@ pub(super) async fn check(context: PreflightContext<'_>) -> CheckResult {
 }
 
 fn judge(quota: &Quota, wanted: usize, used: usize, limit: f64, region: &str, report: &mut CheckResult) {
-    // Numbers of things are small.
     #[allow(clippy::cast_precision_loss, reason = "counts of resources are far below 2^52")]
     let is_enough = (used + wanted) as f64 <= limit;
     if !is_enough {
@@ -57,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_quota_is_reached_when_what_is_needed_is_beyond_it() {
+    fn a_quota_below_the_need_is_an_obstacle() {
         let of = |used, limit| {
             let mut report = CheckResult::default();
             judge(&COUNTED[0].1, 1, used, limit, "r", &mut report);

@@ -1,4 +1,4 @@
-//! Does CloudFormation have the types of SageMaker in this region? They come to regions one by one.
+//! Checks that CloudFormation has the resource types of SageMaker in this region, to which they come one by one.
 
 use std::collections::BTreeSet;
 
@@ -21,7 +21,7 @@ pub(super) async fn check(context: PreflightContext<'_>) -> CheckResult {
                     "choose another region, or leave out `--domain`"
                 },
             ),
-            // The next one would not be answered either.
+            // AWS would not answer the next question either.
             None => break,
         }
     }

@@ -1,4 +1,4 @@
-//! Can instances of the type be had in each zone?
+//! Checks that the instance type is available in each zone.
 
 use std::collections::BTreeSet;
 
@@ -19,7 +19,7 @@ pub(super) async fn check(context: PreflightContext<'_>) -> CheckResult {
     };
     let Some(instance_type) = context.value("InstanceType").or_else(usual) else { return report };
     let Some(zones) = of_the_network(context, &mut report).await else { return report };
-    let what = format!("in which zones {instance_type} can be had");
+    let what = format!("in which zones {instance_type} is available");
     let answer = context.settings.account.zones_with(instance_type).await;
     let Some(offered) = report.known(&what, "ec2:DescribeInstanceTypeOfferings", answer) else { return report };
     for (number, zone) in (1..).zip(zones).filter(|(_, zone)| !offered.contains(*zone)) {
@@ -29,15 +29,19 @@ pub(super) async fn check(context: PreflightContext<'_>) -> CheckResult {
         } else if others.is_empty() || !context.is_new(StackKind::Networking) {
             "choose another type with `--parameter InstanceType=…`".to_owned()
         } else {
-            format!("say `--parameter AvailabilityZone{number}={}`; it can be had in {}", others[0], others.join(", "))
+            format!(
+                "pass `--parameter AvailabilityZone{number}={}`; it is available in {}",
+                others[0],
+                others.join(", ")
+            )
         };
-        report.found(format!("{instance_type} cannot be had in {zone}, one of the network's zones"), fix);
+        report.found(format!("{instance_type} is not available in {zone}, one of the network's zones"), fix);
     }
     report
 }
 
-/// The zones of the instances' subnets, in the order of the parameters that name them. Only the first check that wants them
-/// asks AWS, and reports what is wrong.
+/// Returns the zones of the instances' subnets, in the order of the parameters that name them. Only the first check that needs
+/// them asks AWS, and reports the problems.
 pub(super) async fn of_the_network<'a>(
     context: PreflightContext<'a>,
     report: &mut CheckResult,
@@ -65,7 +69,7 @@ async fn asked(context: PreflightContext<'_>, report: &mut CheckResult) -> Optio
     let all: Vec<String> = all.into_iter().collect();
     if named.contains(&None) && all.len() < count {
         let what = format!("the network wants {count} zones, and {} shows {}", context.region(), all.len());
-        report.found(what, "say `--parameter Zones=2`, or name each zone with `--parameter AvailabilityZone1=…`");
+        report.found(what, "pass `--parameter Zones=2`, or name each zone with `--parameter AvailabilityZone1=…`");
         return None;
     }
     let chosen = named.into_iter().enumerate().map(|(at, named)| named.or_else(|| all.get(at).cloned()));
@@ -77,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_usual_types_are_the_templates() {
+    fn the_default_types_are_those_of_the_template() {
         let template = include_str!("../../../infra/appliance.yaml");
         assert!(template.contains(&format!("!If [Arm, {}, {}]", USUAL[0].1, USUAL[1].1)));
     }

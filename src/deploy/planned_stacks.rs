@@ -3,29 +3,27 @@
 
 use std::collections::BTreeSet;
 
-use super::super::error::DeployError;
-use super::super::parameters::{ValueOrigin, ValueSources, resolved, unfit};
-use super::super::prompter::Prompter;
-use super::super::rules::KnownValues;
-use super::super::settings::{DeployMode, DeploySettings, SERVERLESS_REGIONS};
-use super::super::stack::{DEAD, previous};
-use super::super::tags;
-use super::super::templates::{StackKind, Template};
+use super::error::DeployError;
+use super::parameters::{ValueOrigin, ValueSources, resolved, unfit};
+use super::prompter::Prompter;
+use super::rules::KnownValues;
+use super::settings::{DeployMode, DeploySettings, SERVERLESS_REGIONS};
+use super::stack::{DEAD, previous};
+use super::tags;
+use super::templates::{StackKind, Template};
 use crate::api::cloudformation::Pairs;
 
 /// The parameter that `--mode` sets.
-const MODE: &str = "DeployMode";
+const MODE: &str = "Mode";
 /// The path under which the bake publishes the image of each architecture.
 const IMAGES: &str = "/mlflow-appliance/ami/";
 /// The prefix of a parameter's type if its value names a parameter of the Parameter Store.
-const STORED: &str = "AWS::SSM::Parameter::ParameterValue<";
+const STORED: &str = "AWS::SSM::Parameter::Value<";
 /// Parameters that CloudFormation, or the load balancer, takes from its own region only.
 const REGIONAL: [&str; 2] = ["CertificateArn", "OidcClientSecretArn"];
 
 /// Returns the templates of this set, after all checks that need no answer from AWS. Adds the values that follow from others.
-pub(in crate::deploy) fn checked_templates(
-    settings: &mut DeploySettings<'_>,
-) -> Result<Vec<(StackKind, Template)>, DeployError> {
+pub(super) fn checked_templates(settings: &mut DeploySettings<'_>) -> Result<Vec<(StackKind, Template)>, DeployError> {
     let region = settings.account.region;
     // The list is for a command that cannot ask AWS. The check of types asks AWS, also about later regions.
     let makes_mlflow = settings.given.get("ExistingResourceArn").is_none_or(String::is_empty);
@@ -44,7 +42,8 @@ pub(in crate::deploy) fn checked_templates(
     let foreign = format!(":{}/", settings.mode.other().resource());
     for name in ["ExistingResourceArn", "ResourceArn"] {
         if settings.given.get(name).is_some_and(|arn| arn.contains(&foreign)) {
-            problems.push(format!("{name}: it is of the other mode, `--mode {}`", settings.mode.other().name()));
+            problems
+                .push(format!("{name}: its MLflow is of the other mode, `--mode {}`", settings.mode.other().name()));
         }
     }
     for name in REGIONAL {
@@ -57,7 +56,7 @@ pub(in crate::deploy) fn checked_templates(
 }
 
 /// A stack as it is known before the first operation.
-pub(in crate::deploy) struct PlannedStack {
+pub(super) struct PlannedStack {
     /// Its kind.
     pub kind: StackKind,
     /// Its template.
@@ -70,7 +69,7 @@ pub(in crate::deploy) struct PlannedStack {
 
 /// Returns the planned stacks, in which every parameter will have a value and the values satisfy the rules. Asks the person at
 /// the terminal for missing values.
-pub(in crate::deploy) async fn planned_stacks(
+pub(super) async fn planned_stacks(
     settings: &mut DeploySettings<'_>,
     templates: Vec<(StackKind, Template)>,
     prompter: &mut dyn Prompter,
@@ -142,7 +141,7 @@ fn of_another_processor(known: &Pairs) -> Option<String> {
 ///
 /// # Errors
 /// [`DeployError::Missing`]: the store lacks a parameter, or it names no image.
-pub(in crate::deploy) async fn stored_image(
+pub(super) async fn stored_image(
     settings: &DeploySettings<'_>,
     stacks: &[PlannedStack],
     prompter: &mut dyn Prompter,
@@ -160,9 +159,8 @@ pub(in crate::deploy) async fn stored_image(
                     return Err(missing(format!("`{name}` in {region} is `{}`", value.escape_debug())));
                 }
                 Ok(Some(value)) => image = Some(value),
-                Err(error) => prompter.say(&format!(
-                    "warning: it cannot be seen before the start whether there is `{name}`, for {parameter}: {error}"
-                )),
+                Err(error) => prompter
+                    .say(&format!("warning: preflight cannot tell whether `{name}` exists, for {parameter}: {error}")),
             }
         }
     }
