@@ -23,7 +23,7 @@ pub(super) struct ConfiguredValue {
     pub origin: String,
 }
 
-/// ConfiguredValues by their keys.
+/// Values by their keys.
 pub(super) type ConfiguredValues = BTreeMap<String, ConfiguredValue>;
 
 /// The values of one source.

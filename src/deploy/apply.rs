@@ -88,7 +88,7 @@ async fn change(
     template: &Template,
     prompter: &mut dyn Prompter,
 ) -> Result<(), DeployError> {
-    show(name, set, prompter);
+    show(name, set, before, prompter);
     for (key, value) in
         values.iter().filter(|(_, value)| matches!(value.origin, ValueOrigin::Given | ValueOrigin::Output))
     {

@@ -10,6 +10,7 @@ use super::operation::finish;
 use super::parameters::ParameterValue;
 use super::prompter::Prompter;
 use super::settings::DeploySettings;
+use super::stack::protected_balancer;
 use super::templates::StackKind;
 use super::{diff, tags};
 use crate::api::cloudformation::{ChangeSet, Pairs, Stack, Wish};
@@ -65,10 +66,13 @@ pub(super) async fn compute(
 }
 
 /// Shows a change set.
-pub(super) fn show(name: &str, set: &ChangeSet, prompter: &mut dyn Prompter) {
+pub(super) fn show(name: &str, set: &ChangeSet, before: Option<&Stack>, prompter: &mut dyn Prompter) {
     prompter.say(&format!("{name}: {}", counted(set.changes.len(), "change")));
     for line in diff::lines(&set.changes) {
         prompter.show(&line);
+    }
+    if let Some(warning) = protected_balancer(before, &set.changes) {
+        prompter.say(&warning);
     }
 }
 

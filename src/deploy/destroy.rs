@@ -5,11 +5,9 @@ use super::operation::{delete, wait_until_stable};
 use super::prompter::Prompter;
 use super::retained;
 use super::settings::DeploySettings;
+use super::stack::BALANCER;
 use super::templates::StackKind;
 use crate::api::cloudformation::Stack;
-
-/// The resource type that has a deletion protection of its own.
-const BALANCER: &str = "AWS::ElasticLoadBalancingV2::LoadBalancer";
 
 /// Deletes stacks, the last first, and names the resources that are kept.
 ///

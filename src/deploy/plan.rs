@@ -64,18 +64,19 @@ pub async fn plan(
                 }
                 let values = stack_values(&settings.given, &name, &template, &outputs, &previous(Some(&stack)))?;
                 let found = change_set(settings, kind, &values, Some(&stack)).await?;
-                outputs.extend(stack.outputs);
-                match found {
+                let planned = match found {
                     None => {
                         prompter.say(&format!("{name}: no changes"));
                         PlannedChange::Same
                     }
                     Some((id, set)) => {
-                        show(&name, &set, prompter);
+                        show(&name, &set, Some(&stack), prompter);
                         settings.cloud.delete_change_set(&id).await?;
                         PlannedChange::Changes(set.changes)
                     }
-                }
+                };
+                outputs.extend(stack.outputs);
+                planned
             }
         };
         all.push(StackPlan { stack: name, change });

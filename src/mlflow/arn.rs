@@ -1,4 +1,4 @@
-//! What an ARN of a managed MLflow resource says, or why it is refused.
+//! The parts of an ARN of a managed MLflow resource, or the reason why the ARN is rejected.
 //!
 //! Strict on purpose: the ARN chooses the host that is called, the scope that is signed and the header that
 //! routes the request, so a value that merely looks like one must not get further than this file. Pure.
@@ -37,7 +37,7 @@ impl Partition {
     }
 }
 
-/// Which of the two managed MLflow offerings a resource is.
+/// The kind of a managed MLflow resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// `mlflow-tracking-server`: provisioned, sized, billed by the hour.
@@ -67,7 +67,7 @@ pub struct Arn {
     mode: Mode,
 }
 
-/// Why an ARN was refused; each text names the part and what would be right.
+/// The reason why an ARN is rejected; each text names the part and the valid form.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ArnError {
     /// Not six colon-separated fields starting with `arn`.
@@ -75,7 +75,7 @@ pub enum ArnError {
         "it is not an ARN: expected `arn:aws:sagemaker:<region>:<account>:mlflow-tracking-server/<name>` or `…:mlflow-app/<id>`"
     )]
     NotAnArn,
-    /// A partition nobody knows.
+    /// A partition that does not exist.
     #[error("unknown partition `{0}`: expected `aws` or `aws-us-gov`")]
     UnknownPartition(String),
     /// A real partition in which the service is not offered.
@@ -197,7 +197,7 @@ impl fmt::Display for Arn {
     }
 }
 
-/// True for a region name that could exist in the partition.
+/// Returns true for a region name that could exist in the partition.
 ///
 /// AWS publishes a pattern, not a closed list (`partitions.json`, `regionRegex`). The area comes from that pattern;
 /// the compass word is checked too, so that a slip like `us-esat-1` is told apart from a region opened next year.
@@ -226,86 +226,4 @@ fn is_resource_name(name: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn both_modes_and_both_partitions_parse() {
-        for (text, mode, region, partition) in [
-            (
-                "arn:aws:sagemaker:us-east-1:123456789012:mlflow-tracking-server/ts1",
-                Mode::TrackingServer,
-                "us-east-1",
-                Partition::Aws,
-            ),
-            (
-                "arn:aws:sagemaker:eu-west-1:123456789012:mlflow-app/app-ABCDEF123456",
-                Mode::App,
-                "eu-west-1",
-                Partition::Aws,
-            ),
-            (
-                "arn:aws-us-gov:sagemaker:us-gov-west-1:123456789012:mlflow-tracking-server/a--b",
-                Mode::TrackingServer,
-                "us-gov-west-1",
-                Partition::AwsUsGov,
-            ),
-            ("arn:aws:sagemaker:ap-southeast-7:000000000000:mlflow-app/x", Mode::App, "ap-southeast-7", Partition::Aws),
-        ] {
-            let arn = Arn::parse(text).expect(text);
-            assert_eq!((arn.mode(), arn.region(), arn.partition()), (mode, region, partition), "{text}");
-            assert_eq!(arn.as_str(), text);
-        }
-    }
-
-    #[test]
-    fn each_wrong_part_is_named() {
-        let long = format!("arn:aws:sagemaker:us-east-1:123456789012:mlflow-app/{}", "a".repeat(120));
-        for (text, expected) in [
-            ("", ArnError::NotAnArn),
-            ("http://localhost:5000", ArnError::NotAnArn),
-            ("arn:aws:sagemaker:us-east-1:123456789012", ArnError::NotAnArn),
-            ("urn:aws:sagemaker:us-east-1:123456789012:mlflow-app/a", ArnError::NotAnArn),
-            (" arn:aws:sagemaker:us-east-1:123456789012:mlflow-app/a", ArnError::NotAnArn),
-            (
-                "arn:aws-cn:sagemaker:cn-north-1:123456789012:mlflow-app/a",
-                ArnError::PartitionWithoutMlflow("aws-cn".into()),
-            ),
-            ("arn:azure:sagemaker:us-east-1:123456789012:mlflow-app/a", ArnError::UnknownPartition("azure".into())),
-            ("arn:aws:s3:us-east-1:123456789012:mlflow-app/a", ArnError::WrongService("s3".into())),
-            ("arn:aws:sagemaker:us-esat-1:123456789012:mlflow-app/a", ArnError::UnknownRegion("us-esat-1".into())),
-            (
-                "arn:aws:sagemaker:us-gov-west-1:123456789012:mlflow-tracking-server/a",
-                ArnError::UnknownRegion("us-gov-west-1".into()),
-            ),
-            (
-                "arn:aws-us-gov:sagemaker:us-east-1:123456789012:mlflow-tracking-server/a",
-                ArnError::UnknownRegion("us-east-1".into()),
-            ),
-            ("arn:aws:sagemaker::123456789012:mlflow-app/a", ArnError::UnknownRegion(String::new())),
-            (
-                "arn:aws:sagemaker:us-east-1.evil.example/:123456789012:mlflow-app/a",
-                ArnError::UnknownRegion("us-east-1.evil.example/".into()),
-            ),
-            ("arn:aws:sagemaker:us-east-1:12345:mlflow-app/a", ArnError::BadAccount("12345".into())),
-            ("arn:aws:sagemaker:us-east-1:12345678901٣:mlflow-app/a", ArnError::BadAccount("12345678901٣".into())),
-            ("arn:aws:sagemaker:us-east-1:123456789012:mlflow-app", ArnError::WrongResource("mlflow-app".into())),
-            (
-                "arn:aws:sagemaker:us-east-1:123456789012:notebook-instance/a",
-                ArnError::WrongResource("notebook-instance".into()),
-            ),
-            ("arn:aws:sagemaker:us-east-1:123456789012:mlflow-app/", ArnError::BadName(String::new())),
-            ("arn:aws:sagemaker:us-east-1:123456789012:mlflow-app/a/b", ArnError::BadName("a/b".into())),
-            ("arn:aws:sagemaker:us-east-1:123456789012:mlflow-app/a:b", ArnError::BadName("a:b".into())),
-            ("arn:aws:sagemaker:us-east-1:123456789012:mlflow-app/a-", ArnError::BadName("a-".into())),
-            ("arn:aws:sagemaker:us-east-1:123456789012:mlflow-app/a\r\nx: y", ArnError::BadName("a\r\nx: y".into())),
-            (
-                "arn:aws-us-gov:sagemaker:us-gov-east-1:123456789012:mlflow-app/a",
-                ArnError::AppNotInPartition("aws-us-gov"),
-            ),
-            (long.as_str(), ArnError::TooLong(long.len(), 128)),
-        ] {
-            assert_eq!(Arn::parse(text), Err(expected), "{text}");
-        }
-    }
-}
+mod tests;

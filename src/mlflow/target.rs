@@ -1,4 +1,4 @@
-//! Everything a request to one managed MLflow needs to know about it, decided once from its ARN.
+//! The host, signing name and headers of one managed MLflow, derived once from its ARN.
 //!
 //! Nothing after [`Target::new`] looks inside an ARN again. Pure. Endpoints, signing names and headers are those of
 //! the `sagemaker-mlflow` plugin 0.5.0.
@@ -65,7 +65,7 @@ impl Target {
         }
     }
 
-    /// What an identity must be allowed for a request to pass: the first thing to look at after a 403.
+    /// Returns the IAM action that an identity needs, the first thing to check after a 403.
     #[must_use]
     pub fn required_action(&self) -> &'static str {
         match self.arn.mode() {

@@ -50,9 +50,10 @@ async fn obtained(source: Source) -> Result<Credentials, (String, String)> {
     match timeout(PROBE_LIMIT, source.obtain(None)).await {
         Ok(Ok(credentials)) => Ok(credentials),
         Ok(Err(error)) => Err((error.detail(), SourceError::hint(&error).to_owned())),
-        Err(_) => {
-            Err((format!("there was no answer within {PROBE_LIMIT:?}"), "check that STS can be reached from here".into()))
-        }
+        Err(_) => Err((
+            format!("there was no answer within {PROBE_LIMIT:?}"),
+            "check that STS can be reached from here".into(),
+        )),
     }
 }
 

@@ -9,7 +9,6 @@ use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
 use std::process::Output;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -23,6 +22,7 @@ use tempfile::TempDir;
 
 use crate::support::Message as _;
 use crate::support::appliance::{ACCESS_KEY_ID, SECRET_ACCESS_KEY, TRACKING_ARN, command};
+use crate::support::authority::authority;
 use crate::support::upstream::{Recorded, Upstream, Wire};
 
 const DOCUMENT: &str = "{\n  \"accountId\" : \"123456789012\",\n  \"availabilityZone\" : \"us-east-1b\",\n  \
@@ -30,7 +30,7 @@ const DOCUMENT: &str = "{\n  \"accountId\" : \"123456789012\",\n  \"availability
 /// In lines, as AWS writes it.
 const SIGNATURE: &str = "c2lnbmF0dXJl\nb2YgQVdT\nZG9jdW1lbnQ=";
 
-/// What the metadata service has, by its path below `/latest/`.
+/// The documents of the metadata service, by their path below `/latest/`.
 type Metadata = Arc<Mutex<BTreeMap<String, Vec<u8>>>>;
 
 /// A metadata service whose tokens end after so many uses.

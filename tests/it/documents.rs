@@ -12,7 +12,7 @@ use crate::support::appliance::command;
 #[path = "../../src/cli/examples/shell.rs"]
 mod shell;
 
-/// What people read.
+/// The pages.
 const PAGES: [&str; 13] = [
     "README.md",
     "CLIENTS.md",
@@ -35,7 +35,7 @@ fn read(path: &str) -> String {
 }
 
 #[test]
-fn the_page_of_options_is_what_the_program_prints() {
+fn the_page_of_options_is_the_output_of_the_program() {
     let output = command(&["generate", "reference"]).output().unwrap();
     let printed = String::from_utf8(output.stdout).unwrap();
     assert!(printed.matches("\n| `").count() > 50, "{printed}");
@@ -83,7 +83,7 @@ fn the_commands_in_pages_parse() {
     assert!(checked > 30, "{checked}");
 }
 
-/// As repositories make it of a heading: lower case, words joined by hyphens, no other punctuation.
+/// Returns the anchor of a heading as forges make it: lower case, words joined by hyphens, no other punctuation.
 fn anchor(line: &str) -> Option<String> {
     let heading = line.strip_prefix('#')?.trim_start_matches('#').strip_prefix(' ')?;
     let kept =

@@ -22,7 +22,7 @@ impl Shell {
         let directory = tempfile::tempdir().unwrap();
         fs::create_dir(directory.path().join("bin")).unwrap();
         std::os::unix::fs::symlink(full_binary(), directory.path().join("bin/appliance")).unwrap();
-        // What only a machine with systemd has; `tests/system/rehearsal` installs on one.
+        // These need a machine with systemd; `tests/system/rehearsal` installs on one.
         for name in ["systemctl", "systemd-sysusers"] {
             std::os::unix::fs::symlink("/bin/true", directory.path().join("bin").join(name)).unwrap();
         }
@@ -55,14 +55,14 @@ fn blocks(language: &str) -> Vec<String> {
 }
 
 #[test]
-fn what_needs_no_aws_is_run_and_does_what_it_says() {
+fn examples_that_need_no_aws_run_and_print_the_documented_output() {
     let shell = Shell::new();
     let mut done = Vec::new();
     for line in blocks("sh").iter().flat_map(|block| block.lines().map(str::to_owned).collect::<Vec<_>>()) {
         let (command, said) = line.split_once("  #").unwrap_or((&line, ""));
         let command = command.trim();
         if let Some(options) = command.strip_prefix("appliance serve ") {
-            // What `serve` would say of it, without serving.
+            // The check of `serve`, without serving.
             let options = match options.replace("--resource-arn …", &format!("--resource-arn {TRACKING_ARN}")) {
                 named if named.contains("--resource-arn") || named.contains("--config") => named,
                 others => format!("--resource-arn {TRACKING_ARN} {}", others.trim_start_matches('…')),
@@ -125,7 +125,7 @@ fn configurations_are_valid() {
 
 #[cfg(feature = "sandbox")]
 #[test]
-fn the_sandbox_prints_the_lines_that_are_promised() {
+fn the_sandbox_prints_the_documented_lines() {
     let blocks = blocks("sh");
     let at = blocks.iter().position(|block| block.ends_with("-- sandbox")).expect("how to start it");
     // An MLflow of another's, so that none has to be installed.

@@ -100,7 +100,7 @@ fn example(pattern: &str, account: &str, prefix: &str, region: &str) -> String {
     own.replace('*', "x")
 }
 
-/// The simulation_context of the calls in which a statement's conditions hold.
+/// Returns the context of calls that satisfy a statement's conditions.
 fn simulation_context(condition: &Value) -> Vec<(String, String)> {
     let operators = condition.as_object().into_iter().flatten();
     let keys = operators.flat_map(|(_, keys)| keys.as_object().into_iter().flatten());

@@ -1,6 +1,6 @@
 //! The canonical forms that a signature is computed over, as the specification words them.
 
-use super::Received;
+use super::request::ReceivedRequest;
 
 /// The path for every service but S3: redundant parts removed, then what was sent is encoded once more.
 pub(super) fn path(path: &str) -> String {
@@ -32,7 +32,7 @@ pub(super) fn query(query: &str) -> String {
     parameters.into_iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&")
 }
 
-pub(super) fn headers(request: &Received<'_>, signed: &[&str]) -> String {
+pub(super) fn headers(request: &ReceivedRequest<'_>, signed: &[&str]) -> String {
     let line = |name: &&str| {
         let values: Vec<String> = match *name {
             "host" => vec![request.host.to_owned()],

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 /// The image that is in the Parameter Store for x86_64.
 pub const OF_X86_64: &str = "ami-0123456789abcde86";
 
-/// What there is. All is well by default.
+/// The resources of the account. By default there is no obstacle.
 #[derive(Clone, Debug)]
 pub struct Account {
     /// State, architecture and root device of the image; nothing if there is none.

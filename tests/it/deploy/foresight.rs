@@ -1,4 +1,4 @@
-//! What is refused before the first stack is touched, and what a plan says.
+//! The checks of values before anything is created, and the output of a plan.
 
 use serde_json::Value;
 
@@ -31,7 +31,7 @@ fn rules_among_values_are_evaluated_before_anything_is_created() {
         }
     }
     assert!(cloud.acts().is_empty() && cloud.world().stacks.is_empty());
-    // What was said before counts, too.
+    // The values of an existing stack count as well.
     assert_eq!(apply(&cloud).0, Some(0));
     let acts = cloud.acts().len();
     let (code, _, said) = deploy(&cloud, &[&APPLY[..], &parameters(&["DomainName="])].concat());
@@ -61,7 +61,7 @@ fn a_missing_image_is_reported_before_anything_is_created() {
         let (code, _, said) = deploy(&cloud, &["plan", "--mode", "tracking"]);
         assert!(code == Some(2) && said.contains(&format!("warning: `apply` would fail: {words}")), "{said}");
     }
-    // Whoever may not look is told, and CloudFormation looks itself.
+    // Without the permission there is a warning, and CloudFormation looks itself.
     cloud.world().image = Err("AccessDeniedException");
     let (code, _, said) = apply(&cloud);
     let words = "warning: preflight cannot tell whether `/mlflow-appliance/ami/x86_64` exists";

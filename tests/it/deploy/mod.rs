@@ -1,4 +1,4 @@
-//! `appliance deploy` against a CloudFormation that does what a script says.
+//! `appliance deploy` against a CloudFormation that follows a script.
 
 mod account;
 mod cloud;
@@ -209,7 +209,7 @@ fn an_interrupted_creation_continues_in_aws_and_is_resumed() {
     cloud.world().scripts.insert("mlflow-networking".into(), slow);
     let mut first = configured(&cloud).args(APPLY).args(CERTIFICATE).stderr(Stdio::null()).spawn().unwrap();
     eventually("it has begun", || cloud.acts().contains(&"ExecuteChangeSet".to_owned()));
-    // As Ctrl-C does it, which this test's own caller may have told it to ignore.
+    // The signal of Ctrl-C, which the parent of this test may have set to be ignored.
     rustix::process::kill_process(rustix::process::Pid::from_child(&first), rustix::process::Signal::TERM).unwrap();
     assert!(!first.wait().unwrap().success());
     cloud.world().scripts.clear();
@@ -257,6 +257,27 @@ fn a_plan_shows_replacements_leaves_no_change_set_and_waits_for_throttling() {
     let shown = at_a_terminal(&cloud, &["plan", "--mode", "tracking"], "");
     assert!(shown.contains("\u{1b}[31m! replace"), "in red: {shown}");
     assert_eq!(cloud.acts().last().map(String::as_str), Some("DeleteChangeSet"), "a plan leaves nothing");
+}
+
+#[test]
+fn the_replacement_of_a_protected_balancer_gets_a_warning() {
+    let cloud = Cloud::start();
+    ready(&cloud);
+    assert_eq!(apply(&cloud).0, Some(0));
+    cloud.world().changes = "<member><Type>Resource</Type><ResourceChange><Action>Modify</Action><LogicalResourceId>LoadBalancer</LogicalResourceId><ResourceType>AWS::ElasticLoadBalancingV2::LoadBalancer</ResourceType><Replacement>True</Replacement></ResourceChange></member>".into();
+    let warning = "warning: LoadBalancer has deletion protection, so CloudFormation cannot delete the old one";
+    let (code, _, said) = deploy(&cloud, &["plan", "--mode", "tracking"]);
+    assert_eq!((code, said.matches(warning).count()), (Some(2), 1), "{said}");
+    // Only the stack of the appliance has the parameter.
+    cloud
+        .world()
+        .stacks
+        .get_mut("mlflow-appliance-tracking")
+        .unwrap()
+        .parameters
+        .insert("DeletionProtection".into(), "false".into());
+    let (_, _, said) = deploy(&cloud, &["plan", "--mode", "tracking"]);
+    assert!(said.contains("! replace") && !said.contains(warning), "{said}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Whose the stacks are: their tags, the role that CloudFormation acts as, the image they have, what they leave behind.
+//! The ownership of stacks: their tags, the role that CloudFormation assumes, their image, and the resources that they leave behind.
 
 use super::cloud::{Cloud, Script};
 use super::{APPLY, apply, deploy, ready};

@@ -1,4 +1,4 @@
-//! What AWS is asked before the first stack is touched, and what is made of the answers.
+//! Preflight: the questions to AWS before anything is created, and the obstacles that follow from the answers.
 
 use super::cloud::{Cloud, World};
 use super::{APPLY, CERTIFICATE, apply, deploy, ready};
@@ -7,7 +7,7 @@ fn parameters<'a>(given: &[&'a str]) -> Vec<&'a str> {
     given.iter().flat_map(|one| ["--parameter", one]).collect()
 }
 
-/// How the world is changed, values of parameters, what is found, how to correct it.
+/// A change of the account, values of parameters, the obstacle, and its fix.
 type Case = (fn(&mut World), &'static [&'static str], &'static str, &'static str);
 
 const EXISTING: [&str; 6] = [
@@ -196,7 +196,7 @@ fn the_architecture_that_was_baked_is_chosen() {
     cloud.world().only = None;
     assert_eq!(apply(&cloud).0, Some(0));
     assert_eq!(architecture(), chosen);
-    // What somebody says is not overruled.
+    // A given value is not replaced.
     cloud.world().only = Some(other);
     let asked = format!("Architecture={usual}");
     let (code, _, said) = deploy(&cloud, &["apply", "--yes", "--mode", "serverless", "--parameter", &asked]);

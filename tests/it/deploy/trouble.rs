@@ -1,4 +1,4 @@
-//! What goes wrong on the way, and how it goes on.
+//! Failures during an operation, and how the next run continues.
 
 use std::process::{Command, Stdio};
 
@@ -57,11 +57,11 @@ fn a_failed_rollback_is_retried() {
     cloud.world().scripts.insert(APPLIANCE.into(), failing("UPDATE_ROLLBACK_FAILED"));
     let (code, _, said) = larger(&cloud);
     assert!(code == Some(1) && said.contains("is UPDATE_ROLLBACK_FAILED: Group"), "{said}");
-    // Nobody agrees: nothing is done.
+    // Without consent, nothing is changed.
     let (code, _, said) = deploy(&cloud, &["apply", "--mode", "tracking"]);
     assert!(code == Some(1) && said.contains("Retry the rollback of mlflow-appliance-tracking?"), "{said}");
     assert!(!cloud.acts().contains(&"ContinueUpdateRollback".to_owned()));
-    // What is in the way still is.
+    // The cause of the failure is still there.
     let stuck = Script {
         events: vec![("Group", "UPDATE_FAILED", "Template was deleted by hand")],
         end: "UPDATE_ROLLBACK_FAILED",
@@ -90,7 +90,7 @@ fn watching_continues_after_throttling_and_closed_connections_and_reports_them()
     assert!(said.contains("DescribeStackEvents: Throttling: Rate exceeded; asking CloudFormation again in "), "{said}");
     assert!(said.contains("attempt 2 of 6") && said.contains("DescribeStacks: InternalFailure"), "{said}");
     assert_eq!(said.matches("asking CloudFormation again").count(), 3, "{said}");
-    // Of three starts, and of the balancer's protection; none is lost, none is seen twice.
+    // The events of three creations and of the balancer's protection: each is shown once.
     let is_event = |line: &&str| line.contains("CREATE_COMPLETE") && line.contains(" Thing");
     assert_eq!(said.lines().filter(is_event).count(), 4, "{said}");
 }
@@ -112,7 +112,7 @@ fn events_are_shown_once_and_in_order_across_pages() {
     });
     first.kill().unwrap();
     first.wait().unwrap();
-    // What takes it up reads everything from the beginning, in pages.
+    // The resumed command reads all events from the beginning, in pages.
     let (code, _, said) = apply(&cloud);
     assert_eq!(code, Some(0), "{said}");
     let of_network = said.split("mlflow-mlflow-tracking").next().unwrap();
@@ -166,12 +166,12 @@ fn credentials_that_expire_during_a_run_are_renewed_or_requested() {
         let output = child.wait_with_output().unwrap();
         (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
     };
-    // Nobody has signed in anew.
+    // The session has not been renewed.
     let (code, said) = expire("AKIDOLD", "AKIDOLD");
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("ExpiredToken") && said.contains("attempt 3 of 3"), "{said}");
     assert!(said.contains("hint: renew the session (`aws sso login`)"), "{said}");
-    // The same command takes up where it is, and now somebody does.
+    // The same command resumes, now with a renewed session.
     let (code, said) = expire("AKIDNEW", "AKIDNEWER");
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("ExpiredToken") && said.contains("attempt 2 of 3"), "{said}");

@@ -35,7 +35,7 @@ impl Collector {
         self.server.url()
     }
 
-    /// What it was sent, as it was sent.
+    /// The bodies that it has received.
     pub fn requests(&self) -> Vec<Recorded> {
         self.server.requests()
     }
