@@ -32,7 +32,7 @@ fn request(changes: &[(&str, &str)]) -> HeaderMap {
     let authorization = format!(
         "AWS4-HMAC-SHA256 Credential={KEY}/20260101/us-east-1/sagemaker-mlflow/aws4_request, \
          SignedHeaders=host;x-amz-content-sha256;x-amz-date;{ARN_HEADER_SORTED}, \
-         AuthorizationHeader=30d74463121a0caaf2e8aa8fd625a344a7fb00a3ded180e1d940d27143de5f5f",
+         Signature=30d74463121a0caaf2e8aa8fd625a344a7fb00a3ded180e1d940d27143de5f5f",
         ARN_HEADER_SORTED = format_args!("x-amz-security-token;{ARN_HEADER}"),
     );
     let mut headers = HeaderMap::new();

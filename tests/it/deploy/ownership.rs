@@ -70,7 +70,7 @@ fn a_new_image_is_shown_before_any_change_applies_it() {
     assert!(!apply(&cloud).2.contains("the image was"));
     cloud.world().image = Ok(Some("ami-0123456789abcdef1"));
     let words = "mlflow-appliance-tracking: any change replaces its instances one by one, because the image was \
-                 ami-0123456789abcdef0, and is now ami-0123456789abcdef1\n";
+                 ami-0123456789abcdef0 and is now ami-0123456789abcdef1\n";
     let (_, _, said) = deploy(&cloud, &["plan", "--mode", "tracking"]);
     assert!(said.contains(words), "{said}");
     let (_, _, said) = deploy(&cloud, &["apply", "--mode", "tracking", "--parameter", "RootVolumeSize=30"]);
