@@ -25,7 +25,7 @@ fn help(path: &[String]) -> String {
 /// The commands that a help lists.
 fn listed(help: &str) -> Vec<String> {
     let lines = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
-    // What stands further to the right belongs to the line before.
+    // Text that is indented further belongs to the line before.
     let named = lines.filter(|line| line.starts_with("  ") && !line.starts_with("   "));
     named.filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help").map(Into::into).collect()
 }
@@ -108,7 +108,7 @@ fn colours_can_be_switched_on_and_off() {
         // Of a log as well: a table of tokens that cannot be read is complained about on standard error.
         (help.contains(&0x1b), error.stderr.contains(&0x1b))
     };
-    assert_eq!(escapes(&[]), (false, false), "nobody looks");
+    assert_eq!(escapes(&[]), (false, false), "standard error is no terminal");
     assert_eq!(escapes(&[("CLICOLOR_FORCE", "1")]), (true, true));
     assert_eq!(escapes(&[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")]), (false, false));
 }

@@ -93,7 +93,7 @@ fn later_stacks_find_the_outputs_of_earlier_ones() {
     for name in NAMES {
         let template = template(name);
         for (parameter, value) in template["Parameters"].as_object().unwrap() {
-            assert!(value.get("Default").is_some() || given.contains(parameter), "{name}: nobody gives {parameter}");
+            assert!(value.get("Default").is_some() || given.contains(parameter), "{name}: {parameter} has no value");
         }
         for output in template["Outputs"].as_object().unwrap().keys() {
             assert!(given.insert(output.clone()), "two stacks have the output {output}");

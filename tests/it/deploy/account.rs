@@ -123,7 +123,7 @@ impl Account {
             }
             "DescribeVpcs" => items("vpcSet", vec![String::new(); self.vpcs]),
             "DescribeAddresses" => items("addressesSet", Vec::new()),
-            other => panic!("nobody answers {other}"),
+            other => panic!("there is no response to {other}"),
         }
     }
 
@@ -148,7 +148,7 @@ impl Account {
                 self.unprotected.push(form["LoadBalancerArn"].clone());
                 String::new()
             }
-            other => panic!("nobody answers {other}"),
+            other => panic!("there is no response to {other}"),
         }
     }
 
@@ -164,7 +164,7 @@ impl Account {
                 let list: Vec<Value> = self.tagged.iter().map(|arn| json!({"ResourceARN": arn})).collect();
                 json!({"ResourceTagMappingList": list, "PaginationToken": ""})
             }
-            other => panic!("nobody answers {other}"),
+            other => panic!("there is no response to {other}"),
         }
     }
 }

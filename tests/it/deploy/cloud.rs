@@ -38,7 +38,7 @@ pub struct Fake {
     pub events: Vec<(String, String, String)>,
     /// Logical name, type, physical name.
     pub resources: Vec<(String, String, String)>,
-    /// Resources that somebody has changed by hand.
+    /// Resources that were changed by hand.
     pub drifted: Vec<&'static str>,
     /// The events that are still to come.
     pending: Option<(Script, usize)>,

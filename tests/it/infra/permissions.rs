@@ -79,7 +79,7 @@ fn the_deployers_policy_can_resolve_the_references_of_the_templates() {
     let references: Vec<&str> =
         NAMES.into_iter().filter(|name| text(name).contains("{{resolve:secretsmanager:")).collect();
     assert_eq!(references, ["appliance"], "the client's secret");
-    // CloudFormation reads it with the permissions of whoever deploys.
+    // CloudFormation reads it with the permissions of the deployer.
     let allowed = policy().into_iter().any(|one| {
         all(&one["Action"]).iter().any(|action| action == "secretsmanager:GetSecretValue")
             && all(&one["Resource"]).iter().any(|resource| resource.ends_with(":secret:mlflow-oidc-*"))

@@ -126,7 +126,7 @@ impl Browser {
         self.wait_up_to(PATIENCE, expression);
     }
 
-    /// The same for a page that takes longer: megabytes of scripts of somebody else's.
+    /// The same for a page that takes longer, with megabytes of scripts.
     #[track_caller]
     pub fn wait_up_to(&mut self, limit: Duration, expression: &str) {
         let deadline = Instant::now() + limit;

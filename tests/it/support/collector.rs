@@ -87,7 +87,7 @@ impl Span {
         attribute(&self.document["attributes"], name)
     }
 
-    /// An attribute of whoever has sent it.
+    /// Returns an attribute of the sender.
     pub fn of_resource(&self, name: &str) -> Option<&str> {
         attribute(&self.resource, name)
     }

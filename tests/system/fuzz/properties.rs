@@ -1,4 +1,4 @@
-//! What must hold for any input, however hostile. Fuzzing looks for a counter-example for as long as one lets it; the
+//! Properties that hold for any input, however hostile. Fuzzing looks for a counter-example for as long as one lets it; the
 //! tests in `tests/it/properties.rs` try the same on random and on collected input in every run.
 
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
@@ -261,7 +261,7 @@ pub fn token_file(data: &[u8]) {
     assert_eq!(read.entries().len(), tokens.entries().len());
 }
 
-/// What is no token is not taken for one, and nothing panics over it.
+/// A text that is no token is not accepted as one, and does not cause a panic.
 pub fn token_text(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     if let Some(id) = token::id(text) {
