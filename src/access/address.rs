@@ -83,7 +83,7 @@ pub fn counted(address: IpAddr) -> IpAddr {
     }
 }
 
-/// An address, perhaps with a port, as some load balancers add it.
+/// Parses an address, perhaps with a port, as some load balancers add it.
 fn address(text: &str) -> Option<IpAddr> {
     let without_port = || text.parse::<SocketAddr>().ok().map(|address| address.ip());
     let bare = text.trim_start_matches('[').trim_end_matches(']');

@@ -2,7 +2,7 @@
 //!
 //! One path serves reading and changing, so the role depends on the body. Every operation of a document counts, whichever
 //! is executed: a caller has no need to send others. Below the top, a field counts by the type that it belongs to: a run
-//! gives its experiment, which a rule may deny to whoever may see the run.
+//! gives its experiment, which a rule may deny to a caller who may see the run.
 
 use super::routes::{self, Route, UNCLASSIFIED};
 use crate::mlflow::graphql::{self, MUTATION, QUERY, RequestedField};

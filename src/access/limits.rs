@@ -24,7 +24,7 @@ const REMEMBERED: usize = 10_000;
 /// Requests that a caller may have running at a time by default. Two thousand connections, the most that a busy client
 /// is known to use, stay well below it. A request with its connection takes 26 to 37 KiB, so these take 150 MiB at most.
 const CONCURRENCY: NonZeroU32 = NonZeroU32::new(4000).expect("not zero");
-/// Requests of one address that may run at a time, whoever sends them. A proxy that is not in `trusted-proxies` brings
+/// Requests of one address that may run at a time, of all callers together. A proxy that is not in `trusted-proxies` brings
 /// all its users from one address, so this is far above what one caller may have.
 const ADDRESS_CONCURRENCY: NonZeroU32 = NonZeroU32::new(8000).expect("not zero");
 /// Requests of unauthenticated clients at one address that may run at a time. Only a sign-in takes longer than its head.

@@ -43,20 +43,20 @@ impl<'a> RoutePath<'a> {
         Self { read: Cow::Owned(read), sent }
     }
 
-    /// The path by which everything is decided, with one slash where MLflow sees one.
+    /// Returns the path by which everything is decided, with one slash where MLflow sees one.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.read
     }
 
-    /// The path to send.
+    /// Returns the path to send.
     #[must_use]
     pub fn sent(&self) -> &str {
         &self.sent
     }
 }
 
-/// A path with one slash for each row of slashes.
+/// Returns a path with one slash for each row of slashes.
 fn merged(path: &str) -> String {
     let mut merged = String::with_capacity(path.len());
     for character in path.chars() {
@@ -91,7 +91,7 @@ pub struct RouteLine {
     pub route: Route,
 }
 
-/// The table's lines, in their order.
+/// Returns the table's lines, in their order.
 pub fn lines() -> impl Iterator<Item = RouteLine> {
     TABLE.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).map(|line| {
         let mut words = line.split_whitespace();

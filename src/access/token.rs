@@ -61,7 +61,7 @@ pub fn id(text: &str) -> Option<&str> {
 }
 
 impl Hash {
-    /// The hash of a token.
+    /// Returns the hash of a token.
     #[must_use]
     pub fn of(text: &str) -> Self {
         let hash = digest(&SHA256, text.as_bytes());
@@ -82,7 +82,7 @@ impl Hash {
         Some(Self(bytes))
     }
 
-    /// As 64 hexadecimal digits.
+    /// Returns the hash as 64 hexadecimal digits.
     #[must_use]
     pub fn to_hex(self) -> String {
         self.0.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -96,7 +96,7 @@ impl Hash {
 }
 
 impl std::fmt::Display for NewToken {
-    /// The one place where a token is shown.
+    /// Writes the token. This is the only place that shows one.
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.write_str(self.text.expose_secret())
     }

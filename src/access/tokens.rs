@@ -187,7 +187,7 @@ impl Tokens {
         entry.still_valid(now)
     }
 
-    /// The token with an id that was checked before, as in a session.
+    /// Returns the token with an id that was checked before, as in a session.
     ///
     /// # Errors
     /// [`Rejected`] if it has been revoked or has expired since.

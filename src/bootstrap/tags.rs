@@ -122,7 +122,7 @@ mod tests {
                 from_tags(&[tag(&format!("appliance:{key}"), "x"), tag("appliance:logical-id", "G")]);
             let expected = format!("tag `appliance:{key}` is ignored: `{key}` cannot be set by a tag");
             assert!(warnings[0].starts_with(&expected), "{warnings:?}");
-            assert!(source.options.is_empty() && source.own.len() == 1, "whom to tell is still known");
+            assert!(source.options.is_empty() && source.own.len() == 1, "the recipient of the signal is still known");
         }
     }
 }

@@ -15,7 +15,7 @@ pub enum Partition {
 }
 
 impl Partition {
-    /// The partition's name as it stands in an ARN.
+    /// Returns the partition's name as it stands in an ARN.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -47,7 +47,7 @@ pub enum Mode {
 }
 
 impl Mode {
-    /// The resource type as it stands in an ARN.
+    /// Returns the resource type as it stands in an ARN.
     #[must_use]
     pub fn resource_type(self) -> &'static str {
         match self {
@@ -154,37 +154,37 @@ impl Arn {
         Ok(Self { text: text.to_owned(), partition, region: region.to_owned(), account: account.to_owned(), mode })
     }
 
-    /// The ARN as given.
+    /// Returns the ARN as given.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// The partition.
+    /// Returns the partition.
     #[must_use]
     pub fn partition(&self) -> Partition {
         self.partition
     }
 
-    /// The region; it decides the endpoint and the signing scope.
+    /// Returns the region; it decides the endpoint and the signing scope.
     #[must_use]
     pub fn region(&self) -> &str {
         &self.region
     }
 
-    /// The name of the resource: what follows its type.
+    /// Returns the name of the resource: what follows its type.
     #[must_use]
     pub fn resource_name(&self) -> &str {
         self.text.rsplit('/').next().unwrap_or_default()
     }
 
-    /// The twelve digits of the owning account.
+    /// Returns the twelve digits of the owning account.
     #[must_use]
     pub fn account(&self) -> &str {
         &self.account
     }
 
-    /// Tracking server or app.
+    /// Returns the kind of the resource: tracking server or app.
     #[must_use]
     pub fn mode(&self) -> Mode {
         self.mode
@@ -200,7 +200,7 @@ impl fmt::Display for Arn {
 /// Returns true for a region name that could exist in the partition.
 ///
 /// AWS publishes a pattern, not a closed list (`partitions.json`, `regionRegex`). The area comes from that pattern;
-/// the compass word is checked too, so that a slip like `us-esat-1` is told apart from a region opened next year.
+/// the compass word is checked too, so that a slip like `us-esat-1` differs from a region that opens next year.
 #[must_use]
 pub fn is_region_of(partition: Partition, region: &str) -> bool {
     const AREAS: [&str; 9] = ["us", "eu", "ap", "sa", "ca", "me", "af", "il", "mx"];
@@ -215,7 +215,7 @@ pub fn is_region_of(partition: Partition, region: &str) -> bool {
     })
 }
 
-/// The service's own rule for names, `[a-zA-Z0-9](-*[a-zA-Z0-9]){0,255}`: no leading or trailing hyphen.
+/// Checks the service's own rule for names, `[a-zA-Z0-9](-*[a-zA-Z0-9]){0,255}`: no leading or trailing hyphen.
 fn is_resource_name(name: &str) -> bool {
     let bytes = name.as_bytes();
     let ends_well = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);

@@ -70,7 +70,7 @@ const TYPES: &[(&str, &str, &str)] = &[
     ("MlflowModelVersion", "deploymentJobState", "MlflowModelVersionDeploymentJobState"),
 ];
 
-/// The type of a field with fields of its own; nothing if the schema has no such field.
+/// Returns the type of a field with fields of its own; nothing if the schema has no such field.
 #[must_use]
 pub fn type_of(parent: &str, field: &str) -> Option<&'static str> {
     TYPES.iter().find(|(of, name, _)| *of == parent && *name == field).map(|(_, _, own)| *own)
@@ -95,7 +95,7 @@ struct GraphqlRequest<'a> {
     query: Cow<'a, str>,
 }
 
-/// The fields that the operations of a request's document ask for; nothing if it cannot be understood.
+/// Returns the fields that the operations of a request's document ask for; nothing if it cannot be understood.
 #[must_use]
 pub fn requested_fields(body: &[u8]) -> Option<Vec<RequestedField>> {
     let request = serde_json::from_slice::<GraphqlRequest<'_>>(body).ok()?;
@@ -184,7 +184,7 @@ impl Walk {
     }
 }
 
-/// The document with some of its strings replaced; nothing if none is, or if it cannot be understood.
+/// Returns the document with some of its strings replaced; nothing if none is, or if it cannot be understood.
 pub fn with_strings(document: &str, mut replace: impl FnMut(&str) -> Option<String>) -> Option<String> {
     let tree = parse(document)?;
     let (mut text, mut from) = (String::new(), 0);

@@ -112,7 +112,7 @@ impl<F: FnMut(StringKind, &str) -> Option<String>> Rewriter<F> {
         }
     }
 
-    /// Bytes of memory that it holds between two pieces.
+    /// Returns the bytes of memory that it holds between two pieces.
     #[cfg(test)]
     fn held(&self) -> usize {
         let keys: usize = self.levels.iter().map(|level| level.key_member.capacity()).sum();
@@ -279,7 +279,7 @@ impl<F: FnMut(StringKind, &str) -> Option<String>> Rewriter<F> {
     }
 }
 
-/// A string without its escapes: `"\u0061"` is the key `a` for every parser of JSON.
+/// Returns a string without its escapes: `"\u0061"` is the key `a` for every parser of JSON.
 fn unescaped(text: &[u8]) -> Cow<'_, [u8]> {
     if !text.contains(&b'\\') {
         return Cow::Borrowed(text);

@@ -1,6 +1,6 @@
 //! The artifact store, and the public names of its artifacts.
 //!
-//! Managed MLflow keeps artifacts under `s3://bucket/prefix`. Callers without AWS credentials are told
+//! Managed MLflow keeps artifacts under `s3://bucket/prefix`. Callers without AWS credentials see
 //! `mlflow-artifacts:/…` instead, MLflow's own scheme for "ask the tracking server". Pure.
 
 /// The scheme that MLflow clients resolve against their tracking URI.
@@ -77,7 +77,7 @@ impl ArtifactPath {
         Ok(Self(path.to_owned()))
     }
 
-    /// The path that a percent-encoded one stands for. An encoded slash separates like any other, as in MLflow.
+    /// Returns the path that a percent-encoded one stands for. An encoded slash separates like any other, as in MLflow.
     ///
     /// # Errors
     /// [`ArtifactPathError`].
@@ -97,7 +97,7 @@ impl ArtifactPath {
         }
     }
 
-    /// The path, without slashes around it.
+    /// Returns the path, without slashes around it.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -117,7 +117,7 @@ impl ArtifactPath {
 }
 
 impl ArtifactStore {
-    /// The store that `s3://bucket/prefix` names.
+    /// Returns the store that `s3://bucket/prefix` names.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -139,7 +139,7 @@ impl ArtifactStore {
         Ok(Self { bucket: bucket.to_owned(), prefix: format!("{prefix}{slash}") })
     }
 
-    /// The bucket.
+    /// Returns the bucket.
     #[must_use]
     pub fn bucket(&self) -> &str {
         &self.bucket
@@ -151,13 +151,13 @@ impl ArtifactStore {
         &self.prefix
     }
 
-    /// The object key of a path.
+    /// Returns the object key of a path.
     #[must_use]
     pub fn key(&self, path: &ArtifactPath) -> String {
         format!("{}{}", self.prefix, path.0)
     }
 
-    /// The path that an `s3://` URI names, if it is in this store.
+    /// Returns the path that an `s3://` URI names, if it is in this store.
     #[must_use]
     pub fn locate(&self, uri: &str) -> Option<ArtifactPath> {
         let rest = uri.strip_prefix("s3://")?.strip_prefix(self.bucket.as_str())?;
@@ -171,13 +171,13 @@ impl ArtifactStore {
         ArtifactPath::parse(below).ok().filter(|path| path.0 == below.strip_suffix('/').unwrap_or(below))
     }
 
-    /// The public form of an `s3://` URI of this store.
+    /// Returns the public form of an `s3://` URI of this store.
     #[must_use]
     pub fn publish(&self, uri: &str) -> Option<String> {
         self.locate(uri).map(|path| format!("{PUBLIC}{}", path.0))
     }
 
-    /// The real form of a public URI. One with an authority names somebody else's server.
+    /// Returns the real form of a public URI. A URI with an authority names another server.
     #[must_use]
     pub fn resolve(&self, uri: &str) -> Option<String> {
         let rest = uri.strip_prefix(PUBLIC)?;
@@ -189,7 +189,7 @@ impl ArtifactStore {
         Some(format!("s3://{}/{}", self.bucket, key.trim_end_matches('/')).trim_end_matches('/').to_owned())
     }
 
-    /// A pattern of SQL's LIKE for real URIs instead of public ones, whose first wildcard may stand anywhere.
+    /// Returns a pattern of SQL's LIKE for real URIs instead of public ones, whose first wildcard may stand anywhere.
     #[must_use]
     pub fn resolve_pattern(&self, pattern: &str, ignores_case: bool) -> Option<String> {
         let root = format!("s3://{}/{}", self.bucket, self.prefix);

@@ -71,7 +71,7 @@ fn rejections_are_limited_by_address_and_do_not_limit_authenticated_callers() {
         assert!((burst..burst + burst / 2).contains(&accepted), "{accepted}");
         assert!(matches!(meter.reject(address), Err(Excess::Rate(_))));
         assert!(meter.admit(&ci(), Some(address)).is_ok(), "a known caller at that address");
-        assert!(meter.admit_unauthenticated(Some(address)).is_ok(), "somebody who is about to sign in there");
+        assert!(meter.admit_unauthenticated(Some(address)).is_ok(), "a client that is about to sign in there");
         assert!(meter.reject(at("192.0.2.2")).is_ok(), "another address");
     }
 }

@@ -118,7 +118,7 @@ fn everything_else_is_left_byte_for_byte() {
     }
 }
 
-/// The same by parsing it all: what a streaming scanner must agree with.
+/// Replaces the strings by parsing the whole text; the streaming scanner must agree with the result.
 fn expected(value: &mut Value, path: &mut Vec<String>, key_member: Option<&str>) {
     match value {
         Value::Object(object) => {

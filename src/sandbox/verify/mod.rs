@@ -205,7 +205,7 @@ fn identify(
     Ok(issued)
 }
 
-/// AWS demands that `host` and every `x-amz-*` header be signed, in order and once.
+/// AWS demands that `host` and every `x-amz-*` header be signed, each once and in alphabetical order.
 fn check_signed_headers(
     headers: &HeaderMap,
     authorization: &AuthorizationHeader<'_>,
