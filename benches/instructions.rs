@@ -14,7 +14,7 @@ use actix_web::error::PayloadError;
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use appliance::access::caller::{Role, Targets};
 use appliance::access::policy::{Denial, Policy};
-use appliance::access::tokens::{Entry, Tokens};
+use appliance::access::tokens::{TokenEntry, Tokens};
 use appliance::access::{graphql, routes, token};
 use appliance::aws::sigv4::{EMPTY_SHA256, Signable, Signer};
 use appliance::http::body::{Account, Budget, Intake, Resource, Timing, receive};
@@ -208,7 +208,7 @@ fn thousand_tokens() -> (Tokens, String) {
     let (random, mut tokens, mut last) = (SystemRandom::new(), Tokens::default(), String::new());
     for number in 0..1_000 {
         let new = token::generate(&random).expect("randomness");
-        let entry = Entry {
+        let entry = TokenEntry {
             id: new.id,
             name: format!("caller-{number}"),
             role: Role::Write,

@@ -1,4 +1,4 @@
-//! Networks, and whose request it is behind load balancers.
+//! Networks, and the client address behind load balancers.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
@@ -17,7 +17,7 @@ impl Networks {
         let one = |part: &str| {
             let part = part.trim();
             let network = part.parse::<IpNet>().or_else(|_| part.parse::<IpAddr>().map(IpNet::from));
-            let network = network.map_err(|_| format!("`{}` is no network", part.escape_debug()))?;
+            let network = network.map_err(|_| format!("`{}` is not a network", part.escape_debug()))?;
             if network.network() == network.addr() {
                 Ok(network)
             } else {
@@ -27,7 +27,7 @@ impl Networks {
         text.split(',').map(one).collect::<Result<_, _>>().map(Self)
     }
 
-    /// True if the address lies in one of them.
+    /// Returns true if the address lies in one of them.
     #[must_use]
     pub fn contain(&self, address: IpAddr) -> bool {
         // A socket for both families shows IPv4 peers as `::ffff:10.0.0.1`.
@@ -35,7 +35,7 @@ impl Networks {
         self.0.iter().any(|network| network.contains(&address))
     }
 
-    /// True for a list with nothing in it.
+    /// Returns true for an empty list.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -45,35 +45,35 @@ impl Networks {
 /// `X-Forwarded-For` of a trusted hop holds something that is no address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`x-forwarded-for` of a trusted proxy cannot be read")]
-pub struct Unreadable;
+pub struct InvalidForwardedFor;
 
-/// The address of the client: the peer, or whom the trusted proxies in front of us name.
+/// Returns the address of the client: the peer, or the address that trusted proxies state.
 ///
-/// `forwarded` holds the values of `X-Forwarded-For` in their order. Each hop appends whom it heard, so the list is read
-/// from its end, as long as those who wrote it are trusted and for `hops` entries at most.
+/// `forwarded` holds the values of `X-Forwarded-For` in their order. Each hop appends the address of its peer, so the list is read
+/// from its end, as long as its authors are trusted and for `hops` entries at most.
 ///
-/// SECURITY: a client can be within a trusted network itself. Without a limit of hops, what such a client put there would
-/// be taken for another proxy's word, and the client could choose its address.
+/// SECURITY: a client can be within a trusted network itself. Without a limit of hops, an entry of such a client would be taken
+/// for that of a proxy, and the client could choose its address.
 ///
 /// # Errors
-/// [`Unreadable`].
+/// [`InvalidForwardedFor`].
 pub fn client<'a>(
     peer: IpAddr,
     forwarded: impl DoubleEndedIterator<Item = &'a str>,
     trusted: &Networks,
     hops: usize,
-) -> Result<IpAddr, Unreadable> {
+) -> Result<IpAddr, InvalidForwardedFor> {
     let mut client = peer.to_canonical();
     for entry in forwarded.rev().flat_map(|value| value.rsplit(',')).take(hops) {
         if !trusted.contain(client) {
             break;
         }
-        client = address(entry.trim()).ok_or(Unreadable)?.to_canonical();
+        client = address(entry.trim()).ok_or(InvalidForwardedFor)?.to_canonical();
     }
     Ok(client)
 }
 
-/// The address by which a client is counted. A client with IPv6 has a network of 64 bits, and with it any number of
+/// Returns the address by which a client is counted. A client with IPv6 has a network of 64 bits, and with it any number of
 /// addresses.
 #[must_use]
 pub fn counted(address: IpAddr) -> IpAddr {
@@ -83,7 +83,7 @@ pub fn counted(address: IpAddr) -> IpAddr {
     }
 }
 
-/// An address, perhaps with a port, as some load balancers add it.
+/// Parses an address, perhaps with a port, as some load balancers add it.
 fn address(text: &str) -> Option<IpAddr> {
     let without_port = || text.parse::<SocketAddr>().ok().map(|address| address.ip());
     let bare = text.trim_start_matches('[').trim_end_matches(']');
@@ -94,7 +94,7 @@ fn address(text: &str) -> Option<IpAddr> {
 mod tests {
     use super::*;
 
-    fn client_of(peer: &str, forwarded: &[&str], trusted: &str, hops: usize) -> Result<String, Unreadable> {
+    fn client_of(peer: &str, forwarded: &[&str], trusted: &str, hops: usize) -> Result<String, InvalidForwardedFor> {
         let trusted = if trusted.is_empty() { Networks::default() } else { Networks::parse(trusted).expect(trusted) };
         client(peer.parse().expect(peer), forwarded.iter().copied(), &trusted, hops).map(|address| address.to_string())
     }
@@ -102,8 +102,8 @@ mod tests {
     #[test]
     fn forwarded_addresses_count_only_from_trusted_hops() {
         let found = |peer, forwarded: &[&str], trusted| client_of(peer, forwarded, trusted, 1).expect("readable");
-        assert_eq!(found("203.0.113.9", &["10.0.0.1"], ""), "203.0.113.9", "nobody is trusted");
-        assert_eq!(found("203.0.113.9", &["10.0.0.1"], "10.0.0.0/8"), "203.0.113.9", "the peer is not");
+        assert_eq!(found("203.0.113.9", &["10.0.0.1"], ""), "203.0.113.9", "no proxy is trusted");
+        assert_eq!(found("203.0.113.9", &["10.0.0.1"], "10.0.0.0/8"), "203.0.113.9", "the peer is not trusted");
         assert_eq!(found("10.0.0.5", &["198.51.100.7"], "10.0.0.0/8"), "198.51.100.7");
         assert_eq!(
             found("10.0.0.5", &["1.1.1.1, 198.51.100.7"], "10.0.0.0/8"),
@@ -130,9 +130,9 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_from_a_trusted_hop_is_not_guessed_at() {
+    fn an_invalid_entry_of_a_trusted_hop_is_rejected() {
         for text in ["unknown", "", "1.2.3.4.5", "10.0.0.1 10.0.0.2", "localhost"] {
-            assert_eq!(client_of("10.0.0.5", &[text], "10.0.0.0/8", 1), Err(Unreadable), "{text}");
+            assert_eq!(client_of("10.0.0.5", &[text], "10.0.0.0/8", 1), Err(InvalidForwardedFor), "{text}");
         }
     }
 

@@ -1,21 +1,21 @@
-//! A caller: a name, a role, targets, and how it was recognised.
+//! A caller: a name, a role, targets, and the method of authentication.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// What a caller may do at most; each role may do what those before it may.
+/// The permissions of a caller. Each role includes those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {
-    /// See.
+    /// Read-only access.
     Read,
-    /// Log, create, change and delete experiments, models, traces and what belongs to them.
+    /// Read access, and creating, changing and deleting experiments, models, traces and their parts.
     Write,
-    /// Everything, also what the route table does not know.
+    /// All actions, also those that the route table does not contain.
     Admin,
 }
 
 impl Role {
-    /// The role's name in files and logs.
+    /// Returns the role's name in files and logs.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -48,14 +48,14 @@ impl FromStr for Role {
 /// Which targets a caller may use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Targets {
-    /// All that there are.
+    /// All targets.
     All,
-    /// Those of these names.
+    /// The targets of these names.
     Named(Vec<String>),
 }
 
 impl Targets {
-    /// True if the target of this name is among them.
+    /// Returns true if the caller may use the target of this name.
     #[must_use]
     pub fn contains(&self, name: &str) -> bool {
         match self {
@@ -65,23 +65,23 @@ impl Targets {
     }
 }
 
-/// How a caller was recognised.
+/// The method with which a caller was authenticated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Means {
+pub enum AuthMethod {
     /// A token in `Authorization`.
     Token,
     /// A browser's cookie, given in exchange for a token.
     Session,
-    /// What a load balancer says of a user who signed in there.
+    /// The JWT of a load balancer about a user who signed in there.
     Oidc,
     /// A client certificate.
     Certificate,
-    /// Not at all.
+    /// No authentication.
     Anonymous,
 }
 
-impl Means {
-    /// A word for logs.
+impl AuthMethod {
+    /// Returns the name of the method in logs.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -94,43 +94,43 @@ impl Means {
     }
 }
 
-/// Who sent a request.
+/// The authenticated identity behind a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
-    /// For logs, limits and CloudTrail.
+    /// The name for logs, limits and CloudTrail.
     pub name: String,
-    /// What it may do.
+    /// The permissions of the caller.
     pub role: Role,
-    /// Where it may do that.
+    /// The targets that the caller may use.
     pub targets: Targets,
-    /// How it was recognised.
-    pub means: Means,
+    /// The method of authentication.
+    pub means: AuthMethod,
 }
 
-/// What somebody is granted who is not in the token file: a holder of a client certificate or a user who signed in at the
-/// load balancer.
+/// A grant to a subject that is not in the token file: the holder of a client certificate, or a user who signed in at the load
+/// balancer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
-    /// Whom it is for.
+    /// The subject of the grant.
     pub to: Subject,
-    /// The name they go by; by default the one that they bring.
+    /// The name of the caller; by default the one in the certificate or the JWT.
     pub name: Option<String>,
-    /// What they may do.
+    /// The role of the caller.
     pub role: Role,
-    /// Where.
+    /// The targets that the caller may use.
     pub targets: Targets,
 }
 
-/// Whom a [`Grant`] is for.
+/// The subject of a [`Grant`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Subject {
     /// The holder of a certificate with this name, as in `uri:spiffe://corp/ci`.
     Certificate(String),
-    /// A user of whom the identity provider says this: the claim is the value, or a list with it.
+    /// A user with a claim of the identity provider that is this value, or a list with it.
     Claim {
-        /// The claim.
+        /// The name of the claim.
         name: String,
-        /// What it has to be.
+        /// The value of the claim.
         value: String,
     },
     /// Any user who signed in.
@@ -138,15 +138,15 @@ pub enum Subject {
 }
 
 impl Grant {
-    /// The first of the grants that is for such a subject.
+    /// Returns the first grant for such a subject.
     #[must_use]
     pub fn first(grants: &[Self], is_meant: impl Fn(&Subject) -> bool) -> Option<&Self> {
         grants.iter().find(|grant| is_meant(&grant.to))
     }
 
-    /// The caller that it makes of somebody who brings the name `own`.
+    /// Returns the caller for a subject whose own name is `own`.
     #[must_use]
-    pub fn caller(&self, own: &str, means: Means) -> Caller {
+    pub fn caller(&self, own: &str, means: AuthMethod) -> Caller {
         let name = self.name.clone().unwrap_or_else(|| own.to_owned());
         Caller { name, role: self.role, targets: self.targets.clone(), means }
     }
@@ -155,14 +155,14 @@ impl Grant {
 /// Checks the name of a caller: what CloudTrail accepts as a source identity.
 ///
 /// # Errors
-/// What a name looks like.
+/// The valid form of a name.
 pub fn check_name(text: &str) -> Result<(), &'static str> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"+=,.@_-".contains(&byte);
     let fits = (2..=64).contains(&text.len()) && text.bytes().all(is_plain);
     if fits { Ok(()) } else { Err("a name has 2 to 64 characters out of letters, digits and `+=,.@_-`") }
 }
 
-/// True for what a target may be called: a part of a path, in lower case.
+/// Returns true for a valid name of a target: a part of a path, in lower case.
 #[must_use]
 pub fn is_target_name(text: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_grant_that_is_meant_decides() {
+    fn the_first_matching_grant_decides() {
         let grant = |to, role| Grant { to, name: None, role, targets: Targets::All };
         let grants = [
             grant(Subject::Certificate("dns:ci".into()), Role::Write),
@@ -193,12 +193,12 @@ mod tests {
             grant(Subject::AnyUser, Role::Admin),
         ];
         let found = Grant::first(&grants, |subject| *subject == Subject::AnyUser).expect("there are two");
-        assert_eq!(found.caller("ada", Means::Oidc).role, Role::Read);
+        assert_eq!(found.caller("ada", AuthMethod::Oidc).role, Role::Read);
         assert_eq!(Grant::first(&grants, |subject| *subject == Subject::Certificate("dns:x".into())), None);
     }
 
     #[test]
-    fn names_are_what_cloudtrail_accepts() {
+    fn names_follow_the_rules_of_cloudtrail() {
         for name in ["ci", "ada@corp.example", "team=a,b+c_d-e"] {
             assert_eq!(check_name(name), Ok(()), "{name}");
         }

@@ -1,22 +1,22 @@
-//! This file tells which actions a GraphQL request performs. They are the fields that MLflow resolves by calling its APIs.
+//! The actions of a GraphQL request: the fields that MLflow resolves by calling its APIs.
 //!
 //! One path serves reading and changing, so the role depends on the body. Every operation of a document counts, whichever
 //! is executed: a caller has no need to send others. Below the top, a field counts by the type that it belongs to: a run
-//! gives its experiment, which a rule may deny to whoever may see the run.
+//! gives its experiment, which a rule may deny to a caller who may see the run.
 
 use super::routes::{self, Route, UNCLASSIFIED};
-use crate::mlflow::graphql::{self, Asked, MUTATION, QUERY};
+use crate::mlflow::graphql::{self, MUTATION, QUERY, RequestedField};
 
 /// Returns the route of each such field. A document that cannot be understood needs the strictest role.
 #[must_use]
 pub fn routes(body: &[u8]) -> Vec<Route> {
-    let asked = graphql::asked(body).unwrap_or_default();
+    let asked = graphql::requested_fields(body).unwrap_or_default();
     let found: Vec<Route> = asked.iter().filter_map(route).collect();
     if found.is_empty() { vec![UNCLASSIFIED] } else { found }
 }
 
 /// Returns the route of a field, or nothing if the field above it has already supplied its value.
-fn route(field: &Asked) -> Option<Route> {
+fn route(field: &RequestedField) -> Option<Route> {
     if matches!(field.parent, QUERY | MUTATION) {
         return Some(routes::of_field(field.parent, &field.name));
     }
@@ -36,7 +36,7 @@ mod tests {
     }
 
     #[test]
-    fn the_fields_at_the_top_say_what_is_done() {
+    fn the_fields_at_the_top_are_the_actions() {
         assert_eq!(
             actions("query GetRun($d: In) { mlflowGetRun(input: $d) { run { info { runId } } } }"),
             ["runs:get"]
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_understood_needs_the_strictest_role() {
+    fn an_invalid_document_needs_the_strictest_role() {
         let deep = format!("{{ mlflowGetRun {}{} }}", "{ a ".repeat(5000), "}".repeat(5000));
         let circle = "{ ...F } fragment F on Query { ...G } fragment G on Query { ...F }";
         let long = format!("{{ {} }}", "mlflowGetRun ".repeat(50_000));

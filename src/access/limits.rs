@@ -1,7 +1,7 @@
 //! Limits for one caller and for one address: requests per second, and requests at a time.
 //!
-//! A caller is told apart by its name and by the means with which it proved it: a token, an OIDC user and a certificate
-//! of one name are three callers. Those without a name are told apart by their address.
+//! Callers differ by name and by method of authentication: a token, an OIDC user and a certificate of one name are three
+//! callers. Callers without a name differ by address.
 
 use std::borrow::Borrow;
 use std::collections::HashMap;
@@ -17,20 +17,20 @@ use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 
 use super::address::counted;
-use super::caller::{Caller, Means};
+use super::caller::{AuthMethod, Caller};
 
-/// Callers and addresses of a kind that are remembered before those at rest are forgotten.
+/// The number of callers or addresses that are remembered before idle ones are forgotten.
 const REMEMBERED: usize = 10_000;
 /// Requests that a caller may have running at a time by default. Two thousand connections, the most that a busy client
 /// is known to use, stay well below it. A request with its connection takes 26 to 37 KiB, so these take 150 MiB at most.
 const CONCURRENCY: NonZeroU32 = NonZeroU32::new(4000).expect("not zero");
-/// Requests of one address that may run at a time, whoever sends them. A proxy that is not in `trusted-proxies` brings
+/// Requests of one address that may run at a time, of all callers together. A proxy that is not in `trusted-proxies` brings
 /// all its users from one address, so this is far above what one caller may have.
 const ADDRESS_CONCURRENCY: NonZeroU32 = NonZeroU32::new(8000).expect("not zero");
-/// Requests of strangers at one address that may run at a time. Only a sign-in takes longer than its head.
-const STRANGERS: NonZeroU32 = NonZeroU32::new(100).expect("not zero");
+/// Requests of unauthenticated clients at one address that may run at a time. Only a sign-in takes longer than its head.
+const UNAUTHENTICATED: NonZeroU32 = NonZeroU32::new(100).expect("not zero");
 /// Requests per second of one address that may be rejected before their caller is known, and at once after a pause. It
-/// bounds what a stranger writes to the logs; a browser whose session has ended asks for a few dozen things at once.
+/// bounds what an unauthenticated client writes to the logs; a browser whose session has ended asks for a few dozen things at once.
 const REJECTIONS: (NonZeroU32, NonZeroU32) =
     (NonZeroU32::new(100).expect("not zero"), NonZeroU32::new(1000).expect("not zero"));
 
@@ -49,7 +49,7 @@ impl Default for Limits {
     }
 }
 
-/// Why a request has to wait.
+/// The limit that a request exceeds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Excess {
     /// Too many per second; it makes sense to try again after this time.
@@ -60,7 +60,7 @@ pub enum Excess {
     Concurrency,
 }
 
-/// Keeps count of what callers and addresses do. `A` is attached to each of them, to count more.
+/// Counts the requests of callers and addresses. `A` is attached to each of them, for other counts.
 pub struct Meter<A> {
     limits: Limits,
     usages: Mutex<Usages<A>>,
@@ -68,16 +68,16 @@ pub struct Meter<A> {
 
 struct Usages<A> {
     /// By name: holders of tokens, users of the load balancer, holders of certificates.
-    named: [Known<String, A>; 3],
+    named: [UsageMap<String, A>; 3],
     /// Callers without a name.
-    strangers: Known<IpAddr, A>,
-    /// All who come from an address. Their rate is that of rejections.
-    addresses: Known<IpAddr, A>,
+    unauthenticated: UsageMap<IpAddr, A>,
+    /// All requests of an address. Their rate is that of rejections.
+    addresses: UsageMap<IpAddr, A>,
 }
 
 /// Each request looks up two of them. The hash takes a tenth of the standard one's instructions, is seeded at random, and
 /// [`REMEMBERED`] bounds what names that collide could cost.
-type Known<K, A> = HashMap<K, Arc<Usage<A>>, RandomState>;
+type UsageMap<K, A> = HashMap<K, Arc<Usage<A>>, RandomState>;
 
 struct Usage<A> {
     rate: Option<DefaultDirectRateLimiter>,
@@ -85,28 +85,28 @@ struct Usage<A> {
     attached: A,
 }
 
-/// A request that runs; it counts until this is dropped.
+/// A permit for a request, which counts until it is dropped.
 pub struct Permit<A> {
-    caller: Option<Running<A>>,
-    address: Option<Running<A>>,
+    caller: Option<RunningRequest<A>>,
+    address: Option<RunningRequest<A>>,
 }
 
-struct Running<A>(Arc<Usage<A>>);
+struct RunningRequest<A>(Arc<Usage<A>>);
 
-impl<A> Drop for Running<A> {
+impl<A> Drop for RunningRequest<A> {
     fn drop(&mut self) {
         self.0.running.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 impl<A> Permit<A> {
-    /// The attachment of the caller.
+    /// Returns the attachment of the caller.
     #[must_use]
     pub fn caller(&self) -> Option<&A> {
         self.caller.as_ref().map(|running| &running.0.attached)
     }
 
-    /// The attachment of the address.
+    /// Returns the attachment of the address.
     #[must_use]
     pub fn address(&self) -> Option<&A> {
         self.address.as_ref().map(|running| &running.0.attached)
@@ -114,10 +114,11 @@ impl<A> Permit<A> {
 }
 
 impl<A: Default> Meter<A> {
-    /// A meter that nobody has used yet.
+    /// Returns a meter without any counts.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
-        let usages = Usages { named: Default::default(), strangers: Known::default(), addresses: Known::default() };
+        let usages =
+            Usages { named: Default::default(), unauthenticated: UsageMap::default(), addresses: UsageMap::default() };
         Self { limits, usages: Mutex::new(usages) }
     }
 
@@ -132,10 +133,12 @@ impl<A: Default> Meter<A> {
                 usage(&mut usages.named[kind], caller.name.as_str(), self.limits.rate)
             };
             let caller = match (caller.means, address) {
-                (Means::Oidc, _) => by_name(usages, 1),
-                (Means::Certificate, _) => by_name(usages, 2),
-                (Means::Anonymous, Some(address)) => usage(&mut usages.strangers, &address, self.limits.rate),
-                (Means::Token | Means::Session | Means::Anonymous, _) => by_name(usages, 0),
+                (AuthMethod::Oidc, _) => by_name(usages, 1),
+                (AuthMethod::Certificate, _) => by_name(usages, 2),
+                (AuthMethod::Anonymous, Some(address)) => {
+                    usage(&mut usages.unauthenticated, &address, self.limits.rate)
+                }
+                (AuthMethod::Token | AuthMethod::Session | AuthMethod::Anonymous, _) => by_name(usages, 0),
             };
             (caller, address.map(|address| self.address(usages, address)))
         });
@@ -149,18 +152,22 @@ impl<A: Default> Meter<A> {
         Ok(permit)
     }
 
-    /// Counts a request of somebody at an address whose name is still to be found out.
+    /// Counts a request from an address whose caller is not authenticated yet.
     ///
     /// # Errors
     /// [`Excess::Concurrency`].
-    pub fn admit_stranger(&self, address: Option<IpAddr>) -> Result<Permit<A>, Excess> {
+    pub fn admit_unauthenticated(&self, address: Option<IpAddr>) -> Result<Permit<A>, Excess> {
         let Some(address) = address.map(counted) else { return Ok(Permit { caller: None, address: None }) };
-        let (stranger, address) = self
-            .with(|usages| (usage(&mut usages.strangers, &address, self.limits.rate), self.address(usages, address)));
-        Ok(Permit { caller: Some(run(stranger, STRANGERS)?), address: Some(run(address, ADDRESS_CONCURRENCY)?) })
+        let (unauthenticated, address) = self.with(|usages| {
+            (usage(&mut usages.unauthenticated, &address, self.limits.rate), self.address(usages, address))
+        });
+        Ok(Permit {
+            caller: Some(run(unauthenticated, UNAUTHENTICATED)?),
+            address: Some(run(address, ADDRESS_CONCURRENCY)?),
+        })
     }
 
-    /// Counts a request that was rejected before its caller was known. It never keeps out callers who are known.
+    /// Counts a request that was rejected before its caller was authenticated. It never limits authenticated callers.
     ///
     /// # Errors
     /// [`Excess::Rate`].
@@ -175,13 +182,13 @@ impl<A: Default> Meter<A> {
     }
 
     fn with<T>(&self, then: impl FnOnce(&mut Usages<A>) -> T) -> T {
-        // Nothing can panic while it is held, so what a poisoned lock guards is sound.
+        // Nothing can panic while the lock is held, so the value behind a poisoned lock is valid.
         then(&mut self.usages.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-/// The usage of somebody, perhaps a new one.
-fn usage<K, Q, A>(all: &mut Known<K, A>, who: &Q, rate: Option<(NonZeroU32, NonZeroU32)>) -> Arc<Usage<A>>
+/// Returns the usage of a caller or an address, perhaps a new one.
+fn usage<K, Q, A>(all: &mut UsageMap<K, A>, who: &Q, rate: Option<(NonZeroU32, NonZeroU32)>) -> Arc<Usage<A>>
 where
     K: Hash + Eq + Borrow<Q>,
     Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
@@ -199,9 +206,9 @@ where
     usage
 }
 
-fn run<A>(usage: Arc<Usage<A>>, limit: NonZeroU32) -> Result<Running<A>, Excess> {
+fn run<A>(usage: Arc<Usage<A>>, limit: NonZeroU32) -> Result<RunningRequest<A>, Excess> {
     let before = usage.running.fetch_add(1, Ordering::Relaxed);
-    let running = Running(usage);
+    let running = RunningRequest(usage);
     if before >= limit.get() { Err(Excess::Concurrency) } else { Ok(running) }
 }
 
@@ -213,95 +220,4 @@ fn check<A>(usage: &Usage<A>) -> Result<(), Excess> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::caller::{Role, Targets};
-    use super::*;
-
-    fn meter(rate: Option<(u32, u32)>, concurrency: Option<u32>) -> Meter<()> {
-        let number = |number| NonZeroU32::new(number).expect("not zero");
-        let rate = rate.map(|(rate, burst)| (number(rate), number(burst)));
-        Meter::new(Limits { rate, concurrency: concurrency.map_or(CONCURRENCY, number) })
-    }
-
-    fn caller(name: &str, means: Means) -> Caller {
-        Caller { name: name.to_owned(), role: Role::Read, targets: Targets::All, means }
-    }
-
-    fn ci() -> Caller {
-        caller("ci", Means::Token)
-    }
-
-    fn at(address: &str) -> IpAddr {
-        address.parse().expect(address)
-    }
-
-    #[test]
-    fn a_burst_is_let_through_and_then_the_rate_holds() {
-        let meter = meter(Some((1, 3)), None);
-        for _ in 0..3 {
-            assert!(meter.admit(&ci(), None).is_ok());
-        }
-        let Err(Excess::Rate(wait)) = meter.admit(&ci(), None) else { panic!("over the rate") };
-        assert!(wait > Duration::ZERO && wait <= Duration::from_secs(1), "{wait:?}");
-        assert!(meter.admit(&caller("ada", Means::Token), None).is_ok(), "others are not affected");
-    }
-
-    #[test]
-    fn running_requests_count_until_they_end() {
-        let meter = meter(None, Some(2));
-        let first = meter.admit(&ci(), None).ok();
-        let second = meter.admit(&ci(), None).ok();
-        assert!(first.is_some() && second.is_some());
-        assert_eq!(meter.admit(&ci(), None).err(), Some(Excess::Concurrency));
-        assert_eq!(meter.admit(&ci(), None).err(), Some(Excess::Concurrency), "a refusal does not count as running");
-        drop(first);
-        assert!(meter.admit(&ci(), None).is_ok());
-    }
-
-    #[test]
-    fn callers_are_told_apart_by_means_and_name_and_strangers_by_address() {
-        let meter = meter(None, Some(1));
-        let address = Some(at("192.0.2.1"));
-        let held =
-            [Means::Token, Means::Oidc, Means::Certificate].map(|means| meter.admit(&caller("ci", means), address));
-        assert!(held.iter().all(Result::is_ok), "three callers of one name");
-        let session = caller("ci", Means::Session);
-        assert_eq!(meter.admit(&session, address).err(), Some(Excess::Concurrency), "a session is its token's");
-        let stranger = caller("anonymous", Means::Anonymous);
-        let held: Vec<_> = ["192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8:0:1::1"]
-            .map(|text| meter.admit(&stranger, Some(at(text))).expect(text))
-            .into();
-        for text in ["192.0.2.1", "::ffff:192.0.2.2", "2001:db8::2", "2001:db8:0:1:ffff::1"] {
-            assert_eq!(meter.admit(&stranger, Some(at(text))).err(), Some(Excess::Concurrency), "{text}");
-        }
-        drop(held);
-    }
-
-    #[test]
-    fn rejections_are_limited_by_address_and_keep_no_known_caller_out() {
-        for (meter, burst) in [(meter(Some((1, 5)), None), 5), (meter(None, None), 1000)] {
-            let address = at("192.0.2.1");
-            let accepted = (0..2 * burst).filter(|_| meter.reject(address).is_ok()).count();
-            assert!((burst..burst + burst / 2).contains(&accepted), "{accepted}");
-            assert!(matches!(meter.reject(address), Err(Excess::Rate(_))));
-            assert!(meter.admit(&ci(), Some(address)).is_ok(), "a known caller at that address");
-            assert!(meter.admit_stranger(Some(address)).is_ok(), "somebody who is about to sign in there");
-            assert!(meter.reject(at("192.0.2.2")).is_ok(), "another address");
-        }
-    }
-
-    #[test]
-    fn callers_at_rest_are_forgotten() {
-        let meter = meter(None, Some(1));
-        let running = meter.admit(&ci(), Some(at("192.0.2.1"))).ok();
-        for number in 0..=2 * REMEMBERED {
-            let address = IpAddr::from(u32::try_from(number).expect("small").to_be_bytes());
-            assert!(meter.admit(&caller(&number.to_string(), Means::Token), Some(address)).is_ok());
-        }
-        meter.with(|usages| {
-            assert!(usages.named[0].len() <= REMEMBERED + 1 && usages.addresses.len() <= REMEMBERED + 1);
-        });
-        assert_eq!(meter.admit(&ci(), None).err(), Some(Excess::Concurrency), "but not those that run");
-        drop(running);
-    }
-}
+mod tests;

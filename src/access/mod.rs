@@ -1,4 +1,4 @@
-//! Who may do what: callers and how they prove who they are, MLflow's routes and the role that each needs.
+//! Access control: callers and their authentication, MLflow's routes and the role that each needs.
 //!
 //! Pure: no I/O, no clock, no HTTP types. [`crate::serve`] brings the requests, and what is read from files and AWS.
 

@@ -1,4 +1,4 @@
-//! The decision: may a caller of this role do that?
+//! The policy: decides whether a caller of a role may perform an action.
 
 use std::fmt;
 
@@ -9,32 +9,32 @@ use super::routes::{self, Route};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Policy(pub Vec<Denial>);
 
-/// Something that is denied although the role would allow it.
+/// A rule that denies an action although the role would allow it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Denial {
     resource: String,
     action: String,
-    /// The highest role that it holds for.
+    /// The highest role to which the rule applies.
     up_to: Role,
 }
 
-/// Why something is denied.
+/// The reason why an action is denied.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Denied {
     /// The role is too low.
     #[error("`{action}` needs the role `{needed}`, and this caller's is `{role}`")]
     Role {
-        /// What was to be done.
+        /// The action of the request.
         action: &'static str,
         /// The least role that may.
         needed: Role,
         /// The caller's role.
         role: Role,
     },
-    /// A rule says so.
+    /// A rule denies the action.
     #[error("`{action}` is denied by the rule `{rule}`")]
     Rule {
-        /// What was to be done.
+        /// The action of the request.
         action: &'static str,
         /// The rule, as written.
         rule: String,
@@ -45,7 +45,7 @@ impl Denial {
     /// Reads a rule: `resource:action`, each perhaps with `*` at its end, and perhaps `@role` for callers up to that role.
     ///
     /// # Errors
-    /// What is wrong with it; also when it denies nothing that MLflow has.
+    /// The problem of the rule; also if it denies no action of MLflow.
     pub fn parse(text: &str) -> Result<Self, String> {
         let (what, role) = text.split_once('@').map_or((text, None), |(what, role)| (what, Some(role)));
         let (resource, action) =
@@ -82,7 +82,7 @@ fn fits(pattern: &str, text: &str) -> bool {
 }
 
 impl Policy {
-    /// Decides.
+    /// Decides whether a role may use a route.
     ///
     /// # Errors
     /// [`Denied`].
@@ -91,7 +91,7 @@ impl Policy {
         if role < needed {
             return Err(Denied::Role { action, needed, role });
         }
-        // SECURITY: what nobody has classified could be what a rule forbids, under a name that only the server knows.
+        // SECURITY: an unclassified action could be one that a rule forbids, under a name that only the server knows.
         let is_meant = |denial: &&Denial| route == routes::UNCLASSIFIED || denial.is_about(action);
         match self.0.iter().filter(|denial| role <= denial.up_to).find(is_meant) {
             Some(denial) => Err(Denied::Rule { action, rule: denial.to_string() }),
@@ -99,7 +99,7 @@ impl Policy {
         }
     }
 
-    /// True if a caller of this role may do anything, so that nobody has to look what it is.
+    /// Returns true if a caller of this role may do anything, so that the action need not be determined.
     #[must_use]
     pub fn allows_everything(&self, role: Role) -> bool {
         role == Role::Admin && !self.0.iter().any(|denial| denial.up_to == Role::Admin)
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn where_a_rule_holds_nothing_unclassified_is_done() {
+    fn a_rule_denies_unclassified_actions_as_well() {
         let unknown = ("POST", "/api/2.0/mlflow/experiments/obliterate");
         for (rules, allowed) in [
             (&[][..], true),

@@ -1,7 +1,7 @@
-//! MLflow's routes: for a method and a path, the role that is needed and what is done there.
+//! MLflow's routes: the role and the action of a method and a path.
 //!
 //! The table is the file `routes.txt`. A test walks all routes of an installed MLflow, so that a release with a new one
-//! is noticed; until somebody has classified it, it needs the strictest role.
+//! is noticed; until a person has classified it, it needs the strictest role.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -12,15 +12,15 @@ use percent_encoding::percent_decode_str;
 use super::caller::Role;
 
 const TABLE: &str = include_str!("routes.txt");
-/// What `*` at the beginning of a route stands for.
+/// The prefixes that `*` at the beginning of a route stands for.
 const PREFIXES: [&str; 4] = ["/api/2.0", "/api/3.0", "/ajax-api/2.0", "/ajax-api/3.0"];
-/// What is done at a route that the table does not know.
+/// The route of a request that the table does not contain.
 pub const UNCLASSIFIED: Route = Route { role: Role::Admin, action: "unclassified:unknown" };
 
 /// A request's path, read once. Policy, gateway and rewriting all look at the same text.
 ///
 /// MLflow's server decodes a path before it looks for the route, `%2F` included; takes slashes at its beginning for one; and
-/// sends whoever doubles a slash within it to the path with one, unless a route has a place for any path there.
+/// redirects a path with a doubled slash to the path with one, unless a route has a place for any path there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoutePath<'a> {
     read: Cow<'a, str>,
@@ -43,20 +43,20 @@ impl<'a> RoutePath<'a> {
         Self { read: Cow::Owned(read), sent }
     }
 
-    /// The path by which everything is decided, with one slash where MLflow sees one.
+    /// Returns the path by which everything is decided, with one slash where MLflow sees one.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.read
     }
 
-    /// The path to send.
+    /// Returns the path to send.
     #[must_use]
     pub fn sent(&self) -> &str {
         &self.sent
     }
 }
 
-/// A path with one slash for each row of slashes.
+/// Returns a path with one slash for each row of slashes.
 fn merged(path: &str) -> String {
     let mut merged = String::with_capacity(path.len());
     for character in path.chars() {
@@ -71,33 +71,33 @@ fn decoded(path: &str) -> Cow<'_, str> {
     if path.contains('%') { percent_decode_str(path).decode_utf8_lossy() } else { Cow::Borrowed(path) }
 }
 
-/// What is needed for a request.
+/// The role and the action of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Route {
     /// The least role that may call it.
     pub role: Role,
-    /// What is done, as `resource:action`.
+    /// The action, as `resource:action`.
     pub action: &'static str,
 }
 
 /// A line of the table.
 #[derive(Clone, Copy, Debug)]
-pub struct Line {
+pub struct RouteLine {
     /// An HTTP method, or `QUERY` or `MUTATION` for a field of GraphQL.
     pub method: &'static str,
     /// The path, perhaps with `*` as its beginning, or the field.
     pub path: &'static str,
-    /// What is needed.
+    /// The role and the action.
     pub route: Route,
 }
 
-/// The table's lines, in their order.
-pub fn lines() -> impl Iterator<Item = Line> {
+/// Returns the table's lines, in their order.
+pub fn lines() -> impl Iterator<Item = RouteLine> {
     TABLE.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).map(|line| {
         let mut words = line.split_whitespace();
         let mut word = || words.next().expect("the table has four columns");
         let (method, path, role, action) = (word(), word(), word(), word());
-        Line { method, path, route: Route { role: role.parse().expect("the table names roles"), action } }
+        RouteLine { method, path, route: Route { role: role.parse().expect("the table names roles"), action } }
     })
 }
 
@@ -111,7 +111,7 @@ struct Index {
 static INDEX: LazyLock<Index> = LazyLock::new(|| {
     let mut by_path: HashMap<String, Vec<(&str, Route)>> = HashMap::new();
     let (mut fields, mut nested) = (HashMap::new(), HashMap::new());
-    for Line { method, path, route } in lines() {
+    for RouteLine { method, path, route } in lines() {
         match path.strip_prefix('*') {
             _ if matches!(method, "QUERY" | "MUTATION") => match path.split_once('.') {
                 Some(field) => drop(nested.insert(field, route)),
@@ -151,7 +151,7 @@ pub fn of(method: &str, path: &str) -> Route {
         .map_or(UNCLASSIFIED, |(_, route)| *route)
 }
 
-/// What a field at the top of a GraphQL operation needs; `operation` is `QUERY` or `MUTATION`.
+/// Returns the route of a field at the top of a GraphQL operation; `operation` is `QUERY` or `MUTATION`.
 #[must_use]
 pub fn of_field(operation: &str, field: &str) -> Route {
     INDEX.fields.get(&(operation, field)).copied().unwrap_or(UNCLASSIFIED)
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn reading_posts_read_and_the_rest_writes() {
+    fn a_post_that_only_reads_needs_the_role_read() {
         check("POST", "/api/2.0/mlflow/runs/search", Role::Read, "runs:search");
         check("POST", "/ajax-api/2.0/mlflow/runs/search", Role::Read, "runs:search");
         check("POST", "/api/2.0mlflow/experiments/search-datasets", Role::Read, "experiments:search-datasets");
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_in_the_table_needs_the_strictest_role() {
+    fn an_unknown_route_needs_the_strictest_role() {
         for (method, path) in [
             ("GET", "/api/9.0/mlflow/runs/get"),
             ("POST", "/api/2.0/mlflow/runs/obliterate"),
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn an_encoded_slash_cannot_hide_what_is_done() {
+    fn an_encoded_slash_cannot_hide_an_action() {
         check("DELETE", "/api/3.0/mlflow/traces/x%2Ftags", Role::Write, "traces:delete-tag");
         check("POST", "/api/2.0/mlflow%2Fruns/create", Role::Write, "runs:create");
         assert_eq!(of("GET", "/api/3.0/mlflow/traces/a%2F..%2F..%2Fwebhooks"), UNCLASSIFIED);
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn no_line_is_said_twice() {
+    fn no_route_is_listed_twice() {
         let mut seen = std::collections::HashSet::new();
         for line in lines() {
             assert!(seen.insert((line.method, line.path)), "{} {}", line.method, line.path);

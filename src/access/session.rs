@@ -1,4 +1,4 @@
-//! A browser's session: a cookie's value that says which token was given for it, until when, and that we said so.
+//! A browser's session: a signed cookie value with the id of the token that was presented, and the time of expiry.
 //!
 //! The token itself is not in it. Revoking the token ends the session, because the id is looked up each time.
 
@@ -8,22 +8,22 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::hmac;
 
-/// Makes and checks sessions.
+/// Creates and verifies sessions.
 #[derive(Clone)]
 pub struct Sessions {
     key: hmac::Key,
-    /// How long one lasts.
+    /// The lifetime of a session.
     pub lifetime: Duration,
 }
 
 impl Sessions {
-    /// Sessions that are signed with this key.
+    /// Signs sessions with this key.
     #[must_use]
     pub fn new(key: &[u8], lifetime: Duration) -> Self {
         Self { key: hmac::Key::new(hmac::HMAC_SHA256, key), lifetime }
     }
 
-    /// A cookie's value for the holder of a token.
+    /// Returns a cookie's value for the holder of a token.
     #[must_use]
     pub fn begin(&self, token_id: &str, now: SystemTime) -> String {
         let end = seconds(now).saturating_add(self.lifetime.as_secs());
@@ -32,7 +32,7 @@ impl Sessions {
         format!("{what}.{signature}")
     }
 
-    /// The id of the token that was given for a session; nothing if it is not ours or over.
+    /// Returns the id of the token behind a session; nothing if the session is forged or has expired.
     #[must_use]
     pub fn token_id<'a>(&self, value: &'a str, now: SystemTime) -> Option<&'a str> {
         let (what, signature) = value.rsplit_once('.')?;
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_session_is_ours_and_ends() {
+    fn a_session_is_signed_and_expires() {
         let sessions = Sessions::new(b"key", Duration::from_secs(60));
         let value = sessions.begin("abc", UNIX_EPOCH);
         assert_eq!(sessions.token_id(&value, UNIX_EPOCH), Some("abc"));

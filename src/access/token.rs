@@ -1,4 +1,4 @@
-//! A token's text: made, recognised, hashed.
+//! The text of a token: creating, recognising and hashing it.
 //!
 //! `mlfa_<id>_<secret><check>`: ten characters that say which token it is, thirty-two secret ones (190 bits of
 //! randomness), and six that are computed from the others, so that a scanner for leaked secrets can tell a token from a
@@ -9,7 +9,7 @@ use ring::rand::SecureRandom;
 use secrecy::{ExposeSecret as _, SecretString};
 use subtle::ConstantTimeEq as _;
 
-/// What every token begins with.
+/// The prefix of every token.
 pub const PREFIX: &str = "mlfa_";
 const ID_LENGTH: usize = 10;
 const SECRET_LENGTH: usize = 32;
@@ -19,13 +19,13 @@ const LENGTH: usize = PREFIX.len() + ID_LENGTH + 1 + SECRET_LENGTH + CHECK_LENGT
 pub const PATTERN: &str = "mlfa_[0-9A-Za-z]{10}_[0-9A-Za-z]{38}";
 const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
-/// A new token. Its text exists here and wherever its owner keeps it, and nowhere else.
+/// A new token. Only its owner keeps the text.
 pub struct NewToken {
-    /// Which one it is; not secret.
+    /// The id of the token, which is not secret.
     pub id: String,
     /// The token.
     pub text: SecretString,
-    /// What is kept of it.
+    /// The hash, the only part that is stored.
     pub hash: Hash,
 }
 
@@ -49,7 +49,7 @@ pub fn generate(random: &dyn SecureRandom) -> Result<NewToken, NoRandomness> {
     Ok(NewToken { id, hash: Hash::of(&text), text: text.into() })
 }
 
-/// The id within a token; nothing if the text is none.
+/// Returns the id within a token; nothing if the text is not a token.
 #[must_use]
 pub fn id(text: &str) -> Option<&str> {
     let rest = text.strip_prefix(PREFIX).filter(|_| text.len() == LENGTH)?.as_bytes();
@@ -61,7 +61,7 @@ pub fn id(text: &str) -> Option<&str> {
 }
 
 impl Hash {
-    /// The hash of a token.
+    /// Returns the hash of a token.
     #[must_use]
     pub fn of(text: &str) -> Self {
         let hash = digest(&SHA256, text.as_bytes());
@@ -82,7 +82,7 @@ impl Hash {
         Some(Self(bytes))
     }
 
-    /// As 64 hexadecimal digits.
+    /// Returns the hash as 64 hexadecimal digits.
     #[must_use]
     pub fn to_hex(self) -> String {
         self.0.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -96,7 +96,7 @@ impl Hash {
 }
 
 impl std::fmt::Display for NewToken {
-    /// The one place where a token is shown.
+    /// Writes the token. This is the only place that shows one.
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.write_str(self.text.expose_secret())
     }
@@ -115,7 +115,7 @@ fn characters(random: &dyn SecureRandom, length: usize) -> Result<String, NoRand
     Ok(text)
 }
 
-/// The beginning of the SHA-256, in the alphabet of tokens.
+/// Returns the beginning of the SHA-256, in the alphabet of tokens.
 fn check(text: &[u8]) -> [u8; CHECK_LENGTH] {
     let hash = digest(&SHA256, text);
     std::array::from_fn(|at| ALPHABET[usize::from(hash.as_ref()[at] % 62)])
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_looks_like_one_is_told_apart() {
+    fn a_text_that_looks_like_a_token_is_rejected() {
         let token = generate(&ring::rand::SystemRandom::new()).expect("random").to_string();
         assert_eq!(id(&token[..token.len() - 1]), None);
         assert_eq!(id(&format!("{token}x")), None);

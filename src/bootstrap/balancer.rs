@@ -1,19 +1,20 @@
-//! Waits until the load balancer finds this instance healthy. CloudFormation ends an old instance as soon as the new one is
-//! reported ready: were that said earlier, nobody would answer until the balancer has checked the new one.
+//! Waits until the load balancer reports this instance as healthy. CloudFormation terminates an old instance as soon as the new
+//! one signals readiness. After an earlier signal, no instance would answer until the balancer has checked the new one.
 
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::{Say, Settings, credentials, service};
+use super::services::{credentials, endpoint};
+use super::settings::{BootstrapSettings, Say};
 use crate::api::imds::Identity;
 use crate::api::query::{self, QueryError, TargetHealth};
 use crate::causes;
 
 const INTERVAL: Duration = Duration::from_secs(2);
-/// The balancer has checked a ready instance often enough after this time. It is longer than the health checks of
-/// infra/appliance.yaml need, and it is the answer where the balancer's API cannot be asked: in a network without a way to
-/// it, or without the permission.
+/// After this time, the balancer has checked a ready instance often enough: it is longer than the health checks of
+/// infra/appliance.yaml need. It replaces the answer of the balancer's API in a network without a route to it, or without
+/// the permission.
 const PAUSE: Duration = Duration::from_secs(45);
 /// The API counts as unreachable after so many attempts in a row.
 const ATTEMPTS: u32 = 3;
@@ -21,14 +22,19 @@ const ATTEMPTS: u32 = 3;
 /// Waits for the instance to be healthy in a target group.
 ///
 /// # Errors
-/// The last words of the balancer, after the deadline.
-pub(super) async fn wait(settings: &Settings, group: &str, identity: &Identity, say: Say<'_>) -> Result<(), String> {
+/// The last state that the balancer reported, after the deadline.
+pub(super) async fn wait(
+    settings: &BootstrapSettings,
+    group: &str,
+    identity: &Identity,
+    say: Say<'_>,
+) -> Result<(), String> {
     let mut failed = 0;
     let mut last = String::new();
     loop {
         match health(settings, group, identity).await {
             Ok(TargetHealth { state, .. }) if state == "healthy" => {
-                say("the load balancer finds this instance healthy");
+                say("the load balancer reports this instance as healthy");
                 return Ok(());
             }
             Ok(TargetHealth { state, reason, description }) => {
@@ -36,11 +42,11 @@ pub(super) async fn wait(settings: &Settings, group: &str, identity: &Identity, 
                 let words: Vec<String> = [Some(state), reason, description].into_iter().flatten().collect();
                 let now = words.join(", ");
                 if now != last {
-                    say(&format!("waiting: the load balancer says of this instance: {now}"));
+                    say(&format!("waiting: the load balancer reports this instance as {now}"));
                     last = now;
                 }
                 if Instant::now() + INTERVAL >= settings.deadline {
-                    return Err(format!("the load balancer does not find this instance healthy: {last}"));
+                    return Err(format!("the load balancer does not report this instance as healthy: {last}"));
                 }
             }
             Err(error) => {
@@ -54,22 +60,22 @@ pub(super) async fn wait(settings: &Settings, group: &str, identity: &Identity, 
     }
 }
 
-/// Gives the balancer the time that its checks take, since it cannot be asked.
-async fn pause(settings: &Settings, error: &QueryError, say: Say<'_>) -> Result<(), String> {
+/// Waits as long as the balancer's checks take, since its API does not answer.
+async fn pause(settings: &BootstrapSettings, error: &QueryError, say: Say<'_>) -> Result<(), String> {
     let pause = PAUSE.min(settings.deadline.saturating_duration_since(Instant::now()));
     let why = causes::joined(error);
     say(&format!(
-        "the load balancer cannot be asked whether it finds this instance healthy ({why}; \
-         `elasticloadbalancing:DescribeTargetHealth` is needed), so its health checks get {} s",
+        "cannot ask the load balancer for the health of this instance ({why}; \
+         `elasticloadbalancing:DescribeTargetHealth` is needed); waiting {} s for its health checks",
         pause.as_secs()
     ));
     sleep(pause).await;
     Ok(())
 }
 
-async fn health(settings: &Settings, group: &str, identity: &Identity) -> Result<TargetHealth, QueryError> {
+async fn health(settings: &BootstrapSettings, group: &str, identity: &Identity) -> Result<TargetHealth, QueryError> {
     let region = identity.region.as_str();
-    let endpoint = service(settings.services.load_balancing.as_ref(), "elasticloadbalancing", region);
+    let endpoint = endpoint(settings.services.load_balancing.as_ref(), "elasticloadbalancing", region);
     let (place, credentials) = ((&endpoint, region), credentials(settings, region).await);
     query::target_health(&settings.transport, place, group, &identity.instance, &credentials).await
 }

@@ -1,15 +1,17 @@
-//! Asks this instance's surroundings what they know: its identity, user data, tags, parameters, and its image's file; and
-//! makes a plan of it.
+//! Gathers the identity, user data, tags, parameters and the image's file of this instance, and plans the configuration.
 
 use std::path::Path;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::plan::{self, Entry, Plan};
-use super::sources::{self, Source};
+use super::error::BootstrapError;
+use super::plan::{self, Plan, PlanEntry, with_origins};
+use super::services::{credentials, endpoint};
+use super::settings::{BootstrapSettings, ConfigurationReader, Say, UsableConfiguration};
+use super::sources::{self, ConfigurationSource};
 use super::tags::{self, PREFIX};
-use super::{BootstrapError, Reader, Reading, Say, Settings, credentials, service, texts, user_data};
+use super::user_data;
 use crate::api::imds::{Identity, Imds, ImdsError};
 use crate::api::parameters::{self, Parameter, ParametersError};
 use crate::backoff::Backoff;
@@ -18,29 +20,29 @@ use crate::causes;
 /// The wait between attempts doubles from the first to the second of these.
 const WAITS: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
 
-/// What is known.
-pub(super) struct Facts {
-    /// Which instance this is.
+/// The facts about this instance.
+pub(super) struct InstanceFacts {
+    /// The identity of the instance.
     pub identity: Identity,
-    /// In the order in which they win: user data, parameters, tags, the file of the image.
-    pub sources: Vec<Source>,
-    /// What could not be understood: somebody has to change it.
+    /// The sources, the one with precedence first: user data, parameters, tags, the file of the image.
+    pub sources: Vec<ConfigurationSource>,
+    /// Sources that cannot be parsed, which a person has to correct.
     pub faults: Vec<String>,
-    /// Why the parameters are not among the sources, if they should be.
+    /// The reason why the parameters could not be read, if they are configured.
     pub without_parameters: Option<String>,
 }
 
-impl Facts {
-    /// Makes the plan. A tag that makes the configuration unusable is left out with a warning, if that helps.
+impl InstanceFacts {
+    /// Makes the plan. A tag that makes the configuration invalid is left out with a warning, if that helps.
     ///
-    /// SECURITY: many people may tag instances (`ec2:CreateTags`). None of them may keep an instance from starting whose
+    /// SECURITY: many people may tag instances (`ec2:CreateTags`). None of them may prevent the start of an instance whose
     /// user data and parameters suffice.
-    pub(super) fn plan(&self, reader: &dyn Reader, say: Say<'_>) -> Plan {
+    pub(super) fn plan(&self, reader: &dyn ConfigurationReader, say: Say<'_>) -> Plan {
         let whole = plan::plan(&self.sources.iter().collect::<Vec<_>>());
         let Err(problems) = reader.read(&whole.text) else { return whole };
-        let tags: Vec<&Entry> = whole.entries.iter().filter(|entry| tags::is_tag(&entry.value)).collect();
-        let is_blamed = |entry: &&&Entry| problems.iter().any(|(line, _)| *line == Some(entry.line));
-        let blamed: Vec<&Entry> = tags.iter().filter(is_blamed).copied().collect();
+        let tags: Vec<&PlanEntry> = whole.entries.iter().filter(|entry| tags::is_tag(&entry.value)).collect();
+        let is_blamed = |entry: &&&PlanEntry| problems.iter().any(|(line, _)| *line == Some(entry.line));
+        let blamed: Vec<&PlanEntry> = tags.iter().filter(is_blamed).copied().collect();
         for ignored in [blamed, tags].into_iter().filter(|ignored| !ignored.is_empty()) {
             let mut sources = self.sources.clone();
             for source in &mut sources {
@@ -48,10 +50,10 @@ impl Facts {
             }
             let without = plan::plan(&sources.iter().collect::<Vec<_>>());
             if reader.read(&without.text).is_ok() {
-                let why = texts(problems, &whole).join("; ");
+                let why = with_origins(problems, &whole).join("; ");
                 for entry in ignored {
                     say(&format!(
-                        "warning: {} is ignored: the configuration cannot be used with it: {why}",
+                        "warning: {} is ignored: it makes the configuration invalid: {why}",
                         entry.value.origin
                     ));
                 }
@@ -61,36 +63,41 @@ impl Facts {
         whole
     }
 
-    /// What the configuration means.
+    /// Reads the planned configuration as `serve` does.
     pub(super) fn checked(
         &self,
         plan: &Plan,
-        reader: &dyn Reader,
+        reader: &dyn ConfigurationReader,
         without_parameters: Option<&String>,
-    ) -> Result<Reading, BootstrapError> {
+    ) -> Result<UsableConfiguration, BootstrapError> {
         if !self.faults.is_empty() {
             return Err(BootstrapError::Configuration(self.faults.clone()));
         }
         if let Some(why) = without_parameters {
             return Err(BootstrapError::Parameters(why.clone()));
         }
-        reader.read(&plan.text).map_err(|problems| BootstrapError::Configuration(texts(problems, plan)))
+        reader.read(&plan.text).map_err(|problems| BootstrapError::Configuration(with_origins(problems, plan)))
     }
 }
 
-/// Asks.
+/// Gathers the facts.
 ///
 /// # Errors
-/// [`ImdsError`]: not even the identity is known.
-pub(super) async fn gather(settings: &Settings, imds: &Imds, say: Say<'_>) -> Result<Facts, ImdsError> {
+/// [`ImdsError`]: the metadata service did not answer.
+pub(super) async fn gather(
+    settings: &BootstrapSettings,
+    imds: &Imds,
+    say: Say<'_>,
+) -> Result<InstanceFacts, ImdsError> {
     let identity = imds.identity().await?;
     let mut faults = Vec::new();
-    let mut read = |result: Result<Source, String>| result.map_err(|fault| faults.push(fault)).unwrap_or_default();
+    let mut read =
+        |result: Result<ConfigurationSource, String>| result.map_err(|fault| faults.push(fault)).unwrap_or_default();
 
     let raw = imds.get("user-data").await?;
     let user = match &raw {
-        None => Source::default(),
-        Some(bytes) if bytes.iter().all(u8::is_ascii_whitespace) => Source::default(),
+        None => ConfigurationSource::default(),
+        Some(bytes) if bytes.iter().all(u8::is_ascii_whitespace) => ConfigurationSource::default(),
         Some(bytes) => read(
             user_data::decode(bytes)
                 .map_err(|error| format!("user data: {error}"))
@@ -104,7 +111,7 @@ pub(super) async fn gather(settings: &Settings, imds: &Imds, say: Say<'_>) -> Re
     }
 
     let mut without_parameters = None;
-    let mut found = Source::default();
+    let mut found = ConfigurationSource::default();
     if let Some(path) = plan::own(&[&user, &told, &file], "parameters") {
         match parameters_below(&path.text, &identity.region, settings, say).await {
             Ok(parameters) => match sources::from_parameters(&path.text, &parameters) {
@@ -117,10 +124,10 @@ pub(super) async fn gather(settings: &Settings, imds: &Imds, say: Say<'_>) -> Re
     for warning in tags::restrict(&mut told, &[&user, &found]) {
         say(&format!("warning: {warning}"));
     }
-    Ok(Facts { identity, sources: vec![user, found, told, file], faults, without_parameters })
+    Ok(InstanceFacts { identity, sources: vec![user, found, told, file], faults, without_parameters })
 }
 
-/// The tags that matter, where the instance may see its tags at all.
+/// Returns the tags for the appliance, if the instance can see its tags.
 async fn tags_of(imds: &Imds) -> Result<Vec<(String, String)>, ImdsError> {
     const LIST: &str = "meta-data/tags/instance";
     let keys = imds.text(LIST).await?.unwrap_or_default();
@@ -137,24 +144,24 @@ async fn tags_of(imds: &Imds) -> Result<Vec<(String, String)>, ImdsError> {
     Ok(tags)
 }
 
-fn file(path: Option<&Path>) -> Result<Source, String> {
-    let Some(path) = path else { return Ok(Source::default()) };
+fn file(path: Option<&Path>) -> Result<ConfigurationSource, String> {
+    let Some(path) = path else { return Ok(ConfigurationSource::default()) };
     let name = path.display().to_string();
     match std::fs::read_to_string(path) {
         Ok(text) => sources::from_toml(&text, &name),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Source::default()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(ConfigurationSource::default()),
         Err(error) => Err(format!("{name}: {error}")),
     }
 }
 
-/// Reads the parameters; tries again until the deadline, because a role may take a while to be there.
+/// Reads the parameters, and retries until the deadline, because a new role takes a while to take effect.
 async fn parameters_below(
     path: &str,
     region: &str,
-    settings: &Settings,
+    settings: &BootstrapSettings,
     say: Say<'_>,
 ) -> Result<Vec<Parameter>, ParametersError> {
-    let endpoint = service(settings.services.ssm.as_ref(), "ssm", region);
+    let endpoint = endpoint(settings.services.ssm.as_ref(), "ssm", region);
     let mut backoff = Backoff::new(WAITS.0, WAITS.1);
     let mut told = false;
     loop {

@@ -1,14 +1,17 @@
-//! `bootstrap`: an instance that knows nothing but its metadata service becomes a ready appliance.
+//! `bootstrap`: an instance that knows only its metadata service becomes a ready appliance.
 //!
-//! Gather → plan → apply → report. Nothing is installed, downloaded or executed: what others say is data. Every wait
-//! has a deadline, and whoever waits for this instance is told how it went.
+//! Gather → plan → apply → signal. Bootstrap installs, downloads and executes nothing: user data, tags and parameters are data.
+//! Every wait has a deadline, and CloudFormation and Auto Scaling get a readiness signal with the result.
 
 mod balancer;
-mod explain;
+mod dry_run;
+mod error;
 mod gather;
 pub mod install;
 mod plan;
 mod ready;
+mod services;
+mod settings;
 mod signal;
 mod sources;
 mod state;
@@ -16,138 +19,49 @@ mod status;
 mod tags;
 pub mod user_data;
 
-use std::io;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use crate::api::Transport;
-use crate::api::imds::{Imds, ImdsError};
-use crate::aws::credentials::Current;
-use crate::aws::regional_host;
-use crate::aws::sdk::{self, Egress};
-use crate::aws::source::Source;
 use crate::backoff::Backoff;
-use crate::http::client::{Dialer, Endpoint};
-use crate::probe::{self, Finding, Outcome};
-pub use explain::{Explained, explain};
-use gather::Facts;
-use plan::{Plan, Signals};
-pub use ready::Door;
-use state::{Record, State};
-pub use status::{Standing, status};
+use crate::probe::{self, Finding, ProbeOutcome, ProbeSettings};
+pub use dry_run::{DryRun, dry_run};
+pub use error::BootstrapError;
+use gather::InstanceFacts;
+use plan::{Plan, ReadinessSignals, with_origins};
+pub use ready::ListenAddress;
+use services::imds;
+pub use settings::{BootstrapSettings, ConfigurationReader, Say, ServiceEndpoints, UsableConfiguration};
+use state::{BootstrapRecord, StateDirectory};
+pub use status::{InstanceStatus, status};
 
 /// The wait between two rounds of probes doubles from the first to the second of these.
 const WAITS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
 
-/// Where lines for people go.
-pub type Say<'a> = &'a mut dyn FnMut(&str);
-
-/// Everything that `bootstrap` needs, checked.
-pub struct Settings {
-    /// Opens connections to the metadata service.
-    pub metadata: Dialer,
-    /// Until when it is waited for.
-    pub metadata_deadline: Instant,
-    /// How AWS's services are connected to.
-    pub transport: Transport,
-    /// Other endpoints than the region's.
-    pub services: Services,
-    /// The route by which the AWS SDK leaves this machine.
-    pub egress: Egress,
-    /// The image's own configuration, whose values are used where nobody says otherwise.
-    pub defaults: Option<PathBuf>,
-    /// Where the configuration and the record are written.
-    pub state: PathBuf,
-    /// Until when everything has to be well.
-    pub deadline: Instant,
-}
-
-/// Other endpoints than the region's.
-#[derive(Clone, Debug, Default)]
-pub struct Services {
-    /// Auto Scaling.
-    pub auto_scaling: Option<Endpoint>,
-    /// Elastic Load Balancing.
-    pub load_balancing: Option<Endpoint>,
-    /// CloudFormation.
-    pub cloudformation: Option<Endpoint>,
-    /// The Parameter Store.
-    pub ssm: Option<Endpoint>,
-}
-
-/// Reads a configuration as `serve` does.
-pub trait Reader {
-    /// What the configuration means; or what is wrong, each with its line if it has one.
-    ///
-    /// # Errors
-    /// All problems.
-    fn read(&self, text: &str) -> Result<Reading, Vec<(Option<usize>, String)>>;
-}
-
-/// A configuration that can be used.
-pub struct Reading {
-    /// What to probe.
-    pub probes: probe::Settings,
-    /// Where the appliance will be found.
-    pub door: Door,
-}
-
-/// Why the instance is not ready.
-#[derive(Debug, thiserror::Error)]
-pub enum BootstrapError {
-    /// It is not known what this machine is.
-    #[error(transparent)]
-    Metadata(#[from] ImdsError),
-    /// Somebody has to change what they said.
-    #[error("the configuration cannot be used: {}", .0.join("; "))]
-    Configuration(Vec<String>),
-    /// The parameters are not known.
-    #[error("the parameters cannot be read: {0}")]
-    Parameters(String),
-    /// A file cannot be written.
-    #[error("cannot write to `{}`", path.display())]
-    Write {
-        /// The directory.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// AWS does not let us.
-    #[error("{0}")]
-    Probe(String),
-    /// The appliance did not become ready.
-    #[error("{0}")]
-    Ready(String),
-    /// There is nothing to signal about.
-    #[error("`appliance bootstrap` has not run on this instance")]
-    NoRecord,
-    /// Somebody still waits.
-    #[error("not everybody could be told")]
-    Untold,
-}
-
-/// Makes the instance ready for `serve` to start; if that cannot be, whoever waits is told so.
+/// Makes the instance ready for `serve` to start. If that fails, it sends failure signals.
 ///
 /// # Errors
 /// [`BootstrapError`].
-pub async fn run(settings: &Settings, reader: &dyn Reader, say: Say<'_>) -> Result<(), BootstrapError> {
+pub async fn run(
+    settings: &BootstrapSettings,
+    reader: &dyn ConfigurationReader,
+    say: Say<'_>,
+) -> Result<(), BootstrapError> {
     let imds = imds(settings);
     let facts = gather::gather(settings, &imds, say).await?;
-    let state = State::new(&settings.state);
+    let state = StateDirectory::new(&settings.state);
     let identity = &facts.identity;
     say(&format!("instance {} in {}, account {}", identity.instance, identity.zone, identity.account));
     let earlier = state.record(Some(&identity.instance));
     let plan = facts.plan(reader, say);
-    let mut record = Record::of(&plan, &identity.instance, &identity.region);
-    record.told = earlier.as_ref().map(|earlier| earlier.told.clone()).unwrap_or_default();
+    let mut record = BootstrapRecord::of(&plan, &identity.instance, &identity.region);
+    record.sent = earlier.as_ref().map(|earlier| earlier.sent.clone()).unwrap_or_default();
 
     let result = apply(settings, &facts, &plan, &state, (&mut record, earlier.as_ref()), reader, say).await;
     if let Err(error) = &result {
         let reason = crate::causes::joined(error);
         say(&format!("failed: {reason}"));
-        signal::tell(settings, &record.signals, identity, Err(&reason), &mut record.told, say).await;
+        signal::send_all(settings, &record.signals, identity, Err(&reason), &mut record.sent, say).await;
         record.failure = Some(reason);
     }
     if let Err(source) = state.write_record(&record)
@@ -159,21 +73,21 @@ pub async fn run(settings: &Settings, reader: &dyn Reader, say: Say<'_>) -> Resu
 }
 
 async fn apply(
-    settings: &Settings,
-    facts: &Facts,
+    settings: &BootstrapSettings,
+    facts: &InstanceFacts,
     plan: &Plan,
-    state: &State,
-    (record, earlier): (&mut Record, Option<&Record>),
-    reader: &dyn Reader,
+    state: &StateDirectory,
+    (record, earlier): (&mut BootstrapRecord, Option<&BootstrapRecord>),
+    reader: &dyn ConfigurationReader,
     say: Say<'_>,
 ) -> Result<(), BootstrapError> {
     let reading = if let Some((why, earlier, text)) = kept(facts, state, earlier) {
-        say(&format!("keeping the configuration of the last start: the parameters cannot be read: {why}"));
+        say(&format!("keeping the configuration of the last start: cannot read the parameters: {why}"));
         record.values.clone_from(&earlier.values);
         record.signals = earlier.signals.clone();
-        // Its lines are not those of the plan.
-        let unplaced = |problems| BootstrapError::Configuration(texts(problems, &Plan::default()));
-        reader.read(&text).map_err(unplaced)?
+        // The lines of the earlier file differ from those of the plan.
+        let without_origin = |problems| BootstrapError::Configuration(with_origins(problems, &Plan::default()));
+        reader.read(&text).map_err(without_origin)?
     } else {
         let reading = facts.checked(plan, reader, facts.without_parameters.as_ref())?;
         for change in earlier.map(|earlier| record.changes(earlier)).unwrap_or_default() {
@@ -188,28 +102,33 @@ async fn apply(
     verify(settings, &reading.probes, say).await
 }
 
-/// The last start's configuration and why it has to do: the same instance, and only the parameters out of reach.
-fn kept<'a>(facts: &'a Facts, state: &State, earlier: Option<&'a Record>) -> Option<(&'a str, &'a Record, String)> {
+/// Returns the configuration of the last start and the reason to use it: the instance is the same, and only the parameters cannot
+/// be read.
+fn kept<'a>(
+    facts: &'a InstanceFacts,
+    state: &StateDirectory,
+    earlier: Option<&'a BootstrapRecord>,
+) -> Option<(&'a str, &'a BootstrapRecord, String)> {
     let why = facts.without_parameters.as_deref()?;
     let earlier = earlier.filter(|earlier| !earlier.values.is_empty() && facts.faults.is_empty())?;
     Some((why, earlier, std::fs::read_to_string(state.configuration()).ok()?))
 }
 
-/// Probes until all is well: a role that was just made takes a while to be everywhere.
-async fn verify(settings: &Settings, probes: &probe::Settings, say: Say<'_>) -> Result<(), BootstrapError> {
+/// Probes until nothing fails: a role that was just created takes a while to take effect.
+async fn verify(settings: &BootstrapSettings, probes: &ProbeSettings, say: Say<'_>) -> Result<(), BootstrapError> {
     let mut backoff = Backoff::new(WAITS.0, WAITS.1);
     let mut last = Vec::new();
     loop {
         let wait = backoff.wait();
         let mut failures = Vec::new();
         let mut note = |finding: Finding| {
-            if finding.outcome == Outcome::Failure {
+            if finding.outcome == ProbeOutcome::Failure {
                 let fix = finding.fix.map(|fix| format!("; {fix}")).unwrap_or_default();
                 failures.push(format!("{} {}: {}{fix}", finding.check, finding.subject, finding.text));
             }
         };
         if probe::run(probes, &mut note).await {
-            say("AWS lets us: identity, role and target");
+            say("AWS access verified: identity, role and target");
             return Ok(());
         }
         if failures != last {
@@ -225,68 +144,48 @@ async fn verify(settings: &Settings, probes: &probe::Settings, say: Say<'_>) -> 
     }
 }
 
-/// Waits until the appliance is ready, and tells whoever waits for this instance.
+/// Waits until the appliance is ready, and sends the readiness signals.
 ///
 /// # Errors
 /// [`BootstrapError`].
-pub async fn signal(settings: &Settings, reader: &dyn Reader, say: Say<'_>) -> Result<(), BootstrapError> {
-    let state = State::new(&settings.state);
+pub async fn signal(
+    settings: &BootstrapSettings,
+    reader: &dyn ConfigurationReader,
+    say: Say<'_>,
+) -> Result<(), BootstrapError> {
+    let state = StateDirectory::new(&settings.state);
     let identity = imds(settings).identity().await?;
     let mut record = state.record(Some(&identity.instance)).ok_or(BootstrapError::NoRecord)?;
     let text = std::fs::read_to_string(state.configuration()).map_err(|_| BootstrapError::NoRecord)?;
     let mut outcome = match reader.read(&text) {
-        Ok(reading) => ready::wait(&reading.door, &settings.transport, settings.deadline).await,
-        Err(problems) => Err(texts(problems, &Plan::default()).join("; ")),
+        Ok(reading) => ready::wait(&reading.listen, &settings.transport, settings.deadline).await,
+        Err(problems) => Err(with_origins(problems, &Plan::default()).join("; ")),
     };
     let signals = record.signals.clone();
     if outcome.is_ok() {
         say("the appliance is ready");
         if let Some(group) = &signals.target_group
-            && signal::is_awaited(&signals, &record.told)
+            && signal::is_pending(&signals, &record.sent)
         {
             // Auto Scaling registers an instance with the balancer only when its hook is complete.
-            let hook = Signals { lifecycle: signals.lifecycle.clone(), ..Signals::default() };
-            signal::tell(settings, &hook, &identity, Ok(()), &mut record.told, say).await;
+            let hook = ReadinessSignals { lifecycle: signals.lifecycle.clone(), ..ReadinessSignals::default() };
+            signal::send_all(settings, &hook, &identity, Ok(()), &mut record.sent, say).await;
             outcome = balancer::wait(settings, group, &identity, say).await;
         }
     }
     if let Err(reason) = &outcome {
         say(&format!("failed: {reason}"));
     }
-    let told = outcome.as_ref().copied().map_err(String::as_str);
-    let all_know = signal::tell(settings, &signals, &identity, told, &mut record.told, say).await;
+    let result = outcome.as_ref().copied().map_err(String::as_str);
+    let are_all_sent = signal::send_all(settings, &signals, &identity, result, &mut record.sent, say).await;
     record.failure = outcome.as_ref().err().cloned();
-    // What has been told is forgotten then, and told again at the next start: no harm.
+    // If this fails, the next start sends the same signals again, which does no harm.
     drop(state.write_record(&record));
     outcome.map_err(BootstrapError::Ready)?;
-    if all_know { Ok(()) } else { Err(BootstrapError::Untold) }
+    if are_all_sent { Ok(()) } else { Err(BootstrapError::SignalsNotSent) }
 }
 
-/// Problems with the places that people know.
-fn texts(problems: Vec<(Option<usize>, String)>, plan: &Plan) -> Vec<String> {
-    let text = |(line, text): (Option<usize>, String)| match line.and_then(|line| plan.origin(line)) {
-        Some(origin) => format!("{origin}: {text}"),
-        None => text,
-    };
-    problems.into_iter().map(text).collect()
-}
-
-fn imds(settings: &Settings) -> Imds {
-    Imds::new(settings.metadata.clone(), settings.metadata_deadline)
-}
-
-/// The credentials that the SDK's default chain has at this moment. A call without any is refused, and may be repeated.
-async fn credentials(settings: &Settings, region: &str) -> Current {
-    let config = sdk::load(region, &settings.egress).await;
-    Source::new(&config, None).obtain(None).await.map(Current::holding).unwrap_or_default()
-}
-
-/// A service's endpoint in a region, unless another is set.
-fn service(set: Option<&Endpoint>, name: &str, region: &str) -> Endpoint {
-    set.cloned().unwrap_or_else(|| Endpoint::https(regional_host(name, region)))
-}
-
-/// Is this a machine of EC2? The firmware says so, without asking the network.
+/// Returns true on an EC2 instance, by the firmware and without the network.
 #[must_use]
 pub fn is_instance() -> bool {
     let says = |path: &str, what: &str| std::fs::read_to_string(path).is_ok_and(|text| text.starts_with(what));

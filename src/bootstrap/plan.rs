@@ -1,83 +1,83 @@
-//! From what the sources say to the configuration that `serve` will read, and whom to tell how it went. Pure.
+//! Plans the configuration that `serve` will read and the readiness signals, from the values of all sources. Pure.
 
 use std::fmt::Write as _;
 
-use super::sources::{Source, Value, Values};
+use super::sources::{ConfigurationSource, ConfiguredValue, ConfiguredValues};
 
 const HEADING: &str = "\
 # Written by `appliance bootstrap` at each start of this instance, from its user data, parameters, tags and the file of
 # its image. What is changed here is lost; change it there. Each value says where it came from.
 ";
 
-/// What is to be done.
+/// The planned configuration and signals.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Plan {
     /// The configuration file.
     pub text: String,
-    /// Each value of it, in its order.
-    pub entries: Vec<Entry>,
-    /// Whom to tell.
-    pub signals: Signals,
+    /// The values of the file, in its order.
+    pub entries: Vec<PlanEntry>,
+    /// The recipients of the readiness signals.
+    pub signals: ReadinessSignals,
 }
 
 /// A value of the configuration file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Entry {
-    /// Its key, with those of its tables.
+pub(super) struct PlanEntry {
+    /// The key, with those of its tables.
     pub key: String,
-    /// What it is, and where it came from.
-    pub value: Value,
-    /// On which line it stands, from 1.
+    /// The value with its origin.
+    pub value: ConfiguredValue,
+    /// The line of the file, from 1.
     pub line: usize,
 }
 
-/// Whom to tell how it went.
+/// The recipients of the readiness signals.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub(super) struct Signals {
+pub(super) struct ReadinessSignals {
     /// The CloudFormation stack and the logical id of the resource that waits.
     pub stack: Option<(String, String)>,
     /// A presigned URL of a wait condition.
     pub wait_handle: Option<String>,
     /// The Auto Scaling group and its lifecycle hook.
     pub lifecycle: Option<(String, String)>,
-    /// The target group in which this instance has to be healthy before a success is told.
+    /// The target group in which this instance has to be healthy before it signals success.
     #[serde(default)]
     pub target_group: Option<String>,
 }
 
-/// What is said first wins; tables of all sources are kept.
+/// Merges the sources. An earlier source takes precedence, and the tables of all sources are kept.
 #[must_use]
-pub(super) fn plan(sources: &[&Source]) -> Plan {
+pub(super) fn plan(sources: &[&ConfigurationSource]) -> Plan {
     let mut plan = Plan { text: HEADING.to_owned(), signals: signals(sources), ..Plan::default() };
     let options = merged(sources, |source| &source.options);
     plan.write(&options, "");
     for kind in ["target", "caller"] {
         plan.write_tables(sources, |found| found == kind);
     }
-    // `serve` says what is wrong with the others.
+    // `serve` reports the problems of other tables.
     plan.write_tables(sources, |found| found != "target" && found != "caller");
     plan
 }
 
 impl Plan {
-    /// Where the value on a line of the file came from.
+    /// Returns the origin of the value on a line of the file.
     #[must_use]
     pub(super) fn origin(&self, line: usize) -> Option<&str> {
         self.entries.iter().find(|entry| entry.line == line).map(|entry| entry.value.origin.as_str())
     }
 
-    fn write(&mut self, values: &Values, prefix: &str) {
+    fn write(&mut self, values: &ConfiguredValues, prefix: &str) {
         for (key, value) in values {
-            let Value { text, origin } = value;
-            // An origin may quote a name that somebody else chose.
+            let ConfiguredValue { text, origin } = value;
+            // SECURITY: an origin may quote a name that another person chose.
             let origin: String = origin.chars().map(|one| if one.is_control() { ' ' } else { one }).collect();
             let _ = writeln!(self.text, "# {origin}\n{} = {}", quoted_key(key), quoted(text));
             let line = self.text.matches('\n').count();
-            self.entries.push(Entry { key: format!("{prefix}{key}"), value: value.clone(), line });
+            self.entries.push(PlanEntry { key: format!("{prefix}{key}"), value: value.clone(), line });
         }
     }
 
-    fn write_tables(&mut self, sources: &[&Source], fits: impl Fn(&str) -> bool) {
+    fn write_tables(&mut self, sources: &[&ConfigurationSource], fits: impl Fn(&str) -> bool) {
         for (kind, values) in sources.iter().flat_map(|source| &source.tables).filter(|(kind, _)| fits(kind)) {
             let _ = writeln!(self.text, "\n[[{}]]", quoted_key(kind));
             let name = values.get("name").map_or("", |name| name.text.as_str());
@@ -86,12 +86,12 @@ impl Plan {
     }
 }
 
-/// Whom to tell, as far as the sources know.
+/// Returns the recipients that the sources name.
 #[must_use]
-pub(super) fn signals(sources: &[&Source]) -> Signals {
+pub(super) fn signals(sources: &[&ConfigurationSource]) -> ReadinessSignals {
     let own = merged(sources, |source| &source.own);
     let text = |key: &str| own.get(key).map(|value| value.text.clone()).filter(|text| !text.is_empty());
-    Signals {
+    ReadinessSignals {
         stack: text("stack-name").zip(text("logical-id")),
         wait_handle: text("wait-handle"),
         lifecycle: text("auto-scaling-group").zip(text("lifecycle-hook")),
@@ -99,14 +99,17 @@ pub(super) fn signals(sources: &[&Source]) -> Signals {
     }
 }
 
-/// The value of one of `bootstrap`'s own keys.
+/// Returns the value of one of `bootstrap`'s own keys.
 #[must_use]
-pub(super) fn own(sources: &[&Source], key: &str) -> Option<Value> {
+pub(super) fn own(sources: &[&ConfigurationSource], key: &str) -> Option<ConfiguredValue> {
     sources.iter().find_map(|source| source.own.get(key)).cloned()
 }
 
-fn merged(sources: &[&Source], values: impl Fn(&Source) -> &Values) -> Values {
-    let mut merged = Values::new();
+fn merged(
+    sources: &[&ConfigurationSource],
+    values: impl Fn(&ConfigurationSource) -> &ConfiguredValues,
+) -> ConfiguredValues {
+    let mut merged = ConfiguredValues::new();
     for source in sources {
         for (key, value) in values(source) {
             merged.entry(key.clone()).or_insert_with(|| value.clone());
@@ -115,7 +118,16 @@ fn merged(sources: &[&Source], values: impl Fn(&Source) -> &Values) -> Values {
     merged
 }
 
-/// A TOML basic string.
+/// Returns the text of each problem, with the origin of the value in front of it.
+pub(super) fn with_origins(problems: Vec<(Option<usize>, String)>, plan: &Plan) -> Vec<String> {
+    let text = |(line, text): (Option<usize>, String)| match line.and_then(|line| plan.origin(line)) {
+        Some(origin) => format!("{origin}: {text}"),
+        None => text,
+    };
+    problems.into_iter().map(text).collect()
+}
+
+/// Returns a TOML basic string.
 fn quoted(text: &str) -> String {
     let mut quoted = String::from("\"");
     for one in text.chars() {
@@ -147,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_source_wins_and_each_value_keeps_its_origin() {
+    fn the_first_source_takes_precedence_and_each_value_keeps_its_origin() {
         let user = from_toml("workers = 2\n[bootstrap]\nstack-name = \"s\"\n[[target]]\nname = \"a\"\n", "user data");
         let user = user.expect("readable");
         let tags = from_tags(&[tag("workers", "9"), tag("log-format", "json"), tag("logical-id", "Group")]).0;
@@ -158,7 +170,7 @@ mod tests {
         assert_eq!(body, expected);
         assert_eq!(plan.signals.stack, Some(("s".into(), "Group".into())));
         let lines: Vec<&str> = plan.text.lines().collect();
-        for Entry { key, value, line } in &plan.entries {
+        for PlanEntry { key, value, line } in &plan.entries {
             let key = key.rsplit('.').next().unwrap_or_default();
             assert!(lines[line - 1].starts_with(&format!("{key} = ")), "{key}: {}", lines[line - 1]);
             assert_eq!(plan.origin(*line), Some(value.origin.as_str()));
@@ -166,19 +178,19 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_again_whatever_it_is() {
+    fn any_text_survives_writing_and_reading() {
         let hostile = "a\"b\\c\nlisten = \"0.0.0.0:1\"\u{7f}\u{1}é";
-        let value = Value { text: hostile.to_owned(), origin: format!("a place\nlisten = {hostile}") };
+        let value = ConfiguredValue { text: hostile.to_owned(), origin: format!("a place\nlisten = {hostile}") };
         let options = [("workers".to_owned(), value.clone()), ("a b\nc".to_owned(), value)].into_iter().collect();
-        let plan = plan(&[&Source { options, ..Source::default() }]);
+        let plan = plan(&[&ConfigurationSource { options, ..ConfigurationSource::default() }]);
         let read = from_toml(&plan.text, "x").expect("readable");
         assert_eq!(read.options.len(), 2, "{}", plan.text);
         assert_eq!(read.options["workers"].text, hostile);
     }
 
     #[test]
-    fn half_a_name_is_nobody_to_tell() {
+    fn an_incomplete_recipient_is_left_out() {
         let source = from_tags(&[tag("stack-name", "s"), tag("lifecycle-hook", "")]).0;
-        assert_eq!(signals(&[&source]), Signals::default());
+        assert_eq!(signals(&[&source]), ReadinessSignals::default());
     }
 }

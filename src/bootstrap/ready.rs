@@ -1,4 +1,4 @@
-//! Waits until the appliance on this machine says that it is ready.
+//! Waits until the appliance on this machine reports that it is ready.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -19,45 +19,48 @@ const PATH: &str = "/_appliance/readyz";
 const INTERVAL: Duration = Duration::from_millis(100);
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// Where the appliance listens.
+/// The address on which the appliance listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Door {
-    /// The address.
+pub struct ListenAddress {
+    /// The IP address and the port.
     pub address: SocketAddr,
-    /// The certificate that it presents there, if it speaks TLS.
+    /// The certificate that the appliance presents, if it uses TLS.
     pub certificate: Option<CertificateDer<'static>>,
-    /// Whether it answers only to holders of certificates, of which we are none.
-    pub is_closed_to_us: bool,
+    /// True if the appliance requires a client certificate, which bootstrap does not have.
+    pub requires_client_certificate: bool,
 }
 
-impl fmt::Display for Door {
+impl fmt::Display for ListenAddress {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}://{}", if self.certificate.is_some() { "https" } else { "http" }, self.address)
     }
 }
 
-/// Waits.
+/// Waits until the appliance is ready.
 ///
 /// # Errors
-/// What the appliance said last, after the deadline.
-pub(super) async fn wait(door: &Door, transport: &Transport, deadline: Instant) -> Result<(), String> {
-    let host = match door.address.ip() {
+/// The last reason that the appliance gave, after the deadline.
+pub(super) async fn wait(listen: &ListenAddress, transport: &Transport, deadline: Instant) -> Result<(), String> {
+    let host = match listen.address.ip() {
         IpAddr::V4(address) if address.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(address) if address.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
         address => address,
     };
-    let endpoint = Endpoint { tls: door.certificate.is_some(), host: host.to_string(), port: door.address.port() };
+    let endpoint = Endpoint { tls: listen.certificate.is_some(), host: host.to_string(), port: listen.address.port() };
     let mut transport = transport.clone();
-    if let Some(certificate) = &door.certificate {
+    if let Some(certificate) = &listen.certificate {
         let tls = pinned::client_config(certificate.clone());
         transport.dialer = Dialer::new(endpoint.clone(), &tls, LIMIT, LIMIT);
     }
     loop {
         let reason = match transport.exchange(&endpoint, Method::GET, PATH, Fields::new(), Bytes::new()).await {
             Ok(answer) if answer.status == StatusCode::OK => return Ok(()),
-            Ok(answer) => said(&answer.body),
-            // Nobody else has its key, so it is there; more it does not tell us. systemd runs this after it was ready.
-            Err(ApiError::Client(error)) if door.is_closed_to_us && !matches!(error, ClientError::Dial(_)) => {
+            Ok(answer) => reason_in(&answer.body),
+            // Only the appliance has the key of the certificate, so it answers, although it rejects us. systemd runs this command
+            // after the appliance was ready.
+            Err(ApiError::Client(error))
+                if listen.requires_client_certificate && !matches!(error, ClientError::Dial(_)) =>
+            {
                 return Ok(());
             }
             Err(error) => causes::joined(&error),
@@ -69,7 +72,7 @@ pub(super) async fn wait(door: &Door, transport: &Transport, deadline: Instant) 
     }
 }
 
-fn said(body: &[u8]) -> String {
+fn reason_in(body: &[u8]) -> String {
     let answer: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
-    answer["reason"].as_str().unwrap_or("it does not say why").to_owned()
+    answer["reason"].as_str().unwrap_or("no reason given").to_owned()
 }

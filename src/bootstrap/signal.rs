@@ -1,4 +1,4 @@
-//! Tells those who wait how the start went: CloudFormation, a wait condition, an Auto Scaling lifecycle hook.
+//! Sends the readiness signals: to CloudFormation, to a wait condition and to an Auto Scaling lifecycle hook.
 
 use std::fmt;
 use std::time::Duration;
@@ -6,8 +6,9 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use url::{Position, Url};
 
-use super::plan::Signals;
-use super::{Say, Settings, credentials, service};
+use super::plan::ReadinessSignals;
+use super::services::{credentials, endpoint};
+use super::settings::{BootstrapSettings, Say};
 use crate::api::imds::Identity;
 use crate::api::query::{self, QueryError};
 use crate::backoff::Backoff;
@@ -16,13 +17,13 @@ use crate::http::client::Endpoint;
 
 /// The wait between attempts doubles from the first to the second of these.
 const WAITS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
-/// As long as one of them is tried: whoever waits has a patience of its own.
+/// The time in which one signal is retried. The recipients have timeouts of their own.
 const LIMIT: Duration = Duration::from_mins(1);
 
-/// The word for a start that succeeded.
+/// The name of a successful start in the record.
 const SUCCESS: &str = "success";
 
-/// Somebody who waits.
+/// The recipient of a readiness signal.
 enum Recipient<'a> {
     Stack(&'a str, &'a str),
     WaitHandle(&'a str),
@@ -33,14 +34,14 @@ impl fmt::Display for Recipient<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Stack(stack, resource) => write!(formatter, "CloudFormation stack `{stack}`, resource `{resource}`"),
-            // SECURITY: whoever has the URL can signal.
+            // SECURITY: anyone who has the URL can signal.
             Self::WaitHandle(_) => formatter.write_str("the wait condition"),
             Self::Lifecycle(group, hook) => write!(formatter, "Auto Scaling group `{group}`, hook `{hook}`"),
         }
     }
 }
 
-/// Why one was not told.
+/// The reason why a signal was not sent.
 #[derive(Debug, thiserror::Error)]
 enum SignalError {
     #[error(transparent)]
@@ -49,56 +50,56 @@ enum SignalError {
     Handle,
 }
 
-/// Tells all of them; `told` remembers what has been said, so that a reboot does not say it again. True if all know.
-pub(super) async fn tell(
-    settings: &Settings,
-    signals: &Signals,
+/// Sends all signals. `sent` records them, so that a reboot does not send them again. Returns true if all were sent.
+pub(super) async fn send_all(
+    settings: &BootstrapSettings,
+    signals: &ReadinessSignals,
     identity: &Identity,
     outcome: Result<(), &str>,
-    told: &mut Vec<String>,
+    sent: &mut Vec<String>,
     say: Say<'_>,
 ) -> bool {
     let word = if outcome.is_ok() { SUCCESS } else { "failure" };
-    let mut all_know = true;
+    let mut are_all_sent = true;
     for recipient in recipients(signals) {
-        let memory = memory(&recipient, word);
-        if told.contains(&memory) {
+        let entry = entry(&recipient, word);
+        if sent.contains(&entry) {
             continue;
         }
-        match insist(settings, &recipient, identity, outcome).await {
+        match send_with_retries(settings, &recipient, identity, outcome).await {
             Ok(()) => {
-                say(&format!("told {memory}"));
-                told.push(memory);
+                say(&format!("sent readiness signal to {entry}"));
+                sent.push(entry);
             }
             Err(error) => {
-                say(&format!("could not tell {memory}: {}", causes::joined(&error)));
-                all_know = false;
+                say(&format!("cannot send readiness signal to {entry}: {}", causes::joined(&error)));
+                are_all_sent = false;
             }
         }
     }
-    all_know
+    are_all_sent
 }
 
-/// Everybody who waits.
-fn recipients(signals: &Signals) -> impl Iterator<Item = Recipient<'_>> {
+/// Returns all recipients.
+fn recipients(signals: &ReadinessSignals) -> impl Iterator<Item = Recipient<'_>> {
     let stack = signals.stack.iter().map(|(stack, resource)| Recipient::Stack(stack, resource));
     let handle = signals.wait_handle.iter().map(|url| Recipient::WaitHandle(url));
     let lifecycle = signals.lifecycle.iter().map(|(group, hook)| Recipient::Lifecycle(group, hook));
     stack.chain(handle).chain(lifecycle)
 }
 
-/// True if somebody still waits to hear of a success.
-pub(super) fn is_awaited(signals: &Signals, told: &[String]) -> bool {
-    recipients(signals).any(|recipient| !told.contains(&memory(&recipient, SUCCESS)))
+/// Returns true if a signal of success has not been sent yet.
+pub(super) fn is_pending(signals: &ReadinessSignals, sent: &[String]) -> bool {
+    recipients(signals).any(|recipient| !sent.contains(&entry(&recipient, SUCCESS)))
 }
 
-/// The line by which it is remembered that a recipient has been told this.
-fn memory(recipient: &Recipient<'_>, word: &str) -> String {
+/// Returns the entry of the record for a recipient and a result.
+fn entry(recipient: &Recipient<'_>, word: &str) -> String {
     format!("{recipient}: {word}")
 }
 
-async fn insist(
-    settings: &Settings,
+async fn send_with_retries(
+    settings: &BootstrapSettings,
     recipient: &Recipient<'_>,
     identity: &Identity,
     outcome: Result<(), &str>,
@@ -107,22 +108,22 @@ async fn insist(
     let mut backoff = Backoff::new(WAITS.0, WAITS.1);
     loop {
         let wait = backoff.wait();
-        match once(settings, recipient, identity, outcome).await {
-            Err(error) if may_pass(&error) && Instant::now() + wait < end => sleep(wait).await,
+        match send_once(settings, recipient, identity, outcome).await {
+            Err(error) if is_transient(&error) && Instant::now() + wait < end => sleep(wait).await,
             result => return result,
         }
     }
 }
 
-fn may_pass(error: &SignalError) -> bool {
+fn is_transient(error: &SignalError) -> bool {
     match error {
         SignalError::Query(error) => error.may_pass(),
         SignalError::Handle => false,
     }
 }
 
-async fn once(
-    settings: &Settings,
+async fn send_once(
+    settings: &BootstrapSettings,
     recipient: &Recipient<'_>,
     identity: &Identity,
     outcome: Result<(), &str>,
@@ -130,15 +131,15 @@ async fn once(
     let (transport, region) = (&settings.transport, identity.region.as_str());
     match *recipient {
         Recipient::Stack(stack, resource) => {
-            let endpoint = service(settings.services.cloudformation.as_ref(), "cloudformation", region);
+            let endpoint = endpoint(settings.services.cloudformation.as_ref(), "cloudformation", region);
             query::signal_resource(transport, &endpoint, (stack, resource), identity, outcome.is_ok()).await?;
         }
         Recipient::WaitHandle(url) => {
-            let (endpoint, target) = handle(url, region).ok_or(SignalError::Handle)?;
+            let (endpoint, target) = wait_handle_endpoint(url, region).ok_or(SignalError::Handle)?;
             query::signal_wait_handle(transport, &endpoint, &target, &identity.instance, outcome).await?;
         }
         Recipient::Lifecycle(group, hook) => {
-            let endpoint = service(settings.services.auto_scaling.as_ref(), "autoscaling", region);
+            let endpoint = endpoint(settings.services.auto_scaling.as_ref(), "autoscaling", region);
             let credentials = credentials(settings, region).await;
             let (place, names) = ((&endpoint, region), (group, hook));
             query::complete_lifecycle_action(
@@ -155,10 +156,11 @@ async fn once(
     Ok(())
 }
 
-/// Where the presigned URL of a wait condition leads: to CloudFormation's own bucket in the region.
+/// Returns the endpoint and the path of the presigned URL of a wait condition, which leads to CloudFormation's own bucket in
+/// the region.
 ///
-/// SECURITY: an instance inside a network would otherwise send a request to any host that somebody names.
-fn handle(text: &str, region: &str) -> Option<(Endpoint, String)> {
+/// SECURITY: an instance inside a network would otherwise send a request to any host that a tag or user data names.
+fn wait_handle_endpoint(text: &str, region: &str) -> Option<(Endpoint, String)> {
     let url = Url::parse(text).ok().filter(|url| url.scheme() == "https" && url.username().is_empty())?;
     let host = url.host_str()?.to_owned();
     let service = host.strip_prefix("cloudformation-waitcondition-")?.strip_prefix(region)?;
@@ -176,10 +178,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn wait_handles_are_urls_to_be_sent_as_they_are() {
+    fn the_url_of_a_wait_handle_is_sent_unchanged() {
         let text =
             "https://cloudformation-waitcondition-us-east-1.s3.amazonaws.com/arn%3Aaws?Expires=1&Signature=a%2Fb";
-        let (endpoint, target) = handle(text, "us-east-1").expect("a URL");
+        let (endpoint, target) = wait_handle_endpoint(text, "us-east-1").expect("a URL");
         assert_eq!(
             (endpoint.host.as_str(), endpoint.port),
             ("cloudformation-waitcondition-us-east-1.s3.amazonaws.com", 443)
@@ -188,13 +190,13 @@ mod tests {
     }
 
     #[test]
-    fn wait_handles_are_of_cloudformation() {
+    fn only_wait_handles_of_cloudformation_are_accepted() {
         for (host, region) in [
             ("cloudformation-waitcondition-eu-west-1.s3.eu-west-1.amazonaws.com", "eu-west-1"),
             ("cloudformation-waitcondition-eu-west-1.s3-eu-west-1.amazonaws.com", "eu-west-1"),
             ("cloudformation-waitcondition-cn-north-1.s3.cn-north-1.amazonaws.com.cn", "cn-north-1"),
         ] {
-            assert!(handle(&format!("https://{host}/x?y"), region).is_some(), "{host}");
+            assert!(wait_handle_endpoint(&format!("https://{host}/x?y"), region).is_some(), "{host}");
         }
         for url in [
             "x",
@@ -212,7 +214,7 @@ mod tests {
             "https://cloudformation-waitcondition-us-east-1.execute-api.us-east-1.amazonaws.com/x",
             "https://169.254.169.254/latest/meta-data/",
         ] {
-            assert!(handle(url, "us-east-1").is_none(), "{url}");
+            assert!(wait_handle_endpoint(url, "us-east-1").is_none(), "{url}");
         }
     }
 }

@@ -1,50 +1,50 @@
-//! Where values come from: user data, parameters, a file, and tags ([`super::tags`]). Each keeps its origin. Pure.
+//! The sources of values: user data, parameters, a file, and tags ([`super::tags`]). Each value keeps its origin. Pure.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value as Json;
 use toml::de::{DeTable, DeValue};
 
-use super::user_data::Document;
+use super::user_data::UserData;
 use crate::api::parameters::Parameter;
 
-/// The table of user data that is for `bootstrap`, and its keys, which as tags need no table.
+/// The table of user data that configures `bootstrap` itself.
 const OWN: &str = "bootstrap";
-/// What `bootstrap` itself can be told.
+/// The keys of that table. As tags, they need no table.
 pub(super) const OWN_KEYS: &[&str] =
     &["auto-scaling-group", "lifecycle-hook", "logical-id", "parameters", "stack-name", "target-group", "wait-handle"];
 
-/// A value and where it came from.
+/// A value and its origin.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Value {
-    /// As text, like all options.
+pub(super) struct ConfiguredValue {
+    /// The value as text, like all options.
     pub text: String,
-    /// For people, as in `user data, line 3`.
+    /// The origin for people, as in `user data, line 3`.
     pub origin: String,
 }
 
 /// Values by their keys.
-pub(super) type Values = BTreeMap<String, Value>;
+pub(super) type ConfiguredValues = BTreeMap<String, ConfiguredValue>;
 
-/// What one source says.
+/// The values of one source.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Source {
+pub(super) struct ConfigurationSource {
     /// Options of `serve`.
-    pub options: Values,
+    pub options: ConfiguredValues,
     /// `[[target]]` and `[[caller]]` tables, by their kind.
-    pub tables: Vec<(String, Values)>,
-    /// What is for `bootstrap` itself.
-    pub own: Values,
+    pub tables: Vec<(String, ConfiguredValues)>,
+    /// The values for `bootstrap` itself.
+    pub own: ConfiguredValues,
 }
 
-/// Reads a document; `name` is what to call it in origins.
+/// Reads a document; `name` is its name in origins.
 ///
 /// # Errors
-/// What is in it that no option can be, with its place.
-pub(super) fn from_document(document: &Document, name: &str) -> Result<Source, String> {
+/// A value that no option can have, with its position.
+pub(super) fn from_document(document: &UserData, name: &str) -> Result<ConfigurationSource, String> {
     match document {
-        Document::Toml(text) => from_toml(text, name),
-        Document::Json(text) => from_json(text, name),
+        UserData::Toml(text) => from_toml(text, name),
+        UserData::Json(text) => from_json(text, name),
     }
 }
 
@@ -52,13 +52,13 @@ pub(super) fn from_document(document: &Document, name: &str) -> Result<Source, S
 ///
 /// # Errors
 /// As those of [`from_document`].
-pub(super) fn from_toml(text: &str, name: &str) -> Result<Source, String> {
+pub(super) fn from_toml(text: &str, name: &str) -> Result<ConfigurationSource, String> {
     let line = |offset: usize| text[..offset.min(text.len())].matches('\n').count() + 1;
     let table = DeTable::parse(text).map_err(|error| {
         let at = error.span().map_or(1, |span| line(span.start));
         format!("{name}, line {at}: {}", error.message())
     })?;
-    let read = |table: &DeTable<'_>| -> Result<Values, String> {
+    let read = |table: &DeTable<'_>| -> Result<ConfiguredValues, String> {
         let one = |(key, value): (&toml::Spanned<toml::de::DeString<'_>>, &toml::Spanned<DeValue<'_>>)| {
             let origin = format!("{name}, line {}", line(key.span().start));
             let text = match value.get_ref() {
@@ -68,11 +68,11 @@ pub(super) fn from_toml(text: &str, name: &str) -> Result<Source, String> {
                 DeValue::Boolean(truth) => truth.to_string(),
                 _ => return Err(unfit(&origin, key.get_ref())),
             };
-            Ok((key.get_ref().to_string(), Value { text, origin }))
+            Ok((key.get_ref().to_string(), ConfiguredValue { text, origin }))
         };
         table.iter().map(one).collect()
     };
-    let mut source = Source::default();
+    let mut source = ConfigurationSource::default();
     let mut flat = DeTable::new();
     for (key, value) in table.get_ref() {
         match (key.get_ref().as_ref(), value.get_ref()) {
@@ -93,10 +93,10 @@ pub(super) fn from_toml(text: &str, name: &str) -> Result<Source, String> {
     Ok(source)
 }
 
-fn from_json(text: &str, name: &str) -> Result<Source, String> {
+fn from_json(text: &str, name: &str) -> Result<ConfigurationSource, String> {
     let document: serde_json::Map<String, Json> =
         serde_json::from_str(text).map_err(|error| format!("{name}: {error}"))?;
-    let read = |table: &serde_json::Map<String, Json>, place: &str| -> Result<Values, String> {
+    let read = |table: &serde_json::Map<String, Json>, place: &str| -> Result<ConfiguredValues, String> {
         let one = |(key, value): (&String, &Json)| {
             let origin = format!("{name}, `{place}{key}`");
             let text = match value {
@@ -105,11 +105,11 @@ fn from_json(text: &str, name: &str) -> Result<Source, String> {
                 Json::Bool(truth) => truth.to_string(),
                 Json::Null | Json::Array(_) | Json::Object(_) => return Err(unfit(&origin, key)),
             };
-            Ok((key.clone(), Value { text, origin }))
+            Ok((key.clone(), ConfiguredValue { text, origin }))
         };
         table.iter().map(one).collect()
     };
-    let mut source = Source::default();
+    let mut source = ConfigurationSource::default();
     let mut flat = serde_json::Map::new();
     for (key, value) in &document {
         match (key.as_str(), value) {
@@ -128,21 +128,21 @@ fn from_json(text: &str, name: &str) -> Result<Source, String> {
     Ok(source)
 }
 
-/// Parameters below a path: `<path>/<key>`, and `<path>/target/<name>/<key>` for targets.
+/// Reads parameters below a path: `<path>/<key>`, and `<path>/target/<name>/<key>` for targets.
 ///
 /// # Errors
-/// A name that fits neither.
-pub(super) fn from_parameters(path: &str, parameters: &[Parameter]) -> Result<Source, String> {
-    let mut source = Source::default();
-    let mut targets: BTreeMap<String, Values> = BTreeMap::new();
+/// A name that has neither form.
+pub(super) fn from_parameters(path: &str, parameters: &[Parameter]) -> Result<ConfigurationSource, String> {
+    let mut source = ConfigurationSource::default();
+    let mut targets: BTreeMap<String, ConfiguredValues> = BTreeMap::new();
     for Parameter { name, value } in parameters {
         let origin = format!("parameter `{name}`");
         let below = name.strip_prefix(path.trim_end_matches('/')).unwrap_or(name).trim_matches('/');
-        let value = Value { text: value.clone(), origin: origin.clone() };
+        let value = ConfiguredValue { text: value.clone(), origin: origin.clone() };
         match below.split('/').collect::<Vec<_>>()[..] {
             [key] => drop(source.options.insert(key.to_owned(), value)),
             ["target", target, key] => {
-                let name = || Value { text: target.to_owned(), origin: origin.clone() };
+                let name = || ConfiguredValue { text: target.to_owned(), origin: origin.clone() };
                 let values = targets.entry(target.to_owned()).or_default();
                 values.entry("name".to_owned()).or_insert_with(name);
                 values.insert(key.to_owned(), value);
@@ -154,7 +154,7 @@ pub(super) fn from_parameters(path: &str, parameters: &[Parameter]) -> Result<So
     Ok(source)
 }
 
-fn known(own: &Values) -> Result<(), String> {
+fn known(own: &ConfiguredValues) -> Result<(), String> {
     match own.iter().find(|(key, _)| !OWN_KEYS.contains(&key.as_str())) {
         Some((key, value)) => {
             Err(format!("{}: `{key}` is no key of `[bootstrap]`; there are {}", value.origin, OWN_KEYS.join(", ")))
@@ -171,12 +171,12 @@ fn unfit(origin: &str, key: &str) -> String {
 mod tests {
     use super::*;
 
-    fn shown(values: &Values) -> Vec<String> {
+    fn shown(values: &ConfiguredValues) -> Vec<String> {
         values.iter().map(|(key, value)| format!("{key}={} <- {}", value.text, value.origin)).collect()
     }
 
     #[test]
-    fn documents_keep_the_place_of_each_value() {
+    fn documents_keep_the_position_of_each_value() {
         let toml =
             "workers = 2\nlisten = \"0.0.0.0:5000\"\n\n[bootstrap]\nstack-name = \"s\"\n\n[[target]]\nname = \"a\"\n";
         let source = from_toml(toml, "user data").expect("readable");
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_option_can_be_is_refused_with_its_place() {
+    fn a_value_that_no_option_can_have_is_rejected_with_its_position() {
         for (text, expected) in [
             ("a = [1]\n", "user data, line 1: `a` must be"),
             ("a = 1\n[b]\nc = 1\n", "user data, line 2: `b` must be"),
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn parameters_are_options_by_their_names() {
+    fn parameters_become_options_by_their_names() {
         let parameter = |name: &str, value: &str| Parameter { name: name.into(), value: value.into() };
         let parameters = [parameter("/m/workers", "3"), parameter("/m/target/a/resource-arn", "arn")];
         let source = from_parameters("/m/", &parameters).expect("readable");

@@ -1,4 +1,4 @@
-//! What `bootstrap` leaves behind: the configuration, and a record of how it came about. Written as a whole or not at all.
+//! The configuration that `bootstrap` writes, and a record of its origin. Each file is written as a whole or not at all.
 
 use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
@@ -6,44 +6,44 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::plan::{Entry, Plan, Signals};
+use super::plan::{Plan, PlanEntry, ReadinessSignals};
 
 /// The configuration that `serve` reads.
 const CONFIGURATION: &str = "appliance.toml";
-/// The record.
+/// The file of the record.
 const RECORD: &str = "bootstrap.json";
-/// Nobody but the appliance itself needs to read them.
+/// The mode of both files, which only the appliance itself needs to read.
 const MODE: u32 = 0o600;
 
-/// The directory of both.
+/// The directory of both files.
 #[derive(Clone, Debug)]
-pub(super) struct State {
+pub(super) struct StateDirectory {
     directory: PathBuf,
 }
 
-/// How the configuration came about, and who has been told.
+/// The origin of the configuration, and the signals that were sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Record {
-    /// Whose it is: an image made of a running instance must not believe what it finds.
+pub(super) struct BootstrapRecord {
+    /// The instance id: an image made of a running instance must not use the record of that instance.
     pub instance: String,
-    /// Its region.
+    /// The region of the instance.
     pub region: String,
-    /// Key, text and origin of each value.
+    /// The key, text and origin of each value.
     pub values: Vec<(String, String, String)>,
-    /// Whom to tell.
-    pub signals: Signals,
-    /// Why the last start failed, if it did.
+    /// The recipients of the readiness signals.
+    pub signals: ReadinessSignals,
+    /// The reason why the last start failed, if it did.
     pub failure: Option<String>,
-    /// What has been said, to whom: it is said once.
-    #[serde(default)]
-    pub told: Vec<String>,
+    /// The signals that were sent, each to be sent once. Earlier versions call them `told`.
+    #[serde(default, rename = "told")]
+    pub sent: Vec<String>,
 }
 
-impl Record {
-    /// What a plan leaves to remember.
+impl BootstrapRecord {
+    /// Returns the record of a plan.
     pub(super) fn of(plan: &Plan, instance: &str, region: &str) -> Self {
         let values = plan.entries.iter().map(|entry| {
-            let Entry { key, value, .. } = entry;
+            let PlanEntry { key, value, .. } = entry;
             (key.clone(), value.text.clone(), value.origin.clone())
         });
         Self {
@@ -55,7 +55,7 @@ impl Record {
         }
     }
 
-    /// What is different from an earlier start, as words.
+    /// Returns the differences from an earlier start, in words.
     pub(super) fn changes(&self, earlier: &Self) -> Vec<String> {
         let find = |record: &Self, key: &str| {
             record.values.iter().find(|(other, _, _)| other == key).map(|(_, text, _)| text.clone())
@@ -74,28 +74,28 @@ impl Record {
     }
 }
 
-impl State {
-    /// In this directory, which exists.
+impl StateDirectory {
+    /// Uses this directory, which exists.
     pub(super) fn new(directory: &Path) -> Self {
         Self { directory: directory.to_owned() }
     }
 
-    /// Where the configuration is.
+    /// Returns the path of the configuration.
     pub(super) fn configuration(&self) -> PathBuf {
         self.directory.join(CONFIGURATION)
     }
 
-    /// The record of the last start of this instance; none of another's.
-    pub(super) fn record(&self, instance: Option<&str>) -> Option<Record> {
+    /// Returns the record of the last start, unless it is of another instance.
+    pub(super) fn record(&self, instance: Option<&str>) -> Option<BootstrapRecord> {
         let text = std::fs::read(self.directory.join(RECORD)).ok()?;
-        let record: Record = serde_json::from_slice(&text).ok()?;
+        let record: BootstrapRecord = serde_json::from_slice(&text).ok()?;
         instance.is_none_or(|instance| record.instance == instance).then_some(record)
     }
 
-    /// Writes the configuration; true if that changed anything.
+    /// Writes the configuration, and returns true if that changed the file.
     ///
     /// # Errors
-    /// What the system said. The old one is still there then.
+    /// The error of the system. The old file is kept then.
     pub(super) fn write_configuration(&self, text: &str) -> io::Result<bool> {
         let path = self.configuration();
         let is_same = std::fs::read(&path).is_ok_and(|old| old == text.as_bytes());
@@ -110,14 +110,14 @@ impl State {
     /// Writes the record.
     ///
     /// # Errors
-    /// What the system said.
-    pub(super) fn write_record(&self, record: &Record) -> io::Result<()> {
+    /// The error of the system.
+    pub(super) fn write_record(&self, record: &BootstrapRecord) -> io::Result<()> {
         let text = serde_json::to_vec_pretty(record).expect("made of texts");
         self.write(&self.directory.join(RECORD), &text)
     }
 
     fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        // Made with mode 0600, beside the file that it replaces.
+        // The new file is created with mode 0600 beside the file that it replaces.
         let mut file = tempfile::NamedTempFile::new_in(&self.directory)?;
         file.write_all(bytes)?;
         file.as_file().sync_all()?;
@@ -131,15 +131,15 @@ impl State {
 mod tests {
     use super::*;
 
-    fn record(values: &[(&str, &str)]) -> Record {
+    fn record(values: &[(&str, &str)]) -> BootstrapRecord {
         let values = values.iter().map(|(key, text)| ((*key).into(), (*text).into(), "o".into()));
-        Record { instance: "i-1".into(), values: values.collect(), ..Record::default() }
+        BootstrapRecord { instance: "i-1".into(), values: values.collect(), ..BootstrapRecord::default() }
     }
 
     #[test]
     fn files_are_private_and_written_only_when_they_change() {
         let directory = tempfile::tempdir().expect("a directory");
-        let state = State::new(directory.path());
+        let state = StateDirectory::new(directory.path());
         assert!(state.write_configuration("a").expect("written"));
         assert!(!state.write_configuration("a").expect("unchanged"));
         std::fs::set_permissions(state.configuration(), std::fs::Permissions::from_mode(0o644)).expect("set");
@@ -148,11 +148,11 @@ mod tests {
         assert_eq!(mode & 0o777, MODE);
         state.write_record(&record(&[])).expect("written");
         assert!(state.record(Some("i-1")).is_some() && state.record(Some("i-2")).is_none());
-        assert!(State::new(Path::new("/nonexistent")).write_configuration("a").is_err());
+        assert!(StateDirectory::new(Path::new("/nonexistent")).write_configuration("a").is_err());
     }
 
     #[test]
-    fn changes_are_named() {
+    fn changes_are_listed() {
         let (earlier, now) =
             (record(&[("a", "1"), ("b", "2"), ("d", "4")]), record(&[("a", "1"), ("b", "3"), ("c", "0")]));
         assert_eq!(now.changes(&earlier), ["`b` was `2`, is `3` (o)", "`c` is new: `0` (o)", "`d` was `4`, is gone"]);

@@ -1,35 +1,38 @@
-//! `status`: how this instance is doing, in the few lines that a console has room for.
+//! `status`: the state of this instance, in the few lines for which a console has room.
 
 use std::time::Duration;
 
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
-use super::state::State;
-use super::{BootstrapError, Reader, Settings, plan, ready, texts};
+use super::error::BootstrapError;
+use super::plan::{self, with_origins};
+use super::ready;
+use super::settings::{BootstrapSettings, ConfigurationReader};
+use super::state::StateDirectory;
 
-/// How often it is looked, with `watch`.
+/// The interval between two looks with `watch`.
 const INTERVAL: Duration = Duration::from_secs(5);
 
-/// How an instance is doing.
+/// The state of an instance.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Standing {
+pub struct InstanceStatus {
     version: &'static str,
     instance: Option<String>,
     region: Option<String>,
-    /// The managed MLflow, and who said so.
+    /// The managed MLflow, and the origin of that value.
     mlflow: Option<String>,
     mlflow_origin: Option<String>,
     address: Option<String>,
     is_ready: bool,
-    /// `ready`, or why not.
+    /// `ready`, or the reason why not.
     state: String,
-    /// Why the last start failed, if it did and nothing has come right since.
+    /// The reason why the last start failed, if it did and the appliance is not ready.
     last_failure: Option<String>,
 }
 
-impl Standing {
-    /// The same in lines.
+impl InstanceStatus {
+    /// Returns the same in lines.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
         let program = format!("SageMaker MLflow appliance {}", self.version);
@@ -45,15 +48,15 @@ impl Standing {
     }
 }
 
-/// Says how it is; with `watch` forever, whenever that has changed.
+/// Reports the state; with `watch` for ever, after each change.
 ///
 /// # Errors
-/// [`BootstrapError::Ready`], unless the appliance answers and is ready; never with `watch`.
+/// [`BootstrapError::Ready`], unless the appliance is ready; never with `watch`.
 pub async fn status(
-    settings: &Settings,
-    reader: &dyn Reader,
+    settings: &BootstrapSettings,
+    reader: &dyn ConfigurationReader,
     watch: bool,
-    tell: &mut dyn FnMut(&Standing),
+    tell: &mut dyn FnMut(&InstanceStatus),
 ) -> Result<(), BootstrapError> {
     let mut last = None;
     loop {
@@ -69,9 +72,9 @@ pub async fn status(
     }
 }
 
-async fn look(settings: &Settings, reader: &dyn Reader) -> Standing {
-    let state = State::new(&settings.state);
-    let mut standing = Standing {
+async fn look(settings: &BootstrapSettings, reader: &dyn ConfigurationReader) -> InstanceStatus {
+    let state = StateDirectory::new(&settings.state);
+    let mut status = InstanceStatus {
         version: env!("CARGO_PKG_VERSION"),
         instance: None,
         region: None,
@@ -82,23 +85,23 @@ async fn look(settings: &Settings, reader: &dyn Reader) -> Standing {
         state: "this instance has not configured itself yet".to_owned(),
         last_failure: None,
     };
-    let Some(record) = state.record(None) else { return standing };
+    let Some(record) = state.record(None) else { return status };
     if let Some((_, arn, origin)) = record.values.iter().find(|(key, _, _)| key == "resource-arn") {
-        (standing.mlflow, standing.mlflow_origin) = (Some(arn.clone()), Some(origin.clone()));
+        (status.mlflow, status.mlflow_origin) = (Some(arn.clone()), Some(origin.clone()));
     }
-    (standing.instance, standing.region) = (Some(record.instance), Some(record.region));
+    (status.instance, status.region) = (Some(record.instance), Some(record.region));
     let text = std::fs::read_to_string(state.configuration()).unwrap_or_default();
     let outcome = match reader.read(&text) {
         Ok(reading) => {
-            standing.address = Some(reading.door.to_string());
-            ready::wait(&reading.door, &settings.transport, Instant::now()).await
+            status.address = Some(reading.listen.to_string());
+            ready::wait(&reading.listen, &settings.transport, Instant::now()).await
         }
-        Err(problems) => Err(texts(problems, &plan::Plan::default()).join("; ")),
+        Err(problems) => Err(with_origins(problems, &plan::Plan::default()).join("; ")),
     };
-    standing.is_ready = outcome.is_ok();
+    status.is_ready = outcome.is_ok();
     if outcome.is_err() {
-        standing.last_failure = record.failure;
+        status.last_failure = record.failure;
     }
-    standing.state = outcome.err().unwrap_or_else(|| "ready".to_owned());
-    standing
+    status.state = outcome.err().unwrap_or_else(|| "ready".to_owned());
+    status
 }

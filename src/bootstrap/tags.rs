@@ -1,29 +1,29 @@
-//! Tags of the instance, which many people may write: what they may say, and that they keep no instance from starting.
+//! Tags of the instance, which many people may write: they may set only some options, and cannot prevent a start.
 
-use super::sources::{Source, Value};
+use super::sources::{ConfigurationSource, ConfiguredValue};
 
-/// Tags for the appliance begin with this.
+/// The prefix of tags for the appliance.
 pub(super) const PREFIX: &str = "appliance:";
-/// Tags may set these options. SECURITY: whoever may tag (`ec2:CreateTags` is handed out freely) must not be able to let others
-/// in, or to send signed requests elsewhere; these are bounded by what the role may do anyway.
+/// Tags may set these options. SECURITY: a person who may tag (`ec2:CreateTags` is granted freely) must not be able to grant
+/// access to others, or to send signed requests elsewhere. The role's own permissions limit these options.
 const OPTIONS: &[&str] =
     &["artifact-store", "log-filter", "log-format", "region", "resource-arn", "role-arn", "workers"];
-/// These of them say what is served. They belong together, so tags say them only where nobody else names an MLflow.
+/// These of them choose the target. They belong together, so tags set them only if no other source names a target.
 const TARGET: &[&str] = &["artifact-store", "region", "resource-arn", "role-arn"];
 /// Tags may set only these names, which AWS checks against this instance. SECURITY: `parameters` would bring every option
-/// from a path that the tag names, `wait-handle` would send requests to a host that it names, and a start would wait for
-/// the `target-group` of somebody else for nothing.
+/// from a path that the tag names, `wait-handle` would send requests to a host that it names, and a start would wait in
+/// vain for the `target-group` of another instance.
 const OWN_KEYS: &[&str] = &["auto-scaling-group", "lifecycle-hook", "logical-id", "stack-name"];
 
-/// Tags, by their whole keys. Those that AWS sets itself name the stack and the group where nothing else does.
+/// Reads tags by their whole keys. The tags that AWS sets itself name the stack and the group, unless other tags do.
 ///
-/// Tags that may not be set are left out, and returned beside the rest as warnings. SECURITY: they are no fault, because
-/// anybody who may tag could keep every instance from starting otherwise. CloudFormation, too, copies the tags of a stack to its instances.
+/// Tags that may not be set become warnings. SECURITY: they are no error, because anyone who may tag could otherwise prevent
+/// the start of every instance. CloudFormation, too, copies the tags of a stack to its instances.
 #[must_use]
-pub(super) fn from_tags(tags: &[(String, String)]) -> (Source, Vec<String>) {
-    let (mut source, mut warnings) = (Source::default(), Vec::new());
+pub(super) fn from_tags(tags: &[(String, String)]) -> (ConfigurationSource, Vec<String>) {
+    let (mut source, mut warnings) = (ConfigurationSource::default(), Vec::new());
     for (key, text) in tags {
-        let value = Value { text: text.clone(), origin: format!("tag `{key}`") };
+        let value = ConfiguredValue { text: text.clone(), origin: format!("tag `{key}`") };
         let aws = match key.as_str() {
             "aws:cloudformation:stack-name" => Some("stack-name"),
             "aws:cloudformation:logical-id" => Some("logical-id"),
@@ -51,11 +51,11 @@ pub(super) fn from_tags(tags: &[(String, String)]) -> (Source, Vec<String>) {
     (source, warnings)
 }
 
-/// Takes from the tags what they may not say because others name the MLflow; returns warnings.
+/// Removes the options of the target from the tags if another source names a target, and returns warnings.
 ///
-/// SECURITY: a tag that adds a store to which the role has no access would keep an instance from starting.
-pub(super) fn restrict(tags: &mut Source, others: &[&Source]) -> Vec<String> {
-    let names_target = |source: &&Source| {
+/// SECURITY: a tag that adds a store to which the role has no access would prevent the start.
+pub(super) fn restrict(tags: &mut ConfigurationSource, others: &[&ConfigurationSource]) -> Vec<String> {
+    let names_target = |source: &&ConfigurationSource| {
         source.options.contains_key("resource-arn") || source.tables.iter().any(|(kind, _)| kind == "target")
     };
     let mut warnings = Vec::new();
@@ -71,18 +71,18 @@ pub(super) fn restrict(tags: &mut Source, others: &[&Source]) -> Vec<String> {
     warnings
 }
 
-/// True if a value comes from a tag.
+/// Returns true if a value comes from a tag.
 #[must_use]
-pub(super) fn is_tag(value: &Value) -> bool {
+pub(super) fn is_tag(value: &ConfiguredValue) -> bool {
     value.origin.starts_with("tag `")
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::sources::{Values, from_toml};
+    use super::super::sources::{ConfiguredValues, from_toml};
     use super::*;
 
-    fn shown(values: &Values) -> Vec<String> {
+    fn shown(values: &ConfiguredValues) -> Vec<String> {
         values.iter().map(|(key, value)| format!("{key}={} <- {}", value.text, value.origin)).collect()
     }
 
@@ -122,7 +122,7 @@ mod tests {
                 from_tags(&[tag(&format!("appliance:{key}"), "x"), tag("appliance:logical-id", "G")]);
             let expected = format!("tag `appliance:{key}` is ignored: `{key}` cannot be set by a tag");
             assert!(warnings[0].starts_with(&expected), "{warnings:?}");
-            assert!(source.options.is_empty() && source.own.len() == 1, "whom to tell is still known");
+            assert!(source.options.is_empty() && source.own.len() == 1, "the recipient of the signal is still known");
         }
     }
 }

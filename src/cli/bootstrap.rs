@@ -15,7 +15,10 @@ use super::{file, settings, subjects, values};
 use crate::api::Transport;
 use crate::api::imds;
 use crate::bootstrap::install::{self, Installation};
-use crate::bootstrap::{self, BootstrapError, Door, Reader, Reading, Services, Settings, Standing};
+use crate::bootstrap::{
+    self, BootstrapError, BootstrapSettings, ConfigurationReader, InstanceStatus, ListenAddress, ServiceEndpoints,
+    UsableConfiguration,
+};
 use crate::http::client::{ClientSettings, Dialer, Endpoint};
 use crate::http::tls::server::ServerTls;
 
@@ -127,7 +130,7 @@ impl Bootstrap {
             }
             Some(Action::Status { json, watch, common }) => {
                 let settings = common.settings()?;
-                let mut tell = |standing: &Standing| match serde_json::to_value(standing) {
+                let mut tell = |standing: &InstanceStatus| match serde_json::to_value(standing) {
                     Ok(document) if json => show_document(&document),
                     _ => standing.lines().iter().for_each(|line| show(line)),
                 };
@@ -145,9 +148,9 @@ impl Bootstrap {
 }
 
 /// Shows what would be configured; in JSON, all else goes where people look.
-async fn explain(settings: &Settings, json: bool) -> Result<(), BootstrapError> {
+async fn explain(settings: &BootstrapSettings, json: bool) -> Result<(), BootstrapError> {
     let mut tell = |line: &str| if json { say(line) } else { show(line) };
-    let explained = bootstrap::explain(settings, &Serve, &mut tell).await?;
+    let explained = bootstrap::dry_run(settings, &Serve, &mut tell).await?;
     if json {
         show_document(&serde_json::json!(explained));
     } else {
@@ -168,7 +171,7 @@ fn block_on(future: impl Future<Output = Result<(), BootstrapError>>) -> Result<
             Some("make room or make it writable; `--state-directory` names another"),
         ),
         BootstrapError::NoRecord => Failure::new(Class::Failed, &error, Some("run `appliance bootstrap` first")),
-        BootstrapError::Untold => {
+        BootstrapError::SignalsNotSent => {
             Failure::new(Class::Failed, &error, Some("see above; the instance may need a way to the service"))
         }
         BootstrapError::Parameters(_) => {
@@ -188,20 +191,20 @@ fn installed(result: Result<(), install::InstallError>) -> Result<(), Failure> {
 }
 
 impl Common {
-    fn settings(self) -> Result<Settings, Failure> {
+    fn settings(self) -> Result<BootstrapSettings, Failure> {
         let Trust { tls, egress } = Trust::read(self.ca_file.as_deref())?;
         let patience = if bootstrap::is_instance() { Duration::from_mins(1) } else { Duration::ZERO };
         let limit = Duration::from_secs(10);
         let metadata = metadata()?;
         let now = Instant::now();
-        Ok(Settings {
+        Ok(BootstrapSettings {
             metadata: Dialer::new(metadata.clone(), &tls, imds::CONNECT_TIMEOUT, imds::CONNECT_TIMEOUT),
             transport: Transport {
                 dialer: Dialer::new(metadata, &tls, limit, limit).through(&egress.proxies),
                 settings: ClientSettings::for_one_exchange(limit),
             },
             metadata_deadline: now + self.metadata_timeout.unwrap_or(patience),
-            services: Services {
+            services: ServiceEndpoints {
                 auto_scaling: subjects::service("AUTO_SCALING"),
                 load_balancing: subjects::service("ELASTIC_LOAD_BALANCING_V2"),
                 cloudformation: subjects::service("CLOUDFORMATION"),
@@ -229,17 +232,20 @@ fn metadata() -> Result<Endpoint, Failure> {
 /// Reads a configuration as `appliance serve --config` does.
 struct Serve;
 
-impl Reader for Serve {
-    fn read(&self, text: &str) -> Result<Reading, Vec<(Option<usize>, String)>> {
+impl ConfigurationReader for Serve {
+    fn read(&self, text: &str) -> Result<UsableConfiguration, Vec<(Option<usize>, String)>> {
         let mut problems = Problems::default();
         let options: ServeOptions = file::parse(text, Path::new(NAME), &mut problems);
         let (settings, _) = settings::resolve(&options, problems, 0)
             .map_err(|problems| problems.into_iter().map(placed).collect::<Vec<_>>())?;
-        Ok(Reading {
-            door: Door {
+        Ok(UsableConfiguration {
+            listen: ListenAddress {
                 address: settings.listen,
                 certificate: settings.tls.as_ref().and_then(ServerTls::certificate),
-                is_closed_to_us: settings.tls.as_ref().is_some_and(ServerTls::is_client_certificate_required),
+                requires_client_certificate: settings
+                    .tls
+                    .as_ref()
+                    .is_some_and(ServerTls::is_client_certificate_required),
             },
             probes: subjects::of(&settings, false),
         })

@@ -14,7 +14,7 @@ use super::output::{show, show_document};
 use super::problems::Problem;
 use super::{settings, subjects, variables};
 use crate::clock;
-use crate::probe::{self, Finding, Outcome};
+use crate::probe::{self, Finding, ProbeOutcome};
 use crate::serve::{CallerSettings, ServeSettings};
 
 /// Certificates that end sooner should have been renewed.
@@ -183,7 +183,7 @@ impl Printer {
 
     fn end(self) -> Result<(), Failure> {
         let count = |outcome| self.findings.iter().filter(|finding| finding.outcome == outcome).count();
-        let (failures, warnings) = (count(Outcome::Failure), count(Outcome::Warning));
+        let (failures, warnings) = (count(ProbeOutcome::Failure), count(ProbeOutcome::Warning));
         if self.json {
             show_document(&self.document());
         } else {
@@ -195,17 +195,17 @@ impl Printer {
 
     fn document(&self) -> Value {
         let findings: Vec<Value> = self.findings.iter().map(value).collect();
-        let is_well = self.findings.iter().all(|finding| finding.outcome != Outcome::Failure);
+        let is_well = self.findings.iter().all(|finding| finding.outcome != ProbeOutcome::Failure);
         json!({"ok": is_well, "findings": findings})
     }
 }
 
-fn word(outcome: Outcome) -> &'static str {
+fn word(outcome: ProbeOutcome) -> &'static str {
     match outcome {
-        Outcome::Ok => "ok",
-        Outcome::Warning => "warning",
-        Outcome::Failure => "failure",
-        Outcome::Skipped => "skipped",
+        ProbeOutcome::Ok => "ok",
+        ProbeOutcome::Warning => "warning",
+        ProbeOutcome::Failure => "failure",
+        ProbeOutcome::Skipped => "skipped",
     }
 }
 

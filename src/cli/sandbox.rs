@@ -15,7 +15,9 @@ use super::output::{one_line, say, shell_word, show, show_document};
 use super::values;
 use crate::http::client::Endpoint;
 use crate::mlflow::arn::Mode;
-use crate::sandbox::{self, MLFLOW_VERSION, ROLE_ARN, Ready, Report, Running, SandboxError, Settings};
+use crate::sandbox::{
+    self, MLFLOW_VERSION, ROLE_ARN, Ready, Reporter, RunningAppliance, SandboxError, SandboxSettings,
+};
 
 /// Try everything on this machine, with a real MLflow and no AWS account
 ///
@@ -70,7 +72,7 @@ impl Sandbox {
         let program = std::env::current_exe().map_err(|error| {
             Failure::new(Class::Failed, &error, Some("this program's own file cannot be found; start it by its path"))
         })?;
-        let settings = Settings {
+        let settings = SandboxSettings {
             modes: match self.mode {
                 ModeOption::Tracking => vec![Mode::TrackingServer],
                 ModeOption::Serverless => vec![Mode::App],
@@ -110,7 +112,7 @@ struct Screen {
     spinner: RefCell<Option<ProgressBar>>,
 }
 
-impl Report for Screen {
+impl Reporter for Screen {
     fn step(&self, text: &str) {
         say(text);
     }
@@ -154,12 +156,12 @@ impl Report for Screen {
 
 /// For scripts, and for trying other signers at the front doors.
 fn as_json(ready: &Ready) -> serde_json::Value {
-    let by_mode = |value: fn(&Running) -> &str| -> serde_json::Map<_, _> {
+    let by_mode = |value: fn(&RunningAppliance) -> &str| -> serde_json::Map<_, _> {
         ready.appliances.iter().map(|one| (name(one.target.arn().mode()).to_owned(), json!(value(one)))).collect()
     };
     json!({
         "appliances": by_mode(|one| &one.url),
-        "front_doors": by_mode(|one| &one.front_door),
+        "front_doors": by_mode(|one| &one.endpoint),
         "arns": by_mode(|one| one.target.arn().as_str()),
         "role_arn": ROLE_ARN,
         "sts": ready.sts,
@@ -185,7 +187,7 @@ fn banner(ready: &Ready) -> String {
     // Lines that a shell is given: a cache directory may have blanks in its name.
     let export = format!("export MLFLOW_TRACKING_URI={}", shell_word(url));
     let python = ready.python.as_ref().map_or("python".to_owned(), |python| shell_word(&python.display().to_string()));
-    let line = |one: &Running| format!("  {:<11} {}\n", name(one.target.arn().mode()), one.url);
+    let line = |one: &RunningAppliance| format!("  {:<11} {}\n", name(one.target.arn().mode()), one.url);
     let appliances: String = ready.appliances.iter().map(line).collect();
     let note = if ready.appliances.len() > 1 { "  (both in front of one MLflow)\n" } else { "" };
     format!(

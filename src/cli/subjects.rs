@@ -2,28 +2,28 @@
 
 use crate::api::Transport;
 use crate::http::client::Endpoint;
-use crate::probe::{Artifacts, Settings, Subject};
+use crate::probe::{ProbeSettings, ProbeTarget, ProbedStore};
 use crate::serve::{self, TargetSettings};
 
 use super::values;
 
 /// The probes of what `serve` would do with these settings.
-pub(super) fn of(settings: &serve::ServeSettings, may_write: bool) -> Settings {
-    Settings {
-        subjects: settings.backends.iter().map(subject).collect(),
+pub(super) fn of(settings: &serve::ServeSettings, may_write: bool) -> ProbeSettings {
+    ProbeSettings {
+        targets: settings.backends.iter().map(subject).collect(),
         sts_endpoint: service("STS"),
         egress: settings.egress.clone(),
         may_write,
     }
 }
 
-fn subject(backend: &TargetSettings) -> Subject {
-    Subject {
+fn subject(backend: &TargetSettings) -> ProbeTarget {
+    ProbeTarget {
         name: backend.name.clone().unwrap_or_else(|| "default".to_owned()),
         target: backend.target.clone(),
         transport: Transport { dialer: backend.dialer.clone(), settings: backend.client },
         role: backend.role.clone(),
-        artifacts: backend.artifacts.as_ref().map(|artifacts| Artifacts {
+        artifacts: backend.artifacts.as_ref().map(|artifacts| ProbedStore {
             place: artifacts.place.clone(),
             s3_endpoint: artifacts.s3_endpoint.clone(),
             kms_key: artifacts.kms_key.clone(),

@@ -15,7 +15,7 @@ use super::output::{document, try_show};
 use super::values;
 use crate::access::caller::{self, Role, Targets};
 use crate::access::token;
-use crate::access::tokens::{Entry, Tokens};
+use crate::access::tokens::{TokenEntry, Tokens};
 use crate::{clock, serve};
 
 /// Hand out and revoke access tokens
@@ -112,7 +112,7 @@ fn entry(
     targets: Option<&str>,
     expires: &str,
     now: SystemTime,
-) -> Result<(token::NewToken, Entry), String> {
+) -> Result<(token::NewToken, TokenEntry), String> {
     caller::check_name(&name)?;
     let targets = targets.map(values::target_names).transpose()?.map_or(Targets::All, Targets::Named);
     let expires = match expires {
@@ -123,7 +123,7 @@ fn entry(
         }
     };
     let new = token::generate(&ring::rand::SystemRandom::new()).map_err(|error| error.to_string())?;
-    let entry = Entry { id: new.id.clone(), name, role, targets, created: now, expires, hash: new.hash };
+    let entry = TokenEntry { id: new.id.clone(), name, role, targets, created: now, expires, hash: new.hash };
     Ok((new, entry))
 }
 
@@ -189,7 +189,7 @@ fn target(path: &Path) -> io::Result<PathBuf> {
     Err(io::Error::other("too many symbolic links lead there"))
 }
 
-fn described(entry: &Entry, now: SystemTime) -> serde_json::Value {
+fn described(entry: &TokenEntry, now: SystemTime) -> serde_json::Value {
     let time = |time: SystemTime| humantime::format_rfc3339_seconds(time).to_string();
     json!({
         "id": entry.id,

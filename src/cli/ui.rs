@@ -20,7 +20,7 @@ use crate::api::Transport;
 use crate::api::presign::{Lifetimes, SESSION_LIFETIME, URL_LIFETIME};
 use crate::aws::sdk::Egress;
 use crate::http::client::{ClientSettings, Dialer, Endpoint};
-use crate::ui::{self, Settings};
+use crate::ui::{self, UiSettings};
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 const ANSWER_LIMIT: Duration = Duration::from_secs(20);
@@ -145,7 +145,7 @@ fn resolve(
     flags: ServeOptions,
     name: Option<&str>,
     lifetimes: Lifetimes,
-) -> Result<Settings, Vec<Problem>> {
+) -> Result<UiSettings, Vec<Problem>> {
     let mut problems = Problems::default();
     let file = file::read(config, &mut problems)?;
     variables::check(&mut problems);
@@ -175,7 +175,7 @@ fn resolve(
         .sagemaker
         .or_else(|| subjects::service("SAGEMAKER"))
         .unwrap_or_else(|| Endpoint::https(target.target.control_plane_host()));
-    Ok(Settings {
+    Ok(UiSettings {
         transport: Transport {
             dialer: Dialer::new(endpoint.clone(), &tls, CONNECT_LIMIT, CONNECT_LIMIT).through(&proxies),
             settings: ClientSettings::for_one_exchange(ANSWER_LIMIT),

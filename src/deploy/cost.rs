@@ -1,9 +1,9 @@
-//! What the stacks cost a month, as an estimate: list prices of us-east-1 of 2026, in US dollars, with 730 hours.
+//! An estimate of the monthly cost of the stacks: list prices of us-east-1 of 2026 in US dollars, for 730 hours.
 
-use super::DeployError;
-use super::foresee::unfit;
-use super::rules::Known;
-use super::templates::Kind;
+use super::error::DeployError;
+use super::parameters::unfit;
+use super::rules::KnownValues;
+use super::templates::StackKind;
 use crate::api::cloudformation::Pairs;
 
 const HOURS: f64 = 730.0;
@@ -17,7 +17,7 @@ const CAPACITY_UNIT: f64 = 0.008;
 const VOLUME: f64 = 0.08;
 const KMS_KEY: f64 = 1.0;
 const SECRET: f64 = 0.4;
-/// The list and four rules, without requests.
+/// The web ACL and four rules, without requests.
 const WEB_ACL: f64 = 9.0;
 /// An hour of an instance.
 const INSTANCES: &[(&str, f64)] = &[
@@ -37,24 +37,24 @@ const INSTANCES: &[(&str, f64)] = &[
     ("t3.large", 0.0832),
 ];
 
-/// Something that costs.
+/// One item of the estimate.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Item {
-    /// What.
+pub struct CostItem {
+    /// A description of the item.
     pub what: String,
-    /// US dollars a month; nothing if no price is known here.
+    /// US dollars a month; nothing if the price is not known here.
     pub dollars: Option<f64>,
 }
 
-/// What these settings cost, without data transfer and managed MLflow itself.
+/// Estimates the cost of these settings, without data transfer and managed MLflow itself.
 ///
 /// # Errors
-/// [`DeployError::Unknown`] and [`DeployError::Parameters`]: there are no such settings.
-pub fn cost(given: &Pairs, has_domain: bool) -> Result<Vec<Item>, DeployError> {
-    let templates = Kind::ALL.map(|kind| (kind, kind.template()));
+/// [`DeployError::Unknown`] and [`DeployError::Parameters`]: the settings are invalid.
+pub fn cost(given: &Pairs, has_domain: bool) -> Result<Vec<CostItem>, DeployError> {
+    let templates = StackKind::ALL.map(|kind| (kind, kind.template()));
     let problems = unfit(&templates, given)?;
     if !problems.is_empty() {
-        return Err(DeployError::Parameters("it".to_owned(), problems));
+        return Err(DeployError::Parameters("the estimate".to_owned(), problems));
     }
     let mut values = Pairs::new();
     for (name, parameter) in templates.into_iter().flat_map(|(_, template)| template.parameters) {
@@ -64,12 +64,12 @@ pub fn cost(given: &Pairs, has_domain: bool) -> Result<Vec<Item>, DeployError> {
     Ok(items(&values, has_domain))
 }
 
-fn items(values: &Pairs, has_domain: bool) -> Vec<Item> {
+fn items(values: &Pairs, has_domain: bool) -> Vec<CostItem> {
     let is = |name: &str, text: &str| values.get(name).is_some_and(|value| value == text);
     let number =
         |name: &str, otherwise: f64| values.get(name).and_then(|value| value.parse().ok()).unwrap_or(otherwise);
     let mut items = Vec::new();
-    let mut add = |what: String, dollars: f64| items.push(Item { what, dollars: Some(dollars) });
+    let mut add = |what: String, dollars: f64| items.push(CostItem { what, dollars: Some(dollars) });
     let zones = number("Zones", 2.0);
     if values.get("ExistingVpcId").is_none_or(String::is_empty) {
         let gateways = if is("NatMode", "none") {
@@ -84,8 +84,8 @@ fn items(values: &Pairs, has_domain: bool) -> Vec<Item> {
         }
     }
     // All but the gateway to S3, which is free.
-    let network = Kind::Networking.template();
-    let known = Known { template: &network, values };
+    let network = StackKind::Networking.template();
+    let known = KnownValues { template: &network, values };
     let interfaces = network.resources.iter().filter(|(name, one)| {
         one.r#type == "AWS::EC2::VPCEndpoint" && *name != "S3Endpoint" && known.makes(one) == Some(true)
     });
@@ -107,8 +107,8 @@ fn items(values: &Pairs, has_domain: bool) -> Vec<Item> {
         other => other,
     };
     let price = INSTANCES.iter().find(|(name, _)| *name == chosen).map(|(_, price)| price * HOURS * instances);
-    items.push(Item { what: format!("{instances} × {chosen}"), dollars: price });
-    let mut add = |what: String, dollars: f64| items.push(Item { what, dollars: Some(dollars) });
+    items.push(CostItem { what: format!("{instances} × {chosen}"), dollars: price });
+    let mut add = |what: String, dollars: f64| items.push(CostItem { what, dollars: Some(dollars) });
     let size = number("RootVolumeSize", 8.0);
     add(format!("{instances} × {size} GiB of disk"), VOLUME * size * instances);
     add("the tokens' secret".to_owned(), SECRET);
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_chosen_is_what_costs() {
+    fn the_estimate_follows_the_parameters() {
         let lean = [("NatMode", "none"), ("InterfaceEndpoints", "none"), ("InstanceType", "t4g.micro")];
         let nat = [("NatMode", "one"), ("InterfaceEndpoints", "none"), ("InstanceType", "t4g.micro")];
         let endpoints = [
@@ -146,7 +146,7 @@ mod tests {
         assert!((sum(&endpoints) - sum(&lean) - 87.6).abs() < 0.01, "{}", sum(&endpoints));
         let one_less = [&endpoints[..], &[("EndpointSts", "no")]].concat();
         assert!((sum(&endpoints) - sum(&one_less) - 14.6).abs() < 0.01, "{}", sum(&one_less));
-        let choices = Kind::Appliance.template().parameters["InstanceType"].allowed_values.clone();
+        let choices = StackKind::Appliance.template().parameters["InstanceType"].allowed_values.clone();
         for choice in choices.iter().map(ToString::to_string).filter(|choice| !choice.is_empty()) {
             assert!(INSTANCES.iter().any(|(name, _)| *name == choice), "{choice} has no price");
         }

@@ -1,19 +1,25 @@
-//! `destroy`: a mode's stacks, and the shared ones if nobody else needs them. No stack is updated on the way.
+//! `destroy`: deletes a mode's stacks, and the shared ones if the other mode does not need them. It updates no stack on the way.
 
-use super::templates::Kind;
-use super::{DeployError, Settings, Talk, delete, kept, rested};
+use super::error::DeployError;
+use super::operation::{delete, wait_until_stable};
+use super::prompter::Prompter;
+use super::retained;
+use super::settings::DeploySettings;
+use super::stack::BALANCER;
+use super::templates::StackKind;
 use crate::api::cloudformation::Stack;
 
-/// The type of what protects itself.
-const BALANCER: &str = "AWS::ElasticLoadBalancingV2::LoadBalancer";
-
-/// Removes stacks, the last first; says what is kept.
+/// Deletes stacks, the last first, and names the resources that are kept.
 ///
 /// # Errors
-/// [`DeployError`]; it can be run again.
-pub async fn destroy(settings: &Settings<'_>, is_shared_too: bool, talk: &mut dyn Talk) -> Result<(), DeployError> {
+/// [`DeployError`]; the command can be run again.
+pub async fn destroy(
+    settings: &DeploySettings<'_>,
+    is_shared_too: bool,
+    prompter: &mut dyn Prompter,
+) -> Result<(), DeployError> {
     let mut doomed = Vec::new();
-    for kind in Kind::ALL.into_iter().rev().filter(|kind| is_shared_too || !kind.is_shared()) {
+    for kind in StackKind::ALL.into_iter().rev().filter(|kind| is_shared_too || !kind.is_shared()) {
         if let Some(stack) = settings.cloud.stack(&settings.stack(kind)).await? {
             if kind.is_shared() {
                 refuse_if_needed(settings, kind).await?;
@@ -21,50 +27,55 @@ pub async fn destroy(settings: &Settings<'_>, is_shared_too: bool, talk: &mut dy
             doomed.push((kind, stack));
         }
     }
-    let mut kept = kept::left_over(settings, talk).await?;
+    let mut kept = retained::left_over(settings, prompter).await?;
     for (kind, stack) in &doomed {
         let there = settings.cloud.resources(&stack.stack_id).await?;
-        kept.extend(kept::of(&settings.stack(*kind), &kind.template(), &there));
+        kept.extend(retained::retained(&settings.stack(*kind), &kind.template(), &there));
     }
     if doomed.is_empty() {
-        talk.say("there is nothing to remove");
-        kept::tell(&kept, talk);
+        prompter.say("there is nothing to remove");
+        retained::list(&kept, prompter);
         return Ok(());
     }
     for (kind, _) in &doomed {
-        talk.say(&format!("- {}", settings.stack(*kind)));
+        prompter.say(&format!("- {}", settings.stack(*kind)));
     }
-    kept::tell(&kept, talk);
-    if !talk.agrees("Remove these stacks?") {
-        return Err(DeployError::Declined("removing them".to_owned()));
+    retained::list(&kept, prompter);
+    if !prompter.agrees("Remove these stacks?") {
+        return Err(DeployError::Declined("the removal".to_owned()));
     }
     for (kind, stack) in doomed {
-        remove(settings, kind, stack, talk).await?;
+        remove(settings, kind, stack, prompter).await?;
     }
     Ok(())
 }
 
-async fn remove(settings: &Settings<'_>, kind: Kind, stack: Stack, talk: &mut dyn Talk) -> Result<(), DeployError> {
+async fn remove(
+    settings: &DeploySettings<'_>,
+    kind: StackKind,
+    stack: Stack,
+    prompter: &mut dyn Prompter,
+) -> Result<(), DeployError> {
     let (name, template) = (settings.stack(kind), kind.template());
-    let Some(stack) = rested(settings, &name, stack, &template, talk).await? else {
-        talk.say(&format!("{name}: removed"));
+    let Some(stack) = wait_until_stable(settings, &name, stack, &template, prompter).await? else {
+        prompter.say(&format!("{name}: removed"));
         return Ok(());
     };
     let there = settings.cloud.resources(&stack.stack_id).await?;
     let balancers =
         there.iter().filter(|one| one.resource_type == BALANCER && one.resource_status != "DELETE_COMPLETE");
     for balancer in balancers.filter_map(|one| one.physical_resource_id.as_deref()) {
-        talk.say(&format!("{name}: first its load balancer has to let itself be deleted"));
+        prompter.say(&format!("{name}: disabling the deletion protection of its load balancer"));
         settings.account.unprotect(balancer).await?;
     }
-    delete(settings, &name, &stack, (&template, &there), talk).await?;
-    talk.say(&format!("{name}: removed"));
+    delete(settings, &name, &stack, (&template, &there), prompter).await?;
+    prompter.say(&format!("{name}: removed"));
     Ok(())
 }
 
-/// The other mode has stacks that use a shared one.
-async fn refuse_if_needed(settings: &Settings<'_>, shared: Kind) -> Result<(), DeployError> {
-    for kind in [Kind::Appliance, Kind::Mlflow] {
+/// Fails if the other mode has stacks that use a shared one.
+async fn refuse_if_needed(settings: &DeploySettings<'_>, shared: StackKind) -> Result<(), DeployError> {
+    for kind in [StackKind::Appliance, StackKind::Mlflow] {
         let user = settings.stack_of(kind, settings.mode.other());
         if settings.cloud.stack(&user).await?.is_some_and(|stack| stack.stack_status != "REVIEW_IN_PROGRESS") {
             return Err(DeployError::Needed { shared: settings.stack(shared), user });

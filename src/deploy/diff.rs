@@ -1,33 +1,33 @@
-//! A change set as people read it: what is made, changed, replaced and removed, and what that does to permissions.
+//! A change set in lines for people: additions, changes, replacements and removals, with a mark for permissions.
 
 use crate::api::cloudformation::Change;
 
-/// How much attention a line wants.
+/// The importance of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Weight {
-    /// Something new.
+    /// An addition.
     Addition,
     /// A change in place.
     Change,
-    /// Something goes, or is made anew in another's place.
+    /// A removal or a replacement.
     Danger,
-    /// What may be done by whom.
+    /// A change of permissions.
     Permissions,
 }
 
 /// A line of a diff.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Line {
-    /// How much attention it wants.
+pub struct DiffLine {
+    /// The importance of the line.
     pub weight: Weight,
-    /// What it says.
+    /// The text of the line.
     pub text: String,
 }
 
-/// The lines of a change set; what wants attention comes last, where it is seen.
+/// Returns the lines of a change set. The most important ones come last, where people see them.
 #[must_use]
-pub(super) fn lines(changes: &[Change]) -> Vec<Line> {
-    let mut lines: Vec<Line> = changes.iter().map(line).collect();
+pub(super) fn lines(changes: &[Change]) -> Vec<DiffLine> {
+    let mut lines: Vec<DiffLine> = changes.iter().map(line).collect();
     lines.sort_by_key(|line| match line.weight {
         Weight::Addition => 0,
         Weight::Change => 1,
@@ -37,7 +37,7 @@ pub(super) fn lines(changes: &[Change]) -> Vec<Line> {
     lines
 }
 
-fn line(change: &Change) -> Line {
+fn line(change: &Change) -> DiffLine {
     let Change { action, logical_resource_id: name, resource_type, replacement, .. } = change;
     let mut properties: Vec<String> = change
         .properties
@@ -60,10 +60,10 @@ fn line(change: &Change) -> Line {
         weight => weight,
     };
     let note = if is_permission(resource_type) { " [permissions]" } else { "" };
-    Line { weight, text: format!("{verb:18} {resource_type:46} {name}{because}{note}") }
+    DiffLine { weight, text: format!("{verb:18} {resource_type:46} {name}{because}{note}") }
 }
 
-/// Whether a resource of this type says who may do or reach something.
+/// Returns true if a resource of this type grants permissions or network access.
 #[must_use]
 pub fn is_permission(resource_type: &str) -> bool {
     const POLICIES: [&str; 4] =
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn what_goes_comes_last_and_permissions_are_marked() {
+    fn removals_come_last_and_permissions_are_marked() {
         let lines = lines(&[
             change("Remove", "AWS::S3::Bucket", None),
             change("Add", "AWS::IAM::Role", None),

@@ -1,90 +1,90 @@
 //! The errors of `deploy`, each with an instruction.
 
-use super::SERVERLESS_REGIONS;
-use super::preflight::Finding;
+use super::obstacle::Obstacle;
+use super::settings::SERVERLESS_REGIONS;
 use crate::api::service::ServiceError;
 
-/// The stacks are not as they were meant to be.
+/// The reason why a `deploy` command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum DeployError {
-    /// A call had no effect.
+    /// A call of AWS failed.
     #[error(transparent)]
     Cloud(#[from] ServiceError),
-    /// Values are missing or cannot be.
-    #[error("{} cannot be launched like this:\n  {}", .0, .1.join("\n  "))]
+    /// Values are missing or invalid: the stack and its problems.
+    #[error("invalid parameter values for {}:\n  {}", .0, .1.join("\n  "))]
     Parameters(String, Vec<String>),
     /// Names of parameters that no template has.
     #[error("no template has the parameter {}", .0.join(", "))]
     Unknown(Vec<String>),
-    /// There is no serverless MLflow.
+    /// The region has no serverless MLflow.
     #[error("there is no serverless MLflow in {0}; it is in {list}", list = SERVERLESS_REGIONS.join(", "))]
     Region(String),
-    /// Something is not in the Parameter Store.
+    /// The Parameter Store has no image under that name.
     #[error("{parameter} names no image: {what}")]
     Missing {
         /// The template's parameter that names it.
         parameter: String,
-        /// What there is instead.
+        /// The finding instead of an image.
         what: String,
     },
-    /// AWS would not let the stacks be made.
-    #[error("nothing has been made yet, because this is in the way:\n  {}", joined(.0))]
-    Obstacles(Vec<Finding>),
-    /// CloudFormation cannot make a change set.
-    #[error("the changes to {stack} cannot be computed: {reason}")]
+    /// Preflight found obstacles.
+    #[error("nothing has been created yet, because of these obstacles:\n  {}", joined(.0))]
+    Obstacles(Vec<Obstacle>),
+    /// CloudFormation cannot compute a change set.
+    #[error("CloudFormation cannot compute the changes to {stack}: {reason}")]
     ChangeSet {
-        /// Which stack.
+        /// The name of the stack.
         stack: String,
-        /// CloudFormation's words.
+        /// The reason that CloudFormation gives.
         reason: String,
     },
-    /// Somebody said no.
-    #[error("stopped: {0} was not agreed to")]
+    /// The person who deploys did not confirm.
+    #[error("stopped: {0} was not confirmed")]
     Declined(String),
-    /// It was undone, or is stuck.
+    /// The operation was rolled back, or is stuck.
     #[error("{stack} is {status}: {cause}")]
     Failed {
-        /// Which stack.
+        /// The name of the stack.
         stack: String,
         /// Such as `ROLLBACK_COMPLETE`.
         status: String,
         /// The resource that failed first, and why.
         cause: String,
-        /// What to do about it.
+        /// An instruction.
         hint: &'static str,
     },
-    /// It still runs.
+    /// The operation still ran at the deadline.
     #[error("{stack} is still {status}")]
     Late {
-        /// Which stack.
+        /// The name of the stack.
         stack: String,
         /// Such as `CREATE_IN_PROGRESS`.
         status: String,
     },
-    /// The other mode's stacks need what was to be removed.
+    /// The other mode's stacks need the stack that was to be removed.
     #[error("{shared} is needed by {user}")]
     Needed {
-        /// What was to be removed.
+        /// The shared stack.
         shared: String,
-        /// Who needs it.
+        /// The stack that needs it.
         user: String,
     },
 }
 
-fn joined(findings: &[Finding]) -> String {
-    findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n  ")
+fn joined(obstacles: &[Obstacle]) -> String {
+    obstacles.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n  ")
 }
 
 impl DeployError {
-    /// What to do about it, as an instruction.
+    /// Returns an instruction that removes the cause.
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Cloud(error) if error.is_denial() => {
-                Some("add the action to the policy of whoever deploys; infra/README.md has all of it")
+                Some("add the action to the deployer's policy; infra/README.md lists the whole policy")
             }
             Self::Cloud(ServiceError::Refused { message, .. }) if message.contains("UPDATE_ROLLBACK_FAILED") => {
-                Some("repair what kept it from going back, then run `appliance deploy apply`: it tries that again")
+                Some("remove the cause of the failed rollback, then run `appliance deploy apply`, which retries it")
             }
             Self::Cloud(ServiceError::Refused { message, .. }) if message.contains("parameter store") => {
                 Some("bake the AMI first (packer/README.md), or name its parameter with `--parameter AmiParameter=…`")
@@ -96,18 +96,18 @@ impl DeployError {
                 Some("correct the parameter or template that it names")
             }
             Self::Cloud(error) if error.is_expiry() => Some(
-                "renew the session (`aws sso login`) or set the clock, then run the command again: what AWS is at goes on, and it takes up where that is",
+                "renew the session (`aws sso login`) or set the clock, then run the command again: AWS continues meanwhile, and the command resumes watching",
             ),
-            Self::Cloud(_) => Some("see whether AWS can be reached, and with which credentials: `appliance check`"),
+            Self::Cloud(_) => Some("run `appliance check` to test the connection to AWS and the credentials"),
             Self::Parameters(..) | Self::Unknown(_) => {
-                Some("say `--parameter NAME=VALUE`, or write it into the file of `--config`")
+                Some("pass `--parameter NAME=VALUE`, or set it in the `--config` file")
             }
             Self::Region(_) => Some("choose one of these with `--region`, or `--mode tracking`"),
             Self::ChangeSet { .. } => Some("correct the parameter or template that it names"),
             Self::Obstacles(_) => Some("correct these, then run the command again"),
             Self::Declined(_) => None,
             Self::Failed { hint, .. } => Some(hint),
-            Self::Late { .. } => Some("run the command again: it goes on watching"),
+            Self::Late { .. } => Some("run the command again to keep watching"),
             Self::Needed { .. } => Some("destroy the other mode first, or leave out `--shared`"),
         }
     }

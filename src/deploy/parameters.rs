@@ -1,27 +1,28 @@
-//! The values of a stack's parameters: where each comes from, and whether its template lets it through.
+//! The values of a stack's parameters: the origin of each, and whether the template accepts it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use regex_lite::Regex;
 
-use super::templates::{Parameter, Template};
+use super::error::DeployError;
+use super::templates::{StackKind, Template, TemplateParameter};
 use crate::api::cloudformation::Pairs;
 
-/// Where a value comes from. What comes first wins.
+/// The origin of a value. An earlier variant takes precedence over a later one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Origin {
-    /// Somebody said so, on the command line or in a file.
+pub(super) enum ValueOrigin {
+    /// The command line or a file.
     Given,
-    /// Another stack of this set has an output of that name.
+    /// An output of another stack of this set.
     Output,
-    /// The stack has it already.
+    /// The value that the stack has already.
     Previous,
-    /// The template says so.
+    /// The default of the template.
     Default,
 }
 
-impl fmt::Display for Origin {
+impl fmt::Display for ValueOrigin {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::Given => "given",
@@ -32,50 +33,53 @@ impl fmt::Display for Origin {
     }
 }
 
-/// A value and where it comes from.
+/// A value and its origin.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Value {
-    /// As CloudFormation gets it.
+pub(super) struct ParameterValue {
+    /// The text that CloudFormation gets.
     pub text: String,
-    /// Where it comes from.
-    pub origin: Origin,
+    /// The origin of the value.
+    pub origin: ValueOrigin,
 }
 
-/// Where values can come from.
+/// The sources of values.
 #[derive(Clone, Copy)]
-pub(super) struct Sources<'a> {
-    /// What somebody said.
+pub(super) struct ValueSources<'a> {
+    /// The values of the command line and of files.
     pub given: &'a Pairs,
     /// The outputs of the stacks before this one.
     pub outputs: &'a Pairs,
-    /// What the stack has; empty if there is none.
+    /// The values that the stack has; empty if there is no stack.
     pub previous: &'a Pairs,
-    /// Outputs that stacks before this one will have.
+    /// The names of the outputs that the stacks before this one will have.
     pub promised: &'a BTreeSet<String>,
 }
 
-impl Sources<'_> {
-    /// The value of a parameter.
-    fn value(&self, name: &str, parameter: &Parameter) -> Option<Value> {
-        let found = |from: &Pairs, origin| from.get(name).map(|text| Value { text: text.clone(), origin });
-        found(self.given, Origin::Given)
-            .or_else(|| found(self.outputs, Origin::Output))
-            .or_else(|| found(self.previous, Origin::Previous))
+impl ValueSources<'_> {
+    /// Returns the value of a parameter.
+    fn value(&self, name: &str, parameter: &TemplateParameter) -> Option<ParameterValue> {
+        let found = |from: &Pairs, origin| from.get(name).map(|text| ParameterValue { text: text.clone(), origin });
+        found(self.given, ValueOrigin::Given)
+            .or_else(|| found(self.outputs, ValueOrigin::Output))
+            .or_else(|| found(self.previous, ValueOrigin::Previous))
             .or_else(|| {
                 let text = parameter.default.as_ref()?.to_string();
-                Some(Value { text, origin: Origin::Default })
+                Some(ParameterValue { text, origin: ValueOrigin::Default })
             })
     }
 
-    /// Whether a parameter has no value, and will have none.
-    pub(super) fn has_none_for(&self, name: &str, parameter: &Parameter) -> bool {
+    /// Returns true if a parameter has no value, and will have none.
+    pub(super) fn has_none_for(&self, name: &str, parameter: &TemplateParameter) -> bool {
         self.value(name, parameter).is_none() && !self.promised.contains(name)
     }
 }
 
-/// The values of a template's parameters, and what is wrong with them: names and reasons.
+/// Returns the values of a template's parameters, and the problems with them: names and reasons.
 #[must_use]
-pub(super) fn resolve(template: &Template, sources: Sources<'_>) -> (BTreeMap<String, Value>, Vec<(String, String)>) {
+pub(super) fn resolve(
+    template: &Template,
+    sources: ValueSources<'_>,
+) -> (BTreeMap<String, ParameterValue>, Vec<(String, String)>) {
     let (mut values, mut problems) = (BTreeMap::new(), Vec::new());
     for (name, parameter) in &template.parameters {
         match sources.value(name, parameter) {
@@ -92,18 +96,18 @@ pub(super) fn resolve(template: &Template, sources: Sources<'_>) -> (BTreeMap<St
     (values, problems)
 }
 
-/// Whether a template lets a value through, as CloudFormation would decide.
+/// Checks a value against its template as CloudFormation does.
 ///
 /// # Errors
-/// Why not, in the template's own words if it has some.
-pub(super) fn check(parameter: &Parameter, text: &str) -> Result<(), String> {
+/// The reason, in the template's own words if it has some.
+pub(super) fn check(parameter: &TemplateParameter, text: &str) -> Result<(), String> {
     let says = |otherwise: String| parameter.constraint_description.clone().unwrap_or(otherwise);
     if !parameter.allowed_values.is_empty() && !parameter.allowed_values.iter().any(|one| one.to_string() == text) {
         let all: Vec<String> = parameter.allowed_values.iter().map(ToString::to_string).collect();
         return Err(format!("not one of {}", all.join(", ")));
     }
     if let Some(pattern) = &parameter.allowed_pattern {
-        // CloudFormation wants the whole of it to match.
+        // CloudFormation requires the whole value to match.
         let regex = Regex::new(&format!("^(?:{pattern})$")).map_err(|error| format!("{pattern}: {error}"))?;
         let is_list = parameter.r#type == "CommaDelimitedList";
         let matches =
@@ -133,16 +137,64 @@ pub(super) fn check(parameter: &Parameter, text: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// Returns the problems of these values by themselves.
+///
+/// # Errors
+/// [`DeployError::Unknown`]: no template has such a parameter.
+pub(super) fn unfit(templates: &[(StackKind, Template)], given: &Pairs) -> Result<Vec<String>, DeployError> {
+    let known: BTreeSet<&String> = templates.iter().flat_map(|(_, template)| template.parameters.keys()).collect();
+    let unknown: Vec<String> = given.keys().filter(|name| !known.contains(name)).cloned().collect();
+    if !unknown.is_empty() {
+        return Err(DeployError::Unknown(unknown));
+    }
+    let mut problems = Vec::new();
+    for (name, parameter) in templates.iter().flat_map(|(_, template)| &template.parameters) {
+        if let Some(text) = given.get(name)
+            && let Err(reason) = check(parameter, text)
+        {
+            problems.push(format!("{name}: `{}`: {reason}", text.escape_debug()));
+        }
+    }
+    problems.dedup();
+    Ok(problems)
+}
+
+/// Returns the values of a stack's parameters.
+pub(super) fn resolved(
+    name: &str,
+    template: &Template,
+    sources: ValueSources<'_>,
+) -> Result<BTreeMap<String, ParameterValue>, DeployError> {
+    let (values, problems) = resolve(template, sources);
+    if problems.is_empty() {
+        return Ok(values);
+    }
+    let problems = problems.into_iter().map(|(parameter, reason)| format!("{parameter}: {reason}")).collect();
+    Err(DeployError::Parameters(name.to_owned(), problems))
+}
+
+/// Returns the values of a stack's parameters once the stacks before it have their outputs.
+pub(super) fn stack_values(
+    given: &Pairs,
+    name: &str,
+    template: &Template,
+    outputs: &Pairs,
+    previous: &Pairs,
+) -> Result<BTreeMap<String, ParameterValue>, DeployError> {
+    let sources = ValueSources { given, outputs, previous, promised: &BTreeSet::new() };
+    resolved(name, template, sources)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn parameter(text: &str) -> Parameter {
+    fn parameter(text: &str) -> TemplateParameter {
         serde_saphyr::from_str(text).unwrap()
     }
 
     #[test]
-    fn values_are_held_against_what_the_template_says() {
+    fn values_are_checked_against_the_template() {
         let mode = parameter("Type: String\nAllowedValues: [tracking, serverless]");
         assert_eq!(check(&mode, "tracking"), Ok(()));
         assert_eq!(check(&mode, "other"), Err("not one of tracking, serverless".into()));
@@ -152,7 +204,7 @@ mod tests {
             parameter("Type: CommaDelimitedList\nAllowedPattern: '[0-9.]+/[0-9]+'\nConstraintDescription: networks");
         assert_eq!(check(&list, "10.0.0.0/8, 192.0.2.0/24"), Ok(()));
         assert_eq!(check(&list, "10.0.0.0/8,x"), Err("networks".into()));
-        // The whole of it, as CloudFormation wants.
+        // The whole value has to match, as CloudFormation requires.
         let size = parameter("Type: String\nAllowedPattern: 'a|b'");
         assert!(check(&size, "a").is_ok() && check(&size, "ab").is_err());
         let number = parameter("Type: Number\nMinValue: 1\nMaxValue: 9");
@@ -162,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_given_wins_over_outputs_those_over_the_past_and_that_over_defaults() {
+    fn given_values_precede_outputs_previous_values_and_defaults() {
         let text = "Outputs: []\nResources: {}\nParameters:\n  A: {Type: String, Default: d}\n  B: {Type: String, Description: why}\n";
         let template: Template = serde_saphyr::from_str(text).unwrap();
         let pairs = |pairs: &[(&str, &str)]| -> Pairs {
@@ -172,15 +224,15 @@ mod tests {
         let none = Pairs::new();
         let of = |given: &Pairs, outputs: &Pairs, previous: &Pairs| {
             let (values, problems) =
-                resolve(&template, Sources { given, outputs, previous, promised: &BTreeSet::new() });
+                resolve(&template, ValueSources { given, outputs, previous, promised: &BTreeSet::new() });
             (values["A"].clone(), problems)
         };
         let (value, problems) = of(&none, &none, &none);
-        assert_eq!((value.text.as_str(), value.origin), ("d", Origin::Default));
+        assert_eq!((value.text.as_str(), value.origin), ("d", ValueOrigin::Default));
         assert_eq!(problems, [("B".to_owned(), "it has no value: why".to_owned())]);
         let some = pairs(&all);
-        assert_eq!(of(&none, &none, &some).0.origin, Origin::Previous);
-        assert_eq!(of(&none, &some, &some).0.origin, Origin::Output);
-        assert_eq!(of(&some, &some, &some).0.origin, Origin::Given);
+        assert_eq!(of(&none, &none, &some).0.origin, ValueOrigin::Previous);
+        assert_eq!(of(&none, &some, &some).0.origin, ValueOrigin::Output);
+        assert_eq!(of(&some, &some, &some).0.origin, ValueOrigin::Given);
     }
 }

@@ -1,91 +1,100 @@
-//! `plan`: what `apply` would do.
+//! `plan`: shows what `apply` would do.
 
-use super::apply::{DEAD, change_set, new_image, previous, values};
-use super::foresee::Prospect;
-use super::preflight::preflight;
-use super::rules::Known;
+use super::change_set::{change_set, counted, show};
+use super::diff;
+use super::error::DeployError;
+use super::parameters::stack_values;
+use super::planned_stacks::{PlannedStack, checked_templates, planned_stacks, stored_image};
+use super::preflight;
+use super::prompter::Prompter;
+use super::rules::KnownValues;
+use super::settings::DeploySettings;
+use super::stack::{DEAD, new_image, previous};
 use super::templates::Template;
-use super::{DeployError, Settings, Talk, diff, foresee};
-use crate::api::cloudformation::{Change, ChangeSet, Pairs};
+use crate::api::cloudformation::{Change, Pairs};
 
-/// What would become of a stack.
-pub struct Planned {
-    /// What it is called.
+/// The plan for one stack.
+pub struct StackPlan {
+    /// The name of the stack.
     pub stack: String,
-    /// What would become of it.
-    pub outlook: Outlook,
+    /// The change that `apply` would make.
+    pub change: PlannedChange,
 }
 
-/// What would become of a stack.
-pub enum Outlook {
-    /// It would be made, of these; those of which that is not sure yet are `Dynamic`.
+/// The change that `apply` would make to a stack.
+pub enum PlannedChange {
+    /// It would be created with these resources; a resource is `Dynamic` if that is not certain yet.
     New(Vec<Change>),
     /// Nothing would change.
     Same,
-    /// This would change, as CloudFormation says.
+    /// CloudFormation has computed these changes.
     Changes(Vec<Change>),
 }
 
-/// Shows what `apply` would do. Changes nothing that lasts.
+/// Shows what `apply` would do, and changes nothing.
 ///
 /// # Errors
 /// [`DeployError`].
-pub async fn plan(settings: &mut Settings<'_>, talk: &mut dyn Talk) -> Result<Vec<Planned>, DeployError> {
-    let templates = foresee::checked(settings)?;
-    let prospects = foresee::foresee(settings, templates, talk).await?;
-    let stored = foresee::stored(settings, &prospects, talk).await;
+pub async fn plan(
+    settings: &mut DeploySettings<'_>,
+    prompter: &mut dyn Prompter,
+) -> Result<Vec<StackPlan>, DeployError> {
+    let templates = checked_templates(settings)?;
+    let stacks = planned_stacks(settings, templates, prompter).await?;
+    let stored = stored_image(settings, &stacks, prompter).await;
     let (image, missing) = stored.map_or_else(|error| (None, Some(error)), |image| (image, None));
-    let findings = Box::pin(preflight(settings, &prospects, image.as_deref(), talk)).await;
+    let obstacles = Box::pin(preflight::obstacles(settings, &stacks, image.as_deref(), prompter)).await;
     let mut outputs = Pairs::new();
     let mut all = Vec::new();
-    for Prospect { kind, template, known, .. } in prospects {
+    for PlannedStack { kind, template, known, .. } in stacks {
         let name = settings.stack(kind);
         let stack = settings.cloud.stack(&name).await?;
-        let outlook = match stack.filter(|stack| !DEAD.contains(&stack.stack_status.as_str())) {
+        let change = match stack.filter(|stack| !DEAD.contains(&stack.stack_status.as_str())) {
             None => {
                 let additions = additions(&template, &known);
-                talk.say(&format!("{name}: would be made, with {}", counted(additions.len(), "resource")));
+                prompter.say(&format!("{name}: would be created, with {}", counted(additions.len(), "resource")));
                 for line in diff::lines(&additions) {
-                    talk.show(&line);
+                    prompter.show(&line);
                 }
-                Outlook::New(additions)
+                PlannedChange::New(additions)
             }
             Some(stack) => {
                 if let Some(line) = new_image(&name, Some(&stack), image.as_deref()) {
-                    talk.say(&line);
+                    prompter.say(&line);
                 }
-                let values = values(settings, &name, &template, &outputs, &previous(Some(&stack)))?;
+                let values = stack_values(&settings.given, &name, &template, &outputs, &previous(Some(&stack)))?;
                 let found = change_set(settings, kind, &values, Some(&stack)).await?;
-                outputs.extend(stack.outputs);
-                match found {
+                let planned = match found {
                     None => {
-                        talk.say(&format!("{name}: no changes"));
-                        Outlook::Same
+                        prompter.say(&format!("{name}: no changes"));
+                        PlannedChange::Same
                     }
                     Some((id, set)) => {
-                        show(&name, &set, talk);
+                        show(&name, &set, Some(&stack), prompter);
                         settings.cloud.delete_change_set(&id).await?;
-                        Outlook::Changes(set.changes)
+                        PlannedChange::Changes(set.changes)
                     }
-                }
+                };
+                outputs.extend(stack.outputs);
+                planned
             }
         };
-        all.push(Planned { stack: name, outlook });
+        all.push(StackPlan { stack: name, change });
     }
     if let Some(missing) = missing {
         let hint = missing.hint().unwrap_or_default();
-        talk.say(&format!("warning: `apply` would be refused: {missing}\n  hint: {hint}"));
+        prompter.say(&format!("warning: `apply` would fail: {missing}\n  hint: {hint}"));
     }
-    if !findings.is_empty() {
-        let obstacles = DeployError::Obstacles(findings);
-        talk.say(&format!("warning: `apply` would be refused: {obstacles}"));
+    if !obstacles.is_empty() {
+        let obstacles = DeployError::Obstacles(obstacles);
+        prompter.say(&format!("warning: `apply` would fail: {obstacles}"));
     }
     Ok(all)
 }
 
-/// What a stack would consist of that is not there yet.
+/// Returns the resources of a stack that does not exist yet.
 fn additions(template: &Template, known: &Pairs) -> Vec<Change> {
-    let known = Known { template, values: known };
+    let known = KnownValues { template, values: known };
     let made = template.resources.iter().filter_map(|(name, resource)| {
         let action = match known.makes(resource) {
             Some(true) => "Add",
@@ -100,16 +109,4 @@ fn additions(template: &Template, known: &Pairs) -> Vec<Change> {
         })
     });
     made.collect()
-}
-
-fn counted(count: usize, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
-}
-
-/// Shows a change set.
-pub(super) fn show(name: &str, set: &ChangeSet, talk: &mut dyn Talk) {
-    talk.say(&format!("{name}: {}", counted(set.changes.len(), "change")));
-    for line in diff::lines(&set.changes) {
-        talk.show(&line);
-    }
 }

@@ -1,34 +1,35 @@
-//! `status` and `outputs`: what there is.
+//! `status` and `outputs`: the state of the stacks.
 
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::{DeployError, Settings};
+use super::error::DeployError;
+use super::settings::DeploySettings;
 use crate::api::cloudformation::{Pairs, Stack};
 
-/// How often it is asked whether AWS has looked at everything.
+/// The interval between two questions whether the drift detection has ended.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// A stack of the set.
-pub struct Report {
-    /// What it is called.
+/// The state of one stack of the set.
+pub struct StackReport {
+    /// The name of the stack.
     pub stack: String,
     /// Such as `CREATE_COMPLETE`; nothing if there is no such stack.
     pub status: Option<String>,
-    /// Why it has that status.
+    /// The reason for that status.
     pub reason: Option<String>,
     /// Its outputs.
     pub outputs: Pairs,
-    /// What is no longer as the template says; nothing if that was not asked.
+    /// The resources that differ from the template; nothing if drift was not asked for.
     pub drifted: Option<Vec<String>>,
 }
 
-/// The stacks of the set, in the order in which they are made; on demand with what was changed behind their back.
+/// Returns the stacks of the set in the order of their creation, on demand with their drift.
 ///
 /// # Errors
 /// [`DeployError::Cloud`].
-pub async fn report(settings: &Settings<'_>, with_drift: bool) -> Result<Vec<Report>, DeployError> {
+pub async fn report(settings: &DeploySettings<'_>, with_drift: bool) -> Result<Vec<StackReport>, DeployError> {
     let mut reports = Vec::new();
     for kind in settings.kinds() {
         let name = settings.stack(kind);
@@ -37,7 +38,7 @@ pub async fn report(settings: &Settings<'_>, with_drift: bool) -> Result<Vec<Rep
             Some(stack) if with_drift => Some(drift(settings, &name, stack).await?),
             _ => None,
         };
-        reports.push(Report {
+        reports.push(StackReport {
             drifted,
             stack: name,
             status: found.as_ref().map(|stack| stack.stack_status.clone()),
@@ -48,11 +49,11 @@ pub async fn report(settings: &Settings<'_>, with_drift: bool) -> Result<Vec<Rep
     Ok(reports)
 }
 
-async fn drift(settings: &Settings<'_>, name: &str, stack: &Stack) -> Result<Vec<String>, DeployError> {
+async fn drift(settings: &DeploySettings<'_>, name: &str, stack: &Stack) -> Result<Vec<String>, DeployError> {
     let detection = settings.cloud.detect_drift(&stack.stack_id).await?;
     while settings.cloud.detects_drift(&detection).await? {
         if Instant::now() >= settings.deadline {
-            return Err(DeployError::Late { stack: name.to_owned(), status: "being looked at".to_owned() });
+            return Err(DeployError::Late { stack: name.to_owned(), status: "being checked for drift".to_owned() });
         }
         sleep(INTERVAL).await;
     }

@@ -1,24 +1,24 @@
 //! The rules and conditions of a template, evaluated as CloudFormation will, on the values that are known so far.
 //!
-//! CloudFormation looks at rules when a change set is made: for the last stack that is after the others were made.
-//! What hangs on a value that is not known yet is neither true nor false, and is left to it.
+//! CloudFormation evaluates rules when it creates a change set: for the last stack, that is after it has created the others.
+//! An expression that depends on a value that is not known yet is neither true nor false, and is left to CloudFormation.
 
 use serde_json::Value;
 
-use super::templates::{Resource, Template};
+use super::templates::{Template, TemplateResource};
 use crate::api::cloudformation::Pairs;
 
-/// What is known of a template's parameters, and of its pseudo parameters such as `AWS::Region`.
+/// The known values of a template's parameters, and of its pseudo parameters such as `AWS::Region`.
 #[derive(Clone, Copy)]
-pub(super) struct Known<'a> {
-    /// The template that says what the conditions are.
+pub(super) struct KnownValues<'a> {
+    /// The template with the conditions.
     pub template: &'a Template,
     /// Values by name.
     pub values: &'a Pairs,
 }
 
-impl Known<'_> {
-    /// The rules that do not hold, in the template's words.
+impl KnownValues<'_> {
+    /// Returns the messages of the rules that do not hold.
     #[must_use]
     pub(super) fn broken(self) -> Vec<String> {
         let applies = |condition: &Option<Value>| match condition {
@@ -30,13 +30,13 @@ impl Known<'_> {
         broken.map(|one| one.assert_description.clone()).collect()
     }
 
-    /// Whether a resource would be made; nothing if that is not known yet.
+    /// Returns true if a resource would be created; nothing if that is not known yet.
     #[must_use]
-    pub(super) fn makes(self, resource: &Resource) -> Option<bool> {
+    pub(super) fn makes(self, resource: &TemplateResource) -> Option<bool> {
         resource.condition.as_ref().map_or(Some(true), |name| self.holds(self.template.conditions.get(name)?))
     }
 
-    /// Whether an expression is true; nothing if it hangs on what is not known.
+    /// Returns the truth of an expression; nothing if it depends on an unknown value.
     fn holds(self, expression: &Value) -> Option<bool> {
         let (function, operand) = expression.as_object()?.iter().next()?;
         if function == "Condition" {
@@ -56,7 +56,7 @@ impl Known<'_> {
         }
     }
 
-    /// One operand that is `by` decides it, whatever is not known of the others; else all have to be known.
+    /// Evaluates operands of which one that is `by` decides the result. Without such an operand, all have to be known.
     fn decided(self, operands: &[Value], by: bool) -> Option<bool> {
         let all: Vec<Option<bool>> = operands.iter().map(|operand| self.holds(operand)).collect();
         if all.contains(&Some(by)) {
@@ -65,7 +65,7 @@ impl Known<'_> {
         (!all.contains(&None)).then_some(!by)
     }
 
-    /// A text, or the value of what is referred to.
+    /// Returns a text, or the value that a reference names.
     fn text<'b>(&'b self, operand: &'b Value) -> Option<&'b str> {
         match operand {
             Value::Object(reference) => self.values.get(reference.get("Ref")?.as_str()?).map(String::as_str),
@@ -76,14 +76,14 @@ impl Known<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::templates::Kind;
+    use super::super::templates::StackKind;
     use super::*;
 
     fn pairs(pairs: &[(&str, &str)]) -> Pairs {
         pairs.iter().map(|(key, text)| ((*key).to_owned(), (*text).to_owned())).collect()
     }
 
-    /// The template's defaults, and these values instead of some of them.
+    /// Returns the template's defaults, with some of them replaced by these values.
     fn values(template: &Template, given: &[(&str, &str)]) -> Pairs {
         let defaults = template.parameters.iter();
         let mut all: Pairs =
@@ -93,10 +93,10 @@ mod tests {
     }
 
     #[test]
-    fn what_hangs_on_the_unknown_is_left_open() {
+    fn expressions_on_unknown_values_are_left_open() {
         let template = Template::default();
         let values = pairs(&[("A", "x")]);
-        let known = Known { template: &template, values: &values };
+        let known = KnownValues { template: &template, values: &values };
         let (yes, no, open) = (
             r#"{"Fn::Equals":[{"Ref":"A"},"x"]}"#,
             r#"{"Fn::Equals":["y","x"]}"#,
@@ -122,43 +122,55 @@ mod tests {
     }
 
     #[test]
-    fn the_rules_of_the_templates_speak_for_themselves() {
+    fn broken_rules_report_their_own_messages() {
         type Given = &'static [(&'static str, &'static str)];
         const CERTIFICATE: (&str, &str) = ("CertificateArn", "arn:aws:acm:us-east-1:123456789012:certificate/x");
         const PUBLIC: (&str, &str) = ("Scheme", "internet-facing");
-        let cases: [(Kind, Given, &[&str]); 12] = [
-            (Kind::Networking, &[], &[]),
+        let cases: [(StackKind, Given, &[&str]); 12] = [
+            (StackKind::Networking, &[], &[]),
             (
-                Kind::Networking,
+                StackKind::Networking,
                 &[("ExistingVpcId", "vpc-1")],
                 &[
                     "With ExistingVpcId, ExistingPrivateSubnetIds has to name",
                     "With ExistingVpcId, ExistingVpcCidr has to be",
                 ],
             ),
-            (Kind::Networking, &[("ExistingPublicSubnetIds", "subnet-1")], &["Existing subnets and route tables need"]),
-            (Kind::Mlflow, &[("Mode", "serverless"), ("AWS::Region", "us-east-1")], &[]),
             (
-                Kind::Mlflow,
+                StackKind::Networking,
+                &[("ExistingPublicSubnetIds", "subnet-1")],
+                &["Existing subnets and route tables need"],
+            ),
+            (StackKind::Mlflow, &[("Mode", "serverless"), ("AWS::Region", "us-east-1")], &[]),
+            (
+                StackKind::Mlflow,
                 &[("Mode", "serverless"), ("AWS::Region", "af-south-1")],
                 &["CloudFormation has no MLflow apps"],
             ),
-            (Kind::Appliance, &[("Mode", "tracking")], &[]),
-            (Kind::Appliance, &[CERTIFICATE], &["With CertificateArn, DomainName has to be"]),
+            (StackKind::Appliance, &[("Mode", "tracking")], &[]),
+            (StackKind::Appliance, &[CERTIFICATE], &["With CertificateArn, DomainName has to be"]),
             (
-                Kind::Appliance,
+                StackKind::Appliance,
                 &[PUBLIC, ("AllowedCidr", "0.0.0.0/0"), ("PlainHttp", "accepted")],
                 &["AllowedCidr=0.0.0.0/0 lets the whole", "AllowedCidr=0.0.0.0/0 needs CertificateArn"],
             ),
             (
-                Kind::Appliance,
+                StackKind::Appliance,
                 &[PUBLIC],
                 &["An internet-facing load balancer needs CertificateArn", "With Scheme=internet-facing, AllowedCidr"],
             ),
-            (Kind::Appliance, &[("InstanceType", "t4g.small")], &["With Architecture=x86_64, InstanceType has to be"]),
-            (Kind::Appliance, &[("MinInstances", "3"), ("MaxInstances", "2")], &["MaxInstances has to be more than"]),
             (
-                Kind::Appliance,
+                StackKind::Appliance,
+                &[("InstanceType", "t4g.small")],
+                &["With Architecture=x86_64, InstanceType has to be"],
+            ),
+            (
+                StackKind::Appliance,
+                &[("MinInstances", "3"), ("MaxInstances", "2")],
+                &["MaxInstances has to be more than"],
+            ),
+            (
+                StackKind::Appliance,
                 &[("Mode", "serverless"), ("Access", "read-only")],
                 &["IAM cannot limit an app to reading"],
             ),
@@ -166,7 +178,7 @@ mod tests {
         for (kind, given, expected) in cases {
             let template = kind.template();
             let values = values(&template, given);
-            let broken = Known { template: &template, values: &values }.broken();
+            let broken = KnownValues { template: &template, values: &values }.broken();
             assert_eq!(broken.len(), expected.len(), "{given:?}: {broken:?}");
             for (words, beginning) in broken.iter().zip(expected) {
                 assert!(words.starts_with(beginning), "{given:?}: {words}");
@@ -175,11 +187,11 @@ mod tests {
     }
 
     #[test]
-    fn conditions_say_what_would_be_made() {
-        let template = Kind::Networking.template();
+    fn conditions_decide_which_resources_are_created() {
+        let template = StackKind::Networking.template();
         let made = |given: &[(&str, &str)], kind: &str| {
             let values = values(&template, given);
-            let known = Known { template: &template, values: &values };
+            let known = KnownValues { template: &template, values: &values };
             let all = template.resources.values().filter(|one| one.r#type == kind);
             all.filter(|one| known.makes(one) == Some(true)).count()
         };
@@ -187,7 +199,7 @@ mod tests {
         assert_eq!(made(&[("NatMode", "per-zone"), ("Zones", "3")], "AWS::EC2::NatGateway"), 3);
         assert_eq!(made(&[("NatMode", "none")], "AWS::EC2::NatGateway"), 0);
         assert_eq!(made(&[("ExistingVpcId", "vpc-1")], "AWS::EC2::VPC"), 0);
-        let open = Known { template: &template, values: &Pairs::new() };
+        let open = KnownValues { template: &template, values: &Pairs::new() };
         assert_eq!(open.makes(&template.resources["Vpc"]), None);
     }
 }

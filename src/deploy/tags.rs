@@ -1,15 +1,15 @@
 //! The tags of the stacks, which CloudFormation copies to everything in them, instances included.
 
-use super::Settings;
+use super::settings::DeploySettings;
 use crate::api::cloudformation::{Pairs, Stack};
 
 /// The tag that names the set of a resource. Resources that outlive their stack are found by it.
 pub(super) const SET: &str = "mlflow-appliance-set";
-/// AWS takes no more of them for a stack.
+/// The most tags that AWS accepts for a stack.
 const LIMIT: usize = 50;
 
-/// The tags of a stack: those that it has, ours, and those that were given.
-pub(super) fn of(settings: &Settings<'_>, before: Option<&Stack>) -> Pairs {
+/// Returns the tags of a stack: those that it has, our own, and those of the command line.
+pub(super) fn of(settings: &DeploySettings<'_>, before: Option<&Stack>) -> Pairs {
     let mut tags = before.map(|stack| stack.tags.clone()).unwrap_or_default();
     tags.insert("project".to_owned(), "sagemaker-mlflow-appliance".to_owned());
     tags.extend(settings.tags.clone());
@@ -23,7 +23,7 @@ pub(super) fn unfit(tags: &Pairs) -> Vec<String> {
         .iter()
         .filter_map(|(key, value)| reason(key, value).map(|reason| format!("tag `{}`: {reason}", key.escape_debug())))
         .collect();
-    // Ours are two more.
+    // Our own tags are two more.
     if tags.len() + 2 > LIMIT {
         problems
             .push(format!("{} tags: a stack has {LIMIT} at most, of which two are the appliance's own", tags.len()));
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_are_those_that_instances_can_see() {
+    fn keys_that_instances_cannot_see_are_rejected() {
         for key in
             ["Cost Center", "team/ml", "ümlaut", "", "aws:x", "AWS:x", "appliance:workers", SET, "..", "_index", "a\nb"]
         {

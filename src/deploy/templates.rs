@@ -1,4 +1,4 @@
-//! The templates in this binary, and what they say of themselves: parameters, resources, what is kept on deletion.
+//! The templates in this binary, and their description: parameters, resources, retention on deletion.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
@@ -7,12 +7,12 @@ use flate2::read::GzDecoder;
 use serde::Deserialize;
 use serde_json::Value;
 
-/// A stack of ours. The order is that in which they are made.
+/// The kind of a stack. The order is that of creation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
+pub enum StackKind {
     /// The network, for both modes.
     Networking,
-    /// Studio, for both modes; only if it is asked for.
+    /// Studio, for both modes; only on demand.
     SagemakerDomain,
     /// The managed MLflow of a mode.
     Mlflow,
@@ -20,11 +20,11 @@ pub enum Kind {
     Appliance,
 }
 
-impl Kind {
-    /// All of them, in order.
+impl StackKind {
+    /// All kinds, in the order of creation.
     pub const ALL: [Self; 4] = [Self::Networking, Self::SagemakerDomain, Self::Mlflow, Self::Appliance];
 
-    /// What it is called.
+    /// Returns the name of the kind.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -35,25 +35,25 @@ impl Kind {
         }
     }
 
-    /// Whether there is one for both modes.
+    /// Returns true if both modes share the stack.
     #[must_use]
     pub fn is_shared(self) -> bool {
         matches!(self, Self::Networking | Self::SagemakerDomain)
     }
 
-    /// The template's text, without its comments.
+    /// Returns the template's text, without its comments.
     #[must_use]
     pub fn text(self) -> String {
         inflated(self.built().0)
     }
 
-    /// What the template says of itself.
+    /// Returns the description of the template.
     #[must_use]
     pub(super) fn template(self) -> Template {
         serde_json::from_str(&inflated(self.built().1)).expect("it was written when this was built")
     }
 
-    /// What `build.rs` has made, compressed: the text, and what it says of itself.
+    /// Returns the text and the description, which `build.rs` has compressed.
     fn built(self) -> (&'static [u8], &'static [u8]) {
         macro_rules! built {
             ($name:literal) => {
@@ -78,51 +78,51 @@ fn inflated(bytes: &[u8]) -> String {
     text
 }
 
-/// What a template says of itself.
+/// The description of a template.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub(super) struct Template {
-    /// What can be chosen.
-    pub parameters: BTreeMap<String, Parameter>,
-    /// What must hold among those choices.
+    /// The parameters by name.
+    pub parameters: BTreeMap<String, TemplateParameter>,
+    /// The rules among the values of parameters.
     pub rules: Vec<Rule>,
-    /// What some resources depend on.
+    /// The conditions on which some resources depend.
     pub conditions: BTreeMap<String, Value>,
-    /// What it makes.
-    pub resources: BTreeMap<String, Resource>,
-    /// What it tells later stacks, and people.
+    /// The resources by logical id.
+    pub resources: BTreeMap<String, TemplateResource>,
+    /// The names of the outputs, which later stacks and people read.
     pub outputs: BTreeSet<String>,
 }
 
 /// A parameter of a template.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
-pub(super) struct Parameter {
-    /// Such as `String`, `Number` or `CommaDelimitedList`.
+pub(super) struct TemplateParameter {
+    /// The type, such as `String`, `Number` or `CommaDelimitedList`.
     pub r#type: String,
-    /// What it is for.
+    /// The purpose of the parameter.
     pub description: String,
-    /// What it is if nobody says.
+    /// The default value.
     pub default: Option<Scalar>,
-    /// What it may be.
+    /// The values that are allowed; any if the list is empty.
     pub allowed_values: Vec<Scalar>,
-    /// What the whole of it has to match.
+    /// The pattern that the whole value has to match.
     pub allowed_pattern: Option<String>,
-    /// What to say if it does not.
+    /// The message for a value that breaks a constraint.
     pub constraint_description: Option<String>,
-    /// For numbers.
+    /// The least value of a number.
     pub min_value: Option<f64>,
-    /// For numbers.
+    /// The largest value of a number.
     pub max_value: Option<f64>,
-    /// In characters.
+    /// The least length in characters.
     pub min_length: Option<usize>,
-    /// In characters.
+    /// The largest length in characters.
     pub max_length: Option<usize>,
-    /// Not to be shown.
+    /// True if the value must not be shown.
     pub no_echo: bool,
 }
 
-/// A value as it is written.
+/// A value as it stands in the template.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(untagged)]
 pub(super) enum Scalar {
@@ -147,44 +147,44 @@ impl std::fmt::Display for Scalar {
     }
 }
 
-/// What must hold among the values of parameters; the expressions are evaluated by [`super::rules`].
+/// A rule among the values of parameters, which [`super::rules`] evaluates.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct Rule {
-    /// When.
+    /// The condition under which the rule applies; without one it always does.
     pub rule_condition: Option<Value>,
-    /// What.
+    /// The assertions that must hold then.
     pub assertions: Vec<Assertion>,
 }
 
-/// A part of a rule.
+/// An assertion of a rule.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct Assertion {
-    /// What must hold.
+    /// The expression that must be true.
     pub assert: Value,
-    /// What to say if it does not.
+    /// The message for an expression that is false.
     pub assert_description: String,
 }
 
 /// A resource of a template.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct Resource {
-    /// Such as `AWS::EC2::Subnet`.
+pub(super) struct TemplateResource {
+    /// The resource type, such as `AWS::EC2::Subnet`.
     pub r#type: String,
-    /// The condition under which it is made; always, without one.
+    /// The condition under which the resource is created; without one it always is.
     pub condition: Option<String>,
-    /// `Retain` and `RetainExceptOnCreate` keep it when the stack goes.
+    /// `Retain` and `RetainExceptOnCreate` keep the resource when the stack is deleted.
     pub deletion_policy: Option<String>,
-    /// The service that it leads to, if it is an endpoint, with `${AWS::Region}` in its name.
+    /// The service of a VPC endpoint, with `${AWS::Region}` in its name.
     pub service: Option<String>,
 }
 
-impl Resource {
-    /// Whether it stays when its stack is deleted.
+impl TemplateResource {
+    /// Returns true if the resource is retained when its stack is deleted.
     #[must_use]
-    pub(super) fn is_kept(&self) -> bool {
+    pub(super) fn is_retained(&self) -> bool {
         self.deletion_policy.as_deref().is_some_and(|policy| policy.starts_with("Retain"))
     }
 }

@@ -1,4 +1,4 @@
-//! Follows what CloudFormation does, and says which failure was the cause of the others.
+//! Follows the events of a CloudFormation operation, and finds the failure that caused the others.
 
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
@@ -16,67 +16,67 @@ const STACK: &str = "AWS::CloudFormation::Stack";
 /// The wait before asking again what has happened doubles from the first to the second of these.
 const WAITS: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(4));
 
-/// After so long without an event it is said what is being worked on: at first, and at most.
+/// After so long without an event, the resources in progress are named: the first wait, and the longest one.
 const QUIET: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(60));
 
 /// More resources than these are only counted.
 const NAMED: usize = 4;
 
-/// What was begun has an event by then; until then the status may be that of before.
+/// An operation has its first event within this time. Until then, the status may still be the previous one.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How a stack's operation ended.
+/// The end of an operation on a stack.
 #[derive(Clone, Debug)]
-pub(super) enum End {
-    /// As it was meant to.
+pub(super) enum OperationEnd {
+    /// It succeeded.
     Complete(String),
-    /// It was undone, or it is stuck: the last status and the cause.
+    /// It was rolled back, or it is stuck: the last status and the cause.
     Failed {
         /// Such as `ROLLBACK_COMPLETE`.
         status: String,
         /// The first failure.
         cause: Option<Event>,
     },
-    /// It still runs, and we have no more time.
+    /// It still ran at the deadline.
     Late(String),
 }
 
-/// What is seen.
-pub(super) enum Sight<'a> {
+/// Something to show to the person who waits.
+pub(super) enum StackProgress<'a> {
     /// An event, with how long its resource has taken and how many are done.
     Event(&'a Event, Option<Duration>, usize),
-    /// Nothing for some time: what is being worked on.
+    /// There was no event for some time; the text names the resources in progress.
     Quiet(String),
 }
 
-/// Where that goes.
-pub(super) type Show<'a> = &'a mut dyn FnMut(Sight<'_>);
+/// Receives the progress.
+pub(super) type ShowProgress<'a> = &'a mut dyn FnMut(StackProgress<'_>);
 
-/// Shows events of a stack, by its ARN, after `since`, until it rests.
+/// Shows the events of a stack, by its ARN, after `since`, until no operation runs on it.
 ///
 /// # Errors
-/// [`ServiceError`]; what runs goes on.
+/// [`ServiceError`]; the operation continues in AWS.
 pub(super) async fn follow(
     cloud: &CloudFormation<'_>,
     stack: &str,
     since: Option<String>,
     deadline: Instant,
-    show: Show<'_>,
-) -> Result<End, ServiceError> {
+    show: ShowProgress<'_>,
+) -> Result<OperationEnd, ServiceError> {
     let mut last = since;
-    let mut seen = Seen::default();
+    let mut seen = SeenEvents::default();
     let mut backoff = Backoff::new(WAITS.0, WAITS.1);
     let mut is_begun = false;
     let patience = Instant::now() + PATIENCE;
     let (mut quiet_since, mut quiet) = (Instant::now(), QUIET.0);
     loop {
         let is_believed = is_begun || Instant::now() >= patience;
-        // First the status: what happened before it is among the events then.
+        // The status comes first: the events that led to it are in the list that is read afterwards.
         let now = cloud.stack(stack).await?;
         for event in cloud.events(stack, last.as_deref()).await? {
             is_begun = true;
             let took = seen.note(&event);
-            show(Sight::Event(&event, took, seen.done));
+            show(StackProgress::Event(&event, took, seen.done));
             last = Some(event.event_id);
             (quiet_since, quiet) = (Instant::now(), QUIET.0);
         }
@@ -86,13 +86,17 @@ pub(super) async fn follow(
                 status.as_str(),
                 "CREATE_COMPLETE" | "UPDATE_COMPLETE" | "DELETE_COMPLETE" | "IMPORT_COMPLETE"
             );
-            return Ok(if is_good { End::Complete(status) } else { End::Failed { status, cause: seen.cause } });
+            return Ok(if is_good {
+                OperationEnd::Complete(status)
+            } else {
+                OperationEnd::Failed { status, cause: seen.cause }
+            });
         }
         if Instant::now() >= deadline {
-            return Ok(End::Late(status));
+            return Ok(OperationEnd::Late(status));
         }
         if quiet_since.elapsed() >= quiet {
-            show(Sight::Quiet(seen.pending(clock::now())));
+            show(StackProgress::Quiet(seen.pending(clock::now())));
             (quiet_since, quiet) = (Instant::now(), (quiet * 2).min(QUIET.1));
         }
         sleep(backoff.wait()).await;
@@ -100,14 +104,14 @@ pub(super) async fn follow(
 }
 
 #[derive(Default)]
-struct Seen {
-    /// When work on a resource began, and what it is.
+struct SeenEvents {
+    /// When work on a resource began, and the type of the resource.
     began: HashMap<String, (SystemTime, Option<String>)>,
     done: usize,
     cause: Option<Event>,
 }
 
-impl Seen {
+impl SeenEvents {
     fn note(&mut self, event: &Event) -> Option<Duration> {
         let now = humantime::parse_rfc3339_weak(&event.timestamp).ok();
         let name = event.logical_resource_id.clone();
@@ -116,7 +120,7 @@ impl Seen {
             self.cause = Some(event.clone());
         }
         if status.ends_with("ROLLBACK_IN_PROGRESS") {
-            // From here on it is the removals that are counted.
+            // From here on, the count is of removals.
             self.done = 0;
         }
         if status.ends_with("_IN_PROGRESS") {
@@ -132,7 +136,7 @@ impl Seen {
         now?.duration_since(began).ok()
     }
 
-    /// What is being worked on, and for how long; what has taken longest comes first.
+    /// Names the resources in progress and for how long; the longest comes first.
     fn pending(&self, now: SystemTime) -> String {
         let resources = self.began.iter().filter(|(_, (_, kind))| kind.as_deref() != Some(STACK));
         let mut all: Vec<(SystemTime, &String)> = resources.map(|(name, (since, _))| (*since, name)).collect();
@@ -149,7 +153,7 @@ impl Seen {
     }
 }
 
-/// Whether an event is a failure of its own, and not one that follows from another.
+/// Returns true for a failure of its own, and not for one that follows from another.
 fn is_cause(event: &Event) -> bool {
     const FOLLOWING: [&str; 4] = [
         "Resource creation cancelled",
@@ -161,25 +165,28 @@ fn is_cause(event: &Event) -> bool {
     event.resource_status.ends_with("_FAILED") && !FOLLOWING.iter().any(|following| reason.starts_with(following))
 }
 
-/// What to do about a failure, as far as its words tell.
+/// Returns an instruction for a failure, as far as its text tells the cause.
 #[must_use]
 pub(super) fn hint(reason: &str) -> &'static str {
     const HINTS: &[(&[&str], &str)] = &[
         (
             &["not authorized to perform", "accessdenied"],
-            "add the action that it names to the policy of whoever deploys (infra/README.md has all of it)",
+            "add the action that it names to the deployer's policy (infra/README.md lists the whole policy)",
         ),
-        (&["dependen"], "something that was made beside the stacks is in it: remove that, then run the command again"),
-        (&["already exists"], "something of that name is left over: remove it, or choose another `--prefix`"),
+        (
+            &["dependen"],
+            "a resource outside of the stacks depends on it: delete that resource, then run the command again",
+        ),
+        (&["already exists"], "a resource of that name is left over: delete it, or choose another `--prefix`"),
         (
             &["deletion protection"],
-            "let it be deleted: `aws elbv2 modify-load-balancer-attributes --attributes Key=deletion_protection.enabled,Value=false --load-balancer-arn …`, then run the command again",
+            "disable the protection: `aws elbv2 modify-load-balancer-attributes --attributes Key=deletion_protection.enabled,Value=false --load-balancer-arn …`, then run the command again",
         ),
         (
             &["expiredtoken", "security token"],
-            "renew the session (`aws sso login`), then run the command again: it takes up where it was",
+            "renew the session (`aws sso login`), then run the command again: it resumes where it stopped",
         ),
-        (&["architecture"], "the image is of another processor: bake one for Architecture, or choose the other"),
+        (&["architecture"], "the image is for another architecture: bake one for Architecture, or choose the other"),
         (
             &["limit", "exceeded"],
             "a quota of the account is reached: have it raised in Service Quotas, or remove what is not needed",
@@ -196,7 +203,7 @@ pub(super) fn hint(reason: &str) -> &'static str {
     HINTS
         .iter()
         .find(|(all, _)| all.iter().any(|words| lower.contains(words)))
-        .map_or("correct it, then run the command again: it takes up where it was", |(_, hint)| hint)
+        .map_or("correct it, then run the command again: it resumes where it stopped", |(_, hint)| hint)
 }
 
 #[cfg(test)]
@@ -214,20 +221,20 @@ mod tests {
     }
 
     #[test]
-    fn the_first_failure_of_its_own_is_the_cause() {
-        let mut seen = Seen::default();
+    fn the_first_independent_failure_is_the_cause() {
+        let mut seen = SeenEvents::default();
         seen.note(&event("A", "CREATE_IN_PROGRESS", "2026-01-01T00:00:00Z", ""));
         seen.note(&event("B", "CREATE_FAILED", "2026-01-01T00:00:01Z", "Resource creation cancelled"));
         seen.note(&event("A", "CREATE_FAILED", "2026-01-01T00:00:05Z", "You are not authorized to perform: ec2:X"));
         seen.note(&event("C", "CREATE_FAILED", "2026-01-01T00:00:06Z", "another"));
         let cause = seen.cause.expect("a cause");
         assert_eq!(cause.logical_resource_id, "A");
-        assert!(hint(&cause.resource_status_reason.unwrap()).contains("policy of whoever deploys"));
+        assert!(hint(&cause.resource_status_reason.unwrap()).contains("deployer's policy"));
     }
 
     #[test]
-    fn a_resource_takes_from_its_first_event_to_its_last() {
-        let mut seen = Seen::default();
+    fn a_resource_is_timed_from_its_first_event_to_its_last() {
+        let mut seen = SeenEvents::default();
         assert_eq!(seen.note(&event("A", "CREATE_IN_PROGRESS", "2026-01-01T00:00:00.5Z", "")), None);
         assert_eq!(seen.note(&event("A", "CREATE_IN_PROGRESS", "2026-01-01T00:00:02Z", "")), None);
         let took = seen.note(&event("A", "CREATE_COMPLETE", "2026-01-01T00:00:10.5Z", ""));
@@ -235,8 +242,8 @@ mod tests {
     }
 
     #[test]
-    fn when_it_is_quiet_it_is_said_what_is_being_worked_on() {
-        let mut seen = Seen::default();
+    fn quiet_periods_name_the_resources_in_progress() {
+        let mut seen = SeenEvents::default();
         let now = humantime::parse_rfc3339("2026-01-01T00:10:00Z").unwrap();
         assert_eq!(seen.pending(now), "AWS itself");
         let mut stack = event("mlflow-x", "CREATE_IN_PROGRESS", "2026-01-01T00:00:00Z", "");

@@ -1,4 +1,4 @@
-//! What an ARN of a managed MLflow resource says, or why it is refused.
+//! The parts of an ARN of a managed MLflow resource, or the reason why the ARN is rejected.
 //!
 //! Strict on purpose: the ARN chooses the host that is called, the scope that is signed and the header that
 //! routes the request, so a value that merely looks like one must not get further than this file. Pure.
@@ -15,7 +15,7 @@ pub enum Partition {
 }
 
 impl Partition {
-    /// The partition's name as it stands in an ARN.
+    /// Returns the partition's name as it stands in an ARN.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -37,7 +37,7 @@ impl Partition {
     }
 }
 
-/// Which of the two managed MLflow offerings a resource is.
+/// The kind of a managed MLflow resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// `mlflow-tracking-server`: provisioned, sized, billed by the hour.
@@ -47,7 +47,7 @@ pub enum Mode {
 }
 
 impl Mode {
-    /// The resource type as it stands in an ARN.
+    /// Returns the resource type as it stands in an ARN.
     #[must_use]
     pub fn resource_type(self) -> &'static str {
         match self {
@@ -67,7 +67,7 @@ pub struct Arn {
     mode: Mode,
 }
 
-/// Why an ARN was refused; each text names the part and what would be right.
+/// The reason why an ARN is rejected; each text names the part and the valid form.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ArnError {
     /// Not six colon-separated fields starting with `arn`.
@@ -75,7 +75,7 @@ pub enum ArnError {
         "it is not an ARN: expected `arn:aws:sagemaker:<region>:<account>:mlflow-tracking-server/<name>` or `…:mlflow-app/<id>`"
     )]
     NotAnArn,
-    /// A partition nobody knows.
+    /// A partition that does not exist.
     #[error("unknown partition `{0}`: expected `aws` or `aws-us-gov`")]
     UnknownPartition(String),
     /// A real partition in which the service is not offered.
@@ -154,37 +154,37 @@ impl Arn {
         Ok(Self { text: text.to_owned(), partition, region: region.to_owned(), account: account.to_owned(), mode })
     }
 
-    /// The ARN as given.
+    /// Returns the ARN as given.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// The partition.
+    /// Returns the partition.
     #[must_use]
     pub fn partition(&self) -> Partition {
         self.partition
     }
 
-    /// The region; it decides the endpoint and the signing scope.
+    /// Returns the region; it decides the endpoint and the signing scope.
     #[must_use]
     pub fn region(&self) -> &str {
         &self.region
     }
 
-    /// The name of the resource: what follows its type.
+    /// Returns the name of the resource: what follows its type.
     #[must_use]
     pub fn resource_name(&self) -> &str {
         self.text.rsplit('/').next().unwrap_or_default()
     }
 
-    /// The twelve digits of the owning account.
+    /// Returns the twelve digits of the owning account.
     #[must_use]
     pub fn account(&self) -> &str {
         &self.account
     }
 
-    /// Tracking server or app.
+    /// Returns the kind of the resource: tracking server or app.
     #[must_use]
     pub fn mode(&self) -> Mode {
         self.mode
@@ -197,10 +197,10 @@ impl fmt::Display for Arn {
     }
 }
 
-/// True for a region name that could exist in the partition.
+/// Returns true for a region name that could exist in the partition.
 ///
 /// AWS publishes a pattern, not a closed list (`partitions.json`, `regionRegex`). The area comes from that pattern;
-/// the compass word is checked too, so that a slip like `us-esat-1` is told apart from a region opened next year.
+/// the compass word is checked too, so that a slip like `us-esat-1` differs from a region that opens next year.
 #[must_use]
 pub fn is_region_of(partition: Partition, region: &str) -> bool {
     const AREAS: [&str; 9] = ["us", "eu", "ap", "sa", "ca", "me", "af", "il", "mx"];
@@ -215,7 +215,7 @@ pub fn is_region_of(partition: Partition, region: &str) -> bool {
     })
 }
 
-/// The service's own rule for names, `[a-zA-Z0-9](-*[a-zA-Z0-9]){0,255}`: no leading or trailing hyphen.
+/// Checks the service's own rule for names, `[a-zA-Z0-9](-*[a-zA-Z0-9]){0,255}`: no leading or trailing hyphen.
 fn is_resource_name(name: &str) -> bool {
     let bytes = name.as_bytes();
     let ends_well = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
@@ -226,86 +226,4 @@ fn is_resource_name(name: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn both_modes_and_both_partitions_parse() {
-        for (text, mode, region, partition) in [
-            (
-                "arn:aws:sagemaker:us-east-1:123456789012:mlflow-tracking-server/ts1",
-                Mode::TrackingServer,
-                "us-east-1",
-                Partition::Aws,
-            ),
-            (
-                "arn:aws:sagemaker:eu-west-1:123456789012:mlflow-app/app-ABCDEF123456",
-                Mode::App,
-                "eu-west-1",
-                Partition::Aws,
-            ),
-            (
-                "arn:aws-us-gov:sagemaker:us-gov-west-1:123456789012:mlflow-tracking-server/a--b",
-                Mode::TrackingServer,
-                "us-gov-west-1",
-                Partition::AwsUsGov,
-            ),
-            ("arn:aws:sagemaker:ap-southeast-7:000000000000:mlflow-app/x", Mode::App, "ap-southeast-7", Partition::Aws),
-        ] {
-            let arn = Arn::parse(text).expect(text);
-            assert_eq!((arn.mode(), arn.region(), arn.partition()), (mode, region, partition), "{text}");
-            assert_eq!(arn.as_str(), text);
-        }
-    }
-
-    #[test]
-    fn each_wrong_part_is_named() {
-        let long = format!("arn:aws:sagemaker:us-east-1:123456789012:mlflow-app/{}", "a".repeat(120));
-        for (text, expected) in [
-            ("", ArnError::NotAnArn),
-            ("http://localhost:5000", ArnError::NotAnArn),
-            ("arn:aws:sagemaker:us-east-1:123456789012", ArnError::NotAnArn),
-            ("urn:aws:sagemaker:us-east-1:123456789012:mlflow-app/a", ArnError::NotAnArn),
-            (" arn:aws:sagemaker:us-east-1:123456789012:mlflow-app/a", ArnError::NotAnArn),
-            (
-                "arn:aws-cn:sagemaker:cn-north-1:123456789012:mlflow-app/a",
-                ArnError::PartitionWithoutMlflow("aws-cn".into()),
-            ),
-            ("arn:azure:sagemaker:us-east-1:123456789012:mlflow-app/a", ArnError::UnknownPartition("azure".into())),
-            ("arn:aws:s3:us-east-1:123456789012:mlflow-app/a", ArnError::WrongService("s3".into())),
-            ("arn:aws:sagemaker:us-esat-1:123456789012:mlflow-app/a", ArnError::UnknownRegion("us-esat-1".into())),
-            (
-                "arn:aws:sagemaker:us-gov-west-1:123456789012:mlflow-tracking-server/a",
-                ArnError::UnknownRegion("us-gov-west-1".into()),
-            ),
-            (
-                "arn:aws-us-gov:sagemaker:us-east-1:123456789012:mlflow-tracking-server/a",
-                ArnError::UnknownRegion("us-east-1".into()),
-            ),
-            ("arn:aws:sagemaker::123456789012:mlflow-app/a", ArnError::UnknownRegion(String::new())),
-            (
-                "arn:aws:sagemaker:us-east-1.evil.example/:123456789012:mlflow-app/a",
-                ArnError::UnknownRegion("us-east-1.evil.example/".into()),
-            ),
-            ("arn:aws:sagemaker:us-east-1:12345:mlflow-app/a", ArnError::BadAccount("12345".into())),
-            ("arn:aws:sagemaker:us-east-1:12345678901٣:mlflow-app/a", ArnError::BadAccount("12345678901٣".into())),
-            ("arn:aws:sagemaker:us-east-1:123456789012:mlflow-app", ArnError::WrongResource("mlflow-app".into())),
-            (
-                "arn:aws:sagemaker:us-east-1:123456789012:notebook-instance/a",
-                ArnError::WrongResource("notebook-instance".into()),
-            ),
-            ("arn:aws:sagemaker:us-east-1:123456789012:mlflow-app/", ArnError::BadName(String::new())),
-            ("arn:aws:sagemaker:us-east-1:123456789012:mlflow-app/a/b", ArnError::BadName("a/b".into())),
-            ("arn:aws:sagemaker:us-east-1:123456789012:mlflow-app/a:b", ArnError::BadName("a:b".into())),
-            ("arn:aws:sagemaker:us-east-1:123456789012:mlflow-app/a-", ArnError::BadName("a-".into())),
-            ("arn:aws:sagemaker:us-east-1:123456789012:mlflow-app/a\r\nx: y", ArnError::BadName("a\r\nx: y".into())),
-            (
-                "arn:aws-us-gov:sagemaker:us-gov-east-1:123456789012:mlflow-app/a",
-                ArnError::AppNotInPartition("aws-us-gov"),
-            ),
-            (long.as_str(), ArnError::TooLong(long.len(), 128)),
-        ] {
-            assert_eq!(Arn::parse(text), Err(expected), "{text}");
-        }
-    }
-}
+mod tests;

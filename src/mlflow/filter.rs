@@ -12,7 +12,7 @@ const ENTITIES: [&str; 4] = ["attribute", "attributes", "attr", "run"];
 /// Comparisons with a pattern.
 const PATTERNS: [&str; 3] = ["LIKE", "ILIKE", "RLIKE"];
 
-/// The filter with real locations; nothing if there are none to translate in it.
+/// Returns the filter with real locations; nothing if there are none to translate in it.
 #[must_use]
 pub fn resolved(filter: &str, store: &ArtifactStore) -> Option<String> {
     let mut scan = Scan { rest: filter, key: String::new(), comparison: None };
@@ -54,7 +54,7 @@ struct Scan<'a> {
 }
 
 impl<'a> Scan<'a> {
-    /// The next word, quoted text or other character.
+    /// Returns the next word, quoted text or other character.
     fn token(&mut self) -> Option<&'a str> {
         self.rest = self.rest.trim_start();
         let first = self.rest.chars().next()?;
@@ -120,7 +120,7 @@ impl<'a> Scan<'a> {
     }
 }
 
-/// Bytes of the quoted text that begins here. A quote is doubled or behind a backslash where it does not end it.
+/// Returns the number of bytes of the quoted text that begins here. A quote is doubled or behind a backslash where it does not end it.
 fn quoted(text: &str, quote: char) -> usize {
     let mut characters = text.char_indices().skip(1).peekable();
     while let Some((at, character)) = characters.next() {

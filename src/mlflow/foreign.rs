@@ -1,4 +1,4 @@
-//! Which locations a caller may name, where the artifact gateway answers for all of them.
+//! The check that a location which a caller names lies in the artifact store.
 //!
 //! SECURITY: managed MLflow reads and writes a location with its own role. A caller who may name any location reads
 //! another team's bucket by that role, or the files of MLflow's own machine.
@@ -26,7 +26,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_neither_in_the_store_nor_a_reference_is_foreign() {
+    fn a_location_outside_of_the_store_is_foreign() {
         let store = ArtifactStore::parse("s3://bucket/team").expect("a store");
         for own in [
             "",

@@ -70,7 +70,7 @@ const TYPES: &[(&str, &str, &str)] = &[
     ("MlflowModelVersion", "deploymentJobState", "MlflowModelVersionDeploymentJobState"),
 ];
 
-/// The type of a field with fields of its own; nothing if the schema has no such field.
+/// Returns the type of a field with fields of its own; nothing if the schema has no such field.
 #[must_use]
 pub fn type_of(parent: &str, field: &str) -> Option<&'static str> {
     TYPES.iter().find(|(of, name, _)| *of == parent && *name == field).map(|(_, _, own)| *own)
@@ -78,7 +78,7 @@ pub fn type_of(parent: &str, field: &str) -> Option<&'static str> {
 
 /// A field that a document asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Asked {
+pub struct RequestedField {
     /// The type that it is a field of; [`QUERY`] or [`MUTATION`] at the top.
     pub parent: &'static str,
     /// Its name in the schema.
@@ -90,15 +90,15 @@ pub struct Asked {
 }
 
 #[derive(Deserialize)]
-struct Request<'a> {
+struct GraphqlRequest<'a> {
     #[serde(borrow)]
     query: Cow<'a, str>,
 }
 
-/// The fields that the operations of a request's document ask for; nothing if it cannot be understood.
+/// Returns the fields that the operations of a request's document ask for; nothing if it cannot be understood.
 #[must_use]
-pub fn asked(body: &[u8]) -> Option<Vec<Asked>> {
-    let request = serde_json::from_slice::<Request<'_>>(body).ok()?;
+pub fn requested_fields(body: &[u8]) -> Option<Vec<RequestedField>> {
+    let request = serde_json::from_slice::<GraphqlRequest<'_>>(body).ok()?;
     fields(&request.query)
 }
 
@@ -107,7 +107,7 @@ fn parse(document: &str) -> Option<SyntaxTree<Document>> {
     tree.errors().next().is_none().then_some(tree)
 }
 
-fn fields(document: &str) -> Option<Vec<Asked>> {
+fn fields(document: &str) -> Option<Vec<RequestedField>> {
     let tree = parse(document)?;
     let mut walk = Walk { fragments: HashMap::new(), path: Vec::new(), found: Vec::new(), left: SELECTION_LIMIT };
     let mut operations = Vec::new();
@@ -140,7 +140,7 @@ fn kind(operation: &OperationDefinition) -> Option<&'static str> {
 struct Walk {
     fragments: HashMap<String, SelectionSet>,
     path: Vec<String>,
-    found: Vec<Asked>,
+    found: Vec<RequestedField>,
     left: usize,
 }
 
@@ -166,7 +166,7 @@ impl Walk {
                     let own = type_of(parent, &name);
                     let below = field.selection_set();
                     let is_known = below.is_none() || own.is_some();
-                    self.found.push(Asked { parent, name, path: self.path.clone(), is_known });
+                    self.found.push(RequestedField { parent, name, path: self.path.clone(), is_known });
                     if let (Some(below), Some(own)) = (below, own) {
                         self.selections(&below, own, depth + 1)?;
                     }
@@ -184,7 +184,7 @@ impl Walk {
     }
 }
 
-/// The document with some of its strings replaced; nothing if none is, or if it cannot be understood.
+/// Returns the document with some of its strings replaced; nothing if none is, or if it cannot be understood.
 pub fn with_strings(document: &str, mut replace: impl FnMut(&str) -> Option<String>) -> Option<String> {
     let tree = parse(document)?;
     let (mut text, mut from) = (String::new(), 0);
@@ -204,7 +204,7 @@ pub fn with_strings(document: &str, mut replace: impl FnMut(&str) -> Option<Stri
 mod tests {
     use super::*;
 
-    fn asked_by(document: &str) -> Vec<String> {
+    fn requested_by(document: &str) -> Vec<String> {
         let fields = fields(document).expect(document);
         fields
             .iter()
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_are_told_by_their_types_under_aliases_and_fragments() {
+    fn fields_have_their_types_under_aliases_and_fragments() {
         let expected = [
             "QUERY.mlflowGetRun=a",
             "MlflowGetRunResponse.run=a/b",
@@ -229,15 +229,15 @@ mod tests {
              fragment R on MlflowGetRunResponse { b: run { ... { ...E } } }
              fragment E on MlflowRunExtension { c: experiment { d: artifactLocation } }",
         ] {
-            assert_eq!(asked_by(document), expected, "{document}");
+            assert_eq!(requested_by(document), expected, "{document}");
         }
-        assert_eq!(asked_by("mutation { mlflowSearchRuns { runs { x } } }").len(), 3);
-        assert_eq!(asked_by("{ __schema { types { name } } }"), ["QUERY.__schema?=__schema"]);
+        assert_eq!(requested_by("mutation { mlflowSearchRuns { runs { x } } }").len(), 3);
+        assert_eq!(requested_by("{ __schema { types { name } } }"), ["QUERY.__schema?=__schema"]);
         assert_eq!(
-            asked_by("{ mlflowGetRun { run { owner { name } } } }")[2],
+            requested_by("{ mlflowGetRun { run { owner { name } } } }")[2],
             "MlflowRun.owner?=mlflowGetRun/run/owner"
         );
-        assert_eq!(asked_by("{ __typename }"), [""; 0]);
+        assert_eq!(requested_by("{ __typename }"), [""; 0]);
     }
 
     #[test]

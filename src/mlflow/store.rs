@@ -1,6 +1,6 @@
-//! Where artifacts really are, and the name under which callers know the place.
+//! The artifact store, and the public names of its artifacts.
 //!
-//! Managed MLflow keeps artifacts under `s3://bucket/prefix`. Callers without AWS credentials are told
+//! Managed MLflow keeps artifacts under `s3://bucket/prefix`. Callers without AWS credentials see
 //! `mlflow-artifacts:/…` instead, MLflow's own scheme for "ask the tracking server". Pure.
 
 /// The scheme that MLflow clients resolve against their tracking URI.
@@ -16,7 +16,7 @@ pub struct ArtifactStore {
     prefix: String,
 }
 
-/// Why a text does not name an artifact store.
+/// The reason why a text does not name an artifact store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
     /// Another scheme.
@@ -26,13 +26,13 @@ pub enum StoreError {
     #[error("a bucket's name has 3 to 63 lower-case letters, digits, dots and hyphens")]
     Bucket,
     /// The prefix could not be a path.
-    #[error("the prefix is no plain path: {0}")]
-    Prefix(#[from] PathError),
+    #[error("the prefix is not a plain path: {0}")]
+    Prefix(#[from] ArtifactPathError),
 }
 
-/// Why a text does not name an artifact.
+/// The reason why a text does not name an artifact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum PathError {
+pub enum ArtifactPathError {
     /// Nothing between two slashes, as in an absolute URI.
     #[error("a path segment is empty")]
     EmptySegment,
@@ -55,61 +55,61 @@ impl ArtifactPath {
     /// Checks a decoded path. Slashes around it do not count; the empty path is the store itself.
     ///
     /// # Errors
-    /// [`PathError`].
-    pub fn parse(path: &str) -> Result<Self, PathError> {
+    /// [`ArtifactPathError`].
+    pub fn parse(path: &str) -> Result<Self, ArtifactPathError> {
         let path = path.trim_matches('/');
         if path.len() > KEY_LIMIT {
-            return Err(PathError::TooLong);
+            return Err(ArtifactPathError::TooLong);
         }
         if path.chars().any(char::is_control) {
-            return Err(PathError::Unprintable);
+            return Err(ArtifactPathError::Unprintable);
         }
-        // SECURITY: object keys are flat and `..` means nothing to S3, but it does to whoever joins it to a URL or to
-        // a directory: the client that builds the request, and the one that downloads. A backslash separates there.
+        // SECURITY: object keys are flat and `..` means nothing to S3, but it does to a client that joins it to a URL or to a
+        // directory, when it builds a request or downloads a file. A backslash is a separator there.
         for segment in path.split('/').filter(|_| !path.is_empty()) {
             if segment.is_empty() {
-                return Err(PathError::EmptySegment);
+                return Err(ArtifactPathError::EmptySegment);
             }
             if segment.split('\\').any(|part| matches!(part, "." | "..")) {
-                return Err(PathError::DotSegment);
+                return Err(ArtifactPathError::DotSegment);
             }
         }
         Ok(Self(path.to_owned()))
     }
 
-    /// The path that a percent-encoded one stands for. An encoded slash separates like any other, as in MLflow.
+    /// Returns the path that a percent-encoded one stands for. An encoded slash separates like any other, as in MLflow.
     ///
     /// # Errors
-    /// [`PathError`].
-    pub fn decode(encoded: &str) -> Result<Self, PathError> {
+    /// [`ArtifactPathError`].
+    pub fn decode(encoded: &str) -> Result<Self, ArtifactPathError> {
         let decoded = percent_encoding::percent_decode_str(encoded).decode_utf8();
-        Self::parse(&decoded.map_err(|_| PathError::Unprintable)?)
+        Self::parse(&decoded.map_err(|_| ArtifactPathError::Unprintable)?)
     }
 
     /// This path with another below it.
     ///
     /// # Errors
-    /// [`PathError::TooLong`].
-    pub fn join(&self, below: &Self) -> Result<Self, PathError> {
+    /// [`ArtifactPathError::TooLong`].
+    pub fn join(&self, below: &Self) -> Result<Self, ArtifactPathError> {
         match (self.0.as_str(), below.0.as_str()) {
             ("", path) | (path, "") => Ok(Self(path.to_owned())),
             (above, below) => Self::parse(&format!("{above}/{below}")),
         }
     }
 
-    /// The path, without slashes around it.
+    /// Returns the path, without slashes around it.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// What follows the last slash.
+    /// Returns the part after the last slash.
     #[must_use]
     pub fn name(&self) -> &str {
         self.0.rsplit('/').next().unwrap_or_default()
     }
 
-    /// True for the store itself.
+    /// Returns true for the store itself.
     #[must_use]
     pub fn is_root(&self) -> bool {
         self.0.is_empty()
@@ -117,7 +117,7 @@ impl ArtifactPath {
 }
 
 impl ArtifactStore {
-    /// The store that `s3://bucket/prefix` names.
+    /// Returns the store that `s3://bucket/prefix` names.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -139,25 +139,25 @@ impl ArtifactStore {
         Ok(Self { bucket: bucket.to_owned(), prefix: format!("{prefix}{slash}") })
     }
 
-    /// The bucket.
+    /// Returns the bucket.
     #[must_use]
     pub fn bucket(&self) -> &str {
         &self.bucket
     }
 
-    /// What every key of the store starts with: nothing, or something that ends with a slash.
+    /// Returns the prefix of every key of the store: an empty text, or one that ends with a slash.
     #[must_use]
     pub fn prefix(&self) -> &str {
         &self.prefix
     }
 
-    /// The object key of a path.
+    /// Returns the object key of a path.
     #[must_use]
     pub fn key(&self, path: &ArtifactPath) -> String {
         format!("{}{}", self.prefix, path.0)
     }
 
-    /// The path that an `s3://` URI names, if it is in this store.
+    /// Returns the path that an `s3://` URI names, if it is in this store.
     #[must_use]
     pub fn locate(&self, uri: &str) -> Option<ArtifactPath> {
         let rest = uri.strip_prefix("s3://")?.strip_prefix(self.bucket.as_str())?;
@@ -171,13 +171,13 @@ impl ArtifactStore {
         ArtifactPath::parse(below).ok().filter(|path| path.0 == below.strip_suffix('/').unwrap_or(below))
     }
 
-    /// The public form of an `s3://` URI of this store.
+    /// Returns the public form of an `s3://` URI of this store.
     #[must_use]
     pub fn publish(&self, uri: &str) -> Option<String> {
         self.locate(uri).map(|path| format!("{PUBLIC}{}", path.0))
     }
 
-    /// The real form of a public URI. One with an authority names somebody else's server.
+    /// Returns the real form of a public URI. A URI with an authority names another server.
     #[must_use]
     pub fn resolve(&self, uri: &str) -> Option<String> {
         let rest = uri.strip_prefix(PUBLIC)?;
@@ -189,7 +189,7 @@ impl ArtifactStore {
         Some(format!("s3://{}/{}", self.bucket, key.trim_end_matches('/')).trim_end_matches('/').to_owned())
     }
 
-    /// A pattern of SQL's LIKE for real URIs instead of public ones, whose first wildcard may stand anywhere.
+    /// Returns a pattern of SQL's LIKE for real URIs instead of public ones, whose first wildcard may stand anywhere.
     #[must_use]
     pub fn resolve_pattern(&self, pattern: &str, ignores_case: bool) -> Option<String> {
         let root = format!("s3://{}/{}", self.bucket, self.prefix);
@@ -207,107 +207,4 @@ impl ArtifactStore {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn store(uri: &str) -> ArtifactStore {
-        ArtifactStore::parse(uri).expect(uri)
-    }
-
-    #[test]
-    fn stores_are_parsed_strictly() {
-        for (uri, bucket, prefix) in [
-            ("s3://my-bucket", "my-bucket", ""),
-            ("s3://my-bucket/", "my-bucket", ""),
-            ("s3://my.bucket.1/a/b", "my.bucket.1", "a/b/"),
-            ("s3://abc/a b/ü/", "abc", "a b/ü/"),
-        ] {
-            let store = store(uri);
-            assert_eq!((store.bucket(), store.prefix()), (bucket, prefix), "{uri}");
-        }
-        for (uri, expected) in [
-            ("https://bucket/x", StoreError::Scheme),
-            ("s3://", StoreError::Bucket),
-            ("s3://ab", StoreError::Bucket),
-            ("s3://Bucket", StoreError::Bucket),
-            ("s3://-bucket", StoreError::Bucket),
-            ("s3://bucket@evil", StoreError::Bucket),
-            ("s3://bucket/a/../b", StoreError::Prefix(PathError::DotSegment)),
-            ("s3://bucket/a//b", StoreError::Prefix(PathError::EmptySegment)),
-        ] {
-            assert_eq!(ArtifactStore::parse(uri), Err(expected), "{uri}");
-        }
-    }
-
-    #[test]
-    fn uris_are_translated_both_ways_and_others_left_alone() {
-        let prefixed = store("s3://bucket/team/mlflow");
-        let whole = store("s3://bucket");
-        for (store, real, public) in [
-            (&prefixed, "s3://bucket/team/mlflow/1/run/artifacts", "mlflow-artifacts:/1/run/artifacts"),
-            (&prefixed, "s3://bucket/team/mlflow", "mlflow-artifacts:/"),
-            (&prefixed, "s3://bucket/team/mlflow/a b/ü", "mlflow-artifacts:/a b/ü"),
-            (&whole, "s3://bucket/1/run", "mlflow-artifacts:/1/run"),
-            (&whole, "s3://bucket", "mlflow-artifacts:/"),
-        ] {
-            assert_eq!(store.publish(real).as_deref(), Some(public));
-            assert_eq!(store.resolve(public).as_deref(), Some(real));
-        }
-        assert_eq!(prefixed.resolve("mlflow-artifacts:///1/r").as_deref(), Some("s3://bucket/team/mlflow/1/r"));
-        for foreign in [
-            "s3://bucket/team/mlflow2/1",
-            "s3://bucket/team",
-            "s3://bucket2/team/mlflow/1",
-            "s3://bucket.evil/team/mlflow/1",
-            "s3://bucket/team/mlflow/../x",
-            "https://bucket/team/mlflow/1",
-            "models:/m-1",
-            "",
-        ] {
-            assert_eq!(prefixed.publish(foreign), None, "{foreign}");
-        }
-        for foreign in ["mlflow-artifacts://host/1", "mlflow-artifacts:/../x", "mlflow-artifacts:", "s3://bucket/x"] {
-            assert_eq!(prefixed.resolve(foreign), None, "{foreign}");
-        }
-    }
-
-    #[test]
-    fn no_path_leads_out_of_the_prefix() {
-        let store = store("s3://bucket/p");
-        for (encoded, expected) in [
-            ("..", PathError::DotSegment),
-            ("a/../b", PathError::DotSegment),
-            ("a%2F..%2Fb", PathError::DotSegment),
-            ("%2e%2e/b", PathError::DotSegment),
-            ("a/%2E/b", PathError::DotSegment),
-            ("a%5C..%5Cb", PathError::DotSegment),
-            ("..\\b", PathError::DotSegment),
-            ("s3://other/key", PathError::EmptySegment),
-            ("https:%2F%2Fevil/x", PathError::EmptySegment),
-            ("a//b", PathError::EmptySegment),
-            ("a%00b", PathError::Unprintable),
-            ("a%0Ab", PathError::Unprintable),
-            ("%FF", PathError::Unprintable),
-        ] {
-            assert_eq!(ArtifactPath::decode(encoded), Err(expected), "{encoded}");
-        }
-        assert_eq!(ArtifactPath::parse(&"x".repeat(1025)), Err(PathError::TooLong));
-        for (encoded, key) in [
-            ("a/b", "p/a/b"),
-            ("/a/b/", "p/a/b"),
-            ("a%2Fb", "p/a/b"),
-            ("a%252e%252e/b", "p/a%2e%2e/b"),
-            ("hash%23.txt", "p/hash#.txt"),
-            ("pct%2541.txt", "p/pct%41.txt"),
-            ("a+b%20c", "p/a+b c"),
-            // Look-alikes of dots and slashes are letters like others.
-            (
-                "%E2%80%A4%E2%80%A4/%EF%BC%8E%EF%BC%8E%EF%BC%8F%E2%88%95",
-                "p/\u{2024}\u{2024}/\u{ff0e}\u{ff0e}\u{ff0f}\u{2215}",
-            ),
-            ("...", "p/..."),
-        ] {
-            assert_eq!(ArtifactPath::decode(encoded).map(|path| store.key(&path)).as_deref(), Ok(key), "{encoded}");
-        }
-    }
-}
+mod tests;

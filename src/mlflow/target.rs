@@ -1,4 +1,4 @@
-//! Everything a request to one managed MLflow needs to know about it, decided once from its ARN.
+//! The host, signing name and headers of one managed MLflow, derived once from its ARN.
 //!
 //! Nothing after [`Target::new`] looks inside an ARN again. Pure. Endpoints, signing names and headers are those of
 //! the `sagemaker-mlflow` plugin 0.5.0.
@@ -17,19 +17,19 @@ pub struct Target {
 }
 
 impl Target {
-    /// The target that an ARN names.
+    /// Returns the target that an ARN names.
     #[must_use]
     pub fn new(arn: Arn) -> Self {
         Self { arn }
     }
 
-    /// The ARN, which is also the value of [`Self::arn_header`].
+    /// Returns the ARN, which is also the value of [`Self::arn_header`].
     #[must_use]
     pub fn arn(&self) -> &Arn {
         &self.arn
     }
 
-    /// The host of the regional API endpoint. One host serves every account: the ARN header selects the target.
+    /// Returns the host of the regional API endpoint. One host serves every account: the ARN header selects the target.
     #[must_use]
     pub fn host(&self) -> String {
         // Both partitions use the `aws` top-level domain for MLflow; GovCloud is not a suffix of its own here.
@@ -41,13 +41,13 @@ impl Target {
         }
     }
 
-    /// The host of the region's SageMaker API, which knows where the artifacts are.
+    /// Returns the host of the region's SageMaker API, which knows where the artifacts are.
     #[must_use]
     pub fn control_plane_host(&self) -> String {
         format!("api.sagemaker.{}.amazonaws.com", self.arn.region())
     }
 
-    /// The service name in the signature's credential scope.
+    /// Returns the service name in the signature's credential scope.
     #[must_use]
     pub fn signing_name(&self) -> &'static str {
         match self.arn.mode() {
@@ -56,7 +56,7 @@ impl Target {
         }
     }
 
-    /// The name of the header that carries the ARN.
+    /// Returns the name of the header that carries the ARN.
     #[must_use]
     pub fn arn_header(&self) -> &'static str {
         match self.arn.mode() {
@@ -65,7 +65,7 @@ impl Target {
         }
     }
 
-    /// What an identity must be allowed for a request to pass: the first thing to look at after a 403.
+    /// Returns the IAM action that an identity needs, the first thing to check after a 403.
     #[must_use]
     pub fn required_action(&self) -> &'static str {
         match self.arn.mode() {

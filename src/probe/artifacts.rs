@@ -1,4 +1,4 @@
-//! May the identity list, write, read and delete where the artifacts are? With one small object, which it removes.
+//! Tests whether the identity may list, write, read and delete in the artifact store, with one small object.
 
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode};
@@ -8,7 +8,8 @@ use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
-use super::{Artifacts, Finding, Subject};
+use super::finding::Finding;
+use super::settings::{ProbeTarget, ProbedStore};
 use crate::api::describe::{self, Place};
 use crate::aws::credentials::Current;
 use crate::aws::s3::{self, Bucket, Call};
@@ -18,12 +19,17 @@ use crate::mlflow::store::{ArtifactPath, ArtifactStore};
 use crate::{causes, clock};
 
 const CHECK: &str = "artifacts";
-/// Says what it is to whoever finds it, should removing it fail.
+/// The name of the object, which explains itself if it cannot be deleted.
 const OBJECT: &str = ".appliance-check";
 const CONTENT: &[u8] = b"written by `appliance check` to see whether it may; it can be deleted\n";
 
-/// Looks at the artifact store of a target.
-pub(super) async fn probe(subject: &Subject, artifacts: &Artifacts, credentials: &Current, may_write: bool) -> Finding {
+/// Probes the artifact store of a target.
+pub(super) async fn probe(
+    subject: &ProbeTarget,
+    artifacts: &ProbedStore,
+    credentials: &Current,
+    may_write: bool,
+) -> Finding {
     let name = subject.name.as_str();
     let known = match &artifacts.place {
         Place::Known(store) => Ok(store.clone()),
@@ -47,39 +53,39 @@ pub(super) async fn probe(subject: &Subject, artifacts: &Artifacts, credentials:
         }
     };
     let endpoint = artifacts.s3_endpoint.clone().unwrap_or_else(|| Endpoint::https(bucket.host()));
-    let way = Way { subject, store: &store, bucket, endpoint, credentials };
-    match way.walk(may_write).await {
+    let probe = StoreProbe { subject, store: &store, bucket, endpoint, credentials };
+    match probe.walk(may_write).await {
         Ok(done) => Finding::ok(CHECK, name, format!("`s3://{}/{}`: {done}", store.bucket(), store.prefix())),
         Err((text, fix)) => Finding::failure(CHECK, name, text, fix),
     }
 }
 
-struct Way<'a> {
-    subject: &'a Subject,
+struct StoreProbe<'a> {
+    subject: &'a ProbeTarget,
     store: &'a ArtifactStore,
     bucket: Bucket,
     endpoint: Endpoint,
     credentials: &'a Current,
 }
 
-impl Way<'_> {
+impl StoreProbe<'_> {
     async fn walk(&self, may_write: bool) -> Result<&'static str, (String, String)> {
         let prefix = self.store.prefix();
         self.step("s3:ListBucket", |bucket, by| bucket.list(by, prefix, Some("/"), None), &[]).await?;
         if !may_write {
-            return Ok("listed; not written to, as asked");
+            return Ok("listed; writing was not requested");
         }
         let key = self.store.key(&ArtifactPath::parse(OBJECT).expect("a valid constant"));
         let sha256 = BASE64_STANDARD.encode(Sha256::digest(CONTENT));
         let put = |bucket: &Bucket, by: &Credentials| bucket.put(by, &key, Some("text/plain"), Some(&sha256));
         self.step("s3:PutObject", put, CONTENT).await?;
         let read = self.step("s3:GetObject", |bucket, by| bucket.get(by, &key), &[]).await;
-        // Removed even if it cannot be read.
+        // The object is deleted even if it cannot be read.
         self.step("s3:DeleteObject", |bucket, by| bucket.delete(by, &key), &[]).await?;
         if read? == CONTENT {
             Ok("listed, written, read and deleted")
         } else {
-            Err(("S3 returned something else than was written".into(), "check `s3-endpoint`".into()))
+            Err(("S3 returned other content than was written".into(), "check `s3-endpoint`".into()))
         }
     }
 

@@ -1,4 +1,4 @@
-//! Who signs: what the machine itself has, and the role it assumes.
+//! Obtains the credentials that sign: the machine's own, and those of the role that it assumes.
 
 use std::time::{Duration, SystemTime};
 
@@ -6,13 +6,14 @@ use aws_config::SdkConfig;
 use aws_credential_types::Credentials;
 use tokio::time::{Instant, timeout};
 
-use super::{Finding, LIMIT};
+use super::finding::Finding;
+use super::settings::PROBE_LIMIT;
 use crate::aws::credentials::Current;
 use crate::aws::role::Role;
 use crate::aws::source::{Source, SourceError, caller_identity};
 use crate::clock;
 
-/// Less is left only where nobody renews them.
+/// Credentials that are renewed are never closer to their end.
 const SHORT: Duration = Duration::from_mins(5);
 
 /// Obtains credentials as `serve` would, one step at a time.
@@ -25,8 +26,8 @@ pub(super) async fn probe(config: &SdkConfig, role: Option<&Role>) -> (Vec<Findi
             return (vec![finding], None);
         }
     };
-    // Nice to know, and no reason to fail: it needs no permission, but it does need STS.
-    let who = timeout(LIMIT, caller_identity(config)).await.ok().flatten();
+    // The ARN is only informative, so an error is no failure: the call needs no permission, but it does need STS.
+    let who = timeout(PROBE_LIMIT, caller_identity(config)).await.ok().flatten();
     let finding = lifetime("credentials", "", &own, clock::now(), who.as_deref().unwrap_or("found"));
     let mut findings = vec![Finding { took: began.elapsed(), ..finding }];
     let Some(role) = role else { return (findings, Some(Current::holding(own))) };
@@ -46,12 +47,13 @@ pub(super) async fn probe(config: &SdkConfig, role: Option<&Role>) -> (Vec<Findi
 }
 
 async fn obtained(source: Source) -> Result<Credentials, (String, String)> {
-    match timeout(LIMIT, source.obtain(None)).await {
+    match timeout(PROBE_LIMIT, source.obtain(None)).await {
         Ok(Ok(credentials)) => Ok(credentials),
         Ok(Err(error)) => Err((error.detail(), SourceError::hint(&error).to_owned())),
-        Err(_) => {
-            Err((format!("there was no answer within {LIMIT:?}"), "check that STS can be reached from here".into()))
-        }
+        Err(_) => Err((
+            format!("there was no answer within {PROBE_LIMIT:?}"),
+            "check that STS can be reached from here".into(),
+        )),
     }
 }
 

@@ -1,21 +1,22 @@
-//! May the identity read from the target? One real call, signed as callers' requests will be.
+//! Tests whether the identity may read from the target, with one real call that is signed like callers' requests.
 
 use actix_web::http::{Method, StatusCode};
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::{Finding, Subject};
+use super::finding::Finding;
+use super::settings::ProbeTarget;
 use crate::api::{ApiError, Signed};
 use crate::aws::credentials::Current;
 use crate::causes;
 use crate::mlflow::arn::Mode;
 
 const CHECK: &str = "target";
-/// Reads little, and exists in every MLflow.
+/// A path that exists in every MLflow and returns little.
 const PATH: &str = "/api/2.0/mlflow/experiments/search?max_results=1";
 
 /// Asks for one experiment.
-pub(super) async fn probe(subject: &Subject, credentials: &Current) -> Finding {
+pub(super) async fn probe(subject: &ProbeTarget, credentials: &Current) -> Finding {
     let (target, name) = (&subject.target, subject.name.as_str());
     let arn = target.arn().as_str();
     let call = Signed {
@@ -34,8 +35,8 @@ pub(super) async fn probe(subject: &Subject, credentials: &Current) -> Finding {
             _ => Finding::failure(
                 CHECK,
                 name,
-                "the answer is not MLflow's",
-                "check `upstream-endpoint`: what listens there is something else",
+                "the response is not from MLflow",
+                "check `upstream-endpoint`: another program listens there",
             ),
         },
         Ok(answer) => refused(subject, answer.status, &answer.body),
@@ -46,7 +47,7 @@ pub(super) async fn probe(subject: &Subject, credentials: &Current) -> Finding {
     }
 }
 
-fn refused(subject: &Subject, status: StatusCode, body: &[u8]) -> Finding {
+fn refused(subject: &ProbeTarget, status: StatusCode, body: &[u8]) -> Finding {
     let (target, name) = (&subject.target, subject.name.as_str());
     let arn = target.arn().as_str();
     let answer: Value = serde_json::from_slice(body).unwrap_or_default();
@@ -66,10 +67,10 @@ fn refused(subject: &Subject, status: StatusCode, body: &[u8]) -> Finding {
         ),
         (StatusCode::NOT_FOUND, _) => "check the ARN: its account, region and name".to_owned(),
         (status, Mode::TrackingServer) if status.is_server_error() => {
-            "see whether the tracking server is running: `aws sagemaker describe-mlflow-tracking-server`".to_owned()
+            "check that the tracking server is running: `aws sagemaker describe-mlflow-tracking-server`".to_owned()
         }
         (status, Mode::App) if status.is_server_error() => {
-            "see whether the app is there and `Created` or `Updated`: `aws sagemaker describe-mlflow-app`".to_owned()
+            "check that the app exists and is `Created` or `Updated`: `aws sagemaker describe-mlflow-app`".to_owned()
         }
         _ => "try again; if it persists, look at the AWS Health Dashboard of the region".to_owned(),
     };

@@ -1,4 +1,4 @@
-//! Is an endpoint there: its name, a connection, TLS, and whether its clock agrees with ours?
+//! Tests an endpoint: its name, a connection, TLS, and the difference between its clock and ours.
 
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
@@ -9,18 +9,19 @@ use bytes::Bytes;
 use tokio::net::lookup_host;
 use tokio::time::{Instant, timeout};
 
-use super::{Finding, LIMIT};
+use super::finding::Finding;
+use super::settings::PROBE_LIMIT;
 use crate::api::{ApiError, Transport};
 use crate::http::client::{ClientError, DialError, Endpoint};
 use crate::http::fields::Fields;
 use crate::{causes, clock};
 
-/// AWS refuses signatures that are older.
+/// AWS rejects older signatures.
 const SKEW_LIMIT: Duration = Duration::from_mins(5);
-/// Worth a look: it grows by itself where it is not corrected.
+/// A skew of this size deserves a warning, because it grows by itself.
 const SKEW_WARNING: Duration = Duration::from_secs(30);
 
-/// Probes one endpoint; later steps are left out where an earlier one failed.
+/// Probes one endpoint. After a step that fails, the later ones do not run.
 pub(super) async fn probe(purpose: &str, endpoint: &Endpoint, transport: &Transport) -> Vec<Finding> {
     let host = endpoint.host.as_str();
     let began = Instant::now();
@@ -29,10 +30,10 @@ pub(super) async fn probe(purpose: &str, endpoint: &Endpoint, transport: &Transp
 
     let proxy = transport.dialer.to(endpoint.clone()).proxy().cloned();
     if let Some(proxy) = &proxy {
-        // The name is for the proxy to resolve.
+        // The proxy resolves the name.
         note(Finding::ok("proxy", host, format!("{purpose}: by way of proxy {proxy}")), began);
     } else {
-        let addresses = match timeout(LIMIT, lookup_host((host, endpoint.port))).await {
+        let addresses = match timeout(PROBE_LIMIT, lookup_host((host, endpoint.port))).await {
             Ok(Ok(addresses)) => addresses.map(|address| address.ip()).collect::<Vec<_>>(),
             Ok(Err(_)) | Err(_) => Vec::new(),
         };
@@ -48,15 +49,15 @@ pub(super) async fn probe(purpose: &str, endpoint: &Endpoint, transport: &Transp
 
     let began = Instant::now();
     let request = transport.exchange(endpoint, Method::GET, "/", Fields::new(), Bytes::new());
-    let (here, answer) = match timeout(LIMIT, request).await {
+    let (here, answer) = match timeout(PROBE_LIMIT, request).await {
         Ok(Ok(answer)) => (clock::now(), answer),
         Ok(Err(error)) => {
             note(unreachable(host, &error), began);
             return findings;
         }
         Err(_) => {
-            let fix = "let this machine's security group and its routes reach it on this port";
-            note(Finding::failure("connection", host, format!("no answer within {LIMIT:?}"), fix), began);
+            let fix = "allow it in this machine's security group and routes on this port";
+            note(Finding::failure("connection", host, format!("no answer within {PROBE_LIMIT:?}"), fix), began);
             return findings;
         }
     };
@@ -70,7 +71,7 @@ pub(super) async fn probe(purpose: &str, endpoint: &Endpoint, transport: &Transp
     findings
 }
 
-/// The addresses, and what they say of the way to them.
+/// Describes the addresses and the route to them.
 fn described(addresses: &[IpAddr]) -> String {
     let is_private = |address: &IpAddr| match address.to_canonical() {
         IpAddr::V4(address) => address.is_private() || address.is_link_local(),
@@ -90,24 +91,24 @@ fn unreachable(host: &str, error: &ApiError) -> Finding {
     let text = causes::joined(error);
     let fix = match error {
         ApiError::Client(ClientError::Dial(DialError::Tls { .. })) => {
-            "set `ca-file` to the authority of whoever intercepts TLS here, and check this machine's clock"
+            "set `ca-file` to the certificate authority of the proxy that intercepts TLS, and check this machine's clock"
         }
         ApiError::Client(ClientError::Dial(DialError::Proxy { .. })) => {
-            "let the proxy pass CONNECT to this host, put user and password into `HTTPS_PROXY` if it wants them, or name the \
+            "allow CONNECT to this host in the proxy, put user and password into `HTTPS_PROXY` if it requires them, or name the \
              host in `NO_PROXY`"
         }
         ApiError::Client(ClientError::Dial(_)) => {
-            "let this machine's security group and routes reach it on this port; for a VPC endpoint look at its own \
+            "allow it in this machine's security group and routes on this port; for a VPC endpoint check its own \
              security group, too"
         }
-        _ => "look at what stands between this machine and AWS: a proxy or a firewall that ends connections",
+        _ => "check for a proxy or a firewall between this machine and AWS that closes connections",
     };
     Finding::failure("connection", host, text, fix)
 }
 
 fn clocks(host: &str, here: SystemTime, there: SystemTime) -> Finding {
     let skew = here.duration_since(there).or_else(|_| there.duration_since(here)).unwrap_or_default();
-    // `Date` has whole seconds, and took its time to get here.
+    // `Date` has whole seconds, and the response took time to arrive.
     let shown = humantime::format_duration(Duration::from_secs(skew.as_secs()));
     let fix = "synchronise this machine's clock (on EC2 with 169.254.169.123)";
     if skew >= SKEW_LIMIT {
@@ -122,11 +123,11 @@ fn clocks(host: &str, here: SystemTime, there: SystemTime) -> Finding {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Outcome;
+    use super::super::finding::ProbeOutcome;
     use super::*;
 
     #[test]
-    fn addresses_tell_the_way() {
+    fn addresses_are_described_by_their_route() {
         let described = |text: &str| {
             let addresses: Vec<IpAddr> = text.split(' ').map(|text| text.parse().expect(text)).collect();
             super::described(&addresses).split(' ').next().unwrap_or_default().to_owned()
@@ -139,14 +140,14 @@ mod tests {
     }
 
     #[test]
-    fn clocks_may_differ_by_less_than_signatures_last() {
+    fn clock_skew_is_compared_with_the_life_of_a_signature() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_hours(1);
         for (seconds, expected) in [
-            (0, Outcome::Ok),
-            (29, Outcome::Ok),
-            (30, Outcome::Warning),
-            (299, Outcome::Warning),
-            (300, Outcome::Failure),
+            (0, ProbeOutcome::Ok),
+            (29, ProbeOutcome::Ok),
+            (30, ProbeOutcome::Warning),
+            (299, ProbeOutcome::Warning),
+            (300, ProbeOutcome::Failure),
         ] {
             let skew = Duration::from_secs(seconds);
             assert_eq!(clocks("h", now + skew, now).outcome, expected, "{seconds} ahead");

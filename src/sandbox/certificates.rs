@@ -1,4 +1,4 @@
-//! A certificate authority for one run of the sandbox, and the certificate of its front doors.
+//! A certificate authority for one run of the sandbox, and the certificate of its endpoints.
 
 use std::sync::Arc;
 
@@ -6,18 +6,18 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, Error, IsCa, Issuer, Ke
 use rustls::ServerConfig;
 use rustls::pki_types::PrivateKeyDer;
 
-/// What the front doors prove themselves with, and what lets others believe it.
+/// The certificate of the endpoints, and the authority that signed it.
 pub(super) struct Certificates {
-    /// The authority, for whoever is to trust the sandbox.
+    /// The certificate authority, for clients that trust the sandbox.
     pub(super) authority_pem: String,
-    /// For the listeners.
+    /// The TLS configuration of the listeners.
     pub(super) server: ServerConfig,
 }
 
-/// Why the certificates could not be made.
+/// The reason why the certificates could not be created.
 #[derive(Debug, thiserror::Error)]
 pub enum CertificateError {
-    /// Making them failed.
+    /// Creating them failed.
     #[error(transparent)]
     Make(#[from] Error),
     /// Using them failed.
@@ -25,7 +25,7 @@ pub enum CertificateError {
     Use(#[from] rustls::Error),
 }
 
-/// Makes an authority and a certificate for this machine.
+/// Creates an authority and a certificate for this machine.
 pub(super) fn make() -> Result<Certificates, CertificateError> {
     let mut authority = CertificateParams::new([])?;
     authority.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));

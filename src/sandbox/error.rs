@@ -1,23 +1,23 @@
-//! What can go wrong in the sandbox as a whole.
+//! The errors of the sandbox as a whole.
 
 use std::io;
 
 use super::certificates::CertificateError;
-use super::mlflow::InstallError;
+use super::mlflow::MlflowInstallError;
 use crate::http::tls::TrustError;
 
-/// Why the sandbox did not come up, or went down.
+/// The reason why the sandbox did not start, or stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum SandboxError {
     /// There is no MLflow.
     #[error(transparent)]
-    Install(#[from] InstallError),
+    Install(#[from] MlflowInstallError),
     /// A port is taken.
     #[error("cannot listen on port {port}")]
     Port {
         /// The port.
         port: u16,
-        /// What the kernel said.
+        /// The error of the kernel.
         source: io::Error,
     },
     /// The certificates could not be made.
@@ -26,15 +26,15 @@ pub enum SandboxError {
     /// The certificates could not be read back.
     #[error("cannot use certificates")]
     Trust(#[from] TrustError),
-    /// A program ended although it should not have, or did not become ready.
-    #[error("{name} {what}; the end of its log:\n{last_words}")]
+    /// A program ended, or did not become ready.
+    #[error("{name} {what}; the end of its log:\n{log_end}")]
     Program {
-        /// Which one.
+        /// The name of the program.
         name: String,
-        /// What it did.
+        /// The event, such as `ended`.
         what: String,
-        /// The end of its log, which is thrown away with the sandbox.
-        last_words: String,
+        /// The end of its log, which is deleted with the sandbox.
+        log_end: String,
     },
     /// No MLflow server answers at the URL of `--mlflow-url`.
     #[error("there is no MLflow server at {url}: {what}")]
@@ -44,12 +44,12 @@ pub enum SandboxError {
         /// The answer or the failure that was seen instead.
         what: String,
     },
-    /// Something the system refused.
+    /// An operation of the system failed.
     #[error("{step} failed")]
     Io {
-        /// What was being done.
+        /// The step that failed.
         step: &'static str,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
 }
@@ -69,7 +69,7 @@ impl SandboxError {
             Self::NoMlflow { .. } => {
                 "start it (`mlflow server`), correct `--mlflow-url`, or leave that out: then the sandbox starts one".to_owned()
             }
-            Self::Program { last_words, .. } if last_words.contains(FULL) => ROOM.to_owned(),
+            Self::Program { log_end, .. } if log_end.contains(FULL) => ROOM.to_owned(),
             Self::Program { name, .. } if name == MLFLOW_SERVER => {
                 "the MLflow named above does not run here, and its log says why: repair its environment (`pip install --upgrade \
                  mlflow`, for example), take it off the PATH so that the sandbox installs its own, or use a running server \

@@ -1,5 +1,5 @@
-//! A TLS endpoint that behaves like the one AWS puts before managed MLflow: it lets nothing pass that is not signed
-//! and routed as AWS demands, and answers refusals in AWS's shape. Behind it is a real MLflow.
+//! A TLS endpoint that behaves like the one that AWS puts before managed MLflow: it rejects every request that is not signed
+//! and routed as AWS demands, in the format of AWS. Behind it is a real MLflow.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::json;
 
 use super::identity::{Issuer, Principal};
-use super::verify::{self, Received, Refusal, Service};
+use super::verify::{self, AwsRejection, ReceivedRequest, SigningScope};
 use crate::clock;
 use crate::http::body::{Account, Intake, receive};
 use crate::http::client::{Client, Request};
@@ -19,7 +19,7 @@ use crate::http::fields::Fields;
 use crate::http::{headers, relay};
 use crate::mlflow::target::Target;
 
-/// What a front door let pass and turned away.
+/// The requests that an endpoint has verified and rejected.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     verified: AtomicU64,
@@ -33,13 +33,13 @@ impl Tally {
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Requests whose signature was right, and requests that were refused.
+    /// Returns the requests with a valid signature, and the rejected requests.
     pub(super) fn counts(&self) -> (u64, u64) {
         (self.verified.load(Ordering::Relaxed), self.refused.load(Ordering::Relaxed))
     }
 }
 
-/// One front door.
+/// The endpoint of one target.
 pub(super) struct Gateway {
     pub(super) target: Target,
     pub(super) issuer: Issuer,
@@ -49,29 +49,33 @@ pub(super) struct Gateway {
     pub(super) mlflow_host: HeaderValue,
 }
 
-/// Answers any request.
+/// Responds to any request.
 pub(super) async fn handle(request: HttpRequest, payload: web::Payload) -> HttpResponse {
     let gateway = Rc::clone(request.app_data::<Rc<Gateway>>().expect("set when the server was built"));
     match exchange(&gateway, &request, payload).await {
         Ok(response) => response,
-        Err(refusal) => {
+        Err(rejection) => {
             gateway.tally.count(false);
-            render(&refusal)
+            render(&rejection)
         }
     }
 }
 
-async fn exchange(gateway: &Gateway, request: &HttpRequest, payload: web::Payload) -> Result<HttpResponse, Refusal> {
+async fn exchange(
+    gateway: &Gateway,
+    request: &HttpRequest,
+    payload: web::Payload,
+) -> Result<HttpResponse, AwsRejection> {
     let length = headers::content_length(request.headers());
     let body = receive(payload, length, &gateway.intake, &Account::default())
         .await
-        .map_err(|error| refusal(StatusCode::BAD_REQUEST, "BadRequestException", error.to_string()))?;
-    let service = Service {
+        .map_err(|error| rejection(StatusCode::BAD_REQUEST, "BadRequestException", error.to_string()))?;
+    let service = SigningScope {
         name: gateway.target.signing_name(),
         region: gateway.target.arn().region(),
         must_sign: &[gateway.target.arn_header()],
     };
-    let received = Received::new(request, &body.sha256);
+    let received = ReceivedRequest::new(request, &body.sha256);
     let principal = verify::verify(&received, &service, &gateway.issuer, clock::now())?;
     authorize(&gateway.target, principal, request.headers())?;
     gateway.tally.count(true);
@@ -86,7 +90,7 @@ async fn exchange(gateway: &Gateway, request: &HttpRequest, payload: web::Payloa
     let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
     let outgoing = Request { method: request.method().clone(), target, headers: &fields, body: &body.body };
     let mut response = gateway.mlflow.send(outgoing).await.map_err(|error| {
-        refusal(
+        rejection(
             StatusCode::SERVICE_UNAVAILABLE,
             "ServiceUnavailableException",
             format!("MLflow behind the sandbox: {error}"),
@@ -98,14 +102,14 @@ async fn exchange(gateway: &Gateway, request: &HttpRequest, payload: web::Payloa
     Ok(relay::respond(response.status, fields, response.announced, response.body))
 }
 
-/// Only the role may call, and only with the header that names this target.
-fn authorize(target: &Target, principal: Principal, headers: &HeaderMap) -> Result<(), Refusal> {
+/// Checks that the role calls, with the header that names this target.
+fn authorize(target: &Target, principal: Principal, headers: &HeaderMap) -> Result<(), AwsRejection> {
     let named = headers.get(target.arn_header()).and_then(|arn| arn.to_str().ok());
     match (named, principal) {
-        // Seen of the real tracking server: without the header it fails instead of explaining itself.
-        (None, _) => Err(refusal(StatusCode::INTERNAL_SERVER_ERROR, "InternalFailure", "Internal Server Error")),
+        // Observed at the real tracking server: without the header it fails without an explanation.
+        (None, _) => Err(rejection(StatusCode::INTERNAL_SERVER_ERROR, "InternalFailure", "Internal Server Error")),
         (Some(arn), Principal::Role) if arn == target.arn().as_str() => Ok(()),
-        (Some(arn), _) => Err(refusal(
+        (Some(arn), _) => Err(rejection(
             StatusCode::FORBIDDEN,
             "AccessDeniedException",
             format!("User is not authorized to perform: {} on resource: {arn}", target.required_action()),
@@ -113,13 +117,13 @@ fn authorize(target: &Target, principal: Principal, headers: &HeaderMap) -> Resu
     }
 }
 
-fn refusal(status: StatusCode, code: &'static str, message: impl Into<String>) -> Refusal {
-    Refusal { status, code, message: message.into() }
+fn rejection(status: StatusCode, code: &'static str, message: impl Into<String>) -> AwsRejection {
+    AwsRejection { status, code, message: message.into() }
 }
 
-/// AWS's JSON error: the exception's name in a header, the text in the body.
-fn render(refusal: &Refusal) -> HttpResponse {
-    HttpResponse::build(refusal.status)
-        .insert_header(("x-amzn-errortype", refusal.code))
-        .json(json!({"message": refusal.message}))
+/// Renders an error as AWS does: the exception's name in a header, the text in the body.
+fn render(rejection: &AwsRejection) -> HttpResponse {
+    HttpResponse::build(rejection.status)
+        .insert_header(("x-amzn-errortype", rejection.code))
+        .json(json!({"message": rejection.message}))
 }

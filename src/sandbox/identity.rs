@@ -1,4 +1,4 @@
-//! The sandbox's own little IAM: who was issued which credentials, and until when they hold.
+//! The sandbox's own small IAM: the credentials that were issued, with their principals and expiry.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,21 +6,21 @@ use std::time::{Duration, SystemTime};
 
 use ring::rand::{SecureRandom, SystemRandom};
 
-/// Expired credentials are remembered this long, so that their use is answered as expired and not as unknown.
+/// Expired credentials are remembered for this time, so that they are rejected as expired and not as unknown.
 const MEMORY: Duration = Duration::from_hours(1);
 
-/// On whose behalf credentials were issued.
+/// The principal for which credentials were issued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Principal {
-    /// The pretended EC2 instance; it may assume the role and nothing else.
+    /// The emulated EC2 instance, which may only assume the role.
     Instance,
-    /// The role; it may call MLflow and nothing else.
+    /// The role, which may only call MLflow and S3.
     Role,
 }
 
-/// Temporary credentials. No `Debug`: they are only pretended secrets, but are handled like real ones.
+/// Temporary credentials. There is no `Debug`: the secrets are not real, but are handled like real ones.
 #[derive(Clone)]
-pub(super) struct Issued {
+pub(super) struct IssuedCredentials {
     pub(super) access_key_id: String,
     pub(super) secret_access_key: String,
     pub(super) session_token: String,
@@ -31,13 +31,13 @@ pub(super) struct Issued {
 /// Issues credentials and knows those it has issued. Cloning shares.
 #[derive(Clone, Default)]
 pub(super) struct Issuer {
-    issued: Arc<Mutex<HashMap<String, Issued>>>,
+    issued: Arc<Mutex<HashMap<String, IssuedCredentials>>>,
 }
 
 impl Issuer {
-    /// Credentials for `principal` that hold from `now` for `lifetime`.
-    pub(super) fn issue(&self, principal: Principal, now: SystemTime, lifetime: Duration) -> Issued {
-        let issued = Issued {
+    /// Issues credentials for `principal` that are valid from `now` for `lifetime`.
+    pub(super) fn issue(&self, principal: Principal, now: SystemTime, lifetime: Duration) -> IssuedCredentials {
+        let issued = IssuedCredentials {
             access_key_id: format!("ASIA{}", random_text(16, b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567")),
             secret_access_key: random_text(40, ALPHANUMERIC),
             session_token: random_text(240, ALPHANUMERIC),
@@ -50,19 +50,19 @@ impl Issuer {
     }
 
     /// Adds credentials, or replaces those with the same id.
-    pub(super) fn insert(&self, issued: Issued) {
+    pub(super) fn insert(&self, issued: IssuedCredentials) {
         self.issued.lock().unwrap_or_else(PoisonError::into_inner).insert(issued.access_key_id.clone(), issued);
     }
 
-    /// The credentials with this access key id.
-    pub(super) fn find(&self, access_key_id: &str) -> Option<Issued> {
+    /// Returns the credentials with this access key id.
+    pub(super) fn find(&self, access_key_id: &str) -> Option<IssuedCredentials> {
         self.issued.lock().unwrap_or_else(PoisonError::into_inner).get(access_key_id).cloned()
     }
 }
 
 const ALPHANUMERIC: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-/// `length` random characters out of `alphabet`, whose size is a power of two, so that all are equally likely.
+/// Returns `length` random characters of `alphabet`, whose size is a power of two, so that all are equally likely.
 pub(super) fn random_text(length: usize, alphabet: &[u8]) -> String {
     debug_assert!(alphabet.len().is_power_of_two());
     let mut bytes = vec![0; length];

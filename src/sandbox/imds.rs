@@ -1,4 +1,4 @@
-//! The instance metadata service, version 2 only: what an EC2 instance would learn about itself and its role.
+//! The emulated instance metadata service, version 2 only, with the instance and the credentials of its role.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
@@ -17,16 +17,16 @@ const TOKEN_HEADER: &str = "x-aws-ec2-metadata-token";
 const CREDENTIALS_PATH: &str = "/latest/meta-data/iam/security-credentials/";
 const ROLE_NAME: &str = "sandbox-instance";
 
-/// The pretended metadata service.
-pub(super) struct Imds {
+/// The emulated metadata service.
+pub(super) struct MetadataService {
     pub(super) issuer: Issuer,
     pub(super) region: String,
     pub(super) lifetime: Duration,
     pub(super) tokens: Mutex<HashSet<String>>,
 }
 
-/// Answers any request.
-pub(super) async fn handle(imds: web::Data<Imds>, request: HttpRequest) -> HttpResponse {
+/// Responds to any request.
+pub(super) async fn handle(imds: web::Data<MetadataService>, request: HttpRequest) -> HttpResponse {
     let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
     let mut tokens = imds.tokens.lock().unwrap_or_else(PoisonError::into_inner);
     if request.method() == Method::PUT && request.path() == TOKEN_PATH {
@@ -53,7 +53,7 @@ pub(super) async fn handle(imds: web::Data<Imds>, request: HttpRequest) -> HttpR
     }
 }
 
-fn credentials(imds: &Imds) -> HttpResponse {
+fn credentials(imds: &MetadataService) -> HttpResponse {
     let now = clock::now();
     let issued = imds.issuer.issue(Principal::Instance, now, imds.lifetime);
     HttpResponse::Ok().json(json!({

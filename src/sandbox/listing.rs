@@ -5,15 +5,15 @@ use std::ops::Bound::{Excluded, Included, Unbounded};
 
 /// A page of a listing: keys, common prefixes, and the entry after which the next page begins.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Page {
+pub(super) struct ListingPage {
     pub(super) keys: Vec<String>,
     pub(super) prefixes: Vec<String>,
     pub(super) next: Option<String>,
 }
 
 /// Returns the page of a listing that begins after this entry.
-pub(super) fn page(keys: &BTreeSet<String>, prefix: &str, delimiter: &str, after: &str, limit: usize) -> Page {
-    let mut page = Page::default();
+pub(super) fn page(keys: &BTreeSet<String>, prefix: &str, delimiter: &str, after: &str, limit: usize) -> ListingPage {
+    let mut page = ListingPage::default();
     let is_prefix = !delimiter.is_empty() && after.ends_with(delimiter) && after.len() > prefix.len();
     let mut from = match after {
         "" => Included(prefix.to_owned()),

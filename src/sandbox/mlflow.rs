@@ -9,8 +9,8 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 
-use super::Report;
 use super::process::find;
+use super::report::Reporter;
 use super::s3;
 
 /// The version that is installed where there is none; the one that the tests run against.
@@ -24,9 +24,9 @@ const COMPLETE: &str = "complete";
 /// An installation takes one to three minutes on a usual line; this bounds one that hangs.
 const INSTALL_LIMIT: Duration = Duration::from_mins(30);
 
-/// Why there is no MLflow to start.
+/// The reason why there is no MLflow to start.
 #[derive(Debug, thiserror::Error)]
-pub enum InstallError {
+pub enum MlflowInstallError {
     /// No MLflow, and no Python to install it with.
     #[error("there is no `mlflow` on the PATH and no `python3` to install it with")]
     NoPython,
@@ -41,25 +41,25 @@ pub enum InstallError {
     /// A step of the installation failed.
     #[error("{step} failed with {status}:\n{output}")]
     Step {
-        /// What was being done.
+        /// The step that failed.
         step: &'static str,
-        /// How the program ended.
+        /// The exit status of the program.
         status: String,
-        /// The end of what it printed.
+        /// The end of its output.
         output: String,
     },
     /// A program could not be started, or a file not written.
     #[error("{step} failed")]
     Io {
-        /// What was being done.
+        /// The step that failed.
         step: &'static str,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
 }
 
-impl InstallError {
-    /// What to do about it.
+impl MlflowInstallError {
+    /// Returns an instruction that removes the cause.
     #[must_use]
     pub fn hint(&self) -> String {
         let manual = format!("pip install mlflow=={VERSION} {S3_CLIENT}");
@@ -76,11 +76,15 @@ impl InstallError {
     }
 }
 
-/// The `mlflow` program to run; installs it under `cache` if `path`, a `PATH` variable, has none.
+/// Returns the `mlflow` program to run. Installs it under `cache` if `path`, a `PATH` variable, has none.
 ///
 /// # Errors
-/// [`InstallError`].
-pub(super) async fn program(path: &OsString, cache: &Path, report: &dyn Report) -> Result<PathBuf, InstallError> {
+/// [`MlflowInstallError`].
+pub(super) async fn program(
+    path: &OsString,
+    cache: &Path,
+    report: &dyn Reporter,
+) -> Result<PathBuf, MlflowInstallError> {
     if let Some(found) = find(path, "mlflow") {
         report.step(&format!("using {}", found.display()));
         return Ok(found);
@@ -89,7 +93,7 @@ pub(super) async fn program(path: &OsString, cache: &Path, report: &dyn Report) 
     let program = environment.join("bin/mlflow");
     // Its interpreter is a link to the system's Python, which an upgrade may have taken away.
     let installed = std::fs::read_to_string(environment.join(COMPLETE)).unwrap_or_default();
-    let io = |step| move |source| InstallError::Io { step, source };
+    let io = |step| move |source| MlflowInstallError::Io { step, source };
     if !installed.is_empty() && environment.join("bin/python").exists() {
         if !installed.contains(S3_CLIENT) {
             report.step(&format!("adding {S3_CLIENT} to {} (once)", environment.display()));
@@ -98,7 +102,7 @@ pub(super) async fn program(path: &OsString, cache: &Path, report: &dyn Report) 
         report.step(&format!("using {}", program.display()));
         return Ok(program);
     }
-    let python = find(path, "python3").ok_or(InstallError::NoPython)?;
+    let python = find(path, "python3").ok_or(MlflowInstallError::NoPython)?;
     check_version(&python).await?;
     report.step(&format!("installing MLflow {VERSION} into {} (once, about 900 MB)", environment.display()));
     std::fs::create_dir_all(cache).map_err(io("creating the cache directory"))?;
@@ -110,21 +114,21 @@ pub(super) async fn program(path: &OsString, cache: &Path, report: &dyn Report) 
 }
 
 /// Installs the packages that an environment lacks.
-async fn install(environment: &Path, report: &dyn Report) -> Result<(), InstallError> {
+async fn install(environment: &Path, report: &dyn Reporter) -> Result<(), MlflowInstallError> {
     let packages = format!("mlflow=={VERSION} {S3_CLIENT}");
     let mut pip = Command::new(environment.join("bin/python"));
     pip.args(["-m", "pip", "install", "--disable-pip-version-check", "--progress-bar", "off"])
         .args(packages.split(' '));
     run("installing MLflow", pip, report).await?;
     let step = "finishing the installation";
-    std::fs::write(environment.join(COMPLETE), packages).map_err(|source| InstallError::Io { step, source })
+    std::fs::write(environment.join(COMPLETE), packages).map_err(|source| MlflowInstallError::Io { step, source })
 }
 
-async fn check_version(python: &Path) -> Result<(), InstallError> {
+async fn check_version(python: &Path) -> Result<(), MlflowInstallError> {
     let step = "asking Python for its version";
     let code = "import sys; print('%d.%d' % sys.version_info[:2])";
     let output = Command::new(python).args(["-c", code]).output().await;
-    let output = output.map_err(|source| InstallError::Io { step, source })?;
+    let output = output.map_err(|source| MlflowInstallError::Io { step, source })?;
     let found = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     let number = |version: &str| {
         let (major, minor) = version.split_once('.')?;
@@ -133,12 +137,12 @@ async fn check_version(python: &Path) -> Result<(), InstallError> {
     if number(&found) >= number(OLDEST_PYTHON) {
         return Ok(());
     }
-    Err(InstallError::OldPython { python: python.to_owned(), found })
+    Err(MlflowInstallError::OldPython { python: python.to_owned(), found })
 }
 
 /// Runs a step, reporting each line that it prints as progress.
-async fn run(step: &'static str, mut command: Command, report: &dyn Report) -> Result<(), InstallError> {
-    let io = |source| InstallError::Io { step, source };
+async fn run(step: &'static str, mut command: Command, report: &dyn Reporter) -> Result<(), MlflowInstallError> {
+    let io = |source| MlflowInstallError::Io { step, source };
     let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -173,23 +177,22 @@ async fn run(step: &'static str, mut command: Command, report: &dyn Report) -> R
         return Ok(());
     }
     let output = printed[printed.len().saturating_sub(10)..].join("\n");
-    Err(InstallError::Step { step, status: status.to_string(), output })
+    Err(MlflowInstallError::Step { step, status: status.to_string(), output })
 }
 
-/// What MLflow is told beside its arguments: to keep what it sees to itself, and not to kill a worker that a busy machine
-/// holds up. By default uvicorn does after five seconds, and the requests in it have no answer; older ones know no such
-/// variable, and ignore it.
+/// The environment of MLflow: no telemetry, and a long time before a worker is killed that a busy machine delays. By default
+/// uvicorn kills it after five seconds, and its requests get no response. Older versions ignore the variable.
 pub(super) const ENVIRONMENT: [(&str, &str); 3] =
     [("MLFLOW_DISABLE_TELEMETRY", "true"), ("DO_NOT_TRACK", "true"), ("UVICORN_TIMEOUT_WORKER_HEALTHCHECK", "120")];
 
-/// The command that serves MLflow on a port of this machine, with everything under `data`.
+/// Returns the command that serves MLflow on a port of this machine, with everything under `data`.
 pub(super) fn server(program: &Path, port: u16, data: &Path) -> Command {
     let mut command = Command::new(program);
     command
         .args(["server", "--host", "127.0.0.1", "--workers", "2", "--port", &port.to_string()])
         .arg("--backend-store-uri")
         .arg(format!("sqlite:///{}", data.join("mlflow.db").display()))
-        // As SageMaker runs it: artifacts are on S3, and the server does not hand them out.
+        // As in SageMaker, artifacts are on S3, and the server does not serve them.
         .args(["--no-serve-artifacts", "--default-artifact-root", &format!("s3://{}/{}", s3::BUCKET, s3::PREFIX)])
         .current_dir(data);
     command

@@ -59,13 +59,13 @@ impl Objects {
         self.keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The name of an object's file, if there is such an object.
+    /// Returns the name of an object's file, if there is such an object.
     fn existing(&self, bucket: &str, key: &str) -> S3Result<String> {
         self.check(bucket)?;
         if self.keys().contains(key) { Ok(name(key)) } else { Err(s3_error!(NoSuchKey)) }
     }
 
-    /// The name of the file of an object that is about to be there.
+    /// Returns the name of the file of an object that is about to be there.
     fn coming(&self, bucket: &str, key: &str) -> S3Result<String> {
         self.check(bucket)?;
         let name = name(key);

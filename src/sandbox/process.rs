@@ -11,21 +11,21 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-/// How long a program may take to end in order before it is killed.
+/// The time for a graceful shutdown, after which a program is killed.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Lines of a program's log that are shown when it fails.
 const TAIL_LINES: usize = 15;
 
-/// A running program in a process group of its own, so that Ctrl-C reaches the sandbox alone, which then stops it in
-/// order, children included.
-pub(super) struct Process {
+/// A running program in a process group of its own, so that Ctrl-C reaches only the sandbox, which then stops the program
+/// gracefully, children included.
+pub(super) struct ManagedProcess {
     name: String,
     child: Child,
     group: Option<Pid>,
     log: PathBuf,
 }
 
-impl Process {
+impl ManagedProcess {
     /// Starts a program whose output goes to the file `log`.
     pub(super) fn start(name: &str, mut command: Command, log: PathBuf) -> io::Result<Self> {
         let output = File::create(&log)?;
@@ -40,25 +40,25 @@ impl Process {
         Ok(Self { name: name.to_owned(), child, group, log })
     }
 
-    /// What the program is called in messages.
+    /// Returns the name of the program in messages.
     pub(super) fn name(&self) -> &str {
         &self.name
     }
 
-    /// The last lines of its output.
-    pub(super) fn last_words(&self) -> String {
+    /// Returns the last lines of its output.
+    pub(super) fn log_end(&self) -> String {
         let text = std::fs::read(&self.log).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
     }
 
-    /// Waits until it ends by itself.
+    /// Waits until the program ends by itself.
     pub(super) async fn ended(&mut self) -> io::Result<ExitStatus> {
         self.child.wait().await
     }
 
-    /// Ends it: asks first, kills what is left.
+    /// Stops the program with SIGTERM, and kills what remains of its group.
     pub(super) async fn stop(mut self) {
         self.signal(Signal::TERM);
         let _ = timeout(PATIENCE, self.child.wait()).await;
@@ -68,13 +68,13 @@ impl Process {
 
     fn signal(&self, signal: Signal) {
         if let Some(group) = self.group {
-            // Fails if nobody is left in the group, which is what we want.
+            // This fails if the group is empty, which is the goal.
             let _ = kill_process_group(group, signal);
         }
     }
 }
 
-/// The first executable file of this name in the directories of `path`, a `PATH` variable.
+/// Returns the first executable file of this name in the directories of `path`, a `PATH` variable.
 pub(super) fn find(path: &OsStr, name: &str) -> Option<PathBuf> {
     use std::os::unix::fs::PermissionsExt;
     std::env::split_paths(path).map(|directory| directory.join(name)).find(|file| {

@@ -1,4 +1,4 @@
-//! What is told to whoever started the sandbox.
+//! The reports of the sandbox to the person who started it.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -6,52 +6,52 @@ use std::time::Duration;
 use crate::mlflow::arn::Mode;
 use crate::mlflow::target::Target;
 
-/// Where the sandbox tells what it is doing; whoever owns the terminal implements it.
-pub trait Report {
-    /// A step has begun.
+/// Receives the reports of the sandbox; the command line implements it.
+pub trait Reporter {
+    /// Reports that a step has begun.
     fn step(&self, text: &str);
-    /// A passing line of a long step; an empty one ends them.
+    /// Shows a line of a long step; an empty line ends the step.
     fn progress(&self, line: &str);
-    /// All is up.
+    /// Reports that the sandbox is ready.
     fn ready(&self, ready: &Ready);
-    /// All is down.
-    fn stopped(&self, doors: &[(Mode, u64, u64)], s3: (u64, u64));
+    /// Reports that the sandbox has stopped, with the verified and rejected requests.
+    fn stopped(&self, services: &[(Mode, u64, u64)], s3: (u64, u64));
 }
 
-/// What to tell a user once all is up.
+/// The description of a sandbox that is ready.
 #[derive(Debug)]
 pub struct Ready {
-    /// One for each mode.
-    pub appliances: Vec<Running>,
-    /// The pretended STS.
+    /// The appliances, one for each mode.
+    pub appliances: Vec<RunningAppliance>,
+    /// The URL of the emulated STS.
     pub sts: String,
-    /// The pretended metadata service.
+    /// The URL of the emulated metadata service.
     pub imds: String,
-    /// The pretended SageMaker API.
+    /// The URL of the emulated SageMaker API.
     pub sagemaker: String,
-    /// The pretended S3.
+    /// The URL of the emulated S3.
     pub s3: String,
-    /// PEM file of the authority to trust when talking to a front door or to STS.
+    /// The PEM file of the authority that signed the certificates of the endpoints.
     pub authority: PathBuf,
-    /// The MLflow behind.
+    /// The URL of the MLflow server.
     pub mlflow: String,
     /// A Python that has the MLflow client, if the sandbox knows one.
     pub python: Option<PathBuf>,
-    /// Where the logs of all programs are.
+    /// The directory with the logs of all programs.
     pub logs: PathBuf,
-    /// How long each set of credentials lives.
+    /// The lifetime of each set of credentials.
     pub credential_lifetime: Duration,
-    /// From the command to this moment.
+    /// The time from the command to this moment.
     pub took: Duration,
 }
 
-/// A running appliance and the front door behind it.
+/// A running appliance and the MLflow endpoint behind it.
 #[derive(Debug)]
-pub struct Running {
-    /// What it pretends to call.
+pub struct RunningAppliance {
+    /// The emulated target.
     pub target: Target,
-    /// Where clients connect.
+    /// The URL for clients.
     pub url: String,
-    /// Where its signed requests go; other signers may be tried there, too.
-    pub front_door: String,
+    /// The endpoint that gets the signed requests; other signers can be tested there, too.
+    pub endpoint: String,
 }

@@ -26,21 +26,21 @@ use super::identity::{Issuer, Principal};
 use super::objects::Objects;
 use crate::clock;
 
-/// The bucket that is there from the beginning.
+/// The bucket that always exists.
 pub(super) const BUCKET: &str = "sandbox-artifacts";
-/// What MLflow's artifacts are kept under.
+/// The prefix of MLflow's artifacts.
 pub(super) const PREFIX: &str = "mlflow";
 
-/// An S3 that is open.
-pub(super) struct Store {
-    /// Its URL. It uses plain HTTP, so that a client with a presigned URL needs no certificate authority.
+/// A running S3 server.
+pub(super) struct S3Server {
+    /// The URL of the server. It uses plain HTTP, so that a client with a presigned URL needs no certificate authority.
     pub(super) url: String,
     pub(super) tally: Arc<Tally>,
     pub(super) task: JoinHandle<()>,
 }
 
-/// Opens S3 on `listener`, with everything under `directory`.
-pub(super) fn open(listener: TcpListener, directory: &Path, issuer: &Issuer) -> io::Result<Store> {
+/// Starts S3 on `listener`, with everything under `directory`.
+pub(super) fn open(listener: TcpListener, directory: &Path, issuer: &Issuer) -> io::Result<S3Server> {
     let mut builder = S3ServiceBuilder::new(Objects::open(directory, BUCKET)?);
     builder.set_auth(Identities(issuer.clone()));
     builder.set_access(Identities(issuer.clone()));
@@ -51,13 +51,13 @@ pub(super) fn open(listener: TcpListener, directory: &Path, issuer: &Issuer) -> 
     let counted = Arc::clone(&tally);
     let task = rt::spawn(async move {
         loop {
-            // A failed accept is the connection's failure, or passes: too many open files.
+            // A failed accept concerns one connection, or is transient: too many open files.
             let Ok((stream, _)) = listener.accept().await else { continue };
             let _ = stream.set_nodelay(true);
             rt::spawn(serve(stream, service.clone(), Arc::clone(&counted)));
         }
     });
-    Ok(Store { url, tally, task })
+    Ok(S3Server { url, tally, task })
 }
 
 async fn serve(stream: tokio::net::TcpStream, service: S3Service, tally: Arc<Tally>) {
@@ -71,7 +71,7 @@ async fn serve(stream: tokio::net::TcpStream, service: S3Service, tally: Arc<Tal
             answer
         }
     });
-    // Whatever ends a connection, its client sees it.
+    // The client of a connection sees its errors.
     let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), handler).await;
 }
 
@@ -88,7 +88,7 @@ impl S3Auth for Identities {
 
 #[async_trait::async_trait]
 impl S3Access for Identities {
-    /// What a signature alone does not show: whose it is, until when it holds, and that its token came along.
+    /// Checks what the signature does not cover: the principal, the expiry and the session token.
     async fn check(&self, context: &mut S3AccessContext<'_>) -> S3Result<()> {
         let credentials = context.credentials().ok_or_else(|| s3_error!(AccessDenied, "the request is not signed"))?;
         let known = self.0.find(&credentials.access_key).ok_or_else(|| s3_error!(InvalidAccessKeyId))?;

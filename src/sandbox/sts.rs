@@ -1,4 +1,4 @@
-//! The one STS call the appliance makes, `AssumeRole`, with signatures checked and credentials that expire soon.
+//! The emulated STS: `AssumeRole`, the one call of the appliance, with signatures checked and credentials that expire soon.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,31 +7,31 @@ use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use ring::digest;
 
-use super::identity::{Issued, Issuer, Principal};
-use super::verify::{self, Received, Refusal, Service};
+use super::identity::{IssuedCredentials, Issuer, Principal};
+use super::verify::{self, AwsRejection, ReceivedRequest, SigningScope};
 use crate::aws::role;
 use crate::clock;
 
-/// The pretended STS.
+/// The emulated STS.
 pub(super) struct Sts {
     pub(super) issuer: Issuer,
     pub(super) region: String,
     pub(super) role_arn: String,
-    /// However long a caller asks for, this is what it gets, so that renewal is seen within minutes.
+    /// The lifetime of all credentials, whatever a request asks for, so that renewal happens within minutes.
     pub(super) lifetime: Duration,
 }
 
-/// Answers any request.
+/// Responds to any request.
 pub(super) async fn handle(sts: web::Data<Sts>, request: HttpRequest, body: web::Bytes) -> HttpResponse {
     match assume_role(&sts, &request, &body) {
         Ok(response) => response,
-        Err(refusal) => xml(
-            refusal.status,
+        Err(rejection) => xml(
+            rejection.status,
             format!(
                 "<ErrorResponse xmlns=\"{NAMESPACE}\"><Error><Type>Sender</Type><Code>{}</Code>\
                  <Message>{}</Message></Error><RequestId>sandbox</RequestId></ErrorResponse>",
-                refusal.code,
-                refusal.message.replace('&', "&amp;").replace('<', "&lt;")
+                rejection.code,
+                rejection.message.replace('&', "&amp;").replace('<', "&lt;")
             ),
         ),
     }
@@ -39,22 +39,22 @@ pub(super) async fn handle(sts: web::Data<Sts>, request: HttpRequest, body: web:
 
 const NAMESPACE: &str = "https://sts.amazonaws.com/doc/2011-06-15/";
 
-fn assume_role(sts: &Sts, request: &HttpRequest, body: &[u8]) -> Result<HttpResponse, Refusal> {
+fn assume_role(sts: &Sts, request: &HttpRequest, body: &[u8]) -> Result<HttpResponse, AwsRejection> {
     let sha256 = digest::digest(&digest::SHA256, body);
-    let received = Received::new(request, sha256.as_ref());
+    let received = ReceivedRequest::new(request, sha256.as_ref());
     let now = clock::now();
-    let service = Service { name: "sts", region: &sts.region, must_sign: &[] };
+    let service = SigningScope { name: "sts", region: &sts.region, must_sign: &[] };
     let principal = verify::verify(&received, &service, &sts.issuer, now)?;
     let text = std::str::from_utf8(body).unwrap_or_default();
     let parameters =
         web::Query::<BTreeMap<String, String>>::from_query(text).map(web::Query::into_inner).unwrap_or_default();
     let parameter = |name: &str| parameters.get(name).map_or("", String::as_str);
     if parameter("Action") != "AssumeRole" {
-        return Err(refusal(StatusCode::BAD_REQUEST, "InvalidAction", "The sandbox's STS knows AssumeRole only."));
+        return Err(rejection(StatusCode::BAD_REQUEST, "InvalidAction", "The sandbox's STS knows AssumeRole only."));
     }
     let arn = parameter("RoleArn");
     if principal != Principal::Instance || arn != sts.role_arn {
-        return Err(refusal(
+        return Err(rejection(
             StatusCode::FORBIDDEN,
             "AccessDenied",
             "The caller is not authorized to perform: sts:AssumeRole on this resource",
@@ -62,14 +62,14 @@ fn assume_role(sts: &Sts, request: &HttpRequest, body: &[u8]) -> Result<HttpResp
     }
     let session = parameter("RoleSessionName");
     if let Err(error) = role::check_session_name(session) {
-        return Err(refusal(StatusCode::BAD_REQUEST, "ValidationError", &error.to_string()));
+        return Err(rejection(StatusCode::BAD_REQUEST, "ValidationError", &error.to_string()));
     }
     let issued = sts.issuer.issue(Principal::Role, now, sts.lifetime);
     Ok(xml(StatusCode::OK, answer(&issued, arn, session)))
 }
 
-fn answer(issued: &Issued, role: &str, session: &str) -> String {
-    let Issued { access_key_id, secret_access_key, session_token, expiry, principal: _ } = issued;
+fn answer(issued: &IssuedCredentials, role: &str, session: &str) -> String {
+    let IssuedCredentials { access_key_id, secret_access_key, session_token, expiry, principal: _ } = issued;
     let expiration = humantime::format_rfc3339_seconds(*expiry);
     let user = role.replace(":iam:", ":sts:").replace(":role/", ":assumed-role/");
     format!(
@@ -81,8 +81,8 @@ fn answer(issued: &Issued, role: &str, session: &str) -> String {
     )
 }
 
-fn refusal(status: StatusCode, code: &'static str, message: &str) -> Refusal {
-    Refusal { status, code, message: message.to_owned() }
+fn rejection(status: StatusCode, code: &'static str, message: &str) -> AwsRejection {
+    AwsRejection { status, code, message: message.to_owned() }
 }
 
 fn xml(status: StatusCode, text: String) -> HttpResponse {

@@ -75,7 +75,7 @@ pub(crate) enum ProxyError {
     ArtifactMethod,
     /// An artifact's path that is refused.
     #[error("the artifact's path is refused")]
-    ArtifactPath(#[from] store::PathError),
+    ArtifactPath(#[from] store::ArtifactPathError),
     /// A request to the artifact service that makes no sense; the text says why.
     #[error("the artifact request is refused: {0}")]
     Artifact(String),

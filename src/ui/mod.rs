@@ -1,7 +1,7 @@
-//! `ui`: a URL that lets one browser into the UI of a managed MLflow.
+//! `ui`: a URL that opens the UI of a managed MLflow in one browser.
 //!
-//! AWS is asked first how the MLflow is, as far as the identity may ask: a URL works once, and one of a server that has
-//! been stopped would be lost on a page that says nothing.
+//! The command first asks AWS for the state of the MLflow, if the identity may: a URL works once, and for a stopped server it
+//! would be wasted on a page without an explanation.
 
 use std::time::Duration;
 
@@ -19,56 +19,56 @@ use crate::http::client::Endpoint;
 use crate::mlflow::arn::{Arn, Mode};
 use crate::mlflow::target::Target;
 
-/// Credentials take no longer.
+/// The limit for obtaining credentials.
 const CREDENTIALS_LIMIT: Duration = Duration::from_secs(30);
 
-/// What is asked for, and of whom.
-pub struct Settings {
-    /// Whose UI.
+/// Everything that `ui` needs, checked.
+pub struct UiSettings {
+    /// The target whose UI is opened.
     pub target: Target,
-    /// Where the SageMaker API is.
+    /// The endpoint of the SageMaker API.
     pub endpoint: Endpoint,
-    /// How it is connected to.
+    /// Connects to that endpoint.
     pub transport: Transport,
     /// The role to assume.
     pub role: Option<Role>,
     /// The route by which the AWS SDK leaves this machine.
     pub egress: Egress,
-    /// How long URL and session hold.
+    /// The lifetimes of the URL and of the session.
     pub lifetimes: Lifetimes,
 }
 
-/// Why nobody is let in.
+/// The reason why there is no URL.
 #[derive(Debug, thiserror::Error)]
 pub enum UiError {
-    /// Nothing to sign with.
+    /// There are no credentials.
     #[error("{}", .0.detail())]
     Credentials(SourceError),
-    /// The same, and nobody said so.
+    /// No credentials were obtained within the limit.
     #[error("no AWS credentials were obtained within {}", humantime::format_duration(CREDENTIALS_LIMIT))]
     Late,
-    /// It has no UI at the moment.
+    /// The MLflow is not running.
     #[error("`{arn}` is not serving: its status is {status}")]
     NotServing {
-        /// Which MLflow.
+        /// The ARN of the MLflow.
         arn: Arn,
-        /// In AWS's word.
+        /// The status that AWS reports.
         status: String,
     },
-    /// AWS makes no URL.
+    /// AWS returned no URL.
     #[error("cannot obtain a URL of the UI of `{arn}`")]
     Presign {
-        /// Which MLflow.
+        /// The ARN of the MLflow.
         arn: Arn,
-        /// Who asked, as far as that is known.
+        /// The role that signed, if one is configured.
         role: Option<String>,
-        /// Why.
+        /// The reason.
         source: PresignError,
     },
 }
 
 impl UiError {
-    /// What to do about it, as an instruction.
+    /// Returns an instruction that removes the cause.
     #[must_use]
     pub fn hint(&self) -> String {
         match self {
@@ -90,13 +90,13 @@ impl UiError {
                     "renew the credentials, with `aws sso login` for example, and check this machine's clock".to_owned()
                 }
                 PresignError::Refused { .. } if arn.mode() == Mode::TrackingServer => format!(
-                    "see whether the server is running: `aws sagemaker describe-mlflow-tracking-server \
+                    "check that the server is running: `aws sagemaker describe-mlflow-tracking-server \
                      --tracking-server-name {} --region {}`",
                     arn.resource_name(),
                     arn.region()
                 ),
                 PresignError::Refused { .. } => format!(
-                    "see how the app is: `aws sagemaker describe-mlflow-app --arn {} --region {}`",
+                    "check the status of the app: `aws sagemaker describe-mlflow-app --arn {} --region {}`",
                     arn.as_str(),
                     arn.region()
                 ),
@@ -106,7 +106,7 @@ impl UiError {
                         .to_owned()
                 }
                 PresignError::NoUrl => {
-                    "check `--sagemaker-endpoint`: what listens there does not behave like AWS".to_owned()
+                    "check `--sagemaker-endpoint`: the program that listens there does not behave like AWS".to_owned()
                 }
             },
         }
@@ -117,15 +117,15 @@ fn when_not_serving(arn: &Arn, status: &str) -> String {
     let (name, region) = (arn.resource_name(), arn.region());
     match (arn.mode(), status) {
         (_, "Creating" | "Starting" | "Updating" | "Stopping" | "MaintenanceInProgress") => {
-            "wait until AWS is done with it, and run this again".to_owned()
+            "wait until AWS has finished, and run this again".to_owned()
         }
         (Mode::TrackingServer, "Deleting" | "CreateFailed") | (Mode::App, _) => {
-            "name one that is there: `aws sagemaker list-mlflow-tracking-servers`, `aws sagemaker list-mlflow-apps`"
+            "name an existing one: `aws sagemaker list-mlflow-tracking-servers`, `aws sagemaker list-mlflow-apps`"
                 .to_owned()
         }
         (Mode::TrackingServer, _) => format!(
             "start it with `aws sagemaker start-mlflow-tracking-server --tracking-server-name {name} --region {region}`, \
-             and run this again when it is up"
+             and run this again when it is running"
         ),
     }
 }
@@ -134,14 +134,14 @@ fn when_not_serving(arn: &Arn, status: &str) -> String {
 ///
 /// # Errors
 /// [`UiError`].
-pub async fn url(settings: &Settings) -> Result<SecretString, UiError> {
-    let Settings { target, endpoint, transport, role, egress, lifetimes } = settings;
+pub async fn url(settings: &UiSettings) -> Result<SecretString, UiError> {
+    let UiSettings { target, endpoint, transport, role, egress, lifetimes } = settings;
     let arn = target.arn();
     let config = sdk::load(arn.region(), egress).await;
     let source = Source::new(&config, role.clone());
     let obtained = timeout(CREDENTIALS_LIMIT, source.obtain(None)).await.map_err(|_| UiError::Late)?;
     let credentials = Current::holding(obtained.map_err(UiError::Credentials)?);
-    // Who may not ask is not told; the URL is obtained all the same.
+    // An identity that may not ask for the state obtains the URL all the same.
     if let Ok(State { status, is_serving: false }) = describe::state(target, endpoint, transport, &credentials).await {
         return Err(UiError::NotServing { arn: arn.clone(), status });
     }

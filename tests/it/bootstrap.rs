@@ -1,14 +1,15 @@
 //! An instance that configures itself, against a metadata service that can misbehave.
 
 mod balancer;
+mod install;
+mod signal;
 mod tags;
 
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
-use std::process::{Child, Output, Stdio};
+use std::process::Output;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -16,21 +17,20 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use rcgen::SanType;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::support::Message as _;
 use crate::support::appliance::{ACCESS_KEY_ID, SECRET_ACCESS_KEY, TRACKING_ARN, command};
 use crate::support::authority::authority;
 use crate::support::upstream::{Recorded, Upstream, Wire};
-use crate::support::{Message as _, quiet_port};
 
 const DOCUMENT: &str = "{\n  \"accountId\" : \"123456789012\",\n  \"availabilityZone\" : \"us-east-1b\",\n  \
                         \"instanceId\" : \"i-0123456789abcdef0\",\n  \"region\" : \"us-east-1\"\n}";
 /// In lines, as AWS writes it.
 const SIGNATURE: &str = "c2lnbmF0dXJl\nb2YgQVdT\nZG9jdW1lbnQ=";
 
-/// What the metadata service has, by its path below `/latest/`.
+/// The documents of the metadata service, by their path below `/latest/`.
 type Metadata = Arc<Mutex<BTreeMap<String, Vec<u8>>>>;
 
 /// A metadata service whose tokens end after so many uses.
@@ -60,7 +60,7 @@ struct Instance {
     imds: Upstream,
     mlflow: Upstream,
     /// CloudFormation and Auto Scaling.
-    told: Upstream,
+    signals: Upstream,
     state: TempDir,
 }
 
@@ -76,7 +76,7 @@ impl Instance {
             imds: imds(&metadata, uses),
             metadata,
             mlflow: Upstream::start(|_, wire| wire.answer("200 OK", "{\"experiments\": []}")),
-            told: Upstream::start(|_, wire| wire.answer("200 OK", "{}")),
+            signals: Upstream::start(|_, wire| wire.answer("200 OK", "{}")),
             state: tempfile::tempdir().unwrap(),
         };
         instance.has("dynamic/instance-identity/document", DOCUMENT);
@@ -103,7 +103,7 @@ impl Instance {
     }
 
     fn bootstrap(&self, arguments: &[&str]) -> (Output, String) {
-        let told = self.told.url();
+        let told = self.signals.url();
         let output = command(&["bootstrap"])
             .args(arguments)
             .args(if arguments.contains(&"--timeout") { &[][..] } else { &["--timeout", "1s"] })
@@ -131,7 +131,7 @@ impl Instance {
     }
 }
 
-/// The query parameters of what was told.
+/// Returns the query parameters of a call.
 fn call(request: &Recorded) -> BTreeMap<String, String> {
     let query = request.target.split_once('?').unwrap().1;
     url::form_urlencoded::parse(query.as_bytes()).into_owned().collect()
@@ -159,11 +159,11 @@ fn a_dry_run_names_every_value_and_its_origin_and_changes_nothing() {
     assert_eq!((&explained["instance"], &explained["is_valid"]), (&"i-0123456789abcdef0".into(), &true.into()));
     let workers = explained["values"].as_array().unwrap().iter().find(|one| one["key"] == "workers").unwrap();
     assert_eq!((&workers["value"], &workers["origin"]), (&"2".into(), &"user data, line 4".into()));
-    assert_eq!((instance.written(), instance.told.requests().len()), (None, 0));
+    assert_eq!((instance.written(), instance.signals.requests().len()), (None, 0));
 }
 
 #[test]
-fn a_machine_that_is_no_instance_is_told_so_at_once() {
+fn a_machine_that_is_no_instance_gets_an_error_at_once() {
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let began = Instant::now();
     let output =
@@ -176,9 +176,9 @@ fn a_machine_that_is_no_instance_is_told_so_at_once() {
 }
 
 #[test]
-fn a_metadata_service_that_misbehaves_is_told_apart() {
+fn faults_of_the_metadata_service_are_distinguished() {
     for (what, handler, expected) in [
-        // As behind one hop too many: TCP connects, and the answer does not come.
+        // With a hop limit that is too low, TCP connects, and no answer arrives.
         (
             "silent",
             (|_: &Recorded, wire: &mut Wire| {
@@ -200,8 +200,8 @@ fn a_metadata_service_that_misbehaves_is_told_apart() {
 }
 
 #[test]
-fn the_configuration_is_private_written_once_and_changes_are_named() {
-    // A token that ends is replaced on the way.
+fn the_configuration_is_private_and_written_once_and_changes_are_listed() {
+    // A token that expires is replaced meanwhile.
     let instance = Instance::with_tokens_of(2);
     instance.has("user-data", instance.configuration("workers = 1\n"));
     let (output, said) = instance.bootstrap(&[]);
@@ -210,7 +210,7 @@ fn the_configuration_is_private_written_once_and_changes_are_named() {
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     let seen = instance.mlflow.requests();
     assert!(seen.iter().any(|one| one.target.starts_with("/api/2.0/mlflow/experiments/search")), "AWS was asked");
-    assert!(instance.told.requests().is_empty(), "`signal` says that it is ready, when it is");
+    assert!(instance.signals.requests().is_empty(), "`signal` reports readiness later");
 
     let modified = std::fs::metadata(&path).unwrap().modified().unwrap();
     let (output, said) = instance.bootstrap(&[]);
@@ -225,7 +225,7 @@ fn the_configuration_is_private_written_once_and_changes_are_named() {
 }
 
 #[test]
-fn a_failure_is_told_to_those_who_wait_with_the_instances_identity() {
+fn a_failure_is_signalled_with_the_identity_of_the_instance() {
     let instance = Instance::new();
     instance.has("user-data", "#!/bin/sh\ntouch /executed\n");
     instance.tags(&[
@@ -238,7 +238,7 @@ fn a_failure_is_told_to_those_who_wait_with_the_instances_identity() {
     assert_eq!(output.status.code(), Some(78), "{said}");
     assert!(said.contains("it is a script, and user data is never executed here"), "{said}");
     assert_eq!(instance.written(), None);
-    let told = instance.told.requests();
+    let told = instance.signals.requests();
     let [signal, hook] = &told[..] else { panic!("{told:?}") };
     let signalled = call(signal);
     for (key, value) in [
@@ -258,13 +258,13 @@ fn a_failure_is_told_to_those_who_wait_with_the_instances_identity() {
     assert!(hook.all("authorization")[0].starts_with("AWS4-HMAC-SHA256 Credential="), "signed by the instance's role");
     assert!(instance.record()["failure"].as_str().unwrap().contains("never executed"));
 
-    // At the next start they know already.
+    // The next start does not send the signals again.
     let (_, said) = instance.bootstrap(&[]);
-    assert_eq!(instance.told.requests().len(), 2, "{said}");
+    assert_eq!(instance.signals.requests().len(), 2, "{said}");
 }
 
 #[test]
-fn tags_set_names_and_few_options_and_others_are_ignored_with_a_warning() {
+fn tags_set_few_options_and_others_are_ignored_with_a_warning() {
     let instance = Instance::new();
     instance.has("user-data", instance.configuration(""));
     let ignored = [
@@ -289,7 +289,7 @@ fn tags_set_names_and_few_options_and_others_are_ignored_with_a_warning() {
 }
 
 #[test]
-fn what_is_wrong_is_named_where_it_was_said() {
+fn problems_are_reported_with_their_origin() {
     let instance = Instance::new();
     instance.has("user-data", instance.configuration("wrokers = 1\n"));
     instance.tags(&[("appliance:workers", "nowhere")]);
@@ -305,7 +305,7 @@ fn what_is_wrong_is_named_where_it_was_said() {
 }
 
 #[test]
-fn what_aws_does_not_let_us_do_is_named_with_the_missing_permission() {
+fn a_denied_probe_names_the_missing_permission() {
     let mut instance = Instance::new();
     instance.mlflow = Upstream::start(|_, wire| wire.answer("403 Forbidden", "{\"message\": \"not authorized\"}"));
     instance.has("user-data", instance.configuration(""));
@@ -316,124 +316,11 @@ fn what_aws_does_not_let_us_do_is_named_with_the_missing_permission() {
 }
 
 #[test]
-fn a_place_that_cannot_be_written_is_named() {
+fn an_unwritable_directory_is_reported() {
     let instance = Instance::new();
     instance.has("user-data", instance.configuration(""));
     std::fs::remove_dir(instance.state.path()).unwrap();
     let (output, said) = instance.bootstrap(&[]);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("cannot write to") && said.contains("hint: make room"), "{said}");
-}
-
-/// `serve` on the address of its configuration.
-struct Serving(Child);
-
-impl Serving {
-    fn start(configuration: &Path) -> Self {
-        let mut command = command(&["serve", "--config"]);
-        command
-            .arg(configuration)
-            .env("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID)
-            .env("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY);
-        Self(command.stderr(Stdio::null()).spawn().unwrap())
-    }
-}
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// Starts an appliance with what `bootstrap` has written, and sees what `signal` says before and after.
-fn signalled(instance: &Instance, options: &str) {
-    let port = quiet_port();
-    instance.has("user-data", instance.configuration(&format!("listen = \"127.0.0.1:{port}\"\n{options}")));
-    instance.tags(&[("appliance:stack-name", "s"), ("appliance:logical-id", "Group")]);
-    let (output, said) = instance.bootstrap(&["signal"]);
-    assert!(!output.status.success() && said.contains("`appliance bootstrap` has not run on this instance"), "{said}");
-    let status = || {
-        let (output, _) = instance.bootstrap(&["status"]);
-        (output.status.code(), String::from_utf8(output.stdout).unwrap())
-    };
-    let (code, shown) = status();
-    assert!(code == Some(1) && shown.contains("state: this instance has not configured itself yet"), "{shown}");
-    let (output, said) = instance.bootstrap(&[]);
-    assert!(output.status.success(), "{said}");
-    // Something listens there, as systemd's socket does, and nothing answers.
-    let socket = TcpListener::bind(("127.0.0.1", port)).unwrap();
-    let (output, said) = instance.bootstrap(&["signal"]);
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("the appliance is not ready"), "{said}");
-    drop(socket);
-    let (code, shown) = status();
-    assert!(code == Some(1) && shown.contains(" on i-0123456789abcdef0 in us-east-1\n"), "{shown}");
-    assert!(shown.contains("state: the appliance is not ready: "), "{shown}");
-    let _appliance = Serving::start(&instance.state.path().join("appliance.toml"));
-    let (output, said) = instance.bootstrap(&["signal"]);
-    assert!(output.status.success() && said.contains("the appliance is ready"), "{said}");
-    let (code, shown) = status();
-    let scheme = if options.is_empty() { "http" } else { "https" };
-    let address = format!("\naddress: {scheme}://127.0.0.1:{port}\nstate: ready\n");
-    assert!(code == Some(0) && shown.contains(&address) && shown.contains("MLflow: arn:"), "{shown}");
-    let told: Vec<_> = instance.told.requests().iter().map(|one| call(one)["Status"].clone()).collect();
-    assert_eq!(told, ["FAILURE", "SUCCESS"]);
-    // After a reboot nobody waits any more.
-    let (output, said) = instance.bootstrap(&["signal"]);
-    assert!(output.status.success() && instance.told.requests().len() == 2, "{said}");
-}
-
-#[test]
-fn success_is_told_once_when_the_appliance_is_ready() {
-    signalled(&Instance::new(), "");
-}
-
-#[test]
-fn an_appliance_that_speaks_tls_is_asked_by_its_certificate() {
-    let directory = tempfile::tempdir().unwrap();
-    let (certificate, key) = authority().pair(vec![SanType::DnsName("mlflow.corp".try_into().unwrap())]);
-    let place = |name: &str| directory.path().join(name).display().to_string();
-    std::fs::write(place("certificate.pem"), certificate).unwrap();
-    std::fs::write(place("key.pem"), key).unwrap();
-    let (certificate, key) = (place("certificate.pem"), place("key.pem"));
-    let options = format!("tls-certificate = \"{certificate}\"\ntls-key = \"{key}\"\n");
-    signalled(&Instance::new(), &options);
-    let ca = authority().file().display().to_string();
-    let closed = "tls-client-certificate = \"required\"\n\n[[caller]]\ncertificate = \"dns:a.corp\"\nrole = \"read\"\n";
-    signalled(&Instance::new(), &format!("{options}tls-client-ca = \"{ca}\"\n{closed}"));
-}
-
-#[test]
-#[ignore = "needs tests/run: systemd's tools"]
-fn installing_into_an_image_leaves_edited_files_alone() {
-    let root = tempfile::tempdir().unwrap();
-    let place = |path: &str| root.path().join(path);
-    std::fs::create_dir_all(place("etc/systemd")).unwrap();
-    let install = |arguments: &[&str]| {
-        let path = std::env::var_os("PATH").unwrap();
-        let output =
-            command(&["bootstrap"]).args(arguments).arg("--root").arg(root.path()).env("PATH", path).output().unwrap();
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.success(), "{said}");
-        said
-    };
-    install(&["install", "--from", "instance"]);
-    let units = place("etc/systemd/system");
-    for unit in ["mlflow-appliance.service", "mlflow-appliance-bootstrap.service", "mlflow-appliance-signal.service"] {
-        let text = std::fs::read_to_string(units.join(unit)).unwrap();
-        assert!(text.contains("ExecStart=/usr/local/bin/appliance") && text.contains("NoNewPrivileges=yes"), "{unit}");
-        assert!(units.join("multi-user.target.wants").join(unit).symlink_metadata().is_ok(), "{unit} is enabled");
-    }
-    let group = std::fs::read_to_string(place("etc/group")).unwrap();
-    assert!(group.contains("mlflow-appliance:"), "{group}");
-    std::fs::write(place("etc/mlflow-appliance/appliance.toml"), "edited").unwrap();
-    let said = install(&["install", "--from", "instance"]);
-    assert!(said.contains("kept"), "{said}");
-    install(&["uninstall"]);
-    assert!(!units.join("mlflow-appliance.service").exists() && !place("usr/local/bin/appliance").exists());
-    assert_eq!(std::fs::read_to_string(place("etc/mlflow-appliance/appliance.toml")).unwrap(), "edited");
-    install(&["uninstall", "--purge"]);
-    assert!(!place("etc/mlflow-appliance").exists());
-    assert!(Path::new("/etc").exists());
 }

@@ -15,7 +15,7 @@ fn check(arguments: &[&str]) -> (Output, String) {
         .env("APPLIANCE_CA_FILE", authority().file())
         .env("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID)
         .env("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY)
-        // Nobody to ask who we are; that is no failure.
+        // STS cannot be reached, which is no failure.
         .env("AWS_ENDPOINT_URL_STS", "http://127.0.0.1:9")
         .output()
         .unwrap();
@@ -40,7 +40,7 @@ fn findings(said: &str) -> Vec<Value> {
 }
 
 #[test]
-fn what_works_is_said_to_work() {
+fn a_working_configuration_passes_every_check() {
     let upstream = answering("200 OK", 0, "{\"experiments\": []}");
     let (output, said) =
         check(&["--resource-arn", TRACKING_ARN, "--upstream-endpoint", &upstream.url(), "--listen", "127.0.0.1:0"]);
@@ -59,7 +59,7 @@ fn what_works_is_said_to_work() {
 }
 
 #[test]
-fn a_refusal_names_the_action_of_the_mode() {
+fn a_denial_names_the_action_of_the_mode() {
     let upstream = answering("403 Forbidden", 0, "{\"message\": \"Request is not authorized\"}");
     for (arn, action) in [(TRACKING_ARN, "sagemaker-mlflow:SearchExperiments"), (APP_ARN, "sagemaker:CallMlflowAppApi")]
     {
@@ -73,7 +73,7 @@ fn a_refusal_names_the_action_of_the_mode() {
 }
 
 #[test]
-fn a_clock_that_is_off_is_found() {
+fn clock_skew_is_detected() {
     for (off, outcome) in [(-1200, "failure"), (1200, "failure"), (60, "warning"), (0, "ok")] {
         let upstream = answering("200 OK", off, "{}");
         let (_, said) = check(&["--json", "--resource-arn", TRACKING_ARN, "--upstream-endpoint", &upstream.url()]);
@@ -83,7 +83,7 @@ fn a_clock_that_is_off_is_found() {
 }
 
 #[test]
-fn what_cannot_be_reached_is_told_apart() {
+fn unreachable_endpoints_are_distinguished() {
     for (arguments, expected) in [
         (vec!["--upstream-endpoint", "https://nobody.invalid"], "that name has no address"),
         (vec!["--upstream-endpoint", "https://127.0.0.1:9"], "cannot connect to"),
@@ -101,7 +101,7 @@ fn what_cannot_be_reached_is_told_apart() {
 }
 
 #[test]
-fn a_role_that_cannot_be_assumed_is_not_called_a_target_that_cannot_be_read() {
+fn a_role_that_cannot_be_assumed_is_reported_as_such() {
     let upstream = answering("200 OK", 0, "{}");
     let role = "arn:aws:iam::123456789012:role/mlflow";
     let (output, said) =
@@ -113,7 +113,7 @@ fn a_role_that_cannot_be_assumed_is_not_called_a_target_that_cannot_be_read() {
 }
 
 #[test]
-fn offline_it_looks_at_the_configuration_and_its_files_only() {
+fn an_offline_check_reads_only_the_configuration_and_its_files() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("appliance.toml");
     std::fs::write(&path, format!("resource-arn = \"{TRACKING_ARN}\"\nlisten = \"127.0.0.1:0\"\n")).unwrap();
@@ -128,7 +128,7 @@ fn offline_it_looks_at_the_configuration_and_its_files_only() {
 }
 
 #[test]
-fn for_another_machine_it_looks_at_nothing_of_this_one() {
+fn a_check_for_another_machine_reads_no_file() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("appliance.toml");
     let files = "tls-certificate = \"/nowhere/a.pem\"\ntls-key = \"credential:key\"\nca-file = \"/nowhere/b.pem\"\n\
@@ -144,7 +144,7 @@ fn for_another_machine_it_looks_at_nothing_of_this_one() {
 }
 
 #[test]
-fn an_appliance_that_lets_anybody_or_nobody_in_is_worth_a_look() {
+fn an_appliance_that_accepts_all_callers_or_none_gets_a_warning() {
     let common = ["--offline", "--resource-arn", TRACKING_ARN, "--listen", "0.0.0.0:0"];
     let with = |more: &[&str]| check(&common.iter().chain(more).copied().collect::<Vec<_>>()).1;
     assert!(with(&["--allow-anonymous"]).contains("warning  callers        anybody who can connect, as admin"));

@@ -92,7 +92,7 @@ impl Scene {
         assert!(output.status.success(), "{name}: {}\n{said}", output.status);
     }
 
-    /// What MLflow itself, asked directly, knows of the only run of an experiment; and the run's report, from S3.
+    /// Returns the only run of an experiment from MLflow itself, and the run's report from S3.
     #[track_caller]
     fn assert_arrived(&self, experiment: &str) -> Value {
         let mut mlflow =
@@ -205,7 +205,7 @@ fn run_workflow(scene: &Scene, text: &str) {
 
 #[test]
 #[ignore = "needs tests/run: a Python environment with MLflow, botocore and moto"]
-fn clients_with_awss_plugin_are_told_what_to_change_or_served_as_the_page_says() {
+fn clients_with_the_plugin_of_aws_get_an_instruction_or_are_served() {
     const LOG: &str = "import mlflow, sys\nmlflow.set_tracking_uri(sys.argv[1])\nmlflow.set_experiment('plugin')\n\
                        with mlflow.start_run():\n    mlflow.log_metric('accuracy', 0.93)\n    \
                        mlflow.log_text('all is well', 'report.txt')\n";

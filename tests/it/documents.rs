@@ -108,7 +108,7 @@ fn resolved(page: &str, file: &str) -> PathBuf {
 }
 
 #[test]
-fn the_page_of_options_is_what_the_program_prints() {
+fn the_page_of_options_is_the_output_of_the_program() {
     let output = command(&["generate", "reference"]).output().unwrap();
     let printed = String::from_utf8(output.stdout).unwrap();
     assert!(printed.matches("\n| `").count() > 50, "{printed}");

@@ -17,7 +17,7 @@ const FILES: [(&str, &str); 2] =
 
 #[test]
 #[ignore = "needs tests/run: Python with MLflow, and Chromium"]
-fn it_saves_the_file_and_leaves_the_page_in_every_access_mode() {
+fn the_download_button_saves_the_file_in_every_access_mode() {
     let (bin, mut browser) = (python::environment(), Browser::start());
     let sandbox = Sandbox::start(&bin, &[]);
     browser.look_like((1280, 900), "light");

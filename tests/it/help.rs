@@ -25,7 +25,7 @@ fn help(path: &[String]) -> String {
 /// The commands that a help lists.
 fn listed(help: &str) -> Vec<String> {
     let lines = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
-    // What stands further to the right belongs to the line before.
+    // Text that is indented further belongs to the line before.
     let named = lines.filter(|line| line.starts_with("  ") && !line.starts_with("   "));
     named.filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help").map(Into::into).collect()
 }
@@ -44,7 +44,7 @@ fn all() -> Vec<(Vec<String>, String)> {
 }
 
 #[test]
-fn every_help_is_the_one_that_was_read() {
+fn every_help_matches_its_reviewed_copy() {
     let update = std::env::var_os("APPLIANCE_TEST_UPDATE").is_some();
     let directory = kept();
     let mut names = BTreeSet::new();
@@ -86,7 +86,7 @@ fn the_help_for_instances_shows_only_commands_that_it_lists() {
 }
 
 #[test]
-fn every_help_says_how_it_is_used_and_how_it_ends() {
+fn every_help_has_examples_and_exit_codes() {
     for (path, text) in all() {
         for part in ["\nUsage: appliance", "\nExamples:\n  ", "\nExit codes: 0 "] {
             assert!(text.contains(part), "{path:?} has no {part:?}:\n{text}");
@@ -100,7 +100,7 @@ fn every_help_says_how_it_is_used_and_how_it_ends() {
 }
 
 #[test]
-fn colours_are_for_those_who_want_them() {
+fn colours_can_be_switched_on_and_off() {
     let escapes = |variables: &[(&str, &str)]| {
         let help = run(&["--help"], variables).stdout;
         let error = run(&["nonsense"], variables);
@@ -108,13 +108,13 @@ fn colours_are_for_those_who_want_them() {
         // Of a log as well: a table of tokens that cannot be read is complained about on standard error.
         (help.contains(&0x1b), error.stderr.contains(&0x1b))
     };
-    assert_eq!(escapes(&[]), (false, false), "nobody looks");
+    assert_eq!(escapes(&[]), (false, false), "standard error is no terminal");
     assert_eq!(escapes(&[("CLICOLOR_FORCE", "1")]), (true, true));
     assert_eq!(escapes(&[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")]), (false, false));
 }
 
 #[test]
-fn wrong_usage_says_what_would_be_right() {
+fn wrong_usage_gets_a_suggestion() {
     for (words, hint) in [
         (&["serv"][..], "'serve'"),
         (&["serve", "--listn", "x"], "'--listen'"),
@@ -130,7 +130,7 @@ fn wrong_usage_says_what_would_be_right() {
 }
 
 #[test]
-fn failures_say_what_to_do() {
+fn failures_have_a_hint() {
     let directory = tempfile::tempdir().unwrap();
     let missing = directory.path().join("none/tokens.toml");
     let missing = missing.to_str().unwrap();
@@ -163,7 +163,7 @@ fn failures_say_what_to_do() {
 }
 
 #[test]
-fn what_scripts_read_is_json() {
+fn output_for_scripts_is_json() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("tokens.toml");
     let file = file.to_str().unwrap();
@@ -218,7 +218,7 @@ fn the_other_shells_parse_their_completions() {
 }
 
 #[test]
-fn a_reader_that_goes_away_is_no_failure() {
+fn a_closed_output_is_no_failure() {
     for words in [&["generate", "completions", "bash"][..], &["generate", "reference"], &["generate", "options"]] {
         let mut child = command(words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         drop(child.stdout.take());

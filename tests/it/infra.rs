@@ -1,4 +1,4 @@
-//! What must hold of every template, whatever else changes in it. cfn-lint and checkov look at the rest (`tests/system/templates`).
+//! Properties of every template. cfn-lint and checkov check the rest (`tests/system/templates`).
 
 mod balancer;
 mod endpoints;
@@ -89,12 +89,12 @@ fn parameters_are_explained() {
 }
 
 #[test]
-fn later_stacks_find_what_earlier_ones_give() {
+fn later_stacks_find_the_outputs_of_earlier_ones() {
     let mut given: BTreeSet<String> = BTreeSet::from(["Mode".to_owned()]);
     for name in NAMES {
         let template = template(name);
         for (parameter, value) in template["Parameters"].as_object().unwrap() {
-            assert!(value.get("Default").is_some() || given.contains(parameter), "{name}: nobody gives {parameter}");
+            assert!(value.get("Default").is_some() || given.contains(parameter), "{name}: {parameter} has no value");
         }
         for output in template["Outputs"].as_object().unwrap().keys() {
             assert!(given.insert(output.clone()), "two stacks have the output {output}");
@@ -103,7 +103,7 @@ fn later_stacks_find_what_earlier_ones_give() {
 }
 
 #[test]
-fn instances_are_reached_by_nobody_else_and_keep_their_secrets() {
+fn only_the_balancer_reaches_the_instances_and_their_secrets_stay() {
     for (name, resource, value) in resources("AWS::EC2::LaunchTemplate") {
         let data = &value["Properties"]["LaunchTemplateData"];
         assert_eq!(data["MetadataOptions"]["HttpTokens"], "required", "{name}: {resource}");
@@ -118,7 +118,7 @@ fn instances_are_reached_by_nobody_else_and_keep_their_secrets() {
             }
         });
         assert!(public.iter().all(|one| *one == Value::Bool(false)), "{public:?}");
-        // What instances are told is data.
+        // User data is data, and no program.
         let mut told = Vec::new();
         strings(&data["UserData"], &mut told);
         let told = told.join("\n");
@@ -150,7 +150,7 @@ fn buckets_are_private_encrypted_and_outlive_their_stack() {
 }
 
 #[test]
-fn nothing_listens_to_the_whole_world_unless_somebody_said_so() {
+fn no_listener_is_open_to_the_internet_by_default() {
     let mut seen = 0;
     for name in NAMES {
         for (resource, value) in template(name)["Resources"].as_object().unwrap() {
@@ -173,8 +173,8 @@ fn nothing_listens_to_the_whole_world_unless_somebody_said_so() {
 }
 
 #[test]
-fn permissions_name_what_they_allow() {
-    // What there is to allow on the one MLflow is MLflow's to name.
+fn permissions_name_actions_and_resources() {
+    // MLflow itself defines the actions on one MLflow.
     const WHOLE: [&str; 1] = ["sagemaker-mlflow:*"];
     let mut seen = 0;
     for name in NAMES {
@@ -203,7 +203,7 @@ fn permissions_name_what_they_allow() {
 const OF_NO_STACK: [&str; 1] = ["DescribeStackDriftDetectionStatus"];
 
 #[test]
-fn whoever_deploys_may_call_what_the_program_calls() {
+fn the_deployers_policy_allows_the_calls_of_the_program() {
     let read = |path: &str| std::fs::read_to_string(format!("{}/{path}", env!("CARGO_MANIFEST_DIR"))).unwrap();
     let policy: Value = serde_json::from_str(&read("infra/deployer-policy.json")).unwrap();
     let allowed = |action: &str, resource: &str| {
@@ -231,7 +231,7 @@ fn whoever_deploys_may_call_what_the_program_calls() {
 }
 
 #[test]
-fn the_balancer_is_protected_and_asks_for_health_where_it_is_told() {
+fn the_balancer_is_protected_and_its_health_check_has_the_path_of_the_appliance() {
     let (_, _, balancer) = &resources("AWS::ElasticLoadBalancingV2::LoadBalancer")[0];
     let attributes: BTreeMap<&str, &Value> = balancer["Properties"]["LoadBalancerAttributes"]
         .as_array()
@@ -251,7 +251,7 @@ fn the_balancer_is_protected_and_asks_for_health_where_it_is_told() {
 }
 
 #[test]
-fn the_balancers_own_subnets_are_believed_and_no_others() {
+fn only_the_subnets_of_the_balancer_are_trusted_proxies() {
     let appliance = template("appliance");
     let mut told = Vec::new();
     strings(&appliance["Resources"]["LaunchTemplate"]["Properties"]["LaunchTemplateData"]["UserData"], &mut told);
@@ -282,7 +282,7 @@ fn the_balancers_own_subnets_are_believed_and_no_others() {
 }
 
 #[test]
-fn nothing_waits_for_itself() {
+fn no_resource_depends_on_itself() {
     for name in NAMES {
         let template = template(name);
         let resources = template["Resources"].as_object().unwrap();
@@ -304,7 +304,7 @@ fn nothing_waits_for_itself() {
                 (resource.as_str(), needed.collect())
             })
             .collect();
-        // What needs nothing that is left can be made; in the end all of it.
+        // Resources whose dependencies exist can be created; in the end all of them.
         let mut left: BTreeSet<&str> = needs.keys().copied().collect();
         while !left.is_empty() {
             let ready: Vec<&str> =

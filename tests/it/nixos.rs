@@ -1,4 +1,4 @@
-//! What Nix says of the appliance, as far as a machine without nixpkgs can look at it: `tests/it/nix/lib.nix` stands in.
+//! The Nix files of the appliance, as far as they can be evaluated without nixpkgs: `tests/it/nix/lib.nix` stands in.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -108,7 +108,7 @@ fn completions_and_pages_are_written_for_all_commands() {
 
 #[test]
 #[ignore = "needs tests/run: nix-instantiate"]
-fn the_package_wants_the_rustc_that_the_manifest_names() {
+fn the_package_requires_the_rustc_of_the_manifest() {
     let manifest: Value = toml::from_str(&read("Cargo.toml")).unwrap();
     let toolchain: Value = toml::from_str(&read("rust-toolchain.toml")).unwrap();
     let required = manifest["package"]["rust-version"].as_str().unwrap();
@@ -136,7 +136,7 @@ fn the_package_wants_the_rustc_that_the_manifest_names() {
 
 #[test]
 #[ignore = "needs tests/run: nix-instantiate"]
-fn the_profile_is_used_by_what_it_was_recorded_of() {
+fn the_profile_is_used_for_the_version_that_it_was_recorded_of() {
     let made = evaluate("tests/it/nix/package.nix", ("rustc", "\"1.95.0\"")).unwrap();
     let (uses, counts) = (&made["instance"], &made["counting"]);
     // Cargo puts both into the names of functions, by which the compiler looks them up in the profile.

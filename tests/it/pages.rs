@@ -79,7 +79,7 @@ fn a_link_into_mlflow_leads_there_after_signing_in() {
     let (url, hash) = (appliance.url(), place(&appliance, &token));
     browser.look_like((1280, 900), "light");
 
-    // A stranger, then somebody who mistypes, then the holder of a token.
+    // An unauthenticated client, then one with a wrong token, then one with a valid token.
     browser.open(&format!("{url}/?from=a%20mail{hash}"));
     assert_asks(&mut browser, &hash);
     browser.picture(&pictures().join("asked.png"));
@@ -92,7 +92,7 @@ fn a_link_into_mlflow_leads_there_after_signing_in() {
     browser.picture(&pictures().join("run.png"));
     assert_eq!(browser.evaluate("document.cookie"), "", "scripts do not see the session");
 
-    // MLflow's page does what it does with the session, changes included, and nobody else's page can.
+    // MLflow's page may use the session, also for changes, and no other page can.
     let change = "fetch('ajax-api/2.0/mlflow/runs/set-tag', {method: 'POST', headers: {'Content-Type': 'application/json'}, \
                   body: JSON.stringify({run_id: location.hash.split('/').pop(), key: 'seen', value: 'yes'})}).then((answer) => answer.status)";
     assert_eq!(browser.evaluate(change), 200);

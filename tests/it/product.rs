@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::support::{figure, prepared};
 
-/// What an instance downloads, an image holds and a person copies.
+/// The binary that an instance downloads, an image contains and a person copies.
 const SIZE_LIMIT: usize = 13 << 20;
 /// The same with all features, with symbols and without optimisation across crates: it is for tests and for people's machines.
 const SIZE_LIMIT_WITH_ALL_FEATURES: usize = 48 << 20;

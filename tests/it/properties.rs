@@ -51,7 +51,7 @@ fn input(name: &str) -> BoxedStrategy<Vec<u8>> {
 }
 
 #[test]
-fn they_hold_for_random_input() {
+fn properties_hold_for_random_input() {
     for (name, property) in fuzzed::ALL {
         let mut runner = TestRunner::new(Config { failure_persistence: None, ..Config::with_cases(2000) });
         let tried = runner.run(&input(name), |data| {
@@ -63,7 +63,7 @@ fn they_hold_for_random_input() {
 }
 
 #[test]
-fn they_hold_for_all_that_fuzzing_has_collected() {
+fn properties_hold_for_the_fuzzing_corpus() {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/system/fuzz/corpus");
     for (name, property) in fuzzed::ALL {
         let files: Vec<_> = fs::read_dir(corpus.join(name)).unwrap().map(|entry| entry.unwrap().path()).collect();

@@ -156,7 +156,7 @@ mod sandbox {
     use crate::support::{eventually, quiet_port};
 
     #[test]
-    fn the_sandbox_prints_the_lines_that_are_promised() {
+    fn the_sandbox_prints_the_documented_lines() {
         // The sandbox uses this server instead of installing an MLflow.
         let mlflow = Upstream::plain(|_, wire| wire.answer("200 OK", "OK"));
         let (port, url) = (quiet_port(), format!("http://127.0.0.1:{}", mlflow.address().port()));

@@ -1,4 +1,4 @@
-//! The main job for real: MLflow's own client, through the appliance, past a door that checks signatures, into MLflow.
+//! The whole path: MLflow's own client, the appliance, an endpoint that checks signatures, and a real MLflow.
 
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
@@ -44,7 +44,7 @@ fn mlflows_own_client_works_in_both_modes_and_every_request_is_verified() {
         "{calls} calls of the client; signatures verified: {tracking:?} and {serverless:?}; {renewals} renewals"
     ));
     let artifacts = tally(&said, "artifacts");
-    assert!(tracking.0 + serverless.0 + artifacts.0 >= calls, "no call went round the doors: {said}");
+    assert!(tracking.0 + serverless.0 + artifacts.0 >= calls, "every call passes the endpoints: {said}");
     assert_eq!((tracking.1, serverless.1, artifacts.1), (0, 0, 0), "nothing was refused: {said}");
     assert!(renewals >= 2, "the credentials were renewed on the way: {renewals}");
     eventually("MLflow is gone", || TcpStream::connect(("127.0.0.1", mlflow_port)).is_err());
@@ -90,8 +90,8 @@ fn a_tracking_server_and_an_app_are_served_side_by_side_by_one_process() {
     }
     let said = sandbox.interrupt();
     let (tracking, serverless) = (tally(&said, "tracking"), tally(&said, "serverless"));
-    assert!(tracking.0 >= 60 && serverless.0 >= 60, "each at its own door: {said}");
-    // `check` looks at each door's clock before it has anything to sign with.
+    assert!(tracking.0 >= 60 && serverless.0 >= 60, "each at its own endpoint: {said}");
+    // `check` reads each endpoint's clock before it has credentials.
     assert_eq!((tracking.1, serverless.1), (1, 1), "nothing else was refused: {said}");
 }
 
@@ -115,9 +115,9 @@ fn assert_user_interface_loads(url: &str) {
 
 #[test]
 #[ignore = "needs tests/run: a Python environment with MLflow, botocore and moto"]
-fn the_front_doors_accept_botocore_and_refuse_everything_else() {
+fn the_sandbox_accepts_botocore_and_rejects_other_signatures() {
     let bin = python::environment();
-    // What is behind the doors does not matter here, so it need not be a real MLflow.
+    // The server behind the endpoints does not matter here, so it need not be a real MLflow.
     let behind = crate::support::upstream::Upstream::plain(|_, wire| wire.send(crate::support::upstream::OK));
     let sandbox = Sandbox::start(&bin, &["--mlflow-url", &behind.url()]);
     let result = python::run(&bin, "front_door.py", &[&sandbox.ready.to_string()], b"");
@@ -158,7 +158,7 @@ fn mlflow_is_installed_once_where_there_is_none() {
 }
 
 #[test]
-fn an_installation_whose_python_is_gone_is_not_used() {
+fn an_installation_without_its_python_is_not_used() {
     let home = tempfile::tempdir().unwrap();
     let bin = home.path().join(".cache/appliance/mlflow-3.17.2/bin");
     std::fs::create_dir_all(&bin).unwrap();
@@ -171,7 +171,7 @@ fn an_installation_whose_python_is_gone_is_not_used() {
 }
 
 #[test]
-fn a_taken_port_is_said_before_anything_starts() {
+fn a_taken_port_is_reported_before_anything_starts() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
     let output = run(&["sandbox", "--port", &port], &[]);
@@ -193,7 +193,7 @@ fn without_python_the_manual_way_is_explained() {
 }
 
 #[test]
-fn an_mlflow_that_is_not_where_it_is_said_to_be_is_missed_before_anything_is_ready() {
+fn an_unreachable_mlflow_url_is_reported_before_anything_is_ready() {
     let other = crate::support::upstream::Upstream::plain(|_, wire| wire.answer("404 Not Found", "what?"));
     for (url, said_of_it) in
         [("http://127.0.0.1:9".to_owned(), "connect"), (other.url(), "it answers `404 Not Found` to `GET /version`")]
@@ -219,7 +219,7 @@ fn without_mlflow(arguments: &[&str]) -> (crate::support::upstream::Upstream, Sa
 }
 
 #[test]
-fn its_s3_takes_every_key_that_s3_takes_and_tells_objects_from_directories() {
+fn the_s3_of_the_sandbox_accepts_every_key_of_s3() {
     let (_behind, sandbox, mut caller) = without_mlflow(&[]);
     let target = |path: &str| format!("/api/2.0/mlflow-artifacts/artifacts/{path}");
     // With the prefix `mlflow/` the key has 1,024 bytes.
@@ -270,7 +270,7 @@ fn the_parts_of_an_upload_outlive_the_credentials_with_which_it_began() {
 }
 
 #[test]
-fn a_program_that_fails_shows_its_last_words() {
+fn a_failed_program_shows_the_end_of_its_log() {
     let directory = tempfile::tempdir().unwrap();
     let mlflow = directory.path().join("mlflow");
     std::fs::write(&mlflow, "#!/bin/sh\necho 'no such table: experiments' >&2\nexit 3\n").unwrap();

@@ -22,7 +22,7 @@ use crate::aws::credentials::Current;
 use crate::aws::role::check_arn;
 use crate::aws::source::Source;
 use crate::aws::{regional_host, sdk};
-use crate::deploy::{DeployError, Mode, Settings};
+use crate::deploy::{DeployError, DeployMode, DeploySettings};
 use crate::http::client::{ClientSettings, Dialer, Endpoint};
 
 /// Who has not connected by then tries again.
@@ -67,7 +67,7 @@ pub(super) struct Common {
 /// Does something with the stacks of a set, with credentials that stay fresh.
 pub(super) fn with<T>(
     common: Common,
-    act: impl AsyncFnOnce(&mut Settings<'_>) -> Result<T, DeployError>,
+    act: impl AsyncFnOnce(&mut DeploySettings<'_>) -> Result<T, DeployError>,
 ) -> Result<T, Failure> {
     let given = common.given()?;
     let mode = mode(common.mode.as_deref())?;
@@ -75,7 +75,7 @@ pub(super) fn with<T>(
         let Link { transport, endpoint, region, current, source } = connect(&common).await?;
         let (transport, credentials, region) = (&transport, &current, region.as_str());
         let place = |variable: &str, host: &str| place(variable, host, region);
-        let mut settings = Settings {
+        let mut settings = DeploySettings {
             cloud: CloudFormation(Service {
                 about: cloudformation::ABOUT,
                 transport,
@@ -140,7 +140,7 @@ fn place(variable: &str, host: &str, region: &str) -> Endpoint {
 }
 
 /// What was said, or is answered.
-fn mode(said: Option<&str>) -> Result<Mode, Failure> {
+fn mode(said: Option<&str>) -> Result<DeployMode, Failure> {
     let asked = || {
         io::stdin().is_terminal().then(|| {
             ask("Which managed MLflow, tracking or serverless?");
@@ -148,8 +148,8 @@ fn mode(said: Option<&str>) -> Result<Mode, Failure> {
         })
     };
     match said.map(ToOwned::to_owned).or_else(asked).as_deref() {
-        Some("tracking") => Ok(Mode::Tracking),
-        Some("serverless") => Ok(Mode::Serverless),
+        Some("tracking") => Ok(DeployMode::Tracking),
+        Some("serverless") => Ok(DeployMode::Serverless),
         _ => {
             let fix = "say `--mode tracking` or `--mode serverless`";
             Err(Failure::said(Class::Configuration, "it is not said which managed MLflow is meant", Some(fix)))

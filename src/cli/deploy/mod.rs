@@ -13,7 +13,7 @@ use super::examples;
 use super::failure::{Class, Failure};
 use super::output::{one_line, say, shell_word, show, show_document};
 use crate::api::cloudformation::Change;
-use crate::deploy::{self, Kind, Outlook, Planned};
+use crate::deploy::{self, PlannedChange, StackKind, StackPlan};
 use common::{Common, failure, with};
 use terminal::Terminal;
 
@@ -128,7 +128,7 @@ impl Deploy {
 
 fn export(directory: &PathBuf) -> Result<(), Failure> {
     let written = fs::create_dir_all(directory).and_then(|()| {
-        Kind::ALL.into_iter().try_for_each(|kind| {
+        StackKind::ALL.into_iter().try_for_each(|kind| {
             let path = directory.join(format!("{}.yaml", kind.name()));
             fs::write(&path, kind.text())?;
             say(&format!("wrote {}", path.display()));
@@ -140,13 +140,13 @@ fn export(directory: &PathBuf) -> Result<(), Failure> {
 
 fn plan(common: Common, json: bool) -> Result<(), Failure> {
     let all = with(common, async |settings| deploy::plan(settings, &mut Terminal { yes: true }).await)?;
-    let is_any = all.iter().any(|one| !matches!(one.outlook, Outlook::Same));
+    let is_any = all.iter().any(|one| !matches!(one.change, PlannedChange::Same));
     if json {
-        let stacks = all.into_iter().map(|Planned { stack, outlook }| {
-            let (action, changes) = match outlook {
-                Outlook::New(additions) => ("create", additions),
-                Outlook::Same => ("none", Vec::new()),
-                Outlook::Changes(changes) => ("change", changes),
+        let stacks = all.into_iter().map(|StackPlan { stack, change }| {
+            let (action, changes) = match change {
+                PlannedChange::New(additions) => ("create", additions),
+                PlannedChange::Same => ("none", Vec::new()),
+                PlannedChange::Changes(changes) => ("change", changes),
             };
             let changes: Vec<_> = changes.iter().map(described).collect();
             (stack, json!({"action": action, "changes": changes}))
@@ -183,7 +183,7 @@ fn cost(common: &Common, json: bool) -> Result<(), Failure> {
         show_document(&json!({"estimate": true, "currency": "USD", "per": "month", "sum": sum, "items": items}));
         return Ok(());
     }
-    for deploy::Item { what, dollars } in &items {
+    for deploy::CostItem { what, dollars } in &items {
         show(&match dollars {
             Some(dollars) => format!("{dollars:9.2}  {what}"),
             None => format!("        ?  {what}"),

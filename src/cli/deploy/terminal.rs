@@ -7,7 +7,7 @@ use crate::api::cloudformation::Event;
 use crate::api::service::Delay;
 use crate::causes::joined;
 use crate::cli::output::{ask, one_line, say, say_coloured};
-use crate::deploy::{Line, Talk, Weight};
+use crate::deploy::{DiffLine, Prompter, Weight};
 
 /// What happens, for people; with colours where they look.
 pub(super) struct Terminal {
@@ -15,12 +15,12 @@ pub(super) struct Terminal {
     pub yes: bool,
 }
 
-impl Talk for Terminal {
+impl Prompter for Terminal {
     fn say(&mut self, line: &str) {
         say(line);
     }
 
-    fn show(&mut self, line: &Line) {
+    fn show(&mut self, line: &DiffLine) {
         let colour = match line.weight {
             Weight::Addition => "32",
             Weight::Change => "33",

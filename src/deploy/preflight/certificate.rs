@@ -1,15 +1,15 @@
-//! Is the certificate issued, and is it for the name by which callers come?
+//! Checks that the certificate is issued, and that it covers the name of the appliance.
 
-use super::{Plans, Report};
+use super::context::{CheckResult, PreflightContext};
 
-pub(super) async fn check(plans: Plans<'_>) -> Report {
-    let mut report = Report::default();
-    let Some(arn) = plans.value("CertificateArn") else { return report };
-    let answer = plans.settings.account.certificate(arn).await;
+pub(super) async fn check(context: PreflightContext<'_>) -> CheckResult {
+    let mut report = CheckResult::default();
+    let Some(arn) = context.value("CertificateArn") else { return report };
+    let answer = context.settings.account.certificate(arn).await;
     let what = "whether the certificate can be used";
     let Some(certificate) = report.known(what, "acm:DescribeCertificate", answer) else { return report };
     let Some(certificate) = certificate else {
-        let what = format!("CertificateArn: {} has no certificate {arn}", plans.region());
+        let what = format!("CertificateArn: {} has no certificate {arn}", context.region());
         report.found(what, "name one of this region and this account");
         return report;
     };
@@ -17,7 +17,7 @@ pub(super) async fn check(plans: Plans<'_>) -> Report {
         let fix = "finish its validation in AWS Certificate Manager, or name another one";
         report.found(format!("CertificateArn: the certificate is {}", certificate.status), fix);
     }
-    if let Some(name) = plans.value("DomainName").filter(|name| !certificate.names.iter().any(|of| fits(of, name))) {
+    if let Some(name) = context.value("DomainName").filter(|name| !certificate.names.iter().any(|of| fits(of, name))) {
         let names = certificate.names.join(", ");
         let what = format!("DomainName: the certificate is for {names}, and not for {name}: no client would accept it");
         report.found(what, "name a certificate for this name, or one of its names as DomainName");
@@ -25,7 +25,7 @@ pub(super) async fn check(plans: Plans<'_>) -> Report {
     report
 }
 
-/// True if a certificate's name, which may begin with a wildcard for one label, covers this name.
+/// Returns true if a certificate's name, which may begin with a wildcard for one label, covers this name.
 fn fits(of: &str, name: &str) -> bool {
     match of.strip_prefix("*.") {
         Some(parent) => name.split_once('.').is_some_and(|(_, rest)| rest.eq_ignore_ascii_case(parent)),
@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_wildcard_is_one_label() {
+    fn a_wildcard_covers_one_label() {
         assert!(fits("*.a.example", "x.a.example") && fits("A.example", "a.example"));
         assert!(!fits("*.a.example", "a.example") && !fits("*.a.example", "y.x.a.example"));
     }

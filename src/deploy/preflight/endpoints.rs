@@ -1,32 +1,32 @@
-//! Can the VPC endpoints be made: does the region have them in these zones, and does the VPC not have them already?
+//! Checks that the VPC endpoints can be created: the region offers them in these zones, and the VPC has none of them yet.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::context::{CheckResult, PreflightContext};
 use super::zones::of_the_network;
-use super::{Plans, Report};
 
 /// The region in the name of a service, as the templates write it.
 const REGION: &str = "${AWS::Region}";
 
-pub(super) async fn check(plans: Plans<'_>) -> Report {
-    let mut report = Report::default();
-    let services = plans.additions().filter_map(|resource| resource.service.as_deref());
-    let services: BTreeSet<String> = services.map(|name| name.replace(REGION, plans.region())).collect();
+pub(super) async fn check(context: PreflightContext<'_>) -> CheckResult {
+    let mut report = CheckResult::default();
+    let services = context.additions().filter_map(|resource| resource.service.as_deref());
+    let services: BTreeSet<String> = services.map(|name| name.replace(REGION, context.region())).collect();
     if services.is_empty() {
         return report;
     }
-    if let Some(vpc) = plans.value("ExistingVpcId") {
-        conflicts(plans, vpc, &services, &mut report).await;
+    if let Some(vpc) = context.value("ExistingVpcId") {
+        conflicts(context, vpc, &services, &mut report).await;
     }
     let interfaces: Vec<&str> = services.iter().filter(|name| !is_gateway(name)).map(String::as_str).collect();
     if interfaces.is_empty() {
         return report;
     }
-    let answer = plans.settings.account.endpoint_services(&interfaces).await;
+    let answer = context.settings.account.endpoint_services(&interfaces).await;
     let what = "which VPC endpoints this region has";
     let Some(offered) = report.known(what, "ec2:DescribeVpcEndpointServices", answer) else { return report };
-    let zones = of_the_network(plans, &mut report).await.unwrap_or_default();
-    missing(&interfaces, &offered, zones, plans.region(), &mut report);
+    let zones = of_the_network(context, &mut report).await.unwrap_or_default();
+    missing(&interfaces, &offered, zones, context.region(), &mut report);
     report
 }
 
@@ -39,7 +39,7 @@ fn missing(
     offered: &BTreeMap<String, BTreeSet<String>>,
     zones: &[String],
     region: &str,
-    report: &mut Report,
+    report: &mut CheckResult,
 ) {
     for service in wanted {
         let Some(there) = offered.get(*service) else {
@@ -50,9 +50,9 @@ fn missing(
         let without: Vec<&str> = zones.iter().filter(|zone| !there.contains(*zone)).map(String::as_str).collect();
         if !without.is_empty() {
             let there: Vec<&str> = there.iter().map(String::as_str).collect();
-            let what = format!("the VPC endpoint for {service} cannot be had in {}", without.join(", "));
+            let what = format!("the VPC endpoint for {service} is not available in {}", without.join(", "));
             let fix = format!(
-                "choose zones with `--parameter AvailabilityZone1=…` and so on, or other subnets; it can be had in {}",
+                "choose zones with `--parameter AvailabilityZone1=…` and so on, or other subnets; it is available in {}",
                 there.join(", ")
             );
             report.found(what, fix);
@@ -60,10 +60,10 @@ fn missing(
     }
 }
 
-async fn conflicts(plans: Plans<'_>, vpc: &str, services: &BTreeSet<String>, report: &mut Report) {
-    let answer = plans.settings.account.vpc_endpoints(vpc).await;
+async fn conflicts(context: PreflightContext<'_>, vpc: &str, services: &BTreeSet<String>, report: &mut CheckResult) {
+    let answer = context.settings.account.vpc_endpoints(vpc).await;
     let Some(there) = report.known("which endpoints the VPC has", "ec2:DescribeVpcEndpoints", answer) else { return };
-    let tables = plans.value("ExistingRouteTableIds").unwrap_or_default();
+    let tables = context.value("ExistingRouteTableIds").unwrap_or_default();
     for endpoint in there.iter().filter(|endpoint| services.contains(&endpoint.service)) {
         let (id, service) = (&endpoint.id, &endpoint.service);
         if endpoint.has_private_name {
@@ -86,12 +86,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn services_are_held_against_the_zones() {
+    fn services_are_compared_with_the_zones() {
         let zones = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<String>>();
         let offered = BTreeMap::from([("sts".to_owned(), zones(&["a", "b"])), ("ssm".to_owned(), zones(&["a"]))]);
-        let mut report = Report::default();
+        let mut report = CheckResult::default();
         missing(&["sts", "ssm", "studio"], &offered, &["a".to_owned(), "b".to_owned()], "r", &mut report);
-        let found: Vec<&str> = report.findings.iter().map(|one| one.what.as_str()).collect();
-        assert_eq!(found, ["the VPC endpoint for ssm cannot be had in b", "r has no VPC endpoint for studio"]);
+        let found: Vec<&str> = report.obstacles.iter().map(|one| one.what.as_str()).collect();
+        assert_eq!(found, ["the VPC endpoint for ssm is not available in b", "r has no VPC endpoint for studio"]);
     }
 }

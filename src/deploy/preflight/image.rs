@@ -1,42 +1,42 @@
-//! Is the image there, and does it fit the template?
+//! Checks that the image exists, and that it fits the template.
 
-use super::{Plans, Report};
+use super::context::{CheckResult, PreflightContext};
 use crate::api::account::Image;
 
-/// The name of the image's own disk in the template. Under another name, the instance would get a second disk.
+/// The name of the image's root disk in the template. Under another name, the instance would get a second disk.
 const ROOT_DEVICE: &str = "/dev/xvda";
 
-pub(super) async fn check(plans: Plans<'_>) -> Report {
-    let mut report = Report::default();
-    let Some(id) = plans.image else { return report };
-    let account = &plans.settings.account;
+pub(super) async fn check(context: PreflightContext<'_>) -> CheckResult {
+    let mut report = CheckResult::default();
+    let Some(id) = context.image else { return report };
+    let account = &context.settings.account;
     let answer = account.image(id).await;
     let Some(image) = report.known(&format!("what the image {id} is"), "ec2:DescribeImages", answer) else {
         return report;
     };
     match image {
         None => report.found(
-            format!("AmiParameter: the image {id} is not in {}, or this account may not use it", plans.region()),
+            format!("AmiParameter: the image {id} is not in {}, or this account may not use it", context.region()),
             "bake the image in this region (packer/README.md), or let its owner share it with this account",
         ),
         Some(image) => {
             let about = image.description.as_deref().map(|text| format!(" ({text})")).unwrap_or_default();
             report.notes.push(format!("image: {id} is {}{about}", image.name));
-            judge(id, &image, plans.value("Architecture"), &mut report);
+            judge(id, &image, context.value("Architecture"), &mut report);
         }
     }
     report
 }
 
-fn judge(id: &str, image: &Image, wanted: Option<&str>, report: &mut Report) {
+fn judge(id: &str, image: &Image, wanted: Option<&str>, report: &mut CheckResult) {
     let Image { state, architecture, root_device, .. } = image;
     if state != "available" {
         let fix = "wait until it is available, or bake it again (packer/README.md)";
         report.found(format!("AmiParameter: the image {id} is {state}"), fix);
     }
-    // An emulator may not tell all of it.
+    // An emulator may leave out some of these values.
     if !architecture.is_empty() && wanted.is_some_and(|wanted| wanted != architecture) {
-        let fix = format!("say `--parameter Architecture={architecture}`, or bake an image for the other");
+        let fix = format!("pass `--parameter Architecture={architecture}`, or bake an image for the other");
         report.found(format!("AmiParameter: the image {id} is for {architecture}, and Architecture is not"), fix);
     }
     if !root_device.is_empty() && root_device != ROOT_DEVICE {
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_name_of_the_disk_is_the_templates() {
+    fn the_disk_has_the_name_of_the_template() {
         let template = include_str!("../../../infra/appliance.yaml");
         assert!(template.contains(&format!("DeviceName: {ROOT_DEVICE}\n")));
     }

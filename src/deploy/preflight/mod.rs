@@ -1,8 +1,9 @@
-//! Checks before the first stack is touched: the image, the region, zones, endpoints, quotas, the certificate, permissions.
-//! Each obstacle is told with its cause and its fix. A question that AWS does not answer is told as well, and left to
-//! CloudFormation.
+//! Preflight: the checks before the first resource is created, of the values, the image, the region, zones, endpoints, quotas,
+//! the certificate and permissions. Each obstacle comes with its cause and its fix. A question that AWS does not answer becomes
+//! a warning, and is left to CloudFormation.
 
 mod certificate;
+mod context;
 mod endpoints;
 mod image;
 mod permissions;
@@ -10,115 +11,36 @@ mod quotas;
 mod types;
 mod zones;
 
-use std::fmt;
-
 use tokio::sync::OnceCell;
 
-use super::foresee::Prospect;
-use super::rules::Known;
-use super::templates::{Kind, Resource};
-use super::{Settings, Talk};
-use crate::api::service::ServiceError;
+use super::obstacle::Obstacle;
+use super::planned_stacks::PlannedStack;
+use super::prompter::Prompter;
+use super::settings::DeploySettings;
+use context::PreflightContext;
 
-/// An obstacle.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
-    /// The obstacle and its cause.
-    pub what: String,
-    /// An instruction that removes it.
-    pub fix: String,
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}\n    fix: {}", self.what, self.fix)
-    }
-}
-
-/// The results of one check.
-#[derive(Default)]
-struct Report {
-    /// Obstacles.
-    findings: Vec<Finding>,
-    /// Lines for people.
-    notes: Vec<String>,
-}
-
-impl Report {
-    fn found(&mut self, what: String, fix: impl Into<String>) {
-        self.findings.push(Finding { what, fix: fix.into() });
-    }
-
-    /// The answer, or a note that there is none. `action` is what IAM calls the question.
-    fn known<T>(&mut self, what: &str, action: &str, answer: Result<T, ServiceError>) -> Option<T> {
-        let error = match answer {
-            Ok(answer) => return Some(answer),
-            Err(error) => error,
-        };
-        let needed = if error.is_denial() { format!(" (allow `{action}`)") } else { String::new() };
-        self.notes.push(format!("warning: it cannot be seen before the start {what}: {error}{needed}"));
-        None
-    }
-}
-
-/// The stacks as they are planned, at which the checks look.
-#[derive(Clone, Copy)]
-struct Plans<'a> {
-    settings: &'a Settings<'a>,
-    prospects: &'a [Prospect],
-    /// The image that the instances will have, as far as it is known.
-    image: Option<&'a str>,
-    /// The zones of the instances' subnets, once a check has asked for them ([`zones::of_the_network`]).
-    zones: &'a OnceCell<Option<Vec<String>>>,
-}
-
-impl Plans<'_> {
-    /// The value of a parameter, in the first stack that has it.
-    fn value(&self, parameter: &str) -> Option<&str> {
-        let values = self.prospects.iter().find_map(|prospect| prospect.known.get(parameter));
-        values.map(String::as_str).filter(|text| !text.is_empty())
-    }
-
-    /// True if a stack has to be made first.
-    fn is_new(&self, kind: Kind) -> bool {
-        self.prospects.iter().any(|prospect| prospect.kind == kind && prospect.is_new)
-    }
-
-    /// The resources that stacks will have which are not there yet, as far as it is sure.
-    fn additions(&self) -> impl Iterator<Item = &Resource> {
-        self.prospects.iter().filter(|prospect| prospect.is_new).flat_map(|prospect| {
-            let known = Known { template: &prospect.template, values: &prospect.known };
-            prospect.template.resources.values().filter(move |resource| known.makes(resource) == Some(true))
-        })
-    }
-
-    fn region(&self) -> &str {
-        self.settings.account.region
-    }
-}
-
-/// Asks, and tells what cannot be known; the obstacles.
-pub(super) async fn preflight(
-    settings: &Settings<'_>,
-    prospects: &[Prospect],
+/// Runs all checks, shows their notes, and returns the obstacles.
+pub(super) async fn obstacles(
+    settings: &DeploySettings<'_>,
+    stacks: &[PlannedStack],
     image: Option<&str>,
-    talk: &mut dyn Talk,
-) -> Vec<Finding> {
-    let plans = Plans { settings, prospects, image, zones: &OnceCell::new() };
-    // Together, because a service that is out of reach takes its time to say so.
+    prompter: &mut dyn Prompter,
+) -> Vec<Obstacle> {
+    let context = PreflightContext { settings, stacks, image, zones: &OnceCell::new() };
+    // The checks run concurrently, because a service that cannot be reached takes its time to fail.
     let (image, types, zones, endpoints, quotas, certificate, permissions) = tokio::join!(
-        image::check(plans),
-        types::check(plans),
-        zones::check(plans),
-        endpoints::check(plans),
-        quotas::check(plans),
-        certificate::check(plans),
-        permissions::check(plans),
+        image::check(context),
+        types::check(context),
+        zones::check(context),
+        endpoints::check(context),
+        quotas::check(context),
+        certificate::check(context),
+        permissions::check(context),
     );
-    let mut findings = Vec::new();
+    let mut obstacles = Vec::new();
     for report in [image, types, zones, endpoints, quotas, certificate, permissions] {
-        report.notes.iter().for_each(|note| talk.say(note));
-        findings.extend(report.findings);
+        report.notes.iter().for_each(|note| prompter.say(note));
+        obstacles.extend(report.obstacles);
     }
-    findings
+    obstacles
 }

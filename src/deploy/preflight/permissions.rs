@@ -1,19 +1,19 @@
-//! Does IAM's simulator allow all actions? It does not know everything, so this only warns.
+//! Asks IAM's simulator whether all actions are allowed. The simulator does not know every policy, so this only warns.
 
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Plans, Report};
+use super::context::{CheckResult, PreflightContext};
 
 /// The policy of the deployer, for this account and the prefix `mlflow`.
 const POLICY: &str = include_str!("../../../infra/deployer-policy.json");
 const ACCOUNT: &str = "123456789012";
-/// So many actions are named; the others are counted.
+/// The most actions that are named; the others are counted.
 const NAMED: usize = 8;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Policy {
+struct DeployerPolicy {
     statement: Vec<Statement>,
 }
 
@@ -26,29 +26,29 @@ struct Statement {
     condition: Value,
 }
 
-pub(super) async fn check(plans: Plans<'_>) -> Report {
-    let mut report = Report::default();
-    let what = "whether all permissions are there";
-    let account = &plans.settings.account;
+pub(super) async fn check(context: PreflightContext<'_>) -> CheckResult {
+    let mut report = CheckResult::default();
+    let what = "whether all permissions are granted";
+    let account = &context.settings.account;
     let answer = account.caller().await;
     let Some(caller) = report.known(what, "sts:GetCallerIdentity", answer) else { return report };
     let number = caller.split(':').nth(4).unwrap_or_default().to_owned();
-    let acting = plans.settings.role.clone().or_else(|| simulated(&caller));
+    let acting = context.settings.role.clone().or_else(|| simulated(&caller));
     // The root user may do everything.
     let Some(acting) = acting else { return report };
-    let policy: Policy = serde_json::from_str(POLICY).expect("a test reads it");
+    let policy: DeployerPolicy = serde_json::from_str(POLICY).expect("a test reads it");
     let mut denied = Vec::new();
     for statement in policy.statement {
         let actions: Vec<String> =
-            texts(&statement.action).into_iter().filter(|action| is_needed(plans, action)).collect();
+            texts(&statement.action).into_iter().filter(|action| is_needed(context, action)).collect();
         let resource = texts(&statement.resource).into_iter().next().unwrap_or_default();
-        let resource = example(&resource, &number, &plans.settings.prefix, plans.region());
+        let resource = example(&resource, &number, &context.settings.prefix, context.region());
         if actions.is_empty() {
             continue;
         }
-        let mut assumed = context(&statement.condition);
+        let mut assumed = simulation_context(&statement.condition);
         for (_, value) in &mut assumed {
-            *value = example(value, &number, &plans.settings.prefix, plans.region());
+            *value = example(value, &number, &context.settings.prefix, context.region());
         }
         let answer = account.denied(&acting, &actions, &resource, &assumed).await;
         let Some(more) = report.known(what, "iam:SimulatePrincipalPolicy", answer) else { return report };
@@ -67,7 +67,7 @@ pub(super) async fn check(plans: Plans<'_>) -> Report {
     report
 }
 
-/// The ARN whose policies are simulated: that of a user, or of the role that a session has.
+/// Returns the ARN whose policies are simulated: that of a user, or of the role of a session.
 fn simulated(caller: &str) -> Option<String> {
     if let Some((partition, session)) = caller.split_once(":sts::") {
         let (account, rest) = session.split_once(":assumed-role/")?;
@@ -77,20 +77,20 @@ fn simulated(caller: &str) -> Option<String> {
     (!caller.ends_with(":root")).then(|| caller.to_owned())
 }
 
-/// Patterns cannot be simulated, and some services are used on demand only.
-fn is_needed(plans: Plans<'_>, action: &str) -> bool {
+/// Returns true for an action that is used. Patterns cannot be simulated, and some services are used only on demand.
+fn is_needed(context: PreflightContext<'_>, action: &str) -> bool {
     let is_used = match action.split(':').next() {
-        // These are called by `deploy` itself, whatever CloudFormation acts as.
-        Some("cloudformation" | "servicequotas" | "tag") => plans.settings.role.is_none(),
+        // `deploy` calls these itself, whichever role CloudFormation assumes.
+        Some("cloudformation" | "servicequotas" | "tag") => context.settings.role.is_none(),
         Some("iam") if action == "iam:SimulatePrincipalPolicy" => false,
-        Some("elasticfilesystem") => plans.settings.has_domain,
-        Some("wafv2") => plans.value("WebAcl") == Some("managed"),
+        Some("elasticfilesystem") => context.settings.has_domain,
+        Some("wafv2") => context.value("WebAcl") == Some("managed"),
         _ => true,
     };
     is_used && !action.contains('*')
 }
 
-/// A resource that a pattern of the policy fits.
+/// Returns a resource that matches a pattern of the policy.
 fn example(pattern: &str, account: &str, prefix: &str, region: &str) -> String {
     if pattern == "*" {
         return pattern.to_owned();
@@ -100,14 +100,14 @@ fn example(pattern: &str, account: &str, prefix: &str, region: &str) -> String {
     own.replace('*', "x")
 }
 
-/// The context of the calls in which a statement's conditions hold.
-fn context(condition: &Value) -> Vec<(String, String)> {
+/// Returns the context of calls that satisfy a statement's conditions.
+fn simulation_context(condition: &Value) -> Vec<(String, String)> {
     let operators = condition.as_object().into_iter().flatten();
     let keys = operators.flat_map(|(_, keys)| keys.as_object().into_iter().flatten());
     keys.filter_map(|(key, value)| Some((key.clone(), texts(value).into_iter().next()?))).collect()
 }
 
-/// One text or a list of them.
+/// Returns the texts of a value that is one text or a list of them.
 fn texts(value: &Value) -> Vec<String> {
     let list = value.as_array().map_or_else(|| vec![value], |list| list.iter().collect());
     list.into_iter().filter_map(|one| one.as_str().map(ToOwned::to_owned)).collect()
@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_policies_of_a_session_are_its_roles() {
+    fn a_session_is_simulated_by_its_role() {
         let of = |caller: &str| simulated(caller);
         assert_eq!(of("arn:aws:sts::1:assumed-role/deployer/me").as_deref(), Some("arn:aws:iam::1:role/deployer"));
         assert_eq!(of("arn:aws:iam::1:user/a/b").as_deref(), Some("arn:aws:iam::1:user/a/b"));
@@ -127,11 +127,14 @@ mod tests {
 
     #[test]
     fn the_policy_is_read_and_its_patterns_become_examples() {
-        let policy: Policy = serde_json::from_str(POLICY).unwrap();
+        let policy: DeployerPolicy = serde_json::from_str(POLICY).unwrap();
         let resources: Vec<String> = policy.statement.iter().flat_map(|one| texts(&one.resource)).collect();
         let examples: Vec<String> = resources.iter().map(|one| example(one, "1", "ml", "eu-west-1")).collect();
         assert!(examples.contains(&"arn:aws:cloudformation:eu-west-1:1:stack/ml-x".to_owned()), "{examples:?}");
         let passed = policy.statement.iter().find(|one| texts(&one.action) == ["iam:PassRole"]).unwrap();
-        assert_eq!(context(&passed.condition), [("iam:PassedToService".to_owned(), "ec2.amazonaws.com".to_owned())]);
+        assert_eq!(
+            simulation_context(&passed.condition),
+            [("iam:PassedToService".to_owned(), "ec2.amazonaws.com".to_owned())]
+        );
     }
 }

@@ -1,6 +1,6 @@
-//! Is there room for resources of which a new account may have few?
+//! Checks the quotas of resources of which a new account may have few.
 
-use super::{Plans, Report};
+use super::context::{CheckResult, PreflightContext};
 use crate::api::account::Quota;
 
 /// Each type of resource that is counted in the templates, and its quota.
@@ -13,15 +13,15 @@ const COUNTED: [(&str, Quota); 3] = [
     ),
 ];
 
-pub(super) async fn check(plans: Plans<'_>) -> Report {
-    let mut report = Report::default();
-    let account = &plans.settings.account;
+pub(super) async fn check(context: PreflightContext<'_>) -> CheckResult {
+    let mut report = CheckResult::default();
+    let account = &context.settings.account;
     for (kind, quota) in &COUNTED {
-        let wanted = plans.additions().filter(|resource| resource.r#type == *kind).count();
+        let wanted = context.additions().filter(|resource| resource.r#type == *kind).count();
         if wanted == 0 {
             continue;
         }
-        let what = format!("whether there is room for {wanted} more of the {}", quota.title);
+        let what = format!("whether the quota allows {wanted} more {}", quota.title);
         let answer = account.quota(quota).await;
         let Some(limit) = report.known(&what, "servicequotas:GetServiceQuota", answer) else { return report };
         let (action, answer) = match *kind {
@@ -30,13 +30,12 @@ pub(super) async fn check(plans: Plans<'_>) -> Report {
             _ => ("elasticloadbalancing:DescribeLoadBalancers", account.load_balancers().await),
         };
         let Some(used) = report.known(&what, action, answer) else { return report };
-        judge(quota, wanted, used, limit, plans.region(), &mut report);
+        judge(quota, wanted, used, limit, context.region(), &mut report);
     }
     report
 }
 
-fn judge(quota: &Quota, wanted: usize, used: usize, limit: f64, region: &str, report: &mut Report) {
-    // Numbers of things are small.
+fn judge(quota: &Quota, wanted: usize, used: usize, limit: f64, region: &str, report: &mut CheckResult) {
     #[allow(clippy::cast_precision_loss, reason = "counts of resources are far below 2^52")]
     let is_enough = (used + wanted) as f64 <= limit;
     if !is_enough {
@@ -57,11 +56,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_quota_is_reached_when_what_is_needed_is_beyond_it() {
+    fn a_quota_below_the_need_is_an_obstacle() {
         let of = |used, limit| {
-            let mut report = Report::default();
+            let mut report = CheckResult::default();
             judge(&COUNTED[0].1, 1, used, limit, "r", &mut report);
-            report.findings
+            report.obstacles
         };
         assert!(of(4, 5.0).is_empty() && of(0, f64::INFINITY).is_empty());
         let found = of(5, 5.0);

@@ -1,27 +1,27 @@
-//! Does CloudFormation have the types of SageMaker in this region? They come to regions one by one.
+//! Checks that CloudFormation has the resource types of SageMaker in this region, to which they come one by one.
 
 use std::collections::BTreeSet;
 
-use super::{Plans, Report};
+use super::context::{CheckResult, PreflightContext};
 
-pub(super) async fn check(plans: Plans<'_>) -> Report {
-    let mut report = Report::default();
-    let types = plans.additions().map(|resource| resource.r#type.as_str());
+pub(super) async fn check(context: PreflightContext<'_>) -> CheckResult {
+    let mut report = CheckResult::default();
+    let types = context.additions().map(|resource| resource.r#type.as_str());
     let types: BTreeSet<&str> = types.filter(|name| name.starts_with("AWS::SageMaker::")).collect();
     for name in types {
-        let answer = plans.settings.cloud.has_type(name).await;
+        let answer = context.settings.cloud.has_type(name).await;
         let what = format!("whether CloudFormation has {name} here");
         match report.known(&what, "cloudformation:DescribeType", answer) {
             Some(true) => {}
             Some(false) => report.found(
-                format!("CloudFormation has no {name} in {}", plans.region()),
+                format!("CloudFormation has no {name} in {}", context.region()),
                 if name.contains("Mlflow") {
                     "choose another region or mode, or make the MLflow otherwise and name it with `--parameter ExistingResourceArn=…`"
                 } else {
                     "choose another region, or leave out `--domain`"
                 },
             ),
-            // The next one would not be answered either.
+            // AWS would not answer the next question either.
             None => break,
         }
     }

@@ -1,8 +1,8 @@
 //! The canonical forms that a signature is computed over, as the specification words them.
 
-use super::Received;
+use super::request::ReceivedRequest;
 
-/// The path for every service but S3: redundant parts removed, then what was sent is encoded once more.
+/// Returns the path for every service but S3: without redundant parts, and with what was sent encoded once more.
 pub(super) fn path(path: &str) -> String {
     let mut segments: Vec<&str> = Vec::new();
     for segment in path.split('/') {
@@ -20,7 +20,7 @@ pub(super) fn path(path: &str) -> String {
     canonical
 }
 
-/// The parameters, each decoded and encoded strictly, sorted by name and then by value.
+/// Returns the parameters, each decoded and encoded strictly, sorted by name and then by value.
 pub(super) fn query(query: &str) -> String {
     let mut parameters: Vec<(String, String)> = query
         .split('&')
@@ -32,7 +32,7 @@ pub(super) fn query(query: &str) -> String {
     parameters.into_iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&")
 }
 
-pub(super) fn headers(request: &Received<'_>, signed: &[&str]) -> String {
+pub(super) fn headers(request: &ReceivedRequest<'_>, signed: &[&str]) -> String {
     let line = |name: &&str| {
         let values: Vec<String> = match *name {
             "host" => vec![request.host.to_owned()],
@@ -43,7 +43,7 @@ pub(super) fn headers(request: &Received<'_>, signed: &[&str]) -> String {
     signed.iter().map(line).collect()
 }
 
-/// Without outer white space, inner runs of spaces made one.
+/// Removes outer white space, and joins inner runs of spaces.
 fn trimmed(value: &[u8]) -> String {
     String::from_utf8_lossy(value).split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
 }

@@ -7,89 +7,59 @@
 //! Source: "Create a signed AWS API request", AWS IAM User Guide.
 
 mod canonical;
+mod request;
 
 use std::time::{Duration, SystemTime};
 
-use actix_web::HttpRequest;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{self, HeaderMap};
-use actix_web::http::uri::Authority;
+use actix_web::http::header::HeaderMap;
 use ring::{digest, hmac};
 
 use canonical::hex;
+pub(super) use request::ReceivedRequest;
 
-use super::identity::{Issued, Issuer, Principal};
+use super::identity::{IssuedCredentials, Issuer, Principal};
 
-/// How far a request's clock may be from ours. AWS services name five minutes in their messages.
+/// The largest clock skew of a request. AWS services name five minutes in their messages.
 const CLOCK_WINDOW: Duration = Duration::from_mins(5);
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 
-/// A request as it was received.
-pub(super) struct Received<'a> {
-    pub(super) method: &'a str,
-    /// As sent, still encoded.
-    pub(super) path: &'a str,
-    /// As sent, still encoded; empty if there is none.
-    pub(super) query: &'a str,
-    /// The authority, from `Host` or `:authority`.
-    pub(super) host: &'a str,
-    pub(super) headers: &'a HeaderMap,
-    /// SHA-256 of the body that actually arrived.
-    pub(super) body_sha256: &'a [u8],
-}
-
-impl<'a> Received<'a> {
-    /// What the server understood of a request, untouched.
-    pub(super) fn new(request: &'a HttpRequest, body_sha256: &'a [u8]) -> Self {
-        let in_header = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
-        let in_target = request.uri().authority().map(Authority::as_str);
-        Self {
-            method: request.method().as_str(),
-            path: request.uri().path(),
-            query: request.uri().query().unwrap_or_default(),
-            host: in_header.or(in_target).unwrap_or_default(),
-            headers: request.headers(),
-            body_sha256,
-        }
-    }
-}
-
-/// What a service accepts.
-pub(super) struct Service<'a> {
+/// The scope for which a service accepts signatures.
+pub(super) struct SigningScope<'a> {
     pub(super) name: &'a str,
     pub(super) region: &'a str,
     /// Headers that must be signed if present, beside those that AWS demands of everyone.
     pub(super) must_sign: &'a [&'a str],
 }
 
-/// A refusal in AWS's words.
+/// A rejection in the words of AWS.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Refusal {
+pub(super) struct AwsRejection {
     pub(super) status: StatusCode,
     /// The exception's name.
     pub(super) code: &'static str,
     pub(super) message: String,
 }
 
-fn refuse(status: StatusCode, code: &'static str, message: impl Into<String>) -> Refusal {
-    Refusal { status, code, message: message.into() }
+fn reject(status: StatusCode, code: &'static str, message: impl Into<String>) -> AwsRejection {
+    AwsRejection { status, code, message: message.into() }
 }
 
-fn forbidden(code: &'static str, message: impl Into<String>) -> Refusal {
-    refuse(StatusCode::FORBIDDEN, code, message)
+fn forbidden(code: &'static str, message: impl Into<String>) -> AwsRejection {
+    reject(StatusCode::FORBIDDEN, code, message)
 }
 
-/// Who signed the request.
+/// Verifies the signature, and returns the principal that signed.
 ///
 /// # Errors
-/// The first reason for which AWS would refuse it.
+/// The first reason for which AWS would reject the request.
 pub(super) fn verify(
-    request: &Received<'_>,
-    service: &Service<'_>,
+    request: &ReceivedRequest<'_>,
+    service: &SigningScope<'_>,
     issuer: &Issuer,
     now: SystemTime,
-) -> Result<Principal, Refusal> {
-    let authorization = Signature::parse(request.headers)?;
+) -> Result<Principal, AwsRejection> {
+    let authorization = AuthorizationHeader::parse(request.headers)?;
     authorization.check_scope(service)?;
     let date = single(request.headers, "x-amz-date")?;
     check_clock(date, &authorization, now)?;
@@ -111,7 +81,7 @@ pub(super) fn verify(
         ));
     }
     if payload != actual {
-        return Err(refuse(
+        return Err(reject(
             StatusCode::BAD_REQUEST,
             "XAmzContentSHA256Mismatch",
             "The provided 'x-amz-content-sha256' header does not match what was computed.",
@@ -120,7 +90,7 @@ pub(super) fn verify(
     Ok(issued.principal)
 }
 
-struct Signature<'a> {
+struct AuthorizationHeader<'a> {
     access_key_id: &'a str,
     date: &'a str,
     region: &'a str,
@@ -129,8 +99,8 @@ struct Signature<'a> {
     hex: &'a str,
 }
 
-impl<'a> Signature<'a> {
-    fn parse(headers: &'a HeaderMap) -> Result<Self, Refusal> {
+impl<'a> AuthorizationHeader<'a> {
+    fn parse(headers: &'a HeaderMap) -> Result<Self, AwsRejection> {
         let incomplete =
             |what: &str| forbidden("IncompleteSignatureException", format!("Authorization header requires {what}."));
         if !headers.contains_key("authorization") {
@@ -156,7 +126,7 @@ impl<'a> Signature<'a> {
         Ok(Self { access_key_id, date, region, service, signed_headers, hex: field("Signature")? })
     }
 
-    fn check_scope(&self, service: &Service<'_>) -> Result<(), Refusal> {
+    fn check_scope(&self, service: &SigningScope<'_>) -> Result<(), AwsRejection> {
         if self.region != service.region {
             return Err(forbidden(
                 "InvalidSignatureException",
@@ -177,8 +147,8 @@ impl<'a> Signature<'a> {
     }
 }
 
-/// The one value of a header.
-fn single<'a>(headers: &'a HeaderMap, name: &str) -> Result<&'a str, Refusal> {
+/// Returns the only value of a header.
+fn single<'a>(headers: &'a HeaderMap, name: &str) -> Result<&'a str, AwsRejection> {
     let mut values = headers.get_all(name);
     match (values.next().and_then(|value| value.to_str().ok()), values.next()) {
         (Some(value), None) => Ok(value),
@@ -186,7 +156,7 @@ fn single<'a>(headers: &'a HeaderMap, name: &str) -> Result<&'a str, Refusal> {
     }
 }
 
-/// `20260101T000000Z` as a moment.
+/// Parses a date such as `20260101T000000Z`.
 fn parse_date(text: &str) -> Option<SystemTime> {
     let digits = text.strip_suffix('Z')?;
     let (day, time) = digits.split_once('T')?;
@@ -198,7 +168,7 @@ fn parse_date(text: &str) -> Option<SystemTime> {
     humantime::parse_rfc3339(&format!("{year}-{month}-{date}T{hour}:{minute}:{second}Z")).ok()
 }
 
-fn check_clock(date: &str, authorization: &Signature<'_>, now: SystemTime) -> Result<(), Refusal> {
+fn check_clock(date: &str, authorization: &AuthorizationHeader<'_>, now: SystemTime) -> Result<(), AwsRejection> {
     let moment = parse_date(date).ok_or_else(|| {
         forbidden("IncompleteSignatureException", format!("Date must be in ISO-8601 'basic format'. Got '{date}'."))
     })?;
@@ -219,10 +189,10 @@ fn check_clock(date: &str, authorization: &Signature<'_>, now: SystemTime) -> Re
 
 fn identify(
     headers: &HeaderMap,
-    authorization: &Signature<'_>,
+    authorization: &AuthorizationHeader<'_>,
     issuer: &Issuer,
     now: SystemTime,
-) -> Result<Issued, Refusal> {
+) -> Result<IssuedCredentials, AwsRejection> {
     let invalid = || forbidden("UnrecognizedClientException", "The security token included in the request is invalid.");
     let issued = issuer.find(authorization.access_key_id).ok_or_else(invalid)?;
     let token = single(headers, "x-amz-security-token").map_err(|_| invalid())?;
@@ -235,12 +205,12 @@ fn identify(
     Ok(issued)
 }
 
-/// AWS demands that `host` and every `x-amz-*` header be signed, in order and once.
+/// AWS demands that `host` and every `x-amz-*` header be signed, each once and in alphabetical order.
 fn check_signed_headers(
     headers: &HeaderMap,
-    authorization: &Signature<'_>,
-    service: &Service<'_>,
-) -> Result<(), Refusal> {
+    authorization: &AuthorizationHeader<'_>,
+    service: &SigningScope<'_>,
+) -> Result<(), AwsRejection> {
     let signed = &authorization.signed_headers;
     let unsigned = headers
         .keys()
@@ -261,8 +231,8 @@ fn check_signed_headers(
 }
 
 fn expected_signature(
-    request: &Received<'_>,
-    authorization: &Signature<'_>,
+    request: &ReceivedRequest<'_>,
+    authorization: &AuthorizationHeader<'_>,
     date: &str,
     payload: &str,
     secret: &str,

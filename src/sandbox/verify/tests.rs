@@ -1,4 +1,4 @@
-//! The verifier against botocore's golden signature, and against everything that is wrong.
+//! Tests of the verifier with botocore's golden signature, and with everything that can be wrong.
 
 use actix_web::http::header::{HeaderName, HeaderValue};
 
@@ -8,7 +8,8 @@ const KEY: &str = "AKIDEXAMPLE";
 const ARN: &str = "arn:aws:sagemaker:us-east-1:123456789012:mlflow-tracking-server/ts1";
 const ARN_HEADER: &str = "x-mlflow-sm-tracking-server-arn";
 const EMPTY: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
-const SERVICE: Service<'_> = Service { name: "sagemaker-mlflow", region: "us-east-1", must_sign: &[ARN_HEADER] };
+const SERVICE: SigningScope<'_> =
+    SigningScope { name: "sagemaker-mlflow", region: "us-east-1", must_sign: &[ARN_HEADER] };
 
 fn new_year() -> SystemTime {
     humantime::parse_rfc3339("2026-01-01T00:00:00Z").unwrap()
@@ -16,7 +17,7 @@ fn new_year() -> SystemTime {
 
 fn issuer() -> Issuer {
     let issuer = Issuer::default();
-    issuer.insert(Issued {
+    issuer.insert(IssuedCredentials {
         access_key_id: KEY.into(),
         secret_access_key: "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY".into(),
         session_token: "TOKEN".into(),
@@ -55,9 +56,9 @@ fn request(changes: &[(&str, &str)]) -> HeaderMap {
     headers
 }
 
-fn verdict(headers: &HeaderMap, now: SystemTime, body: &[u8]) -> Result<Principal, Refusal> {
+fn verdict(headers: &HeaderMap, now: SystemTime, body: &[u8]) -> Result<Principal, AwsRejection> {
     let sha256 = digest::digest(&digest::SHA256, body);
-    let request = Received {
+    let request = ReceivedRequest {
         method: "GET",
         path: "/api/2.0/mlflow/experiments/get-by-name",
         query: "experiment_name=exp%20%2B%20a%20b%2F%C3%BC",
@@ -74,7 +75,7 @@ fn botocores_signature_is_accepted() {
 }
 
 #[test]
-fn whatever_is_wrong_is_refused_in_awss_words() {
+fn invalid_signatures_are_rejected_in_the_words_of_aws() {
     let good = request(&[]);
     let authorization = good.get("authorization").unwrap().to_str().unwrap();
     let swapped = |from: &str, to: &str| authorization.replace(from, to);
@@ -102,18 +103,19 @@ fn whatever_is_wrong_is_refused_in_awss_words() {
         ("accept", "*/*".into(), new_year() + minute * 61, "", "InvalidSignatureException"),
     ] {
         let refused = verdict(&request(&[(name, &value)]), now, body.as_bytes());
-        assert_eq!(refused.map_err(|refusal| refusal.code), Err(code), "{name}: {value}");
+        assert_eq!(refused.map_err(|rejection| rejection.code), Err(code), "{name}: {value}");
     }
 }
 
 #[test]
-fn expired_credentials_are_told_from_unknown_ones() {
+fn expired_credentials_differ_from_unknown_ones() {
     let issuer = issuer();
-    issuer.insert(Issued { expiry: new_year(), ..issuer.find(KEY).unwrap() });
+    issuer.insert(IssuedCredentials { expiry: new_year(), ..issuer.find(KEY).unwrap() });
     let headers = request(&[]);
-    let request = Received { method: "GET", path: "/", query: "", host: "h", headers: &headers, body_sha256: &[0; 32] };
+    let request =
+        ReceivedRequest { method: "GET", path: "/", query: "", host: "h", headers: &headers, body_sha256: &[0; 32] };
     let refused = verify(&request, &SERVICE, &issuer, new_year());
-    assert_eq!(refused.map_err(|refusal| refusal.code), Err("ExpiredTokenException"));
+    assert_eq!(refused.map_err(|rejection| rejection.code), Err("ExpiredTokenException"));
 }
 
 #[test]

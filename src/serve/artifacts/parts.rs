@@ -15,7 +15,7 @@ use serde_json::json;
 use tokio::task::yield_now;
 use tokio::time::Duration;
 
-use crate::access::caller::Means;
+use crate::access::caller::AuthMethod;
 use crate::aws::s3::{self, PartUrls};
 use crate::http::body::Body;
 use crate::http::fields::Fields;
@@ -98,8 +98,8 @@ pub(crate) async fn create(exchange: &Exchange<'_>, path: &ArtifactPath, count: 
 /// not use for parts. It then sends the file in one piece.
 fn own_headers(exchange: &Exchange<'_>) -> Result<serde_json::Value, ProxyError> {
     match exchange.record.caller.as_ref().map(|caller| caller.means) {
-        Some(Means::Anonymous) => Ok(json!({})),
-        Some(Means::Token) => {
+        Some(AuthMethod::Anonymous) => Ok(json!({})),
+        Some(AuthMethod::Token) => {
             let value = exchange.request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
             value.map(|value| json!({"Authorization": value})).ok_or(ProxyError::NoPresigned)
         }

@@ -11,14 +11,14 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
 
 use crate::http::uri;
-use crate::mlflow::places::{Kind, Place, Places};
+use crate::mlflow::json_paths::{JsonPath, JsonPaths, StringKind};
 use crate::mlflow::rewrite::Rewriter;
 use crate::mlflow::{filter, foreign, graphql};
 use crate::serve::error::ProxyError;
 use crate::serve::upstream::s3::S3Client;
 
 /// Rewrites one body.
-pub(crate) type Translation = Rewriter<Box<dyn FnMut(Kind, &str) -> Option<String>>>;
+pub(crate) type Translation = Rewriter<Box<dyn FnMut(StringKind, &str) -> Option<String>>>;
 
 /// A body on its way in.
 pub(crate) type Inbound = Pin<Box<dyn Stream<Item = Result<Bytes, PayloadError>>>>;
@@ -28,7 +28,7 @@ pub(crate) type Objection = Rc<OnceCell<ProxyError>>;
 
 /// The translation of a response with these headers; nothing if there is nothing to translate in it.
 #[must_use]
-pub(crate) fn of_response(headers: &HeaderMap, places: Places, store: &Rc<S3Client>) -> Option<Translation> {
+pub(crate) fn of_response(headers: &HeaderMap, places: JsonPaths, store: &Rc<S3Client>) -> Option<Translation> {
     let store = Rc::clone(store);
     (!places.is_empty() && is_plain_json(headers))
         .then(|| Rewriter::new(places, Box::new(move |_, uri: &str| store.place.publish(uri)) as Box<_>))
@@ -40,7 +40,7 @@ pub(crate) fn of_response(headers: &HeaderMap, places: Places, store: &Rc<S3Clie
 pub(crate) fn of_request<S>(
     payload: S,
     headers: &HeaderMap,
-    places: &'static [Place],
+    places: &'static [JsonPath],
     store: &Rc<S3Client>,
     may_be_elsewhere: bool,
 ) -> (Inbound, Objection)
@@ -48,24 +48,24 @@ where
     S: Stream<Item = Result<Bytes, PayloadError>> + Unpin + 'static,
 {
     let objection = Objection::default();
-    let is_judged = !may_be_elsewhere && places.iter().any(|place| place.kind == Kind::Location);
+    let is_judged = !may_be_elsewhere && places.iter().any(|place| place.kind == StringKind::Location);
     if places.is_empty() || !is_judged && !is_plain_json(headers) {
         return (Box::pin(payload), objection);
     }
     let (store, noted) = (Rc::clone(store), Rc::clone(&objection));
     let translation = Rewriter::new(places, move |kind, text: &str| match kind {
-        Kind::Filter => filter::resolved(text, &store.place),
-        Kind::Document if filter::may_have_locations(text) => {
+        StringKind::Filter => filter::resolved(text, &store.place),
+        StringKind::Document if filter::may_have_locations(text) => {
             graphql::with_strings(text, |string| filter::resolved(string, &store.place))
         }
-        Kind::Document => None,
-        Kind::Missed => {
+        StringKind::Document => None,
+        StringKind::Missed => {
             if is_judged {
                 let _ = noted.set(ProxyError::UnreadableLocations);
             }
             None
         }
-        Kind::Location => {
+        StringKind::Location => {
             if is_judged && foreign::is_foreign(text, &store.place) {
                 let _ = noted.set(ProxyError::ForeignLocation(beginning(text)));
             }
@@ -91,8 +91,8 @@ where
 
 /// A query in normal form, with real locations in its conditions.
 #[must_use]
-pub(crate) fn of_query<'a>(query: &'a str, places: &[Place], store: &S3Client) -> Cow<'a, str> {
-    if query.is_empty() || !places.iter().any(|place| place.kind == Kind::Filter && place.path == ["filter"]) {
+pub(crate) fn of_query<'a>(query: &'a str, places: &[JsonPath], store: &S3Client) -> Cow<'a, str> {
+    if query.is_empty() || !places.iter().any(|place| place.kind == StringKind::Filter && place.path == ["filter"]) {
         return Cow::Borrowed(query);
     }
     let translated = |pair: &str| {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use actix_web::http::StatusCode;
 
-use crate::access::address::Unreadable;
+use crate::access::address::InvalidForwardedFor;
 use crate::access::limits::Excess;
 use crate::access::oidc::OidcError;
 use crate::access::policy::Denied;
@@ -54,7 +54,7 @@ pub(crate) enum AccessError {
     Network(IpAddr),
     /// Where it comes from cannot be told.
     #[error(transparent)]
-    Forwarded(#[from] Unreadable),
+    Forwarded(#[from] InvalidForwardedFor),
     /// The caller may not use this target.
     #[error("the caller may not use the target")]
     Target,

@@ -26,7 +26,7 @@ use self::credentials::Presented;
 use self::error::{AccessError, TokensUnknown};
 use self::keys::{KeyFetcher, Keys};
 use crate::access::address::{self, Networks};
-use crate::access::caller::{Caller, Grant, Means, Role, Subject, Targets, check_name};
+use crate::access::caller::{AuthMethod, Caller, Grant, Role, Subject, Targets, check_name};
 use crate::access::limits::{Limits, Meter};
 use crate::access::oidc::{Expected, OidcError, Unverified};
 use crate::access::policy::Policy;
@@ -235,11 +235,11 @@ impl Callers {
         if let Some(grant) = Grant::first(&self.grants, named)
             && let Some(name) = certificate.iter().find(|name| grant.to == Subject::Certificate((*name).clone()))
         {
-            return Ok(grant.caller(name, Means::Certificate));
+            return Ok(grant.caller(name, AuthMethod::Certificate));
         }
         match self.anonymous {
             Some(role) => {
-                Ok(Caller { name: "anonymous".to_owned(), role, targets: Targets::All, means: Means::Anonymous })
+                Ok(Caller { name: "anonymous".to_owned(), role, targets: Targets::All, means: AuthMethod::Anonymous })
             }
             None => Err(AccessError::Nothing),
         }
@@ -249,7 +249,7 @@ impl Callers {
     pub(crate) fn holder(&self, token: &str, now: SystemTime) -> Result<Caller, AccessError> {
         let tokens = self.tokens.load();
         let tokens = tokens.as_ref().ok_or_else(|| self.unknown())?;
-        Ok(tokens.find(token, now)?.caller(Means::Token))
+        Ok(tokens.find(token, now)?.caller(AuthMethod::Token))
     }
 
     /// Somebody with a session; nobody if it is over, so that the browser can be sent to sign in again.
@@ -257,7 +257,7 @@ impl Callers {
         let Some(id) = self.sessions.token_id(session, now) else { return Ok(None) };
         let tokens = self.tokens.load();
         let tokens = tokens.as_ref().ok_or_else(|| self.unknown())?;
-        Ok(tokens.by_id(id, now).ok().map(|entry| entry.caller(Means::Session)))
+        Ok(tokens.by_id(id, now).ok().map(|entry| entry.caller(AuthMethod::Session)))
     }
 
     async fn user(
@@ -275,6 +275,6 @@ impl Callers {
         let name = claims.text(&oidc.name_claim).filter(|name| check_name(name).is_ok());
         let grant = Grant::first(&self.grants, |subject| claims.fit(subject)).ok_or(AccessError::NoGrant)?;
         let name = grant.name.as_deref().or(name).ok_or(AccessError::NoName)?;
-        Ok(grant.caller(name, Means::Oidc))
+        Ok(grant.caller(name, AuthMethod::Oidc))
     }
 }

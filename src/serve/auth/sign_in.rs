@@ -12,7 +12,7 @@ use percent_encoding::percent_decode_str;
 use secrecy::{ExposeSecret as _, SecretString};
 use url::form_urlencoded;
 
-use crate::access::caller::{Caller, Means};
+use crate::access::caller::{AuthMethod, Caller};
 use crate::access::token;
 use crate::clock;
 use crate::http::body::{Intake, Timing, receive};
@@ -113,7 +113,7 @@ async fn sign_in(
             return Ok(page(refusal.status(), &refusal.message(), &next));
         }
     };
-    authorize::count(worker, Caller { means: Means::Session, ..caller }, record)?;
+    authorize::count(worker, Caller { means: AuthMethod::Session, ..caller }, record)?;
     let session = callers.sessions.begin(token::id(token).unwrap_or_default(), now);
     let name = authorize::session_cookie(worker, request);
     let mut response = see(request, safe(&next));

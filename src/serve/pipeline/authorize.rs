@@ -4,7 +4,7 @@
 use actix_web::HttpRequest;
 use actix_web::http::{Method, StatusCode};
 
-use crate::access::caller::{Caller, Means};
+use crate::access::caller::{AuthMethod, Caller};
 use crate::access::graphql;
 use crate::access::routes::{self, RoutePath, UNCLASSIFIED};
 use crate::clock;
@@ -41,7 +41,7 @@ pub(crate) async fn identify(
     };
     let cookie = session_cookie(worker, request);
     let caller = callers.identify(request.headers(), cookie, names, &worker.keys, now).await?;
-    if caller.means == Means::Session && !browser::is_from_own_page(request, callers) {
+    if caller.means == AuthMethod::Session && !browser::is_from_own_page(request, callers) {
         return Err(AccessError::Unproven.into());
     }
     count(worker, caller, record)
@@ -63,7 +63,7 @@ pub(crate) fn count(worker: &Worker, caller: Caller, record: &mut RequestContext
 /// # Errors
 /// [`AccessError::Excess`].
 pub(crate) fn count_stranger(worker: &Worker, record: &mut RequestContext) -> Result<(), ProxyError> {
-    let permit = worker.shared.callers.meter.admit_stranger(record.client);
+    let permit = worker.shared.callers.meter.admit_unauthenticated(record.client);
     record.permit = Some(permit.map_err(AccessError::Excess)?);
     Ok(())
 }

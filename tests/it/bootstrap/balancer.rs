@@ -1,8 +1,10 @@
-//! Success is told when the load balancer finds the instance healthy, because an update ends the old instance then.
+//! Bootstrap signals success when the load balancer reports the instance as healthy, because an update then terminates the old
+//! instance.
 
 use std::sync::Mutex;
 
-use super::{Instance, Serving, call};
+use super::signal::Serving;
+use super::{Instance, call};
 use crate::support::upstream::{Recorded, Upstream, Wire};
 use crate::support::{Message as _, quiet_port};
 
@@ -12,7 +14,7 @@ const GROUP: &str = "arn:aws:elasticloadbalancing:us-east-1:123456789012:targetg
 fn behind(answers: &'static [(&'static str, &'static str)]) -> (Instance, Serving) {
     let mut instance = Instance::new();
     let asked = Mutex::new(0);
-    instance.told = Upstream::start(move |request: &Recorded, wire: &mut Wire| {
+    instance.signals = Upstream::start(move |request: &Recorded, wire: &mut Wire| {
         if !request.target.contains("DescribeTargetHealth") {
             return wire.answer("200 OK", "{}");
         }
@@ -33,26 +35,26 @@ fn behind(answers: &'static [(&'static str, &'static str)]) -> (Instance, Servin
     (instance, appliance)
 }
 
-/// What was told, in order, with the first and the last of questions about health.
+/// Returns the calls in their order, with repeated questions about health as one.
 fn told(instance: &Instance) -> Vec<String> {
-    let mut told: Vec<String> = instance.told.requests().iter().map(|one| call(one)["Action"].clone()).collect();
+    let mut told: Vec<String> = instance.signals.requests().iter().map(|one| call(one)["Action"].clone()).collect();
     told.dedup();
     told
 }
 
 #[test]
-fn success_is_told_once_the_balancer_finds_it_healthy() {
+fn success_is_signalled_when_the_balancer_reports_the_instance_as_healthy() {
     let (instance, _appliance) = behind(&[("200 OK", "unhealthy"), ("200 OK", "healthy")]);
     let (output, said) = instance.bootstrap(&["signal", "--timeout", "30s"]);
     assert!(output.status.success(), "{said}");
     assert!(
-        said.contains("waiting: the load balancer says of this instance: unhealthy, Target.FailedHealthChecks"),
+        said.contains("waiting: the load balancer reports this instance as unhealthy, Target.FailedHealthChecks"),
         "{said}"
     );
-    assert!(said.contains("the load balancer finds this instance healthy"), "{said}");
-    // The group registers the instance once its hook is complete, so that is told first.
+    assert!(said.contains("the load balancer reports this instance as healthy"), "{said}");
+    // The group registers the instance once its hook is complete, so that call comes first.
     assert_eq!(told(&instance), ["CompleteLifecycleAction", "DescribeTargetHealth", "SignalResource"]);
-    let requests = instance.told.requests();
+    let requests = instance.signals.requests();
     let asked = requests.iter().find(|one| one.target.contains("DescribeTargetHealth")).unwrap();
     assert_eq!(
         (call(asked)["TargetGroupArn"].as_str(), call(asked)["Targets.member.1.Id"].as_str()),
@@ -60,9 +62,9 @@ fn success_is_told_once_the_balancer_finds_it_healthy() {
     );
     assert!(asked.all("authorization")[0].contains("/us-east-1/elasticloadbalancing/aws4_request"));
     assert_eq!(call(requests.last().unwrap())["Status"], "SUCCESS");
-    // Nobody waits any more, so nobody is asked.
+    // All signals were sent, so AWS is not called again.
     let (output, said) = instance.bootstrap(&["signal"]);
-    assert!(output.status.success() && instance.told.requests().len() == requests.len(), "{said}");
+    assert!(output.status.success() && instance.signals.requests().len() == requests.len(), "{said}");
 }
 
 #[test]
@@ -70,19 +72,19 @@ fn an_instance_that_stays_unhealthy_is_a_failure() {
     let (instance, _appliance) = behind(&[("200 OK", "unhealthy")]);
     let (output, said) = instance.bootstrap(&["signal", "--timeout", "3s"]);
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("the load balancer does not find this instance healthy: unhealthy"), "{said}");
-    assert_eq!(call(instance.told.requests().last().unwrap())["LifecycleActionResult"], "ABANDON");
-    let requests = instance.told.requests();
+    assert!(said.contains("the load balancer does not report this instance as healthy: unhealthy"), "{said}");
+    assert_eq!(call(instance.signals.requests().last().unwrap())["LifecycleActionResult"], "ABANDON");
+    let requests = instance.signals.requests();
     let signalled: Vec<String> = requests.iter().map(call).filter_map(|call| call.get("Status").cloned()).collect();
     assert_eq!(signalled, ["FAILURE"], "{said}");
 }
 
 #[test]
-fn where_the_balancer_cannot_be_asked_its_checks_get_time() {
+fn an_unreachable_balancer_gets_time_for_its_checks() {
     let (instance, _appliance) = behind(&[("403 Forbidden", "")]);
     let (output, said) = instance.bootstrap(&["signal", "--timeout", "2s"]);
     assert!(output.status.success(), "{said}");
-    assert!(said.contains("the load balancer cannot be asked") && said.contains("health checks get "), "{said}");
+    assert!(said.contains("cannot ask the load balancer") && said.contains(" s for its health checks"), "{said}");
     assert!(said.contains("`elasticloadbalancing:DescribeTargetHealth` is needed"), "{said}");
-    assert_eq!(call(instance.told.requests().last().unwrap())["Status"], "SUCCESS");
+    assert_eq!(call(instance.signals.requests().last().unwrap())["Status"], "SUCCESS");
 }

@@ -1,10 +1,10 @@
-//! Whoever may tag instances cannot keep them from starting, and neither can the stacks' own tags.
+//! A person who may tag instances cannot prevent their start, and neither can the stacks' own tags.
 
 use super::Instance;
 use crate::deploy::stack_tags;
 
 #[test]
-fn the_tags_of_the_stacks_as_cloudformation_copies_them_are_no_fault() {
+fn the_tags_that_cloudformation_copies_are_no_fault() {
     let instance = Instance::new();
     instance.has("user-data", instance.configuration("[bootstrap]\nstack-name = \"s\"\nlogical-id = \"Group\"\n"));
     let mut tags = stack_tags();
@@ -31,7 +31,7 @@ fn the_tags_of_the_stacks_as_cloudformation_copies_them_are_no_fault() {
 }
 
 #[test]
-fn tags_that_others_add_keep_no_instance_from_starting() {
+fn tags_of_others_cannot_prevent_a_start() {
     let instance = Instance::new();
     instance.has("user-data", instance.configuration(""));
     instance.tags(&[
@@ -43,7 +43,7 @@ fn tags_that_others_add_keep_no_instance_from_starting() {
     let (output, said) = instance.bootstrap(&[]);
     assert!(output.status.success(), "{said}");
     assert!(
-        said.contains("warning: tag `appliance:workers` is ignored: the configuration cannot be used with it: "),
+        said.contains("warning: tag `appliance:workers` is ignored: it makes the configuration invalid: "),
         "{said}"
     );
     for key in ["region", "artifact-store"] {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 /// The image that is in the Parameter Store for x86_64.
 pub const OF_X86_64: &str = "ami-0123456789abcde86";
 
-/// What there is. All is well by default.
+/// The resources of the account. By default there is no obstacle.
 #[derive(Clone, Debug)]
 pub struct Account {
     /// State, architecture and root device of the image; nothing if there is none.
@@ -123,7 +123,7 @@ impl Account {
             }
             "DescribeVpcs" => items("vpcSet", vec![String::new(); self.vpcs]),
             "DescribeAddresses" => items("addressesSet", Vec::new()),
-            other => panic!("nobody answers {other}"),
+            other => panic!("there is no response to {other}"),
         }
     }
 
@@ -148,7 +148,7 @@ impl Account {
                 self.unprotected.push(form["LoadBalancerArn"].clone());
                 String::new()
             }
-            other => panic!("nobody answers {other}"),
+            other => panic!("there is no response to {other}"),
         }
     }
 
@@ -164,7 +164,7 @@ impl Account {
                 let list: Vec<Value> = self.tagged.iter().map(|arn| json!({"ResourceARN": arn})).collect();
                 json!({"ResourceTagMappingList": list, "PaginationToken": ""})
             }
-            other => panic!("nobody answers {other}"),
+            other => panic!("there is no response to {other}"),
         }
     }
 }

@@ -7,12 +7,12 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use super::account::{Account, OF_X86_64};
 use crate::support::upstream::{Recorded, Upstream, Wire};
 
-/// What happens to a stack when a change set is executed, or when it is deleted.
+/// The events of a stack when a change set is executed, or when the stack is deleted.
 #[derive(Clone, Debug)]
 pub struct Script {
     /// Events in order: resource, status, reason.
     pub events: Vec<(&'static str, &'static str, &'static str)>,
-    /// How it ends.
+    /// The last status.
     pub end: &'static str,
 }
 
@@ -23,7 +23,7 @@ impl Script {
     }
 }
 
-/// A stack, as it is.
+/// A stack.
 #[derive(Clone, Debug, Default)]
 pub struct Fake {
     pub id: String,
@@ -38,30 +38,30 @@ pub struct Fake {
     pub events: Vec<(String, String, String)>,
     /// Logical name, type, physical name.
     pub resources: Vec<(String, String, String)>,
-    /// Resources that somebody has changed by hand.
+    /// Resources that were changed by hand.
     pub drifted: Vec<&'static str>,
-    /// What is still to happen.
+    /// The events that are still to come.
     pending: Option<(Script, usize)>,
-    /// What an update goes back to if it fails.
+    /// The parameters that a rollback restores.
     before: BTreeMap<String, String>,
 }
 
-/// Everything there is.
+/// The state of the emulated account.
 pub struct World {
     pub stacks: BTreeMap<String, Fake>,
-    /// By the stack's name: what an execution does; else it succeeds.
+    /// The script of an execution, by the stack's name; without one it succeeds.
     pub scripts: BTreeMap<String, Script>,
-    /// By the stack's name: the outputs that it has after success.
+    /// The outputs after success, by the stack's name.
     pub outputs: BTreeMap<String, Vec<(&'static str, &'static str)>>,
-    /// What change sets of existing stacks say; none of them: no changes.
+    /// The changes in change sets of existing stacks; empty for no changes.
     pub changes: String,
     /// Refused: the operation, which call of it from now on, code of the error. An empty code: the connection breaks; `slow`: after a while.
     pub hiccups: Vec<(&'static str, usize, &'static str)>,
     /// An access key of the past.
     pub expired: String,
-    /// How many events a page has.
+    /// The number of events in a page.
     pub page: usize,
-    /// What is in the Parameter Store, whatever it is asked for; or the code of the error.
+    /// The value of every parameter of the Parameter Store, or the code of an error.
     pub image: Result<Option<&'static str>, &'static str>,
     /// The only architecture that has an image.
     pub only: Option<&'static str>,
@@ -182,7 +182,7 @@ impl Cloud {
         self.world.lock().unwrap()
     }
 
-    /// What CloudFormation was asked.
+    /// The operations that CloudFormation was asked for.
     pub fn forms(&self) -> Vec<BTreeMap<String, String>> {
         let requests = self.upstream.requests();
         let forms = requests.iter().map(|one| url::form_urlencoded::parse(&one.body).into_owned().collect());
@@ -213,7 +213,7 @@ fn change(action: &str, kind: &str) -> String {
 type Answer = Result<String, (String, String)>;
 
 impl World {
-    /// How this call is refused, if it is.
+    /// Returns the error of this call, if any.
     fn hiccup(&mut self, operation: &str) -> Option<&'static str> {
         let (_, left, code) = self.hiccups.iter_mut().find(|(of, left, _)| *of == operation && *left > 0)?;
         *left -= 1;
@@ -382,7 +382,7 @@ impl World {
         }
     }
 
-    /// What is deleted is found by its id alone.
+    /// Returns a stack; a deleted one is found only by its id.
     fn bury(&mut self) {
         let gone: Vec<String> = self
             .stacks

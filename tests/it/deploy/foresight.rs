@@ -1,4 +1,4 @@
-//! What is refused before the first stack is touched, and what a plan says.
+//! The checks of values before anything is created, and the output of a plan.
 
 use serde_json::Value;
 
@@ -10,7 +10,7 @@ fn parameters<'a>(given: &[&'a str]) -> Vec<&'a str> {
 }
 
 #[test]
-fn rules_among_values_are_judged_before_the_first_stack_is_touched() {
+fn rules_among_values_are_evaluated_before_anything_is_created() {
     let cloud = Cloud::start();
     ready(&cloud);
     let elsewhere =
@@ -31,18 +31,18 @@ fn rules_among_values_are_judged_before_the_first_stack_is_touched() {
         }
     }
     assert!(cloud.acts().is_empty() && cloud.world().stacks.is_empty());
-    // What was said before counts, too.
+    // The values of an existing stack count as well.
     assert_eq!(apply(&cloud).0, Some(0));
     let acts = cloud.acts().len();
     let (code, _, said) = deploy(&cloud, &[&APPLY[..], &parameters(&["DomainName="])].concat());
-    assert!(code == Some(78) && said.contains("mlflow-appliance-tracking cannot be launched like this"), "{said}");
+    assert!(code == Some(78) && said.contains("invalid parameter values for mlflow-appliance-tracking"), "{said}");
     assert_eq!(cloud.acts().len(), acts);
     let (code, _, said) = deploy(&cloud, &[&APPLY[..], &parameters(&["DomainName=other.corp"])].concat());
     assert_eq!(code, Some(0), "{said}");
 }
 
 #[test]
-fn an_image_that_was_not_baked_is_missed_before_the_first_stack_is_touched() {
+fn a_missing_image_is_reported_before_anything_is_created() {
     let cloud = Cloud::start();
     ready(&cloud);
     let cases = [
@@ -59,17 +59,17 @@ fn an_image_that_was_not_baked_is_missed_before_the_first_stack_is_touched() {
         assert!(cloud.acts().is_empty() && cloud.world().stacks.is_empty());
         // A plan can be read before there is an image.
         let (code, _, said) = deploy(&cloud, &["plan", "--mode", "tracking"]);
-        assert!(code == Some(2) && said.contains(&format!("warning: `apply` would be refused: {words}")), "{said}");
+        assert!(code == Some(2) && said.contains(&format!("warning: `apply` would fail: {words}")), "{said}");
     }
-    // Whoever may not look is told, and CloudFormation looks itself.
+    // Without the permission there is a warning, and CloudFormation looks itself.
     cloud.world().image = Err("AccessDeniedException");
     let (code, _, said) = apply(&cloud);
-    let words = "warning: it cannot be seen before the start whether there is `/mlflow-appliance/ami/x86_64`";
+    let words = "warning: preflight cannot tell whether `/mlflow-appliance/ami/x86_64` exists";
     assert!(code == Some(0) && said.contains(words) && said.contains("`ssm:GetParameters` on"), "{said}");
 }
 
 #[test]
-fn a_plan_is_for_programs_too() {
+fn a_plan_can_be_printed_as_json() {
     let cloud = Cloud::start();
     ready(&cloud);
     let plan = ["plan", "--json", "--mode", "tracking", "--parameter", "NatMode=per-zone"];
@@ -81,7 +81,7 @@ fn a_plan_is_for_programs_too() {
     let network = all["mlflow-networking"]["changes"].as_array().unwrap();
     let gateways = network.iter().filter(|one| one["type"] == "AWS::EC2::NatGateway").count();
     assert!(all["mlflow-networking"]["action"] == "create" && gateways == 2, "{shown}");
-    assert!(said.contains(&format!("mlflow-networking: would be made, with {} resources", network.len())), "{said}");
+    assert!(said.contains(&format!("mlflow-networking: would be created, with {} resources", network.len())), "{said}");
     let role = network.iter().find(|one| one["type"] == "AWS::IAM::Role").unwrap();
     assert!(role["permissions"] == true && role["action"] == "Add", "{role}");
     // Which endpoints there will be is another stack's to say.

@@ -1,4 +1,4 @@
-//! `appliance deploy` against a CloudFormation that does what a script says.
+//! `appliance deploy` against a CloudFormation that follows a script.
 
 mod account;
 mod cloud;
@@ -98,15 +98,15 @@ fn apply(cloud: &Cloud) -> (Option<i32>, String, String) {
 }
 
 #[test]
-fn the_stacks_are_made_in_order_each_with_the_outputs_of_those_before() {
+fn stacks_are_created_in_order_with_the_outputs_of_earlier_stacks() {
     let cloud = Cloud::start();
     ready(&cloud);
     let (code, shown, said) = apply(&cloud);
     assert_eq!(code, Some(0), "{said}");
     assert_eq!(shown, "export MLFLOW_TRACKING_URI='https://mlflow.corp'\n");
     assert!(said.contains("+ add") && said.contains("[permissions]"), "{said}");
-    assert!(said.contains("let the name mlflow.corp point at balancer.elb.amazonaws.com"), "{said}");
-    assert!(said.contains("nobody is let in before there is a token in arn:aws:secretsmanager:us-east-1:"), "{said}");
+    assert!(said.contains("point the name mlflow.corp at balancer.elb.amazonaws.com"), "{said}");
+    assert!(said.contains("create a token in arn:aws:secretsmanager:us-east-1:"), "{said}");
     let each = ["CreateChangeSet", "ExecuteChangeSet", "UpdateTerminationProtection"];
     let acts = cloud.acts();
     assert_eq!(acts[..6], each.repeat(2));
@@ -147,7 +147,7 @@ fn the_stacks_are_made_in_order_each_with_the_outputs_of_those_before() {
 }
 
 #[test]
-fn nothing_is_asked_of_aws_before_all_values_can_be() {
+fn invalid_values_are_rejected_before_aws_is_called() {
     let cloud = Cloud::start();
     let refused = [
         (vec!["--parameter", "Nonsense=1"], "no template has the parameter Nonsense"),
@@ -157,7 +157,7 @@ fn nothing_is_asked_of_aws_before_all_values_can_be() {
                 "--parameter",
                 "ExistingResourceArn=arn:aws:sagemaker:us-east-1:123456789012:mlflow-app/app-ABCDEF123456",
             ],
-            "it is of the other mode, `--mode serverless`",
+            "its MLflow is of the other mode, `--mode serverless`",
         ),
         (vec!["--region", "af-south-1", "--mode", "serverless"], "there is no serverless MLflow in af-south-1"),
     ];
@@ -174,7 +174,7 @@ fn nothing_is_asked_of_aws_before_all_values_can_be() {
 }
 
 #[test]
-fn the_first_failure_is_named_with_what_to_do_and_the_next_start_clears_up() {
+fn the_first_failure_is_reported_with_a_hint_and_the_next_run_cleans_up() {
     let cloud = Cloud::start();
     ready(&cloud);
     let failing = Script {
@@ -195,31 +195,34 @@ fn the_first_failure_is_named_with_what_to_do_and_the_next_start_clears_up() {
         error.starts_with("mlflow-networking is ROLLBACK_COMPLETE: Thing (AWS::Test::Thing) CREATE_FAILED"),
         "{said}"
     );
-    assert!(error.contains("iam:CreateRole") && error.contains("policy of whoever deploys"), "{said}");
+    assert!(error.contains("iam:CreateRole") && error.contains("deployer's policy"), "{said}");
     cloud.world().scripts.clear();
     let (code, _, said) = apply(&cloud);
-    assert!(code == Some(0) && said.contains("left over from a start that did not succeed"), "{said}");
+    assert!(code == Some(0) && said.contains("left over from a failed creation"), "{said}");
 }
 
 #[test]
-fn an_interrupted_start_goes_on_in_aws_and_is_taken_up_again() {
+fn an_interrupted_creation_continues_in_aws_and_is_resumed() {
     let cloud = Cloud::start();
     ready(&cloud);
     let slow = Script { events: vec![("Thing", "CREATE_IN_PROGRESS", ""); 8], end: "CREATE_COMPLETE" };
     cloud.world().scripts.insert("mlflow-networking".into(), slow);
     let mut first = configured(&cloud).args(APPLY).args(CERTIFICATE).stderr(Stdio::null()).spawn().unwrap();
     eventually("it has begun", || cloud.acts().contains(&"ExecuteChangeSet".to_owned()));
-    // As Ctrl-C does it, which this test's own caller may have told it to ignore.
+    // The signal of Ctrl-C, which the parent of this test may have set to be ignored.
     rustix::process::kill_process(rustix::process::Pid::from_child(&first), rustix::process::Signal::TERM).unwrap();
     assert!(!first.wait().unwrap().success());
     cloud.world().scripts.clear();
     let (code, _, said) = apply(&cloud);
-    assert!(code == Some(0) && said.contains("mlflow-networking is CREATE_IN_PROGRESS: watching that first"), "{said}");
+    assert!(
+        code == Some(0) && said.contains("mlflow-networking is CREATE_IN_PROGRESS: waiting for that operation first"),
+        "{said}"
+    );
     assert!(said.contains("mlflow-networking: no changes"), "{said}");
 }
 
 #[test]
-fn what_cannot_be_removed_is_named_and_can_be_tried_again() {
+fn a_failed_deletion_is_reported_and_can_be_retried() {
     let cloud = Cloud::start();
     ready(&cloud);
     assert_eq!(apply(&cloud).0, Some(0));
@@ -229,14 +232,14 @@ fn what_cannot_be_removed_is_named_and_can_be_tried_again() {
     let arguments = ["destroy", "--yes", "--mode", "tracking", "--shared"];
     let (code, _, said) = deploy(&cloud, &arguments);
     assert!(code == Some(1) && said.contains("mlflow-networking is DELETE_FAILED: Subnet"), "{said}");
-    assert!(said.contains(reason) && said.contains("made beside the stacks"), "{said}");
+    assert!(said.contains(reason) && said.contains("outside of the stacks"), "{said}");
     cloud.world().scripts.clear();
     let (code, _, said) = deploy(&cloud, &arguments);
     assert!(code == Some(0) && cloud.world().stacks.is_empty(), "{said}");
 }
 
 #[test]
-fn a_plan_shows_what_would_be_replaced_and_leaves_nothing_and_throttling_is_waited_for() {
+fn a_plan_shows_replacements_leaves_no_change_set_and_waits_for_throttling() {
     let cloud = Cloud::start();
     ready(&cloud);
     assert_eq!(apply(&cloud).0, Some(0));
@@ -257,13 +260,37 @@ fn a_plan_shows_what_would_be_replaced_and_leaves_nothing_and_throttling_is_wait
 }
 
 #[test]
-fn at_a_terminal_people_are_asked_and_see_colours() {
+fn the_replacement_of_a_protected_balancer_gets_a_warning() {
+    let cloud = Cloud::start();
+    ready(&cloud);
+    assert_eq!(apply(&cloud).0, Some(0));
+    cloud.world().changes = "<member><Type>Resource</Type><ResourceChange><Action>Modify</Action><LogicalResourceId>LoadBalancer</LogicalResourceId><ResourceType>AWS::ElasticLoadBalancingV2::LoadBalancer</ResourceType><Replacement>True</Replacement></ResourceChange></member>".into();
+    let warning = "warning: LoadBalancer has deletion protection, so CloudFormation cannot delete the old one";
+    let (code, _, said) = deploy(&cloud, &["plan", "--mode", "tracking"]);
+    assert_eq!((code, said.matches(warning).count()), (Some(2), 1), "{said}");
+    // Only the stack of the appliance has the parameter.
+    cloud
+        .world()
+        .stacks
+        .get_mut("mlflow-appliance-tracking")
+        .unwrap()
+        .parameters
+        .insert("DeletionProtection".into(), "false".into());
+    let (_, _, said) = deploy(&cloud, &["plan", "--mode", "tracking"]);
+    assert!(said.contains("! replace") && !said.contains(warning), "{said}");
+}
+
+#[test]
+fn a_terminal_gets_questions_and_colours() {
     let cloud = Cloud::start();
     ready(&cloud);
     let shown = at_a_terminal(&cloud, &[&["apply"][..], &CERTIFICATE[..]].concat(), "tracking\ny\ny\nn\n");
-    assert!(shown.contains("Which managed MLflow") && shown.contains("Do this to mlflow-networking? [y/N]"), "{shown}");
+    assert!(
+        shown.contains("Which managed MLflow") && shown.contains("Apply these changes to mlflow-networking? [y/N]"),
+        "{shown}"
+    );
     assert!(shown.contains("\u{1b}[35m+ add"), "{shown}");
-    assert!(shown.contains("stopped: mlflow-appliance-tracking was not agreed to"), "{shown}");
+    assert!(shown.contains("stopped: mlflow-appliance-tracking was not confirmed"), "{shown}");
     let made: Vec<String> = cloud
         .world()
         .stacks
@@ -275,18 +302,18 @@ fn at_a_terminal_people_are_asked_and_see_colours() {
 }
 
 #[test]
-fn nobody_to_ask_means_no_and_leaves_nothing() {
+fn without_a_terminal_the_answer_is_no_and_nothing_remains() {
     let cloud = Cloud::start();
     ready(&cloud);
     let (code, _, said) = deploy(&cloud, &[&["apply", "--mode", "tracking"][..], &CERTIFICATE[..]].concat());
-    assert!(code == Some(1) && said.contains("stopped: mlflow-networking was not agreed to"), "{said}");
+    assert!(code == Some(1) && said.contains("stopped: mlflow-networking was not confirmed"), "{said}");
     assert_eq!(cloud.acts(), ["CreateChangeSet", "DeleteChangeSet", "DeleteStack"]);
     let (code, _, said) = deploy(&cloud, &["apply"]);
     assert!(code == Some(78) && said.contains("say `--mode tracking`"), "{said}");
 }
 
 #[test]
-fn a_mode_is_removed_and_what_is_shared_stays_while_it_is_needed() {
+fn a_mode_is_destroyed_and_shared_stacks_stay_while_they_are_needed() {
     let cloud = Cloud::start();
     ready(&cloud);
     assert_eq!(apply(&cloud).0, Some(0));
@@ -315,7 +342,7 @@ fn a_mode_is_removed_and_what_is_shared_stays_while_it_is_needed() {
 }
 
 #[test]
-fn there_is_a_report_and_the_templates_can_be_taken_elsewhere() {
+fn status_reports_the_stacks_and_export_writes_the_templates() {
     let cloud = Cloud::start();
     ready(&cloud);
     let (code, shown, _) = deploy(&cloud, &["status", "--mode", "tracking"]);

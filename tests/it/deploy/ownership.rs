@@ -1,4 +1,4 @@
-//! Whose the stacks are: their tags, the role that CloudFormation acts as, the image they have, what they leave behind.
+//! The ownership of stacks: their tags, the role that CloudFormation assumes, their image, and the resources that they leave behind.
 
 use super::cloud::{Cloud, Script};
 use super::{APPLY, apply, deploy, ready};
@@ -17,7 +17,7 @@ pub fn stack_tags() -> Vec<(String, String)> {
 }
 
 #[test]
-fn tags_and_a_role_are_handed_to_cloudformation_and_tags_stay() {
+fn tags_and_a_role_are_passed_to_cloudformation_and_tags_stay() {
     let cloud = Cloud::start();
     ready(&cloud);
     let role = "arn:aws:iam::123456789012:role/cloudformation";
@@ -44,7 +44,7 @@ fn tags_and_a_role_are_handed_to_cloudformation_and_tags_stay() {
 }
 
 #[test]
-fn tags_with_which_no_instance_would_start_are_refused_before_aws_is_asked() {
+fn tags_that_no_instance_accepts_are_rejected_before_aws_is_called() {
     let cloud = Cloud::start();
     for (tag, words) in [
         ("Cost Center=1", "tag `Cost Center`: EC2 starts no instance with it"),
@@ -62,23 +62,23 @@ fn tags_with_which_no_instance_would_start_are_refused_before_aws_is_asked() {
 }
 
 #[test]
-fn a_new_image_is_shown_before_any_change_brings_it() {
+fn a_new_image_is_shown_before_any_change_applies_it() {
     let cloud = Cloud::start();
     ready(&cloud);
     let (_, _, said) = deploy(&cloud, &[&APPLY[..], &["--parameter", "Architecture=arm64"]].concat());
     assert!(!said.contains("the image was"), "{said}");
     assert!(!apply(&cloud).2.contains("the image was"));
     cloud.world().image = Ok(Some("ami-0123456789abcdef1"));
-    let words = "mlflow-appliance-tracking: any change replaces its instances, one after the other: the image was \
-                 ami-0123456789abcdef0, and is now ami-0123456789abcdef1\n";
+    let words = "mlflow-appliance-tracking: any change replaces its instances one by one, because the image was \
+                 ami-0123456789abcdef0 and is now ami-0123456789abcdef1\n";
     let (_, _, said) = deploy(&cloud, &["plan", "--mode", "tracking"]);
     assert!(said.contains(words), "{said}");
     let (_, _, said) = deploy(&cloud, &["apply", "--mode", "tracking", "--parameter", "RootVolumeSize=30"]);
-    assert!(said.contains(words) && said.contains("Do this to mlflow-appliance-tracking?"), "{said}");
+    assert!(said.contains(words) && said.contains("Apply these changes to mlflow-appliance-tracking?"), "{said}");
 }
 
 #[test]
-fn stacks_go_although_their_image_is_gone() {
+fn stacks_are_destroyed_although_their_image_is_missing() {
     let cloud = Cloud::start();
     ready(&cloud);
     assert_eq!(apply(&cloud).0, Some(0));
@@ -88,7 +88,7 @@ fn stacks_go_although_their_image_is_gone() {
 }
 
 #[test]
-fn what_a_failed_start_leaves_behind_is_listed_now_and_later() {
+fn resources_that_a_failed_creation_leaves_behind_are_listed_now_and_later() {
     let cloud = Cloud::start();
     ready(&cloud);
     let failing = Script { events: vec![("Thing", "CREATE_FAILED", "no")], end: "ROLLBACK_COMPLETE" };

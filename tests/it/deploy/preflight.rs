@@ -1,4 +1,4 @@
-//! What AWS is asked before the first stack is touched, and what is made of the answers.
+//! Preflight: the questions to AWS before anything is created, and the obstacles that follow from the answers.
 
 use super::cloud::{Cloud, World};
 use super::{APPLY, CERTIFICATE, apply, deploy, ready};
@@ -7,7 +7,7 @@ fn parameters<'a>(given: &[&'a str]) -> Vec<&'a str> {
     given.iter().flat_map(|one| ["--parameter", one]).collect()
 }
 
-/// How the world is changed, values of parameters, what is found, how to correct it.
+/// A change of the account, values of parameters, the obstacle, and its fix.
 type Case = (fn(&mut World), &'static [&'static str], &'static str, &'static str);
 
 const EXISTING: [&str; 6] = [
@@ -31,7 +31,7 @@ const CASES: [Case; 14] = [
         |world| world.account.image = Some(("available", "x86_64", "/dev/xvda")),
         &[],
         "is for x86_64, and Architecture is not",
-        "say `--parameter Architecture=x86_64`",
+        "pass `--parameter Architecture=x86_64`",
     ),
     (
         |world| world.account.image = Some(("available", "arm64", "/dev/sda1")),
@@ -48,13 +48,13 @@ const CASES: [Case; 14] = [
     (
         |world| world.account.offered = vec!["us-east-1b", "us-east-1d"],
         &[],
-        "t4g.small cannot be had in us-east-1a, one of the network's zones",
-        "say `--parameter AvailabilityZone1=us-east-1d`",
+        "t4g.small is not available in us-east-1a, one of the network's zones",
+        "pass `--parameter AvailabilityZone1=us-east-1d`",
     ),
     (
         |world| world.account.offered = vec!["us-east-1b"],
         &["AvailabilityZone1=us-east-1b", "AvailabilityZone2=us-east-1f", "InstanceType=m7g.large"],
-        "m7g.large cannot be had in us-east-1f",
+        "m7g.large is not available in us-east-1f",
         "choose another type with `--parameter InstanceType=…`",
     ),
     (
@@ -104,7 +104,7 @@ const CASES: [Case; 14] = [
 ];
 
 #[test]
-fn obstacles_are_told_with_cause_and_fix_before_the_first_stack_is_touched() {
+fn obstacles_are_reported_with_cause_and_fix_before_anything_is_created() {
     let cloud = Cloud::start();
     for (change, given, what, fix) in CASES {
         *cloud.world() = World::default();
@@ -112,7 +112,7 @@ fn obstacles_are_told_with_cause_and_fix_before_the_first_stack_is_touched() {
         change(&mut cloud.world());
         let given = [&["Architecture=arm64"], given].concat();
         let (code, _, said) = deploy(&cloud, &[&APPLY[..], &parameters(&given)].concat());
-        assert!(code == Some(1) && said.contains("nothing has been made yet"), "{what}: {said}");
+        assert!(code == Some(1) && said.contains("nothing has been created yet"), "{what}: {said}");
         let finding = said.split("  AmiParameter").flat_map(|part| part.split("\n  ")).find(|one| one.contains(what));
         let finding = finding.unwrap_or_else(|| panic!("{what}: {said}"));
         let rest = &said[said.find(finding).unwrap() + finding.len()..];
@@ -121,16 +121,13 @@ fn obstacles_are_told_with_cause_and_fix_before_the_first_stack_is_touched() {
         // A plan tells the same, and can be read.
         let plan = ["plan", "--mode", "tracking"];
         let (code, _, said) = deploy(&cloud, &[&plan[..], &parameters(&given)].concat());
-        assert!(
-            code == Some(2) && said.contains("warning: `apply` would be refused: ") && said.contains(what),
-            "{said}"
-        );
+        assert!(code == Some(2) && said.contains("warning: `apply` would fail: ") && said.contains(what), "{said}");
     }
     assert!(cloud.acts().is_empty(), "{:?}", cloud.acts());
 }
 
 #[test]
-fn all_obstacles_are_told_at_once_and_those_of_what_is_there_do_not_count() {
+fn all_obstacles_are_reported_at_once_and_existing_stacks_are_not_checked() {
     let cloud = Cloud::start();
     ready(&cloud);
     let mut world = cloud.world();
@@ -149,7 +146,7 @@ fn all_obstacles_are_told_at_once_and_those_of_what_is_there_do_not_count() {
 }
 
 #[test]
-fn what_cannot_be_asked_is_told_with_the_permission_and_left_to_cloudformation() {
+fn unanswered_questions_are_reported_with_the_permission_and_left_to_cloudformation() {
     let cloud = Cloud::start();
     ready(&cloud);
     cloud.world().account.closed = vec!["ec2", "servicequotas", "acm", "sts"];
@@ -167,7 +164,7 @@ fn what_cannot_be_asked_is_told_with_the_permission_and_left_to_cloudformation()
 }
 
 #[test]
-fn permissions_that_the_simulator_misses_are_named() {
+fn missing_permissions_are_named() {
     let cloud = Cloud::start();
     ready(&cloud);
     cloud.world().account.denied = vec!["iam:CreateRole", "elasticfilesystem:CreateFileSystem"];
@@ -199,7 +196,7 @@ fn the_architecture_that_was_baked_is_chosen() {
     cloud.world().only = None;
     assert_eq!(apply(&cloud).0, Some(0));
     assert_eq!(architecture(), chosen);
-    // What somebody says is not overruled.
+    // A given value is not replaced.
     cloud.world().only = Some(other);
     let asked = format!("Architecture={usual}");
     let (code, _, said) = deploy(&cloud, &["apply", "--yes", "--mode", "serverless", "--parameter", &asked]);

@@ -1,4 +1,4 @@
-//! What goes wrong on the way, and how it goes on.
+//! Failures during an operation, and how the next run continues.
 
 use std::process::{Command, Stdio};
 
@@ -28,7 +28,7 @@ fn failing(end: &'static str) -> Script {
 }
 
 #[test]
-fn a_change_that_fails_is_taken_back_and_can_be_made_again() {
+fn a_failed_update_is_rolled_back_and_can_be_repeated() {
     let cloud = Cloud::start();
     ready(&cloud);
     assert_eq!(apply(&cloud).0, Some(0));
@@ -50,18 +50,18 @@ fn a_change_that_fails_is_taken_back_and_can_be_made_again() {
 }
 
 #[test]
-fn a_stack_that_cannot_go_back_tries_again() {
+fn a_failed_rollback_is_retried() {
     let cloud = Cloud::start();
     ready(&cloud);
     assert_eq!(apply(&cloud).0, Some(0));
     cloud.world().scripts.insert(APPLIANCE.into(), failing("UPDATE_ROLLBACK_FAILED"));
     let (code, _, said) = larger(&cloud);
     assert!(code == Some(1) && said.contains("is UPDATE_ROLLBACK_FAILED: Group"), "{said}");
-    // Nobody agrees: nothing is done.
+    // Without consent, nothing is changed.
     let (code, _, said) = deploy(&cloud, &["apply", "--mode", "tracking"]);
-    assert!(code == Some(1) && said.contains("Let mlflow-appliance-tracking try again to go back?"), "{said}");
+    assert!(code == Some(1) && said.contains("Retry the rollback of mlflow-appliance-tracking?"), "{said}");
     assert!(!cloud.acts().contains(&"ContinueUpdateRollback".to_owned()));
-    // What is in the way still is.
+    // The cause of the failure is still there.
     let stuck = Script {
         events: vec![("Group", "UPDATE_FAILED", "Template was deleted by hand")],
         end: "UPDATE_ROLLBACK_FAILED",
@@ -74,12 +74,12 @@ fn a_stack_that_cannot_go_back_tries_again() {
     assert!(code == Some(1) && said.contains("UPDATE_FAILED: Template was deleted by hand"), "{said}");
     cloud.world().scripts.clear();
     let (code, _, said) = larger(&cloud);
-    assert!(code == Some(0) && said.contains("an update failed, and then the way back"), "{said}");
+    assert!(code == Some(0) && said.contains("an update failed, and so did its rollback"), "{said}");
     assert_eq!(cloud.world().stacks[APPLIANCE].parameters["RootVolumeSize"], "30");
 }
 
 #[test]
-fn watching_goes_on_when_aws_throttles_or_hangs_up_and_says_so() {
+fn watching_continues_after_throttling_and_closed_connections_and_reports_them() {
     let cloud = Cloud::start();
     ready(&cloud);
     // The first call for events is before the start, and finds the last that had happened by then.
@@ -90,13 +90,13 @@ fn watching_goes_on_when_aws_throttles_or_hangs_up_and_says_so() {
     assert!(said.contains("DescribeStackEvents: Throttling: Rate exceeded; asking CloudFormation again in "), "{said}");
     assert!(said.contains("attempt 2 of 6") && said.contains("DescribeStacks: InternalFailure"), "{said}");
     assert_eq!(said.matches("asking CloudFormation again").count(), 3, "{said}");
-    // Of three starts, and of the balancer's protection; none is lost, none is seen twice.
+    // The events of three creations and of the balancer's protection: each is shown once.
     let is_event = |line: &&str| line.contains("CREATE_COMPLETE") && line.contains(" Thing");
     assert_eq!(said.lines().filter(is_event).count(), 4, "{said}");
 }
 
 #[test]
-fn events_are_shown_in_order_and_once_whatever_the_pages() {
+fn events_are_shown_once_and_in_order_across_pages() {
     let cloud = Cloud::start();
     ready(&cloud);
     let names = ["A", "B", "C"];
@@ -112,7 +112,7 @@ fn events_are_shown_in_order_and_once_whatever_the_pages() {
     });
     first.kill().unwrap();
     first.wait().unwrap();
-    // What takes it up reads everything from the beginning, in pages.
+    // The resumed command reads all events from the beginning, in pages.
     let (code, _, said) = apply(&cloud);
     assert_eq!(code, Some(0), "{said}");
     let of_network = said.split("mlflow-mlflow-tracking").next().unwrap();
@@ -145,7 +145,7 @@ fn write_credentials(directory: &std::path::Path, key: &str) {
 }
 
 #[test]
-fn credentials_that_expire_on_the_way_are_renewed_or_asked_for() {
+fn credentials_that_expire_during_a_run_are_renewed_or_requested() {
     let cloud = Cloud::start();
     ready(&cloud);
     let directory = tempfile::tempdir().unwrap();
@@ -166,19 +166,19 @@ fn credentials_that_expire_on_the_way_are_renewed_or_asked_for() {
         let output = child.wait_with_output().unwrap();
         (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
     };
-    // Nobody has signed in anew.
+    // The session has not been renewed.
     let (code, said) = expire("AKIDOLD", "AKIDOLD");
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("ExpiredToken") && said.contains("attempt 3 of 3"), "{said}");
     assert!(said.contains("hint: renew the session (`aws sso login`)"), "{said}");
-    // The same command takes up where it is, and now somebody does.
+    // The same command resumes, now with a renewed session.
     let (code, said) = expire("AKIDNEW", "AKIDNEWER");
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("ExpiredToken") && said.contains("attempt 2 of 3"), "{said}");
 }
 
 #[test]
-fn while_nothing_happens_it_is_said_what_is_waited_for() {
+fn quiet_periods_name_the_pending_resource() {
     let cloud = Cloud::start();
     ready(&cloud);
     let mut events = vec![("Server", "CREATE_IN_PROGRESS", "")];
@@ -189,11 +189,11 @@ fn while_nothing_happens_it_is_said_what_is_waited_for() {
     let (code, _, said) = apply(&cloud);
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("… CloudFormation has not answered CreateChangeSet for 5 s\n"), "{said}");
-    assert!(said.contains("… AWS is still at Server ("), "{said}");
+    assert!(said.contains("… AWS is still working on Server ("), "{said}");
 }
 
 #[test]
-fn a_start_that_was_interrupted_still_ends_with_the_balancer_protected() {
+fn an_interrupted_creation_still_ends_with_a_protected_balancer() {
     let cloud = Cloud::start();
     ready(&cloud);
     let slow = Script { events: vec![("Thing", "CREATE_IN_PROGRESS", ""); 6], end: "CREATE_COMPLETE" };
@@ -215,7 +215,7 @@ fn a_start_that_was_interrupted_still_ends_with_the_balancer_protected() {
 }
 
 #[test]
-fn what_was_said_for_a_start_that_failed_need_not_be_said_again() {
+fn the_values_of_a_failed_creation_are_kept() {
     let cloud = Cloud::start();
     ready(&cloud);
     let failing = Script { events: vec![("Thing", "CREATE_FAILED", "no")], end: "ROLLBACK_COMPLETE" };
@@ -230,7 +230,7 @@ fn what_was_said_for_a_start_that_failed_need_not_be_said_again() {
 }
 
 #[test]
-fn a_removal_that_was_interrupted_is_taken_up_again() {
+fn an_interrupted_deletion_is_resumed() {
     let cloud = Cloud::start();
     ready(&cloud);
     assert_eq!(apply(&cloud).0, Some(0));
@@ -245,7 +245,10 @@ fn a_removal_that_was_interrupted_is_taken_up_again() {
     child.wait().unwrap();
     let (code, _, said) = deploy(&cloud, &destroy);
     assert!(code == Some(0) && cloud.world().stacks.is_empty(), "{said}");
-    assert!(said.contains("mlflow-appliance-tracking is DELETE_IN_PROGRESS: watching that first"), "{said}");
+    assert!(
+        said.contains("mlflow-appliance-tracking is DELETE_IN_PROGRESS: waiting for that operation first"),
+        "{said}"
+    );
 }
 
 /// A title, a cursor that goes up, a colour by C1, letters turned around, and a line that pretends to be another.
@@ -262,7 +265,7 @@ fn is_harmless(text: &str) {
 }
 
 #[test]
-fn what_others_have_written_does_nothing_to_a_terminal() {
+fn control_characters_of_others_do_not_reach_the_terminal() {
     let cloud = Cloud::start();
     ready(&cloud);
     let script = Script {
@@ -289,7 +292,7 @@ fn what_others_have_written_does_nothing_to_a_terminal() {
 }
 
 #[test]
-fn a_line_for_eval_is_one_value_or_is_refused() {
+fn a_line_for_eval_is_one_value_or_an_error() {
     let cloud = Cloud::start();
     ready(&cloud);
     let (code, _, said) = apply(&cloud);

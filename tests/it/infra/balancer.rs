@@ -1,4 +1,4 @@
-//! What the load balancer, its firewall and the group behind it are told, held against what the appliance is told.
+//! The settings of the load balancer, its firewall and the group, compared with the settings of the appliance.
 
 use std::collections::BTreeSet;
 
@@ -18,7 +18,7 @@ fn attribute(properties: &Value, list: &str, key: &str) -> Value {
     list.iter().find(|one| one["Key"] == key).unwrap_or_else(|| panic!("no {key}"))["Value"].clone()
 }
 
-/// What an instance is told, without the values of parameters.
+/// Returns the user data of an instance, without the values of parameters.
 fn user_data() -> String {
     let mut told = Vec::new();
     strings(
@@ -52,7 +52,7 @@ fn the_appliance_keeps_connections_longer_than_the_balancer() {
 }
 
 #[test]
-fn what_has_begun_may_end_when_an_instance_is_replaced() {
+fn requests_in_flight_finish_when_an_instance_is_replaced() {
     let targets = only("AWS::ElasticLoadBalancingV2::TargetGroup");
     assert_eq!(attribute(&targets, "TargetGroupAttributes", "deregistration_delay.timeout_seconds"), "${DrainSeconds}");
     let about = &template("appliance")["Parameters"]["DrainSeconds"];
@@ -113,7 +113,7 @@ fn a_failed_first_start_leaves_nothing_behind() {
 }
 
 #[test]
-fn the_firewall_lets_mlflows_traffic_pass() {
+fn the_firewall_allows_the_traffic_of_mlflow() {
     let firewall = only("AWS::WAFv2::WebACL");
     let rules = firewall["Rules"].as_array().unwrap();
     let counted: BTreeSet<&str> = rules

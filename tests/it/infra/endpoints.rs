@@ -34,7 +34,7 @@ fn each_endpoint_can_be_left_out() {
 }
 
 #[test]
-fn endpoints_in_an_existing_network_cut_nobody_off() {
+fn endpoints_in_an_existing_network_block_no_other_client() {
     for (_, name, value) in resources("AWS::EC2::VPCEndpoint") {
         if let Some(policy) = value["Properties"].get("PolicyDocument") {
             let choice = policy.as_array().unwrap_or_else(|| panic!("{name} restricts everybody"));
@@ -49,7 +49,7 @@ fn endpoints_in_an_existing_network_cut_nobody_off() {
 }
 
 #[test]
-fn what_aws_keeps_in_its_own_buckets_can_be_fetched() {
+fn objects_in_the_buckets_of_aws_can_be_fetched() {
     let (_, _, endpoint) =
         resources("AWS::EC2::VPCEndpoint").into_iter().find(|(_, name, _)| name == "S3Endpoint").unwrap();
     let statements = endpoint["Properties"]["PolicyDocument"][1]["Statement"].as_array().unwrap().clone();
@@ -63,7 +63,7 @@ fn what_aws_keeps_in_its_own_buckets_can_be_fetched() {
 }
 
 #[test]
-fn the_default_image_is_the_one_that_a_usual_machine_bakes() {
+fn the_default_image_has_the_default_architecture_of_the_bake() {
     let parameters = &template("appliance")["Parameters"];
     assert_eq!(parameters["Architecture"]["Default"], "x86_64");
     assert_eq!(parameters["AmiParameter"]["Default"], "/mlflow-appliance/ami/x86_64");

@@ -1,4 +1,4 @@
-//! What roles of the stacks may do, what limits them, and what whoever deploys may do without CloudFormation.
+//! The permissions of the roles of the stacks, their boundaries, and the permissions of the deployer outside of CloudFormation.
 
 use std::collections::BTreeSet;
 
@@ -57,7 +57,7 @@ fn sagemaker_can_assume_its_roles() {
 }
 
 #[test]
-fn what_may_be_done_to_everything_is_done_by_cloudformation() {
+fn only_cloudformation_has_permissions_on_all_resources() {
     let reads = |action: &String| {
         let (_, verb) = action.split_once(':').unwrap();
         ["Describe", "Get", "List", "Simulate", "Validate"].iter().any(|beginning| verb.starts_with(beginning))
@@ -75,11 +75,11 @@ fn what_may_be_done_to_everything_is_done_by_cloudformation() {
 }
 
 #[test]
-fn whoever_deploys_can_resolve_what_the_templates_refer_to() {
+fn the_deployers_policy_can_resolve_the_references_of_the_templates() {
     let references: Vec<&str> =
         NAMES.into_iter().filter(|name| text(name).contains("{{resolve:secretsmanager:")).collect();
     assert_eq!(references, ["appliance"], "the client's secret");
-    // CloudFormation reads it with the permissions of whoever deploys.
+    // CloudFormation reads it with the permissions of the deployer.
     let allowed = policy().into_iter().any(|one| {
         all(&one["Action"]).iter().any(|action| action == "secretsmanager:GetSecretValue")
             && all(&one["Resource"]).iter().any(|resource| resource.ends_with(":secret:mlflow-oidc-*"))
@@ -107,7 +107,7 @@ fn instances_may_use_keys_and_a_log_group_that_are_named() {
     let statement = &keys["Properties"]["PolicyDocument"]["Statement"][0];
     assert_eq!(statement["Action"], "kms:Decrypt");
     assert!(all(&statement["Resource"]).contains(&"InstanceKmsKeyArns".to_owned()), "{statement}");
-    // What Session Manager needs on the instance to record a session in CloudWatch Logs.
+    // Session Manager needs these on the instance to record a session in CloudWatch Logs.
     let logs = of_instances("LogPolicy");
     assert_eq!(logs["Condition"], "Logs");
     let allowed = all(&logs["Properties"]["PolicyDocument"]);

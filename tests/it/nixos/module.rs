@@ -56,7 +56,7 @@ fn the_module_has_the_units_that_are_installed_elsewhere() {
 
 #[test]
 #[ignore = "needs tests/run: nix-instantiate"]
-fn the_module_passes_on_what_it_is_told() {
+fn the_module_passes_its_settings_on() {
     let given = r#"{
         enable = true; openFirewall = true;
         secrets.tls-key = "/run/secrets/key";
@@ -73,7 +73,7 @@ fn the_module_passes_on_what_it_is_told() {
 
 #[test]
 #[ignore = "needs tests/run: nix-instantiate"]
-fn a_certificate_of_acme_is_there_at_the_start_and_readable_after_a_renewal() {
+fn a_certificate_of_acme_exists_at_the_start_and_is_readable_after_a_renewal() {
     let made = module("{ enable = true; useACMEHost = \"mlflow.example.com\"; }").unwrap();
     assert_eq!(made["failed"], serde_json::json!([]));
     // The files themselves: systemd would copy a credential once, and the copy would not be renewed.
@@ -93,7 +93,7 @@ fn a_certificate_of_acme_is_there_at_the_start_and_readable_after_a_renewal() {
 
 #[test]
 #[ignore = "needs tests/run: nix-instantiate"]
-fn the_module_refuses_what_cannot_be() {
+fn the_module_rejects_invalid_settings() {
     let refused = [
         ("settings.resorce-arn = \"x\";", "settings.resorce-arn does not exist"),
         ("settings.workers = \"many\";", "settings.workers is \"many\", which is not null or a whole number"),

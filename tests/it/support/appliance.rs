@@ -58,7 +58,7 @@ pub fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
     command(arguments).envs(variables.iter().copied()).output().unwrap()
 }
 
-/// How to start the appliance.
+/// The settings with which the appliance is started.
 pub struct Builder {
     command: Command,
     wait_until_ready: bool,
@@ -230,7 +230,7 @@ impl Appliance {
         Caller::connect(self.admin_address()).get(target)
     }
 
-    /// What a scrape says.
+    /// Returns the metrics of a scrape.
     #[track_caller]
     pub fn metrics(&self) -> Scrape {
         let answer = self.admin("/metrics");

@@ -19,7 +19,7 @@ pub struct Browser {
     child: Child,
     commands: ChildStdin,
     messages: Receiver<Value>,
-    /// What has come and was no answer.
+    /// The messages that are no answers.
     events: Vec<Value>,
     session: String,
     next: u64,
@@ -126,7 +126,7 @@ impl Browser {
         self.wait_up_to(PATIENCE, expression);
     }
 
-    /// The same for a page that takes longer: megabytes of scripts of somebody else's.
+    /// The same for a page that takes longer, with megabytes of scripts.
     #[track_caller]
     pub fn wait_up_to(&mut self, limit: Duration, expression: &str) {
         let deadline = Instant::now() + limit;
@@ -178,7 +178,7 @@ impl Browser {
         std::fs::write(file, bytes).unwrap();
     }
 
-    /// What the browser complained of: errors of scripts, and what the page's policy has stopped.
+    /// Returns the errors of scripts, and the violations of the page's policy.
     pub fn complaints(&self) -> Vec<&Value> {
         let is_bad = |event: &&Value| match event["method"].as_str() {
             Some("Runtime.exceptionThrown") => true,

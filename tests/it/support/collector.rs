@@ -35,7 +35,7 @@ impl Collector {
         self.server.url()
     }
 
-    /// What it was sent, as it was sent.
+    /// The bodies that it has received.
     pub fn requests(&self) -> Vec<Recorded> {
         self.server.requests()
     }
@@ -87,7 +87,7 @@ impl Span {
         attribute(&self.document["attributes"], name)
     }
 
-    /// An attribute of whoever has sent it.
+    /// Returns an attribute of the sender.
     pub fn of_resource(&self, name: &str) -> Option<&str> {
         attribute(&self.resource, name)
     }

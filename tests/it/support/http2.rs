@@ -125,7 +125,7 @@ impl Http2 {
     }
 }
 
-/// How a connection ends.
+/// The end of a connection.
 enum End {
     GoAway,
     Close,

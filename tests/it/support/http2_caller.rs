@@ -82,7 +82,7 @@ impl Http2Caller {
         Self { runtime, sender }
     }
 
-    /// Starts a request; what comes back is nobody's to read unless somebody does.
+    /// Starts a request. The response is read only if the test reads it.
     pub fn start(&mut self, head: Request<()>, at_end: bool) -> (ResponseFuture, SendStream<Bytes>) {
         let sender = &mut self.sender;
         self.runtime.block_on(async {

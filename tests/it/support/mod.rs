@@ -1,4 +1,4 @@
-//! What the black-box tests are made of.
+//! The building blocks of the black-box tests.
 
 pub mod appliance;
 pub mod authority;

@@ -13,7 +13,7 @@ use super::quiet_port;
 /// A running `appliance sandbox`.
 pub struct Sandbox {
     child: Child,
-    /// What `--json` prints.
+    /// The output of `--json`.
     pub ready: Value,
 }
 
@@ -32,7 +32,7 @@ impl Sandbox {
             .env_clear()
             .env("PATH", bin)
             .env("HOME", std::env::temp_dir())
-            // What would lead the appliance or MLflow astray if it leaked in.
+            // These variables would misconfigure the appliance or MLflow.
             .env("AWS_ACCESS_KEY_ID", "AKIDLEAKED")
             .env("AWS_SECRET_ACCESS_KEY", "leaked")
             .env("MLFLOW_TRACKING_URI", "http://192.0.2.1")

@@ -116,7 +116,7 @@ impl Scrape {
         whole
     }
 
-    /// How many series there are.
+    /// Returns the number of series.
     pub fn series(&self) -> usize {
         self.families.values().map(|family| family.samples.len()).sum()
     }

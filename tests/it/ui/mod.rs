@@ -15,7 +15,7 @@ use crate::support::caller::Caller;
 use crate::support::sandbox::Sandbox;
 use crate::support::upstream::{OK, Recorded, Upstream};
 
-/// What no shell must see.
+/// A text that no shell may interpret.
 const URL: &str = "https://app-x.mlflow.sagemaker.eu-west-1.app.aws/auth?authToken=$(id)&x=`id`;'y'";
 
 /// A SageMaker API that says how an MLflow is, and answers the other question with a status and a body.
@@ -103,7 +103,7 @@ fn lifetimes_reach_aws_and_a_script_gets_json() {
 }
 
 #[test]
-fn what_aws_would_refuse_is_not_asked() {
+fn invalid_lifetimes_are_rejected_before_aws_is_called() {
     let upstream = handing_out(URL);
     for (option, values) in
         [("--expires-in", ["4", "301", "6m", "soon"]), ("--session", ["1799s", "12h 1s", "43201", "-1"])]
@@ -123,7 +123,7 @@ fn what_aws_would_refuse_is_not_asked() {
 }
 
 #[test]
-fn file_variables_and_flags_say_which_mlflow() {
+fn the_mlflow_can_be_named_by_file_variable_and_flag() {
     let upstream = handing_out(URL);
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("appliance.toml");
@@ -167,7 +167,7 @@ fn file_variables_and_flags_say_which_mlflow() {
 }
 
 #[test]
-fn help_shows_what_matters_and_takes_the_rest() {
+fn help_shows_common_options_and_the_others_work() {
     let (output, _) = ui("", &["--help"], &[]);
     let help = printed(&output);
     for part in ["--expires-in", "--resource-arn", "--role-arn", "--open", "Examples:", "Exit codes: 0 done"] {
@@ -188,7 +188,7 @@ fn opener(directory: &Path, script: &str) -> PathBuf {
 }
 
 #[test]
-fn the_browser_gets_the_url_as_it_is_and_the_terminal_does_not() {
+fn the_browser_gets_the_url_unchanged_and_the_terminal_does_not() {
     let upstream = handing_out(URL);
     let open =
         |path: &Path| ui(&upstream.url(), &["--resource-arn", APP_ARN, "--open"], &[("PATH", path.to_str().unwrap())]);
@@ -208,7 +208,7 @@ fn the_browser_gets_the_url_as_it_is_and_the_terminal_does_not() {
 }
 
 #[test]
-fn in_the_sandbox_the_url_lets_one_browser_in_once() {
+fn the_url_of_the_sandbox_opens_one_browser_once() {
     let behind = Upstream::plain(|_, wire| wire.send(OK));
     let sandbox = Sandbox::start(Path::new("/usr/bin"), &["--mlflow-url", &behind.url()]);
     let file = sandbox.configuration();

@@ -6,7 +6,7 @@ use super::{URL, api, asked, handing_out, printed, ui};
 use crate::support::appliance::{APP_ARN, TRACKING_ARN};
 
 #[test]
-fn each_refusal_is_explained() {
+fn each_error_of_aws_is_explained() {
     let denied =
         r#"{"__type": "AccessDeniedException", "Message": "User: arn:aws:sts::1:assumed-role/a/b is not authorized"}"#;
     let missing = r#"{"__type": "com.amazonaws.sagemaker#ResourceNotFound", "Message": "no ts1"}"#;
@@ -60,7 +60,7 @@ fn each_refusal_is_explained() {
 }
 
 #[test]
-fn what_is_not_serving_is_not_opened() {
+fn an_mlflow_that_is_not_serving_is_not_opened() {
     for (arn, state, expected) in [
         (
             TRACKING_ARN,
@@ -95,7 +95,7 @@ fn what_is_not_serving_is_not_opened() {
 }
 
 #[test]
-fn without_credentials_or_a_network_it_says_which() {
+fn missing_credentials_and_a_missing_network_are_distinguished() {
     let upstream = handing_out(URL);
     let none = [("AWS_ACCESS_KEY_ID", ""), ("AWS_SECRET_ACCESS_KEY", ""), ("AWS_SESSION_TOKEN", "")];
     let (output, said) = ui(&upstream.url(), &["--resource-arn", APP_ARN], &none);

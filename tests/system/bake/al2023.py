@@ -68,20 +68,20 @@ class Bake:
         expected = {path: b"" for path in EMPTIED}
         expected |= {f"etc/systemd/system/multi-user.target.wants/{unit}": f"-> /etc/systemd/system/{unit}" for unit in UNITS}
         expected |= {f"etc/systemd/system/{unit}": "-> /dev/null" for unit in MASKED}
-        same("what is emptied and linked", {path: changes.get(path) for path in expected}, expected)
+        same("the emptied and linked files", {path: changes.get(path) for path in expected}, expected)
         # A directory that was removed hides what was in it.
         gone = {path for path in REMOVED if any(str(place) in changes and changes[str(place)] is None for place in (Path(path), *Path(path).parents))}
-        same("what stays and should be gone", set(REMOVED) - gone, set())
+        same("files that should have been removed", set(REMOVED) - gone, set())
         configuration = "etc/cloud/cloud.cfg.d/99-mlflow-appliance.cfg"
-        same("what cloud-init does", yaml.safe_load(changes[configuration]), CLOUD_INIT)
+        same("the configuration of cloud-init", yaml.safe_load(changes[configuration]), CLOUD_INIT)
         installed = {f"etc/systemd/system/{unit}" for unit in UNITS} | {f"etc/systemd/system/{unit}.d/instance.conf" for unit in UNITS[2:]}
         installed |= {"etc/sysusers.d/mlflow-appliance.conf", "etc/mlflow-appliance/appliance.toml", "etc/mlflow-appliance/tokens.toml"}
-        same("what is installed", installed - set(changes), set())
+        same("the installed files", installed - set(changes), set())
         removed = {path for path, now in changes.items() if now is None}
         logs = {path for path, now in changes.items() if path.startswith("var/log/") and now == b""}
         rest = set(changes) - set(expected) - installed - removed - logs - ACCOUNTS - {configuration}
-        same("what else is changed", rest, set())
-        same("what else is removed", {path for path in removed if not any(path == one or one.startswith(f"{path}/") for one in REMOVED)}, set())
+        same("other changed files", rest, set())
+        same("other removed files", {path for path in removed if not any(path == one or one.startswith(f"{path}/") for one in REMOVED)}, set())
         same("the program", self.disk.inside("usr/local/bin/appliance").stat().st_mode & 0o7777, 0o755)
         same("the directory of secrets", self.disk.inside("etc/mlflow-appliance/secrets").stat().st_mode & 0o7777, 0o700)
 

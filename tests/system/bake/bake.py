@@ -71,10 +71,10 @@ def permissions(simple):
     for number, statements in enumerate(policies()):
         # Refuses what is no policy.
         cloud.client("iam").create_policy(PolicyName=f"policy{number}", PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": statements}))
-    same("what a bake does beyond the policy", simple - FREE - needed, set())
-    same("what any bake does beyond both policies", performed - FREE - needed - optional, set())
-    same("what the policies allow and nobody did", (needed | optional) - performed, set(UNSEEN))
-    same("what both policies allow", needed & optional, set())
+    same("calls of a bake that the policy does not allow", simple - FREE - needed, set())
+    same("calls of any bake that neither policy allows", performed - FREE - needed - optional, set())
+    same("allowed actions that no bake has used", (needed | optional) - performed, set(UNSEEN))
+    same("actions in both policies", needed & optional, set())
 
 
 try:

@@ -49,7 +49,7 @@ def copied_and_shared(kind, start, volumes):
     same("no deprecation", cloud.of("EnableImageDeprecation"), [])
     for region, made in images.items():
         allowed = cloud.client("ec2", region).describe_image_attribute(ImageId=made, Attribute="launchPermission")["LaunchPermissions"]
-        same(f"who may launch it in {region}", allowed, [{"UserId": other}])
+        same(f"the accounts that may launch it in {region}", allowed, [{"UserId": other}])
     imds = {(call.region, call.parameters["ImageId"]) for call in cloud.of("ModifyImageAttribute") if call.parameters.get("ImdsSupport.Value") == "v2.0"}
     same("whose metadata service is version 2", imds, set(images.items()))
 

@@ -98,5 +98,5 @@ def variables():
         (image("result-bios", boot_mode="legacy-bios"), "must be uefi"),
     ]:
         code, said, _ = run("nixos", "validate", image=str(what))
-        same(f"{what} is refused {said}", code, 1)
+        same(f"{what} is rejected {said}", code, 1)
         holds(f"why {what} is refused", phrase in " ".join(said.split()), said)

@@ -44,7 +44,7 @@ def instances(launched, ours, volumes, kind):
     same("its volumes", found, {name: {**common, "Ebs.VolumeSize": size} for name, size in volumes.items()})
     (opened,) = cloud.of("AuthorizeSecurityGroupIngress")
     permissions = {name.partition(".")[2]: value for name, value in opened.parameters.items() if name.startswith("IpPermissions")}
-    same("who may log in", permissions, {"1.FromPort": str(instance.port), "1.ToPort": str(instance.port), "1.IpProtocol": "tcp", "1.IpRanges.1.CidrIp": f"{ADDRESS}/32"})
+    same("the network that may log in", permissions, {"1.FromPort": str(instance.port), "1.ToPort": str(instance.port), "1.IpProtocol": "tcp", "1.IpRanges.1.CidrIp": f"{ADDRESS}/32"})
     same("tags of the security group", cloud.of("CreateSecurityGroup")[0].tags("security-group"), ours)
     same("tags of a key pair", [call.tags("key-pair") for call in cloud.of("CreateKeyPair")], [ours] * len(cloud.of("CreateKeyPair")))
 
@@ -54,7 +54,7 @@ def images(snapshot, registered, ours, root, size):
     # word about that where a mapping names a snapshot.
     same("tags of the snapshot", snapshot.tags("snapshot"), ours)
     attached = {volume for call in cloud.of("DescribeInstances") for volume in re.findall(rf"<deviceName>{root}</deviceName>.*?<volumeId>(vol-\w+)", call.answer, re.S)}
-    same("what is snapshot is the volume that was written", {snapshot.parameters["VolumeId"]}, attached)
+    same("the snapshot is of the volume that was written", {snapshot.parameters["VolumeId"]}, attached)
     (snapshot_id,) = left()[REGION]["snapshots"]
     mappings = registered.group("BlockDeviceMapping")
     same("the root volume", mappings, [{"DeviceName": "/dev/xvda", "Ebs.SnapshotId": snapshot_id, "Ebs.VolumeType": "gp3", "Ebs.VolumeSize": size, "Ebs.DeleteOnTermination": "true"}])
@@ -82,7 +82,7 @@ def published(ours, snapshot, size, before):
     """The manifest has one entry more than `before`, and the parameter that the stacks read has the image's id."""
     added = manifest()[before:]
     same("the manifest has one entry more", len(added), 1)
-    same("what the manifest says", added[0]["custom_data"], {**ours, "volume_size": size})
+    same("the manifest", added[0]["custom_data"], {**ours, "volume_size": size})
     region, _, registered = added[0]["artifact_id"].partition(":")
     same("where it was baked", region, REGION)
     name = f"/mlflow-appliance/ami/{ours['architecture']}"

@@ -83,7 +83,7 @@ def bake(kind, *, within=None, faults=(), during=None, temporary_key=False, subn
     variables |= {"ssh_host": "127.0.0.1", "ssh_port": instance.port, "ssh_username": instance.user}
     code, said, seconds = run(kind, "build", "-color=false", during=during, **variables)
     performed.update(call.action for call in cloud.calls)
-    same("nobody but AWS was asked for anything", cloud.outside, [])
+    same("only AWS was called", cloud.outside, [])
     return code, said, seconds
 
 

@@ -82,6 +82,6 @@ with contextlib.ExitStack() as stack:
         changed_user_data(scene, one, token)
         # Nothing is left to grow, and what ends at once may share its line with a message of the kernel.
         growth = ["the partition has grown", "the root has grown"]
-        shown(one, "changed user data", absent=["CloudFormation is told", "Auto Scaling is told"], optional=growth)
+        shown(one, "changed user data", absent=["CloudFormation is signalled", "Auto Scaling is signalled"], optional=growth)
         a_whole_machine(one)
 print(json.dumps(figures))

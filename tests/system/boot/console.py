@@ -16,8 +16,8 @@ STEPS = {
     "the network is there": "Reached target network-online.target",
     "the configuration is there": "Finished mlflow-appliance-bootstra",
     "the appliance is ready": "Started mlflow-appliance.service",
-    "CloudFormation is told": "told CloudFormation",
-    "Auto Scaling is told": "told Auto Scaling",
+    "CloudFormation is signalled": "readiness signal to CloudFormation",
+    "Auto Scaling is signalled": "readiness signal to Auto Scaling",
 }
 
 

@@ -230,7 +230,7 @@ class Launch:
         # The image is gone: stacks that only go need none.
         self.aws("ssm").delete_parameter(Name=AMI_PARAMETER)
         _, said = self.deploy("destroy", "--yes", *serverless)
-        self.check("first its load balancer has to let itself be deleted" in said, said)
+        self.check("disabling the deletion protection of its load balancer" in said, said)
         self.check(sorted(self.stacks()) == sorted([*SHARED, *own("tracking")]), self.statuses())
         self.check(len(self.aws("elbv2").describe_load_balancers()["LoadBalancers"]) == 1, "not one load balancer")
         kept = self.look.buckets("serverless")

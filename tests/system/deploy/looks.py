@@ -79,7 +79,7 @@ class Looks:
         self.same(ways, {"Public": {"igw"}, "Private": {"nat"}, "Isolated": set()}, "ways out")
         endpoints = ec2.describe_vpc_endpoints()["VpcEndpoints"]
         self.same([one["ServiceName"] for one in endpoints], ["com.amazonaws.us-east-1.s3"], "endpoints")
-        self.same(ec2.describe_flow_logs()["FlowLogs"][0]["ResourceId"], outputs["VpcId"], "what has a flow log")
+        self.same(ec2.describe_flow_logs()["FlowLogs"][0]["ResourceId"], outputs["VpcId"], "the resource of the flow log")
 
     def studio(self, stacks):
         stack = stacks["mlflow-sagemaker-domain"]
@@ -134,9 +134,9 @@ class Looks:
         """moto has no MLflow that could be asked; what was asked for is all that there is to see."""
         kind = "AWS::SageMaker::MlflowTrackingServer" if mode == "tracking" else "AWS::SageMaker::MlflowApp"
         ((_, asked),) = ((key, asked) for key, asked in REMEMBERED.items() if key[0] == kind)
-        self.same((asked["RoleArn"], asked["ArtifactStoreUri"]), (outputs["ServiceRoleArn"], outputs["ArtifactStoreUri"]), "what MLflow was given")
+        self.same((asked["RoleArn"], asked["ArtifactStoreUri"]), (outputs["ServiceRoleArn"], outputs["ArtifactStoreUri"]), "the role and the store of MLflow")
         trust = self.aws("iam").get_role(RoleName=asked["RoleArn"].rpartition("/")[2])["Role"]["AssumeRolePolicyDocument"]["Statement"]
-        self.same([one["Principal"] for one in trust], [{"Service": "sagemaker.amazonaws.com"}], "who may be MLflow")
+        self.same([one["Principal"] for one in trust], [{"Service": "sagemaker.amazonaws.com"}], "the principal of MLflow's role")
 
     def launch_template(self, mode, stacks, image, outputs, ids):
         group, data = self.template(mode, stacks)
@@ -150,7 +150,7 @@ class Looks:
         self.same(group["TargetGroupARNs"], [outputs["TargetGroupArn"]], "the group's targets")
         self.same(len(group["Instances"]), group["MinSize"], "instances")
         profile = self.aws("iam").get_instance_profile(InstanceProfileName=data["IamInstanceProfile"]["Arn"].rpartition("/")[2])
-        self.same([one["Arn"] for one in profile["InstanceProfile"]["Roles"]], [outputs["InstanceRoleArn"]], "what instances are")
+        self.same([one["Arn"] for one in profile["InstanceProfile"]["Roles"]], [outputs["InstanceRoleArn"]], "the role of the instance profile")
 
     def user_data(self, mode, stacks, outputs, mlflow, values):
         text = base64.b64decode(self.template(mode, stacks)[1]["UserData"]).decode()
@@ -165,7 +165,7 @@ class Looks:
             wanted |= {"oidc-signer": outputs["LoadBalancerArn"], "oidc-issuer": values["OidcIssuer"], "oidc-client-id": values["OidcClientId"]}
             wanted["caller"] = [{"claim": values["OidcAdminClaim"], "role": "admin"}, {"claim": "*", "role": "read"}]
         self.same({key: document.get(key) for key in wanted}, wanted, "user data")
-        self.same(set(document) - set(wanted), {"keep-alive", "log-format"}, "what else user data say")
+        self.same(set(document) - set(wanted), {"keep-alive", "log-format"}, "the other keys of user data")
         # The program itself takes what `appliance bootstrap` would write from it.
         path = self.directory / f"{mode}.toml"
         path.write_text(text.partition("[bootstrap]")[0])
@@ -176,9 +176,9 @@ class Looks:
         iam = self.aws("iam")
         role, machine = (outputs[key].rpartition("/")[2] for key in ("RoleArn", "InstanceRoleArn"))
         (trust,) = iam.get_role(RoleName=role)["Role"]["AssumeRolePolicyDocument"]["Statement"]
-        self.same((trust["Effect"], trust["Principal"]), ("Allow", {"AWS": outputs["InstanceRoleArn"]}), "who may assume the role")
+        self.same((trust["Effect"], trust["Principal"]), ("Allow", {"AWS": outputs["InstanceRoleArn"]}), "the principals that may assume the role")
         (trust,) = iam.get_role(RoleName=machine)["Role"]["AssumeRolePolicyDocument"]["Statement"]
-        self.same(trust["Principal"], {"Service": "ec2.amazonaws.com"}, "who may be an instance")
+        self.same(trust["Principal"], {"Service": "ec2.amazonaws.com"}, "the principal of the instances' role")
         allowed = {}
         for name in (role, machine):
             for policy in iam.list_role_policies(RoleName=name)["PolicyNames"]:
@@ -187,11 +187,11 @@ class Looks:
                     actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
                     allowed |= {(name, action): statement["Resource"] for action in actions}
         action = "sagemaker-mlflow:*" if mode == "tracking" else "sagemaker:CallMlflowAppApi"
-        self.same(allowed[role, action], mlflow["ResourceArn"], f"what {action} is allowed on")
+        self.same(allowed[role, action], mlflow["ResourceArn"], f"the resource of {action}")
         self.same((role, "sagemaker-mlflow:AccessUI") in allowed, mode == "tracking", "whether pages may be looked at")
-        self.same(allowed[role, "s3:PutObject"], f"arn:aws:s3:::{mlflow['ArtifactBucket']}/mlflow/*", "what is written to")
+        self.same(allowed[role, "s3:PutObject"], f"arn:aws:s3:::{mlflow['ArtifactBucket']}/mlflow/*", "the prefix that may be written")
         self.same(allowed.get((role, "kms:Decrypt")), mlflow.get("ArtifactKmsKeyArn"), "the key that is used")
-        self.same(allowed[machine, "sts:AssumeRole"], outputs["RoleArn"], "what instances may assume")
+        self.same(allowed[machine, "sts:AssumeRole"], outputs["RoleArn"], "the role that instances may assume")
         self.same(allowed[machine, "secretsmanager:GetSecretValue"], outputs["TokenSecretArn"], "the secret that instances read")
         self.check(not any(name == machine and action.startswith(("sagemaker", "s3:")) for name, action in allowed), allowed)
 
@@ -205,10 +205,10 @@ class Looks:
         groups = [ids["LoadBalancerSecurityGroup"], ids["InstanceSecurityGroup"]]
         found = {one["GroupId"]: one for one in self.aws("ec2").describe_security_groups(GroupIds=groups)["SecurityGroups"]}
         balancer, instance = (found[group] for group in groups)
-        self.same(short(balancer["IpPermissions"]), {(80, CIDR), (443, CIDR)}, "who may call")
+        self.same(short(balancer["IpPermissions"]), {(80, CIDR), (443, CIDR)}, "the networks that may connect")
         provider = {(443, "0.0.0.0/0")} if values else set()
         self.same(short(balancer["IpPermissionsEgress"]), {(1, "127.0.0.1/32"), (5000, groups[1])} | provider, "where the balancer may go")
-        self.same(short(instance["IpPermissions"]), {(5000, groups[0])}, "who may call instances")
+        self.same(short(instance["IpPermissions"]), {(5000, groups[0])}, "the group that may connect to instances")
         self.same(short(instance["IpPermissionsEgress"]), {(443, "0.0.0.0/0")}, "where instances may go")
 
     def balancer(self, outputs, network, ids, values):

@@ -48,7 +48,7 @@ class Fleet(threading.Thread):
 
     def step(self):
         for call in self.world.calls():
-            same("what is called", call["Action"], "SignalResource")
+            same("the action of the call", call["Action"], "SignalResource")
             identity, status = call["UniqueId"], call["Status"]
             self.told.setdefault(identity, []).append(status)
             if status != "SUCCESS":

@@ -97,7 +97,7 @@ class Hour:
         file.write_text(secrets.get_secret_value(SecretId=secret)["SecretString"])
         command = [self.launch.appliance, "token", "new", "--file", str(file), "--name", "ci", "--role", "write", "--json"]
         token = json.loads(subprocess.run(command, capture_output=True, check=True, text=True).stdout)["token"]
-        same("nobody without a token", self.get(url)[0], 401)
+        same("a caller without a token is rejected", self.get(url)[0], 401)
         secrets.put_secret_value(SecretId=secret, SecretString=file.read_text())
         deadline = time.monotonic() + 30
         while (answer := self.get(url, token))[0] != 200:

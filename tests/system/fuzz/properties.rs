@@ -1,4 +1,4 @@
-//! What must hold for any input, however hostile. Fuzzing looks for a counter-example for as long as one lets it; the
+//! Properties that hold for any input, however hostile. Fuzzing looks for a counter-example for as long as one lets it; the
 //! tests in `tests/it/properties.rs` try the same on random and on collected input in every run.
 
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
@@ -8,12 +8,12 @@ use appliance::access::routes::RoutePath;
 use appliance::access::token;
 use appliance::access::tokens::Tokens;
 use appliance::access::{graphql, routes};
-use appliance::bootstrap::user_data::{self, Document};
+use appliance::bootstrap::user_data::{self, UserData};
 use appliance::http::trace_context::TraceContext;
 use appliance::http::{headers, uri};
 use appliance::mlflow::arn::Arn;
 use appliance::mlflow::graphql as document;
-use appliance::mlflow::places::Places;
+use appliance::mlflow::json_paths::JsonPaths;
 use appliance::mlflow::rewrite::Rewriter;
 use appliance::mlflow::store::{ArtifactPath, ArtifactStore};
 use appliance::mlflow::target::Target;
@@ -186,14 +186,14 @@ pub fn rewriting(data: &[u8]) {
     for places in [
         locations::of("/api/2.0/mlflow/runs/search").response.into(),
         locations::of("/api/3.0/mlflow/traces").request.into(),
-        Places::Asked(chosen),
-        Places::Everywhere,
+        JsonPaths::Requested(chosen),
+        JsonPaths::Everywhere,
     ] {
         rewriting_of(data, &places, &store);
     }
 }
 
-fn rewriting_of(data: &[u8], places: &Places, store: &ArtifactStore) {
+fn rewriting_of(data: &[u8], places: &JsonPaths, store: &ArtifactStore) {
     let run = |size: usize| {
         let mut rewriter = Rewriter::new(places.clone(), |_, uri: &str| store.publish(uri));
         let mut out: Vec<u8> = Vec::new();
@@ -244,7 +244,7 @@ fn shape(value: &serde_json::Value) -> String {
 /// User data that is accepted is a document within limits, and nothing that anybody would execute.
 pub fn user_data(data: &[u8]) {
     let Ok(document) = user_data::decode(data) else { return };
-    let (Document::Toml(text) | Document::Json(text)) = &document;
+    let (UserData::Toml(text) | UserData::Json(text)) = &document;
     assert!(text.len() <= user_data::TEXT_LIMIT && !text.contains('\0'));
     let start = text.trim_start().to_ascii_lowercase();
     assert!(!start.starts_with("#!") && !start.starts_with("#cloud-config") && !start.starts_with("<script"));
@@ -261,7 +261,7 @@ pub fn token_file(data: &[u8]) {
     assert_eq!(read.entries().len(), tokens.entries().len());
 }
 
-/// What is no token is not taken for one, and nothing panics over it.
+/// A text that is no token is not accepted as one, and does not cause a panic.
 pub fn token_text(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     if let Some(id) = token::id(text) {

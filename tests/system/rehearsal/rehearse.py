@@ -46,7 +46,7 @@ def fails(one, label, reason, signals=FAILURE, arguments=(), limit=40):
     holds(f"{label}: the journal says why", reason in journal, journal)
     console = one.console.read_text()
     holds(f"{label}: the console says why", reason in console, console)
-    same(f"{label}: whoever waits knows", scene.told(), signals)
+    same(f"{label}: the readiness signals are sent", scene.told(), signals)
     same(f"{label}: nothing serves", one.show("mlflow-appliance", "ActiveState")["ActiveState"], "inactive")
     same(f"{label}: nothing answers", scene.get("/_appliance/healthz")[0], 0)
 
@@ -70,19 +70,19 @@ def rehearse(made):
     with machine(made, "late") as one:
         scene.tell(scene.configuration(), TAGS, {"absent": True}, seconds=5)
         succeeds(one, "metadata service 5 s late")
-        same("whoever waits knows", scene.told(), SUCCESS)
+        same("the readiness signals are sent", scene.told(), SUCCESS)
         if chosen.can_uninstall:
             installed_with_a_file(one)
 
     with machine(made, "throttled") as one:
         scene.tell(scene.configuration(), TAGS, {"throttled": True})
         succeeds(one, "metadata service throttling two of three")
-        same("whoever waits knows", scene.told(), SUCCESS)
+        same("the readiness signals are sent", scene.told(), SUCCESS)
 
     with machine(made, "sts") as one:
         scene.tell(scene.configuration(), TAGS, {"sts": "down"}, seconds=8)
         succeeds(one, "STS down for 8 s")
-        same("whoever waits knows", scene.told(), SUCCESS)
+        same("the readiness signals are sent", scene.told(), SUCCESS)
         holds("it says what it waits for", "waiting: " in one.journal("mlflow-appliance-bootstrap"))
 
     # STS stays down for longer than anybody waits; the machine heals without a reboot.
@@ -92,7 +92,7 @@ def rehearse(made):
         fails(one, "STS down", "sts.us-east-1.amazonaws.com")
         scene.tell(scene.configuration(), TAGS)
         same("it heals", one.outcome(40)[0] if healed(one) else "not", "ready")
-        same("whoever waits knows", scene.told()[-2:], SUCCESS)
+        same("the readiness signals are sent", scene.told()[-2:], SUCCESS)
 
     with machine(made, "role") as one:
         scene.tell(scene.configuration(**{"role-arn": "arn:aws:iam::123456789012:role/other"}), TAGS)
@@ -152,7 +152,7 @@ def a_restart_refuses_nobody(one):
     time.sleep(1)
     one.inside("systemctl", "restart", "mlflow-appliance")
     answers = json.loads(polling.communicate(timeout=30)[0])
-    same("nobody is refused during a restart", [status for status in answers if status != 200], [])
+    same("no request fails during a restart", [status for status in answers if status != 200], [])
     holds("many asked", len(answers) > 50, len(answers))
     figures["requests around a restart, none refused"] = len(answers)
 

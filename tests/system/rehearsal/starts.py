@@ -24,14 +24,14 @@ def first_start(scene, one):
     """Values come from four sources. The user data is compressed."""
     scene.tell(gzip.compress(scene.configuration().encode()), TAGS)
     succeeds(one, "first start")
-    same("whoever waits knows", scene.told(), SUCCESS)
+    same("the readiness signals are sent", scene.told(), SUCCESS)
     values = {key: (text, origin) for key, text, origin in one.record()["values"]}
     same("user data", values["role-arn"], (scene.sandbox["role_arn"], "user data, line 2"))
     same("parameters", values["workers"], ("1", "parameter `/rehearsal/workers`"))
     same("tags", values["log-format"], ("json", "tag `appliance:log-format`"))
     same("the image", values["listen"][0], "0.0.0.0:5000")
     scene.until_healthy()
-    same("nobody without a token", scene.get("/version")[0], 401)
+    same("a caller without a token is rejected", scene.get("/version")[0], 401)
     for unit in UNITS:
         last = one.inside("systemd-analyze", "security", "--no-pager", f"{unit}.service", check=False).stdout.splitlines()[-1]
         exposure = float(last.split(":")[1].split()[0])
@@ -63,9 +63,9 @@ def a_client_logs_a_run(scene, one):
 def reboot(scene, one):
     """Nothing is said twice, nothing is written twice."""
     one.stop()
-    same("nothing that happened since has signalled", scene.told(), [])
+    same("nothing has signalled since", scene.told(), [])
     succeeds(one, "reboot")
-    same("nothing is said twice", scene.told(), [])
+    same("no signal is sent twice", scene.told(), [])
     holds("nothing is written twice", "configuration unchanged" in one.journal("mlflow-appliance-bootstrap"))
     scene.until_healthy()
 
@@ -75,7 +75,7 @@ def changed_user_data(scene, one, token):
     one.stop()
     scene.tell(scene.configuration(workers="2"), TAGS)
     succeeds(one, "changed user data")
-    same("nothing is said twice", scene.told(), [])
+    same("no signal is sent twice", scene.told(), [])
     journal = one.journal("mlflow-appliance-bootstrap")
     holds("the change is named", "`workers` was `1`, is `2` (user data, line 3)" in journal, journal)
     scene.until_healthy()

@@ -55,7 +55,7 @@ def profiles():
     same("systems of profiles", sorted(facts["profiles"]), ["aarch64-linux", "x86_64-linux"])
     for system, one in facts["profiles"].items():
         flags = {role: one[role].pop("flags") for role in one}
-        same(f"{system}: what records the profile and what uses it", one["counts"], one["uses"])
+        same(f"{system}: the recording and the use of the profile", one["counts"], one["uses"])
         same(f"{system}: features and profile of Cargo", (one["uses"]["cargoBuildNoDefaultFeatures"], one["uses"]["cargoBuildType"]), (True, "dist"))
         holds(f"{system}: it is static", one["uses"]["target"].endswith("-unknown-linux-musl"), one["uses"])
         holds(f"{system}: it counts", "-Cprofile-generate" in flags["counts"], flags)
@@ -92,7 +92,7 @@ def image(name, one):
     same(f"{name}: mounts of the EFI partition", [where for where in one["mounts"] if re.match("/(boot|efi)", where)], [])
     same(f"{name}: the commands for people are left out", one["commands"], True)
     parts = one["partitions"]
-    same(f"{name}: what the firmware starts", parts["esp"]["contents"], [f"/EFI/BOOT/BOOT{ARCHITECTURES[name]}.EFI"])
+    same(f"{name}: the file that the firmware starts", parts["esp"]["contents"], [f"/EFI/BOOT/BOOT{ARCHITECTURES[name]}.EFI"])
     same(f"{name}: the root is found", one["root"]["device"], f"/dev/disk/by-partlabel/{parts['root']['repartConfig']['Label']}")
     for limit in ["SystemMaxUse=512M", "SystemKeepFree=1G", "RuntimeMaxUse=64M", "MaxRetentionSec=30day"]:
         holds(f"{name}: {limit}", limit in one["journald"].splitlines(), one["journald"])

@@ -1,4 +1,5 @@
-//! The pretended AWS: a front door for each mode, STS and the metadata service, all on ports of this machine.
+//! The emulated AWS: an MLflow endpoint for each mode, STS, the SageMaker API, S3 and the metadata service, all on ports of this
+//! machine.
 
 use std::collections::HashSet;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -13,20 +14,22 @@ use actix_web::{App, HttpServer, rt, web};
 use rustls::ServerConfig;
 
 use super::certificates::{self, Certificates};
+use super::client::{client, dialer};
+use super::error::{SandboxError, io_error};
 use super::gateway::{self, Gateway, Tally};
 use super::identity::{Issuer, Principal};
-use super::imds::{self, Imds};
-use super::s3::{self, Store};
+use super::imds::{self, MetadataService};
+use super::s3::{self, S3Server};
 use super::sagemaker::{self, SageMaker};
+use super::settings::SandboxSettings;
 use super::sts::{self, Sts};
-use super::{SandboxError, Settings, client, dialer, io_error};
 use crate::clock;
 use crate::http::body::{Budget, Intake, Resource, Timing};
 use crate::http::client::Endpoint;
 use crate::mlflow::arn::{Arn, Mode};
 use crate::mlflow::target::Target;
 
-/// Where the pretended resources live.
+/// The region of the emulated resources.
 const REGION: &str = "us-east-1";
 /// The role that the appliance assumes.
 pub const ROLE_ARN: &str = "arn:aws:iam::123456789012:role/sandbox-mlflow";
@@ -36,38 +39,38 @@ const APP_ARN: &str = "arn:aws:sagemaker:us-east-1:123456789012:mlflow-app/app-S
 /// The lifetime of the MLflow server's credentials, which is longer than a sandbox runs.
 const MLFLOW_LIFETIME: Duration = Duration::from_hours(24 * 365);
 
-/// A front door.
-pub(super) struct Door {
+/// An endpoint in front of MLflow, for one target.
+pub(super) struct TargetEndpoint {
     pub(super) target: Target,
     pub(super) url: String,
     tally: Arc<Tally>,
 }
 
-/// All of them, open.
-pub(super) struct Doors {
-    pub(super) gateways: Vec<Door>,
-    /// PEM file of the authority that signed their certificates.
+/// All services, listening.
+pub(super) struct SandboxServices {
+    pub(super) gateways: Vec<TargetEndpoint>,
+    /// The PEM file of the authority that signed their certificates.
     pub(super) authority: PathBuf,
     pub(super) sts: String,
     pub(super) imds: String,
     pub(super) sagemaker: String,
-    store: Store,
+    store: S3Server,
     servers: Vec<ServerHandle>,
 }
 
-impl Doors {
-    /// Opens the doors, with `mlflow` behind them, beside an S3 that is open already.
+impl SandboxServices {
+    /// Starts the services in front of `mlflow`, beside an S3 that listens already.
     pub(super) fn open(
-        settings: &Settings,
+        settings: &SandboxSettings,
         directory: &Path,
         mlflow: &Endpoint,
-        (issuer, store): (Issuer, Store),
+        (issuer, store): (Issuer, S3Server),
     ) -> Result<Self, SandboxError> {
         let Certificates { authority_pem, server } = certificates::make()?;
         let authority = directory.join("authority.pem");
         std::fs::write(&authority, authority_pem).map_err(io_error("writing the certificate authority"))?;
         let lifetime = settings.credential_lifetime;
-        let mut doors = Self {
+        let mut services = Self {
             gateways: Vec::new(),
             authority,
             sts: String::new(),
@@ -79,8 +82,8 @@ impl Doors {
         for mode in &settings.modes {
             let target = target(*mode);
             let tally = Arc::<Tally>::default();
-            let url = doors.open_gateway(&target, &issuer, &tally, mlflow, directory, server.clone())?;
-            doors.gateways.push(Door { target, url, tally });
+            let url = services.open_gateway(&target, &issuer, &tally, mlflow, directory, server.clone())?;
+            services.gateways.push(TargetEndpoint { target, url, tally });
         }
         let data = web::Data::new(Sts {
             issuer: issuer.clone(),
@@ -95,31 +98,31 @@ impl Doors {
             .tcp_nodelay(true)
             .disable_signals()
             .listen_rustls_0_23(listener, server.clone());
-        doors.serve(opened.map_err(io_error("opening STS"))?.run());
-        doors.sts = format!("https://localhost:{}", address.port());
+        services.serve(opened.map_err(io_error("opening STS"))?.run());
+        services.sts = format!("https://localhost:{}", address.port());
 
-        let targets = doors.gateways.iter().map(|door| door.target.clone()).collect();
+        let targets = services.gateways.iter().map(|endpoint| endpoint.target.clone()).collect();
         let (listener, address) = self::listener()?;
-        doors.sagemaker = format!("https://localhost:{}", address.port());
+        services.sagemaker = format!("https://localhost:{}", address.port());
         let data = web::Data::new(SageMaker {
             issuer: issuer.clone(),
             targets,
-            url: doors.sagemaker.clone(),
+            url: services.sagemaker.clone(),
             mlflow: format!("{}/", mlflow.url()),
             tickets: Mutex::default(),
         });
         let factory = move || App::new().app_data(data.clone()).default_service(web::to(sagemaker::handle));
         let opened = HttpServer::new(factory).workers(1).disable_signals().listen_rustls_0_23(listener, server);
-        doors.serve(opened.map_err(io_error("opening the SageMaker API"))?.run());
+        services.serve(opened.map_err(io_error("opening the SageMaker API"))?.run());
 
         let tokens = Mutex::new(HashSet::new());
-        let data = web::Data::new(Imds { issuer, region: REGION.to_owned(), lifetime, tokens });
+        let data = web::Data::new(MetadataService { issuer, region: REGION.to_owned(), lifetime, tokens });
         let factory = move || App::new().app_data(data.clone()).default_service(web::to(imds::handle));
         let (listener, address) = self::listener()?;
         let server = HttpServer::new(factory).workers(1).tcp_nodelay(true).disable_signals().listen(listener);
-        doors.serve(server.map_err(io_error("opening the metadata service"))?.run());
-        doors.imds = format!("http://{address}");
-        Ok(doors)
+        services.serve(server.map_err(io_error("opening the metadata service"))?.run());
+        services.imds = format!("http://{address}");
+        Ok(services)
     }
 
     fn open_gateway(
@@ -132,7 +135,7 @@ impl Doors {
         tls: ServerConfig,
     ) -> Result<String, SandboxError> {
         let (target, issuer, tally, mlflow) = (target.clone(), issuer.clone(), Arc::clone(tally), mlflow.clone());
-        // Made once, so that a worker cannot fail to start; a worker's own connections cannot be shared.
+        // The dialer is made once, so that a worker cannot fail to start. Workers cannot share connections.
         let mlflow_host = HeaderValue::try_from(mlflow.authority()).expect("a host that was parsed");
         let intake = intake(directory);
         let mlflow = dialer(&mlflow)?;
@@ -150,7 +153,7 @@ impl Doors {
         let (listener, address) = listener()?;
         let server =
             HttpServer::new(factory).workers(1).tcp_nodelay(true).disable_signals().listen_rustls_0_23(listener, tls);
-        self.serve(server.map_err(io_error("opening a front door"))?.run());
+        self.serve(server.map_err(io_error("opening the MLflow endpoint"))?.run());
         Ok(format!("https://localhost:{}", address.port()))
     }
 
@@ -164,7 +167,7 @@ impl Doors {
         &self.store.url
     }
 
-    /// What leads an AWS SDK here for credentials, and nowhere else.
+    /// Returns the variables that make an AWS SDK obtain its credentials here only.
     pub(super) fn environment(&self) -> [(&'static str, String); 5] {
         [
             ("AWS_EC2_METADATA_SERVICE_ENDPOINT", self.imds.clone()),
@@ -175,29 +178,33 @@ impl Doors {
         ]
     }
 
-    /// Closes the doors; returns what each let pass and turned away.
+    /// Stops the services, and returns the verified and rejected requests of each.
     pub(super) async fn close(self) -> (Vec<(Mode, u64, u64)>, (u64, u64)) {
         self.store.task.abort();
         for server in self.servers {
             server.stop(false).await;
         }
-        let count = |door: &Door| {
-            let (verified, refused) = door.tally.counts();
-            (door.target.arn().mode(), verified, refused)
+        let count = |endpoint: &TargetEndpoint| {
+            let (verified, refused) = endpoint.tally.counts();
+            (endpoint.target.arn().mode(), verified, refused)
         };
         (self.gateways.iter().map(count).collect(), self.store.tally.counts())
     }
 }
 
-/// Opens S3. This happens before MLflow starts, which reads from it.
-pub(super) fn open_store(settings: &Settings, directory: &Path, issuer: &Issuer) -> Result<Store, SandboxError> {
+/// Starts S3. This happens before MLflow starts, which reads from it.
+pub(super) fn open_store(
+    settings: &SandboxSettings,
+    directory: &Path,
+    issuer: &Issuer,
+) -> Result<S3Server, SandboxError> {
     let objects = settings.data.clone().unwrap_or_else(|| directory.to_owned()).join("s3");
     s3::open(listener()?.0, &objects, issuer).map_err(io_error("opening S3"))
 }
 
 /// Returns the variables with which the MLflow server reads artifacts from S3, as managed MLflow does with its own role. The
-/// credentials outlive the sandbox, because a running server cannot be given new ones.
-pub(super) fn mlflow_environment(issuer: &Issuer, store: &Store) -> [(&'static str, String); 9] {
+/// credentials outlive the sandbox, because a running server cannot get new ones.
+pub(super) fn mlflow_environment(issuer: &Issuer, store: &S3Server) -> [(&'static str, String); 9] {
     let role = issuer.issue(Principal::Role, clock::now(), MLFLOW_LIFETIME);
     [
         ("AWS_ACCESS_KEY_ID", role.access_key_id),

@@ -1,0 +1,49 @@
+//! The settings of all probes.
+
+use std::time::Duration;
+
+use crate::api::Transport;
+use crate::api::describe::Place;
+use crate::aws::role::Role;
+use crate::aws::sdk::Egress;
+use crate::http::client::Endpoint;
+use crate::mlflow::target::Target;
+
+/// The limit for one probe.
+pub(super) const PROBE_LIMIT: Duration = Duration::from_secs(20);
+
+/// One target to be probed.
+pub struct ProbeTarget {
+    /// The name of the target.
+    pub name: String,
+    /// The target.
+    pub target: Target,
+    /// Connects to the target, and to AWS's other services.
+    pub transport: Transport,
+    /// The role to assume.
+    pub role: Option<Role>,
+    /// The artifact store, if the gateway is on.
+    pub artifacts: Option<ProbedStore>,
+}
+
+/// The artifact store to be probed.
+pub struct ProbedStore {
+    /// The location of the store, or the endpoint to ask.
+    pub place: Place,
+    /// An endpoint that replaces the region's S3.
+    pub s3_endpoint: Option<Endpoint>,
+    /// The KMS key for new objects.
+    pub kms_key: Option<String>,
+}
+
+/// The settings that all probes share.
+pub struct ProbeSettings {
+    /// The targets.
+    pub targets: Vec<ProbeTarget>,
+    /// An endpoint that replaces the region's STS.
+    pub sts_endpoint: Option<Endpoint>,
+    /// The route by which the AWS SDK leaves this machine.
+    pub egress: Egress,
+    /// True if the probe may write to the artifact store: it creates and deletes one object.
+    pub may_write: bool,
+}

@@ -1,0 +1,39 @@
+//! `bootstrap install` and `uninstall`, into the root of an image.
+
+use std::path::Path;
+
+use crate::support::appliance::command;
+
+#[test]
+#[ignore = "needs tests/run: systemd's tools"]
+fn installing_into_an_image_keeps_edited_files() {
+    let root = tempfile::tempdir().unwrap();
+    let place = |path: &str| root.path().join(path);
+    std::fs::create_dir_all(place("etc/systemd")).unwrap();
+    let install = |arguments: &[&str]| {
+        let path = std::env::var_os("PATH").unwrap();
+        let output =
+            command(&["bootstrap"]).args(arguments).arg("--root").arg(root.path()).env("PATH", path).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{said}");
+        said
+    };
+    install(&["install", "--from", "instance"]);
+    let units = place("etc/systemd/system");
+    for unit in ["mlflow-appliance.service", "mlflow-appliance-bootstrap.service", "mlflow-appliance-signal.service"] {
+        let text = std::fs::read_to_string(units.join(unit)).unwrap();
+        assert!(text.contains("ExecStart=/usr/local/bin/appliance") && text.contains("NoNewPrivileges=yes"), "{unit}");
+        assert!(units.join("multi-user.target.wants").join(unit).symlink_metadata().is_ok(), "{unit} is enabled");
+    }
+    let group = std::fs::read_to_string(place("etc/group")).unwrap();
+    assert!(group.contains("mlflow-appliance:"), "{group}");
+    std::fs::write(place("etc/mlflow-appliance/appliance.toml"), "edited").unwrap();
+    let said = install(&["install", "--from", "instance"]);
+    assert!(said.contains("kept"), "{said}");
+    install(&["uninstall"]);
+    assert!(!units.join("mlflow-appliance.service").exists() && !place("usr/local/bin/appliance").exists());
+    assert_eq!(std::fs::read_to_string(place("etc/mlflow-appliance/appliance.toml")).unwrap(), "edited");
+    install(&["uninstall", "--purge"]);
+    assert!(!place("etc/mlflow-appliance").exists());
+    assert!(Path::new("/etc").exists());
+}
