@@ -12,7 +12,7 @@ use crate::mlflow::target::Target;
 
 /// Where artifacts are, or how to find out.
 #[derive(Clone)]
-pub enum Place {
+pub enum ArtifactLocation {
     /// Said in the configuration.
     Known(ArtifactStore),
     /// To be asked of the SageMaker API at this endpoint.
@@ -42,7 +42,7 @@ pub enum DescribeError {
 
 /// How a managed MLflow is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct State {
+pub struct TargetState {
     /// In AWS's word, as in `Stopped`.
     pub status: String,
     /// Whether it answers.
@@ -73,18 +73,18 @@ pub async fn state(
     endpoint: &Endpoint,
     transport: &Transport,
     credentials: &Current,
-) -> Result<State, DescribeError> {
+) -> Result<TargetState, DescribeError> {
     let answer = describe(target, endpoint, transport, credentials).await?;
     let text = |key: &str| answer[key].as_str().unwrap_or_default().to_owned();
     Ok(match target.arn().mode() {
         // An update leaves a server active; only `IsActive` says whether it is there.
         Mode::TrackingServer => {
-            State { status: text("TrackingServerStatus"), is_serving: text("IsActive") != "Inactive" }
+            TargetState { status: text("TrackingServerStatus"), is_serving: text("IsActive") != "Inactive" }
         }
         Mode::App => {
             let status = text("Status");
             let is_serving = !matches!(status.as_str(), "Creating" | "CreateFailed" | "Deleting" | "Deleted");
-            State { status, is_serving }
+            TargetState { status, is_serving }
         }
     })
 }

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use tokio::time::{Instant, sleep};
 
-use super::{Answer, ApiError, Transport, value};
+use super::{ApiError, ApiResponse, Transport, value};
 use crate::backoff::Backoff;
 use crate::http::client::{ClientError, ClientSettings, DialError, Dialer};
 use crate::http::fields::Fields;
@@ -95,7 +95,7 @@ impl ImdsError {
 
 /// What proves which instance this is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Identity {
+pub struct InstanceIdentity {
     /// `i-…`.
     pub instance: String,
     /// Twelve digits.
@@ -111,13 +111,13 @@ pub struct Identity {
 }
 
 /// A client of the metadata service.
-pub struct Imds {
+pub struct ImdsClient {
     transport: Transport,
     token: RefCell<Option<String>>,
     deadline: Instant,
 }
 
-impl Imds {
+impl ImdsClient {
     /// A client of the service that `dialer` leads to. It tries again until `deadline`; each question is asked once at
     /// least.
     #[must_use]
@@ -154,10 +154,10 @@ impl Imds {
     ///
     /// # Errors
     /// [`ImdsError`].
-    pub async fn identity(&self) -> Result<Identity, ImdsError> {
+    pub async fn identity(&self) -> Result<InstanceIdentity, ImdsError> {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
-        struct Document {
+        struct IdentityDocument {
             instance_id: String,
             account_id: String,
             region: String,
@@ -165,14 +165,14 @@ impl Imds {
         }
         const WHAT: &str = "identity document";
         let document = self.get("dynamic/instance-identity/document").await?.ok_or(ImdsError::Unreadable(WHAT))?;
-        let read: Document = serde_json::from_slice(&document).map_err(|_| ImdsError::Unreadable(WHAT))?;
+        let read: IdentityDocument = serde_json::from_slice(&document).map_err(|_| ImdsError::Unreadable(WHAT))?;
         let plain = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
         // They become parts of host names and requests.
         if ![&read.instance_id, &read.account_id, &read.region, &read.availability_zone].into_iter().all(|t| plain(t)) {
             return Err(ImdsError::Unreadable(WHAT));
         }
         let signature = self.text("dynamic/instance-identity/signature").await?.unwrap_or_default();
-        Ok(Identity {
+        Ok(InstanceIdentity {
             instance: read.instance_id,
             account: read.account_id,
             region: read.region,
@@ -226,7 +226,7 @@ impl Imds {
         Ok(token)
     }
 
-    async fn exchange(&self, method: Method, path: &str, headers: Fields) -> Result<Answer, ApiError> {
+    async fn exchange(&self, method: Method, path: &str, headers: Fields) -> Result<ApiResponse, ApiError> {
         self.transport.exchange(self.transport.dialer.endpoint(), method, path, headers, Bytes::new()).await
     }
 }

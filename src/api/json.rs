@@ -13,7 +13,7 @@ const OPERATION: &str = "x-amz-target";
 const CONTENT_TYPE: &str = "application/x-amz-json-1.1";
 
 /// What is asked, and where.
-pub struct Call<'a> {
+pub struct JsonCall<'a> {
     /// Where the service is.
     pub endpoint: &'a Endpoint,
     /// Of the signature.
@@ -31,11 +31,11 @@ pub struct Call<'a> {
 /// # Errors
 /// [`ApiError`]: no credentials, or no answer.
 pub async fn send(
-    call: Call<'_>,
+    call: JsonCall<'_>,
     transport: &Transport,
     credentials: &Current,
 ) -> Result<(StatusCode, Bytes), ApiError> {
-    let Call { endpoint, region, service, operation, question } = call;
+    let JsonCall { endpoint, region, service, operation, question } = call;
     let call = Signed {
         endpoint,
         region,

@@ -62,7 +62,7 @@ pub enum ApiError {
 
 /// An answer, read as a whole.
 #[derive(Debug)]
-pub struct Answer {
+pub struct ApiResponse {
     /// Its status.
     pub status: StatusCode,
     /// Its headers.
@@ -83,13 +83,13 @@ impl Transport {
         target: &str,
         mut headers: Fields,
         body: Bytes,
-    ) -> Result<Answer, ApiError> {
+    ) -> Result<ApiResponse, ApiError> {
         headers.insert(header::HOST, value(&endpoint.authority()));
         let client = Client::new(self.dialer.to(endpoint.clone()), self.settings);
         let body = if body.is_empty() { Body::None } else { Body::from_bytes(body) };
         let response = client.send(Request { method, target, headers: &headers, body: &body }).await?;
         let (status, headers) = (response.status, response.headers.clone());
-        Ok(Answer { status, headers, body: response.body.collect(ANSWER_LIMIT).await? })
+        Ok(ApiResponse { status, headers, body: response.body.collect(ANSWER_LIMIT).await? })
     }
 }
 
@@ -118,7 +118,7 @@ impl Transport {
     ///
     /// # Errors
     /// [`ApiError`].
-    pub async fn signed(&self, signed: Signed<'_>, credentials: &Current) -> Result<Answer, ApiError> {
+    pub async fn signed(&self, signed: Signed<'_>, credentials: &Current) -> Result<ApiResponse, ApiError> {
         let Signed { endpoint, region, service, method, target, content_type, routing, body } = signed;
         let now = clock::now();
         let (host, sha256) = (endpoint.authority(), hex(&Sha256::digest(&body)));

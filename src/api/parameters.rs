@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::json::{self, Call};
+use super::json::{self, JsonCall};
 use super::{ApiError, Transport};
 use crate::aws::credentials::Current;
 use crate::http::client::Endpoint;
@@ -16,7 +16,7 @@ const PAGE_LIMIT: usize = 50;
 /// A parameter.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Parameter {
+pub struct SsmParameter {
     /// Its whole name.
     pub name: String,
     /// Its value, decrypted.
@@ -60,11 +60,11 @@ pub async fn below(
     transport: &Transport,
     (endpoint, region): (&Endpoint, &str),
     credentials: &Current,
-) -> Result<Vec<Parameter>, ParametersError> {
+) -> Result<Vec<SsmParameter>, ParametersError> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
-    struct Page {
-        parameters: Vec<Parameter>,
+    struct ParametersPage {
+        parameters: Vec<SsmParameter>,
         next_token: Option<String>,
     }
     let mut all = Vec::new();
@@ -75,7 +75,7 @@ pub async fn below(
             question["NextToken"] = next.into();
         }
         let call = (path, "GetParametersByPath", &question);
-        let page: Page = ask(call, transport, (endpoint, region), credentials).await?;
+        let page: ParametersPage = ask(call, transport, (endpoint, region), credentials).await?;
         all.extend(page.parameters);
         match page.next_token {
             Some(token) if !token.is_empty() => next = Some(token),
@@ -87,7 +87,7 @@ pub async fn below(
 
 /// The Parameter Store of a region, for whoever deploys.
 #[cfg(feature = "deploy")]
-pub struct Store<'a> {
+pub struct ParameterStore<'a> {
     /// How it is connected to.
     pub transport: &'a Transport,
     /// Where it is.
@@ -99,7 +99,7 @@ pub struct Store<'a> {
 }
 
 #[cfg(feature = "deploy")]
-impl Store<'_> {
+impl ParameterStore<'_> {
     /// The value of a parameter; nothing if there is none. It is asked with the action that CloudFormation uses in the
     /// name of whoever deploys, so that no other is needed.
     ///
@@ -109,7 +109,7 @@ impl Store<'_> {
         #[derive(Deserialize)]
         #[serde(rename_all = "PascalCase")]
         struct Found {
-            parameters: Vec<Parameter>,
+            parameters: Vec<SsmParameter>,
         }
         let call = (name, "GetParameters", &json!({ "Names": [name] }));
         let found: Found = ask(call, self.transport, (&self.endpoint, self.region), self.credentials).await?;
@@ -124,7 +124,7 @@ async fn ask<T: DeserializeOwned>(
     credentials: &Current,
 ) -> Result<T, ParametersError> {
     let action = format!("AmazonSSM.{operation}");
-    let call = Call { endpoint, region, service: "ssm", operation: &action, question };
+    let call = JsonCall { endpoint, region, service: "ssm", operation: &action, question };
     let (status, answer) = json::send(call, transport, credentials).await?;
     if status != StatusCode::OK {
         let code = json::error_code(&answer);

@@ -6,8 +6,8 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 
-use super::imds::Identity;
-use super::{Answer, ApiError, Signed, Transport, value};
+use super::imds::InstanceIdentity;
+use super::{ApiError, ApiResponse, Signed, Transport, value};
 use crate::aws::credentials::Current;
 use crate::http::client::Endpoint;
 use crate::http::fields::Fields;
@@ -96,7 +96,7 @@ pub async fn signal_resource(
     transport: &Transport,
     endpoint: &Endpoint,
     (stack, resource): (&str, &str),
-    identity: &Identity,
+    identity: &InstanceIdentity,
     is_success: bool,
 ) -> Result<(), QueryError> {
     let status = if is_success { "SUCCESS" } else { "FAILURE" };
@@ -156,15 +156,15 @@ fn target(parameters: &[(&str, &str)]) -> String {
     format!("/?{}", query.join("&"))
 }
 
-fn accepted(answer: &Answer) -> Result<(), QueryError> {
+fn accepted(answer: &ApiResponse) -> Result<(), QueryError> {
     if answer.status == StatusCode::OK {
         return Ok(());
     }
-    Err(QueryError::Refused { status: answer.status, text: words(&answer.body) })
+    Err(QueryError::Refused { status: answer.status, text: error_text(&answer.body) })
 }
 
 /// What an error says: `Code` and `Message` of its XML or JSON, without reading more into it.
-fn words(body: &[u8]) -> String {
+fn error_text(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(body);
     let json: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
     let field =
@@ -217,11 +217,11 @@ mod tests {
     #[test]
     fn errors_of_either_form_are_read() {
         let xml = b"<ErrorResponse><Error><Code>AccessDenied</Code><Message>no</Message></Error></ErrorResponse>";
-        assert_eq!(words(xml), "AccessDenied: no");
+        assert_eq!(error_text(xml), "AccessDenied: no");
         assert_eq!(
-            words(b"{\"Error\":{\"Code\":\"Throttling\",\"Message\":\"Rate exceeded\"}}"),
+            error_text(b"{\"Error\":{\"Code\":\"Throttling\",\"Message\":\"Rate exceeded\"}}"),
             "Throttling: Rate exceeded"
         );
-        assert_eq!(words(b"<html>"), "no reason given");
+        assert_eq!(error_text(b"<html>"), "no reason given");
     }
 }

@@ -4,7 +4,7 @@ use actix_web::http::StatusCode;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::json::{self, Call};
+use super::json::{self, JsonCall};
 use super::{ApiError, Transport};
 use crate::aws::credentials::Current;
 use crate::http::client::Endpoint;
@@ -30,6 +30,6 @@ pub(super) async fn ask(
     credentials: &Current,
 ) -> Result<(StatusCode, Bytes), ApiError> {
     let name = format!("SageMaker.{operation}");
-    let call = Call { endpoint, region: arn.region(), service: "sagemaker", operation: &name, question };
+    let call = JsonCall { endpoint, region: arn.region(), service: "sagemaker", operation: &name, question };
     json::send(call, transport, credentials).await
 }

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use tracing::{info, warn};
 
 use super::outcomes::Outcomes;
-use super::source::{Source, SourceError};
+use super::source::{CredentialSource, SourceError};
 use crate::backoff::Backoff;
 use crate::clock;
 
@@ -32,7 +32,7 @@ const PROLONGATION_PAUSE: Duration = Duration::from_secs(30);
 /// The latest credentials, shared by everyone who signs. Cloning shares.
 #[derive(Clone, Debug)]
 pub struct Current {
-    state: Arc<ArcSwap<State>>,
+    state: Arc<ArcSwap<CredentialState>>,
     renew: Arc<Notify>,
     /// Notified when an attempt to obtain credentials has ended.
     attempted: Arc<Notify>,
@@ -42,7 +42,7 @@ pub struct Current {
 }
 
 #[derive(Debug)]
-struct State {
+struct CredentialState {
     credentials: Option<Credentials>,
     problem: String,
 }
@@ -67,7 +67,7 @@ impl Current {
 
     fn of(credentials: Option<Credentials>, problem: &str) -> Self {
         Self {
-            state: Arc::new(ArcSwap::from_pointee(State { credentials, problem: problem.to_owned() })),
+            state: Arc::new(ArcSwap::from_pointee(CredentialState { credentials, problem: problem.to_owned() })),
             renew: Arc::default(),
             attempted: Arc::default(),
             prolonged: Arc::default(),
@@ -135,7 +135,7 @@ impl Current {
 
     /// Keeps the credentials fresh for as long as it is polled; those that are held already are first renewed when it is
     /// time. Run exactly one.
-    pub async fn keep_fresh(&self, source: &Source) {
+    pub async fn keep_fresh(&self, source: &CredentialSource) {
         let start = Backoff::new(RETRY_WAITS.0, RETRY_WAITS.1);
         let mut backoff = start.clone();
         let held = self.state.load().credentials.as_ref().map(|held| until_renewal(held, clock::now()));
@@ -170,14 +170,15 @@ impl Current {
     pub(super) fn publish(&self, credentials: Credentials) {
         let lifetime = credentials.expiry().and_then(|expiry| expiry.duration_since(clock::now()).ok());
         let problem = "the AWS credentials have expired and could not be renewed yet".to_owned();
-        self.state.store(Arc::new(State { credentials: Some(credentials), problem }));
+        self.state.store(Arc::new(CredentialState { credentials: Some(credentials), problem }));
         self.attempted.notify_waiters();
         info!(valid_for_s = lifetime.map(|lifetime| lifetime.as_secs()), "AWS credentials obtained");
     }
 
     pub(super) fn note_failure(&self, error: &SourceError) {
         let state = self.state.load();
-        self.state.store(Arc::new(State { credentials: state.credentials.clone(), problem: error.to_string() }));
+        self.state
+            .store(Arc::new(CredentialState { credentials: state.credentials.clone(), problem: error.to_string() }));
         self.attempted.notify_waiters();
         let still_valid = self.with(clock::now(), |_| ()).is_ok();
         warn!(still_valid, error = error.detail(), hint = error.hint(), "AWS credentials not obtained");

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// A role and how to assume it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Role {
+pub struct AssumedRole {
     /// `arn:aws:iam::<account>:role/<path and name>`.
     pub arn: String,
     /// Demanded by some trust policies of other accounts.
@@ -26,7 +26,7 @@ pub enum Carries {
     SessionTag,
 }
 
-/// Why a part of a [`Role`] is refused. The limits are those of the STS `AssumeRole` reference.
+/// Why a part of a [`AssumedRole`] is refused. The limits are those of the STS `AssumeRole` reference.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RoleError {
     /// Not the ARN of an IAM role.

@@ -6,6 +6,8 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::regional::regional_host;
+
 /// A secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Secret {
@@ -75,7 +77,7 @@ impl Secret {
     /// The service's host in a region.
     #[must_use]
     pub fn host(&self, region: &str) -> String {
-        super::regional_host(self.service(), region)
+        regional_host(self.service(), region)
     }
 
     /// The operation, as in `X-Amz-Target`, and the question.
@@ -93,20 +95,20 @@ impl Secret {
     /// [`SecretError`].
     pub fn text(&self, is_ok: bool, answer: &[u8]) -> Result<SecretString, SecretError> {
         #[derive(Deserialize)]
-        struct Answer {
+        struct SecretAnswer {
             #[serde(rename = "Parameter")]
-            parameter: Option<Parameter>,
+            parameter: Option<ParameterAnswer>,
             #[serde(rename = "SecretString")]
             secret: Option<SecretText>,
             #[serde(rename = "__type")]
             kind: Option<String>,
         }
         #[derive(Deserialize)]
-        struct Parameter {
+        struct ParameterAnswer {
             #[serde(rename = "Value")]
             value: Option<SecretText>,
         }
-        let answer: Option<Answer> = serde_json::from_slice(answer).ok();
+        let answer: Option<SecretAnswer> = serde_json::from_slice(answer).ok();
         if !is_ok {
             let action = match self.keeper {
                 Keeper::ParameterStore => "ssm:GetParameter",

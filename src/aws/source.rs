@@ -14,17 +14,17 @@ use aws_sdk_sts::types::Tag;
 use tracing::warn;
 
 use super::outcomes::{CredentialOutcome, Outcomes};
-use super::role::{Carries, Role};
+use super::role::{AssumedRole, Carries};
 use super::skew::Skew;
-use crate::{causes, clock};
+use crate::{clock, error_chain};
 
 /// The session tag that names a caller.
 const CALLER_TAG: &str = "caller";
 
 /// Where credentials come from.
-pub struct Source {
+pub struct CredentialSource {
     chain: SharedCredentialsProvider,
-    role: Option<(Role, aws_sdk_sts::Client)>,
+    role: Option<(AssumedRole, aws_sdk_sts::Client)>,
     outcomes: Arc<Outcomes>,
     /// How far STS's clock is from ours.
     skew: Skew,
@@ -89,17 +89,17 @@ impl SourceError {
         match self {
             Self::AssumeRole(error) => match (error.code(), error.message()) {
                 (Some(code), message) => format!("{self}: {code}: {}", message.unwrap_or("no message")),
-                (None, _) => causes::joined(self),
+                (None, _) => error_chain::joined(self),
             },
-            Self::Chain(_) | Self::Incomplete | Self::AlreadyExpired => causes::joined(self),
+            Self::Chain(_) | Self::Incomplete | Self::AlreadyExpired => error_chain::joined(self),
         }
     }
 }
 
-impl Source {
+impl CredentialSource {
     /// The SDK's default chain (environment, profile, SSO, web identity, container, IMDSv2), and on top of it a role.
     #[must_use]
-    pub fn new(config: &SdkConfig, role: Option<Role>) -> Self {
+    pub fn new(config: &SdkConfig, role: Option<AssumedRole>) -> Self {
         let chain = config.credentials_provider().expect("the default chain is always set");
         let role = role.map(|role| (role, aws_sdk_sts::Client::new(config)));
         Self { chain, role, outcomes: Arc::default(), skew: Skew::default() }

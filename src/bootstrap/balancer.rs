@@ -6,9 +6,9 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::{Say, Settings, credentials, service};
-use crate::api::imds::Identity;
+use crate::api::imds::InstanceIdentity;
 use crate::api::query::{self, QueryError, TargetHealth};
-use crate::causes;
+use crate::error_chain;
 
 const INTERVAL: Duration = Duration::from_secs(2);
 /// The balancer has checked a ready instance often enough after this time. It is longer than the health checks of
@@ -22,7 +22,12 @@ const ATTEMPTS: u32 = 3;
 ///
 /// # Errors
 /// The last words of the balancer, after the deadline.
-pub(super) async fn wait(settings: &Settings, group: &str, identity: &Identity, say: Say<'_>) -> Result<(), String> {
+pub(super) async fn wait(
+    settings: &Settings,
+    group: &str,
+    identity: &InstanceIdentity,
+    say: Say<'_>,
+) -> Result<(), String> {
     let mut failed = 0;
     let mut last = String::new();
     loop {
@@ -57,7 +62,7 @@ pub(super) async fn wait(settings: &Settings, group: &str, identity: &Identity, 
 /// Gives the balancer the time that its checks take, since it cannot be asked.
 async fn pause(settings: &Settings, error: &QueryError, say: Say<'_>) -> Result<(), String> {
     let pause = PAUSE.min(settings.deadline.saturating_duration_since(Instant::now()));
-    let why = causes::joined(error);
+    let why = error_chain::joined(error);
     say(&format!(
         "the load balancer cannot be asked whether it finds this instance healthy ({why}; \
          `elasticloadbalancing:DescribeTargetHealth` is needed), so its health checks get {} s",
@@ -67,7 +72,7 @@ async fn pause(settings: &Settings, error: &QueryError, say: Say<'_>) -> Result<
     Ok(())
 }
 
-async fn health(settings: &Settings, group: &str, identity: &Identity) -> Result<TargetHealth, QueryError> {
+async fn health(settings: &Settings, group: &str, identity: &InstanceIdentity) -> Result<TargetHealth, QueryError> {
     let region = identity.region.as_str();
     let endpoint = service(settings.services.load_balancing.as_ref(), "elasticloadbalancing", region);
     let (place, credentials) = ((&endpoint, region), credentials(settings, region).await);

@@ -10,10 +10,10 @@ use super::plan::{self, Entry, Plan};
 use super::sources::{self, Source};
 use super::tags::{self, PREFIX};
 use super::{BootstrapError, Reader, Reading, Say, Settings, credentials, service, texts, user_data};
-use crate::api::imds::{Identity, Imds, ImdsError};
-use crate::api::parameters::{self, Parameter, ParametersError};
+use crate::api::imds::{ImdsClient, ImdsError, InstanceIdentity};
+use crate::api::parameters::{self, ParametersError, SsmParameter};
 use crate::backoff::Backoff;
-use crate::causes;
+use crate::error_chain;
 
 /// The wait between attempts doubles from the first to the second of these.
 const WAITS: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
@@ -21,7 +21,7 @@ const WAITS: (Duration, Duration) = (Duration::from_millis(500), Duration::from_
 /// What is known.
 pub(super) struct Facts {
     /// Which instance this is.
-    pub identity: Identity,
+    pub identity: InstanceIdentity,
     /// In the order in which they win: user data, parameters, tags, the file of the image.
     pub sources: Vec<Source>,
     /// What could not be understood: somebody has to change it.
@@ -82,7 +82,7 @@ impl Facts {
 ///
 /// # Errors
 /// [`ImdsError`]: not even the identity is known.
-pub(super) async fn gather(settings: &Settings, imds: &Imds, say: Say<'_>) -> Result<Facts, ImdsError> {
+pub(super) async fn gather(settings: &Settings, imds: &ImdsClient, say: Say<'_>) -> Result<Facts, ImdsError> {
     let identity = imds.identity().await?;
     let mut faults = Vec::new();
     let mut read = |result: Result<Source, String>| result.map_err(|fault| faults.push(fault)).unwrap_or_default();
@@ -111,7 +111,7 @@ pub(super) async fn gather(settings: &Settings, imds: &Imds, say: Say<'_>) -> Re
                 Ok(source) => found = source,
                 Err(fault) => faults.push(fault),
             },
-            Err(error) => without_parameters = Some(format!("{}: {}", path.origin, causes::joined(&error))),
+            Err(error) => without_parameters = Some(format!("{}: {}", path.origin, error_chain::joined(&error))),
         }
     }
     for warning in tags::restrict(&mut told, &[&user, &found]) {
@@ -121,7 +121,7 @@ pub(super) async fn gather(settings: &Settings, imds: &Imds, say: Say<'_>) -> Re
 }
 
 /// The tags that matter, where the instance may see its tags at all.
-async fn tags_of(imds: &Imds) -> Result<Vec<(String, String)>, ImdsError> {
+async fn tags_of(imds: &ImdsClient) -> Result<Vec<(String, String)>, ImdsError> {
     const LIST: &str = "meta-data/tags/instance";
     let keys = imds.text(LIST).await?.unwrap_or_default();
     let matters = |key: &&str| {
@@ -153,7 +153,7 @@ async fn parameters_below(
     region: &str,
     settings: &Settings,
     say: Say<'_>,
-) -> Result<Vec<Parameter>, ParametersError> {
+) -> Result<Vec<SsmParameter>, ParametersError> {
     let endpoint = service(settings.services.ssm.as_ref(), "ssm", region);
     let mut backoff = Backoff::new(WAITS.0, WAITS.1);
     let mut told = false;
@@ -166,7 +166,7 @@ async fn parameters_below(
         match result.await {
             Err(error) if Instant::now() + wait < settings.deadline => {
                 if !told {
-                    say(&format!("waiting: parameters below `{path}`: {}", causes::joined(&error)));
+                    say(&format!("waiting: parameters below `{path}`: {}", error_chain::joined(&error)));
                     told = true;
                 }
                 sleep(wait).await;

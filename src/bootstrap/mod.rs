@@ -23,11 +23,11 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use crate::api::Transport;
-use crate::api::imds::{Imds, ImdsError};
+use crate::api::imds::{ImdsClient, ImdsError};
 use crate::aws::credentials::Current;
 use crate::aws::regional_host;
 use crate::aws::sdk::{self, Egress};
-use crate::aws::source::Source;
+use crate::aws::source::CredentialSource;
 use crate::backoff::Backoff;
 use crate::http::client::{Dialer, Endpoint};
 use crate::probe::{self, Finding, Outcome};
@@ -145,7 +145,7 @@ pub async fn run(settings: &Settings, reader: &dyn Reader, say: Say<'_>) -> Resu
 
     let result = apply(settings, &facts, &plan, &state, (&mut record, earlier.as_ref()), reader, say).await;
     if let Err(error) = &result {
-        let reason = crate::causes::joined(error);
+        let reason = crate::error_chain::joined(error);
         say(&format!("failed: {reason}"));
         signal::tell(settings, &record.signals, identity, Err(&reason), &mut record.told, say).await;
         record.failure = Some(reason);
@@ -271,14 +271,14 @@ fn texts(problems: Vec<(Option<usize>, String)>, plan: &Plan) -> Vec<String> {
     problems.into_iter().map(text).collect()
 }
 
-fn imds(settings: &Settings) -> Imds {
-    Imds::new(settings.metadata.clone(), settings.metadata_deadline)
+fn imds(settings: &Settings) -> ImdsClient {
+    ImdsClient::new(settings.metadata.clone(), settings.metadata_deadline)
 }
 
 /// The credentials that the SDK's default chain has at this moment. A call without any is refused, and may be repeated.
 async fn credentials(settings: &Settings, region: &str) -> Current {
     let config = sdk::load(region, &settings.egress).await;
-    Source::new(&config, None).obtain(None).await.map(Current::holding).unwrap_or_default()
+    CredentialSource::new(&config, None).obtain(None).await.map(Current::holding).unwrap_or_default()
 }
 
 /// A service's endpoint in a region, unless another is set.

@@ -10,7 +10,7 @@ use rustls::pki_types::CertificateDer;
 use tokio::time::{Instant, sleep};
 
 use crate::api::{ApiError, Transport};
-use crate::causes;
+use crate::error_chain;
 use crate::http::client::{ClientError, Dialer, Endpoint};
 use crate::http::fields::Fields;
 use crate::http::tls::pinned;
@@ -60,7 +60,7 @@ pub(super) async fn wait(door: &Door, transport: &Transport, deadline: Instant) 
             Err(ApiError::Client(error)) if door.is_closed_to_us && !matches!(error, ClientError::Dial(_)) => {
                 return Ok(());
             }
-            Err(error) => causes::joined(&error),
+            Err(error) => error_chain::joined(&error),
         };
         if Instant::now() + INTERVAL >= deadline {
             return Err(format!("the appliance is not ready: {reason}"));

@@ -8,10 +8,10 @@ use url::{Position, Url};
 
 use super::plan::Signals;
 use super::{Say, Settings, credentials, service};
-use crate::api::imds::Identity;
+use crate::api::imds::InstanceIdentity;
 use crate::api::query::{self, QueryError};
 use crate::backoff::Backoff;
-use crate::causes;
+use crate::error_chain;
 use crate::http::client::Endpoint;
 
 /// The wait between attempts doubles from the first to the second of these.
@@ -53,7 +53,7 @@ enum SignalError {
 pub(super) async fn tell(
     settings: &Settings,
     signals: &Signals,
-    identity: &Identity,
+    identity: &InstanceIdentity,
     outcome: Result<(), &str>,
     told: &mut Vec<String>,
     say: Say<'_>,
@@ -71,7 +71,7 @@ pub(super) async fn tell(
                 told.push(memory);
             }
             Err(error) => {
-                say(&format!("could not tell {memory}: {}", causes::joined(&error)));
+                say(&format!("could not tell {memory}: {}", error_chain::joined(&error)));
                 all_know = false;
             }
         }
@@ -100,7 +100,7 @@ fn memory(recipient: &Recipient<'_>, word: &str) -> String {
 async fn insist(
     settings: &Settings,
     recipient: &Recipient<'_>,
-    identity: &Identity,
+    identity: &InstanceIdentity,
     outcome: Result<(), &str>,
 ) -> Result<(), SignalError> {
     let end = Instant::now() + LIMIT;
@@ -124,7 +124,7 @@ fn may_pass(error: &SignalError) -> bool {
 async fn once(
     settings: &Settings,
     recipient: &Recipient<'_>,
-    identity: &Identity,
+    identity: &InstanceIdentity,
     outcome: Result<(), &str>,
 ) -> Result<(), SignalError> {
     let (transport, region) = (&settings.transport, identity.region.as_str());

@@ -11,7 +11,7 @@ use super::plan::show;
 use super::preflight::preflight;
 use super::templates::{Kind, Template};
 use super::{DeployError, Settings, Talk, delete, finish, foresee, kept, rested, tags};
-use crate::api::cloudformation::{ChangeSet, Pairs, Stack, Wish};
+use crate::api::cloudformation::{ChangeSet, ChangeSetRequest, Pairs, Stack};
 use crate::clock;
 
 /// How often it is asked whether the changes have been computed.
@@ -216,7 +216,7 @@ pub(super) async fn compute(
     before: Option<&Stack>,
 ) -> Result<Option<(String, ChangeSet)>, DeployError> {
     let (tags, role, is_new) = (tags::of(settings, before), settings.role.as_deref(), before.is_none());
-    let wish = Wish { stack, name: &token(), is_new, template, parameters, tags: &tags, role };
+    let wish = ChangeSetRequest { stack, name: &token(), is_new, template, parameters, tags: &tags, role };
     let id = settings.cloud.create_change_set(&wish).await?;
     loop {
         let set = settings.cloud.change_set(&id).await?;

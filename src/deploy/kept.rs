@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 
 use super::templates::{self, Kind, Template};
 use super::{DeployError, Mode, Settings, Talk, tags};
-use crate::api::cloudformation::Resource;
+use crate::api::cloudformation::StackResource;
 
 /// The services of resources that are kept, as ARNs name them.
 const SERVICES: [&str; 3] = ["kms", "logs", "s3"];
 
 /// Lines that name what stays of these resources when the stack `name` is deleted.
-pub(super) fn of(name: &str, template: &Template, there: &[Resource]) -> Vec<String> {
-    let line = |resource: &Resource| {
+pub(super) fn of(name: &str, template: &Template, there: &[StackResource]) -> Vec<String> {
+    let line = |resource: &StackResource| {
         let physical = resource.physical_resource_id.as_deref().unwrap_or_default();
         format!("  {} {physical} ({name})", resource.resource_type)
     };
@@ -19,7 +19,7 @@ pub(super) fn of(name: &str, template: &Template, there: &[Resource]) -> Vec<Str
 }
 
 /// True if a resource stays when its stack is deleted, false if it goes; nothing if it is gone.
-pub(super) fn is_kept(template: &Template, resource: &Resource) -> Option<bool> {
+pub(super) fn is_kept(template: &Template, resource: &StackResource) -> Option<bool> {
     let about = template.resources.get(&resource.logical_resource_id);
     // A resource that a failed start has left behind is `DELETE_SKIPPED`.
     (resource.resource_status != "DELETE_COMPLETE").then(|| about.is_some_and(templates::Resource::is_kept))

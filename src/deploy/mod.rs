@@ -33,8 +33,8 @@ pub use report::{Report, report};
 pub use templates::Kind;
 
 use crate::api::account::Account;
-use crate::api::cloudformation::{CloudFormation, Event, Pairs, Resource, Stack};
-use crate::api::parameters::Store;
+use crate::api::cloudformation::{CloudFormation, Pairs, Stack, StackEvent, StackResource};
+use crate::api::parameters::ParameterStore;
 use templates::Template;
 
 /// Regions that have serverless MLflow, by the resource type's schema.
@@ -99,7 +99,7 @@ pub struct Settings<'a> {
     /// CloudFormation of the region.
     pub cloud: CloudFormation<'a>,
     /// The Parameter Store of the region.
-    pub store: Store<'a>,
+    pub store: ParameterStore<'a>,
     /// The account's other services in the region.
     pub account: Account<'a>,
     /// What all names begin with.
@@ -148,7 +148,7 @@ pub trait Talk {
     /// Shows a line of a change set.
     fn show(&mut self, line: &Line);
     /// Shows what happened to a resource, how long it took and how many are done of how many.
-    fn event(&mut self, event: &Event, took: Option<Duration>, done: usize, of: usize);
+    fn event(&mut self, event: &StackEvent, took: Option<Duration>, done: usize, of: usize);
     /// A value for a parameter that has none; nothing if nobody is there to say.
     fn ask(&mut self, name: &str, description: &str) -> Option<String>;
     /// Whether to go on.
@@ -179,7 +179,7 @@ async fn delete(
     settings: &Settings<'_>,
     name: &str,
     stack: &Stack,
-    (template, there): (&Template, &[Resource]),
+    (template, there): (&Template, &[StackResource]),
     talk: &mut dyn Talk,
 ) -> Result<(), DeployError> {
     if stack.enable_termination_protection {

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::{Instant, sleep};
 
-use crate::api::cloudformation::{CloudFormation, Event};
+use crate::api::cloudformation::{CloudFormation, StackEvent};
 use crate::api::service::ServiceError;
 use crate::backoff::Backoff;
 use crate::clock;
@@ -35,7 +35,7 @@ pub(super) enum End {
         /// Such as `ROLLBACK_COMPLETE`.
         status: String,
         /// The first failure.
-        cause: Option<Event>,
+        cause: Option<StackEvent>,
     },
     /// It still runs, and we have no more time.
     Late(String),
@@ -44,7 +44,7 @@ pub(super) enum End {
 /// What is seen.
 pub(super) enum Sight<'a> {
     /// An event, with how long its resource has taken and how many are done.
-    Event(&'a Event, Option<Duration>, usize),
+    Event(&'a StackEvent, Option<Duration>, usize),
     /// Nothing for some time: what is being worked on.
     Quiet(String),
 }
@@ -104,11 +104,11 @@ struct Seen {
     /// When work on a resource began, and what it is.
     began: HashMap<String, (SystemTime, Option<String>)>,
     done: usize,
-    cause: Option<Event>,
+    cause: Option<StackEvent>,
 }
 
 impl Seen {
-    fn note(&mut self, event: &Event) -> Option<Duration> {
+    fn note(&mut self, event: &StackEvent) -> Option<Duration> {
         let now = humantime::parse_rfc3339_weak(&event.timestamp).ok();
         let name = event.logical_resource_id.clone();
         let status = event.resource_status.as_str();
@@ -150,7 +150,7 @@ impl Seen {
 }
 
 /// Whether an event is a failure of its own, and not one that follows from another.
-fn is_cause(event: &Event) -> bool {
+fn is_cause(event: &StackEvent) -> bool {
     const FOLLOWING: [&str; 4] = [
         "Resource creation cancelled",
         "Resource update cancelled",
@@ -203,13 +203,13 @@ pub(super) fn hint(reason: &str) -> &'static str {
 mod tests {
     use super::*;
 
-    fn event(name: &str, status: &str, at: &str, reason: &str) -> Event {
-        Event {
+    fn event(name: &str, status: &str, at: &str, reason: &str) -> StackEvent {
+        StackEvent {
             logical_resource_id: name.into(),
             resource_status: status.into(),
             timestamp: at.into(),
             resource_status_reason: (!reason.is_empty()).then(|| reason.into()),
-            ..Event::default()
+            ..StackEvent::default()
         }
     }
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{Finding, Subject};
 use crate::api::{ApiError, Signed};
 use crate::aws::credentials::Current;
-use crate::causes;
+use crate::error_chain;
 use crate::mlflow::arn::Mode;
 
 const CHECK: &str = "target";
@@ -40,9 +40,9 @@ pub(super) async fn probe(subject: &Subject, credentials: &Current) -> Finding {
         },
         Ok(answer) => refused(subject, answer.status, &answer.body),
         Err(error @ ApiError::Credentials(_)) => {
-            Finding::failure(CHECK, name, causes::joined(&error), "see the credentials above")
+            Finding::failure(CHECK, name, error_chain::joined(&error), "see the credentials above")
         }
-        Err(error) => Finding::failure(CHECK, name, causes::joined(&error), "see the connection above"),
+        Err(error) => Finding::failure(CHECK, name, error_chain::joined(&error), "see the connection above"),
     }
 }
 

@@ -12,10 +12,10 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 use crate::api::Transport;
-use crate::api::describe::Place;
+use crate::api::describe::ArtifactLocation;
 use crate::aws::credentials::Current;
 use crate::aws::regional_host;
-use crate::aws::role::Role;
+use crate::aws::role::AssumedRole;
 use crate::aws::sdk::{self, Egress};
 use crate::http::client::Endpoint;
 use crate::mlflow::target::Target;
@@ -92,7 +92,7 @@ pub struct Subject {
     /// How it is connected to, and AWS's other services.
     pub transport: Transport,
     /// The role to assume.
-    pub role: Option<Role>,
+    pub role: Option<AssumedRole>,
     /// Where its artifacts are, if the gateway is on.
     pub artifacts: Option<Artifacts>,
 }
@@ -100,7 +100,7 @@ pub struct Subject {
 /// A gateway's store.
 pub struct Artifacts {
     /// Where it is, or whom to ask.
-    pub place: Place,
+    pub place: ArtifactLocation,
     /// Another endpoint than the region's.
     pub s3_endpoint: Option<Endpoint>,
     /// The key for new objects.
@@ -122,7 +122,7 @@ pub struct Settings {
 /// What was found out about an identity, for further targets that use it.
 struct Known<'a> {
     region: &'a str,
-    role: Option<&'a Role>,
+    role: Option<&'a AssumedRole>,
     credentials: Option<Current>,
 }
 
@@ -182,8 +182,8 @@ fn endpoints(settings: &Settings, subject: &Subject) -> Vec<(&'static str, Endpo
     }
     if let Some(artifacts) = &subject.artifacts {
         all.push(match &artifacts.place {
-            Place::Described(sagemaker) => ("the SageMaker API", sagemaker.clone()),
-            Place::Known(_) => ("S3", artifacts.s3_endpoint.clone().unwrap_or_else(|| regional("s3"))),
+            ArtifactLocation::Described(sagemaker) => ("the SageMaker API", sagemaker.clone()),
+            ArtifactLocation::Known(_) => ("S3", artifacts.s3_endpoint.clone().unwrap_or_else(|| regional("s3"))),
         });
     }
     all

@@ -13,7 +13,7 @@ use super::{Finding, LIMIT};
 use crate::api::{ApiError, Transport};
 use crate::http::client::{ClientError, DialError, Endpoint};
 use crate::http::fields::Fields;
-use crate::{causes, clock};
+use crate::{clock, error_chain};
 
 /// AWS refuses signatures that are older.
 const SKEW_LIMIT: Duration = Duration::from_mins(5);
@@ -87,7 +87,7 @@ fn described(addresses: &[IpAddr]) -> String {
 }
 
 fn unreachable(host: &str, error: &ApiError) -> Finding {
-    let text = causes::joined(error);
+    let text = error_chain::joined(error);
     let fix = match error {
         ApiError::Client(ClientError::Dial(DialError::Tls { .. })) => {
             "set `ca-file` to the authority of whoever intercepts TLS here, and check this machine's clock"

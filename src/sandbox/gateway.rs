@@ -13,10 +13,10 @@ use serde_json::json;
 use super::identity::{Issuer, Principal};
 use super::verify::{self, Received, Refusal, Service};
 use crate::clock;
-use crate::http::body::{Account, Intake, receive};
+use crate::http::body::{BodyLimits, BodyOwner, buffer};
 use crate::http::client::{Client, Request};
 use crate::http::fields::Fields;
-use crate::http::{headers, relay};
+use crate::http::{headers, into_response};
 use crate::mlflow::target::Target;
 
 /// What a front door let pass and turned away.
@@ -44,7 +44,7 @@ pub(super) struct Gateway {
     pub(super) target: Target,
     pub(super) issuer: Issuer,
     pub(super) tally: Arc<Tally>,
-    pub(super) intake: Intake,
+    pub(super) intake: BodyLimits,
     pub(super) mlflow: Client,
     pub(super) mlflow_host: HeaderValue,
 }
@@ -63,7 +63,7 @@ pub(super) async fn handle(request: HttpRequest, payload: web::Payload) -> HttpR
 
 async fn exchange(gateway: &Gateway, request: &HttpRequest, payload: web::Payload) -> Result<HttpResponse, Refusal> {
     let length = headers::content_length(request.headers());
-    let body = receive(payload, length, &gateway.intake, &Account::default())
+    let body = buffer(payload, length, &gateway.intake, &BodyOwner::default())
         .await
         .map_err(|error| refusal(StatusCode::BAD_REQUEST, "BadRequestException", error.to_string()))?;
     let service = Service {
@@ -95,7 +95,7 @@ async fn exchange(gateway: &Gateway, request: &HttpRequest, payload: web::Payloa
     let mut fields = std::mem::take(&mut response.headers);
     headers::keep_end_to_end(&mut fields);
     fields.remove(header::CONTENT_LENGTH);
-    Ok(relay::respond(response.status, fields, response.announced, response.body))
+    Ok(into_response(response.status, fields, response.announced, response.body))
 }
 
 /// Only the role may call, and only with the header that names this target.

@@ -36,7 +36,7 @@ use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::sleep;
 
-use crate::causes;
+use crate::error_chain;
 use crate::http::body::Body;
 use crate::http::client::{Client, ClientError, ClientSettings, Dialer, Endpoint, Request};
 use crate::http::tls;
@@ -246,7 +246,7 @@ async fn check_answers(endpoint: &Endpoint) -> Result<(), SandboxError> {
             // A server with authentication of its own refuses those that have none.
             Ok(StatusCode::OK | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => return Ok(()),
             Ok(status) => format!("it answers `{status}` to `GET /version`"),
-            Err(error) => causes::joined(&error),
+            Err(error) => error_chain::joined(&error),
         };
         if Instant::now() >= deadline {
             return Err(SandboxError::NoMlflow { url: endpoint.url(), what });

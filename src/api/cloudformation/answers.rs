@@ -94,7 +94,7 @@ impl Change {
 
 /// Something that happened to a resource, or to the stack itself.
 #[derive(Clone, Debug, Default)]
-pub struct Event {
+pub struct StackEvent {
     /// Unlike any other.
     pub event_id: String,
     /// RFC 3339.
@@ -109,7 +109,7 @@ pub struct Event {
     pub resource_status_reason: Option<String>,
 }
 
-impl Event {
+impl StackEvent {
     pub(super) fn of(element: &Element) -> Self {
         Self {
             event_id: element.text("EventId"),
@@ -124,7 +124,7 @@ impl Event {
 
 /// A resource as it is.
 #[derive(Clone, Debug, Default)]
-pub struct Resource {
+pub struct StackResource {
     /// Its name in the template.
     pub logical_resource_id: String,
     /// Its name in AWS.
@@ -135,7 +135,7 @@ pub struct Resource {
     pub resource_status: String,
 }
 
-impl Resource {
+impl StackResource {
     pub(super) fn of(element: &Element) -> Self {
         Self {
             logical_resource_id: element.text("LogicalResourceId"),

@@ -3,6 +3,9 @@
 use super::super::ApiError;
 use super::super::xml::XmlError;
 
+/// The result of a call.
+pub type ServiceResult<T> = Result<T, ServiceError>;
+
 /// Why a call had no effect.
 #[derive(Debug, thiserror::Error)]
 pub enum ServiceError {

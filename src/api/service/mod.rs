@@ -9,7 +9,7 @@ use actix_web::http::{Method, StatusCode};
 use bytes::Bytes;
 use tokio::time::{Instant, sleep, timeout};
 
-pub use error::ServiceError;
+pub use error::{ServiceError, ServiceResult};
 
 use super::xml::Element;
 use super::{Signed, Transport};
@@ -27,7 +27,7 @@ const SILENCE: Duration = Duration::from_secs(5);
 
 /// The names of a service, and the number of attempts that its answers are worth.
 #[derive(Clone, Copy, Debug)]
-pub struct About {
+pub struct ServiceDescription {
     /// Its name for people.
     pub title: &'static str,
     /// Its name in signatures.
@@ -40,9 +40,9 @@ pub struct About {
 
 /// Signed calls of one service in one region.
 #[derive(Clone)]
-pub struct Service<'a> {
+pub struct QueryService<'a> {
     /// The service.
-    pub about: About,
+    pub about: ServiceDescription,
     /// The transport to it.
     pub transport: &'a Transport,
     /// Its endpoint.
@@ -58,7 +58,7 @@ pub struct Service<'a> {
 /// The reason why there is no answer yet.
 pub enum Delay<'a> {
     /// AWS has not answered for some time.
-    Silence {
+    NoAnswer {
         /// The service, by its name for people.
         service: &'static str,
         /// The operation.
@@ -67,7 +67,7 @@ pub enum Delay<'a> {
         waited: Duration,
     },
     /// The call will be repeated, since that may help.
-    Repetition {
+    Retry {
         /// The service, by its name for people.
         service: &'static str,
         /// The error of the last attempt.
@@ -81,7 +81,7 @@ pub enum Delay<'a> {
     },
 }
 
-impl Service<'_> {
+impl QueryService<'_> {
     /// Asks, and reads the answer: the element `<OperationResult>`, or in EC2's form of the protocol the whole of it.
     ///
     /// # Errors
@@ -102,7 +102,7 @@ impl Service<'_> {
         let mut backoff = Backoff::new(WAITS.0, WAITS.1);
         let mut attempt = 1;
         loop {
-            let error = match self.heard(operation, given).await {
+            let error = match self.call_once(operation, given).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
@@ -115,25 +115,25 @@ impl Service<'_> {
             }
             attempt += 1;
             let wait = backoff.wait();
-            (self.delayed)(&Delay::Repetition { service: self.about.title, error: &error, wait, attempt, of });
+            (self.delayed)(&Delay::Retry { service: self.about.title, error: &error, wait, attempt, of });
             sleep(wait).await;
         }
     }
 
     /// Asks once, and says while there is no answer.
-    async fn heard(&self, operation: &'static str, given: &[(&str, &str)]) -> Result<String, ServiceError> {
+    async fn call_once(&self, operation: &'static str, given: &[(&str, &str)]) -> Result<String, ServiceError> {
         let since = Instant::now();
-        let mut answer = std::pin::pin!(self.once(operation, given));
+        let mut answer = std::pin::pin!(self.send(operation, given));
         loop {
             if let Ok(answer) = timeout(SILENCE, &mut answer).await {
                 return answer;
             }
             let service = self.about.title;
-            (self.delayed)(&Delay::Silence { service, operation, waited: since.elapsed() });
+            (self.delayed)(&Delay::NoAnswer { service, operation, waited: since.elapsed() });
         }
     }
 
-    async fn once(&self, operation: &'static str, given: &[(&str, &str)]) -> Result<String, ServiceError> {
+    async fn send(&self, operation: &'static str, given: &[(&str, &str)]) -> Result<String, ServiceError> {
         let mut form = format!("Action={operation}&Version={}", self.about.version);
         for (name, text) in given {
             form.extend(["&", *name, "=", &uri::encoded(text)]);

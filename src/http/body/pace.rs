@@ -13,7 +13,7 @@ use bytes::Bytes;
 use futures_util::Stream;
 use tokio::time::Sleep;
 
-use super::receive::ReceiveError;
+use super::error::RequestBodyError;
 
 /// Bytes per second that a caller has to send on average, over each period as long as the longest silence. The slowest
 /// uplinks in use, a modem's or one that thirty uploads share, are several times as fast.
@@ -23,7 +23,7 @@ const MINIMUM_RATE: u64 = 1024;
 #[derive(Clone, Copy, Debug)]
 pub struct Timing {
     /// The longest silence between two pieces.
-    pub silence: Duration,
+    pub idle_timeout: Duration,
     /// The longest time for the whole body.
     pub total: Duration,
 }
@@ -55,12 +55,12 @@ impl Pace {
     /// The next piece of the body; nothing after its end.
     ///
     /// # Errors
-    /// [`ReceiveError::Stalled`], [`ReceiveError::Slow`], [`ReceiveError::Late`] and [`ReceiveError::Broken`].
+    /// [`RequestBodyError::Stalled`], [`RequestBodyError::Slow`], [`RequestBodyError::Late`] and [`RequestBodyError::Broken`].
     pub(super) fn poll_next<S>(
         &mut self,
         payload: Pin<&mut S>,
         context: &mut Context<'_>,
-    ) -> Poll<Result<Option<Bytes>, ReceiveError>>
+    ) -> Poll<Result<Option<Bytes>, RequestBodyError>>
     where
         S: Stream<Item = Result<Bytes, PayloadError>> + ?Sized,
     {
@@ -70,7 +70,7 @@ impl Pace {
         if let Some(since) = self.since.take() {
             self.waited += since.elapsed();
         }
-        let piece = piece.transpose().map_err(ReceiveError::Broken)?;
+        let piece = piece.transpose().map_err(RequestBodyError::Broken)?;
         if let Some(piece) = &piece {
             self.received += piece.len() as u64;
             // SECURITY: whoever sends a byte before each limit of silence would hold memory and disk for ever.
@@ -80,7 +80,7 @@ impl Pace {
     }
 
     /// Ready with what is wrong once a limit has passed.
-    fn poll_limits(&mut self, context: &mut Context<'_>) -> Poll<ReceiveError> {
+    fn poll_limits(&mut self, context: &mut Context<'_>) -> Poll<RequestBodyError> {
         let since = *self.since.get_or_insert_with(Instant::now);
         loop {
             let silence = since.elapsed();
@@ -98,20 +98,20 @@ impl Pace {
     }
 
     /// The time for which the caller may be silent from now on, after a `silence`.
-    fn left(&mut self, silence: Duration) -> Result<Duration, ReceiveError> {
-        let Timing { silence: longest, total } = self.timing;
+    fn left(&mut self, silence: Duration) -> Result<Duration, RequestBodyError> {
+        let Timing { idle_timeout: longest, total } = self.timing;
         let waited = self.waited + silence;
         if silence >= longest {
-            return Err(ReceiveError::Stalled(longest));
+            return Err(RequestBodyError::Stalled(longest));
         }
         if waited >= total {
-            return Err(ReceiveError::Late(total));
+            return Err(RequestBodyError::Late(total));
         }
         let mut measured = waited.saturating_sub(self.mark.0);
         if measured >= longest {
             let least = longest.as_millis().saturating_mul(u128::from(MINIMUM_RATE)) / 1000;
             if u128::from(self.received - self.mark.1) < least {
-                return Err(ReceiveError::Slow(MINIMUM_RATE));
+                return Err(RequestBodyError::Slow(MINIMUM_RATE));
             }
             self.mark = (waited, self.received);
             measured = Duration::ZERO;
@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     /// Reads a body of which `piece` bytes come every `interval`, `count` times.
-    async fn read(timing: Timing, piece: usize, interval: Duration, count: usize) -> Result<u64, ReceiveError> {
+    async fn read(timing: Timing, piece: usize, interval: Duration, count: usize) -> Result<u64, RequestBodyError> {
         let mut payload = Box::pin(stream::unfold(0, |number| async move {
             if number == count {
                 return None;
@@ -142,7 +142,7 @@ mod tests {
     }
 
     fn timing(silence: u64, total: u64) -> Timing {
-        Timing { silence: Duration::from_millis(silence), total: Duration::from_millis(total) }
+        Timing { idle_timeout: Duration::from_millis(silence), total: Duration::from_millis(total) }
     }
 
     #[tokio::test]
@@ -150,9 +150,9 @@ mod tests {
         let interval = Duration::from_millis(20);
         let quick = timing(200, 60_000);
         assert_eq!(read(quick, 100, interval, 25).await.ok(), Some(2500), "5 kB per second");
-        assert!(matches!(read(quick, 1, interval, 1000).await, Err(ReceiveError::Slow(MINIMUM_RATE))));
-        assert!(matches!(read(quick, 1, Duration::from_secs(5), 2).await, Err(ReceiveError::Stalled(_))));
-        assert!(matches!(read(timing(200, 400), 1000, interval, 1000).await, Err(ReceiveError::Late(_))));
+        assert!(matches!(read(quick, 1, interval, 1000).await, Err(RequestBodyError::Slow(MINIMUM_RATE))));
+        assert!(matches!(read(quick, 1, Duration::from_secs(5), 2).await, Err(RequestBodyError::Stalled(_))));
+        assert!(matches!(read(timing(200, 400), 1000, interval, 1000).await, Err(RequestBodyError::Late(_))));
         assert_eq!(read(quick, 1, interval, 5).await.ok(), Some(5), "a small body need not be fast");
     }
 
@@ -172,7 +172,7 @@ mod tests {
                 break error;
             }
         };
-        assert!(matches!(error, ReceiveError::Slow(_)) && began.elapsed() < Duration::from_secs(5), "{error}");
+        assert!(matches!(error, RequestBodyError::Slow(_)) && began.elapsed() < Duration::from_secs(5), "{error}");
     }
 
     #[tokio::test]

@@ -5,14 +5,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Counts of a dialer and its copies.
 #[derive(Debug, Default)]
-pub struct Connections {
+pub struct ConnectionCounts {
     opened: AtomicU64,
     failed: AtomicU64,
     closed: AtomicU64,
 }
 
-impl Connections {
-    /// Connections that came about.
+impl ConnectionCounts {
+    /// Connections that were opened.
     #[must_use]
     pub fn opened(&self) -> u64 {
         self.opened.load(Ordering::Relaxed)
@@ -38,17 +38,17 @@ impl Connections {
     }
 
     /// Counts a connection for as long as the answer lives.
-    pub(super) fn hold(self: &Arc<Self>) -> Open {
+    pub(super) fn hold(self: &Arc<Self>) -> OpenConnection {
         self.opened.fetch_add(1, Ordering::Relaxed);
-        Open(Arc::clone(self))
+        OpenConnection(Arc::clone(self))
     }
 }
 
 /// A connection that is open until this is dropped.
 #[derive(Debug)]
-pub(super) struct Open(Arc<Connections>);
+pub(super) struct OpenConnection(Arc<ConnectionCounts>);
 
-impl Drop for Open {
+impl Drop for OpenConnection {
     fn drop(&mut self) {
         self.0.closed.fetch_add(1, Ordering::Release);
     }
@@ -60,7 +60,7 @@ mod tests {
 
     #[test]
     fn a_connection_is_open_until_it_is_dropped() {
-        let connections = Arc::new(Connections::default());
+        let connections = Arc::new(ConnectionCounts::default());
         let held = [connections.hold(), connections.hold()];
         connections.fail();
         assert_eq!((connections.opened(), connections.open(), connections.failed()), (2, 2, 1));

@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use super::dial::DialError;
+use super::dial_error::DialError;
 use super::stream::Closed;
 use crate::http::body::OutgoingError;
 
@@ -73,4 +73,21 @@ impl From<h2::Error> for ClientError {
         }
         Self::Invalid(Box::new(error))
     }
+}
+
+/// Why a body ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// The upstream closed the connection before the announced end.
+    #[error("the upstream ended the response before it was complete")]
+    Truncated,
+    /// The connection broke.
+    #[error("the connection to the upstream broke during the response")]
+    Broken(#[source] Box<dyn std::error::Error>),
+    /// Larger than what is read into memory.
+    #[error("the response is larger than {0} bytes")]
+    TooLarge(usize),
+    /// Nothing came for too long.
+    #[error("the upstream's response stalled for {0:?}")]
+    Stalled(Duration),
 }

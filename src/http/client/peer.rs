@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 
-use super::stream::Stream;
+use super::stream::UpstreamStream;
 
 /// The most that is sent to an upstream that names no limit, which is the limit of AWS's load balancers and of many
 /// servers. Bytes, as HTTP/2 counts them.
@@ -53,14 +53,14 @@ impl Peer {
 
 /// A connection whose first frame is looked at as it passes.
 pub(super) struct Watched {
-    stream: Stream,
+    stream: UpstreamStream,
     /// The beginning of what has come; nothing once enough is known.
     begun: Option<Vec<u8>>,
     peer: Rc<Peer>,
 }
 
 impl Watched {
-    pub(super) fn new(stream: Stream, peer: Rc<Peer>) -> Self {
+    pub(super) fn new(stream: UpstreamStream, peer: Rc<Peer>) -> Self {
         Self { stream, begun: Some(Vec::new()), peer }
     }
 }

@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
-use super::connections::Open;
+use super::connections::OpenConnection;
 use super::read_ahead::ReadAhead;
 use crate::http::tls::HTTP2;
 
@@ -31,9 +31,9 @@ impl Closed {
 }
 
 /// An open connection, which is counted as such.
-pub struct Stream {
+pub struct UpstreamStream {
     io: Io,
-    _open: Open,
+    _open: OpenConnection,
 }
 
 pub(super) enum Io {
@@ -43,8 +43,8 @@ pub(super) enum Io {
     Tls(Box<TlsStream<ReadAhead>>),
 }
 
-impl Stream {
-    pub(super) fn new(io: Io, open: Open) -> Self {
+impl UpstreamStream {
+    pub(super) fn new(io: Io, open: OpenConnection) -> Self {
         Self { io, _open: open }
     }
 
@@ -62,13 +62,13 @@ impl Stream {
     }
 }
 
-impl fmt::Debug for Stream {
+impl fmt::Debug for UpstreamStream {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.tcp().fmt(formatter)
     }
 }
 
-impl AsyncRead for Stream {
+impl AsyncRead for UpstreamStream {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let room = buffer.remaining();
@@ -83,7 +83,7 @@ impl AsyncRead for Stream {
     }
 }
 
-impl AsyncWrite for Stream {
+impl AsyncWrite for UpstreamStream {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match &mut self.get_mut().io {
             Io::Plain(stream) => Pin::new(stream).poll_write(context, bytes),

@@ -4,20 +4,22 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
-use rustls::client::danger::HandshakeSignatureValid;
+use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, TrustAnchor, UnixTime};
-use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::server::danger::ClientCertVerifier as _;
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
-use rustls::{DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme};
 use zeroize::Zeroizing;
 
-use super::{HTTP1, HTTP2, TrustError, certificate, provider, read_authorities, read_certificates};
+use super::alpn::{HTTP1, HTTP2};
+use super::certificate;
+use super::client_verifier::{ClientVerifier, Trusted};
+use super::trust::{TrustError, provider, read_authorities, read_certificates};
 
 /// The files of a listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,8 +73,8 @@ pub enum ServerTlsError {
 #[derive(Clone)]
 pub struct ServerTls {
     files: ServerFiles,
-    identity: Arc<Identity>,
-    clients: Option<Arc<Clients>>,
+    identity: Arc<ServerIdentity>,
+    clients: Option<Arc<ClientVerifier>>,
 }
 
 impl ServerTls {
@@ -81,8 +83,8 @@ impl ServerTls {
     /// # Errors
     /// [`ServerTlsError`].
     pub fn load(files: ServerFiles) -> Result<Self, ServerTlsError> {
-        let identity = Arc::new(Identity(ArcSwap::new(read_identity(&files)?)));
-        let clients = read_verifier(&files)?.map(|trusted| Arc::new(Clients::new(trusted)));
+        let identity = Arc::new(ServerIdentity(ArcSwap::new(read_identity(&files)?)));
+        let clients = read_verifier(&files)?.map(|trusted| Arc::new(ClientVerifier::new(trusted)));
         Ok(Self { files, identity, clients })
     }
 
@@ -143,10 +145,10 @@ impl ServerTls {
             .with_safe_default_protocol_versions()
             .expect("ring supports TLS 1.2 and 1.3");
         let builder = match &self.clients {
-            Some(clients) => builder.with_client_cert_verifier(Arc::clone(clients) as Arc<dyn ClientCertVerifier>),
+            Some(clients) => builder.with_client_cert_verifier(Arc::<ClientVerifier>::clone(clients)),
             None => builder.with_no_client_auth(),
         };
-        let mut config = builder.with_cert_resolver(Arc::clone(&self.identity) as Arc<dyn ResolvesServerCert>);
+        let mut config = builder.with_cert_resolver(Arc::<ServerIdentity>::clone(&self.identity));
         config.alpn_protocols = vec![HTTP2.to_vec(), HTTP1.to_vec()];
         if self.clients.is_some() {
             // SECURITY: a resumed session is not verified again, so it could outlive the trust in its certificate.
@@ -187,82 +189,11 @@ pub struct Generation(u64);
 
 /// Presents the certificate of the moment.
 #[derive(Debug)]
-struct Identity(ArcSwap<CertifiedKey>);
+struct ServerIdentity(ArcSwap<CertifiedKey>);
 
-impl ResolvesServerCert for Identity {
+impl ResolvesServerCert for ServerIdentity {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         Some(self.0.load_full())
-    }
-}
-
-/// Asks the authorities of the moment.
-#[derive(Debug)]
-struct Clients {
-    trusted: ArcSwap<Trusted>,
-    changes: AtomicU64,
-}
-
-/// Authorities, and what verifies by them.
-#[derive(Debug)]
-struct Trusted {
-    roots: Vec<TrustAnchor<'static>>,
-    verifier: Arc<dyn ClientCertVerifier>,
-}
-
-impl Clients {
-    fn new(trusted: Trusted) -> Self {
-        Self { trusted: ArcSwap::from_pointee(trusted), changes: AtomicU64::new(0) }
-    }
-
-    /// Connections are verified again only where it makes a difference: files are read every minute.
-    fn replace(&self, trusted: Trusted) {
-        let old = self.trusted.swap(Arc::new(trusted));
-        if old.roots != self.trusted.load().roots {
-            // After the swap, so that nobody takes the old ones' verdict for that of the new ones.
-            self.changes.fetch_add(1, Ordering::Release);
-        }
-    }
-}
-
-impl ClientCertVerifier for Clients {
-    /// No hints: they would have to outlive the authorities they name. Clients then offer what they have.
-    fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        &[]
-    }
-
-    fn verify_client_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        now: UnixTime,
-    ) -> Result<ClientCertVerified, rustls::Error> {
-        self.trusted.load().verifier.verify_client_cert(end_entity, intermediates, now)
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.trusted.load().verifier.verify_tls12_signature(message, certificate, signature)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.trusted.load().verifier.verify_tls13_signature(message, certificate, signature)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.trusted.load().verifier.supported_verify_schemes()
-    }
-
-    fn client_auth_mandatory(&self) -> bool {
-        self.trusted.load().verifier.client_auth_mandatory()
     }
 }
 

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use tracing::{info, warn};
 
 use crate::access::oidc::PublicKey;
-use crate::causes;
+use crate::error_chain;
 use crate::http::body::Body;
 use crate::http::client::{Client, ClientSettings, Dialer, Endpoint, Request};
 use crate::http::fields::Fields;
@@ -169,11 +169,11 @@ impl Keys {
         headers.insert(header::HOST, host);
         let target = format!("{}{id}", self.path);
         let request = Request { method: Method::GET, target: &target, headers: &headers, body: &Body::None };
-        let response = client.send(request).await.map_err(|error| causes::joined(&error))?;
+        let response = client.send(request).await.map_err(|error| error_chain::joined(&error))?;
         if response.status != StatusCode::OK {
             return Err(format!("the answer was {}", response.status));
         }
-        let pem = response.body.collect(SIZE_LIMIT).await.map_err(|error| causes::joined(&error))?;
+        let pem = response.body.collect(SIZE_LIMIT).await.map_err(|error| error_chain::joined(&error))?;
         let pem = std::str::from_utf8(&pem).ok();
         pem.and_then(PublicKey::from_pem).ok_or_else(|| "the answer is no key on P-256".to_owned())
     }

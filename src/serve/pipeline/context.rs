@@ -16,7 +16,7 @@ use crate::access::caller::Caller;
 use crate::access::limits::Permit;
 use crate::aws::sigv4::hex;
 use crate::clock;
-use crate::http::body::{Account, Holdings};
+use crate::http::body::{BodyOwner, Holdings};
 use crate::serve::limits::in_flight::Slot;
 use crate::serve::limits::shares::{Party, Share};
 use crate::serve::server::connection::Running;
@@ -192,9 +192,9 @@ impl RequestContext {
 
     /// The parties that answer for the memory and disk that the request's body holds.
     #[must_use]
-    pub(crate) fn account(&self) -> Account {
-        let Some(permit) = &self.permit else { return Account::default() };
-        Account::new(permit.caller().cloned(), permit.address().cloned())
+    pub(crate) fn account(&self) -> BodyOwner {
+        let Some(permit) = &self.permit else { return BodyOwner::default() };
+        BodyOwner::new(permit.caller().cloned(), permit.address().cloned())
     }
 
     /// Returns the party whose share of connections it counts against.

@@ -15,10 +15,10 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio_util::codec::Decoder as _;
 
-use super::super::Request;
-use super::super::error::ClientError;
-use super::super::stream::Stream;
 use crate::http::body::Outgoing;
+use crate::http::client::error::ClientError;
+use crate::http::client::request::Request;
+use crate::http::client::stream::UpstreamStream;
 
 /// Room for a head or a small body. Bytes.
 pub(super) const SMALL_READ: usize = 4 * 1024;
@@ -28,15 +28,15 @@ const LARGE_READ: usize = 16 * 1024;
 const JOINED: usize = 16 * 1024;
 
 /// An open connection and what has been read from it and not been used yet.
-pub(in super::super) struct Connection {
-    stream: Stream,
+pub(crate) struct Http1Connection {
+    stream: UpstreamStream,
     pub(super) unread: BytesMut,
     /// When it was made.
     pub(super) opened: Instant,
 }
 
-impl Connection {
-    pub(super) fn new(stream: Stream) -> Self {
+impl Http1Connection {
+    pub(super) fn new(stream: UpstreamStream) -> Self {
         Self { stream, unread: BytesMut::new(), opened: Instant::now() }
     }
 
@@ -141,7 +141,7 @@ impl Sending {
     /// Ready when all is out.
     fn poll(
         &mut self,
-        stream: &mut Stream,
+        stream: &mut UpstreamStream,
         mut body: Pin<&mut Outgoing>,
         context: &mut Context<'_>,
     ) -> Poll<Result<(), ClientError>> {

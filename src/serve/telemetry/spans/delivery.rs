@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{info, warn};
 
 use crate::backoff::Backoff;
-use crate::causes;
+use crate::error_chain;
 use crate::http::body::Body;
 use crate::http::client::{BodyError, Client, ClientError, ClientSettings, Request};
 use crate::http::fields::Fields;
@@ -188,7 +188,8 @@ impl Delivery {
     /// Says once that it does not work; how much is lost is counted.
     fn complain(&mut self, error: &DeliveryError) {
         if !self.is_failing {
-            let (endpoint, error, hint) = (self.collector.dialer.endpoint().url(), causes::joined(error), error.hint());
+            let (endpoint, error, hint) =
+                (self.collector.dialer.endpoint().url(), error_chain::joined(error), error.hint());
             warn!(endpoint, error, hint, "spans cannot be sent; requests are not affected");
             self.is_failing = true;
         }

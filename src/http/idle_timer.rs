@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 use tokio::time::Sleep;
 
 /// The silence between two pieces of a body.
-pub(super) struct Silence {
+pub(super) struct IdleTimer {
     limit: Duration,
     last_piece: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
-impl Silence {
+impl IdleTimer {
     /// One that may last so long; with [`Duration::MAX`], for ever.
     pub(super) const fn new(limit: Duration) -> Self {
         Self { limit, last_piece: None, timer: None }

@@ -9,7 +9,7 @@ use actix_web::http::header::{self, HeaderMap, HeaderValue};
 ///
 /// `announced` is the upstream's `Content-Length`: a 304 passes on the length of what it does not send.
 #[must_use]
-pub fn respond<B>(status: StatusCode, mut headers: HeaderMap, announced: Option<u64>, body: B) -> HttpResponse
+pub fn into_response<B>(status: StatusCode, mut headers: HeaderMap, announced: Option<u64>, body: B) -> HttpResponse
 where
     B: MessageBody + 'static,
 {

@@ -10,15 +10,16 @@ use actix_web::error::PayloadError;
 use bytes::Bytes;
 use futures_util::Stream;
 
-use super::budget::{Account, Reservation};
+use super::budget::{BodyOwner, Reservation};
+use super::error::RequestBodyError;
+use super::limits::{BodyLimits, LISTENER_SHARE};
 use super::pace::Pace;
-use super::receive::{Intake, LISTENER_SHARE, ReceiveError};
 
 /// A caller's body on its way through. Its length is known, since it was announced.
 #[derive(Clone)]
-pub struct Passing(Rc<State>);
+pub struct StreamingBody(Rc<StreamingState>);
 
-struct State {
+struct StreamingState {
     flow: RefCell<Flow>,
     len: u64,
     has_begun: Cell<bool>,
@@ -31,18 +32,18 @@ struct Flow {
     pace: Pace,
 }
 
-impl Passing {
+impl StreamingBody {
     /// Begins to pass on a body of `len` bytes, at the expense of `account`.
     ///
     /// # Errors
-    /// [`ReceiveError::NoRoom`] if too many large bodies arrive already.
-    pub fn begin<S>(payload: S, len: u64, intake: &Intake, account: &Account) -> Result<Self, ReceiveError>
+    /// [`RequestBodyError::NoRoom`] if too many large bodies arrive already.
+    pub fn begin<S>(payload: S, len: u64, intake: &BodyLimits, account: &BodyOwner) -> Result<Self, RequestBodyError>
     where
         S: Stream<Item = Result<Bytes, PayloadError>> + 'static,
     {
-        let arriving = intake.arriving.reserve(LISTENER_SHARE, account).ok_or(ReceiveError::NoRoom)?;
+        let arriving = intake.arriving.reserve(LISTENER_SHARE, account).ok_or(RequestBodyError::NoRoom)?;
         let flow = RefCell::new(Flow { payload: Box::pin(payload), pace: Pace::new(intake.timing) });
-        Ok(Self(Rc::new(State { flow, len, has_begun: Cell::new(false), _arriving: arriving })))
+        Ok(Self(Rc::new(StreamingState { flow, len, has_begun: Cell::new(false), _arriving: arriving })))
     }
 
     /// Its length in bytes.
@@ -64,21 +65,21 @@ impl Passing {
     }
 
     /// The next piece; nothing after the end.
-    pub(super) fn poll_next(&self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, ReceiveError>>> {
+    pub(super) fn poll_next(&self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, RequestBodyError>>> {
         let Self(state) = self;
         state.has_begun.set(true);
         let Flow { payload, pace } = &mut *state.flow.borrow_mut();
         let piece = ready!(pace.poll_next(payload.as_mut(), context));
         // The listener holds callers to what they have announced; an upstream must never wait for the rest.
         if matches!(piece, Ok(None)) && pace.received() < state.len {
-            return Poll::Ready(Some(Err(ReceiveError::Broken(PayloadError::Incomplete(None)))));
+            return Poll::Ready(Some(Err(RequestBodyError::Broken(PayloadError::Incomplete(None)))));
         }
         Poll::Ready(piece.transpose())
     }
 }
 
-impl fmt::Debug for Passing {
+impl fmt::Debug for StreamingBody {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Passing").field("len", &self.length()).field("passed", &self.passed()).finish()
+        formatter.debug_struct("StreamingBody").field("len", &self.length()).field("passed", &self.passed()).finish()
     }
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::Mutex as AsyncMutex;
 
 use super::credentials::{Current, Unavailable, until_renewal};
-use super::source::Source;
+use super::source::CredentialSource;
 use crate::backoff::spread;
 use crate::clock;
 
@@ -23,21 +23,21 @@ const LONGEST_NAME: usize = 64;
 
 /// The callers' credentials.
 #[derive(Default)]
-pub struct OnBehalf {
-    source: OnceLock<Source>,
-    callers: Mutex<HashMap<String, Arc<Session>>>,
+pub struct CallerSessions {
+    source: OnceLock<CredentialSource>,
+    callers: Mutex<HashMap<String, Arc<CallerSession>>>,
 }
 
 #[derive(Default)]
-struct Session {
+struct CallerSession {
     current: Current,
     /// Held while STS is asked; says when to ask again.
     next: AsyncMutex<Option<SystemTime>>,
 }
 
-impl OnBehalf {
+impl CallerSessions {
     /// Says where credentials come from. Until then there are none.
-    pub fn set_source(&self, source: Source) {
+    pub fn set_source(&self, source: CredentialSource) {
         // Called once; a second source would be the same.
         let _ = self.source.set(source);
     }
@@ -66,7 +66,7 @@ impl OnBehalf {
         session.current.prolong_by(needed, async || self.renew(&session, &name, true).await).await;
     }
 
-    fn session(&self, name: &str) -> Arc<Session> {
+    fn session(&self, name: &str) -> Arc<CallerSession> {
         let mut callers = self.callers.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(session) = callers.get(name) {
             return Arc::clone(session);
@@ -75,13 +75,13 @@ impl OnBehalf {
             let now = clock::now();
             callers.retain(|_, session| session.current.with(now, |_| ()).is_ok());
         }
-        let session = Arc::<Session>::default();
+        let session = Arc::<CallerSession>::default();
         callers.insert(name.to_owned(), Arc::clone(&session));
         session
     }
 
     /// Asks STS if a renewal is due, or in any case if `is_early`.
-    async fn renew(&self, session: &Session, name: &str, is_early: bool) {
+    async fn renew(&self, session: &CallerSession, name: &str, is_early: bool) {
         let mut next = session.next.lock().await;
         if !is_early && next.is_some_and(|next| next > clock::now()) {
             // Somebody else has asked while we waited.
