@@ -1,7 +1,7 @@
-//! The credentials that requests are signed with, always at hand and always fresh.
+//! The credentials that requests are signed with, renewed ahead of time.
 //!
 //! One task obtains them ahead of expiry and publishes them; requests read the latest without waiting. When AWS
-//! cannot be reached, the old ones serve until they expire; after that requests are told so at once.
+//! cannot be reached, the old ones serve until they expire; after that requests fail at once.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -47,7 +47,7 @@ struct CredentialState {
     problem: String,
 }
 
-/// No valid credentials at this moment; the text says why, in words that any caller may read.
+/// There are no valid credentials at this moment. The text says why, and any caller may read it.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Unavailable(String);
@@ -59,7 +59,7 @@ impl Default for Current {
 }
 
 impl Current {
-    /// These credentials and no others, for a few calls that end before they do.
+    /// Holds these credentials and never renews them, for a few calls that end before they expire.
     #[must_use]
     pub fn holding(credentials: Credentials) -> Self {
         Self::of(Some(credentials), "the AWS credentials have expired")
@@ -75,7 +75,7 @@ impl Current {
         }
     }
 
-    /// Calls `sign` with the credentials to use at `now`. Never waits.
+    /// Calls `sign` with the credentials that are valid at `now`. It never waits.
     ///
     /// # Errors
     /// [`Unavailable`] before the first success, and after expiry if renewal fails.
@@ -87,13 +87,13 @@ impl Current {
         }
     }
 
-    /// When those that are held expire, if they do; nothing if there are none.
+    /// The expiry of the current credentials, if there are credentials and if they expire.
     #[must_use]
     pub fn expiry(&self) -> Option<Option<SystemTime>> {
         self.state.load().credentials.as_ref().map(Credentials::expiry)
     }
 
-    /// Counts how attempts to obtain them went.
+    /// The counters of the attempts to obtain credentials.
     #[must_use]
     pub fn outcomes(&self) -> &Arc<Outcomes> {
         &self.outcomes
@@ -159,7 +159,7 @@ impl Current {
         }
     }
 
-    /// Until then, or until somebody asks for others.
+    /// Waits for that time, or until a request asks for other credentials.
     async fn pause(&self, wait: Duration) {
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
@@ -185,7 +185,7 @@ impl Current {
     }
 }
 
-/// How long to keep credentials before renewing them.
+/// The time until credentials should be renewed.
 pub(super) fn until_renewal(credentials: &Credentials, now: SystemTime) -> Duration {
     let Some(expiry) = credentials.expiry() else {
         return REREAD_INTERVAL;

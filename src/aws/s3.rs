@@ -21,9 +21,9 @@ use super::skew::Skew;
 use crate::clock;
 pub use parts::{PartUrls, parts_document};
 
-/// How long a request of our own may take to reach S3. It is checked when the request arrives, not when it ends.
+/// The longest time that a request of the appliance may take to reach S3, which checks it when the request arrives.
 const OWN_LIFETIME: Duration = Duration::from_mins(5);
-/// What S3 signs at most, and less than a second is none.
+/// The lifetimes that S3 accepts for a presigned URL.
 const LIFETIME_RANGE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_hours(24 * 7));
 /// Objects that one request can delete.
 pub const DELETE_LIMIT: usize = 1000;
@@ -47,7 +47,7 @@ pub struct ObjectListing {
     pub objects: Vec<(String, u64)>,
     /// Prefixes that end with the delimiter.
     pub folders: Vec<String>,
-    /// How to ask for the next page.
+    /// The token that asks for the next page.
     pub next: Option<String>,
 }
 
@@ -59,7 +59,7 @@ pub struct Bucket {
     skew: Skew,
 }
 
-/// The endpoint and the bucket's name make no URL.
+/// The endpoint and the bucket's name do not form a URL.
 #[derive(Debug, thiserror::Error)]
 #[error("`{endpoint}` cannot be the endpoint of bucket `{bucket}`")]
 pub struct EndpointError {
@@ -68,7 +68,7 @@ pub struct EndpointError {
 }
 
 impl Bucket {
-    /// A bucket in a region. `endpoint`, a URL, replaces the region's own endpoint. Objects are encrypted with
+    /// Creates a bucket in a region. `endpoint`, a URL, replaces the region's own endpoint. Objects are encrypted with
     /// `kms_key` if there is one, else as the bucket says.
     ///
     /// # Errors
@@ -89,7 +89,7 @@ impl Bucket {
         Ok(Self { inner, kms_key, skew: Skew::default() })
     }
 
-    /// The same, signed for the time of a clock that differs from ours.
+    /// Signs for the time of a clock that differs from ours.
     #[must_use]
     pub fn following(self, skew: Skew) -> Self {
         Self { skew, ..self }
@@ -169,7 +169,7 @@ impl Bucket {
         self.call("GET", &action)
     }
 
-    /// Begins an upload in parts.
+    /// Creates a multipart upload.
     #[must_use]
     pub fn create_multipart(&self, credentials: &Credentials, key: &str, content_type: &str) -> SignedS3Request {
         let keys = keys(credentials);
@@ -200,7 +200,7 @@ impl Bucket {
         SignedS3Request { method: "POST", target, headers: Vec::new(), body: Some(parts) }
     }
 
-    /// Gives an upload in parts up.
+    /// Aborts a multipart upload.
     #[must_use]
     pub fn abort_multipart(&self, credentials: &Credentials, key: &str, upload: &str) -> SignedS3Request {
         self.call("DELETE", &AbortMultipartUpload::new(&self.inner, Some(&keys(credentials)), key, upload))
@@ -267,7 +267,7 @@ impl Bucket {
     }
 }
 
-/// How long a URL can hold that is signed now: no longer than the credentials do.
+/// The longest lifetime of a URL that is signed now: it ends with its credentials.
 #[must_use]
 pub fn lifetime(wanted: Duration, credentials: &Credentials, now: SystemTime) -> Duration {
     let left = credentials.expiry().and_then(|expiry| expiry.duration_since(now).ok());
@@ -297,7 +297,7 @@ pub fn is_completed(text: &str) -> bool {
     CompleteMultipartUploadResponse::parse(text).is_ok()
 }
 
-/// How many of the objects could not be deleted, and S3's code for the first; nothing if the text does not say.
+/// The number of objects that could not be deleted and S3's code for the first; nothing if the text is no such response.
 #[must_use]
 pub fn undeleted(text: &str) -> Option<(usize, String)> {
     let errors = DeleteObjectsResponse::parse(text).ok()?.errors;
@@ -315,7 +315,7 @@ pub fn error_code(text: &str) -> Option<&str> {
 fn sign<'a>(action: &impl S3Action<'a>, lifetime: Duration, time: SystemTime) -> Url {
     match Timestamp::try_from(time) {
         Ok(time) => action.sign_with_time(lifetime, &time),
-        // A time that has no date: whatever is signed for it, nobody accepts.
+        // This time has no date, so S3 will reject any signature for it.
         Err(_) => action.sign(lifetime),
     }
 }

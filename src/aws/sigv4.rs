@@ -1,14 +1,12 @@
 //! Signs one upstream request with AWS Signature Version 4.
 //!
-//! Only what this file is given is signed: an allow-list of headers, so that a hop that rewrites any other header
-//! cannot break the signature. The path and query must already be in normal form (`http::uri`); the exact strings
-//! that are passed here are the ones to send.
+//! Only an allow-list of headers is signed, so that a hop that rewrites any other header cannot break the signature. The path
+//! and query must already be in normal form (`http::uri`); the exact strings that are passed here are the ones to send.
 //!
-//! The key is derived by `aws-sigv4`. The canonical request is put together here, because that crate's
-//! decodes the query as UTF-8 text on the way and so signs another query than was sent when a byte in it is not
-//! UTF-8; and because from normal form it is a matter of sorting.
+//! `aws-sigv4` derives the key. The canonical request is built here, because that crate decodes the query as UTF-8 text and so
+//! signs another query than was sent if a byte in it is not UTF-8. From normal form, little more than sorting is left to do.
 //!
-//! Every request passes here, so what holds for a second or for a day is kept, and texts are put together in place.
+//! Every request passes here, so values that hold for a second or a day are cached, and texts are built in place.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -20,14 +18,14 @@ use aws_sigv4::sign::v4::generate_signing_key;
 use bytes::Bytes;
 use ring::{digest, hmac};
 
-/// Stands for the payload hash of a body that is not part of the signature.
+/// Takes the place of the payload hash where the body is not part of the signature.
 pub const UNSIGNED_PAYLOAD: &str = "UNSIGNED-PAYLOAD";
-/// SHA-256 of nothing, in hex: the payload hash of a request without a body.
+/// The SHA-256 of no bytes, in hex: the payload hash of a request without a body.
 pub const EMPTY_SHA256: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 
-/// What is signed of a request, in the form in which it will be sent.
+/// The parts of a request that are signed, in the form in which they will be sent.
 #[derive(Clone, Copy, Debug)]
 pub struct Signable<'a> {
     /// The method, upper case.
@@ -44,7 +42,7 @@ pub struct Signable<'a> {
     pub payload_sha256: &'a str,
 }
 
-/// The headers that make a request acceptable. They are secrets: there is no `Debug`.
+/// The headers that prove a signature. They are secrets, so there is no `Debug`.
 pub struct RequestSignature {
     /// `x-amz-date`.
     pub date: HeaderValue,
@@ -54,14 +52,14 @@ pub struct RequestSignature {
     pub authorization: HeaderValue,
 }
 
-/// Signs for one service in one region. Keeps what can be used again, so it belongs to one thread.
+/// Signs for one service in one region. It caches, so it belongs to one thread.
 pub struct Signer {
     region: String,
     service: &'static str,
     kept: RefCell<Option<CachedSigning>>,
 }
 
-/// What is the same in all signatures of one second for one host.
+/// The values that all signatures of one second for one host share.
 struct CachedSigning {
     second: u64,
     host: String,
@@ -73,7 +71,7 @@ struct CachedSigning {
     token: Option<HeaderValue>,
     /// Deriving it costs four HMACs, as much as the rest of a signature.
     key: hmac::Key,
-    /// What is signed, up to the hash of the canonical request.
+    /// The string to sign, up to the hash of the canonical request.
     to_sign: String,
     /// The canonical headers before the hash of the body, and those behind it.
     headers: (String, String),
@@ -81,7 +79,7 @@ struct CachedSigning {
     plain: (String, String),
     /// The same with one.
     typed: (String, String),
-    /// Room for texts that are hashed.
+    /// A buffer for texts that are hashed.
     room: Vec<u8>,
 }
 
@@ -233,19 +231,11 @@ fn collapsed(value: &str) -> Cow<'_, str> {
     Cow::Owned(value.split_ascii_whitespace().collect::<Vec<_>>().join(" "))
 }
 
-/// Lower-case hex.
-#[must_use]
-pub fn hex(bytes: &[u8]) -> String {
-    let mut text = Vec::with_capacity(2 * bytes.len());
-    push_hex(&mut text, bytes);
-    String::from_utf8(text).expect("digits are ASCII")
-}
-
-fn push_hex(text: &mut Vec<u8>, bytes: &[u8]) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    for byte in bytes {
-        text.extend_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
-    }
+/// Appends a hash in hex, without an allocation.
+fn push_hex(text: &mut Vec<u8>, hash: &[u8]) {
+    let start = text.len();
+    text.resize(start + 2 * hash.len(), 0);
+    hex::encode_to_slice(hash, &mut text[start..]).expect("two digits for each byte");
 }
 
 #[cfg(test)]

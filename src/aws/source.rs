@@ -1,4 +1,4 @@
-//! Where credentials come from: the SDK's default chain, and a role that is assumed with them.
+//! The source of credentials: the SDK's default chain, and a role that is assumed with them.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -21,12 +21,12 @@ use crate::{clock, error_chain};
 /// The session tag that names a caller.
 const CALLER_TAG: &str = "caller";
 
-/// Where credentials come from.
+/// The source of credentials.
 pub struct CredentialSource {
     chain: SharedCredentialsProvider,
     role: Option<(AssumedRole, aws_sdk_sts::Client)>,
     outcomes: Arc<Outcomes>,
-    /// How far STS's clock is from ours.
+    /// The difference between STS's clock and ours.
     skew: Skew,
 }
 
@@ -42,13 +42,13 @@ pub enum SourceError {
     /// The source answered with a part missing; the SDK's parsers read past that.
     #[error("the AWS credentials that were returned are incomplete")]
     Incomplete,
-    /// The source answered with credentials of the past.
+    /// The source answered with expired credentials.
     #[error("the AWS credentials that were returned have already expired")]
     AlreadyExpired,
 }
 
 impl SourceError {
-    /// What to do about it, as an instruction.
+    /// The fix, as an instruction.
     #[must_use]
     pub fn hint(&self) -> &'static str {
         match self {
@@ -74,7 +74,7 @@ impl SourceError {
         }
     }
 
-    /// As metrics count it.
+    /// The outcome as metrics count it.
     fn outcome(&self) -> CredentialOutcome {
         match self {
             Self::Chain(_) => CredentialOutcome::NoneFound,
@@ -83,7 +83,7 @@ impl SourceError {
         }
     }
 
-    /// Everything that is known about the cause; for the log, not for callers.
+    /// The full cause. It is for the log, not for callers.
     #[must_use]
     pub fn detail(&self) -> String {
         match self {
@@ -188,7 +188,7 @@ impl CredentialSource {
     }
 }
 
-/// Whose the credentials of the default chain are, as STS says; nothing if it does not say.
+/// The ARN of the identity behind the default chain's credentials, if STS tells it.
 pub async fn caller_identity(config: &SdkConfig) -> Option<String> {
     aws_sdk_sts::Client::new(config).get_caller_identity().send().await.ok()?.arn
 }

@@ -16,7 +16,7 @@ use crate::api::Transport;
 use crate::api::imds;
 use crate::bootstrap::install::{self, Installation};
 use crate::bootstrap::{self, BootstrapError, Door, Reader, Reading, Services, Settings, Standing};
-use crate::http::client::{ClientSettings, Dialer, Endpoint};
+use crate::http::client::{Dialer, Endpoint};
 use crate::http::tls::server::ServerTls;
 
 const STATE: &str = "/var/lib/mlflow-appliance";
@@ -198,7 +198,7 @@ impl Common {
             metadata: Dialer::new(metadata.clone(), &tls, imds::CONNECT_TIMEOUT, imds::CONNECT_TIMEOUT),
             transport: Transport {
                 dialer: Dialer::new(metadata, &tls, limit, limit).through(&egress.proxies),
-                settings: ClientSettings::for_one_exchange(limit),
+                exchange_timeout: limit,
             },
             metadata_deadline: now + self.metadata_timeout.unwrap_or(patience),
             services: Services {

@@ -1,4 +1,4 @@
-//! Which headers cross the proxy. Everything passes unchanged in both directions except what is listed here.
+//! The headers that cross the proxy. All pass unchanged in both directions except those that are listed here.
 //!
 //! Hop-by-hop fields (RFC 9110 §7.6.1) belong to one connection. The others are dropped because they would let a
 //! caller speak with the appliance's voice, or because the upstream would judge them as if they were about itself.
@@ -127,7 +127,7 @@ pub fn for_upstream(inbound: &HeaderMap) -> Fields {
     outbound
 }
 
-/// Leaves of an upstream's response what goes to the caller. `content-length` is set again from the body's size.
+/// Keeps the fields of an upstream's response that go to the caller. `content-length` is set again from the body's size.
 pub fn keep_for_caller(fields: &mut HeaderMap) {
     keep_end_to_end(fields);
     fields.retain(|name, _| !is_about_the_upstream_origin(name.as_str()));
@@ -148,7 +148,7 @@ pub fn ask_for_identity(fields: &mut Fields) {
     fields.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
 }
 
-/// Leaves of an answer from S3 what describes an object to its reader.
+/// Keeps the fields of a response from S3 that describe an object to its reader.
 pub fn keep_of_object(fields: &mut HeaderMap) {
     fields.retain(|name, _| {
         matches!(
@@ -166,7 +166,7 @@ pub fn keep_of_object(fields: &mut HeaderMap) {
     });
 }
 
-/// Leaves every field but the hop-by-hop ones.
+/// Keeps every field but the hop-by-hop ones.
 pub fn keep_end_to_end(fields: &mut HeaderMap) {
     let named = fields_named_by_connection(fields);
     fields.retain(|name, _| !is_hop_by_hop(name.as_str()) && !named.contains(name));

@@ -1,4 +1,4 @@
-//! Re-encodes a request's path and query so that every reader of them agrees, and refuses what cannot be agreed on.
+//! The normal form of a request's path and query, in which all servers read them alike. Ambiguous paths are rejected.
 //!
 //! A signature covers a *canonical* path and query. If the bytes on the wire leave room for interpretation (`+`, `@`,
 //! a lower-case escape, a dot segment), the upstream may canonicalise differently and refuse the request, or worse,
@@ -8,7 +8,7 @@
 
 use std::borrow::Cow;
 
-/// Why a path is refused.
+/// Why a path is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RequestPathError {
     /// The request target does not start with a slash.

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use super::{Finding, Subject};
-use crate::api::{ApiError, Signed};
+use crate::api::{ApiError, SignedRequest};
 use crate::aws::credentials::Current;
 use crate::error_chain;
 use crate::mlflow::arn::Mode;
@@ -18,7 +18,7 @@ const PATH: &str = "/api/2.0/mlflow/experiments/search?max_results=1";
 pub(super) async fn probe(subject: &Subject, credentials: &Current) -> Finding {
     let (target, name) = (&subject.target, subject.name.as_str());
     let arn = target.arn().as_str();
-    let call = Signed {
+    let call = SignedRequest {
         endpoint: subject.transport.dialer.endpoint(),
         region: target.arn().region(),
         service: target.signing_name(),

@@ -30,15 +30,16 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use actix_web::http::{Method, StatusCode, header};
+use actix_web::http::{Method, StatusCode};
+use bytes::Bytes;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::sleep;
 
 use crate::error_chain;
-use crate::http::body::Body;
-use crate::http::client::{Client, ClientError, ClientSettings, Dialer, Endpoint, Request};
+use crate::http::client::{Client, ClientSettings, Dialer, Endpoint, ServiceClient, ServiceClientError, ServiceLimits};
+use crate::http::fields::Fields;
 use crate::http::tls;
 use crate::mlflow::arn::Mode;
 
@@ -239,10 +240,10 @@ async fn start_mlflow(
 
 /// Checks that an MLflow server answers at the URL of `--mlflow-url`.
 async fn check_answers(endpoint: &Endpoint) -> Result<(), SandboxError> {
-    let client = client(dialer(endpoint)?);
+    let client = asking_client(dialer(endpoint)?);
     let deadline = Instant::now() + MLFLOW_ANSWER_LIMIT;
     loop {
-        let what = match get(&client, endpoint, "/version").await {
+        let what = match get(&client, "/version").await {
             // A server with authentication of its own refuses those that have none.
             Ok(StatusCode::OK | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => return Ok(()),
             Ok(status) => format!("it answers `{status}` to `GET /version`"),
@@ -256,11 +257,8 @@ async fn check_answers(endpoint: &Endpoint) -> Result<(), SandboxError> {
 }
 
 /// Sends `GET path` and returns the status of the answer.
-async fn get(client: &Client, endpoint: &Endpoint, path: &str) -> Result<StatusCode, ClientError> {
-    let headers = [(header::HOST, header::HeaderValue::try_from(endpoint.authority()).expect("a host"))];
-    let headers = headers.into_iter().collect();
-    let request = Request { method: Method::GET, target: path, headers: &headers, body: &Body::None };
-    client.send(request).await.map(|response| response.status)
+async fn get(client: &ServiceClient, path: &str) -> Result<StatusCode, ServiceClientError> {
+    client.exchange(Method::GET, path, Fields::new(), Bytes::new()).await.map(|response| response.status)
 }
 
 /// A port for a program that takes seconds to listen on it. It is below those that the system gives out by itself, or
@@ -293,10 +291,10 @@ async fn until_answering(
     path: &str,
     limit: Duration,
 ) -> Result<(), SandboxError> {
-    let client = client(dialer(endpoint)?);
+    let client = asking_client(dialer(endpoint)?);
     let asking = async {
         loop {
-            if get(&client, endpoint, path).await.is_ok_and(|status| status == StatusCode::OK) {
+            if get(&client, path).await.is_ok_and(|status| status == StatusCode::OK) {
                 return;
             }
             sleep(POLL_INTERVAL).await;
@@ -316,7 +314,14 @@ fn dialer(endpoint: &Endpoint) -> Result<Dialer, SandboxError> {
     Ok(Dialer::new(endpoint.clone(), &*tls::client_config(None)?, limit, limit))
 }
 
-/// A client for it; one for each thread.
+/// A client that asks such a server whether it is there.
+fn asking_client(dialer: Dialer) -> ServiceClient {
+    let exchange_timeout = Duration::from_secs(10);
+    let limits = ServiceLimits { exchange_timeout, keep_alive: Duration::ZERO, body_limit: 1 << 20 };
+    ServiceClient::new(dialer, limits)
+}
+
+/// A client that carries callers' requests to it; one for each thread.
 fn client(dialer: Dialer) -> Client {
     let settings = ClientSettings {
         connection_limit: 256,

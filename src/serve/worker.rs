@@ -31,7 +31,7 @@ impl Worker {
         let upstreams = shared.backends.iter().map(|backend| MlflowClient::new(Arc::clone(backend))).collect();
         let api_intake = BodyLimits { size_limit: intake.size_limit.min(api_body_size_limit), ..intake.clone() };
         let first = &shared.backends[0];
-        let keys = KeyFetcher::new(first.dialer.clone(), first.client);
+        let keys = KeyFetcher::new(first.dialer.clone(), first.client.keep_alive);
         let sheet = shared.metrics.sheet();
         Self { shared, upstreams, intake, api_intake, keys, sheet }
     }

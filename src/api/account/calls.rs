@@ -3,16 +3,16 @@
 use actix_web::http::StatusCode;
 use serde_json::Value;
 
-use crate::api::Transport;
 use crate::api::json::{self, JsonCall};
 use crate::api::service::{Delay, QueryService, ServiceDescription, ServiceError, ServiceResult};
+use crate::api::transport::Transport;
 use crate::aws::credentials::Current;
 use crate::http::client::Endpoint;
 
 /// `deploy` can go on without these answers, so a call is tried twice at most.
 const ATTEMPTS: u32 = 2;
 
-/// An account in one region, as whoever deploys sees it.
+/// An account in one region, as the identity that deploys sees it.
 pub struct Account<'a> {
     /// The transport to all services.
     pub transport: &'a Transport,
@@ -51,10 +51,10 @@ impl<'a> Account<'a> {
         variable: &str,
         name: &'static str,
         operation: &'static str,
-        question: &Value,
+        input: &Value,
     ) -> ServiceResult<Value> {
         let endpoint = (self.place)(variable, name);
-        let call = JsonCall { endpoint: &endpoint, region: self.region, service: name, operation, question };
+        let call = JsonCall { endpoint: &endpoint, region: self.region, service: name, operation, input };
         let (status, answer) = json::send(call, self.transport, self.credentials).await?;
         if status == StatusCode::OK {
             return Ok(serde_json::from_slice(&answer).unwrap_or_default());
@@ -64,7 +64,7 @@ impl<'a> Account<'a> {
     }
 }
 
-/// A filter and the value that it wants, as EC2 is told.
+/// Filters with one value each, in EC2's form.
 pub(super) fn filters<'q>(wanted: &[(&'q str, &'q str)]) -> Vec<(String, &'q str)> {
     let pairs = (1..).zip(wanted).flat_map(|(number, (name, value))| {
         [(format!("Filter.{number}.Name"), *name), (format!("Filter.{number}.Value.1"), *value)]
@@ -72,7 +72,7 @@ pub(super) fn filters<'q>(wanted: &[(&'q str, &'q str)]) -> Vec<(String, &'q str
     pairs.collect()
 }
 
-/// The same as it is sent.
+/// The pairs as they are sent.
 pub(super) fn borrowed<'q>(pairs: &'q [(String, &'q str)]) -> Vec<(&'q str, &'q str)> {
     pairs.iter().map(|(name, value)| (name.as_str(), *value)).collect()
 }

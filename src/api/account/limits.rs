@@ -31,8 +31,8 @@ impl Account<'_> {
     /// # Errors
     /// [`crate::api::service::ServiceError`], as for all of these.
     pub async fn quota(&self, quota: &Quota) -> ServiceResult<f64> {
-        let question = json!({"ServiceCode": quota.service, "QuotaCode": quota.code});
-        let ask = async |operation| self.json("SERVICE_QUOTAS", "servicequotas", operation, &question).await;
+        let input = json!({"ServiceCode": quota.service, "QuotaCode": quota.code});
+        let ask = async |operation| self.json("SERVICE_QUOTAS", "servicequotas", operation, &input).await;
         let answer = match ask("ServiceQuotasV20190624.GetServiceQuota").await {
             Err(error) if error.code() == Some("NoSuchResourceException") => {
                 ask("ServiceQuotasV20190624.GetAWSDefaultServiceQuota").await?
@@ -47,8 +47,8 @@ impl Account<'_> {
     /// # Errors
     /// [`crate::api::service::ServiceError`].
     pub async fn certificate(&self, arn: &str) -> ServiceResult<Option<AcmCertificate>> {
-        let question = json!({"CertificateArn": arn});
-        let answer = match self.json("ACM", "acm", "CertificateManager.DescribeCertificate", &question).await {
+        let input = json!({"CertificateArn": arn});
+        let answer = match self.json("ACM", "acm", "CertificateManager.DescribeCertificate", &input).await {
             Err(error) if error.code() == Some("ResourceNotFoundException") => return Ok(None),
             answer => answer?,
         };
@@ -66,8 +66,8 @@ impl Account<'_> {
         const OPERATION: &str = "ResourceGroupsTaggingAPI_20170126.GetResources";
         let (mut found, mut token) = (Vec::new(), String::new());
         loop {
-            let question = json!({"TagFilters": [{"Key": key, "Values": [value]}], "PaginationToken": token});
-            let page = self.json("RESOURCE_GROUPS_TAGGING_API", "tagging", OPERATION, &question).await?;
+            let input = json!({"TagFilters": [{"Key": key, "Values": [value]}], "PaginationToken": token});
+            let page = self.json("RESOURCE_GROUPS_TAGGING_API", "tagging", OPERATION, &input).await?;
             let list = page["ResourceTagMappingList"].as_array().into_iter().flatten();
             found.extend(list.filter_map(|one| one["ResourceARN"].as_str().map(ToOwned::to_owned)));
             page["PaginationToken"].as_str().unwrap_or_default().clone_into(&mut token);

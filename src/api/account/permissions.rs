@@ -8,7 +8,7 @@ use crate::api::service::ServiceResult;
 const IAM_REGION: &str = "us-east-1";
 
 impl Account<'_> {
-    /// The ARN of whoever asks.
+    /// The ARN of the identity that calls.
     ///
     /// # Errors
     /// [`crate::api::service::ServiceError`], as for all of these.

@@ -7,7 +7,7 @@ pub use answers::{Change, ChangeSet, Pairs, Stack, StackEvent, StackResource};
 use super::service::{QueryService, ServiceDescription, ServiceResult};
 use super::xml::Element;
 
-/// Where an answer names its next page, and a question asks for it.
+/// The field by which a response names its next page, and a request asks for it.
 const NEXT: &str = "NextToken";
 
 /// The names of CloudFormation.
@@ -17,13 +17,13 @@ pub const ABOUT: ServiceDescription =
 /// CloudFormation in one region.
 pub struct CloudFormation<'a>(pub QueryService<'a>);
 
-/// What a change set is made of.
+/// The contents of a new change set.
 pub struct ChangeSetRequest<'a> {
     /// The stack's name.
     pub stack: &'a str,
     /// The change set's name.
     pub name: &'a str,
-    /// Whether there is no stack of that name yet.
+    /// True if there is no stack of that name yet.
     pub is_new: bool,
     /// The template's text; the one that the stack has, without it.
     pub template: Option<&'a str>,
@@ -99,7 +99,7 @@ impl CloudFormation<'_> {
         }
     }
 
-    /// Begins to do what a change set says.
+    /// Starts to execute a change set.
     ///
     /// # Errors
     /// [`ServiceError`].
@@ -108,7 +108,7 @@ impl CloudFormation<'_> {
         self.0.call("ExecuteChangeSet", &given).await.map(drop)
     }
 
-    /// Forgets a change set.
+    /// Deletes a change set.
     ///
     /// # Errors
     /// [`ServiceError`].
@@ -125,7 +125,7 @@ impl CloudFormation<'_> {
         self.0.call("DeleteStack", &given).await.map(drop)
     }
 
-    /// Keeps a stack from being deleted, or no longer.
+    /// Protects a stack from deletion, or removes the protection.
     ///
     /// # Errors
     /// [`ServiceError`].
@@ -144,7 +144,7 @@ impl CloudFormation<'_> {
         Ok(page.members("StackEvents").next().map(|event| StackEvent::of(event).event_id))
     }
 
-    /// What has happened to a stack since an event, the oldest first; everything without one.
+    /// The events of a stack after the given one, the oldest first; without one, all events.
     ///
     /// # Errors
     /// [`ServiceError`].
@@ -189,7 +189,7 @@ impl CloudFormation<'_> {
         }
     }
 
-    /// What is in a stack.
+    /// The resources of a stack.
     ///
     /// # Errors
     /// [`ServiceError`].
@@ -198,7 +198,7 @@ impl CloudFormation<'_> {
         Ok(found.members("StackResources").map(StackResource::of).collect())
     }
 
-    /// Lets AWS look for what is no longer as the template says; the id of that.
+    /// Starts the detection of drift and returns its id.
     ///
     /// # Errors
     /// [`ServiceError`].
@@ -207,7 +207,7 @@ impl CloudFormation<'_> {
         Ok(begun.text("StackDriftDetectionId"))
     }
 
-    /// Whether AWS is still looking.
+    /// True while AWS is still detecting drift.
     ///
     /// # Errors
     /// [`ServiceError`].

@@ -1,5 +1,4 @@
-//! A service in AWS's Query protocol, and one call of it with all that may stand in its way: throttling, an outage,
-//! credentials that expire meanwhile.
+//! A service in AWS's Query protocol, and one call of it with retries for throttling, outages and credentials that expire.
 
 mod error;
 
@@ -11,19 +10,19 @@ use tokio::time::{Instant, sleep, timeout};
 
 pub use error::{ServiceError, ServiceResult};
 
+use super::transport::{SignedRequest, Transport};
 use super::xml::Element;
-use super::{Signed, Transport};
 use crate::aws::credentials::Current;
 use crate::backoff::Backoff;
 use crate::http::client::Endpoint;
 use crate::http::uri;
 
-/// Throttled and failing calls are repeated after waits that double, from the first to the second of these.
+/// Throttled and failing calls are retried after waits that double, from the first to the second of these.
 const WAITS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(16));
 /// Credentials that have expired are renewed meanwhile; those that cannot be are not worth more.
 const ATTEMPTS_AFTER_EXPIRY: u32 = 3;
-/// After so long without an answer it is said that there is none yet.
-const SILENCE: Duration = Duration::from_secs(5);
+/// The time without an answer after which a delay is reported.
+const REPORT_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The names of a service, and the number of attempts that its answers are worth.
 #[derive(Clone, Copy, Debug)]
@@ -82,7 +81,7 @@ pub enum Delay<'a> {
 }
 
 impl QueryService<'_> {
-    /// Asks, and reads the answer: the element `<OperationResult>`, or in EC2's form of the protocol the whole of it.
+    /// Calls the operation and reads the response: the element `<OperationResult>`, or in EC2's form of the protocol all of it.
     ///
     /// # Errors
     /// [`ServiceError`].
@@ -94,7 +93,7 @@ impl QueryService<'_> {
         Ok(root.take(&name).unwrap_or_default())
     }
 
-    /// Asks, again where that may help, and says what takes long.
+    /// Calls the operation, retries where that may help, and reports delays.
     ///
     /// # Errors
     /// [`ServiceError`].
@@ -120,12 +119,12 @@ impl QueryService<'_> {
         }
     }
 
-    /// Asks once, and says while there is no answer.
+    /// Calls once, and reports while there is no answer.
     async fn call_once(&self, operation: &'static str, given: &[(&str, &str)]) -> Result<String, ServiceError> {
         let since = Instant::now();
         let mut answer = std::pin::pin!(self.send(operation, given));
         loop {
-            if let Ok(answer) = timeout(SILENCE, &mut answer).await {
+            if let Ok(answer) = timeout(REPORT_INTERVAL, &mut answer).await {
                 return answer;
             }
             let service = self.about.title;
@@ -138,7 +137,7 @@ impl QueryService<'_> {
         for (name, text) in given {
             form.extend(["&", *name, "=", &uri::encoded(text)]);
         }
-        let call = Signed {
+        let call = SignedRequest {
             endpoint: &self.endpoint,
             region: self.region,
             service: self.about.name,

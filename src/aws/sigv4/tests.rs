@@ -64,7 +64,7 @@ fn botocores_golden_signatures_are_reproduced() {
 }
 
 #[test]
-fn what_is_kept_follows_the_day_the_credentials_and_the_host() {
+fn the_cache_follows_the_day_the_credentials_and_the_host() {
     let signer = Signer::new("us-east-1", "sagemaker");
     let request = Signable {
         method: "GET",

@@ -23,7 +23,7 @@ use crate::aws::role::check_arn;
 use crate::aws::source::CredentialSource;
 use crate::aws::{regional_host, sdk};
 use crate::deploy::{DeployError, Mode, Settings};
-use crate::http::client::{ClientSettings, Dialer, Endpoint};
+use crate::http::client::{Dialer, Endpoint};
 
 /// Who has not connected by then tries again.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
@@ -125,7 +125,7 @@ async fn connect(common: &Common) -> Result<Link, Failure> {
     let endpoint = place("CLOUDFORMATION", "cloudformation", &region);
     let transport = Transport {
         dialer: Dialer::new(endpoint.clone(), &tls, CONNECT_LIMIT, CONNECT_LIMIT).through(&egress.proxies),
-        settings: ClientSettings::for_one_exchange(ANSWER_LIMIT),
+        exchange_timeout: ANSWER_LIMIT,
     };
     Ok(Link { transport, endpoint, region, current, source })
 }

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A caller may hold this many times the bytes that it leaves free: two thirds of a budget that nobody else uses.
+/// A caller may hold this many times the bytes that it leaves free: two thirds of a budget without other users.
 const CALLER_FACTOR: u64 = 2;
 /// An address may hold this many times the bytes that it leaves free, which is eight ninths. Many callers can share one
 /// address, and someone with many tokens must not shut out the others there.
@@ -34,7 +34,7 @@ const RESOURCES: usize = 4;
 #[derive(Debug, Default)]
 pub struct Holdings([AtomicU64; RESOURCES]);
 
-/// The parties that answer for a body: its caller and its address. An empty account has no share to keep to.
+/// The caller and the address that a body counts against. Without either, no share limits it.
 #[derive(Clone, Debug, Default)]
 pub struct BodyOwner {
     caller: Option<Arc<Holdings>>,
@@ -42,7 +42,7 @@ pub struct BodyOwner {
 }
 
 impl BodyOwner {
-    /// An account of a caller at an address, as far as they are known.
+    /// The owner of a body: a caller and an address, as far as they are known.
     #[must_use]
     pub fn new(caller: Option<Arc<Holdings>>, address: Option<Arc<Holdings>>) -> Self {
         Self { caller, address }
@@ -94,7 +94,7 @@ impl Budget {
         reservation.grow(bytes).then_some(reservation)
     }
 
-    /// True if `bytes` could be taken now. It takes nothing: an announcement alone must not hold anything.
+    /// True if `bytes` could be reserved now. It reserves nothing, since an announcement alone must not hold anything.
     #[must_use]
     pub fn has_room(&self, bytes: u64, account: &BodyOwner) -> bool {
         let Some(free) = self.used().checked_add(bytes).and_then(|total| self.limit_for(bytes).checked_sub(total))
@@ -159,7 +159,7 @@ impl Reservation {
         self.bytes
     }
 
-    /// The parties that answer for it.
+    /// The owner that it counts against.
     #[must_use]
     pub fn account(&self) -> &BodyOwner {
         &self.account
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn however_many_callers_take_all_they_can_something_is_left() {
+    fn a_part_of_the_budget_is_left_however_many_callers_take_their_share() {
         let budget = Budget::new(BudgetKind::Disk, 1_000_000);
         let mut held = Vec::new();
         for others in 0..8 {
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_reservation_takes_nothing_from_anybody() {
+    fn a_rejected_reservation_reserves_nothing() {
         let budget = Budget::new(BudgetKind::Disk, 900);
         let account = caller();
         let mut reservation = budget.open(&account);
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn one_address_with_many_callers_leaves_something_too() {
+    fn one_address_with_many_callers_leaves_a_part_of_the_budget() {
         let budget = Budget::new(BudgetKind::Disk, 9_000_000);
         let address = Arc::<Holdings>::default();
         let mut held = Vec::new();

@@ -1,4 +1,4 @@
-//! Takes a caller's body in: counts, hashes, and decides between memory and disk.
+//! Buffers a caller's body: counts it, hashes it, and decides between memory and disk.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -24,7 +24,7 @@ const WRITE_PIECES: usize = 64;
 /// A body takes memory out of the budget in steps of this size while it arrives. Bytes.
 const STEP: u64 = 8 * 1024;
 
-/// A body with the two facts that signing and sending need.
+/// A buffered body with the facts that signing and sending need.
 #[derive(Debug)]
 pub struct BufferedBody {
     /// The body itself.
@@ -35,12 +35,22 @@ pub struct BufferedBody {
     pub len: u64,
 }
 
+impl BufferedBody {
+    /// Its SHA-256 as it stands in a signature.
+    #[must_use]
+    pub fn sha256_hex(&self) -> String {
+        let mut digits = vec![0; 2 * self.sha256.len()];
+        hex::encode_to_slice(self.sha256, &mut digits).expect("two digits for each byte");
+        String::from_utf8(digits).expect("digits are ASCII")
+    }
+}
+
 /// Reads a body to its end, at the expense of `account`.
 ///
-/// `declared` is the `Content-Length`, if there is one; it lets a body that cannot be taken be refused before it is read.
+/// `declared` is the `Content-Length`, if there is one; with it, a body that is too large is rejected before it is read.
 ///
 /// # Errors
-/// [`RequestBodyError`]. Everything taken in is released then.
+/// [`RequestBodyError`]. Everything that was buffered is released then.
 pub async fn buffer<S>(
     payload: S,
     declared: Option<u64>,
@@ -89,7 +99,7 @@ where
     S: Stream<Item = Result<Bytes, PayloadError>> + Unpin,
 {
     let BodyLimits { memory, memory_limit, .. } = source.intake;
-    // SECURITY: an announcement holds nothing; whoever announces much and sends little would keep others out.
+    // SECURITY: an announcement reserves nothing, or a caller that announces much and sends little would lock others out.
     let mut reservation = memory.open(source.account);
     let most = if expected > 0 { expected } else { *memory_limit };
     let mut hash = Sha256::new();
@@ -119,14 +129,14 @@ where
     let BodyLimits { disk, gathering, arriving, directory, .. } = source.intake;
     let account = source.account;
     let _arriving = arriving.reserve(LISTENER_SHARE, account).ok_or(RequestBodyError::NoRoom)?;
-    // A body that has no room now is not worth receiving. This reserves nothing, so others may still take the room.
+    // A body that has no room now is not worth reading. This check reserves nothing, so others may still take the room.
     if !disk.has_room(expected, account) {
         return Err(RequestBodyError::NoRoom);
     }
     let mut reservation = disk.open(account);
     let mut spool = Spool::create(Arc::clone(directory));
     if let Some((begun, in_memory)) = begun {
-        // Before anything is waited for: what it held in memory is for bodies that stay there.
+        // This comes before any wait: the memory that the body holds is for bodies that stay there.
         if !reservation.grow(source.received()) {
             return Err(RequestBodyError::NoRoom);
         }
@@ -151,7 +161,7 @@ where
             let held = std::mem::replace(&mut gathered, gathering.open(account));
             spool.append(std::mem::take(&mut waiting), held).await.map_err(RequestBodyError::Disk)?;
             if !has_room {
-                // Nothing more is taken in before this is out of memory.
+                // Read no more before these bytes have left memory.
                 spool.rest().await.map_err(RequestBodyError::Disk)?;
             }
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use actix_web::error::PayloadError;
 
-/// Why a body was not taken in.
+/// Why a request body was rejected.
 #[derive(Debug, thiserror::Error)]
 pub enum RequestBodyError {
     /// Larger than allowed, by its announcement or in fact.
@@ -15,7 +15,7 @@ pub enum RequestBodyError {
         limit: u64,
     },
     /// Uploads hold the disk budget, or the caller's or the address's share of it.
-    #[error("uploads hold the disk budget, or this caller's or this address's share of it")]
+    #[error("uploads have used up the disk budget, or the share of this caller or this address")]
     NoRoom,
     /// The caller sent nothing for too long.
     #[error("the request body stalled for {0:?}")]
@@ -26,7 +26,7 @@ pub enum RequestBodyError {
     /// The body was not complete within this time.
     #[error("the request body was not complete after {0:?}")]
     Late(Duration),
-    /// The caller went away or broke the framing.
+    /// The caller disconnected or broke the framing.
     #[error("the request body is incomplete or malformed")]
     Broken(#[source] PayloadError),
     /// The disk failed, most likely full.

@@ -1,7 +1,7 @@
 //! The pieces of a body in memory, put together.
 //!
 //! A body of one piece, the usual case, is kept as it came, without a copy. A buffer that grows copies all that it holds, which
-//! for a document of many megabytes would keep a worker from everybody else's requests. So no buffer grows beyond a segment,
+//! for a document of many megabytes would delay all other requests of a worker. So no buffer grows beyond a segment,
 //! and another thread joins the segments.
 
 use bytes::{Bytes, BytesMut};

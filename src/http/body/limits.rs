@@ -6,36 +6,36 @@ use std::sync::Arc;
 use super::budget::Budget;
 use super::pace::Timing;
 
-/// The most that the listener holds of one body: what it has read and not handed on (128 KiB), what it has handed on and
-/// nobody has taken (32 KiB), and what is being written (as much as it had read). Bytes.
+/// The most that the listener holds of one body: bytes that were read and not handed over (128 KiB), bytes that were handed
+/// over and not taken (32 KiB), and bytes that are being written (as many as were read). Bytes.
 pub(super) const LISTENER_SHARE: u64 = 320 * 1024;
 
-/// Limits and places for bodies; one for the whole process.
+/// The limits of request bodies, shared by the whole process.
 #[derive(Clone, Debug)]
 pub struct BodyLimits {
-    /// A larger body is refused. Bytes.
+    /// A larger body is rejected. Bytes.
     pub size_limit: u64,
     /// A larger body goes to disk. Bytes.
     pub memory_limit: u64,
-    /// What all bodies in memory may take together; beyond it they go to disk.
+    /// The budget of all bodies in memory; beyond it bodies go to disk.
     pub memory: Budget,
-    /// What all bodies on their way to disk may gather in memory together; beyond it they are written in smaller pieces.
+    /// The memory in which bodies gather on their way to disk; beyond it they are written in smaller pieces.
     pub gathering: Budget,
-    /// What the listener may hold of bodies on their way to disk; beyond it they are refused for now. It is not asked how
-    /// much it holds, so each counts with `LISTENER_SHARE`.
+    /// The memory that the listener may hold of bodies on their way to disk; beyond it bodies are rejected for now. How much it
+    /// really holds is unknown, so each body counts with `LISTENER_SHARE`.
     pub arriving: Budget,
-    /// What all bodies on disk may take together; beyond it they are refused for now.
+    /// The budget of all bodies on disk; beyond it bodies are rejected for now.
     pub disk: Budget,
-    /// Where the unlinked files live.
+    /// The directory of the unlinked files.
     pub directory: Arc<Path>,
     /// The time limits of a body.
     pub timing: Timing,
-    /// Whether what would go to disk is passed on instead, where nothing has to be known of it.
+    /// True if large bodies are streamed instead of buffered on disk, where nothing has to be known of them.
     pub passes_large: bool,
 }
 
 impl BodyLimits {
-    /// The length of a body that is to be passed on as it comes, rather than taken in.
+    /// The length of a body that is to be streamed rather than buffered.
     #[must_use]
     pub fn passes(&self, declared: Option<u64>) -> Option<u64> {
         let large = self.memory_limit + 1..=self.size_limit;

@@ -1,10 +1,10 @@
-//! Request bodies: received once while being hashed, held in memory or on disk, sent as often as needed.
+//! Request bodies: buffered once while being hashed, held in memory or on disk, sent as often as needed.
 //!
-//! A signature needs the body's SHA-256 before the first byte goes out, so a body is taken in whole. Small ones stay
+//! A signature needs the body's SHA-256 before the first byte goes out, so a body is buffered first. Small ones stay
 //! in memory, larger ones go to an unlinked file, and shared [`Budget`]s bound what all requests hold together:
 //! memory does not grow with the size of a body or the number of uploads. Each caller and each address has a share of
 //! them ([`BodyOwner`]), and a body has to arrive at a minimum rate ([`Timing`]). Only a body that is not to be signed
-//! can be [`StreamingBody`].
+//! can be a [`StreamingBody`].
 
 mod budget;
 mod buffer;

@@ -1,4 +1,4 @@
-//! A body on its way out.
+//! A body that is being sent to an upstream.
 
 use std::cell::Cell;
 use std::fs::File;
@@ -20,10 +20,10 @@ use super::streaming::StreamingBody;
 /// Bytes read from disk at a time: large enough to amortise the trip to another thread. While they are sent, as many
 /// again are read.
 const READ_SIZE: u64 = 256 * 1024;
-/// Bytes read at a time, and none ahead, by those who are too many for the memory budget.
+/// Bytes that are read at a time, and none ahead, where the memory budget is used up.
 const SMALL_READ_SIZE: u64 = 32 * 1024;
 
-/// One sending of a body. Knows its size, so it is never sent chunked.
+/// A body that is being sent. Its size is known, so it is never sent chunked.
 pub struct Outgoing {
     source: OutgoingSource,
     progress: Progress,
@@ -36,7 +36,7 @@ enum OutgoingSource {
     Streaming(StreamingBody),
 }
 
-/// Why a body does not go on.
+/// Why a body cannot be sent to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum OutgoingError {
     /// It could not be read back.
@@ -47,7 +47,7 @@ pub enum OutgoingError {
     Caller(RequestBodyError),
 }
 
-/// How many bytes of a body have been handed to the connection; lets a watcher tell a slow upload from a stuck one.
+/// The number of bytes of a body that the connection has taken. It tells a slow upload from a stuck one.
 #[derive(Clone, Debug, Default)]
 pub struct Progress(Rc<ProgressCounts>);
 
@@ -90,7 +90,7 @@ impl Outgoing {
         Self { source: OutgoingSource::Streaming(passing), progress: Progress::default() }
     }
 
-    /// A view of how far the sending has come.
+    /// A shared view of the progress.
     #[must_use]
     pub fn progress(&self) -> Progress {
         self.progress.clone()

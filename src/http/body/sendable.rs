@@ -7,21 +7,21 @@ use super::outgoing::Outgoing;
 use super::spool::SpooledFile;
 use super::streaming::StreamingBody;
 
-/// A body that has been received whole and can be sent, more than once if need be.
+/// A body that can be sent, more than once unless it is streamed.
 #[derive(Debug)]
 pub enum Body {
     /// The message has no body and announces none.
     None,
-    /// In memory; an empty value is a body of zero bytes, announced as such.
+    /// The body is in memory; an empty value is a body of zero bytes, announced as such.
     Memory(Bytes, Option<Reservation>),
-    /// In an unlinked file.
+    /// The body is in an unlinked file.
     File(SpooledFile),
-    /// Still with the caller.
+    /// The body is streamed from the caller.
     Streaming(StreamingBody),
 }
 
 impl Body {
-    /// A body that was not received but made here.
+    /// Makes a body of bytes that no caller sent.
     #[must_use]
     pub fn from_bytes(bytes: Bytes) -> Self {
         Self::Memory(bytes, None)

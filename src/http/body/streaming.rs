@@ -1,4 +1,4 @@
-//! A body that is passed on while it arrives: neither held nor hashed, so it goes out once.
+//! A body that is streamed to the upstream while it arrives: neither held nor hashed, so it can be sent once.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -15,7 +15,7 @@ use super::error::RequestBodyError;
 use super::limits::{BodyLimits, LISTENER_SHARE};
 use super::pace::Pace;
 
-/// A caller's body on its way through. Its length is known, since it was announced.
+/// A caller's body that is streamed. Its length is known, since it was announced.
 #[derive(Clone)]
 pub struct StreamingBody(Rc<StreamingState>);
 
@@ -33,7 +33,7 @@ struct Flow {
 }
 
 impl StreamingBody {
-    /// Begins to pass on a body of `len` bytes, at the expense of `account`.
+    /// Begins to stream a body of `len` bytes, which counts against `account`.
     ///
     /// # Errors
     /// [`RequestBodyError::NoRoom`] if too many large bodies arrive already.
@@ -52,13 +52,13 @@ impl StreamingBody {
         self.0.len
     }
 
-    /// Bytes that have been passed on.
+    /// The number of bytes that have been sent.
     #[must_use]
     pub fn passed(&self) -> u64 {
         self.0.flow.borrow().pace.received()
     }
 
-    /// True once a piece was asked for: what has gone out is not here any more.
+    /// True once a piece was asked for, so that the body can no longer be sent from its beginning.
     #[must_use]
     pub fn has_begun(&self) -> bool {
         self.0.has_begun.get()
@@ -70,7 +70,7 @@ impl StreamingBody {
         state.has_begun.set(true);
         let Flow { payload, pace } = &mut *state.flow.borrow_mut();
         let piece = ready!(pace.poll_next(payload.as_mut(), context));
-        // The listener holds callers to what they have announced; an upstream must never wait for the rest.
+        // The listener checks the announced length, too; an upstream must never wait for the rest.
         if matches!(piece, Ok(None)) && pace.received() < state.len {
             return Poll::Ready(Some(Err(RequestBodyError::Broken(PayloadError::Incomplete(None)))));
         }

@@ -1,4 +1,4 @@
-//! How many connections one dialer has opened, and how many of them are open.
+//! Counters of the connections that one dialer has opened, and of those that are open.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,13 +18,13 @@ impl ConnectionCounts {
         self.opened.load(Ordering::Relaxed)
     }
 
-    /// Attempts that came to nothing.
+    /// Attempts that failed.
     #[must_use]
     pub fn failed(&self) -> u64 {
         self.failed.load(Ordering::Relaxed)
     }
 
-    /// Those that are open now, in use or not.
+    /// Connections that are open now, in use or not.
     #[must_use]
     pub fn open(&self) -> u64 {
         // In this order: what is closed was opened before.
@@ -32,12 +32,12 @@ impl ConnectionCounts {
         self.opened().saturating_sub(closed)
     }
 
-    /// Counts an attempt that came to nothing.
+    /// Counts an attempt that failed.
     pub(super) fn fail(&self) {
         self.failed.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts a connection for as long as the answer lives.
+    /// Counts a connection until the returned value is dropped.
     pub(super) fn hold(self: &Arc<Self>) -> OpenConnection {
         self.opened.fetch_add(1, Ordering::Relaxed);
         OpenConnection(Arc::clone(self))

@@ -1,4 +1,4 @@
-//! Opens one connection to an upstream: name, TCP, TLS, each with its own deadline and its own error.
+//! Opens one connection to an upstream: name and TCP, then TLS, each with its own deadline and its own error.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use super::tunnel;
 use crate::http::tls::{HTTP1, HTTP2};
 use crate::proxy::{Proxies, Proxy};
 
-/// Which application protocols are offered in the TLS handshake.
+/// The application protocols that are offered in the TLS handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Offer {
     /// HTTP/1.1 only.
@@ -56,25 +56,25 @@ impl Dialer {
         Self { endpoint, http1, http2, connect_timeout, handshake_timeout, connections, proxies }
     }
 
-    /// The same, to hosts that are not reached directly by way of a proxy.
+    /// Uses a proxy for hosts that are not reached directly.
     #[must_use]
     pub fn through(self, proxies: &Proxies) -> Self {
         Self { proxies: proxies.clone(), ..self }
     }
 
-    /// The proxy by way of which the endpoint is reached. Only what is encrypted from here to there goes through one.
+    /// The proxy through which the endpoint is reached. Only TLS connections go through one.
     #[must_use]
     pub fn proxy(&self) -> Option<&Proxy> {
         self.proxies.to(&self.endpoint.host).filter(|_| self.endpoint.tls)
     }
 
-    /// The same trust and deadlines for another endpoint; its connections count here, too.
+    /// A dialer for another endpoint with the same trust and deadlines; its connections are counted together.
     #[must_use]
     pub fn to(&self, endpoint: Endpoint) -> Self {
         Self { endpoint, ..self.clone() }
     }
 
-    /// Where connections go.
+    /// The endpoint that connections lead to.
     #[must_use]
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint
@@ -102,7 +102,7 @@ impl Dialer {
         let connected = async {
             match proxy {
                 None => tcp::connect(&self.endpoint.host, self.endpoint.port).await,
-                // Few are behind a proxy; the others' future need not be larger for it.
+                // Boxed, since proxies are rare and would make every connection's future larger.
                 Some(proxy) => Box::pin(tunnel::through(proxy, &self.endpoint)).await,
             }
         };

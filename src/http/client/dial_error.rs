@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-/// Why no connection came about. Nothing of any request has been sent then.
+/// Why no connection was opened. No byte of any request has been sent then.
 #[derive(Debug, thiserror::Error)]
 pub enum DialError {
     /// The name has no address.
@@ -11,7 +11,7 @@ pub enum DialError {
     Resolve {
         /// The name.
         host: String,
-        /// What the resolver said.
+        /// The resolver's error.
         source: io::Error,
     },
     /// No address accepted.
@@ -19,19 +19,19 @@ pub enum DialError {
     Connect {
         /// Host and port.
         authority: String,
-        /// What the last address said.
+        /// The error of the last address.
         source: io::Error,
     },
-    /// The peer is not who it should be, or does not speak TLS.
+    /// The peer's certificate is not trusted, or the peer does not speak TLS.
     #[error("TLS handshake with `{authority}` failed")]
     Tls {
         /// Host and port.
         authority: String,
-        /// What was wrong.
+        /// The error of the handshake.
         source: io::Error,
     },
-    /// The proxy on the way did not lead there.
-    #[error("the proxy `{proxy}` does not lead to `{authority}`")]
+    /// The proxy on the way opened no connection to the endpoint.
+    #[error("cannot reach `{authority}` through the proxy `{proxy}`")]
     Proxy {
         /// The proxy, without credentials.
         proxy: String,
@@ -56,13 +56,13 @@ pub enum DialError {
 }
 
 impl DialError {
-    /// True unless the reason is one that stays: another attempt may meet another address, or a better moment.
+    /// True unless the reason is permanent: another attempt may meet another address, or a better moment.
     #[must_use]
     pub fn may_pass(&self) -> bool {
         match self {
             Self::Resolve { .. } | Self::Connect { .. } | Self::Timeout { .. } => true,
             Self::Proxy { source, .. } => source.may_pass(),
-            // SECURITY: a stranger is not asked again until it guesses right; a connection that broke is.
+            // SECURITY: a peer with a wrong certificate is not tried again; a connection that broke is.
             Self::Tls { source, .. } => {
                 !source.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>)
             }
@@ -71,13 +71,13 @@ impl DialError {
     }
 }
 
-/// Why a proxy did not lead to a host.
+/// Why a proxy opened no connection to a host.
 #[derive(Debug, thiserror::Error)]
 pub enum TunnelError {
     /// The proxy itself cannot be reached.
     #[error("{0}")]
     Unreachable(String),
-    /// It refused.
+    /// It answered with an error.
     #[error("it answered {status}{reason}")]
     Refused {
         /// With this status.
@@ -88,11 +88,11 @@ pub enum TunnelError {
     /// It ended the connection, or the connection broke.
     #[error("the connection to it ended")]
     Broken(#[source] io::Error),
-    /// It is no proxy.
-    #[error("what it answered is not HTTP")]
+    /// It is not an HTTP proxy.
+    #[error("its response is not HTTP")]
     Invalid,
     /// Name, TCP and answer together took too long.
-    #[error("it did not lead there within {0:?}")]
+    #[error("it opened no connection within {0:?}")]
     Timeout(Duration),
 }
 

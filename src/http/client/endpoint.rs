@@ -1,9 +1,9 @@
 //! The address of an upstream.
 
-/// Where an upstream listens.
+/// The address of an upstream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
-    /// Whether to speak TLS.
+    /// True if the connection uses TLS.
     pub tls: bool,
     /// Host name or address, without brackets.
     pub host: String,

@@ -1,9 +1,9 @@
-//! The framing of a body that is passed on.
+//! The framing of a response's body.
 
 use actix_web::body::BodySize;
 use actix_web::http::{Method, StatusCode};
 
-/// How a body is framed when it is passed on.
+/// The framing of a response's body when it is streamed to the client.
 pub(super) fn size(method: &Method, status: StatusCode, announced: Option<u64>) -> BodySize {
     let bodiless = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) || status.is_informational();
     match announced {

@@ -1,7 +1,6 @@
 //! HTTP/2 to an upstream that offers it: few connections, many requests on each.
 //!
-//! This drives `h2` itself: awc says goodbye to such a connection with an unsigned `GET /`, and cannot take an answer
-//! that comes before the upload is complete.
+//! This drives `h2` itself; the head of [`super`] says why it is not `awc`.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -31,12 +30,12 @@ use super::stream::UpstreamStream;
 
 use crate::http::body::Outgoing;
 
-/// An upstream may send this much ahead of what a caller reads. Bytes.
+/// The number of bytes that an upstream may send ahead of the caller's reads.
 const STREAM_WINDOW: u32 = 256 * 1024;
 /// The same for all requests on a connection.
 ///
-/// SECURITY: as much as all of its streams may hold. With less, a few callers who do not read would leave nothing to the
-/// others on the connection.
+/// SECURITY: it is as large as the windows of all its streams together. With less, a few callers that do not read would leave
+/// nothing to the others on the connection.
 const CONNECTION_WINDOW: u32 = STREAM_WINDOW * 100;
 /// Header fields of an answer. `h2` counts them before it makes a map of them, which would not bear tens of thousands.
 /// Bytes, as HTTP/2 counts them.
@@ -70,7 +69,7 @@ pub(super) struct Http2Response {
     pub(super) method: Method,
 }
 
-/// One connection. Whoever is using it holds a clone of the `Rc`, which is how its load is counted.
+/// One connection. Each request on it holds a clone of the `Rc`, which counts them.
 pub(super) struct Http2Connection {
     sender: SendRequest<Bytes>,
     peer: Rc<Peer>,
@@ -229,8 +228,8 @@ fn size(head: &http::Request<()>) -> usize {
     PSEUDO + head.method().as_str().len() + target + fields.sum::<usize>()
 }
 
-/// What a response keeps until its body is done: its permit on the connection, and the sending half of a stream that
-/// was answered early, because dropping that would reset the stream and lose the answer.
+/// The values that a response keeps until its body has ended: its permit, and the sending half of a stream that was answered
+/// early, because dropping that half would reset the stream and lose the response.
 pub(super) struct Lease {
     connection: Rc<Http2Connection>,
     /// The sending half of a stream that was answered before the upload was complete.

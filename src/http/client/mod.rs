@@ -1,8 +1,18 @@
-//! A pooled, streaming HTTP client for one upstream.
+//! Two HTTP clients over the same connections: [`Client`] carries callers' requests, and [`ServiceClient`] makes the requests of
+//! the appliance itself.
 //!
-//! It speaks HTTP/1.1, and HTTP/2 when the upstream offers it, over connections that `dial` opens. The first
-//! connection asks, and the answer is remembered until an upstream changes its mind. One client belongs to one
-//! worker thread: nothing in it is locked.
+//! The second one is `awc`. It is not fit for callers' requests, for these reasons, the strongest first:
+//!
+//! - It takes a truncated body for a complete one, so that half an artifact would be a whole one. ([`ServiceClient`] reads bodies
+//!   whole, over a connection whose end is an error.)
+//! - It sends a request to its end before it reads the response, so an early rejection of an upload is lost.
+//! - It returns an interim response as the response.
+//! - It ends an HTTP/2 connection with an unsigned `GET /`.
+//! - It waits for a free connection without a limit, and makes a codec with a clock, a task and a timer for every request.
+//!
+//! [`Client`] is a pooled, streaming client for one upstream. It speaks HTTP/1.1, and HTTP/2 when the upstream offers it. The
+//! first connection finds out, and the result is remembered until an upstream changes its mind. One client belongs to one worker
+//! thread, so nothing in it is locked.
 
 mod connections;
 mod dial;
@@ -17,6 +27,8 @@ mod permits;
 mod read_ahead;
 mod request;
 mod response;
+mod service;
+mod service_connector;
 mod settings;
 mod stream;
 mod tcp;
@@ -29,6 +41,7 @@ pub use endpoint::Endpoint;
 pub use error::{BodyError, ClientError};
 pub use request::Request;
 pub use response::{Response, ResponseBody};
+pub use service::{ServiceClient, ServiceClientError, ServiceLimits, ServiceResponse};
 pub use settings::ClientSettings;
 
 use std::cell::Cell;

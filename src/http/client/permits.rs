@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use super::error::ClientError;
 
-/// The longest wait for a permit. Who has waited for longer had better come again later than hold a body here.
+/// The longest wait for a permit. A request that has waited for longer fails instead of holding its buffered body here.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
 /// The permits of one client.
@@ -31,13 +31,13 @@ impl ConnectionPermits {
     }
 
     async fn take_within(&self, limit: Duration) -> Result<ConnectionPermit, ClientError> {
-        // Without a timer where there is no need to wait.
+        // A free permit needs no timer.
         if let Ok(permit) = Arc::clone(&self.0).try_acquire_owned() {
             return Ok(permit);
         }
         let permit = timeout(limit, Arc::clone(&self.0).acquire_owned()).await;
         let permit = permit.map_err(|_| ClientError::Crowded(limit))?;
-        Ok(permit.expect("nobody closes the semaphore"))
+        Ok(permit.expect("the semaphore is never closed"))
     }
 }
 
@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_wait_for_a_place_is_bounded_and_a_place_is_given_back() {
+    async fn the_wait_for_a_permit_is_bounded_and_a_permit_is_given_back() {
         let permits = ConnectionPermits::new(1);
         let held = permits.take().await.expect("a permit");
         let limit = Duration::from_millis(10);

@@ -1,4 +1,4 @@
-//! The head of a response, and its body as a stream that ends in order or with an error, never short.
+//! The head of a response, and its body as a stream that ends completely or with an error, never truncated.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -16,7 +16,7 @@ use super::http2::{Http2Response, Lease};
 use crate::http::headers::content_length;
 use crate::http::idle_timer::IdleTimer;
 
-/// What an upstream answered.
+/// An upstream's response.
 pub struct Response {
     /// The status.
     pub status: StatusCode,
@@ -84,7 +84,7 @@ impl ResponseBody {
     /// [`BodyError`].
     pub async fn collect(mut self, limit: usize) -> Result<Bytes, BodyError> {
         let mut all = BytesMut::new();
-        // The answer to a `HEAD` has a size and no body, but nobody collects one.
+        // The response to a `HEAD` has a size and no body, but is never collected.
         while let Some(piece) = std::future::poll_fn(|context| Pin::new(&mut self).poll_next(context)).await {
             let piece = piece?;
             if all.len() + piece.len() > limit {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Limits of a client. All are set on purpose; the defaults of the libraries beneath suit other uses.
+/// The limits of a client. All are set on purpose; the defaults of the libraries beneath suit other uses.
 #[derive(Clone, Copy, Debug)]
 pub struct ClientSettings {
     /// Connections in use at once, for HTTP/1.1; further requests wait.
@@ -14,23 +14,8 @@ pub struct ClientSettings {
     pub lifetime: Duration,
     /// The longest wait for progress until the head of the response is there.
     pub response_timeout: Duration,
-    /// The longest silence in the body of the response.
+    /// The longest time without a byte of the response's body.
     pub idle_timeout: Duration,
-    /// Whether HTTP/2 is offered to the upstream.
+    /// True if HTTP/2 is offered to the upstream.
     pub http2: bool,
-}
-
-impl ClientSettings {
-    /// For a client that makes one exchange, and waits no longer than this for anything in it.
-    #[must_use]
-    pub fn for_one_exchange(limit: Duration) -> Self {
-        Self {
-            connection_limit: 1,
-            keep_alive: Duration::ZERO,
-            lifetime: limit,
-            response_timeout: limit,
-            idle_timeout: limit,
-            http2: false,
-        }
-    }
 }

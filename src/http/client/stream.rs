@@ -1,4 +1,4 @@
-//! A connection to an upstream, plain or TLS, that tells the truth about its end.
+//! A connection to an upstream, plain or TLS, whose end is an error, so that a truncated body is never taken for complete.
 
 use std::fmt;
 use std::io;
@@ -15,8 +15,8 @@ use crate::http::tls::HTTP2;
 
 /// The peer ended the connection in an orderly way.
 ///
-/// Whether that was in order depends on the framing of what was being read, so it is an error here, and whoever knows the
-/// framing decides.
+/// The framing of the message decides whether it was complete by then, so the end is an error here, and the code that knows
+/// the framing judges it.
 #[derive(Debug, thiserror::Error)]
 #[error("the connection was closed")]
 pub(super) struct Closed;
@@ -37,9 +37,9 @@ pub struct UpstreamStream {
 }
 
 pub(super) enum Io {
-    /// Without encryption: a server on this machine.
+    /// A connection without TLS, to a server on this machine.
     Plain(TcpStream),
-    /// With it.
+    /// A connection with TLS.
     Tls(Box<TlsStream<ReadAhead>>),
 }
 
@@ -48,13 +48,13 @@ impl UpstreamStream {
         Self { io, _open: open }
     }
 
-    /// Whether the TLS handshake settled on HTTP/2.
+    /// True if the TLS handshake agreed on HTTP/2.
     #[must_use]
     pub fn speaks_http2(&self) -> bool {
         matches!(&self.io, Io::Tls(stream) if stream.get_ref().1.alpn_protocol() == Some(HTTP2))
     }
 
-    fn tcp(&self) -> &TcpStream {
+    pub(super) fn tcp(&self) -> &TcpStream {
         match &self.io {
             Io::Plain(stream) => stream,
             Io::Tls(stream) => stream.get_ref().0.tcp(),

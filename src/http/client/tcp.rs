@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use super::dial_error::DialError;
 
-/// How long an address has to itself before the next one is tried beside it (RFC 8305 §8): of several, one that does
+/// The head start of an address before the next one is tried beside it (RFC 8305 §8): of several addresses, one that does
 /// not even refuse must not use up the time for all.
 const HEAD_START: Duration = Duration::from_millis(250);
 /// A dead peer is noticed after this long, even if nothing but acknowledgements is missing.
@@ -34,7 +34,7 @@ pub(super) async fn connect(host: &str, port: u16) -> Result<TcpStream, DialErro
         let ended = if is_last {
             attempts.next().await
         } else {
-            // Those that are cut off here are still among the attempts.
+            // An attempt that takes longer than its head start goes on beside the next one.
             let Ok(ended) = timeout(HEAD_START, attempts.next()).await else { continue };
             ended
         };

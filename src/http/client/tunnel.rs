@@ -1,5 +1,5 @@
-//! A connection by way of an HTTP proxy (RFC 9110 §9.3.6). What goes through it is encrypted from end to end, so the proxy
-//! sees the name of the host and no more.
+//! A connection through an HTTP proxy (RFC 9110 §9.3.6). The traffic in it is encrypted from end to end, so the proxy sees
+//! the name of the host and no more.
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -40,7 +40,7 @@ async fn head(tcp: &mut TcpStream) -> Result<Vec<u8>, TunnelError> {
         if head.len() >= HEAD_LIMIT {
             return Err(TunnelError::Invalid);
         }
-        // SECURITY: byte by byte, so that nothing the proxy might add is taken for a part of what follows.
+        // SECURITY: byte by byte, so that bytes behind the head are left to TLS and never taken for a part of the head.
         head.push(tcp.read_u8().await.map_err(TunnelError::Broken)?);
     }
     Ok(head)
@@ -52,7 +52,7 @@ fn status(head: &[u8]) -> Option<(u16, String)> {
     let rest = line.strip_prefix("HTTP/1.")?.get(1..)?.strip_prefix(' ')?;
     let (status, reason) = rest.split_once(' ').unwrap_or((rest, ""));
     let is_status = status.len() == 3 && status.bytes().all(|byte| byte.is_ascii_digit());
-    // A proxy's words are foreign ones.
+    // SECURITY: the proxy's text may contain control characters.
     let reason: String = reason.chars().filter(|one| !one.is_control()).take(100).collect();
     let reason = if reason.is_empty() { reason } else { format!(" {reason}") };
     is_status.then(|| status.parse().ok().map(|status| (status, reason))).flatten()

@@ -27,7 +27,7 @@ fn names(map: &HeaderMap) -> Vec<String> {
 }
 
 #[test]
-fn what_a_caller_could_impersonate_with_stays_here() {
+fn headers_that_would_impersonate_the_appliance_are_removed() {
     let inbound = map(&[
         ("authorization", "Bearer secret"),
         ("cookie", "session=1"),
@@ -61,7 +61,7 @@ fn what_a_caller_could_impersonate_with_stays_here() {
 }
 
 #[test]
-fn the_rest_passes_with_order_and_repetition() {
+fn all_other_headers_pass_with_order_and_repetition() {
     let inbound = map(&[
         ("accept", "*/*"),
         ("accept", "text/html"),
@@ -111,7 +111,7 @@ fn the_number_and_the_size_of_fields_are_limited() {
 }
 
 #[test]
-fn a_summary_tells_how_a_body_is_framed() {
+fn a_summary_shows_the_framing_of_the_body() {
     let found = |fields: &[(&'static str, &'static str)]| {
         let HeaderSummary { count, is_chunked, has_upgrade, has_length, length, .. } = HeaderSummary::of(&map(fields));
         (count, is_chunked, has_upgrade, has_length, length)
@@ -123,7 +123,7 @@ fn a_summary_tells_how_a_body_is_framed() {
 }
 
 #[test]
-fn an_upstream_cannot_speak_for_our_origin() {
+fn an_upstream_cannot_set_cookies_or_policies_of_our_origin() {
     let inbound = map(&[
         ("set-cookie", "a=1"),
         ("alt-svc", "h3=\":443\""),

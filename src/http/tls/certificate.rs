@@ -1,4 +1,4 @@
-//! What a certificate says: the names of its holder, and how long it holds.
+//! The contents of a certificate: the names of its holder, and its end of validity.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -8,7 +8,7 @@ use x509_cert::der::Decode as _;
 use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::ext::pkix::name::GeneralName;
 
-/// A certificate that cannot be read.
+/// The certificate cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the certificate cannot be read")]
 pub struct UnreadableCertificate;
@@ -35,11 +35,11 @@ pub fn names(certificate: &CertificateDer<'_>) -> Result<Vec<String>, Unreadable
     if !certificate.subject().is_empty() {
         names.push(format!("subject:{}", certificate.subject()));
     }
-    // SECURITY: `ci\0.evil.example` must not be taken for `ci` by anybody, the log's readers included.
+    // SECURITY: `ci\0.evil.example` must never be taken for `ci`, not even by readers of the log.
     if names.iter().any(|name| name.chars().any(char::is_control)) { Err(UnreadableCertificate) } else { Ok(names) }
 }
 
-/// When a certificate ceases to hold.
+/// The end of a certificate's validity.
 ///
 /// # Errors
 /// [`UnreadableCertificate`].
@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn all_kinds_of_names_are_read() {
+    fn names_of_all_kinds_are_read() {
         let text = |text: &str| text.try_into().expect("ASCII");
         let names_of = [
             SanType::URI(text("spiffe://corp/ci")),
@@ -83,14 +83,14 @@ mod tests {
     }
 
     #[test]
-    fn a_name_with_a_control_character_is_no_name() {
+    fn a_name_with_a_control_character_is_rejected() {
         let text = "ci.corp\u{0}.evil".try_into().expect("ASCII");
         assert_eq!(names(&certificate(&[SanType::DnsName(text)], None)), Err(UnreadableCertificate));
         assert_eq!(names(&certificate(&[], Some("ci\n"))).ok().filter(|names| names[0].contains('\n')), None);
     }
 
     #[test]
-    fn the_end_is_read() {
+    fn the_end_of_validity_is_read() {
         assert!(end(&certificate(&[], Some("ci"))).is_ok_and(|end| end > UNIX_EPOCH));
     }
 }

@@ -9,14 +9,14 @@ use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{DigitallySignedStruct, DistinguishedName, SignatureScheme};
 
-/// Asks the authorities of the moment.
+/// Verifies client certificates by the current authorities.
 #[derive(Debug)]
 pub(super) struct ClientVerifier {
     trusted: ArcSwap<Trusted>,
     pub(super) changes: AtomicU64,
 }
 
-/// Authorities, and what verifies by them.
+/// Authorities, and the verifier that uses them.
 #[derive(Debug)]
 pub(super) struct Trusted {
     pub(super) roots: Vec<TrustAnchor<'static>>,
@@ -32,7 +32,7 @@ impl ClientVerifier {
     pub(super) fn replace(&self, trusted: Trusted) {
         let old = self.trusted.swap(Arc::new(trusted));
         if old.roots != self.trusted.load().roots {
-            // After the swap, so that nobody takes the old ones' verdict for that of the new ones.
+            // After the swap, so that a verdict of the old authorities never counts as one of the new ones.
             self.changes.fetch_add(1, Ordering::Release);
         }
     }

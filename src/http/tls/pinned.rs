@@ -1,4 +1,4 @@
-//! TLS with a server that is known by its very certificate, whatever name it is for and whoever signed it.
+//! TLS with a server that is identified by its certificate alone, whatever its name and its issuer are.
 
 use std::sync::Arc;
 

@@ -30,7 +30,7 @@ pub struct ServerFiles {
     pub key: PathBuf,
     /// PEM: authorities whose certificates clients may present.
     pub client_authorities: Option<PathBuf>,
-    /// Whether they must.
+    /// True if clients must present a certificate.
     pub is_client_certificate_required: bool,
 }
 
@@ -45,7 +45,7 @@ pub enum ServerTlsError {
     Key {
         /// The file.
         path: PathBuf,
-        /// What reading it said.
+        /// The error of reading it.
         source: io::Error,
     },
     /// There is no key in the file, or none that can be used.
@@ -64,12 +64,12 @@ pub enum ServerTlsError {
     Verifier {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The error of the authorities.
         source: rustls::server::VerifierBuilderError,
     },
 }
 
-/// What a listener presents and whom it trusts, shared with the handshakes that are to come.
+/// The certificate that a listener presents and the clients that it trusts, shared with later handshakes.
 #[derive(Clone)]
 pub struct ServerTls {
     files: ServerFiles,
@@ -88,7 +88,7 @@ impl ServerTls {
         Ok(Self { files, identity, clients })
     }
 
-    /// Reads the files again; handshakes from now on use what is in them. True if the certificate is another one.
+    /// Reloads the files for later handshakes. Returns true if the certificate is another one.
     ///
     /// # Errors
     /// [`ServerTlsError`]; what was in use stays in use.
@@ -102,7 +102,7 @@ impl ServerTls {
         Ok(old.cert != self.identity.0.load().cert)
     }
 
-    /// When the certificate ceases to hold; nothing if it cannot be read.
+    /// The end of the certificate's validity; nothing if it cannot be read.
     #[must_use]
     pub fn end(&self) -> Option<SystemTime> {
         self.certificate().and_then(|certificate| certificate::end(&certificate).ok())
@@ -114,7 +114,7 @@ impl ServerTls {
         self.identity.0.load().cert.first().cloned()
     }
 
-    /// Which authorities are trusted now. A handshake may have been verified by those before.
+    /// The generation of the trusted authorities. A handshake may have been verified by an earlier one.
     #[must_use]
     pub fn generation(&self) -> Generation {
         self.clients
@@ -122,7 +122,7 @@ impl ServerTls {
             .map_or(Generation::default(), |clients| Generation(clients.changes.load(Ordering::Acquire)))
     }
 
-    /// True if a client with this chain would be let in now.
+    /// True if a client with this chain would be accepted now.
     #[must_use]
     pub fn verifies(&self, chain: &[CertificateDer<'_>], now: SystemTime) -> bool {
         let (Some(clients), Some((end_entity, intermediates))) = (&self.clients, chain.split_first()) else {
@@ -132,7 +132,7 @@ impl ServerTls {
         clients.verify_client_cert(end_entity, intermediates, now).is_ok()
     }
 
-    /// True if whoever has no certificate is turned away.
+    /// True if clients without a certificate are rejected.
     #[must_use]
     pub fn is_client_certificate_required(&self) -> bool {
         self.files.client_authorities.is_some() && self.files.is_client_certificate_required
@@ -183,11 +183,11 @@ fn read_verifier(files: &ServerFiles) -> Result<Option<Trusted>, ServerTlsError>
     Ok(Some(Trusted { roots, verifier }))
 }
 
-/// Counts how often other authorities were trusted.
+/// The number of times that the trusted authorities have changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Generation(u64);
 
-/// Presents the certificate of the moment.
+/// Presents the current certificate.
 #[derive(Debug)]
 struct ServerIdentity(ArcSwap<CertifiedKey>);
 
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn files_that_do_not_go_together_are_refused_and_the_old_stay_in_use() {
+    fn files_that_do_not_match_are_rejected_and_the_old_ones_stay_in_use() {
         let directory = tempfile::tempdir().expect("a directory");
         let pair = || {
             let key = KeyPair::generate().expect("a key");

@@ -16,7 +16,7 @@ pub enum TrustError {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// What reading it said.
+        /// The error of reading it.
         source: rustls::pki_types::pem::Error,
     },
     /// The file was read, but holds no certificate.
@@ -27,7 +27,7 @@ pub enum TrustError {
     Unusable {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The error of the certificate.
         source: rustls::Error,
     },
     /// Neither the system nor the file gave an authority: every connection would fail later and less clearly.

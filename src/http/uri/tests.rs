@@ -27,7 +27,7 @@ fn paths_are_written_in_normal_form() {
 }
 
 #[test]
-fn dot_segments_are_refused_however_they_are_spelt() {
+fn dot_segments_are_rejected_in_every_spelling() {
     for raw in [
         "/.",
         "/..",

@@ -89,8 +89,8 @@ async fn read(source: &TokenSource, reader: Option<&SecretReader>) -> Result<Tok
 impl SecretReader {
     async fn read(&self, place: &SecretPlace) -> Result<Tokens, String> {
         let SecretPlace { secret, region, endpoint } = place;
-        let (operation, question) = secret.question();
-        let call = JsonCall { endpoint, region, service: secret.service(), operation, question: &question };
+        let (operation, input) = secret.request();
+        let call = JsonCall { endpoint, region, service: secret.service(), operation, input: &input };
         let answer = json::send(call, &self.transport, &self.credentials).await;
         let (status, answer) = answer.map_err(|error| error_chain::joined(&error))?;
         let text = secret.text(status == StatusCode::OK, &answer).map_err(|error| error.to_string())?;

@@ -14,7 +14,6 @@ use tracing::{debug, info, warn};
 
 use crate::access::caller::Caller;
 use crate::access::limits::Permit;
-use crate::aws::sigv4::hex;
 use crate::clock;
 use crate::http::body::{BodyOwner, Holdings};
 use crate::serve::limits::in_flight::Slot;
@@ -159,7 +158,7 @@ impl RequestContext {
         Self {
             ledger: Arc::clone(ledger),
             sheet: Arc::clone(sheet),
-            request_id: hex(&((u128::from(ledger.run) << 32) + u128::from(number)).to_be_bytes()[4..]),
+            request_id: hex::encode(&((u128::from(ledger.run) << 32) + u128::from(number)).to_be_bytes()[4..]),
             trace: ledger.spans.as_ref().and_then(|spans| Trace::begin(spans, request)),
             method: request.method().clone(),
             path: request.path().to_owned(),

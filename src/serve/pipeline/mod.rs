@@ -24,7 +24,7 @@ use futures_util::Stream;
 use futures_util::future::LocalBoxFuture;
 
 use crate::access::routes::RoutePath;
-use crate::aws::sigv4::{EMPTY_SHA256, UNSIGNED_PAYLOAD, hex};
+use crate::aws::sigv4::{EMPTY_SHA256, UNSIGNED_PAYLOAD};
 use crate::error_chain;
 use crate::http::body::{Body, StreamingBody, buffer};
 use crate::http::client::Response;
@@ -343,5 +343,6 @@ where
         return Ok((Body::None, EMPTY_SHA256.to_owned()));
     }
     record.received = received.len;
-    Ok((received.body, hex(&received.sha256)))
+    let sha256 = received.sha256_hex();
+    Ok((received.body, sha256))
 }

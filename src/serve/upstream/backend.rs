@@ -101,7 +101,7 @@ pub(crate) struct ServedTarget {
 impl ServedTarget {
     /// How AWS's other services are connected to.
     pub(crate) fn transport(&self) -> Transport {
-        Transport { dialer: self.dialer.clone(), settings: self.client }
+        Transport { dialer: self.dialer.clone(), exchange_timeout: self.client.response_timeout }
     }
 
     /// A backend that signs with these credentials.

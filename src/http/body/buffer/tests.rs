@@ -42,7 +42,7 @@ fn sha256(bytes: &[u8]) -> [u8; 32] {
 }
 
 #[tokio::test]
-async fn any_body_comes_out_as_it_went_in_and_can_be_sent_twice() {
+async fn any_body_is_sent_as_it_was_buffered_and_can_be_sent_twice() {
     let directory = tempfile::tempdir().expect("a directory");
     let large: Vec<u8> = (0..700_000_u32).map(|number| number.to_be_bytes()[3]).collect();
     let cases = [
@@ -70,7 +70,7 @@ async fn any_body_comes_out_as_it_went_in_and_can_be_sent_twice() {
 }
 
 #[tokio::test]
-async fn memory_over_budget_goes_to_disk_and_disk_over_budget_is_refused() {
+async fn bodies_over_the_memory_budget_go_to_disk_and_over_the_disk_budget_are_rejected() {
     let directory = tempfile::tempdir().expect("a directory");
     let intake = intake(directory.path());
     let first = buffer(pieces(&[&[1; 900]]), Some(900), &intake, &BodyOwner::default()).await.expect("received");
@@ -84,7 +84,7 @@ async fn memory_over_budget_goes_to_disk_and_disk_over_budget_is_refused() {
 }
 
 #[tokio::test]
-async fn no_more_bodies_are_on_their_way_to_disk_than_the_listener_may_hold() {
+async fn the_listener_limits_the_bodies_that_are_on_their_way_to_disk() {
     let directory = tempfile::tempdir().expect("a directory");
     let intake = intake(directory.path());
     let held = [
@@ -103,7 +103,7 @@ async fn no_more_bodies_are_on_their_way_to_disk_than_the_listener_may_hold() {
 }
 
 #[tokio::test]
-async fn a_body_over_the_limit_is_refused_before_it_is_read_and_while() {
+async fn a_body_over_the_limit_is_rejected_before_or_while_it_is_read() {
     let directory = tempfile::tempdir().expect("a directory");
     let intake = intake(directory.path());
     let unread = stream::poll_fn(|_| -> std::task::Poll<Option<Result<Bytes, PayloadError>>> {
@@ -123,7 +123,7 @@ async fn a_body_over_the_limit_is_refused_before_it_is_read_and_while() {
 }
 
 #[tokio::test]
-async fn a_silent_caller_and_an_unusable_directory_are_told_apart() {
+async fn an_idle_caller_and_an_unusable_directory_are_different_errors() {
     let directory = tempfile::tempdir().expect("a directory");
     let intake = intake(directory.path());
     let silent = buffer(stream::pending(), Some(3), &intake, &BodyOwner::default()).await;

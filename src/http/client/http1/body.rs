@@ -1,4 +1,4 @@
-//! The body of an answer over HTTP/1.1, and the way of its connection back to the pool.
+//! The body of a response over HTTP/1.1, and the return of its connection to the pool.
 
 use std::io;
 use std::rc::Rc;
@@ -15,13 +15,13 @@ use crate::http::client::error::BodyError;
 use crate::http::client::permits::ConnectionPermit;
 use crate::http::client::stream::Closed;
 
-/// How the end of a body is told.
+/// The framing of a body, which determines its end.
 pub(super) enum Framing {
-    /// By its length: so many bytes are still to come.
+    /// The length: so many bytes are still to come.
     Length(u64),
-    /// By its last chunk.
+    /// The body ends with its last chunk.
     Chunked(ClientPayloadCodec),
-    /// By the end of the connection.
+    /// The body ends with the connection.
     Close,
 }
 
@@ -44,7 +44,7 @@ impl Http1Body {
         permit: ConnectionPermit,
     ) -> Self {
         let mut body = Self { connection: Some(connection), framing, pool, permit: Some(permit) };
-        // Nobody asks for the end of a body that is known to be empty.
+        // A body that is known to be empty is never polled.
         if matches!(body.framing, Framing::Length(0)) {
             body.complete();
         }
@@ -94,7 +94,7 @@ impl Http1Body {
 }
 
 impl Framing {
-    /// What of the body has been read, and whether it ends with that.
+    /// The bytes of the body that have been read, and whether the body ends with them.
     fn piece(&mut self, connection: &mut Http1Connection) -> Result<(Option<Bytes>, bool), PayloadError> {
         let unread = &mut connection.unread;
         match self {

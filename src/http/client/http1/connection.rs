@@ -1,4 +1,4 @@
-//! One HTTP/1.1 connection: a request out, the head of its answer in.
+//! One HTTP/1.1 connection: it sends a request and reads the head of the response.
 
 use std::future::{Future, poll_fn};
 use std::mem::MaybeUninit;
@@ -40,7 +40,7 @@ impl Http1Connection {
         Self { stream, unread: BytesMut::new(), opened: Instant::now() }
     }
 
-    /// True unless the upstream has closed it, or has said something that nobody asked for.
+    /// True unless the upstream has closed the connection, or has sent bytes without a request.
     pub(super) fn is_quiet(&mut self) -> bool {
         let mut byte = [0];
         let mut buffer = ReadBuf::new(&mut byte);
@@ -51,7 +51,7 @@ impl Http1Connection {
     /// Reads more; an end of the connection is an error.
     pub(super) fn poll_more(&mut self, context: &mut Context<'_>, is_large: bool) -> Poll<std::io::Result<()>> {
         if !is_large {
-            // Whoever waits for an answer holds no memory for it.
+            // A connection that waits for a response holds no memory for it.
             let mut room = [MaybeUninit::uninit(); SMALL_READ];
             let mut piece = ReadBuf::uninit(&mut room);
             ready!(Pin::new(&mut self.stream).poll_read(context, &mut piece))?;
@@ -117,7 +117,7 @@ impl Http1Connection {
     }
 }
 
-/// 1xx but for 101, after which the connection speaks something else.
+/// True for 1xx other than 101, after which the connection speaks another protocol.
 fn is_interim(status: StatusCode) -> bool {
     status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS
 }
@@ -129,7 +129,7 @@ fn invalid(error: ParseError) -> ClientError {
     }
 }
 
-/// What is still to be written of a request.
+/// The rest of a request that is still to be written.
 struct Sending {
     /// The head, with the beginning of the body if that is small.
     head: BytesMut,
@@ -163,7 +163,7 @@ impl Sending {
                         }
                         return Poll::Ready(Ok(()));
                     }
-                    // What there is goes out while more is read from disk.
+                    // The bytes at hand go out while more are read from disk.
                     Poll::Pending if self.head.is_empty() => return Poll::Pending,
                     Poll::Ready(None) | Poll::Pending => {}
                 }

@@ -1,7 +1,6 @@
 //! HTTP/1.1 to an upstream: one request at a time on each of a pool of connections.
 //!
-//! Heads and chunks are read by actix-http's codec, the one beneath awc. awc itself makes a codec with a clock, a task
-//! and a timer for every request, and cannot take an answer that comes before the upload is complete.
+//! Heads and chunks are read by actix-http's codec, the one beneath `awc`; the head of [`super`] says why it is not `awc`.
 
 mod body;
 mod connection;
@@ -35,7 +34,7 @@ use pool::Pool;
 
 /// Connections that are opened at once. Handshakes are work, and the more of them at a time, the later all of them end.
 const DIALS: usize = 8;
-/// How long a request waits for its turn to open one, for those before it may meet silence.
+/// The longest wait of a request for its turn to open one, since the requests before it may get no answer.
 const TURN: Duration = Duration::from_millis(100);
 
 /// The head of a response, and its body.
@@ -55,7 +54,7 @@ pub(super) struct Http1 {
     pool: Rc<Pool>,
     permits: ConnectionPermits,
     dials: Semaphore,
-    /// Of no consequence for a client, but the codec wants one; it has a clock, so there is one for all.
+    /// The codec needs a configuration, which has a clock, so one serves all connections.
     codec: ServiceConfig,
 }
 
@@ -63,7 +62,7 @@ impl Http1 {
     pub(super) fn new(dialer: Dialer, settings: &ClientSettings) -> Self {
         let pool = Rc::new(Pool::new(settings.keep_alive, settings.lifetime));
         if !settings.keep_alive.is_zero() {
-            // Also when nothing is asked any more.
+            // Idle connections are closed even if no request comes any more.
             let interval = (settings.keep_alive / 2).max(Duration::from_secs(1));
             rt::spawn(Pool::keep_swept(Rc::downgrade(&pool), interval));
         }
@@ -112,7 +111,7 @@ impl Http1 {
         };
         let (mut head, codec, is_sent) = connection.exchange(&request, body, &self.codec).await?;
         if head.status == StatusCode::SWITCHING_PROTOCOLS {
-            // Nobody has asked for that: `Upgrade` does not cross. To callers of HTTP/1.0 and HTTP/2 it is no answer.
+            // No request asks for that, since `Upgrade` is not forwarded. Callers of HTTP/1.0 and HTTP/2 cannot use it.
             return Err(ClientError::Invalid("the upstream switches protocols without being asked to".into()));
         }
         let is_reusable = is_sent && head.keep_alive();

@@ -11,7 +11,7 @@ use tokio::time::sleep;
 
 use super::connection::Http1Connection;
 
-/// Idle connections, and who waits where there are none.
+/// The idle connections, and the requests that wait where there are none.
 pub(super) struct Pool {
     /// The request that has waited longest is at the front.
     waiting: RefCell<VecDeque<oneshot::Sender<Http1Connection>>>,
@@ -31,7 +31,7 @@ impl Pool {
         let (sender, next) = oneshot::channel();
         {
             let mut waiting = self.waiting.borrow_mut();
-            // Those who have given up; where nothing comes back, nobody else would take them away.
+            // Remove requests that have given up; where no connection comes back, nothing else would remove them.
             while waiting.pop_front_if(|first| first.is_closed()).is_some() {}
             waiting.push_back(sender);
         }
@@ -71,7 +71,7 @@ impl Pool {
 
     /// Gives a connection back, or a new one into use; one with something left to read is let go.
     pub(super) fn put(&self, mut connection: Http1Connection) {
-        // SECURITY: what is there already would be taken for the answer to the next request.
+        // SECURITY: bytes that are there already would be taken for the response to the next request.
         if !connection.unread.is_empty() {
             return;
         }
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_comes_back_goes_to_who_waits_longest_and_has_not_given_up() {
+    async fn a_connection_goes_to_the_request_that_waits_longest_and_has_not_given_up() {
         let pool = pool();
         let (ours, _peer) = ends().await;
         let used = connection(ours);
@@ -139,11 +139,11 @@ mod tests {
 
         drop(second);
         pool.put(connection);
-        assert!(pool.take().is_some(), "nobody waits any more");
+        assert!(pool.take().is_some(), "no request waits any more");
     }
 
     #[tokio::test]
-    async fn what_comes_back_closed_or_with_a_word_left_is_not_used() {
+    async fn a_connection_that_is_closed_or_has_unread_bytes_is_not_used() {
         let pool = pool();
         let (closed, peer) = ends().await;
         drop(peer);
