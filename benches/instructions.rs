@@ -17,7 +17,7 @@ use appliance::access::policy::{Denial, Policy};
 use appliance::access::tokens::{TokenEntry, Tokens};
 use appliance::access::{graphql, routes, token};
 use appliance::aws::sigv4::{EMPTY_SHA256, Signable, Signer};
-use appliance::http::body::{Account, Budget, Intake, Resource, Timing, receive};
+use appliance::http::body::{BodyLimits, BodyOwner, Budget, BudgetKind, Timing, buffer};
 use appliance::http::{headers, uri};
 use appliance::mlflow::locations;
 use appliance::mlflow::rewrite::Rewriter;
@@ -118,16 +118,16 @@ fn header_filter(inbound: HeaderMap) {
 }
 
 /// A body of a size in bytes, and what receives it.
-fn body(size: usize) -> (Runtime, Bytes, Intake) {
-    let intake = Intake {
+fn body(size: usize) -> (Runtime, Bytes, BodyLimits) {
+    let intake = BodyLimits {
         size_limit: 1 << 30,
         memory_limit: 2 << 20,
-        arriving: Budget::new(Resource::Arriving, u64::MAX),
-        gathering: Budget::new(Resource::Gathering, u64::MAX),
-        memory: Budget::new(Resource::Memory, 64 << 20),
-        disk: Budget::new(Resource::Disk, 1 << 30),
+        arriving: Budget::new(BudgetKind::Arriving, u64::MAX),
+        gathering: Budget::new(BudgetKind::Gathering, u64::MAX),
+        memory: Budget::new(BudgetKind::Memory, 64 << 20),
+        disk: Budget::new(BudgetKind::Disk, 1 << 30),
         directory: std::env::temp_dir().into(),
-        timing: Timing { silence: Duration::from_secs(60), total: Duration::from_secs(60) },
+        timing: Timing { idle_timeout: Duration::from_secs(60), total: Duration::from_secs(60) },
         passes_large: false,
     };
     let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
@@ -137,14 +137,14 @@ fn body(size: usize) -> (Runtime, Bytes, Intake) {
 #[library_benchmark]
 #[bench::kib(body(1 << 10))]
 #[bench::mib(body(1 << 20))]
-fn buffering((runtime, body, intake): (Runtime, Bytes, Intake)) {
+fn buffering((runtime, body, intake): (Runtime, Bytes, BodyLimits)) {
     // The server hands bodies over in pieces of this size.
     const PIECE: usize = 32 * 1024;
     let pieces = (0..body.len()).step_by(PIECE).map(|at| body.slice(at..body.len().min(at + PIECE)));
     let payload = stream::iter(pieces.map(Ok::<_, PayloadError>));
     drop(black_box(
         runtime
-            .block_on(receive(payload, Some(body.len() as u64), &intake, &Account::default()))
+            .block_on(buffer(payload, Some(body.len() as u64), &intake, &BodyOwner::default()))
             .expect("there is room"),
     ));
 }

@@ -1,9 +1,8 @@
 //! Exponential backoff with jitter.
 //!
-//! The waits double up to a limit, and each is random within its step. Without jitter, all who failed at the same moment (the
-//! workers of a process, the instances of a fleet) would retry at the same moment and overload the service again.
+//! The waits double up to a limit, and each is random within its step. Without jitter, all clients that failed at the same
+//! moment (the workers of a process, the instances of a fleet) would retry at the same moment and overload the service again.
 
-use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -35,8 +34,7 @@ pub fn spread(range: RangeInclusive<Duration>) -> Duration {
     let milliseconds = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX - 1);
     let (least, most) = (range.start().saturating_add(Duration::from_nanos(999_999)), *range.end());
     let (least, most) = (milliseconds(least), milliseconds(most));
-    // `RandomState` is the standard library's source of random numbers; the system seeds it for each thread.
-    Duration::from_millis(least + RandomState::new().build_hasher().finish() % (most.saturating_sub(least) + 1))
+    Duration::from_millis(fastrand::u64(least..=most.max(least)))
 }
 
 #[cfg(test)]
@@ -46,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_double_up_to_the_limit_and_no_two_series_are_alike() {
+    fn waits_double_up_to_the_limit_and_each_series_differs() {
         let (first, longest) = (Duration::from_millis(100), Duration::from_secs(1));
         let mut seen = HashSet::new();
         for _ in 0..100 {

@@ -11,18 +11,18 @@
 //! - [`aws`]: signatures and credentials; [`mlflow`]: ARNs and targets; [`proxy`]: the way out, where there is only one
 //!
 //! Imports point one way: `cli` → verbs → `probe` → `api` → `http`, `aws` → `access`, `mlflow`, `proxy`,
-//! `backoff`, `causes`, `clock`.
+//! `backoff`, `error_chain`, `clock`.
 
 pub mod access;
 pub mod api;
 pub mod aws;
 pub mod backoff;
 pub mod bootstrap;
-pub mod causes;
 pub mod cli;
 pub mod clock;
 #[cfg(feature = "deploy")]
 pub mod deploy;
+pub mod error_chain;
 pub mod http;
 pub mod mlflow;
 pub mod probe;

@@ -1,4 +1,4 @@
-//! The proxy that leads to a host, if one does: what `HTTPS_PROXY` and `NO_PROXY` mean.
+//! The proxy for a host, if there is one: the meaning of `HTTPS_PROXY` and `NO_PROXY`.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,8 +7,8 @@ use hyper::Uri;
 use hyper_util::client::proxy::matcher::Matcher;
 use url::Url;
 
-/// Reached without a proxy, whatever the environment says: this machine, and what is only on this link. There are the
-/// metadata service and those that hand out the credentials of containers.
+/// The hosts that are reached without a proxy, whatever the environment says: this machine and its link, where the metadata
+/// service is and the services that provide the credentials of containers.
 const ALWAYS_DIRECT: &str = "localhost,127.0.0.0/8,::1,169.254.0.0/16,fe80::/10,fd00:ec2::/32";
 
 /// The route by which connections over TLS leave this machine. Cloning shares.
@@ -19,12 +19,12 @@ struct Inner {
     proxy: Proxy,
     /// With user and password, and always with a scheme.
     url: String,
-    /// Hosts that are connected to directly.
+    /// The hosts that are connected to directly.
     direct: String,
     matcher: Matcher,
 }
 
-/// An HTTP proxy. What is shown of it has no credentials.
+/// An HTTP proxy. It is shown without its credentials.
 #[derive(Clone)]
 pub struct Proxy {
     /// Host name or address, without brackets.
@@ -73,7 +73,7 @@ impl Proxies {
     /// The proxy of this URL, to all hosts but those of a list as in `NO_PROXY`.
     ///
     /// # Errors
-    /// Why the URL cannot be used. SECURITY: the text does not repeat it, because a password may be in it.
+    /// The reason why the URL cannot be used. SECURITY: the text does not repeat it, because it may contain a password.
     pub fn new(url: &str, direct: &str) -> Result<Self, &'static str> {
         let url = url.trim();
         let url = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
@@ -85,7 +85,7 @@ impl Proxies {
         }
         let direct = format!("{ALWAYS_DIRECT},{}", entries(direct));
         let matcher = Matcher::builder().https(url.as_str()).no(direct.as_str()).build();
-        // Of a host that is always meant, so that it is known what the matcher has read.
+        // This host always has a proxy, so the answer shows what the matcher has read.
         let read = matcher.intercept(&Uri::from_static("https://proxied.invalid"));
         let proxy = match &read {
             Some(read) => Proxy {
@@ -100,7 +100,7 @@ impl Proxies {
         Ok(Self(Some(Arc::new(Inner { proxy, url, direct, matcher }))))
     }
 
-    /// The proxy by way of which a host is reached over TLS.
+    /// The proxy through which a host is reached over TLS.
     #[must_use]
     pub fn to(&self, host: &str) -> Option<&Proxy> {
         let inner = self.0.as_deref()?;
@@ -117,7 +117,7 @@ impl Proxies {
     }
 }
 
-/// The list as the matcher reads it. Elsewhere blanks separate, too, and `*.` is written for `.`.
+/// The list in the matcher's form. Other programs also separate by blanks, and write `*.` for `.`.
 fn entries(direct: &str) -> String {
     let plain = |entry: &str| {
         let entry = entry.strip_suffix(":443").filter(|host| !host.contains(':')).unwrap_or(entry);
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts_are_left_out_in_all_forms_that_are_in_use() {
+    fn all_common_forms_of_no_proxy_exclude_their_hosts() {
         let host = "us-east-1.experiments.sagemaker.aws";
         for direct in
             ["", "other.aws", "sagemaker.aw", "gemaker.aws", "10.0.0.0/8", "us-east-1.experiments.sagemaker.aws:8443"]
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn this_machine_and_its_link_are_never_reached_by_a_proxy() {
+    fn this_machine_and_its_link_are_never_reached_through_a_proxy() {
         for host in [
             "localhost",
             "a.localhost",
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn credentials_go_to_the_proxy_and_nowhere_else() {
+    fn only_the_proxy_gets_the_credentials_of_its_url() {
         let proxies = Proxies::new("http://ada:p%40ss:word@[fd00::1]:3128/", "").expect("a proxy");
         let proxy = proxies.to("sts.us-east-1.amazonaws.com").expect("it is proxied");
         assert_eq!(proxy.to_string(), "http://[fd00::1]:3128");
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_used_is_said_without_its_password() {
+    fn an_error_about_a_url_does_not_show_its_password() {
         for url in [
             "https://ada:secret@proxy",
             "socks5://ada:secret@proxy:1080",

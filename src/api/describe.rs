@@ -1,31 +1,33 @@
-//! The SageMaker API: where an MLflow keeps its artifacts, and whether it is running.
+//! The SageMaker API: the artifact store of an MLflow, and its state.
 
 use actix_web::http::StatusCode;
 use serde_json::Value;
 
-use super::{ApiError, Transport, json, sagemaker};
+use super::error::ApiError;
+use super::transport::Transport;
+use super::{json, sagemaker};
 use crate::aws::credentials::Current;
 use crate::http::client::Endpoint;
 use crate::mlflow::arn::Mode;
 use crate::mlflow::store::ArtifactStore;
 use crate::mlflow::target::Target;
 
-/// Where artifacts are, or how to find out.
+/// The location of a target's artifacts, or the API that knows it.
 #[derive(Clone)]
-pub enum Place {
-    /// Said in the configuration.
+pub enum ArtifactLocation {
+    /// The configuration names it.
     Known(ArtifactStore),
-    /// To be asked of the SageMaker API at this endpoint.
+    /// The SageMaker API at this endpoint knows it.
     Described(Endpoint),
 }
 
 /// Why the location is not known.
 #[derive(Debug, thiserror::Error)]
 pub enum DescribeError {
-    /// No answer.
+    /// The service did not answer.
     #[error(transparent)]
     Unanswered(#[from] ApiError),
-    /// AWS refused.
+    /// AWS answered with an error.
     #[error("the SageMaker API answered {status} ({code}); `{action}` on the target is needed")]
     Refused {
         /// With this status.
@@ -35,21 +37,21 @@ pub enum DescribeError {
         /// The IAM action.
         action: String,
     },
-    /// It is on no S3.
+    /// The artifact store is not on S3.
     #[error("the artifact store of the target is `{0}`, which is not on S3")]
     Elsewhere(String),
 }
 
-/// How a managed MLflow is.
+/// The state of a managed MLflow.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct State {
-    /// In AWS's word, as in `Stopped`.
+pub struct TargetState {
+    /// AWS's name of the status, as in `Stopped`.
     pub status: String,
-    /// Whether it answers.
+    /// True if it serves requests.
     pub is_serving: bool,
 }
 
-/// Asks where the artifacts of a target are.
+/// Asks for the artifact store of a target.
 ///
 /// # Errors
 /// [`DescribeError`].
@@ -64,7 +66,7 @@ pub async fn artifact_store(
     ArtifactStore::parse(uri).map_err(|_| DescribeError::Elsewhere(uri.to_owned()))
 }
 
-/// Asks how a target is.
+/// Asks for the state of a target.
 ///
 /// # Errors
 /// [`DescribeError`].
@@ -73,18 +75,18 @@ pub async fn state(
     endpoint: &Endpoint,
     transport: &Transport,
     credentials: &Current,
-) -> Result<State, DescribeError> {
+) -> Result<TargetState, DescribeError> {
     let answer = describe(target, endpoint, transport, credentials).await?;
     let text = |key: &str| answer[key].as_str().unwrap_or_default().to_owned();
     Ok(match target.arn().mode() {
         // An update leaves a server active; only `IsActive` says whether it is there.
         Mode::TrackingServer => {
-            State { status: text("TrackingServerStatus"), is_serving: text("IsActive") != "Inactive" }
+            TargetState { status: text("TrackingServerStatus"), is_serving: text("IsActive") != "Inactive" }
         }
         Mode::App => {
             let status = text("Status");
             let is_serving = !matches!(status.as_str(), "Creating" | "CreateFailed" | "Deleting" | "Deleted");
-            State { status, is_serving }
+            TargetState { status, is_serving }
         }
     })
 }
@@ -100,8 +102,8 @@ async fn describe(
         Mode::TrackingServer => "DescribeMlflowTrackingServer",
         Mode::App => "DescribeMlflowApp",
     };
-    let question = sagemaker::about(arn);
-    let (status, answer) = sagemaker::ask(arn, (operation, &question), endpoint, transport, credentials).await?;
+    let input = sagemaker::about(arn);
+    let (status, answer) = sagemaker::ask(arn, (operation, &input), endpoint, transport, credentials).await?;
     if status != StatusCode::OK {
         let code = json::error_code(&answer);
         return Err(DescribeError::Refused { status, code, action: format!("sagemaker:{operation}") });

@@ -12,16 +12,17 @@ use bytes::Bytes;
 use serde::Deserialize;
 use tokio::time::{Instant, sleep};
 
-use super::{Answer, ApiError, Transport, value};
+use super::error::ApiError;
+use super::transport::{Transport, value};
 use crate::backoff::Backoff;
-use crate::http::client::{ClientError, ClientSettings, DialError, Dialer};
+use crate::http::client::{ClientError, DialError, Dialer, ServiceResponse};
 use crate::http::fields::Fields;
 
-/// Where it is on every instance; link-local, so never beyond it.
+/// The address of the service on every instance; it is link-local.
 pub const HOST: &str = "169.254.169.254";
 /// The service is on the hypervisor: it answers in milliseconds, or is not there.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(2);
 /// The wait between attempts doubles from the first to the second of these.
 const WAITS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
@@ -31,41 +32,41 @@ const TOKEN_LIFETIME_HEADER: &str = "x-aws-ec2-metadata-token-ttl-seconds";
 const TOKEN_LIFETIME: &str = "21600";
 const TOKEN_HEADER: &str = "x-aws-ec2-metadata-token";
 
-/// Why something is not known about this instance.
+/// Why a value of the metadata service is not known.
 #[derive(Debug, thiserror::Error)]
 pub enum ImdsError {
-    /// Nothing listens there.
-    #[error("the instance metadata service is not there")]
+    /// There is no server at the address.
+    #[error("the instance metadata service cannot be reached")]
     Absent(#[source] ApiError),
-    /// It was connected to, and the token did not come: the answer has a time to live of one network hop by default.
-    #[error("the instance metadata service handed out no token")]
+    /// The connection was opened, and no token came: its packets have a time to live of one network hop by default.
+    #[error("the instance metadata service returned no token")]
     NoToken(#[source] ApiError),
     /// It is switched off for this instance.
     #[error("the instance metadata service is switched off for this instance")]
     SwitchedOff,
-    /// It is there, and did not answer in order.
+    /// The service gave no complete response.
     #[error("the instance metadata service did not answer for `{path}`")]
     Unanswered {
-        /// What was asked.
+        /// The path that was asked for.
         path: String,
-        /// What happened.
+        /// The error of the exchange.
         source: ApiError,
     },
     /// It answered with an error, throttling among them.
     #[error("the instance metadata service answered {status} for `{path}`")]
     Refused {
-        /// What was asked.
+        /// The path that was asked for.
         path: String,
-        /// What it answered.
+        /// The status of the response.
         status: StatusCode,
     },
-    /// What it answered makes no sense.
-    #[error("the instance metadata service's `{0}` is not what it should be")]
+    /// The response is invalid.
+    #[error("the instance metadata service returned an invalid `{0}`")]
     Unreadable(&'static str),
 }
 
 impl ImdsError {
-    /// What to do about it, as an instruction.
+    /// The fix, as an instruction.
     #[must_use]
     pub fn hint(&self) -> &'static str {
         match self {
@@ -93,9 +94,9 @@ impl ImdsError {
     }
 }
 
-/// What proves which instance this is.
+/// The identity of this instance, with the proof.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Identity {
+pub struct InstanceIdentity {
     /// `i-…`.
     pub instance: String,
     /// Twelve digits.
@@ -111,22 +112,22 @@ pub struct Identity {
 }
 
 /// A client of the metadata service.
-pub struct Imds {
+pub struct ImdsClient {
     transport: Transport,
     token: RefCell<Option<String>>,
     deadline: Instant,
 }
 
-impl Imds {
-    /// A client of the service that `dialer` leads to. It tries again until `deadline`; each question is asked once at
+impl ImdsClient {
+    /// A client of the service that `dialer` leads to. It tries again until `deadline`; each input is asked once at
     /// least.
     #[must_use]
     pub fn new(dialer: Dialer, deadline: Instant) -> Self {
-        let settings = ClientSettings::for_one_exchange(ANSWER_TIMEOUT);
-        Self { transport: Transport { dialer, settings }, token: RefCell::default(), deadline }
+        let transport = Transport { dialer, exchange_timeout: EXCHANGE_TIMEOUT };
+        Self { transport, token: RefCell::default(), deadline }
     }
 
-    /// What the service has at a path below `/latest/`; nothing where it has nothing.
+    /// The value at a path below `/latest/`; nothing if there is none.
     ///
     /// # Errors
     /// [`ImdsError`], the last one before the deadline.
@@ -141,7 +142,7 @@ impl Imds {
         }
     }
 
-    /// The same as text, without white space around it.
+    /// Reads the same value as text, without white space around it.
     ///
     /// # Errors
     /// [`ImdsError`].
@@ -150,14 +151,14 @@ impl Imds {
         Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).trim().to_owned()))
     }
 
-    /// Which instance this is, with the proof.
+    /// Reads the identity of this instance, with the proof.
     ///
     /// # Errors
     /// [`ImdsError`].
-    pub async fn identity(&self) -> Result<Identity, ImdsError> {
+    pub async fn identity(&self) -> Result<InstanceIdentity, ImdsError> {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
-        struct Document {
+        struct IdentityDocument {
             instance_id: String,
             account_id: String,
             region: String,
@@ -165,14 +166,14 @@ impl Imds {
         }
         const WHAT: &str = "identity document";
         let document = self.get("dynamic/instance-identity/document").await?.ok_or(ImdsError::Unreadable(WHAT))?;
-        let read: Document = serde_json::from_slice(&document).map_err(|_| ImdsError::Unreadable(WHAT))?;
+        let read: IdentityDocument = serde_json::from_slice(&document).map_err(|_| ImdsError::Unreadable(WHAT))?;
         let plain = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
         // They become parts of host names and requests.
         if ![&read.instance_id, &read.account_id, &read.region, &read.availability_zone].into_iter().all(|t| plain(t)) {
             return Err(ImdsError::Unreadable(WHAT));
         }
         let signature = self.text("dynamic/instance-identity/signature").await?.unwrap_or_default();
-        Ok(Identity {
+        Ok(InstanceIdentity {
             instance: read.instance_id,
             account: read.account_id,
             region: read.region,
@@ -226,7 +227,7 @@ impl Imds {
         Ok(token)
     }
 
-    async fn exchange(&self, method: Method, path: &str, headers: Fields) -> Result<Answer, ApiError> {
+    async fn exchange(&self, method: Method, path: &str, headers: Fields) -> Result<ServiceResponse, ApiError> {
         self.transport.exchange(self.transport.dialer.endpoint(), method, path, headers, Bytes::new()).await
     }
 }

@@ -4,7 +4,8 @@ use actix_web::http::{Method, StatusCode};
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::{ApiError, Signed, Transport};
+use super::error::ApiError;
+use super::transport::{SignedRequest, Transport};
 use crate::aws::credentials::Current;
 use crate::http::client::Endpoint;
 
@@ -12,31 +13,31 @@ use crate::http::client::Endpoint;
 const OPERATION: &str = "x-amz-target";
 const CONTENT_TYPE: &str = "application/x-amz-json-1.1";
 
-/// What is asked, and where.
-pub struct Call<'a> {
-    /// Where the service is.
+/// A call: the service, the operation and its input.
+pub struct JsonCall<'a> {
+    /// The service's endpoint.
     pub endpoint: &'a Endpoint,
-    /// Of the signature.
+    /// The region of the signature.
     pub region: &'a str,
-    /// Of the signature.
+    /// The service's name in the signature.
     pub service: &'static str,
     /// As in `AmazonSSM.GetParameter`.
     pub operation: &'a str,
     /// Its input.
-    pub question: &'a Value,
+    pub input: &'a Value,
 }
 
 /// Makes the call.
 ///
 /// # Errors
-/// [`ApiError`]: no credentials, or no answer.
+/// [`ApiError`]: no credentials, or no response.
 pub async fn send(
-    call: Call<'_>,
+    call: JsonCall<'_>,
     transport: &Transport,
     credentials: &Current,
 ) -> Result<(StatusCode, Bytes), ApiError> {
-    let Call { endpoint, region, service, operation, question } = call;
-    let call = Signed {
+    let JsonCall { endpoint, region, service, operation, input } = call;
+    let call = SignedRequest {
         endpoint,
         region,
         service,
@@ -44,13 +45,13 @@ pub async fn send(
         target: "/",
         content_type: Some(CONTENT_TYPE),
         routing: Some((OPERATION, operation)),
-        body: Bytes::from(question.to_string()),
+        body: Bytes::from(input.to_string()),
     };
     let answer = transport.signed(call, credentials).await?;
     Ok((answer.status, answer.body))
 }
 
-/// The name of the error in an answer that is one.
+/// The code of an error response.
 #[must_use]
 pub fn error_code(answer: &[u8]) -> String {
     let answer: Value = serde_json::from_slice(answer).unwrap_or_default();
@@ -59,7 +60,7 @@ pub fn error_code(answer: &[u8]) -> String {
     code.unwrap_or("an error without a name").to_owned()
 }
 
-/// What the service says about the error in an answer that is one.
+/// The message of an error response.
 #[must_use]
 pub fn error_message(answer: &[u8]) -> String {
     let answer: Value = serde_json::from_slice(answer).unwrap_or_default();

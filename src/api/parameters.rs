@@ -5,8 +5,9 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::json::{self, Call};
-use super::{ApiError, Transport};
+use super::error::ApiError;
+use super::json::{self, JsonCall};
+use super::transport::Transport;
 use crate::aws::credentials::Current;
 use crate::http::client::Endpoint;
 
@@ -16,7 +17,7 @@ const PAGE_LIMIT: usize = 50;
 /// A parameter.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Parameter {
+pub struct SsmParameter {
     /// Its whole name.
     pub name: String,
     /// Its value, decrypted.
@@ -26,10 +27,10 @@ pub struct Parameter {
 /// Why the parameters are not known.
 #[derive(Debug, thiserror::Error)]
 pub enum ParametersError {
-    /// No answer.
-    #[error("the Parameter Store gave no answer")]
+    /// The service did not answer.
+    #[error("the Parameter Store did not answer")]
     Unanswered(#[from] ApiError),
-    /// AWS refused.
+    /// AWS answered with an error.
     #[error(
         "the Parameter Store answered {status} ({code}); `ssm:{operation}` on `parameter{path}` is needed, and `kms:Decrypt` if a key of your own encrypts one"
     )]
@@ -38,15 +39,15 @@ pub enum ParametersError {
         status: StatusCode,
         /// AWS's name for the error.
         code: String,
-        /// What was asked.
+        /// The operation.
         operation: &'static str,
-        /// What was asked for.
+        /// The path of the parameters.
         path: String,
     },
-    /// The answer makes no sense.
-    #[error("the Parameter Store's answer is not what it should be")]
+    /// The response is invalid.
+    #[error("the Parameter Store's response is invalid")]
     Unreadable,
-    /// Too many.
+    /// There are too many parameters.
     #[error("there are more than 500 parameters below `{0}`")]
     TooMany(String),
 }
@@ -60,22 +61,22 @@ pub async fn below(
     transport: &Transport,
     (endpoint, region): (&Endpoint, &str),
     credentials: &Current,
-) -> Result<Vec<Parameter>, ParametersError> {
+) -> Result<Vec<SsmParameter>, ParametersError> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
-    struct Page {
-        parameters: Vec<Parameter>,
+    struct ParametersPage {
+        parameters: Vec<SsmParameter>,
         next_token: Option<String>,
     }
     let mut all = Vec::new();
     let mut next: Option<String> = None;
     for _ in 0..PAGE_LIMIT {
-        let mut question = json!({"Path": path, "Recursive": true, "WithDecryption": true});
+        let mut input = json!({"Path": path, "Recursive": true, "WithDecryption": true});
         if let Some(next) = next {
-            question["NextToken"] = next.into();
+            input["NextToken"] = next.into();
         }
-        let call = (path, "GetParametersByPath", &question);
-        let page: Page = ask(call, transport, (endpoint, region), credentials).await?;
+        let call = (path, "GetParametersByPath", &input);
+        let page: ParametersPage = ask(call, transport, (endpoint, region), credentials).await?;
         all.extend(page.parameters);
         match page.next_token {
             Some(token) if !token.is_empty() => next = Some(token),
@@ -85,23 +86,23 @@ pub async fn below(
     Err(ParametersError::TooMany(path.to_owned()))
 }
 
-/// The Parameter Store of a region, for whoever deploys.
+/// The Parameter Store of a region, for `deploy`.
 #[cfg(feature = "deploy")]
-pub struct Store<'a> {
-    /// How it is connected to.
+pub struct ParameterStore<'a> {
+    /// The transport to it.
     pub transport: &'a Transport,
-    /// Where it is.
+    /// Its endpoint.
     pub endpoint: Endpoint,
-    /// Of the signatures.
+    /// The region in signatures.
     pub region: &'a str,
-    /// Who asks.
+    /// The credentials with which calls are signed.
     pub credentials: &'a Current,
 }
 
 #[cfg(feature = "deploy")]
-impl Store<'_> {
+impl ParameterStore<'_> {
     /// The value of a parameter; nothing if there is none. It is asked with the action that CloudFormation uses in the
-    /// name of whoever deploys, so that no other is needed.
+    /// name of the identity that deploys, so that no other permission is needed.
     ///
     /// # Errors
     /// [`ParametersError`].
@@ -109,7 +110,7 @@ impl Store<'_> {
         #[derive(Deserialize)]
         #[serde(rename_all = "PascalCase")]
         struct Found {
-            parameters: Vec<Parameter>,
+            parameters: Vec<SsmParameter>,
         }
         let call = (name, "GetParameters", &json!({ "Names": [name] }));
         let found: Found = ask(call, self.transport, (&self.endpoint, self.region), self.credentials).await?;
@@ -118,13 +119,13 @@ impl Store<'_> {
 }
 
 async fn ask<T: DeserializeOwned>(
-    (path, operation, question): (&str, &'static str, &Value),
+    (path, operation, input): (&str, &'static str, &Value),
     transport: &Transport,
     (endpoint, region): (&Endpoint, &str),
     credentials: &Current,
 ) -> Result<T, ParametersError> {
     let action = format!("AmazonSSM.{operation}");
-    let call = Call { endpoint, region, service: "ssm", operation: &action, question };
+    let call = JsonCall { endpoint, region, service: "ssm", operation: &action, input };
     let (status, answer) = json::send(call, transport, credentials).await?;
     if status != StatusCode::OK {
         let code = json::error_code(&answer);

@@ -6,57 +6,59 @@ use actix_web::http::StatusCode;
 use secrecy::SecretString;
 use serde_json::Value;
 
-use super::{ApiError, Transport, json, sagemaker};
+use super::error::ApiError;
+use super::transport::Transport;
+use super::{json, sagemaker};
 use crate::aws::credentials::Current;
 use crate::http::client::Endpoint;
 use crate::mlflow::arn::Mode;
 use crate::mlflow::target::Target;
 
-/// How long a URL may wait to be opened, in seconds, by the service's model.
+/// The lifetimes of a URL until it is opened, in seconds, by the service's model.
 pub const URL_LIFETIME: std::ops::RangeInclusive<u64> = 5..=300;
-/// How long a browser may stay, in seconds, by the service's model.
+/// The lifetimes of a browser's session, in seconds, by the service's model.
 pub const SESSION_LIFETIME: std::ops::RangeInclusive<u64> = 1800..=43_200;
 
-/// How long things hold; AWS decides what is not said.
+/// The lifetimes; AWS chooses those that are not set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Lifetimes {
-    /// Of the URL, until it is opened.
+    /// The lifetime of the URL until it is opened.
     pub url: Option<Duration>,
-    /// Of the browser's session, from then on.
+    /// The lifetime of the browser's session from then on.
     pub session: Option<Duration>,
 }
 
 /// Why there is no URL.
 #[derive(Debug, thiserror::Error)]
 pub enum PresignError {
-    /// No answer.
-    #[error("the SageMaker API gave no answer")]
+    /// The service did not answer.
+    #[error("the SageMaker API did not answer")]
     Unanswered(#[from] ApiError),
-    /// The identity may not.
+    /// The identity has no permission.
     #[error("the SageMaker API refuses {operation}: {message}")]
     Denied {
-        /// What was asked.
+        /// The operation.
         operation: &'static str,
-        /// What AWS says about it.
+        /// AWS's message.
         message: String,
     },
     /// There is no such MLflow.
     #[error("there is no such MLflow: {0}")]
     Missing(String),
-    /// AWS refused for another reason.
+    /// AWS answered with another error.
     #[error("the SageMaker API answered {operation} with {status} ({code}): {message}")]
     Refused {
-        /// What was asked.
+        /// The operation.
         operation: &'static str,
         /// With this status.
         status: StatusCode,
         /// AWS's name for the error.
         code: String,
-        /// What AWS says about it.
+        /// AWS's message.
         message: String,
     },
-    /// The answer holds nothing that a browser should be given.
-    #[error("the SageMaker API's answer holds no https URL")]
+    /// The response contains no URL that is safe for a browser.
+    #[error("the SageMaker API's response contains no HTTPS URL")]
     NoUrl,
 }
 
@@ -69,7 +71,7 @@ pub fn operation(mode: Mode) -> &'static str {
     }
 }
 
-/// Asks for a URL. Whoever has it is let in, so it is a secret.
+/// Asks for a URL. It grants access to anyone who has it, so it is a secret.
 ///
 /// # Errors
 /// [`PresignError`].
@@ -81,16 +83,16 @@ pub async fn url(
     lifetimes: Lifetimes,
 ) -> Result<SecretString, PresignError> {
     let arn = target.arn();
-    let mut question = sagemaker::about(arn);
+    let mut input = sagemaker::about(arn);
     for (name, lifetime) in
         [("ExpiresInSeconds", lifetimes.url), ("SessionExpirationDurationInSeconds", lifetimes.session)]
     {
         if let Some(lifetime) = lifetime {
-            question[name] = lifetime.as_secs().into();
+            input[name] = lifetime.as_secs().into();
         }
     }
     let operation = operation(arn.mode());
-    let (status, answer) = sagemaker::ask(arn, (operation, &question), endpoint, transport, credentials).await?;
+    let (status, answer) = sagemaker::ask(arn, (operation, &input), endpoint, transport, credentials).await?;
     if status != StatusCode::OK {
         let (code, message) = (json::error_code(&answer), json::error_message(&answer));
         return Err(match code.as_str() {
@@ -104,7 +106,7 @@ pub async fn url(
     Ok(SecretString::from(url))
 }
 
-/// SECURITY: it is handed to another program as an argument, and to a terminal. Neither must take it for something else.
+/// SECURITY: the URL is passed to another program as an argument, and printed on a terminal. Neither must misread it.
 fn is_for_a_browser(url: &str) -> bool {
     let host = url.strip_prefix("https://").and_then(|rest| rest.split(['/', '?', '#']).next());
     host.is_some_and(|host| !host.is_empty() && !host.contains('@')) && url.bytes().all(|byte| byte.is_ascii_graphic())

@@ -6,25 +6,27 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 
-use super::imds::Identity;
-use super::{Answer, ApiError, Signed, Transport, value};
+use super::error::ApiError;
+use super::imds::InstanceIdentity;
+use super::transport::{SignedRequest, Transport, value};
+use super::xml::Element;
 use crate::aws::credentials::Current;
-use crate::http::client::Endpoint;
+use crate::http::client::{Endpoint, ServiceResponse};
 use crate::http::fields::Fields;
 use crate::http::uri;
 
 /// Why a call had no effect.
 #[derive(Debug, thiserror::Error)]
 pub enum QueryError {
-    /// No answer.
+    /// The service did not answer.
     #[error(transparent)]
     Unanswered(#[from] ApiError),
-    /// AWS refused.
+    /// AWS answered with an error.
     #[error("AWS answered {status}: {text}")]
     Refused {
         /// With this status.
         status: StatusCode,
-        /// Its words.
+        /// The text of the error.
         text: String,
     },
 }
@@ -49,7 +51,7 @@ pub struct TargetHealth {
     pub state: String,
     /// Such as `Target.FailedHealthChecks`.
     pub reason: Option<String>,
-    /// AWS's words.
+    /// AWS's description.
     pub description: Option<String>,
 }
 
@@ -70,7 +72,7 @@ pub async fn target_health(
         ("Targets.member.1.Id", instance),
         ("Version", "2015-12-01"),
     ]);
-    let call = Signed {
+    let call = SignedRequest {
         endpoint,
         region,
         service: "elasticloadbalancing",
@@ -82,9 +84,10 @@ pub async fn target_health(
     };
     let answer = transport.signed(call, credentials).await?;
     accepted(&answer)?;
-    let text = String::from_utf8_lossy(&answer.body);
-    let state = element(&text, "State").unwrap_or_else(|| "unknown".to_owned());
-    Ok(TargetHealth { state, reason: element(&text, "Reason"), description: element(&text, "Description") })
+    let root = Element::parse(&String::from_utf8_lossy(&answer.body)).unwrap_or_default();
+    let health = root.take("TargetHealth").unwrap_or_default();
+    let state = health.some("State").unwrap_or_else(|| "unknown".to_owned());
+    Ok(TargetHealth { state, reason: health.some("Reason"), description: health.some("Description") })
 }
 
 /// CloudFormation `SignalResource`, proven by the instance's identity: no IAM permission is needed, and AWS lets an
@@ -96,7 +99,7 @@ pub async fn signal_resource(
     transport: &Transport,
     endpoint: &Endpoint,
     (stack, resource): (&str, &str),
-    identity: &Identity,
+    identity: &InstanceIdentity,
     is_success: bool,
 ) -> Result<(), QueryError> {
     let status = if is_success { "SUCCESS" } else { "FAILURE" };
@@ -137,7 +140,7 @@ pub async fn complete_lifecycle_action(
         ("LifecycleHookName", hook),
         ("Version", "2011-01-01"),
     ]);
-    let call = Signed {
+    let call = SignedRequest {
         endpoint,
         region,
         service: "autoscaling",
@@ -156,31 +159,26 @@ fn target(parameters: &[(&str, &str)]) -> String {
     format!("/?{}", query.join("&"))
 }
 
-fn accepted(answer: &Answer) -> Result<(), QueryError> {
+fn accepted(answer: &ServiceResponse) -> Result<(), QueryError> {
     if answer.status == StatusCode::OK {
         return Ok(());
     }
-    Err(QueryError::Refused { status: answer.status, text: words(&answer.body) })
+    Err(QueryError::Refused { status: answer.status, text: error_text(&answer.body) })
 }
 
-/// What an error says: `Code` and `Message` of its XML or JSON, without reading more into it.
-fn words(body: &[u8]) -> String {
-    let text = String::from_utf8_lossy(body);
+/// The text of an error: `Code` and `Message` of its XML or JSON.
+fn error_text(body: &[u8]) -> String {
+    let xml = Element::parse(&String::from_utf8_lossy(body)).unwrap_or_default();
     let json: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
-    let field =
-        |name: &str| json.pointer(&format!("/Error/{name}")).and_then(serde_json::Value::as_str).map(ToOwned::to_owned);
-    let part = |name: &str| element(&text, name).or_else(|| field(name));
+    let part = |name: &str| {
+        let of_json = || json["Error"][name].as_str().map(ToOwned::to_owned);
+        xml.find("Error").and_then(|error| error.some(name)).or_else(of_json)
+    };
     match (part("Code"), part("Message")) {
         (Some(code), Some(message)) => format!("{code}: {message}"),
         (Some(one), None) | (None, Some(one)) => one,
         (None, None) => "no reason given".to_owned(),
     }
-}
-
-/// The text of the first element of a name, without reading more of the XML.
-fn element(text: &str, name: &str) -> Option<String> {
-    let (_, rest) = text.split_once(&format!("<{name}>"))?;
-    rest.split_once('<').map(|(inside, _)| inside.to_owned())
 }
 
 /// Puts a success or a failure with its reason to the presigned URL of a wait condition's handle.
@@ -217,11 +215,11 @@ mod tests {
     #[test]
     fn errors_of_either_form_are_read() {
         let xml = b"<ErrorResponse><Error><Code>AccessDenied</Code><Message>no</Message></Error></ErrorResponse>";
-        assert_eq!(words(xml), "AccessDenied: no");
+        assert_eq!(error_text(xml), "AccessDenied: no");
         assert_eq!(
-            words(b"{\"Error\":{\"Code\":\"Throttling\",\"Message\":\"Rate exceeded\"}}"),
+            error_text(b"{\"Error\":{\"Code\":\"Throttling\",\"Message\":\"Rate exceeded\"}}"),
             "Throttling: Rate exceeded"
         );
-        assert_eq!(words(b"<html>"), "no reason given");
+        assert_eq!(error_text(b"<html>"), "no reason given");
     }
 }

@@ -1,16 +1,17 @@
-//! The SageMaker API: a question about one managed MLflow.
+//! The SageMaker API: a request about one managed MLflow.
 
 use actix_web::http::StatusCode;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::json::{self, Call};
-use super::{ApiError, Transport};
+use super::error::ApiError;
+use super::json::{self, JsonCall};
+use super::transport::Transport;
 use crate::aws::credentials::Current;
 use crate::http::client::Endpoint;
 use crate::mlflow::arn::{Arn, Mode};
 
-/// A question that names the MLflow, as each of the two offerings is named.
+/// The input that names the MLflow, in the form of its offering.
 pub(super) fn about(arn: &Arn) -> Value {
     match arn.mode() {
         Mode::TrackingServer => json!({"TrackingServerName": arn.resource_name()}),
@@ -18,18 +19,18 @@ pub(super) fn about(arn: &Arn) -> Value {
     }
 }
 
-/// Asks it in the MLflow's region.
+/// Calls an operation in the MLflow's region.
 ///
 /// # Errors
 /// [`ApiError`].
 pub(super) async fn ask(
     arn: &Arn,
-    (operation, question): (&str, &Value),
+    (operation, input): (&str, &Value),
     endpoint: &Endpoint,
     transport: &Transport,
     credentials: &Current,
 ) -> Result<(StatusCode, Bytes), ApiError> {
     let name = format!("SageMaker.{operation}");
-    let call = Call { endpoint, region: arn.region(), service: "sagemaker", operation: &name, question };
+    let call = JsonCall { endpoint, region: arn.region(), service: "sagemaker", operation: &name, input };
     json::send(call, transport, credentials).await
 }

@@ -1,7 +1,7 @@
-//! The credentials that requests are signed with, always at hand and always fresh.
+//! The credentials that requests are signed with, renewed ahead of time.
 //!
 //! One task obtains them ahead of expiry and publishes them; requests read the latest without waiting. When AWS
-//! cannot be reached, the old ones serve until they expire; after that requests are told so at once.
+//! cannot be reached, the old ones serve until they expire; after that requests fail at once.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use tracing::{info, warn};
 
 use super::outcomes::Outcomes;
-use super::source::{Source, SourceError};
+use super::source::{CredentialSource, SourceError};
 use crate::backoff::Backoff;
 use crate::clock;
 
@@ -32,7 +32,7 @@ const PROLONGATION_PAUSE: Duration = Duration::from_secs(30);
 /// The latest credentials, shared by everyone who signs. Cloning shares.
 #[derive(Clone, Debug)]
 pub struct Current {
-    state: Arc<ArcSwap<State>>,
+    state: Arc<ArcSwap<CredentialState>>,
     renew: Arc<Notify>,
     /// Notified when an attempt to obtain credentials has ended.
     attempted: Arc<Notify>,
@@ -42,12 +42,12 @@ pub struct Current {
 }
 
 #[derive(Debug)]
-struct State {
+struct CredentialState {
     credentials: Option<Credentials>,
     problem: String,
 }
 
-/// No valid credentials at this moment; the text says why, in words that any caller may read.
+/// There are no valid credentials at this moment. The text says why, and any caller may read it.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Unavailable(String);
@@ -59,7 +59,7 @@ impl Default for Current {
 }
 
 impl Current {
-    /// These credentials and no others, for a few calls that end before they do.
+    /// Holds these credentials and never renews them, for a few calls that end before they expire.
     #[must_use]
     pub fn holding(credentials: Credentials) -> Self {
         Self::of(Some(credentials), "the AWS credentials have expired")
@@ -67,7 +67,7 @@ impl Current {
 
     fn of(credentials: Option<Credentials>, problem: &str) -> Self {
         Self {
-            state: Arc::new(ArcSwap::from_pointee(State { credentials, problem: problem.to_owned() })),
+            state: Arc::new(ArcSwap::from_pointee(CredentialState { credentials, problem: problem.to_owned() })),
             renew: Arc::default(),
             attempted: Arc::default(),
             prolonged: Arc::default(),
@@ -75,7 +75,7 @@ impl Current {
         }
     }
 
-    /// Calls `sign` with the credentials to use at `now`. Never waits.
+    /// Calls `sign` with the credentials that are valid at `now`. It never waits.
     ///
     /// # Errors
     /// [`Unavailable`] before the first success, and after expiry if renewal fails.
@@ -87,13 +87,13 @@ impl Current {
         }
     }
 
-    /// When those that are held expire, if they do; nothing if there are none.
+    /// The expiry of the current credentials, if there are credentials and if they expire.
     #[must_use]
     pub fn expiry(&self) -> Option<Option<SystemTime>> {
         self.state.load().credentials.as_ref().map(Credentials::expiry)
     }
 
-    /// Counts how attempts to obtain them went.
+    /// The counters of the attempts to obtain credentials.
     #[must_use]
     pub fn outcomes(&self) -> &Arc<Outcomes> {
         &self.outcomes
@@ -135,7 +135,7 @@ impl Current {
 
     /// Keeps the credentials fresh for as long as it is polled; those that are held already are first renewed when it is
     /// time. Run exactly one.
-    pub async fn keep_fresh(&self, source: &Source) {
+    pub async fn keep_fresh(&self, source: &CredentialSource) {
         let start = Backoff::new(RETRY_WAITS.0, RETRY_WAITS.1);
         let mut backoff = start.clone();
         let held = self.state.load().credentials.as_ref().map(|held| until_renewal(held, clock::now()));
@@ -159,7 +159,7 @@ impl Current {
         }
     }
 
-    /// Until then, or until somebody asks for others.
+    /// Waits for that time, or until a request asks for other credentials.
     async fn pause(&self, wait: Duration) {
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
@@ -170,21 +170,22 @@ impl Current {
     pub(super) fn publish(&self, credentials: Credentials) {
         let lifetime = credentials.expiry().and_then(|expiry| expiry.duration_since(clock::now()).ok());
         let problem = "the AWS credentials have expired and could not be renewed yet".to_owned();
-        self.state.store(Arc::new(State { credentials: Some(credentials), problem }));
+        self.state.store(Arc::new(CredentialState { credentials: Some(credentials), problem }));
         self.attempted.notify_waiters();
         info!(valid_for_s = lifetime.map(|lifetime| lifetime.as_secs()), "AWS credentials obtained");
     }
 
     pub(super) fn note_failure(&self, error: &SourceError) {
         let state = self.state.load();
-        self.state.store(Arc::new(State { credentials: state.credentials.clone(), problem: error.to_string() }));
+        self.state
+            .store(Arc::new(CredentialState { credentials: state.credentials.clone(), problem: error.to_string() }));
         self.attempted.notify_waiters();
         let still_valid = self.with(clock::now(), |_| ()).is_ok();
         warn!(still_valid, error = error.detail(), hint = error.hint(), "AWS credentials not obtained");
     }
 }
 
-/// How long to keep credentials before renewing them.
+/// The time until credentials should be renewed.
 pub(super) fn until_renewal(credentials: &Credentials, now: SystemTime) -> Duration {
     let Some(expiry) = credentials.expiry() else {
         return REREAD_INTERVAL;

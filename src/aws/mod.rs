@@ -1,8 +1,9 @@
 //! Thin edges to AWS: signatures, credentials, roles.
 
+pub mod caller_sessions;
 pub mod credentials;
-pub mod on_behalf;
 pub mod outcomes;
+mod regional;
 pub mod role;
 pub mod s3;
 pub mod sdk;
@@ -12,9 +13,4 @@ pub mod skew;
 pub mod source;
 mod tunnelled;
 
-/// The host of a service in a region, as most of AWS's services are named.
-#[must_use]
-pub fn regional_host(service: &str, region: &str) -> String {
-    let suffix = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
-    format!("{service}.{region}.{suffix}")
-}
+pub use regional::regional_host;

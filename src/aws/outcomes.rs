@@ -1,11 +1,11 @@
-//! How often credentials were asked for, and how it went.
+//! Counters of the attempts to obtain credentials, by outcome.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// How one attempt to obtain credentials went.
+/// The outcome of one attempt to obtain credentials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CredentialOutcome {
-    /// There they are.
+    /// Credentials were obtained.
     Obtained,
     /// The default chain found nothing.
     NoneFound,
@@ -17,7 +17,7 @@ pub enum CredentialOutcome {
     Refused,
     /// STS did not answer.
     Unreachable,
-    /// What came back cannot be used.
+    /// The credentials that came cannot be used.
     Unusable,
 }
 
@@ -47,7 +47,7 @@ impl CredentialOutcome {
         }
     }
 
-    /// What STS means by the code of an error; nothing stands for no answer.
+    /// The outcome that an error code of STS stands for; no code means that STS did not answer.
     #[must_use]
     pub(super) fn of_code(code: Option<&str>) -> Self {
         match code {

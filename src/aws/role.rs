@@ -4,20 +4,20 @@ use std::time::Duration;
 
 /// A role and how to assume it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Role {
+pub struct AssumedRole {
     /// `arn:aws:iam::<account>:role/<path and name>`.
     pub arn: String,
-    /// Demanded by some trust policies of other accounts.
+    /// The external id that trust policies of other accounts may demand.
     pub external_id: Option<String>,
-    /// What CloudTrail shows as the session.
+    /// The session's name, which CloudTrail shows.
     pub session_name: String,
-    /// How long each set of credentials lives.
+    /// The lifetime of each set of credentials.
     pub duration: Duration,
-    /// How CloudTrail is told for whom a session is; without it all callers share one.
+    /// The way in which a session names its caller to CloudTrail; without it all callers share one session.
     pub carries: Option<Carries>,
 }
 
-/// How a session carries a name.
+/// The ways in which a session can carry a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Carries {
     /// As its source identity, which stays in CloudTrail through further roles.
@@ -26,7 +26,7 @@ pub enum Carries {
     SessionTag,
 }
 
-/// Why a part of a [`Role`] is refused. The limits are those of the STS `AssumeRole` reference.
+/// Why a part of a [`AssumedRole`] is refused. The limits are those of the STS `AssumeRole` reference.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RoleError {
     /// Not the ARN of an IAM role.

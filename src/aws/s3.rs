@@ -21,15 +21,15 @@ use super::skew::Skew;
 use crate::clock;
 pub use parts::{PartUrls, parts_document};
 
-/// How long a request of our own may take to reach S3. It is checked when the request arrives, not when it ends.
+/// The longest time that a request of the appliance may take to reach S3, which checks it when the request arrives.
 const OWN_LIFETIME: Duration = Duration::from_mins(5);
-/// What S3 signs at most, and less than a second is none.
+/// The lifetimes that S3 accepts for a presigned URL.
 const LIFETIME_RANGE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_hours(24 * 7));
 /// Objects that one request can delete.
 pub const DELETE_LIMIT: usize = 1000;
 
 /// A request to send exactly as it is.
-pub struct Call {
+pub struct SignedS3Request {
     /// The method.
     pub method: &'static str,
     /// Path and query; the signature is in it, so it is a secret for as long as it holds.
@@ -42,12 +42,12 @@ pub struct Call {
 
 /// One page of a listing.
 #[derive(Debug, Default)]
-pub struct Page {
+pub struct ObjectListing {
     /// Keys and sizes in bytes.
     pub objects: Vec<(String, u64)>,
     /// Prefixes that end with the delimiter.
     pub folders: Vec<String>,
-    /// How to ask for the next page.
+    /// The token that asks for the next page.
     pub next: Option<String>,
 }
 
@@ -59,7 +59,7 @@ pub struct Bucket {
     skew: Skew,
 }
 
-/// The endpoint and the bucket's name make no URL.
+/// The endpoint and the bucket's name do not form a URL.
 #[derive(Debug, thiserror::Error)]
 #[error("`{endpoint}` cannot be the endpoint of bucket `{bucket}`")]
 pub struct EndpointError {
@@ -68,7 +68,7 @@ pub struct EndpointError {
 }
 
 impl Bucket {
-    /// A bucket in a region. `endpoint`, a URL, replaces the region's own endpoint. Objects are encrypted with
+    /// Creates a bucket in a region. `endpoint`, a URL, replaces the region's own endpoint. Objects are encrypted with
     /// `kms_key` if there is one, else as the bucket says.
     ///
     /// # Errors
@@ -89,7 +89,7 @@ impl Bucket {
         Ok(Self { inner, kms_key, skew: Skew::default() })
     }
 
-    /// The same, signed for the time of a clock that differs from ours.
+    /// Signs for the time of a clock that differs from ours.
     #[must_use]
     pub fn following(self, skew: Skew) -> Self {
         Self { skew, ..self }
@@ -103,19 +103,25 @@ impl Bucket {
 
     /// Reads an object.
     #[must_use]
-    pub fn get(&self, credentials: &Credentials, key: &str) -> Call {
+    pub fn get(&self, credentials: &Credentials, key: &str) -> SignedS3Request {
         self.call("GET", &GetObject::new(&self.inner, Some(&keys(credentials)), key))
     }
 
     /// Asks about an object.
     #[must_use]
-    pub fn head(&self, credentials: &Credentials, key: &str) -> Call {
+    pub fn head(&self, credentials: &Credentials, key: &str) -> SignedS3Request {
         self.call("HEAD", &HeadObject::new(&self.inner, Some(&keys(credentials)), key))
     }
 
     /// Writes an object whose SHA-256, in base64, S3 checks before the object becomes visible.
     #[must_use]
-    pub fn put(&self, credentials: &Credentials, key: &str, content_type: Option<&str>, sha256: Option<&str>) -> Call {
+    pub fn put(
+        &self,
+        credentials: &Credentials,
+        key: &str,
+        content_type: Option<&str>,
+        sha256: Option<&str>,
+    ) -> SignedS3Request {
         let keys = keys(credentials);
         let mut action = PutObject::new(&self.inner, Some(&keys), key);
         let mut headers: Vec<_> = sha256.map(|value| ("x-amz-checksum-sha256", value.to_owned())).into_iter().collect();
@@ -126,25 +132,31 @@ impl Bucket {
 
     /// Deletes an object. Succeeds if there is none.
     #[must_use]
-    pub fn delete(&self, credentials: &Credentials, key: &str) -> Call {
+    pub fn delete(&self, credentials: &Credentials, key: &str) -> SignedS3Request {
         self.call("DELETE", &DeleteObject::new(&self.inner, Some(&keys(credentials)), key))
     }
 
     /// Deletes up to [`DELETE_LIMIT`] objects.
     #[must_use]
-    pub fn delete_all(&self, credentials: &Credentials, objects: &[String]) -> Call {
+    pub fn delete_all(&self, credentials: &Credentials, objects: &[String]) -> SignedS3Request {
         let objects: Vec<_> = objects.iter().cloned().map(ObjectIdentifier::new).collect();
         let keys = keys(credentials);
         let mut action = DeleteObjects::new(&self.inner, Some(&keys), objects.iter());
         action.set_quiet(true);
         let target = target_of(&self.sign(&action, OWN_LIFETIME));
         let (body, md5) = action.body_with_md5();
-        Call { method: "POST", target, headers: vec![("content-md5", md5)], body: Some(body) }
+        SignedS3Request { method: "POST", target, headers: vec![("content-md5", md5)], body: Some(body) }
     }
 
     /// Lists the objects whose keys start with `prefix`; with a delimiter, only those without another one.
     #[must_use]
-    pub fn list(&self, credentials: &Credentials, prefix: &str, delimiter: Option<&str>, next: Option<&str>) -> Call {
+    pub fn list(
+        &self,
+        credentials: &Credentials,
+        prefix: &str,
+        delimiter: Option<&str>,
+        next: Option<&str>,
+    ) -> SignedS3Request {
         let keys = keys(credentials);
         let mut action = ListObjectsV2::new(&self.inner, Some(&keys));
         action.with_prefix(prefix);
@@ -157,9 +169,9 @@ impl Bucket {
         self.call("GET", &action)
     }
 
-    /// Begins an upload in parts.
+    /// Creates a multipart upload.
     #[must_use]
-    pub fn create_multipart(&self, credentials: &Credentials, key: &str, content_type: &str) -> Call {
+    pub fn create_multipart(&self, credentials: &Credentials, key: &str, content_type: &str) -> SignedS3Request {
         let keys = keys(credentials);
         let mut action = CreateMultipartUpload::new(&self.inner, Some(&keys), key);
         let mut headers = vec![("content-type", content_type.to_owned())];
@@ -169,22 +181,28 @@ impl Bucket {
 
     /// Uploads a part.
     #[must_use]
-    pub fn put_part(&self, credentials: &Credentials, key: &str, upload: &str, part: u16) -> Call {
+    pub fn put_part(&self, credentials: &Credentials, key: &str, upload: &str, part: u16) -> SignedS3Request {
         self.call("PUT", &UploadPart::new(&self.inner, Some(&keys(credentials)), key, part, upload))
     }
 
     /// Makes the object of its parts, which [`parts_document`] lists.
     #[must_use]
-    pub fn complete_multipart(&self, credentials: &Credentials, key: &str, upload: &str, parts: String) -> Call {
+    pub fn complete_multipart(
+        &self,
+        credentials: &Credentials,
+        key: &str,
+        upload: &str,
+        parts: String,
+    ) -> SignedS3Request {
         let keys = keys(credentials);
         let action = CompleteMultipartUpload::new(&self.inner, Some(&keys), key, upload, std::iter::empty::<&str>());
         let target = target_of(&self.sign(&action, OWN_LIFETIME));
-        Call { method: "POST", target, headers: Vec::new(), body: Some(parts) }
+        SignedS3Request { method: "POST", target, headers: Vec::new(), body: Some(parts) }
     }
 
-    /// Gives an upload in parts up.
+    /// Aborts a multipart upload.
     #[must_use]
-    pub fn abort_multipart(&self, credentials: &Credentials, key: &str, upload: &str) -> Call {
+    pub fn abort_multipart(&self, credentials: &Credentials, key: &str, upload: &str) -> SignedS3Request {
         self.call("DELETE", &AbortMultipartUpload::new(&self.inner, Some(&keys(credentials)), key, upload))
     }
 
@@ -223,9 +241,9 @@ impl Bucket {
         sign(action, lifetime, self.skew.correct(clock::now()))
     }
 
-    fn call<'a>(&self, method: &'static str, action: &impl S3Action<'a>) -> Call {
+    fn call<'a>(&self, method: &'static str, action: &impl S3Action<'a>) -> SignedS3Request {
         let target = target_of(&self.sign(action, OWN_LIFETIME));
-        Call { method, target, headers: Vec::new(), body: None }
+        SignedS3Request { method, target, headers: Vec::new(), body: None }
     }
 
     fn signed_with<'a>(
@@ -233,11 +251,11 @@ impl Bucket {
         method: &'static str,
         action: &mut impl S3Action<'a>,
         headers: Vec<(&'static str, String)>,
-    ) -> Call {
+    ) -> SignedS3Request {
         for (name, value) in &headers {
             action.headers_mut().insert(*name, value.clone());
         }
-        Call { headers, ..self.call(method, action) }
+        SignedS3Request { headers, ..self.call(method, action) }
     }
 
     fn encryption(&self) -> Vec<(&'static str, String)> {
@@ -249,7 +267,7 @@ impl Bucket {
     }
 }
 
-/// How long a URL can hold that is signed now: no longer than the credentials do.
+/// The longest lifetime of a URL that is signed now: it ends with its credentials.
 #[must_use]
 pub fn lifetime(wanted: Duration, credentials: &Credentials, now: SystemTime) -> Duration {
     let left = credentials.expiry().and_then(|expiry| expiry.duration_since(now).ok());
@@ -258,9 +276,9 @@ pub fn lifetime(wanted: Duration, credentials: &Credentials, now: SystemTime) ->
 
 /// Reads a page of a listing; nothing if the text is none.
 #[must_use]
-pub fn page(text: &str) -> Option<Page> {
+pub fn page(text: &str) -> Option<ObjectListing> {
     let page = ListObjectsV2::parse_response(text).ok()?;
-    Some(Page {
+    Some(ObjectListing {
         objects: page.contents.into_iter().map(|object| (object.key, object.size.unwrap_or(0))).collect(),
         folders: page.common_prefixes.into_iter().map(|folder| folder.prefix).collect(),
         next: page.next_continuation_token,
@@ -279,7 +297,7 @@ pub fn is_completed(text: &str) -> bool {
     CompleteMultipartUploadResponse::parse(text).is_ok()
 }
 
-/// How many of the objects could not be deleted, and S3's code for the first; nothing if the text does not say.
+/// The number of objects that could not be deleted and S3's code for the first; nothing if the text is no such response.
 #[must_use]
 pub fn undeleted(text: &str) -> Option<(usize, String)> {
     let errors = DeleteObjectsResponse::parse(text).ok()?.errors;
@@ -297,7 +315,7 @@ pub fn error_code(text: &str) -> Option<&str> {
 fn sign<'a>(action: &impl S3Action<'a>, lifetime: Duration, time: SystemTime) -> Url {
     match Timestamp::try_from(time) {
         Ok(time) => action.sign_with_time(lifetime, &time),
-        // A time that has no date: whatever is signed for it, nobody accepts.
+        // This time has no date, so S3 will reject any signature for it.
         Err(_) => action.sign(lifetime),
     }
 }
@@ -319,65 +337,4 @@ fn clamped(lifetime: Duration) -> Duration {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn credentials(expiry: Option<SystemTime>) -> Credentials {
-        Credentials::new("AKID", "secret", Some("token".into()), expiry, "test")
-    }
-
-    #[test]
-    fn buckets_are_addressed_by_name_where_a_certificate_can_cover_it() {
-        let bucket = |name, endpoint| Bucket::new(name, "eu-west-1", endpoint, None).expect(name);
-        let url = |bucket: &Bucket| {
-            let attachment = "attachment; filename=\"a b\"";
-            bucket.presigned_get(&credentials(None), "a b/ü#%41", Duration::from_mins(1), attachment, None)
-        };
-        for (name, endpoint, start) in [
-            ("plain", None, "https://plain.s3.eu-west-1.amazonaws.com/a%20b/%C3%BC%23%2541?"),
-            ("with.dots", None, "https://s3.eu-west-1.amazonaws.com/with.dots/a%20b/%C3%BC%23%2541?"),
-            ("plain", Some("https://127.0.0.1:9000"), "https://127.0.0.1:9000/plain/a%20b/%C3%BC%23%2541?"),
-        ] {
-            let url = url(&bucket(name, endpoint));
-            assert!(url.starts_with(start), "{url}");
-            for part in [
-                "X-Amz-Expires=60",
-                "X-Amz-Security-Token=token",
-                "X-Amz-SignedHeaders=host",
-                "&response-content-disposition=attachment%3B%20filename%3D%22a%20b%22&",
-            ] {
-                assert!(url.contains(part), "{part}: {url}");
-            }
-            assert!(!url.contains("secret"), "{url}");
-        }
-        assert!(Bucket::new("bucket", "eu-west-1", Some("no url"), None).is_err());
-    }
-
-    #[test]
-    fn headers_that_s3_must_believe_are_signed() {
-        let bucket = Bucket::new("bucket", "eu-west-1", None, Some("arn:aws:kms:key".into())).expect("valid");
-        let put = bucket.put(&credentials(None), "key", Some("text/plain"), Some("c2hh"));
-        let names = "content-type%3Bhost%3Bx-amz-checksum-sha256%3Bx-amz-server-side-encryption\
-                     %3Bx-amz-server-side-encryption-aws-kms-key-id";
-        assert!(put.target.contains(&format!("X-Amz-SignedHeaders={names}&")), "{}", put.target);
-        assert_eq!((put.method, put.headers.len()), ("PUT", 4));
-        assert!(put.target.starts_with("/key?"));
-    }
-
-    #[test]
-    fn a_url_does_not_outlive_its_credentials() {
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
-        let (hour, minute) = (Duration::from_hours(1), Duration::from_mins(1));
-        assert_eq!(lifetime(hour, &credentials(Some(now + minute)), now), minute);
-        assert_eq!(lifetime(minute, &credentials(Some(now + hour)), now), minute);
-        assert_eq!(lifetime(hour, &credentials(None), now), hour);
-    }
-
-    #[test]
-    fn errors_are_named_and_nothing_else_is() {
-        let text = "<?xml version=\"1.0\"?><Error><Code>SlowDown</Code><Message>x</Message></Error>";
-        assert_eq!(error_code(text), Some("SlowDown"));
-        assert_eq!((error_code("<html>"), is_completed(text), upload_id(text)), (None, false, None));
-        assert!(page(text).is_none() && undeleted(text).is_none());
-    }
-}
+mod tests;

@@ -19,12 +19,12 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The SDK's connector leaves this machine by the same route as our client.
+/// The trust and the proxies of the SDK's connector, which are those of the appliance's own connections.
 #[derive(Clone, Debug, Default)]
 pub struct Egress {
     /// PEM text, already checked, of certificate authorities to trust beside the system's.
     pub authorities: Option<Vec<u8>>,
-    /// The way to hosts that are not reached directly.
+    /// The proxies for hosts that are not reached directly.
     pub proxies: Proxies,
 }
 
@@ -46,7 +46,7 @@ pub async fn load(region: &str, egress: &Egress) -> SdkConfig {
         .app_name(AppName::new("mlflow-appliance").expect("a valid name"))
         .http_client(client(egress))
         .timeout_config(timeouts)
-        // `Current::keep_fresh` tries again, and knows better how long there is time for it.
+        // `Current::keep_fresh` retries instead, since it knows how much time there is.
         .retry_config(RetryConfig::disabled())
         .load()
         .await
@@ -58,7 +58,7 @@ fn client(egress: &Egress) -> SharedHttpClient {
         trust = trust.with_pem_certificate(pem);
     }
     let tls = TlsContext::builder().with_trust_store(trust).build().expect("nothing in it can conflict");
-    // Only for TLS: what is spoken to without it is the metadata service, or this machine.
+    // Only for TLS: connections without it lead to the metadata service or to this machine.
     let proxy = egress.proxies.parts().map_or_else(ProxyConfig::disabled, |(url, direct)| {
         ProxyConfig::https(url).expect("a URL that the same crate has read").no_proxy(direct)
     });

@@ -1,10 +1,12 @@
-//! Secrets that AWS keeps: where one is, how it is asked for, what the answer means. Pure.
+//! Secrets in AWS's stores: the name of one, the request for it, and the response. Pure.
 //!
 //! One call of the Parameter Store and one of Secrets Manager, both in AWS's JSON 1.1 protocol: not worth two SDKs.
 
 use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::{Value, json};
+
+use super::regional::regional_host;
 
 /// A secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +27,7 @@ enum Keeper {
 /// Why a secret was not obtained.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SecretError {
-    /// AWS refused; the text says what is needed.
+    /// AWS answered with an error; the text names the permission that is needed.
     #[error("AWS answered {code}; `{action}` on `{name}` is needed, and `kms:Decrypt` if its key is your own")]
     Refused {
         /// AWS's name for the error.
@@ -35,7 +37,7 @@ pub enum SecretError {
         /// The secret.
         name: String,
     },
-    /// There is a secret, but no text in it.
+    /// The secret holds no text.
     #[error("`{0}` holds no text")]
     NoText(String),
 }
@@ -75,38 +77,38 @@ impl Secret {
     /// The service's host in a region.
     #[must_use]
     pub fn host(&self, region: &str) -> String {
-        super::regional_host(self.service(), region)
+        regional_host(self.service(), region)
     }
 
-    /// The operation, as in `X-Amz-Target`, and the question.
+    /// The operation, as in `X-Amz-Target`, and its input.
     #[must_use]
-    pub fn question(&self) -> (&'static str, Value) {
+    pub fn request(&self) -> (&'static str, Value) {
         match self.keeper {
             Keeper::ParameterStore => ("AmazonSSM.GetParameter", json!({"Name": self.name, "WithDecryption": true})),
             Keeper::SecretsManager => ("secretsmanager.GetSecretValue", json!({"SecretId": self.name})),
         }
     }
 
-    /// Takes the secret out of the answer.
+    /// Reads the secret from the response.
     ///
     /// # Errors
     /// [`SecretError`].
     pub fn text(&self, is_ok: bool, answer: &[u8]) -> Result<SecretString, SecretError> {
         #[derive(Deserialize)]
-        struct Answer {
+        struct SecretAnswer {
             #[serde(rename = "Parameter")]
-            parameter: Option<Parameter>,
+            parameter: Option<ParameterAnswer>,
             #[serde(rename = "SecretString")]
             secret: Option<SecretText>,
             #[serde(rename = "__type")]
             kind: Option<String>,
         }
         #[derive(Deserialize)]
-        struct Parameter {
+        struct ParameterAnswer {
             #[serde(rename = "Value")]
             value: Option<SecretText>,
         }
-        let answer: Option<Answer> = serde_json::from_slice(answer).ok();
+        let answer: Option<SecretAnswer> = serde_json::from_slice(answer).ok();
         if !is_ok {
             let action = match self.keeper {
                 Keeper::ParameterStore => "ssm:GetParameter",
@@ -149,19 +151,19 @@ mod tests {
         let parameter = secret("ssm:/mlflow/tokens");
         assert_eq!((parameter.service(), parameter.region("eu-west-1")), ("ssm", "eu-west-1"));
         assert_eq!(parameter.host("eu-west-1"), "ssm.eu-west-1.amazonaws.com");
-        assert_eq!(parameter.question().1, json!({"Name": "/mlflow/tokens", "WithDecryption": true}));
+        assert_eq!(parameter.request().1, json!({"Name": "/mlflow/tokens", "WithDecryption": true}));
         let arn = "arn:aws-cn:secretsmanager:cn-north-1:123456789012:secret:mlflow-AbCdEf";
         let manager = secret(&format!("secretsmanager:{arn}"));
         assert_eq!(manager.region("eu-west-1"), "cn-north-1");
         assert_eq!(manager.host("cn-north-1"), "secretsmanager.cn-north-1.amazonaws.com.cn");
-        assert_eq!(manager.question(), ("secretsmanager.GetSecretValue", json!({"SecretId": arn})));
+        assert_eq!(manager.request(), ("secretsmanager.GetSecretValue", json!({"SecretId": arn})));
         for text in ["", "ssm:", "ssm:a b", "vault:x", "/etc/tokens", "secretsmanager:a\"b"] {
             assert_eq!(Secret::parse(text), None, "{text}");
         }
     }
 
     #[test]
-    fn answers_hold_the_text_or_say_what_is_needed() {
+    fn a_response_holds_the_text_or_names_the_missing_permission() {
         let (parameter, manager) = (secret("ssm:/t"), secret("secretsmanager:t"));
         let shown = |text: Result<SecretString, SecretError>| text.map(|text| text.expose_secret().to_owned());
         assert_eq!(shown(parameter.text(true, b"{\"Parameter\":{\"Value\":\"x\"}}")).as_deref(), Ok("x"));

@@ -1,21 +1,21 @@
-//! How far AWS's clock is from ours, so that signatures are made with the time that AWS goes by.
+//! The clock skew: the difference between AWS's clock and ours, so that signatures carry AWS's time.
 //!
 //! AWS refuses a signature whose time is five minutes off, unprocessed and with its own `Date`. That is the only moment
 //! at which anything is learnt: the difference is kept until a later refusal tells of another, so a clock that is put
 //! right afterwards is followed, too.
 //!
-//! SECURITY: whoever answers as the upstream could bring us to sign for another time, but only requests to itself, and
-//! by no more than `LIMIT`; TLS says who that is.
+//! SECURITY: a server that answers as the upstream could make the appliance sign for another time, but only requests to itself,
+//! and by no more than `LIMIT`. TLS proves which server that is.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime};
 
-/// AWS lets five minutes pass; `Date` took a while to get here.
+/// AWS accepts five minutes; `Date` took a while to arrive.
 const TOLERANCE: Duration = Duration::from_mins(4);
-/// Whole seconds, and the way: less than this is no difference.
+/// A smaller difference counts as none: `Date` has whole seconds and takes a while to arrive.
 const NONE: Duration = Duration::from_secs(30);
-/// A clock that is further off is not ours to make up for.
+/// The largest skew that is corrected.
 const LIMIT: Duration = Duration::from_hours(24);
 
 /// The difference, shared by all who sign for one target. Cloning shares.
@@ -23,7 +23,7 @@ const LIMIT: Duration = Duration::from_hours(24);
 pub struct Skew(Arc<AtomicI64>);
 
 impl Skew {
-    /// AWS's time, when it is `now` here.
+    /// Converts a time of our clock to AWS's clock.
     #[must_use]
     pub fn correct(&self, now: SystemTime) -> SystemTime {
         // Relaxed: the number guards no other memory.
@@ -36,14 +36,14 @@ impl Skew {
         corrected.unwrap_or(now)
     }
 
-    /// A time of AWS's, by our clock.
+    /// Converts a time of AWS's clock to our clock.
     #[must_use]
     pub fn ours(&self, theirs: SystemTime) -> SystemTime {
         let opposite = Self(Arc::new(AtomicI64::new(-self.seconds())));
         opposite.correct(theirs)
     }
 
-    /// By how many seconds AWS's clock is ahead of ours.
+    /// The number of seconds by which AWS's clock is ahead of ours.
     #[must_use]
     pub fn seconds(&self) -> i64 {
         self.0.load(Ordering::Relaxed)
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_off_is_made_up_for_in_both_directions() {
+    fn clock_skew_is_corrected_in_both_directions() {
         for minutes in [-1440, -20, -5, 5, 20, 1440] {
             let skew = Skew::default();
             assert!(skew.learn(at(minutes), at(0), at(0)), "{minutes}");
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_for_another_reason_teaches_nothing() {
+    fn an_error_for_another_reason_changes_no_skew() {
         let skew = Skew::default();
         for minutes in [-3, 0, 3] {
             assert!(!skew.learn(at(minutes), at(0), at(0)), "{minutes}");
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_put_right_is_followed() {
+    fn a_corrected_clock_resets_the_skew() {
         let skew = Skew::default();
         assert!(skew.learn(at(20), at(0), at(0)));
         let signed = skew.correct(at(20));

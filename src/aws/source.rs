@@ -1,4 +1,4 @@
-//! Where credentials come from: the SDK's default chain, and a role that is assumed with them.
+//! The source of credentials: the SDK's default chain, and a role that is assumed with them.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -14,19 +14,19 @@ use aws_sdk_sts::types::Tag;
 use tracing::warn;
 
 use super::outcomes::{CredentialOutcome, Outcomes};
-use super::role::{Carries, Role};
+use super::role::{AssumedRole, Carries};
 use super::skew::Skew;
-use crate::{causes, clock};
+use crate::{clock, error_chain};
 
 /// The session tag that names a caller.
 const CALLER_TAG: &str = "caller";
 
-/// Where credentials come from.
-pub struct Source {
+/// The source of credentials.
+pub struct CredentialSource {
     chain: SharedCredentialsProvider,
-    role: Option<(Role, aws_sdk_sts::Client)>,
+    role: Option<(AssumedRole, aws_sdk_sts::Client)>,
     outcomes: Arc<Outcomes>,
-    /// How far STS's clock is from ours.
+    /// The difference between STS's clock and ours.
     skew: Skew,
 }
 
@@ -42,13 +42,13 @@ pub enum SourceError {
     /// The source answered with a part missing; the SDK's parsers read past that.
     #[error("the AWS credentials that were returned are incomplete")]
     Incomplete,
-    /// The source answered with credentials of the past.
+    /// The source answered with expired credentials.
     #[error("the AWS credentials that were returned have already expired")]
     AlreadyExpired,
 }
 
 impl SourceError {
-    /// What to do about it, as an instruction.
+    /// The fix, as an instruction.
     #[must_use]
     pub fn hint(&self) -> &'static str {
         match self {
@@ -74,7 +74,7 @@ impl SourceError {
         }
     }
 
-    /// As metrics count it.
+    /// The outcome as metrics count it.
     fn outcome(&self) -> CredentialOutcome {
         match self {
             Self::Chain(_) => CredentialOutcome::NoneFound,
@@ -83,23 +83,23 @@ impl SourceError {
         }
     }
 
-    /// Everything that is known about the cause; for the log, not for callers.
+    /// The full cause. It is for the log, not for callers.
     #[must_use]
     pub fn detail(&self) -> String {
         match self {
             Self::AssumeRole(error) => match (error.code(), error.message()) {
                 (Some(code), message) => format!("{self}: {code}: {}", message.unwrap_or("no message")),
-                (None, _) => causes::joined(self),
+                (None, _) => error_chain::joined(self),
             },
-            Self::Chain(_) | Self::Incomplete | Self::AlreadyExpired => causes::joined(self),
+            Self::Chain(_) | Self::Incomplete | Self::AlreadyExpired => error_chain::joined(self),
         }
     }
 }
 
-impl Source {
+impl CredentialSource {
     /// The SDK's default chain (environment, profile, SSO, web identity, container, IMDSv2), and on top of it a role.
     #[must_use]
-    pub fn new(config: &SdkConfig, role: Option<Role>) -> Self {
+    pub fn new(config: &SdkConfig, role: Option<AssumedRole>) -> Self {
         let chain = config.credentials_provider().expect("the default chain is always set");
         let role = role.map(|role| (role, aws_sdk_sts::Client::new(config)));
         Self { chain, role, outcomes: Arc::default(), skew: Skew::default() }
@@ -188,7 +188,7 @@ impl Source {
     }
 }
 
-/// Whose the credentials of the default chain are, as STS says; nothing if it does not say.
+/// The ARN of the identity behind the default chain's credentials, if STS tells it.
 pub async fn caller_identity(config: &SdkConfig) -> Option<String> {
     aws_sdk_sts::Client::new(config).get_caller_identity().send().await.ok()?.arn
 }

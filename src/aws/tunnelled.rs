@@ -1,4 +1,4 @@
-//! The SDK's HTTP client, which names the proxy on the way when it fails: its own errors do not.
+//! The SDK's HTTP client, with errors that name the proxy, since its own errors do not.
 
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector,
@@ -18,7 +18,7 @@ pub(super) struct Tunnelled<T> {
 
 /// A connection through a proxy failed.
 #[derive(Debug, thiserror::Error)]
-#[error("by way of proxy {0}")]
+#[error("through proxy {0}")]
 struct ByWayOf(Proxy, #[source] ConnectorError);
 
 impl Tunnelled<SharedHttpClient> {

@@ -7,9 +7,9 @@ use tokio::time::{Instant, sleep};
 
 use super::services::{credentials, endpoint};
 use super::settings::{BootstrapSettings, Say};
-use crate::api::imds::Identity;
+use crate::api::imds::InstanceIdentity;
 use crate::api::query::{self, QueryError, TargetHealth};
-use crate::causes;
+use crate::error_chain;
 
 const INTERVAL: Duration = Duration::from_secs(2);
 /// After this time, the balancer has checked a ready instance often enough: it is longer than the health checks of
@@ -26,7 +26,7 @@ const ATTEMPTS: u32 = 3;
 pub(super) async fn wait(
     settings: &BootstrapSettings,
     group: &str,
-    identity: &Identity,
+    identity: &InstanceIdentity,
     say: Say<'_>,
 ) -> Result<(), String> {
     let mut failed = 0;
@@ -63,7 +63,7 @@ pub(super) async fn wait(
 /// Waits as long as the balancer's checks take, since its API does not answer.
 async fn pause(settings: &BootstrapSettings, error: &QueryError, say: Say<'_>) -> Result<(), String> {
     let pause = PAUSE.min(settings.deadline.saturating_duration_since(Instant::now()));
-    let why = causes::joined(error);
+    let why = error_chain::joined(error);
     say(&format!(
         "cannot ask the load balancer for the health of this instance ({why}; \
          `elasticloadbalancing:DescribeTargetHealth` is needed); waiting {} s for its health checks",
@@ -73,7 +73,7 @@ async fn pause(settings: &BootstrapSettings, error: &QueryError, say: Say<'_>) -
     Ok(())
 }
 
-async fn health(settings: &BootstrapSettings, group: &str, identity: &Identity) -> Result<TargetHealth, QueryError> {
+async fn health(settings: &BootstrapSettings, group: &str, identity: &InstanceIdentity) -> Result<TargetHealth, QueryError> {
     let region = identity.region.as_str();
     let endpoint = endpoint(settings.services.load_balancing.as_ref(), "elasticloadbalancing", region);
     let (place, credentials) = ((&endpoint, region), credentials(settings, region).await);

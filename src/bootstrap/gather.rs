@@ -12,10 +12,10 @@ use super::settings::{BootstrapSettings, ConfigurationReader, Say, UsableConfigu
 use super::sources::{self, ConfigurationSource};
 use super::tags::{self, PREFIX};
 use super::user_data;
-use crate::api::imds::{Identity, Imds, ImdsError};
-use crate::api::parameters::{self, Parameter, ParametersError};
+use crate::api::imds::{InstanceIdentity, ImdsClient, ImdsError};
+use crate::api::parameters::{self, SsmParameter, ParametersError};
 use crate::backoff::Backoff;
-use crate::causes;
+use crate::error_chain;
 
 /// The wait between attempts doubles from the first to the second of these.
 const WAITS: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
@@ -23,7 +23,7 @@ const WAITS: (Duration, Duration) = (Duration::from_millis(500), Duration::from_
 /// The facts about this instance.
 pub(super) struct InstanceFacts {
     /// The identity of the instance.
-    pub identity: Identity,
+    pub identity: InstanceIdentity,
     /// The sources, the one with precedence first: user data, parameters, tags, the file of the image.
     pub sources: Vec<ConfigurationSource>,
     /// Sources that cannot be parsed, which a person has to correct.
@@ -86,7 +86,7 @@ impl InstanceFacts {
 /// [`ImdsError`]: the metadata service did not answer.
 pub(super) async fn gather(
     settings: &BootstrapSettings,
-    imds: &Imds,
+    imds: &ImdsClient,
     say: Say<'_>,
 ) -> Result<InstanceFacts, ImdsError> {
     let identity = imds.identity().await?;
@@ -118,7 +118,7 @@ pub(super) async fn gather(
                 Ok(source) => found = source,
                 Err(fault) => faults.push(fault),
             },
-            Err(error) => without_parameters = Some(format!("{}: {}", path.origin, causes::joined(&error))),
+            Err(error) => without_parameters = Some(format!("{}: {}", path.origin, error_chain::joined(&error))),
         }
     }
     for warning in tags::restrict(&mut told, &[&user, &found]) {
@@ -128,7 +128,7 @@ pub(super) async fn gather(
 }
 
 /// Returns the tags for the appliance, if the instance can see its tags.
-async fn tags_of(imds: &Imds) -> Result<Vec<(String, String)>, ImdsError> {
+async fn tags_of(imds: &ImdsClient) -> Result<Vec<(String, String)>, ImdsError> {
     const LIST: &str = "meta-data/tags/instance";
     let keys = imds.text(LIST).await?.unwrap_or_default();
     let matters = |key: &&str| {
@@ -160,7 +160,7 @@ async fn parameters_below(
     region: &str,
     settings: &BootstrapSettings,
     say: Say<'_>,
-) -> Result<Vec<Parameter>, ParametersError> {
+) -> Result<Vec<SsmParameter>, ParametersError> {
     let endpoint = endpoint(settings.services.ssm.as_ref(), "ssm", region);
     let mut backoff = Backoff::new(WAITS.0, WAITS.1);
     let mut told = false;
@@ -173,7 +173,7 @@ async fn parameters_below(
         match result.await {
             Err(error) if Instant::now() + wait < settings.deadline => {
                 if !told {
-                    say(&format!("waiting: parameters below `{path}`: {}", causes::joined(&error)));
+                    say(&format!("waiting: parameters below `{path}`: {}", error_chain::joined(&error)));
                     told = true;
                 }
                 sleep(wait).await;

@@ -59,7 +59,7 @@ pub async fn run(
 
     let result = apply(settings, &facts, &plan, &state, (&mut record, earlier.as_ref()), reader, say).await;
     if let Err(error) = &result {
-        let reason = crate::causes::joined(error);
+        let reason = crate::error_chain::joined(error);
         say(&format!("failed: {reason}"));
         signal::send_all(settings, &record.signals, identity, Err(&reason), &mut record.sent, say).await;
         record.failure = Some(reason);

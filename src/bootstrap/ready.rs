@@ -10,7 +10,7 @@ use rustls::pki_types::CertificateDer;
 use tokio::time::{Instant, sleep};
 
 use crate::api::{ApiError, Transport};
-use crate::causes;
+use crate::error_chain;
 use crate::http::client::{ClientError, Dialer, Endpoint};
 use crate::http::fields::Fields;
 use crate::http::tls::pinned;
@@ -63,7 +63,7 @@ pub(super) async fn wait(listen: &ListenAddress, transport: &Transport, deadline
             {
                 return Ok(());
             }
-            Err(error) => causes::joined(&error),
+            Err(error) => error_chain::joined(&error),
         };
         if Instant::now() + INTERVAL >= deadline {
             return Err(format!("the appliance is not ready: {reason}"));

@@ -1,22 +1,22 @@
 //! The metadata service, AWS's other services and the credentials for them.
 
 use super::settings::BootstrapSettings;
-use crate::api::imds::Imds;
+use crate::api::imds::ImdsClient;
 use crate::aws::credentials::Current;
 use crate::aws::regional_host;
 use crate::aws::sdk;
-use crate::aws::source::Source;
+use crate::aws::source::CredentialSource;
 use crate::http::client::Endpoint;
 
 /// Returns a client of the metadata service.
-pub(super) fn imds(settings: &BootstrapSettings) -> Imds {
-    Imds::new(settings.metadata.clone(), settings.metadata_deadline)
+pub(super) fn imds(settings: &BootstrapSettings) -> ImdsClient {
+    ImdsClient::new(settings.metadata.clone(), settings.metadata_deadline)
 }
 
 /// Returns the credentials that the SDK's default chain has at this moment. AWS rejects a call without any, and it may be retried.
 pub(super) async fn credentials(settings: &BootstrapSettings, region: &str) -> Current {
     let config = sdk::load(region, &settings.egress).await;
-    Source::new(&config, None).obtain(None).await.map(Current::holding).unwrap_or_default()
+    CredentialSource::new(&config, None).obtain(None).await.map(Current::holding).unwrap_or_default()
 }
 
 /// Returns a service's endpoint in a region, unless another is set.

@@ -9,10 +9,10 @@ use url::{Position, Url};
 use super::plan::ReadinessSignals;
 use super::services::{credentials, endpoint};
 use super::settings::{BootstrapSettings, Say};
-use crate::api::imds::Identity;
+use crate::api::imds::InstanceIdentity;
 use crate::api::query::{self, QueryError};
 use crate::backoff::Backoff;
-use crate::causes;
+use crate::error_chain;
 use crate::http::client::Endpoint;
 
 /// The wait between attempts doubles from the first to the second of these.
@@ -54,7 +54,7 @@ enum SignalError {
 pub(super) async fn send_all(
     settings: &BootstrapSettings,
     signals: &ReadinessSignals,
-    identity: &Identity,
+    identity: &InstanceIdentity,
     outcome: Result<(), &str>,
     sent: &mut Vec<String>,
     say: Say<'_>,
@@ -72,7 +72,7 @@ pub(super) async fn send_all(
                 sent.push(entry);
             }
             Err(error) => {
-                say(&format!("cannot send readiness signal to {entry}: {}", causes::joined(&error)));
+                say(&format!("cannot send readiness signal to {entry}: {}", error_chain::joined(&error)));
                 are_all_sent = false;
             }
         }
@@ -101,7 +101,7 @@ fn entry(recipient: &Recipient<'_>, word: &str) -> String {
 async fn send_with_retries(
     settings: &BootstrapSettings,
     recipient: &Recipient<'_>,
-    identity: &Identity,
+    identity: &InstanceIdentity,
     outcome: Result<(), &str>,
 ) -> Result<(), SignalError> {
     let end = Instant::now() + LIMIT;
@@ -125,7 +125,7 @@ fn is_transient(error: &SignalError) -> bool {
 async fn send_once(
     settings: &BootstrapSettings,
     recipient: &Recipient<'_>,
-    identity: &Identity,
+    identity: &InstanceIdentity,
     outcome: Result<(), &str>,
 ) -> Result<(), SignalError> {
     let (transport, region) = (&settings.transport, identity.region.as_str());

@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 use toml::de::{DeTable, DeValue};
 
 use super::user_data::UserData;
-use crate::api::parameters::Parameter;
+use crate::api::parameters::SsmParameter;
 
 /// The table of user data that configures `bootstrap` itself.
 const OWN: &str = "bootstrap";
@@ -132,10 +132,10 @@ fn from_json(text: &str, name: &str) -> Result<ConfigurationSource, String> {
 ///
 /// # Errors
 /// A name that has neither form.
-pub(super) fn from_parameters(path: &str, parameters: &[Parameter]) -> Result<ConfigurationSource, String> {
+pub(super) fn from_parameters(path: &str, parameters: &[SsmParameter]) -> Result<ConfigurationSource, String> {
     let mut source = ConfigurationSource::default();
     let mut targets: BTreeMap<String, ConfiguredValues> = BTreeMap::new();
-    for Parameter { name, value } in parameters {
+    for SsmParameter { name, value } in parameters {
         let origin = format!("parameter `{name}`");
         let below = name.strip_prefix(path.trim_end_matches('/')).unwrap_or(name).trim_matches('/');
         let value = ConfiguredValue { text: value.clone(), origin: origin.clone() };
@@ -210,7 +210,7 @@ mod tests {
 
     #[test]
     fn parameters_become_options_by_their_names() {
-        let parameter = |name: &str, value: &str| Parameter { name: name.into(), value: value.into() };
+        let parameter = |name: &str, value: &str| SsmParameter { name: name.into(), value: value.into() };
         let parameters = [parameter("/m/workers", "3"), parameter("/m/target/a/resource-arn", "arn")];
         let source = from_parameters("/m/", &parameters).expect("readable");
         assert_eq!(shown(&source.options), ["workers=3 <- parameter `/m/workers`"]);

@@ -19,7 +19,7 @@ use crate::bootstrap::{
     self, BootstrapError, BootstrapSettings, ConfigurationReader, InstanceStatus, ListenAddress, ServiceEndpoints,
     UsableConfiguration,
 };
-use crate::http::client::{ClientSettings, Dialer, Endpoint};
+use crate::http::client::{Dialer, Endpoint};
 use crate::http::tls::server::ServerTls;
 
 const STATE: &str = "/var/lib/mlflow-appliance";
@@ -201,7 +201,7 @@ impl Common {
             metadata: Dialer::new(metadata.clone(), &tls, imds::CONNECT_TIMEOUT, imds::CONNECT_TIMEOUT),
             transport: Transport {
                 dialer: Dialer::new(metadata, &tls, limit, limit).through(&egress.proxies),
-                settings: ClientSettings::for_one_exchange(limit),
+                exchange_timeout: limit,
             },
             metadata_deadline: now + self.metadata_timeout.unwrap_or(patience),
             services: ServiceEndpoints {

@@ -44,7 +44,7 @@ impl Failure {
     #[must_use]
     pub(super) fn new(class: Class, error: &(dyn std::error::Error + 'static), hint: Option<&str>) -> Self {
         let mut text = format!("error: {error}");
-        for cause in crate::causes::beneath(error) {
+        for cause in crate::error_chain::beneath(error) {
             let _ = write!(text, "\n  caused by: {cause}");
         }
         if let Some(hint) = hint {

@@ -14,8 +14,8 @@ use super::problems::{Problem, Problems};
 use super::{callers, file, proxies, targets, telemetry, values, variables};
 use crate::access::address::Networks;
 use crate::aws::sdk::Egress;
-use crate::causes;
-use crate::http::body::{Budget, Intake, Resource, Timing};
+use crate::error_chain;
+use crate::http::body::{BodyLimits, Budget, BudgetKind, Timing};
 use crate::http::client::{ClientSettings, Dialer, Endpoint};
 use crate::http::tls;
 use crate::http::tls::server::{ServerFiles, ServerTls};
@@ -235,7 +235,7 @@ fn listener_tls(options: &ServeOptions, problems: &mut Problems) -> Option<Serve
     };
     let place = place(options.tls_certificate.as_ref());
     let fix = "name PEM files that this user may read, and a key that belongs to the certificate";
-    ServerTls::load(files).map_err(|error| problems.add_local(&place, causes::joined(&error), fix)).ok()
+    ServerTls::load(files).map_err(|error| problems.add_local(&place, error_chain::joined(&error), fix)).ok()
 }
 
 /// Whom to trust, for our client and as PEM text for the AWS SDK's.
@@ -249,13 +249,13 @@ pub(super) fn trust(options: &ServeOptions, problems: &mut Problems) -> Option<(
                 None => "install the `ca-certificates` package, or set `ca-file`",
                 Some(_) => "name a readable PEM file of certificate authorities",
             };
-            problems.add_local(&place(given), causes::joined(&error), fix);
+            problems.add_local(&place(given), error_chain::joined(&error), fix);
             None
         }
     }
 }
 
-fn intake(options: &ServeOptions, problems: &mut Problems) -> Intake {
+fn intake(options: &ServeOptions, problems: &mut Problems) -> BodyLimits {
     let given = options.spool_directory.as_ref();
     let directory = given.map_or(DEFAULT_SPOOL, |given| given.text.as_str());
     if let Err(error) = tempfile::tempfile_in(directory) {
@@ -265,16 +265,16 @@ fn intake(options: &ServeOptions, problems: &mut Problems) -> Intake {
             "set `spool-directory` to a writable directory on a disk",
         );
     }
-    Intake {
+    BodyLimits {
         size_limit: problems.size(options.body_size_limit.as_ref(), 5 * GIB),
         memory_limit: problems.size(options.body_memory_limit.as_ref(), MIB),
-        memory: Budget::new(Resource::Memory, problems.size(options.body_memory_budget.as_ref(), 64 * MIB)),
-        arriving: Budget::new(Resource::Arriving, ARRIVING),
-        gathering: Budget::new(Resource::Gathering, GATHERING),
-        disk: Budget::new(Resource::Disk, problems.size(options.body_disk_budget.as_ref(), 10 * GIB)),
+        memory: Budget::new(BudgetKind::Memory, problems.size(options.body_memory_budget.as_ref(), 64 * MIB)),
+        arriving: Budget::new(BudgetKind::Arriving, ARRIVING),
+        gathering: Budget::new(BudgetKind::Gathering, GATHERING),
+        disk: Budget::new(BudgetKind::Disk, problems.size(options.body_disk_budget.as_ref(), 10 * GIB)),
         directory: Path::new(directory).into(),
         timing: Timing {
-            silence: problems.duration(options.body_idle_timeout.as_ref(), 60),
+            idle_timeout: problems.duration(options.body_idle_timeout.as_ref(), 60),
             total: problems.duration(options.body_timeout.as_ref(), BODY_TIMEOUT_S),
         },
         passes_large: problems.switch(options.unsigned_payload.as_ref(), false),

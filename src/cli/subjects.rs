@@ -21,7 +21,7 @@ fn subject(backend: &TargetSettings) -> ProbeTarget {
     ProbeTarget {
         name: backend.name.clone().unwrap_or_else(|| "default".to_owned()),
         target: backend.target.clone(),
-        transport: Transport { dialer: backend.dialer.clone(), settings: backend.client },
+        transport: Transport { dialer: backend.dialer.clone(), exchange_timeout: backend.client.response_timeout },
         role: backend.role.clone(),
         artifacts: backend.artifacts.as_ref().map(|artifacts| ProbedStore {
             place: artifacts.place.clone(),

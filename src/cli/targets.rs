@@ -9,12 +9,12 @@ use super::problems::Problems;
 use super::settings::NO_PLACE;
 use super::values;
 use crate::access::caller;
-use crate::aws::role::{self, Carries, Role};
+use crate::aws::role::{self, AssumedRole, Carries};
 use crate::http::client::Endpoint;
 use crate::mlflow::arn::Arn;
 use crate::mlflow::store::ArtifactStore;
 use crate::mlflow::target::Target;
-use crate::serve::{Access, ArtifactSettings, Place};
+use crate::serve::{Access, ArtifactLocation, ArtifactSettings};
 
 const DEFAULT_SESSION_NAME: &str = "mlflow-appliance";
 /// S3's own limit.
@@ -28,7 +28,7 @@ pub(super) struct ParsedTarget {
     pub(super) target: Target,
     pub(super) endpoint: Option<Endpoint>,
     pub(super) sagemaker: Option<Endpoint>,
-    pub(super) role: Option<Role>,
+    pub(super) role: Option<AssumedRole>,
     pub(super) artifacts: Option<ArtifactSettings>,
 }
 
@@ -124,7 +124,7 @@ fn target(options: &ServeOptions, place: &dyn Display, problems: &mut Problems) 
     arn.map(Target::new)
 }
 
-fn role(options: &ServeOptions, problems: &mut Problems) -> Option<Role> {
+fn role(options: &ServeOptions, problems: &mut Problems) -> Option<AssumedRole> {
     let checked = |check: fn(&str) -> Result<(), role::RoleError>| {
         move |text: &str| check(text).map(|()| text.to_owned()).map_err(|error| error.to_string())
     };
@@ -160,7 +160,7 @@ fn role(options: &ServeOptions, problems: &mut Problems) -> Option<Role> {
             problems.add(&given.place, "it has no effect, because no role is assumed", "set `role-arn`, or remove it");
         }
     }
-    Some(Role {
+    Some(AssumedRole {
         arn: arn?,
         external_id,
         session_name: session_name.unwrap_or_else(|| DEFAULT_SESSION_NAME.to_owned()),
@@ -221,8 +221,8 @@ fn artifacts(
         }
     }
     let place = match store? {
-        Some(store) => Place::Known(store),
-        None => Place::Described(match sagemaker {
+        Some(store) => ArtifactLocation::Known(store),
+        None => ArtifactLocation::Described(match sagemaker {
             Some(endpoint) => endpoint.clone(),
             None => Endpoint::https(target?.control_plane_host()),
         }),

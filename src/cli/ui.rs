@@ -19,7 +19,7 @@ use super::{examples, file, harden, proxies, settings, subjects, targets, values
 use crate::api::Transport;
 use crate::api::presign::{Lifetimes, SESSION_LIFETIME, URL_LIFETIME};
 use crate::aws::sdk::Egress;
-use crate::http::client::{ClientSettings, Dialer, Endpoint};
+use crate::http::client::{Dialer, Endpoint};
 use crate::ui::{self, UiSettings};
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
@@ -178,7 +178,7 @@ fn resolve(
     Ok(UiSettings {
         transport: Transport {
             dialer: Dialer::new(endpoint.clone(), &tls, CONNECT_LIMIT, CONNECT_LIMIT).through(&proxies),
-            settings: ClientSettings::for_one_exchange(ANSWER_LIMIT),
+            exchange_timeout: ANSWER_LIMIT,
         },
         target: target.target,
         endpoint,

@@ -13,7 +13,7 @@ use super::settings::DeploySettings;
 use super::stack::protected_balancer;
 use super::templates::StackKind;
 use super::{diff, tags};
-use crate::api::cloudformation::{ChangeSet, Pairs, Stack, Wish};
+use crate::api::cloudformation::{ChangeSet, Pairs, Stack, ChangeSetRequest};
 use crate::clock;
 
 /// The interval between two questions whether the changes have been computed.
@@ -39,7 +39,7 @@ pub(super) async fn compute(
     before: Option<&Stack>,
 ) -> Result<Option<(String, ChangeSet)>, DeployError> {
     let (tags, role, is_new) = (tags::of(settings, before), settings.role.as_deref(), before.is_none());
-    let wish = Wish { stack, name: &token(), is_new, template, parameters, tags: &tags, role };
+    let wish = ChangeSetRequest { stack, name: &token(), is_new, template, parameters, tags: &tags, role };
     let id = settings.cloud.create_change_set(&wish).await?;
     loop {
         let set = settings.cloud.change_set(&id).await?;

@@ -5,7 +5,7 @@ use super::prompter::Prompter;
 use super::settings::DeploySettings;
 use super::templates::Template;
 use super::{retained, watch};
-use crate::api::cloudformation::{Resource, Stack};
+use crate::api::cloudformation::{StackResource, Stack};
 
 /// Waits until no operation runs on a stack. Returns nothing if the operation has deleted it.
 pub(super) async fn wait_until_stable(
@@ -31,7 +31,7 @@ pub(super) async fn delete(
     settings: &DeploySettings<'_>,
     name: &str,
     stack: &Stack,
-    (template, there): (&Template, &[Resource]),
+    (template, there): (&Template, &[StackResource]),
     prompter: &mut dyn Prompter,
 ) -> Result<(), DeployError> {
     if stack.enable_termination_protection {

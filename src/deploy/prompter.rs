@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::diff::DiffLine;
-use crate::api::cloudformation::Event;
+use crate::api::cloudformation::StackEvent;
 
 /// Shows progress to a person, and asks for decisions.
 pub trait Prompter {
@@ -12,7 +12,7 @@ pub trait Prompter {
     /// Shows a line of a change set.
     fn show(&mut self, line: &DiffLine);
     /// Shows an event of a resource, its duration, and how many resources of how many are done.
-    fn event(&mut self, event: &Event, took: Option<Duration>, done: usize, of: usize);
+    fn event(&mut self, event: &StackEvent, took: Option<Duration>, done: usize, of: usize);
     /// Asks for the value of a parameter; returns nothing if there is no terminal.
     fn ask(&mut self, name: &str, description: &str) -> Option<String>;
     /// Asks whether to continue.

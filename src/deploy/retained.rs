@@ -8,14 +8,14 @@ use super::prompter::Prompter;
 use super::settings::{DeployMode, DeploySettings};
 use super::tags;
 use super::templates::{self, StackKind, Template};
-use crate::api::cloudformation::Resource;
+use crate::api::cloudformation::StackResource;
 
 /// The services of resources that are retained, as ARNs name them.
 const SERVICES: [&str; 3] = ["kms", "logs", "s3"];
 
 /// Returns a line for each of these resources that is retained when the stack `name` is deleted.
-pub(super) fn retained(name: &str, template: &Template, there: &[Resource]) -> Vec<String> {
-    let line = |resource: &Resource| {
+pub(super) fn retained(name: &str, template: &Template, there: &[StackResource]) -> Vec<String> {
+    let line = |resource: &StackResource| {
         let physical = resource.physical_resource_id.as_deref().unwrap_or_default();
         format!("  {} {physical} ({name})", resource.resource_type)
     };
@@ -23,7 +23,7 @@ pub(super) fn retained(name: &str, template: &Template, there: &[Resource]) -> V
 }
 
 /// Returns true if a resource is retained when its stack is deleted, false if it is deleted, and nothing if it no longer exists.
-pub(super) fn is_retained(template: &Template, resource: &Resource) -> Option<bool> {
+pub(super) fn is_retained(template: &Template, resource: &StackResource) -> Option<bool> {
     let about = template.resources.get(&resource.logical_resource_id);
     // A resource that a failed start has left behind is `DELETE_SKIPPED`.
     (resource.resource_status != "DELETE_COMPLETE").then(|| about.is_some_and(templates::TemplateResource::is_retained))

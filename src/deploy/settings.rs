@@ -5,7 +5,7 @@ use tokio::time::Instant;
 use super::templates::StackKind;
 use crate::api::account::Account;
 use crate::api::cloudformation::{CloudFormation, Pairs};
-use crate::api::parameters::Store;
+use crate::api::parameters::ParameterStore;
 
 /// The regions that have serverless MLflow, by the schema of the resource type.
 pub const SERVERLESS_REGIONS: [&str; 16] = [
@@ -69,7 +69,7 @@ pub struct DeploySettings<'a> {
     /// CloudFormation of the region.
     pub cloud: CloudFormation<'a>,
     /// The Parameter Store of the region.
-    pub store: Store<'a>,
+    pub store: ParameterStore<'a>,
     /// The account's other services in the region.
     pub account: Account<'a>,
     /// The prefix of all names.

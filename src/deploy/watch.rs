@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::{Instant, sleep};
 
-use crate::api::cloudformation::{CloudFormation, Event};
+use crate::api::cloudformation::{CloudFormation, StackEvent};
 use crate::api::service::ServiceError;
 use crate::backoff::Backoff;
 use crate::clock;
@@ -35,7 +35,7 @@ pub(super) enum OperationEnd {
         /// Such as `ROLLBACK_COMPLETE`.
         status: String,
         /// The first failure.
-        cause: Option<Event>,
+        cause: Option<StackEvent>,
     },
     /// It still ran at the deadline.
     Late(String),
@@ -44,7 +44,7 @@ pub(super) enum OperationEnd {
 /// Something to show to the person who waits.
 pub(super) enum StackProgress<'a> {
     /// An event, with how long its resource has taken and how many are done.
-    Event(&'a Event, Option<Duration>, usize),
+    Event(&'a StackEvent, Option<Duration>, usize),
     /// There was no event for some time; the text names the resources in progress.
     Quiet(String),
 }
@@ -108,11 +108,11 @@ struct SeenEvents {
     /// When work on a resource began, and the type of the resource.
     began: HashMap<String, (SystemTime, Option<String>)>,
     done: usize,
-    cause: Option<Event>,
+    cause: Option<StackEvent>,
 }
 
 impl SeenEvents {
-    fn note(&mut self, event: &Event) -> Option<Duration> {
+    fn note(&mut self, event: &StackEvent) -> Option<Duration> {
         let now = humantime::parse_rfc3339_weak(&event.timestamp).ok();
         let name = event.logical_resource_id.clone();
         let status = event.resource_status.as_str();
@@ -154,12 +154,12 @@ impl SeenEvents {
 }
 
 /// Returns true for a failure of its own, and not for one that follows from another.
-fn is_cause(event: &Event) -> bool {
+fn is_cause(event: &StackEvent) -> bool {
     const FOLLOWING: [&str; 4] = [
-        "Resource creation cancelled",
-        "Resource update cancelled",
+        "StackResource creation cancelled",
+        "StackResource update cancelled",
         "The following resource(s) failed",
-        "Resource deletion cancelled",
+        "StackResource deletion cancelled",
     ];
     let reason = event.resource_status_reason.as_deref().unwrap_or_default();
     event.resource_status.ends_with("_FAILED") && !FOLLOWING.iter().any(|following| reason.starts_with(following))
@@ -210,13 +210,13 @@ pub(super) fn hint(reason: &str) -> &'static str {
 mod tests {
     use super::*;
 
-    fn event(name: &str, status: &str, at: &str, reason: &str) -> Event {
-        Event {
+    fn event(name: &str, status: &str, at: &str, reason: &str) -> StackEvent {
+        StackEvent {
             logical_resource_id: name.into(),
             resource_status: status.into(),
             timestamp: at.into(),
             resource_status_reason: (!reason.is_empty()).then(|| reason.into()),
-            ..Event::default()
+            ..StackEvent::default()
         }
     }
 
@@ -224,7 +224,7 @@ mod tests {
     fn the_first_independent_failure_is_the_cause() {
         let mut seen = SeenEvents::default();
         seen.note(&event("A", "CREATE_IN_PROGRESS", "2026-01-01T00:00:00Z", ""));
-        seen.note(&event("B", "CREATE_FAILED", "2026-01-01T00:00:01Z", "Resource creation cancelled"));
+        seen.note(&event("B", "CREATE_FAILED", "2026-01-01T00:00:01Z", "StackResource creation cancelled"));
         seen.note(&event("A", "CREATE_FAILED", "2026-01-01T00:00:05Z", "You are not authorized to perform: ec2:X"));
         seen.note(&event("C", "CREATE_FAILED", "2026-01-01T00:00:06Z", "another"));
         let cause = seen.cause.expect("a cause");

@@ -10,13 +10,13 @@ use actix_web::http::header::{HeaderName, HeaderValue};
 pub struct Fields(Vec<(HeaderName, HeaderValue)>);
 
 impl Fields {
-    /// None yet.
+    /// Creates an empty list.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// None yet, with room for some.
+    /// Creates an empty list with room for `count` fields.
     #[must_use]
     pub fn with_capacity(count: usize) -> Self {
         Self(Vec::with_capacity(count))
@@ -33,7 +33,7 @@ impl Fields {
         self.0.push((name, value));
     }
 
-    /// Sets a field, in the place of the one of that name; there is one at most of what is set.
+    /// Sets a field and replaces the one of that name, of which there is one at most.
     pub fn insert(&mut self, name: HeaderName, value: HeaderValue) {
         match self.0.iter_mut().find(|(known, _)| *known == name) {
             Some((_, old)) => *old = value,
@@ -46,7 +46,7 @@ impl Fields {
         self.0.retain(|(known, _)| known != name);
     }
 
-    /// All of them.
+    /// Iterates over all fields in order.
     pub fn iter(&self) -> std::slice::Iter<'_, (HeaderName, HeaderValue)> {
         self.0.iter()
     }
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_set_replaces_and_what_is_appended_repeats() {
+    fn an_inserted_field_replaces_and_an_appended_field_repeats() {
         let value = HeaderValue::from_static;
         let mut fields = Fields::new();
         fields.append(header::ACCEPT, value("a"));

@@ -1,4 +1,4 @@
-//! Which headers cross the proxy. Everything passes unchanged in both directions except what is listed here.
+//! The headers that cross the proxy. All pass unchanged in both directions except those that are listed here.
 //!
 //! Hop-by-hop fields (RFC 9110 §7.6.1) belong to one connection. The others are dropped because they would let a
 //! caller speak with the appliance's voice, or because the upstream would judge them as if they were about itself.
@@ -67,7 +67,7 @@ fn is_about_the_upstream_origin(name: &str) -> bool {
 
 /// The facts about the fields of a request that several steps need, gathered in one pass over them.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Summary {
+pub struct HeaderSummary {
     /// The number of fields.
     pub count: usize,
     /// Bytes of their names and values together.
@@ -82,7 +82,7 @@ pub struct Summary {
     pub length: Option<u64>,
 }
 
-impl Summary {
+impl HeaderSummary {
     /// Goes through the fields of a request.
     #[must_use]
     pub fn of(inbound: &HeaderMap) -> Self {
@@ -127,7 +127,7 @@ pub fn for_upstream(inbound: &HeaderMap) -> Fields {
     outbound
 }
 
-/// Leaves of an upstream's response what goes to the caller. `content-length` is set again from the body's size.
+/// Keeps the fields of an upstream's response that go to the caller. `content-length` is set again from the body's size.
 pub fn keep_for_caller(fields: &mut HeaderMap) {
     keep_end_to_end(fields);
     fields.retain(|name, _| !is_about_the_upstream_origin(name.as_str()));
@@ -148,7 +148,7 @@ pub fn ask_for_identity(fields: &mut Fields) {
     fields.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
 }
 
-/// Leaves of an answer from S3 what describes an object to its reader.
+/// Keeps the fields of a response from S3 that describe an object to its reader.
 pub fn keep_of_object(fields: &mut HeaderMap) {
     fields.retain(|name, _| {
         matches!(
@@ -166,7 +166,7 @@ pub fn keep_of_object(fields: &mut HeaderMap) {
     });
 }
 
-/// Leaves every field but the hop-by-hop ones.
+/// Keeps every field but the hop-by-hop ones.
 pub fn keep_end_to_end(fields: &mut HeaderMap) {
     let named = fields_named_by_connection(fields);
     fields.retain(|name, _| !is_hop_by_hop(name.as_str()) && !named.contains(name));
@@ -187,139 +187,4 @@ fn fields_named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use actix_web::http::header::HeaderValue;
-
-    fn map(fields: &[(&'static str, &'static str)]) -> HeaderMap {
-        let mut map = HeaderMap::new();
-        for (name, value) in fields {
-            map.append(HeaderName::from_static(name), HeaderValue::from_static(value));
-        }
-        map
-    }
-
-    fn sent(inbound: &HeaderMap) -> HeaderMap {
-        for_upstream(inbound).into_iter().collect()
-    }
-
-    fn kept_for_caller(mut fields: HeaderMap) -> HeaderMap {
-        keep_for_caller(&mut fields);
-        fields
-    }
-
-    fn names(map: &HeaderMap) -> Vec<String> {
-        let mut names: Vec<_> = map.iter().map(|(name, _)| name.to_string()).collect();
-        names.sort();
-        names
-    }
-
-    #[test]
-    fn what_a_caller_could_impersonate_with_stays_here() {
-        let inbound = map(&[
-            ("authorization", "Bearer secret"),
-            ("cookie", "session=1"),
-            ("host", "evil.example"),
-            ("x-mlflow-sm-tracking-server-arn", "arn:evil"),
-            ("x-sm-mlflow-app-arn", "arn:evil"),
-            ("x-sm-mlflow-anything", "1"),
-            ("x-amz-date", "20200101T000000Z"),
-            ("x-amz-security-token", "stolen"),
-            ("x-amzn-oidc-data", "jwt"),
-            ("x_amz_date", "20200101T000000Z"),
-            ("date", "now"),
-            ("origin", "https://a.example"),
-            ("referer", "https://a.example/"),
-            ("sec-fetch-site", "same-origin"),
-            ("x-forwarded-for", "10.0.0.9"),
-            ("x-forwarded-host", "a.example"),
-            ("forwarded", "for=10.0.0.9"),
-            ("x-original-url", "/admin"),
-            ("x-rewrite-url", "/admin"),
-            ("x-http-method", "DELETE"),
-            ("x-http-method-override", "DELETE"),
-            ("x-method-override", "DELETE"),
-            ("via", "1.1 a"),
-            ("expect", "100-continue"),
-            ("content-length", "3"),
-            ("transfer-encoding", "chunked"),
-            ("proxy-authorization", "Basic x"),
-        ]);
-        assert_eq!(names(&sent(&inbound)), Vec::<String>::new());
-    }
-
-    #[test]
-    fn the_rest_passes_with_order_and_repetition() {
-        let inbound = map(&[
-            ("accept", "*/*"),
-            ("accept", "text/html"),
-            ("accept-encoding", "gzip"),
-            ("content-type", "application/json"),
-            ("range", "bytes=0-1"),
-            ("traceparent", "00-1-2-01"),
-            ("user-agent", "mlflow-python-client/3.17.2"),
-            ("x-amzn-trace-id", "Root=1-2-3"),
-            ("x-mlflow-client-version", "3.17.2"),
-            ("x-mlflow-workspace", "team"),
-        ]);
-        let outbound = sent(&inbound);
-        assert_eq!(names(&outbound), names(&inbound));
-        assert_eq!(outbound.get_all("accept").collect::<Vec<_>>(), ["*/*", "text/html"]);
-    }
-
-    #[test]
-    fn connection_names_further_hop_by_hop_fields() {
-        let inbound = map(&[
-            ("connection", "keep-alive, X-Hop"),
-            ("connection", "x-other, content-type"),
-            ("x-hop", "1"),
-            ("x-other", "1"),
-            ("x-kept", "1"),
-            ("content-type", "text/plain"),
-        ]);
-        assert_eq!(names(&sent(&inbound)), ["content-type", "x-kept"]);
-        assert_eq!(names(&kept_for_caller(inbound)), ["content-type", "x-kept"]);
-    }
-
-    #[test]
-    fn the_number_and_the_size_of_fields_are_limited() {
-        let repeated = |count: usize, value: &'static str| {
-            let mut fields = HeaderMap::new();
-            for _ in 0..count {
-                fields.append(HeaderName::from_static("x-a"), HeaderValue::from_static(value));
-            }
-            fields
-        };
-        let is_too_large = |fields| Summary::of(&fields).is_too_large();
-        assert!(!is_too_large(repeated(FIELD_LIMIT, "b")));
-        assert!(is_too_large(repeated(FIELD_LIMIT + 1, "b")), "repeated ones count as well");
-        let long: &'static str = "a".repeat(FIELDS_SIZE_LIMIT - 3).leak();
-        assert!(!is_too_large(repeated(1, long)));
-        assert!(is_too_large(repeated(2, &long[..FIELDS_SIZE_LIMIT / 2])));
-    }
-
-    #[test]
-    fn a_summary_tells_how_a_body_is_framed() {
-        let found = |fields: &[(&'static str, &'static str)]| {
-            let Summary { count, is_chunked, has_upgrade, has_length, length, .. } = Summary::of(&map(fields));
-            (count, is_chunked, has_upgrade, has_length, length)
-        };
-        assert_eq!(found(&[]), (0, false, false, false, None));
-        assert_eq!(found(&[("content-length", " 12 "), ("host", "h")]), (2, false, false, true, Some(12)));
-        assert_eq!(found(&[("content-length", "x")]), (1, false, false, true, None));
-        assert_eq!(found(&[("transfer-encoding", "chunked"), ("upgrade", "h2c")]), (2, true, true, false, None));
-    }
-
-    #[test]
-    fn an_upstream_cannot_speak_for_our_origin() {
-        let inbound = map(&[
-            ("set-cookie", "a=1"),
-            ("alt-svc", "h3=\":443\""),
-            ("strict-transport-security", "max-age=1"),
-            ("x-amzn-requestid", "r"),
-            ("etag", "\"1\""),
-            ("content-length", "2"),
-        ]);
-        assert_eq!(names(&kept_for_caller(inbound)), ["etag", "x-amzn-requestid"]);
-    }
-}
+mod tests;

@@ -4,8 +4,10 @@ pub mod body;
 pub mod client;
 pub mod fields;
 pub mod headers;
-pub mod relay;
-mod silence;
+mod idle_timer;
+mod into_response;
 pub mod tls;
 pub mod trace_context;
 pub mod uri;
+
+pub use into_response::into_response;

@@ -1,10 +1,10 @@
-//! W3C Trace Context (<https://www.w3.org/TR/trace-context/>): which trace a request belongs to, and whose child it is.
+//! W3C Trace Context (<https://www.w3.org/TR/trace-context/>): the trace that a request belongs to, and its parent span.
 
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 
-/// Names the trace, the parent, and whether somebody records it.
+/// The header that names the trace and the parent, and says whether the trace is recorded.
 pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-/// What tracing systems add to that; means nothing without it.
+/// The additions of tracing systems to `traceparent`, which mean nothing without it.
 pub const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// The flag of a caller who records the trace.
@@ -26,7 +26,7 @@ pub struct TraceContext {
 }
 
 impl TraceContext {
-    /// What a request says; nothing if it says nothing, or nothing that is valid. More than one value is not.
+    /// The context that a request carries; nothing if it carries none, an invalid one or more than one.
     #[must_use]
     pub fn of(fields: &HeaderMap) -> Option<Self> {
         let mut values = fields.get_all(TRACEPARENT);
@@ -56,7 +56,7 @@ impl TraceContext {
         Some(Self { trace, span, flags: flags & (SAMPLED | RANDOM) })
     }
 
-    /// True if whoever sent this records the trace, and asks others to.
+    /// True if the sender records the trace and asks others to record it, too.
     #[must_use]
     pub fn is_sampled(&self) -> bool {
         self.flags & SAMPLED != 0
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn later_versions_are_read_as_far_as_they_are_known() {
+    fn the_known_part_of_later_versions_is_read() {
         let known = "-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
         for version in ["01", "02", "cc", "fe"] {
             for rest in ["", "-", "-what-the-future-will-be-like"] {
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_specification_forbids_is_none() {
+    fn an_invalid_value_is_no_context() {
         let valid = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
         assert!(TraceContext::parse(valid).is_some());
         for text in [
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_with_two_of_them_has_none() {
+    fn a_request_with_two_contexts_has_none() {
         let value = HeaderValue::from_static("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
         let mut fields = HeaderMap::new();
         assert_eq!(TraceContext::of(&fields), None);

@@ -10,13 +10,13 @@ use sha2::{Digest as _, Sha256};
 
 use super::finding::Finding;
 use super::settings::{ProbeTarget, ProbedStore};
-use crate::api::describe::{self, Place};
+use crate::api::describe::{self, ArtifactLocation};
 use crate::aws::credentials::Current;
-use crate::aws::s3::{self, Bucket, Call};
+use crate::aws::s3::{self, Bucket, SignedS3Request};
 use crate::http::client::Endpoint;
 use crate::http::fields::Fields;
 use crate::mlflow::store::{ArtifactPath, ArtifactStore};
-use crate::{causes, clock};
+use crate::{clock, error_chain};
 
 const CHECK: &str = "artifacts";
 /// The name of the object, which explains itself if it cannot be deleted.
@@ -32,8 +32,8 @@ pub(super) async fn probe(
 ) -> Finding {
     let name = subject.name.as_str();
     let known = match &artifacts.place {
-        Place::Known(store) => Ok(store.clone()),
-        Place::Described(endpoint) => {
+        ArtifactLocation::Known(store) => Ok(store.clone()),
+        ArtifactLocation::Described(endpoint) => {
             describe::artifact_store(&subject.target, endpoint, &subject.transport, credentials).await
         }
     };
@@ -41,7 +41,7 @@ pub(super) async fn probe(
         Ok(store) => store,
         Err(error) => {
             let fix = "allow the action, or set `artifact-store` to the store's `s3://` URI";
-            return Finding::failure(CHECK, name, causes::joined(&error), fix);
+            return Finding::failure(CHECK, name, error_chain::joined(&error), fix);
         }
     };
     let region = subject.target.arn().region();
@@ -92,7 +92,7 @@ impl StoreProbe<'_> {
     async fn step(
         &self,
         action: &str,
-        call: impl FnOnce(&Bucket, &Credentials) -> Call,
+        call: impl FnOnce(&Bucket, &Credentials) -> SignedS3Request,
         body: &'static [u8],
     ) -> Result<Bytes, (String, String)> {
         let failed = |text: String, fix: &str| (format!("{action}: {text}"), fix.to_owned());
@@ -106,7 +106,10 @@ impl StoreProbe<'_> {
         let body = Bytes::from_static(body);
         let answer = self.subject.transport.exchange(&self.endpoint, method, &call.target, headers, body).await;
         let answer = answer.map_err(|error| {
-            failed(causes::joined(&error), "see the connections above; in a VPC, S3 needs a gateway endpoint or a NAT")
+            failed(
+                error_chain::joined(&error),
+                "see the connections above; in a VPC, S3 needs a gateway endpoint or a NAT",
+            )
         })?;
         if answer.status.is_success() {
             return Ok(answer.body);

@@ -9,17 +9,17 @@ use tokio::time::{Instant, timeout};
 use super::finding::Finding;
 use super::settings::PROBE_LIMIT;
 use crate::aws::credentials::Current;
-use crate::aws::role::Role;
-use crate::aws::source::{Source, SourceError, caller_identity};
+use crate::aws::role::AssumedRole;
+use crate::aws::source::{CredentialSource, SourceError, caller_identity};
 use crate::clock;
 
 /// Credentials that are renewed are never closer to their end.
 const SHORT: Duration = Duration::from_mins(5);
 
 /// Obtains credentials as `serve` would, one step at a time.
-pub(super) async fn probe(config: &SdkConfig, role: Option<&Role>) -> (Vec<Finding>, Option<Current>) {
+pub(super) async fn probe(config: &SdkConfig, role: Option<&AssumedRole>) -> (Vec<Finding>, Option<Current>) {
     let began = Instant::now();
-    let own = match obtained(Source::new(config, None)).await {
+    let own = match obtained(CredentialSource::new(config, None)).await {
         Ok(credentials) => credentials,
         Err((text, fix)) => {
             let finding = Finding { took: began.elapsed(), ..Finding::failure("credentials", "", text, fix) };
@@ -33,7 +33,7 @@ pub(super) async fn probe(config: &SdkConfig, role: Option<&Role>) -> (Vec<Findi
     let Some(role) = role else { return (findings, Some(Current::holding(own))) };
 
     let began = Instant::now();
-    let (finding, credentials) = match obtained(Source::new(config, Some(role.clone()))).await {
+    let (finding, credentials) = match obtained(CredentialSource::new(config, Some(role.clone()))).await {
         Ok(credentials) => {
             (lifetime("role", &role.arn, &credentials, clock::now(), "assumed"), Some(Current::holding(credentials)))
         }
@@ -46,7 +46,7 @@ pub(super) async fn probe(config: &SdkConfig, role: Option<&Role>) -> (Vec<Findi
     (findings, credentials)
 }
 
-async fn obtained(source: Source) -> Result<Credentials, (String, String)> {
+async fn obtained(source: CredentialSource) -> Result<Credentials, (String, String)> {
     match timeout(PROBE_LIMIT, source.obtain(None)).await {
         Ok(Ok(credentials)) => Ok(credentials),
         Ok(Err(error)) => Err((error.detail(), SourceError::hint(&error).to_owned())),

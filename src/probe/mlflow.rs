@@ -6,9 +6,9 @@ use serde_json::Value;
 
 use super::finding::Finding;
 use super::settings::ProbeTarget;
-use crate::api::{ApiError, Signed};
+use crate::api::{ApiError, SignedRequest};
 use crate::aws::credentials::Current;
-use crate::causes;
+use crate::error_chain;
 use crate::mlflow::arn::Mode;
 
 const CHECK: &str = "target";
@@ -19,7 +19,7 @@ const PATH: &str = "/api/2.0/mlflow/experiments/search?max_results=1";
 pub(super) async fn probe(subject: &ProbeTarget, credentials: &Current) -> Finding {
     let (target, name) = (&subject.target, subject.name.as_str());
     let arn = target.arn().as_str();
-    let call = Signed {
+    let call = SignedRequest {
         endpoint: subject.transport.dialer.endpoint(),
         region: target.arn().region(),
         service: target.signing_name(),
@@ -41,9 +41,9 @@ pub(super) async fn probe(subject: &ProbeTarget, credentials: &Current) -> Findi
         },
         Ok(answer) => refused(subject, answer.status, &answer.body),
         Err(error @ ApiError::Credentials(_)) => {
-            Finding::failure(CHECK, name, causes::joined(&error), "see the credentials above")
+            Finding::failure(CHECK, name, error_chain::joined(&error), "see the credentials above")
         }
-        Err(error) => Finding::failure(CHECK, name, causes::joined(&error), "see the connection above"),
+        Err(error) => Finding::failure(CHECK, name, error_chain::joined(&error), "see the connection above"),
     }
 }
 

@@ -12,10 +12,10 @@ mod settings;
 
 use tokio::time::{Instant, timeout};
 
-use crate::api::describe::Place;
+use crate::api::describe::ArtifactLocation;
 use crate::aws::credentials::Current;
 use crate::aws::regional_host;
-use crate::aws::role::Role;
+use crate::aws::role::AssumedRole;
 use crate::aws::sdk;
 use crate::http::client::Endpoint;
 pub use finding::{Finding, ProbeOutcome};
@@ -25,7 +25,7 @@ pub use settings::{ProbeSettings, ProbeTarget, ProbedStore};
 /// An identity that was probed, for further targets that use it.
 struct ProbedIdentity<'a> {
     region: &'a str,
-    role: Option<&'a Role>,
+    role: Option<&'a AssumedRole>,
     credentials: Option<Current>,
 }
 
@@ -85,8 +85,8 @@ fn endpoints(settings: &ProbeSettings, subject: &ProbeTarget) -> Vec<(&'static s
     }
     if let Some(artifacts) = &subject.artifacts {
         all.push(match &artifacts.place {
-            Place::Described(sagemaker) => ("the SageMaker API", sagemaker.clone()),
-            Place::Known(_) => ("S3", artifacts.s3_endpoint.clone().unwrap_or_else(|| regional("s3"))),
+            ArtifactLocation::Described(sagemaker) => ("the SageMaker API", sagemaker.clone()),
+            ArtifactLocation::Known(_) => ("S3", artifacts.s3_endpoint.clone().unwrap_or_else(|| regional("s3"))),
         });
     }
     all

@@ -14,7 +14,7 @@ use super::settings::PROBE_LIMIT;
 use crate::api::{ApiError, Transport};
 use crate::http::client::{ClientError, DialError, Endpoint};
 use crate::http::fields::Fields;
-use crate::{causes, clock};
+use crate::{clock, error_chain};
 
 /// AWS rejects older signatures.
 const SKEW_LIMIT: Duration = Duration::from_mins(5);
@@ -88,7 +88,7 @@ fn described(addresses: &[IpAddr]) -> String {
 }
 
 fn unreachable(host: &str, error: &ApiError) -> Finding {
-    let text = causes::joined(error);
+    let text = error_chain::joined(error);
     let fix = match error {
         ApiError::Client(ClientError::Dial(DialError::Tls { .. })) => {
             "set `ca-file` to the certificate authority of the proxy that intercepts TLS, and check this machine's clock"

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::api::Transport;
-use crate::api::describe::Place;
-use crate::aws::role::Role;
+use crate::api::describe::ArtifactLocation;
+use crate::aws::role::AssumedRole;
 use crate::aws::sdk::Egress;
 use crate::http::client::Endpoint;
 use crate::mlflow::target::Target;
@@ -21,7 +21,7 @@ pub struct ProbeTarget {
     /// Connects to the target, and to AWS's other services.
     pub transport: Transport,
     /// The role to assume.
-    pub role: Option<Role>,
+    pub role: Option<AssumedRole>,
     /// The artifact store, if the gateway is on.
     pub artifacts: Option<ProbedStore>,
 }
@@ -29,7 +29,7 @@ pub struct ProbeTarget {
 /// The artifact store to be probed.
 pub struct ProbedStore {
     /// The location of the store, or the endpoint to ask.
-    pub place: Place,
+    pub place: ArtifactLocation,
     /// An endpoint that replaces the region's S3.
     pub s3_endpoint: Option<Endpoint>,
     /// The KMS key for new objects.

@@ -7,7 +7,7 @@ use tokio::time::sleep;
 
 use super::error::SandboxError;
 use super::process::ManagedProcess;
-use crate::causes;
+use crate::error_chain;
 use crate::http::body::Body;
 use crate::http::client::{Client, ClientError, ClientSettings, Dialer, Endpoint, Request};
 use crate::http::tls;
@@ -53,7 +53,7 @@ pub(super) async fn check_answers(endpoint: &Endpoint) -> Result<(), SandboxErro
             // A server with authentication of its own rejects a request without credentials.
             Ok(StatusCode::OK | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => return Ok(()),
             Ok(status) => format!("it answers `{status}` to `GET /version`"),
-            Err(error) => causes::joined(&error),
+            Err(error) => error_chain::joined(&error),
         };
         if Instant::now() >= deadline {
             return Err(SandboxError::NoMlflow { url: endpoint.url(), what });

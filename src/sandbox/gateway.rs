@@ -13,10 +13,10 @@ use serde_json::json;
 use super::identity::{Issuer, Principal};
 use super::verify::{self, AwsRejection, ReceivedRequest, SigningScope};
 use crate::clock;
-use crate::http::body::{Account, Intake, receive};
+use crate::http::body::{BodyLimits, BodyOwner, buffer};
 use crate::http::client::{Client, Request};
 use crate::http::fields::Fields;
-use crate::http::{headers, relay};
+use crate::http::{headers, into_response};
 use crate::mlflow::target::Target;
 
 /// The requests that an endpoint has verified and rejected.
@@ -44,7 +44,7 @@ pub(super) struct Gateway {
     pub(super) target: Target,
     pub(super) issuer: Issuer,
     pub(super) tally: Arc<Tally>,
-    pub(super) intake: Intake,
+    pub(super) intake: BodyLimits,
     pub(super) mlflow: Client,
     pub(super) mlflow_host: HeaderValue,
 }
@@ -67,7 +67,7 @@ async fn exchange(
     payload: web::Payload,
 ) -> Result<HttpResponse, AwsRejection> {
     let length = headers::content_length(request.headers());
-    let body = receive(payload, length, &gateway.intake, &Account::default())
+    let body = buffer(payload, length, &gateway.intake, &BodyOwner::default())
         .await
         .map_err(|error| rejection(StatusCode::BAD_REQUEST, "BadRequestException", error.to_string()))?;
     let service = SigningScope {
@@ -99,7 +99,7 @@ async fn exchange(
     let mut fields = std::mem::take(&mut response.headers);
     headers::keep_end_to_end(&mut fields);
     fields.remove(header::CONTENT_LENGTH);
-    Ok(relay::respond(response.status, fields, response.announced, response.body))
+    Ok(into_response(response.status, fields, response.announced, response.body))
 }
 
 /// Checks that the role calls, with the header that names this target.

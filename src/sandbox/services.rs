@@ -24,7 +24,7 @@ use super::sagemaker::{self, SageMaker};
 use super::settings::SandboxSettings;
 use super::sts::{self, Sts};
 use crate::clock;
-use crate::http::body::{Budget, Intake, Resource, Timing};
+use crate::http::body::{BodyLimits, Budget, BudgetKind, Timing};
 use crate::http::client::Endpoint;
 use crate::mlflow::arn::{Arn, Mode};
 use crate::mlflow::target::Target;
@@ -233,16 +233,16 @@ fn listener() -> Result<(TcpListener, SocketAddr), SandboxError> {
     Ok((listener, address))
 }
 
-fn intake(directory: &Path) -> Intake {
-    Intake {
+fn intake(directory: &Path) -> BodyLimits {
+    BodyLimits {
         size_limit: u64::MAX,
         memory_limit: 1 << 20,
-        memory: Budget::new(Resource::Memory, 64 << 20),
-        arriving: Budget::new(Resource::Arriving, u64::MAX),
-        gathering: Budget::new(Resource::Gathering, 32 << 20),
-        disk: Budget::new(Resource::Disk, u64::MAX),
+        memory: Budget::new(BudgetKind::Memory, 64 << 20),
+        arriving: Budget::new(BudgetKind::Arriving, u64::MAX),
+        gathering: Budget::new(BudgetKind::Gathering, 32 << 20),
+        disk: Budget::new(BudgetKind::Disk, u64::MAX),
         directory: directory.into(),
-        timing: Timing { silence: Duration::from_mins(1), total: Duration::from_hours(1) },
+        timing: Timing { idle_timeout: Duration::from_mins(1), total: Duration::from_hours(1) },
         passes_large: false,
     }
 }

@@ -12,9 +12,9 @@ use actix_web::{HttpResponse, HttpResponseBuilder};
 use serde::Serialize;
 
 use crate::aws::credentials::Unavailable;
-use crate::http::body::{OutgoingError, ReceiveError};
+use crate::http::body::{OutgoingError, RequestBodyError};
 use crate::http::client::{BodyError, ClientError, DialError};
-use crate::http::uri::PathError;
+use crate::http::uri::RequestPathError;
 use crate::mlflow::store;
 use crate::serve::artifacts::failure::StoreFailure;
 use crate::serve::auth::error::AccessError;
@@ -39,7 +39,7 @@ pub(crate) enum ProxyError {
     Method,
     /// A path that cannot be signed unambiguously.
     #[error("the path is refused")]
-    Path(#[from] PathError),
+    Path(#[from] RequestPathError),
     /// A header that may occur once occurred twice.
     #[error("the header `content-type` is repeated")]
     RepeatedContentType,
@@ -108,7 +108,7 @@ pub(crate) enum ProxyError {
     UnreadableDocument,
     /// The body was not taken in.
     #[error(transparent)]
-    Receive(#[from] ReceiveError),
+    Receive(#[from] RequestBodyError),
     /// There is nothing to sign with.
     #[error("no valid AWS credentials")]
     Credentials(#[from] Unavailable),
@@ -186,13 +186,13 @@ impl ProxyError {
         }
     }
 
-    fn kind_of_body(error: &ReceiveError) -> &'static str {
+    fn kind_of_body(error: &RequestBodyError) -> &'static str {
         match error {
-            ReceiveError::TooLarge { .. } => "body-too-large",
-            ReceiveError::NoRoom => "uploads-over-budget",
-            ReceiveError::Stalled(_) | ReceiveError::Slow(_) | ReceiveError::Late(_) => "body-stalled",
-            ReceiveError::Broken(_) => "body-broken",
-            ReceiveError::Disk(_) => "spool-failed",
+            RequestBodyError::TooLarge { .. } => "body-too-large",
+            RequestBodyError::NoRoom => "uploads-over-budget",
+            RequestBodyError::Stalled(_) | RequestBodyError::Slow(_) | RequestBodyError::Late(_) => "body-stalled",
+            RequestBodyError::Broken(_) => "body-broken",
+            RequestBodyError::Disk(_) => "spool-failed",
         }
     }
 
@@ -213,18 +213,18 @@ impl ProxyError {
             Self::StoreUnknown(_) | Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Self::Store(failure) => failure.status(),
             Self::Document(_) | Self::UnreadableDocument => StatusCode::BAD_GATEWAY,
-            Self::Receive(ReceiveError::TooLarge { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Receive(ReceiveError::NoRoom) => StatusCode::TOO_MANY_REQUESTS,
+            Self::Receive(RequestBodyError::TooLarge { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Receive(RequestBodyError::NoRoom) => StatusCode::TOO_MANY_REQUESTS,
             Self::Overloaded | Self::Upstream(ClientError::Crowded(_)) => StatusCode::TOO_MANY_REQUESTS,
             Self::HeadTooLarge | Self::Upstream(ClientError::HeadTooLarge { .. }) => {
                 StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
             }
             Self::CircuitOpen(_) => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Receive(ReceiveError::Stalled(_) | ReceiveError::Slow(_) | ReceiveError::Late(_)) => {
+            Self::Receive(RequestBodyError::Stalled(_) | RequestBodyError::Slow(_) | RequestBodyError::Late(_)) => {
                 StatusCode::REQUEST_TIMEOUT
             }
-            Self::Receive(ReceiveError::Broken(_)) => StatusCode::BAD_REQUEST,
-            Self::Receive(ReceiveError::Disk(_)) | Self::Credentials(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Receive(RequestBodyError::Broken(_)) => StatusCode::BAD_REQUEST,
+            Self::Receive(RequestBodyError::Disk(_)) | Self::Credentials(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Upstream(ClientError::Body(_)) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Upstream(ClientError::Dial(DialError::Timeout { .. }) | ClientError::NoAnswer(_)) => {
                 StatusCode::GATEWAY_TIMEOUT
@@ -328,23 +328,23 @@ impl ProxyError {
             Self::Document(_) | Self::UnreadableDocument => {
                 "Managed MLflow did not answer what the appliance had to ask it for this request.".into()
             }
-            Self::Receive(ReceiveError::TooLarge { limit }) => {
+            Self::Receive(RequestBodyError::TooLarge { limit }) => {
                 format!("The request body is larger than the appliance's limit of {limit} bytes.")
             }
-            Self::Receive(ReceiveError::NoRoom) => {
+            Self::Receive(RequestBodyError::NoRoom) => {
                 "Too many uploads are in progress, yours or those of others. Try again shortly.".into()
             }
-            Self::Receive(ReceiveError::Stalled(limit)) => {
+            Self::Receive(RequestBodyError::Stalled(limit)) => {
                 format!("The request body did not arrive: nothing came for {} seconds.", limit.as_secs())
             }
-            Self::Receive(ReceiveError::Slow(rate)) => {
+            Self::Receive(RequestBodyError::Slow(rate)) => {
                 format!("The request body arrived too slowly: a caller has to send {rate} bytes per second.")
             }
-            Self::Receive(ReceiveError::Late(limit)) => {
+            Self::Receive(RequestBodyError::Late(limit)) => {
                 format!("The request body was not complete after {} seconds.", limit.as_secs())
             }
-            Self::Receive(ReceiveError::Broken(_)) => "The request body is incomplete or malformed.".into(),
-            Self::Receive(ReceiveError::Disk(_)) => {
+            Self::Receive(RequestBodyError::Broken(_)) => "The request body is incomplete or malformed.".into(),
+            Self::Receive(RequestBodyError::Disk(_)) => {
                 "The appliance has no disk space for this upload at the moment.".into()
             }
             Self::Credentials(unavailable) => {

@@ -44,7 +44,7 @@ use telemetry::metrics::{Emf, Metrics};
 pub use telemetry::spans::{Collector, SpanSettings};
 use telemetry::spans::{Export, Exporter};
 use upstream::backend::ServedTarget;
-pub use upstream::backend::{Access, ArtifactSettings, Place, TargetSettings};
+pub use upstream::backend::{Access, ArtifactLocation, ArtifactSettings, TargetSettings};
 use upstream::identity::{Identity, token_reader};
 use worker::Worker;
 

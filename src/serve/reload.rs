@@ -10,7 +10,7 @@ use tracing::{info, warn};
 use crate::http::tls::server::ServerTls;
 use crate::serve::auth::source::SecretReader;
 use crate::serve::state::SharedState;
-use crate::{causes, clock};
+use crate::{clock, error_chain};
 
 /// A certificate with less time left is warned about.
 const CERTIFICATE_MARGIN: Duration = Duration::from_hours(24 * 14);
@@ -50,7 +50,7 @@ pub(crate) async fn run(
             Some(Err(error)) => {
                 let hint = "correct the files; the appliance reloads them by itself";
                 warn!(
-                    error = causes::joined(&error),
+                    error = error_chain::joined(&error),
                     hint, "cannot reload the certificate; the previous one stays in use"
                 );
             }

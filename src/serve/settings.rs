@@ -6,7 +6,7 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use crate::aws::sdk::Egress;
-use crate::http::body::Intake;
+use crate::http::body::BodyLimits;
 use crate::http::tls::server::ServerTls;
 use crate::serve::admin::AdminSettings;
 use crate::serve::auth::CallerSettings;
@@ -53,7 +53,7 @@ pub struct ServeSettings {
     /// What is recorded of requests for tracing, if somebody wants it.
     pub spans: Option<SpanSettings>,
     /// How bodies are taken in.
-    pub intake: Intake,
+    pub intake: BodyLimits,
     /// The largest body outside of artifacts. Bytes.
     pub api_body_size_limit: u64,
     /// The route by which the AWS SDK leaves this machine.

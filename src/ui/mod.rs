@@ -9,12 +9,12 @@ use secrecy::SecretString;
 use tokio::time::timeout;
 
 use crate::api::Transport;
-use crate::api::describe::{self, State};
+use crate::api::describe::{self, TargetState};
 use crate::api::presign::{self, Lifetimes, PresignError};
 use crate::aws::credentials::Current;
-use crate::aws::role::Role;
+use crate::aws::role::AssumedRole;
 use crate::aws::sdk::{self, Egress};
-use crate::aws::source::{Source, SourceError};
+use crate::aws::source::{CredentialSource, SourceError};
 use crate::http::client::Endpoint;
 use crate::mlflow::arn::{Arn, Mode};
 use crate::mlflow::target::Target;
@@ -31,7 +31,7 @@ pub struct UiSettings {
     /// Connects to that endpoint.
     pub transport: Transport,
     /// The role to assume.
-    pub role: Option<Role>,
+    pub role: Option<AssumedRole>,
     /// The route by which the AWS SDK leaves this machine.
     pub egress: Egress,
     /// The lifetimes of the URL and of the session.
@@ -138,11 +138,11 @@ pub async fn url(settings: &UiSettings) -> Result<SecretString, UiError> {
     let UiSettings { target, endpoint, transport, role, egress, lifetimes } = settings;
     let arn = target.arn();
     let config = sdk::load(arn.region(), egress).await;
-    let source = Source::new(&config, role.clone());
+    let source = CredentialSource::new(&config, role.clone());
     let obtained = timeout(CREDENTIALS_LIMIT, source.obtain(None)).await.map_err(|_| UiError::Late)?;
     let credentials = Current::holding(obtained.map_err(UiError::Credentials)?);
     // An identity that may not ask for the state obtains the URL all the same.
-    if let Ok(State { status, is_serving: false }) = describe::state(target, endpoint, transport, &credentials).await {
+    if let Ok(TargetState { status, is_serving: false }) = describe::state(target, endpoint, transport, &credentials).await {
         return Err(UiError::NotServing { arn: arn.clone(), status });
     }
     presign::url(target, endpoint, transport, &credentials, *lifetimes).await.map_err(|source| UiError::Presign {

@@ -1,10 +1,11 @@
 //! Elastic Load Balancing: counts load balancers, and lets one be deleted.
 
-use super::{Account, Result};
-use crate::api::service::Service;
+use super::calls::Account;
+use crate::api::service::QueryService;
+use crate::api::service::ServiceResult;
 
 impl<'a> Account<'a> {
-    fn load_balancing(&self) -> Service<'a> {
+    fn load_balancing(&self) -> QueryService<'a> {
         self.query("ELASTIC_LOAD_BALANCING_V2", "Elastic Load Balancing", "elasticloadbalancing", "2015-12-01")
     }
 
@@ -13,7 +14,7 @@ impl<'a> Account<'a> {
     ///
     /// # Errors
     /// [`crate::api::service::ServiceError`].
-    pub async fn unprotect(&self, balancer: &str) -> Result<()> {
+    pub async fn unprotect(&self, balancer: &str) -> ServiceResult<()> {
         let given = [
             ("LoadBalancerArn", balancer),
             ("Attributes.member.1.Key", "deletion_protection.enabled"),
@@ -26,7 +27,7 @@ impl<'a> Account<'a> {
     ///
     /// # Errors
     /// [`crate::api::service::ServiceError`].
-    pub async fn load_balancers(&self) -> Result<usize> {
+    pub async fn load_balancers(&self) -> ServiceResult<usize> {
         let found = self.load_balancing().ask("DescribeLoadBalancers", &[("PageSize", "400")]).await?;
         Ok(found.members("LoadBalancers").filter(|one| one.text("Type") == "application").count())
     }

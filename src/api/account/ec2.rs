@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Account, Result, borrowed, filters};
-use crate::api::service::Service;
+use super::calls::{Account, borrowed, filters};
+use crate::api::service::QueryService;
+use crate::api::service::ServiceResult;
 
 /// An image.
 #[derive(Clone, Debug, Default)]
@@ -34,7 +35,7 @@ pub struct VpcEndpoint {
 }
 
 impl<'a> Account<'a> {
-    fn ec2(&self) -> Service<'a> {
+    fn ec2(&self) -> QueryService<'a> {
         self.query("EC2", "EC2", "ec2", "2016-11-15")
     }
 
@@ -42,7 +43,7 @@ impl<'a> Account<'a> {
     ///
     /// # Errors
     /// [`crate::api::service::ServiceError`], as for all of these.
-    pub async fn image(&self, id: &str) -> Result<Option<Image>> {
+    pub async fn image(&self, id: &str) -> ServiceResult<Option<Image>> {
         let found = match self.ec2().ask("DescribeImages", &[("ImageId.1", id)]).await {
             Err(error) if error.code().is_some_and(|code| code.starts_with("InvalidAMIID")) => return Ok(None),
             found => found?,
@@ -60,7 +61,7 @@ impl<'a> Account<'a> {
     ///
     /// # Errors
     /// [`crate::api::service::ServiceError`].
-    pub async fn zones(&self) -> Result<BTreeSet<String>> {
+    pub async fn zones(&self) -> ServiceResult<BTreeSet<String>> {
         let wanted = filters(&[("default-for-az", "true")]);
         let subnets = self.ec2().ask("DescribeSubnets", &borrowed(&wanted)).await?;
         let usual: BTreeSet<String> = subnets.members("subnetSet").map(|one| one.text("availabilityZone")).collect();
@@ -76,7 +77,7 @@ impl<'a> Account<'a> {
     ///
     /// # Errors
     /// [`crate::api::service::ServiceError`].
-    pub async fn zones_of(&self, subnets: &[&str]) -> Result<BTreeSet<String>> {
+    pub async fn zones_of(&self, subnets: &[&str]) -> ServiceResult<BTreeSet<String>> {
         let given: Vec<_> = (1..).zip(subnets).map(|(number, id)| (format!("SubnetId.{number}"), *id)).collect();
         let found = self.ec2().ask("DescribeSubnets", &borrowed(&given)).await?;
         Ok(found.members("subnetSet").map(|one| one.text("availabilityZone")).collect())
@@ -86,7 +87,7 @@ impl<'a> Account<'a> {
     ///
     /// # Errors
     /// [`crate::api::service::ServiceError`].
-    pub async fn zones_with(&self, instance_type: &str) -> Result<BTreeSet<String>> {
+    pub async fn zones_with(&self, instance_type: &str) -> ServiceResult<BTreeSet<String>> {
         let mut given = filters(&[("instance-type", instance_type)]);
         given.push(("LocationType".to_owned(), "availability-zone"));
         let found = self.ec2().ask("DescribeInstanceTypeOfferings", &borrowed(&given)).await?;
@@ -97,7 +98,7 @@ impl<'a> Account<'a> {
     ///
     /// # Errors
     /// [`crate::api::service::ServiceError`].
-    pub async fn endpoint_services(&self, names: &[&str]) -> Result<BTreeMap<String, BTreeSet<String>>> {
+    pub async fn endpoint_services(&self, names: &[&str]) -> ServiceResult<BTreeMap<String, BTreeSet<String>>> {
         let mut given = vec![("Filter.1.Name".to_owned(), "service-name")];
         given.extend((1..).zip(names).map(|(number, name)| (format!("Filter.1.Value.{number}"), *name)));
         let found = self.ec2().ask("DescribeVpcEndpointServices", &borrowed(&given)).await?;
@@ -112,7 +113,7 @@ impl<'a> Account<'a> {
     ///
     /// # Errors
     /// [`crate::api::service::ServiceError`].
-    pub async fn vpc_endpoints(&self, vpc: &str) -> Result<Vec<VpcEndpoint>> {
+    pub async fn vpc_endpoints(&self, vpc: &str) -> ServiceResult<Vec<VpcEndpoint>> {
         let wanted = filters(&[("vpc-id", vpc)]);
         let found = self.ec2().ask("DescribeVpcEndpoints", &borrowed(&wanted)).await?;
         let there = found.members("vpcEndpointSet").filter(|one| !one.text("vpcEndpointState").starts_with("delet"));
@@ -129,7 +130,7 @@ impl<'a> Account<'a> {
     ///
     /// # Errors
     /// [`crate::api::service::ServiceError`].
-    pub async fn vpcs(&self) -> Result<usize> {
+    pub async fn vpcs(&self) -> ServiceResult<usize> {
         Ok(self.ec2().ask("DescribeVpcs", &[]).await?.members("vpcSet").count())
     }
 
@@ -137,7 +138,7 @@ impl<'a> Account<'a> {
     ///
     /// # Errors
     /// [`crate::api::service::ServiceError`].
-    pub async fn addresses(&self) -> Result<usize> {
+    pub async fn addresses(&self) -> ServiceResult<usize> {
         Ok(self.ec2().ask("DescribeAddresses", &[]).await?.members("addressesSet").count())
     }
 }

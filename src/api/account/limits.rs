@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::{Account, Result};
+use super::calls::Account;
+use crate::api::service::ServiceResult;
 
 /// A limit to the number of something in an account.
 #[derive(Clone, Copy, Debug)]
@@ -17,7 +18,7 @@ pub struct Quota {
 
 /// A certificate.
 #[derive(Clone, Debug, Default)]
-pub struct Certificate {
+pub struct AcmCertificate {
     /// Such as `ISSUED`.
     pub status: String,
     /// The names that it is for, some with a wildcard.
@@ -29,9 +30,9 @@ impl Account<'_> {
     ///
     /// # Errors
     /// [`crate::api::service::ServiceError`], as for all of these.
-    pub async fn quota(&self, quota: &Quota) -> Result<f64> {
-        let question = json!({"ServiceCode": quota.service, "QuotaCode": quota.code});
-        let ask = async |operation| self.json("SERVICE_QUOTAS", "servicequotas", operation, &question).await;
+    pub async fn quota(&self, quota: &Quota) -> ServiceResult<f64> {
+        let input = json!({"ServiceCode": quota.service, "QuotaCode": quota.code});
+        let ask = async |operation| self.json("SERVICE_QUOTAS", "servicequotas", operation, &input).await;
         let answer = match ask("ServiceQuotasV20190624.GetServiceQuota").await {
             Err(error) if error.code() == Some("NoSuchResourceException") => {
                 ask("ServiceQuotasV20190624.GetAWSDefaultServiceQuota").await?
@@ -45,28 +46,28 @@ impl Account<'_> {
     ///
     /// # Errors
     /// [`crate::api::service::ServiceError`].
-    pub async fn certificate(&self, arn: &str) -> Result<Option<Certificate>> {
-        let question = json!({"CertificateArn": arn});
-        let answer = match self.json("ACM", "acm", "CertificateManager.DescribeCertificate", &question).await {
+    pub async fn certificate(&self, arn: &str) -> ServiceResult<Option<AcmCertificate>> {
+        let input = json!({"CertificateArn": arn});
+        let answer = match self.json("ACM", "acm", "CertificateManager.DescribeCertificate", &input).await {
             Err(error) if error.code() == Some("ResourceNotFoundException") => return Ok(None),
             answer => answer?,
         };
         let about = &answer["Certificate"];
         let mut names = texts(&about["SubjectAlternativeNames"]);
         names.extend(about["DomainName"].as_str().map(ToOwned::to_owned));
-        Ok(Some(Certificate { status: about["Status"].as_str().unwrap_or_default().to_owned(), names }))
+        Ok(Some(AcmCertificate { status: about["Status"].as_str().unwrap_or_default().to_owned(), names }))
     }
 
     /// The ARNs of what bears a tag.
     ///
     /// # Errors
     /// [`crate::api::service::ServiceError`].
-    pub async fn tagged(&self, key: &str, value: &str) -> Result<Vec<String>> {
+    pub async fn tagged(&self, key: &str, value: &str) -> ServiceResult<Vec<String>> {
         const OPERATION: &str = "ResourceGroupsTaggingAPI_20170126.GetResources";
         let (mut found, mut token) = (Vec::new(), String::new());
         loop {
-            let question = json!({"TagFilters": [{"Key": key, "Values": [value]}], "PaginationToken": token});
-            let page = self.json("RESOURCE_GROUPS_TAGGING_API", "tagging", OPERATION, &question).await?;
+            let input = json!({"TagFilters": [{"Key": key, "Values": [value]}], "PaginationToken": token});
+            let page = self.json("RESOURCE_GROUPS_TAGGING_API", "tagging", OPERATION, &input).await?;
             let list = page["ResourceTagMappingList"].as_array().into_iter().flatten();
             found.extend(list.filter_map(|one| one["ResourceARN"].as_str().map(ToOwned::to_owned)));
             page["PaginationToken"].as_str().unwrap_or_default().clone_into(&mut token);

@@ -1,17 +1,18 @@
 //! The identity that deploys, and the actions that IAM's simulator denies to it.
 
-use super::{Account, Result};
-use crate::api::service::Service;
+use super::calls::Account;
+use crate::api::service::QueryService;
+use crate::api::service::ServiceResult;
 
 /// IAM is in one region of its partition.
 const IAM_REGION: &str = "us-east-1";
 
 impl Account<'_> {
-    /// The ARN of whoever asks.
+    /// The ARN of the identity that calls.
     ///
     /// # Errors
     /// [`crate::api::service::ServiceError`], as for all of these.
-    pub async fn caller(&self) -> Result<String> {
+    pub async fn caller(&self) -> ServiceResult<String> {
         let found = self.query("STS", "STS", "sts", "2011-06-15").ask("GetCallerIdentity", &[]).await?;
         Ok(found.text("Arn"))
     }
@@ -27,8 +28,8 @@ impl Account<'_> {
         actions: &[String],
         resource: &str,
         context: &[(String, String)],
-    ) -> Result<Vec<String>> {
-        let iam = Service { region: IAM_REGION, ..self.query("IAM", "IAM", "iam", "2010-05-08") };
+    ) -> ServiceResult<Vec<String>> {
+        let iam = QueryService { region: IAM_REGION, ..self.query("IAM", "IAM", "iam", "2010-05-08") };
         let mut given = vec![
             ("PolicySourceArn".to_owned(), principal.to_owned()),
             ("ResourceArns.member.1".to_owned(), resource.to_owned()),

@@ -1,4 +1,4 @@
-//! What CloudFormation answers, as far as it is read.
+//! The responses of CloudFormation, as far as they are read.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use crate::api::xml::Element;
 /// A key and a value of tags, parameters and outputs.
 pub type Pairs = BTreeMap<String, String>;
 
-/// What a stack is.
+/// A stack.
 #[derive(Clone, Debug, Default)]
 pub struct Stack {
     /// Its ARN; a deleted stack is found by nothing else.
@@ -16,7 +16,7 @@ pub struct Stack {
     pub stack_status: String,
     /// Why it has that status.
     pub stack_status_reason: Option<String>,
-    /// Whether it is kept from being deleted.
+    /// True if it is protected from deletion.
     pub enable_termination_protection: bool,
     /// Its outputs.
     pub outputs: Pairs,
@@ -49,25 +49,25 @@ impl Stack {
     }
 }
 
-/// What a change set would do.
+/// A change set.
 #[derive(Clone, Debug, Default)]
 pub struct ChangeSet {
     /// Such as `CREATE_COMPLETE`.
     pub status: String,
     /// Why it has that status.
     pub reason: Option<String>,
-    /// What would be changed.
+    /// The changes that it would make.
     pub changes: Vec<Change>,
 }
 
-/// What would happen to a resource.
+/// The change of one resource.
 #[derive(Clone, Debug, Default)]
 pub struct Change {
     /// `Add`, `Modify`, `Remove`, `Import` or `Dynamic`.
     pub action: String,
     /// Its name in the template.
     pub logical_resource_id: String,
-    /// What it is.
+    /// The type of the resource.
     pub resource_type: String,
     /// `True`, `False` or `Conditional`.
     pub replacement: Option<String>,
@@ -94,14 +94,14 @@ impl Change {
 
 /// Something that happened to a resource, or to the stack itself.
 #[derive(Clone, Debug, Default)]
-pub struct Event {
+pub struct StackEvent {
     /// Unlike any other.
     pub event_id: String,
     /// RFC 3339.
     pub timestamp: String,
     /// Its name in the template.
     pub logical_resource_id: String,
-    /// What it is.
+    /// The type of the resource.
     pub resource_type: Option<String>,
     /// Such as `CREATE_FAILED`.
     pub resource_status: String,
@@ -109,7 +109,7 @@ pub struct Event {
     pub resource_status_reason: Option<String>,
 }
 
-impl Event {
+impl StackEvent {
     pub(super) fn of(element: &Element) -> Self {
         Self {
             event_id: element.text("EventId"),
@@ -124,18 +124,18 @@ impl Event {
 
 /// A resource as it is.
 #[derive(Clone, Debug, Default)]
-pub struct Resource {
+pub struct StackResource {
     /// Its name in the template.
     pub logical_resource_id: String,
     /// Its name in AWS.
     pub physical_resource_id: Option<String>,
-    /// What it is.
+    /// The type of the resource.
     pub resource_type: String,
     /// Such as `CREATE_COMPLETE`.
     pub resource_status: String,
 }
 
-impl Resource {
+impl StackResource {
     pub(super) fn of(element: &Element) -> Self {
         Self {
             logical_resource_id: element.text("LogicalResourceId"),

@@ -2,27 +2,28 @@
 
 mod answers;
 
-pub use answers::{Change, ChangeSet, Event, Pairs, Resource, Stack};
+pub use answers::{Change, ChangeSet, Pairs, Stack, StackEvent, StackResource};
 
-use super::service::{About, Service, ServiceError};
+use super::service::{QueryService, ServiceDescription, ServiceResult};
 use super::xml::Element;
 
-/// Where an answer names its next page, and a question asks for it.
+/// The field by which a response names its next page, and a request asks for it.
 const NEXT: &str = "NextToken";
 
 /// The names of CloudFormation.
-pub const ABOUT: About = About { title: "CloudFormation", name: "cloudformation", version: "2010-05-15", attempts: 6 };
+pub const ABOUT: ServiceDescription =
+    ServiceDescription { title: "CloudFormation", name: "cloudformation", version: "2010-05-15", attempts: 6 };
 
 /// CloudFormation in one region.
-pub struct CloudFormation<'a>(pub Service<'a>);
+pub struct CloudFormation<'a>(pub QueryService<'a>);
 
-/// What a change set is made of.
-pub struct Wish<'a> {
+/// The contents of a new change set.
+pub struct ChangeSetRequest<'a> {
     /// The stack's name.
     pub stack: &'a str,
     /// The change set's name.
     pub name: &'a str,
-    /// Whether there is no stack of that name yet.
+    /// True if there is no stack of that name yet.
     pub is_new: bool,
     /// The template's text; the one that the stack has, without it.
     pub template: Option<&'a str>,
@@ -38,14 +39,12 @@ fn role(arn: Option<&str>) -> Option<(&str, &str)> {
     arn.map(|arn| ("RoleARN", arn))
 }
 
-type Result<T> = std::result::Result<T, ServiceError>;
-
 impl CloudFormation<'_> {
     /// A stack by its name or ARN; nothing if there is none.
     ///
     /// # Errors
     /// [`ServiceError`], as for all of these.
-    pub async fn stack(&self, name: &str) -> Result<Option<Stack>> {
+    pub async fn stack(&self, name: &str) -> ServiceResult<Option<Stack>> {
         match self.0.ask("DescribeStacks", &[("StackName", name)]).await {
             Ok(found) => Ok(found.members("Stacks").next().map(Stack::of)),
             Err(error) if error.is_absence() => Ok(None),
@@ -57,7 +56,7 @@ impl CloudFormation<'_> {
     ///
     /// # Errors
     /// [`ServiceError`].
-    pub async fn create_change_set(&self, wish: &Wish<'_>) -> Result<String> {
+    pub async fn create_change_set(&self, wish: &ChangeSetRequest<'_>) -> ServiceResult<String> {
         let mut lists = Vec::new();
         for (number, (key, text)) in (1..).zip(wish.parameters) {
             lists.push((format!("Parameters.member.{number}.ParameterKey"), key));
@@ -85,7 +84,7 @@ impl CloudFormation<'_> {
     ///
     /// # Errors
     /// [`ServiceError`].
-    pub async fn change_set(&self, id: &str) -> Result<ChangeSet> {
+    pub async fn change_set(&self, id: &str) -> ServiceResult<ChangeSet> {
         let mut set = ChangeSet::default();
         let mut next = None;
         loop {
@@ -100,20 +99,20 @@ impl CloudFormation<'_> {
         }
     }
 
-    /// Begins to do what a change set says.
+    /// Starts to execute a change set.
     ///
     /// # Errors
     /// [`ServiceError`].
-    pub async fn execute(&self, change_set: &str, token: &str) -> Result<()> {
+    pub async fn execute(&self, change_set: &str, token: &str) -> ServiceResult<()> {
         let given = [("ChangeSetName", change_set), ("ClientRequestToken", token)];
         self.0.call("ExecuteChangeSet", &given).await.map(drop)
     }
 
-    /// Forgets a change set.
+    /// Deletes a change set.
     ///
     /// # Errors
     /// [`ServiceError`].
-    pub async fn delete_change_set(&self, id: &str) -> Result<()> {
+    pub async fn delete_change_set(&self, id: &str) -> ServiceResult<()> {
         self.0.call("DeleteChangeSet", &[("ChangeSetName", id)]).await.map(drop)
     }
 
@@ -121,16 +120,16 @@ impl CloudFormation<'_> {
     ///
     /// # Errors
     /// [`ServiceError`].
-    pub async fn delete(&self, stack: &str, as_role: Option<&str>) -> Result<()> {
+    pub async fn delete(&self, stack: &str, as_role: Option<&str>) -> ServiceResult<()> {
         let given: Vec<_> = [("StackName", stack)].into_iter().chain(role(as_role)).collect();
         self.0.call("DeleteStack", &given).await.map(drop)
     }
 
-    /// Keeps a stack from being deleted, or no longer.
+    /// Protects a stack from deletion, or removes the protection.
     ///
     /// # Errors
     /// [`ServiceError`].
-    pub async fn protect(&self, stack: &str, is_protected: bool) -> Result<()> {
+    pub async fn protect(&self, stack: &str, is_protected: bool) -> ServiceResult<()> {
         let given =
             [("StackName", stack), ("EnableTerminationProtection", if is_protected { "true" } else { "false" })];
         self.0.call("UpdateTerminationProtection", &given).await.map(drop)
@@ -140,21 +139,21 @@ impl CloudFormation<'_> {
     ///
     /// # Errors
     /// [`ServiceError`].
-    pub async fn last_event(&self, stack: &str) -> Result<Option<String>> {
+    pub async fn last_event(&self, stack: &str) -> ServiceResult<Option<String>> {
         let page = self.page("DescribeStackEvents", ("StackName", stack), None).await?;
-        Ok(page.members("StackEvents").next().map(|event| Event::of(event).event_id))
+        Ok(page.members("StackEvents").next().map(|event| StackEvent::of(event).event_id))
     }
 
-    /// What has happened to a stack since an event, the oldest first; everything without one.
+    /// The events of a stack after the given one, the oldest first; without one, all events.
     ///
     /// # Errors
     /// [`ServiceError`].
-    pub async fn events(&self, stack: &str, since: Option<&str>) -> Result<Vec<Event>> {
+    pub async fn events(&self, stack: &str, since: Option<&str>) -> ServiceResult<Vec<StackEvent>> {
         let mut events = Vec::new();
         let mut next = None;
         'pages: loop {
             let page = self.page("DescribeStackEvents", ("StackName", stack), next.as_deref()).await?;
-            for event in page.members("StackEvents").map(Event::of) {
+            for event in page.members("StackEvents").map(StackEvent::of) {
                 if Some(event.event_id.as_str()) == since {
                     break 'pages;
                 }
@@ -173,7 +172,7 @@ impl CloudFormation<'_> {
     ///
     /// # Errors
     /// [`ServiceError`].
-    pub async fn continue_rollback(&self, stack: &str, as_role: Option<&str>) -> Result<()> {
+    pub async fn continue_rollback(&self, stack: &str, as_role: Option<&str>) -> ServiceResult<()> {
         let given: Vec<_> = [("StackName", stack)].into_iter().chain(role(as_role)).collect();
         self.0.call("ContinueUpdateRollback", &given).await.map(drop)
     }
@@ -182,7 +181,7 @@ impl CloudFormation<'_> {
     ///
     /// # Errors
     /// [`ServiceError`].
-    pub async fn has_type(&self, name: &str) -> Result<bool> {
+    pub async fn has_type(&self, name: &str) -> ServiceResult<bool> {
         match self.0.call("DescribeType", &[("Type", "RESOURCE"), ("TypeName", name)]).await {
             Ok(_) => Ok(true),
             Err(error) if error.code().is_some_and(|code| code.starts_with("TypeNotFound")) => Ok(false),
@@ -190,29 +189,29 @@ impl CloudFormation<'_> {
         }
     }
 
-    /// What is in a stack.
+    /// The resources of a stack.
     ///
     /// # Errors
     /// [`ServiceError`].
-    pub async fn resources(&self, stack: &str) -> Result<Vec<Resource>> {
+    pub async fn resources(&self, stack: &str) -> ServiceResult<Vec<StackResource>> {
         let found = self.0.ask("DescribeStackResources", &[("StackName", stack)]).await?;
-        Ok(found.members("StackResources").map(Resource::of).collect())
+        Ok(found.members("StackResources").map(StackResource::of).collect())
     }
 
-    /// Lets AWS look for what is no longer as the template says; the id of that.
+    /// Starts the detection of drift and returns its id.
     ///
     /// # Errors
     /// [`ServiceError`].
-    pub async fn detect_drift(&self, stack: &str) -> Result<String> {
+    pub async fn detect_drift(&self, stack: &str) -> ServiceResult<String> {
         let begun = self.0.ask("DetectStackDrift", &[("StackName", stack)]).await?;
         Ok(begun.text("StackDriftDetectionId"))
     }
 
-    /// Whether AWS is still looking.
+    /// True while AWS is still detecting drift.
     ///
     /// # Errors
     /// [`ServiceError`].
-    pub async fn detects_drift(&self, detection: &str) -> Result<bool> {
+    pub async fn detects_drift(&self, detection: &str) -> ServiceResult<bool> {
         let given = [("StackDriftDetectionId", detection)];
         let now = self.0.ask("DescribeStackDriftDetectionStatus", &given).await?;
         Ok(now.text("DetectionStatus") == "DETECTION_IN_PROGRESS")
@@ -222,7 +221,7 @@ impl CloudFormation<'_> {
     ///
     /// # Errors
     /// [`ServiceError`].
-    pub async fn drifted(&self, stack: &str) -> Result<Vec<String>> {
+    pub async fn drifted(&self, stack: &str) -> ServiceResult<Vec<String>> {
         let given = [
             ("StackName", stack),
             ("StackResourceDriftStatusFilters.member.1", "MODIFIED"),
@@ -233,7 +232,7 @@ impl CloudFormation<'_> {
     }
 
     /// Asks for a page of an answer, the first or the one that the last has named.
-    async fn page(&self, operation: &'static str, of: (&str, &str), token: Option<&str>) -> Result<Element> {
+    async fn page(&self, operation: &'static str, of: (&str, &str), token: Option<&str>) -> ServiceResult<Element> {
         let given: Vec<_> = [of].into_iter().chain(token.map(|token| (NEXT, token))).collect();
         self.0.ask(operation, &given).await
     }

@@ -1,36 +1,39 @@
 //! The reasons why a call of a service has no effect.
 
-use super::super::ApiError;
+use super::super::error::ApiError;
 use super::super::xml::XmlError;
+
+/// The result of a call.
+pub type ServiceResult<T> = Result<T, ServiceError>;
 
 /// Why a call had no effect.
 #[derive(Debug, thiserror::Error)]
 pub enum ServiceError {
-    /// No answer.
+    /// AWS did not answer.
     #[error(transparent)]
     Unanswered(#[from] ApiError),
-    /// AWS refused.
+    /// AWS answered with an error.
     #[error("{operation}: {code}: {message}")]
     Refused {
-        /// What was asked.
+        /// The operation.
         operation: &'static str,
         /// Its code, such as `AccessDenied`.
         code: String,
-        /// Its words.
+        /// AWS's message.
         message: String,
     },
-    /// AWS answered something else.
-    #[error("{operation}: the answer cannot be read")]
+    /// The response is not XML.
+    #[error("{operation}: the response cannot be read")]
     Unreadable {
-        /// What was asked.
+        /// The operation.
         operation: &'static str,
-        /// Where it goes wrong.
+        /// The error in the XML.
         source: XmlError,
     },
 }
 
 impl ServiceError {
-    /// Whether this says that there is no such stack or change set.
+    /// True if there is no such stack or change set.
     #[must_use]
     pub fn is_absence(&self) -> bool {
         let Self::Refused { code, message, .. } = self else { return false };
@@ -53,7 +56,7 @@ impl ServiceError {
         }
     }
 
-    /// Whether this says that the credentials are of the past.
+    /// True if the credentials have expired.
     #[must_use]
     pub fn is_expiry(&self) -> bool {
         match self {
@@ -65,7 +68,7 @@ impl ServiceError {
         }
     }
 
-    /// Whether asking again may help.
+    /// True if a retry may succeed.
     #[must_use]
     pub(super) fn may_pass(&self) -> bool {
         match self {

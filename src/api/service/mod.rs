@@ -1,5 +1,4 @@
-//! A service in AWS's Query protocol, and one call of it with all that may stand in its way: throttling, an outage,
-//! credentials that expire meanwhile.
+//! A service in AWS's Query protocol, and one call of it with retries for throttling, outages and credentials that expire.
 
 mod error;
 
@@ -9,25 +8,25 @@ use actix_web::http::{Method, StatusCode};
 use bytes::Bytes;
 use tokio::time::{Instant, sleep, timeout};
 
-pub use error::ServiceError;
+pub use error::{ServiceError, ServiceResult};
 
+use super::transport::{SignedRequest, Transport};
 use super::xml::Element;
-use super::{Signed, Transport};
 use crate::aws::credentials::Current;
 use crate::backoff::Backoff;
 use crate::http::client::Endpoint;
 use crate::http::uri;
 
-/// Throttled and failing calls are repeated after waits that double, from the first to the second of these.
+/// Throttled and failing calls are retried after waits that double, from the first to the second of these.
 const WAITS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(16));
 /// Credentials that have expired are renewed meanwhile; those that cannot be are not worth more.
 const ATTEMPTS_AFTER_EXPIRY: u32 = 3;
-/// After so long without an answer it is said that there is none yet.
-const SILENCE: Duration = Duration::from_secs(5);
+/// The time without an answer after which a delay is reported.
+const REPORT_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The names of a service, and the number of attempts that its answers are worth.
 #[derive(Clone, Copy, Debug)]
-pub struct About {
+pub struct ServiceDescription {
     /// Its name for people.
     pub title: &'static str,
     /// Its name in signatures.
@@ -40,9 +39,9 @@ pub struct About {
 
 /// Signed calls of one service in one region.
 #[derive(Clone)]
-pub struct Service<'a> {
+pub struct QueryService<'a> {
     /// The service.
-    pub about: About,
+    pub about: ServiceDescription,
     /// The transport to it.
     pub transport: &'a Transport,
     /// Its endpoint.
@@ -58,7 +57,7 @@ pub struct Service<'a> {
 /// The reason why there is no answer yet.
 pub enum Delay<'a> {
     /// AWS has not answered for some time.
-    Silence {
+    NoAnswer {
         /// The service, by its name for people.
         service: &'static str,
         /// The operation.
@@ -67,7 +66,7 @@ pub enum Delay<'a> {
         waited: Duration,
     },
     /// The call will be repeated, since that may help.
-    Repetition {
+    Retry {
         /// The service, by its name for people.
         service: &'static str,
         /// The error of the last attempt.
@@ -81,8 +80,8 @@ pub enum Delay<'a> {
     },
 }
 
-impl Service<'_> {
-    /// Asks, and reads the answer: the element `<OperationResult>`, or in EC2's form of the protocol the whole of it.
+impl QueryService<'_> {
+    /// Calls the operation and reads the response: the element `<OperationResult>`, or in EC2's form of the protocol all of it.
     ///
     /// # Errors
     /// [`ServiceError`].
@@ -94,7 +93,7 @@ impl Service<'_> {
         Ok(root.take(&name).unwrap_or_default())
     }
 
-    /// Asks, again where that may help, and says what takes long.
+    /// Calls the operation, retries where that may help, and reports delays.
     ///
     /// # Errors
     /// [`ServiceError`].
@@ -102,7 +101,7 @@ impl Service<'_> {
         let mut backoff = Backoff::new(WAITS.0, WAITS.1);
         let mut attempt = 1;
         loop {
-            let error = match self.heard(operation, given).await {
+            let error = match self.call_once(operation, given).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
@@ -115,30 +114,30 @@ impl Service<'_> {
             }
             attempt += 1;
             let wait = backoff.wait();
-            (self.delayed)(&Delay::Repetition { service: self.about.title, error: &error, wait, attempt, of });
+            (self.delayed)(&Delay::Retry { service: self.about.title, error: &error, wait, attempt, of });
             sleep(wait).await;
         }
     }
 
-    /// Asks once, and says while there is no answer.
-    async fn heard(&self, operation: &'static str, given: &[(&str, &str)]) -> Result<String, ServiceError> {
+    /// Calls once, and reports while there is no answer.
+    async fn call_once(&self, operation: &'static str, given: &[(&str, &str)]) -> Result<String, ServiceError> {
         let since = Instant::now();
-        let mut answer = std::pin::pin!(self.once(operation, given));
+        let mut answer = std::pin::pin!(self.send(operation, given));
         loop {
-            if let Ok(answer) = timeout(SILENCE, &mut answer).await {
+            if let Ok(answer) = timeout(REPORT_INTERVAL, &mut answer).await {
                 return answer;
             }
             let service = self.about.title;
-            (self.delayed)(&Delay::Silence { service, operation, waited: since.elapsed() });
+            (self.delayed)(&Delay::NoAnswer { service, operation, waited: since.elapsed() });
         }
     }
 
-    async fn once(&self, operation: &'static str, given: &[(&str, &str)]) -> Result<String, ServiceError> {
+    async fn send(&self, operation: &'static str, given: &[(&str, &str)]) -> Result<String, ServiceError> {
         let mut form = format!("Action={operation}&Version={}", self.about.version);
         for (name, text) in given {
             form.extend(["&", *name, "=", &uri::encoded(text)]);
         }
-        let call = Signed {
+        let call = SignedRequest {
             endpoint: &self.endpoint,
             region: self.region,
             service: self.about.name,

@@ -11,8 +11,6 @@ use aws_sigv4::sign::v4::generate_signing_key;
 use ring::{digest, hmac};
 use url::{Position, Url};
 
-use super::super::sigv4::hex;
-
 /// S3 counts parts from here.
 pub(super) const FIRST: u16 = 1;
 const NUMBER: &str = "&partNumber=";
@@ -68,10 +66,10 @@ impl PartUrls {
         let mut hashed = self.hashed.clone();
         hashed.update(number.as_bytes());
         hashed.update(self.rest.as_bytes());
-        let signed = format!("{}{}", self.to_sign, hex(hashed.finish().as_ref()));
+        let signed = format!("{}{}", self.to_sign, hex::encode(hashed.finish().as_ref()));
         let signature = hmac::sign(&self.key, signed.as_bytes());
         let (before, after) = &self.url;
-        [before, number.as_str(), after, &hex(signature.as_ref())].concat()
+        [before, number.as_str(), after, &hex::encode(signature.as_ref())].concat()
     }
 }
 

@@ -16,14 +16,14 @@ use super::terminal::{answer, delayed};
 use crate::api::Transport;
 use crate::api::account::Account;
 use crate::api::cloudformation::{self, CloudFormation, Pairs};
-use crate::api::parameters::Store;
-use crate::api::service::Service;
+use crate::api::parameters::ParameterStore;
+use crate::api::service::QueryService;
 use crate::aws::credentials::Current;
 use crate::aws::role::check_arn;
-use crate::aws::source::Source;
+use crate::aws::source::CredentialSource;
 use crate::aws::{regional_host, sdk};
 use crate::deploy::{DeployError, DeployMode, DeploySettings};
-use crate::http::client::{ClientSettings, Dialer, Endpoint};
+use crate::http::client::{Dialer, Endpoint};
 
 /// Who has not connected by then tries again.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
@@ -76,7 +76,7 @@ pub(super) fn with<T>(
         let (transport, credentials, region) = (&transport, &current, region.as_str());
         let place = |variable: &str, host: &str| place(variable, host, region);
         let mut settings = DeploySettings {
-            cloud: CloudFormation(Service {
+            cloud: CloudFormation(QueryService {
                 about: cloudformation::ABOUT,
                 transport,
                 endpoint,
@@ -85,7 +85,7 @@ pub(super) fn with<T>(
                 delayed: &delayed,
             }),
             account: Account { transport, region, credentials, delayed: &delayed, place: &place },
-            store: Store { transport, endpoint: place("SSM", "ssm"), region, credentials },
+            store: ParameterStore { transport, endpoint: place("SSM", "ssm"), region, credentials },
             prefix: common.prefix,
             mode,
             has_domain: common.domain,
@@ -108,7 +108,7 @@ struct Link {
     endpoint: Endpoint,
     region: String,
     current: Current,
-    source: Source,
+    source: CredentialSource,
 }
 
 async fn connect(common: &Common) -> Result<Link, Failure> {
@@ -119,13 +119,13 @@ async fn connect(common: &Common) -> Result<Link, Failure> {
             Failure::said(Class::Configuration, "no region is known", Some("say `--region`, or set AWS_REGION"))
         })?,
     };
-    let source = Source::new(&sdk::load(&region, &egress).await, None);
+    let source = CredentialSource::new(&sdk::load(&region, &egress).await, None);
     let first = source.obtain(None).await;
     let current = Current::holding(first.map_err(|error| Failure::new(Class::Failed, &error, Some(error.hint())))?);
     let endpoint = place("CLOUDFORMATION", "cloudformation", &region);
     let transport = Transport {
         dialer: Dialer::new(endpoint.clone(), &tls, CONNECT_LIMIT, CONNECT_LIMIT).through(&egress.proxies),
-        settings: ClientSettings::for_one_exchange(ANSWER_LIMIT),
+        exchange_timeout: ANSWER_LIMIT,
     };
     Ok(Link { transport, endpoint, region, current, source })
 }

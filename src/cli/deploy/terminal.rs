@@ -3,10 +3,10 @@
 use std::io::{self, BufRead as _, IsTerminal as _};
 use std::time::Duration;
 
-use crate::api::cloudformation::Event;
+use crate::api::cloudformation::StackEvent;
 use crate::api::service::Delay;
-use crate::causes::joined;
 use crate::cli::output::{ask, one_line, say, say_coloured};
+use crate::error_chain::joined;
 use crate::deploy::{DiffLine, Prompter, Weight};
 
 /// What happens, for people; with colours where they look.
@@ -30,7 +30,7 @@ impl Prompter for Terminal {
         say_coloured("  ", &line.text, colour);
     }
 
-    fn event(&mut self, event: &Event, took: Option<Duration>, done: usize, of: usize) {
+    fn event(&mut self, event: &StackEvent, took: Option<Duration>, done: usize, of: usize) {
         let took = took.map(|took| format!("  {}", rounded(took))).unwrap_or_default();
         let reason = event.resource_status_reason.as_deref();
         let reason = reason.map(|reason| format!("\n    {}", one_line(reason))).unwrap_or_default();
@@ -80,10 +80,10 @@ pub(super) fn answer() -> String {
 /// Says why there is no answer yet.
 pub(super) fn delayed(delay: &Delay<'_>) {
     say(&match delay {
-        Delay::Silence { service, operation, waited } => {
+        Delay::NoAnswer { service, operation, waited } => {
             format!("  … {service} has not answered {operation} for {} s", waited.as_secs())
         }
-        Delay::Repetition { service, error, wait, attempt, of } => {
+        Delay::Retry { service, error, wait, attempt, of } => {
             let wait = humantime::format_duration(*wait);
             format!("  … {}; asking {service} again in {wait}, attempt {attempt} of {of}", joined(*error))
         }

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A caller may hold this many times the bytes that it leaves free: two thirds of a budget that nobody else uses.
+/// A caller may hold this many times the bytes that it leaves free: two thirds of a budget without other users.
 const CALLER_FACTOR: u64 = 2;
 /// An address may hold this many times the bytes that it leaves free, which is eight ninths. Many callers can share one
 /// address, and someone with many tokens must not shut out the others there.
@@ -17,7 +17,7 @@ const SMALL: u64 = 64 * 1024;
 
 /// The resources that have a budget.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Resource {
+pub enum BudgetKind {
     /// Memory for bodies that stay in memory. A quarter of it is for small bodies only.
     Memory,
     /// Memory for pieces of bodies on their way to and from the disk.
@@ -34,15 +34,15 @@ const RESOURCES: usize = 4;
 #[derive(Debug, Default)]
 pub struct Holdings([AtomicU64; RESOURCES]);
 
-/// The parties that answer for a body: its caller and its address. An empty account has no share to keep to.
+/// The caller and the address that a body counts against. Without either, no share limits it.
 #[derive(Clone, Debug, Default)]
-pub struct Account {
+pub struct BodyOwner {
     caller: Option<Arc<Holdings>>,
     address: Option<Arc<Holdings>>,
 }
 
-impl Account {
-    /// An account of a caller at an address, as far as they are known.
+impl BodyOwner {
+    /// The owner of a body: a caller and an address, as far as they are known.
     #[must_use]
     pub fn new(caller: Option<Arc<Holdings>>, address: Option<Arc<Holdings>>) -> Self {
         Self { caller, address }
@@ -57,7 +57,7 @@ impl Account {
 /// Counts the bytes that all requests hold and refuses to go over a limit. Cloning shares the count.
 #[derive(Clone, Debug)]
 pub struct Budget {
-    resource: Resource,
+    resource: BudgetKind,
     limit: u64,
     used: Arc<AtomicU64>,
 }
@@ -65,7 +65,7 @@ pub struct Budget {
 impl Budget {
     /// A budget of `limit` bytes.
     #[must_use]
-    pub fn new(resource: Resource, limit: u64) -> Self {
+    pub fn new(resource: BudgetKind, limit: u64) -> Self {
         Self { resource, limit, used: Arc::default() }
     }
 
@@ -83,20 +83,20 @@ impl Budget {
 
     /// A reservation that holds nothing yet.
     #[must_use]
-    pub fn open(&self, account: &Account) -> Reservation {
+    pub fn open(&self, account: &BodyOwner) -> Reservation {
         Reservation { budget: self.clone(), account: account.clone(), bytes: 0 }
     }
 
     /// Takes `bytes` out of the budget; nothing if the budget or the account's share of it does not have them.
     #[must_use]
-    pub fn reserve(&self, bytes: u64, account: &Account) -> Option<Reservation> {
+    pub fn reserve(&self, bytes: u64, account: &BodyOwner) -> Option<Reservation> {
         let mut reservation = self.open(account);
         reservation.grow(bytes).then_some(reservation)
     }
 
-    /// True if `bytes` could be taken now. It takes nothing: an announcement alone must not hold anything.
+    /// True if `bytes` could be reserved now. It reserves nothing, since an announcement alone must not hold anything.
     #[must_use]
-    pub fn has_room(&self, bytes: u64, account: &Account) -> bool {
+    pub fn has_room(&self, bytes: u64, account: &BodyOwner) -> bool {
         let Some(free) = self.used().checked_add(bytes).and_then(|total| self.limit_for(bytes).checked_sub(total))
         else {
             return false;
@@ -109,7 +109,7 @@ impl Budget {
 
     /// The limit up to which a reservation that has grown to `bytes` may fill the budget.
     fn limit_for(&self, bytes: u64) -> u64 {
-        if self.resource == Resource::Memory && bytes > SMALL { self.limit / 4 * 3 } else { self.limit }
+        if self.resource == BudgetKind::Memory && bytes > SMALL { self.limit / 4 * 3 } else { self.limit }
     }
 }
 
@@ -117,7 +117,7 @@ impl Budget {
 #[derive(Debug)]
 pub struct Reservation {
     budget: Budget,
-    account: Account,
+    account: BodyOwner,
     bytes: u64,
 }
 
@@ -159,9 +159,9 @@ impl Reservation {
         self.bytes
     }
 
-    /// The parties that answer for it.
+    /// The owner that it counts against.
     #[must_use]
-    pub fn account(&self) -> &Account {
+    pub fn account(&self) -> &BodyOwner {
         &self.account
     }
 }
@@ -176,14 +176,14 @@ impl Drop for Reservation {
 mod tests {
     use super::*;
 
-    fn caller() -> Account {
-        Account::new(Some(Arc::default()), None)
+    fn caller() -> BodyOwner {
+        BodyOwner::new(Some(Arc::default()), None)
     }
 
     #[test]
     fn reservations_never_exceed_the_limit_and_are_returned() {
-        let budget = Budget::new(Resource::Disk, 10);
-        let nobody = Account::default();
+        let budget = Budget::new(BudgetKind::Disk, 10);
+        let nobody = BodyOwner::default();
         let mut first = budget.reserve(6, &nobody).expect("6 of 10");
         assert!(budget.reserve(5, &nobody).is_none() && !budget.has_room(5, &nobody));
         assert!(budget.has_room(4, &nobody) && first.grow(4));
@@ -195,8 +195,8 @@ mod tests {
     }
 
     #[test]
-    fn however_many_callers_take_all_they_can_something_is_left() {
-        let budget = Budget::new(Resource::Disk, 1_000_000);
+    fn a_part_of_the_budget_is_left_however_many_callers_take_their_share() {
+        let budget = Budget::new(BudgetKind::Disk, 1_000_000);
         let mut held = Vec::new();
         for others in 0..8 {
             let mut reservation = budget.open(&caller());
@@ -211,8 +211,8 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_reservation_takes_nothing_from_anybody() {
-        let budget = Budget::new(Resource::Disk, 900);
+    fn a_rejected_reservation_reserves_nothing() {
+        let budget = Budget::new(BudgetKind::Disk, 900);
         let account = caller();
         let mut reservation = budget.open(&account);
         assert!(reservation.grow(600) && !reservation.grow(1) && !reservation.grow(300));
@@ -224,23 +224,23 @@ mod tests {
     }
 
     #[test]
-    fn one_address_with_many_callers_leaves_something_too() {
-        let budget = Budget::new(Resource::Disk, 9_000_000);
+    fn one_address_with_many_callers_leaves_a_part_of_the_budget() {
+        let budget = Budget::new(BudgetKind::Disk, 9_000_000);
         let address = Arc::<Holdings>::default();
         let mut held = Vec::new();
         for _ in 0..100 {
-            let mut reservation = budget.open(&Account::new(Some(Arc::default()), Some(Arc::clone(&address))));
+            let mut reservation = budget.open(&BodyOwner::new(Some(Arc::default()), Some(Arc::clone(&address))));
             while reservation.grow(1000) {}
             held.push(reservation);
         }
         assert!((7_990_000..=8_000_000).contains(&budget.used()), "{}", budget.used());
-        assert!(budget.reserve(100_000, &Account::new(Some(Arc::default()), Some(Arc::default()))).is_some());
+        assert!(budget.reserve(100_000, &BodyOwner::new(Some(Arc::default()), Some(Arc::default()))).is_some());
     }
 
     #[test]
     fn a_quarter_of_the_memory_is_for_small_bodies() {
-        let budget = Budget::new(Resource::Memory, 64 * SMALL);
-        let nobody = Account::default();
+        let budget = Budget::new(BudgetKind::Memory, 64 * SMALL);
+        let nobody = BodyOwner::default();
         let large = budget.reserve(48 * SMALL, &nobody).expect("three quarters");
         assert!(budget.reserve(SMALL + 1, &nobody).is_none() && !budget.has_room(SMALL + 1, &nobody));
         let small: Vec<_> = (0..16).map_while(|_| budget.reserve(SMALL, &nobody)).collect();

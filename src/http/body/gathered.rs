@@ -1,13 +1,13 @@
 //! The pieces of a body in memory, put together.
 //!
 //! A body of one piece, the usual case, is kept as it came, without a copy. A buffer that grows copies all that it holds, which
-//! for a document of many megabytes would keep a worker from everybody else's requests. So no buffer grows beyond a segment,
+//! for a document of many megabytes would delay all other requests of a worker. So no buffer grows beyond a segment,
 //! and another thread joins the segments.
 
 use bytes::{Bytes, BytesMut};
 use tokio::task::spawn_blocking;
 
-use super::receive::ReceiveError;
+use super::error::RequestBodyError;
 
 /// The most that is copied at once on a worker, which takes less than half a millisecond. Bytes.
 const SEGMENT: usize = 1 << 20;
@@ -53,15 +53,15 @@ impl Gathered {
     /// Returns the body as one.
     ///
     /// # Errors
-    /// [`ReceiveError::NoRoom`] while the process stops.
-    pub(super) async fn joined(self) -> Result<Bytes, ReceiveError> {
+    /// [`RequestBodyError::NoRoom`] while the process stops.
+    pub(super) async fn joined(self) -> Result<Bytes, RequestBodyError> {
         let is_one = !matches!(&self, Self::Many(full, _) if !full.is_empty());
         let mut pieces = self.pieces();
         if is_one {
             return Ok(pieces.next().unwrap_or_default());
         }
         let pieces: Vec<_> = pieces.collect();
-        spawn_blocking(move || Bytes::from(pieces.concat())).await.map_err(|_| ReceiveError::NoRoom)
+        spawn_blocking(move || Bytes::from(pieces.concat())).await.map_err(|_| RequestBodyError::NoRoom)
     }
 }
 

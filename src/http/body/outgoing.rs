@@ -1,4 +1,4 @@
-//! A body on its way out.
+//! A body that is being sent to an upstream.
 
 use std::cell::Cell;
 use std::fs::File;
@@ -13,30 +13,30 @@ use actix_web::body::{BodySize, MessageBody};
 use bytes::Bytes;
 
 use super::budget::Reservation;
-use super::passing::Passing;
-use super::receive::ReceiveError;
+use super::error::RequestBodyError;
 use super::spool::{SpooledFile, Work, read_at};
+use super::streaming::StreamingBody;
 
 /// Bytes read from disk at a time: large enough to amortise the trip to another thread. While they are sent, as many
 /// again are read.
 const READ_SIZE: u64 = 256 * 1024;
-/// Bytes read at a time, and none ahead, by those who are too many for the memory budget.
+/// Bytes that are read at a time, and none ahead, where the memory budget is used up.
 const SMALL_READ_SIZE: u64 = 32 * 1024;
 
-/// One sending of a body. Knows its size, so it is never sent chunked.
+/// A body that is being sent. Its size is known, so it is never sent chunked.
 pub struct Outgoing {
-    source: Source,
+    source: OutgoingSource,
     progress: Progress,
 }
 
-enum Source {
+enum OutgoingSource {
     None,
     Memory(Bytes),
     File { file: Arc<File>, offset: u64, len: u64, reading: Option<Work<Bytes>>, room: Option<Reservation> },
-    Passing(Passing),
+    Streaming(StreamingBody),
 }
 
-/// Why a body does not go on.
+/// Why a body cannot be sent to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum OutgoingError {
     /// It could not be read back.
@@ -44,15 +44,15 @@ pub enum OutgoingError {
     Disk(#[source] io::Error),
     /// Its caller did not send the rest.
     #[error(transparent)]
-    Caller(ReceiveError),
+    Caller(RequestBodyError),
 }
 
-/// How many bytes of a body have been handed to the connection; lets a watcher tell a slow upload from a stuck one.
+/// The number of bytes of a body that the connection has taken. It tells a slow upload from a stuck one.
 #[derive(Clone, Debug, Default)]
-pub struct Progress(Rc<Passage>);
+pub struct Progress(Rc<ProgressCounts>);
 
 #[derive(Debug, Default)]
-struct Passage {
+struct ProgressCounts {
     bytes: Cell<u64>,
     waits_for_caller: Cell<bool>,
 }
@@ -73,24 +73,24 @@ impl Progress {
 
 impl Outgoing {
     pub(super) fn none() -> Self {
-        Self { source: Source::None, progress: Progress::default() }
+        Self { source: OutgoingSource::None, progress: Progress::default() }
     }
 
     pub(super) fn memory(bytes: Bytes) -> Self {
-        Self { source: Source::Memory(bytes), progress: Progress::default() }
+        Self { source: OutgoingSource::Memory(bytes), progress: Progress::default() }
     }
 
     pub(super) fn file(file: &SpooledFile) -> Self {
         let room = file.room(2 * READ_SIZE);
-        let source = Source::File { file: file.handle(), offset: 0, len: file.len(), reading: None, room };
+        let source = OutgoingSource::File { file: file.handle(), offset: 0, len: file.len(), reading: None, room };
         Self { source, progress: Progress::default() }
     }
 
-    pub(super) fn passing(passing: Passing) -> Self {
-        Self { source: Source::Passing(passing), progress: Progress::default() }
+    pub(super) fn passing(passing: StreamingBody) -> Self {
+        Self { source: OutgoingSource::Streaming(passing), progress: Progress::default() }
     }
 
-    /// A view of how far the sending has come.
+    /// A shared view of the progress.
     #[must_use]
     pub fn progress(&self) -> Progress {
         self.progress.clone()
@@ -102,20 +102,20 @@ impl MessageBody for Outgoing {
 
     fn size(&self) -> BodySize {
         match &self.source {
-            Source::None => BodySize::None,
-            Source::Memory(bytes) => BodySize::Sized(bytes.len() as u64),
-            Source::File { len, .. } => BodySize::Sized(*len),
-            Source::Passing(passing) => BodySize::Sized(passing.length()),
+            OutgoingSource::None => BodySize::None,
+            OutgoingSource::Memory(bytes) => BodySize::Sized(bytes.len() as u64),
+            OutgoingSource::File { len, .. } => BodySize::Sized(*len),
+            OutgoingSource::Streaming(passing) => BodySize::Sized(passing.length()),
         }
     }
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, OutgoingError>>> {
         let this = self.get_mut();
         let chunk = match &mut this.source {
-            Source::None => None,
-            Source::Memory(bytes) if bytes.is_empty() => None,
-            Source::Memory(bytes) => Some(std::mem::take(bytes)),
-            Source::File { file, offset, len, reading, room } => {
+            OutgoingSource::None => None,
+            OutgoingSource::Memory(bytes) if bytes.is_empty() => None,
+            OutgoingSource::Memory(bytes) => Some(std::mem::take(bytes)),
+            OutgoingSource::File { file, offset, len, reading, room } => {
                 let most = if room.is_some() { READ_SIZE } else { SMALL_READ_SIZE };
                 let begin = |offset: u64| {
                     let size = usize::try_from((*len - offset).min(most)).expect("at most READ_SIZE");
@@ -135,7 +135,7 @@ impl MessageBody for Outgoing {
                     }
                 }
             }
-            Source::Passing(passing) => {
+            OutgoingSource::Streaming(passing) => {
                 let polled = passing.poll_next(context);
                 this.progress.0.waits_for_caller.set(polled.is_pending());
                 ready!(polled).transpose().map_err(OutgoingError::Caller)?

@@ -1,4 +1,4 @@
-//! The pace at which a caller has to send a body: it may not be silent for too long, dribble, or take for ever.
+//! The pace at which a caller has to send a body: an idle timeout, a minimum rate, and a limit for the whole body.
 //!
 //! Only time spent waiting for the caller counts. A disk or an upstream that is slow to take the body is not the
 //! caller's doing.
@@ -13,17 +13,17 @@ use bytes::Bytes;
 use futures_util::Stream;
 use tokio::time::Sleep;
 
-use super::receive::ReceiveError;
+use super::error::RequestBodyError;
 
-/// Bytes per second that a caller has to send on average, over each period as long as the longest silence. The slowest
+/// Bytes per second that a caller has to send on average, over each period as long as the idle timeout. The slowest
 /// uplinks in use, a modem's or one that thirty uploads share, are several times as fast.
 const MINIMUM_RATE: u64 = 1024;
 
 /// The time limits of a body.
 #[derive(Clone, Copy, Debug)]
 pub struct Timing {
-    /// The longest silence between two pieces.
-    pub silence: Duration,
+    /// The longest time between two pieces.
+    pub idle_timeout: Duration,
     /// The longest time for the whole body.
     pub total: Duration,
 }
@@ -38,7 +38,7 @@ pub(super) struct Pace {
     mark: (Duration, u64),
     /// When the wait for the next piece began.
     since: Option<Instant>,
-    /// Made when first needed, and set again only when it has rung: it never rings too late, because limits only move on.
+    /// The timer is made when first needed, and set again only when it has fired: limits only move on, so it is never late.
     timer: Option<Pin<Box<Sleep>>>,
 }
 
@@ -55,12 +55,12 @@ impl Pace {
     /// The next piece of the body; nothing after its end.
     ///
     /// # Errors
-    /// [`ReceiveError::Stalled`], [`ReceiveError::Slow`], [`ReceiveError::Late`] and [`ReceiveError::Broken`].
+    /// [`RequestBodyError::Stalled`], [`RequestBodyError::Slow`], [`RequestBodyError::Late`] and [`RequestBodyError::Broken`].
     pub(super) fn poll_next<S>(
         &mut self,
         payload: Pin<&mut S>,
         context: &mut Context<'_>,
-    ) -> Poll<Result<Option<Bytes>, ReceiveError>>
+    ) -> Poll<Result<Option<Bytes>, RequestBodyError>>
     where
         S: Stream<Item = Result<Bytes, PayloadError>> + ?Sized,
     {
@@ -70,17 +70,17 @@ impl Pace {
         if let Some(since) = self.since.take() {
             self.waited += since.elapsed();
         }
-        let piece = piece.transpose().map_err(ReceiveError::Broken)?;
+        let piece = piece.transpose().map_err(RequestBodyError::Broken)?;
         if let Some(piece) = &piece {
             self.received += piece.len() as u64;
-            // SECURITY: whoever sends a byte before each limit of silence would hold memory and disk for ever.
+            // SECURITY: a caller that sends a byte before each idle timeout would hold memory and disk for ever.
             self.left(Duration::ZERO)?;
         }
         Poll::Ready(Ok(piece))
     }
 
-    /// Ready with what is wrong once a limit has passed.
-    fn poll_limits(&mut self, context: &mut Context<'_>) -> Poll<ReceiveError> {
+    /// Returns the error once a limit has passed.
+    fn poll_limits(&mut self, context: &mut Context<'_>) -> Poll<RequestBodyError> {
         let since = *self.since.get_or_insert_with(Instant::now);
         loop {
             let silence = since.elapsed();
@@ -97,21 +97,21 @@ impl Pace {
         }
     }
 
-    /// The time for which the caller may be silent from now on, after a `silence`.
-    fn left(&mut self, silence: Duration) -> Result<Duration, ReceiveError> {
-        let Timing { silence: longest, total } = self.timing;
+    /// The time for which the caller may send nothing from now on, after it has sent nothing for `silence`.
+    fn left(&mut self, silence: Duration) -> Result<Duration, RequestBodyError> {
+        let Timing { idle_timeout: longest, total } = self.timing;
         let waited = self.waited + silence;
         if silence >= longest {
-            return Err(ReceiveError::Stalled(longest));
+            return Err(RequestBodyError::Stalled(longest));
         }
         if waited >= total {
-            return Err(ReceiveError::Late(total));
+            return Err(RequestBodyError::Late(total));
         }
         let mut measured = waited.saturating_sub(self.mark.0);
         if measured >= longest {
             let least = longest.as_millis().saturating_mul(u128::from(MINIMUM_RATE)) / 1000;
             if u128::from(self.received - self.mark.1) < least {
-                return Err(ReceiveError::Slow(MINIMUM_RATE));
+                return Err(RequestBodyError::Slow(MINIMUM_RATE));
             }
             self.mark = (waited, self.received);
             measured = Duration::ZERO;
@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     /// Reads a body of which `piece` bytes come every `interval`, `count` times.
-    async fn read(timing: Timing, piece: usize, interval: Duration, count: usize) -> Result<u64, ReceiveError> {
+    async fn read(timing: Timing, piece: usize, interval: Duration, count: usize) -> Result<u64, RequestBodyError> {
         let mut payload = Box::pin(stream::unfold(0, |number| async move {
             if number == count {
                 return None;
@@ -142,22 +142,22 @@ mod tests {
     }
 
     fn timing(silence: u64, total: u64) -> Timing {
-        Timing { silence: Duration::from_millis(silence), total: Duration::from_millis(total) }
+        Timing { idle_timeout: Duration::from_millis(silence), total: Duration::from_millis(total) }
     }
 
     #[tokio::test]
-    async fn a_caller_may_be_slow_but_not_silent_nor_dribble_nor_take_for_ever() {
+    async fn a_slow_caller_is_accepted_and_an_idle_dribbling_or_endless_one_is_rejected() {
         let interval = Duration::from_millis(20);
         let quick = timing(200, 60_000);
         assert_eq!(read(quick, 100, interval, 25).await.ok(), Some(2500), "5 kB per second");
-        assert!(matches!(read(quick, 1, interval, 1000).await, Err(ReceiveError::Slow(MINIMUM_RATE))));
-        assert!(matches!(read(quick, 1, Duration::from_secs(5), 2).await, Err(ReceiveError::Stalled(_))));
-        assert!(matches!(read(timing(200, 400), 1000, interval, 1000).await, Err(ReceiveError::Late(_))));
+        assert!(matches!(read(quick, 1, interval, 1000).await, Err(RequestBodyError::Slow(MINIMUM_RATE))));
+        assert!(matches!(read(quick, 1, Duration::from_secs(5), 2).await, Err(RequestBodyError::Stalled(_))));
+        assert!(matches!(read(timing(200, 400), 1000, interval, 1000).await, Err(RequestBodyError::Late(_))));
         assert_eq!(read(quick, 1, interval, 5).await.ok(), Some(5), "a small body need not be fast");
     }
 
     #[tokio::test]
-    async fn what_came_fast_does_not_pay_for_a_dribble_later() {
+    async fn bytes_that_came_fast_do_not_excuse_a_dribble_later() {
         let pieces = stream::iter((0..100).map(|_| Ok(Bytes::from_static(&[0; 10_000]))));
         let dribble = stream::unfold((), |()| async {
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -172,11 +172,11 @@ mod tests {
                 break error;
             }
         };
-        assert!(matches!(error, ReceiveError::Slow(_)) && began.elapsed() < Duration::from_secs(5), "{error}");
+        assert!(matches!(error, RequestBodyError::Slow(_)) && began.elapsed() < Duration::from_secs(5), "{error}");
     }
 
     #[tokio::test]
-    async fn time_that_nobody_waits_for_the_caller_does_not_count() {
+    async fn time_without_a_wait_for_the_caller_does_not_count() {
         let mut payload = Box::pin(stream::iter((0..5).map(|_| Ok::<_, PayloadError>(Bytes::from_static(b"x")))));
         let mut pace = Pace::new(timing(20, 40));
         while let Some(_piece) =

@@ -1,30 +1,30 @@
-//! How many connections one dialer has opened, and how many of them are open.
+//! Counters of the connections that one dialer has opened, and of those that are open.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Counts of a dialer and its copies.
 #[derive(Debug, Default)]
-pub struct Connections {
+pub struct ConnectionCounts {
     opened: AtomicU64,
     failed: AtomicU64,
     closed: AtomicU64,
 }
 
-impl Connections {
-    /// Connections that came about.
+impl ConnectionCounts {
+    /// Connections that were opened.
     #[must_use]
     pub fn opened(&self) -> u64 {
         self.opened.load(Ordering::Relaxed)
     }
 
-    /// Attempts that came to nothing.
+    /// Attempts that failed.
     #[must_use]
     pub fn failed(&self) -> u64 {
         self.failed.load(Ordering::Relaxed)
     }
 
-    /// Those that are open now, in use or not.
+    /// Connections that are open now, in use or not.
     #[must_use]
     pub fn open(&self) -> u64 {
         // In this order: what is closed was opened before.
@@ -32,23 +32,23 @@ impl Connections {
         self.opened().saturating_sub(closed)
     }
 
-    /// Counts an attempt that came to nothing.
+    /// Counts an attempt that failed.
     pub(super) fn fail(&self) {
         self.failed.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts a connection for as long as the answer lives.
-    pub(super) fn hold(self: &Arc<Self>) -> Open {
+    /// Counts a connection until the returned value is dropped.
+    pub(super) fn hold(self: &Arc<Self>) -> OpenConnection {
         self.opened.fetch_add(1, Ordering::Relaxed);
-        Open(Arc::clone(self))
+        OpenConnection(Arc::clone(self))
     }
 }
 
 /// A connection that is open until this is dropped.
 #[derive(Debug)]
-pub(super) struct Open(Arc<Connections>);
+pub(super) struct OpenConnection(Arc<ConnectionCounts>);
 
-impl Drop for Open {
+impl Drop for OpenConnection {
     fn drop(&mut self) {
         self.0.closed.fetch_add(1, Ordering::Release);
     }
@@ -60,7 +60,7 @@ mod tests {
 
     #[test]
     fn a_connection_is_open_until_it_is_dropped() {
-        let connections = Arc::new(Connections::default());
+        let connections = Arc::new(ConnectionCounts::default());
         let held = [connections.hold(), connections.hold()];
         connections.fail();
         assert_eq!((connections.opened(), connections.open(), connections.failed()), (2, 2, 1));

@@ -1,16 +1,16 @@
-//! Why an upstream gave no answer.
+//! The reasons why an upstream gave no response, or a truncated one.
 
 use std::io;
 use std::time::Duration;
 
-use super::dial::DialError;
+use super::dial_error::DialError;
 use super::stream::Closed;
 use crate::http::body::OutgoingError;
 
 /// The ways an exchange fails before the head of a response is there.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// No connection came about.
+    /// No connection was opened.
     #[error(transparent)]
     Dial(#[from] DialError),
     /// All connections are in use, and none came free in time.
@@ -24,7 +24,7 @@ pub enum ClientError {
         /// The largest head that the upstream accepts.
         limit: usize,
     },
-    /// The upstream took the request and said nothing, or took nothing of it.
+    /// The upstream took the request and did not answer, or did not take the request.
     #[error("the upstream did not answer within {0:?}")]
     NoAnswer(Duration),
     /// The upstream declared that it has not processed the request (HTTP/2 `REFUSED_STREAM` or `GOAWAY`).
@@ -36,8 +36,8 @@ pub enum ClientError {
     /// The connection broke.
     #[error("the connection to the upstream broke")]
     Broken(#[source] io::Error),
-    /// What came back is not HTTP.
-    #[error("the upstream's answer is not valid HTTP")]
+    /// The response is not valid HTTP.
+    #[error("the upstream's response is not valid HTTP")]
     Invalid(#[source] Box<dyn std::error::Error>),
     /// The request's own body did not go on.
     #[error(transparent)]
@@ -73,4 +73,21 @@ impl From<h2::Error> for ClientError {
         }
         Self::Invalid(Box::new(error))
     }
+}
+
+/// Why a body ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// The upstream closed the connection before the announced end.
+    #[error("the upstream ended the response before it was complete")]
+    Truncated,
+    /// The connection broke.
+    #[error("the connection to the upstream broke during the response")]
+    Broken(#[source] Box<dyn std::error::Error>),
+    /// The body is larger than the limit for bodies in memory.
+    #[error("the response is larger than {0} bytes")]
+    TooLarge(usize),
+    /// No byte came within the idle timeout.
+    #[error("the upstream's response stalled for {0:?}")]
+    Stalled(Duration),
 }

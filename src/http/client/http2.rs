@@ -1,7 +1,6 @@
 //! HTTP/2 to an upstream that offers it: few connections, many requests on each.
 //!
-//! This drives `h2` itself: awc says goodbye to such a connection with an unsigned `GET /`, and cannot take an answer
-//! that comes before the upload is complete.
+//! This drives `h2` itself; the head of [`super`] says why it is not `awc`.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -10,6 +9,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use actix_web::body::{BodySize, MessageBody};
+use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::rt;
 use bytes::Bytes;
@@ -23,18 +23,19 @@ use tokio::time::{sleep, timeout};
 use super::dial::{Dialer, Offer};
 use super::error::ClientError;
 use super::peer::{Peer, Watched};
-use super::places::{Place, Places};
-use super::response::Response;
-use super::stream::Stream;
-use super::{ClientSettings, Request};
+use super::permits::{ConnectionPermit, ConnectionPermits};
+use super::request::Request;
+use super::settings::ClientSettings;
+use super::stream::UpstreamStream;
+
 use crate::http::body::Outgoing;
 
-/// An upstream may send this much ahead of what a caller reads. Bytes.
+/// The number of bytes that an upstream may send ahead of the caller's reads.
 const STREAM_WINDOW: u32 = 256 * 1024;
 /// The same for all requests on a connection.
 ///
-/// SECURITY: as much as all of its streams may hold. With less, a few callers who do not read would leave nothing to the
-/// others on the connection.
+/// SECURITY: it is as large as the windows of all its streams together. With less, a few callers that do not read would leave
+/// nothing to the others on the connection.
 const CONNECTION_WINDOW: u32 = STREAM_WINDOW * 100;
 /// Header fields of an answer. `h2` counts them before it makes a map of them, which would not bear tens of thousands.
 /// Bytes, as HTTP/2 counts them.
@@ -54,20 +55,29 @@ pub(super) struct Http2 {
     dialer: Dialer,
     keep_alive: Duration,
     lifetime: Duration,
-    connections: RefCell<Vec<Rc<Shared>>>,
+    connections: RefCell<Vec<Rc<Http2Connection>>>,
     dialing: Mutex<()>,
-    places: Places,
+    permits: ConnectionPermits,
 }
 
-/// One connection. Whoever is using it holds a clone of the `Rc`, which is how its load is counted.
-pub(super) struct Shared {
+/// The head of a response, and what its body is read from.
+pub(super) struct Http2Response {
+    pub(super) head: http::response::Parts,
+    pub(super) body: h2::RecvStream,
+    pub(super) lease: Lease,
+    /// The method of the request, which decides how the response is framed.
+    pub(super) method: Method,
+}
+
+/// One connection. Each request on it holds a clone of the `Rc`, which counts them.
+pub(super) struct Http2Connection {
     sender: SendRequest<Bytes>,
     peer: Rc<Peer>,
     opened: Instant,
     last_used: Cell<Instant>,
 }
 
-impl Shared {
+impl Http2Connection {
     fn in_use(self: &Rc<Self>) -> usize {
         Rc::strong_count(self) - 1
     }
@@ -81,17 +91,17 @@ impl Http2 {
             lifetime: settings.lifetime,
             connections: RefCell::default(),
             dialing: Mutex::new(()),
-            places: Places::new(CONNECTION_LIMIT * REQUESTS_PER_CONNECTION),
+            permits: ConnectionPermits::new(CONNECTION_LIMIT * REQUESTS_PER_CONNECTION),
         }
     }
 
     /// Opens a connection, offering both protocols.
-    pub(super) async fn dial(&self) -> Result<Stream, ClientError> {
+    pub(super) async fn dial(&self) -> Result<UpstreamStream, ClientError> {
         Ok(self.dialer.dial(Offer::Http2).await?)
     }
 
     /// Starts HTTP/2 on a connection that has agreed to it.
-    pub(super) async fn adopt(&self, stream: Stream) -> Result<(), ClientError> {
+    pub(super) async fn adopt(&self, stream: UpstreamStream) -> Result<(), ClientError> {
         let peer = Rc::new(Peer::default());
         let (sender, mut connection) = h2::client::Builder::new()
             .initial_window_size(STREAM_WINDOW)
@@ -103,7 +113,7 @@ impl Http2 {
         let pings = connection.ping_pong().expect("asked for once");
         rt::spawn(drive(connection, pings));
         let now = Instant::now();
-        let shared = Shared { sender, peer, opened: now, last_used: Cell::new(now) };
+        let shared = Http2Connection { sender, peer, opened: now, last_used: Cell::new(now) };
         self.connections.borrow_mut().push(Rc::new(shared));
         Ok(())
     }
@@ -119,8 +129,8 @@ impl Http2 {
         !self.connections.borrow().is_empty()
     }
 
-    pub(super) async fn send(&self, request: Request<'_>, body: Outgoing) -> Result<Response, ClientError> {
-        let place = self.places.take().await?;
+    pub(super) async fn send(&self, request: Request<'_>, body: Outgoing) -> Result<Http2Response, ClientError> {
+        let permit = self.permits.take().await?;
         let connection = self.connection().await?;
         connection.last_used.set(Instant::now());
         let mut sender = connection.sender.clone();
@@ -133,7 +143,13 @@ impl Http2 {
         }
         let (answer, mut upload) = sender.send_request(head, at_end)?;
         if at_end {
-            return Ok(Response::from_http2(answer.await?, Lease { connection, upload: None, _place: place }, &method));
+            let (head, body) = answer.await?.into_parts();
+            return Ok(Http2Response {
+                head,
+                body,
+                lease: Lease { connection, upload: None, _permit: permit },
+                method,
+            });
         }
         let mut answer = std::pin::pin!(answer);
         let (early, is_sent) = {
@@ -150,11 +166,12 @@ impl Http2 {
             None => answer.await?,
         };
         let upload = (!is_sent).then_some(upload);
-        Ok(Response::from_http2(answer, Lease { connection, upload, _place: place }, &method))
+        let (head, body) = answer.into_parts();
+        Ok(Http2Response { head, body, lease: Lease { connection, upload, _permit: permit }, method })
     }
 
     /// The connection to use: one with room, else a new one, else the one with the fewest requests.
-    async fn connection(&self) -> Result<Rc<Shared>, ClientError> {
+    async fn connection(&self) -> Result<Rc<Http2Connection>, ClientError> {
         if let Some(connection) = self.with_room() {
             return Ok(connection);
         }
@@ -171,7 +188,7 @@ impl Http2 {
         Ok(Rc::clone(least.expect("one was just added, or the limit is reached")))
     }
 
-    fn with_room(&self) -> Option<Rc<Shared>> {
+    fn with_room(&self) -> Option<Rc<Http2Connection>> {
         let connections = self.connections.borrow();
         let found =
             connections.iter().find(|connection| is_alive(connection) && connection.in_use() < REQUESTS_PER_CONNECTION);
@@ -211,13 +228,13 @@ fn size(head: &http::Request<()>) -> usize {
     PSEUDO + head.method().as_str().len() + target + fields.sum::<usize>()
 }
 
-/// What a response keeps until its body is done: its place on the connection, and the sending half of a stream that
-/// was answered early, because dropping that would reset the stream and lose the answer.
+/// The values that a response keeps until its body has ended: its permit, and the sending half of a stream that was answered
+/// early, because dropping that half would reset the stream and lose the response.
 pub(super) struct Lease {
-    connection: Rc<Shared>,
+    connection: Rc<Http2Connection>,
     /// The sending half of a stream that was answered before the upload was complete.
     upload: Option<SendStream<Bytes>>,
-    _place: Place,
+    _permit: ConnectionPermit,
 }
 
 impl Lease {
@@ -233,7 +250,7 @@ impl Drop for Lease {
     }
 }
 
-fn is_alive(connection: &Shared) -> bool {
+fn is_alive(connection: &Http2Connection) -> bool {
     let mut sender = connection.sender.clone();
     let mut context = Context::from_waker(Waker::noop());
     // A fresh clone waits for nothing: it is ready, or the connection has failed.

@@ -1,81 +1,53 @@
-//! A pooled, streaming HTTP client for one upstream.
+//! Two HTTP clients over the same connections: [`Client`] carries callers' requests, and [`ServiceClient`] makes the requests of
+//! the appliance itself.
 //!
-//! It speaks HTTP/1.1, and HTTP/2 when the upstream offers it, over connections that `dial` opens. The first
-//! connection asks, and the answer is remembered until an upstream changes its mind. One client belongs to one
-//! worker thread: nothing in it is locked.
+//! The second one is `awc`. It is not fit for callers' requests, for these reasons, the strongest first:
+//!
+//! - It takes a truncated body for a complete one, so that half an artifact would be a whole one. ([`ServiceClient`] reads bodies
+//!   whole, over a connection whose end is an error.)
+//! - It sends a request to its end before it reads the response, so an early rejection of an upload is lost.
+//! - It returns an interim response as the response.
+//! - It ends an HTTP/2 connection with an unsigned `GET /`.
+//! - It waits for a free connection without a limit, and makes a codec with a clock, a task and a timer for every request.
+//!
+//! [`Client`] is a pooled, streaming client for one upstream. It speaks HTTP/1.1, and HTTP/2 when the upstream offers it. The
+//! first connection finds out, and the result is remembered until an upstream changes its mind. One client belongs to one worker
+//! thread, so nothing in it is locked.
 
 mod connections;
 mod dial;
+mod dial_error;
+mod endpoint;
 mod error;
+mod framing;
 mod http1;
 mod http2;
 mod peer;
-mod places;
+mod permits;
 mod read_ahead;
+mod request;
 mod response;
+mod service;
+mod service_connector;
+mod settings;
 mod stream;
+mod tcp;
 mod tunnel;
 
-pub use connections::Connections;
-pub use dial::{DialError, Dialer, Endpoint, Offer};
-pub use error::ClientError;
-pub use response::{BodyError, Response, ResponseBody};
-pub use tunnel::TunnelError;
+pub use connections::ConnectionCounts;
+pub use dial::{Dialer, Offer};
+pub use dial_error::{DialError, TunnelError};
+pub use endpoint::Endpoint;
+pub use error::{BodyError, ClientError};
+pub use request::Request;
+pub use response::{Response, ResponseBody};
+pub use service::{ServiceClient, ServiceClientError, ServiceLimits, ServiceResponse};
+pub use settings::ClientSettings;
 
 use std::cell::Cell;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use actix_web::http::Method;
 use tokio::sync::Mutex;
-
-use crate::http::body::Body;
-use crate::http::fields::Fields;
-
-/// Limits of a client. All are set on purpose; the defaults of the libraries beneath suit other uses.
-#[derive(Clone, Copy, Debug)]
-pub struct ClientSettings {
-    /// Connections in use at once, for HTTP/1.1; further requests wait.
-    pub connection_limit: usize,
-    /// A pooled connection unused for longer is closed: shorter than the upstream's own limit, so that a request
-    /// never meets a connection that is just being closed.
-    pub keep_alive: Duration,
-    /// A pooled connection older than this is closed, so that changes of the name's addresses are noticed.
-    pub lifetime: Duration,
-    /// The longest wait for progress until the head of the response is there.
-    pub response_timeout: Duration,
-    /// The longest silence in the body of the response.
-    pub idle_timeout: Duration,
-    /// Whether HTTP/2 is offered to the upstream.
-    pub http2: bool,
-}
-
-impl ClientSettings {
-    /// For a client that makes one exchange, and waits no longer than this for anything in it.
-    #[must_use]
-    pub fn for_one_exchange(limit: Duration) -> Self {
-        Self {
-            connection_limit: 1,
-            keep_alive: Duration::ZERO,
-            lifetime: limit,
-            response_timeout: limit,
-            idle_timeout: limit,
-            http2: false,
-        }
-    }
-}
-
-/// A request, ready to be sent as it is.
-#[derive(Debug)]
-pub struct Request<'a> {
-    /// The method.
-    pub method: Method,
-    /// Path and query, in the exact form to send.
-    pub target: &'a str,
-    /// All headers including `Host`, without framing.
-    pub headers: &'a Fields,
-    /// The body.
-    pub body: &'a Body,
-}
 
 /// The client.
 pub struct Client {
@@ -119,8 +91,10 @@ impl Client {
         let progress = outgoing.progress();
         let exchange = async {
             match self.protocol().await? {
-                Protocol::Http2 => Box::pin(self.http2.send(request, outgoing)).await,
-                Protocol::Http1 | Protocol::Unknown => self.http1.send(request, outgoing).await,
+                Protocol::Http2 => Box::pin(self.http2.send(request, outgoing)).await.map(Response::from_http2),
+                Protocol::Http1 | Protocol::Unknown => {
+                    self.http1.send(request, outgoing).await.map(Response::from_http1)
+                }
             }
         };
         // A large upload may take long; only one that no longer moves has failed.

@@ -1,6 +1,6 @@
-//! What an HTTP/2 upstream says that it takes: its `SETTINGS_MAX_HEADER_LIST_SIZE`, which `h2` reads and does not heed.
+//! The largest head that an HTTP/2 upstream accepts: its `SETTINGS_MAX_HEADER_LIST_SIZE`, which `h2` reads and does not obey.
 //!
-//! Many servers end the connection where they get more, and with it the requests of everybody else on it.
+//! Many servers close the connection where they get more, and with it all other requests on it.
 
 use std::cell::Cell;
 use std::io::{self, IoSlice};
@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 
-use super::stream::Stream;
+use super::stream::UpstreamStream;
 
 /// The most that is sent to an upstream that names no limit, which is the limit of AWS's load balancers and of many
 /// servers. Bytes, as HTTP/2 counts them.
@@ -51,16 +51,16 @@ impl Peer {
     }
 }
 
-/// A connection whose first frame is looked at as it passes.
+/// A connection whose first frame is read as it passes.
 pub(super) struct Watched {
-    stream: Stream,
-    /// The beginning of what has come; nothing once enough is known.
+    stream: UpstreamStream,
+    /// The first bytes that have come; nothing once the limit is known.
     begun: Option<Vec<u8>>,
     peer: Rc<Peer>,
 }
 
 impl Watched {
-    pub(super) fn new(stream: Stream, peer: Rc<Peer>) -> Self {
+    pub(super) fn new(stream: UpstreamStream, peer: Rc<Peer>) -> Self {
         Self { stream, begun: Some(Vec::new()), peer }
     }
 }
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_large_waits_for_the_upstreams_word() {
+    fn only_a_large_head_waits_for_the_settings_of_the_upstream() {
         let peer = Peer::default();
         assert_eq!(peer.limit(UNASKED).now_or_never(), Some(UNASKED));
         let mut waiting = Box::pin(peer.limit(UNASKED + 1));

@@ -10,20 +10,20 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// What is taken at a time. Four TLS records; held by a connection only as long as so much keeps coming. Bytes.
+/// The size of a read: four TLS records. A connection holds the buffer only as long as so much keeps coming. Bytes.
 const SIZE: usize = 64 * 1024;
 
 /// A TCP connection that reads ahead.
 pub(super) struct ReadAhead {
     tcp: TcpStream,
-    /// What was taken and not handed on yet lies in it, from the first index to the second.
+    /// The buffer, and the range in it of bytes that were read and not handed over yet.
     taken: Option<(Box<[u8]>, usize, usize)>,
     /// The last piece filled all the room there was: more is coming.
     is_flowing: bool,
 }
 
 impl ReadAhead {
-    /// Over this connection, of which nothing has been read ahead.
+    /// Wraps a connection from which nothing has been read ahead.
     pub(super) fn new(tcp: TcpStream) -> Self {
         Self { tcp, taken: None, is_flowing: false }
     }
@@ -33,7 +33,7 @@ impl ReadAhead {
         &self.tcp
     }
 
-    /// Takes from the kernel. A connection that waits holds no memory.
+    /// Reads from the kernel. A connection that waits holds no memory.
     fn poll_take(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut room = self.taken.take().map_or_else(|| vec![0; SIZE].into_boxed_slice(), |(room, ..)| room);
         let mut ahead = ReadBuf::new(&mut room);

@@ -1,4 +1,4 @@
-//! The head of a response, and its body as a stream that ends in order or with an error, never short.
+//! The head of a response, and its body as a stream that ends completely or with an error, never truncated.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -9,12 +9,14 @@ use actix_web::http::header::HeaderMap;
 use actix_web::http::{Method, StatusCode, Version};
 use bytes::{Bytes, BytesMut};
 
-use super::http1;
-use super::http2::Lease;
+use super::error::BodyError;
+use super::framing::size;
+use super::http1::{Http1Body, Http1Response};
+use super::http2::{Http2Response, Lease};
 use crate::http::headers::content_length;
-use crate::http::silence::Silence;
+use crate::http::idle_timer::IdleTimer;
 
-/// What an upstream answered.
+/// An upstream's response.
 pub struct Response {
     /// The status.
     pub status: StatusCode,
@@ -30,84 +32,50 @@ pub struct Response {
 
 /// A body being received. It yields no empty piece, and an error if the upstream stops before the announced end.
 pub struct ResponseBody {
-    source: Source,
+    source: ResponseSource,
     size: BodySize,
     /// The bytes that are still to come, where the upstream has announced them.
     left: Option<u64>,
-    silence: Silence,
+    silence: IdleTimer,
 }
 
-enum Source {
-    Http1(http1::Body),
+enum ResponseSource {
+    Http1(Http1Body),
     Http2(h2::RecvStream, Lease),
 }
 
-/// Why a body ended early.
-#[derive(Debug, thiserror::Error)]
-pub enum BodyError {
-    /// The upstream closed the connection before the announced end.
-    #[error("the upstream ended the response before it was complete")]
-    Truncated,
-    /// The connection broke.
-    #[error("the connection to the upstream broke during the response")]
-    Broken(#[source] Box<dyn std::error::Error>),
-    /// Larger than what is read into memory.
-    #[error("the response is larger than {0} bytes")]
-    TooLarge(usize),
-    /// Nothing came for too long.
-    #[error("the upstream's response stalled for {0:?}")]
-    Stalled(Duration),
-}
-
 impl Response {
-    pub(super) fn from_http1(
-        status: StatusCode,
-        version: Version,
-        headers: HeaderMap,
-        announced: Option<u64>,
-        size: BodySize,
-        body: http1::Body,
-    ) -> Self {
-        Self { status, version, headers, announced, body: ResponseBody::new(Source::Http1(body), size) }
+    pub(super) fn from_http1(response: Http1Response) -> Self {
+        let Http1Response { status, version, headers, announced, size, body } = response;
+        Self { status, version, headers, announced, body: ResponseBody::new(ResponseSource::Http1(body), size) }
     }
 
-    pub(super) fn from_http2(response: http::Response<h2::RecvStream>, lease: Lease, method: &Method) -> Self {
-        let (head, stream) = response.into_parts();
+    pub(super) fn from_http2(response: Http2Response) -> Self {
+        let Http2Response { head, body, lease, method } = response;
         let headers: HeaderMap = head.headers.into();
         let announced = content_length(&headers);
-        let mut body = ResponseBody::new(Source::Http2(stream, lease), size(method, head.status, announced));
-        if *method == Method::HEAD {
+        let framing = size(&method, head.status, announced);
+        let mut body = ResponseBody::new(ResponseSource::Http2(body, lease), framing);
+        if method == Method::HEAD {
             body.left = None;
         }
         Self { status: head.status, version: head.version, headers, announced, body }
     }
 
     pub(super) fn with_idle_timeout(mut self, idle_timeout: Duration) -> Self {
-        self.body.silence = Silence::new(idle_timeout);
+        self.body.silence = IdleTimer::new(idle_timeout);
         self
     }
 }
 
-/// How a body is framed when it is passed on.
-pub(super) fn size(method: &Method, status: StatusCode, announced: Option<u64>) -> BodySize {
-    let bodiless = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) || status.is_informational();
-    match announced {
-        _ if bodiless => BodySize::None,
-        Some(length) => BodySize::Sized(length),
-        // For HEAD a length is announced and nothing follows; without one there is nothing to say.
-        None if *method == Method::HEAD => BodySize::None,
-        None => BodySize::Stream,
-    }
-}
-
 impl ResponseBody {
-    fn new(source: Source, size: BodySize) -> Self {
+    fn new(source: ResponseSource, size: BodySize) -> Self {
         let left = match (&source, size) {
             // The framing of HTTP/1.1 has its own count.
-            (Source::Http2(..), BodySize::Sized(length)) => Some(length),
+            (ResponseSource::Http2(..), BodySize::Sized(length)) => Some(length),
             _ => None,
         };
-        Self { source, size, left, silence: Silence::new(Duration::MAX) }
+        Self { source, size, left, silence: IdleTimer::new(Duration::MAX) }
     }
 
     /// The whole body, if it is no larger than `limit` bytes.
@@ -116,7 +84,7 @@ impl ResponseBody {
     /// [`BodyError`].
     pub async fn collect(mut self, limit: usize) -> Result<Bytes, BodyError> {
         let mut all = BytesMut::new();
-        // The answer to a `HEAD` has a size and no body, but nobody collects one.
+        // The response to a `HEAD` has a size and no body, but is never collected.
         while let Some(piece) = std::future::poll_fn(|context| Pin::new(&mut self).poll_next(context)).await {
             let piece = piece?;
             if all.len() + piece.len() > limit {
@@ -129,8 +97,8 @@ impl ResponseBody {
 
     fn poll_source(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
         match &mut self.source {
-            Source::Http1(body) => body.poll_next(context),
-            Source::Http2(stream, lease) => stream.poll_data(context).map(|piece| match piece {
+            ResponseSource::Http1(body) => body.poll_next(context),
+            ResponseSource::Http2(stream, lease) => stream.poll_data(context).map(|piece| match piece {
                 // An upstream that has answered an upload without reading it to its end sends this after the complete
                 // answer (RFC 9113 §8.1). From a `GOAWAY`, or without such an upload, it says nothing about the answer.
                 Some(Err(error))

@@ -1,4 +1,4 @@
-//! A connection to an upstream, plain or TLS, that tells the truth about its end.
+//! A connection to an upstream, plain or TLS, whose end is an error, so that a truncated body is never taken for complete.
 
 use std::fmt;
 use std::io;
@@ -9,14 +9,14 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
-use super::connections::Open;
+use super::connections::OpenConnection;
 use super::read_ahead::ReadAhead;
 use crate::http::tls::HTTP2;
 
 /// The peer ended the connection in an orderly way.
 ///
-/// Whether that was in order depends on the framing of what was being read, so it is an error here, and whoever knows the
-/// framing decides.
+/// The framing of the message decides whether it was complete by then, so the end is an error here, and the code that knows
+/// the framing judges it.
 #[derive(Debug, thiserror::Error)]
 #[error("the connection was closed")]
 pub(super) struct Closed;
@@ -31,30 +31,30 @@ impl Closed {
 }
 
 /// An open connection, which is counted as such.
-pub struct Stream {
+pub struct UpstreamStream {
     io: Io,
-    _open: Open,
+    _open: OpenConnection,
 }
 
 pub(super) enum Io {
-    /// Without encryption: a server on this machine.
+    /// A connection without TLS, to a server on this machine.
     Plain(TcpStream),
-    /// With it.
+    /// A connection with TLS.
     Tls(Box<TlsStream<ReadAhead>>),
 }
 
-impl Stream {
-    pub(super) fn new(io: Io, open: Open) -> Self {
+impl UpstreamStream {
+    pub(super) fn new(io: Io, open: OpenConnection) -> Self {
         Self { io, _open: open }
     }
 
-    /// Whether the TLS handshake settled on HTTP/2.
+    /// True if the TLS handshake agreed on HTTP/2.
     #[must_use]
     pub fn speaks_http2(&self) -> bool {
         matches!(&self.io, Io::Tls(stream) if stream.get_ref().1.alpn_protocol() == Some(HTTP2))
     }
 
-    fn tcp(&self) -> &TcpStream {
+    pub(super) fn tcp(&self) -> &TcpStream {
         match &self.io {
             Io::Plain(stream) => stream,
             Io::Tls(stream) => stream.get_ref().0.tcp(),
@@ -62,13 +62,13 @@ impl Stream {
     }
 }
 
-impl fmt::Debug for Stream {
+impl fmt::Debug for UpstreamStream {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.tcp().fmt(formatter)
     }
 }
 
-impl AsyncRead for Stream {
+impl AsyncRead for UpstreamStream {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let room = buffer.remaining();
@@ -83,7 +83,7 @@ impl AsyncRead for Stream {
     }
 }
 
-impl AsyncWrite for Stream {
+impl AsyncWrite for UpstreamStream {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match &mut self.get_mut().io {
             Io::Plain(stream) => Pin::new(stream).poll_write(context, bytes),

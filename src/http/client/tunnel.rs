@@ -1,62 +1,24 @@
-//! A connection by way of an HTTP proxy (RFC 9110 §9.3.6). What goes through it is encrypted from end to end, so the proxy
-//! sees the name of the host and no more.
-
-use std::io;
-use std::time::Duration;
+//! A connection through an HTTP proxy (RFC 9110 §9.3.6). The traffic in it is encrypted from end to end, so the proxy sees
+//! the name of the host and no more.
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use super::dial::{DialError, Endpoint, connect};
-use crate::causes;
+use super::dial_error::{DialError, TunnelError};
+use super::endpoint::Endpoint;
+use super::tcp::connect;
+use crate::error_chain;
 use crate::proxy::Proxy;
 
 /// The longest head of an answer. Bytes.
 const HEAD_LIMIT: usize = 8 * 1024;
-
-/// Why a proxy did not lead to a host.
-#[derive(Debug, thiserror::Error)]
-pub enum TunnelError {
-    /// The proxy itself cannot be reached.
-    #[error("{0}")]
-    Unreachable(String),
-    /// It refused.
-    #[error("it answered {status}{reason}")]
-    Refused {
-        /// With this status.
-        status: u16,
-        /// The reason phrase that follows the status.
-        reason: String,
-    },
-    /// It ended the connection, or the connection broke.
-    #[error("the connection to it ended")]
-    Broken(#[source] io::Error),
-    /// It is no proxy.
-    #[error("what it answered is not HTTP")]
-    Invalid,
-    /// Name, TCP and answer together took too long.
-    #[error("it did not lead there within {0:?}")]
-    Timeout(Duration),
-}
-
-impl TunnelError {
-    /// True if another attempt may go better. What a proxy forbids, it forbids the next time as well.
-    #[must_use]
-    pub(super) fn may_pass(&self) -> bool {
-        match self {
-            Self::Unreachable(_) | Self::Broken(_) | Self::Timeout(_) => true,
-            Self::Refused { status, .. } => *status >= 500 || *status == 429,
-            Self::Invalid => false,
-        }
-    }
-}
 
 /// Opens a connection to an endpoint through a proxy.
 pub(super) async fn through(proxy: &Proxy, endpoint: &Endpoint) -> Result<TcpStream, DialError> {
     let Endpoint { host, port, .. } = endpoint;
     let opened = async {
         let reached = connect(&proxy.host, proxy.port).await;
-        let mut tcp = reached.map_err(|error| TunnelError::Unreachable(causes::joined(&error)))?;
+        let mut tcp = reached.map_err(|error| TunnelError::Unreachable(error_chain::joined(&error)))?;
         tcp.write_all(proxy.connect(host, *port).as_bytes()).await.map_err(TunnelError::Broken)?;
         let head = head(&mut tcp).await?;
         match status(&head).ok_or(TunnelError::Invalid)? {
@@ -78,7 +40,7 @@ async fn head(tcp: &mut TcpStream) -> Result<Vec<u8>, TunnelError> {
         if head.len() >= HEAD_LIMIT {
             return Err(TunnelError::Invalid);
         }
-        // SECURITY: byte by byte, so that nothing the proxy might add is taken for a part of what follows.
+        // SECURITY: byte by byte, so that bytes behind the head are left to TLS and never taken for a part of the head.
         head.push(tcp.read_u8().await.map_err(TunnelError::Broken)?);
     }
     Ok(head)
@@ -90,7 +52,7 @@ fn status(head: &[u8]) -> Option<(u16, String)> {
     let rest = line.strip_prefix("HTTP/1.")?.get(1..)?.strip_prefix(' ')?;
     let (status, reason) = rest.split_once(' ').unwrap_or((rest, ""));
     let is_status = status.len() == 3 && status.bytes().all(|byte| byte.is_ascii_digit());
-    // A proxy's words are foreign ones.
+    // SECURITY: the proxy's text may contain control characters.
     let reason: String = reason.chars().filter(|one| !one.is_control()).take(100).collect();
     let reason = if reason.is_empty() { reason } else { format!(" {reason}") };
     is_status.then(|| status.parse().ok().map(|status| (status, reason))).flatten()

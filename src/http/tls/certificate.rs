@@ -1,4 +1,4 @@
-//! What a certificate says: the names of its holder, and how long it holds.
+//! The contents of a certificate: the names of its holder, and its end of validity.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -8,20 +8,20 @@ use x509_cert::der::Decode as _;
 use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::ext::pkix::name::GeneralName;
 
-/// A certificate that cannot be read.
+/// The certificate cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the certificate cannot be read")]
-pub struct Unreadable;
+pub struct UnreadableCertificate;
 
 /// The names by which a certificate identifies its holder, each with its kind: `uri:spiffe://corp/ci`, `dns:ci.corp`,
 /// `email:ci@corp`, `subject:CN=ci,O=Corp` (RFC 4514).
 ///
 /// # Errors
-/// [`Unreadable`], also for names with control characters.
-pub fn names(certificate: &CertificateDer<'_>) -> Result<Vec<String>, Unreadable> {
-    let certificate = Certificate::from_der(certificate).map_err(|_| Unreadable)?;
+/// [`UnreadableCertificate`], also for names with control characters.
+pub fn names(certificate: &CertificateDer<'_>) -> Result<Vec<String>, UnreadableCertificate> {
+    let certificate = Certificate::from_der(certificate).map_err(|_| UnreadableCertificate)?;
     let certificate = certificate.tbs_certificate();
-    let alternatives = certificate.get_extension::<SubjectAltName>().map_err(|_| Unreadable)?;
+    let alternatives = certificate.get_extension::<SubjectAltName>().map_err(|_| UnreadableCertificate)?;
     let mut names: Vec<String> = alternatives
         .into_iter()
         .flat_map(|(_, SubjectAltName(names))| names)
@@ -35,16 +35,16 @@ pub fn names(certificate: &CertificateDer<'_>) -> Result<Vec<String>, Unreadable
     if !certificate.subject().is_empty() {
         names.push(format!("subject:{}", certificate.subject()));
     }
-    // SECURITY: `ci\0.evil.example` must not be taken for `ci` by anybody, the log's readers included.
-    if names.iter().any(|name| name.chars().any(char::is_control)) { Err(Unreadable) } else { Ok(names) }
+    // SECURITY: `ci\0.evil.example` must never be taken for `ci`, not even by readers of the log.
+    if names.iter().any(|name| name.chars().any(char::is_control)) { Err(UnreadableCertificate) } else { Ok(names) }
 }
 
-/// When a certificate ceases to hold.
+/// The end of a certificate's validity.
 ///
 /// # Errors
-/// [`Unreadable`].
-pub fn end(certificate: &CertificateDer<'_>) -> Result<SystemTime, Unreadable> {
-    let certificate = Certificate::from_der(certificate).map_err(|_| Unreadable)?;
+/// [`UnreadableCertificate`].
+pub fn end(certificate: &CertificateDer<'_>) -> Result<SystemTime, UnreadableCertificate> {
+    let certificate = Certificate::from_der(certificate).map_err(|_| UnreadableCertificate)?;
     Ok(UNIX_EPOCH + certificate.tbs_certificate().validity().not_after.to_unix_duration())
 }
 
@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn all_kinds_of_names_are_read() {
+    fn names_of_all_kinds_are_read() {
         let text = |text: &str| text.try_into().expect("ASCII");
         let names_of = [
             SanType::URI(text("spiffe://corp/ci")),
@@ -79,18 +79,18 @@ mod tests {
         assert_eq!(found[..3], ["uri:spiffe://corp/ci", "dns:ci.corp", "email:ci@corp"]);
         assert!(found.len() == 4 && found[3].starts_with("subject:") && found[3].contains("CN=ci"), "{found:?}");
         assert_eq!(names(&certificate(&names_of[1..2], None)), Ok(vec!["dns:ci.corp".to_owned()]));
-        assert_eq!(names(&CertificateDer::from(vec![0x30, 0x00])), Err(Unreadable));
+        assert_eq!(names(&CertificateDer::from(vec![0x30, 0x00])), Err(UnreadableCertificate));
     }
 
     #[test]
-    fn a_name_with_a_control_character_is_no_name() {
+    fn a_name_with_a_control_character_is_rejected() {
         let text = "ci.corp\u{0}.evil".try_into().expect("ASCII");
-        assert_eq!(names(&certificate(&[SanType::DnsName(text)], None)), Err(Unreadable));
+        assert_eq!(names(&certificate(&[SanType::DnsName(text)], None)), Err(UnreadableCertificate));
         assert_eq!(names(&certificate(&[], Some("ci\n"))).ok().filter(|names| names[0].contains('\n')), None);
     }
 
     #[test]
-    fn the_end_is_read() {
+    fn the_end_of_validity_is_read() {
         assert!(end(&certificate(&[], Some("ci"))).is_ok_and(|end| end > UNIX_EPOCH));
     }
 }

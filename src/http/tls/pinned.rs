@@ -1,4 +1,4 @@
-//! TLS with a server that is known by its very certificate, whatever name it is for and whoever signed it.
+//! TLS with a server that is identified by its certificate alone, whatever its name and its issuer are.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signat
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 
-use super::provider;
+use super::trust::provider;
 
 /// A client configuration that trusts this certificate and no other.
 #[must_use]

@@ -4,20 +4,22 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
-use rustls::client::danger::HandshakeSignatureValid;
+use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, TrustAnchor, UnixTime};
-use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::server::danger::ClientCertVerifier as _;
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
-use rustls::{DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme};
 use zeroize::Zeroizing;
 
-use super::{HTTP1, HTTP2, TrustError, certificate, provider, read_authorities, read_certificates};
+use super::alpn::{HTTP1, HTTP2};
+use super::certificate;
+use super::client_verifier::{ClientVerifier, Trusted};
+use super::trust::{TrustError, provider, read_authorities, read_certificates};
 
 /// The files of a listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +30,7 @@ pub struct ServerFiles {
     pub key: PathBuf,
     /// PEM: authorities whose certificates clients may present.
     pub client_authorities: Option<PathBuf>,
-    /// Whether they must.
+    /// True if clients must present a certificate.
     pub is_client_certificate_required: bool,
 }
 
@@ -43,7 +45,7 @@ pub enum ServerTlsError {
     Key {
         /// The file.
         path: PathBuf,
-        /// What reading it said.
+        /// The error of reading it.
         source: io::Error,
     },
     /// There is no key in the file, or none that can be used.
@@ -62,17 +64,17 @@ pub enum ServerTlsError {
     Verifier {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The error of the authorities.
         source: rustls::server::VerifierBuilderError,
     },
 }
 
-/// What a listener presents and whom it trusts, shared with the handshakes that are to come.
+/// The certificate that a listener presents and the clients that it trusts, shared with later handshakes.
 #[derive(Clone)]
 pub struct ServerTls {
     files: ServerFiles,
-    identity: Arc<Identity>,
-    clients: Option<Arc<Clients>>,
+    identity: Arc<ServerIdentity>,
+    clients: Option<Arc<ClientVerifier>>,
 }
 
 impl ServerTls {
@@ -81,12 +83,12 @@ impl ServerTls {
     /// # Errors
     /// [`ServerTlsError`].
     pub fn load(files: ServerFiles) -> Result<Self, ServerTlsError> {
-        let identity = Arc::new(Identity(ArcSwap::new(read_identity(&files)?)));
-        let clients = read_verifier(&files)?.map(|trusted| Arc::new(Clients::new(trusted)));
+        let identity = Arc::new(ServerIdentity(ArcSwap::new(read_identity(&files)?)));
+        let clients = read_verifier(&files)?.map(|trusted| Arc::new(ClientVerifier::new(trusted)));
         Ok(Self { files, identity, clients })
     }
 
-    /// Reads the files again; handshakes from now on use what is in them. True if the certificate is another one.
+    /// Reloads the files for later handshakes. Returns true if the certificate is another one.
     ///
     /// # Errors
     /// [`ServerTlsError`]; what was in use stays in use.
@@ -100,7 +102,7 @@ impl ServerTls {
         Ok(old.cert != self.identity.0.load().cert)
     }
 
-    /// When the certificate ceases to hold; nothing if it cannot be read.
+    /// The end of the certificate's validity; nothing if it cannot be read.
     #[must_use]
     pub fn end(&self) -> Option<SystemTime> {
         self.certificate().and_then(|certificate| certificate::end(&certificate).ok())
@@ -112,7 +114,7 @@ impl ServerTls {
         self.identity.0.load().cert.first().cloned()
     }
 
-    /// Which authorities are trusted now. A handshake may have been verified by those before.
+    /// The generation of the trusted authorities. A handshake may have been verified by an earlier one.
     #[must_use]
     pub fn generation(&self) -> Generation {
         self.clients
@@ -120,7 +122,7 @@ impl ServerTls {
             .map_or(Generation::default(), |clients| Generation(clients.changes.load(Ordering::Acquire)))
     }
 
-    /// True if a client with this chain would be let in now.
+    /// True if a client with this chain would be accepted now.
     #[must_use]
     pub fn verifies(&self, chain: &[CertificateDer<'_>], now: SystemTime) -> bool {
         let (Some(clients), Some((end_entity, intermediates))) = (&self.clients, chain.split_first()) else {
@@ -130,7 +132,7 @@ impl ServerTls {
         clients.verify_client_cert(end_entity, intermediates, now).is_ok()
     }
 
-    /// True if whoever has no certificate is turned away.
+    /// True if clients without a certificate are rejected.
     #[must_use]
     pub fn is_client_certificate_required(&self) -> bool {
         self.files.client_authorities.is_some() && self.files.is_client_certificate_required
@@ -143,10 +145,10 @@ impl ServerTls {
             .with_safe_default_protocol_versions()
             .expect("ring supports TLS 1.2 and 1.3");
         let builder = match &self.clients {
-            Some(clients) => builder.with_client_cert_verifier(Arc::clone(clients) as Arc<dyn ClientCertVerifier>),
+            Some(clients) => builder.with_client_cert_verifier(Arc::<ClientVerifier>::clone(clients)),
             None => builder.with_no_client_auth(),
         };
-        let mut config = builder.with_cert_resolver(Arc::clone(&self.identity) as Arc<dyn ResolvesServerCert>);
+        let mut config = builder.with_cert_resolver(Arc::<ServerIdentity>::clone(&self.identity));
         config.alpn_protocols = vec![HTTP2.to_vec(), HTTP1.to_vec()];
         if self.clients.is_some() {
             // SECURITY: a resumed session is not verified again, so it could outlive the trust in its certificate.
@@ -181,88 +183,17 @@ fn read_verifier(files: &ServerFiles) -> Result<Option<Trusted>, ServerTlsError>
     Ok(Some(Trusted { roots, verifier }))
 }
 
-/// Counts how often other authorities were trusted.
+/// The number of times that the trusted authorities have changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Generation(u64);
 
-/// Presents the certificate of the moment.
+/// Presents the current certificate.
 #[derive(Debug)]
-struct Identity(ArcSwap<CertifiedKey>);
+struct ServerIdentity(ArcSwap<CertifiedKey>);
 
-impl ResolvesServerCert for Identity {
+impl ResolvesServerCert for ServerIdentity {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         Some(self.0.load_full())
-    }
-}
-
-/// Asks the authorities of the moment.
-#[derive(Debug)]
-struct Clients {
-    trusted: ArcSwap<Trusted>,
-    changes: AtomicU64,
-}
-
-/// Authorities, and what verifies by them.
-#[derive(Debug)]
-struct Trusted {
-    roots: Vec<TrustAnchor<'static>>,
-    verifier: Arc<dyn ClientCertVerifier>,
-}
-
-impl Clients {
-    fn new(trusted: Trusted) -> Self {
-        Self { trusted: ArcSwap::from_pointee(trusted), changes: AtomicU64::new(0) }
-    }
-
-    /// Connections are verified again only where it makes a difference: files are read every minute.
-    fn replace(&self, trusted: Trusted) {
-        let old = self.trusted.swap(Arc::new(trusted));
-        if old.roots != self.trusted.load().roots {
-            // After the swap, so that nobody takes the old ones' verdict for that of the new ones.
-            self.changes.fetch_add(1, Ordering::Release);
-        }
-    }
-}
-
-impl ClientCertVerifier for Clients {
-    /// No hints: they would have to outlive the authorities they name. Clients then offer what they have.
-    fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        &[]
-    }
-
-    fn verify_client_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        now: UnixTime,
-    ) -> Result<ClientCertVerified, rustls::Error> {
-        self.trusted.load().verifier.verify_client_cert(end_entity, intermediates, now)
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.trusted.load().verifier.verify_tls12_signature(message, certificate, signature)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.trusted.load().verifier.verify_tls13_signature(message, certificate, signature)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.trusted.load().verifier.supported_verify_schemes()
-    }
-
-    fn client_auth_mandatory(&self) -> bool {
-        self.trusted.load().verifier.client_auth_mandatory()
     }
 }
 
@@ -279,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn files_that_do_not_go_together_are_refused_and_the_old_stay_in_use() {
+    fn files_that_do_not_match_are_rejected_and_the_old_ones_stay_in_use() {
         let directory = tempfile::tempdir().expect("a directory");
         let pair = || {
             let key = KeyPair::generate().expect("a key");

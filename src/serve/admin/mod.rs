@@ -18,7 +18,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use tracing::{info, warn};
 
 use crate::access::address::Networks;
-use crate::http::headers::Summary;
+use crate::http::headers::HeaderSummary;
 use crate::serve::admin::health::Page;
 use crate::serve::auth::browser::{self, AllowedHosts};
 use crate::serve::server::{self, Options, Server, connection};
@@ -97,7 +97,7 @@ pub(crate) fn open(settings: AdminSettings, shared: &Arc<SharedState>) -> Result
 async fn handle(request: HttpRequest) -> HttpResponse {
     let admin = Rc::clone(request.app_data::<Rc<Admin>>().expect("its thread has one"));
     // Counts as in use until it is answered.
-    let Ok(_running) = connection::run(&request, &Summary::of(request.headers())) else {
+    let Ok(_running) = connection::run(&request, &HeaderSummary::of(request.headers())) else {
         return HttpResponse::BadRequest().force_close().finish();
     };
     let mut response = admin.answer(&request);

@@ -8,15 +8,18 @@ use tracing::{info, warn};
 use crate::api::ApiError;
 use crate::api::describe::{self, DescribeError};
 use crate::backoff::Backoff;
-use crate::causes;
-use crate::serve::upstream::backend::{Place, ServedTarget};
+use crate::error_chain;
+use crate::serve::upstream::backend::{ArtifactLocation, ServedTarget};
 
 /// The wait between attempts doubles from the first to the second of these.
 const WAITS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
 /// Finds out where the artifacts are, if that is not configured, and ends when it is known.
 pub(crate) async fn run(backend: &ServedTarget) {
-    let Some(Place::Described(endpoint)) = backend.artifacts.as_ref().map(|artifacts| &artifacts.place) else { return };
+    let Some(ArtifactLocation::Described(endpoint)) = backend.artifacts.as_ref().map(|artifacts| &artifacts.place)
+    else {
+        return;
+    };
     let (transport, mut backoff) = (backend.transport(), Backoff::new(WAITS.0, WAITS.1));
     loop {
         match describe::artifact_store(&backend.target, endpoint, &transport, &backend.credentials).await {
@@ -41,7 +44,12 @@ pub(crate) async fn run(backend: &ServedTarget) {
                 };
                 backend.describing.store(Some(Arc::new(why)));
                 let hint = "allow the action, or set `artifact-store` to the store's `s3://` URI";
-                warn!(target_name = backend.label(), error = causes::joined(&error), hint, "artifact store not found");
+                warn!(
+                    target_name = backend.label(),
+                    error = error_chain::joined(&error),
+                    hint,
+                    "artifact store not found"
+                );
                 tokio::time::sleep(backoff.wait()).await;
             }
         }

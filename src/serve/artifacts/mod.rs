@@ -21,7 +21,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::Value;
 
 use crate::aws::sigv4::EMPTY_SHA256;
-use crate::http::body::{Body, Intake};
+use crate::http::body::{Body, BodyLimits};
 use crate::http::client::Response;
 use crate::http::{headers, uri};
 use crate::serve::aside::aside;
@@ -36,7 +36,7 @@ pub(crate) use route::{Route, route};
 pub(crate) struct Exchange<'a> {
     pub upstream: &'a MlflowClient,
     pub store: &'a S3Client,
-    pub intake: &'a Intake,
+    pub intake: &'a BodyLimits,
     pub request: &'a HttpRequest,
     /// The part of the caller's path that names the target.
     pub prefix: &'a str,

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
 use crate::aws::s3::Bucket;
-use crate::http::body::{Body, Intake, Passing, receive};
+use crate::http::body::{Body, BodyLimits, StreamingBody, buffer};
 use crate::http::fields::Fields;
 use crate::http::headers;
 use crate::mlflow::download;
@@ -91,7 +91,7 @@ pub(crate) async fn write(
             &body,
         )
         .await;
-    if let Body::Passing(passing) = &body {
+    if let Body::Streaming(passing) = &body {
         exchange.record.received = passing.passed();
     }
     written?;
@@ -106,14 +106,17 @@ pub(crate) async fn take_in(
     declared: Option<u64>,
     limit: u64,
 ) -> Result<(Body, Option<String>), ProxyError> {
-    let intake = Intake { size_limit: exchange.intake.size_limit.min(limit), ..exchange.intake.clone() };
+    let intake = BodyLimits { size_limit: exchange.intake.size_limit.min(limit), ..exchange.intake.clone() };
     if let Some(length) = intake.passes(declared) {
-        return Ok((Body::Passing(Passing::begin(payload, length, &intake, &exchange.record.account())?), None));
+        return Ok((
+            Body::Streaming(StreamingBody::begin(payload, length, &intake, &exchange.record.account())?),
+            None,
+        ));
     }
     let began = Instant::now();
     // While the caller sends, no connection is needed.
     exchange.record.store_share = None;
-    let received = receive(payload, declared, &intake, &exchange.record.account()).await?;
+    let received = buffer(payload, declared, &intake, &exchange.record.account()).await?;
     exchange.share().await?;
     (exchange.record.received, exchange.record.intake) = (received.len, began.elapsed());
     Ok((received.body, Some(STANDARD.encode(received.sha256))))

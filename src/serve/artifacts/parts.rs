@@ -127,7 +127,7 @@ pub(crate) async fn write(
     let began = Instant::now();
     let sign = |bucket: &s3::Bucket, credentials: &_| bucket.put_part(credentials, &key, &part.upload, part.number);
     let written = store.send(Action::Write, sign, Fields::new(), &body).await;
-    if let Body::Passing(passing) = &body {
+    if let Body::Streaming(passing) = &body {
         exchange.record.received = passing.passed();
     }
     let written = written?;

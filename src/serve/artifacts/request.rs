@@ -3,7 +3,7 @@
 use actix_web::web;
 use serde::de::DeserializeOwned;
 
-use crate::http::body::{Intake, receive};
+use crate::http::body::{BodyLimits, buffer};
 use crate::http::client::Response;
 use crate::mlflow::store::ArtifactPath;
 use crate::serve::artifacts::Exchange;
@@ -57,8 +57,8 @@ pub(crate) async fn document<T: DeserializeOwned + Send + 'static>(
     exchange: &mut Exchange<'_>,
     payload: web::Payload,
 ) -> Result<T, ProxyError> {
-    let intake = Intake { size_limit: DOCUMENT_LIMIT, memory_limit: DOCUMENT_LIMIT, ..exchange.intake.clone() };
-    let received = receive(payload, None, &intake, &exchange.record.account()).await?;
+    let intake = BodyLimits { size_limit: DOCUMENT_LIMIT, memory_limit: DOCUMENT_LIMIT, ..exchange.intake.clone() };
+    let received = buffer(payload, None, &intake, &exchange.record.account()).await?;
     exchange.record.received = received.len;
     let bytes = received.body.bytes().ok_or(ProxyError::Busy)?.clone();
     // The body keeps its share of the memory until the document has been read.

@@ -182,7 +182,7 @@ async fn page(
     prefix: &str,
     delimiter: Option<&str>,
     next: Option<&str>,
-) -> Result<s3::Page, ProxyError> {
+) -> Result<s3::ObjectListing, ProxyError> {
     let text =
         store.text(Action::List, |bucket, credentials| bucket.list(credentials, prefix, delimiter, next)).await?;
     Ok(aside(text.len(), move || s3::page(&text)).await?.ok_or(StoreFailure::Unreadable)?)

@@ -9,16 +9,15 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use actix_web::http::header::{self, HeaderValue};
 use actix_web::http::{Method, StatusCode};
+use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
 use crate::access::oidc::PublicKey;
-use crate::causes;
-use crate::http::body::Body;
-use crate::http::client::{Client, ClientSettings, Dialer, Endpoint, Request};
+use crate::error_chain;
+use crate::http::client::{Dialer, Endpoint, ServiceClient, ServiceLimits};
 use crate::http::fields::Fields;
 use crate::serve::limits::line::Line;
 
@@ -98,15 +97,15 @@ impl Drop for Fetch<'_> {
 /// A worker's own way to where keys are published.
 pub(crate) struct KeyFetcher {
     dialer: Dialer,
-    settings: ClientSettings,
-    client: OnceCell<Client>,
+    keep_alive: Duration,
+    client: OnceCell<ServiceClient>,
 }
 
 impl KeyFetcher {
     /// Connects when it is first needed.
     #[must_use]
-    pub(crate) fn new(dialer: Dialer, settings: ClientSettings) -> Self {
-        Self { dialer, settings, client: OnceCell::new() }
+    pub(crate) fn new(dialer: Dialer, keep_alive: Duration) -> Self {
+        Self { dialer, keep_alive, client: OnceCell::new() }
     }
 }
 
@@ -162,19 +161,19 @@ impl Keys {
     }
 
     async fn fetch(&self, id: &str, fetcher: &KeyFetcher) -> Result<PublicKey, String> {
-        let client =
-            fetcher.client.get_or_init(|| Client::new(fetcher.dialer.to(self.endpoint.clone()), fetcher.settings));
-        let mut headers = Fields::new();
-        let host = HeaderValue::try_from(self.endpoint.authority()).map_err(|error| error.to_string())?;
-        headers.insert(header::HOST, host);
+        let client = fetcher.client.get_or_init(|| {
+            // The deadline of a fetch comes first, and its error says more.
+            let exchange_timeout = 2 * DEADLINE;
+            let limits = ServiceLimits { exchange_timeout, keep_alive: fetcher.keep_alive, body_limit: SIZE_LIMIT };
+            ServiceClient::new(fetcher.dialer.to(self.endpoint.clone()), limits)
+        });
         let target = format!("{}{id}", self.path);
-        let request = Request { method: Method::GET, target: &target, headers: &headers, body: &Body::None };
-        let response = client.send(request).await.map_err(|error| causes::joined(&error))?;
+        let response = client.exchange(Method::GET, &target, Fields::new(), Bytes::new()).await;
+        let response = response.map_err(|error| error_chain::joined(&error))?;
         if response.status != StatusCode::OK {
             return Err(format!("the answer was {}", response.status));
         }
-        let pem = response.body.collect(SIZE_LIMIT).await.map_err(|error| causes::joined(&error))?;
-        let pem = std::str::from_utf8(&pem).ok();
+        let pem = std::str::from_utf8(&response.body).ok();
         pem.and_then(PublicKey::from_pem).ok_or_else(|| "the answer is no key on P-256".to_owned())
     }
 }

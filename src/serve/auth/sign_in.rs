@@ -15,7 +15,7 @@ use url::form_urlencoded;
 use crate::access::caller::{AuthMethod, Caller};
 use crate::access::token;
 use crate::clock;
-use crate::http::body::{Intake, Timing, receive};
+use crate::http::body::{BodyLimits, Timing, buffer};
 use crate::http::uri;
 use crate::serve::auth::browser;
 use crate::serve::auth::credentials::{COOKIE, SECURE_COOKIE};
@@ -33,7 +33,7 @@ pub(crate) const LOGOUT: &str = "/_appliance/logout";
 /// A form with a token and a path. Bytes.
 const FORM_LIMIT: u64 = 16 * 1024;
 /// SECURITY: strangers send it, and hold a connection meanwhile. A browser sends it in one piece.
-const FORM_TIMING: Timing = Timing { silence: Duration::from_secs(10), total: Duration::from_secs(10) };
+const FORM_TIMING: Timing = Timing { idle_timeout: Duration::from_secs(10), total: Duration::from_secs(10) };
 const PAGE: &str = include_str!("sign_in.html");
 /// SECURITY: no scripts, no frames, nothing from elsewhere, and the form goes nowhere else.
 const CONTENT_SECURITY_POLICY: &str =
@@ -96,8 +96,8 @@ async fn sign_in(
         return Err(AccessError::Unproven.into());
     }
     let (size_limit, memory_limit, timing) = (FORM_LIMIT, FORM_LIMIT, FORM_TIMING);
-    let intake = Intake { size_limit, memory_limit, timing, ..worker.intake.clone() };
-    let received = receive(payload, None, &intake, &record.account()).await?;
+    let intake = BodyLimits { size_limit, memory_limit, timing, ..worker.intake.clone() };
+    let received = buffer(payload, None, &intake, &record.account()).await?;
     let Some(bytes) = received.body.bytes() else { return Err(ProxyError::Busy) };
     let field = |name: &str| form_urlencoded::parse(bytes).find(|(key, _)| key == name).map(|(_, value)| value);
     let given = SecretString::from(field("token").unwrap_or_default().into_owned());

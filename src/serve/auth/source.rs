@@ -11,11 +11,11 @@ use tracing::{info, warn};
 
 use crate::access::tokens::{self, Tokens};
 use crate::api::Transport;
-use crate::api::json::{self, Call};
+use crate::api::json::{self, JsonCall};
 use crate::aws::credentials::Current;
 use crate::backoff::Backoff;
 use crate::serve::auth::{Callers, SecretPlace, TokenSource};
-use crate::{causes, clock};
+use crate::{clock, error_chain};
 
 /// The wait between first attempts doubles from the first to the second of these.
 const WAITS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
@@ -89,10 +89,10 @@ async fn read(source: &TokenSource, reader: Option<&SecretReader>) -> Result<Tok
 impl SecretReader {
     async fn read(&self, place: &SecretPlace) -> Result<Tokens, String> {
         let SecretPlace { secret, region, endpoint } = place;
-        let (operation, question) = secret.question();
-        let call = Call { endpoint, region, service: secret.service(), operation, question: &question };
+        let (operation, input) = secret.request();
+        let call = JsonCall { endpoint, region, service: secret.service(), operation, input: &input };
         let answer = json::send(call, &self.transport, &self.credentials).await;
-        let (status, answer) = answer.map_err(|error| causes::joined(&error))?;
+        let (status, answer) = answer.map_err(|error| error_chain::joined(&error))?;
         let text = secret.text(status == StatusCode::OK, &answer).map_err(|error| error.to_string())?;
         Tokens::parse(text.expose_secret()).map_err(|error| format!("the secret: {error}"))
     }

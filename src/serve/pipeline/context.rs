@@ -14,9 +14,8 @@ use tracing::{debug, info, warn};
 
 use crate::access::caller::Caller;
 use crate::access::limits::Permit;
-use crate::aws::sigv4::hex;
 use crate::clock;
-use crate::http::body::{Account, Holdings};
+use crate::http::body::{BodyOwner, Holdings};
 use crate::serve::limits::in_flight::Slot;
 use crate::serve::limits::shares::{Party, Share};
 use crate::serve::server::connection::Running;
@@ -159,7 +158,7 @@ impl RequestContext {
         Self {
             ledger: Arc::clone(ledger),
             sheet: Arc::clone(sheet),
-            request_id: hex(&((u128::from(ledger.run) << 32) + u128::from(number)).to_be_bytes()[4..]),
+            request_id: hex::encode(&((u128::from(ledger.run) << 32) + u128::from(number)).to_be_bytes()[4..]),
             trace: ledger.spans.as_ref().and_then(|spans| Trace::begin(spans, request)),
             method: request.method().clone(),
             path: request.path().to_owned(),
@@ -192,9 +191,9 @@ impl RequestContext {
 
     /// The parties that answer for the memory and disk that the request's body holds.
     #[must_use]
-    pub(crate) fn account(&self) -> Account {
-        let Some(permit) = &self.permit else { return Account::default() };
-        Account::new(permit.caller().cloned(), permit.address().cloned())
+    pub(crate) fn account(&self) -> BodyOwner {
+        let Some(permit) = &self.permit else { return BodyOwner::default() };
+        BodyOwner::new(permit.caller().cloned(), permit.address().cloned())
     }
 
     /// Returns the party whose share of connections it counts against.

@@ -24,11 +24,11 @@ use futures_util::Stream;
 use futures_util::future::LocalBoxFuture;
 
 use crate::access::routes::RoutePath;
-use crate::aws::sigv4::{EMPTY_SHA256, UNSIGNED_PAYLOAD, hex};
-use crate::causes;
-use crate::http::body::{Body, Passing, receive};
+use crate::aws::sigv4::{EMPTY_SHA256, UNSIGNED_PAYLOAD};
+use crate::error_chain;
+use crate::http::body::{Body, StreamingBody, buffer};
 use crate::http::client::Response;
-use crate::http::headers::{self, Summary};
+use crate::http::headers::{self, HeaderSummary};
 use crate::http::uri;
 use crate::mlflow::locations;
 use crate::serve::admin::health::{self, Page};
@@ -54,7 +54,7 @@ pub(crate) fn handle(request: HttpRequest, payload: web::Payload) -> LocalBoxFut
 
 async fn answer(request: HttpRequest, payload: web::Payload) -> HttpResponse {
     let worker = Rc::clone(request.app_data::<Rc<Worker>>().expect("every worker has one"));
-    let fields = Summary::of(request.headers());
+    let fields = HeaderSummary::of(request.headers());
     let (running, refusal) = connection::run(&request, &fields)
         .map_or_else(|_| (None, Some(ProxyError::AfterTheLast)), |running| (running, None));
     let refusal = refusal.or_else(|| fields.is_too_large().then_some(ProxyError::HeadTooLarge));
@@ -86,7 +86,7 @@ async fn answer(request: HttpRequest, payload: web::Payload) -> HttpResponse {
             record.is_denied =
                 matches!(refusal, ProxyError::Access(_) | ProxyError::ForeignHost | ProxyError::ForeignOrigin);
             record.refusal = Some(refusal.kind());
-            record.cause = Some(causes::joined(&refusal));
+            record.cause = Some(error_chain::joined(&refusal));
             if refusal.is_ours() {
                 record.severity = Severity::Alarming;
             }
@@ -132,7 +132,7 @@ fn finish(mut record: RequestContext, mut response: HttpResponse) -> HttpRespons
 async fn exchange<'a>(
     worker: &'a Worker,
     request: &HttpRequest,
-    fields: &Summary,
+    fields: &HeaderSummary,
     payload: web::Payload,
     record: &mut RequestContext,
 ) -> Result<Answer<'a>, ProxyError> {
@@ -202,7 +202,7 @@ struct Way<'a, 'b> {
     path: &'b RoutePath<'b>,
     query: &'b str,
     /// The facts about its fields, which tell how the body is framed.
-    fields: &'b Summary,
+    fields: &'b HeaderSummary,
 }
 
 impl<'a> Way<'a, '_> {
@@ -221,7 +221,7 @@ impl<'a> Way<'a, '_> {
             shared.map_or(Cow::Borrowed(self.query), |store| translate::of_query(self.query, locations.request, store));
         let target = uri::joined(self.path.sent(), &query);
         let may_be_elsewhere = upstream.backend.artifacts.as_ref().is_some_and(|artifacts| artifacts.may_be_elsewhere);
-        let own = match (shared, &upstream.backend.on_behalf, &record.caller) {
+        let own = match (shared, &upstream.backend.caller_sessions, &record.caller) {
             (Some(store), Some(_), Some(caller)) => {
                 let credentials = upstream.backend.credentials_for(Some(caller)).await?;
                 Some(Rc::new(store.signing_for(&caller.name, credentials)))
@@ -280,8 +280,8 @@ impl<'a> Way<'a, '_> {
                 taken
             }
             _ if !depends_on_body && let Some(length) = passes => {
-                let body = Passing::begin(payload, length, &worker.api_intake, &record.account())?;
-                (Body::Passing(body), UNSIGNED_PAYLOAD.to_owned())
+                let body = StreamingBody::begin(payload, length, &worker.api_intake, &record.account())?;
+                (Body::Streaming(body), UNSIGNED_PAYLOAD.to_owned())
             }
             _ => take_in(worker, request, self.fields, payload, record).await?,
         };
@@ -294,7 +294,7 @@ impl<'a> Way<'a, '_> {
             locations.response.into()
         };
         let response = upstream.send(method, &target, fields, (&body, &sha256), record).await;
-        if let Body::Passing(passing) = &body {
+        if let Body::Streaming(passing) = &body {
             record.received = passing.passed();
         }
         let response = response?;
@@ -312,7 +312,7 @@ impl<'a> Way<'a, '_> {
 ///
 /// SECURITY: the listener takes everything that follows such a head for its body, whatever `Content-Length` says. A
 /// balancer in front believes `Content-Length`, and what it sends next on the connection is somebody else's request.
-fn is_read_to_the_end(request: &HttpRequest, fields: &Summary) -> bool {
+fn is_read_to_the_end(request: &HttpRequest, fields: &HeaderSummary) -> bool {
     let is_websocket =
         |value: &HeaderValue| value.to_str().is_ok_and(|value| value.trim().eq_ignore_ascii_case("websocket"));
     !fields.is_chunked && fields.has_upgrade && request.headers().get_all(header::UPGRADE).any(is_websocket)
@@ -322,7 +322,7 @@ fn is_read_to_the_end(request: &HttpRequest, fields: &Summary) -> bool {
 async fn take_in<S>(
     worker: &Worker,
     request: &HttpRequest,
-    fields: &Summary,
+    fields: &HeaderSummary,
     payload: S,
     record: &mut RequestContext,
 ) -> Result<(Body, String), ProxyError>
@@ -337,11 +337,12 @@ where
         return Ok((Body::None, EMPTY_SHA256.to_owned()));
     }
     let began = Instant::now();
-    let received = receive(payload, declared, &worker.api_intake, &record.account()).await?;
+    let received = buffer(payload, declared, &worker.api_intake, &record.account()).await?;
     record.intake = began.elapsed();
     if received.len == 0 && declared.is_none() && !is_chunked {
         return Ok((Body::None, EMPTY_SHA256.to_owned()));
     }
     record.received = received.len;
-    Ok((received.body, hex(&received.sha256)))
+    let sha256 = received.sha256_hex();
+    Ok((received.body, sha256))
 }

@@ -10,9 +10,9 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use bytes::Bytes;
 
-use crate::causes;
+use crate::error_chain;
 use crate::http::client::{BodyError, Response, ResponseBody};
-use crate::http::{headers, relay};
+use crate::http::{headers, into_response};
 use crate::mlflow::download;
 use crate::serve::artifacts::translate::Translation;
 use crate::serve::pipeline::context::{Outcome, RequestContext, Severity};
@@ -93,7 +93,7 @@ fn send(
         fields.insert(REQUEST_ID_HEADER, value);
     }
     let body = ReplyBody { source: response.body, translation, at_end: false, record };
-    relay::respond(response.status, fields, response.announced, body)
+    into_response(response.status, fields, response.announced, body)
 }
 
 /// A redirect must lead the caller back through the appliance.
@@ -188,7 +188,7 @@ impl MessageBody for ReplyBody {
             Some(Err(error)) => {
                 this.record.outcome = Outcome::Truncated;
                 this.record.severity = Severity::Alarming;
-                this.record.cause = Some(causes::joined(error));
+                this.record.cause = Some(error_chain::joined(error));
             }
             None => this.record.outcome = Outcome::Complete,
         }

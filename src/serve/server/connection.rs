@@ -18,7 +18,7 @@ use tokio::task::AbortHandle;
 use tokio::time::sleep;
 use tracing::debug;
 
-use crate::http::headers::Summary;
+use crate::http::headers::HeaderSummary;
 use crate::serve::server::accept::Place;
 
 /// How often a worker looks after its connections.
@@ -74,7 +74,7 @@ impl Drop for Running {
 ///
 /// # Errors
 /// [`AfterTheLast`].
-pub(crate) fn run(request: &HttpRequest, fields: &Summary) -> Result<Option<Running>, AfterTheLast> {
+pub(crate) fn run(request: &HttpRequest, fields: &HeaderSummary) -> Result<Option<Running>, AfterTheLast> {
     let Some(connection) = data::<Rc<Connection>>(request) else { return Ok(None) };
     // SECURITY: whoever stands before us believes that nothing follows (RFC 9112 §9.6), so what does is nobody's. actix
     // would serve it.
@@ -173,7 +173,7 @@ impl Connection {
     }
 
     /// Takes note of a request that was among it.
-    fn has_become(&self, request: &HttpRequest, fields: &Summary) {
+    fn has_become(&self, request: &HttpRequest, fields: &HeaderSummary) {
         let head = request.head();
         // As it is usually written, and a little more: what is not counted here would add up over a connection's requests.
         let target = head.uri.path_and_query().map_or(1, |target| target.as_str().len());

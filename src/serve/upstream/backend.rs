@@ -7,10 +7,10 @@ use arc_swap::ArcSwapOption;
 
 use crate::access::caller::{Caller, Targets};
 use crate::api::Transport;
-pub use crate::api::describe::Place;
+pub use crate::api::describe::ArtifactLocation;
+use crate::aws::caller_sessions::CallerSessions;
 use crate::aws::credentials::Current;
-use crate::aws::on_behalf::OnBehalf;
-use crate::aws::role::Role;
+use crate::aws::role::AssumedRole;
 use crate::aws::skew::Skew;
 use crate::clock;
 use crate::http::client::{ClientSettings, Dialer, Endpoint};
@@ -37,7 +37,7 @@ pub struct TargetSettings {
     /// Limits of those connections.
     pub client: ClientSettings,
     /// The role to assume, if any.
-    pub role: Option<Role>,
+    pub role: Option<AssumedRole>,
     /// The artifact gateway, if it is on.
     pub artifacts: Option<ArtifactSettings>,
 }
@@ -46,7 +46,7 @@ pub struct TargetSettings {
 #[derive(Clone)]
 pub struct ArtifactSettings {
     /// Where the artifacts are.
-    pub place: Place,
+    pub place: ArtifactLocation,
     /// Another endpoint than the region's S3.
     pub s3_endpoint: Option<Endpoint>,
     /// How artifacts travel.
@@ -84,7 +84,7 @@ pub(crate) struct ServedTarget {
     /// What its requests are signed with; shared with others that use the same role.
     pub(crate) credentials: Current,
     /// What those of callers are signed with, if AWS is told who they are.
-    pub(crate) on_behalf: Option<Arc<OnBehalf>>,
+    pub(crate) caller_sessions: Option<Arc<CallerSessions>>,
     pub(crate) artifacts: Option<ArtifactSettings>,
     /// Where its artifacts are, once that is known.
     pub(crate) store: ArcSwapOption<ArtifactStore>,
@@ -101,15 +101,18 @@ pub(crate) struct ServedTarget {
 impl ServedTarget {
     /// How AWS's other services are connected to.
     pub(crate) fn transport(&self) -> Transport {
-        Transport { dialer: self.dialer.clone(), settings: self.client }
+        Transport { dialer: self.dialer.clone(), exchange_timeout: self.client.response_timeout }
     }
 
     /// A backend that signs with these credentials.
     #[must_use]
-    pub(crate) fn new(settings: TargetSettings, (credentials, on_behalf): (Current, Option<Arc<OnBehalf>>)) -> Self {
+    pub(crate) fn new(
+        settings: TargetSettings,
+        (credentials, caller_sessions): (Current, Option<Arc<CallerSessions>>),
+    ) -> Self {
         let known = settings.artifacts.as_ref().and_then(|artifacts| match &artifacts.place {
-            Place::Known(store) => Some(Arc::new(store.clone())),
-            Place::Described(_) => None,
+            ArtifactLocation::Known(store) => Some(Arc::new(store.clone())),
+            ArtifactLocation::Described(_) => None,
         });
         Self {
             name: settings.name,
@@ -118,7 +121,7 @@ impl ServedTarget {
             dialer: settings.dialer,
             client: settings.client,
             credentials,
-            on_behalf,
+            caller_sessions,
             artifacts: settings.artifacts,
             store: ArcSwapOption::new(known),
             describing: ArcSwapOption::empty(),
@@ -133,8 +136,8 @@ impl ServedTarget {
     /// # Errors
     /// [`ProxyError::Credentials`], only where each caller has credentials of its own.
     pub(crate) async fn credentials_for(&self, caller: Option<&Caller>) -> Result<Current, ProxyError> {
-        match (&self.on_behalf, caller) {
-            (Some(on_behalf), Some(caller)) => Ok(Box::pin(on_behalf.of(&caller.name)).await?),
+        match (&self.caller_sessions, caller) {
+            (Some(caller_sessions), Some(caller)) => Ok(Box::pin(caller_sessions.of(&caller.name)).await?),
             _ => Ok(self.credentials.clone()),
         }
     }

@@ -11,7 +11,7 @@ use aws_credential_types::Credentials;
 use bytes::Bytes;
 
 use crate::aws::credentials::Current;
-use crate::aws::s3::{self, Bucket, Call};
+use crate::aws::s3::{self, Bucket, SignedS3Request};
 use crate::clock;
 use crate::http::body::Body;
 use crate::http::client::{Client, ClientError, Endpoint, Request, Response};
@@ -121,8 +121,8 @@ impl S3Client {
 
     /// Renews the credentials if they expire within `needed`.
     pub(crate) async fn prolong(&self, needed: Duration) {
-        match (&self.backend.on_behalf, &self.caller) {
-            (Some(on_behalf), Some(caller)) => on_behalf.prolong(caller, needed).await,
+        match (&self.backend.caller_sessions, &self.caller) {
+            (Some(caller_sessions), Some(caller)) => caller_sessions.prolong(caller, needed).await,
             _ => self.credentials.prolong(needed).await,
         }
     }
@@ -151,7 +151,7 @@ impl S3Client {
     pub(crate) async fn send(
         &self,
         action: Action,
-        sign: impl Fn(&Bucket, &Credentials) -> Call,
+        sign: impl Fn(&Bucket, &Credentials) -> SignedS3Request,
         fields: Fields,
         body: &Body,
     ) -> Result<Response, ProxyError> {
@@ -166,7 +166,7 @@ impl S3Client {
     async fn once(
         &self,
         action: Action,
-        sign: &impl Fn(&Bucket, &Credentials) -> Call,
+        sign: &impl Fn(&Bucket, &Credentials) -> SignedS3Request,
         (fields, body): (&Fields, &Body),
         number: u32,
     ) -> Result<Attempt<Result<Response, StoreFailure>, ProxyError>, ProxyError> {
@@ -204,7 +204,7 @@ impl S3Client {
     pub(crate) async fn text(
         &self,
         action: Action,
-        sign: impl Fn(&Bucket, &Credentials) -> Call,
+        sign: impl Fn(&Bucket, &Credentials) -> SignedS3Request,
     ) -> Result<String, ProxyError> {
         text(self.send(action, sign, Fields::new(), &Body::None).await?, TEXT_LIMIT).await
     }
@@ -219,7 +219,7 @@ impl S3Client {
         self.send(Action::Read, sign, Fields::new(), &Body::None).await
     }
 
-    fn headers(&self, call: &Call, mut headers: Fields) -> Result<Fields, ProxyError> {
+    fn headers(&self, call: &SignedS3Request, mut headers: Fields) -> Result<Fields, ProxyError> {
         headers.insert(header::HOST, self.host.clone());
         for (name, value) in &call.headers {
             let value =

@@ -239,7 +239,7 @@ fn a_proxy_that_refuses_is_named_with_what_it_said() {
         let answer = appliance.get("/version");
         assert_eq!((answer.status, answer.header("x-appliance-error")), (502, "upstream-unreachable"), "{status}");
         assert!(!answer.text().contains("proxy"), "a caller need not know: {}", answer.text());
-        let cause = format!("the proxy `{}` does not lead to `{HOST}:443`: it answered {status}", proxy.shown());
+        let cause = format!("cannot reach `{HOST}:443` through the proxy `{}`: it answered {status}", proxy.shown());
         appliance.saw("the cause", |event| event["cause"] == cause);
         keeps_the_password(&appliance.log());
         assert_eq!(proxy.heads.lock().unwrap().len(), if retried { 2 } else { 1 }, "{status}");
@@ -248,7 +248,7 @@ fn a_proxy_that_refuses_is_named_with_what_it_said() {
     let appliance =
         Builder::to(&format!("https://{HOST}")).env("HTTPS_PROXY", &format!("http://ada:{SECRET}@{nobody}")).start();
     assert_eq!(appliance.get("/version").status, 502);
-    let cause = format!("the proxy `http://{nobody}` does not lead to `{HOST}:443`: cannot connect to `{nobody}`");
+    let cause = format!("cannot reach `{HOST}:443` through the proxy `http://{nobody}`: cannot connect to `{nobody}`");
     appliance.saw("the cause", |event| event["cause"].as_str().is_some_and(|said| said.starts_with(&cause)));
     keeps_the_password(&appliance.log());
 }
@@ -259,7 +259,7 @@ fn credentials_that_a_proxy_keeps_from_us_name_it() {
     let appliance =
         behind(&proxy).with(&["--role-arn", "arn:aws:iam::123456789012:role/mlflow"]).without_waiting().start();
     eventually("STS cannot be asked", || appliance.log().contains("AWS credentials not obtained"));
-    assert!(appliance.log().contains(&format!("by way of proxy {}", proxy.shown())), "{}", appliance.log());
+    assert!(appliance.log().contains(&format!("through proxy {}", proxy.shown())), "{}", appliance.log());
     keeps_the_password(&appliance.log());
 }
 

@@ -46,8 +46,8 @@ fn each_error_of_aws_is_explained() {
             ["500 Internal Server Error", "describe-mlflow-app --arn arn:aws"],
         ),
         (APP_ARN, "400 Bad Request", expired, ["(ExpiredTokenException)", "hint: renew the credentials"]),
-        (APP_ARN, "200 OK", "{}", ["holds no https URL", "hint: check `--sagemaker-endpoint`"]),
-        (APP_ARN, "200 OK", r#"{"AuthorizedUrl": "--remote-debugging"}"#, ["holds no https URL", "hint: "]),
+        (APP_ARN, "200 OK", "{}", ["contains no HTTPS URL", "hint: check `--sagemaker-endpoint`"]),
+        (APP_ARN, "200 OK", r#"{"AuthorizedUrl": "--remote-debugging"}"#, ["contains no HTTPS URL", "hint: "]),
     ] {
         let upstream = api("", status, body);
         let (output, said) = ui(&upstream.url(), &["--resource-arn", arn], &[]);
@@ -110,5 +110,5 @@ fn missing_credentials_and_a_missing_network_are_distinguished() {
 
     let (output, said) = ui("https://127.0.0.1:9", &["--resource-arn", APP_ARN], &[]);
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("the SageMaker API gave no answer") && said.contains("hint: check the network"), "{said}");
+    assert!(said.contains("the SageMaker API did not answer") && said.contains("hint: check the network"), "{said}");
 }

@@ -1,4 +1,4 @@
-//! The body of an answer over HTTP/1.1, and the way of its connection back to the pool.
+//! The body of a response over HTTP/1.1, and the return of its connection to the pool.
 
 use std::io;
 use std::rc::Rc;
@@ -9,37 +9,42 @@ use actix_web::error::PayloadError;
 use bytes::Bytes;
 use tokio_util::codec::Decoder as _;
 
-use super::super::places::Place;
-use super::super::response::BodyError;
-use super::super::stream::Closed;
-use super::connection::{Connection, SMALL_READ};
+use super::connection::{Http1Connection, SMALL_READ};
 use super::pool::Pool;
+use crate::http::client::error::BodyError;
+use crate::http::client::permits::ConnectionPermit;
+use crate::http::client::stream::Closed;
 
-/// How the end of a body is told.
+/// The framing of a body, which determines its end.
 pub(super) enum Framing {
-    /// By its length: so many bytes are still to come.
+    /// The length: so many bytes are still to come.
     Length(u64),
-    /// By its last chunk.
+    /// The body ends with its last chunk.
     Chunked(ClientPayloadCodec),
-    /// By the end of the connection.
-    Connection,
+    /// The body ends with the connection.
+    Close,
 }
 
 /// A body being received.
-pub(in super::super) struct Body {
+pub(crate) struct Http1Body {
     /// Nothing once it is complete.
-    connection: Option<Connection>,
+    connection: Option<Http1Connection>,
     framing: Framing,
     /// Where the connection goes then, if it can be used again.
     pool: Option<Rc<Pool>>,
-    place: Option<Place>,
+    permit: Option<ConnectionPermit>,
 }
 
-impl Body {
+impl Http1Body {
     /// A body whose beginning may have been read with the head. Without a pool the connection ends with it.
-    pub(super) fn new(connection: Connection, framing: Framing, pool: Option<Rc<Pool>>, place: Place) -> Self {
-        let mut body = Self { connection: Some(connection), framing, pool, place: Some(place) };
-        // Nobody asks for the end of a body that is known to be empty.
+    pub(super) fn new(
+        connection: Http1Connection,
+        framing: Framing,
+        pool: Option<Rc<Pool>>,
+        permit: ConnectionPermit,
+    ) -> Self {
+        let mut body = Self { connection: Some(connection), framing, pool, permit: Some(permit) };
+        // A body that is known to be empty is never polled.
         if matches!(body.framing, Framing::Length(0)) {
             body.complete();
         }
@@ -47,7 +52,7 @@ impl Body {
     }
 
     /// The next piece; nothing after the end, and an error if the connection ends before that.
-    pub(in super::super) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
+    pub(crate) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
         loop {
             let Some(connection) = &mut self.connection else { return Poll::Ready(None) };
             let (piece, is_at_end) = match self.framing.piece(connection) {
@@ -63,19 +68,19 @@ impl Body {
             }
             let is_large = !matches!(self.framing, Framing::Length(left) if left <= SMALL_READ as u64);
             if let Err(error) = ready!(connection.poll_more(context, is_large)) {
-                let is_end = Closed::is(&error) && matches!(self.framing, Framing::Connection);
+                let is_end = Closed::is(&error) && matches!(self.framing, Framing::Close);
                 let error = self.broken(PayloadError::Io(error));
                 return Poll::Ready((!is_end).then_some(Err(error)));
             }
         }
     }
 
-    /// Gives connection and place back.
+    /// Gives connection and permit back.
     fn complete(&mut self) {
         if let (Some(connection), Some(pool)) = (self.connection.take(), self.pool.take()) {
             pool.put(connection);
         }
-        self.place = None;
+        self.permit = None;
     }
 
     fn broken(&mut self, error: PayloadError) -> BodyError {
@@ -89,8 +94,8 @@ impl Body {
 }
 
 impl Framing {
-    /// What of the body has been read, and whether it ends with that.
-    fn piece(&mut self, connection: &mut Connection) -> Result<(Option<Bytes>, bool), PayloadError> {
+    /// The bytes of the body that have been read, and whether the body ends with them.
+    fn piece(&mut self, connection: &mut Http1Connection) -> Result<(Option<Bytes>, bool), PayloadError> {
         let unread = &mut connection.unread;
         match self {
             Self::Length(left) => {
@@ -98,7 +103,7 @@ impl Framing {
                 *left -= here as u64;
                 Ok(((here > 0).then(|| unread.split_to(here).freeze()), *left == 0))
             }
-            Self::Connection => Ok(((!unread.is_empty()).then(|| unread.split().freeze()), false)),
+            Self::Close => Ok(((!unread.is_empty()).then(|| unread.split().freeze()), false)),
             Self::Chunked(_) if unread.is_empty() => Ok((None, false)),
             Self::Chunked(codec) => match codec.decode(unread)? {
                 Some(Some(piece)) => Ok((Some(piece), false)),

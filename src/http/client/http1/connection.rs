@@ -1,4 +1,4 @@
-//! One HTTP/1.1 connection: a request out, the head of its answer in.
+//! One HTTP/1.1 connection: it sends a request and reads the head of the response.
 
 use std::future::{Future, poll_fn};
 use std::mem::MaybeUninit;
@@ -15,10 +15,10 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio_util::codec::Decoder as _;
 
-use super::super::Request;
-use super::super::error::ClientError;
-use super::super::stream::Stream;
 use crate::http::body::Outgoing;
+use crate::http::client::error::ClientError;
+use crate::http::client::request::Request;
+use crate::http::client::stream::UpstreamStream;
 
 /// Room for a head or a small body. Bytes.
 pub(super) const SMALL_READ: usize = 4 * 1024;
@@ -28,19 +28,19 @@ const LARGE_READ: usize = 16 * 1024;
 const JOINED: usize = 16 * 1024;
 
 /// An open connection and what has been read from it and not been used yet.
-pub(in super::super) struct Connection {
-    stream: Stream,
+pub(crate) struct Http1Connection {
+    stream: UpstreamStream,
     pub(super) unread: BytesMut,
     /// When it was made.
     pub(super) opened: Instant,
 }
 
-impl Connection {
-    pub(super) fn new(stream: Stream) -> Self {
+impl Http1Connection {
+    pub(super) fn new(stream: UpstreamStream) -> Self {
         Self { stream, unread: BytesMut::new(), opened: Instant::now() }
     }
 
-    /// True unless the upstream has closed it, or has said something that nobody asked for.
+    /// True unless the upstream has closed the connection, or has sent bytes without a request.
     pub(super) fn is_quiet(&mut self) -> bool {
         let mut byte = [0];
         let mut buffer = ReadBuf::new(&mut byte);
@@ -51,7 +51,7 @@ impl Connection {
     /// Reads more; an end of the connection is an error.
     pub(super) fn poll_more(&mut self, context: &mut Context<'_>, is_large: bool) -> Poll<std::io::Result<()>> {
         if !is_large {
-            // Whoever waits for an answer holds no memory for it.
+            // A connection that waits for a response holds no memory for it.
             let mut room = [MaybeUninit::uninit(); SMALL_READ];
             let mut piece = ReadBuf::uninit(&mut room);
             ready!(Pin::new(&mut self.stream).poll_read(context, &mut piece))?;
@@ -117,7 +117,7 @@ impl Connection {
     }
 }
 
-/// 1xx but for 101, after which the connection speaks something else.
+/// True for 1xx other than 101, after which the connection speaks another protocol.
 fn is_interim(status: StatusCode) -> bool {
     status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS
 }
@@ -129,7 +129,7 @@ fn invalid(error: ParseError) -> ClientError {
     }
 }
 
-/// What is still to be written of a request.
+/// The rest of a request that is still to be written.
 struct Sending {
     /// The head, with the beginning of the body if that is small.
     head: BytesMut,
@@ -141,7 +141,7 @@ impl Sending {
     /// Ready when all is out.
     fn poll(
         &mut self,
-        stream: &mut Stream,
+        stream: &mut UpstreamStream,
         mut body: Pin<&mut Outgoing>,
         context: &mut Context<'_>,
     ) -> Poll<Result<(), ClientError>> {
@@ -163,7 +163,7 @@ impl Sending {
                         }
                         return Poll::Ready(Ok(()));
                     }
-                    // What there is goes out while more is read from disk.
+                    // The bytes at hand go out while more are read from disk.
                     Poll::Pending if self.head.is_empty() => return Poll::Pending,
                     Poll::Ready(None) | Poll::Pending => {}
                 }

@@ -1,49 +1,60 @@
 //! HTTP/1.1 to an upstream: one request at a time on each of a pool of connections.
 //!
-//! Heads and chunks are read by actix-http's codec, the one beneath awc. awc itself makes a codec with a clock, a task
-//! and a timer for every request, and cannot take an answer that comes before the upload is complete.
+//! Heads and chunks are read by actix-http's codec, the one beneath `awc`; the head of [`super`] says why it is not `awc`.
 
 mod body;
 mod connection;
 mod pool;
 
-pub(super) use body::Body;
+pub(super) use body::Http1Body;
 
 use std::rc::Rc;
 use std::time::Duration;
 
 use actix_http::ServiceConfig;
 use actix_web::body::BodySize;
-use actix_web::http::header;
-use actix_web::http::{Method, StatusCode};
+use actix_web::http::header::{self, HeaderMap};
+use actix_web::http::{Method, StatusCode, Version};
 use actix_web::rt;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
 use super::dial::{Dialer, Offer};
 use super::error::ClientError;
-use super::places::Places;
-use super::response::Response;
-use super::stream::Stream;
-use super::{ClientSettings, Request};
+use super::framing;
+use super::permits::ConnectionPermits;
+use super::request::Request;
+use super::settings::ClientSettings;
+use super::stream::UpstreamStream;
 use crate::http::body::Outgoing;
 use crate::http::headers::content_length;
 use body::Framing;
-use connection::Connection;
+use connection::Http1Connection;
 use pool::Pool;
 
 /// Connections that are opened at once. Handshakes are work, and the more of them at a time, the later all of them end.
 const DIALS: usize = 8;
-/// How long a request waits for its turn to open one, for those before it may meet silence.
+/// The longest wait of a request for its turn to open one, since the requests before it may get no answer.
 const TURN: Duration = Duration::from_millis(100);
+
+/// The head of a response, and its body.
+pub(super) struct Http1Response {
+    pub(super) status: StatusCode,
+    pub(super) version: Version,
+    pub(super) headers: HeaderMap,
+    /// The announced length of the body. Bytes.
+    pub(super) announced: Option<u64>,
+    pub(super) size: BodySize,
+    pub(super) body: Http1Body,
+}
 
 /// An HTTP/1.1 client with its pool.
 pub(super) struct Http1 {
     dialer: Dialer,
     pool: Rc<Pool>,
-    places: Places,
+    permits: ConnectionPermits,
     dials: Semaphore,
-    /// Of no consequence for a client, but the codec wants one; it has a clock, so there is one for all.
+    /// The codec needs a configuration, which has a clock, so one serves all connections.
     codec: ServiceConfig,
 }
 
@@ -51,27 +62,27 @@ impl Http1 {
     pub(super) fn new(dialer: Dialer, settings: &ClientSettings) -> Self {
         let pool = Rc::new(Pool::new(settings.keep_alive, settings.lifetime));
         if !settings.keep_alive.is_zero() {
-            // Also when nothing is asked any more.
+            // Idle connections are closed even if no request comes any more.
             let interval = (settings.keep_alive / 2).max(Duration::from_secs(1));
             rt::spawn(Pool::keep_swept(Rc::downgrade(&pool), interval));
         }
         Self {
             dialer,
             pool,
-            places: Places::new(settings.connection_limit),
+            permits: ConnectionPermits::new(settings.connection_limit),
             dials: Semaphore::new(DIALS),
             codec: ServiceConfig::default(),
         }
     }
 
     /// Puts an open connection to use.
-    pub(super) fn adopt(&self, stream: Stream) {
-        self.pool.put(Connection::new(stream));
+    pub(super) fn adopt(&self, stream: UpstreamStream) {
+        self.pool.put(Http1Connection::new(stream));
     }
 
     /// Waits for a connection that comes back, or for the turn to open one, whichever is first. Those before may meet
     /// silence, so after a while it is everybody's turn.
-    async fn next_or_turn(&self) -> Result<Connection, Option<SemaphorePermit<'_>>> {
+    async fn next_or_turn(&self) -> Result<Http1Connection, Option<SemaphorePermit<'_>>> {
         tokio::select! {
             biased;
             Some(connection) = self.pool.next() => Ok(connection),
@@ -79,7 +90,7 @@ impl Http1 {
         }
     }
 
-    async fn connect(&self) -> Result<Connection, ClientError> {
+    async fn connect(&self) -> Result<Http1Connection, ClientError> {
         let turn = match self.dials.try_acquire() {
             Ok(turn) => Some(turn),
             Err(_) => match Box::pin(self.next_or_turn()).await {
@@ -89,18 +100,18 @@ impl Http1 {
         };
         let stream = Box::pin(self.dialer.dial(Offer::Http1)).await?;
         drop(turn);
-        Ok(Connection::new(stream))
+        Ok(Http1Connection::new(stream))
     }
 
-    pub(super) async fn send(&self, request: Request<'_>, body: Outgoing) -> Result<Response, ClientError> {
-        let place = self.places.take().await?;
+    pub(super) async fn send(&self, request: Request<'_>, body: Outgoing) -> Result<Http1Response, ClientError> {
+        let permit = self.permits.take().await?;
         let mut connection = match self.pool.take() {
             Some(connection) => connection,
             None => self.connect().await?,
         };
         let (mut head, codec, is_sent) = connection.exchange(&request, body, &self.codec).await?;
         if head.status == StatusCode::SWITCHING_PROTOCOLS {
-            // Nobody has asked for that: `Upgrade` does not cross. To callers of HTTP/1.0 and HTTP/2 it is no answer.
+            // No request asks for that, since `Upgrade` is not forwarded. Callers of HTTP/1.0 and HTTP/2 cannot use it.
             return Err(ClientError::Invalid("the upstream switches protocols without being asked to".into()));
         }
         let is_reusable = is_sent && head.keep_alive();
@@ -109,15 +120,15 @@ impl Http1 {
         let is_chunked = headers.contains_key(header::TRANSFER_ENCODING);
         // Chunks win over a length (RFC 9112 §6.3).
         let announced = if is_chunked { None } else { content_length(&headers) };
-        let size = super::response::size(&request.method, status, announced);
+        let size = framing::size(&request.method, status, announced);
         let framing = match size {
             _ if request.method == Method::HEAD => Framing::Length(0),
             BodySize::None => Framing::Length(0),
             BodySize::Sized(length) => Framing::Length(length),
             BodySize::Stream if is_chunked => Framing::Chunked(codec.into_payload_codec()),
-            BodySize::Stream => Framing::Connection,
+            BodySize::Stream => Framing::Close,
         };
-        let body = Body::new(connection, framing, is_reusable.then(|| Rc::clone(&self.pool)), place);
-        Ok(Response::from_http1(status, version, headers, announced, size, body))
+        let body = Http1Body::new(connection, framing, is_reusable.then(|| Rc::clone(&self.pool)), permit);
+        Ok(Http1Response { status, version, headers, announced, size, body })
     }
 }

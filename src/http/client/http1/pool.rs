@@ -9,14 +9,14 @@ use bytes::BytesMut;
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
-use super::connection::Connection;
+use super::connection::Http1Connection;
 
-/// Idle connections, and who waits where there are none.
+/// The idle connections, and the requests that wait where there are none.
 pub(super) struct Pool {
     /// The request that has waited longest is at the front.
-    waiting: RefCell<VecDeque<oneshot::Sender<Connection>>>,
+    waiting: RefCell<VecDeque<oneshot::Sender<Http1Connection>>>,
     /// The one that was used last is at the end.
-    idle: RefCell<VecDeque<(Connection, Instant)>>,
+    idle: RefCell<VecDeque<(Http1Connection, Instant)>>,
     keep_alive: Duration,
     lifetime: Duration,
 }
@@ -27,11 +27,11 @@ impl Pool {
     }
 
     /// The next connection that comes back; nothing if no request can be sent on it.
-    pub(super) async fn next(&self) -> Option<Connection> {
+    pub(super) async fn next(&self) -> Option<Http1Connection> {
         let (sender, next) = oneshot::channel();
         {
             let mut waiting = self.waiting.borrow_mut();
-            // Those who have given up; where nothing comes back, nobody else would take them away.
+            // Remove requests that have given up; where no connection comes back, nothing else would remove them.
             while waiting.pop_front_if(|first| first.is_closed()).is_some() {}
             waiting.push_back(sender);
         }
@@ -41,7 +41,7 @@ impl Pool {
 
     /// A connection that waits, if there is one on which a request can be sent. The one that was used last: the others
     /// grow old and go.
-    pub(super) fn take(&self) -> Option<Connection> {
+    pub(super) fn take(&self) -> Option<Http1Connection> {
         let now = Instant::now();
         self.sweep(now);
         let mut idle = self.idle.borrow_mut();
@@ -70,8 +70,8 @@ impl Pool {
     }
 
     /// Gives a connection back, or a new one into use; one with something left to read is let go.
-    pub(super) fn put(&self, mut connection: Connection) {
-        // SECURITY: what is there already would be taken for the answer to the next request.
+    pub(super) fn put(&self, mut connection: Http1Connection) {
+        // SECURITY: bytes that are there already would be taken for the response to the next request.
         if !connection.unread.is_empty() {
             return;
         }
@@ -87,7 +87,7 @@ impl Pool {
         self.idle.borrow_mut().push_back((connection, Instant::now()));
     }
 
-    fn is_stale(&self, connection: &Connection, since: Instant, now: Instant) -> bool {
+    fn is_stale(&self, connection: &Http1Connection, since: Instant, now: Instant) -> bool {
         now - since > self.keep_alive || now - connection.opened > self.lifetime
     }
 }
@@ -100,8 +100,8 @@ mod tests {
     use tokio::io::AsyncWriteExt as _;
     use tokio::net::{TcpListener, TcpStream};
 
-    use super::super::super::connections::Connections;
-    use super::super::super::stream::{Io, Stream};
+    use super::super::super::connections::ConnectionCounts;
+    use super::super::super::stream::{Io, UpstreamStream};
     use super::*;
 
     /// Both ends of a connection.
@@ -112,9 +112,9 @@ mod tests {
         (ours, theirs)
     }
 
-    fn connection(ours: TcpStream) -> Connection {
-        let held = Arc::new(Connections::default()).hold();
-        Connection::new(Stream::new(Io::Plain(ours), held))
+    fn connection(ours: TcpStream) -> Http1Connection {
+        let held = Arc::new(ConnectionCounts::default()).hold();
+        Http1Connection::new(UpstreamStream::new(Io::Plain(ours), held))
     }
 
     fn pool() -> Pool {
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_comes_back_goes_to_who_waits_longest_and_has_not_given_up() {
+    async fn a_connection_goes_to_the_request_that_waits_longest_and_has_not_given_up() {
         let pool = pool();
         let (ours, _peer) = ends().await;
         let used = connection(ours);
@@ -139,11 +139,11 @@ mod tests {
 
         drop(second);
         pool.put(connection);
-        assert!(pool.take().is_some(), "nobody waits any more");
+        assert!(pool.take().is_some(), "no request waits any more");
     }
 
     #[tokio::test]
-    async fn what_comes_back_closed_or_with_a_word_left_is_not_used() {
+    async fn a_connection_that_is_closed_or_has_unread_bytes_is_not_used() {
         let pool = pool();
         let (closed, peer) = ends().await;
         drop(peer);

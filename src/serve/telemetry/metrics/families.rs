@@ -258,19 +258,19 @@ mod tests {
 
     use super::*;
     use crate::access::caller::Role;
-    use crate::http::body::{Budget, Intake, Resource, Timing};
+    use crate::http::body::{BodyLimits, Budget, BudgetKind, Timing};
     use crate::serve::telemetry::metrics::sheet::{OUTCOMES, Observation, ROLES};
 
-    fn intake() -> Intake {
-        Intake {
+    fn intake() -> BodyLimits {
+        BodyLimits {
             size_limit: 1,
             memory_limit: 1,
-            arriving: Budget::new(Resource::Arriving, 1),
-            gathering: Budget::new(Resource::Gathering, 1),
-            memory: Budget::new(Resource::Memory, 1),
-            disk: Budget::new(Resource::Disk, 1),
+            arriving: Budget::new(BudgetKind::Arriving, 1),
+            gathering: Budget::new(BudgetKind::Gathering, 1),
+            memory: Budget::new(BudgetKind::Memory, 1),
+            disk: Budget::new(BudgetKind::Disk, 1),
             directory: Path::new("/").into(),
-            timing: Timing { silence: Duration::ZERO, total: Duration::ZERO },
+            timing: Timing { idle_timeout: Duration::ZERO, total: Duration::ZERO },
             passes_large: false,
         }
     }

@@ -32,7 +32,7 @@ pub(crate) use route::RouteClass;
 pub(crate) use sheet::{Observation, Sheet, Span, Totals};
 
 use crate::clock;
-use crate::http::body::Intake;
+use crate::http::body::BodyLimits;
 use crate::serve::state::SharedState;
 use history::{History, TICK};
 
@@ -45,7 +45,7 @@ pub(crate) struct Metrics {
     /// When the process began to serve.
     pub(crate) started: SystemTime,
     /// The budgets of request bodies.
-    pub(crate) intake: Intake,
+    pub(crate) intake: BodyLimits,
 }
 
 /// Starts what goes on in the background: keeping the history, and writing for CloudWatch if somebody wants that.
@@ -61,7 +61,7 @@ const NO_TARGET: &str = "(none)";
 impl Metrics {
     /// Nothing counted yet, for targets of these names; the one without a name is called `default`.
     #[must_use]
-    pub(crate) fn new<'a>(names: impl Iterator<Item = Option<&'a str>>, intake: Intake) -> Self {
+    pub(crate) fn new<'a>(names: impl Iterator<Item = Option<&'a str>>, intake: BodyLimits) -> Self {
         let names: Vec<_> = names.collect();
         // Another target may have been given the name that stands for none.
         let unnamed = if names.contains(&Some("default")) { "(default)" } else { "default" };

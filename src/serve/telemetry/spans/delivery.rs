@@ -16,9 +16,8 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{info, warn};
 
 use crate::backoff::Backoff;
-use crate::causes;
-use crate::http::body::Body;
-use crate::http::client::{BodyError, Client, ClientError, ClientSettings, Request};
+use crate::error_chain;
+use crate::http::client::{ServiceClient, ServiceClientError, ServiceLimits};
 use crate::http::fields::Fields;
 use crate::serve::telemetry::spans::export::{Collector, Counts, Loss};
 use crate::serve::telemetry::spans::otlp;
@@ -28,8 +27,8 @@ use crate::serve::telemetry::spans::span::Finished;
 const BATCH: usize = 512;
 /// How long a span waits for others.
 const INTERVAL: Duration = Duration::from_secs(2);
-/// How long the collector may be silent.
-const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+/// The longest time for one request to the collector.
+const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(10);
 /// What it answers is a few words.
 const ANSWER_SIZE: usize = 64 << 10;
 /// Attempts to send a batch, and what passes between them.
@@ -40,9 +39,7 @@ const WAITS: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs
 #[derive(Debug, thiserror::Error)]
 enum DeliveryError {
     #[error(transparent)]
-    Client(#[from] ClientError),
-    #[error("the collector's answer did not arrive")]
-    Body(#[from] BodyError),
+    Client(#[from] ServiceClientError),
     #[error("the collector answered {0}")]
     Refused(StatusCode),
 }
@@ -51,14 +48,14 @@ impl DeliveryError {
     /// Whether another attempt may succeed: by "OTLP/HTTP Response", of answers, only after these.
     fn may_pass(&self) -> bool {
         match self {
-            Self::Client(_) | Self::Body(_) => true,
+            Self::Client(_) => true,
             Self::Refused(status) => matches!(status.as_u16(), 429 | 502 | 503 | 504),
         }
     }
 
     fn hint(&self) -> &'static str {
         match self {
-            Self::Client(_) | Self::Body(_) => {
+            Self::Client(_) => {
                 "start a collector there, or correct `otlp-endpoint`: the port of OTLP over HTTP is usually 4318"
             }
             Self::Refused(status) => match status.as_u16() {
@@ -87,16 +84,13 @@ impl Delivery {
 
     /// Sends until it is told to stop, and then what is left.
     pub(crate) async fn run(mut self, mut queue: UnboundedReceiver<Finished>, stop: Arc<Notify>) {
-        let settings = ClientSettings {
-            connection_limit: 1,
+        let limits = ServiceLimits {
+            exchange_timeout: EXCHANGE_TIMEOUT,
             // Shorter than the interval, so that a connection is never one that the collector is just closing.
             keep_alive: INTERVAL / 2,
-            lifetime: Duration::from_mins(5),
-            response_timeout: ANSWER_LIMIT,
-            idle_timeout: ANSWER_LIMIT,
-            http2: false,
+            body_limit: ANSWER_SIZE,
         };
-        let client = Client::new(self.collector.dialer.clone(), settings);
+        let client = ServiceClient::new(self.collector.dialer.clone(), limits);
         loop {
             let (batch, spans) = self.gather(&mut queue, &stop).await;
             if spans > 0 {
@@ -135,7 +129,7 @@ impl Delivery {
         (batch, spans)
     }
 
-    async fn deliver(&mut self, client: &Client, batch: &[Finished], spans: usize, stop: &Notify) {
+    async fn deliver(&mut self, client: &ServiceClient, batch: &[Finished], spans: usize, stop: &Notify) {
         let document = Bytes::from(otlp::document(&self.resource, batch));
         let mut attempt = 1;
         let mut backoff = Backoff::new(WAITS.0, WAITS.1);
@@ -172,23 +166,19 @@ impl Delivery {
     }
 
     /// Sends a batch, and returns how many of its spans were not taken.
-    async fn send(&self, client: &Client, document: Bytes) -> Result<u64, DeliveryError> {
-        let authority = self.collector.dialer.endpoint().authority();
+    async fn send(&self, client: &ServiceClient, document: Bytes) -> Result<u64, DeliveryError> {
         let mut headers = Fields::new();
-        headers.insert(header::HOST, HeaderValue::try_from(authority).expect("it was checked when it was read"));
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        let body = Body::from_bytes(document);
-        let request = Request { method: Method::POST, target: &self.collector.target, headers: &headers, body: &body };
-        let response = client.send(request).await?;
+        let response = client.exchange(Method::POST, &self.collector.target, headers, document).await?;
         let status = response.status;
-        let answer = response.body.collect(ANSWER_SIZE).await?;
-        if status.is_success() { Ok(rejected(&answer)) } else { Err(DeliveryError::Refused(status)) }
+        if status.is_success() { Ok(rejected(&response.body)) } else { Err(DeliveryError::Refused(status)) }
     }
 
     /// Says once that it does not work; how much is lost is counted.
     fn complain(&mut self, error: &DeliveryError) {
         if !self.is_failing {
-            let (endpoint, error, hint) = (self.collector.dialer.endpoint().url(), causes::joined(error), error.hint());
+            let (endpoint, error, hint) =
+                (self.collector.dialer.endpoint().url(), error_chain::joined(error), error.hint());
             warn!(endpoint, error, hint, "spans cannot be sent; requests are not affected");
             self.is_failing = true;
         }

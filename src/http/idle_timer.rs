@@ -1,4 +1,5 @@
-//! How long nothing has come. The timer is set when first needed and moved lazily, so that what flows costs no timer work.
+//! The idle timeout of a body. Its timer is set when first needed and moved lazily, so that a body that flows costs no timer
+//! work.
 
 use std::future::Future as _;
 use std::pin::Pin;
@@ -7,32 +8,32 @@ use std::time::{Duration, Instant};
 
 use tokio::time::Sleep;
 
-/// The silence between two pieces of a body.
-pub(super) struct Silence {
+/// The idle timeout between two pieces of a body.
+pub(super) struct IdleTimer {
     limit: Duration,
     last_piece: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
-impl Silence {
-    /// One that may last so long; with [`Duration::MAX`], for ever.
+impl IdleTimer {
+    /// Creates a timer with this limit; with [`Duration::MAX`] it never ends.
     pub(super) const fn new(limit: Duration) -> Self {
         Self { limit, last_piece: None, timer: None }
     }
 
-    /// How long it may last.
+    /// The longest time without a piece.
     pub(super) fn limit(&self) -> Duration {
         self.limit
     }
 
-    /// Takes note that something came.
+    /// Notes that a piece came.
     pub(super) fn end(&mut self) {
         if self.timer.is_some() {
             self.last_piece = Some(Instant::now());
         }
     }
 
-    /// Ready once it has lasted for too long.
+    /// Returns ready once no piece has come for too long.
     pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let now = Instant::now();
         let Some(deadline) = self.last_piece.unwrap_or(now).checked_add(self.limit) else {

@@ -1,15 +1,15 @@
-//! Makes an upstream's response one of ours, framing intact.
+//! Turns an upstream's response into the client's, with the same framing.
 
 use actix_web::HttpResponse;
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderMap, HeaderValue};
 
-/// A response with exactly these headers and this body, whose size says how it is framed.
+/// Builds a response with exactly these headers and this body, whose size decides the framing.
 ///
-/// `announced` is the upstream's `Content-Length`: a 304 passes on the length of what it does not send.
+/// `announced` is the upstream's `Content-Length`: a 304 carries the length of a body that is not sent.
 #[must_use]
-pub fn respond<B>(status: StatusCode, mut headers: HeaderMap, announced: Option<u64>, body: B) -> HttpResponse
+pub fn into_response<B>(status: StatusCode, mut headers: HeaderMap, announced: Option<u64>, body: B) -> HttpResponse
 where
     B: MessageBody + 'static,
 {

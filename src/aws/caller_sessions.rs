@@ -1,7 +1,7 @@
 //! Credentials for each caller, so that CloudTrail names who made a request and not only the appliance.
 //!
-//! STS binds a source identity or a session tag to a session, so every caller needs one of its own. It is obtained when
-//! the caller first comes, and renewed ahead of expiry while the old ones serve.
+//! STS binds a source identity or a session tag to a session, so every caller needs a session of its own. The appliance obtains
+//! it at the caller's first request and renews it before it expires; until then the old credentials serve.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -10,34 +10,34 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::Mutex as AsyncMutex;
 
 use super::credentials::{Current, Unavailable, until_renewal};
-use super::source::Source;
+use super::source::CredentialSource;
 use crate::backoff::spread;
 use crate::clock;
 
 /// Callers whose credentials are kept before those that have expired are dropped.
 const KEPT: usize = 1000;
-/// After a refusal STS is not asked again sooner, however often the caller comes.
+/// The shortest time before STS is asked again after an error, however often the caller comes.
 const PAUSE: Duration = Duration::from_secs(2);
-/// What STS allows as a source identity, at most. Characters.
+/// The longest source identity that STS allows. Characters.
 const LONGEST_NAME: usize = 64;
 
 /// The callers' credentials.
 #[derive(Default)]
-pub struct OnBehalf {
-    source: OnceLock<Source>,
-    callers: Mutex<HashMap<String, Arc<Session>>>,
+pub struct CallerSessions {
+    source: OnceLock<CredentialSource>,
+    callers: Mutex<HashMap<String, Arc<CallerSession>>>,
 }
 
 #[derive(Default)]
-struct Session {
+struct CallerSession {
     current: Current,
-    /// Held while STS is asked; says when to ask again.
+    /// The time of the next renewal; locked while STS is asked.
     next: AsyncMutex<Option<SystemTime>>,
 }
 
-impl OnBehalf {
-    /// Says where credentials come from. Until then there are none.
-    pub fn set_source(&self, source: Source) {
+impl CallerSessions {
+    /// Sets the source of credentials. Until then there are none.
+    pub fn set_source(&self, source: CredentialSource) {
         // Called once; a second source would be the same.
         let _ = self.source.set(source);
     }
@@ -66,7 +66,7 @@ impl OnBehalf {
         session.current.prolong_by(needed, async || self.renew(&session, &name, true).await).await;
     }
 
-    fn session(&self, name: &str) -> Arc<Session> {
+    fn session(&self, name: &str) -> Arc<CallerSession> {
         let mut callers = self.callers.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(session) = callers.get(name) {
             return Arc::clone(session);
@@ -75,16 +75,16 @@ impl OnBehalf {
             let now = clock::now();
             callers.retain(|_, session| session.current.with(now, |_| ()).is_ok());
         }
-        let session = Arc::<Session>::default();
+        let session = Arc::<CallerSession>::default();
         callers.insert(name.to_owned(), Arc::clone(&session));
         session
     }
 
-    /// Asks STS if a renewal is due, or in any case if `is_early`.
-    async fn renew(&self, session: &Session, name: &str, is_early: bool) {
+    /// Asks STS if a renewal is due, or in any case if `is_early` is true.
+    async fn renew(&self, session: &CallerSession, name: &str, is_early: bool) {
         let mut next = session.next.lock().await;
         if !is_early && next.is_some_and(|next| next > clock::now()) {
-            // Somebody else has asked while we waited.
+            // Another request has asked STS while this one waited.
             return;
         }
         let Some(source) = self.source.get() else { return };

@@ -1,0 +1,27 @@
+//! The reasons why a service gave no response.
+
+use crate::aws::credentials::Unavailable;
+use crate::http::client::{BodyError, ClientError, ServiceClientError};
+
+/// Why a service gave no response.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// There is nothing to sign with.
+    #[error("no valid AWS credentials")]
+    Credentials(#[from] Unavailable),
+    /// No response came.
+    #[error(transparent)]
+    Client(ClientError),
+    /// A response began and did not end.
+    #[error("the response did not arrive completely")]
+    Body(#[source] BodyError),
+}
+
+impl From<ServiceClientError> for ApiError {
+    fn from(error: ServiceClientError) -> Self {
+        match error {
+            ServiceClientError::Client(error) => Self::Client(error),
+            ServiceClientError::Body(error) => Self::Body(error),
+        }
+    }
+}

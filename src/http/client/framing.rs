@@ -1,0 +1,16 @@
+//! The framing of a response's body.
+
+use actix_web::body::BodySize;
+use actix_web::http::{Method, StatusCode};
+
+/// The framing of a response's body when it is streamed to the client.
+pub(super) fn size(method: &Method, status: StatusCode, announced: Option<u64>) -> BodySize {
+    let bodiless = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) || status.is_informational();
+    match announced {
+        _ if bodiless => BodySize::None,
+        Some(length) => BodySize::Sized(length),
+        // For HEAD a length is announced and nothing follows; without one there is nothing to say.
+        None if *method == Method::HEAD => BodySize::None,
+        None => BodySize::Stream,
+    }
+}

@@ -1,0 +1,83 @@
+//! The authorities and certificates that a connection trusts.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
+
+/// Why certificates could not be used, before anything was connected.
+#[derive(Debug, thiserror::Error)]
+pub enum TrustError {
+    /// The file cannot be read or is not PEM.
+    #[error("cannot read certificates from `{}`", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// The error of reading it.
+        source: rustls::pki_types::pem::Error,
+    },
+    /// The file was read, but holds no certificate.
+    #[error("`{}` holds no certificate", .0.display())]
+    Empty(PathBuf),
+    /// A certificate that is not one.
+    #[error("`{}` holds a certificate that cannot be used", path.display())]
+    Unusable {
+        /// The file.
+        path: PathBuf,
+        /// The error of the certificate.
+        source: rustls::Error,
+    },
+    /// Neither the system nor the file gave an authority: every connection would fail later and less clearly.
+    #[error("no certificate authorities were found on this system")]
+    NoRoots,
+}
+
+/// Reads the certificates of a PEM file.
+///
+/// # Errors
+/// When the file cannot be read, is not PEM, or holds no certificate.
+pub fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TrustError> {
+    let unreadable = |source| TrustError::Unreadable { path: path.to_owned(), source };
+    let certificates: Vec<_> =
+        CertificateDer::pem_file_iter(path).map_err(unreadable)?.collect::<Result<_, _>>().map_err(unreadable)?;
+    if certificates.is_empty() {
+        return Err(TrustError::Empty(path.to_owned()));
+    }
+    Ok(certificates)
+}
+
+/// The authorities in a PEM file.
+pub(super) fn read_authorities(path: &Path) -> Result<RootCertStore, TrustError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in read_certificates(path)? {
+        roots.add(certificate).map_err(|source| TrustError::Unusable { path: path.to_owned(), source })?;
+    }
+    Ok(roots)
+}
+
+pub(super) fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}
+
+/// A client configuration that trusts the system's authorities and, beside them, those of `extra`.
+///
+/// The system's are found as OpenSSL finds them; `SSL_CERT_FILE` and `SSL_CERT_DIR` are honoured.
+///
+/// # Errors
+/// [`TrustError`]; nothing has been connected.
+pub fn client_config(extra: Option<&Path>) -> Result<Arc<ClientConfig>, TrustError> {
+    let mut roots = extra.map_or_else(|| Ok(RootCertStore::empty()), read_authorities)?;
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if roots.is_empty() {
+        return Err(TrustError::NoRoots);
+    }
+    let config = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .expect("ring supports TLS 1.2 and 1.3")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(Arc::new(config))
+}
