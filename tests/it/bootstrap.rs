@@ -296,7 +296,7 @@ fn what_is_wrong_is_named_where_it_was_said() {
     let (output, said) = instance.bootstrap(&[]);
     assert_eq!(output.status.code(), Some(78), "{said}");
     for part in [
-        "user data, line 4: `wrokers` is not a setting (fix: did you mean `workers`?)",
+        "user data, line 4: `wrokers` is not an option (hint: did you mean `workers`?)",
         "tag `appliance:workers`: `nowhere`",
     ] {
         assert!(said.contains(part), "{part}: {said}");

@@ -1,4 +1,4 @@
-//! The doctor: each thing that can be wrong is named, with what to do about it.
+//! `appliance check` reports each problem with a hint.
 
 use std::process::Output;
 use std::time::Duration;
@@ -15,7 +15,7 @@ fn check(arguments: &[&str]) -> (Output, String) {
         .env("APPLIANCE_CA_FILE", authority().file())
         .env("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID)
         .env("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY)
-        // Nobody to ask who we are; that is no failure.
+        // There is no STS that knows the identity, which is no failure.
         .env("AWS_ENDPOINT_URL_STS", "http://127.0.0.1:9")
         .output()
         .unwrap();
@@ -23,7 +23,7 @@ fn check(arguments: &[&str]) -> (Output, String) {
     (output, said)
 }
 
-/// An upstream that answers everything with a status, a `Date` that is off by so many seconds, and a body.
+/// An upstream that sends the same response to every request, with a `Date` that is off by so many seconds.
 fn answering(status: &'static str, off: i64, body: &'static str) -> Upstream {
     Upstream::start(move |_, wire| {
         let now = std::time::SystemTime::now();
@@ -40,7 +40,7 @@ fn findings(said: &str) -> Vec<Value> {
 }
 
 #[test]
-fn what_works_is_said_to_work() {
+fn a_working_configuration_passes_every_check() {
     let upstream = answering("200 OK", 0, "{\"experiments\": []}");
     let (output, said) =
         check(&["--resource-arn", TRACKING_ARN, "--upstream-endpoint", &upstream.url(), "--listen", "127.0.0.1:0"]);
@@ -51,7 +51,7 @@ fn what_works_is_said_to_work() {
         "clock agrees",
         "they do not expire",
         "can be read",
-        "0 failed, 0 to look at",
+        "0 failed, 0 warnings",
     ] {
         assert!(said.contains(part), "{part}: {said}");
     }
@@ -59,7 +59,7 @@ fn what_works_is_said_to_work() {
 }
 
 #[test]
-fn a_refusal_names_the_action_of_the_mode() {
+fn a_missing_permission_is_named_by_its_action() {
     let upstream = answering("403 Forbidden", 0, "{\"message\": \"Request is not authorized\"}");
     for (arn, action) in [(TRACKING_ARN, "sagemaker-mlflow:SearchExperiments"), (APP_ARN, "sagemaker:CallMlflowAppApi")]
     {
@@ -73,7 +73,7 @@ fn a_refusal_names_the_action_of_the_mode() {
 }
 
 #[test]
-fn a_clock_that_is_off_is_found() {
+fn a_wrong_clock_is_found() {
     for (off, outcome) in [(-1200, "failure"), (1200, "failure"), (60, "warning"), (0, "ok")] {
         let upstream = answering("200 OK", off, "{}");
         let (_, said) = check(&["--json", "--resource-arn", TRACKING_ARN, "--upstream-endpoint", &upstream.url()]);
@@ -83,7 +83,7 @@ fn a_clock_that_is_off_is_found() {
 }
 
 #[test]
-fn what_cannot_be_reached_is_told_apart() {
+fn an_unreachable_upstream_is_reported_with_its_cause() {
     for (arguments, expected) in [
         (vec!["--upstream-endpoint", "https://nobody.invalid"], "that name has no address"),
         (vec!["--upstream-endpoint", "https://127.0.0.1:9"], "cannot connect to"),
@@ -91,7 +91,7 @@ fn what_cannot_be_reached_is_told_apart() {
         let arguments: Vec<&str> = ["--resource-arn", TRACKING_ARN].into_iter().chain(arguments).collect();
         let (output, said) = check(&arguments);
         assert_eq!(output.status.code(), Some(1), "{said}");
-        assert!(said.contains(expected) && said.contains("fix: "), "{said}");
+        assert!(said.contains(expected) && said.contains("hint: "), "{said}");
     }
     let upstream = answering("200 OK", 0, "{}");
     let arguments = ["check", "--resource-arn", TRACKING_ARN, "--upstream-endpoint", &upstream.url()];
@@ -101,7 +101,7 @@ fn what_cannot_be_reached_is_told_apart() {
 }
 
 #[test]
-fn a_role_that_cannot_be_assumed_is_not_called_a_target_that_cannot_be_read() {
+fn a_role_that_cannot_be_assumed_skips_the_target() {
     let upstream = answering("200 OK", 0, "{}");
     let role = "arn:aws:iam::123456789012:role/mlflow";
     let (output, said) =
@@ -113,7 +113,7 @@ fn a_role_that_cannot_be_assumed_is_not_called_a_target_that_cannot_be_read() {
 }
 
 #[test]
-fn offline_it_looks_at_the_configuration_and_its_files_only() {
+fn offline_only_the_configuration_and_its_files_are_checked() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("appliance.toml");
     std::fs::write(&path, format!("resource-arn = \"{TRACKING_ARN}\"\nlisten = \"127.0.0.1:0\"\n")).unwrap();
@@ -124,11 +124,11 @@ fn offline_it_looks_at_the_configuration_and_its_files_only() {
     std::fs::write(path, "resource-arn = \"x\"\nlisten = \"0.0.0.0:0\"\nnonsense = 1\n").unwrap();
     let (output, said) = check(&["--offline", "--config", path]);
     assert_eq!(output.status.code(), Some(78), "{said}");
-    assert!(said.contains(":1: `x`") && said.contains(":3: `nonsense` is not a setting"), "{said}");
+    assert!(said.contains(":1: `x`") && said.contains(":3: `nonsense` is not an option"), "{said}");
 }
 
 #[test]
-fn for_another_machine_it_looks_at_nothing_of_this_one() {
+fn the_configuration_of_another_machine_is_checked_without_its_files() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("appliance.toml");
     let files = "tls-certificate = \"/nowhere/a.pem\"\ntls-key = \"credential:key\"\nca-file = \"/nowhere/b.pem\"\n\
@@ -144,11 +144,16 @@ fn for_another_machine_it_looks_at_nothing_of_this_one() {
 }
 
 #[test]
-fn an_appliance_that_lets_anybody_or_nobody_in_is_worth_a_look() {
+fn an_appliance_that_accepts_everybody_or_nobody_gets_a_warning() {
     let common = ["--offline", "--resource-arn", TRACKING_ARN, "--listen", "0.0.0.0:0"];
     let with = |more: &[&str]| check(&common.iter().chain(more).copied().collect::<Vec<_>>()).1;
-    assert!(with(&["--allow-anonymous"]).contains("warning  callers        anybody who can connect, as admin"));
+    let said = with(&["--allow-anonymous"]);
+    assert!(said.contains("warning  callers        every client that can connect, as write"), "{said}");
+    let said = with(&["--allow-anonymous", "--anonymous-role", "admin"]);
+    assert!(said.contains("warning  callers        every client that can connect, as admin"), "{said}");
+    let said = check(&["--offline", "--resource-arn", TRACKING_ARN, "--listen", "127.0.0.1:0"]).1;
+    assert!(said.contains("ok       callers        every client on this machine, as admin"), "{said}");
     let empty = tempfile::NamedTempFile::new().unwrap();
     let said = with(&["--tokens", empty.path().to_str().unwrap()]);
-    assert!(said.contains("warning  callers        nobody: there is no valid token"), "{said}");
+    assert!(said.contains("warning  callers        nobody, because there is no valid token"), "{said}");
 }

@@ -31,7 +31,7 @@ pub struct Finding {
 
 impl fmt::Display for Finding {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}\n    fix: {}", self.what, self.fix)
+        write!(formatter, "{}\n    hint: {}", self.what, self.fix)
     }
 }
 

@@ -87,7 +87,7 @@ fn watching_goes_on_when_aws_throttles_or_hangs_up_and_says_so() {
     cloud.world().hiccups = vec![(look, 2, "Throttling"), (look, 2, ""), ("DescribeStacks", 12, "InternalFailure")];
     let (code, _, said) = apply(&cloud);
     assert_eq!(code, Some(0), "{said}");
-    assert!(said.contains("DescribeStackEvents: Throttling: Rate exceeded; asking CloudFormation again in "), "{said}");
+    assert!(said.contains("DescribeStackEvents: Throttling: Rate exceeded; retrying CloudFormation in "), "{said}");
     assert!(said.contains("attempt 2 of 6") && said.contains("DescribeStacks: InternalFailure"), "{said}");
     assert_eq!(said.matches("asking CloudFormation again").count(), 3, "{said}");
     // Of three starts, and of the balancer's protection; none is lost, none is seen twice.

@@ -457,8 +457,8 @@ fn beyond_this_machine_it_has_to_be_said_who_may_ask() {
     for (arguments, said) in [
         (&["--admin-listen", "0.0.0.0:0"][..], "set `admin-networks`"),
         (&["--admin-listen", "10.0.0.1:5090"], "set `admin-networks`"),
-        (&["--admin-listen", "off", "--admin-networks", "10.0.0.0/8"], "it has no effect"),
-        (&["--admin-networks", "10.0.0.0/8"], "it has no effect"),
+        (&["--admin-listen", "off", "--admin-networks", "10.0.0.0/8"], "this has no effect"),
+        (&["--admin-networks", "10.0.0.0/8"], "this has no effect"),
         (&["--admin-listen", "0.0.0.0:0", "--admin-networks", "10.0.0.1/8"], "beyond its prefix"),
         (&["--admin-listen", "somewhere"], "or `off`"),
     ] {
