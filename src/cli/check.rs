@@ -191,7 +191,7 @@ fn word(outcome: Outcome) -> &'static str {
 fn value(finding: &Finding) -> Value {
     let Finding { check, subject, outcome, text, fix, took } = finding;
     let took = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-    json!({"check": check, "subject": subject, "outcome": word(*outcome), "text": text, "fix": fix, "took_ms": took})
+    json!({"check": check, "subject": subject, "outcome": word(*outcome), "text": text, "hint": fix, "took_ms": took})
 }
 
 /// A finding as text, with its hint on a line of its own.

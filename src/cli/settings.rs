@@ -13,10 +13,6 @@ use crate::aws::sdk::Egress;
 use crate::http::client::{ClientSettings, Dialer, Endpoint};
 use crate::serve::{AdminSettings, AllowedHosts, AuditSink, EmfSink, ServeSettings, TargetSettings};
 
-/// The connections of one worker; more wait. It is far more than any group of MLflow clients opens, so it only stops a
-/// flood of connections, and an operator has nothing to choose.
-const CONNECTION_LIMIT: usize = 25_000;
-
 /// A configuration without problems.
 pub(super) struct Configuration {
     pub settings: ServeSettings,
@@ -48,10 +44,6 @@ pub(super) fn read(
 /// All problems, `problems` included, each with its origin and a hint. Nothing is bound or connected yet.
 pub(super) fn resolve(options: &ServeOptions, mut problems: Problems, run: u64) -> Result<Configuration, Vec<Problem>> {
     let problem = &mut problems;
-    for (key, given) in options.retired.given() {
-        let text = format!("`{key}` has no effect: each worker accepts up to {CONNECTION_LIMIT} connections");
-        problem.warn(&given.origin, text, "remove it");
-    }
     let ServeOptions { upstream, listener, .. } = options;
     let logging = logging(&options.telemetry, problem);
     let listen = listener::listen(listener, problem);
@@ -75,6 +67,7 @@ pub(super) fn resolve(options: &ServeOptions, mut problems: Problems, run: u64) 
     let api_body_size_limit = bodies::api_size_limit(&options.bodies, problem);
     let cores = available_parallelism().map_or(1, NonZeroUsize::get);
     let workers = problem.count(listener.workers.as_ref(), cores);
+    let connection_limit = problem.count(listener.connection_limit.as_ref(), 25_000);
     let keep_alive = problem.duration(listener.keep_alive.as_ref(), 75);
     let head_timeout = problem.duration(listener.head_timeout.as_ref(), 10);
     let send_timeout = problem.duration(listener.send_timeout.as_ref(), 60);
@@ -114,7 +107,7 @@ pub(super) fn resolve(options: &ServeOptions, mut problems: Problems, run: u64) 
             None => AllowedHosts::Any,
         },
         workers: NonZeroUsize::new(workers).unwrap_or(NonZeroUsize::MIN),
-        connection_limit: CONNECTION_LIMIT,
+        connection_limit,
         keep_alive,
         head_timeout,
         send_timeout,

@@ -79,10 +79,9 @@ impl Args for UiOptions {
         let options = fields::<ServeOptions>();
         ServeOptions::augment_args(command).mut_args(|argument| {
             let field = argument.get_id().as_str();
-            if SHOWN.contains(&field) {
-                argument.hide(false)
-            } else if options.iter().any(|option| option == field) {
-                argument.hide(true).help_heading("Options of serve")
+            if options.iter().any(|option| option == field) {
+                let is_shown = SHOWN.contains(&field);
+                argument.hide(!is_shown).help_heading("Options of `appliance serve`")
             } else {
                 argument
             }

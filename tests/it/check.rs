@@ -68,7 +68,7 @@ fn a_missing_permission_is_named_by_its_action() {
         let failed: Vec<_> = findings(&said).into_iter().filter(|one| one["outcome"] == "failure").collect();
         assert_eq!((failed.len(), failed[0]["check"].as_str()), (1, Some("target")), "{said}");
         assert!(failed[0]["text"].as_str().unwrap().contains("403 Request is not authorized"), "{said}");
-        assert!(failed[0]["fix"].as_str().unwrap().contains(&format!("allow `{action}`")), "{said}");
+        assert!(failed[0]["hint"].as_str().unwrap().contains(&format!("allow `{action}`")), "{said}");
     }
 }
 

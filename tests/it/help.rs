@@ -38,7 +38,7 @@ fn all() -> Vec<(Vec<String>, String)> {
     while let Some(path) = waiting.pop() {
         let text = help(&path);
         waiting.extend(listed(&text).into_iter().map(|name| path.iter().cloned().chain([name]).collect()));
-        if text.contains("--help-all") {
+        if text.contains("      --help-all\n") {
             let output = run(&[&path[0], "--help-all"], &[]);
             let full = String::from_utf8(output.stdout).unwrap();
             assert!(output.status.success() && full.lines().count() > text.lines().count(), "{path:?}: {full}");

@@ -27,6 +27,8 @@ option_group! {
             tls_client_certificate: "APPLIANCE_TLS_CLIENT_CERTIFICATE" "MODE",
             /// The number of worker threads [default: one per core]
             workers: "APPLIANCE_WORKERS" "NUMBER",
+            /// The connections of callers that each worker accepts; more wait [default: 25000]
+            connection_limit: "APPLIANCE_CONNECTION_LIMIT" "NUMBER",
             /// Close a caller's connection that was idle for this long; more than a load balancer's 60 s [default: 75s]
             keep_alive: "APPLIANCE_KEEP_ALIVE" "DURATION",
             /// The longest time in which a caller has to send the head of a request [default: 10s]

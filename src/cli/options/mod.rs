@@ -10,7 +10,6 @@ pub(super) mod group;
 mod listener;
 mod names;
 pub(super) mod raw;
-mod retired;
 mod tables;
 mod target;
 mod telemetry;
@@ -25,7 +24,6 @@ pub(super) use self::group::{OptionGroup, fields, show_advanced};
 pub(super) use self::listener::ListenerOptions;
 pub(super) use self::names::{key, similar};
 pub(super) use self::raw::{RawValue, ValueOrigin};
-use self::retired::RetiredOptions;
 pub(super) use self::tables::{CallerTable, TargetTable};
 pub(super) use self::target::TargetOptions;
 pub(super) use self::telemetry::TelemetryOptions;
@@ -47,8 +45,6 @@ pub(super) struct ServeOptions {
     pub(super) bodies: BodyOptions,
     #[command(flatten)]
     pub(super) telemetry: TelemetryOptions,
-    #[command(flatten)]
-    pub(super) retired: RetiredOptions,
     /// The `[[target]]` tables of the file.
     #[arg(skip)]
     pub(super) target_tables: Vec<TargetTable>,
@@ -59,14 +55,13 @@ pub(super) struct ServeOptions {
 
 impl OptionGroup for ServeOptions {
     fn slot(&mut self, field: &str) -> Option<&mut Option<RawValue>> {
-        let groups: [&mut dyn OptionGroup; 7] = [
+        let groups: [&mut dyn OptionGroup; 6] = [
             &mut self.target,
             &mut self.upstream,
             &mut self.listener,
             &mut self.callers,
             &mut self.bodies,
             &mut self.telemetry,
-            &mut self.retired,
         ];
         groups.into_iter().find_map(|group| group.slot(field))
     }

@@ -27,7 +27,7 @@ option_group! {
             /// and the appliance reads and writes the objects. `auto` needs the permission
             /// `sagemaker:DescribeMlflowTrackingServer` or `sagemaker:DescribeMlflowApp`.
             artifact_store: "APPLIANCE_ARTIFACT_STORE" "S3-URI",
-            /// The way that artifacts take: `proxied`, `multipart` or `presigned-only` [default: multipart]
+            /// The route of artifacts between clients and S3: `proxied`, `multipart` or `presigned-only` [default: multipart]
             ///
             /// `proxied`: all artifacts pass through the appliance, and callers need not reach S3. `multipart`: clients that
             /// support presigned URLs use them for downloads and for large uploads. `presigned-only`: no artifact passes
@@ -56,7 +56,7 @@ option_group! {
             /// Reject or allow locations outside of the artifact store: `refuse` or `allow` [default: refuse]
             ///
             /// Managed MLflow reads and writes such a location with its own role, whatever the caller is allowed to do there.
-            artifact_elsewhere: "APPLIANCE_ARTIFACT_ELSEWHERE" "VERDICT",
+            artifact_elsewhere: "APPLIANCE_ARTIFACT_ELSEWHERE" "MODE",
             /// Send requests to this URL instead of the region's S3 endpoint; plain http only to this machine
             s3_endpoint: "APPLIANCE_S3_ENDPOINT" "URL",
             /// Send requests to this URL instead of the region's SageMaker API; plain http only to this machine

@@ -89,7 +89,7 @@ fn watching_goes_on_when_aws_throttles_or_hangs_up_and_says_so() {
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("DescribeStackEvents: Throttling: Rate exceeded; retrying CloudFormation in "), "{said}");
     assert!(said.contains("attempt 2 of 6") && said.contains("DescribeStacks: InternalFailure"), "{said}");
-    assert_eq!(said.matches("asking CloudFormation again").count(), 3, "{said}");
+    assert_eq!(said.matches("retrying CloudFormation").count(), 3, "{said}");
     // Of three starts, and of the balancer's protection; none is lost, none is seen twice.
     let is_event = |line: &&str| line.contains("CREATE_COMPLETE") && line.contains(" Thing");
     assert_eq!(said.lines().filter(is_event).count(), 4, "{said}");

@@ -199,24 +199,6 @@ fn a_mistyped_variable_is_reported_with_the_one_that_was_meant() {
 }
 
 #[test]
-fn an_option_without_effect_still_works_with_a_warning() {
-    let base = ("SM_MLFLOW_RESOURCE_ARN", TRACKING_ARN);
-    let offline = ["check", "--offline", "--listen", "127.0.0.1:0"];
-    for (arguments, variables, origin) in [
-        (&["--connection-limit", "10"][..], &[base][..], "--connection-limit"),
-        (&[], &[base, ("APPLIANCE_CONNECTION_LIMIT", "10")], "APPLIANCE_CONNECTION_LIMIT"),
-    ] {
-        let output = run(&[&offline, arguments].concat(), variables);
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let warning = format!("warning  configuration  {origin}: `connection-limit` has no effect");
-        assert!(output.status.success() && text.contains(&warning), "{text}");
-    }
-    let upstream = Upstream::ok();
-    let appliance = Builder::new(&upstream).with(&["--connection-limit", "10"]).start();
-    assert!(appliance.log().contains("\"setting\":\"--connection-limit\""), "{}", appliance.log());
-}
-
-#[test]
 fn the_log_begins_with_a_line_about_the_whole() {
     let upstream = Upstream::ok();
     let appliance = Builder::new(&upstream).start();

@@ -291,7 +291,7 @@ fn a_half_made_configuration_is_explained() {
             &["--oidc-signer", "arn:aws:s3:::bucket", "--oidc-issuer", ISSUER],
             "not the ARN of an Application Load Balancer",
         ),
-        (&["--oidc-issuer", ISSUER], "no load balancer is believed"),
+        (&["--oidc-issuer", ISSUER], "no load balancer is trusted"),
         (&["--oidc-signer", BALANCER, "--oidc-issuer", ISSUER], "no role is granted to them"),
     ] {
         let output = run(&[&["serve", "--listen", "127.0.0.1:0"], arguments].concat(), &variables);

@@ -170,7 +170,7 @@ fn file_variables_and_flags_say_which_mlflow() {
 fn help_shows_what_matters_and_takes_the_rest() {
     let (output, _) = ui("", &["--help"], &[]);
     let help = printed(&output);
-    for part in ["--expires-in", "--resource-arn", "--role-arn", "--open", "Examples:", "Exit codes: 0 done"] {
+    for part in ["--expires-in", "--resource-arn", "--role-arn", "--open", "Examples:", "Exit codes: 0 success"] {
         assert!(help.contains(part), "{part}: {help}");
     }
     assert!(!help.contains("--body-size-limit"), "{help}");
