@@ -34,11 +34,11 @@ let
 
   target = types.submodule {
     options = lib.listToAttrs (map option (lib.filter (entry: entry.of-a-target) list.options)) // {
-      name = text "What it is called: its path, and its name in grants and in the log.";
+      name = text "The name of the target, in its path, in grants and in the log.";
       default = lib.mkOption {
         type = types.nullOr types.bool;
         default = null;
-        description = "Whether it is served at `/`.";
+        description = "True if the target is served at `/`.";
       };
     };
   };

@@ -1,17 +1,18 @@
-//! `appliance bootstrap`: its options, and how a configuration is read for it.
+//! `appliance bootstrap`: its options, and the reader of the configuration that it finds.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::command_error::{Class, CommandError};
 use super::examples;
-use super::failure::{Class, Failure};
 use super::options::ServeOptions;
 use super::output::{say, show, show_document};
 use super::problems::{Problem, Problems};
+use super::settings::Configuration;
 use super::trust::Trust;
-use super::{file, settings, subjects, values};
+use super::{file, probe_settings, settings, values};
 use crate::api::Transport;
 use crate::api::imds;
 use crate::bootstrap::install::{self, Installation};
@@ -24,17 +25,17 @@ use crate::http::tls::server::ServerTls;
 
 const STATE: &str = "/var/lib/mlflow-appliance";
 const DEFAULTS: &str = "/etc/mlflow-appliance/appliance.toml";
-/// What problems are called in; a line of it is known by its origin.
+/// The name of the configuration in the origins of problems. The caller knows where each of its lines comes from.
 const NAME: &str = "configuration";
 
-/// Configure this EC2 instance from what it knows: user data, parameters, tags; nothing is executed
+/// Configure this EC2 instance from user data, parameters and tags; nothing in them is executed
 ///
-/// Writes the configuration of `appliance serve`, waits until AWS lets it in, and tells CloudFormation if it does not.
+/// Writes the configuration of `appliance serve`, waits until AWS grants access, and signals a failure to CloudFormation.
 #[derive(Debug, clap::Args)]
 #[command(after_help = examples::BOOTSTRAP, args_conflicts_with_subcommands = true)]
 pub(super) struct Bootstrap {
     #[command(subcommand)]
-    action: Option<Action>,
+    command: Option<BootstrapCommand>,
     /// Show each value with its origin, and change nothing
     #[arg(long, visible_alias = "explain")]
     dry_run: bool,
@@ -42,115 +43,116 @@ pub(super) struct Bootstrap {
     #[arg(long, requires = "dry_run")]
     json: bool,
     #[command(flatten)]
-    common: Common,
+    arguments: BootstrapArguments,
 }
 
 #[derive(Debug, clap::Subcommand)]
-enum Action {
-    /// Wait until the appliance is ready, then tell whoever waits for this instance
+enum BootstrapCommand {
+    /// Wait until the appliance is ready, then send readiness signals to CloudFormation and Auto Scaling
     #[command(after_help = examples::BOOTSTRAP_SIGNAL)]
-    Signal(Common),
-    /// Say how this instance is doing: what it is, what it serves, whether it is ready
+    Signal(BootstrapArguments),
+    /// Print the state of this instance: its identity, its targets, and whether it is ready
     #[command(after_help = examples::BOOTSTRAP_STATUS)]
     Status {
-        /// Print one JSON object, in a line of its own
+        /// Print one JSON object on a line of its own
         #[arg(long)]
         json: bool,
-        /// Go on, and say it again whenever it has changed
+        /// Keep running and print the state when it changes
         #[arg(long)]
         watch: bool,
         #[command(flatten)]
-        common: Common,
+        arguments: BootstrapArguments,
     },
-    /// Put the appliance on this machine: program, systemd units, user, a default configuration
+    /// Install the appliance on this machine: program, systemd units, user, default configuration
     #[command(after_help = examples::BOOTSTRAP_INSTALL)]
     Install {
-        /// Where the configuration comes from: `instance` or `file` [default: instance on EC2, else file]
-        #[arg(long, value_name = "WHERE", value_parser = ["instance", "file"])]
+        /// The source of the configuration: `instance` or `file` [default: instance on EC2, else file]
+        #[arg(long, value_name = "SOURCE", value_parser = ["instance", "file"])]
         from: Option<String>,
-        /// The root of another system, such as an image that is being made
+        /// The root directory of the system, such as an image that is being built
         #[arg(long, default_value = "/", value_name = "DIRECTORY")]
         root: PathBuf,
-        /// Start it, too
+        /// Also start the service
         #[arg(long)]
         start: bool,
     },
-    /// Remove what `install` has put there
+    /// Remove the files that `install` created
     #[command(after_help = examples::BOOTSTRAP_UNINSTALL)]
     Uninstall {
-        /// Configuration, tokens and state as well
+        /// Also remove configuration, tokens and state
         #[arg(long)]
         purge: bool,
-        /// The root of another system
+        /// The root directory of the system
         #[arg(long, default_value = "/", value_name = "DIRECTORY")]
         root: PathBuf,
     },
 }
 
 #[derive(Debug, clap::Args)]
-struct Common {
-    /// Where the configuration is written
+struct BootstrapArguments {
+    /// The directory for the configuration
     #[arg(long, default_value = STATE, env = "STATE_DIRECTORY", hide_env_values = true, value_name = "DIRECTORY")]
     state_directory: PathBuf,
-    /// File with values for what nobody else says
+    /// The file with default values
     #[arg(long, default_value = DEFAULTS, value_name = "FILE")]
     defaults: PathBuf,
-    /// How long to wait for the instance metadata service [default: 1m on EC2; elsewhere it is asked once]
+    /// The longest wait for the instance metadata service [default: 1m on EC2; elsewhere one attempt]
     #[arg(long, value_name = "DURATION", value_parser = values::duration)]
     metadata_timeout: Option<Duration>,
-    /// How long to wait for parameters, permissions and readiness
+    /// The longest wait for parameters, permissions and readiness
     #[arg(long, default_value = "5m", value_name = "DURATION", value_parser = values::duration)]
     timeout: Duration,
-    /// PEM file of certificate authorities to trust beside the system's
+    /// The PEM file of certificate authorities to trust in addition to the system's
     #[arg(long, env = "APPLIANCE_CA_FILE", hide_env_values = true, value_name = "FILE")]
     ca_file: Option<PathBuf>,
 }
 
 impl Bootstrap {
-    /// Does what was asked.
-    pub(super) fn run(self) -> Result<(), Failure> {
-        match self.action {
-            Some(Action::Install { from, root, start }) => {
+    /// Runs the subcommand; without one, configures the instance.
+    pub(super) fn run(self) -> Result<(), CommandError> {
+        match self.command {
+            Some(BootstrapCommand::Install { from, root, start }) => {
                 let from_instance = from.map_or_else(bootstrap::is_instance, |from| from == "instance");
-                let program = std::env::current_exe()
-                    .map_err(|error| Failure::new(Class::Failed, &error, Some("start it by its whole path")))?;
+                let program = std::env::current_exe().map_err(|error| {
+                    CommandError::new(Class::Failed, &error, Some("start the program by its whole path"))
+                })?;
                 let installation = Installation { root, program, from_instance, start };
                 installed(install::install(&installation, &mut say))?;
                 say(if from_instance {
                     "next: reboot, or `systemctl start mlflow-appliance-bootstrap`"
                 } else {
-                    "next: name the managed MLflow in /etc/mlflow-appliance/appliance.toml, then `systemctl start mlflow-appliance`"
+                    "next: set `resource-arn` in /etc/mlflow-appliance/appliance.toml, then `systemctl start mlflow-appliance`"
                 });
                 Ok(())
             }
-            Some(Action::Uninstall { purge, root }) => installed(install::uninstall(&root, purge, &mut say)),
-            Some(Action::Signal(common)) => {
-                let settings = common.settings()?;
-                block_on(bootstrap::signal(&settings, &Serve, &mut say))
+            Some(BootstrapCommand::Uninstall { purge, root }) => installed(install::uninstall(&root, purge, &mut say)),
+            Some(BootstrapCommand::Signal(arguments)) => {
+                let settings = arguments.settings()?;
+                block_on(bootstrap::signal(&settings, &ServeReader, &mut say))
             }
-            Some(Action::Status { json, watch, common }) => {
-                let settings = common.settings()?;
+            Some(BootstrapCommand::Status { json, watch, arguments }) => {
+                let settings = arguments.settings()?;
                 let mut tell = |standing: &InstanceStatus| match serde_json::to_value(standing) {
                     Ok(document) if json => show_document(&document),
                     _ => standing.lines().iter().for_each(|line| show(line)),
                 };
-                block_on(bootstrap::status(&settings, &Serve, watch, &mut tell))
+                block_on(bootstrap::status(&settings, &ServeReader, watch, &mut tell))
             }
             None => {
-                let settings = self.common.settings()?;
+                let settings = self.arguments.settings()?;
                 if self.dry_run {
                     return block_on(explain(&settings, self.json));
                 }
-                block_on(bootstrap::run(&settings, &Serve, &mut say))
+                block_on(bootstrap::run(&settings, &ServeReader, &mut say))
             }
         }
     }
 }
 
-/// Shows what would be configured; in JSON, all else goes where people look.
+/// Prints the configuration that would be written. With `--json`, messages go to standard error.
 async fn explain(settings: &BootstrapSettings, json: bool) -> Result<(), BootstrapError> {
     let mut tell = |line: &str| if json { say(line) } else { show(line) };
-    let explained = bootstrap::dry_run(settings, &Serve, &mut tell).await?;
+    let explained = bootstrap::dry_run(settings, &ServeReader, &mut tell).await?;
     if json {
         show_document(&serde_json::json!(explained));
     } else {
@@ -159,39 +161,43 @@ async fn explain(settings: &BootstrapSettings, json: bool) -> Result<(), Bootstr
     explained.outcome
 }
 
-fn block_on(future: impl Future<Output = Result<(), BootstrapError>>) -> Result<(), Failure> {
+fn block_on(future: impl Future<Output = Result<(), BootstrapError>>) -> Result<(), CommandError> {
     actix_web::rt::System::new().block_on(future).map_err(|error| match &error {
-        BootstrapError::Metadata(cause) => Failure::new(Class::Failed, &error, Some(cause.hint())),
+        BootstrapError::Metadata(cause) => CommandError::new(Class::Failed, &error, Some(cause.hint())),
         BootstrapError::Configuration(_) => {
-            Failure::new(Class::Configuration, &error, Some("correct it where it was said, then restart the instance"))
+            CommandError::new(Class::Configuration, &error, Some("correct it at its origin, then restart the instance"))
         }
-        BootstrapError::Write { .. } => Failure::new(
+        BootstrapError::Write { .. } => CommandError::new(
             Class::Failed,
             &error,
-            Some("make room or make it writable; `--state-directory` names another"),
+            Some("make room, or choose a writable directory with `--state-directory`"),
         ),
-        BootstrapError::NoRecord => Failure::new(Class::Failed, &error, Some("run `appliance bootstrap` first")),
-        BootstrapError::SignalsNotSent => {
-            Failure::new(Class::Failed, &error, Some("see above; the instance may need a way to the service"))
-        }
-        BootstrapError::Parameters(_) => {
-            Failure::new(Class::Failed, &error, Some("let the instance's role read them: `ssm:GetParametersByPath`"))
-        }
+        BootstrapError::NoRecord => CommandError::new(Class::Failed, &error, Some("run `appliance bootstrap` first")),
+        BootstrapError::SignalsNotSent => CommandError::new(
+            Class::Failed,
+            &error,
+            Some("see the messages above; the instance may have no network path to the service"),
+        ),
+        BootstrapError::Parameters(_) => CommandError::new(
+            Class::Failed,
+            &error,
+            Some("allow `ssm:GetParametersByPath` in the policy of the instance's role"),
+        ),
         BootstrapError::Probe(_) => {
-            Failure::new(Class::Failed, &error, Some("`appliance check`, with the configuration, has more"))
+            CommandError::new(Class::Failed, &error, Some("run `appliance check` with the configuration for details"))
         }
         BootstrapError::Ready(_) => {
-            Failure::new(Class::Failed, &error, Some("look into the log: `journalctl -u mlflow-appliance`"))
+            CommandError::new(Class::Failed, &error, Some("read the log: `journalctl -u mlflow-appliance`"))
         }
     })
 }
 
-fn installed(result: Result<(), install::InstallError>) -> Result<(), Failure> {
-    result.map_err(|error| Failure::new(Class::Failed, &error, Some(error.hint())))
+fn installed(result: Result<(), install::InstallError>) -> Result<(), CommandError> {
+    result.map_err(|error| CommandError::new(Class::Failed, &error, Some(error.hint())))
 }
 
-impl Common {
-    fn settings(self) -> Result<BootstrapSettings, Failure> {
+impl BootstrapArguments {
+    fn settings(self) -> Result<BootstrapSettings, CommandError> {
         let Trust { tls, egress } = Trust::read(self.ca_file.as_deref())?;
         let patience = if bootstrap::is_instance() { Duration::from_mins(1) } else { Duration::ZERO };
         let limit = Duration::from_secs(10);
@@ -205,10 +211,10 @@ impl Common {
             },
             metadata_deadline: now + self.metadata_timeout.unwrap_or(patience),
             services: ServiceEndpoints {
-                auto_scaling: subjects::service("AUTO_SCALING"),
-                load_balancing: subjects::service("ELASTIC_LOAD_BALANCING_V2"),
-                cloudformation: subjects::service("CLOUDFORMATION"),
-                ssm: subjects::service("SSM"),
+                auto_scaling: probe_settings::service("AUTO_SCALING"),
+                load_balancing: probe_settings::service("ELASTIC_LOAD_BALANCING_V2"),
+                cloudformation: probe_settings::service("CLOUDFORMATION"),
+                ssm: probe_settings::service("SSM"),
             },
             egress,
             defaults: Some(self.defaults),
@@ -218,25 +224,29 @@ impl Common {
     }
 }
 
-/// Where the metadata service is: link-local on every instance, elsewhere only if somebody says so.
-fn metadata() -> Result<Endpoint, Failure> {
+/// The address of the metadata service: link-local on every instance, or the address of a variable.
+fn metadata() -> Result<Endpoint, CommandError> {
     const VARIABLE: &str = "AWS_EC2_METADATA_SERVICE_ENDPOINT";
     match std::env::var(VARIABLE).ok().filter(|text| !text.is_empty()) {
         None => Ok(Endpoint { tls: false, host: imds::HOST.to_owned(), port: 80 }),
         Some(text) => values::endpoint(text.trim_end_matches('/')).map_err(|error| {
-            Failure::said(Class::Configuration, &format!("{VARIABLE}: {error}"), Some("write `http://127.0.0.1:1338`"))
+            CommandError::of(
+                Class::Configuration,
+                &format!("{VARIABLE}: {error}"),
+                Some("write `http://127.0.0.1:1338`"),
+            )
         }),
     }
 }
 
 /// Reads a configuration as `appliance serve --config` does.
-struct Serve;
+struct ServeReader;
 
-impl ConfigurationReader for Serve {
+impl ConfigurationReader for ServeReader {
     fn read(&self, text: &str) -> Result<UsableConfiguration, Vec<(Option<usize>, String)>> {
         let mut problems = Problems::default();
         let options: ServeOptions = file::parse(text, Path::new(NAME), &mut problems);
-        let (settings, _) = settings::resolve(&options, problems, 0)
+        let Configuration { settings, .. } = settings::resolve(&options, problems, 0)
             .map_err(|problems| problems.into_iter().map(placed).collect::<Vec<_>>())?;
         Ok(UsableConfiguration {
             listen: ListenAddress {
@@ -247,15 +257,13 @@ impl ConfigurationReader for Serve {
                     .as_ref()
                     .is_some_and(ServerTls::is_client_certificate_required),
             },
-            probes: subjects::of(&settings, false),
+            probes: probe_settings::of(&settings, false),
         })
     }
 }
 
 fn placed(problem: Problem) -> (Option<usize>, String) {
-    let Problem { place, what, fix, .. } = problem;
-    match place.strip_prefix(NAME).and_then(|rest| rest.strip_prefix(':')).and_then(|line| line.parse().ok()) {
-        Some(line) => (Some(line), format!("{what} (fix: {fix})")),
-        None => (None, format!("{what} (fix: {fix})")),
-    }
+    let Problem { origin, text, hint, .. } = problem;
+    let line = origin.strip_prefix(NAME).and_then(|rest| rest.strip_prefix(':')).and_then(|line| line.parse().ok());
+    (line, format!("{text} (hint: {hint})"))
 }

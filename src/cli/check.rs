@@ -1,4 +1,4 @@
-//! `appliance check`: would it work, and if not, what has to change in whose policy?
+//! `appliance check`: finds out whether the appliance would work, and what has to change if it would not.
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -7,76 +7,79 @@ use std::time::{Duration, SystemTime};
 use clap::ArgMatches;
 use serde_json::{Value, json};
 
-use super::examples;
-use super::failure::{Class, Failure};
+use super::command_error::{Class, CommandError};
 use super::options::ServeOptions;
-use super::output::{show, show_document};
+use super::output::{show, show_document, show_outcome};
 use super::problems::Problem;
-use super::{settings, subjects, variables};
+use super::settings::Configuration;
+use super::variables::UnknownVariable;
+use super::{examples, probe_settings, settings, summary};
 use crate::clock;
 use crate::probe::{self, Finding, ProbeOutcome};
-use crate::serve::{CallerSettings, ServeSettings};
+use crate::serve::ServeSettings;
 
-/// Certificates that end sooner should have been renewed.
+/// A certificate that expires within this time should have been renewed.
 const SOON: Duration = Duration::from_hours(24 * 14);
 
-/// Find out whether it would work: configuration, network, clock, credentials, permissions, artifacts, callers
+/// Find out whether the appliance would work: configuration, network, clock, credentials, permissions, artifacts, callers
 ///
-/// Does what a request would do, one step at a time, and says of each step how it went and what to do about it.
+/// Takes the steps of a request one at a time, and prints the result of each step and a hint for what does not work.
 #[derive(Debug, clap::Args)]
 #[command(after_help = examples::CHECK)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(super) struct Check {
-    /// TOML file with the options below as keys; flags and variables win over it
+    /// The TOML file with the options below as keys; flags and variables win over it
     #[arg(long, env = "APPLIANCE_CONFIG", hide_env_values = true, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Only what needs no network: the configuration and the files that it names
+    /// Check only what needs no network: the configuration and the files that it names
     #[arg(long)]
     offline: bool,
-    /// Only what would hold on any machine, so not even files: for a configuration of another machine
+    /// Check the configuration of another machine, without opening the files that it names
     #[arg(long)]
     elsewhere: bool,
-    /// Write nothing to the artifact store; by default a small object is made and removed
+    /// Write nothing to the artifact store; by default, the check writes and deletes a small object
     #[arg(long)]
     read_only: bool,
     /// Print one JSON object instead of lines
     #[arg(long)]
     json: bool,
+    /// Print help with the advanced options
+    #[arg(long)]
+    pub(super) help_all: bool,
     #[command(flatten)]
     options: ServeOptions,
 }
 
 impl Check {
-    /// Checks, and shows what was found.
-    pub(super) fn run(self, matches: &ArgMatches) -> Result<(), Failure> {
+    /// Checks, and prints the findings.
+    pub(super) fn run(self, matches: &ArgMatches, unknown: &[UnknownVariable]) -> Result<(), CommandError> {
         let mut printer = Printer { json: self.json, findings: Vec::new() };
-        let settings = match settings::read(self.config.as_deref(), self.options.locate(matches), 0) {
-            Ok((settings, _)) => Some(settings),
+        let configuration = settings::read(self.config.as_deref(), self.options.locate(matches), unknown, 0);
+        let configuration = match configuration {
+            Ok(configuration) => Some(configuration),
             Err(mut problems) => {
                 problems.retain(|problem| !(self.elsewhere && problem.is_local));
                 if !problems.is_empty() {
-                    return printer.refused(&problems);
+                    return printer.report(&problems);
                 }
                 None
             }
         };
-        let Some(settings) = settings.filter(|_| !self.elsewhere) else {
-            printer.note(Finding::ok("configuration", "", "valid, as far as another machine can tell"));
+        let Some(Configuration { settings, warnings, .. }) = configuration.filter(|_| !self.elsewhere) else {
+            printer.note(Finding::ok("configuration", "", "valid; what depends on the other machine was not checked"));
             return printer.end();
         };
-        printer.note(Finding::ok("configuration", "", configuration(&settings)));
-        for unknown in variables::unknown() {
-            let fix = "remove it, or see `appliance serve --help` for all variables";
-            let what = "this variable means nothing to the appliance";
-            printer.note(Finding::warning("configuration", &unknown.name, what, fix));
+        printer.note(Finding::ok("configuration", "", description(&settings)));
+        for Problem { origin, text, hint, .. } in warnings {
+            printer.note(Finding::warning("configuration", &origin, text, hint));
         }
         for finding in inbound(&settings, clock::now()) {
             printer.note(finding);
         }
         if self.offline {
-            printer.note(Finding::skipped("network", "", "left out with `--offline`"));
+            printer.note(Finding::skipped("network", "", "skipped because of `--offline`"));
         } else {
-            let subjects = subjects::of(&settings, !self.read_only);
+            let subjects = probe_settings::of(&settings, !self.read_only);
             let mut note = |finding| printer.note(finding);
             actix_web::rt::System::new().block_on(probe::run(&subjects, &mut note));
         }
@@ -84,27 +87,27 @@ impl Check {
     }
 }
 
-/// What has been configured, in few words.
-fn configuration(settings: &ServeSettings) -> String {
+/// A short description of the configuration.
+fn description(settings: &ServeSettings) -> String {
     let targets = settings.backends.len();
     format!("valid; {targets} target{}, listening on {}", if targets == 1 { "" } else { "s" }, settings.listen)
 }
 
-/// Who would be let in, and whether they could connect.
+/// The findings about callers, and about the ports that they connect to.
 fn inbound(settings: &ServeSettings, now: SystemTime) -> Vec<Finding> {
     let mut findings = vec![port(settings.listen, "listen")];
     findings.extend(settings.admin.as_ref().map(|admin| port(admin.listen, "admin-listen")));
-    findings.push(callers(&settings.callers, settings, now));
+    findings.push(summary::callers(settings, now));
     if let Some(end) = settings.tls.as_ref().and_then(crate::http::tls::server::ServerTls::end) {
         let left = end.duration_since(now).unwrap_or_default();
         let shown = humantime::format_duration(Duration::from_secs(left.as_secs() / 3600 * 3600));
-        let fix = "renew it; the new one is read while running";
+        let hint = "renew it; the appliance reloads it while running";
         findings.push(match left {
-            Duration::ZERO => Finding::failure("certificate", "", "the listener's certificate has ended", fix),
+            Duration::ZERO => Finding::failure("certificate", "", "the listener's certificate has expired", hint),
             left if left < SOON => {
-                Finding::warning("certificate", "", format!("the listener's certificate ends in {shown}"), fix)
+                Finding::warning("certificate", "", format!("the listener's certificate expires in {shown}"), hint)
             }
-            _ => Finding::ok("certificate", "", format!("the listener's certificate holds for {shown}")),
+            _ => Finding::ok("certificate", "", format!("the listener's certificate is valid for {shown}")),
         });
     }
     findings
@@ -115,47 +118,19 @@ fn port(address: SocketAddr, option: &str) -> Finding {
     match TcpListener::bind(address) {
         Ok(_) => Finding::ok("port", &listen, "free"),
         Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
-            let fix =
-                format!("fine if it is the appliance; else stop what listens there, or choose another with `{option}`");
-            Finding::warning("port", &listen, "something listens there already", fix)
+            let hint = format!(
+                "ignore this if it is the appliance; otherwise stop the other program, or choose another address with \
+                 `{option}`"
+            );
+            Finding::warning("port", &listen, "another program listens on this address", hint)
         }
-        Err(error) => Finding::failure("port", &listen, error.to_string(), format!("choose another with `{option}`")),
+        Err(error) => {
+            Finding::failure("port", &listen, error.to_string(), format!("choose another address with `{option}`"))
+        }
     }
 }
 
-fn callers(callers: &CallerSettings, settings: &ServeSettings, now: SystemTime) -> Finding {
-    const CHECK: &str = "callers";
-    let tokens = callers.tokens.as_ref().map(|tokens| tokens.initial.as_ref());
-    let has_others = callers.oidc.is_some() || !callers.grants.is_empty();
-    match (tokens, callers.anonymous) {
-        (_, Some(role)) if settings.listen.ip().is_loopback() => {
-            Finding::ok(CHECK, "", format!("anybody on this machine, as {role}"))
-        }
-        (_, Some(role)) => Finding::warning(
-            CHECK,
-            "",
-            format!("anybody who can connect, as {role}, by `allow-anonymous`"),
-            "give callers tokens (`appliance token new`) and remove it, unless the network keeps others away",
-        ),
-        (Some(Some(tokens)), None) => {
-            let valid = tokens.entries().iter().filter(|entry| entry.expires.is_none_or(|end| end > now)).count();
-            let expired = tokens.entries().len() - valid;
-            match (valid, expired) {
-                (0, _) if !has_others => Finding::warning(
-                    CHECK,
-                    "",
-                    format!("nobody: there is no valid token ({expired} expired)"),
-                    "make one with `appliance token new`",
-                ),
-                _ => Finding::ok(CHECK, "", format!("{valid} valid tokens, {expired} expired")),
-            }
-        }
-        (Some(None), None) => Finding::ok(CHECK, "", "tokens that AWS keeps; they are read when it starts"),
-        (None, None) => Finding::ok(CHECK, "", "users of the load balancer or holders of certificates"),
-    }
-}
-
-/// Shows findings as they come, or all of them as JSON in the end.
+/// Prints findings one by one, or all of them as JSON at the end.
 struct Printer {
     json: bool,
     findings: Vec<Finding>,
@@ -164,33 +139,36 @@ struct Printer {
 impl Printer {
     fn note(&mut self, finding: Finding) {
         if !self.json {
-            show(&text(&finding));
+            show_outcome(word(finding.outcome), &text(&finding));
         }
         self.findings.push(finding);
     }
 
-    fn refused(&mut self, problems: &[Problem]) -> Result<(), Failure> {
+    fn report(&mut self, problems: &[Problem]) -> Result<(), CommandError> {
         if !self.json {
-            return Err(Failure::configuration(problems));
+            return Err(CommandError::configuration(problems));
         }
         for problem in problems {
-            let Problem { place, what, fix, .. } = problem;
-            self.note(Finding::failure("configuration", place, what, fix));
+            let Problem { origin, text, hint, .. } = problem;
+            self.note(Finding::failure("configuration", origin, text, hint));
         }
         show_document(&self.document());
-        Err(Failure::silent(Class::Configuration))
+        Err(CommandError::reported(Class::Configuration))
     }
 
-    fn end(self) -> Result<(), Failure> {
+    fn end(self) -> Result<(), CommandError> {
         let count = |outcome| self.findings.iter().filter(|finding| finding.outcome == outcome).count();
         let (failures, warnings) = (count(ProbeOutcome::Failure), count(ProbeOutcome::Warning));
         if self.json {
             show_document(&self.document());
         } else {
             let all = self.findings.len();
-            show(&format!("\n{all} checks: {failures} failed, {warnings} to look at"));
+            show(&format!(
+                "\n{all} checks: {failures} failed, {warnings} warning{}",
+                if warnings == 1 { "" } else { "s" }
+            ));
         }
-        if failures == 0 { Ok(()) } else { Err(Failure::silent(Class::Failed)) }
+        if failures == 0 { Ok(()) } else { Err(CommandError::reported(Class::Failed)) }
     }
 
     fn document(&self) -> Value {
@@ -210,17 +188,16 @@ fn word(outcome: ProbeOutcome) -> &'static str {
 }
 
 /// A finding as JSON.
-pub(super) fn value(finding: &Finding) -> Value {
+fn value(finding: &Finding) -> Value {
     let Finding { check, subject, outcome, text, fix, took } = finding;
     let took = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-    json!({"check": check, "subject": subject, "outcome": word(*outcome), "text": text, "fix": fix, "took_ms": took})
+    json!({"check": check, "subject": subject, "outcome": word(*outcome), "text": text, "hint": fix, "took_ms": took})
 }
 
-/// A finding as a line, and its fix as another.
-pub(super) fn text(finding: &Finding) -> String {
-    let Finding { check, subject, outcome, text, fix, .. } = finding;
+/// A finding as text, with its hint on a line of its own.
+fn text(finding: &Finding) -> String {
+    let Finding { check, subject, text, fix, .. } = finding;
     let subject = if subject.is_empty() { String::new() } else { format!("{subject}: ") };
-    let fix = fix.as_ref().map(|fix| format!("\nfix: {fix}")).unwrap_or_default();
-    let lines = format!("{subject}{text}{fix}");
-    format!("{:8} {check:14} {}", word(*outcome), lines.replace('\n', &format!("\n{:24}", "")))
+    let hint = fix.as_ref().map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
+    format!("{check:14} {}", format!("{subject}{text}{hint}").replace('\n', &format!("\n{:24}", "")))
 }

@@ -1,4 +1,4 @@
-//! The configuration file: TOML with the keys of the flags, every surprise reported with its line.
+//! The configuration file: TOML with the keys of the flags. Every problem is reported with its line.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -7,40 +7,42 @@ use std::path::Path;
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
-use super::options::{CallerOptions, Given, Place, ServeOptions, TargetOptions, key, similar};
+use super::options::{
+    CallerTable, OptionGroup as _, RawValue, ServeOptions, TargetOptions, TargetTable, ValueOrigin, fields, key,
+    similar,
+};
 use super::problems::{Problem, Problems};
 
 /// The tables that may be repeated.
 const TARGET: &str = "target";
 const CALLER: &str = "caller";
-const FIX_SYNTAX: &str = "write `key = value`, one per line, as TOML";
+const HINT_SYNTAX: &str = "write `key = value`, one per line, as TOML";
 
 /// Reads the file, if one is named. Unknown keys and wrong types become problems.
 ///
 /// # Errors
-/// The file cannot be read, or is no TOML. That is the only problem then: without what the file says, others would follow
-/// that are none.
+/// The file cannot be read, or is no TOML. That is the only problem then: others would only follow from the missing file.
 pub(super) fn read(path: Option<&Path>, problems: &mut Problems) -> Result<ServeOptions, Vec<Problem>> {
     let Some(path) = path else { return Ok(ServeOptions::default()) };
-    let unreadable = |place: &dyn Display, what: String, fix: &str| {
+    let unreadable = |origin: &dyn Display, text: String, hint: &str| {
         let mut problems = Problems::default();
-        problems.add(place, what, fix);
+        problems.add(origin, text, hint);
         problems.none_or_all().err().unwrap_or_default()
     };
     let text = std::fs::read_to_string(path).map_err(|error| {
-        unreadable(&path.display(), format!("cannot be read: {error}"), "check the path given with `--config`")
+        unreadable(&path.display(), format!("cannot read the file: {error}"), "check the path of `--config`")
     })?;
-    if let Err((place, what)) = table(&text, path) {
-        return Err(unreadable(&place, what, FIX_SYNTAX));
+    if let Err((origin, error)) = table(&text, path) {
+        return Err(unreadable(&origin, error, HINT_SYNTAX));
     }
     Ok(parse(&text, path, problems))
 }
 
-/// What is in the text; or where it is no TOML, and why.
-fn table<'a>(text: &'a str, path: &Path) -> Result<Spanned<DeTable<'a>>, (Place, String)> {
+/// The content of the text; or the line at which it is no TOML, and the reason.
+fn table<'a>(text: &'a str, path: &Path) -> Result<Spanned<DeTable<'a>>, (ValueOrigin, String)> {
     DeTable::parse(text).map_err(|error| {
         let line = error.span().map_or(1, |span| line_at(text, span.start));
-        (Place::File(path.to_owned(), line), error.message().to_owned())
+        (ValueOrigin::File(path.to_owned(), line), error.message().to_owned())
     })
 }
 
@@ -53,21 +55,25 @@ pub(super) fn parse(text: &str, path: &Path, problems: &mut Problems) -> ServeOp
     let mut options = ServeOptions::default();
     let table = match table(text, path) {
         Ok(table) => table,
-        Err((place, what)) => {
-            problems.add(&place, what, FIX_SYNTAX);
+        Err((origin, error)) => {
+            problems.add(&origin, error, HINT_SYNTAX);
             return options;
         }
     };
     for (name, value) in in_order(table.get_ref()) {
-        let place = |offset| Place::File(path.to_owned(), line_at(text, offset));
-        let at = place(name.span().start);
+        let origin = |offset| ValueOrigin::File(path.to_owned(), line_at(text, offset));
+        let at = origin(name.span().start);
         match (name.get_ref().as_ref(), value.get_ref()) {
             (list @ (TARGET | CALLER), DeValue::Array(tables)) => {
                 for table in tables {
-                    let at = place(table.span().start);
+                    let at = origin(table.span().start);
                     match (list, table.get_ref()) {
-                        (TARGET, DeValue::Table(table)) => options.targets.push(target(table, at, &place, problems)),
-                        (_, DeValue::Table(table)) => options.callers.push(caller(table, at, &place, problems)),
+                        (TARGET, DeValue::Table(table)) => {
+                            options.target_tables.push(target(table, at, &origin, problems));
+                        }
+                        (_, DeValue::Table(table)) => {
+                            options.caller_tables.push(caller(table, at, &origin, problems));
+                        }
                         _ => not_a_list(list, &at, problems),
                     }
                 }
@@ -77,7 +83,7 @@ pub(super) fn parse(text: &str, path: &Path, problems: &mut Problems) -> ServeOp
                 if let Some(given) = given(name, value, at, problems)
                     && !options.set(name, given.clone())
                 {
-                    unknown(name, &given.place, ServeOptions::FIELDS, problems);
+                    unknown(name, &given.origin, fields::<ServeOptions>(), problems);
                 }
             }
         }
@@ -86,45 +92,55 @@ pub(super) fn parse(text: &str, path: &Path, problems: &mut Problems) -> ServeOp
 }
 
 /// One `[[target]]`.
-fn target(table: &DeTable<'_>, at: Place, place: &dyn Fn(usize) -> Place, problems: &mut Problems) -> TargetOptions {
-    let mut target = TargetOptions { place: at, name: None, default: None, options: ServeOptions::default() };
+fn target(
+    table: &DeTable<'_>,
+    at: ValueOrigin,
+    origin: &dyn Fn(usize) -> ValueOrigin,
+    problems: &mut Problems,
+) -> TargetTable {
+    let mut target = TargetTable { origin: at, name: None, default: None, options: TargetOptions::default() };
     for (name, value) in in_order(table) {
-        let at = place(name.span().start);
+        let at = origin(name.span().start);
         let name = name.get_ref().as_ref();
         let Some(given) = given(name, value.get_ref(), at, problems) else { continue };
-        let belongs = ServeOptions::FIELDS_OF_A_TARGET.iter().any(|field| key(field) == name);
+        let at = given.origin.clone();
         match name {
             "name" => target.name = Some(given),
             "default" => target.default = Some(given),
-            _ if belongs => drop(target.options.set(name, given)),
-            _ if ServeOptions::FIELDS.iter().any(|field| key(field) == name) => problems.add(
-                &given.place,
+            _ if target.options.set(name, given) => {}
+            _ if fields::<ServeOptions>().iter().any(|field| key(field) == name) => problems.add(
+                &at,
                 format!("`{name}` is the same for all targets"),
                 "write it above the first `[[target]]`",
             ),
-            _ => unknown(name, &given.place, ServeOptions::FIELDS_OF_A_TARGET, problems),
+            _ => unknown(name, &at, fields::<TargetOptions>(), problems),
         }
     }
     target
 }
 
 /// One `[[caller]]`.
-fn caller(table: &DeTable<'_>, at: Place, place: &dyn Fn(usize) -> Place, problems: &mut Problems) -> CallerOptions {
-    let mut caller = CallerOptions { place: at, values: BTreeMap::new() };
+fn caller(
+    table: &DeTable<'_>,
+    at: ValueOrigin,
+    origin: &dyn Fn(usize) -> ValueOrigin,
+    problems: &mut Problems,
+) -> CallerTable {
+    let mut caller = CallerTable { origin: at, values: BTreeMap::new() };
     for (name, value) in in_order(table) {
-        let at = place(name.span().start);
+        let at = origin(name.span().start);
         let name = name.get_ref().as_ref();
         let Some(given) = given(name, value.get_ref(), at, problems) else { continue };
-        if CallerOptions::KEYS.contains(&name) {
+        if CallerTable::KEYS.contains(&name) {
             caller.values.insert(name.to_owned(), given);
         } else {
-            unknown(name, &given.place, CallerOptions::KEYS, problems);
+            unknown(name, &given.origin, CallerTable::KEYS, problems);
         }
     }
     caller
 }
 
-fn not_a_list(name: &str, at: &Place, problems: &mut Problems) {
+fn not_a_list(name: &str, at: &ValueOrigin, problems: &mut Problems) {
     problems.add(at, format!("`{name}` must be a list of tables"), format!("write `[[{name}]]` on a line of its own"));
 }
 
@@ -134,20 +150,20 @@ fn in_order<'a, 'b>(table: &'b DeTable<'a>) -> Vec<(&'b Spanned<DeString<'a>>, &
     entries
 }
 
-fn given(name: &str, value: &DeValue<'_>, place: Place, problems: &mut Problems) -> Option<Given> {
+fn given(name: &str, value: &DeValue<'_>, origin: ValueOrigin, problems: &mut Problems) -> Option<RawValue> {
     let text = scalar(value);
     if text.is_none() {
-        problems.add(&place, format!("`{name}` must be a text, a number or true/false"), "write one value");
+        problems.add(&origin, format!("`{name}` must be a string, a number or true/false"), "write one value");
     }
-    Some(Given { text: text?, place })
+    Some(RawValue { text: text?, origin })
 }
 
-fn unknown(name: &str, place: &Place, fields: &[&str], problems: &mut Problems) {
-    let fix = similar(name, fields.iter().map(|field| key(field))).map_or_else(
-        || "remove it, or see `appliance serve --help` for all settings".to_owned(),
+fn unknown(name: &str, origin: &ValueOrigin, known: impl IntoIterator<Item: AsRef<str>>, problems: &mut Problems) {
+    let hint = similar(name, known.into_iter().map(|field| key(field.as_ref()))).map_or_else(
+        || "remove it, or see `appliance serve --help-all` for all options".to_owned(),
         |known| format!("did you mean `{known}`?"),
     );
-    problems.add(place, format!("`{name}` is not a setting"), fix);
+    problems.add(origin, format!("`{name}` is not an option"), hint);
 }
 
 fn scalar(value: &DeValue<'_>) -> Option<String> {
@@ -176,20 +192,23 @@ mod tests {
         let (options, problems) =
             parsed("# comment\nlisten = \"127.0.0.1:1\"\n\nworkers = 2\nallow-anonymous = true\n");
         assert_eq!(problems, Vec::<String>::new());
-        assert_eq!(options.workers, Some(Given { text: "2".into(), place: Place::File("a.toml".into(), 4) }));
-        assert_eq!(options.allow_anonymous.map(|given| given.text).as_deref(), Some("true"));
+        assert_eq!(
+            options.listener.workers,
+            Some(RawValue { text: "2".into(), origin: ValueOrigin::File("a.toml".into(), 4) })
+        );
+        assert_eq!(options.callers.allow_anonymous.map(|given| given.text).as_deref(), Some("true"));
     }
 
     #[test]
-    fn every_surprise_is_reported_with_its_line() {
+    fn every_wrong_key_is_reported_with_its_line() {
         let (_, problems) = parsed("resorce-arn = \"x\"\nworkers = 1\nlisten = [1]\nzzz = 1\nbody_size_limit = 1\n");
         assert_eq!(
             problems,
             [
-                "a.toml:1: `resorce-arn` is not a setting\n    fix: did you mean `resource-arn`?",
-                "a.toml:3: `listen` must be a text, a number or true/false\n    fix: write one value",
-                "a.toml:4: `zzz` is not a setting\n    fix: remove it, or see `appliance serve --help` for all settings",
-                "a.toml:5: `body_size_limit` is not a setting\n    fix: did you mean `body-size-limit`?",
+                "a.toml:1: `resorce-arn` is not an option\n    hint: did you mean `resource-arn`?",
+                "a.toml:3: `listen` must be a string, a number or true/false\n    hint: write one value",
+                "a.toml:4: `zzz` is not an option\n    hint: remove it, or see `appliance serve --help-all` for all options",
+                "a.toml:5: `body_size_limit` is not an option\n    hint: did you mean `body-size-limit`?",
             ]
         );
     }

@@ -1,4 +1,4 @@
-//! Where log lines go and how they look: standard error, for people or for machines.
+//! Log lines on standard error, for people or for machines.
 
 use std::str::FromStr;
 
@@ -9,19 +9,19 @@ use tracing_subscriber::fmt::format::FmtSpan;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use super::colour;
+use super::output::is_coloured;
 
-/// How a line looks.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Format {
-    /// One line for people; coloured on a terminal.
+pub(super) enum LogFormat {
+    /// Lines for people, with colours on a terminal.
     #[default]
     Text,
     /// One JSON object a line.
     Json,
 }
 
-impl FromStr for Format {
+impl FromStr for LogFormat {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -36,22 +36,22 @@ impl FromStr for Format {
 /// Checked logging settings.
 #[derive(Debug)]
 pub(super) struct Logging {
-    format: Format,
+    format: LogFormat,
     filter: EnvFilter,
 }
 
 /// The filter for one level: the appliance's own lines at that level, those of libraries only as warnings.
 ///
-/// Some libraries say nothing at all: what they would report we report in our own words, or it is no failure.
+/// Some libraries log nothing at all: the appliance reports the same failures itself, or they are no failures.
 fn own(level: &str) -> String {
     format!("warn,appliance={level},access={level},actix_http=off,actix_server=off")
 }
 
-/// True for lines that may be printed, whatever the filter asks for: all of our own, and the warnings of libraries.
+/// True for lines that may be printed, whatever the filter says: all of our own, and the warnings of libraries.
 ///
 /// SECURITY: libraries do not know what is secret. Below warnings, those of the AWS SDK and of HTTP print requests and
 /// responses with their tokens, signatures and credentials. `aws_config` does so even in warnings, when it cannot read an
-/// answer, so nothing of it is printed at all.
+/// response, so none of its lines is printed.
 fn is_discreet(metadata: &Metadata<'_>) -> bool {
     let target = metadata.target();
     let is_of = |name: &str| target.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"));
@@ -59,16 +59,16 @@ fn is_discreet(metadata: &Metadata<'_>) -> bool {
 }
 
 impl Logging {
-    /// Logging in `format`, of what `filter` lets through.
+    /// Logging in `format`, of the lines that `filter` selects.
     #[must_use]
-    pub(super) fn new(format: Format, filter: Option<EnvFilter>) -> Self {
+    pub(super) fn new(format: LogFormat, filter: Option<EnvFilter>) -> Self {
         Self { format, filter: filter.unwrap_or_else(|| EnvFilter::new(own("info"))) }
     }
 
     /// Reads a filter. A bare level means the appliance's own lines, not those of every library.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The filter cannot be parsed; the text says why.
     pub(super) fn parse_filter(text: &str) -> Result<EnvFilter, String> {
         let filter = match text {
             "off" | "error" | "warn" | "info" | "debug" | "trace" => own(text),
@@ -85,12 +85,12 @@ impl Logging {
             .with_env_filter(self.filter)
             .with_writer(std::io::stderr)
             .with_span_events(FmtSpan::NONE)
-            .with_ansi(!journal && colour::is_wanted(&std::io::stderr()));
+            .with_ansi(!journal && is_coloured(&std::io::stderr()));
         let discretion = filter_fn(is_discreet);
         match (self.format, journal) {
-            (Format::Json, _) => base.json().flatten_event(true).finish().with(discretion).init(),
-            (Format::Text, true) => base.without_time().finish().with(discretion).init(),
-            (Format::Text, false) => base.finish().with(discretion).init(),
+            (LogFormat::Json, _) => base.json().flatten_event(true).finish().with(discretion).init(),
+            (LogFormat::Text, true) => base.without_time().finish().with(discretion).init(),
+            (LogFormat::Text, false) => base.finish().with(discretion).init(),
         }
         // Otherwise a panic would be plain text among lines of JSON. A request that panics ends its connection only.
         std::panic::set_hook(Box::new(|panic| {

@@ -1,46 +1,49 @@
-//! The command line: the only place that knows clap, the environment, the terminal and exit codes.
+//! The command line: the only part that knows clap, the environment, the terminal and exit codes.
 
+mod bodies;
 mod bootstrap;
 mod callers;
 mod check;
-mod colour;
+mod command_error;
+mod core_dumps;
 #[cfg(feature = "deploy")]
 mod deploy;
 mod examples;
-mod failure;
 mod file;
 #[cfg(feature = "generate")]
 mod generate;
-mod harden;
-mod inherited;
+mod huge_pages;
+mod listener;
 mod logging;
-mod memory;
+mod oidc;
 mod options;
 mod output;
+mod probe_settings;
 mod problems;
 mod proxies;
+mod random;
 #[cfg(feature = "sandbox")]
 mod sandbox;
+mod serve;
 mod settings;
-mod subjects;
+mod socket_activation;
+mod summary;
 mod targets;
 mod telemetry;
 mod token;
+mod token_file;
 mod trust;
 mod ui;
 mod values;
 mod variables;
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
-use tracing::warn;
 
-use self::failure::{Class, Failure};
-use self::options::ServeOptions;
-use crate::serve::{self, ServeError};
+use self::command_error::CommandError;
+use self::options::show_advanced;
 
 /// Use Amazon SageMaker managed MLflow from anywhere, with any HTTP client and no AWS credentials
 #[derive(Debug, Parser)]
@@ -52,7 +55,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Serve(Box<Serve>),
+    Serve(Box<serve::ServeCommand>),
     Check(Box<check::Check>),
     Ui(Box<ui::Ui>),
     Bootstrap(bootstrap::Bootstrap),
@@ -67,18 +70,7 @@ enum Command {
     Generate(generate::Generate),
 }
 
-/// Sign requests and pass them to managed MLflow, and serve its artifacts
-#[derive(Debug, clap::Args)]
-#[command(after_help = examples::SERVE)]
-struct Serve {
-    /// TOML file with the options below as keys; flags and variables win over it
-    #[arg(long, env = "APPLIANCE_CONFIG", hide_env_values = true, value_name = "FILE")]
-    config: Option<PathBuf>,
-    #[command(flatten)]
-    options: ServeOptions,
-}
-
-/// The commands and options that exist, by which tests judge what pages say.
+/// All commands and options. Tests check documents against it.
 #[must_use]
 pub fn grammar() -> clap::Command {
     Cli::command()
@@ -87,69 +79,38 @@ pub fn grammar() -> clap::Command {
 /// Runs the program.
 #[must_use]
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let matches = Cli::command().get_matches_from(arguments);
+    let matches = grammar().get_matches_from(arguments);
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    let (_, matches) = matches.subcommand().expect("clap requires one");
+    let (name, matches) = matches.subcommand().expect("clap requires one");
+    let is_help_wanted = match &cli.command {
+        Command::Serve(command) => command.help_all,
+        Command::Check(command) => command.help_all,
+        _ => false,
+    };
+    if is_help_wanted {
+        // This prints the help and exits.
+        grammar().mut_subcommand(name, show_advanced).get_matches_from(["appliance", name, "--help"]);
+    }
+    let unknown = variables::unknown(&grammar());
+    let checked = || variables::checked(&unknown).map_err(|problems| CommandError::configuration(&problems));
     let result = match cli.command {
-        Command::Serve(command) => serve(command.config.as_deref(), command.options.locate(matches)),
-        Command::Check(command) => command.run(matches),
-        Command::Ui(command) => command.run(matches),
-        Command::Bootstrap(command) => known_variables().and_then(|()| command.run()),
+        Command::Serve(command) => command.run(matches, &unknown),
+        Command::Check(command) => command.run(matches, &unknown),
+        Command::Ui(command) => command.run(matches, &unknown),
+        Command::Bootstrap(command) => checked().and_then(|()| command.run()),
         #[cfg(feature = "deploy")]
-        Command::Deploy(command) => known_variables().and_then(|()| command.run()),
+        Command::Deploy(command) => checked().and_then(|()| command.run()),
         Command::Token(command) => command.run(),
         #[cfg(feature = "sandbox")]
-        Command::Sandbox(command) => known_variables().and_then(|()| command.run(std::env::vars_os())),
+        Command::Sandbox(command) => checked().and_then(|()| command.run(std::env::vars_os())),
         #[cfg(feature = "generate")]
-        Command::Generate(command) => command.run(),
+        Command::Generate(command) => command.run(grammar()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            failure.print();
-            failure.class.exit_code()
+        Err(error) => {
+            error.print();
+            error.class.exit_code()
         }
     }
-}
-
-/// Commands that read a configuration report such variables with all else that is wrong there.
-fn known_variables() -> Result<(), Failure> {
-    variables::checked().map_err(|problems| Failure::configuration(&problems))
-}
-
-fn serve(config: Option<&Path>, flags: ServeOptions) -> Result<(), Failure> {
-    memory::in_small_pages();
-    // Without randomness request ids are merely less unique.
-    let run = u64::from_ne_bytes(random().unwrap_or_default());
-    let (settings, logging) =
-        settings::read(config, flags, run).map_err(|problems| Failure::configuration(&problems))?;
-    let settings = serve::ServeSettings { inherited: inherited::listeners(settings.listen)?, ..settings };
-    logging.start();
-    for unknown in variables::unknown() {
-        let hint = "remove it, or see `appliance serve --help` for all variables";
-        warn!(variable = unknown.name, hint, "this variable means nothing to the appliance");
-    }
-    harden::against_dumps();
-    actix_web::rt::System::new().block_on(serve::run(settings)).map_err(|error| match &error {
-        ServeError::Bind { .. } => Failure::new(
-            Class::Configuration,
-            &error,
-            Some("stop what listens there, or choose another address with `--listen` or `--admin-listen`"),
-        ),
-        ServeError::Audit(_) => {
-            Failure::new(Class::Configuration, &error, Some("name a file in a writable directory with `--audit-log`"))
-        }
-        ServeError::Server(_) => Failure::new(
-            Class::Failed,
-            &error,
-            Some("start it again; if that is no help, let it have more threads, memory or open files"),
-        ),
-    })
-}
-
-/// From the operating system, through ring; nothing if it has none to give.
-fn random<const N: usize>() -> Option<[u8; N]> {
-    use ring::rand::{SecureRandom, SystemRandom};
-    let mut bytes = [0; N];
-    SystemRandom::new().fill(&mut bytes).ok().map(|()| bytes)
 }

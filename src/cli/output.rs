@@ -1,24 +1,51 @@
-//! Lines for people, and lines that were asked for. All that a command prints goes through here.
+//! The output of all commands: messages for people on standard error, and results on standard output.
 //!
-//! SECURITY: much of it was written by others: reasons and outputs of CloudFormation, error messages of AWS and MLflow,
-//! tags, what an installer prints. A terminal obeys some characters instead of showing them: they move the cursor over
-//! earlier lines, set the title or the clipboard, or turn the order of letters around. Here is the one place that all
-//! text passes on its way to a terminal, so here those characters are taken out.
+//! SECURITY: others wrote much of that text: reasons and outputs of CloudFormation, error messages of AWS and MLflow,
+//! tags, the output of an installer. A terminal obeys some characters instead of showing them: they move the cursor over
+//! earlier lines, set the title or the clipboard, or reverse the order of letters. All text passes this file on its way to
+//! a terminal, so this file removes those characters.
 
 use std::borrow::Cow;
 use std::io::{self, Write as _};
 
-#[cfg(feature = "deploy")]
-use super::colour;
+use anstream::stream::RawStream;
+use anstream::{AutoStream, ColorChoice};
 
-/// True for what a terminal obeys: the control characters of ASCII and of Latin-1 (C0, DEL, C1), line separators that are
+const RED: &str = "1;31";
+const GREEN: &str = "1;32";
+const YELLOW: &str = "1;33";
+const CYAN: &str = "1;36";
+const GREY: &str = "2";
+
+/// True if a stream is to have colours: by NO_COLOR, CLICOLOR and CLICOLOR_FORCE, otherwise on a terminal.
+#[must_use]
+pub(super) fn is_coloured(stream: &impl RawStream) -> bool {
+    AutoStream::choice(stream) != ColorChoice::Never
+}
+
+fn coloured(text: &str, colour: &str) -> String {
+    format!("\u{1b}[{colour}m{text}\u{1b}[0m")
+}
+
+/// The text with the labels of its lines in colour, such as `error:`.
+fn with_labels(text: &str) -> String {
+    const LABELS: [(&str, &str); 3] = [("error:", RED), ("warning:", YELLOW), ("hint:", CYAN)];
+    let line = |line: &str| {
+        let start = line.trim_start();
+        let found = LABELS.into_iter().find(|(label, _)| start.starts_with(label));
+        found.map_or_else(|| line.to_owned(), |(label, colour)| line.replacen(label, &coloured(label, colour), 1))
+    };
+    text.split('\n').map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// True for the characters that a terminal obeys: the control characters of ASCII and of Latin-1 (C0, DEL, C1), line separators that are
 /// not `\n`, and the characters that change the direction of text (Unicode Standard Annex #9).
 fn is_obeyed(character: char) -> bool {
     matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
         || (character.is_control() && !matches!(character, '\n' | '\t'))
 }
 
-/// The text without what a terminal obeys. Line breaks stay, because messages have several lines.
+/// The text without the characters that a terminal obeys. Line breaks stay, because messages have several lines.
 #[must_use]
 pub(super) fn plain(text: &str) -> Cow<'_, str> {
     if text.contains(is_obeyed) { Cow::Owned(text.replace(is_obeyed, "")) } else { Cow::Borrowed(text) }
@@ -31,49 +58,63 @@ pub(super) fn one_line(text: &str) -> String {
     plain(text).split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// What is happening; to standard error.
-#[expect(clippy::print_stderr, reason = "what is happening is for people")]
-pub(super) fn say(line: &str) {
-    eprintln!("{}", plain(line));
+/// Prints a message to standard error.
+#[expect(clippy::print_stderr, reason = "messages are for people")]
+pub(super) fn say(message: &str) {
+    let message = plain(message);
+    if is_coloured(&io::stderr()) { eprintln!("{}", with_labels(&message)) } else { eprintln!("{message}") }
 }
 
-/// The same, the part after `lead` in a colour where there are colours.
+/// Prints a message to standard error, with the part after `lead` in a colour if standard error has colours.
 #[cfg(feature = "deploy")]
-#[expect(clippy::print_stderr, reason = "what is happening is for people")]
+#[expect(clippy::print_stderr, reason = "messages are for people")]
 pub(super) fn say_coloured(lead: &str, text: &str, colour: &str) {
     let (lead, text) = (plain(lead), plain(text));
-    if colour::is_wanted(&io::stderr()) {
-        eprintln!("{lead}\u{1b}[{colour}m{text}\u{1b}[0m");
-    } else {
-        eprintln!("{lead}{text}");
-    }
+    if is_coloured(&io::stderr()) { eprintln!("{lead}{}", coloured(&text, colour)) } else { eprintln!("{lead}{text}") }
 }
 
-/// Asks, on the line on which the answer is typed.
+/// Asks a question. The answer is typed on the same line.
 #[cfg(feature = "deploy")]
-#[expect(clippy::print_stderr, reason = "a question is for people")]
+#[expect(clippy::print_stderr, reason = "questions are for people")]
 pub(super) fn ask(question: &str) {
     eprint!("{} ", plain(question));
     drop(io::stderr().flush());
 }
 
-/// What was asked for; to standard output. A closed pipe is the reader's decision.
+/// Prints an outcome and its description to standard output: the outcome in a column of its own, and in its colour.
+pub(super) fn show_outcome(outcome: &str, description: &str) {
+    let (word, description) = (format!("{outcome:8}"), plain(description));
+    let line = if is_coloured(&io::stdout()) {
+        let colour = match outcome {
+            "ok" => GREEN,
+            "warning" => YELLOW,
+            "failure" => RED,
+            _ => GREY,
+        };
+        format!("{} {}\n", coloured(&word, colour), with_labels(&description))
+    } else {
+        format!("{word} {description}\n")
+    };
+    drop(try_write(line.as_bytes()));
+}
+
+/// Prints a result to standard output. A reader that closes the pipe does not want more.
 pub(super) fn show(line: &str) {
     drop(try_show(line));
 }
 
-/// The same for what must not get lost.
+/// Prints a result that must not get lost.
 ///
 /// # Errors
-/// When it cannot be written; a closed pipe is no error.
+/// The result cannot be written. A closed pipe is no error.
 pub(super) fn try_show(line: &str) -> io::Result<()> {
     try_write(format!("{}\n", plain(line)).as_bytes())
 }
 
-/// Writes a file of our own to standard output.
+/// Writes bytes to standard output as they are.
 ///
 /// # Errors
-/// When it cannot be written; a closed pipe is no error.
+/// The bytes cannot be written. A closed pipe is no error.
 pub(super) fn try_write(file: &[u8]) -> io::Result<()> {
     let mut stdout = io::stdout();
     match stdout.write_all(file).and_then(|()| stdout.flush()) {
@@ -82,7 +123,7 @@ pub(super) fn try_write(file: &[u8]) -> io::Result<()> {
     }
 }
 
-/// A document that was asked for, on one line. What a terminal obeys is escaped as JSON allows, so nothing of it is lost.
+/// A JSON document on one line. The characters that a terminal obeys are escaped as JSON allows, so nothing is lost.
 #[must_use]
 pub(super) fn document(value: &serde_json::Value) -> String {
     let text = value.to_string();
@@ -97,7 +138,7 @@ pub(super) fn document(value: &serde_json::Value) -> String {
     text.chars().map(escaped).collect()
 }
 
-/// Shows a document that was asked for.
+/// Prints a JSON document to standard output.
 pub(super) fn show_document(value: &serde_json::Value) {
     show(&document(value));
 }
@@ -114,7 +155,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_terminal_has_nothing_to_obey() {
+    fn the_labels_of_lines_are_coloured() {
+        let text = with_labels("error: no hint: here\n  hint: do this\nthe hint: no");
+        assert_eq!(
+            text,
+            "\u{1b}[1;31merror:\u{1b}[0m no hint: here\n  \u{1b}[1;36mhint:\u{1b}[0m do this\nthe hint: no"
+        );
+    }
+
+    #[test]
+    fn no_character_reaches_a_terminal_that_it_would_obey() {
         for (text, expected) in [
             ("plain\n  text\twith ümläuts, 日本語 and 🙂", "plain\n  text\twith ümläuts, 日本語 and 🙂"),
             ("\u{1b}[2J\u{1b}[1;1Hgone", "[2J[1;1Hgone"),

@@ -1,4 +1,4 @@
-//! `appliance sandbox`: its options, and what it shows.
+//! `appliance sandbox`: its options and its output.
 
 use std::cell::RefCell;
 use std::ffi::OsString;
@@ -9,8 +9,8 @@ use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
+use super::command_error::{Class, CommandError};
 use super::examples;
-use super::failure::{Class, Failure};
 use super::output::{one_line, say, shell_word, show, show_document};
 use super::values;
 use crate::http::client::Endpoint;
@@ -21,27 +21,27 @@ use crate::sandbox::{
 
 /// Try everything on this machine, with a real MLflow and no AWS account
 ///
-/// Starts an MLflow server (the one on the PATH, or one that is installed once into your cache directory), puts in
-/// front of it an endpoint that checks every signature as AWS does, and in front of that the appliance.
+/// Starts an MLflow server: the one on the PATH, or one that is installed once into your cache directory. In front of it
+/// runs an endpoint that checks every signature as AWS does, and in front of that the appliance.
 #[derive(Args, Debug)]
 #[command(after_help = examples::SANDBOX)]
 pub(super) struct Sandbox {
-    /// Which of SageMaker's two MLflow offerings to pretend
+    /// The kind of managed MLflow to simulate
     #[arg(long, value_enum, default_value = "both", env = "APPLIANCE_SANDBOX_MODE", hide_env_values = true)]
     mode: ModeOption,
-    /// Port of the appliance; with both modes the app gets the next one
+    /// The port of the appliance; with both modes, the app gets the next one
     #[arg(long, value_name = "PORT", default_value_t = 5000, value_parser = clap::value_parser!(u16).range(1..65535))]
     port: u16,
     /// Use this running MLflow server instead of starting one
     #[arg(long, value_name = "URL", value_parser = values::endpoint, conflicts_with = "data_dir")]
     mlflow_url: Option<Endpoint>,
-    /// Keep MLflow's data here instead of throwing it away in the end
+    /// Keep MLflow's data in this directory instead of deleting it at the end
     #[arg(long, value_name = "DIRECTORY")]
     data_dir: Option<PathBuf>,
-    /// How long each set of the pretended AWS credentials lives
+    /// The lifetime of each set of simulated AWS credentials
     #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = values::duration)]
     credential_lifetime: Duration,
-    /// Print one line of JSON instead of text once all is ready
+    /// Print one line of JSON instead of text once everything is ready
     #[arg(long)]
     json: bool,
 }
@@ -57,8 +57,8 @@ enum ModeOption {
 }
 
 impl Sandbox {
-    /// Runs it until Ctrl-C. `environment` is the process's.
-    pub(super) fn run(self, environment: impl Iterator<Item = (OsString, OsString)>) -> Result<(), Failure> {
+    /// Runs the sandbox until Ctrl-C. `environment` is that of this process.
+    pub(super) fn run(self, environment: impl Iterator<Item = (OsString, OsString)>) -> Result<(), CommandError> {
         let environment: Vec<_> = environment.collect();
         let variable = |name: &str| {
             let found = environment.iter().find(|(key, value)| key == name && !value.is_empty());
@@ -70,7 +70,7 @@ impl Sandbox {
             .unwrap_or_else(std::env::temp_dir)
             .join("appliance");
         let program = std::env::current_exe().map_err(|error| {
-            Failure::new(Class::Failed, &error, Some("this program's own file cannot be found; start it by its path"))
+            CommandError::new(Class::Failed, &error, Some("cannot find the file of this program; start it by its path"))
         })?;
         let settings = SandboxSettings {
             modes: match self.mode {
@@ -98,15 +98,15 @@ fn configures_something(key: &OsString) -> bool {
     PREFIXES.iter().any(|prefix| key.to_string_lossy().starts_with(prefix))
 }
 
-fn explain(error: &SandboxError) -> Failure {
+fn explain(error: &SandboxError) -> CommandError {
     let class = match error {
         SandboxError::Port { .. } | SandboxError::NoMlflow { .. } => Class::Configuration,
         _ => Class::Failed,
     };
-    Failure::new(class, error, Some(&error.hint()))
+    CommandError::new(class, error, Some(&error.hint()))
 }
 
-/// Shows steps on standard error and the result on standard output.
+/// Prints steps to standard error and the result to standard output.
 struct Screen {
     json: bool,
     spinner: RefCell<Option<ProgressBar>>,
@@ -129,7 +129,7 @@ impl Reporter for Screen {
             let style = ProgressStyle::with_template("  {spinner} {elapsed} {wide_msg}").expect("a valid template");
             ProgressBar::new_spinner().with_style(style)
         });
-        // Hidden where standard error is no terminal: then each line is its own.
+        // The spinner is hidden if standard error is no terminal. Each line is then printed.
         if spinner.is_hidden() {
             say(&format!("  {line}"));
         } else {
@@ -148,13 +148,13 @@ impl Reporter for Screen {
 
     fn stopped(&self, doors: &[(Mode, u64, u64)], (verified, refused): (u64, u64)) {
         for (mode, verified, refused) in doors {
-            say(&format!("{}: {verified} signatures verified, {refused} requests refused", name(*mode)));
+            say(&format!("{}: {verified} signatures verified, {refused} requests rejected", name(*mode)));
         }
-        say(&format!("artifacts: {verified} signatures verified, {refused} requests refused"));
+        say(&format!("artifacts: {verified} signatures verified, {refused} requests rejected"));
     }
 }
 
-/// For scripts, and for trying other signers at the front doors.
+/// The addresses as JSON, for scripts, and for tests of other signers at the endpoints.
 fn as_json(ready: &Ready) -> serde_json::Value {
     let by_mode = |value: fn(&RunningAppliance) -> &str| -> serde_json::Map<_, _> {
         ready.appliances.iter().map(|one| (name(one.target.arn().mode()).to_owned(), json!(value(one)))).collect()
@@ -181,10 +181,10 @@ fn name(mode: Mode) -> &'static str {
     }
 }
 
-/// What a person needs to go on, ready to be copied.
+/// The next steps for a person, ready to be copied.
 fn banner(ready: &Ready) -> String {
     let url = &ready.appliances[0].url;
-    // Lines that a shell is given: a cache directory may have blanks in its name.
+    // A shell reads these lines, and the path of a cache directory may contain spaces.
     let export = format!("export MLFLOW_TRACKING_URI={}", shell_word(url));
     let python = ready.python.as_ref().map_or("python".to_owned(), |python| shell_word(&python.display().to_string()));
     let line = |one: &RunningAppliance| format!("  {:<11} {}\n", name(one.target.arn().mode()), one.url);
@@ -192,8 +192,8 @@ fn banner(ready: &Ready) -> String {
     let note = if ready.appliances.len() > 1 { "  (both in front of one MLflow)\n" } else { "" };
     format!(
         "
-The sandbox is ready after {took} s. Each request is signed by the appliance, checked as AWS checks it,
-and answered by a real MLflow.
+The sandbox is ready after {took} s. The appliance signs each request, an endpoint checks the signature
+as AWS does, and a real MLflow answers.
 
 {appliances}{note}
 Python  (client: pip install mlflow=={MLFLOW_VERSION})
@@ -206,7 +206,7 @@ curl
 Browser
   {url}/
 
-AWS credentials are pretended, live {lifetime} and are renewed on the way. Logs: {logs}
+The AWS credentials are simulated, expire after {lifetime} and are renewed automatically. Logs: {logs}
 Ctrl-C stops everything.",
         took = ready.took.as_secs(),
         lifetime = humantime::format_duration(ready.credential_lifetime),

@@ -1,12 +1,11 @@
-//! The targets among the options: one given flat, for `/`, and those of the file's `[[target]]` tables.
+//! The targets of the options: either one without a table, for `/`, or those of the file's `[[target]]` tables.
 
 use std::collections::HashSet;
 use std::fmt::Display;
 use std::time::Duration;
 
-use super::options::{Given, Place as Source, ServeOptions, TargetOptions, key};
+use super::options::{OptionGroup as _, ServeOptions, TargetOptions, TargetTable, ValueOrigin, fields, key};
 use super::problems::Problems;
-use super::settings::NO_PLACE;
 use super::values;
 use crate::access::caller;
 use crate::aws::role::{self, AssumedRole, Carries};
@@ -19,9 +18,9 @@ use crate::serve::{Access, ArtifactLocation, ArtifactSettings};
 const DEFAULT_SESSION_NAME: &str = "mlflow-appliance";
 /// S3's own limit.
 const LONGEST_URL_LIFETIME: Duration = Duration::from_hours(24 * 7);
-const FIX_ENDPOINT: &str = "write `https://host` or `https://host:port`";
+const HINT_ENDPOINT: &str = "write `https://host` or `https://host:port`";
 
-/// What the options say about one target.
+/// One target, as the options configure it.
 pub(super) struct ParsedTarget {
     pub(super) name: Option<String>,
     pub(super) is_default: bool,
@@ -32,35 +31,19 @@ pub(super) struct ParsedTarget {
     pub(super) artifacts: Option<ArtifactSettings>,
 }
 
-/// All targets; one of them is the default.
+/// All targets. One of them is the default.
 pub(super) fn resolve(options: &ServeOptions, problems: &mut Problems) -> Vec<ParsedTarget> {
+    let Some(first) = options.target_tables.first() else {
+        let target = one(&options.target, &ValueOrigin::Default, problems);
+        return target.map(|target| ParsedTarget { is_default: true, ..target }).into_iter().collect();
+    };
+    reject_options_beside_tables(&options.target, first, problems);
     let mut targets = Vec::new();
-    if let Some(first) = options.targets.first() {
-        // SECURITY: a variable that is left over from somewhere else must not take `/` away from a target of the file:
-        // clients would write to another MLflow.
-        let mut flat = options.clone();
-        for field in ServeOptions::FIELDS_OF_A_TARGET {
-            if let Some(Given { place, .. }) = flat.given(field).cloned() {
-                let (key, table) = (key(field), &first.place);
-                let what =
-                    format!("`{key}` cannot stand beside the `[[target]]` tables, the first of which is at {table}");
-                let fix = match &place {
-                    Source::Variable(name) => {
-                        format!("unset {name}, or write `{key}` in the target that it is meant for")
-                    }
-                    _ => format!("remove it, or write `{key}` in the target that it is meant for"),
-                };
-                problems.add(&place, what, fix);
-            }
-        }
-    } else {
-        targets.extend(one(options, &NO_PLACE, problems).map(|target| ParsedTarget { is_default: true, ..target }));
-    }
     let mut names = HashSet::new();
-    for table in &options.targets {
+    for table in &options.target_tables {
         let is_default = problems.switch(table.default.as_ref(), false);
         let name = name(table, &mut names, problems);
-        if let Some(target) = one(&table.options, &table.place, problems) {
+        if let Some(target) = one(&table.options, &table.origin, problems) {
             targets.push(ParsedTarget { name, is_default, ..target });
         }
     }
@@ -71,52 +54,68 @@ pub(super) fn resolve(options: &ServeOptions, problems: &mut Problems) -> Vec<Pa
             }
         }
         1 => {}
-        _ => problems.add(&NO_PLACE, "more than one target is the default", "keep one `default = true`"),
+        _ => problems.add(&ValueOrigin::Default, "more than one target is the default", "keep one `default = true`"),
     }
     targets
 }
 
-fn name(table: &TargetOptions, names: &mut HashSet<String>, problems: &mut Problems) -> Option<String> {
-    const FIX: &str = "write a short name for the path `/t/<name>/`, as in `team-a`";
-    if table.name.is_none() {
-        problems.add(&table.place, "the target has no `name`", FIX);
+/// SECURITY: a variable that is left over from another program must not take `/` away from a target of the file: clients
+/// would write to another MLflow.
+fn reject_options_beside_tables(options: &TargetOptions, first: &TargetTable, problems: &mut Problems) {
+    let mut options = options.clone();
+    for field in fields::<TargetOptions>() {
+        let Some(origin) = options.slot(&field).and_then(Option::take).map(|given| given.origin) else { continue };
+        let (key, table) = (key(&field), &first.origin);
+        let text = format!("`{key}` is not allowed beside `[[target]]` tables, the first of which is at {table}");
+        let hint = match &origin {
+            ValueOrigin::Variable(name) => format!("unset {name}, or write `{key}` in the table that it is meant for"),
+            _ => format!("remove it, or write `{key}` in the table that it is meant for"),
+        };
+        problems.add(&origin, text, hint);
     }
-    problems.read(table.name.as_ref(), FIX, |text| {
+}
+
+fn name(table: &TargetTable, names: &mut HashSet<String>, problems: &mut Problems) -> Option<String> {
+    const HINT: &str = "write a short name for the path `/t/<name>/`, as in `team-a`";
+    if table.name.is_none() {
+        problems.add(&table.origin, "the target has no `name`", HINT);
+    }
+    problems.read(table.name.as_ref(), HINT, |text| {
         if !caller::is_target_name(text) {
             Err("a name has 1 to 63 lower-case letters, digits and hyphens".to_owned())
         } else if !names.insert(text.to_owned()) {
-            Err("there are two targets of this name".to_owned())
+            Err("another target has this name".to_owned())
         } else {
             Ok(text.to_owned())
         }
     })
 }
 
-fn one(options: &ServeOptions, place: &dyn Display, problems: &mut Problems) -> Option<ParsedTarget> {
-    let target = target(options, place, problems);
-    let endpoint = problems.read(options.upstream_endpoint.as_ref(), FIX_ENDPOINT, values::endpoint);
+fn one(options: &TargetOptions, origin: &dyn Display, problems: &mut Problems) -> Option<ParsedTarget> {
+    let target = target(options, origin, problems);
+    let endpoint = problems.read(options.upstream_endpoint.as_ref(), HINT_ENDPOINT, values::endpoint);
     let role = role(options, problems);
-    let sagemaker = problems.read(options.sagemaker_endpoint.as_ref(), FIX_ENDPOINT, values::endpoint);
+    let sagemaker = problems.read(options.sagemaker_endpoint.as_ref(), HINT_ENDPOINT, values::endpoint);
     let artifacts = artifacts(options, target.as_ref(), sagemaker.as_ref(), problems);
     Some(ParsedTarget { name: None, is_default: false, target: target?, endpoint, sagemaker, role, artifacts })
 }
 
-fn target(options: &ServeOptions, place: &dyn Display, problems: &mut Problems) -> Option<Target> {
-    const FIX: &str = "copy the ARN from the SageMaker console, or from `aws sagemaker list-mlflow-tracking-servers` or `list-mlflow-apps`";
+fn target(options: &TargetOptions, origin: &dyn Display, problems: &mut Problems) -> Option<Target> {
+    const HINT: &str = "copy the ARN from the SageMaker console, or from `aws sagemaker list-mlflow-tracking-servers` or `list-mlflow-apps`";
     let given = options.resource_arn.as_ref();
     if given.is_none() {
         problems.add(
-            place,
-            "no managed MLflow is named",
+            origin,
+            "no managed MLflow is configured",
             "set `--resource-arn`, SM_MLFLOW_RESOURCE_ARN or `resource-arn` to the ARN of a tracking server or an app",
         );
     }
-    let arn = problems.read(given, FIX, |text| Arn::parse(text).map_err(|error| error.to_string()));
+    let arn = problems.read(given, HINT, |text| Arn::parse(text).map_err(|error| error.to_string()));
     if let (Some(arn), Some(region)) = (&arn, &options.region)
         && arn.region() != region.text
     {
         problems.add(
-            &region.place,
+            &region.origin,
             format!("the region is `{}`, but the ARN is in `{}`", region.text.escape_debug(), arn.region()),
             "leave the region out, or name the one in the ARN",
         );
@@ -124,7 +123,7 @@ fn target(options: &ServeOptions, place: &dyn Display, problems: &mut Problems) 
     arn.map(Target::new)
 }
 
-fn role(options: &ServeOptions, problems: &mut Problems) -> Option<AssumedRole> {
+fn role(options: &TargetOptions, problems: &mut Problems) -> Option<AssumedRole> {
     let checked = |check: fn(&str) -> Result<(), role::RoleError>| {
         move |text: &str| check(text).map(|()| text.to_owned()).map_err(|error| error.to_string())
     };
@@ -141,23 +140,27 @@ fn role(options: &ServeOptions, problems: &mut Problems) -> Option<AssumedRole> 
     );
     let duration = problems.duration(options.role_session_duration.as_ref(), 3600);
     if let (Err(error), Some(given)) = (role::check_duration(duration), &options.role_session_duration) {
-        problems.add(&given.place, format!("`{}`: {error}", given.text.escape_debug()), "write `1h`, for example");
+        problems.add(&given.origin, format!("`{}`: {error}", given.text.escape_debug()), "write `1h`, for example");
     }
     let carries =
         problems.read(options.role_caller.as_ref(), "write `source-identity` or `session-tag`", |text| match text {
             "source-identity" => Ok(Carries::SourceIdentity),
             "session-tag" => Ok(Carries::SessionTag),
-            _ => Err("there is no such way to carry a name".to_owned()),
+            _ => Err("unknown value".to_owned()),
         });
     if options.role_arn.is_none() {
-        let idle = [
+        let without_effect = [
             &options.role_session_name,
             &options.role_external_id,
             &options.role_session_duration,
             &options.role_caller,
         ];
-        for given in idle.into_iter().flatten() {
-            problems.add(&given.place, "it has no effect, because no role is assumed", "set `role-arn`, or remove it");
+        for given in without_effect.into_iter().flatten() {
+            problems.add(
+                &given.origin,
+                "this has no effect, because no role is assumed",
+                "set `role-arn`, or remove it",
+            );
         }
     }
     Some(AssumedRole {
@@ -170,12 +173,12 @@ fn role(options: &ServeOptions, problems: &mut Problems) -> Option<AssumedRole> 
 }
 
 fn artifacts(
-    options: &ServeOptions,
+    options: &TargetOptions,
     target: Option<&Target>,
     sagemaker: Option<&Endpoint>,
     problems: &mut Problems,
 ) -> Option<ArtifactSettings> {
-    let s3_endpoint = problems.read(options.s3_endpoint.as_ref(), FIX_ENDPOINT, values::endpoint);
+    let s3_endpoint = problems.read(options.s3_endpoint.as_ref(), HINT_ENDPOINT, values::endpoint);
     let store =
         problems.read(options.artifact_store.as_ref(), "write `s3://bucket/prefix`, or `auto`", |text| match text {
             "auto" => Ok(None),
@@ -187,37 +190,37 @@ fn artifacts(
                 "proxied" => Ok(Access::Proxied),
                 "multipart" => Ok(Access::Multipart),
                 "presigned-only" => Ok(Access::PresignedOnly),
-                _ => Err("there is no such way for artifacts to travel".to_owned()),
+                _ => Err("unknown value".to_owned()),
             }
         });
     let url_lifetime = problems.duration(options.artifact_url_lifetime.as_ref(), 15 * 60);
     if let Some(given) = options.artifact_url_lifetime.as_ref().filter(|_| url_lifetime > LONGEST_URL_LIFETIME) {
-        problems.add(&given.place, "S3 accepts no URL that holds for more than 7 days", "write `15m`, for example");
+        problems.add(&given.origin, "S3 accepts no URL that is valid for more than 7 days", "write `15m`, for example");
     }
     let may_be_elsewhere =
         problems.read(options.artifact_elsewhere.as_ref(), "write `refuse` or `allow`", |text| match text {
             "refuse" => Ok(false),
             "allow" => Ok(true),
-            _ => Err("this is no verdict".to_owned()),
+            _ => Err("neither `refuse` nor `allow`".to_owned()),
         });
     let may_be_elsewhere = may_be_elsewhere.unwrap_or_default();
     let kms_key = problems.read(options.artifact_kms_key.as_ref(), "copy the key's ARN from the KMS console", |text| {
-        // Sent to S3 in a header; what it means is for KMS to say.
+        // S3 gets the text in a header, and KMS judges it.
         let is_plain = text.starts_with("arn:") && text.bytes().all(|byte| byte.is_ascii_graphic());
-        if is_plain { Ok(text.to_owned()) } else { Err("this is no ARN".to_owned()) }
+        if is_plain { Ok(text.to_owned()) } else { Err("not an ARN".to_owned()) }
     });
     if options.artifact_store.is_none() {
-        // Not `sagemaker-endpoint`: `appliance ui` asks there as well, with the same file.
-        let idle = [
+        // `sagemaker-endpoint` is not among them, because `appliance ui` uses it as well, with the same file.
+        let without_effect = [
             &options.artifact_access,
             &options.artifact_url_lifetime,
             &options.artifact_elsewhere,
             &options.artifact_kms_key,
             &options.s3_endpoint,
         ];
-        for given in idle.into_iter().flatten() {
-            let what = "it has no effect, because the artifact gateway is off";
-            problems.add(&given.place, what, "set `artifact-store`, or remove it");
+        for given in without_effect.into_iter().flatten() {
+            let what = "this has no effect, because the artifact gateway is off";
+            problems.add(&given.origin, what, "set `artifact-store`, or remove it");
         }
     }
     let place = match store? {

@@ -1,5 +1,4 @@
-//! What is recorded of requests for tracing: our options, and beneath them the variables that every program with
-//! OpenTelemetry knows.
+//! The settings of traces: our options, and beneath them the variables that every program with OpenTelemetry knows.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,35 +7,35 @@ use actix_web::http::Uri;
 use percent_encoding::percent_decode_str;
 use rustls::ClientConfig;
 
-use super::options::{Given, Place, ServeOptions};
+use super::options::{RawValue, TelemetryOptions, ValueOrigin};
 use super::problems::Problems;
 use crate::http::client::{Dialer, Endpoint};
 use crate::proxy::Proxies;
 use crate::serve::{Collector, SpanSettings};
 
-const FIX_ENDPOINT: &str = "write the collector's address for OTLP over HTTP, as in `http://127.0.0.1:4318`, or `off`";
-const FIX_RATIO: &str = "write a share from 0 to 1, as in `0.1`";
-const FIX_ATTRIBUTES: &str = "write `key=value,key=value`, with `%2C` for a comma within a value";
-/// Where a collector takes spans, below its address.
+const HINT_ENDPOINT: &str = "write the collector's address for OTLP over HTTP, as in `http://127.0.0.1:4318`, or `off`";
+const HINT_RATIO: &str = "write a share from 0 to 1, as in `0.1`";
+const HINT_ATTRIBUTES: &str = "write `key=value,key=value`, with `%2C` for a comma within a value";
+/// The path of a collector that receives spans.
 const PATH: &str = "/v1/traces";
-/// Of the variables that name an address, the one that has the path in it.
+/// The variable whose address includes the path.
 const WHOLE_ADDRESS: &str = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT";
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 
-/// Where spans are sent, as it was written.
+/// The address of a collector, as the operator wrote it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Address {
+struct CollectorAddress {
     endpoint: Endpoint,
     target: String,
 }
 
-/// What the variables say that OpenTelemetry's specification names, of which `variable` has the values. Whoever sets
-/// them may mean another program, so everything of ours wins over them.
+/// The options by the variables of OpenTelemetry's specification; `variable` returns their values. They may be meant for
+/// another program, so all our options win over them.
 #[must_use]
-pub(super) fn from_environment(variable: impl Fn(&str) -> Option<String>) -> ServeOptions {
+pub(super) fn from_environment(variable: impl Fn(&str) -> Option<String>) -> TelemetryOptions {
     let read = |name: &str| {
         let text = variable(name).filter(|text| !text.is_empty())?;
-        Some(Given { text, place: Place::Variable(name.to_owned()) })
+        Some(RawValue { text, origin: ValueOrigin::Variable(name.to_owned()) })
     };
     let is_off = read("OTEL_SDK_DISABLED").is_some_and(|given| given.text.eq_ignore_ascii_case("true"))
         || read("OTEL_TRACES_EXPORTER").is_some_and(|given| given.text == "none");
@@ -45,42 +44,43 @@ pub(super) fn from_environment(variable: impl Fn(&str) -> Option<String>) -> Ser
     let endpoint = read(WHOLE_ADDRESS).or_else(|| read("OTEL_EXPORTER_OTLP_ENDPOINT"));
     let sampling_ratio = read("OTEL_TRACES_SAMPLER").and_then(|sampler| match sampler.text.as_str() {
         "traceidratio" | "parentbased_traceidratio" => read("OTEL_TRACES_SAMPLER_ARG"),
-        "always_off" | "parentbased_always_off" => Some(Given { text: "0".to_owned(), ..sampler }),
+        "always_off" | "parentbased_always_off" => Some(RawValue { text: "0".to_owned(), ..sampler }),
         _ => None,
     });
-    ServeOptions {
-        // The port of gRPC answers nobody who speaks HTTP/1.1.
+    TelemetryOptions {
+        // A gRPC port does not understand HTTP/1.1.
         otlp_endpoint: endpoint.filter(|_| !is_off && !is_of_another_kind),
         otlp_sampling_ratio: sampling_ratio,
         otlp_service_name: read("OTEL_SERVICE_NAME"),
         otlp_resource_attributes: read("OTEL_RESOURCE_ATTRIBUTES"),
-        ..ServeOptions::default()
+        ..TelemetryOptions::default()
     }
 }
 
-/// What is recorded, and for whom; nothing unless an address was given. `run` tells this process from others.
+/// The settings of spans; none if no collector is configured. `run` tells this process from others.
 pub(super) fn resolve(
-    options: &ServeOptions,
+    options: &TelemetryOptions,
     (tls, proxies): (Option<&Arc<ClientConfig>>, &Proxies),
     run: u64,
     problems: &mut Problems,
 ) -> Option<SpanSettings> {
     let given = options.otlp_endpoint.as_ref();
-    let ratio = problems.read(options.otlp_sampling_ratio.as_ref(), FIX_RATIO, ratio);
-    let attributes = problems.read(options.otlp_resource_attributes.as_ref(), FIX_ATTRIBUTES, attributes);
-    let is_whole = given.is_some_and(|given| given.place == Place::Variable(WHOLE_ADDRESS.to_owned()));
+    let ratio = problems.read(options.otlp_sampling_ratio.as_ref(), HINT_RATIO, ratio);
+    let attributes = problems.read(options.otlp_resource_attributes.as_ref(), HINT_ATTRIBUTES, attributes);
+    let is_whole = given.is_some_and(|given| given.origin == ValueOrigin::Variable(WHOLE_ADDRESS.to_owned()));
     let address =
-        problems.read(given.filter(|given| given.text != "off"), FIX_ENDPOINT, |text| address(text, is_whole));
+        problems.read(given.filter(|given| given.text != "off"), HINT_ENDPOINT, |text| address(text, is_whole));
     if given.is_none() {
         let idle = [&options.otlp_sampling_ratio, &options.otlp_service_name, &options.otlp_resource_attributes];
-        // Variables of OpenTelemetry's may be there for other programs.
-        let is_ours = |given: &&Given| !matches!(&given.place, Place::Variable(name) if name.starts_with("OTEL_"));
+        // OpenTelemetry's variables may be meant for other programs.
+        let is_ours =
+            |given: &&RawValue| !matches!(&given.origin, ValueOrigin::Variable(name) if name.starts_with("OTEL_"));
         for given in idle.into_iter().flatten().filter(is_ours) {
-            let what = "it has no effect, because no spans are recorded";
-            problems.add(&given.place, what, "set `otlp-endpoint`, or remove it");
+            let what = "this has no effect, because no spans are recorded";
+            problems.add(&given.origin, what, "set `otlp-endpoint`, or remove this option");
         }
     }
-    let Address { endpoint, target } = address?;
+    let CollectorAddress { endpoint, target } = address?;
     let name = options.otlp_service_name.as_ref().map(|given| given.text.clone());
     Some(SpanSettings {
         collector: Collector {
@@ -92,15 +92,15 @@ pub(super) fn resolve(
     })
 }
 
-/// Who we are. What was said wins; of a key that was said twice, the last.
-fn resource(name: Option<String>, said: Vec<(String, String)>, run: u64) -> Vec<(String, String)> {
+/// The attributes of this process. Configured ones win; of a key that occurs twice, the last one wins.
+fn resource(name: Option<String>, configured: Vec<(String, String)>, run: u64) -> Vec<(String, String)> {
     let mut all = vec![
         ("service.name".to_owned(), "mlflow-appliance".to_owned()),
         ("service.version".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
         ("service.instance.id".to_owned(), format!("{run:016x}")),
     ];
     let name = name.map(|name| ("service.name".to_owned(), name));
-    for (key, value) in said.into_iter().chain(name) {
+    for (key, value) in configured.into_iter().chain(name) {
         match all.iter_mut().find(|(known, _)| *known == key) {
             Some((_, old)) => *old = value,
             None => all.push((key, value)),
@@ -117,19 +117,19 @@ fn ratio(text: &str) -> Result<f64, String> {
     }
 }
 
-/// As in the header `baggage`, of which OpenTelemetry has taken the form.
+/// Attributes in the form of the header `baggage`, which OpenTelemetry uses.
 fn attributes(text: &str) -> Result<Vec<(String, String)>, String> {
     let pairs = text.split(',').map(str::trim).filter(|pair| !pair.is_empty());
     let read = |pair: &str| {
-        let (key, value) = pair.split_once('=').ok_or("there is a part without `=`")?;
+        let (key, value) = pair.split_once('=').ok_or("a part has no `=`")?;
         let value = percent_decode_str(value.trim()).decode_utf8().map_err(|_| "a value is not UTF-8")?;
         let key = key.trim();
-        if key.is_empty() { Err("there is a value without a key") } else { Ok((key.to_owned(), value.into_owned())) }
+        if key.is_empty() { Err("a value has no key") } else { Ok((key.to_owned(), value.into_owned())) }
     };
     pairs.map(read).collect::<Result<_, _>>().map_err(ToOwned::to_owned)
 }
 
-fn address(text: &str, is_whole: bool) -> Result<Address, String> {
+fn address(text: &str, is_whole: bool) -> Result<CollectorAddress, String> {
     let uri: Uri = text.parse().map_err(|error| format!("not a URL ({error})"))?;
     let tls = match uri.scheme_str() {
         Some("https") => true,
@@ -137,7 +137,7 @@ fn address(text: &str, is_whole: bool) -> Result<Address, String> {
         _ => return Err("the URL must start with `http://` or `https://`".into()),
     };
     if uri.query().is_some() || text.contains(['#', '@']) {
-        // SECURITY: a flag is no place for a secret, and the URL is shown in the log.
+        // SECURITY: other users can see flags, and the log shows the URL, so it must not contain a secret.
         return Err("the URL must have a host, a port and a path only".into());
     }
     let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
@@ -151,7 +151,7 @@ fn address(text: &str, is_whole: bool) -> Result<Address, String> {
     } else {
         format!("{}{PATH}", path.trim_end_matches('/'))
     };
-    Ok(Address { endpoint, target })
+    Ok(CollectorAddress { endpoint, target })
 }
 
 #[cfg(test)]
@@ -161,7 +161,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_those_of_the_specification() {
+    fn a_collector_address_gets_the_path_of_the_specification() {
         for (text, is_whole, shown) in [
             ("http://127.0.0.1:4318", false, "http://127.0.0.1:4318 /v1/traces"),
             ("http://collector/", false, "http://collector /v1/traces"),
@@ -170,7 +170,7 @@ mod tests {
             ("http://[::1]:4318/spans", true, "http://[::1]:4318 /spans"),
             ("http://collector:4318", true, "http://collector:4318 /"),
         ] {
-            let Address { endpoint, target } = address(text, is_whole).unwrap();
+            let CollectorAddress { endpoint, target } = address(text, is_whole).unwrap();
             assert_eq!(format!("{} {target}", endpoint.url()), shown);
         }
         for text in [
@@ -186,13 +186,13 @@ mod tests {
         }
     }
 
-    fn from(variables: &[(&str, &str)]) -> ServeOptions {
+    fn from(variables: &[(&str, &str)]) -> TelemetryOptions {
         let variables: HashMap<_, _> = variables.iter().copied().collect();
         from_environment(|name| variables.get(name).map(|text| (*text).to_owned()))
     }
 
     #[test]
-    fn variables_mean_what_they_mean_elsewhere() {
+    fn variables_have_the_meaning_of_the_specification() {
         const BASE: (&str, &str) = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://a:4318");
         const ARGUMENT: (&str, &str) = ("OTEL_TRACES_SAMPLER_ARG", "0.25");
         let endpoint = |variables: &[(&str, &str)]| from(variables).otlp_endpoint.map(|given| given.text);
@@ -212,9 +212,9 @@ mod tests {
     }
 
     #[test]
-    fn the_resource_is_what_was_said_above_what_we_are() {
-        let said = attributes("service.name=a, deployment.environment=prod%2Ceu,,service.name=b").unwrap();
-        let all = resource(None, said.clone(), 7);
+    fn configured_attributes_win_over_those_of_the_process() {
+        let configured = attributes("service.name=a, deployment.environment=prod%2Ceu,,service.name=b").unwrap();
+        let all = resource(None, configured.clone(), 7);
         let value = |all: &[(String, String)], key: &str| {
             let found: Vec<_> = all.iter().filter(|(known, _)| known == key).map(|(_, value)| value.clone()).collect();
             assert_eq!(found.len(), 1, "{key} in {all:?}");
@@ -223,7 +223,7 @@ mod tests {
         assert_eq!(value(&all, "service.name"), "b");
         assert_eq!(value(&all, "deployment.environment"), "prod,eu");
         assert_eq!(value(&all, "service.instance.id"), "0000000000000007");
-        assert_eq!(value(&resource(Some("c".to_owned()), said, 7), "service.name"), "c");
+        assert_eq!(value(&resource(Some("c".to_owned()), configured, 7), "service.name"), "c");
         assert_eq!(value(&resource(None, Vec::new(), 7), "service.name"), "mlflow-appliance");
         assert!(attributes("a").is_err() && attributes("=a").is_err() && attributes("a=%ff").is_err());
         assert!(ratio("1.5").is_err() && ratio("-0.1").is_err() && ratio("NaN").is_err() && ratio("some").is_err());

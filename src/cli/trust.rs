@@ -1,35 +1,56 @@
-//! Whom the commands trust that talk to AWS's own services, by `--ca-file`, and how they get there.
+//! The certificate authorities that commands trust, by `ca-file`, and the proxies on their way to AWS.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::ClientConfig;
 
-use super::failure::{Class, Failure};
+use super::command_error::{Class, CommandError};
+use super::options::{RawValue, ValueOrigin};
 use super::problems::Problems;
 use super::proxies;
 use crate::aws::sdk::Egress;
+use crate::error_chain;
 use crate::http::tls;
 
-/// The system's authorities and those of a file, and the way out: for our client and for the AWS SDK's.
+/// The authorities of the system and of a file, and the proxies, for our client and for the AWS SDK's.
 pub(super) struct Trust {
-    /// For ours.
+    /// The authorities for our client.
     pub tls: Arc<ClientConfig>,
-    /// For the SDK's; the proxies are the same for ours.
+    /// The authorities for the SDK's client, and the proxies for both.
     pub egress: Egress,
 }
 
 impl Trust {
-    /// Reads the file, if one is named.
-    pub(super) fn read(ca_file: Option<&Path>) -> Result<Self, Failure> {
-        let refused = |error: &(dyn std::error::Error + 'static)| {
-            Failure::new(Class::Configuration, error, Some("name a readable PEM file with `--ca-file`"))
+    /// Reads the file, if one is named, for a command without other configuration.
+    pub(super) fn read(ca_file: Option<&Path>) -> Result<Self, CommandError> {
+        let rejected = |error: &(dyn std::error::Error + 'static)| {
+            CommandError::new(Class::Configuration, error, Some("name a readable PEM file with `--ca-file`"))
         };
-        let tls = tls::client_config(ca_file).map_err(|error| refused(&error))?;
-        let authorities = ca_file.map(std::fs::read).transpose().map_err(|error| refused(&error))?;
+        let tls = tls::client_config(ca_file).map_err(|error| rejected(&error))?;
+        let authorities = ca_file.map(std::fs::read).transpose().map_err(|error| rejected(&error))?;
         let mut problems = Problems::default();
         let proxies = proxies::read(&mut problems);
-        problems.none_or_all().map_err(|problems| Failure::configuration(&problems))?;
+        problems.none_or_all().map_err(|problems| CommandError::configuration(&problems))?;
         Ok(Self { tls, egress: Egress { authorities, proxies } })
+    }
+}
+
+/// The authorities by the option `ca-file`, for our client and as PEM text for the AWS SDK's.
+pub(super) fn authorities(
+    ca_file: Option<&RawValue>,
+    problems: &mut Problems,
+) -> Option<(Arc<ClientConfig>, Option<Vec<u8>>)> {
+    let path = ca_file.map(|given| PathBuf::from(&given.text));
+    match tls::client_config(path.as_deref()) {
+        Ok(config) => Some((config, path.and_then(|path| std::fs::read(path).ok()))),
+        Err(error) => {
+            let hint = match ca_file {
+                None => "install the `ca-certificates` package, or set `ca-file`",
+                Some(_) => "name a readable PEM file of certificate authorities",
+            };
+            problems.add_local(ValueOrigin::of(ca_file), error_chain::joined(&error), hint);
+            None
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! `appliance ui`: AWS's own page of a managed MLflow, for one browser.
+//! `appliance ui`: a URL of AWS's own MLflow page, for one browser.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -10,12 +10,13 @@ use serde_json::json;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use super::failure::{Class, Failure};
-use super::options::ServeOptions;
+use super::command_error::{Class, CommandError};
+use super::options::{ServeOptions, fields};
 use super::output::{say, show, show_document};
 use super::problems::{Problem, Problems};
 use super::targets::ParsedTarget;
-use super::{examples, file, harden, proxies, settings, subjects, targets, values, variables};
+use super::variables::UnknownVariable;
+use super::{core_dumps, examples, file, probe_settings, proxies, targets, trust, values, variables};
 use crate::api::Transport;
 use crate::api::presign::{Lifetimes, SESSION_LIFETIME, URL_LIFETIME};
 use crate::aws::sdk::Egress;
@@ -24,11 +25,11 @@ use crate::ui::{self, UiSettings};
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 const ANSWER_LIMIT: Duration = Duration::from_secs(20);
-/// A program that opens pages hands the address over and ends; one that is itself the browser stays.
+/// A program that passes the URL to a browser exits within this time. One that is the browser itself keeps running.
 const OPENING_LIMIT: Duration = Duration::from_secs(5);
 const OPENER: &str = if cfg!(target_os = "macos") { "open" } else { "xdg-open" };
 
-/// The options of `serve` that matter here.
+/// The options of `serve` that have an effect here.
 const SHOWN: &[&str] = &[
     "resource_arn",
     "region",
@@ -40,45 +41,50 @@ const SHOWN: &[&str] = &[
     "sagemaker_endpoint",
 ];
 
-/// Print, or open in the browser, a URL that lets you into AWS's own MLflow page without signing in to the console
+/// Print, or open in the browser, a URL of AWS's own MLflow page that needs no sign-in to the console
 ///
-/// The URL is a secret: whoever opens it first is let in, once, as the identity that asked for it. It takes every option,
-/// variable and file of `appliance serve`; those that matter are below.
+/// The URL is a secret: it works once, and signs its first user in as the identity that requested it. The command accepts
+/// every option, variable and file of `appliance serve`; those that have an effect are below.
 #[derive(Debug, clap::Args)]
 #[command(after_help = examples::UI)]
 pub(super) struct Ui {
-    /// TOML file with the options of `appliance serve`; flags and variables win over it
+    /// The TOML file with the options of `appliance serve`; flags and variables win over it
     #[arg(long, env = "APPLIANCE_CONFIG", hide_env_values = true, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Which of the file's targets [default: the one that is served at `/`]
+    /// The name of the target in the file [default: the target that is served at `/`]
     #[arg(long, value_name = "NAME")]
     target: Option<String>,
-    /// Open it in this machine's browser and print nothing; who sees this machine's processes sees it for a moment
+    /// Open the URL in this machine's browser instead of printing it; other users can see it in the list of processes for a moment
     #[arg(long, conflicts_with = "json")]
     open: bool,
-    /// How long the URL may wait to be opened, 5s to 5m [default: as AWS decides]
+    /// The time in which the URL has to be opened, 5s to 5m [default: AWS's]
     #[arg(long, value_name = "DURATION", value_parser = |text: &str| lifetime(text, &URL_LIFETIME))]
     expires_in: Option<Duration>,
-    /// How long you then may stay, 30m to 12h [default: as AWS decides]
+    /// The lifetime of the session in the browser, 30m to 12h [default: AWS's]
     #[arg(long, value_name = "DURATION", value_parser = |text: &str| lifetime(text, &SESSION_LIFETIME))]
     session: Option<Duration>,
     /// Print one JSON object instead of the URL
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    options: Chosen,
+    options: UiOptions,
 }
 
-/// The options of `serve`. All are taken, so that the same variables and lines work; few are shown.
+/// The options of `serve`. All are accepted, so that the same variables and files work, but the help shows few.
 #[derive(Debug)]
-struct Chosen(ServeOptions);
+struct UiOptions(ServeOptions);
 
-impl Args for Chosen {
+impl Args for UiOptions {
     fn augment_args(command: clap::Command) -> clap::Command {
+        let options = fields::<ServeOptions>();
         ServeOptions::augment_args(command).mut_args(|argument| {
             let field = argument.get_id().as_str();
-            let is_idle = ServeOptions::FIELDS.contains(&field) && !SHOWN.contains(&field);
-            argument.hide(is_idle)
+            if options.iter().any(|option| option == field) {
+                let is_shown = SHOWN.contains(&field);
+                argument.hide(!is_shown).help_heading("Options of `appliance serve`")
+            } else {
+                argument
+            }
         })
     }
 
@@ -87,7 +93,7 @@ impl Args for Chosen {
     }
 }
 
-impl FromArgMatches for Chosen {
+impl FromArgMatches for UiOptions {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         ServeOptions::from_arg_matches(matches).map(Self)
     }
@@ -97,7 +103,7 @@ impl FromArgMatches for Chosen {
     }
 }
 
-/// A duration, or a number of seconds as AWS's own tools take it, within what the service allows.
+/// A duration, or a number of seconds as in AWS's own tools, within the limits of the service.
 fn lifetime(text: &str, allowed: &std::ops::RangeInclusive<u64>) -> Result<Duration, String> {
     let duration = text.parse().map(Duration::from_secs).or_else(|_| values::duration(text))?;
     if duration.subsec_nanos() == 0 && allowed.contains(&duration.as_secs()) {
@@ -108,17 +114,17 @@ fn lifetime(text: &str, allowed: &std::ops::RangeInclusive<u64>) -> Result<Durat
 }
 
 impl Ui {
-    /// Obtains the URL, and hands it over.
-    pub(super) fn run(self, matches: &ArgMatches) -> Result<(), Failure> {
-        harden::against_dumps();
+    /// Obtains the URL, and prints or opens it.
+    pub(super) fn run(self, matches: &ArgMatches, unknown: &[UnknownVariable]) -> Result<(), CommandError> {
+        core_dumps::disable();
         let Self { config, target, open, expires_in, session, json, options } = self;
         let lifetimes = Lifetimes { url: expires_in, session };
-        let settings = resolve(config.as_deref(), options.0.locate(matches), target.as_deref(), lifetimes)
-            .map_err(|problems| Failure::configuration(&problems))?;
+        let settings = resolve(config.as_deref(), options.0.locate(matches), unknown, target.as_deref(), lifetimes)
+            .map_err(|problems| CommandError::configuration(&problems))?;
         let system = actix_web::rt::System::new();
         let url = system
             .block_on(ui::url(&settings))
-            .map_err(|error| Failure::new(Class::Failed, &error, Some(&error.hint())))?;
+            .map_err(|error| CommandError::new(Class::Failed, &error, Some(&error.hint())))?;
         if open {
             return system.block_on(open_in_browser(&url));
         }
@@ -139,18 +145,19 @@ impl Ui {
     }
 }
 
-/// What the options say about one target.
+/// The settings for one target.
 fn resolve(
     config: Option<&Path>,
     flags: ServeOptions,
+    unknown: &[UnknownVariable],
     name: Option<&str>,
     lifetimes: Lifetimes,
 ) -> Result<UiSettings, Vec<Problem>> {
     let mut problems = Problems::default();
     let file = file::read(config, &mut problems)?;
-    variables::check(&mut problems);
+    variables::check(unknown, &mut problems);
     let options = flags.or(file);
-    let trust = settings::trust(&options, &mut problems);
+    let trust = trust::authorities(options.upstream.ca_file.as_ref(), &mut problems);
     let proxies = proxies::read(&mut problems);
     let targets = targets::resolve(&options, &mut problems);
     let names: Vec<String> = targets.iter().filter_map(|target| target.name.clone()).collect();
@@ -160,20 +167,20 @@ fn resolve(
     };
     let target = targets.into_iter().find(is_meant);
     if let (None, Some(name)) = (&target, name) {
-        let fix = match names.as_slice() {
-            [] => "leave it out, or name a file with `[[target]]` tables with `--config`".to_owned(),
+        let hint = match names.as_slice() {
+            [] => "remove `--target`, or name a file with `[[target]]` tables with `--config`".to_owned(),
             names => format!("choose one of {}", names.join(", ")),
         };
-        problems.add(&"--target", format!("`{}`: there is no such target", name.escape_debug()), fix);
+        problems.add(&"--target", format!("`{}`: no target has this name", name.escape_debug()), hint);
     }
-    // Without a default target there is a problem, which has been noted.
+    // If there is no default target, a problem has been added.
     let (Some(target), Some((tls, authorities))) = (target, trust) else {
         return Err(problems.none_or_all().err().unwrap_or_default());
     };
     problems.none_or_all()?;
     let endpoint = target
         .sagemaker
-        .or_else(|| subjects::service("SAGEMAKER"))
+        .or_else(|| probe_settings::service("SAGEMAKER"))
         .unwrap_or_else(|| Endpoint::https(target.target.control_plane_host()));
     Ok(UiSettings {
         transport: Transport {
@@ -188,12 +195,11 @@ fn resolve(
     })
 }
 
-/// Opens it with whatever this machine opens pages with.
-async fn open_in_browser(url: &SecretString) -> Result<(), Failure> {
-    let failed = |what: String| {
-        Failure::said(Class::Failed, &what, Some("leave out `--open`, and open the URL that is printed then"))
-    };
-    // SECURITY: one argument of a program, so no shell reads it. What that program prints may hold the URL.
+/// Opens the URL with this machine's program for opening pages.
+async fn open_in_browser(url: &SecretString) -> Result<(), CommandError> {
+    let failed =
+        |what: String| CommandError::of(Class::Failed, &what, Some("omit `--open`, and open the printed URL yourself"));
+    // SECURITY: the URL is one argument of a program, so no shell interprets it. The program's output may contain the URL.
     let started = Command::new(OPENER)
         .arg(url.expose_secret())
         .stdin(Stdio::null())
@@ -202,10 +208,10 @@ async fn open_in_browser(url: &SecretString) -> Result<(), Failure> {
         .spawn();
     let mut child = started.map_err(|error| failed(format!("cannot start `{OPENER}`: {error}")))?;
     match timeout(OPENING_LIMIT, child.wait()).await {
-        Ok(Ok(status)) if !status.success() => Err(failed(format!("`{OPENER}` opened nothing ({status})"))),
+        Ok(Ok(status)) if !status.success() => Err(failed(format!("`{OPENER}` failed ({status})"))),
         Ok(Err(error)) => Err(failed(format!("cannot wait for `{OPENER}`: {error}"))),
         Ok(Ok(_)) | Err(_) => {
-            say("opened in the browser; the URL works once");
+            say("opened the URL in the browser; it works once");
             Ok(())
         }
     }
@@ -216,7 +222,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lifetimes_are_those_of_the_service() {
+    fn lifetimes_are_within_the_limits_of_the_service() {
         for (text, seconds) in [("5", 5), ("300", 300), ("5m", 300), ("1m 30s", 90)] {
             assert_eq!(lifetime(text, &URL_LIFETIME), Ok(Duration::from_secs(seconds)), "{text}");
         }
@@ -230,9 +236,9 @@ mod tests {
     }
 
     #[test]
-    fn options_that_are_shown_are_options() {
+    fn every_shown_option_exists() {
         for field in SHOWN {
-            assert!(ServeOptions::FIELDS.contains(field), "{field}");
+            assert!(fields::<ServeOptions>().iter().any(|option| option == field), "{field}");
         }
     }
 }

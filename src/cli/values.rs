@@ -1,4 +1,4 @@
-//! The kinds of value an option can have, and what is said when the text is not one.
+//! The kinds of values that an option can have, and the messages for texts that are none of them.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -10,22 +10,22 @@ use bytesize::ByteSize;
 use crate::access::caller;
 use crate::http::client::Endpoint;
 
-/// `30s`, `5m`, `1h 30m`; more than nothing.
+/// `30s`, `5m` or `1h 30m`, more than zero.
 ///
 /// # Errors
-/// What is wrong with the text, as are those of all functions here.
+/// The text is no duration. The errors of all functions here say what is wrong with the text.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
-        Ok(Duration::ZERO) => Err("a duration must be more than nothing".into()),
+        Ok(Duration::ZERO) => Err("a duration must be more than zero".into()),
         Ok(duration) => Ok(duration),
         Err(error) => Err(format!("not a duration ({error})")),
     }
 }
 
-/// `512 KiB`, `1 MiB`, `5GB` or a number of bytes; more than nothing.
+/// `512 KiB`, `1 MiB`, `5GB` or a number of bytes, more than zero.
 pub(super) fn size(text: &str) -> Result<u64, String> {
     match text.parse::<ByteSize>() {
-        Ok(ByteSize(0)) => Err("a size must be more than nothing".into()),
+        Ok(ByteSize(0)) => Err("a size must be more than zero".into()),
         Ok(ByteSize(bytes)) => Ok(bytes),
         Err(error) => Err(format!("not a size ({error})")),
     }
@@ -40,7 +40,7 @@ pub(super) fn count(text: &str) -> Result<usize, String> {
     }
 }
 
-/// `true` or `false`, and nothing that merely resembles them.
+/// `true` or `false`. `yes` and `1` are errors.
 pub(super) fn boolean(text: &str) -> Result<bool, String> {
     text.parse().map_err(|_| "neither `true` nor `false`".into())
 }
@@ -66,7 +66,7 @@ pub(super) fn endpoint(text: &str) -> Result<Endpoint, String> {
         return Err("the URL has no host".into());
     }
     if !tls && !is_this_machine(&host) {
-        // SECURITY: the session token travels with each request.
+        // SECURITY: each request carries the session token.
         return Err("plain http is allowed to this machine only".into());
     }
     let port = uri.port_u16().unwrap_or(if tls { 443 } else { 80 });
@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_and_sizes_need_a_meaning() {
+    fn durations_and_sizes_need_a_unit_and_are_not_zero() {
         assert_eq!(duration("1h 30m"), Ok(Duration::from_secs(5400)));
         assert_eq!(size("1 MiB"), Ok(1 << 20));
         assert_eq!(size("1048576"), Ok(1 << 20));
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_and_truths_are_strict() {
+    fn numbers_and_booleans_are_strict() {
         assert_eq!(count("3"), Ok(3));
         assert_eq!(boolean("true"), Ok(true));
         for text in ["", "0", "-1", "1.5", "two"] {

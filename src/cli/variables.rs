@@ -1,78 +1,82 @@
-//! Environment variables that are named like the appliance's own and are none of them: typing errors, mostly.
+//! Environment variables that are named like the appliance's and are none of them, mostly because of typing errors.
 
 use std::collections::BTreeSet;
 
-use clap::{Command, CommandFactory as _};
+use clap::Command;
 
-use super::Cli;
 use super::options::similar;
 use super::problems::{Problem, Problems};
 
-/// Our own variables begin with these; the second prefix is that of AWS's sample, which others may use for more.
+/// The prefixes of our own variables. The second is that of AWS's sample, and other programs may use more of those.
 const PREFIXES: [&str; 2] = ["APPLIANCE_", "SM_MLFLOW_"];
-/// What may begin so for another reason: Kubernetes describes a service `appliance` to all containers beside it by such
-/// names, and the tests of this program are told by others where things are.
+/// Prefixes with another meaning: Kubernetes describes a service `appliance` by such variables to all containers beside
+/// it, and the tests of this program find their tools by them.
 const OF_OTHERS: [&str; 5] =
     ["APPLIANCE_SERVICE_", "APPLIANCE_PORT", "APPLIANCE_TEST_", "APPLIANCE_BIN", "APPLIANCE_LEAN_BIN"];
 
-/// A variable that means nothing here.
-pub(super) struct Unknown {
-    /// Its name.
-    pub name: String,
+/// A variable without effect.
+pub(super) struct UnknownVariable {
+    name: String,
     /// The variable that was probably meant.
-    pub meant: Option<String>,
+    meant: Option<String>,
 }
 
-/// Notes the variables that were probably meant for another name.
-pub(super) fn check(problems: &mut Problems) {
-    for Unknown { name, meant } in unknown() {
-        if let Some(meant) = meant {
-            problems.add_local(&name, "it is no variable of the appliance", format!("did you mean `{meant}`?"));
+/// The variables of this process that are named like those of `grammar` and are none of them.
+#[must_use]
+pub(super) fn unknown(grammar: &Command) -> Vec<UnknownVariable> {
+    let set = std::env::vars_os().filter(|(_, value)| !value.is_empty());
+    among(grammar, set.filter_map(|(name, _)| name.into_string().ok()))
+}
+
+/// Adds a problem for each variable that was probably meant for another one, and a warning for each other one.
+pub(super) fn check(unknown: &[UnknownVariable], problems: &mut Problems) {
+    for UnknownVariable { name, meant } in unknown {
+        match meant {
+            Some(meant) => {
+                problems.add_local(name, "the appliance has no such variable", format!("did you mean `{meant}`?"));
+            }
+            None => problems.warn(
+                name,
+                "the appliance has no such variable",
+                "remove it, or see `appliance serve --help-all` for all variables",
+            ),
         }
     }
 }
 
-/// The same for commands that have no other configuration.
+/// The same for commands that read no other configuration.
 ///
 /// # Errors
-/// All such variables.
-pub(super) fn checked() -> Result<(), Vec<Problem>> {
+/// The variables that were probably meant for other ones.
+pub(super) fn checked(unknown: &[UnknownVariable]) -> Result<(), Vec<Problem>> {
     let mut problems = Problems::default();
-    check(&mut problems);
-    problems.none_or_all()
+    check(unknown, &mut problems);
+    problems.none_or_all().map(drop)
 }
 
-/// Variables of this process that begin as ours do and are none.
-#[must_use]
-pub(super) fn unknown() -> Vec<Unknown> {
-    let set = std::env::vars_os().filter(|(_, value)| !value.is_empty());
-    among(set.filter_map(|(name, _)| name.into_string().ok()))
-}
-
-fn among(names: impl Iterator<Item = String>) -> Vec<Unknown> {
+fn among(grammar: &Command, names: impl Iterator<Item = String>) -> Vec<UnknownVariable> {
     let mut known = BTreeSet::new();
-    collect(&Cli::command(), &mut known);
-    let is_of = |name: &str, prefix: &str| name.starts_with(prefix);
+    collect(grammar, &mut known);
     let foreign = names.filter(|name| {
-        PREFIXES.iter().any(|prefix| is_of(name, prefix))
-            && !OF_OTHERS.iter().any(|prefix| is_of(name, prefix))
+        PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+            && !OF_OTHERS.iter().any(|prefix| name.starts_with(prefix))
             && !known.contains(name)
     });
     let mut unknown: Vec<_> = foreign
         .filter_map(|name| {
-            let prefix = PREFIXES.into_iter().find(|prefix| is_of(&name, prefix))?;
-            // Without what all have in common, or everything would be similar.
+            let prefix = PREFIXES.into_iter().find(|prefix| name.starts_with(prefix))?;
+            // Names are compared without the common prefix, which would make all of them similar.
             let candidates = known.iter().filter_map(|known| known.strip_prefix(prefix)).map(ToOwned::to_owned);
             let meant = similar(&name[prefix.len()..], candidates).map(|rest| format!("{prefix}{rest}"));
-            // Unlike anything of ours, it may be a variable of AWS's own.
-            (meant.is_some() || prefix == PREFIXES[0]).then_some(Unknown { name, meant })
+            // A variable that resembles none of ours may be one of AWS's own.
+            (meant.is_some() || prefix == PREFIXES[0]).then_some(UnknownVariable { name, meant })
         })
         .collect();
     unknown.sort_by(|one, other| one.name.cmp(&other.name));
     unknown
 }
 
-/// The variables of a command and all beneath it.
+/// Collects the variables of a command and of all its subcommands.
 fn collect(command: &Command, known: &mut BTreeSet<String>) {
     known.extend(command.get_arguments().filter_map(|argument| Some(argument.get_env()?.to_str()?.to_owned())));
     command.get_subcommands().for_each(|command| collect(command, known));
@@ -81,11 +85,13 @@ fn collect(command: &Command, known: &mut BTreeSet<String>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::grammar;
 
     #[test]
     fn typing_errors_are_told_from_the_variables_of_others() {
-        let found =
-            |name: &str| among(std::iter::once(name.to_owned())).pop().map(|unknown| unknown.meant.unwrap_or_default());
+        let found = |name: &str| {
+            among(&grammar(), std::iter::once(name.to_owned())).pop().map(|unknown| unknown.meant.unwrap_or_default())
+        };
         for (name, meant) in [
             ("APPLIANCE_LISTN", "APPLIANCE_LISTEN"),
             ("APPLIANCE_TOKEN", "APPLIANCE_TOKENS"),
@@ -100,6 +106,7 @@ mod tests {
         for name in [
             "APPLIANCE_LISTEN",
             "APPLIANCE_CONFIG",
+            "APPLIANCE_CONNECTION_LIMIT",
             "SM_MLFLOW_RESOURCE_ARN",
             "SM_MLFLOW_XYZ",
             "APPLIANCE_SERVICE_HOST",

@@ -13,6 +13,6 @@ pub struct Obstacle {
 
 impl fmt::Display for Obstacle {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}\n    fix: {}", self.what, self.fix)
+        write!(formatter, "{}\n    hint: {}", self.what, self.fix)
     }
 }

@@ -296,7 +296,7 @@ fn problems_are_reported_with_their_origin() {
     let (output, said) = instance.bootstrap(&[]);
     assert_eq!(output.status.code(), Some(78), "{said}");
     for part in [
-        "user data, line 4: `wrokers` is not a setting (fix: did you mean `workers`?)",
+        "user data, line 4: `wrokers` is not an option (hint: did you mean `workers`?)",
         "tag `appliance:workers`: `nowhere`",
     ] {
         assert!(said.contains(part), "{part}: {said}");

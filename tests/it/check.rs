@@ -1,4 +1,4 @@
-//! The doctor: each thing that can be wrong is named, with what to do about it.
+//! `appliance check` reports each problem with a hint.
 
 use std::process::Output;
 use std::time::Duration;
@@ -23,7 +23,7 @@ fn check(arguments: &[&str]) -> (Output, String) {
     (output, said)
 }
 
-/// An upstream that answers everything with a status, a `Date` that is off by so many seconds, and a body.
+/// An upstream that sends the same response to every request, with a `Date` that is off by so many seconds.
 fn answering(status: &'static str, off: i64, body: &'static str) -> Upstream {
     Upstream::start(move |_, wire| {
         let now = std::time::SystemTime::now();
@@ -51,7 +51,7 @@ fn a_working_configuration_passes_every_check() {
         "clock agrees",
         "they do not expire",
         "can be read",
-        "0 failed, 0 to look at",
+        "0 failed, 0 warnings",
     ] {
         assert!(said.contains(part), "{part}: {said}");
     }
@@ -68,7 +68,7 @@ fn a_denial_names_the_action_of_the_mode() {
         let failed: Vec<_> = findings(&said).into_iter().filter(|one| one["outcome"] == "failure").collect();
         assert_eq!((failed.len(), failed[0]["check"].as_str()), (1, Some("target")), "{said}");
         assert!(failed[0]["text"].as_str().unwrap().contains("403 Request is not authorized"), "{said}");
-        assert!(failed[0]["fix"].as_str().unwrap().contains(&format!("allow `{action}`")), "{said}");
+        assert!(failed[0]["hint"].as_str().unwrap().contains(&format!("allow `{action}`")), "{said}");
     }
 }
 
@@ -91,7 +91,7 @@ fn unreachable_endpoints_are_distinguished() {
         let arguments: Vec<&str> = ["--resource-arn", TRACKING_ARN].into_iter().chain(arguments).collect();
         let (output, said) = check(&arguments);
         assert_eq!(output.status.code(), Some(1), "{said}");
-        assert!(said.contains(expected) && said.contains("fix: "), "{said}");
+        assert!(said.contains(expected) && said.contains("hint: "), "{said}");
     }
     let upstream = answering("200 OK", 0, "{}");
     let arguments = ["check", "--resource-arn", TRACKING_ARN, "--upstream-endpoint", &upstream.url()];
@@ -124,7 +124,7 @@ fn an_offline_check_reads_only_the_configuration_and_its_files() {
     std::fs::write(path, "resource-arn = \"x\"\nlisten = \"0.0.0.0:0\"\nnonsense = 1\n").unwrap();
     let (output, said) = check(&["--offline", "--config", path]);
     assert_eq!(output.status.code(), Some(78), "{said}");
-    assert!(said.contains(":1: `x`") && said.contains(":3: `nonsense` is not a setting"), "{said}");
+    assert!(said.contains(":1: `x`") && said.contains(":3: `nonsense` is not an option"), "{said}");
 }
 
 #[test]
@@ -147,8 +147,13 @@ fn a_check_for_another_machine_reads_no_file() {
 fn an_appliance_that_accepts_all_callers_or_none_gets_a_warning() {
     let common = ["--offline", "--resource-arn", TRACKING_ARN, "--listen", "0.0.0.0:0"];
     let with = |more: &[&str]| check(&common.iter().chain(more).copied().collect::<Vec<_>>()).1;
-    assert!(with(&["--allow-anonymous"]).contains("warning  callers        anybody who can connect, as admin"));
+    let said = with(&["--allow-anonymous"]);
+    assert!(said.contains("warning  callers        every client that can connect, as write"), "{said}");
+    let said = with(&["--allow-anonymous", "--anonymous-role", "admin"]);
+    assert!(said.contains("warning  callers        every client that can connect, as admin"), "{said}");
+    let said = check(&["--offline", "--resource-arn", TRACKING_ARN, "--listen", "127.0.0.1:0"]).1;
+    assert!(said.contains("ok       callers        every client on this machine, as admin"), "{said}");
     let empty = tempfile::NamedTempFile::new().unwrap();
     let said = with(&["--tokens", empty.path().to_str().unwrap()]);
-    assert!(said.contains("warning  callers        nobody: there is no valid token"), "{said}");
+    assert!(said.contains("warning  callers        nobody, because there is no valid token"), "{said}");
 }

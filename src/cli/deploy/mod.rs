@@ -1,6 +1,6 @@
-//! `appliance deploy`: the command line of the stacks.
+//! `appliance deploy`: its subcommands and their output.
 
-mod common;
+mod arguments;
 mod terminal;
 
 use std::fs;
@@ -9,12 +9,12 @@ use std::path::PathBuf;
 use serde_json::json;
 use url::Url;
 
+use super::command_error::{Class, CommandError};
 use super::examples;
-use super::failure::{Class, Failure};
 use super::output::{one_line, say, shell_word, show, show_document};
 use crate::api::cloudformation::Change;
-use crate::deploy::{self, PlannedChange, StackKind, StackPlan};
-use common::{Common, failure, with};
+use crate::deploy::{self, StackKind, PlannedChange, StackPlan};
+use arguments::{StackArguments, explained, with};
 use terminal::Terminal;
 
 /// Launch the appliance on AWS: network, managed MLflow, load balancer and instances, as CloudFormation stacks
@@ -22,53 +22,56 @@ use terminal::Terminal;
 #[command(after_help = examples::DEPLOY)]
 pub(super) struct Deploy {
     #[command(subcommand)]
-    action: Action,
+    command: DeployCommand,
 }
 
 #[derive(Debug, clap::Subcommand)]
-enum Action {
-    /// Show what `apply` would change, and change nothing
+enum DeployCommand {
+    /// Show the changes that `apply` would make
     #[command(after_help = examples::DEPLOY_PLAN)]
     Plan {
         #[command(flatten)]
-        common: Common,
-        /// Print one JSON object as well: what would become of each stack
+        arguments: StackArguments,
+        /// Also print one JSON object: the action for each stack and its changes
         #[arg(long)]
         json: bool,
+        /// Exit with status 2 if there are changes
+        #[arg(long)]
+        detailed_exitcode: bool,
     },
-    /// Make or change the stacks, one after the other, each after showing what would change and asking
+    /// Create or update the stacks one after the other; shows the changes of each stack and asks first
     #[command(after_help = examples::DEPLOY_APPLY)]
     Apply {
         #[command(flatten)]
-        common: Common,
-        /// Do not ask
+        arguments: StackArguments,
+        /// Do not ask for confirmation
         #[arg(long)]
         yes: bool,
-        /// Print one JSON object in the end: the outputs of the appliance's stack
+        /// Print one JSON object at the end: the outputs of the appliance's stack
         #[arg(long)]
         json: bool,
     },
-    /// Remove a mode's stacks; says what is kept
+    /// Delete the stacks of a mode, and list what is kept
     #[command(after_help = examples::DEPLOY_DESTROY)]
     Destroy {
         #[command(flatten)]
-        common: Common,
-        /// Do not ask
+        arguments: StackArguments,
+        /// Do not ask for confirmation
         #[arg(long)]
         yes: bool,
-        /// The stacks of both modes as well, unless the other mode needs them
+        /// Also delete the stacks that both modes share, unless the other mode needs them
         #[arg(long)]
         shared: bool,
     },
-    /// Show the stacks and how they are
+    /// Show the stacks and their status
     #[command(after_help = examples::DEPLOY_STATUS)]
     Status {
         #[command(flatten)]
-        common: Common,
+        arguments: StackArguments,
         /// Print one JSON object
         #[arg(long)]
         json: bool,
-        /// Let AWS find out what was changed behind the templates' back, which takes a while
+        /// Also show resources that were changed by hand; AWS needs some time to find them
         #[arg(long)]
         drift: bool,
     },
@@ -76,19 +79,19 @@ enum Action {
     #[command(after_help = examples::DEPLOY_OUTPUTS)]
     Outputs {
         #[command(flatten)]
-        common: Common,
+        arguments: StackArguments,
         /// Print one JSON object
         #[arg(long, conflicts_with = "env")]
         json: bool,
-        /// Print the line for a shell that tells MLflow's clients where to go
+        /// Print a shell command that sets MLFLOW_TRACKING_URI for MLflow's clients
         #[arg(long)]
         env: bool,
     },
-    /// Estimate what it costs a month, by list prices of us-east-1; asks AWS nothing
+    /// Estimate the cost of a month by list prices of us-east-1, without asking AWS
     #[command(after_help = examples::DEPLOY_COST)]
     Cost {
         #[command(flatten)]
-        common: Common,
+        arguments: StackArguments,
         /// Print one JSON object
         #[arg(long)]
         json: bool,
@@ -96,20 +99,20 @@ enum Action {
     /// Write the templates into a directory, for other tools
     #[command(after_help = examples::DEPLOY_EXPORT)]
     Export {
-        /// Where to; it is made if it is missing
+        /// The directory; it is created if it is missing
         directory: PathBuf,
     },
 }
 
 impl Deploy {
-    /// Does what was asked.
-    pub(super) fn run(self) -> Result<(), Failure> {
-        match self.action {
-            Action::Export { directory } => export(&directory),
-            Action::Cost { common, json } => cost(&common, json),
-            Action::Plan { common, json } => plan(common, json),
-            Action::Apply { common, yes, json } => {
-                let outputs = with(common, async |settings| deploy::apply(settings, &mut Terminal { yes }).await)?;
+    /// Runs the subcommand.
+    pub(super) fn run(self) -> Result<(), CommandError> {
+        match self.command {
+            DeployCommand::Export { directory } => export(&directory),
+            DeployCommand::Cost { arguments, json } => cost(&arguments, json),
+            DeployCommand::Plan { arguments, json, detailed_exitcode } => plan(arguments, json, detailed_exitcode),
+            DeployCommand::Apply { arguments, yes, json } => {
+                let outputs = with(arguments, async |settings| deploy::apply(settings, &mut Terminal { yes }).await)?;
                 if json {
                     show_document(&json!(outputs));
                 } else if let Some(url) = outputs.get("Url") {
@@ -117,16 +120,16 @@ impl Deploy {
                 }
                 Ok(())
             }
-            Action::Destroy { common, yes, shared } => {
-                with(common, async |settings| deploy::destroy(settings, shared, &mut Terminal { yes }).await)
+            DeployCommand::Destroy { arguments, yes, shared } => {
+                with(arguments, async |settings| deploy::destroy(settings, shared, &mut Terminal { yes }).await)
             }
-            Action::Status { common, json, drift } => status(common, json, drift),
-            Action::Outputs { common, json, env } => outputs(common, json, env),
+            DeployCommand::Status { arguments, json, drift } => status(arguments, json, drift),
+            DeployCommand::Outputs { arguments, json, env } => outputs(arguments, json, env),
         }
     }
 }
 
-fn export(directory: &PathBuf) -> Result<(), Failure> {
+fn export(directory: &PathBuf) -> Result<(), CommandError> {
     let written = fs::create_dir_all(directory).and_then(|()| {
         StackKind::ALL.into_iter().try_for_each(|kind| {
             let path = directory.join(format!("{}.yaml", kind.name()));
@@ -135,11 +138,11 @@ fn export(directory: &PathBuf) -> Result<(), Failure> {
             Ok(())
         })
     });
-    written.map_err(|error| Failure::new(Class::Failed, &error, Some("make room, or name a writable directory")))
+    written.map_err(|error| CommandError::new(Class::Failed, &error, Some("make room, or name a writable directory")))
 }
 
-fn plan(common: Common, json: bool) -> Result<(), Failure> {
-    let all = with(common, async |settings| deploy::plan(settings, &mut Terminal { yes: true }).await)?;
+fn plan(arguments: StackArguments, json: bool, detailed_exitcode: bool) -> Result<(), CommandError> {
+    let all = with(arguments, async |settings| deploy::plan(settings, &mut Terminal { yes: true }).await)?;
     let is_any = all.iter().any(|one| !matches!(one.change, PlannedChange::Same));
     if json {
         let stacks = all.into_iter().map(|StackPlan { stack, change }| {
@@ -154,8 +157,10 @@ fn plan(common: Common, json: bool) -> Result<(), Failure> {
         show_document(&serde_json::Value::Object(stacks.collect()));
     }
     if is_any {
-        say("nothing was changed; `appliance deploy apply` would do this");
-        return Err(Failure::silent(Class::Changes));
+        say("nothing was changed; `appliance deploy apply` makes these changes");
+        if detailed_exitcode {
+            return Err(CommandError::reported(Class::Changes));
+        }
     }
     Ok(())
 }
@@ -172,9 +177,9 @@ fn described(change: &Change) -> serde_json::Value {
     })
 }
 
-fn cost(common: &Common, json: bool) -> Result<(), Failure> {
-    let given = common.given()?;
-    let items = deploy::cost(&given, common.domain).map_err(|error| failure(&error))?;
+fn cost(arguments: &StackArguments, json: bool) -> Result<(), CommandError> {
+    let given = arguments.given()?;
+    let items = deploy::cost(&given, arguments.domain).map_err(|error| explained(&error))?;
     let cents = |dollars: f64| (dollars * 100.0).round() / 100.0;
     let sum = cents(items.iter().filter_map(|item| item.dollars).sum());
     if json {
@@ -193,8 +198,8 @@ fn cost(common: &Common, json: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-fn status(common: Common, json: bool, drift: bool) -> Result<(), Failure> {
-    let reports = with(common, async |settings| deploy::report(settings, drift).await)?;
+fn status(arguments: StackArguments, json: bool, drift: bool) -> Result<(), CommandError> {
+    let reports = with(arguments, async |settings| deploy::report(settings, drift).await)?;
     if json {
         let all = reports
             .iter()
@@ -212,15 +217,15 @@ fn status(common: Common, json: bool, drift: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-fn outputs(common: Common, json: bool, env: bool) -> Result<(), Failure> {
-    let reports = with(common, async |settings| deploy::report(settings, false).await)?;
+fn outputs(arguments: StackArguments, json: bool, env: bool) -> Result<(), CommandError> {
+    let reports = with(arguments, async |settings| deploy::report(settings, false).await)?;
     if env {
         let url = reports.iter().find_map(|one| one.outputs.get("Url"));
         let url = url.ok_or_else(|| {
-            Failure::said(
+            CommandError::of(
                 Class::Failed,
-                "there is no appliance of this mode yet",
-                Some("make it: `appliance deploy apply`"),
+                "this mode has no appliance yet",
+                Some("create it with `appliance deploy apply`"),
             )
         })?;
         show(&export_line(url)?);
@@ -236,20 +241,20 @@ fn outputs(common: Common, json: bool, env: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The line with which a shell tells MLflow's clients where the appliance is.
+/// The shell command that gives MLflow's clients the address of the appliance.
 ///
-/// SECURITY: people hand it to `eval`, and whoever may change the stack decides what the URL is. It has to be the URL of
+/// SECURITY: people pass it to `eval`, and everyone who can change the stack can choose the URL. It has to be the URL of
 /// a web server, and it is quoted, so that a shell reads a value and no command.
-fn export_line(url: &str) -> Result<String, Failure> {
+fn export_line(url: &str) -> Result<String, CommandError> {
     let parsed = Url::parse(url).ok().filter(|parsed| matches!(parsed.scheme(), "https" | "http"));
     let is_address = parsed.is_some_and(|parsed| parsed.has_host() && parsed.username().is_empty());
     if is_address && url.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Ok(format!("export MLFLOW_TRACKING_URI={}", shell_word(url)));
     }
     let what = format!("the stack's output `Url` is `{}`, which is not the URL of a web server", url.escape_debug());
-    Err(Failure::said(
+    Err(CommandError::of(
         Class::Failed,
         &what,
-        Some("find out in CloudTrail who changed the stack, and make it again: `appliance deploy apply`"),
+        Some("look in CloudTrail who changed the stack, and restore it with `appliance deploy apply`"),
     ))
 }

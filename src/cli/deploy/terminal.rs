@@ -1,4 +1,4 @@
-//! What happens, as people see it: on standard error, with colours where they look; and what they are asked.
+//! The progress of stacks on standard error, and the questions to the person at the terminal.
 
 use std::io::{self, BufRead as _, IsTerminal as _};
 use std::time::Duration;
@@ -9,9 +9,9 @@ use crate::cli::output::{ask, one_line, say, say_coloured};
 use crate::error_chain::joined;
 use crate::deploy::{DiffLine, Prompter, Weight};
 
-/// What happens, for people; with colours where they look.
+/// The terminal of the person who runs the command.
 pub(super) struct Terminal {
-    /// Nobody is asked: they have agreed.
+    /// True if no question is asked, because `--yes` was given.
     pub yes: bool,
 }
 
@@ -54,7 +54,7 @@ impl Prompter for Terminal {
             return true;
         }
         if !io::stdin().is_terminal() {
-            say(&format!("{question} Nobody is here to answer; `--yes` answers for you."));
+            say(&format!("{question} This is not a terminal; pass `--yes` to confirm."));
             return false;
         }
         ask(&format!("{question} [y/N]"));
@@ -62,7 +62,7 @@ impl Prompter for Terminal {
     }
 }
 
-/// A duration as people say it: tenths of seconds only where it was short.
+/// A duration for people, with tenths of seconds only if it is short.
 fn rounded(duration: Duration) -> String {
     if duration < Duration::from_secs(10) {
         return format!("{:.1}s", duration.as_secs_f64());
@@ -70,14 +70,14 @@ fn rounded(duration: Duration) -> String {
     humantime::format_duration(Duration::from_secs(duration.as_secs())).to_string()
 }
 
-/// A line of what is typed.
+/// The line that the person types.
 pub(super) fn answer() -> String {
     let mut line = String::new();
     drop(io::stdin().lock().read_line(&mut line));
     line.trim().to_owned()
 }
 
-/// Says why there is no answer yet.
+/// Explains a delay of a response.
 pub(super) fn delayed(delay: &Delay<'_>) {
     say(&match delay {
         Delay::NoAnswer { service, operation, waited } => {
@@ -85,7 +85,7 @@ pub(super) fn delayed(delay: &Delay<'_>) {
         }
         Delay::Retry { service, error, wait, attempt, of } => {
             let wait = humantime::format_duration(*wait);
-            format!("  … {}; asking {service} again in {wait}, attempt {attempt} of {of}", joined(*error))
+            format!("  … {}; retrying {service} in {wait}, attempt {attempt} of {of}", joined(*error))
         }
     });
 }
@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_are_rounded_to_what_matters() {
+    fn long_durations_have_no_fractions_of_seconds() {
         let cases = [(0, "0.0s"), (56, "0.1s"), (6_390, "6.4s"), (59_700, "59s"), (754_321, "12m 34s")];
         for (milliseconds, expected) in cases {
             assert_eq!(rounded(Duration::from_millis(milliseconds)), expected);

@@ -1,31 +1,28 @@
-//! What stands at the end of each help: examples to copy, and exit codes to rely on.
+//! The end of each help: examples to copy, and exit codes.
 //!
-//! Lines of examples are short enough not to be broken; what is no example is one line, however long, for the terminal
-//! to break where it wants. Tests give each example to the parser, with and without the commands that a feature adds.
+//! Lines of examples are short, so that no terminal breaks them. Other paragraphs are one line each, which the terminal
+//! breaks. Tests pass each example to the parser, with and without the commands that a feature adds.
 
-/// The binary for instances lacks some commands, so its help does not mention them.
+/// The binary for instances has fewer commands, and its help mentions no other.
 pub(super) fn appliance() -> String {
     let with = |is_there: bool, text: &'static str| if is_there { text } else { "" };
     let sandbox = with(
         cfg!(feature = "sandbox"),
-        "  appliance sandbox                                       # try all of it here, without AWS\n",
+        "  appliance sandbox                                       # try everything without AWS\n",
     );
-    let generate = with(
-        cfg!(feature = "generate"),
-        "For packages, and for your shell: `appliance generate --help` has completions and man pages. ",
-    );
+    let generate = with(cfg!(feature = "generate"), "`appliance generate` writes completions and man pages. ");
     format!(
         "\
 Examples:
-{sandbox}  appliance check --config appliance.toml                 # would it work, and if not, why
+{sandbox}  appliance check --config appliance.toml                 # find problems first
   appliance serve --config appliance.toml
-  appliance ui --config appliance.toml --open             # AWS's own page of MLflow
+  appliance ui --config appliance.toml --open             # open AWS's own MLflow page
   appliance token new --file tokens.toml --name ci --role write
-  appliance serve --help
+  appliance serve --help-all                              # all options
 
-{generate}Colours are for terminals only; NO_COLOR and CLICOLOR_FORCE are obeyed.
+{generate}Output is coloured on terminals only; NO_COLOR and CLICOLOR_FORCE change that.
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 78 what was said has to change first (EX_CONFIG); each command's help says what that means"
+Exit codes: 0 success, 1 failure, 2 wrong usage, 78 invalid configuration (EX_CONFIG); the help of each command has more"
     )
 }
 
@@ -38,19 +35,19 @@ Examples:
   appliance serve --config appliance.toml --otlp-endpoint http://127.0.0.1:4318
   MLFLOW_TRACKING_URI=http://127.0.0.1:5000 python train.py
 
-Exit codes: 0 stopped in order, 1 failed, 2 wrong usage, 78 the configuration has to change";
+Exit codes: 0 graceful shutdown, 1 failure, 2 wrong usage, 78 invalid configuration";
 
 pub(super) const CHECK: &str = "\
 Examples:
   appliance check --config appliance.toml
-  appliance check --config appliance.toml --offline       # the configuration and its files
+  appliance check --config appliance.toml --offline       # only the configuration and its files
   appliance check --config appliance.toml --elsewhere     # the configuration of another machine
   AWS_PROFILE=research appliance check \\
     --resource-arn arn:aws:sagemaker:us-east-1:123456789012:mlflow-app/app-ABCDEF123456
   appliance check --config appliance.toml --json |
     jq '.findings[] | select(.outcome == \"failure\")'
 
-Exit codes: 0 all is well or needs a look at most, 1 something does not work, 2 wrong usage, 78 the configuration has to change";
+Exit codes: 0 no failure, warnings possible, 1 a check failed, 2 wrong usage, 78 invalid configuration";
 
 pub(super) const UI: &str = "\
 Examples:
@@ -60,27 +57,27 @@ Examples:
   appliance ui --config appliance.toml --expires-in 30s --session 1h --json |
     jq -r .url
 
-The identity needs `sagemaker:CreatePresignedMlflowAppUrl` or `sagemaker:CreatePresignedMlflowTrackingServerUrl` on the ARN. If it also has `sagemaker:DescribeMlflowApp` or `sagemaker:DescribeMlflowTrackingServer`, it is told when there is nothing to open because a server has been stopped.
+The identity needs `sagemaker:CreatePresignedMlflowAppUrl` or `sagemaker:CreatePresignedMlflowTrackingServerUrl` on the ARN. If it also has `sagemaker:DescribeMlflowApp` or `sagemaker:DescribeMlflowTrackingServer`, the command can report that a server has been stopped.
 
-Exit codes: 0 done, 1 AWS gave no URL or no browser was found, 2 wrong usage, 78 the configuration has to change";
+Exit codes: 0 success, 1 AWS created no URL or no browser was found, 2 wrong usage, 78 invalid configuration";
 
 pub(super) const BOOTSTRAP: &str = "\
 Examples:
-  appliance bootstrap --dry-run                 # what would be configured, and where it is from
+  appliance bootstrap --dry-run                 # show each value and its origin
   appliance bootstrap --dry-run --json | jq '.values[] | select(.key == \"resource-arn\")'
-  sudo appliance bootstrap                      # do it; systemd does, at each start
-  sudo appliance bootstrap install              # put units, user and configuration here
+  sudo appliance bootstrap                      # configure; systemd does this at each start
+  sudo appliance bootstrap install              # install units, user and configuration
 
-Values come from user data (TOML or JSON, with the keys of `appliance serve`), from parameters below a path, from instance tags `appliance:<key>`, and from the image's file; the first that says something wins. The table [bootstrap] of user data may hold: parameters (a path), stack-name and logical-id (whom CloudFormation waits for), wait-handle, auto-scaling-group and lifecycle-hook, and target-group (the ARN of the group in which the load balancer has to find the instance healthy before success is told). Tags may set those that are names.
+Values come from user data (TOML or JSON, with the keys of `appliance serve`), from parameters below a path, from instance tags `appliance:<key>`, and from the image's file; the first source with a value wins. The table [bootstrap] of user data may contain: parameters (a path), stack-name and logical-id (the resource that waits for the readiness signal), wait-handle, auto-scaling-group and lifecycle-hook, and target-group (the ARN of the group in which the load balancer has to find the instance healthy before the signal is sent). Tags may set those that are names.
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 78 what was said has to change first";
+Exit codes: 0 success, 1 failure, 2 wrong usage, 78 invalid configuration";
 
 pub(super) const BOOTSTRAP_SIGNAL: &str = "\
 Examples:
   sudo appliance bootstrap signal
   sudo appliance bootstrap signal --timeout 10m
 
-Exit codes: 0 it is ready and everybody knows, 1 it is not, or somebody could not be told, 2 wrong usage";
+Exit codes: 0 ready and all signals sent, 1 not ready or a signal failed, 2 wrong usage";
 
 pub(super) const BOOTSTRAP_STATUS: &str = "\
 Examples:
@@ -94,16 +91,16 @@ pub(super) const BOOTSTRAP_INSTALL: &str = "\
 Examples:
   sudo appliance bootstrap install                        # on an EC2 instance
   sudo appliance bootstrap install --from file --start    # on any machine with systemd
-  appliance bootstrap install --from instance --root image # into an image that is being made
+  appliance bootstrap install --from instance --root image # into an image
 
-Exit codes: 0 done, 1 failed, 2 wrong usage";
+Exit codes: 0 success, 1 failure, 2 wrong usage";
 
 pub(super) const BOOTSTRAP_UNINSTALL: &str = "\
 Examples:
   sudo appliance bootstrap uninstall
-  sudo appliance bootstrap uninstall --purge              # configuration and tokens as well
+  sudo appliance bootstrap uninstall --purge              # also configuration and tokens
 
-Exit codes: 0 done, 1 failed, 2 wrong usage";
+Exit codes: 0 success, 1 failure, 2 wrong usage";
 
 #[cfg(feature = "deploy")]
 pub(super) const DEPLOY: &str = "\
@@ -114,16 +111,16 @@ Examples:
   eval \"$(appliance deploy outputs --mode serverless --env)\"
   appliance deploy destroy --mode tracking
 
-Exit codes: 0 done, 1 failed, 2 wrong usage or, of `plan`, there are changes, 78 what was said has to change first";
+Exit codes: 0 success, 1 failure, 2 wrong usage, 78 invalid configuration";
 
 #[cfg(feature = "deploy")]
 pub(super) const DEPLOY_PLAN: &str = "\
 Examples:
   appliance deploy plan --mode serverless
   appliance deploy plan --mode serverless --json | jq 'map_values(.action)'
-  appliance deploy plan --mode tracking --config tracking.toml || echo there is something to do
+  appliance deploy plan --mode tracking --config tracking.toml --detailed-exitcode
 
-Exit codes: 0 nothing would change, 1 failed, 2 there are changes, or wrong usage, 78 what was said has to change first";
+Exit codes: 0 success, 1 failure, 2 wrong usage or, with `--detailed-exitcode`, changes, 78 invalid configuration";
 
 #[cfg(feature = "deploy")]
 pub(super) const DEPLOY_APPLY: &str = "\
@@ -134,26 +131,26 @@ Examples:
     --role-arn arn:aws:iam::111122223333:role/cloudformation
   appliance deploy apply --mode serverless --yes --json | jq -r .Url
 
-Ctrl-C only stops watching; the same command takes up where it is.
+Ctrl-C stops only the command, not the update; the same command continues to watch it.
 
-Exit codes: 0 done, 1 failed or not agreed to, 2 wrong usage, 78 what was said has to change first";
+Exit codes: 0 success, 1 failure or not confirmed, 2 wrong usage, 78 invalid configuration";
 
 #[cfg(feature = "deploy")]
 pub(super) const DEPLOY_DESTROY: &str = "\
 Examples:
   appliance deploy destroy --mode tracking
-  appliance deploy destroy --mode serverless --shared     # the network as well
+  appliance deploy destroy --mode serverless --shared     # also the network
 
-Exit codes: 0 done, 1 failed or not agreed to, 2 wrong usage, 78 what was said has to change first";
+Exit codes: 0 success, 1 failure or not confirmed, 2 wrong usage, 78 invalid configuration";
 
 #[cfg(feature = "deploy")]
 pub(super) const DEPLOY_STATUS: &str = "\
 Examples:
   appliance deploy status --mode serverless
-  appliance deploy status --mode serverless --drift       # what was changed by hand
+  appliance deploy status --mode serverless --drift       # also changes by hand
   appliance deploy status --mode serverless --json | jq 'map_values(.status)'
 
-Exit codes: 0 shown, 1 failed, 2 wrong usage, 78 what was said has to change first";
+Exit codes: 0 success, 1 failure, 2 wrong usage, 78 invalid configuration";
 
 #[cfg(feature = "deploy")]
 pub(super) const DEPLOY_OUTPUTS: &str = "\
@@ -162,7 +159,7 @@ Examples:
   appliance deploy outputs --mode serverless --json | jq -r '.[].Url // empty'
   eval \"$(appliance deploy outputs --mode serverless --env)\"
 
-Exit codes: 0 shown, 1 failed or, with `--env`, there is no appliance yet, 2 wrong usage, 78 what was said has to change first";
+Exit codes: 0 success, 1 failure or, with `--env`, no appliance yet, 2 wrong usage, 78 invalid configuration";
 
 #[cfg(feature = "deploy")]
 pub(super) const DEPLOY_COST: &str = "\
@@ -171,7 +168,7 @@ Examples:
   appliance deploy cost --domain --parameter MinInstances=3
   appliance deploy cost --json | jq .sum
 
-Exit codes: 0 shown, 1 failed, 2 wrong usage, 78 what was said has to change first";
+Exit codes: 0 success, 1 failure, 2 wrong usage, 78 invalid configuration";
 
 #[cfg(feature = "deploy")]
 pub(super) const DEPLOY_EXPORT: &str = "\
@@ -179,7 +176,7 @@ Examples:
   appliance deploy export templates
   aws cloudformation validate-template --template-body file://templates/mlflow.yaml
 
-Exit codes: 0 done, 1 failed, 2 wrong usage";
+Exit codes: 0 success, 1 failure, 2 wrong usage";
 
 pub(super) const TOKEN: &str = "\
 Examples:
@@ -189,37 +186,37 @@ Examples:
   appliance serve --tokens tokens.toml …
   MLFLOW_TRACKING_URI=https://mlflow.corp MLFLOW_TRACKING_TOKEN=mlfa_… python train.py
 
-Only hashes are kept in the file. A running appliance reads it again by itself; SIGHUP makes it do so at once.
+The file contains only hashes. A running appliance reloads it within a minute, and at once after SIGHUP.
 
-From AWS instead of a file, with `--tokens ssm:/mlflow/tokens`:
+To keep the tokens in AWS, for `--tokens ssm:/mlflow/tokens`:
   aws ssm put-parameter --type SecureString --overwrite \\
     --name /mlflow/tokens --value file://tokens.toml
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 78 what was said, or the file, has to change first";
+Exit codes: 0 success, 1 failure, 2 wrong usage, 78 invalid token file";
 
 pub(super) const TOKEN_NEW: &str = "\
 Examples:
   appliance token new --file tokens.toml --name ci --role write --expires 90d
   appliance token new --file tokens.toml --name alice --role read --targets research,ads
-  appliance token new --file tokens.toml --name ci --role write --json | jq -r .token
+  export MLFLOW_TRACKING_TOKEN=$(appliance token new --file tokens.toml --name ci --role write)
 
-Clients send it as MLFLOW_TRACKING_TOKEN. Only its hash is kept in the file.
+Standard output has only the token, which clients send as MLFLOW_TRACKING_TOKEN. The file contains only its hash.
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 78 what was said, or the file, has to change first";
+Exit codes: 0 success, 1 failure, 2 wrong usage, 78 invalid token file";
 
 pub(super) const TOKEN_LIST: &str = "\
 Examples:
   appliance token list --file tokens.toml
   appliance token list --file tokens.toml --json | jq -r '.[] | select(.expired) | .id'
 
-Exit codes: 0 shown, 1 failed, 2 wrong usage, 78 the file cannot be read";
+Exit codes: 0 success, 1 failure, 2 wrong usage, 78 invalid token file";
 
 pub(super) const TOKEN_REVOKE: &str = "\
 Examples:
-  appliance token revoke --file tokens.toml ci            # all of this name
-  appliance token revoke --file tokens.toml 0123456789    # the one of this id
+  appliance token revoke --file tokens.toml ci            # all tokens of this name
+  appliance token revoke --file tokens.toml 0123456789    # the token with this id
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 78 there is no such token, or the file cannot be read";
+Exit codes: 0 success, 1 failure, such as no such token, 2 wrong usage, 78 invalid token file";
 
 #[cfg(feature = "sandbox")]
 pub(super) const SANDBOX: &str = "\
@@ -229,7 +226,7 @@ Examples:
   appliance sandbox --mlflow-url http://127.0.0.1:8000 --mode tracking
   appliance sandbox --json | jq -r .appliances.tracking
 
-Exit codes: 0 interrupted and stopped in order, 1 failed, 2 wrong usage, 78 a port is taken";
+Exit codes: 0 graceful shutdown, 1 failure, 2 wrong usage, 78 a port is in use";
 
 #[cfg(feature = "generate")]
 pub(super) const GENERATE: &str = "\
@@ -238,37 +235,37 @@ Examples:
   appliance generate man-pages man
   appliance generate options >options.json
 
-Exit codes: 0 done, 1 failed, 2 wrong usage";
+Exit codes: 0 success, 1 failure, 2 wrong usage";
 
 #[cfg(feature = "generate")]
 pub(super) const GENERATE_COMPLETIONS: &str = "\
 Examples:
   source <(appliance generate completions bash)
-  appliance generate completions zsh >_appliance          # in a directory of $fpath
+  appliance generate completions zsh >_appliance          # a directory of $fpath
   appliance generate completions fish >~/.config/fish/completions/appliance.fish
 
-Exit codes: 0 done, 1 failed, 2 wrong usage";
+Exit codes: 0 success, 1 failure, 2 wrong usage";
 
 #[cfg(feature = "generate")]
 pub(super) const GENERATE_MAN_PAGES: &str = "\
 Examples:
   appliance generate man-pages man && man -l man/appliance-serve.1
 
-Exit codes: 0 done, 1 failed, 2 wrong usage";
+Exit codes: 0 success, 1 failure, 2 wrong usage";
 
 #[cfg(feature = "generate")]
 pub(super) const GENERATE_OPTIONS: &str = "\
 Examples:
   appliance generate options | jq -r '.options[].key'
 
-Exit codes: 0 done, 1 failed, 2 wrong usage";
+Exit codes: 0 success, 1 failure, 2 wrong usage";
 
 #[cfg(feature = "generate")]
 pub(super) const GENERATE_REFERENCE: &str = "\
 Examples:
   appliance generate reference >docs/reference/options.md
 
-Exit codes: 0 done, 1 failed, 2 wrong usage";
+Exit codes: 0 success, 1 failure, 2 wrong usage";
 
 #[cfg(test)]
 mod shell;

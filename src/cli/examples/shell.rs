@@ -1,9 +1,9 @@
-//! Finds commands of ours in text, and asks the grammar of the command line whether they exist. The tests of pages include this
-//! file as well (`tests/it/documents.rs`), since a package's source has no pages.
+//! Finds the appliance's commands in text, and checks that they exist. The tests of documents (`tests/it/documents.rs`)
+//! include this file as well, because a package's source has no documents.
 
 use clap::Command;
 
-/// The words of a shell's command, up to where another begins; nothing if the line is not one of ours.
+/// The words of a shell command, up to the beginning of the next command.
 pub(super) fn words(command: &str) -> Vec<String> {
     let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
     for one in command.chars() {
@@ -24,13 +24,13 @@ pub(super) fn words(command: &str) -> Vec<String> {
     words
 }
 
-/// The commands of ours in a text of shell, from the program's name on.
+/// The appliance's commands in shell text, each beginning with the program's name.
 pub(super) fn commands(shell: &str) -> Vec<Vec<String>> {
     let mut found = Vec::new();
     for line in shell.replace("\\\n", " ").lines() {
         for (at, _) in line.match_indices("appliance ") {
             let before = line[..at].split(['|', ';', '&', '(']).next_back().unwrap_or_default().trim_start();
-            // After nothing, `sudo` or variables: a command. Elsewhere it is an argument, or prose.
+            // It is a command at the start, or after `sudo` or variables. Elsewhere it is an argument or prose.
             let is_prefix = |word: &str| word == "sudo" || word.split_once('=').is_some_and(|(name, _)| is_name(name));
             if !line[..at].contains('#') && before.split_whitespace().all(is_prefix) {
                 found.push(words(&line[at..]));
@@ -44,7 +44,7 @@ fn is_name(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_' || byte.is_ascii_digit())
 }
 
-/// `…` stands for options that are left out, or for the rest of a value.
+/// Checks that a command parses. `…` stands for omitted options, or for the rest of a value.
 #[track_caller]
 pub(super) fn parses(grammar: &Command, command: &[String], place: &str) {
     let without: Vec<_> = command.iter().filter(|word| *word != "…").collect();
@@ -58,8 +58,8 @@ pub(super) fn parses(grammar: &Command, command: &[String], place: &str) {
     }
 }
 
-/// Checks the commands that sentences name between backticks, where options may be left out: what is named has to exist.
-/// Returns how many there are.
+/// Checks that the commands and flags exist that a text names between backticks, possibly without some options. Returns
+/// their number.
 #[track_caller]
 pub(super) fn named(grammar: &Command, text: &str, place: &str) -> usize {
     let mut checked = 0;

@@ -1,11 +1,11 @@
-//! Every example of the helps parses, and the helps name no command that this binary lacks. So they run with each set of features.
+//! Every example in a help parses, and no help names a command that this binary lacks. These tests run with each set of features.
 
 use clap::Command;
 
 use super::shell::{commands, named, parses};
 use crate::cli::grammar;
 
-/// Each command's path, and the command.
+/// Collects each command with its path.
 fn all(command: &Command, path: &str, seen: &mut Vec<(String, Command)>) {
     let path = format!("{path} {}", command.get_name()).trim().to_owned();
     for inner in command.get_subcommands().filter(|inner| inner.get_name() != "help") {
@@ -28,12 +28,12 @@ fn every_help_ends_with_examples_that_parse_and_with_exit_codes() {
         for code in [" 1 ", " 2 "] {
             assert!(codes.contains(code), "{path}: {codes}");
         }
-        // Where there is no terminal, clap breaks lines after 100 characters; an example must not be.
+        // Without a terminal, clap breaks lines after 100 characters, which must not happen to an example.
         for line in text.lines().filter(|line| line.starts_with(' ')) {
             assert!(line.chars().count() <= 96, "{path}: {line}");
         }
         let found = commands(&examples.replacen("Examples:", "", 1));
-        assert!(found.iter().any(|command| command.join(" ").starts_with(&path)), "{path}: none of its own");
+        assert!(found.iter().any(|command| command.join(" ").starts_with(&path)), "{path}: no example of its own");
         for command in &found {
             parses(&grammar, command, &path);
         }
@@ -51,12 +51,12 @@ fn helps_name_only_commands_that_exist() {
 
 #[test]
 #[should_panic(expected = "`appliance deplo plan` does not exist")]
-fn a_command_that_does_not_exist_is_noticed() {
+fn a_command_that_does_not_exist_fails_the_test() {
     named(&grammar(), "Make a plan with `appliance deplo\nplan`.", "a page");
 }
 
 #[test]
-fn shells_are_read_as_shells_do() {
+fn commands_are_found_in_shell_text() {
     let shell = "sudo A=b appliance serve --a 'b c' \\\n  --d \"e\" | jq appliance # appliance x\n\
                  eval \"$(appliance deploy outputs --env)\"\n# appliance no\ncd appliance && appliance check >x";
     let found: Vec<_> = commands(shell).iter().map(|words| words.join("·")).collect();

@@ -59,7 +59,7 @@ pub(super) async fn check(context: PreflightContext<'_>) -> CheckResult {
         let more = denied.len() - named.len();
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         report.notes.push(format!(
-            "warning: IAM's simulator says that {acting} may not call {}{more}\n  fix: give it the policy of \
+            "warning: IAM's simulator says that {acting} may not call {}{more}\n  hint: give it the policy of \
              infra/deployer-policy.json; policies of the organisation count as well",
             named.join(", ")
         ));

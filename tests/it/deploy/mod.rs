@@ -248,9 +248,9 @@ fn a_plan_shows_replacements_leaves_no_change_set_and_waits_for_throttling() {
     world.hiccups = vec![("CreateChangeSet", 1, "Throttling"), ("CreateChangeSet", 1, "Throttling")];
     drop(world);
     let (code, _, said) = deploy(&cloud, &["plan", "--mode", "tracking"]);
-    assert_eq!(code, Some(2), "{said}");
+    assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("! replace") && said.contains("RoleArn (replaces)"), "{said}");
-    let delay = "CreateChangeSet: Throttling: Rate exceeded; asking CloudFormation again in";
+    let delay = "CreateChangeSet: Throttling: Rate exceeded; retrying CloudFormation in";
     let attempts: Vec<_> = said.split(delay).skip(1).map(|rest| rest.split_once(", ").unwrap().1).collect();
     assert!(attempts[0].starts_with("attempt 2 of 6") && attempts[1].starts_with("attempt 3 of 6"), "{said}");
     assert!(said.contains("mlflow-networking: 1 change\n"), "{said}");
@@ -309,7 +309,7 @@ fn without_a_terminal_the_answer_is_no_and_nothing_remains() {
     assert!(code == Some(1) && said.contains("stopped: mlflow-networking was not confirmed"), "{said}");
     assert_eq!(cloud.acts(), ["CreateChangeSet", "DeleteChangeSet", "DeleteStack"]);
     let (code, _, said) = deploy(&cloud, &["apply"]);
-    assert!(code == Some(78) && said.contains("say `--mode tracking`"), "{said}");
+    assert!(code == Some(2) && said.contains("set `--mode tracking`"), "{said}");
 }
 
 #[test]

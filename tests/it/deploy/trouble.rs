@@ -87,9 +87,9 @@ fn watching_continues_after_throttling_and_closed_connections_and_reports_them()
     cloud.world().hiccups = vec![(look, 2, "Throttling"), (look, 2, ""), ("DescribeStacks", 12, "InternalFailure")];
     let (code, _, said) = apply(&cloud);
     assert_eq!(code, Some(0), "{said}");
-    assert!(said.contains("DescribeStackEvents: Throttling: Rate exceeded; asking CloudFormation again in "), "{said}");
+    assert!(said.contains("DescribeStackEvents: Throttling: Rate exceeded; retrying CloudFormation in "), "{said}");
     assert!(said.contains("attempt 2 of 6") && said.contains("DescribeStacks: InternalFailure"), "{said}");
-    assert_eq!(said.matches("asking CloudFormation again").count(), 3, "{said}");
+    assert_eq!(said.matches("retrying CloudFormation").count(), 3, "{said}");
     // The events of three creations and of the balancer's protection: each is shown once.
     let is_event = |line: &&str| line.contains("CREATE_COMPLETE") && line.contains(" Thing");
     assert_eq!(said.lines().filter(is_event).count(), 4, "{said}");

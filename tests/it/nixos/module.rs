@@ -158,7 +158,7 @@ fn settings_are_checked_by_the_binary_in_the_build() {
         (targets, None),
         // An instance hears of its MLflow from elsewhere; another machine does not.
         ("instance = true;".to_owned(), None),
-        (String::new(), Some("no managed MLflow is named")),
+        (String::new(), Some("no managed MLflow is configured")),
         ("settings.resource-arn = \"arn:aws:s3:::x\";".to_owned(), Some("the service is `s3`")),
         (format!("settings.resource-arn = \"{TRACKING_ARN}\"; settings.log-format = \"xml\";"), Some("xml")),
     ];

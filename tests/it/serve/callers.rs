@@ -221,6 +221,8 @@ fn a_token_file_that_is_a_symlink_stays_one() {
     for (name, mode) in [("first", 0o600), ("second", 0o640)] {
         let made = token(&["new", "--name", name, "--role", "read"]);
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        let printed = String::from_utf8_lossy(&made.stdout).into_owned();
+        assert!(printed.starts_with("mlfa_") && printed.lines().count() == 1, "only the token: {printed}");
         assert!(text().contains(name), "where the link leads, also when there is nothing yet");
         assert_eq!(std::fs::metadata(path("kept/tokens.toml")).unwrap().permissions().mode() & 0o777, mode);
         std::fs::set_permissions(path("kept/tokens.toml"), PermissionsExt::from_mode(0o640)).unwrap();
@@ -260,15 +262,15 @@ fn the_token_command_keeps_hashes_only_and_its_file_private() {
     assert_eq!(std::fs::metadata(tokens.path()).unwrap().permissions().mode() & 0o777, 0o640, "as it was given");
     let path = tokens.path();
     let file = path.to_str().unwrap();
-    for (arguments, expected) in [
-        (&["revoke", "nobody", "--file", file][..], "there is no token `nobody`"),
-        (&["new", "--name", "a b", "--role", "read", "--file", file], "a name has 2 to 64 characters"),
-        (&["new", "--name", "ci", "--role", "read", "--expires", "soon", "--file", file], "--expires soon"),
-        (&["list", "--file", "/nonexistent/tokens.toml"], "/nonexistent/tokens.toml"),
+    for (arguments, code, expected) in [
+        (&["revoke", "nobody", "--file", file][..], 1, "no token has the id or the name `nobody`"),
+        (&["new", "--name", "a b", "--role", "read", "--file", file], 2, "a name has 2 to 64 characters"),
+        (&["new", "--name", "ci", "--role", "read", "--expires", "soon", "--file", file], 2, "--expires soon"),
+        (&["list", "--file", "/nonexistent/tokens.toml"], 78, "/nonexistent/tokens.toml"),
     ] {
         let output = run(&[&["token"], arguments].concat(), &[]);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.code() == Some(78) && said.contains(expected) && said.contains("hint:"), "{said}");
+        assert!(output.status.code() == Some(code) && said.contains(expected) && said.contains("hint:"), "{said}");
     }
     let table = run(&["token", "list", "--file", file], &[]);
     let table = String::from_utf8_lossy(&table.stdout).into_owned();

@@ -1,4 +1,4 @@
-//! What is wrong with a configuration is said at once, all of it, before anything listens.
+//! All problems of a configuration are reported together, before the appliance listens.
 
 use std::fs;
 
@@ -17,9 +17,9 @@ fn failure(arguments: &[&str], variables: &[(&str, &str)]) -> (i32, String) {
 }
 
 #[test]
-fn each_bad_value_names_its_place_its_cause_and_its_fix() {
+fn each_wrong_value_is_reported_with_its_origin_its_cause_and_a_hint() {
     let arn = |arn: &'static str| ("--resource-arn", arn);
-    for ((flag, value), cause, fix) in [
+    for ((flag, value), cause, hint) in [
         (arn("nonsense"), "it is not an ARN", "copy the ARN"),
         (
             arn("arn:aws:sagemaker:xx-nowhere-9:123456789012:mlflow-app/a"),
@@ -57,14 +57,14 @@ fn each_bad_value_names_its_place_its_cause_and_its_fix() {
             if flag == "--resource-arn" { &[] } else { &[("SM_MLFLOW_RESOURCE_ARN", TRACKING_ARN)] };
         let (code, text) = failure(arguments, base);
         assert_eq!(code, 78, "{flag} {value}: {text}");
-        for part in [flag, cause, "fix: ", fix] {
+        for part in [flag, cause, "hint: ", hint] {
             assert!(text.contains(part), "{flag} {value}: `{part}` is missing in\n{text}");
         }
     }
 }
 
 #[test]
-fn all_problems_are_reported_together_wherever_they_are() {
+fn problems_of_files_flags_and_variables_are_reported_together() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("appliance.toml");
     fs::write(&file, "# first line\nresorce-arn = \"x\"\nkeep-alive = 30\nlisten = [1, 2]\n").unwrap();
@@ -76,7 +76,7 @@ fn all_problems_are_reported_together_wherever_they_are() {
     assert_eq!(code, 78);
     assert!(text.starts_with("error: 6 problems in the configuration"), "{text}");
     for part in [
-        format!("{file}:2: `resorce-arn` is not a setting\n    fix: did you mean `resource-arn`?"),
+        format!("{file}:2: `resorce-arn` is not an option\n    hint: did you mean `resource-arn`?"),
         format!("{file}:3: `30`: not a duration"),
         format!("{file}:4: `listen` must be"),
         "--workers: `none`: not a whole number".to_owned(),
@@ -88,22 +88,22 @@ fn all_problems_are_reported_together_wherever_they_are() {
 }
 
 #[test]
-fn what_is_missing_or_unreadable_is_said() {
+fn a_missing_option_and_an_unreadable_file_are_reported() {
     let (code, text) = failure(&[], &[]);
     assert_eq!(code, 78);
-    assert!(text.contains("no managed MLflow is named") && text.contains("SM_MLFLOW_RESOURCE_ARN"), "{text}");
+    assert!(text.contains("no managed MLflow is configured") && text.contains("SM_MLFLOW_RESOURCE_ARN"), "{text}");
     let (code, text) = failure(&["--config", "/does/not/exist.toml", "--resource-arn", APP_ARN], &[]);
     assert_eq!(code, 78);
-    assert!(text.contains("/does/not/exist.toml: cannot be read: No such file"), "{text}");
+    assert!(text.contains("/does/not/exist.toml: cannot read the file: No such file"), "{text}");
 }
 
 #[test]
-fn a_file_that_cannot_be_read_is_the_only_problem() {
+fn an_unreadable_file_is_the_only_problem() {
     let directory = tempfile::tempdir().unwrap();
     let broken = directory.path().join("broken.toml");
     fs::write(&broken, "workers = 1\nlisten = \n").unwrap();
     for (file, place) in
-        [("/does/not/exist.toml", "/does/not/exist.toml: cannot be read"), (broken.to_str().unwrap(), ":2: ")]
+        [("/does/not/exist.toml", "/does/not/exist.toml: cannot read the file"), (broken.to_str().unwrap(), ":2: ")]
     {
         let (code, text) = failure(&["--config", file], &[]);
         assert_eq!(code, 78);
@@ -112,7 +112,7 @@ fn a_file_that_cannot_be_read_is_the_only_problem() {
 }
 
 #[test]
-fn problems_of_the_file_come_by_their_lines() {
+fn problems_of_the_file_are_in_the_order_of_its_lines() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("appliance.toml");
     fs::write(
@@ -130,7 +130,7 @@ fn problems_of_the_file_come_by_their_lines() {
 }
 
 #[test]
-fn one_target_from_outside_does_not_stand_beside_those_of_the_file() {
+fn an_option_of_a_target_is_rejected_beside_target_tables() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("appliance.toml");
     let targets = format!(
@@ -148,7 +148,7 @@ fn one_target_from_outside_does_not_stand_beside_those_of_the_file() {
             assert_eq!(output.status.code(), Some(78), "{arguments:?} {variables:?}: {text}");
             let at = format!("{}:{line}", file.display());
             assert!(text.contains(&format!("{place}: ")) && text.contains(&at), "{text}");
-            assert!(text.contains("error: 1 problem") && text.contains("fix: "), "{text}");
+            assert!(text.contains("error: 1 problem") && text.contains("hint: "), "{text}");
         }
     };
     let role = "arn:aws:iam::123456789012:role/x";
@@ -163,7 +163,7 @@ fn one_target_from_outside_does_not_stand_beside_those_of_the_file() {
 }
 
 #[test]
-fn a_variable_that_is_mistyped_is_reported_with_the_one_that_was_meant() {
+fn a_mistyped_variable_is_reported_with_the_one_that_was_meant() {
     let base = ("SM_MLFLOW_RESOURCE_ARN", TRACKING_ARN);
     for (name, meant) in [
         ("APPLIANCE_LISTN", "APPLIANCE_LISTEN"),
@@ -175,7 +175,7 @@ fn a_variable_that_is_mistyped_is_reported_with_the_one_that_was_meant() {
             let output = run(command, &[base, (name, "x")]);
             let text = String::from_utf8_lossy(&output.stderr).into_owned();
             assert_eq!(output.status.code(), Some(78), "{command:?} {name}: {text}");
-            let said = format!("{name}: it is no variable of the appliance\n    fix: did you mean `{meant}`?");
+            let said = format!("{name}: the appliance has no such variable\n    hint: did you mean `{meant}`?");
             assert!(text.contains(&said), "{text}");
         }
     }
@@ -183,10 +183,10 @@ fn a_variable_that_is_mistyped_is_reported_with_the_one_that_was_meant() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("did you mean `APPLIANCE_DEPLOY_MODE`?"));
     assert_eq!(output.status.code(), Some(78));
 
-    // What resembles nothing may be there for another program. Kubernetes sets such ones for a service of this name.
+    // A variable that resembles none of ours may be meant for another program. Kubernetes sets such ones for a service of this name.
     let output = run(&["check", "--offline", "--listen", "127.0.0.1:0"], &[base, ("APPLIANCE_XYZ", "1")]);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success() && text.contains("APPLIANCE_XYZ: this variable means nothing"), "{text}");
+    assert!(output.status.success() && text.contains("APPLIANCE_XYZ: the appliance has no such variable"), "{text}");
     for name in ["APPLIANCE_SERVICE_HOST", "APPLIANCE_PORT", "APPLIANCE_PORT_5000_TCP", "APPLIANCE_LISTN"] {
         let value = if name == "APPLIANCE_LISTN" { "" } else { "x" };
         let output = run(&["check", "--offline", "--listen", "127.0.0.1:0"], &[base, (name, value)]);
@@ -195,11 +195,22 @@ fn a_variable_that_is_mistyped_is_reported_with_the_one_that_was_meant() {
     }
     let upstream = Upstream::ok();
     let appliance = Builder::new(&upstream).env("APPLIANCE_XYZ", "1").start();
-    assert!(appliance.log().contains("\"variable\":\"APPLIANCE_XYZ\""), "{}", appliance.log());
+    assert!(appliance.log().contains("\"setting\":\"APPLIANCE_XYZ\""), "{}", appliance.log());
 }
 
 #[test]
-fn wrong_usage_is_told_from_wrong_configuration() {
+fn the_log_begins_with_a_line_about_the_whole() {
+    let upstream = Upstream::ok();
+    let appliance = Builder::new(&upstream).start();
+    let log = appliance.log();
+    let first = log.lines().next().unwrap();
+    for part in ["serving arn:aws:sagemaker:", "every client on this machine, as admin", "status page: "] {
+        assert!(first.contains(part), "{part}: {first}");
+    }
+}
+
+#[test]
+fn wrong_usage_and_a_wrong_configuration_have_different_exit_codes() {
     for arguments in [&["serve", "--no-such-flag"][..], &["no-such-command"], &[]] {
         assert_eq!(run(arguments, &[]).status.code(), Some(2), "{arguments:?}");
     }
@@ -209,16 +220,16 @@ fn wrong_usage_is_told_from_wrong_configuration() {
 }
 
 #[test]
-fn listening_beyond_this_machine_must_be_said() {
+fn listening_beyond_this_machine_without_authentication_has_to_be_allowed() {
     let base = [("SM_MLFLOW_RESOURCE_ARN", TRACKING_ARN)];
     let output = run(&["serve", "--listen", "0.0.0.0:0"], &base);
     assert_eq!(output.status.code(), Some(78));
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(text.contains("can be reached from other machines") && text.contains("--allow-anonymous"), "{text}");
+    assert!(text.contains("other machines can connect to") && text.contains("--allow-anonymous"), "{text}");
 }
 
 #[test]
-fn the_samples_three_variables_work_unchanged() {
+fn the_three_variables_of_the_aws_sample_work() {
     let upstream = Upstream::ok();
     let appliance = Builder::new(&upstream)
         .env("SM_MLFLOW_RESOURCE_ARN", APP_ARN)

@@ -95,7 +95,7 @@ fn a_port_in_use_is_a_configuration_error() {
     assert_eq!(output.status.code(), Some(78));
     let message = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(message.contains(&format!("error: cannot listen on `{address}`")), "{message}");
-    assert!(message.contains("hint: stop what listens there"), "{message}");
+    assert!(message.contains("hint: stop the program that listens there"), "{message}");
 }
 
 #[test]

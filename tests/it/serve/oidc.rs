@@ -287,9 +287,12 @@ fn a_half_made_configuration_is_explained() {
     let variables = [("SM_MLFLOW_RESOURCE_ARN", TRACKING_ARN)];
     for (arguments, expected) in [
         (&["--oidc-signer", BALANCER][..], "set `oidc-issuer`"),
-        (&["--oidc-signer", "arn:aws:s3:::bucket", "--oidc-issuer", ISSUER], "no ARN of an Application Load Balancer"),
-        (&["--oidc-issuer", ISSUER], "no load balancer is believed"),
-        (&["--oidc-signer", BALANCER, "--oidc-issuer", ISSUER], "nothing is granted to them"),
+        (
+            &["--oidc-signer", "arn:aws:s3:::bucket", "--oidc-issuer", ISSUER],
+            "not the ARN of an Application Load Balancer",
+        ),
+        (&["--oidc-issuer", ISSUER], "no load balancer is trusted"),
+        (&["--oidc-signer", BALANCER, "--oidc-issuer", ISSUER], "no role is granted to them"),
     ] {
         let output = run(&[&["serve", "--listen", "127.0.0.1:0"], arguments].concat(), &variables);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -303,7 +303,7 @@ fn check_says_of_each_host_how_it_is_reached() {
         text.contains(&refusing.shown()) && text.contains("it answered 407 Proxy Authentication Required"),
         "{said}"
     );
-    assert!(failed["fix"].as_str().unwrap().contains("HTTPS_PROXY"), "{said}");
+    assert!(failed["hint"].as_str().unwrap().contains("HTTPS_PROXY"), "{said}");
 
     let (_, said) = check(&proxy.url(), &[("NO_PROXY", ".corp.invalid")]);
     assert!(!findings(&said).iter().any(|one| one["check"] == "proxy"), "{said}");

@@ -116,7 +116,7 @@ fn invalid_lifetimes_are_rejected_before_aws_is_called() {
     }
     let (output, said) = ui(&upstream.url(), &["--resource-arn", "arn:aws:s3:::bucket", "--region", "x"], &[]);
     assert_eq!(output.status.code(), Some(78));
-    assert!(said.contains("--resource-arn: `arn:aws:s3:::bucket`") && said.contains("fix: "), "{said}");
+    assert!(said.contains("--resource-arn: `arn:aws:s3:::bucket`") && said.contains("hint: "), "{said}");
     let (output, said) = ui(&upstream.url(), &["--resource-arn", APP_ARN, "--open", "--json"], &[]);
     assert_eq!(output.status.code(), Some(2), "{said}");
     assert_eq!(upstream.connections(), 0);
@@ -151,7 +151,7 @@ fn the_mlflow_can_be_named_by_file_variable_and_flag() {
     assert_eq!(arn(&from_file(&["--target", "ads"], &[]).0), APP_ARN);
     let (output, said) = from_file(&["--target", "sda"], &[]);
     assert_eq!(output.status.code(), Some(78));
-    assert!(said.contains("`sda`: there is no such target") && said.contains("choose one of team, ads"), "{said}");
+    assert!(said.contains("`sda`: no target has this name") && said.contains("choose one of team, ads"), "{said}");
 
     std::fs::write(&file, format!("resource-arn = \"{TRACKING_ARN}\"\n")).unwrap();
     assert_eq!(arn(&from_file(&[], &[]).0), TRACKING_ARN);
@@ -170,7 +170,7 @@ fn the_mlflow_can_be_named_by_file_variable_and_flag() {
 fn help_shows_common_options_and_the_others_work() {
     let (output, _) = ui("", &["--help"], &[]);
     let help = printed(&output);
-    for part in ["--expires-in", "--resource-arn", "--role-arn", "--open", "Examples:", "Exit codes: 0 done"] {
+    for part in ["--expires-in", "--resource-arn", "--role-arn", "--open", "Examples:", "Exit codes: 0 success"] {
         assert!(help.contains(part), "{part}: {help}");
     }
     assert!(!help.contains("--body-size-limit"), "{help}");
@@ -197,12 +197,12 @@ fn the_browser_gets_the_url_unchanged_and_the_terminal_does_not() {
     let script = format!("echo \"$1\"; echo \"$1\" >&2; printf '%s|' \"$#\" \"$1\" >'{}'", seen.display());
     let (output, said) = open(&opener(directory.path(), &script));
     assert_eq!((output.status.code(), printed(&output).as_str()), (Some(0), ""), "{said}");
-    assert_eq!(said, "opened in the browser; the URL works once\n");
+    assert_eq!(said, "opened the URL in the browser; it works once\n");
     assert_eq!(std::fs::read_to_string(seen).unwrap(), format!("1|{URL}|"), "no shell has read it");
 
     let (output, said) = open(&opener(directory.path(), "echo \"no way to open $1\" >&2; exit 3"));
     assert_eq!((output.status.code(), printed(&output).as_str()), (Some(1), ""));
-    assert!(said.contains("opened nothing (exit status: 3)") && said.contains("hint: leave out `--open`"), "{said}");
+    assert!(said.contains("failed (exit status: 3)") && said.contains("hint: omit `--open`"), "{said}");
     let (output, said) = open(tempfile::tempdir().unwrap().path());
     assert!(output.status.code() == Some(1) && said.contains("cannot start `"), "{said}");
 }

@@ -117,7 +117,7 @@ class Launch:
         file, values = self.options()
 
         # Nothing is there, and a plan makes nothing; it can be read before there is an image.
-        shown, said = self.deploy("plan", *tracking, "--config", file, "--json", code=2)
+        shown, said = self.deploy("plan", *tracking, "--config", file, "--json", "--detailed-exitcode", code=2)
         planned = json.loads(shown)
         self.check(said.count("would be made") == 4 and not self.stacks(), said)
         self.check(f"has no `{AMI_PARAMETER}`" in said, said)
@@ -148,7 +148,7 @@ class Launch:
         # Again, without saying anything anew.
         _, said = self.deploy("apply", "--yes", *tracking)
         self.check(said.count(": no changes") == 4, said)
-        self.deploy("plan", *tracking)
+        self.deploy("plan", *tracking, "--detailed-exitcode")
 
         # The other mode beside it, over plain HTTP within the network, with a key of its own.
         shown, said = self.deploy("apply", "--yes", *serverless, "--parameter", "ArtifactEncryption=kms")
@@ -160,7 +160,7 @@ class Launch:
 
         # A new image: the template says nothing new, Parameter Store does. The other mode keeps the old one for now.
         second = self.publish("second")
-        _, said = self.deploy("plan", *tracking, code=2)
+        _, said = self.deploy("plan", *tracking, "--detailed-exitcode", code=2)
         self.check(said.count(": no changes") == 3 and "~ change" in said and "LaunchTemplate" in said and "Group" in said, said)
         self.check(f"the image was {first}, and is now {second}" in said, said)
         self.check(self.look.template("tracking", self.stacks())[1]["ImageId"] == first, "a plan has changed the image")

@@ -1,4 +1,4 @@
-//! How a command ends when it does not succeed: what is printed, and the exit code.
+//! The error that ends a command: its text and its exit code.
 
 use std::fmt::Write as _;
 use std::process::ExitCode;
@@ -6,24 +6,26 @@ use std::process::ExitCode;
 use super::output::say;
 use super::problems::Problem;
 
-/// The kinds of failure that a script or a service manager may want to tell apart.
+/// The kinds of errors that a script or a service manager may want to tell apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Class {
-    /// It could not be done; trying again may help.
+    /// The command failed; running it again may help.
     Failed,
+    /// The command line is wrong. clap exits with the same code.
+    Usage,
     /// The configuration has to change first (`EX_CONFIG` of sysexits).
     Configuration,
-    /// Nothing failed: there are changes.
+    /// There are changes, and the exit code was asked to say so.
     #[cfg(feature = "deploy")]
     Changes,
 }
 
 impl Class {
-    /// The exit code; 2, for wrong usage, is clap's.
     #[must_use]
     pub(super) fn exit_code(self) -> ExitCode {
         match self {
             Self::Failed => ExitCode::from(1),
+            Self::Usage => ExitCode::from(2),
             Self::Configuration => ExitCode::from(78),
             #[cfg(feature = "deploy")]
             Self::Changes => ExitCode::from(2),
@@ -31,42 +33,39 @@ impl Class {
     }
 }
 
-/// A failure, ready to be printed.
+/// An error, ready to be printed.
 #[derive(Debug)]
-pub(super) struct Failure {
-    /// Decides the exit code.
+pub(super) struct CommandError {
+    /// The class, which decides the exit code.
     pub class: Class,
     text: String,
 }
 
-impl Failure {
-    /// Something that failed, with its causes and what to do about it.
+impl CommandError {
+    /// An error with its causes, and a hint how to solve it.
     #[must_use]
     pub(super) fn new(class: Class, error: &(dyn std::error::Error + 'static), hint: Option<&str>) -> Self {
-        let mut text = format!("error: {error}");
+        let mut text = error.to_string();
         for cause in crate::error_chain::beneath(error) {
             let _ = write!(text, "\n  caused by: {cause}");
         }
-        if let Some(hint) = hint {
-            let _ = write!(text, "\n  hint: {hint}");
-        }
-        Self { class, text }
+        Self::of(class, &text, hint)
     }
 
-    /// Something that failed, in words, and what to do about it.
+    /// An error by its text, and a hint how to solve it.
     #[must_use]
-    pub(super) fn said(class: Class, what: &str, hint: Option<&str>) -> Self {
+    pub(super) fn of(class: Class, text: &str, hint: Option<&str>) -> Self {
         let hint = hint.map(|hint| format!("\n  hint: {hint}")).unwrap_or_default();
-        Self { class, text: format!("error: {what}{hint}") }
+        Self { class, text: format!("error: {text}{hint}") }
     }
 
-    /// Something that failed, of which all has been said.
+    /// An error that the command has already reported.
     #[must_use]
-    pub(super) fn silent(class: Class) -> Self {
+    pub(super) fn reported(class: Class) -> Self {
         Self { class, text: String::new() }
     }
 
-    /// A configuration that cannot be used.
+    /// The problems of a configuration.
     #[must_use]
     pub(super) fn configuration(problems: &[Problem]) -> Self {
         let count = problems.len();
@@ -77,7 +76,7 @@ impl Failure {
         Self { class: Class::Configuration, text }
     }
 
-    /// Prints the failure to standard error.
+    /// Prints the error to standard error.
     pub(super) fn print(&self) {
         if !self.text.is_empty() {
             say(&self.text);

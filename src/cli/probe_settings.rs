@@ -1,4 +1,4 @@
-//! What the settings of `serve` mean to the probes.
+//! The settings of the probes, made of those of `serve`.
 
 use crate::api::Transport;
 use crate::http::client::Endpoint;
@@ -7,7 +7,7 @@ use crate::serve::{self, TargetSettings};
 
 use super::values;
 
-/// The probes of what `serve` would do with these settings.
+/// Probes of the requests that `serve` would send with these settings.
 pub(super) fn of(settings: &serve::ServeSettings, may_write: bool) -> ProbeSettings {
     ProbeSettings {
         targets: settings.backends.iter().map(subject).collect(),
@@ -31,7 +31,7 @@ fn subject(backend: &TargetSettings) -> ProbeTarget {
     }
 }
 
-/// Another endpoint for one of AWS's services, by the variables that its SDKs read.
+/// The endpoint of an AWS service by the variables that AWS's SDKs read; none if they are not set.
 pub(super) fn service(name: &str) -> Option<Endpoint> {
     let variable = |name: &str| std::env::var(name).ok().filter(|text| !text.is_empty());
     let given = variable(&format!("AWS_ENDPOINT_URL_{name}")).or_else(|| variable("AWS_ENDPOINT_URL"))?;

@@ -1,0 +1,50 @@
+//! The text of an option's value, with its origin.
+
+use std::fmt;
+use std::path::PathBuf;
+
+/// The value of an option as the operator wrote it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RawValue {
+    /// The text; numbers and booleans of TOML as they print.
+    pub text: String,
+    /// The origin of the text.
+    pub origin: ValueOrigin,
+}
+
+/// The origin of a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ValueOrigin {
+    /// This flag of the command line.
+    Flag(String),
+    /// This environment variable.
+    Variable(String),
+    /// A line of the configuration file; the first line has the number 1.
+    File(PathBuf, usize),
+    /// The option is not set, so its default holds.
+    Default,
+}
+
+impl ValueOrigin {
+    /// The origin of an option's value.
+    pub(crate) fn of(value: Option<&RawValue>) -> &Self {
+        value.map_or(&Self::Default, |value| &value.origin)
+    }
+}
+
+impl fmt::Display for ValueOrigin {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flag(name) | Self::Variable(name) => formatter.write_str(name),
+            Self::File(path, line) => write!(formatter, "{}:{line}", path.display()),
+            Self::Default => formatter.write_str("defaults"),
+        }
+    }
+}
+
+impl From<&str> for RawValue {
+    fn from(text: &str) -> Self {
+        // `ServeOptions::locate` sets the origin once clap has finished.
+        Self { text: text.to_owned(), origin: ValueOrigin::Flag(String::new()) }
+    }
+}

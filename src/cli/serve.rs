@@ -1,0 +1,63 @@
+//! `appliance serve`: its options, its start, and the hints for its errors.
+
+use std::path::PathBuf;
+
+use clap::ArgMatches;
+use tracing::{info, warn};
+
+use super::command_error::{Class, CommandError};
+use super::options::ServeOptions;
+use super::random::random;
+use super::settings::Configuration;
+use super::variables::UnknownVariable;
+use super::{core_dumps, examples, huge_pages, settings, socket_activation, summary};
+use crate::serve::{self, ServeError, ServeSettings};
+
+/// Sign requests and forward them to managed MLflow, and serve its artifacts
+#[derive(Debug, clap::Args)]
+#[command(after_help = examples::SERVE)]
+pub(super) struct ServeCommand {
+    /// The TOML file with the options below as keys; flags and variables win over it
+    #[arg(long, env = "APPLIANCE_CONFIG", hide_env_values = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Print help with the advanced options
+    #[arg(long)]
+    pub(super) help_all: bool,
+    #[command(flatten)]
+    options: ServeOptions,
+}
+
+impl ServeCommand {
+    /// Serves until a signal stops the process.
+    pub(super) fn run(self, matches: &ArgMatches, unknown: &[UnknownVariable]) -> Result<(), CommandError> {
+        huge_pages::disable();
+        // Without randomness, request ids are merely less unique.
+        let run = u64::from_ne_bytes(random().unwrap_or_default());
+        let Configuration { settings, logging, warnings } =
+            settings::read(self.config.as_deref(), self.options.locate(matches), unknown, run)
+                .map_err(|problems| CommandError::configuration(&problems))?;
+        let inherited = socket_activation::listeners(settings.listen)?;
+        logging.start();
+        for warning in warnings {
+            warn!(setting = warning.origin, hint = warning.hint, "{}", warning.text);
+        }
+        info!("{}", summary::line(&settings));
+        core_dumps::disable();
+        let settings = ServeSettings { inherited, ..settings };
+        actix_web::rt::System::new().block_on(serve::run(settings)).map_err(|error| explained(&error))
+    }
+}
+
+fn explained(error: &ServeError) -> CommandError {
+    let (class, hint) = match error {
+        ServeError::Bind { .. } => (
+            Class::Configuration,
+            "stop the program that listens there, or choose another address with `--listen` or `--admin-listen`",
+        ),
+        ServeError::Audit(_) => (Class::Configuration, "name a file in a writable directory with `--audit-log`"),
+        ServeError::Server(_) => {
+            (Class::Failed, "start it again; if this does not help, allow it more threads, memory or open files")
+        }
+    };
+    CommandError::new(class, error, Some(hint))
+}
