@@ -4,13 +4,13 @@
 //! where a string is replaced: numbers, white space, the order of keys and users' data that looks like an artifact's URI stay
 //! unchanged. One string and the longest path bound the memory, whatever the text is. Pure.
 
-mod output;
+mod piece;
 
 use std::borrow::Cow;
 
 use bytes::{BufMut, Bytes};
 
-use output::Output;
+use piece::RewrittenPiece;
 
 use super::json_paths::{JsonPaths, StringKind};
 
@@ -83,7 +83,7 @@ impl<F: FnMut(StringKind, &str) -> Option<String>> Rewriter<F> {
 
     /// Returns the next piece of the text, rewritten. A string that may be replaced is held back until its end.
     pub fn push(&mut self, piece: Bytes) -> Bytes {
-        let mut out = Output { piece: &piece, copied: None, from: 0 };
+        let mut out = RewrittenPiece { piece: &piece, copied: None, from: 0 };
         for (at, byte) in piece.iter().copied().enumerate() {
             match self.string.take() {
                 Some(text) => self.in_string(text, byte, at, &mut out),
@@ -120,7 +120,7 @@ impl<F: FnMut(StringKind, &str) -> Option<String>> Rewriter<F> {
         self.levels.capacity() * size_of::<Level>() + keys + string
     }
 
-    fn between(&mut self, byte: u8, at: usize, out: &mut Output<'_>) {
+    fn between(&mut self, byte: u8, at: usize, out: &mut RewrittenPiece<'_>) {
         match byte {
             b'"' => {
                 let role = self.role();
@@ -209,7 +209,7 @@ impl<F: FnMut(StringKind, &str) -> Option<String>> Rewriter<F> {
         if level.is_key_member { StringRole::KeyMember } else { StringRole::Other }
     }
 
-    fn in_string(&mut self, mut text: PendingString, byte: u8, at: usize, out: &mut Output<'_>) {
+    fn in_string(&mut self, mut text: PendingString, byte: u8, at: usize, out: &mut RewrittenPiece<'_>) {
         if byte == b'"' && !text.escaped {
             self.complete(&text, at, out);
             return;
@@ -235,7 +235,7 @@ impl<F: FnMut(StringKind, &str) -> Option<String>> Rewriter<F> {
         self.string = Some(text);
     }
 
-    fn complete(&mut self, text: &PendingString, at: usize, out: &mut Output<'_>) {
+    fn complete(&mut self, text: &PendingString, at: usize, out: &mut RewrittenPiece<'_>) {
         match text.role {
             StringRole::Other => {}
             StringRole::Key => {

@@ -3,14 +3,14 @@
 use bytes::{BufMut, BytesMut};
 
 /// A piece of the text, which is copied only if something in it changes.
-pub(super) struct Output<'a> {
+pub(super) struct RewrittenPiece<'a> {
     pub(super) piece: &'a [u8],
     pub(super) copied: Option<BytesMut>,
     /// The bytes of the piece before this index have been handled.
     pub(super) from: usize,
 }
 
-impl Output<'_> {
+impl RewrittenPiece<'_> {
     /// Returns the copy, which begins empty.
     pub(super) fn copied(&mut self) -> &mut BytesMut {
         let capacity = self.piece.len() + 64;
