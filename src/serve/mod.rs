@@ -4,6 +4,7 @@ mod admin;
 mod artifacts;
 mod aside;
 mod auth;
+mod context;
 mod error;
 mod limits;
 mod pipeline;
@@ -14,7 +15,6 @@ mod state;
 mod systemd;
 mod telemetry;
 mod upstream;
-mod worker;
 
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -32,11 +32,11 @@ use artifacts::describe;
 use auth::Callers;
 pub use auth::browser::AllowedHosts;
 pub use auth::{CallerSettings, OidcSettings, SecretPlace, TokenSettings, TokenSource, read_file as read_tokens};
-use pipeline::context::Ledger;
 use server::{Options, Server};
 pub use settings::{ServeError, ServeSettings};
-use state::SharedState;
+use state::{SharedState, WorkerState};
 use systemd::Pulse;
+use telemetry::access_log::RequestReports;
 use telemetry::audit::Audit;
 pub use telemetry::audit::AuditSink;
 pub use telemetry::metrics::EmfSink;
@@ -46,7 +46,6 @@ use telemetry::spans::{Export, Exporter};
 use upstream::backend::ServedTarget;
 pub use upstream::backend::{Access, ArtifactSettings, Place, TargetSettings};
 use upstream::identity::{Identity, token_reader};
-use worker::Worker;
 
 /// Serves until a signal stops it and running requests are done.
 ///
@@ -75,7 +74,7 @@ pub async fn run(settings: ServeSettings) -> Result<(), ServeError> {
         allowed_hosts: settings.allowed_hosts,
         callers: Callers::new(settings.callers),
         tls: settings.tls.clone(),
-        ledger: Arc::new(Ledger::new(settings.run, audit, export.as_ref().map(Export::exporter))),
+        reports: Arc::new(RequestReports::new(settings.run, audit, export.as_ref().map(Export::exporter))),
         draining: AtomicBool::new(false),
     });
 
@@ -96,7 +95,7 @@ pub async fn run(settings: ServeSettings) -> Result<(), ServeError> {
         let (intake, api_body_size_limit) = (settings.intake, settings.api_body_size_limit);
         Server::start(&listeners, &options, move |app| {
             pulse.join();
-            let worker = Worker::new(Arc::clone(&shared), intake.clone(), api_body_size_limit);
+            let worker = WorkerState::new(Arc::clone(&shared), intake.clone(), api_body_size_limit);
             app.app_data(Rc::new(worker)).default_service(web::to(pipeline::handle));
         })
         .map_err(ServeError::Server)?
@@ -135,7 +134,7 @@ pub async fn run(settings: ServeSettings) -> Result<(), ServeError> {
     if let Some(admin) = admin {
         admin.stop().await;
     }
-    shared.ledger.audit.flush();
+    shared.reports.audit.flush();
     if let Some(export) = export {
         export.finish(deadline).await;
     }
@@ -143,7 +142,7 @@ pub async fn run(settings: ServeSettings) -> Result<(), ServeError> {
     if let Some(emf) = emf {
         emf.write(&shared);
     }
-    info!(in_flight = shared.ledger.in_flight(), "stopped");
+    info!(in_flight = shared.reports.in_flight(), "stopped");
     result
 }
 
@@ -182,10 +181,10 @@ impl Signals {
 async fn drain(server: &mut Server, signals: &mut Signals, shared: &SharedState, limit: Duration) {
     shared.draining.store(true, Ordering::Relaxed);
     systemd::stopping();
-    info!(in_flight = shared.ledger.in_flight(), "draining");
+    info!(in_flight = shared.reports.in_flight(), "draining");
     tokio::select! {
         () = server.drain() => {}
-        () = sleep(limit) => warn!(in_flight = shared.ledger.in_flight(), "cutting requests that are still running"),
+        () = sleep(limit) => warn!(in_flight = shared.reports.in_flight(), "cutting requests that are still running"),
         () = signals.next() => {}
     }
 }

@@ -37,7 +37,7 @@ pub(crate) async fn run(
         tokio::select! {
             () = asked => {
                 info!("reloading");
-                shared.ledger.audit.reopen();
+                shared.reports.audit.reopen();
             }
             () = sleep(interval) => {}
         }

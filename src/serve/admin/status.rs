@@ -64,7 +64,7 @@ pub(crate) fn document(shared: &SharedState) -> Value {
         "draining": shared.draining.load(Ordering::Relaxed),
         "obstacle": health::obstacle(shared),
         "certificate_expires": shared.tls.as_ref().and_then(crate::http::tls::server::ServerTls::end).map(seconds),
-        "in_flight": shared.ledger.in_flight(),
+        "in_flight": shared.reports.in_flight(),
         "bodies": {
             "memory": {"used": metrics.intake.memory.used(), "limit": metrics.intake.memory.limit()},
             "disk": {"used": metrics.intake.disk.used(), "limit": metrics.intake.disk.limit()},

@@ -20,7 +20,7 @@ const UPLOAD_LIMIT: u64 = 10 << 20;
 /// [`ProxyError`].
 pub(crate) async fn answer(
     located: Located<'_>,
-    exchange: &mut Exchange<'_>,
+    exchange: &Exchange<'_>,
     payload: web::Payload,
 ) -> Result<Answer, ProxyError> {
     let target = exchange.target;

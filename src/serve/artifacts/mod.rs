@@ -25,8 +25,8 @@ use crate::http::body::{Body, Intake};
 use crate::http::client::Response;
 use crate::http::{headers, uri};
 use crate::serve::aside::aside;
+use crate::serve::context::RequestContext;
 use crate::serve::error::ProxyError;
-use crate::serve::pipeline::context::RequestContext;
 use crate::serve::upstream::mlflow::MlflowClient;
 
 use crate::serve::upstream::s3::S3Client;
@@ -42,7 +42,7 @@ pub(crate) struct Exchange<'a> {
     pub prefix: &'a str,
     /// The path and query as the managed MLflow would know them, in normal form.
     pub target: &'a str,
-    pub record: &'a mut RequestContext,
+    pub context: &'a RequestContext,
     /// If this is true, managed MLflow is asked for artifacts outside of the store.
     pub may_be_elsewhere: bool,
 }
@@ -75,15 +75,12 @@ const DOCUMENT_LIMIT: usize = 4 << 20;
 
 impl Exchange<'_> {
     /// Takes the caller's turn to have a connection to S3.
-    pub(crate) async fn share(&mut self) -> Result<(), ProxyError> {
-        if self.record.store_share.is_none() {
-            self.record.store_share = Some(self.upstream.store_shares.take(self.record.party()).await?);
-        }
-        Ok(())
+    pub(crate) async fn share(&self) -> Result<(), ProxyError> {
+        Ok(self.context.permits.share_store(&self.upstream.store_shares).await?)
     }
 
     /// Asks managed MLflow for a document. An answer other than 200 is the caller's to see.
-    async fn ask(&mut self, target: &str) -> Result<Result<Value, Response>, ProxyError> {
+    async fn ask(&self, target: &str) -> Result<Result<Value, Response>, ProxyError> {
         let mut fields = headers::for_upstream(self.request.headers());
         headers::ask_for_identity(&mut fields);
         for name in [
@@ -99,7 +96,7 @@ impl Exchange<'_> {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let target = uri::joined(&uri::normalize_path(path)?, query);
         let body = (&Body::None, EMPTY_SHA256);
-        let response = self.upstream.send(&Method::GET, &target, fields, body, self.record).await?;
+        let response = self.upstream.send(&Method::GET, &target, fields, body, self.context).await?;
         if response.status != StatusCode::OK {
             return Ok(Err(response));
         }
@@ -115,12 +112,12 @@ impl Exchange<'_> {
 /// [`ProxyError`].
 pub(crate) async fn answer(
     route: Route<'_>,
-    mut exchange: Exchange<'_>,
+    exchange: Exchange<'_>,
     payload: web::Payload,
 ) -> Result<Answer, ProxyError> {
     match route {
-        Route::Service(service) => service::answer(service, &mut exchange, payload).await,
-        Route::Located(located) => located::answer(located, &mut exchange, payload).await,
-        Route::ServerInfo => server_info::answer(&mut exchange).await,
+        Route::Service(service) => service::answer(service, &exchange, payload).await,
+        Route::Located(located) => located::answer(located, &exchange, payload).await,
+        Route::ServerInfo => server_info::answer(&exchange).await,
     }
 }

@@ -34,7 +34,7 @@ const CONDITIONS: [HeaderName; 6] = [
 ///
 /// # Errors
 /// [`ProxyError`].
-pub(crate) async fn read(exchange: &mut Exchange<'_>, path: &ArtifactPath) -> Result<Answer, ProxyError> {
+pub(crate) async fn read(exchange: &Exchange<'_>, path: &ArtifactPath) -> Result<Answer, ProxyError> {
     let store = exchange.store;
     let key = store.place.key(path);
     if store.access == Access::PresignedOnly {
@@ -57,7 +57,7 @@ pub(crate) async fn read(exchange: &mut Exchange<'_>, path: &ArtifactPath) -> Re
     let began = Instant::now();
     let response =
         store.send(Action::Read, |bucket, credentials| ask(bucket, credentials, &key), fields, &Body::None).await?;
-    exchange.record.upstream = Some(began.elapsed());
+    exchange.context.log.upstream_responded(began.elapsed());
     Ok(Answer::Object { response, name: path.name().to_owned() })
 }
 
@@ -66,7 +66,7 @@ pub(crate) async fn read(exchange: &mut Exchange<'_>, path: &ArtifactPath) -> Re
 /// # Errors
 /// [`ProxyError`].
 pub(crate) async fn write(
-    exchange: &mut Exchange<'_>,
+    exchange: &Exchange<'_>,
     payload: web::Payload,
     path: &ArtifactPath,
     limit: u64,
@@ -92,30 +92,33 @@ pub(crate) async fn write(
         )
         .await;
     if let Body::Passing(passing) = &body {
-        exchange.record.received = passing.passed();
+        exchange.context.log.received(passing.passed(), None);
     }
     written?;
-    exchange.record.upstream = Some(began.elapsed());
+    exchange.context.log.upstream_responded(began.elapsed());
     Ok(Answer::json(&json!({})))
 }
 
 /// Buffers a body of at most `limit` bytes and returns it with its SHA-256 in base64. A body that is passed on has no hash.
 pub(crate) async fn take_in(
-    exchange: &mut Exchange<'_>,
+    exchange: &Exchange<'_>,
     payload: web::Payload,
     declared: Option<u64>,
     limit: u64,
 ) -> Result<(Body, Option<String>), ProxyError> {
     let intake = Intake { size_limit: exchange.intake.size_limit.min(limit), ..exchange.intake.clone() };
     if let Some(length) = intake.passes(declared) {
-        return Ok((Body::Passing(Passing::begin(payload, length, &intake, &exchange.record.account())?), None));
+        return Ok((
+            Body::Passing(Passing::begin(payload, length, &intake, &exchange.context.permits.account())?),
+            None,
+        ));
     }
     let began = Instant::now();
     // While the caller sends, no connection is needed.
-    exchange.record.store_share = None;
-    let received = receive(payload, declared, &intake, &exchange.record.account()).await?;
+    exchange.context.permits.release_store();
+    let received = receive(payload, declared, &intake, &exchange.context.permits.account()).await?;
     exchange.share().await?;
-    (exchange.record.received, exchange.record.intake) = (received.len, began.elapsed());
+    exchange.context.log.received(received.len, Some(began.elapsed()));
     Ok((received.body, Some(STANDARD.encode(received.sha256))))
 }
 

@@ -97,7 +97,7 @@ pub(crate) async fn create(exchange: &Exchange<'_>, path: &ArtifactPath, count: 
 /// [`ProxyError::NoPresigned`] for callers who authenticate by a certificate, a cookie or a load balancer, which the client does
 /// not use for parts. It then sends the file in one piece.
 fn own_headers(exchange: &Exchange<'_>) -> Result<serde_json::Value, ProxyError> {
-    match exchange.record.caller.as_ref().map(|caller| caller.means) {
+    match exchange.context.log.caller().map(|caller| caller.means) {
         Some(Means::Anonymous) => Ok(json!({})),
         Some(Means::Token) => {
             let value = exchange.request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
@@ -112,7 +112,7 @@ fn own_headers(exchange: &Exchange<'_>) -> Result<serde_json::Value, ProxyError>
 /// # Errors
 /// [`ProxyError`].
 pub(crate) async fn write(
-    exchange: &mut Exchange<'_>,
+    exchange: &Exchange<'_>,
     payload: web::Payload,
     path: &ArtifactPath,
     part: &Part,
@@ -128,10 +128,10 @@ pub(crate) async fn write(
     let sign = |bucket: &s3::Bucket, credentials: &_| bucket.put_part(credentials, &key, &part.upload, part.number);
     let written = store.send(Action::Write, sign, Fields::new(), &body).await;
     if let Body::Passing(passing) = &body {
-        exchange.record.received = passing.passed();
+        exchange.context.log.received(passing.passed(), None);
     }
     let written = written?;
-    exchange.record.upstream = Some(began.elapsed());
+    exchange.context.log.upstream_responded(began.elapsed());
     // The client needs it to complete the upload.
     let tag = written.headers.get(header::ETAG).ok_or(StoreFailure::Unreadable)?;
     Ok(Answer::Own(HttpResponse::Ok().insert_header((header::ETAG, tag.clone())).finish()))

@@ -54,12 +54,12 @@ pub(crate) fn named(path: ArtifactPath) -> Result<ArtifactPath, ProxyError> {
 /// # Errors
 /// [`ProxyError`].
 pub(crate) async fn document<T: DeserializeOwned + Send + 'static>(
-    exchange: &mut Exchange<'_>,
+    exchange: &Exchange<'_>,
     payload: web::Payload,
 ) -> Result<T, ProxyError> {
     let intake = Intake { size_limit: DOCUMENT_LIMIT, memory_limit: DOCUMENT_LIMIT, ..exchange.intake.clone() };
-    let received = receive(payload, None, &intake, &exchange.record.account()).await?;
-    exchange.record.received = received.len;
+    let received = receive(payload, None, &intake, &exchange.context.permits.account()).await?;
+    exchange.context.log.received(received.len, None);
     let bytes = received.body.bytes().ok_or(ProxyError::Busy)?.clone();
     // The body keeps its share of the memory until the document has been read.
     aside(bytes.len(), move || serde_json::from_slice(&bytes))

@@ -11,7 +11,7 @@ use crate::serve::upstream::backend::Access;
 ///
 /// # Errors
 /// [`ProxyError`].
-pub(crate) async fn answer(exchange: &mut Exchange<'_>) -> Result<Answer, ProxyError> {
+pub(crate) async fn answer(exchange: &Exchange<'_>) -> Result<Answer, ProxyError> {
     let target = exchange.target;
     let mut document = match exchange.ask(target).await? {
         Ok(Value::Object(document)) => document,

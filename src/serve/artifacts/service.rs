@@ -59,7 +59,7 @@ struct Abort {
 /// [`ProxyError`].
 pub(crate) async fn answer(
     service: Service<'_>,
-    exchange: &mut Exchange<'_>,
+    exchange: &Exchange<'_>,
     payload: web::Payload,
 ) -> Result<Answer, ProxyError> {
     match service {

@@ -7,7 +7,6 @@ pub(crate) mod keys;
 pub(crate) mod credentials;
 pub(crate) mod error;
 
-pub(crate) mod sign_in;
 pub(crate) mod source;
 
 pub use source::read_file;

@@ -1,11 +1,11 @@
-//! The managed MLflows behind one appliance: what each needs, and which one a path means.
+//! The managed MLflows behind one appliance, and what each needs.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 
-use crate::access::caller::{Caller, Targets};
+use crate::access::caller::Caller;
 use crate::api::Transport;
 pub use crate::api::describe::Place;
 use crate::aws::credentials::Current;
@@ -14,15 +14,10 @@ use crate::aws::role::Role;
 use crate::aws::skew::Skew;
 use crate::clock;
 use crate::http::client::{ClientSettings, Dialer, Endpoint};
-use crate::http::uri;
 use crate::mlflow::store::ArtifactStore;
 use crate::mlflow::target::Target;
-use crate::serve::auth::error::AccessError;
 use crate::serve::error::ProxyError;
 use crate::serve::limits::circuit_breaker::Circuit;
-
-/// What lies under `/t/<name>/` belongs to the target of that name.
-const PREFIX: &str = "/t/";
 
 /// One managed MLflow, as configured.
 pub struct TargetSettings {
@@ -154,42 +149,4 @@ impl ServedTarget {
     pub(crate) fn label(&self) -> &str {
         self.name.as_deref().unwrap_or("default")
     }
-}
-
-/// What a path means.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Destination<'a> {
-    /// The backend with this index, what of the path named it, and the path as it knows it.
-    ServedTarget(usize, &'a str, &'a str),
-    /// The same path with a slash at its end, so that the UI's relative URLs work.
-    WithSlash(String),
-}
-
-/// Finds the backend of a path in normal form, for a caller who may use these targets.
-///
-/// # Errors
-/// [`ProxyError::UnknownTarget`], or [`AccessError::Target`].
-pub(crate) fn route<'a>(
-    path: &'a str,
-    backends: &[Arc<ServedTarget>],
-    allowed: &Targets,
-) -> Result<Destination<'a>, ProxyError> {
-    let rooted = uri::rooted(path);
-    let Some(rest) = rooted.strip_prefix(PREFIX) else {
-        let default = backends.iter().position(|backend| backend.is_default).ok_or(ProxyError::UnknownTarget)?;
-        return Ok(Destination::ServedTarget(default, "", path));
-    };
-    let name = rest.split_once('/').map_or(rest, |(name, _)| name);
-    // SECURITY: whoever may use some of the targets need not learn which others there are.
-    if !allowed.contains(name) {
-        return Err(AccessError::Target.into());
-    }
-    let index =
-        backends.iter().position(|backend| backend.name.as_deref() == Some(name)).ok_or(ProxyError::UnknownTarget)?;
-    let (prefix, inner) = rooted.split_at(PREFIX.len() + name.len());
-    Ok(if inner.is_empty() {
-        Destination::WithSlash(format!("{prefix}/"))
-    } else {
-        Destination::ServedTarget(index, prefix, inner)
-    })
 }

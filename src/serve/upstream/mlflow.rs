@@ -17,11 +17,11 @@ use crate::clock;
 use crate::http::body::Body;
 use crate::http::client::{Client, Request, Response};
 use crate::http::fields::Fields;
+use crate::serve::context::RequestContext;
 use crate::serve::error::ProxyError;
 use crate::serve::limits::in_flight::Load;
 use crate::serve::limits::retry_budget::Allowance;
 use crate::serve::limits::shares::Shares;
-use crate::serve::pipeline::context::RequestContext;
 use crate::serve::upstream::backend::ServedTarget;
 use crate::serve::upstream::clock_skew;
 use crate::serve::upstream::retry::{self, Attempt, Failure, Repetition};
@@ -95,21 +95,19 @@ impl MlflowClient {
         target: &str,
         mut fields: Fields,
         (body, sha256): (&Body, &str),
-        record: &mut RequestContext,
+        context: &RequestContext,
     ) -> Result<Response, ProxyError> {
-        let credentials = self.backend.credentials_for(record.caller.as_ref()).await?;
-        if record.share.is_none() {
-            record.share = Some(self.shares.take(record.party()).await?);
-        }
-        let trace = record.trace.clone();
-        if let Some(trace) = &trace {
+        let credentials = self.backend.credentials_for(context.log.caller()).await?;
+        context.permits.share_target(&self.shares).await?;
+        let trace = context.log.trace.as_ref();
+        if let Some(trace) = trace {
             trace.take_over(&mut fields);
         }
-        let (earlier, endpoint) = (record.retries, self.backend.dialer.endpoint());
+        let (earlier, endpoint) = (context.log.retries(), self.backend.dialer.endpoint());
         let once = async |number: u32| {
-            record.slot.get_or_insert_with(|| self.load.enter());
-            record.retries = earlier + number - 1;
-            let call = trace.as_ref().map(|trace| trace.call(method, endpoint, target, number - 1));
+            context.permits.enter(&self.load);
+            context.log.retried(earlier + number - 1);
+            let call = trace.map(|trace| trace.call(method, endpoint, target, number - 1));
             if let Some(call) = &call {
                 call.name_in(&mut fields);
             }
@@ -124,7 +122,7 @@ impl MlflowClient {
                     if let Some(call) = call {
                         call.answered(&response);
                     }
-                    record.upstream = Some(started.elapsed());
+                    context.log.upstream_responded(started.elapsed());
                     if clock_skew::is_refused_for_its_time(&response, now, &self.backend) {
                         return Attempt::Failed(Failure::Skewed, Ok(response));
                     }

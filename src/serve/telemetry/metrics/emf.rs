@@ -101,7 +101,7 @@ fn lines(shared: &SharedState, minute: &Totals, now: SystemTime) -> String {
         document(Some(metrics.label(Some(index))), &values, now)
     });
     let mut own = about_requests(minute, None);
-    own.extend(about_process(metrics, shared.ledger.in_flight()));
+    own.extend(about_process(metrics, shared.reports.in_flight()));
     targets.chain([document(None, &own, now)]).map(|document| format!("{document}\n")).collect()
 }
 

@@ -210,7 +210,7 @@ fn about_process(shared: &SharedState, exposition: &mut Exposition) {
         .sample(&[("version", env!("CARGO_PKG_VERSION"))], 1);
     exposition
         .gauge("appliance_requests_in_flight", "Requests whose answer is not complete")
-        .sample(&[], shared.ledger.in_flight());
+        .sample(&[], shared.reports.in_flight());
     exposition
         .gauge("appliance_draining", "1 while the appliance finishes its last requests")
         .sample(&[], u8::from(shared.draining.load(Ordering::Relaxed)));
@@ -219,7 +219,7 @@ fn about_process(shared: &SharedState, exposition: &mut Exposition) {
             .gauge("appliance_certificate_expiry_timestamp_seconds", "When the listener's certificate ceases to hold")
             .sample(&[], seconds(end));
     }
-    if let Some(spans) = &shared.ledger.spans {
+    if let Some(spans) = &shared.reports.spans {
         let (name, help) = ("appliance_spans_exported_total", "Spans that the collector has taken");
         exposition.counter(name, help).sample(&[], spans.exported());
         let (name, help) = ("appliance_spans_dropped_total", "Spans that it has not and will not, by why");

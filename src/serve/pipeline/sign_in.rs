@@ -1,7 +1,7 @@
-//! Pages for people with a browser: give a token once, get a session; end it.
+//! The pages with which people sign in and out: a browser sends a token once and gets a session.
 //!
-//! Plain HTML without scripts. The token is sent in the body of a form, never in a URL, and is not kept. A link to a
-//! place within MLflow leads there after signing in: path and query travel in the form, the fragment with the browser.
+//! They are plain HTML without scripts. The token is sent in the body of a form, never in a URL, and is not kept. A link to
+//! a page of MLflow leads there after signing in: path and query travel in the form, the fragment with the browser.
 
 use std::time::Duration;
 
@@ -21,27 +21,29 @@ use crate::serve::auth::browser;
 use crate::serve::auth::credentials::{COOKIE, SECURE_COOKIE};
 use crate::serve::auth::error::AccessError;
 use crate::serve::error::ProxyError;
-use crate::serve::pipeline::authorize;
-use crate::serve::pipeline::context::RequestContext;
+use crate::serve::pipeline::authenticate;
+use crate::serve::pipeline::limit;
+use crate::serve::pipeline::locate::Located;
 use crate::serve::pipeline::redirect;
-use crate::serve::worker::Worker;
+use crate::serve::pipeline::scope::RequestScope;
+use crate::serve::state::SharedState;
 
-/// Where people sign in.
-pub(crate) const LOGIN: &str = "/_appliance/login";
-/// Where they end it.
-pub(crate) const LOGOUT: &str = "/_appliance/logout";
-/// A form with a token and a path. Bytes.
+/// The page for signing in.
+pub(super) const LOGIN: &str = "/_appliance/login";
+/// The page for signing out.
+pub(super) const LOGOUT: &str = "/_appliance/logout";
+/// The largest form, which has a token and a path. Bytes.
 const FORM_LIMIT: u64 = 16 * 1024;
-/// SECURITY: strangers send it, and hold a connection meanwhile. A browser sends it in one piece.
+/// SECURITY: unauthenticated clients send the form, and hold a connection meanwhile. A browser sends it in one piece.
 const FORM_TIMING: Timing = Timing { silence: Duration::from_secs(10), total: Duration::from_secs(10) };
 const PAGE: &str = include_str!("sign_in.html");
 /// SECURITY: no scripts, no frames, nothing from elsewhere, and the form goes nowhere else.
 const CONTENT_SECURITY_POLICY: &str =
     "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
 
-/// Where to send a browser that asked for a page without being signed in; nothing if it is no person who waits.
+/// Sends a browser to the sign-in page if it asked for a page without a session. Other clients get the error.
 #[must_use]
-pub(crate) fn instead(request: &HttpRequest) -> Option<HttpResponse> {
+pub(super) fn instead(request: &HttpRequest) -> Option<HttpResponse> {
     let wants_page = request.headers().get(header::ACCEPT)?.to_str().ok()?.contains("text/html");
     if request.method() != Method::GET || !wants_page {
         return None;
@@ -54,50 +56,41 @@ pub(crate) fn instead(request: &HttpRequest) -> Option<HttpResponse> {
 ///
 /// # Errors
 /// [`ProxyError`].
-pub(crate) async fn answer(
-    worker: &Worker,
-    request: &HttpRequest,
-    path: &str,
-    payload: web::Payload,
-    record: &mut RequestContext,
-) -> Result<HttpResponse, ProxyError> {
-    match (path, request.method()) {
+pub(super) async fn answer(located: &Located<'_>, payload: web::Payload) -> Result<HttpResponse, ProxyError> {
+    let (request, shared) = (located.scope.request, &*located.scope.worker.shared);
+    match (uri::rooted(&located.path), request.method()) {
         (LOGIN, &(Method::GET | Method::HEAD)) => {
             let next = request.uri().query().and_then(|query| query.strip_prefix("next=")).unwrap_or_default();
             let next = percent_decode_str(next).decode_utf8_lossy();
             Ok(page(StatusCode::OK, "", &next))
         }
-        (LOGIN, &Method::POST) => sign_in(worker, request, payload, record).await,
+        (LOGIN, &Method::POST) => sign_in(located.scope, payload).await,
         (LOGOUT, &Method::POST) => {
-            if !browser::is_from_own_page(request, &worker.shared.callers) {
+            if !browser::is_from_own_page(request, &shared.callers) {
                 return Err(AccessError::Unproven.into());
             }
             let mut response = see(request, LOGIN);
             for name in [COOKIE, SECURE_COOKIE] {
-                set_cookie(&mut response, (name, cookie_path(worker, request, name)), "", 0);
+                set_cookie(&mut response, (name, cookie_path(shared, request, name)), "", 0);
             }
             Ok(response)
         }
-        // Not the page itself: its form is sent to where it is shown, and that would sign out.
+        // The page is not shown here, because its form is sent to the path where it is shown, and would sign out.
         (LOGOUT, &(Method::GET | Method::HEAD)) => Ok(see(request, LOGIN)),
         _ => Err(ProxyError::Method),
     }
 }
 
-async fn sign_in(
-    worker: &Worker,
-    request: &HttpRequest,
-    payload: web::Payload,
-    record: &mut RequestContext,
-) -> Result<HttpResponse, ProxyError> {
-    let callers = &worker.shared.callers;
-    // SECURITY: otherwise another site could sign a visitor in as somebody else, and read what they then log.
-    if !browser::is_from_own_page(request, &worker.shared.callers) {
+async fn sign_in(scope: RequestScope<'_>, payload: web::Payload) -> Result<HttpResponse, ProxyError> {
+    let RequestScope { worker, request, context, .. } = scope;
+    let (shared, callers) = (&*worker.shared, &worker.shared.callers);
+    // SECURITY: otherwise another site could sign a visitor in as another caller, and read what the visitor then logs.
+    if !browser::is_from_own_page(request, callers) {
         return Err(AccessError::Unproven.into());
     }
     let (size_limit, memory_limit, timing) = (FORM_LIMIT, FORM_LIMIT, FORM_TIMING);
     let intake = Intake { size_limit, memory_limit, timing, ..worker.intake.clone() };
-    let received = receive(payload, None, &intake, &record.account()).await?;
+    let received = receive(payload, None, &intake, &context.permits.account()).await?;
     let Some(bytes) = received.body.bytes() else { return Err(ProxyError::Busy) };
     let field = |name: &str| form_urlencoded::parse(bytes).find(|(key, _)| key == name).map(|(_, value)| value);
     let given = SecretString::from(field("token").unwrap_or_default().into_owned());
@@ -106,18 +99,17 @@ async fn sign_in(
     let token = given.expose_secret().trim();
     let caller = match callers.holder(token, now) {
         Ok(caller) => caller,
-        Err(refusal) => {
-            authorize::count_rejection(worker, record, refusal.status())?;
-            record.refusal = Some(refusal.kind());
-            record.cause = Some(refusal.to_string());
-            return Ok(page(refusal.status(), &refusal.message(), &next));
+        Err(error) => {
+            limit::count_rejection(shared, context, error.status())?;
+            context.log.rejected(error.kind(), error.to_string());
+            return Ok(page(error.status(), &error.message(), &next));
         }
     };
-    authorize::count(worker, Caller { means: Means::Session, ..caller }, record)?;
+    limit::count(shared, Caller { means: Means::Session, ..caller }, context)?;
     let session = callers.sessions.begin(token::id(token).unwrap_or_default(), now);
-    let name = authorize::session_cookie(worker, request);
+    let name = authenticate::session_cookie(shared, request);
     let mut response = see(request, safe(&next));
-    let path = cookie_path(worker, request, name);
+    let path = cookie_path(shared, request, name);
     set_cookie(&mut response, (name, path), &session, callers.sessions.lifetime.as_secs());
     Ok(response)
 }
@@ -131,17 +123,18 @@ fn set_cookie(response: &mut HttpResponse, (name, path): (&str, &str), value: &s
     }
 }
 
-/// Where a browser sends a cookie: to what a trusted proxy shows of us, so that what it shows beside us does not see it.
+/// The paths to which a browser sends a cookie: those that a trusted proxy forwards here, so that no other application
+/// behind the proxy sees the cookie.
 ///
-/// SECURITY: over TLS the name says that the cookie is for the whole host (`__Host-`, RFC 6265bis). It is worth more that
-/// no sibling domain can set it than that nothing else on the host sees it: pages of one host are one origin anyway.
-fn cookie_path<'a>(worker: &Worker, request: &'a HttpRequest, name: &str) -> &'a str {
-    let prefix = || redirect::prefix(request, &worker.shared.callers);
+/// SECURITY: over TLS the name says that the cookie is for the whole host (`__Host-`, RFC 6265bis). That no sibling domain
+/// can set it is worth more than that no other application on the host sees it: pages of one host are one origin anyway.
+fn cookie_path<'a>(shared: &SharedState, request: &'a HttpRequest, name: &str) -> &'a str {
+    let prefix = || redirect::prefix(request, &shared.callers);
     if name == SECURE_COOKIE { "/" } else { prefix().unwrap_or("/") }
 }
 
-/// A path of ours. SECURITY: `//elsewhere` and `/\elsewhere` are other hosts to a browser, and `..`, however it is written,
-/// leads out of the prefix of a proxy, to what is shown beside us.
+/// Returns a path of the appliance: `next` if it is one, or the root. SECURITY: `//elsewhere` and `/\elsewhere` are other
+/// hosts to a browser, and `..`, however it is written, leads out of the prefix of a proxy to other applications.
 fn safe(next: &str) -> &str {
     let is_path = next.starts_with('/') && !next[1..].starts_with(['/', '\\']);
     let is_plain = next.bytes().all(|byte| byte.is_ascii_graphic());

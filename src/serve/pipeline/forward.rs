@@ -1,0 +1,26 @@
+//! Forward: sends a request to managed MLflow, which signs it, retries where that is harmless, and waits for its turn.
+
+use crate::http::body::Body;
+use crate::serve::artifacts::translate;
+use crate::serve::error::ProxyError;
+use crate::serve::pipeline::body::Ready;
+use crate::serve::pipeline::forwarded::Forwarded;
+use crate::serve::pipeline::route::Routed;
+
+/// Forwards a request.
+///
+/// # Errors
+/// [`ProxyError`] if there is no response.
+pub(super) async fn forward(ready: Ready<'_>) -> Result<Forwarded, ProxyError> {
+    let Ready { prepared, fields, body, sha256, places } = ready;
+    let Routed { scope, upstream, .. } = &prepared.authorized.routed;
+    let method = scope.request.method();
+    let response = upstream.send(method, &prepared.target, fields, (&body, &sha256), scope.context).await;
+    if let Body::Passing(passing) = &body {
+        scope.context.log.received(passing.passed(), None);
+    }
+    let response = response?;
+    let translation =
+        prepared.store.as_ref().and_then(|store| translate::of_response(&response.headers, places, store));
+    Ok(prepared.forwarded(response, translation))
+}

@@ -1,0 +1,17 @@
+//! What every stage may look at.
+
+use actix_web::HttpRequest;
+
+use crate::http::headers::Summary;
+use crate::serve::context::RequestContext;
+use crate::serve::state::WorkerState;
+
+/// One request as it came, the worker that serves it, and its context.
+#[derive(Clone, Copy)]
+pub(super) struct RequestScope<'a> {
+    pub worker: &'a WorkerState,
+    pub request: &'a HttpRequest,
+    /// The facts about the request's header fields.
+    pub fields: &'a Summary,
+    pub context: &'a RequestContext,
+}
