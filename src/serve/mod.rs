@@ -1,4 +1,17 @@
-//! `serve`: the signing proxy. Assembles settings into a running server and sees it drained.
+//! `serve`: the signing proxy. This file assembles a server out of settings, runs it, and stops it.
+//!
+//! The groups, from top to bottom; each imports only groups below it, as `tests/it/architecture` checks:
+//!
+//! - `pipeline`: the road of one request
+//! - `shutdown`, `systemd`, `reload`: the life of the process
+//! - `admin`: the listener for operators, and the pages of health
+//! - `state`: what all workers share, and what each has of its own
+//! - `artifacts`: the artifact gateway
+//! - `upstream`: the clients of managed MLflow and of S3
+//! - `context`: the access log and the permits of one request
+//! - `error`: the errors with which the appliance itself answers
+//! - `telemetry`, `auth`, `limits`: what is observed, who is let in, how much each may have
+//! - `server`: connections and HTTP, which know nothing of the rest
 
 mod admin;
 mod artifacts;
@@ -9,8 +22,10 @@ mod error;
 mod limits;
 mod pipeline;
 mod reload;
+mod serve_error;
 mod server;
 mod settings;
+mod shutdown;
 mod state;
 mod systemd;
 mod telemetry;
@@ -19,21 +34,21 @@ mod upstream;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
 
 use actix_web::{rt, web};
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::time::sleep;
-use tracing::{info, warn};
+use tracing::info;
 
 pub use admin::AdminSettings;
 use artifacts::describe;
 use auth::Callers;
 pub use auth::browser::AllowedHosts;
 pub use auth::{CallerSettings, OidcSettings, SecretPlace, TokenSettings, TokenSource, read_file as read_tokens};
+pub use serve_error::ServeError;
 use server::{Options, Server};
-pub use settings::{ServeError, ServeSettings};
+pub use settings::ServeSettings;
+use shutdown::{StopSignals, drain};
 use state::{SharedState, WorkerState};
 use systemd::Pulse;
 use telemetry::access_log::RequestReports;
@@ -47,7 +62,7 @@ use upstream::backend::ServedTarget;
 pub use upstream::backend::{Access, ArtifactSettings, Place, TargetSettings};
 use upstream::identity::{Identity, token_reader};
 
-/// Serves until a signal stops it and running requests are done.
+/// Serves until a signal stops it and the requests in flight are finished.
 ///
 /// # Errors
 /// [`ServeError`].
@@ -117,7 +132,7 @@ pub async fn run(settings: ServeSettings) -> Result<(), ServeError> {
     tasks.push(rt::spawn(systemd::report(Arc::clone(&shared), pulse)));
     let emf = settings.emf.map(|sink| Arc::new(Emf::new(sink, &shared.metrics)));
     tasks.extend(telemetry::metrics::start(&shared, emf.as_ref()));
-    let mut signals = Signals::await_them();
+    let mut signals = StopSignals::listen();
     let (result, deadline) = tokio::select! {
         error = server.failure() => (Err(ServeError::Server(error)), None),
         () = signals.next() => {
@@ -130,7 +145,7 @@ pub async fn run(settings: ServeSettings) -> Result<(), ServeError> {
     for task in tasks {
         task.abort();
     }
-    // The last to go, so that the drain can be watched.
+    // The admin listener ends last, so that operators can watch the draining.
     if let Some(admin) = admin {
         admin.stop().await;
     }
@@ -138,7 +153,7 @@ pub async fn run(settings: ServeSettings) -> Result<(), ServeError> {
     if let Some(export) = export {
         export.finish(deadline).await;
     }
-    // What came since the last minute.
+    // The metrics since the last minute.
     if let Some(emf) = emf {
         emf.write(&shared);
     }
@@ -146,7 +161,7 @@ pub async fn run(settings: ServeSettings) -> Result<(), ServeError> {
     result
 }
 
-/// Says once for each target where it is served.
+/// Logs once for each target the address where it is served.
 fn announce(shared: &SharedState, addresses: &[SocketAddr]) {
     for backend in &shared.backends {
         let (arn, upstream) = (backend.target.arn(), backend.dialer.endpoint().authority());
@@ -154,37 +169,5 @@ fn announce(shared: &SharedState, addresses: &[SocketAddr]) {
         for address in addresses {
             info!(listen = %address, target_name = backend.label(), mlflow = %arn, upstream, proxy, "listening");
         }
-    }
-}
-
-/// SIGTERM and SIGINT.
-struct Signals(Option<(Signal, Signal)>);
-
-impl Signals {
-    fn await_them() -> Self {
-        let both = signal(SignalKind::terminate()).and_then(|one| Ok((one, signal(SignalKind::interrupt())?)));
-        if let Err(error) = &both {
-            warn!(%error, "cannot listen for signals; the process can only be killed");
-        }
-        Self(both.ok())
-    }
-
-    async fn next(&mut self) {
-        match &mut self.0 {
-            Some((terminate, interrupt)) => tokio::select! { _ = terminate.recv() => {} _ = interrupt.recv() => {} },
-            None => std::future::pending().await,
-        }
-    }
-}
-
-/// Lets running requests finish, for as long as they may; another signal does not wait for that.
-async fn drain(server: &mut Server, signals: &mut Signals, shared: &SharedState, limit: Duration) {
-    shared.draining.store(true, Ordering::Relaxed);
-    systemd::stopping();
-    info!(in_flight = shared.reports.in_flight(), "draining");
-    tokio::select! {
-        () = server.drain() => {}
-        () = sleep(limit) => warn!(in_flight = shared.reports.in_flight(), "cutting requests that are still running"),
-        () = signals.next() => {}
     }
 }

@@ -21,8 +21,8 @@ use crate::access::address::Networks;
 use crate::http::headers::Summary;
 use crate::serve::admin::health::Page;
 use crate::serve::auth::browser::{self, AllowedHosts};
+use crate::serve::serve_error::ServeError;
 use crate::serve::server::{self, Options, Server, connection};
-use crate::serve::settings::ServeError;
 use crate::serve::state::SharedState;
 use crate::serve::telemetry::metrics::{self, CONTENT_TYPE};
 
