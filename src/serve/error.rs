@@ -16,11 +16,12 @@ use crate::http::body::{OutgoingError, ReceiveError};
 use crate::http::client::{BodyError, ClientError, DialError};
 use crate::http::uri::PathError;
 use crate::mlflow::store;
-use crate::serve::artifacts::failure::StoreFailure;
 use crate::serve::auth::error::AccessError;
-use crate::serve::limits::circuit_breaker::Open;
-use crate::serve::limits::in_flight::Overload;
-use crate::serve::limits::shares::OverShare;
+use crate::serve::auth::sign_in::SignInError;
+use crate::serve::limits::circuit_breaker::CircuitOpen;
+use crate::serve::limits::in_flight::LoadShed;
+use crate::serve::limits::shares::ShareExceeded;
+use crate::serve::upstream::s3_error::S3Error;
 
 /// Tells the appliance's own answers from the upstream's; the value is [`ProxyError::kind`].
 pub(crate) const ERROR_HEADER: HeaderName = HeaderName::from_static("x-appliance-error");
@@ -55,12 +56,6 @@ pub(crate) enum ProxyError {
     /// A WebSocket handshake that would have a body.
     #[error("a WebSocket handshake has a body")]
     HandshakeWithBody,
-    /// Addressed by a name that is not the appliance's.
-    #[error("the host is not one of the allowed hosts")]
-    ForeignHost,
-    /// Sent by a browser for another site's page.
-    #[error("the request comes from another site's page")]
-    ForeignOrigin,
     /// Nothing is served at this reserved path.
     #[error("there is nothing at this path of the appliance")]
     NoSuchPage,
@@ -99,7 +94,7 @@ pub(crate) enum ProxyError {
     Busy,
     /// S3 did not do what it was asked to.
     #[error(transparent)]
-    Store(#[from] StoreFailure),
+    Store(#[from] S3Error),
     /// A document of the upstream did not arrive.
     #[error("the upstream's document did not arrive")]
     Document(#[source] BodyError),
@@ -149,8 +144,6 @@ impl ProxyError {
             Self::TargetForm | Self::Method | Self::Path(_) => "bad-request",
             Self::RepeatedContentType | Self::HandshakeWithBody | Self::AfterTheLast => "bad-request",
             Self::HeadTooLarge => "head-too-large",
-            Self::ForeignHost => "foreign-host",
-            Self::ForeignOrigin => "foreign-origin",
             Self::NoSuchPage => "no-such-page",
             Self::UnknownTarget => "no-such-target",
             Self::StoreUnknown(_) => "artifact-store-unknown",
@@ -206,7 +199,7 @@ impl ProxyError {
             Self::ForeignLocation(_) | Self::UnreadableLocations => StatusCode::BAD_REQUEST,
             Self::Method | Self::ArtifactMethod => StatusCode::METHOD_NOT_ALLOWED,
             Self::Access(refusal) => refusal.status(),
-            Self::ForeignHost | Self::ForeignOrigin | Self::PresignedOnly => StatusCode::FORBIDDEN,
+            Self::PresignedOnly => StatusCode::FORBIDDEN,
             Self::Elsewhere(_) => StatusCode::FORBIDDEN,
             Self::NoSuchPage | Self::UnknownTarget => StatusCode::NOT_FOUND,
             Self::NoPresigned => StatusCode::NOT_IMPLEMENTED,
@@ -248,13 +241,13 @@ impl ProxyError {
     /// True where the operator, not the caller, has to do something.
     #[must_use]
     pub(crate) fn is_ours(&self) -> bool {
-        self.status().is_server_error() || matches!(self, Self::Store(StoreFailure::Denied { .. }))
+        self.status().is_server_error() || matches!(self, Self::Store(S3Error::Denied { .. }))
     }
 
     /// MLflow's name for the status (`mlflow.protos.databricks_pb2.ErrorCode`); there is none for 413.
     fn error_code(&self) -> &'static str {
         match self.status() {
-            _ if matches!(self, Self::Store(StoreFailure::Missing)) => "RESOURCE_DOES_NOT_EXIST",
+            _ if matches!(self, Self::Store(S3Error::Missing)) => "RESOURCE_DOES_NOT_EXIST",
             _ if matches!(self, Self::ArtifactPath(_) | Self::Artifact(_)) => "INVALID_PARAMETER_VALUE",
             _ if matches!(self, Self::ForeignLocation(_) | Self::UnreadableLocations) => "INVALID_PARAMETER_VALUE",
             StatusCode::NOT_IMPLEMENTED => "NOT_IMPLEMENTED",
@@ -284,10 +277,6 @@ impl ProxyError {
                     .into()
             }
             Self::HandshakeWithBody => "A WebSocket handshake is a GET without a body.".into(),
-            Self::ForeignHost => {
-                "The appliance does not go by this name. Its operator can add it with `allowed-hosts`.".into()
-            }
-            Self::ForeignOrigin => "The request was made by a page of another site and is not passed on.".into(),
             Self::NoSuchPage => "Paths under /_appliance/ are reserved, and there is nothing at this one.".into(),
             Self::UnknownTarget => {
                 "There is no MLflow at this path. Use `/t/<name>/` with the name of a target of the appliance.".into()
@@ -380,7 +369,7 @@ impl ProxyError {
         {
             return Some(whole_seconds(wait));
         }
-        if let Self::CircuitOpen(left) | Self::Store(StoreFailure::CircuitOpen(left)) = self {
+        if let Self::CircuitOpen(left) | Self::Store(S3Error::CircuitOpen(left)) = self {
             return Some(whole_seconds(*left));
         }
         matches!(
@@ -408,21 +397,32 @@ impl ProxyError {
     }
 }
 
-impl From<Open> for ProxyError {
-    fn from(open: Open) -> Self {
-        Self::CircuitOpen(open.left)
+impl From<CircuitOpen> for ProxyError {
+    fn from(open: CircuitOpen) -> Self {
+        Self::CircuitOpen(open.remaining)
     }
 }
 
-impl From<OverShare> for ProxyError {
-    fn from(_: OverShare) -> Self {
+impl From<ShareExceeded> for ProxyError {
+    fn from(_: ShareExceeded) -> Self {
         Self::Overloaded
     }
 }
 
-impl From<Overload> for ProxyError {
-    fn from(_: Overload) -> Self {
+impl From<LoadShed> for ProxyError {
+    fn from(_: LoadShed) -> Self {
         Self::Overloaded
+    }
+}
+
+impl From<SignInError> for ProxyError {
+    fn from(error: SignInError) -> Self {
+        match error {
+            SignInError::Access(error) => error.into(),
+            SignInError::Form(error) => error.into(),
+            SignInError::Memory => Self::Busy,
+            SignInError::Method => Self::Method,
+        }
     }
 }
 

@@ -28,10 +28,12 @@ use tokio::time::sleep;
 use tracing::{info, warn};
 
 pub use admin::AdminSettings;
-use artifacts::describe;
-use auth::Callers;
+use artifacts::store_discovery;
 pub use auth::browser::AllowedHosts;
-pub use auth::{CallerSettings, OidcSettings, SecretPlace, TokenSettings, TokenSource, read_file as read_tokens};
+use auth::callers::Callers;
+pub use auth::settings::{CallerSettings, OidcSettings, TokenSecret, TokenSettings, TokenSource};
+use auth::token_store::SecretReader;
+pub use auth::token_store::read_file as read_tokens;
 use pipeline::context::Ledger;
 use server::{Options, Server};
 pub use settings::{ServeError, ServeSettings};
@@ -43,9 +45,9 @@ pub use telemetry::metrics::EmfSink;
 use telemetry::metrics::{Emf, Metrics};
 pub use telemetry::spans::{Collector, SpanSettings};
 use telemetry::spans::{Export, Exporter};
-use upstream::backend::ServedTarget;
-pub use upstream::backend::{Access, ArtifactSettings, Place, TargetSettings};
-use upstream::identity::{Identity, token_reader};
+use upstream::served_target::ServedTarget;
+pub use upstream::settings::{ArtifactAccess, ArtifactSettings, Place, TargetSettings};
+use upstream::signing_identity::SigningIdentity;
 use worker::Worker;
 
 /// Serves until a signal stops it and running requests are done.
@@ -60,9 +62,9 @@ pub async fn run(settings: ServeSettings) -> Result<(), ServeError> {
         listeners.push(bound);
     }
     let addresses: Vec<_> = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
-    let mut identities: Vec<Identity> = Vec::new();
+    let mut identities: Vec<SigningIdentity> = Vec::new();
     let backends = settings.backends.into_iter().map(|backend| {
-        let credentials = Identity::of(&backend, &mut identities);
+        let credentials = SigningIdentity::of(&backend, &mut identities);
         Arc::new(ServedTarget::new(backend, credentials))
     });
     let backends: Vec<_> = backends.collect();
@@ -104,7 +106,10 @@ pub async fn run(settings: ServeSettings) -> Result<(), ServeError> {
     drop(listeners);
 
     announce(&shared, &addresses);
-    let reader = token_reader(&shared, &mut identities);
+    let reader = shared.callers.tokens.region().map(|region| SecretReader {
+        transport: shared.backends[0].transport(),
+        credentials: SigningIdentity::of_machine(region, &mut identities),
+    });
     let mut tasks: Vec<_> = identities
         .into_iter()
         .map(|identity| {
@@ -112,8 +117,9 @@ pub async fn run(settings: ServeSettings) -> Result<(), ServeError> {
             rt::spawn(async move { identity.keep_fresh(&egress).await })
         })
         .collect();
-    tasks
-        .extend(shared.backends.iter().cloned().map(|backend| rt::spawn(async move { describe::run(&backend).await })));
+    tasks.extend(
+        shared.backends.iter().cloned().map(|backend| rt::spawn(async move { store_discovery::run(&backend).await })),
+    );
     tasks.push(rt::spawn(reload::run(Arc::clone(&shared), settings.tls, reader, settings.reload_interval)));
     tasks.push(rt::spawn(systemd::report(Arc::clone(&shared), pulse)));
     let emf = settings.emf.map(|sink| Arc::new(Emf::new(sink, &shared.metrics)));

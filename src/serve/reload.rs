@@ -8,7 +8,7 @@ use tokio::time::sleep;
 use tracing::{info, warn};
 
 use crate::http::tls::server::ServerTls;
-use crate::serve::auth::source::SecretReader;
+use crate::serve::auth::token_store::SecretReader;
 use crate::serve::state::SharedState;
 use crate::{causes, clock};
 
@@ -26,7 +26,7 @@ pub(crate) async fn run(
     if let Some(tls) = &tls {
         warn_of_end(tls);
     }
-    shared.callers.obtain_tokens(reader.as_ref()).await;
+    shared.callers.tokens.obtain(reader.as_ref()).await;
     loop {
         let asked = async {
             match &mut hangup {
@@ -41,7 +41,7 @@ pub(crate) async fn run(
             }
             () = sleep(interval) => {}
         }
-        shared.callers.reload_tokens(reader.as_ref()).await;
+        shared.callers.tokens.reload(reader.as_ref()).await;
         match tls.as_ref().map(ServerTls::reload) {
             Some(Ok(true)) => {
                 info!("new certificate in use");

@@ -9,12 +9,12 @@ use crate::aws::sdk::Egress;
 use crate::http::body::Intake;
 use crate::http::tls::server::ServerTls;
 use crate::serve::admin::AdminSettings;
-use crate::serve::auth::CallerSettings;
 use crate::serve::auth::browser::AllowedHosts;
+use crate::serve::auth::settings::CallerSettings;
 use crate::serve::telemetry::audit::AuditSink;
 use crate::serve::telemetry::metrics::EmfSink;
 use crate::serve::telemetry::spans::SpanSettings;
-use crate::serve::upstream::backend::TargetSettings;
+use crate::serve::upstream::settings::TargetSettings;
 
 /// Everything that `serve` needs.
 pub struct ServeSettings {

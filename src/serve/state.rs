@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use crate::http::tls::server::ServerTls;
-use crate::serve::auth::Callers;
 use crate::serve::auth::browser::AllowedHosts;
+use crate::serve::auth::callers::Callers;
 use crate::serve::pipeline::context::Ledger;
 use crate::serve::telemetry::metrics::Metrics;
-use crate::serve::upstream::backend::ServedTarget;
+use crate::serve::upstream::served_target::ServedTarget;
 
 /// The state that all workers share.
 pub(crate) struct SharedState {

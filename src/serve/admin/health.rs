@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use crate::clock;
 use crate::serve::error::ProxyError;
 use crate::serve::state::SharedState;
-use crate::serve::upstream::backend::ServedTarget;
+use crate::serve::upstream::served_target::ServedTarget;
 
 const PREFIX: &str = "/_appliance";
 
@@ -82,7 +82,7 @@ pub(crate) fn render_briefly(page: &Page, shared: &SharedState) -> HttpResponse 
 /// Ready all the same if the upstream cannot be reached: that is the same for all instances, and none of them is better
 /// off when a balancer or an Auto Scaling group takes the others away.
 fn ready(backend: &ServedTarget) -> String {
-    match (backend.circuit.is_open(), backend.store_circuit.is_open()) {
+    match (backend.breaker.is_open(), backend.s3_breaker.is_open()) {
         (true, _) => "ready, but the upstream cannot be reached",
         (false, true) => "ready, but S3 cannot be reached",
         (false, false) => "ready",
@@ -104,7 +104,7 @@ pub(crate) fn obstacle_of(backend: &ServedTarget, shared: &SharedState) -> Optio
 fn general(shared: &SharedState) -> Option<String> {
     let draining = shared.draining.load(std::sync::atomic::Ordering::Relaxed);
     let stopping = draining.then(|| "the appliance is shutting down".to_owned());
-    stopping.or_else(|| shared.callers.obstacle().map(|unknown| unknown.to_string()))
+    stopping.or_else(|| shared.callers.tokens.obstacle().map(|unknown| unknown.to_string()))
 }
 
 /// Why this one cannot, apart from the others.

@@ -19,7 +19,8 @@ use crate::mlflow::arn::Mode;
 use crate::serve::admin::health;
 use crate::serve::state::SharedState;
 use crate::serve::telemetry::metrics::{EXPLANATIONS, STEP, STEPS, Span, Step, Totals, View, explanation_index};
-use crate::serve::upstream::backend::{Access, ServedTarget};
+use crate::serve::upstream::served_target::ServedTarget;
+use crate::serve::upstream::settings::ArtifactAccess;
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
@@ -92,16 +93,16 @@ fn target(shared: &SharedState, index: usize, backend: &ServedTarget, totals: &T
         "arn": backend.target.arn().as_str(),
         "region": backend.target.arn().region(),
         "obstacle": health::obstacle_of(backend, shared),
-        "is_given_up": backend.circuit.is_open(),
+        "is_given_up": backend.breaker.is_open(),
         "credentials": match backend.credentials.expiry() {
             None => json!({"held": false}),
             Some(expiry) => json!({"held": true, "expires": expiry.map(seconds)}),
         },
         "artifacts": match backend.artifacts.as_ref().map(|artifacts| artifacts.access) {
             None => "not served",
-            Some(Access::Proxied) => "through the appliance",
-            Some(Access::Multipart) => "through the appliance, large ones by presigned URL",
-            Some(Access::PresignedOnly) => "by presigned URL only",
+            Some(ArtifactAccess::Proxied) => "through the appliance",
+            Some(ArtifactAccess::Multipart) => "through the appliance, large ones by presigned URL",
+            Some(ArtifactAccess::PresignedOnly) => "by presigned URL only",
         },
         "requests": requests,
         "failed": failed,

@@ -2,7 +2,7 @@
 //! much.
 
 use actix_web::HttpRequest;
-use actix_web::http::{Method, StatusCode};
+use actix_web::http::Method;
 
 use crate::access::caller::{Caller, Means};
 use crate::access::graphql;
@@ -13,7 +13,6 @@ use crate::mlflow::locations;
 use crate::serve::aside::aside;
 use crate::serve::auth::browser;
 use crate::serve::auth::certificate;
-use crate::serve::auth::credentials::{COOKIE, SECURE_COOKIE};
 use crate::serve::auth::error::AccessError;
 use crate::serve::error::ProxyError;
 use crate::serve::pipeline::context::RequestContext;
@@ -39,8 +38,8 @@ pub(crate) async fn identify(
         Some((certificate, tls)) => certificate.names(tls, now)?,
         None => &[],
     };
-    let cookie = session_cookie(worker, request);
-    let caller = callers.identify(request.headers(), cookie, names, &worker.keys, now).await?;
+    let cookie = browser::session_cookie(request, callers, tls.is_some());
+    let caller = callers.authenticate(request.headers(), cookie, names, &worker.keys, now).await?;
     if caller.means == Means::Session && !browser::is_from_own_page(request, callers) {
         return Err(AccessError::Unproven.into());
     }
@@ -52,9 +51,9 @@ pub(crate) async fn identify(
 /// # Errors
 /// [`AccessError::Excess`].
 pub(crate) fn count(worker: &Worker, caller: Caller, record: &mut RequestContext) -> Result<(), ProxyError> {
-    let permit = worker.shared.callers.meter.admit(&caller, record.client);
+    let permit = worker.shared.callers.count(&caller, record.client);
     record.caller = Some(caller);
-    record.permit = Some(permit.map_err(AccessError::Excess)?);
+    record.permit = Some(permit?);
     Ok(())
 }
 
@@ -63,38 +62,8 @@ pub(crate) fn count(worker: &Worker, caller: Caller, record: &mut RequestContext
 /// # Errors
 /// [`AccessError::Excess`].
 pub(crate) fn count_stranger(worker: &Worker, record: &mut RequestContext) -> Result<(), ProxyError> {
-    let permit = worker.shared.callers.meter.admit_stranger(record.client);
-    record.permit = Some(permit.map_err(AccessError::Excess)?);
+    record.permit = Some(worker.shared.callers.count_unauthenticated(record.client)?);
     Ok(())
-}
-
-/// Counts a request that is rejected with this status. Where the caller is known, it has been counted already.
-///
-/// SECURITY: whoever guesses tokens or floods the log with rejections is slowed down by address. Users who share it
-/// notice nothing as long as what they present is valid.
-///
-/// # Errors
-/// [`AccessError::Excess`] if too many were rejected of that address.
-pub(crate) fn count_rejection(worker: &Worker, record: &RequestContext, status: StatusCode) -> Result<(), ProxyError> {
-    match (&record.caller, record.client) {
-        // Only what a caller did wrong counts.
-        (None, Some(address)) if status.is_client_error() => {
-            worker.shared.callers.meter.reject(address).map_err(|excess| AccessError::Excess(excess).into())
-        }
-        _ => Ok(()),
-    }
-}
-
-/// The cookie in which a session is on this connection.
-#[must_use]
-pub(crate) fn session_cookie(worker: &Worker, request: &HttpRequest) -> &'static str {
-    if is_secure(worker, request) { SECURE_COOKIE } else { COOKIE }
-}
-
-/// True if the browser speaks TLS, to us or to a proxy that we trust.
-fn is_secure(worker: &Worker, request: &HttpRequest) -> bool {
-    let said = || request.headers().get("x-forwarded-proto").is_some_and(|value| value == "https");
-    worker.shared.tls.is_some() || (worker.shared.callers.trusts(request) && said())
 }
 
 /// Decides whether the caller may do this to the target.

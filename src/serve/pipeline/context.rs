@@ -17,14 +17,14 @@ use crate::access::limits::Permit;
 use crate::aws::sigv4::hex;
 use crate::clock;
 use crate::http::body::{Account, Holdings};
-use crate::serve::limits::in_flight::Slot;
-use crate::serve::limits::shares::{Party, Share};
+use crate::serve::limits::shares::CallerKey;
 use crate::serve::server::connection::Running;
 use crate::serve::telemetry::audit::{Audit, Event};
 use crate::serve::telemetry::metrics::{
     CUT_OFF, Failure, Observation, RouteClass, Sheet, UPSTREAM_DENIED, UPSTREAM_ERROR,
 };
 use crate::serve::telemetry::spans::{Exporter, Trace};
+use crate::serve::upstream::forwarding::Forwarding;
 
 /// What all requests of the process share.
 pub(crate) struct Ledger {
@@ -107,12 +107,8 @@ pub(crate) struct RequestContext {
     pub caller: Option<Caller>,
     /// What it does, as in the table of routes.
     pub action: Option<&'static str>,
-    /// Counts against what the target takes at once.
-    pub slot: Option<Slot>,
-    /// The caller's connection to the target, or its turn to have one.
-    pub share: Option<Share>,
-    /// The same to S3.
-    pub store_share: Option<Share>,
+    /// The permits that forwarding the request holds, and its measurements.
+    pub forwarding: Forwarding,
     /// Counts against the caller's limits for as long as this lives. It tells whose the shares are, so it is dropped after them.
     pub permit: Option<Permit<Arc<Holdings>>>,
     _running: Option<Running>,
@@ -121,12 +117,6 @@ pub(crate) struct RequestContext {
     started: Instant,
     /// Set once it is known.
     pub status: Option<StatusCode>,
-    /// Time from the first byte sent upstream to the head of its response.
-    pub upstream: Option<Duration>,
-    /// Attempts after the first.
-    pub retries: u32,
-    /// Time that the caller's body took to arrive.
-    pub intake: Duration,
     /// Time until the head of the answer was there.
     answered: Option<Duration>,
     /// AWS's own id for the request, to quote in a support case.
@@ -135,8 +125,6 @@ pub(crate) struct RequestContext {
     pub refusal: Option<&'static str>,
     /// What happened, in full, where there is more to say than the fields do.
     pub cause: Option<String>,
-    /// Bytes of the request's body.
-    pub received: u64,
     /// Bytes of the response's body.
     pub sent: u64,
     /// How it ended, as far as is known yet.
@@ -169,21 +157,15 @@ impl RequestContext {
             caller: None,
             action: None,
             permit: None,
-            slot: None,
-            share: None,
-            store_share: None,
+            forwarding: Forwarding::default(),
             _running: running,
             is_denied: false,
             started: Instant::now(),
             status: None,
-            upstream: None,
-            retries: 0,
-            intake: Duration::ZERO,
             answered: None,
             upstream_request_id: None,
             refusal: None,
             cause: None,
-            received: 0,
             sent: 0,
             outcome: Outcome::CallerGone,
             severity: Severity::Usual,
@@ -197,10 +179,10 @@ impl RequestContext {
         Account::new(permit.caller().cloned(), permit.address().cloned())
     }
 
-    /// Returns the party whose share of connections it counts against.
+    /// Returns the key of the caller's share of connections.
     #[must_use]
-    pub(crate) fn party(&self) -> Party {
-        Party::of(self.permit.as_ref().and_then(Permit::caller))
+    pub(crate) fn caller_key(&self) -> CallerKey {
+        CallerKey::of(self.permit.as_ref().and_then(Permit::caller))
     }
 
     /// Notes that the head of the answer is there.
@@ -211,7 +193,7 @@ impl RequestContext {
 
     /// Counts it.
     fn count(&self, total: Duration) {
-        let own = |upstream| Some(self.answered?.saturating_sub(upstream).saturating_sub(self.intake));
+        let own = |upstream| Some(self.answered?.saturating_sub(upstream).saturating_sub(self.forwarding.buffering));
         self.sheet.count(&Observation {
             target: self.backend,
             role: self.caller.as_ref().map(|caller| caller.role),
@@ -219,12 +201,12 @@ impl RequestContext {
             status: self.status.map(|status| status.as_u16()),
             outcome: self.outcome as usize,
             refusal: self.refusal,
-            retries: self.retries,
-            received: self.received,
+            retries: self.forwarding.retries,
+            received: self.forwarding.received,
             sent: self.sent,
             total,
-            upstream: self.upstream,
-            overhead: self.upstream.and_then(own),
+            upstream: self.forwarding.upstream,
+            overhead: self.forwarding.upstream.and_then(own),
         });
     }
 
@@ -274,10 +256,10 @@ impl Drop for RequestContext {
                     mlflow = self.target,
                     action = self.action,
                     status = self.status.map(|status| status.as_u16()),
-                    received = self.received,
+                    received = self.forwarding.received,
                     sent = self.sent,
                     total_ms = milliseconds(total),
-                    upstream_ms = self.upstream.map(milliseconds),
+                    upstream_ms = self.forwarding.upstream.map(milliseconds),
                     upstream_request_id = self.upstream_request_id,
                     refusal = self.refusal,
                     cause = self.cause,
@@ -306,7 +288,7 @@ impl Drop for RequestContext {
                 decision: if self.is_denied { Some("denied") } else { self.action.map(|_| "allowed") },
                 refusal: self.refusal,
                 status: self.status.map(|status| status.as_u16()),
-                received: self.received,
+                received: self.forwarding.received,
                 sent: self.sent,
                 total_ms: milliseconds(total),
                 outcome: self.outcome.as_str(),

@@ -6,7 +6,6 @@
 
 pub(crate) mod authorize;
 pub(crate) mod context;
-pub(crate) mod redirect;
 pub(crate) mod respond;
 
 use std::borrow::Cow;
@@ -32,17 +31,19 @@ use crate::http::headers::{self, Summary};
 use crate::http::uri;
 use crate::mlflow::locations;
 use crate::serve::admin::health::{self, Page};
+use crate::serve::artifacts;
+use crate::serve::artifacts::request::{ArtifactRequest, ArtifactResponse};
 use crate::serve::artifacts::translate::{self, Translation};
-use crate::serve::artifacts::{self, Exchange};
-use crate::serve::auth::browser;
 use crate::serve::auth::error::AccessError;
-use crate::serve::auth::sign_in;
+use crate::serve::auth::sign_in::{SignInRequest, SignInResult};
+use crate::serve::auth::{browser, redirect, sign_in};
 use crate::serve::error::ProxyError;
 use crate::serve::pipeline::context::{Outcome, RequestContext, Severity};
 use crate::serve::pipeline::respond::Origin;
 use crate::serve::server::connection;
-use crate::serve::upstream::backend::{self, Destination};
-use crate::serve::upstream::mlflow::MlflowClient;
+use crate::serve::upstream::forwarding::{Forwarding, RequestOwner};
+use crate::serve::upstream::mlflow::{MlflowClient, MlflowRequest};
+use crate::serve::upstream::served_target::{self, Destination};
 use crate::serve::worker::Worker;
 
 /// Answers any request.
@@ -81,19 +82,19 @@ async fn answer(request: HttpRequest, payload: web::Payload) -> HttpResponse {
             finish(record, render(&page, &worker.shared))
         }
         Err(refusal) => {
-            let excess = authorize::count_rejection(&worker, &record, refusal.status()).err();
-            let refusal = excess.unwrap_or(refusal);
-            record.is_denied =
-                matches!(refusal, ProxyError::Access(_) | ProxyError::ForeignHost | ProxyError::ForeignOrigin);
+            let callers = &worker.shared.callers;
+            let excess = callers.count_rejection(record.caller.as_ref(), record.client, refusal.status()).err();
+            let refusal = excess.map_or(refusal, ProxyError::from);
+            record.is_denied = matches!(refusal, ProxyError::Access(_));
             record.refusal = Some(refusal.kind());
             record.cause = Some(causes::joined(&refusal));
             if refusal.is_ours() {
                 record.severity = Severity::Alarming;
             }
             let is_stranger = refusal.status() == StatusCode::UNAUTHORIZED
-                && worker.shared.callers.has_tokens()
+                && worker.shared.callers.tokens.is_configured()
                 && !matches!(refusal, ProxyError::Access(AccessError::Certificate));
-            let sign_in = if is_stranger { sign_in::instead(&request) } else { None };
+            let sign_in = if is_stranger { sign_in::redirect_to_login(&request) } else { None };
             let response = sign_in.unwrap_or_else(|| refusal.response(&record.request_id));
             finish(record, response)
         }
@@ -138,7 +139,7 @@ async fn exchange<'a>(
 ) -> Result<Answer<'a>, ProxyError> {
     let method = request.method();
     // Known even of what is refused next, which counts against this address.
-    let origin = worker.shared.callers.origin(request);
+    let origin = worker.shared.callers.client_address(request);
     if let Ok(client) = origin {
         record.client = client;
     }
@@ -156,7 +157,7 @@ async fn exchange<'a>(
     }
     let path = uri::normalize_path(request.uri().path())?;
     let rooted = uri::rooted(&path);
-    let is_sign_in = matches!(rooted, sign_in::LOGIN | sign_in::LOGOUT) && worker.shared.callers.has_tokens();
+    let is_sign_in = matches!(rooted, sign_in::LOGIN | sign_in::LOGOUT) && worker.shared.callers.tokens.is_configured();
     let hosts = (browser::host(request), browser::public_host(request, &worker.shared.callers));
     if !is_sign_in && let Some(page) = health::page(rooted) {
         let page = page?;
@@ -169,12 +170,28 @@ async fn exchange<'a>(
     browser::check(method, request.headers(), hosts, &worker.shared.allowed_hosts)?;
     if is_sign_in {
         authorize::count_stranger(worker, record)?;
-        return Ok(Answer::Own(Box::pin(sign_in::answer(worker, request, rooted, payload, record)).await?));
+        let sign_in = SignInRequest {
+            callers: &worker.shared.callers,
+            request,
+            client: record.client,
+            has_tls: worker.shared.tls.is_some(),
+            intake: &worker.intake,
+            account: record.account(),
+        };
+        let answer = Box::pin(sign_in::answer(sign_in, rooted, payload)).await?;
+        match answer.result {
+            SignInResult::Shown => {}
+            SignInResult::SignedIn(caller) => authorize::count(worker, caller, record)?,
+            SignInResult::Rejected(error) => {
+                (record.refusal, record.cause) = (Some(error.kind()), Some(error.to_string()));
+            }
+        }
+        return Ok(Answer::Own(answer.response));
     }
     authorize::identify(worker, request, record).await?;
     let query = uri::normalize_query(request.uri().query().unwrap_or_default());
     let allowed = record.caller.as_ref().map(|caller| &caller.targets).ok_or(AccessError::Nothing)?;
-    match backend::route(&path, &worker.shared.backends, allowed)? {
+    match served_target::route(&path, &worker.shared.backends, allowed)? {
         Destination::ServedTarget(index, prefix, inner) => {
             let upstream = &worker.upstreams[index];
             record.target.clone_from(&upstream.backend.name);
@@ -233,23 +250,34 @@ impl<'a> Way<'a, '_> {
             _ => own,
         };
         let store = own.as_ref().or(shared);
-        let payload = match (store, store.map_or(Ok(None), |_| artifacts::route(method, path))?) {
+        let payload = match (store, store.map_or(Ok(None), |_| artifacts::route::route(method, path))?) {
             (Some(store), Some(route)) => {
                 let intake = &worker.intake;
-                let (prefix, target, record) = (self.prefix, &*target, &mut *record);
-                let mut exchange =
-                    Exchange { upstream, store, intake, request, prefix, target, record, may_be_elsewhere };
-                exchange.share().await?;
+                let (prefix, target, account) = (self.prefix, &*target, record.account());
+                let (owner, forwarding) = ownership(record);
+                let mut exchange = ArtifactRequest {
+                    mlflow: upstream,
+                    s3: store,
+                    intake,
+                    request,
+                    prefix,
+                    target,
+                    owner,
+                    account,
+                    forwarding,
+                    may_be_elsewhere,
+                };
+                exchange.take_share().await?;
                 match Box::pin(artifacts::answer(route, exchange, payload)).await? {
-                    artifacts::Answer::Own(response) => return Ok(Answer::Own(response)),
-                    artifacts::Answer::Object { response, name } => {
+                    ArtifactResponse::Own(response) => return Ok(Answer::Own(response)),
+                    ArtifactResponse::Object { response, name } => {
                         // The target has answered, so its connection is free.
-                        record.share = None;
+                        record.forwarding.share = None;
                         return Ok(Answer::Object { response: Box::new(response), name });
                     }
-                    artifacts::Answer::Upstream(response) => return Ok(self.answer(response, None)),
-                    artifacts::Answer::Elsewhere(payload) => {
-                        record.store_share = None;
+                    ArtifactResponse::Upstream(response) => return Ok(self.answer(response, None)),
+                    ArtifactResponse::Elsewhere(payload) => {
+                        record.forwarding.s3_share = None;
                         payload
                     }
                 }
@@ -265,8 +293,8 @@ impl<'a> Way<'a, '_> {
         if is_graphql || !locations.response.is_empty() {
             headers::ask_for_identity(&mut fields);
         }
-        upstream.load.check()?;
-        upstream.shares.check(record.party())?;
+        upstream.in_flight.check()?;
+        upstream.shares.check(record.caller_key())?;
         let depends_on_body = authorize::depends_on_body(worker, path, record.caller.as_ref());
         let passes = worker.api_intake.passes(self.fields.length);
         let (body, sha256) = match store {
@@ -293,9 +321,11 @@ impl<'a> Way<'a, '_> {
         } else {
             locations.response.into()
         };
-        let response = upstream.send(method, &target, fields, (&body, &sha256), record).await;
+        let (owner, forwarding) = ownership(record);
+        let mlflow_request = MlflowRequest { method, target: &target, fields, body: &body, sha256: &sha256 };
+        let response = upstream.send(mlflow_request, owner, forwarding).await;
         if let Body::Passing(passing) = &body {
-            record.received = passing.passed();
+            record.forwarding.received = passing.passed();
         }
         let response = response?;
         let translation = store.and_then(|store| translate::of_response(&response.headers, places, store));
@@ -306,6 +336,13 @@ impl<'a> Way<'a, '_> {
         let (response, prefix) = (Box::new(response), self.prefix.to_owned());
         Answer::Upstream { response, upstream: self.upstream, prefix, translation }
     }
+}
+
+/// Splits a record into what identifies the request to an upstream, and what forwarding it reports back.
+fn ownership(record: &mut RequestContext) -> (RequestOwner<'_>, &mut Forwarding) {
+    let key = record.caller_key();
+    let owner = RequestOwner { caller: record.caller.as_ref(), key, trace: record.trace.as_ref() };
+    (owner, &mut record.forwarding)
 }
 
 /// True for a WebSocket handshake.
@@ -338,10 +375,10 @@ where
     }
     let began = Instant::now();
     let received = receive(payload, declared, &worker.api_intake, &record.account()).await?;
-    record.intake = began.elapsed();
+    record.forwarding.buffering = began.elapsed();
     if received.len == 0 && declared.is_none() && !is_chunked {
         return Ok((Body::None, EMPTY_SHA256.to_owned()));
     }
-    record.received = received.len;
+    record.forwarding.received = received.len;
     Ok((received.body, hex(&received.sha256)))
 }

@@ -167,7 +167,7 @@ fn about_targets(shared: &SharedState, exposition: &mut Exposition) {
         "1 while requests to the target are refused, because it could not be reached",
     );
     for (target, backend) in backends() {
-        family.sample(&[("target", target)], u8::from(backend.circuit.is_open()));
+        family.sample(&[("target", target)], u8::from(backend.breaker.is_open()));
     }
     let mut family = exposition.gauge(
         "appliance_clock_skew_seconds",

@@ -20,7 +20,7 @@ impl Trace {
         attributes.text("client.address", record.client.map(|address| address.to_string()).as_deref());
         let status = record.status.map(|status| status.as_u16());
         attributes.number("http.response.status_code", status.map(Into::into));
-        attributes.number("http.request.body.size", Some(record.received));
+        attributes.number("http.request.body.size", Some(record.forwarding.received));
         attributes.number("http.response.body.size", Some(record.sent));
         attributes.text("appliance.request_id", Some(&record.request_id));
         // By these names a target is found among the metrics as well.

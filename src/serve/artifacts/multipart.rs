@@ -23,17 +23,16 @@ use crate::http::headers;
 use crate::http::uri::encoded;
 use crate::mlflow::download;
 use crate::mlflow::store::ArtifactPath;
-use crate::serve::artifacts::failure::StoreFailure;
-use crate::serve::artifacts::object::take_in;
-use crate::serve::artifacts::request::{parameter, required};
-use crate::serve::artifacts::{Answer, Exchange};
+use crate::serve::artifacts::object::buffer_or_stream;
+use crate::serve::artifacts::parameters::{parameter, required};
+use crate::serve::artifacts::request::{ArtifactRequest, ArtifactResponse};
 use crate::serve::auth::browser;
 use crate::serve::error::ProxyError;
 use crate::serve::server::connection;
-use crate::serve::upstream::backend::Access;
-use crate::serve::upstream::s3::Action;
+use crate::serve::upstream::s3_error::{S3Action, S3Error};
+use crate::serve::upstream::settings::ArtifactAccess;
 
-/// S3's own limit. A file of 100 GB in parts of 10 MiB, MLflow's default, comes close to it.
+/// S3's own limit of parts. A file of 100 GB in parts of 10 MiB, MLflow's default, comes close to it.
 const LIMIT: u16 = 10_000;
 /// The largest part that S3 takes. Bytes.
 const SIZE_LIMIT: u64 = 5 << 30;
@@ -43,7 +42,7 @@ const LIFETIME: Duration = Duration::from_hours(1);
 const SLICE: u16 = 100;
 
 /// One part of an upload.
-pub(crate) struct Part {
+pub(crate) struct UploadPart {
     upload: String,
     number: u16,
 }
@@ -52,11 +51,11 @@ pub(crate) struct Part {
 ///
 /// # Errors
 /// [`ProxyError::Artifact`].
-pub(crate) fn named(target: &str) -> Result<Option<Part>, ProxyError> {
+pub(crate) fn named(target: &str) -> Result<Option<UploadPart>, ProxyError> {
     let Some(upload) = parameter(target, "uploadId")? else { return Ok(None) };
     let number = required(target, "partNumber")?;
     match number.parse() {
-        Ok(number) if (1..=LIMIT).contains(&number) => Ok(Some(Part { upload, number })),
+        Ok(number) if (1..=LIMIT).contains(&number) => Ok(Some(UploadPart { upload, number })),
         _ => Err(ProxyError::Artifact(format!("a part has a number from 1 to {LIMIT}"))),
     }
 }
@@ -65,30 +64,34 @@ pub(crate) fn named(target: &str) -> Result<Option<Part>, ProxyError> {
 ///
 /// # Errors
 /// [`ProxyError`].
-pub(crate) async fn create(exchange: &Exchange<'_>, path: &ArtifactPath, count: u16) -> Result<Answer, ProxyError> {
-    let store = exchange.store;
-    if store.access == Access::Proxied {
+pub(crate) async fn create(
+    request: &ArtifactRequest<'_>,
+    path: &ArtifactPath,
+    count: u16,
+) -> Result<ArtifactResponse, ProxyError> {
+    let s3 = request.s3;
+    if s3.access == ArtifactAccess::Proxied {
         return Err(ProxyError::NoPresigned);
     }
     if !(1..=LIMIT).contains(&count) {
         return Err(ProxyError::Artifact(format!("an upload has 1 to {LIMIT} parts, not {count}")));
     }
-    store.prolong(LIFETIME).await;
+    s3.prolong(LIFETIME).await;
     let is_direct =
-        store.access == Access::PresignedOnly || store.presigned(LIFETIME, |_, _, lifetime| lifetime >= LIFETIME)?;
-    let headers = if is_direct { json!({}) } else { own_headers(exchange)? };
-    let (key, content_type) = (store.place.key(path), download::content_type(path.name()));
+        s3.access == ArtifactAccess::PresignedOnly || s3.presigned(LIFETIME, |_, _, lifetime| lifetime >= LIFETIME)?;
+    let headers = if is_direct { json!({}) } else { own_headers(request)? };
+    let (key, content_type) = (s3.store.key(path), download::content_type(path.name()));
     let begin = |bucket: &s3::Bucket, credentials: &_| bucket.create_multipart(credentials, &key, content_type);
-    let upload = s3::upload_id(&store.text(Action::Assemble, begin).await?).ok_or(StoreFailure::Unreadable)?;
+    let upload = s3::upload_id(&s3.text(S3Action::Assemble, begin).await?).ok_or(S3Error::Unreadable)?;
     let urls = if is_direct {
-        let wanted = LIFETIME.max(store.url_lifetime);
-        Urls::Direct(Box::new(store.presigned(wanted, |bucket, credentials, lifetime| {
+        let wanted = LIFETIME.max(s3.url_lifetime);
+        Urls::Direct(Box::new(s3.presigned(wanted, |bucket, credentials, lifetime| {
             bucket.presigned_parts(credentials, &key, &upload, lifetime)
         })?))
     } else {
-        Urls::own(exchange, path, &upload)
+        Urls::own(request, path, &upload)
     };
-    Ok(Answer::Own(urls.response(&upload, headers.to_string(), count)))
+    Ok(ArtifactResponse::Own(urls.response(&upload, headers.to_string(), count)))
 }
 
 /// Returns the headers with which a client authenticates its parts. The URL itself holds no secret.
@@ -96,45 +99,45 @@ pub(crate) async fn create(exchange: &Exchange<'_>, path: &ArtifactPath, count: 
 /// # Errors
 /// [`ProxyError::NoPresigned`] for callers who authenticate by a certificate, a cookie or a load balancer, which the client does
 /// not use for parts. It then sends the file in one piece.
-fn own_headers(exchange: &Exchange<'_>) -> Result<serde_json::Value, ProxyError> {
-    match exchange.record.caller.as_ref().map(|caller| caller.means) {
+fn own_headers(request: &ArtifactRequest<'_>) -> Result<serde_json::Value, ProxyError> {
+    match request.owner.caller.map(|caller| caller.means) {
         Some(Means::Anonymous) => Ok(json!({})),
         Some(Means::Token) => {
-            let value = exchange.request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+            let value = request.request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
             value.map(|value| json!({"Authorization": value})).ok_or(ProxyError::NoPresigned)
         }
         _ => Err(ProxyError::NoPresigned),
     }
 }
 
-/// Sends a part on to S3.
+/// Forwards a part to S3.
 ///
 /// # Errors
 /// [`ProxyError`].
 pub(crate) async fn write(
-    exchange: &mut Exchange<'_>,
+    request: &mut ArtifactRequest<'_>,
     payload: web::Payload,
     path: &ArtifactPath,
-    part: &Part,
-) -> Result<Answer, ProxyError> {
-    let store = exchange.store;
-    if store.access == Access::PresignedOnly {
+    part: &UploadPart,
+) -> Result<ArtifactResponse, ProxyError> {
+    let s3 = request.s3;
+    if s3.access == ArtifactAccess::PresignedOnly {
         return Err(ProxyError::PresignedOnly);
     }
-    let declared = headers::content_length(exchange.request.headers());
-    let (body, _) = take_in(exchange, payload, declared, SIZE_LIMIT).await?;
-    let key = store.place.key(path);
+    let declared = headers::content_length(request.request.headers());
+    let (body, _) = buffer_or_stream(request, payload, declared, SIZE_LIMIT).await?;
+    let key = s3.store.key(path);
     let began = Instant::now();
     let sign = |bucket: &s3::Bucket, credentials: &_| bucket.put_part(credentials, &key, &part.upload, part.number);
-    let written = store.send(Action::Write, sign, Fields::new(), &body).await;
+    let written = s3.send(S3Action::Write, sign, Fields::new(), &body).await;
     if let Body::Passing(passing) = &body {
-        exchange.record.received = passing.passed();
+        request.forwarding.received = passing.passed();
     }
     let written = written?;
-    exchange.record.upstream = Some(began.elapsed());
-    // The client needs it to complete the upload.
-    let tag = written.headers.get(header::ETAG).ok_or(StoreFailure::Unreadable)?;
-    Ok(Answer::Own(HttpResponse::Ok().insert_header((header::ETAG, tag.clone())).finish()))
+    request.forwarding.upstream = Some(began.elapsed());
+    // The client needs the tag to complete the upload.
+    let tag = written.headers.get(header::ETAG).ok_or(S3Error::Unreadable)?;
+    Ok(ArtifactResponse::Own(HttpResponse::Ok().insert_header((header::ETAG, tag.clone())).finish()))
 }
 
 /// The URLs of the parts of one upload.
@@ -146,9 +149,9 @@ enum Urls {
 }
 
 impl Urls {
-    fn own(exchange: &Exchange<'_>, path: &ArtifactPath, upload: &str) -> Self {
+    fn own(request: &ArtifactRequest<'_>, path: &ArtifactPath, upload: &str) -> Self {
         let path: Vec<_> = path.as_str().split('/').map(encoded).collect();
-        let (base, path) = (base(exchange.request, exchange.prefix), path.join("/"));
+        let (base, path) = (base(request.request, request.prefix), path.join("/"));
         let before = format!("{base}/api/2.0/mlflow-artifacts/artifacts/{path}?partNumber=");
         Self::Own(before, format!("&uploadId={}", encoded(upload)))
     }
@@ -160,7 +163,7 @@ impl Urls {
         }
     }
 
-    /// Returns MLflow's answer. It is produced in slices while it is sent, because for 10,000 parts it has 15 MB.
+    /// Returns MLflow's response. It is produced in slices while it is sent, because for 10,000 parts it has 15 MB.
     fn response(self, upload: &str, headers: String, count: u16) -> HttpResponse {
         let begin = format!("{{\"upload_id\":{},\"credentials\":[", json!(upload));
         let entry = move |part: u16| {
@@ -185,7 +188,7 @@ impl Urls {
         });
         HttpResponse::Ok()
             .content_type(header::ContentType::json())
-            // The answer holds secrets.
+            // The response contains secrets.
             .insert_header((header::CACHE_CONTROL, "no-store"))
             .body(SizedStream::new(size, Box::pin(slices)))
     }
@@ -196,14 +199,14 @@ impl Urls {
 /// SECURITY: the `X-Forwarded-*` headers are used without a check of their sender, because a forged one changes only the answer
 /// to its own sender.
 fn base(request: &HttpRequest, prefix: &str) -> String {
-    let said = |name: &str| first(request.headers(), name);
-    let is_secure = match said("x-forwarded-proto") {
+    let forwarded = |name: &str| first(request.headers(), name);
+    let is_secure = match forwarded("x-forwarded-proto") {
         Some(scheme) => scheme.eq_ignore_ascii_case("https"),
         None => connection::is_secure(request),
     };
     let scheme = if is_secure { "https" } else { "http" };
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte);
-    let outer = said("x-forwarded-prefix")
+    let outer = forwarded("x-forwarded-prefix")
         .map(|outer| outer.trim_end_matches('/'))
         .filter(|outer| outer.starts_with('/') && !outer.starts_with("//") && outer.bytes().all(is_plain));
     let is_host = |host: &&str| host.bytes().all(|byte| is_plain(byte) && byte != b'/' || b":[]".contains(&byte));
@@ -248,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn a_caller_is_led_back_the_way_it_came() {
+    fn the_url_of_a_part_leads_back_the_way_that_the_caller_came() {
         for (fields, expected) in [
             (vec![("host", "localhost:5000")], "http://localhost:5000/t/x"),
             (vec![("host", "[::1]:5000")], "http://[::1]:5000/t/x"),
@@ -267,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_is_named_whole_or_not_at_all() {
+    fn a_part_has_an_upload_and_a_number() {
         let named = |query: &str| named(&format!("/x?{query}")).map(|part| part.map(|part| (part.upload, part.number)));
         assert_eq!(named("").ok(), Some(None));
         assert_eq!(named("partNumber=1").ok(), Some(None));

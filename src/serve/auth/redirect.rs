@@ -1,18 +1,18 @@
-//! Addresses that a browser is sent to, also behind a reverse proxy that strips a prefix.
+//! Redirects of a browser, also behind a reverse proxy that strips a prefix.
 //!
-//! Such a proxy shows the appliance below `/mlflow/`, say, and asks it for paths without that. The appliance does not know
-//! of the prefix, so it names places relative to the one that was asked for: the browser, which knows it, adds it.
+//! Such a proxy shows the appliance below `/mlflow/`, for example, and forwards paths without that prefix. The appliance does
+//! not know the prefix, so its redirects are relative to the requested path, and the browser adds the prefix.
 
 use actix_web::HttpRequest;
 
-use crate::serve::auth::Callers;
+use crate::serve::auth::callers::Callers;
 
-/// Proxies that strip a prefix send it in this header; Traefik does so by itself.
+/// Proxies that strip a prefix send it in this header; Traefik does so by default.
 const FORWARDED_PREFIX: &str = "x-forwarded-prefix";
-/// Longer ones are nobody's. Bytes.
+/// No deployment needs a longer prefix. Bytes.
 const LONGEST_PREFIX: usize = 256;
 
-/// The path `to` (perhaps with a query), relative to the path `from` that was asked for. Both begin with a slash.
+/// Returns the path `to` (perhaps with a query) relative to the requested path `from`. Both begin with a slash.
 #[must_use]
 pub(crate) fn relative(from: &str, to: &str) -> String {
     let levels = from.matches('/').count().saturating_sub(1);
@@ -20,10 +20,10 @@ pub(crate) fn relative(from: &str, to: &str) -> String {
     up + to.strip_prefix('/').unwrap_or(to)
 }
 
-/// The prefix below which a trusted proxy shows the appliance, without a slash at its end; nothing if there is none.
+/// Returns the prefix below which a trusted proxy shows the appliance, without a slash at its end, if there is one.
 ///
-/// SECURITY: it becomes the path of a cookie. From anybody but a trusted proxy it is not read, and what could be more than
-/// a path, or mean another one to a browser, is no prefix.
+/// SECURITY: it becomes the path of a cookie. It is read only from a trusted proxy, and a value that could be more than a path,
+/// or another path to a browser, is ignored.
 #[must_use]
 pub(crate) fn prefix<'a>(request: &'a HttpRequest, callers: &Callers) -> Option<&'a str> {
     let mut values = request.headers().get_all(FORWARDED_PREFIX);
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_browser_finds_the_same_place_below_any_prefix() {
+    fn a_relative_redirect_leads_to_the_same_path_below_any_prefix() {
         for (from, to) in [
             ("/", "/_appliance/login?next=%2F"),
             ("/x", "/"),
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prefix_is_a_path_and_nothing_more() {
+    fn a_prefix_is_a_plain_path() {
         for (text, expected) in [
             ("/mlflow", "/mlflow"),
             ("/mlflow/", "/mlflow"),
