@@ -14,7 +14,7 @@ use crate::http::client::Endpoint;
 use crate::mlflow::arn::Arn;
 use crate::mlflow::store::ArtifactStore;
 use crate::mlflow::target::Target;
-use crate::serve::{ArtifactAccess, ArtifactSettings, Place};
+use crate::serve::{ArtifactAccess, ArtifactLocation, ArtifactSettings};
 
 const DEFAULT_SESSION_NAME: &str = "mlflow-appliance";
 /// S3's own limit.
@@ -221,8 +221,8 @@ fn artifacts(
         }
     }
     let place = match store? {
-        Some(store) => Place::Known(store),
-        None => Place::Described(match sagemaker {
+        Some(store) => ArtifactLocation::Known(store),
+        None => ArtifactLocation::Described(match sagemaker {
             Some(endpoint) => endpoint.clone(),
             None => Endpoint::https(target?.control_plane_host()),
         }),

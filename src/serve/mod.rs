@@ -46,7 +46,7 @@ use telemetry::metrics::{Emf, Metrics};
 pub use telemetry::spans::{Collector, SpanSettings};
 use telemetry::spans::{Export, Exporter};
 use upstream::served_target::ServedTarget;
-pub use upstream::settings::{ArtifactAccess, ArtifactSettings, Place, TargetSettings};
+pub use upstream::settings::{ArtifactAccess, ArtifactLocation, ArtifactSettings, TargetSettings};
 use upstream::signing_identity::SigningIdentity;
 use worker::Worker;
 

@@ -10,14 +10,17 @@ use crate::api::describe::{self, DescribeError};
 use crate::backoff::Backoff;
 use crate::causes;
 use crate::serve::upstream::served_target::ServedTarget;
-use crate::serve::upstream::settings::Place;
+use crate::serve::upstream::settings::ArtifactLocation;
 
 /// The longest first wait and the longest wait of all between attempts.
 const WAITS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
 /// Finds the artifact store, if it is not configured, and returns once it is known.
 pub(crate) async fn run(target: &ServedTarget) {
-    let Some(Place::Described(endpoint)) = target.artifacts.as_ref().map(|artifacts| &artifacts.place) else { return };
+    let Some(ArtifactLocation::Described(endpoint)) = target.artifacts.as_ref().map(|artifacts| &artifacts.place)
+    else {
+        return;
+    };
     let (transport, mut backoff) = (target.transport(), Backoff::new(WAITS.0, WAITS.1));
     loop {
         match describe::artifact_store(&target.target, endpoint, &transport, &target.credentials).await {

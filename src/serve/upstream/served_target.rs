@@ -17,7 +17,7 @@ use crate::mlflow::target::Target;
 use crate::serve::auth::error::AccessError;
 use crate::serve::error::ProxyError;
 use crate::serve::limits::circuit_breaker::CircuitBreaker;
-use crate::serve::upstream::settings::{ArtifactSettings, Place, TargetSettings};
+use crate::serve::upstream::settings::{ArtifactLocation, ArtifactSettings, TargetSettings};
 
 /// What lies under `/t/<name>/` belongs to the target of that name.
 const PREFIX: &str = "/t/";
@@ -59,8 +59,8 @@ impl ServedTarget {
     #[must_use]
     pub(crate) fn new(settings: TargetSettings, (credentials, on_behalf): (Current, Option<Arc<OnBehalf>>)) -> Self {
         let known = settings.artifacts.as_ref().and_then(|artifacts| match &artifacts.place {
-            Place::Known(store) => Some(Arc::new(store.clone())),
-            Place::Described(_) => None,
+            ArtifactLocation::Known(store) => Some(Arc::new(store.clone())),
+            ArtifactLocation::Described(_) => None,
         });
         Self {
             name: settings.name,
