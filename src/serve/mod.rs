@@ -33,16 +33,15 @@ use auth::Callers;
 pub use auth::browser::AllowedHosts;
 pub use auth::{CallerSettings, OidcSettings, SecretPlace, TokenSettings, TokenSource, read_file as read_tokens};
 use pipeline::context::Ledger;
-use server::{Options, Server};
+use server::{Server, ServerSettings};
 pub use settings::{ServeError, ServeSettings};
 use state::SharedState;
-use systemd::Pulse;
-use telemetry::audit::Audit;
+use systemd::Heartbeat;
+use telemetry::audit::AuditLog;
 pub use telemetry::audit::AuditSink;
-pub use telemetry::metrics::EmfSink;
-use telemetry::metrics::{Emf, Metrics};
+use telemetry::metrics::Metrics;
 pub use telemetry::spans::{Collector, SpanSettings};
-use telemetry::spans::{Export, Exporter};
+use telemetry::spans::{ExportTask, Exporter};
 use upstream::backend::ServedTarget;
 pub use upstream::backend::{Access, ArtifactSettings, Place, TargetSettings};
 use upstream::identity::{Identity, token_reader};
@@ -66,7 +65,7 @@ pub async fn run(settings: ServeSettings) -> Result<(), ServeError> {
         Arc::new(ServedTarget::new(backend, credentials))
     });
     let backends: Vec<_> = backends.collect();
-    let audit = Audit::start(settings.audit).map_err(ServeError::Audit)?;
+    let audit = AuditLog::start(settings.audit).map_err(ServeError::Audit)?;
     let export = settings.spans.map(Exporter::start);
     let names = backends.iter().map(|backend| backend.name.as_deref());
     let shared = Arc::new(SharedState {
@@ -75,15 +74,15 @@ pub async fn run(settings: ServeSettings) -> Result<(), ServeError> {
         allowed_hosts: settings.allowed_hosts,
         callers: Callers::new(settings.callers),
         tls: settings.tls.clone(),
-        ledger: Arc::new(Ledger::new(settings.run, audit, export.as_ref().map(Export::exporter))),
+        ledger: Arc::new(Ledger::new(settings.run, audit, export.as_ref().map(ExportTask::exporter))),
         draining: AtomicBool::new(false),
     });
 
     let admin = settings.admin.map(|admin| admin::open(admin, &shared)).transpose()?.flatten();
-    let pulse = Pulse::new();
-    let options = Options {
+    let heartbeat = Heartbeat::new();
+    let server_settings = ServerSettings {
         name: "worker",
-        workers: settings.workers,
+        threads: settings.workers,
         connection_limit: settings.connection_limit,
         keep_alive: settings.keep_alive,
         head_timeout: settings.head_timeout,
@@ -92,10 +91,10 @@ pub async fn run(settings: ServeSettings) -> Result<(), ServeError> {
         note: auth::certificate::note,
     };
     let mut server = {
-        let (shared, pulse) = (Arc::clone(&shared), Arc::clone(&pulse));
+        let (shared, heartbeat) = (Arc::clone(&shared), Arc::clone(&heartbeat));
         let (intake, api_body_size_limit) = (settings.intake, settings.api_body_size_limit);
-        Server::start(&listeners, &options, move |app| {
-            pulse.join();
+        Server::start(&listeners, &server_settings, move |app| {
+            heartbeat.join();
             let worker = Worker::new(Arc::clone(&shared), intake.clone(), api_body_size_limit);
             app.app_data(Rc::new(worker)).default_service(web::to(pipeline::handle));
         })
@@ -115,9 +114,9 @@ pub async fn run(settings: ServeSettings) -> Result<(), ServeError> {
     tasks
         .extend(shared.backends.iter().cloned().map(|backend| rt::spawn(async move { describe::run(&backend).await })));
     tasks.push(rt::spawn(reload::run(Arc::clone(&shared), settings.tls, reader, settings.reload_interval)));
-    tasks.push(rt::spawn(systemd::report(Arc::clone(&shared), pulse)));
-    let emf = settings.emf.map(|sink| Arc::new(Emf::new(sink, &shared.metrics)));
-    tasks.extend(telemetry::metrics::start(&shared, emf.as_ref()));
+    tasks.push(rt::spawn(systemd::report(Arc::clone(&shared), heartbeat)));
+    let keeper = Arc::clone(&shared);
+    tasks.push(rt::spawn(async move { keeper.metrics.keep_history().await }));
     let mut signals = Signals::await_them();
     let (result, deadline) = tokio::select! {
         error = server.failure() => (Err(ServeError::Server(error)), None),
@@ -138,10 +137,6 @@ pub async fn run(settings: ServeSettings) -> Result<(), ServeError> {
     shared.ledger.audit.flush();
     if let Some(export) = export {
         export.finish(deadline).await;
-    }
-    // What came since the last minute.
-    if let Some(emf) = emf {
-        emf.write(&shared);
     }
     info!(in_flight = shared.ledger.in_flight(), "stopped");
     result

@@ -8,11 +8,10 @@ use std::time::Duration;
 use crate::aws::sdk::Egress;
 use crate::http::body::Intake;
 use crate::http::tls::server::ServerTls;
-use crate::serve::admin::AdminSettings;
+use crate::serve::admin::settings::AdminSettings;
 use crate::serve::auth::CallerSettings;
 use crate::serve::auth::browser::AllowedHosts;
 use crate::serve::telemetry::audit::AuditSink;
-use crate::serve::telemetry::metrics::EmfSink;
 use crate::serve::telemetry::spans::SpanSettings;
 use crate::serve::upstream::backend::TargetSettings;
 
@@ -48,8 +47,6 @@ pub struct ServeSettings {
     pub audit: Option<AuditSink>,
     /// Where operators and their tools look in, if they may.
     pub admin: Option<AdminSettings>,
-    /// Where metrics for CloudWatch go.
-    pub emf: Option<EmfSink>,
     /// What is recorded of requests for tracing, if somebody wants it.
     pub spans: Option<SpanSettings>,
     /// How bodies are taken in.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::http::body::Intake;
 use crate::serve::auth::keys::KeyFetcher;
 use crate::serve::state::SharedState;
-use crate::serve::telemetry::metrics::Sheet;
+use crate::serve::telemetry::metrics::WorkerCounters;
 use crate::serve::upstream::mlflow::MlflowClient;
 
 /// A worker's own view of all targets.
@@ -20,8 +20,8 @@ pub(crate) struct Worker {
     pub api_intake: Intake,
     /// Fetches the keys of load balancers.
     pub keys: KeyFetcher,
-    /// Where it counts what it does.
-    pub sheet: Arc<Sheet>,
+    /// The counters that the worker updates.
+    pub counters: Arc<WorkerCounters>,
 }
 
 impl Worker {
@@ -32,7 +32,7 @@ impl Worker {
         let api_intake = Intake { size_limit: intake.size_limit.min(api_body_size_limit), ..intake.clone() };
         let first = &shared.backends[0];
         let keys = KeyFetcher::new(first.dialer.clone(), first.client);
-        let sheet = shared.metrics.sheet();
-        Self { shared, upstreams, intake, api_intake, keys, sheet }
+        let counters = shared.metrics.add_worker();
+        Self { shared, upstreams, intake, api_intake, keys, counters }
     }
 }

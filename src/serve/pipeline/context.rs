@@ -17,14 +17,15 @@ use crate::access::limits::Permit;
 use crate::aws::sigv4::hex;
 use crate::clock;
 use crate::http::body::{Account, Holdings};
+use crate::serve::auth::browser;
 use crate::serve::limits::in_flight::Slot;
 use crate::serve::limits::shares::{Party, Share};
-use crate::serve::server::connection::Running;
-use crate::serve::telemetry::audit::{Audit, Event};
+use crate::serve::server::connection::{self, RunningRequest};
+use crate::serve::telemetry::audit::{AuditEvent, AuditLog};
 use crate::serve::telemetry::metrics::{
-    CUT_OFF, Failure, Observation, RouteClass, Sheet, UPSTREAM_DENIED, UPSTREAM_ERROR,
+    CUT_OFF, FailedRequest, Observation, RouteClass, UPSTREAM_DENIED, UPSTREAM_ERROR, WorkerCounters,
 };
-use crate::serve::telemetry::spans::{Exporter, Trace};
+use crate::serve::telemetry::spans::{EndedRequest, Exporter, Trace};
 
 /// What all requests of the process share.
 pub(crate) struct Ledger {
@@ -33,7 +34,7 @@ pub(crate) struct Ledger {
     /// Tells this process's request ids from those of another run or another instance.
     run: u64,
     /// Where requests are recorded for whoever has to answer for them.
-    pub(crate) audit: Audit,
+    pub(crate) audit: AuditLog,
     /// Where their spans go, if somebody wants them.
     pub(crate) spans: Option<Arc<Exporter>>,
 }
@@ -41,7 +42,7 @@ pub(crate) struct Ledger {
 impl Ledger {
     /// A ledger whose request ids start with `run`, a random number.
     #[must_use]
-    pub(crate) fn new(run: u64, audit: Audit, spans: Option<Arc<Exporter>>) -> Self {
+    pub(crate) fn new(run: u64, audit: AuditLog, spans: Option<Arc<Exporter>>) -> Self {
         Self { in_flight: AtomicUsize::new(0), next: AtomicU64::new(0), run, audit, spans }
     }
 
@@ -87,8 +88,8 @@ pub(crate) enum Severity {
 /// The account of one request; logs itself when dropped.
 pub(crate) struct RequestContext {
     ledger: Arc<Ledger>,
-    /// Where the worker counts.
-    sheet: Arc<Sheet>,
+    /// The worker's counters.
+    counters: Arc<WorkerCounters>,
     /// Given to the caller and written to the log.
     pub request_id: String,
     /// The trace that it is part of, if that is recorded here.
@@ -115,7 +116,7 @@ pub(crate) struct RequestContext {
     pub store_share: Option<Share>,
     /// Counts against the caller's limits for as long as this lives. It tells whose the shares are, so it is dropped after them.
     pub permit: Option<Permit<Arc<Holdings>>>,
-    _running: Option<Running>,
+    _running: Option<RunningRequest>,
     /// Whether the caller may do that.
     pub is_denied: bool,
     started: Instant,
@@ -150,17 +151,20 @@ impl RequestContext {
     #[must_use]
     pub(crate) fn begin(
         ledger: &Arc<Ledger>,
-        sheet: &Arc<Sheet>,
+        counters: &Arc<WorkerCounters>,
         request: &HttpRequest,
-        running: Option<Running>,
+        running: Option<RunningRequest>,
     ) -> Self {
         ledger.in_flight.fetch_add(1, Ordering::Relaxed);
         let number = ledger.next.fetch_add(1, Ordering::Relaxed);
         Self {
             ledger: Arc::clone(ledger),
-            sheet: Arc::clone(sheet),
+            counters: Arc::clone(counters),
             request_id: hex(&((u128::from(ledger.run) << 32) + u128::from(number)).to_be_bytes()[4..]),
-            trace: ledger.spans.as_ref().and_then(|spans| Trace::begin(spans, request)),
+            trace: ledger
+                .spans
+                .as_ref()
+                .and_then(|spans| Trace::begin(spans, request, browser::host(request), connection::is_secure(request))),
             method: request.method().clone(),
             path: request.path().to_owned(),
             target: None,
@@ -212,7 +216,7 @@ impl RequestContext {
     /// Counts it.
     fn count(&self, total: Duration) {
         let own = |upstream| Some(self.answered?.saturating_sub(upstream).saturating_sub(self.intake));
-        self.sheet.count(&Observation {
+        self.counters.count(&Observation {
             target: self.backend,
             role: self.caller.as_ref().map(|caller| caller.role),
             route: RouteClass::of(self.action),
@@ -239,7 +243,7 @@ impl RequestContext {
             (None, Some(StatusCode::FORBIDDEN)) if is_ours => UPSTREAM_DENIED,
             _ => return,
         };
-        self.sheet.remember(Failure {
+        self.counters.remember(FailedRequest {
             time: clock::now(),
             request_id: std::mem::take(&mut self.request_id),
             method: self.method.to_string(),
@@ -292,7 +296,7 @@ impl Drop for RequestContext {
             Severity::Alarming => write!(warn),
         }
         if self.ledger.audit.is_on() && self.severity != Severity::Probe {
-            self.ledger.audit.record(&Event {
+            self.ledger.audit.record(&AuditEvent {
                 time: humantime::format_rfc3339_micros(clock::now()).to_string(),
                 request_id: &self.request_id,
                 client: self.client.map(|address| address.to_string()),
@@ -314,7 +318,22 @@ impl Drop for RequestContext {
         }
         if self.severity != Severity::Probe {
             if let Some(trace) = self.trace.take() {
-                trace.end(self);
+                trace.end(&EndedRequest {
+                    method: self.method.as_str(),
+                    path: &self.path,
+                    client: self.client,
+                    status: self.status.map(|status| status.as_u16()),
+                    received: self.received,
+                    sent: self.sent,
+                    request_id: &self.request_id,
+                    target: self.backend.map(|_| self.target.as_deref().unwrap_or("default")),
+                    route: RouteClass::of(self.action).as_str(),
+                    action: self.action,
+                    caller: self.caller.as_ref().map(|caller| caller.name.as_str()),
+                    role,
+                    refusal: self.refusal,
+                    incomplete: (self.outcome != Outcome::Complete).then(|| self.outcome.as_str()),
+                });
             }
             self.count(total);
             self.remember();

@@ -31,7 +31,7 @@ use crate::http::client::Response;
 use crate::http::headers::{self, Summary};
 use crate::http::uri;
 use crate::mlflow::locations;
-use crate::serve::admin::health::{self, Page};
+use crate::serve::admin::health::{self, HealthPage};
 use crate::serve::artifacts::translate::{self, Translation};
 use crate::serve::artifacts::{self, Exchange};
 use crate::serve::auth::browser;
@@ -58,7 +58,7 @@ async fn answer(request: HttpRequest, payload: web::Payload) -> HttpResponse {
     let (running, refusal) = connection::run(&request, &fields)
         .map_or_else(|_| (None, Some(ProxyError::AfterTheLast)), |running| (running, None));
     let refusal = refusal.or_else(|| fields.is_too_large().then_some(ProxyError::HeadTooLarge));
-    let mut record = RequestContext::begin(&worker.shared.ledger, &worker.sheet, &request, running);
+    let mut record = RequestContext::begin(&worker.shared.ledger, &worker.counters, &request, running);
     let answer = match refusal {
         Some(refusal) => Err(refusal),
         None => exchange(&worker, &request, &fields, payload, &mut record).await,
@@ -113,7 +113,7 @@ enum Answer<'a> {
     },
     Own(HttpResponse),
     /// The flag says that a stranger asks for it.
-    Page(Page, bool),
+    Page(HealthPage, bool),
 }
 
 /// Completes an answer of our own.

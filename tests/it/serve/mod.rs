@@ -1,5 +1,6 @@
 //! `appliance serve` as its callers, its upstream and its operator see it.
 
+mod admin;
 mod artifacts;
 mod audit;
 mod bodies;
@@ -31,6 +32,7 @@ mod s3_failures;
 mod sessions;
 mod shares;
 mod slow_readers;
+mod span_export;
 mod status;
 mod targets;
 mod tls;

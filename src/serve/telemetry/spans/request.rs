@@ -1,50 +1,73 @@
-//! The span of a request to the appliance, made of its record when it has ended.
+//! The span of a request, which is made when the request has ended.
 
+use std::net::IpAddr;
 use std::time::Instant;
 
-use crate::serve::pipeline::context::{Outcome, RequestContext};
-use crate::serve::telemetry::metrics::RouteClass;
-use crate::serve::telemetry::spans::export::Loss;
-use crate::serve::telemetry::spans::span::{Attributes, Finished, Kind, Span};
+use crate::serve::telemetry::spans::counts::DropReason;
+use crate::serve::telemetry::spans::span::{FinishedSpans, Span, SpanAttributes, SpanKind};
 use crate::serve::telemetry::spans::trace::Trace;
 
+/// The facts of an ended request that its span shows.
+#[derive(Debug)]
+pub(crate) struct EndedRequest<'a> {
+    pub method: &'a str,
+    /// The path without the query.
+    pub path: &'a str,
+    pub client: Option<IpAddr>,
+    pub status: Option<u16>,
+    /// Bytes of the request's body.
+    pub received: u64,
+    /// Bytes of the response's body.
+    pub sent: u64,
+    pub request_id: &'a str,
+    /// The target's label, as in the metrics.
+    pub target: Option<&'a str>,
+    /// The route class, as in the metrics.
+    pub route: &'static str,
+    pub action: Option<&'static str>,
+    pub caller: Option<&'a str>,
+    pub role: Option<&'static str>,
+    /// The error code, if the appliance rejected the request.
+    pub refusal: Option<&'static str>,
+    /// The outcome, if the client did not get the whole response.
+    pub incomplete: Option<&'static str>,
+}
+
 impl Trace {
-    /// Hands the request's span and those of its calls over, to be sent.
-    pub(crate) fn end(&self, record: &RequestContext) {
-        let mut attributes = Attributes::default();
-        let method = attributes.method(record.method.as_str());
-        attributes.text("url.path", Some(&record.path));
+    /// Queues the request's span and those of its calls for export.
+    pub(crate) fn end(&self, request: &EndedRequest<'_>) {
+        let mut attributes = SpanAttributes::default();
+        let method = attributes.method(request.method);
+        attributes.text("url.path", Some(request.path));
         attributes.word("url.scheme", Some(self.scheme));
         attributes.server(&self.host);
         attributes.word("network.protocol.version", Some(self.version));
-        attributes.text("client.address", record.client.map(|address| address.to_string()).as_deref());
-        let status = record.status.map(|status| status.as_u16());
-        attributes.number("http.response.status_code", status.map(Into::into));
-        attributes.number("http.request.body.size", Some(record.received));
-        attributes.number("http.response.body.size", Some(record.sent));
-        attributes.text("appliance.request_id", Some(&record.request_id));
-        // By these names a target is found among the metrics as well.
-        attributes.text("appliance.target", record.backend.map(|_| record.target.as_deref().unwrap_or("default")));
-        attributes.word("appliance.route", Some(RouteClass::of(record.action).as_str()));
-        attributes.word("appliance.action", record.action);
-        attributes.text("appliance.caller", record.caller.as_ref().map(|caller| caller.name.as_str()));
-        attributes.word("appliance.role", record.caller.as_ref().map(|caller| caller.role.as_str()));
-        attributes.word("appliance.refusal", record.refusal);
+        attributes.text("client.address", request.client.map(|address| address.to_string()).as_deref());
+        attributes.number("http.response.status_code", request.status.map(Into::into));
+        attributes.number("http.request.body.size", Some(request.received));
+        attributes.number("http.response.body.size", Some(request.sent));
+        attributes.text("appliance.request_id", Some(request.request_id));
+        attributes.text("appliance.target", request.target);
+        attributes.word("appliance.route", Some(request.route));
+        attributes.word("appliance.action", request.action);
+        attributes.text("appliance.caller", request.caller);
+        attributes.word("appliance.role", request.role);
+        attributes.word("appliance.refusal", request.refusal);
         let (calls, unrecorded) = self.take_calls();
-        self.exporter.lose(Loss::TooMany, unrecorded);
-        let has_failed = failure(record, &mut attributes);
+        self.exporter.add_dropped(DropReason::TooMany, unrecorded);
+        let has_failed = note_failure(request, &mut attributes);
         let span = Span {
             id: self.context.span,
             parent: self.parent,
-            kind: Kind::Server,
-            // What is done is one of a few hundred; a path can be anything.
-            name: record.action.map_or(method.into(), |action| format!("{method} {action}").into()),
+            kind: SpanKind::Server,
+            // A name has to have few values (OpenTelemetry's conventions). There are a few hundred actions, but any number of paths.
+            name: request.action.map_or(method.into(), |action| format!("{method} {action}").into()),
             start: self.began.0,
             end: self.time(Instant::now()),
             attributes,
             has_failed,
         };
-        self.exporter.record(Finished {
+        self.exporter.record(FinishedSpans {
             trace: self.context.trace,
             flags: self.context.flags,
             state: self.state.clone(),
@@ -53,22 +76,14 @@ impl Trace {
     }
 }
 
-/// Notes what failed. A request that was at fault itself (4xx) is no failure of who answered it.
-fn failure(record: &RequestContext, attributes: &mut Attributes) -> bool {
-    let has_failed = record.status.is_some_and(|status| status.is_server_error());
-    match (record.outcome, record.refusal, record.status) {
-        (Outcome::Truncated | Outcome::CallerGone, ..) => {
-            attributes.word("error.type", Some(record.outcome.as_str()));
-            true
-        }
-        (Outcome::Complete, Some(refusal), _) if has_failed => {
-            attributes.word("error.type", Some(refusal));
-            true
-        }
-        (Outcome::Complete, None, Some(status)) if has_failed => {
-            attributes.text("error.type", Some(status.as_str()));
-            true
-        }
-        (Outcome::Complete, ..) => false,
+/// Notes the kind of failure, and returns true if there is one. A client's own error (4xx) is no failure of the server.
+fn note_failure(request: &EndedRequest<'_>, attributes: &mut SpanAttributes) -> bool {
+    let server_error = request.status.filter(|status| (500..600).contains(status));
+    match (request.incomplete, server_error, request.refusal) {
+        (Some(outcome), ..) => attributes.word("error.type", Some(outcome)),
+        (None, Some(_), Some(refusal)) => attributes.word("error.type", Some(refusal)),
+        (None, Some(status), None) => attributes.text("error.type", Some(&status.to_string())),
+        (None, None, _) => return false,
     }
+    true
 }

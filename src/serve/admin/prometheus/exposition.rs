@@ -1,39 +1,40 @@
-//! Prometheus's text format, version 0.0.4: what a scrape is answered with.
+//! Prometheus's text format, version 0.0.4.
 
 use std::fmt::{Display, Write as _};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::serve::telemetry::metrics::histogram::{BOUNDS, Distribution};
+use crate::serve::telemetry::metrics::{BOUNDS, Distribution};
 
-/// As in `Content-Type`.
+/// The value of `Content-Type`.
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// A label and its value.
 pub(crate) type Label<'a> = (&'a str, &'a str);
 
-/// A document that grows family by family.
+/// A document to which families of metrics are added.
 #[derive(Debug, Default)]
 pub(crate) struct Exposition {
     text: String,
 }
 
-/// One family, to which samples are added.
+/// A family of metrics, to which samples are added.
 pub(crate) struct Family<'a> {
     text: &'a mut String,
     name: &'static str,
 }
 
 impl Exposition {
-    /// A family of numbers that only grow.
+    /// Begins a family of numbers that only grow.
     pub(crate) fn counter(&mut self, name: &'static str, help: &str) -> Family<'_> {
         self.family(name, "counter", help)
     }
 
-    /// A family of numbers that go up and down.
+    /// Begins a family of numbers that go up and down.
     pub(crate) fn gauge(&mut self, name: &'static str, help: &str) -> Family<'_> {
         self.family(name, "gauge", help)
     }
 
-    /// A family of distributions.
+    /// Begins a family of distributions.
     pub(crate) fn histogram(&mut self, name: &'static str, help: &str) -> Family<'_> {
         self.family(name, "histogram", help)
     }
@@ -44,7 +45,7 @@ impl Exposition {
         Family { text: &mut self.text, name }
     }
 
-    /// The document.
+    /// Returns the document.
     #[must_use]
     pub(crate) fn finish(self) -> String {
         self.text
@@ -52,12 +53,12 @@ impl Exposition {
 }
 
 impl Family<'_> {
-    /// A number.
+    /// Adds a number.
     pub(crate) fn sample(&mut self, labels: &[Label<'_>], value: impl Display) {
         self.line("", labels, None, value);
     }
 
-    /// A distribution; durations in seconds.
+    /// Adds a distribution of durations, which become seconds.
     pub(crate) fn distribution(&mut self, labels: &[Label<'_>], distribution: &Distribution) {
         let mut upto = 0;
         let bounds = BOUNDS.iter().map(|(_, seconds)| *seconds).chain(["+Inf"]);
@@ -78,6 +79,11 @@ impl Family<'_> {
     }
 }
 
+/// Returns the seconds since 1970.
+pub(super) fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
 fn escaped(value: &str) -> String {
     value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
@@ -85,10 +91,10 @@ fn escaped(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::serve::telemetry::metrics::histogram::bucket;
+    use crate::serve::telemetry::metrics::bucket;
 
     #[test]
-    fn help_type_samples_and_escapes() {
+    fn a_family_has_help_type_and_escaped_samples() {
         let mut exposition = Exposition::default();
         exposition.counter("a_total", "What\nit \\ is").sample(&[("x", "a\"b\\c\nd"), ("y", "")], 7);
         exposition.gauge("b", "Other").sample(&[], 0.5);
