@@ -12,7 +12,7 @@ use crate::mlflow::target::Target;
 
 /// Where artifacts are, or how to find out.
 #[derive(Clone)]
-pub enum Place {
+pub enum ArtifactLocation {
     /// Said in the configuration.
     Known(ArtifactStore),
     /// To be asked of the SageMaker API at this endpoint.

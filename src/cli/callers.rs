@@ -16,7 +16,7 @@ use crate::access::policy::{Denial, Policy};
 use crate::access::session::Sessions;
 use crate::aws::secret::Secret;
 use crate::http::client::Endpoint;
-use crate::serve::{self, CallerSettings, OidcSettings, SecretPlace, TokenSettings, TokenSource};
+use crate::serve::{self, CallerSettings, OidcSettings, TokenSecret, TokenSettings, TokenSource};
 
 const FIX_ROLE: &str = "write `read`, `write` or `admin`";
 const FIX_NETWORKS: &str = "write networks like `10.0.0.0/8,192.0.2.1`";
@@ -125,7 +125,7 @@ fn tokens(options: &ServeOptions, region: &str, problems: &mut Problems) -> Resu
         };
         return match endpoint {
             Ok(endpoint) => {
-                let source = TokenSource::Secret(SecretPlace { secret, region, endpoint });
+                let source = TokenSource::Secret(TokenSecret { secret, region, endpoint });
                 Ok(Some(TokenSettings { source, initial: None }))
             }
             Err(what) => {

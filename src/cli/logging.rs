@@ -38,6 +38,8 @@ impl FromStr for Format {
 pub(super) struct Logging {
     format: Format,
     filter: EnvFilter,
+    /// The places of options that have no effect any more.
+    ignored: Vec<String>,
 }
 
 /// The filter for one level: the appliance's own lines at that level, those of libraries only as warnings.
@@ -59,10 +61,10 @@ fn is_discreet(metadata: &Metadata<'_>) -> bool {
 }
 
 impl Logging {
-    /// Logging in `format`, of what `filter` lets through.
+    /// Logging in `format`, of what `filter` lets through. At its start it warns of the `ignored` options.
     #[must_use]
-    pub(super) fn new(format: Format, filter: Option<EnvFilter>) -> Self {
-        Self { format, filter: filter.unwrap_or_else(|| EnvFilter::new(own("info"))) }
+    pub(super) fn new(format: Format, filter: Option<EnvFilter>, ignored: Vec<String>) -> Self {
+        Self { format, filter: filter.unwrap_or_else(|| EnvFilter::new(own("info"))), ignored }
     }
 
     /// Reads a filter. A bare level means the appliance's own lines, not those of every library.
@@ -91,6 +93,10 @@ impl Logging {
             (Format::Json, _) => base.json().flatten_event(true).finish().with(discretion).init(),
             (Format::Text, true) => base.without_time().finish().with(discretion).init(),
             (Format::Text, false) => base.finish().with(discretion).init(),
+        }
+        for place in self.ignored {
+            let hint = "remove it; the admin listener serves the metrics at `/metrics`";
+            tracing::warn!(place, hint, "`metrics-emf` has no effect any more");
         }
         // Otherwise a panic would be plain text among lines of JSON. A request that panics ends its connection only.
         std::panic::set_hook(Box::new(|panic| {

@@ -19,7 +19,7 @@ use crate::http::body::{Budget, Intake, Resource, Timing};
 use crate::http::client::{ClientSettings, Dialer, Endpoint};
 use crate::http::tls;
 use crate::http::tls::server::{ServerFiles, ServerTls};
-use crate::serve::{AdminSettings, AllowedHosts, AuditSink, EmfSink, ServeSettings, TargetSettings};
+use crate::serve::{AdminSettings, AllowedHosts, AuditSink, ServeSettings, TargetSettings};
 
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
@@ -77,10 +77,6 @@ pub(super) fn resolve(
         values::hosts,
     );
     let admin = admin(options, listen, problem);
-    let emf = options.metrics_emf.as_ref().map(|given| match given.text.as_str() {
-        "stdout" => EmfSink::Stdout,
-        path => EmfSink::File(path.into()),
-    });
     let (tls, authorities) = trust(options, problem).unzip();
     let proxies = proxies::read(problem);
     let spans = telemetry::resolve(options, (tls.as_ref(), &proxies), run, problem);
@@ -129,7 +125,6 @@ pub(super) fn resolve(
         inherited: Vec::new(),
         tls: listener_tls,
         admin: admin.map(|admin| AdminSettings { names: allowed_hosts.clone().unwrap_or_default(), ..admin }),
-        emf,
         spans,
         allowed_hosts: match allowed_hosts {
             Some(names) => AllowedHosts::Listed(names),
@@ -161,7 +156,8 @@ fn logging(options: &ServeOptions, problems: &mut Problems) -> Logging {
         "write a level (`error`, `warn`, `info`, `debug`), or levels by target as in `warn,access=off`",
         Logging::parse_filter,
     );
-    Logging::new(format.unwrap_or_default(), filter)
+    let ignored = options.metrics_emf.iter().map(|given| given.place.to_string());
+    Logging::new(format.unwrap_or_default(), filter, ignored.collect())
 }
 
 fn listen(options: &ServeOptions, problems: &mut Problems) -> SocketAddr {
@@ -201,7 +197,7 @@ fn admin(options: &ServeOptions, listen: SocketAddr, problems: &mut Problems) ->
         let fix = "set `admin-listen` to an address that they can reach, or remove it";
         problems.add(&given.place, "it has no effect: the admin listener cannot be reached from there", fix);
     }
-    (!is_off).then(|| AdminSettings { listen: address, is_asked_for: asked.is_some(), networks, names: Vec::new() })
+    (!is_off).then(|| AdminSettings { listen: address, is_configured: asked.is_some(), networks, names: Vec::new() })
 }
 
 /// How TLS is spoken with callers.

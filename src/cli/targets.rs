@@ -14,7 +14,7 @@ use crate::http::client::Endpoint;
 use crate::mlflow::arn::Arn;
 use crate::mlflow::store::ArtifactStore;
 use crate::mlflow::target::Target;
-use crate::serve::{Access, ArtifactSettings, Place};
+use crate::serve::{ArtifactAccess, ArtifactLocation, ArtifactSettings};
 
 const DEFAULT_SESSION_NAME: &str = "mlflow-appliance";
 /// S3's own limit.
@@ -184,9 +184,9 @@ fn artifacts(
     let access =
         problems.read(options.artifact_access.as_ref(), "write `proxied`, `multipart` or `presigned-only`", |text| {
             match text {
-                "proxied" => Ok(Access::Proxied),
-                "multipart" => Ok(Access::Multipart),
-                "presigned-only" => Ok(Access::PresignedOnly),
+                "proxied" => Ok(ArtifactAccess::Proxied),
+                "multipart" => Ok(ArtifactAccess::Multipart),
+                "presigned-only" => Ok(ArtifactAccess::PresignedOnly),
                 _ => Err("there is no such way for artifacts to travel".to_owned()),
             }
         });
@@ -221,8 +221,8 @@ fn artifacts(
         }
     }
     let place = match store? {
-        Some(store) => Place::Known(store),
-        None => Place::Described(match sagemaker {
+        Some(store) => ArtifactLocation::Known(store),
+        None => ArtifactLocation::Described(match sagemaker {
             Some(endpoint) => endpoint.clone(),
             None => Endpoint::https(target?.control_plane_host()),
         }),

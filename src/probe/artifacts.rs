@@ -9,7 +9,7 @@ use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
 use super::{Artifacts, Finding, Subject};
-use crate::api::describe::{self, Place};
+use crate::api::describe::{self, ArtifactLocation};
 use crate::aws::credentials::Current;
 use crate::aws::s3::{self, Bucket, Call};
 use crate::http::client::Endpoint;
@@ -26,8 +26,8 @@ const CONTENT: &[u8] = b"written by `appliance check` to see whether it may; it 
 pub(super) async fn probe(subject: &Subject, artifacts: &Artifacts, credentials: &Current, may_write: bool) -> Finding {
     let name = subject.name.as_str();
     let known = match &artifacts.place {
-        Place::Known(store) => Ok(store.clone()),
-        Place::Described(endpoint) => {
+        ArtifactLocation::Known(store) => Ok(store.clone()),
+        ArtifactLocation::Described(endpoint) => {
             describe::artifact_store(&subject.target, endpoint, &subject.transport, credentials).await
         }
     };

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 use crate::api::Transport;
-use crate::api::describe::Place;
+use crate::api::describe::ArtifactLocation;
 use crate::aws::credentials::Current;
 use crate::aws::regional_host;
 use crate::aws::role::Role;
@@ -100,7 +100,7 @@ pub struct Subject {
 /// A gateway's store.
 pub struct Artifacts {
     /// Where it is, or whom to ask.
-    pub place: Place,
+    pub place: ArtifactLocation,
     /// Another endpoint than the region's.
     pub s3_endpoint: Option<Endpoint>,
     /// The key for new objects.
@@ -182,8 +182,8 @@ fn endpoints(settings: &Settings, subject: &Subject) -> Vec<(&'static str, Endpo
     }
     if let Some(artifacts) = &subject.artifacts {
         all.push(match &artifacts.place {
-            Place::Described(sagemaker) => ("the SageMaker API", sagemaker.clone()),
-            Place::Known(_) => ("S3", artifacts.s3_endpoint.clone().unwrap_or_else(|| regional("s3"))),
+            ArtifactLocation::Described(sagemaker) => ("the SageMaker API", sagemaker.clone()),
+            ArtifactLocation::Known(_) => ("S3", artifacts.s3_endpoint.clone().unwrap_or_else(|| regional("s3"))),
         });
     }
     all

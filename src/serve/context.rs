@@ -4,7 +4,7 @@
 //! is in the type that a stage returns.
 
 use crate::serve::limits::permits::Permits;
-use crate::serve::server::connection::Running;
+use crate::serve::server::connection::RunningRequest;
 use crate::serve::telemetry::access_log::AccessLog;
 
 /// The context of one request. It lives until the response has ended; then the log is written, and the permits released.
@@ -14,13 +14,13 @@ pub(crate) struct RequestContext {
     /// The limits that the request counts against.
     pub permits: Permits,
     /// Marks the connection as in use.
-    _connection: Option<Running>,
+    _connection: Option<RunningRequest>,
 }
 
 impl RequestContext {
     /// Begins with a request that runs on this connection.
     #[must_use]
-    pub(crate) fn new(log: AccessLog, connection: Option<Running>) -> Self {
+    pub(crate) fn new(log: AccessLog, connection: Option<RunningRequest>) -> Self {
         Self { log, permits: Permits::default(), _connection: connection }
     }
 }

@@ -15,11 +15,11 @@
 
 mod admin;
 mod artifacts;
-mod aside;
 mod auth;
 mod context;
 mod error;
 mod limits;
+mod offload;
 mod pipeline;
 mod reload;
 mod serve_error;
@@ -41,26 +41,27 @@ use actix_web::{rt, web};
 use tracing::info;
 
 pub use admin::AdminSettings;
-use artifacts::describe;
-use auth::Callers;
+use artifacts::store_discovery;
 pub use auth::browser::AllowedHosts;
-pub use auth::{CallerSettings, OidcSettings, SecretPlace, TokenSettings, TokenSource, read_file as read_tokens};
+use auth::callers::Callers;
+pub use auth::settings::{CallerSettings, OidcSettings, TokenSecret, TokenSettings, TokenSource};
+use auth::token_store::SecretReader;
+pub use auth::token_store::read_file as read_tokens;
 pub use serve_error::ServeError;
-use server::{Options, Server};
+use server::{Server, ServerSettings};
 pub use settings::ServeSettings;
 use shutdown::{StopSignals, drain};
 use state::{SharedState, WorkerState};
-use systemd::Pulse;
+use systemd::Heartbeat;
 use telemetry::access_log::RequestReports;
-use telemetry::audit::Audit;
+use telemetry::audit::AuditLog;
 pub use telemetry::audit::AuditSink;
-pub use telemetry::metrics::EmfSink;
-use telemetry::metrics::{Emf, Metrics};
+use telemetry::metrics::Metrics;
 pub use telemetry::spans::{Collector, SpanSettings};
-use telemetry::spans::{Export, Exporter};
-use upstream::backend::ServedTarget;
-pub use upstream::backend::{Access, ArtifactSettings, Place, TargetSettings};
-use upstream::identity::{Identity, token_reader};
+use telemetry::spans::{ExportTask, Exporter};
+use upstream::served_target::ServedTarget;
+pub use upstream::settings::{ArtifactAccess, ArtifactLocation, ArtifactSettings, TargetSettings};
+use upstream::signing_identity::SigningIdentity;
 
 /// Serves until a signal stops it and the requests in flight are finished.
 ///
@@ -74,13 +75,13 @@ pub async fn run(settings: ServeSettings) -> Result<(), ServeError> {
         listeners.push(bound);
     }
     let addresses: Vec<_> = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
-    let mut identities: Vec<Identity> = Vec::new();
+    let mut identities: Vec<SigningIdentity> = Vec::new();
     let backends = settings.backends.into_iter().map(|backend| {
-        let credentials = Identity::of(&backend, &mut identities);
+        let credentials = SigningIdentity::of(&backend, &mut identities);
         Arc::new(ServedTarget::new(backend, credentials))
     });
     let backends: Vec<_> = backends.collect();
-    let audit = Audit::start(settings.audit).map_err(ServeError::Audit)?;
+    let audit = AuditLog::start(settings.audit).map_err(ServeError::Audit)?;
     let export = settings.spans.map(Exporter::start);
     let names = backends.iter().map(|backend| backend.name.as_deref());
     let shared = Arc::new(SharedState {
@@ -89,15 +90,15 @@ pub async fn run(settings: ServeSettings) -> Result<(), ServeError> {
         allowed_hosts: settings.allowed_hosts,
         callers: Callers::new(settings.callers),
         tls: settings.tls.clone(),
-        reports: Arc::new(RequestReports::new(settings.run, audit, export.as_ref().map(Export::exporter))),
+        reports: Arc::new(RequestReports::new(settings.run, audit, export.as_ref().map(ExportTask::exporter))),
         draining: AtomicBool::new(false),
     });
 
     let admin = settings.admin.map(|admin| admin::open(admin, &shared)).transpose()?.flatten();
-    let pulse = Pulse::new();
-    let options = Options {
+    let heartbeat = Heartbeat::new();
+    let server_settings = ServerSettings {
         name: "worker",
-        workers: settings.workers,
+        threads: settings.workers,
         connection_limit: settings.connection_limit,
         keep_alive: settings.keep_alive,
         head_timeout: settings.head_timeout,
@@ -106,10 +107,10 @@ pub async fn run(settings: ServeSettings) -> Result<(), ServeError> {
         note: auth::certificate::note,
     };
     let mut server = {
-        let (shared, pulse) = (Arc::clone(&shared), Arc::clone(&pulse));
+        let (shared, heartbeat) = (Arc::clone(&shared), Arc::clone(&heartbeat));
         let (intake, api_body_size_limit) = (settings.intake, settings.api_body_size_limit);
-        Server::start(&listeners, &options, move |app| {
-            pulse.join();
+        Server::start(&listeners, &server_settings, move |app| {
+            heartbeat.join();
             let worker = WorkerState::new(Arc::clone(&shared), intake.clone(), api_body_size_limit);
             app.app_data(Rc::new(worker)).default_service(web::to(pipeline::handle));
         })
@@ -118,7 +119,10 @@ pub async fn run(settings: ServeSettings) -> Result<(), ServeError> {
     drop(listeners);
 
     announce(&shared, &addresses);
-    let reader = token_reader(&shared, &mut identities);
+    let reader = shared.callers.tokens.region().map(|region| SecretReader {
+        transport: shared.backends[0].transport(),
+        credentials: SigningIdentity::of_machine(region, &mut identities),
+    });
     let mut tasks: Vec<_> = identities
         .into_iter()
         .map(|identity| {
@@ -126,12 +130,13 @@ pub async fn run(settings: ServeSettings) -> Result<(), ServeError> {
             rt::spawn(async move { identity.keep_fresh(&egress).await })
         })
         .collect();
-    tasks
-        .extend(shared.backends.iter().cloned().map(|backend| rt::spawn(async move { describe::run(&backend).await })));
+    tasks.extend(
+        shared.backends.iter().cloned().map(|backend| rt::spawn(async move { store_discovery::run(&backend).await })),
+    );
     tasks.push(rt::spawn(reload::run(Arc::clone(&shared), settings.tls, reader, settings.reload_interval)));
-    tasks.push(rt::spawn(systemd::report(Arc::clone(&shared), pulse)));
-    let emf = settings.emf.map(|sink| Arc::new(Emf::new(sink, &shared.metrics)));
-    tasks.extend(telemetry::metrics::start(&shared, emf.as_ref()));
+    tasks.push(rt::spawn(systemd::report(Arc::clone(&shared), heartbeat)));
+    let keeper = Arc::clone(&shared);
+    tasks.push(rt::spawn(async move { keeper.metrics.keep_history().await }));
     let mut signals = StopSignals::listen();
     let (result, deadline) = tokio::select! {
         error = server.failure() => (Err(ServeError::Server(error)), None),
@@ -152,10 +157,6 @@ pub async fn run(settings: ServeSettings) -> Result<(), ServeError> {
     shared.reports.audit.flush();
     if let Some(export) = export {
         export.finish(deadline).await;
-    }
-    // The metrics since the last minute.
-    if let Some(emf) = emf {
-        emf.write(&shared);
     }
     info!(in_flight = shared.reports.in_flight(), "stopped");
     result

@@ -7,13 +7,12 @@ use std::time::Duration;
 use crate::aws::sdk::Egress;
 use crate::http::body::Intake;
 use crate::http::tls::server::ServerTls;
-use crate::serve::admin::AdminSettings;
-use crate::serve::auth::CallerSettings;
+use crate::serve::admin::settings::AdminSettings;
 use crate::serve::auth::browser::AllowedHosts;
+use crate::serve::auth::settings::CallerSettings;
 use crate::serve::telemetry::audit::AuditSink;
-use crate::serve::telemetry::metrics::EmfSink;
 use crate::serve::telemetry::spans::SpanSettings;
-use crate::serve::upstream::backend::TargetSettings;
+use crate::serve::upstream::settings::TargetSettings;
 
 /// Everything that `serve` needs.
 pub struct ServeSettings {
@@ -48,8 +47,6 @@ pub struct ServeSettings {
     pub audit: Option<AuditSink>,
     /// The admin listener.
     pub admin: Option<AdminSettings>,
-    /// The destination of metrics for CloudWatch.
-    pub emf: Option<EmfSink>,
     /// The spans of requests, if there is a collector for them.
     pub spans: Option<SpanSettings>,
     /// The limits and budgets of bodies.

@@ -5,13 +5,13 @@ use std::sync::atomic::AtomicBool;
 
 use crate::http::body::Intake;
 use crate::http::tls::server::ServerTls;
-use crate::serve::auth::Callers;
 use crate::serve::auth::browser::AllowedHosts;
+use crate::serve::auth::callers::Callers;
 use crate::serve::auth::keys::KeyFetcher;
 use crate::serve::telemetry::access_log::RequestReports;
-use crate::serve::telemetry::metrics::{Metrics, Sheet};
-use crate::serve::upstream::backend::ServedTarget;
+use crate::serve::telemetry::metrics::{Metrics, WorkerCounters};
 use crate::serve::upstream::mlflow::MlflowClient;
+use crate::serve::upstream::served_target::ServedTarget;
 
 /// The state that all workers share. Nothing in it is locked while a request is served.
 pub(crate) struct SharedState {
@@ -30,14 +30,14 @@ pub(crate) struct WorkerState {
     pub shared: Arc<SharedState>,
     /// A client for each of the shared targets, in their order.
     pub upstreams: Vec<MlflowClient>,
-    /// How the bodies of artifacts are buffered.
+    /// The limits and budgets of artifacts.
     pub intake: Intake,
-    /// How other bodies are buffered.
+    /// The limits and budgets of all other bodies.
     pub api_intake: Intake,
     /// Fetches the keys of load balancers.
     pub keys: KeyFetcher,
     /// The worker's counters.
-    pub sheet: Arc<Sheet>,
+    pub counters: Arc<WorkerCounters>,
 }
 
 impl WorkerState {
@@ -48,7 +48,7 @@ impl WorkerState {
         let api_intake = Intake { size_limit: intake.size_limit.min(api_body_size_limit), ..intake.clone() };
         let first = &shared.backends[0];
         let keys = KeyFetcher::new(first.dialer.clone(), first.client);
-        let sheet = shared.metrics.sheet();
-        Self { shared, upstreams, intake, api_intake, keys, sheet }
+        let counters = shared.metrics.add_worker();
+        Self { shared, upstreams, intake, api_intake, keys, counters }
     }
 }

@@ -292,7 +292,7 @@ options! {
     /// Networks, comma-separated, from which they may besides this machine; needed to listen beyond it
     #[arg(env = "APPLIANCE_ADMIN_NETWORKS", value_name = "NETWORKS", help_heading = "Admin")]
     admin_networks,
-    /// Write metrics once a minute to this file, or to `stdout`, in CloudWatch's embedded metric format [default: no]
+    /// Has no effect any more: the appliance does not write CloudWatch's embedded metric format
     #[arg(env = "APPLIANCE_METRICS_EMF", value_name = "FILE", help_heading = "Admin")]
     metrics_emf,
 

@@ -6,22 +6,22 @@ use std::sync::Arc;
 
 use crate::access::limits::Permit;
 use crate::http::body::{Account, Holdings};
-use crate::serve::limits::in_flight::{Load, Slot};
-use crate::serve::limits::shares::{OverShare, Party, Share, Shares};
+use crate::serve::limits::in_flight::{InFlight, InFlightLimit};
+use crate::serve::limits::shares::{CallerKey, ConnectionShares, ShareExceeded, SharePermit};
 
 /// The permits of one request. Dropping them releases the limits that they count against, in the order of the fields.
 #[derive(Default)]
 pub(crate) struct Permits {
-    in_flight: OnceCell<Slot>,
-    target: SharePermit,
-    store: SharePermit,
-    /// Identifies the party that holds the shares above, so it is released after them.
+    in_flight: OnceCell<InFlight>,
+    target: HeldShare,
+    store: HeldShare,
+    /// Has the counters whose address is the key of the shares above, so it is released after them.
     caller: RefCell<Option<Permit<Arc<Holdings>>>>,
 }
 
 /// A share of the connections to one server, if the request holds one at the moment.
 #[derive(Default)]
-struct SharePermit(RefCell<Option<Share>>);
+struct HeldShare(RefCell<Option<SharePermit>>);
 
 impl Permits {
     /// Holds the permit that counts against the limits of the caller and its address, in place of an earlier one.
@@ -37,23 +37,23 @@ impl Permits {
         Account::new(permit.caller().cloned(), permit.address().cloned())
     }
 
-    /// Returns the party whose share of connections the request counts against.
+    /// Returns the key of the caller whose share of connections the request counts against.
     #[must_use]
-    pub(crate) fn party(&self) -> Party {
-        Party::of(self.caller.borrow().as_ref().and_then(Permit::caller))
+    pub(crate) fn caller_key(&self) -> CallerKey {
+        CallerKey::of(self.caller.borrow().as_ref().and_then(Permit::caller))
     }
 
     /// Counts the request against the in-flight limit of its target.
-    pub(crate) fn enter(&self, limit: &Rc<Load>) {
+    pub(crate) fn enter(&self, limit: &Rc<InFlightLimit>) {
         self.in_flight.get_or_init(|| limit.enter());
     }
 
     /// Waits for a connection to the target, unless the request has one.
     ///
     /// # Errors
-    /// [`OverShare`].
-    pub(crate) async fn share_target(&self, shares: &Rc<Shares>) -> Result<(), OverShare> {
-        self.target.take(shares, self.party()).await
+    /// [`ShareExceeded`].
+    pub(crate) async fn share_target(&self, shares: &Rc<ConnectionShares>) -> Result<(), ShareExceeded> {
+        self.target.take(shares, self.caller_key()).await
     }
 
     /// Gives the connection to the target back.
@@ -64,9 +64,9 @@ impl Permits {
     /// Waits for a connection to S3, unless the request has one.
     ///
     /// # Errors
-    /// [`OverShare`].
-    pub(crate) async fn share_store(&self, shares: &Rc<Shares>) -> Result<(), OverShare> {
-        self.store.take(shares, self.party()).await
+    /// [`ShareExceeded`].
+    pub(crate) async fn share_store(&self, shares: &Rc<ConnectionShares>) -> Result<(), ShareExceeded> {
+        self.store.take(shares, self.caller_key()).await
     }
 
     /// Gives the connection to S3 back.
@@ -75,10 +75,10 @@ impl Permits {
     }
 }
 
-impl SharePermit {
-    async fn take(&self, shares: &Rc<Shares>, party: Party) -> Result<(), OverShare> {
+impl HeldShare {
+    async fn take(&self, shares: &Rc<ConnectionShares>, key: CallerKey) -> Result<(), ShareExceeded> {
         if self.0.borrow().is_none() {
-            let share = shares.take(party).await?;
+            let share = shares.take(key).await?;
             self.0.replace(Some(share));
         }
         Ok(())

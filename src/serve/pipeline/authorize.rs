@@ -6,9 +6,9 @@ use crate::access::graphql;
 use crate::access::routes::{self, RoutePath, UNCLASSIFIED};
 use crate::http::body::Body;
 use crate::mlflow::locations;
-use crate::serve::aside::aside;
 use crate::serve::auth::error::AccessError;
 use crate::serve::error::ProxyError;
+use crate::serve::offload::offload;
 use crate::serve::pipeline::route::Routed;
 
 /// Characters of a path that an error repeats.
@@ -63,7 +63,7 @@ impl Authorized<'_> {
         let all = match (body.bytes(), query.is_empty()) {
             (Some(bytes), true) => {
                 let bytes = bytes.clone();
-                aside(bytes.len(), move || graphql::routes(&bytes)).await?
+                offload(bytes.len(), move || graphql::routes(&bytes)).await?
             }
             // SECURITY: the server could execute a document in the query instead, and a document on disk is not parsed.
             _ => vec![UNCLASSIFIED],

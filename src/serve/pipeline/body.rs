@@ -24,7 +24,7 @@ use crate::serve::pipeline::route::Routed;
 use crate::serve::pipeline::scope::RequestScope;
 
 /// A request that is ready to be signed and sent.
-pub(super) struct Ready<'a> {
+pub(super) struct ReadyRequest<'a> {
     pub prepared: &'a Prepared<'a>,
     /// The header fields that cross.
     pub fields: Fields,
@@ -42,7 +42,7 @@ pub(super) struct Ready<'a> {
 pub(super) async fn buffer_or_stream<'a>(
     prepared: &'a Prepared<'a>,
     payload: web::Payload,
-) -> Result<Ready<'a>, ProxyError> {
+) -> Result<ReadyRequest<'a>, ProxyError> {
     let Routed { scope, upstream, path, query, .. } = &prepared.authorized.routed;
     let is_graphql = prepared.store.is_some() && locations::is_graphql(path.as_str());
     let mut fields = headers::for_upstream(scope.request.headers());
@@ -52,8 +52,8 @@ pub(super) async fn buffer_or_stream<'a>(
     if is_graphql || !prepared.locations.response.is_empty() {
         headers::ask_for_identity(&mut fields);
     }
-    upstream.load.check()?;
-    upstream.shares.check(scope.context.permits.party())?;
+    upstream.in_flight.check()?;
+    upstream.shares.check(scope.context.permits.caller_key())?;
     let depends_on_document = prepared.authorized.depends_on_document();
     let intake = &scope.worker.api_intake;
     let (body, sha256) = match &prepared.store {
@@ -72,7 +72,7 @@ pub(super) async fn buffer_or_stream<'a>(
     } else {
         prepared.locations.response.into()
     };
-    Ok(Ready { prepared, fields, body, sha256, places })
+    Ok(ReadyRequest { prepared, fields, body, sha256, places })
 }
 
 /// Buffers a body in which public artifact locations may stand, and makes them real.

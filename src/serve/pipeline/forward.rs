@@ -3,19 +3,21 @@
 use crate::http::body::Body;
 use crate::serve::artifacts::translate;
 use crate::serve::error::ProxyError;
-use crate::serve::pipeline::body::Ready;
+use crate::serve::pipeline::body::ReadyRequest;
 use crate::serve::pipeline::forwarded::Forwarded;
 use crate::serve::pipeline::route::Routed;
+use crate::serve::upstream::mlflow::MlflowRequest;
 
 /// Forwards a request.
 ///
 /// # Errors
 /// [`ProxyError`] if there is no response.
-pub(super) async fn forward(ready: Ready<'_>) -> Result<Forwarded, ProxyError> {
-    let Ready { prepared, fields, body, sha256, places } = ready;
+pub(super) async fn forward(ready: ReadyRequest<'_>) -> Result<Forwarded, ProxyError> {
+    let ReadyRequest { prepared, fields, body, sha256, places } = ready;
     let Routed { scope, upstream, .. } = &prepared.authorized.routed;
     let method = scope.request.method();
-    let response = upstream.send(method, &prepared.target, fields, (&body, &sha256), scope.context).await;
+    let request = MlflowRequest { method, target: &prepared.target, fields, body: &body, sha256: &sha256 };
+    let response = upstream.send(request, scope.context).await;
     if let Body::Passing(passing) = &body {
         scope.context.log.received(passing.passed(), None);
     }

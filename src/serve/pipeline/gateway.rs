@@ -9,8 +9,10 @@ use actix_web::web;
 use crate::http::client::Response;
 use crate::http::uri;
 use crate::mlflow::locations::{self, Locations};
+use crate::serve::artifacts;
+use crate::serve::artifacts::request::{ArtifactRequest, ArtifactResponse};
+use crate::serve::artifacts::route::{self, ArtifactRoute};
 use crate::serve::artifacts::translate::{self, Translation};
-use crate::serve::artifacts::{self, Answer, Exchange, Route};
 use crate::serve::error::ProxyError;
 use crate::serve::pipeline::authorize::Authorized;
 use crate::serve::pipeline::forwarded::Forwarded;
@@ -28,25 +30,12 @@ pub(super) struct Prepared<'a> {
     pub target: String,
 }
 
-/// Prepares a request for its target.
+/// Finds the target's artifact store, with the caller's own credentials if each caller has some, and with the request's trace.
 ///
 /// # Errors
-/// [`ProxyError`] if the target's artifact store is not known yet, or there are no credentials for it.
-pub(super) async fn prepare(authorized: Authorized<'_>) -> Result<Prepared<'_>, ProxyError> {
-    let Routed { path, query, .. } = &authorized.routed;
-    let store = store(&authorized.routed).await?;
-    let (locations, target) = match &store {
-        Some(store) => {
-            let locations = locations::of(path.as_str());
-            (locations, uri::joined(path.sent(), &translate::of_query(query, locations.request, store)))
-        }
-        None => (Locations::default(), uri::joined(path.sent(), query)),
-    };
-    Ok(Prepared { authorized, store, locations, target })
-}
-
-/// The artifact store, with the caller's own credentials if each caller has some, and with the request's trace.
-async fn store(routed: &Routed<'_>) -> Result<Option<Rc<S3Client>>, ProxyError> {
+/// [`ProxyError`] if the store is not known yet, or there are no credentials for it.
+pub(super) async fn store(authorized: &Authorized<'_>) -> Result<Option<Rc<S3Client>>, ProxyError> {
+    let routed = &authorized.routed;
     let Some(shared) = routed.upstream.store()? else { return Ok(None) };
     let mut store = Rc::clone(shared);
     if routed.upstream.backend.on_behalf.is_some() {
@@ -59,32 +48,42 @@ async fn store(routed: &Routed<'_>) -> Result<Option<Rc<S3Client>>, ProxyError> 
     Ok(Some(store))
 }
 
-/// Answers a request for an artifact. Any other request goes on, and so does one for an artifact outside of the store.
+/// Prepares a request for its target.
+pub(super) fn prepare(authorized: Authorized<'_>, store: Option<Rc<S3Client>>) -> Prepared<'_> {
+    let Routed { path, query, .. } = &authorized.routed;
+    let (locations, target) = match &store {
+        Some(store) => {
+            let locations = locations::of(path.as_str());
+            (locations, uri::joined(path.sent(), &translate::of_query(query, locations.request, store)))
+        }
+        None => (Locations::default(), uri::joined(path.sent(), query)),
+    };
+    Prepared { authorized, store, locations, target }
+}
+
+/// Finds the route of a request for an artifact, which S3 answers. Any other request goes to managed MLflow.
+///
+/// # Errors
+/// [`ProxyError::ArtifactMethod`].
+pub(super) fn artifact_route<'a>(prepared: &'a Prepared<'_>) -> Result<Option<ArtifactRoute<'a>>, ProxyError> {
+    let Routed { scope, path, .. } = &prepared.authorized.routed;
+    if prepared.store.is_some() { route::route(scope.request.method(), path.as_str()) } else { Ok(None) }
+}
+
+/// Answers a request for an artifact. One for an artifact outside of the store goes to managed MLflow, too.
 ///
 /// # Errors
 /// [`ProxyError`].
 pub(super) async fn answer_from_s3(
     prepared: &Prepared<'_>,
+    route: ArtifactRoute<'_>,
     payload: web::Payload,
 ) -> Result<ControlFlow<Forwarded, web::Payload>, ProxyError> {
-    let Routed { scope, path, .. } = &prepared.authorized.routed;
     let Some(store) = &prepared.store else { return Ok(ControlFlow::Continue(payload)) };
-    match artifacts::route(scope.request.method(), path.as_str())? {
-        Some(route) => Box::pin(answer(prepared, store, route, payload)).await,
-        None => Ok(ControlFlow::Continue(payload)),
-    }
-}
-
-async fn answer(
-    prepared: &Prepared<'_>,
-    store: &S3Client,
-    route: Route<'_>,
-    payload: web::Payload,
-) -> Result<ControlFlow<Forwarded, web::Payload>, ProxyError> {
     let Routed { scope, upstream, prefix, .. } = prepared.authorized.routed;
-    let exchange = Exchange {
-        upstream,
-        store,
+    let request = ArtifactRequest {
+        mlflow: upstream,
+        s3: store,
         intake: &scope.worker.intake,
         request: scope.request,
         prefix,
@@ -92,17 +91,17 @@ async fn answer(
         context: scope.context,
         may_be_elsewhere: prepared.may_be_elsewhere(),
     };
-    exchange.share().await?;
+    request.take_share().await?;
     let permits = &scope.context.permits;
-    Ok(match artifacts::answer(route, exchange, payload).await? {
-        Answer::Own(response) => ControlFlow::Break(Forwarded::Own(response)),
-        Answer::Object { response, name } => {
+    Ok(match artifacts::answer(route, request, payload).await? {
+        ArtifactResponse::Own(response) => ControlFlow::Break(Forwarded::Own(response)),
+        ArtifactResponse::Object { response, name } => {
             // The target has answered, so its connection is free.
             permits.release_target();
             ControlFlow::Break(Forwarded::Object { response: Box::new(response), name })
         }
-        Answer::Upstream(response) => ControlFlow::Break(prepared.forwarded(response, None)),
-        Answer::Elsewhere(payload) => {
+        ArtifactResponse::Upstream(response) => ControlFlow::Break(prepared.forwarded(response, None)),
+        ArtifactResponse::Elsewhere(payload) => {
             permits.release_store();
             ControlFlow::Continue(payload)
         }

@@ -13,17 +13,14 @@ mod body;
 mod forward;
 mod forwarded;
 mod gateway;
-mod limit;
 mod locate;
 mod pages;
 mod parse;
-mod redirect;
 mod relocate;
 mod respond;
 mod response_body;
 mod route;
 mod scope;
-mod sign_in;
 
 use std::ops::ControlFlow;
 use std::rc::Rc;
@@ -32,11 +29,13 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use futures_util::future::LocalBoxFuture;
 
 use crate::http::headers::Summary;
+use crate::serve::auth::browser;
 use crate::serve::context::RequestContext;
 use crate::serve::error::ProxyError;
 use crate::serve::server::connection;
 use crate::serve::state::WorkerState;
 use crate::serve::telemetry::access_log::AccessLog;
+use crate::serve::telemetry::spans::Trace;
 use forwarded::Forwarded;
 use route::Destination;
 use scope::RequestScope;
@@ -55,7 +54,7 @@ async fn answer(request: HttpRequest, payload: web::Payload) -> HttpResponse {
         Ok(running) => (running, false),
         Err(connection::AfterTheLast) => (None, true),
     };
-    let context = RequestContext::new(AccessLog::begin(&worker.shared.reports, &worker.sheet, &request), running);
+    let context = RequestContext::new(begin_log(&worker, &request), running);
     let scope = RequestScope { worker: &worker, request: &request, fields: &fields, context: &context };
     let result = if is_beyond_end { Err(ProxyError::AfterTheLast) } else { travel(scope, payload).await };
     match result {
@@ -64,8 +63,14 @@ async fn answer(request: HttpRequest, payload: web::Payload) -> HttpResponse {
     }
 }
 
+fn begin_log(worker: &WorkerState, request: &HttpRequest) -> AccessLog {
+    let reports = &worker.shared.reports;
+    let begin = |spans| Trace::begin(spans, request, browser::host(request), connection::is_secure(request));
+    AccessLog::begin(reports, &worker.counters, request, reports.spans.as_ref().and_then(begin))
+}
+
 /// Takes a request through all stages.
-async fn travel(scope: RequestScope<'_>, payload: web::Payload) -> Result<Forwarded, ProxyError> {
+async fn travel(scope: RequestScope<'_>, mut payload: web::Payload) -> Result<Forwarded, ProxyError> {
     let incoming = parse::parse(scope)?;
     let page = pages::find(&incoming)?;
     let located = locate::locate(incoming);
@@ -80,11 +85,14 @@ async fn travel(scope: RequestScope<'_>, payload: web::Payload) -> Result<Forwar
         Destination::Redirect(response) => return Ok(Forwarded::Own(response)),
     };
     let authorized = authorize::authorize(routed)?;
-    let prepared = gateway::prepare(authorized).await?;
-    let payload = match gateway::answer_from_s3(&prepared, payload).await? {
-        ControlFlow::Break(forwarded) => return Ok(forwarded),
-        ControlFlow::Continue(payload) => payload,
-    };
+    let store = gateway::store(&authorized).await?;
+    let prepared = gateway::prepare(authorized, store);
+    if let Some(artifact) = gateway::artifact_route(&prepared)? {
+        match Box::pin(gateway::answer_from_s3(&prepared, artifact, payload)).await? {
+            ControlFlow::Break(forwarded) => return Ok(forwarded),
+            ControlFlow::Continue(rest) => payload = rest,
+        }
+    }
     let ready = body::buffer_or_stream(&prepared, payload).await?;
     forward::forward(ready).await
 }

@@ -32,7 +32,7 @@ pub(super) fn parse(scope: RequestScope<'_>) -> Result<Incoming<'_>, ProxyError>
         return Err(ProxyError::HeadTooLarge);
     }
     // The log has the address of requests that are rejected next, too, because a rejection counts against it.
-    let client = scope.worker.shared.callers.origin(request);
+    let client = scope.worker.shared.callers.client_address(request);
     if let Ok(client) = &client {
         scope.context.log.located(*client);
     }

@@ -12,11 +12,12 @@ use crate::http::{headers, relay};
 use crate::mlflow::download;
 use crate::serve::artifacts::translate::Translation;
 use crate::serve::auth::error::AccessError;
+use crate::serve::auth::{redirect, sign_in};
 use crate::serve::context::RequestContext;
 use crate::serve::error::ProxyError;
 use crate::serve::pipeline::forwarded::Forwarded;
+use crate::serve::pipeline::relocate;
 use crate::serve::pipeline::response_body::ObservedBody;
-use crate::serve::pipeline::{limit, redirect, relocate, sign_in};
 use crate::serve::state::WorkerState;
 use crate::serve::telemetry::finished::RequestOutcome;
 
@@ -58,10 +59,10 @@ pub(super) fn reject(
     error: ProxyError,
     context: RequestContext,
 ) -> HttpResponse {
-    let shared = &worker.shared;
-    let error = limit::count_rejection(shared, &context, error.status()).err().unwrap_or(error);
-    let log = &context.log;
-    if matches!(error, ProxyError::Access(_) | ProxyError::ForeignHost | ProxyError::ForeignOrigin) {
+    let (callers, log) = (&worker.shared.callers, &context.log);
+    let excess = callers.count_rejection(log.caller(), log.client(), error.status()).err();
+    let error = excess.map_or(error, ProxyError::from);
+    if matches!(error, ProxyError::Access(_)) {
         log.denied();
     }
     log.rejected(error.kind(), causes::joined(&error));
@@ -69,9 +70,9 @@ pub(super) fn reject(
         log.alarming(None);
     }
     let can_sign_in = error.status() == StatusCode::UNAUTHORIZED
-        && shared.callers.has_tokens()
+        && callers.tokens.is_configured()
         && !matches!(error, ProxyError::Access(AccessError::Certificate));
-    let page = if can_sign_in { sign_in::instead(request) } else { None };
+    let page = if can_sign_in { sign_in::redirect_to_login(request) } else { None };
     own(page.unwrap_or_else(|| error.response(&log.request_id)), context)
 }
 

@@ -10,12 +10,12 @@ use crate::access::caller::{Caller, Targets};
 use crate::access::routes::RoutePath;
 use crate::http::uri;
 use crate::serve::auth::error::AccessError;
+use crate::serve::auth::redirect;
 use crate::serve::error::ProxyError;
 use crate::serve::pipeline::authenticate::Authenticated;
-use crate::serve::pipeline::redirect;
 use crate::serve::pipeline::scope::RequestScope;
-use crate::serve::upstream::backend::ServedTarget;
 use crate::serve::upstream::mlflow::MlflowClient;
+use crate::serve::upstream::served_target::ServedTarget;
 
 /// Paths under `/t/<name>/` belong to the target of that name.
 const PREFIX: &str = "/t/";

@@ -1,4 +1,4 @@
-//! What every stage may look at.
+//! The values that every stage may read.
 
 use actix_web::HttpRequest;
 

@@ -12,9 +12,9 @@ use actix_web::http::{Method, StatusCode};
 
 use crate::access::caller::Caller;
 use crate::aws::sigv4::hex;
-use crate::serve::telemetry::audit::Audit;
+use crate::serve::telemetry::audit::AuditLog;
 use crate::serve::telemetry::finished::{FinishedRequest, RequestOutcome, Severity};
-use crate::serve::telemetry::metrics::Sheet;
+use crate::serve::telemetry::metrics::WorkerCounters;
 use crate::serve::telemetry::report;
 use crate::serve::telemetry::spans::{Exporter, Trace};
 
@@ -25,7 +25,7 @@ pub(crate) struct RequestReports {
     /// Tells this process's request ids from those of another run or another instance.
     run: u64,
     /// The audit log.
-    pub(crate) audit: Audit,
+    pub(crate) audit: AuditLog,
     /// The exporter of spans, if there is a collector.
     pub(crate) spans: Option<Arc<Exporter>>,
 }
@@ -33,7 +33,7 @@ pub(crate) struct RequestReports {
 impl RequestReports {
     /// Reports whose request ids start with `run`, a random number.
     #[must_use]
-    pub(crate) fn new(run: u64, audit: Audit, spans: Option<Arc<Exporter>>) -> Self {
+    pub(crate) fn new(run: u64, audit: AuditLog, spans: Option<Arc<Exporter>>) -> Self {
         Self { in_flight: AtomicUsize::new(0), next: AtomicU64::new(0), run, audit, spans }
     }
 
@@ -48,7 +48,7 @@ impl RequestReports {
 pub(crate) struct AccessLog {
     reports: Arc<RequestReports>,
     /// The counters of the worker.
-    counters: Arc<Sheet>,
+    counters: Arc<WorkerCounters>,
     /// The id that the client receives and the log shows.
     pub(crate) request_id: String,
     /// The trace that the request is part of, if it is recorded here.
@@ -81,12 +81,17 @@ pub(crate) struct AccessLog {
 impl AccessLog {
     /// Begins to observe a request.
     #[must_use]
-    pub(crate) fn begin(reports: &Arc<RequestReports>, counters: &Arc<Sheet>, request: &HttpRequest) -> Self {
+    pub(crate) fn begin(
+        reports: &Arc<RequestReports>,
+        counters: &Arc<WorkerCounters>,
+        request: &HttpRequest,
+        trace: Option<Rc<Trace>>,
+    ) -> Self {
         reports.in_flight.fetch_add(1, Ordering::Relaxed);
         let number = reports.next.fetch_add(1, Ordering::Relaxed);
         Self {
             request_id: hex(&((u128::from(reports.run) << 32) + u128::from(number)).to_be_bytes()[4..]),
-            trace: reports.spans.as_ref().and_then(|spans| Trace::begin(spans, request)),
+            trace,
             reports: Arc::clone(reports),
             counters: Arc::clone(counters),
             method: request.method().clone(),
@@ -123,11 +128,6 @@ impl AccessLog {
         self.caller.get()
     }
 
-    /// The number of retries until now.
-    pub(crate) fn retries(&self) -> u32 {
-        self.retries.get()
-    }
-
     /// Notes the client's address.
     pub(crate) fn located(&self, client: Option<IpAddr>) {
         self.client.set(client);
@@ -159,9 +159,9 @@ impl AccessLog {
         }
     }
 
-    /// Notes the number of retries.
-    pub(crate) fn retried(&self, retries: u32) {
-        self.retries.set(retries);
+    /// Notes a retry.
+    pub(crate) fn retried(&self) {
+        self.retries.set(self.retries.get() + 1);
     }
 
     /// Notes the time from the first byte sent to the upstream to the head of its response.

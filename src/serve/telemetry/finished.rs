@@ -8,7 +8,7 @@ use actix_web::http::{Method, StatusCode};
 use crate::access::caller::Caller;
 use crate::serve::telemetry::metrics::{CUT_OFF, UPSTREAM_DENIED, UPSTREAM_ERROR};
 
-/// How a request ended.
+/// The end of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RequestOutcome {
     /// The client received the whole response.
@@ -102,6 +102,58 @@ impl FinishedRequest<'_> {
             _ if self.has_failed() => Some(UPSTREAM_ERROR),
             (None, Some(StatusCode::FORBIDDEN)) if self.concerns_operator() => Some(UPSTREAM_DENIED),
             _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn finished(status: u16, error_kind: Option<&'static str>) -> FinishedRequest<'static> {
+        FinishedRequest {
+            request_id: "1",
+            method: &Method::GET,
+            path: "/",
+            client: None,
+            caller: None,
+            target: None,
+            target_name: None,
+            action: None,
+            is_denied: false,
+            status: StatusCode::from_u16(status).ok(),
+            error_kind,
+            cause: None,
+            received: 0,
+            sent: 0,
+            total: Duration::ZERO,
+            upstream: None,
+            overhead: None,
+            upstream_request_id: None,
+            retries: 0,
+            outcome: RequestOutcome::Complete,
+            severity: Severity::Usual,
+        }
+    }
+
+    #[test]
+    fn only_failures_are_shown_among_the_recent_failures() {
+        let alarming = FinishedRequest { severity: Severity::Alarming, ..finished(403, None) };
+        let truncated = FinishedRequest { outcome: RequestOutcome::Truncated, ..finished(200, None) };
+        let left = FinishedRequest { outcome: RequestOutcome::CallerGone, ..finished(200, None) };
+        for (request, code, concerns_operator) in [
+            (finished(200, None), None, false),
+            (finished(404, None), None, false),
+            (finished(401, Some("unauthenticated")), Some("unauthenticated"), false),
+            (finished(502, Some("upstream-closed")), Some("upstream-closed"), true),
+            (finished(500, None), Some(UPSTREAM_ERROR), true),
+            (finished(403, None), None, false),
+            (alarming, Some(UPSTREAM_DENIED), true),
+            (truncated, Some(CUT_OFF), true),
+            (left, None, false),
+        ] {
+            let case = (request.status, request.error_kind, request.outcome);
+            assert_eq!((request.failure_code(), request.concerns_operator()), (code, concerns_operator), "{case:?}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Everything that operators and auditors learn about requests.
+//! The records of requests for operators and auditors: audit log, metrics and spans.
 
 pub(crate) mod access_log;
 pub(crate) mod audit;

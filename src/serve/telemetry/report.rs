@@ -6,13 +6,18 @@ use std::time::Duration;
 use tracing::{debug, info, warn};
 
 use crate::clock;
-use crate::serve::telemetry::audit::{Audit, Event};
+use crate::serve::telemetry::audit::{AuditEvent, AuditLog};
 use crate::serve::telemetry::finished::{FinishedRequest, Severity};
-use crate::serve::telemetry::metrics::{Failure, Observation, RouteClass, Sheet};
+use crate::serve::telemetry::metrics::{FailedRequest, Observation, RouteClass, WorkerCounters};
 use crate::serve::telemetry::spans::Trace;
 
 /// Reports a request to everybody but those whom a load balancer's probes would only disturb.
-pub(crate) fn report(request: &FinishedRequest<'_>, trace: Option<&Trace>, counters: &Sheet, audit: &Audit) {
+pub(crate) fn report(
+    request: &FinishedRequest<'_>,
+    trace: Option<&Trace>,
+    counters: &WorkerCounters,
+    audit: &AuditLog,
+) {
     write(request, trace);
     if request.severity == Severity::Probe {
         return;
@@ -65,8 +70,8 @@ fn write(request: &FinishedRequest<'_>, trace: Option<&Trace>) {
     }
 }
 
-fn audited<'a>(request: &FinishedRequest<'a>) -> Event<'a> {
-    Event {
+fn audited<'a>(request: &FinishedRequest<'a>) -> AuditEvent<'a> {
+    AuditEvent {
         time: humantime::format_rfc3339_micros(clock::now()).to_string(),
         request_id: request.request_id,
         client: request.client.map(|address| address.to_string()),
@@ -104,8 +109,8 @@ fn counted(request: &FinishedRequest<'_>) -> Observation {
     }
 }
 
-fn failure(request: &FinishedRequest<'_>, kind: &'static str) -> Failure {
-    Failure {
+fn failure(request: &FinishedRequest<'_>, kind: &'static str) -> FailedRequest {
+    FailedRequest {
         time: clock::now(),
         request_id: request.request_id.to_owned(),
         method: request.method.to_string(),

@@ -1,4 +1,4 @@
-//! What is wrong with a configuration is said at once, all of it, before anything listens.
+//! The appliance reports all problems of a configuration together, before it listens.
 
 use std::fs;
 
@@ -88,7 +88,7 @@ fn all_problems_are_reported_together_wherever_they_are() {
 }
 
 #[test]
-fn what_is_missing_or_unreadable_is_said() {
+fn a_missing_or_unreadable_file_is_reported() {
     let (code, text) = failure(&[], &[]);
     assert_eq!(code, 78);
     assert!(text.contains("no managed MLflow is named") && text.contains("SM_MLFLOW_RESOURCE_ARN"), "{text}");
@@ -112,7 +112,7 @@ fn a_file_that_cannot_be_read_is_the_only_problem() {
 }
 
 #[test]
-fn problems_of_the_file_come_by_their_lines() {
+fn problems_of_the_file_are_reported_with_their_lines() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("appliance.toml");
     fs::write(
@@ -130,7 +130,7 @@ fn problems_of_the_file_come_by_their_lines() {
 }
 
 #[test]
-fn one_target_from_outside_does_not_stand_beside_those_of_the_file() {
+fn a_target_from_options_is_rejected_beside_targets_of_the_file() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("appliance.toml");
     let targets = format!(
@@ -163,7 +163,7 @@ fn one_target_from_outside_does_not_stand_beside_those_of_the_file() {
 }
 
 #[test]
-fn a_variable_that_is_mistyped_is_reported_with_the_one_that_was_meant() {
+fn a_mistyped_variable_is_reported_with_the_intended_one() {
     let base = ("SM_MLFLOW_RESOURCE_ARN", TRACKING_ARN);
     for (name, meant) in [
         ("APPLIANCE_LISTN", "APPLIANCE_LISTEN"),
@@ -183,7 +183,7 @@ fn a_variable_that_is_mistyped_is_reported_with_the_one_that_was_meant() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("did you mean `APPLIANCE_DEPLOY_MODE`?"));
     assert_eq!(output.status.code(), Some(78));
 
-    // What resembles nothing may be there for another program. Kubernetes sets such ones for a service of this name.
+    // A variable that resembles no option may be for another program. Kubernetes sets such variables for a service of this name.
     let output = run(&["check", "--offline", "--listen", "127.0.0.1:0"], &[base, ("APPLIANCE_XYZ", "1")]);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success() && text.contains("APPLIANCE_XYZ: this variable means nothing"), "{text}");
@@ -199,7 +199,7 @@ fn a_variable_that_is_mistyped_is_reported_with_the_one_that_was_meant() {
 }
 
 #[test]
-fn wrong_usage_is_told_from_wrong_configuration() {
+fn wrong_usage_and_wrong_configuration_have_different_exit_codes() {
     for arguments in [&["serve", "--no-such-flag"][..], &["no-such-command"], &[]] {
         assert_eq!(run(arguments, &[]).status.code(), Some(2), "{arguments:?}");
     }
@@ -209,7 +209,7 @@ fn wrong_usage_is_told_from_wrong_configuration() {
 }
 
 #[test]
-fn listening_beyond_this_machine_must_be_said() {
+fn listening_beyond_this_machine_requires_authentication_or_an_explicit_option() {
     let base = [("SM_MLFLOW_RESOURCE_ARN", TRACKING_ARN)];
     let output = run(&["serve", "--listen", "0.0.0.0:0"], &base);
     assert_eq!(output.status.code(), Some(78));
@@ -230,7 +230,7 @@ fn the_samples_three_variables_work_unchanged() {
 }
 
 #[test]
-fn flags_win_over_variables_and_those_over_the_file() {
+fn flags_override_variables_and_variables_override_the_file() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("appliance.toml");
     let upstream = Upstream::ok();
