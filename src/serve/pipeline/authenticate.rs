@@ -42,7 +42,7 @@ pub(super) async fn authenticate<'a>(located: &'a Located<'a>) -> Result<Authent
 ///
 /// # Errors
 /// [`AccessError::Excess`].
-pub(super) fn count<'a>(scope: RequestScope<'a>, caller: Caller) -> Result<&'a Caller, AccessError> {
+pub(super) fn count(scope: RequestScope<'_>, caller: Caller) -> Result<&Caller, AccessError> {
     let permit = scope.worker.shared.callers.count(&caller, scope.context.log.client());
     let caller = scope.context.log.authenticated(caller);
     scope.context.permits.hold(permit?);

@@ -86,6 +86,8 @@ fn own(mut response: HttpResponse, context: RequestContext) -> HttpResponse {
     if let Ok(value) = HeaderValue::try_from(context.log.request_id.as_str()) {
         response.headers_mut().insert(REQUEST_ID_HEADER, value);
     }
+    // The response is complete, so the log is written now, and the permits are released.
+    drop(context);
     response
 }
 

@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use actix_web::http::StatusCode;
+
 use crate::serve::telemetry::finished::{FinishedRequest, RequestOutcome};
 use crate::serve::telemetry::metrics::RouteClass;
 use crate::serve::telemetry::spans::counts::DropReason;
@@ -54,7 +56,7 @@ impl Trace {
 /// Notes the kind of failure, and returns true if there is one. A client's own error (4xx) is no failure of the server.
 fn note_failure(request: &FinishedRequest<'_>, attributes: &mut SpanAttributes) -> bool {
     let incomplete = (request.outcome != RequestOutcome::Complete).then(|| request.outcome.as_str());
-    let server_error = request.status.filter(|status| status.is_server_error());
+    let server_error = request.status.filter(StatusCode::is_server_error);
     match (incomplete, server_error, request.error_kind) {
         (Some(outcome), ..) => attributes.word("error.type", Some(outcome)),
         (None, Some(_), Some(refusal)) => attributes.word("error.type", Some(refusal)),
