@@ -73,7 +73,11 @@ async fn pause(settings: &BootstrapSettings, error: &QueryError, say: Say<'_>) -
     Ok(())
 }
 
-async fn health(settings: &BootstrapSettings, group: &str, identity: &InstanceIdentity) -> Result<TargetHealth, QueryError> {
+async fn health(
+    settings: &BootstrapSettings,
+    group: &str,
+    identity: &InstanceIdentity,
+) -> Result<TargetHealth, QueryError> {
     let region = identity.region.as_str();
     let endpoint = endpoint(settings.services.load_balancing.as_ref(), "elasticloadbalancing", region);
     let (place, credentials) = ((&endpoint, region), credentials(settings, region).await);

@@ -12,8 +12,8 @@ use super::settings::{BootstrapSettings, ConfigurationReader, Say, UsableConfigu
 use super::sources::{self, ConfigurationSource};
 use super::tags::{self, PREFIX};
 use super::user_data;
-use crate::api::imds::{InstanceIdentity, ImdsClient, ImdsError};
-use crate::api::parameters::{self, SsmParameter, ParametersError};
+use crate::api::imds::{ImdsClient, ImdsError, InstanceIdentity};
+use crate::api::parameters::{self, ParametersError, SsmParameter};
 use crate::backoff::Backoff;
 use crate::error_chain;
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::options::{BodyOptions, ValueOrigin};
 use super::problems::Problems;
-use crate::http::body::{Budget, BodyLimits, BudgetKind, Timing};
+use crate::http::body::{BodyLimits, Budget, BudgetKind, Timing};
 
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;

@@ -15,7 +15,7 @@ use crate::access::policy::{Denial, Policy};
 use crate::access::session::Sessions;
 use crate::aws::secret::Secret;
 use crate::http::client::Endpoint;
-use crate::serve::{self, CallerSettings, SecretPlace, TokenSettings, TokenSource};
+use crate::serve::{self, CallerSettings, TokenSecret, TokenSettings, TokenSource};
 
 const HINT_ROLE: &str = "write `read`, `write` or `admin`";
 const HINT_NETWORKS: &str = "write networks like `10.0.0.0/8,192.0.2.1`";
@@ -138,7 +138,7 @@ fn tokens(options: &CallerOptions, region: &str, problems: &mut Problems) -> Res
         };
         return match endpoint {
             Ok(endpoint) => {
-                let source = TokenSource::Secret(SecretPlace { secret, region, endpoint });
+                let source = TokenSource::Secret(TokenSecret { secret, region, endpoint });
                 Ok(Some(TokenSettings { source, initial: None }))
             }
             Err(what) => {

@@ -48,7 +48,7 @@ pub(super) fn admin(options: &TelemetryOptions, listen: SocketAddr, problems: &m
         let hint = "set `admin-listen` to an address that those networks can reach, or remove `admin-networks`";
         problems.add(&given.origin, text, hint);
     }
-    (!is_off).then(|| AdminSettings { listen: address, is_asked_for: explicit.is_some(), networks, names: Vec::new() })
+    (!is_off).then(|| AdminSettings { listen: address, is_configured: explicit.is_some(), networks, names: Vec::new() })
 }
 
 /// The listener's TLS; none if it is off, or after adding a problem.

@@ -11,7 +11,7 @@ use super::variables::UnknownVariable;
 use super::{bodies, callers, file, listener, proxies, targets, telemetry, trust, values, variables};
 use crate::aws::sdk::Egress;
 use crate::http::client::{ClientSettings, Dialer, Endpoint};
-use crate::serve::{AdminSettings, AllowedHosts, AuditSink, EmfSink, ServeSettings, TargetSettings};
+use crate::serve::{AdminSettings, AllowedHosts, AuditSink, ServeSettings, TargetSettings};
 
 /// A configuration without problems.
 pub(super) struct Configuration {
@@ -56,6 +56,10 @@ pub(super) fn resolve(options: &ServeOptions, mut problems: Problems, run: u64) 
     let admin = listener::admin(&options.telemetry, listen, problem);
     let (tls, authorities) = trust::authorities(upstream.ca_file.as_ref(), problem).unzip();
     let proxies = proxies::read(problem);
+    if let Some(given) = &options.telemetry.metrics_emf {
+        let hint = "remove it; the admin listener serves the metrics at `/metrics`";
+        problem.warn(&given.origin, "`metrics-emf` has no effect any more", hint);
+    }
     let spans = telemetry::resolve(&options.telemetry, (tls.as_ref(), &proxies), run, problem);
     let connect_timeout = problem.duration(upstream.upstream_connect_timeout.as_ref(), 5);
     let handshake_timeout = problem.duration(upstream.upstream_handshake_timeout.as_ref(), 5);
@@ -96,10 +100,6 @@ pub(super) fn resolve(options: &ServeOptions, mut problems: Problems, run: u64) 
         inherited: Vec::new(),
         tls: listener_tls,
         admin: admin.map(|admin| AdminSettings { names: allowed_hosts.clone().unwrap_or_default(), ..admin }),
-        emf: options.telemetry.metrics_emf.as_ref().map(|given| match given.text.as_str() {
-            "stdout" => EmfSink::Stdout,
-            path => EmfSink::File(path.into()),
-        }),
         spans,
         allowed_hosts: match allowed_hosts {
             Some(names) => AllowedHosts::Listed(names),

@@ -13,7 +13,7 @@ use crate::http::client::Endpoint;
 use crate::mlflow::arn::Arn;
 use crate::mlflow::store::ArtifactStore;
 use crate::mlflow::target::Target;
-use crate::serve::{Access, ArtifactLocation, ArtifactSettings};
+use crate::serve::{ArtifactAccess, ArtifactLocation, ArtifactSettings};
 
 const DEFAULT_SESSION_NAME: &str = "mlflow-appliance";
 /// S3's own limit.
@@ -187,9 +187,9 @@ fn artifacts(
     let access =
         problems.read(options.artifact_access.as_ref(), "write `proxied`, `multipart` or `presigned-only`", |text| {
             match text {
-                "proxied" => Ok(Access::Proxied),
-                "multipart" => Ok(Access::Multipart),
-                "presigned-only" => Ok(Access::PresignedOnly),
+                "proxied" => Ok(ArtifactAccess::Proxied),
+                "multipart" => Ok(ArtifactAccess::Multipart),
+                "presigned-only" => Ok(ArtifactAccess::PresignedOnly),
                 _ => Err("unknown value".to_owned()),
             }
         });

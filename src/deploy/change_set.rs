@@ -13,7 +13,7 @@ use super::settings::DeploySettings;
 use super::stack::protected_balancer;
 use super::templates::StackKind;
 use super::{diff, tags};
-use crate::api::cloudformation::{ChangeSet, Pairs, Stack, ChangeSetRequest};
+use crate::api::cloudformation::{ChangeSet, ChangeSetRequest, Pairs, Stack};
 use crate::clock;
 
 /// The interval between two questions whether the changes have been computed.

@@ -5,7 +5,7 @@ use super::prompter::Prompter;
 use super::settings::DeploySettings;
 use super::templates::Template;
 use super::{retained, watch};
-use crate::api::cloudformation::{StackResource, Stack};
+use crate::api::cloudformation::{Stack, StackResource};
 
 /// Waits until no operation runs on a stack. Returns nothing if the operation has deleted it.
 pub(super) async fn wait_until_stable(

@@ -1,54 +1,69 @@
-//! `serve`: the signing proxy. Assembles settings into a running server and sees it drained.
+//! `serve`: the signing proxy. This file assembles a server out of settings, runs it, and stops it.
+//!
+//! The groups, from top to bottom; each imports only groups below it, as `tests/it/architecture` checks:
+//!
+//! - `pipeline`: the road of one request
+//! - `shutdown`, `systemd`, `reload`: the life of the process
+//! - `admin`: the listener for operators, and the pages of health
+//! - `state`: what all workers share, and what each has of its own
+//! - `artifacts`: the artifact gateway
+//! - `upstream`: the clients of managed MLflow and of S3
+//! - `context`: the access log and the permits of one request
+//! - `error`: the errors with which the appliance itself answers
+//! - `telemetry`, `auth`, `limits`: what is observed, who is let in, how much each may have
+//! - `server`: connections and HTTP, which know nothing of the rest
 
 mod admin;
 mod artifacts;
-mod aside;
 mod auth;
+mod context;
 mod error;
 mod limits;
+mod offload;
 mod pipeline;
 mod reload;
+mod serve_error;
 mod server;
 mod settings;
+mod shutdown;
 mod state;
 mod systemd;
 mod telemetry;
 mod upstream;
-mod worker;
 
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
 
 use actix_web::{rt, web};
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::time::sleep;
-use tracing::{info, warn};
+use tracing::info;
 
 pub use admin::AdminSettings;
-use artifacts::describe;
-use auth::Callers;
+use artifacts::store_discovery;
 pub use auth::browser::AllowedHosts;
-pub use auth::{CallerSettings, OidcSettings, SecretPlace, TokenSettings, TokenSource, read_file as read_tokens};
-use pipeline::context::Ledger;
-use server::{Options, Server};
-pub use settings::{ServeError, ServeSettings};
-use state::SharedState;
-use systemd::Pulse;
-use telemetry::audit::Audit;
+use auth::callers::Callers;
+pub use auth::settings::{CallerSettings, OidcSettings, TokenSecret, TokenSettings, TokenSource};
+use auth::token_store::SecretReader;
+pub use auth::token_store::read_file as read_tokens;
+pub use serve_error::ServeError;
+use server::{Server, ServerSettings};
+pub use settings::ServeSettings;
+use shutdown::{StopSignals, drain};
+use state::{SharedState, WorkerState};
+use systemd::Heartbeat;
+use telemetry::access_log::RequestReports;
+use telemetry::audit::AuditLog;
 pub use telemetry::audit::AuditSink;
-pub use telemetry::metrics::EmfSink;
-use telemetry::metrics::{Emf, Metrics};
+use telemetry::metrics::Metrics;
 pub use telemetry::spans::{Collector, SpanSettings};
-use telemetry::spans::{Export, Exporter};
-use upstream::backend::ServedTarget;
-pub use upstream::backend::{Access, ArtifactLocation, ArtifactSettings, TargetSettings};
-use upstream::identity::{Identity, token_reader};
-use worker::Worker;
+use telemetry::spans::{ExportTask, Exporter};
+use upstream::served_target::ServedTarget;
+pub use upstream::settings::{ArtifactAccess, ArtifactLocation, ArtifactSettings, TargetSettings};
+use upstream::signing_identity::SigningIdentity;
 
-/// Serves until a signal stops it and running requests are done.
+/// Serves until a signal stops it and the requests in flight are finished.
 ///
 /// # Errors
 /// [`ServeError`].
@@ -60,13 +75,13 @@ pub async fn run(settings: ServeSettings) -> Result<(), ServeError> {
         listeners.push(bound);
     }
     let addresses: Vec<_> = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
-    let mut identities: Vec<Identity> = Vec::new();
+    let mut identities: Vec<SigningIdentity> = Vec::new();
     let backends = settings.backends.into_iter().map(|backend| {
-        let credentials = Identity::of(&backend, &mut identities);
+        let credentials = SigningIdentity::of(&backend, &mut identities);
         Arc::new(ServedTarget::new(backend, credentials))
     });
     let backends: Vec<_> = backends.collect();
-    let audit = Audit::start(settings.audit).map_err(ServeError::Audit)?;
+    let audit = AuditLog::start(settings.audit).map_err(ServeError::Audit)?;
     let export = settings.spans.map(Exporter::start);
     let names = backends.iter().map(|backend| backend.name.as_deref());
     let shared = Arc::new(SharedState {
@@ -75,15 +90,15 @@ pub async fn run(settings: ServeSettings) -> Result<(), ServeError> {
         allowed_hosts: settings.allowed_hosts,
         callers: Callers::new(settings.callers),
         tls: settings.tls.clone(),
-        ledger: Arc::new(Ledger::new(settings.run, audit, export.as_ref().map(Export::exporter))),
+        reports: Arc::new(RequestReports::new(settings.run, audit, export.as_ref().map(ExportTask::exporter))),
         draining: AtomicBool::new(false),
     });
 
     let admin = settings.admin.map(|admin| admin::open(admin, &shared)).transpose()?.flatten();
-    let pulse = Pulse::new();
-    let options = Options {
+    let heartbeat = Heartbeat::new();
+    let server_settings = ServerSettings {
         name: "worker",
-        workers: settings.workers,
+        threads: settings.workers,
         connection_limit: settings.connection_limit,
         keep_alive: settings.keep_alive,
         head_timeout: settings.head_timeout,
@@ -92,11 +107,11 @@ pub async fn run(settings: ServeSettings) -> Result<(), ServeError> {
         note: auth::certificate::note,
     };
     let mut server = {
-        let (shared, pulse) = (Arc::clone(&shared), Arc::clone(&pulse));
+        let (shared, heartbeat) = (Arc::clone(&shared), Arc::clone(&heartbeat));
         let (intake, api_body_size_limit) = (settings.intake, settings.api_body_size_limit);
-        Server::start(&listeners, &options, move |app| {
-            pulse.join();
-            let worker = Worker::new(Arc::clone(&shared), intake.clone(), api_body_size_limit);
+        Server::start(&listeners, &server_settings, move |app| {
+            heartbeat.join();
+            let worker = WorkerState::new(Arc::clone(&shared), intake.clone(), api_body_size_limit);
             app.app_data(Rc::new(worker)).default_service(web::to(pipeline::handle));
         })
         .map_err(ServeError::Server)?
@@ -104,7 +119,10 @@ pub async fn run(settings: ServeSettings) -> Result<(), ServeError> {
     drop(listeners);
 
     announce(&shared, &addresses);
-    let reader = token_reader(&shared, &mut identities);
+    let reader = shared.callers.tokens.region().map(|region| SecretReader {
+        transport: shared.backends[0].transport(),
+        credentials: SigningIdentity::of_machine(region, &mut identities),
+    });
     let mut tasks: Vec<_> = identities
         .into_iter()
         .map(|identity| {
@@ -112,13 +130,14 @@ pub async fn run(settings: ServeSettings) -> Result<(), ServeError> {
             rt::spawn(async move { identity.keep_fresh(&egress).await })
         })
         .collect();
-    tasks
-        .extend(shared.backends.iter().cloned().map(|backend| rt::spawn(async move { describe::run(&backend).await })));
+    tasks.extend(
+        shared.backends.iter().cloned().map(|backend| rt::spawn(async move { store_discovery::run(&backend).await })),
+    );
     tasks.push(rt::spawn(reload::run(Arc::clone(&shared), settings.tls, reader, settings.reload_interval)));
-    tasks.push(rt::spawn(systemd::report(Arc::clone(&shared), pulse)));
-    let emf = settings.emf.map(|sink| Arc::new(Emf::new(sink, &shared.metrics)));
-    tasks.extend(telemetry::metrics::start(&shared, emf.as_ref()));
-    let mut signals = Signals::await_them();
+    tasks.push(rt::spawn(systemd::report(Arc::clone(&shared), heartbeat)));
+    let keeper = Arc::clone(&shared);
+    tasks.push(rt::spawn(async move { keeper.metrics.keep_history().await }));
+    let mut signals = StopSignals::listen();
     let (result, deadline) = tokio::select! {
         error = server.failure() => (Err(ServeError::Server(error)), None),
         () = signals.next() => {
@@ -131,23 +150,19 @@ pub async fn run(settings: ServeSettings) -> Result<(), ServeError> {
     for task in tasks {
         task.abort();
     }
-    // The last to go, so that the drain can be watched.
+    // The admin listener ends last, so that operators can watch the draining.
     if let Some(admin) = admin {
         admin.stop().await;
     }
-    shared.ledger.audit.flush();
+    shared.reports.audit.flush();
     if let Some(export) = export {
         export.finish(deadline).await;
     }
-    // What came since the last minute.
-    if let Some(emf) = emf {
-        emf.write(&shared);
-    }
-    info!(in_flight = shared.ledger.in_flight(), "stopped");
+    info!(in_flight = shared.reports.in_flight(), "stopped");
     result
 }
 
-/// Says once for each target where it is served.
+/// Logs once for each target the address where it is served.
 fn announce(shared: &SharedState, addresses: &[SocketAddr]) {
     for backend in &shared.backends {
         let (arn, upstream) = (backend.target.arn(), backend.dialer.endpoint().authority());
@@ -155,37 +170,5 @@ fn announce(shared: &SharedState, addresses: &[SocketAddr]) {
         for address in addresses {
             info!(listen = %address, target_name = backend.label(), mlflow = %arn, upstream, proxy, "listening");
         }
-    }
-}
-
-/// SIGTERM and SIGINT.
-struct Signals(Option<(Signal, Signal)>);
-
-impl Signals {
-    fn await_them() -> Self {
-        let both = signal(SignalKind::terminate()).and_then(|one| Ok((one, signal(SignalKind::interrupt())?)));
-        if let Err(error) = &both {
-            warn!(%error, "cannot listen for signals; the process can only be killed");
-        }
-        Self(both.ok())
-    }
-
-    async fn next(&mut self) {
-        match &mut self.0 {
-            Some((terminate, interrupt)) => tokio::select! { _ = terminate.recv() => {} _ = interrupt.recv() => {} },
-            None => std::future::pending().await,
-        }
-    }
-}
-
-/// Lets running requests finish, for as long as they may; another signal does not wait for that.
-async fn drain(server: &mut Server, signals: &mut Signals, shared: &SharedState, limit: Duration) {
-    shared.draining.store(true, Ordering::Relaxed);
-    systemd::stopping();
-    info!(in_flight = shared.ledger.in_flight(), "draining");
-    tokio::select! {
-        () = server.drain() => {}
-        () = sleep(limit) => warn!(in_flight = shared.ledger.in_flight(), "cutting requests that are still running"),
-        () = signals.next() => {}
     }
 }

@@ -1,4 +1,4 @@
-//! What may change while the appliance runs, and is read again: tokens, certificates, where the audit log goes.
+//! The reload of tokens and certificates, and the reopening of the audit log.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,14 +8,14 @@ use tokio::time::sleep;
 use tracing::{info, warn};
 
 use crate::http::tls::server::ServerTls;
-use crate::serve::auth::source::SecretReader;
+use crate::serve::auth::token_store::SecretReader;
 use crate::serve::state::SharedState;
 use crate::{clock, error_chain};
 
-/// A certificate with less time left is warned about.
+/// The remaining lifetime below which a certificate causes a warning.
 const CERTIFICATE_MARGIN: Duration = Duration::from_hours(24 * 14);
 
-/// Reads again what may change while the appliance runs: at a signal, and from time to time.
+/// Reloads at SIGHUP and at each interval, for as long as it is polled.
 pub(crate) async fn run(
     shared: Arc<SharedState>,
     tls: Option<ServerTls>,
@@ -24,31 +24,31 @@ pub(crate) async fn run(
 ) {
     let mut hangup = signal(SignalKind::hangup()).ok();
     if let Some(tls) = &tls {
-        warn_of_end(tls);
+        warn_of_expiry(tls);
     }
-    shared.callers.obtain_tokens(reader.as_ref()).await;
+    shared.callers.tokens.obtain(reader.as_ref()).await;
     loop {
-        let asked = async {
+        let signalled = async {
             match &mut hangup {
                 Some(hangup) => drop(hangup.recv().await),
                 None => std::future::pending().await,
             }
         };
         tokio::select! {
-            () = asked => {
+            () = signalled => {
                 info!("reloading");
-                shared.ledger.audit.reopen();
+                shared.reports.audit.reopen();
             }
             () = sleep(interval) => {}
         }
-        shared.callers.reload_tokens(reader.as_ref()).await;
+        shared.callers.tokens.reload(reader.as_ref()).await;
         match tls.as_ref().map(ServerTls::reload) {
             Some(Ok(true)) => {
-                info!("new certificate in use");
-                tls.iter().for_each(warn_of_end);
+                info!("the certificate was reloaded");
+                tls.iter().for_each(warn_of_expiry);
             }
             Some(Err(error)) => {
-                let hint = "correct the files; the appliance reloads them by itself";
+                let hint = "correct the files; the appliance reloads them automatically";
                 warn!(
                     error = error_chain::joined(&error),
                     hint, "cannot reload the certificate; the previous one stays in use"
@@ -59,8 +59,8 @@ pub(crate) async fn run(
     }
 }
 
-/// A certificate that is about to end is somebody's to renew.
-fn warn_of_end(tls: &ServerTls) {
+/// Warns if a certificate has expired or is about to expire.
+fn warn_of_expiry(tls: &ServerTls) {
     let Some(end) = tls.end() else { return };
     match end.duration_since(clock::now()) {
         Ok(left) if left > CERTIFICATE_MARGIN => {}

@@ -1,6 +1,5 @@
-//! The checked settings of `serve`, and the ways in which it fails as a whole.
+//! The checked settings of `serve`.
 
-use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -8,75 +7,54 @@ use std::time::Duration;
 use crate::aws::sdk::Egress;
 use crate::http::body::BodyLimits;
 use crate::http::tls::server::ServerTls;
-use crate::serve::admin::AdminSettings;
-use crate::serve::auth::CallerSettings;
+use crate::serve::admin::settings::AdminSettings;
 use crate::serve::auth::browser::AllowedHosts;
+use crate::serve::auth::settings::CallerSettings;
 use crate::serve::telemetry::audit::AuditSink;
-use crate::serve::telemetry::metrics::EmfSink;
 use crate::serve::telemetry::spans::SpanSettings;
-use crate::serve::upstream::backend::TargetSettings;
+use crate::serve::upstream::settings::TargetSettings;
 
 /// Everything that `serve` needs.
 pub struct ServeSettings {
-    /// Where callers connect.
+    /// The address that clients connect to.
     pub listen: SocketAddr,
-    /// Sockets that listen already, from systemd; without any, `listen` is bound.
+    /// The sockets of systemd's that listen already; without any, the appliance binds `listen`.
     pub inherited: Vec<TcpListener>,
-    /// How TLS is spoken there, if it is.
+    /// The TLS of that address; without it, clients speak plain HTTP.
     pub tls: Option<ServerTls>,
-    /// Names that callers may use for it.
+    /// The names by which clients may address the appliance.
     pub allowed_hosts: AllowedHosts,
-    /// Threads that handle requests.
+    /// The number of threads that handle requests.
     pub workers: NonZeroUsize,
-    /// Callers' connections per worker; more wait in the kernel.
+    /// The number of clients' connections per worker; more wait in the kernel.
     pub connection_limit: usize,
-    /// How long an idle connection of a caller is kept.
+    /// The idle timeout of a client's connection.
     pub keep_alive: Duration,
-    /// How long a caller may take to send the head of a request; of a later one on a connection, beyond `keep_alive`.
+    /// The time in which a client has to send the head of a request. For a later request on a connection it begins after
+    /// `keep_alive`.
     pub head_timeout: Duration,
-    /// How long a caller may take nothing of an answer.
+    /// The time for which a client may read nothing of a response.
     pub send_timeout: Duration,
-    /// How long running requests may take after a signal to stop.
+    /// The time that requests in flight have after a signal to stop.
     pub drain_timeout: Duration,
-    /// The managed MLflows, at least one.
+    /// The targets, at least one.
     pub backends: Vec<TargetSettings>,
-    /// Who is let in, and to what.
+    /// The callers and what each may do.
     pub callers: CallerSettings,
-    /// How often tokens and certificates are read again.
+    /// The interval in which tokens and certificates are reloaded.
     pub reload_interval: Duration,
-    /// Where requests are recorded for whoever has to answer for them.
+    /// The destination of the audit log.
     pub audit: Option<AuditSink>,
-    /// Where operators and their tools look in, if they may.
+    /// The admin listener.
     pub admin: Option<AdminSettings>,
-    /// Where metrics for CloudWatch go.
-    pub emf: Option<EmfSink>,
-    /// What is recorded of requests for tracing, if somebody wants it.
+    /// The spans of requests, if there is a collector for them.
     pub spans: Option<SpanSettings>,
-    /// How bodies are taken in.
+    /// The limits and budgets of bodies.
     pub intake: BodyLimits,
     /// The largest body outside of artifacts. Bytes.
     pub api_body_size_limit: u64,
-    /// The route by which the AWS SDK leaves this machine.
+    /// The way by which the AWS SDK leaves this machine.
     pub egress: Egress,
     /// A random number that tells this run's request ids from others'.
     pub run: u64,
-}
-
-/// Why `serve` did not start, or stopped.
-#[derive(Debug, thiserror::Error)]
-pub enum ServeError {
-    /// The address cannot be listened on.
-    #[error("cannot listen on `{address}`")]
-    Bind {
-        /// The address.
-        address: SocketAddr,
-        /// What the kernel said.
-        source: io::Error,
-    },
-    /// The audit log cannot be written to.
-    #[error("cannot open the audit log")]
-    Audit(#[source] io::Error),
-    /// The server failed as a whole.
-    #[error("the server failed")]
-    Server(#[source] io::Error),
 }

@@ -1,22 +1,54 @@
-//! The state that all workers share.
+//! The state behind requests: what all workers share, and what each worker has of its own.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use crate::http::body::BodyLimits;
 use crate::http::tls::server::ServerTls;
-use crate::serve::auth::Callers;
 use crate::serve::auth::browser::AllowedHosts;
-use crate::serve::pipeline::context::Ledger;
-use crate::serve::telemetry::metrics::Metrics;
-use crate::serve::upstream::backend::ServedTarget;
+use crate::serve::auth::callers::Callers;
+use crate::serve::auth::keys::KeyFetcher;
+use crate::serve::telemetry::access_log::RequestReports;
+use crate::serve::telemetry::metrics::{Metrics, WorkerCounters};
+use crate::serve::upstream::mlflow::MlflowClient;
+use crate::serve::upstream::served_target::ServedTarget;
 
-/// The state that all workers share.
+/// The state that all workers share. Nothing in it is locked while a request is served.
 pub(crate) struct SharedState {
     pub backends: Vec<Arc<ServedTarget>>,
     pub allowed_hosts: AllowedHosts,
     pub callers: Callers,
     pub tls: Option<ServerTls>,
-    pub ledger: Arc<Ledger>,
+    pub reports: Arc<RequestReports>,
     pub metrics: Metrics,
     pub draining: AtomicBool,
+}
+
+/// The state of one worker thread.
+pub(crate) struct WorkerState {
+    /// The state that all workers share.
+    pub shared: Arc<SharedState>,
+    /// A client for each of the shared targets, in their order.
+    pub upstreams: Vec<MlflowClient>,
+    /// The limits and budgets of artifacts.
+    pub intake: BodyLimits,
+    /// The limits and budgets of all other bodies.
+    pub api_intake: BodyLimits,
+    /// Fetches the keys of load balancers.
+    pub keys: KeyFetcher,
+    /// The worker's counters.
+    pub counters: Arc<WorkerCounters>,
+}
+
+impl WorkerState {
+    /// Prepares a worker on the thread that will use it.
+    #[must_use]
+    pub(crate) fn new(shared: Arc<SharedState>, intake: BodyLimits, api_body_size_limit: u64) -> Self {
+        let upstreams = shared.backends.iter().map(|backend| MlflowClient::new(Arc::clone(backend))).collect();
+        let api_intake = BodyLimits { size_limit: intake.size_limit.min(api_body_size_limit), ..intake.clone() };
+        let first = &shared.backends[0];
+        let keys = KeyFetcher::new(first.dialer.clone(), first.client.keep_alive);
+        let counters = shared.metrics.add_worker();
+        Self { shared, upstreams, intake, api_intake, keys, counters }
+    }
 }

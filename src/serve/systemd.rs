@@ -1,6 +1,6 @@
-//! Tells systemd, where it is the one who started us: ready, how it goes, stopping, and that every worker is alive.
+//! Notifications to systemd: readiness, status, the end, and the heartbeat of every worker.
 //!
-//! Elsewhere there is nobody to tell, and telling does nothing. sd_notify(3) has the messages.
+//! Without systemd, a notification does nothing. sd_notify(3) describes the messages.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -14,30 +14,31 @@ use tracing::{error, warn};
 use crate::serve::admin::health;
 use crate::serve::state::SharedState;
 
+/// The interval of checks until the appliance is ready.
 const READY_INTERVAL: Duration = Duration::from_millis(50);
-/// How often the status is looked at, and workers say that they are alive.
+/// The interval of later checks and of the workers' heartbeats.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// When each worker was last seen alive.
-pub(crate) struct Pulse {
+/// The last signs of life of all workers.
+pub(crate) struct Heartbeat {
     began: Instant,
-    /// Milliseconds since `began`, of each worker that has not ended.
+    /// The last beat of each worker that has not ended, in milliseconds since `began`.
     beats: Mutex<Vec<Weak<AtomicU64>>>,
 }
 
-impl Pulse {
-    /// Of no worker yet.
+impl Heartbeat {
+    /// Makes a heartbeat without workers.
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self { began: Instant::now(), beats: Mutex::default() })
     }
 
-    /// Beats for the worker on this thread, for as long as it handles events.
+    /// Adds the worker on this thread. It beats for as long as it handles events.
     pub(crate) fn join(self: &Arc<Self>) {
-        let (pulse, beat) = (Arc::clone(self), Arc::new(AtomicU64::new(self.now())));
+        let (heartbeat, beat) = (Arc::clone(self), Arc::new(AtomicU64::new(self.now())));
         self.beats.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&beat));
         rt::spawn(async move {
             loop {
-                beat.store(pulse.now(), Ordering::Relaxed);
+                beat.store(heartbeat.now(), Ordering::Relaxed);
                 sleep(INTERVAL).await;
             }
         });
@@ -47,8 +48,8 @@ impl Pulse {
         u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// How long the worker has been silent that has been silent for longest.
-    fn silence(&self) -> Duration {
+    /// Returns the age of the oldest beat.
+    fn age(&self) -> Duration {
         let mut beats = self.beats.lock().unwrap_or_else(PoisonError::into_inner);
         beats.retain(|beat| beat.strong_count() > 0);
         let alive = beats.iter().filter_map(Weak::upgrade);
@@ -57,46 +58,46 @@ impl Pulse {
     }
 }
 
-/// Reports until the end.
-pub(crate) async fn report(shared: Arc<SharedState>, pulse: Arc<Pulse>) {
+/// Notifies systemd for as long as it is polled.
+pub(crate) async fn report(shared: Arc<SharedState>, heartbeat: Arc<Heartbeat>) {
     let watchdog = sd_notify::watchdog_enabled();
-    let mut said = String::new();
+    let mut reported = String::new();
     let mut is_ready = false;
-    let mut is_silent = false;
+    let mut is_stuck = false;
     loop {
         let obstacle = health::obstacle(&shared);
         let status = obstacle.as_ref().map_or_else(|| "ready".to_owned(), |reason| format!("not ready: {reason}"));
-        if said != status {
-            tell(&[NotifyState::Status(&status)]);
-            said = status;
+        if reported != status {
+            notify(&[NotifyState::Status(&status)]);
+            reported = status;
         }
         if obstacle.is_none() && !is_ready {
-            tell(&[NotifyState::Ready]);
+            notify(&[NotifyState::Ready]);
             is_ready = true;
         }
         if let Some(limit) = watchdog {
-            let silence = pulse.silence();
-            if silence < limit {
-                tell(&[NotifyState::Watchdog]);
-                is_silent = false;
-            } else if !is_silent {
-                error!(silent_s = silence.as_secs(), "a worker thread does not respond");
-                is_silent = true;
+            let age = heartbeat.age();
+            if age < limit {
+                notify(&[NotifyState::Watchdog]);
+                is_stuck = false;
+            } else if !is_stuck {
+                error!(silent_s = age.as_secs(), "a worker thread does not respond");
+                is_stuck = true;
             }
         }
-        // Four times as often as the watchdog wants to hear of us.
-        let pause = watchdog.map_or(INTERVAL, |limit| INTERVAL.min(limit / 4));
-        sleep(if is_ready { pause } else { READY_INTERVAL }).await;
+        // Four notifications within each interval of the watchdog.
+        let wait = watchdog.map_or(INTERVAL, |limit| INTERVAL.min(limit / 4));
+        sleep(if is_ready { wait } else { READY_INTERVAL }).await;
     }
 }
 
-/// Says that the end has begun.
+/// Notifies systemd that the appliance is draining.
 pub(crate) fn stopping() {
-    tell(&[NotifyState::Stopping, NotifyState::Status("finishing running requests")]);
+    notify(&[NotifyState::Stopping, NotifyState::Status("draining: finishing the requests in flight")]);
 }
 
-fn tell(states: &[NotifyState<'_>]) {
+fn notify(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
-        warn!(%error, "the service manager cannot be told");
+        warn!(%error, "cannot notify systemd");
     }
 }

@@ -142,7 +142,9 @@ pub async fn url(settings: &UiSettings) -> Result<SecretString, UiError> {
     let obtained = timeout(CREDENTIALS_LIMIT, source.obtain(None)).await.map_err(|_| UiError::Late)?;
     let credentials = Current::holding(obtained.map_err(UiError::Credentials)?);
     // An identity that may not ask for the state obtains the URL all the same.
-    if let Ok(TargetState { status, is_serving: false }) = describe::state(target, endpoint, transport, &credentials).await {
+    if let Ok(TargetState { status, is_serving: false }) =
+        describe::state(target, endpoint, transport, &credentials).await
+    {
         return Err(UiError::NotServing { arn: arn.clone(), status });
     }
     presign::url(target, endpoint, transport, &credentials, *lifetimes).await.map_err(|source| UiError::Presign {

@@ -13,7 +13,7 @@ use super::command_error::{Class, CommandError};
 use super::examples;
 use super::output::{one_line, say, shell_word, show, show_document};
 use crate::api::cloudformation::Change;
-use crate::deploy::{self, StackKind, PlannedChange, StackPlan};
+use crate::deploy::{self, PlannedChange, StackKind, StackPlan};
 use arguments::{StackArguments, explained, with};
 use terminal::Terminal;
 

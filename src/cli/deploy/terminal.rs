@@ -6,8 +6,8 @@ use std::time::Duration;
 use crate::api::cloudformation::StackEvent;
 use crate::api::service::Delay;
 use crate::cli::output::{ask, one_line, say, say_coloured};
-use crate::error_chain::joined;
 use crate::deploy::{DiffLine, Prompter, Weight};
+use crate::error_chain::joined;
 
 /// The terminal of the person who runs the command.
 pub(super) struct Terminal {

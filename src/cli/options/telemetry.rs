@@ -28,7 +28,7 @@ option_group! {
             otlp_endpoint: "APPLIANCE_OTLP_ENDPOINT" "URL",
         }
         "Advanced: admin" {
-            /// Write metrics once a minute to this file, or to `stdout`, in CloudWatch's embedded metric format [default: none]
+            /// This option has no effect any more; the admin listener serves the metrics at `/metrics`
             metrics_emf: "APPLIANCE_METRICS_EMF" "FILE",
         }
         "Advanced: traces" {

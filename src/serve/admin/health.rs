@@ -1,6 +1,6 @@
-//! The pages under the reserved prefix `/_appliance/`, for load balancers and for people.
+//! The health pages under the reserved prefix `/_appliance/`.
 //!
-//! MLflow has a `/health` of its own, so these have names that it can never use.
+//! MLflow has a `/health` of its own, so these pages have a prefix that MLflow never uses.
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
@@ -9,46 +9,47 @@ use serde_json::{Map, Value, json};
 use crate::clock;
 use crate::serve::error::ProxyError;
 use crate::serve::state::SharedState;
-use crate::serve::upstream::backend::ServedTarget;
+use crate::serve::upstream::served_target::ServedTarget;
 
 const PREFIX: &str = "/_appliance";
 
-/// What lies under the prefix.
+/// A page under the prefix.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Page {
-    /// The process answers. Needs no AWS, so a balancer does not kill it during an outage of AWS.
+pub(crate) enum HealthPage {
+    /// Liveness: the process responds. It does not depend on AWS, so that a load balancer does not replace the instance during
+    /// an outage of AWS.
     Healthz,
-    /// Requests will be signed: those to all targets, or to the one of this name.
+    /// Readiness: requests can be signed, to all targets or to the one with this name.
     Readyz(Option<String>),
 }
 
-/// The page at a normalised path; nothing if the path is not reserved.
+/// Returns the page at a normalised path, or nothing if the path is not reserved.
 #[must_use]
-pub(crate) fn page(path: &str) -> Option<Result<Page, ProxyError>> {
+pub(crate) fn page(path: &str) -> Option<Result<HealthPage, ProxyError>> {
     let rest = path.strip_prefix(PREFIX)?;
     match rest {
-        "/healthz" => Some(Ok(Page::Healthz)),
-        "/readyz" => Some(Ok(Page::Readyz(None))),
-        _ if rest.starts_with("/readyz/") => Some(Ok(Page::Readyz(Some(rest["/readyz/".len()..].to_owned())))),
+        "/healthz" => Some(Ok(HealthPage::Healthz)),
+        "/readyz" => Some(Ok(HealthPage::Readyz(None))),
+        _ if rest.starts_with("/readyz/") => Some(Ok(HealthPage::Readyz(Some(rest["/readyz/".len()..].to_owned())))),
         "" => Some(Err(ProxyError::NoSuchPage)),
         _ if rest.starts_with('/') => Some(Err(ProxyError::NoSuchPage)),
         _ => None,
     }
 }
 
-/// Answers for a page.
+/// Renders a page for operators.
 #[must_use]
-pub(crate) fn render(page: &Page, shared: &SharedState) -> HttpResponse {
+pub(crate) fn render(page: &HealthPage, shared: &SharedState) -> HttpResponse {
     match page {
-        Page::Healthz => HttpResponse::Ok().json(json!({"status": "ok"})),
-        Page::Readyz(name) => {
+        HealthPage::Healthz => HttpResponse::Ok().json(json!({"status": "ok"})),
+        HealthPage::Readyz(name) => {
             let asked = shared.backends.iter().filter(|backend| name.is_none() || backend.name == *name);
-            let targets: Vec<_> = asked.map(|backend| (backend, of(backend))).collect();
+            let targets: Vec<_> = asked.map(|backend| (backend, target_obstacle(backend))).collect();
             if targets.is_empty() {
                 return HttpResponse::NotFound()
-                    .json(json!({"status": "unknown", "reason": "there is no such target"}));
+                    .json(json!({"status": "unknown", "reason": "no target has this name"}));
             }
-            let reason = general(shared).or_else(|| targets.iter().find_map(|(_, reason)| reason.clone()));
+            let reason = common_obstacle(shared).or_else(|| targets.iter().find_map(|(_, reason)| reason.clone()));
             let each: Map<String, Value> = targets
                 .into_iter()
                 .map(|(backend, reason)| {
@@ -64,14 +65,14 @@ pub(crate) fn render(page: &Page, shared: &SharedState) -> HttpResponse {
     }
 }
 
-/// Answers a stranger, with no more than a balancer needs.
+/// Renders a page for unauthenticated clients, with no more than a load balancer needs.
 ///
-/// SECURITY: the names of the targets, and why one of them is not ready, are the operator's business.
+/// SECURITY: only operators may see the names of the targets and the reason why one is not ready.
 #[must_use]
-pub(crate) fn render_briefly(page: &Page, shared: &SharedState) -> HttpResponse {
+pub(crate) fn render_briefly(page: &HealthPage, shared: &SharedState) -> HttpResponse {
     let status = render(page, shared).status();
     let word = match status {
-        StatusCode::OK if *page == Page::Healthz => "ok",
+        StatusCode::OK if *page == HealthPage::Healthz => "ok",
         StatusCode::OK => "ready",
         StatusCode::NOT_FOUND => "unknown",
         _ => "not ready",
@@ -79,10 +80,10 @@ pub(crate) fn render_briefly(page: &Page, shared: &SharedState) -> HttpResponse 
     HttpResponse::build(status).json(json!({"status": word}))
 }
 
-/// Ready all the same if the upstream cannot be reached: that is the same for all instances, and none of them is better
-/// off when a balancer or an Auto Scaling group takes the others away.
+/// Returns the status of a ready target. A target is ready even if its upstream is unreachable: that affects all instances, and
+/// a load balancer or an Auto Scaling group that removes instances would not help.
 fn ready(backend: &ServedTarget) -> String {
-    match (backend.circuit.is_open(), backend.store_circuit.is_open()) {
+    match (backend.breaker.is_open(), backend.s3_breaker.is_open()) {
         (true, _) => "ready, but the upstream cannot be reached",
         (false, true) => "ready, but S3 cannot be reached",
         (false, false) => "ready",
@@ -90,25 +91,25 @@ fn ready(backend: &ServedTarget) -> String {
     .to_owned()
 }
 
-/// Why not all targets can be served at the moment.
+/// Returns the reason why some target is not ready.
 pub(crate) fn obstacle(shared: &SharedState) -> Option<String> {
-    general(shared).or_else(|| shared.backends.iter().find_map(|backend| of(backend)))
+    common_obstacle(shared).or_else(|| shared.backends.iter().find_map(|backend| target_obstacle(backend)))
 }
 
-/// Why this one cannot be served at the moment.
+/// Returns the reason why a target is not ready.
 pub(crate) fn obstacle_of(backend: &ServedTarget, shared: &SharedState) -> Option<String> {
-    general(shared).or_else(|| of(backend))
+    common_obstacle(shared).or_else(|| target_obstacle(backend))
 }
 
-/// Why none can.
-fn general(shared: &SharedState) -> Option<String> {
+/// Returns the reason why no target is ready.
+fn common_obstacle(shared: &SharedState) -> Option<String> {
     let draining = shared.draining.load(std::sync::atomic::Ordering::Relaxed);
     let stopping = draining.then(|| "the appliance is shutting down".to_owned());
-    stopping.or_else(|| shared.callers.obstacle().map(|unknown| unknown.to_string()))
+    stopping.or_else(|| shared.callers.tokens.obstacle().map(|unknown| unknown.to_string()))
 }
 
-/// Why this one cannot, apart from the others.
-fn of(backend: &ServedTarget) -> Option<String> {
+/// Returns the reason that concerns one target only.
+fn target_obstacle(backend: &ServedTarget) -> Option<String> {
     let unsigned = backend.credentials.with(clock::now(), |_| ()).err().map(|reason| reason.to_string());
     let homeless = backend.artifacts.is_some() && backend.store.load().is_none();
     unsigned.or_else(|| {
@@ -122,11 +123,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_prefix_is_reserved() {
-        assert!(matches!(page("/_appliance/healthz"), Some(Ok(Page::Healthz))));
-        assert!(matches!(page("/_appliance/readyz"), Some(Ok(Page::Readyz(None)))));
+    fn only_paths_under_the_prefix_are_reserved() {
+        assert!(matches!(page("/_appliance/healthz"), Some(Ok(HealthPage::Healthz))));
+        assert!(matches!(page("/_appliance/readyz"), Some(Ok(HealthPage::Readyz(None)))));
         let named = page("/_appliance/readyz/team-a");
-        assert!(matches!(&named, Some(Ok(Page::Readyz(Some(name)))) if name == "team-a"), "{named:?}");
+        assert!(matches!(&named, Some(Ok(HealthPage::Readyz(Some(name)))) if name == "team-a"), "{named:?}");
         for path in ["/_appliance", "/_appliance/", "/_appliance/healthz/", "/_appliance/x"] {
             assert!(matches!(page(path), Some(Err(ProxyError::NoSuchPage))), "{path}");
         }

@@ -1,12 +1,13 @@
-//! The admin listener: where operators and their tools look in. It changes nothing and shows no secret.
+//! The admin listener: metrics, the status page and health for operators. It changes nothing and shows no secret.
 //!
-//! It has a thread of its own, so that it answers when all workers are busy, and is the last to go when the appliance
-//! stops. It speaks plain HTTP, on loopback unless told otherwise.
+//! It has a thread of its own, so that it responds when all workers are busy, and it stops last. It speaks plain HTTP, and
+//! listens on the loopback address by default.
 
 pub(crate) mod health;
+mod prometheus;
+pub(crate) mod settings;
 mod status;
 
-use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -19,65 +20,53 @@ use tracing::{info, warn};
 
 use crate::access::address::Networks;
 use crate::http::headers::HeaderSummary;
-use crate::serve::admin::health::Page;
 use crate::serve::auth::browser::{self, AllowedHosts};
-use crate::serve::server::{self, Options, Server, connection};
-use crate::serve::settings::ServeError;
+use crate::serve::serve_error::ServeError;
+use crate::serve::server::{self, Server, ServerSettings, connection};
 use crate::serve::state::SharedState;
-use crate::serve::telemetry::metrics::{self, CONTENT_TYPE};
+use health::HealthPage;
+use prometheus::CONTENT_TYPE;
+pub use settings::AdminSettings;
 
-/// Connections at a time; more wait in the kernel. Scrapers and people with a page open are few.
+/// The maximum number of connections; more wait in the kernel. Scrapers and open status pages are few.
 const CONNECTION_LIMIT: usize = 100;
-/// How long an idle connection is kept: longer than most scrapers wait between two scrapes.
+/// The maximum time that a connection may be idle. It is longer than most intervals between scrapes.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
-/// How long the head of a request may take.
+/// The maximum time for the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
-/// The longest time in which a caller may read nothing of a response.
+/// The maximum time that a client may read nothing of a response.
 const SEND_TIMEOUT: Duration = Duration::from_secs(60);
 
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
-/// The admin listener, as configured.
-#[derive(Clone, Debug)]
-pub struct AdminSettings {
-    /// Where it listens.
-    pub listen: SocketAddr,
-    /// Whether that was asked for. If it was not, something else may have the port, and the appliance starts without.
-    pub is_asked_for: bool,
-    /// From where it may be asked; only from this machine, if it is not set.
-    pub networks: Option<Networks>,
-    /// Names by which it may be addressed, besides those of this machine and addresses.
-    pub names: Vec<String>,
-}
-
-/// What its thread needs.
-struct Admin {
+/// The state of the admin listener.
+struct AdminListener {
     shared: Arc<SharedState>,
     networks: Option<Networks>,
     names: AllowedHosts,
 }
 
-/// Opens it; nothing if its usual port is taken and nobody asked for it.
+/// Opens the admin listener. Returns nothing if its default port is taken and no address was configured.
 ///
 /// # Errors
 /// [`ServeError::Bind`], [`ServeError::Server`].
 pub(crate) fn open(settings: AdminSettings, shared: &Arc<SharedState>) -> Result<Option<Server>, ServeError> {
-    let AdminSettings { listen, is_asked_for, networks, names } = settings;
+    let AdminSettings { listen, is_configured, networks, names } = settings;
     let listener = match server::bind(listen) {
         Ok(listener) => listener,
-        Err(source) if is_asked_for => return Err(ServeError::Bind { address: listen, source }),
+        Err(source) if is_configured => return Err(ServeError::Bind { address: listen, source }),
         Err(error) => {
-            let hint = "name another address with `admin-listen`, or write `off`";
-            warn!(admin = %listen, %error, hint, "there is no admin listener: its usual port cannot be had");
+            let hint = "set `admin-listen` to another address, or to `off`";
+            warn!(admin = %listen, %error, hint, "the admin listener is disabled: its default port is unavailable");
             return Ok(None);
         }
     };
     let address = listener.local_addr().unwrap_or(listen);
     let shared = Arc::clone(shared);
     let names = AllowedHosts::Listed(names);
-    let options = Options {
+    let server_settings = ServerSettings {
         name: "admin",
-        workers: NonZeroUsize::MIN,
+        threads: NonZeroUsize::MIN,
         connection_limit: CONNECTION_LIMIT,
         keep_alive: KEEP_ALIVE,
         head_timeout: HEAD_TIMEOUT,
@@ -85,22 +74,22 @@ pub(crate) fn open(settings: AdminSettings, shared: &Arc<SharedState>) -> Result
         tls: None,
         note: |_, _| {},
     };
-    let server = Server::start(&[listener], &options, move |app| {
-        let admin = Admin { shared: Arc::clone(&shared), networks: networks.clone(), names: names.clone() };
+    let server = Server::start(&[listener], &server_settings, move |app| {
+        let admin = AdminListener { shared: Arc::clone(&shared), networks: networks.clone(), names: names.clone() };
         app.app_data(Rc::new(admin)).default_service(web::to(handle));
     })
     .map_err(ServeError::Server)?;
-    info!(admin = %address, "admin listener open");
+    info!(admin = %address, "the admin listener is open");
     Ok(Some(server))
 }
 
 async fn handle(request: HttpRequest) -> HttpResponse {
-    let admin = Rc::clone(request.app_data::<Rc<Admin>>().expect("its thread has one"));
-    // Counts as in use until it is answered.
+    let admin = Rc::clone(request.app_data::<Rc<AdminListener>>().expect("it was registered at the start"));
+    // The connection counts as in use until the response is ready.
     let Ok(_running) = connection::run(&request, &HeaderSummary::of(request.headers())) else {
         return HttpResponse::BadRequest().force_close().finish();
     };
-    let mut response = admin.answer(&request);
+    let mut response = admin.respond(&request);
     for (name, value) in [
         (header::CACHE_CONTROL, "no-store"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
@@ -112,11 +101,11 @@ async fn handle(request: HttpRequest) -> HttpResponse {
     response
 }
 
-impl Admin {
-    fn answer(&self, request: &HttpRequest) -> HttpResponse {
-        if !self.may_come_in(request) {
+impl AdminListener {
+    fn respond(&self, request: &HttpRequest) -> HttpResponse {
+        if !self.is_allowed(request) {
             return HttpResponse::Forbidden()
-                .body("This listener answers to `admin-networks`, by an address or a name in `allowed-hosts`.\n");
+                .body("Access denied. This listener accepts requests from `admin-networks`, addressed to an IP address or to a name in `allowed-hosts`.\n");
         }
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return HttpResponse::MethodNotAllowed().insert_header((header::ALLOW, "GET, HEAD")).finish();
@@ -124,29 +113,31 @@ impl Admin {
         let shared = &self.shared;
         match request.path() {
             "/" => HttpResponse::Found().insert_header((header::LOCATION, "./status")).finish(),
-            "/livez" => health::render(&Page::Healthz, shared),
-            "/readyz" => health::render(&Page::Readyz(None), shared),
-            "/metrics" => HttpResponse::Ok().content_type(CONTENT_TYPE).body(metrics::render(shared)),
+            "/livez" => health::render(&HealthPage::Healthz, shared),
+            "/readyz" => health::render(&HealthPage::Readyz(None), shared),
+            "/metrics" => HttpResponse::Ok().content_type(CONTENT_TYPE).body(prometheus::render(shared)),
             "/status" => status::page(),
             "/status.json" => HttpResponse::Ok().json(status::document(shared)),
             path => match path.strip_prefix("/readyz/") {
-                Some(name) => health::render(&Page::Readyz(Some(name.to_owned())), shared),
-                None => HttpResponse::NotFound()
-                    .body("There are /livez, /readyz, /readyz/<target>, /metrics, /status and /status.json.\n"),
+                Some(name) => health::render(&HealthPage::Readyz(Some(name.to_owned())), shared),
+                None => HttpResponse::NotFound().body(
+                    "Not found. The pages are /livez, /readyz, /readyz/<target>, /metrics, /status and /status.json.\n",
+                ),
             },
         }
     }
 
-    fn may_come_in(&self, request: &HttpRequest) -> bool {
-        // Whom `X-Forwarded-For` names does not matter: nobody stands in between.
+    fn is_allowed(&self, request: &HttpRequest) -> bool {
+        // `X-Forwarded-For` does not matter, because no proxy stands in front of this listener.
         let Some(peer) = request.peer_addr().map(|peer| peer.ip().to_canonical()) else { return false };
-        let is_near = match &self.networks {
+        let is_in_network = match &self.networks {
             Some(networks) => networks.contain(peer) || peer.is_loopback(),
             None => peer.is_loopback(),
         };
-        // SECURITY: DNS rebinding needs a name. An address in `Host` cannot be a stranger's page.
+        // SECURITY: DNS rebinding needs a host name. A page of another site cannot have an address in `Host`.
         let host = browser::host(request);
         let is_address = host.is_none_or(browser::is_address);
-        is_near && (is_address || browser::check(&Method::GET, request.headers(), (host, None), &self.names).is_ok())
+        is_in_network
+            && (is_address || browser::check(&Method::GET, request.headers(), (host, None), &self.names).is_ok())
     }
 }

@@ -1,17 +1,17 @@
 'use strict';
-// Asks for /status.json every other second and draws it. What comes from callers becomes text, never markup.
+// Fetches /status.json every other second and draws it. Content from clients becomes text, never markup.
 
 const INTERVAL = 2000;
-const PATIENCE = 10000;
+const TIMEOUT = 10000;
 const byId = (id) => document.getElementById(id);
 const SVG = 'http://www.w3.org/2000/svg';
 
 let shown = null;       // The last document.
-let shownAt = 0;        // When it came, by this machine's clock, which may differ from the appliance's.
+let shownAt = 0;        // Its time of arrival by the browser's clock, which may differ from the appliance's.
 let isPaused = false;
-let isGone = false;     // True while the appliance does not answer.
-let cursor = null;      // The step under the pointer or chosen by the keyboard, counted back from the last.
-let countdowns = [];    // What is updated each second, between two documents.
+let isGone = false;     // True while the appliance does not respond.
+let cursor = null;      // The step under the pointer or selected by keyboard, counted back from the last.
+let countdowns = [];    // The elements that are updated each second, between two documents.
 const wide = new Intl.NumberFormat('en', { maximumFractionDigits: 0 });
 const short = new Intl.NumberFormat('en', { maximumSignificantDigits: 2 });
 
@@ -50,12 +50,12 @@ const clock = (seconds) => new Date(seconds * 1000).toLocaleTimeString([], { hou
 // The appliance's clock, running on since the last document.
 const now = () => shown.now + (performance.now() - shownAt) / 1000;
 
-/* What is shown */
+/* The sections of the page */
 
 function state() {
   if (!shown && !isGone) return;
   const pill = byId('state');
-  const [text, kind] = isGone ? ['no answer', 'bad'] : shown.draining ? ['shutting down', 'warn']
+  const [text, kind] = isGone ? ['no response', 'bad'] : shown.draining ? ['shutting down', 'warn']
     : shown.obstacle ? [`not ready: ${shown.obstacle}`, 'bad'] : ['ready', 'good'];
   if (pill.textContent !== text) pill.textContent = text;
   pill.className = `pill ${kind}`;
@@ -64,7 +64,7 @@ function state() {
 
 function about() {
   const parts = [`version ${shown.version}`, `up ${span(now() - shown.started)}`];
-  if (shown.certificate_expires) parts.push(`certificate holds ${span(shown.certificate_expires - now())}`);
+  if (shown.certificate_expires) parts.push(`certificate expires in ${span(shown.certificate_expires - now())}`);
   byId('about').textContent = parts.join(' · ');
 }
 
@@ -74,9 +74,9 @@ function tiles() {
   const isBad = moment.failed > 0;
   const all = [
     ['Requests per second', number(moment.requests / moment.seconds), `over ${Math.round(moment.seconds)} s`],
-    ['Failed', percent(moment.failed, moment.requests), `${number(moment.failed)} of ${number(moment.requests)}; ${number(moment.refused)} refused`, isBad],
-    ['Median time', time(moment.median_ms), `99th percentile ${time(moment.high_ms)}`],
-    ['In flight', number(shown.in_flight), 'requests right now'],
+    ['Failed', percent(moment.failed, moment.requests), `${number(moment.failed)} of ${number(moment.requests)}; ${number(moment.refused)} client errors`, isBad],
+    ['Median response time', time(moment.median_ms), `99th percentile ${time(moment.high_ms)}`],
+    ['In flight', number(shown.in_flight), 'requests'],
     ['Bodies on disk', percent(disk.used, disk.limit), `${size(disk.used)} of ${size(disk.limit)}`, disk.used > disk.limit * 0.8],
     ['Bodies in memory', percent(memory.used, memory.limit), `${size(memory.used)} of ${size(memory.limit)}`],
   ];
@@ -88,29 +88,29 @@ function tiles() {
 const CHARTS = [
   { title: 'Requests per second', unit: (value) => `${number(value)}/s`, lines: [
     { name: 'all', key: 'requests', kind: 'first', area: true, rate: true }] },
-  { title: 'Time to the whole answer', unit: time, lines: [
+  { title: 'Response time', unit: time, lines: [
     { name: 'median', key: 'median_ms', kind: 'first' },
     { name: '99th percentile', key: 'high_ms', kind: 'second dashed' }] },
-  { title: 'Refused and failed per minute', unit: (value) => number(value), lines: [
-    { name: 'refused (4xx)', key: 'refused', kind: 'second dashed', minute: true },
-    { name: 'failed (5xx, cut off)', key: 'failed', kind: 'third', minute: true }] },
+  { title: 'Client errors and failures per minute', unit: (value) => number(value), lines: [
+    { name: 'client errors (4xx)', key: 'refused', kind: 'second dashed', minute: true },
+    { name: 'failed (5xx, truncated)', key: 'failed', kind: 'third', minute: true }] },
 ];
 
-/** The values of a line, one for each step of the hour; null where there is none. */
+/** Returns the values of a line, one for each step of the hour; null for a step without a value. */
 function values(line) {
   const { hour } = shown;
   const raw = hour[line.key];
   const missing = Array(hour.steps - raw.length).fill(null);
   return missing.concat(raw.map((value, index) => {
     if (value === null || !(line.rate || line.minute)) return value;
-    // A step that has just begun says little: one request would be many a second.
+    // A step that has just begun is no basis for a rate: one request would be many a second.
     const lasted = index === raw.length - 1 ? hour.running : hour.step;
     if (lasted < (raw.length === 1 ? 1 : 5)) return null;
     return (value / lasted) * (line.minute ? 60 : 1);
   }));
 }
 
-/** A round number that is not below `top`, so that the grid has readable labels. */
+/** Returns a round number that is not below `top`, so that the grid has readable labels. */
 function ceiling(top) {
   if (!(top > 0)) return 1;
   const power = 10 ** Math.floor(Math.log10(top));
@@ -174,13 +174,13 @@ function chart({ title, unit, lines }) {
   }
   const last = lines.map((line, which) => {
     const known = series[which].filter((value) => value !== null);
-    return `${line.name}: ${known.length ? unit(known[known.length - 1]) : 'nothing yet'} now, at most ${unit(Math.max(0, ...known))}`;
+    return `${line.name}: ${known.length ? unit(known[known.length - 1]) : 'no value'} now, at most ${unit(Math.max(0, ...known))}`;
   });
-  svg.setAttribute('aria-label', `${title} in the last hour. ${last.join('; ')}. Arrow keys read single steps.`);
+  svg.setAttribute('aria-label', `${title} in the last hour. ${last.join('; ')}. The arrow keys select single steps.`);
   svg.replaceChildren(...drawn);
 }
 
-/** Where there are values without a gap: lists of [index, value]. */
+/** Returns the stretches of a series without a gap, as lists of [index, value]. */
 function runs(series) {
   const found = [];
   let run = [];
@@ -192,13 +192,13 @@ function runs(series) {
   return found;
 }
 
-/** When the step with this index began. */
+/** Returns the time at which the step with this index began. */
 function began(index) {
   const { hour } = shown;
   return shown.now - hour.running - (hour.steps - 1 - index) * hour.step;
 }
 
-/** Reads single steps with the pointer or the arrow keys. */
+/** Lets the pointer and the arrow keys select single steps. */
 function follow(svg) {
   const move = (to) => { cursor = to === null ? null : Math.min(Math.max(to, 0), shown.hour.steps - 1); CHARTS.forEach(chart); };
   svg.addEventListener('pointermove', (event) => {
@@ -231,7 +231,7 @@ function table() {
 
 function expiry(credentials) {
   if (!credentials.held) return ['none', 'bad'];
-  if (credentials.expires === null) return ['held, without an end', ''];
+  if (credentials.expires === null) return ['held, do not expire', ''];
   const left = credentials.expires - now();
   if (left <= 0) return ['expired', 'bad'];
   return [`expire in ${span(left)}`, left < 120 ? 'warn' : ''];
@@ -253,7 +253,7 @@ function targets() {
       element('div', { class: 'head' },
         element('strong', {}, target.name),
         element('span', { class: `pill ${target.obstacle ? 'bad' : 'good'}` }, target.obstacle ? 'not ready' : 'ready'),
-        target.is_given_up ? element('span', { class: 'pill bad' }, 'out of reach') : null),
+        target.is_given_up ? element('span', { class: 'pill bad' }, 'unreachable') : null),
       target.obstacle ? element('p', { class: 'quiet' }, target.obstacle) : null,
       element('dl', { class: 'facts' },
         ...fact('Mode', `${target.mode} in ${target.region}`),
@@ -261,18 +261,18 @@ function targets() {
         ...fact('Credentials', place),
         ...fact('Artifacts', target.artifacts),
         ...fact('Requests', `${number(target.requests)}, ${number(target.failed)} failed`),
-        ...fact('Time', `median ${time(target.median_ms)}, 99th percentile ${time(target.high_ms)}`),
+        ...fact('Response time', `median ${time(target.median_ms)}, 99th percentile ${time(target.high_ms)}`),
         ...fact('MLflow', element('span', { class: 'code' }, target.arn))));
   }));
   countdowns.forEach(countDown);
 }
 
-/** What stands between backticks is code. */
+/** Formats text between backticks as code. */
 const prose = (text) => text.split('`').map((part, at) => (at % 2 ? element('code', {}, part) : part));
 
 function failures() {
   const all = document.querySelector('input[name="sort"]:checked').value === 'all';
-  // Only when there is another one: whoever is copying a request id should not lose the selection.
+  // The list is redrawn only if it has changed, so that a user who copies a request id keeps the selection.
   const seen = JSON.stringify([all, shown.failures]);
   if (byId('failures').dataset.seen === seen) return;
   byId('failures').dataset.seen = seen;
@@ -280,7 +280,7 @@ function failures() {
   const others = shown.failures.length - chosen.length;
   const items = chosen.map((failure) => element('li', {},
     element('div', { class: 'head' },
-      element('span', { class: `pill ${failure.is_ours ? 'bad' : 'warn'}` }, failure.status === null ? 'no answer' : String(failure.status)),
+      element('span', { class: `pill ${failure.is_ours ? 'bad' : 'warn'}` }, failure.status === null ? 'no response' : String(failure.status)),
       element('strong', {}, failure.kind),
       element('span', { class: 'quiet' }, `${clock(failure.time)}${failure.target ? `, target ${failure.target}` : ''}`)),
     element('p', { class: 'code' }, `${failure.method} ${failure.path}`),
@@ -288,7 +288,7 @@ function failures() {
     element('p', { class: 'quiet' }, ...prose(failure.explanation)),
     element('p', { class: 'quiet' }, 'Request id ', element('span', { class: 'code' }, failure.request_id))));
   if (!items.length) {
-    const more = others ? ` ${others} requests were refused for what callers did wrong.` : '';
+    const more = others ? ` ${others} requests failed because of client errors.` : '';
     items.push(element('li', { class: 'none' }, `None since the start.${more}`));
   }
   byId('failures').replaceChildren(...items);
@@ -305,9 +305,9 @@ function draw() {
   failures();
 }
 
-/* How it is asked for */
+/* Fetching */
 
-function complain(text) {
+function notify(text) {
   const notice = byId('notice');
   notice.hidden = !text;
   if (notice.textContent !== text) notice.textContent = text;
@@ -315,17 +315,17 @@ function complain(text) {
 
 async function ask() {
   try {
-    const answer = await fetch('status.json', { signal: AbortSignal.timeout(PATIENCE), cache: 'no-store' });
-    if (!answer.ok) throw new Error(`it answered ${answer.status}`);
-    shown = await answer.json();
+    const response = await fetch('status.json', { signal: AbortSignal.timeout(TIMEOUT), cache: 'no-store' });
+    if (!response.ok) throw new Error(`status ${response.status}`);
+    shown = await response.json();
     shownAt = performance.now();
     isGone = false;
-    complain('');
+    notify('');
     draw();
   } catch (error) {
-    const since = shown ? ` What is shown is of ${clock(shown.now)}.` : '';
+    const since = shown ? ` The figures are from ${clock(shown.now)}.` : '';
     const reason = error.name === 'TimeoutError' || error instanceof TypeError ? '' : ` (${error.message})`;
-    complain(`The appliance does not answer${reason}.${since}`);
+    notify(`The appliance does not respond${reason}.${since}`);
     isGone = true;
     state();
   }
@@ -344,6 +344,6 @@ byId('pause').addEventListener('click', (event) => {
 document.querySelectorAll('input[name="sort"]').forEach((choice) => choice.addEventListener('change', draw));
 byId('hour').closest('details').addEventListener('toggle', draw);
 window.addEventListener('resize', draw);
-// Between two documents only the clocks go on.
+// Between two documents, only the clocks are updated.
 setInterval(() => { if (shown && !isPaused && !document.hidden) { about(); countdowns.forEach(countDown); } }, 1000);
 run();

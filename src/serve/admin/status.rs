@@ -1,7 +1,7 @@
-//! The status page, and the document that it asks for every other second.
+//! The status page, and the document that it fetches every other second.
 //!
-//! The page is one file without anything from elsewhere. Its policy names the two pieces in it by their hashes, so that
-//! nothing that somebody smuggles into what is shown could run.
+//! The page is one file that loads nothing from elsewhere. Its content security policy names its script and its style by
+//! their hashes, so that injected code cannot run.
 
 use std::sync::LazyLock;
 use std::sync::atomic::Ordering;
@@ -15,21 +15,25 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::clock;
+use crate::http::tls::server::ServerTls;
 use crate::mlflow::arn::Mode;
 use crate::serve::admin::health;
 use crate::serve::state::SharedState;
-use crate::serve::telemetry::metrics::{EXPLANATIONS, STEP, STEPS, Span, Step, Totals, View, explanation_index};
-use crate::serve::upstream::backend::{Access, ServedTarget};
+use crate::serve::telemetry::metrics::{
+    ERROR_CODES, HistoryView, Latency, STEP, STEPS, Snapshot, Step, error_code_index,
+};
+use crate::serve::upstream::served_target::ServedTarget;
+use crate::serve::upstream::settings::ArtifactAccess;
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 
-struct Assembled {
+struct StatusPage {
     text: String,
     policy: String,
 }
 
-static PAGE: LazyLock<Assembled> = LazyLock::new(|| {
+static PAGE: LazyLock<StatusPage> = LazyLock::new(|| {
     let text = include_str!("page.html").replace("/*style*/", STYLE).replace("/*script*/", SCRIPT);
     let hash = |piece: &str| STANDARD.encode(Sha256::digest(piece));
     let policy = format!(
@@ -38,10 +42,10 @@ static PAGE: LazyLock<Assembled> = LazyLock::new(|| {
         hash(SCRIPT),
         hash(STYLE)
     );
-    Assembled { text, policy }
+    StatusPage { text, policy }
 });
 
-/// The page.
+/// Returns the page.
 #[must_use]
 pub(crate) fn page() -> HttpResponse {
     HttpResponse::Ok()
@@ -50,36 +54,36 @@ pub(crate) fn page() -> HttpResponse {
         .body(PAGE.text.as_str())
 }
 
-/// What the page shows. Of bounded size, however much goes on.
+/// Returns the document that the page shows. Its size is bounded under any load.
 #[must_use]
 pub(crate) fn document(shared: &SharedState) -> Value {
     let metrics = &shared.metrics;
-    let totals = metrics.totals();
+    let snapshot = metrics.snapshot();
     let targets: Vec<Value> =
-        shared.backends.iter().enumerate().map(|(index, backend)| target(shared, index, backend, &totals)).collect();
+        shared.backends.iter().enumerate().map(|(index, backend)| target(shared, index, backend, &snapshot)).collect();
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "now": seconds(clock::now()),
         "started": seconds(metrics.started),
         "draining": shared.draining.load(Ordering::Relaxed),
         "obstacle": health::obstacle(shared),
-        "certificate_expires": shared.tls.as_ref().and_then(crate::http::tls::server::ServerTls::end).map(seconds),
-        "in_flight": shared.ledger.in_flight(),
+        "certificate_expires": shared.tls.as_ref().and_then(ServerTls::end).map(seconds),
+        "in_flight": shared.reports.in_flight(),
         "bodies": {
             "memory": {"used": metrics.intake.memory.used(), "limit": metrics.intake.memory.limit()},
             "disk": {"used": metrics.intake.disk.used(), "limit": metrics.intake.disk.limit()},
         },
         "targets": targets,
-        "hour": hour(&metrics.view(&totals)),
+        "hour": hour(&metrics.view(&snapshot)),
         "failures": failures(shared),
     })
 }
 
-fn target(shared: &SharedState, index: usize, backend: &ServedTarget, totals: &Totals) -> Value {
-    let requests: u64 = totals.requests(Some(index)).map(|(_, count)| count).sum();
+fn target(shared: &SharedState, index: usize, backend: &ServedTarget, snapshot: &Snapshot) -> Value {
+    let requests: u64 = snapshot.requests(Some(index)).map(|(_, count)| count).sum();
     let failed: u64 =
-        totals.requests(Some(index)).filter(|([_, _, status], _)| *status == "5xx").map(|(_, count)| count).sum();
-    let total = totals.spent_by_all(Some(index), Span::Total);
+        snapshot.requests(Some(index)).filter(|([_, _, status], _)| *status == "5xx").map(|(_, count)| count).sum();
+    let total = snapshot.latency_of_all_routes(Some(index), Latency::Total);
     let path = backend.name.as_ref().map_or_else(|| "/".to_owned(), |name| format!("/t/{name}/"));
     json!({
         "name": shared.metrics.label(Some(index)),
@@ -92,16 +96,16 @@ fn target(shared: &SharedState, index: usize, backend: &ServedTarget, totals: &T
         "arn": backend.target.arn().as_str(),
         "region": backend.target.arn().region(),
         "obstacle": health::obstacle_of(backend, shared),
-        "is_given_up": backend.circuit.is_open(),
+        "is_given_up": backend.breaker.is_open(),
         "credentials": match backend.credentials.expiry() {
             None => json!({"held": false}),
             Some(expiry) => json!({"held": true, "expires": expiry.map(seconds)}),
         },
         "artifacts": match backend.artifacts.as_ref().map(|artifacts| artifacts.access) {
             None => "not served",
-            Some(Access::Proxied) => "through the appliance",
-            Some(Access::Multipart) => "through the appliance, large ones by presigned URL",
-            Some(Access::PresignedOnly) => "by presigned URL only",
+            Some(ArtifactAccess::Proxied) => "through the appliance",
+            Some(ArtifactAccess::Multipart) => "through the appliance, large ones by presigned URL",
+            Some(ArtifactAccess::PresignedOnly) => "by presigned URL only",
         },
         "requests": requests,
         "failed": failed,
@@ -110,7 +114,7 @@ fn target(shared: &SharedState, index: usize, backend: &ServedTarget, totals: &T
     })
 }
 
-fn hour(view: &View) -> Value {
+fn hour(view: &HistoryView) -> Value {
     let (moment, lasted) = &view.moment;
     let column = |value: &dyn Fn(&Step) -> Value| -> Vec<Value> { view.steps.iter().map(value).collect() };
     json!({
@@ -144,19 +148,19 @@ fn failures(shared: &SharedState) -> Vec<Value> {
             "status": failure.status,
             "kind": failure.kind,
             "cause": failure.cause,
-            "explanation": EXPLANATIONS[explanation_index(failure.kind)].text,
+            "explanation": ERROR_CODES[error_code_index(failure.kind)].text,
             "is_ours": failure.is_ours,
         })
     });
     all.collect()
 }
 
-/// Milliseconds as a number of few digits.
+/// Returns milliseconds as a number with two decimals.
 fn rounded(milliseconds: Option<f64>) -> Value {
     milliseconds.map_or(Value::Null, |value| ((value * 100.0).round() / 100.0).into())
 }
 
-/// Since 1970.
+/// Returns the seconds since 1970.
 fn seconds(time: SystemTime) -> f64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     (since.as_secs_f64() * 1000.0).round() / 1000.0

@@ -1,126 +1,39 @@
 //! The artifact gateway: MLflow's artifact service on S3, for callers who have no AWS credentials.
 //!
-//! Managed MLflow hands out `s3://` locations. Callers are told `mlflow-artifacts:/…` instead (`translate`), and what
-//! they then ask for under `/api/2.0/mlflow-artifacts/` is answered here (`service`), as are the routes with which the
-//! UI reads what belongs to a run, a model or a trace (`located`).
+//! Managed MLflow names `s3://` locations. Callers get `mlflow-artifacts:/…` instead (`translate`), and the gateway answers what
+//! they then request under `/api/2.0/mlflow-artifacts/` (`service`), and the routes with which the UI reads the artifacts of a
+//! run, a model or a trace (`entities`).
 
-pub(crate) mod describe;
-pub(crate) mod failure;
-mod located;
+mod entities;
+mod listing;
+mod multipart;
 mod object;
-mod parts;
+mod parameters;
 pub(crate) mod request;
-mod route;
+pub(crate) mod route;
 mod server_info;
 mod service;
+pub(crate) mod store_discovery;
 pub(crate) mod translate;
 
-use actix_web::http::header;
-use actix_web::http::{Method, StatusCode};
-use actix_web::{HttpRequest, HttpResponse, web};
-use serde_json::Value;
+use actix_web::web;
 
-use crate::aws::sigv4::EMPTY_SHA256;
-use crate::http::body::{Body, BodyLimits};
-use crate::http::client::Response;
-use crate::http::{headers, uri};
-use crate::serve::aside::aside;
 use crate::serve::error::ProxyError;
-use crate::serve::pipeline::context::RequestContext;
-use crate::serve::upstream::mlflow::MlflowClient;
-
-use crate::serve::upstream::s3::S3Client;
-pub(crate) use route::{Route, route};
-
-/// One request to the gateway.
-pub(crate) struct Exchange<'a> {
-    pub upstream: &'a MlflowClient,
-    pub store: &'a S3Client,
-    pub intake: &'a BodyLimits,
-    pub request: &'a HttpRequest,
-    /// The part of the caller's path that names the target.
-    pub prefix: &'a str,
-    /// The path and query as the managed MLflow would know them, in normal form.
-    pub target: &'a str,
-    pub record: &'a mut RequestContext,
-    /// If this is true, managed MLflow is asked for artifacts outside of the store.
-    pub may_be_elsewhere: bool,
-}
-
-/// What the gateway has to say.
-pub(crate) enum Answer {
-    /// An answer of its own.
-    Own(HttpResponse),
-    /// An object, or a part of it, on its way from S3, and the name of the file that it is.
-    Object { response: Response, name: String },
-    /// What managed MLflow said when it was asked about a run, a model or a trace.
-    Upstream(Response),
-    /// The artifact is elsewhere, and managed MLflow may know more about it.
-    Elsewhere(web::Payload),
-}
-
-impl Answer {
-    fn json(value: &Value) -> Self {
-        Self::Own(HttpResponse::Ok().json(value))
-    }
-
-    /// JSON that has been written already.
-    fn text(json: String) -> Self {
-        Self::Own(HttpResponse::Ok().content_type(header::ContentType::json()).body(json))
-    }
-}
-
-/// A document that managed MLflow may answer with when it is asked about one thing. Bytes.
-const DOCUMENT_LIMIT: usize = 4 << 20;
-
-impl Exchange<'_> {
-    /// Takes the caller's turn to have a connection to S3.
-    pub(crate) async fn share(&mut self) -> Result<(), ProxyError> {
-        if self.record.store_share.is_none() {
-            self.record.store_share = Some(self.upstream.store_shares.take(self.record.party()).await?);
-        }
-        Ok(())
-    }
-
-    /// Asks managed MLflow for a document. An answer other than 200 is the caller's to see.
-    async fn ask(&mut self, target: &str) -> Result<Result<Value, Response>, ProxyError> {
-        let mut fields = headers::for_upstream(self.request.headers());
-        headers::ask_for_identity(&mut fields);
-        for name in [
-            header::CONTENT_TYPE,
-            header::CONTENT_ENCODING,
-            header::RANGE,
-            header::IF_NONE_MATCH,
-            header::IF_MODIFIED_SINCE,
-        ] {
-            fields.remove(&name);
-        }
-        // SECURITY: an id that a caller gave may be `..`; what is signed goes through the same eye of a needle.
-        let (path, query) = target.split_once('?').unwrap_or((target, ""));
-        let target = uri::joined(&uri::normalize_path(path)?, query);
-        let body = (&Body::None, EMPTY_SHA256);
-        let response = self.upstream.send(&Method::GET, &target, fields, body, self.record).await?;
-        if response.status != StatusCode::OK {
-            return Ok(Err(response));
-        }
-        let bytes = response.body.collect(DOCUMENT_LIMIT).await.map_err(ProxyError::Document)?;
-        let value = aside(bytes.len(), move || serde_json::from_slice(&bytes)).await?;
-        Ok(Ok(value.map_err(|_| ProxyError::UnreadableDocument)?))
-    }
-}
+use request::{ArtifactRequest, ArtifactResponse};
+use route::ArtifactRoute;
 
 /// Answers a request to the gateway.
 ///
 /// # Errors
 /// [`ProxyError`].
 pub(crate) async fn answer(
-    route: Route<'_>,
-    mut exchange: Exchange<'_>,
+    route: ArtifactRoute<'_>,
+    request: ArtifactRequest<'_>,
     payload: web::Payload,
-) -> Result<Answer, ProxyError> {
+) -> Result<ArtifactResponse, ProxyError> {
     match route {
-        Route::Service(service) => service::answer(service, &mut exchange, payload).await,
-        Route::Located(located) => located::answer(located, &mut exchange, payload).await,
-        Route::ServerInfo => server_info::answer(&mut exchange).await,
+        ArtifactRoute::Service(route) => service::answer(route, &request, payload).await,
+        ArtifactRoute::Entity(route) => entities::answer(route, &request, payload).await,
+        ArtifactRoute::ServerInfo => server_info::answer(&request).await,
     }
 }

@@ -1,4 +1,4 @@
-//! Artifacts as bytes: read from S3 as they stream, taken in whole before they are written.
+//! The bytes of artifacts: streamed from S3 when they are read, and buffered before they are written.
 
 use std::time::Instant;
 
@@ -15,12 +15,13 @@ use crate::http::fields::Fields;
 use crate::http::headers;
 use crate::mlflow::download;
 use crate::mlflow::store::ArtifactPath;
-use crate::serve::artifacts::{Answer, Exchange};
+use crate::serve::artifacts::request::{ArtifactRequest, ArtifactResponse};
 use crate::serve::error::ProxyError;
-use crate::serve::upstream::backend::Access;
-use crate::serve::upstream::s3::{Action, S3Client};
+use crate::serve::error::s3_error::S3Action;
+use crate::serve::upstream::s3::S3Client;
+use crate::serve::upstream::settings::ArtifactAccess;
 
-/// What of a caller's headers S3 may judge: conditions and ranges. They are not signed, and need not be.
+/// The caller's headers that S3 may judge: conditions and ranges. They are not signed, and need not be.
 const CONDITIONS: [HeaderName; 6] = [
     header::RANGE,
     header::IF_RANGE,
@@ -30,95 +31,95 @@ const CONDITIONS: [HeaderName; 6] = [
     header::IF_UNMODIFIED_SINCE,
 ];
 
-/// Reads an artifact, or sends its caller to where it can be read.
+/// Reads an artifact, or redirects its caller to a presigned URL.
 ///
 /// # Errors
 /// [`ProxyError`].
-pub(crate) async fn read(exchange: &mut Exchange<'_>, path: &ArtifactPath) -> Result<Answer, ProxyError> {
-    let store = exchange.store;
-    let key = store.place.key(path);
-    if store.access == Access::PresignedOnly {
-        let url = download_url(store, path, None).await?;
-        // Not to be kept: the URL is a secret, and soon stale.
+pub(crate) async fn read(request: &ArtifactRequest<'_>, path: &ArtifactPath) -> Result<ArtifactResponse, ProxyError> {
+    let s3 = request.s3;
+    let key = s3.store.key(path);
+    if s3.access == ArtifactAccess::PresignedOnly {
+        let url = download_url(s3, path, None).await?;
+        // The URL is a secret and expires soon, so nothing may cache it.
         let response = HttpResponse::TemporaryRedirect()
             .insert_header((header::LOCATION, url))
             .insert_header((header::CACHE_CONTROL, "no-store"))
             .finish();
-        return Ok(Answer::Own(response));
+        return Ok(ArtifactResponse::Own(response));
     }
-    let is_head = exchange.request.method() == Method::HEAD;
+    let is_head = request.request.method() == Method::HEAD;
     let ask = if is_head { Bucket::head } else { Bucket::get };
     let mut fields = Fields::new();
     for name in CONDITIONS {
-        if let Some(value) = exchange.request.headers().get(&name) {
+        if let Some(value) = request.request.headers().get(&name) {
             fields.insert(name, value.clone());
         }
     }
     let began = Instant::now();
     let response =
-        store.send(Action::Read, |bucket, credentials| ask(bucket, credentials, &key), fields, &Body::None).await?;
-    exchange.record.upstream = Some(began.elapsed());
-    Ok(Answer::Object { response, name: path.name().to_owned() })
+        s3.send(S3Action::Read, |bucket, credentials| ask(bucket, credentials, &key), fields, &Body::None).await?;
+    request.context.log.upstream_responded(began.elapsed());
+    Ok(ArtifactResponse::Object { response, name: path.name().to_owned() })
 }
 
-/// Writes an artifact of at most `limit` bytes. It becomes visible whole, or not at all.
+/// Writes an artifact of at most `limit` bytes. It becomes visible as a whole, or not at all.
 ///
 /// # Errors
 /// [`ProxyError`].
 pub(crate) async fn write(
-    exchange: &mut Exchange<'_>,
+    request: &ArtifactRequest<'_>,
     payload: web::Payload,
     path: &ArtifactPath,
     limit: u64,
-) -> Result<Answer, ProxyError> {
-    let store = exchange.store;
-    if store.access == Access::PresignedOnly {
+) -> Result<ArtifactResponse, ProxyError> {
+    let s3 = request.s3;
+    if s3.access == ArtifactAccess::PresignedOnly {
         return Err(ProxyError::PresignedOnly);
     }
-    let fields = exchange.request.headers();
+    let fields = request.request.headers();
     let declared = headers::content_length(fields);
     let given = fields.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    // A client that reads it from S3 by a presigned URL sees the stored type.
+    // A client that reads the artifact by a presigned URL sees the stored type.
     let content_type = given.unwrap_or_else(|| download::content_type(path.name()));
-    let (body, sha256) = take_in(exchange, payload, declared, limit).await?;
-    let key = store.place.key(path);
+    let (body, sha256) = buffer_or_stream(request, payload, declared, limit).await?;
+    let key = s3.store.key(path);
     let began = Instant::now();
-    let written = store
+    let written = s3
         .send(
-            Action::Write,
+            S3Action::Write,
             |bucket, credentials| bucket.put(credentials, &key, Some(content_type), sha256.as_deref()),
             Fields::new(),
             &body,
         )
         .await;
     if let Body::Streaming(passing) = &body {
-        exchange.record.received = passing.passed();
+        request.context.log.received(passing.passed(), None);
     }
     written?;
-    exchange.record.upstream = Some(began.elapsed());
-    Ok(Answer::json(&json!({})))
+    request.context.log.upstream_responded(began.elapsed());
+    Ok(ArtifactResponse::json(&json!({})))
 }
 
-/// Buffers a body of at most `limit` bytes and returns it with its SHA-256 in base64. A body that is passed on has no hash.
-pub(crate) async fn take_in(
-    exchange: &mut Exchange<'_>,
+/// Buffers a body of at most `limit` bytes and returns it with its SHA-256 in base64. A streamed body has no hash.
+pub(crate) async fn buffer_or_stream(
+    request: &ArtifactRequest<'_>,
     payload: web::Payload,
     declared: Option<u64>,
     limit: u64,
 ) -> Result<(Body, Option<String>), ProxyError> {
-    let intake = BodyLimits { size_limit: exchange.intake.size_limit.min(limit), ..exchange.intake.clone() };
+    let intake = BodyLimits { size_limit: request.intake.size_limit.min(limit), ..request.intake.clone() };
     if let Some(length) = intake.passes(declared) {
         return Ok((
-            Body::Streaming(StreamingBody::begin(payload, length, &intake, &exchange.record.account())?),
+            Body::Streaming(StreamingBody::begin(payload, length, &intake, &request.context.permits.account())?),
             None,
         ));
     }
     let began = Instant::now();
-    // While the caller sends, no connection is needed.
-    exchange.record.store_share = None;
-    let received = buffer(payload, declared, &intake, &exchange.record.account()).await?;
-    exchange.share().await?;
-    (exchange.record.received, exchange.record.intake) = (received.len, began.elapsed());
+    // No connection is needed while the caller sends the body.
+    request.context.permits.release_store();
+    let received = buffer(payload, declared, &intake, &request.context.permits.account()).await?;
+    request.take_share().await?;
+    request.context.log.received(received.len, Some(began.elapsed()));
     Ok((received.body, Some(STANDARD.encode(received.sha256))))
 }
 
@@ -130,13 +131,13 @@ pub(crate) async fn take_in(
 /// # Errors
 /// [`ProxyError::Credentials`].
 pub(crate) async fn download_url(
-    store: &S3Client,
+    s3: &S3Client,
     path: &ArtifactPath,
     content_type: Option<&str>,
 ) -> Result<String, ProxyError> {
-    let (key, disposition) = (store.place.key(path), download::attachment(path.name()));
-    store.prolong(store.url_lifetime).await;
-    store.presigned(store.url_lifetime, |bucket, credentials, lifetime| {
+    let (key, disposition) = (s3.store.key(path), download::attachment(path.name()));
+    s3.prolong(s3.url_lifetime).await;
+    s3.presigned(s3.url_lifetime, |bucket, credentials, lifetime| {
         bucket.presigned_get(credentials, &key, lifetime, &disposition, content_type)
     })
 }

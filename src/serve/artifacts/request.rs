@@ -1,77 +1,91 @@
-//! What the gateway reads of a request: query parameters and small JSON documents.
+//! A request to the artifact gateway with everything that serves it, and the gateway's response.
 
-use actix_web::web;
-use serde::de::DeserializeOwned;
+use actix_web::http::header;
+use actix_web::http::{Method, StatusCode};
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde_json::Value;
 
-use crate::http::body::{BodyLimits, buffer};
+use crate::aws::sigv4::EMPTY_SHA256;
+use crate::http::body::{Body, BodyLimits};
 use crate::http::client::Response;
-use crate::mlflow::store::ArtifactPath;
-use crate::serve::artifacts::Exchange;
-use crate::serve::aside::aside;
+use crate::http::{headers, uri};
+use crate::serve::context::RequestContext;
 use crate::serve::error::ProxyError;
+use crate::serve::offload::offload;
+use crate::serve::upstream::mlflow::{MlflowClient, MlflowRequest};
+use crate::serve::upstream::s3::S3Client;
 
-/// A document that names at most 10,000 parts, each with its tag and its presigned URL. Bytes.
-const DOCUMENT_LIMIT: u64 = 32 << 20;
+/// The limit of a document with which managed MLflow describes one entity. Bytes.
+const DOCUMENT_LIMIT: usize = 4 << 20;
 
-/// A query parameter of a target in normal form, decoded.
-///
-/// # Errors
-/// [`ProxyError::Artifact`] if it is no UTF-8.
-pub(crate) fn parameter(target: &str, name: &str) -> Result<Option<String>, ProxyError> {
-    let query = target.split_once('?').map_or("", |(_, query)| query);
-    let value = query.split('&').filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == name);
-    let Some((_, value)) = value else { return Ok(None) };
-    let decoded = percent_encoding::percent_decode_str(value).decode_utf8();
-    decoded.map(|value| Some(value.into_owned())).map_err(|_| ProxyError::Artifact("a parameter is not UTF-8".into()))
+/// One request to the gateway.
+pub(crate) struct ArtifactRequest<'a> {
+    pub mlflow: &'a MlflowClient,
+    pub s3: &'a S3Client,
+    pub intake: &'a BodyLimits,
+    pub request: &'a HttpRequest,
+    /// The part of the caller's path that names the target.
+    pub prefix: &'a str,
+    /// The path and query as managed MLflow would know them, in normal form.
+    pub target: &'a str,
+    pub context: &'a RequestContext,
+    /// If this is true, the appliance requests artifacts outside of the store from managed MLflow.
+    pub may_be_elsewhere: bool,
 }
 
-/// The value of a parameter that has to be there.
-///
-/// # Errors
-/// [`ProxyError::Artifact`].
-pub(crate) fn required(target: &str, name: &str) -> Result<String, ProxyError> {
-    parameter(target, name)?.ok_or_else(|| ProxyError::Artifact(format!("the parameter `{name}` is missing")))
+/// The gateway's response.
+pub(crate) enum ArtifactResponse {
+    /// A response of the gateway itself.
+    Own(HttpResponse),
+    /// An object, or a part of it, on its way from S3, and its file name.
+    Object { response: Response, name: String },
+    /// Managed MLflow's response to the question about a run, a model or a trace.
+    Upstream(Response),
+    /// The artifact is elsewhere, and managed MLflow may know more about it.
+    Elsewhere(web::Payload),
 }
 
-/// A path given as a parameter, or the root.
-///
-/// # Errors
-/// [`ProxyError`].
-pub(crate) fn path(target: &str, name: &str) -> Result<ArtifactPath, ProxyError> {
-    Ok(ArtifactPath::parse(&parameter(target, name)?.unwrap_or_default())?)
+impl ArtifactResponse {
+    pub(crate) fn json(value: &Value) -> Self {
+        Self::Own(HttpResponse::Ok().json(value))
+    }
+
+    /// Returns a response with JSON that has been written already.
+    pub(crate) fn text(json: String) -> Self {
+        Self::Own(HttpResponse::Ok().content_type(header::ContentType::json()).body(json))
+    }
 }
 
-/// A path that names something.
-///
-/// # Errors
-/// [`ProxyError`].
-pub(crate) fn named(path: ArtifactPath) -> Result<ArtifactPath, ProxyError> {
-    if path.is_root() { Err(ProxyError::Artifact("the artifact has no name".into())) } else { Ok(path) }
-}
+impl ArtifactRequest<'_> {
+    /// Takes a permit for a connection to S3 from the caller's share.
+    pub(crate) async fn take_share(&self) -> Result<(), ProxyError> {
+        Ok(self.context.permits.share_store(&self.mlflow.s3_shares).await?)
+    }
 
-/// Reads a JSON document from the body.
-///
-/// # Errors
-/// [`ProxyError`].
-pub(crate) async fn document<T: DeserializeOwned + Send + 'static>(
-    exchange: &mut Exchange<'_>,
-    payload: web::Payload,
-) -> Result<T, ProxyError> {
-    let intake = BodyLimits { size_limit: DOCUMENT_LIMIT, memory_limit: DOCUMENT_LIMIT, ..exchange.intake.clone() };
-    let received = buffer(payload, None, &intake, &exchange.record.account()).await?;
-    exchange.record.received = received.len;
-    let bytes = received.body.bytes().ok_or(ProxyError::Busy)?.clone();
-    // The body keeps its share of the memory until the document has been read.
-    aside(bytes.len(), move || serde_json::from_slice(&bytes))
-        .await?
-        .map_err(|error| ProxyError::Artifact(format!("the document is not as expected: {error}")))
-}
-
-/// The beginning of a response's body as text.
-///
-/// # Errors
-/// [`ProxyError`].
-pub(crate) async fn text(response: Response, limit: usize) -> Result<String, ProxyError> {
-    let bytes = response.body.collect(limit).await.map_err(ProxyError::Document)?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+    /// Requests a document from managed MLflow. A response other than 200 is for the caller.
+    pub(crate) async fn ask(&self, target: &str) -> Result<Result<Value, Response>, ProxyError> {
+        let mut fields = headers::for_upstream(self.request.headers());
+        headers::ask_for_identity(&mut fields);
+        for name in [
+            header::CONTENT_TYPE,
+            header::CONTENT_ENCODING,
+            header::RANGE,
+            header::IF_NONE_MATCH,
+            header::IF_MODIFIED_SINCE,
+        ] {
+            fields.remove(&name);
+        }
+        // SECURITY: an id from a caller may be `..`; everything that is signed must pass the same normalisation.
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let target = uri::joined(&uri::normalize_path(path)?, query);
+        let (method, body, sha256) = (&Method::GET, &Body::None, EMPTY_SHA256);
+        let request = MlflowRequest { method, target: &target, fields, body, sha256 };
+        let response = self.mlflow.send(request, self.context).await?;
+        if response.status != StatusCode::OK {
+            return Ok(Err(response));
+        }
+        let bytes = response.body.collect(DOCUMENT_LIMIT).await.map_err(ProxyError::Document)?;
+        let value = offload(bytes.len(), move || serde_json::from_slice(&bytes)).await?;
+        Ok(Ok(value.map_err(|_| ProxyError::UnreadableDocument)?))
+    }
 }

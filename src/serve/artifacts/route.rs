@@ -1,24 +1,24 @@
-//! Which requests the artifact gateway answers. Pure.
+//! The routes of the artifact gateway. Pure.
 
 use actix_web::http::Method;
 
 use crate::mlflow::locations;
 use crate::serve::error::ProxyError;
 
-/// A request that is the gateway's.
+/// A route of the gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Route<'a> {
+pub(crate) enum ArtifactRoute<'a> {
     /// MLflow's artifact service.
-    Service(Service<'a>),
-    /// An artifact named by what it belongs to.
-    Located(Located<'a>),
-    /// What the server can do, to which the gateway adds.
+    Service(ServiceRoute<'a>),
+    /// An artifact that is named by the entity that it belongs to.
+    Entity(EntityRoute<'a>),
+    /// The abilities of the server, to which the gateway adds its own.
     ServerInfo,
 }
 
-/// A request to the artifact service; paths are percent-encoded.
+/// A route of the artifact service; paths are percent-encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Service<'a> {
+pub(crate) enum ServiceRoute<'a> {
     List,
     Read(&'a str),
     Write(&'a str),
@@ -29,9 +29,9 @@ pub(crate) enum Service<'a> {
     Presigned(&'a str),
 }
 
-/// A request for an artifact of something that managed MLflow has to be asked about first.
+/// A route to the artifacts of an entity, whose location managed MLflow has to name first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Located<'a> {
+pub(crate) enum EntityRoute<'a> {
     /// `GET /get-artifact?run_id=…&path=…`
     OfRun,
     /// `POST …/upload-artifact?run_uuid=…&path=…`
@@ -48,41 +48,41 @@ pub(crate) enum Located<'a> {
     OfTrace,
 }
 
-/// The gateway's route of a request, if it is one; the path is as MLflow reads it.
+/// Returns the gateway's route for a request, if there is one; the path is in the form that MLflow reads.
 ///
 /// # Errors
 /// [`ProxyError::ArtifactMethod`] where the artifact service has no such method.
-pub(crate) fn route<'a>(method: &Method, path: &'a str) -> Result<Option<Route<'a>>, ProxyError> {
+pub(crate) fn route<'a>(method: &Method, path: &'a str) -> Result<Option<ArtifactRoute<'a>>, ProxyError> {
     if let Some(rest) = locations::artifact_service(path) {
-        return service(method, rest).map(|service| service.map(Route::Service));
+        return service(method, rest).map(|service| service.map(ArtifactRoute::Service));
     }
     let is_get = matches!(*method, Method::GET | Method::HEAD);
-    let located = match path {
-        "/get-artifact" if is_get => Located::OfRun,
-        "/model-versions/get-artifact" if is_get => Located::OfModelVersion,
+    let entity = match path {
+        "/get-artifact" if is_get => EntityRoute::OfRun,
+        "/model-versions/get-artifact" if is_get => EntityRoute::OfModelVersion,
         _ => match (locations::api(path).unwrap_or_default(), is_get) {
-            ("server-info", true) => return Ok(Some(Route::ServerInfo)),
-            ("artifacts/list", true) => Located::ListOfRun,
-            ("get-trace-artifact", true) => Located::OfTrace,
-            ("upload-artifact", false) if *method == Method::POST => Located::UploadToRun,
+            ("server-info", true) => return Ok(Some(ArtifactRoute::ServerInfo)),
+            ("artifacts/list", true) => EntityRoute::ListOfRun,
+            ("get-trace-artifact", true) => EntityRoute::OfTrace,
+            ("upload-artifact", false) if *method == Method::POST => EntityRoute::UploadToRun,
             (rest, true) => match logged_model(rest) {
-                Some((id, "files")) => Located::OfLoggedModel(id),
-                Some((id, "directories")) => Located::ListOfLoggedModel(id),
+                Some((id, "files")) => EntityRoute::OfLoggedModel(id),
+                Some((id, "directories")) => EntityRoute::ListOfLoggedModel(id),
                 _ => return Ok(None),
             },
             (_, false) => return Ok(None),
         },
     };
-    Ok(Some(Route::Located(located)))
+    Ok(Some(ArtifactRoute::Entity(entity)))
 }
 
-/// Id and kind of `logged-models/<id>/artifacts/<kind>`.
+/// Returns the id and kind of `logged-models/<id>/artifacts/<kind>`.
 fn logged_model(rest: &str) -> Option<(&str, &str)> {
     let (id, rest) = rest.strip_prefix("logged-models/")?.split_once('/')?;
     Some((id, rest.strip_prefix("artifacts/")?))
 }
 
-fn service<'a>(method: &Method, rest: &'a str) -> Result<Option<Service<'a>>, ProxyError> {
+fn service<'a>(method: &Method, rest: &'a str) -> Result<Option<ServiceRoute<'a>>, ProxyError> {
     let below = |name: &str| {
         rest.strip_prefix(name).and_then(|rest| rest.strip_prefix('/').or(Some("").filter(|_| rest.is_empty())))
     };
@@ -90,24 +90,24 @@ fn service<'a>(method: &Method, rest: &'a str) -> Result<Option<Service<'a>>, Pr
         |allowed: Method, service| if *method == allowed { Ok(Some(service)) } else { Err(ProxyError::ArtifactMethod) };
     if let Some(path) = below("artifacts") {
         return match *method {
-            Method::GET if path.is_empty() => Ok(Some(Service::List)),
-            Method::GET | Method::HEAD => Ok(Some(Service::Read(path))),
-            Method::PUT => Ok(Some(Service::Write(path))),
-            Method::DELETE => Ok(Some(Service::Delete(path))),
+            Method::GET if path.is_empty() => Ok(Some(ServiceRoute::List)),
+            Method::GET | Method::HEAD => Ok(Some(ServiceRoute::Read(path))),
+            Method::PUT => Ok(Some(ServiceRoute::Write(path))),
+            Method::DELETE => Ok(Some(ServiceRoute::Delete(path))),
             _ => Err(ProxyError::ArtifactMethod),
         };
     }
     if let Some(path) = below("presigned") {
-        return only(Method::GET, Service::Presigned(path));
+        return only(Method::GET, ServiceRoute::Presigned(path));
     }
     if let Some(path) = below("mpu/create") {
-        return only(Method::POST, Service::CreateMultipart(path));
+        return only(Method::POST, ServiceRoute::CreateMultipart(path));
     }
     if let Some(path) = below("mpu/complete") {
-        return only(Method::POST, Service::CompleteMultipart(path));
+        return only(Method::POST, ServiceRoute::CompleteMultipart(path));
     }
     if let Some(path) = below("mpu/abort") {
-        return only(Method::POST, Service::AbortMultipart(path));
+        return only(Method::POST, ServiceRoute::AbortMultipart(path));
     }
     Ok(None)
 }
@@ -117,28 +117,40 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_gateway_answers_its_routes_and_no_others() {
+    fn the_gateway_answers_only_its_own_routes() {
         let (get, put, post, delete) = (Method::GET, Method::PUT, Method::POST, Method::DELETE);
         for (method, path, expected) in [
-            (&get, "/api/2.0/mlflow-artifacts/artifacts", Some(Route::Service(Service::List))),
-            (&get, "/ajax-api/2.0/mlflow-artifacts/artifacts/", Some(Route::Service(Service::List))),
-            (&get, "/api/2.0/mlflow-artifacts/artifacts/1/a%20b", Some(Route::Service(Service::Read("1/a%20b")))),
-            (&put, "/api/2.0/mlflow-artifacts/artifacts/1/x", Some(Route::Service(Service::Write("1/x")))),
-            (&delete, "/api/2.0/mlflow-artifacts/artifacts/1", Some(Route::Service(Service::Delete("1")))),
-            (&post, "/api/2.0/mlflow-artifacts/mpu/create/1/x", Some(Route::Service(Service::CreateMultipart("1/x")))),
-            (&post, "/api/2.0/mlflow-artifacts/mpu/abort", Some(Route::Service(Service::AbortMultipart("")))),
-            (&get, "/api/2.0/mlflow-artifacts/presigned/x", Some(Route::Service(Service::Presigned("x")))),
-            (&get, "/get-artifact", Some(Route::Located(Located::OfRun))),
-            (&get, "/model-versions/get-artifact", Some(Route::Located(Located::OfModelVersion))),
-            (&get, "/ajax-api/2.0/mlflow/artifacts/list", Some(Route::Located(Located::ListOfRun))),
-            (&post, "/ajax-api/2.0/mlflow/upload-artifact", Some(Route::Located(Located::UploadToRun))),
+            (&get, "/api/2.0/mlflow-artifacts/artifacts", Some(ArtifactRoute::Service(ServiceRoute::List))),
+            (&get, "/ajax-api/2.0/mlflow-artifacts/artifacts/", Some(ArtifactRoute::Service(ServiceRoute::List))),
+            (
+                &get,
+                "/api/2.0/mlflow-artifacts/artifacts/1/a%20b",
+                Some(ArtifactRoute::Service(ServiceRoute::Read("1/a%20b"))),
+            ),
+            (&put, "/api/2.0/mlflow-artifacts/artifacts/1/x", Some(ArtifactRoute::Service(ServiceRoute::Write("1/x")))),
+            (&delete, "/api/2.0/mlflow-artifacts/artifacts/1", Some(ArtifactRoute::Service(ServiceRoute::Delete("1")))),
+            (
+                &post,
+                "/api/2.0/mlflow-artifacts/mpu/create/1/x",
+                Some(ArtifactRoute::Service(ServiceRoute::CreateMultipart("1/x"))),
+            ),
+            (
+                &post,
+                "/api/2.0/mlflow-artifacts/mpu/abort",
+                Some(ArtifactRoute::Service(ServiceRoute::AbortMultipart(""))),
+            ),
+            (&get, "/api/2.0/mlflow-artifacts/presigned/x", Some(ArtifactRoute::Service(ServiceRoute::Presigned("x")))),
+            (&get, "/get-artifact", Some(ArtifactRoute::Entity(EntityRoute::OfRun))),
+            (&get, "/model-versions/get-artifact", Some(ArtifactRoute::Entity(EntityRoute::OfModelVersion))),
+            (&get, "/ajax-api/2.0/mlflow/artifacts/list", Some(ArtifactRoute::Entity(EntityRoute::ListOfRun))),
+            (&post, "/ajax-api/2.0/mlflow/upload-artifact", Some(ArtifactRoute::Entity(EntityRoute::UploadToRun))),
             (
                 &get,
                 "/ajax-api/2.0/mlflow/logged-models/m-1/artifacts/files",
-                Some(Route::Located(Located::OfLoggedModel("m-1"))),
+                Some(ArtifactRoute::Entity(EntityRoute::OfLoggedModel("m-1"))),
             ),
-            (&get, "/ajax-api/3.0/mlflow/get-trace-artifact", Some(Route::Located(Located::OfTrace))),
-            (&get, "/api/3.0/mlflow/server-info", Some(Route::ServerInfo)),
+            (&get, "/ajax-api/3.0/mlflow/get-trace-artifact", Some(ArtifactRoute::Entity(EntityRoute::OfTrace))),
+            (&get, "/api/3.0/mlflow/server-info", Some(ArtifactRoute::ServerInfo)),
             (&post, "/get-artifact", None),
             (&get, "/api/2.0/mlflow-artifacts/artifactsx", None),
             (&get, "/api/2.0/mlflow/artifacts/listing", None),

@@ -1,32 +1,32 @@
-//! `server-info`: what managed MLflow says it can do, and what the gateway can.
+//! `server-info`: the abilities of managed MLflow and of the gateway.
 
 use actix_web::http::StatusCode;
 use serde_json::{Value, json};
 
-use crate::serve::artifacts::{Answer, Exchange};
+use crate::serve::artifacts::request::{ArtifactRequest, ArtifactResponse};
 use crate::serve::error::ProxyError;
-use crate::serve::upstream::backend::Access;
+use crate::serve::upstream::settings::ArtifactAccess;
 
-/// Answers with managed MLflow's own document, as far as it has one, and with the gateway's abilities.
+/// Answers with managed MLflow's own document, if it has one, and adds the gateway's abilities.
 ///
 /// # Errors
 /// [`ProxyError`].
-pub(crate) async fn answer(exchange: &mut Exchange<'_>) -> Result<Answer, ProxyError> {
-    let target = exchange.target;
-    let mut document = match exchange.ask(target).await? {
+pub(crate) async fn answer(request: &ArtifactRequest<'_>) -> Result<ArtifactResponse, ProxyError> {
+    let target = request.target;
+    let mut document = match request.ask(target).await? {
         Ok(Value::Object(document)) => document,
         Ok(_) => return Err(ProxyError::UnreadableDocument),
-        // Versions that do not know the route can still be given artifacts in parts.
+        // Versions of MLflow without this route still accept uploads in parts.
         Err(response) if response.status == StatusCode::NOT_FOUND => serde_json::Map::new(),
-        Err(response) => return Ok(Answer::Upstream(response)),
+        Err(response) => return Ok(ArtifactResponse::Upstream(response)),
     };
-    let access = exchange.store.access;
+    let access = request.s3.access;
     for (name, value) in [
-        ("multipart_uploads_enabled", access != Access::Proxied),
-        ("multipart_downloads_enabled", access != Access::Proxied),
-        ("artifacts_presigned_only", access == Access::PresignedOnly),
+        ("multipart_uploads_enabled", access != ArtifactAccess::Proxied),
+        ("multipart_downloads_enabled", access != ArtifactAccess::Proxied),
+        ("artifacts_presigned_only", access == ArtifactAccess::PresignedOnly),
     ] {
         document.insert(name.to_owned(), json!(value));
     }
-    Ok(Answer::json(&Value::Object(document)))
+    Ok(ArtifactResponse::json(&Value::Object(document)))
 }

@@ -1,4 +1,4 @@
-//! Between real and public locations in what passes through, as it passes.
+//! Translates between real and public locations in bodies, as they are streamed.
 
 use std::borrow::Cow;
 use std::cell::OnceCell;
@@ -20,30 +20,30 @@ use crate::serve::upstream::s3::S3Client;
 /// Rewrites one body.
 pub(crate) type Translation = Rewriter<Box<dyn FnMut(StringKind, &str) -> Option<String>>>;
 
-/// A body on its way in.
-pub(crate) type Inbound = Pin<Box<dyn Stream<Item = Result<Bytes, PayloadError>>>>;
+/// The translated body of a request.
+pub(crate) type TranslatedBody = Pin<Box<dyn Stream<Item = Result<Bytes, PayloadError>>>>;
 
-/// An objection to the locations of a request is set while its body passes.
+/// An objection to the locations of a request, which is set while its body is read.
 pub(crate) type Objection = Rc<OnceCell<ProxyError>>;
 
-/// The translation of a response with these headers; nothing if there is nothing to translate in it.
+/// Returns the translation of a response with these headers, or nothing if the response needs none.
 #[must_use]
-pub(crate) fn of_response(headers: &HeaderMap, places: JsonPaths, store: &Rc<S3Client>) -> Option<Translation> {
-    let store = Rc::clone(store);
+pub(crate) fn of_response(headers: &HeaderMap, places: JsonPaths, s3: &Rc<S3Client>) -> Option<Translation> {
+    let s3 = Rc::clone(s3);
     (!places.is_empty() && is_plain_json(headers))
-        .then(|| Rewriter::new(places, Box::new(move |_, uri: &str| store.place.publish(uri)) as Box<_>))
+        .then(|| Rewriter::new(places, Box::new(move |_, uri: &str| s3.store.publish(uri)) as Box<_>))
 }
 
-/// The body of a request with these headers, public locations made real. Unless locations may be elsewhere, those that are
-/// lead to an objection, and so does a body in which they cannot be told.
+/// Returns the body of a request with these headers, in which public locations become real ones. Unless locations may be
+/// elsewhere, a location outside of the store causes an objection, and so does a body whose locations cannot be read.
 #[must_use]
 pub(crate) fn of_request<S>(
     payload: S,
     headers: &HeaderMap,
     places: &'static [JsonPath],
-    store: &Rc<S3Client>,
+    s3: &Rc<S3Client>,
     may_be_elsewhere: bool,
-) -> (Inbound, Objection)
+) -> (TranslatedBody, Objection)
 where
     S: Stream<Item = Result<Bytes, PayloadError>> + Unpin + 'static,
 {
@@ -52,11 +52,11 @@ where
     if places.is_empty() || !is_judged && !is_plain_json(headers) {
         return (Box::pin(payload), objection);
     }
-    let (store, noted) = (Rc::clone(store), Rc::clone(&objection));
+    let (s3, noted) = (Rc::clone(s3), Rc::clone(&objection));
     let translation = Rewriter::new(places, move |kind, text: &str| match kind {
-        StringKind::Filter => filter::resolved(text, &store.place),
+        StringKind::Filter => filter::resolved(text, &s3.store),
         StringKind::Document if filter::may_have_locations(text) => {
-            graphql::with_strings(text, |string| filter::resolved(string, &store.place))
+            graphql::with_strings(text, |string| filter::resolved(string, &s3.store))
         }
         StringKind::Document => None,
         StringKind::Missed => {
@@ -66,13 +66,13 @@ where
             None
         }
         StringKind::Location => {
-            if is_judged && foreign::is_foreign(text, &store.place) {
+            if is_judged && foreign::is_foreign(text, &s3.store) {
                 let _ = noted.set(ProxyError::ForeignLocation(beginning(text)));
             }
-            store.place.resolve(text)
+            s3.store.resolve(text)
         }
     });
-    let shape = is_judged.then(|| Shape { has_begun: false, objection: Rc::clone(&objection) });
+    let shape = is_judged.then(|| JsonShape { has_begun: false, objection: Rc::clone(&objection) });
     let pieces = stream::unfold((payload, Some(translation), shape), |(mut payload, translation, mut shape)| async {
         let mut translation = translation?;
         match payload.next().await {
@@ -89,15 +89,15 @@ where
     (Box::pin(pieces), objection)
 }
 
-/// A query in normal form, with real locations in its conditions.
+/// Returns a query in normal form, in whose conditions public locations become real ones.
 #[must_use]
-pub(crate) fn of_query<'a>(query: &'a str, places: &[JsonPath], store: &S3Client) -> Cow<'a, str> {
+pub(crate) fn of_query<'a>(query: &'a str, places: &[JsonPath], s3: &S3Client) -> Cow<'a, str> {
     if query.is_empty() || !places.iter().any(|place| place.kind == StringKind::Filter && place.path == ["filter"]) {
         return Cow::Borrowed(query);
     }
     let translated = |pair: &str| {
         let value = percent_encoding::percent_decode_str(pair.strip_prefix("filter=")?).decode_utf8().ok()?;
-        filter::resolved(&value, &store.place).map(|filter| format!("filter={}", uri::encoded(&filter)))
+        filter::resolved(&value, &s3.store).map(|filter| format!("filter={}", uri::encoded(&filter)))
     };
     let pairs: Vec<_> = query.split('&').map(|pair| translated(pair).map_or(Cow::Borrowed(pair), Cow::Owned)).collect();
     if pairs.iter().all(|pair| matches!(pair, Cow::Borrowed(_))) {
@@ -109,14 +109,14 @@ pub(crate) fn of_query<'a>(query: &'a str, places: &[JsonPath], store: &S3Client
 
 /// Checks that a body is an object of JSON in UTF-8.
 ///
-/// SECURITY: MLflow takes UTF-16 and UTF-32 as well, and a string that holds the object as text. The locations in those
-/// would pass unseen.
-struct Shape {
+/// SECURITY: MLflow accepts UTF-16 and UTF-32 as well, and a string that contains the object as text. The check of locations
+/// would miss those.
+struct JsonShape {
     has_begun: bool,
     objection: Objection,
 }
 
-impl Shape {
+impl JsonShape {
     fn look_at(&mut self, piece: &[u8]) {
         const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
         let mut is_object = !piece.contains(&0);
@@ -132,14 +132,14 @@ impl Shape {
     }
 }
 
-/// Returns the beginning of a caller's text, for an error to repeat.
+/// Returns the beginning of a caller's text, for an error message.
 fn beginning(text: &str) -> String {
     const LIMIT: usize = 200;
     let beginning: String = text.chars().take(LIMIT).collect();
     if beginning.len() < text.len() { beginning + "…" } else { beginning }
 }
 
-/// True for JSON that can be read as it comes. A client may leave the type out; MLflow's own says it.
+/// Returns true for JSON without a content encoding. A client may omit the type, though MLflow's own sets it.
 fn is_plain_json(headers: &HeaderMap) -> bool {
     let is_json = headers
         .get(header::CONTENT_TYPE)

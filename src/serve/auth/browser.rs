@@ -1,8 +1,8 @@
-//! Keeps web pages of strangers from using the appliance through somebody's browser.
+//! Keeps the web pages of other sites from using the appliance through a visitor's browser.
 //!
-//! MLflow guards itself against cross-site requests and DNS rebinding by `Origin` and `Host`. MlflowClient both are the
-//! appliance's own, so the guard has to be here. Clients other than browsers send neither `Origin` nor
-//! `Sec-Fetch-Site` and notice nothing.
+//! MLflow protects itself against cross-site requests and DNS rebinding by `Origin` and `Host`. Behind the appliance, both are
+//! the appliance's own, so the protection has to be here. Clients other than browsers send neither `Origin` nor
+//! `Sec-Fetch-Site`, and are not affected.
 
 use std::net::IpAddr;
 
@@ -11,53 +11,57 @@ use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderMap, HeaderName};
 use actix_web::http::uri::Authority;
 
-use crate::serve::auth::Callers;
-use crate::serve::error::ProxyError;
+use crate::serve::auth::callers::Callers;
+use crate::serve::auth::credentials::{COOKIE, SECURE_COOKIE};
+use crate::serve::auth::error::AccessError;
 
-// Names as constants are found without being parsed, which takes hundreds of instructions for each request.
+// Constant names save parsing, which takes hundreds of instructions for each request.
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
-/// The names by which callers may address the appliance, besides those of this machine.
+/// The host names by which callers may address the appliance, besides those of this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AllowedHosts {
-    /// Any: something else decides who can connect.
+    /// Any name, because another mechanism decides which clients can connect.
     Any,
-    /// These, without port, in lower case.
+    /// These names, without port, in lower case.
     Listed(Vec<String>),
 }
 
-/// Refuses what a browser sends on behalf of another site. `host` is how the caller addressed us; `public_host`, how a
-/// trusted proxy before us was addressed.
+/// Rejects a request that a browser sends on behalf of another site. `host` is the host that the caller has addressed;
+/// `public_host` is the host by which a trusted proxy in front was addressed.
+///
+/// # Errors
+/// [`AccessError::ForeignHost`] or [`AccessError::ForeignOrigin`].
 pub(crate) fn check(
     method: &Method,
     headers: &HeaderMap,
     (host, public_host): (Option<&str>, Option<&str>),
     allowed: &AllowedHosts,
-) -> Result<(), ProxyError> {
+) -> Result<(), AccessError> {
     if let (AllowedHosts::Listed(names), Some(host)) = (allowed, host) {
         let name = without_port(host).to_ascii_lowercase();
-        // SECURITY: DNS rebinding makes a stranger's page same-origin with us; its Host still names the stranger.
+        // SECURITY: DNS rebinding makes an attacker's page same-origin with the appliance; its `Host` still names the attacker.
         if !is_this_machine(&name) && !names.contains(&name) {
-            return Err(ProxyError::ForeignHost);
+            return Err(AccessError::ForeignHost);
         }
     }
     if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) {
-        // Nothing is changed, and without CORS headers the page cannot read the answer.
+        // Such a request changes nothing, and without CORS headers the page cannot read the response.
         return Ok(());
     }
     // SECURITY: MLflow's own actions are plain JSON POSTs, which any page could send from a visitor's browser.
     let site = text(headers, &SEC_FETCH_SITE);
-    // A proxy may have put another host into `Host`. What the browser itself says of the page is not changed by that, and
-    // no page can write that header.
+    // A proxy may have put another host into `Host`. That does not change `Sec-Fetch-Site`, which no page can write.
     let is_same_origin = site == Some("same-origin")
         || text(headers, &header::ORIGIN).is_none_or(|origin| is_of(origin, host) || is_of(origin, public_host));
     let is_same_site = site.is_none_or(|site| matches!(site, "same-origin" | "none"));
-    if is_same_origin && is_same_site { Ok(()) } else { Err(ProxyError::ForeignOrigin) }
+    if is_same_origin && is_same_site { Ok(()) } else { Err(AccessError::ForeignOrigin) }
 }
 
-/// True if what is sent with a cookie cannot come from another site's page: it changes nothing, or the browser says that
-/// it is from ours. Beyond [`check`], silence is no proof here, because browsers attach cookies by themselves.
+/// Returns true if a request with a cookie cannot come from another site's page: it changes nothing, or the browser says that
+/// one of our pages sent it. Unlike in [`check`], missing headers prove nothing here, because browsers attach cookies by
+/// themselves.
 #[must_use]
 pub(crate) fn is_from_own_page(request: &HttpRequest, callers: &Callers) -> bool {
     if matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) {
@@ -69,23 +73,31 @@ pub(crate) fn is_from_own_page(request: &HttpRequest, callers: &Callers) -> bool
         || text(headers, &SEC_FETCH_SITE) == Some("same-origin")
 }
 
-/// How a request addresses us: `Host`, or what stands for it in HTTP/2.
+/// Returns the host that a request addresses: `Host`, or `:authority` in HTTP/2.
 #[must_use]
 pub(crate) fn host(request: &HttpRequest) -> Option<&str> {
     let authority = request.uri().authority().map(Authority::as_str);
     authority.or_else(|| text(request.headers(), &header::HOST))
 }
 
-/// The host by which a trusted proxy in front of us was addressed, if it says so.
+/// Returns the host by which a trusted proxy in front was addressed, if it says so.
 ///
-/// SECURITY: it is believed for the comparison with `Origin` only. The names in `allowed-hosts` are compared with `Host`,
+/// SECURITY: it is trusted only for the comparison with `Origin`. The names in `allowed-hosts` are compared with `Host`,
 /// which a page that uses DNS rebinding cannot choose.
 #[must_use]
 pub(crate) fn public_host<'a>(request: &'a HttpRequest, callers: &Callers) -> Option<&'a str> {
     text(request.headers(), &FORWARDED_HOST).filter(|_| callers.trusts(request))
 }
 
-/// True if a `Host` is an address and no name.
+/// Returns the name of the session cookie on this connection: one for TLS, to the appliance or to a trusted proxy, and one for
+/// plain HTTP.
+#[must_use]
+pub(crate) fn session_cookie(request: &HttpRequest, callers: &Callers, has_tls: bool) -> &'static str {
+    let is_https = || request.headers().get("x-forwarded-proto").is_some_and(|value| value == "https");
+    if has_tls || (callers.trusts(request) && is_https()) { SECURE_COOKIE } else { COOKIE }
+}
+
+/// Returns true if a `Host` is an address and not a name.
 #[must_use]
 pub(crate) fn is_address(host: &str) -> bool {
     without_port(host).trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().is_ok()
@@ -97,7 +109,7 @@ fn is_of(origin: &str, host: Option<&str>) -> bool {
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
-    // A value that is not text matches nothing we allow.
+    // A value that is not text matches nothing that is allowed.
     headers.get(name).map(|value| value.to_str().unwrap_or("\u{fffd}"))
 }
 
@@ -126,14 +138,14 @@ mod tests {
             .collect();
         match check(method, &headers, (text(&headers, &header::HOST), text(&headers, &FORWARDED_HOST)), allowed) {
             Ok(()) => "passes",
-            Err(ProxyError::ForeignHost) => "foreign host",
-            Err(ProxyError::ForeignOrigin) => "foreign origin",
+            Err(AccessError::ForeignHost) => "foreign host",
+            Err(AccessError::ForeignOrigin) => "foreign origin",
             Err(other) => panic!("{other}"),
         }
     }
 
     #[test]
-    fn hosts_are_this_machine_or_listed() {
+    fn only_this_machine_and_listed_hosts_are_accepted() {
         let listed = AllowedHosts::Listed(vec!["mlflow.corp".into()]);
         for (host, expected) in [
             ("localhost", "passes"),
@@ -159,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_are_told_from_names() {
+    fn an_address_is_distinguished_from_a_name() {
         for host in ["127.0.0.1", "10.0.0.1:5090", "[::1]:5090", "[fd00::1]"] {
             assert!(is_address(host), "{host}");
         }
@@ -169,14 +181,14 @@ mod tests {
     }
 
     #[test]
-    fn changes_must_come_from_our_own_pages_or_from_no_page() {
+    fn a_change_is_accepted_only_from_our_own_pages_or_from_no_page() {
         let host = ("host", "mlflow.corp:5000");
         for (fields, expected) in [
             (&[host][..], "passes"),
             (&[host, ("origin", "http://mlflow.corp:5000")], "passes"),
             (&[host, ("origin", "https://MLflow.corp:5000"), ("sec-fetch-site", "same-origin")], "passes"),
             (&[host, ("sec-fetch-site", "none")], "passes"),
-            // What a proxy has made of `Host`, or says of it.
+            // A proxy has replaced `Host`, or reports it in `X-Forwarded-Host`.
             (&[host, ("origin", "https://public.example"), ("sec-fetch-site", "same-origin")], "passes"),
             (&[host, ("origin", "https://public.example"), ("x-forwarded-host", "public.example")], "passes"),
             (&[host, ("origin", "https://evil.example"), ("x-forwarded-host", "public.example")], "foreign origin"),

@@ -1,7 +1,7 @@
-//! The client certificate of a connection: the names in it, for as long as it holds.
+//! The client certificate of a connection: the names in it, for as long as it is valid.
 //!
-//! TLS verifies a certificate when a connection begins, and a connection can last for ever. So its end is looked at with
-//! each request, and it is verified again once other authorities are trusted.
+//! TLS verifies a certificate when a connection begins, and a connection can last for ever. So each request checks the end of
+//! its validity, and a reload of the trusted authorities makes it be verified again.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -17,17 +17,17 @@ use crate::http::tls::server::{Generation, ServerTls};
 use crate::serve::auth::error::AccessError;
 use crate::serve::server::connection;
 
-/// The certificate of a connection.
-pub(crate) struct Certificate {
+/// The client certificate of a connection.
+pub(crate) struct ClientCertificate {
     names: Vec<String>,
     chain: Vec<CertificateDer<'static>>,
-    /// When the first certificate of the chain ceases to hold.
+    /// The time when the first certificate of the chain expires.
     end: SystemTime,
-    /// The authorities that have verified it.
+    /// The generation of the trusted authorities that have verified it.
     verified: Cell<Generation>,
 }
 
-/// Notes who is at the other end of a new connection.
+/// Stores the client certificate of a new connection.
 pub(crate) fn note(chain: &[CertificateDer<'_>], data: &mut Extensions) {
     let Some(own) = chain.first() else { return };
     let ends = chain.iter().map(certificate::end).collect::<Result<Vec<_>, _>>();
@@ -35,23 +35,23 @@ pub(crate) fn note(chain: &[CertificateDer<'_>], data: &mut Extensions) {
         (Ok(names), Ok(ends)) => {
             let chain = chain.iter().map(|certificate| certificate.clone().into_owned()).collect();
             let end = ends.into_iter().min().unwrap_or(SystemTime::UNIX_EPOCH);
-            data.insert(Rc::new(Certificate { names, chain, end, verified: Cell::default() }));
+            data.insert(Rc::new(ClientCertificate { names, chain, end, verified: Cell::default() }));
         }
-        (Err(error), _) | (_, Err(error)) => warn!(%error, "a client certificate is passed over"),
+        (Err(error), _) | (_, Err(error)) => warn!(%error, "ignoring a client certificate that cannot be read"),
     }
 }
 
-/// The certificate of a request's connection.
+/// Returns the client certificate of a request's connection.
 #[must_use]
-pub(crate) fn of(request: &HttpRequest) -> Option<Rc<Certificate>> {
+pub(crate) fn of(request: &HttpRequest) -> Option<Rc<ClientCertificate>> {
     connection::data(request)
 }
 
-impl Certificate {
-    /// The names in it.
+impl ClientCertificate {
+    /// Returns the names in it.
     ///
     /// # Errors
-    /// [`AccessError::Certificate`] if it does not hold any more. A new connection with it would be refused.
+    /// [`AccessError::Certificate`] if it is no longer valid. A new connection with it would be rejected.
     pub(crate) fn names(&self, tls: &ServerTls, now: SystemTime) -> Result<&[String], AccessError> {
         let generation = tls.generation();
         if now >= self.end || self.verified.get() != generation {

@@ -1,4 +1,4 @@
-//! What a request brings as proof: a token in `Authorization`, or a session in a cookie.
+//! The credentials in a request: a token in `Authorization`, or a session in a cookie.
 
 use actix_web::http::header::{self, HeaderMap};
 use base64::Engine as _;
@@ -7,30 +7,29 @@ use secrecy::SecretString;
 
 use crate::serve::auth::error::AccessError;
 
-/// The cookie of a session on a connection that others can read: this machine's own.
+/// The name of the session cookie without TLS, as on connections of this machine to itself.
 pub(crate) const COOKIE: &str = "appliance-session";
-/// The same over TLS. Browsers take a name like this only from this very host, and only over TLS.
+/// The name of the session cookie over TLS. Browsers accept a name like this only from this very host, and only over TLS.
 pub(crate) const SECURE_COOKIE: &str = "__Host-appliance-session";
 
-/// How an `Authorization` begins that was made with AWS credentials, as AWS's plugin for MLflow does.
+/// The beginning of an `Authorization` that is a signature with AWS credentials, as AWS's plugin for MLflow makes it.
 const AWS_SIGNATURE: &str = "AWS4-";
 
-/// What was presented.
-pub(crate) enum Presented<'a> {
-    /// As a bearer, or as the password of a user whose name does not matter.
+/// The credentials of a caller.
+pub(crate) enum CallerCredentials<'a> {
+    /// A bearer token, or the password of a user whose name does not matter.
     Token(SecretString),
-    /// By a browser.
+    /// The session of a browser.
     Session(&'a str),
-    /// Nothing.
-    Nothing,
+    None,
 }
 
-/// Finds what these headers present. `cookie` holds sessions on their connection.
+/// Finds the credentials in these headers. `cookie` is the name of the session cookie on their connection.
 ///
 /// # Errors
-/// [`AccessError::Authorization`] for an `Authorization` that cannot be read, or more than one, and
-/// [`AccessError::Signed`] for a signature, which only AWS could check.
-pub(crate) fn by<'a>(headers: &'a HeaderMap, cookie: &str) -> Result<Presented<'a>, AccessError> {
+/// [`AccessError::Authorization`] for an `Authorization` that is malformed or repeated, and [`AccessError::Signed`] for a
+/// signature, which only AWS could verify.
+pub(crate) fn of<'a>(headers: &'a HeaderMap, cookie: &str) -> Result<CallerCredentials<'a>, AccessError> {
     let mut values = headers.get_all(header::AUTHORIZATION);
     match (values.next(), values.next()) {
         (Some(value), None) => {
@@ -38,11 +37,11 @@ pub(crate) fn by<'a>(headers: &'a HeaderMap, cookie: &str) -> Result<Presented<'
             if value.starts_with(AWS_SIGNATURE) {
                 return Err(AccessError::Signed);
             }
-            Ok(Presented::Token(token(value).ok_or(AccessError::Authorization)?))
+            Ok(CallerCredentials::Token(token(value).ok_or(AccessError::Authorization)?))
         }
-        // SECURITY: of two, somebody on the way may have judged the other one.
+        // SECURITY: of two values, a proxy in front may have checked the other one.
         (Some(_), Some(_)) => Err(AccessError::Authorization),
-        (None, _) => Ok(session(headers, cookie).map_or(Presented::Nothing, Presented::Session)),
+        (None, _) => Ok(session(headers, cookie).map_or(CallerCredentials::None, CallerCredentials::Session)),
     }
 }
 
@@ -60,11 +59,11 @@ fn token(value: &str) -> Option<SecretString> {
     Some(password.into())
 }
 
-/// The value of the session's cookie.
+/// Returns the value of the session cookie.
 ///
-/// SECURITY: a page on a sibling domain can set `appliance-session` for this host as well, and sign a visitor in as
-/// somebody else. Over TLS only `__Host-…` counts, which nobody else can set; where that name cannot be used, two
-/// different values prove nothing.
+/// SECURITY: a page on a sibling domain can set `appliance-session` for this host as well, and sign a visitor in under another
+/// name. Over TLS only `__Host-…` counts, which no other host can set. Where that name cannot be used, two different values
+/// are ignored.
 fn session<'a>(headers: &'a HeaderMap, cookie: &str) -> Option<&'a str> {
     let cookies = headers.get_all(header::COOKIE).filter_map(|value| value.to_str().ok());
     let pairs = cookies.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
@@ -89,15 +88,15 @@ mod tests {
         for (name, value) in fields {
             headers.append(name.clone(), HeaderValue::from_static(value));
         }
-        match by(&headers, cookie).ok()? {
-            Presented::Token(token) => Some(format!("token {}", token.expose_secret())),
-            Presented::Session(value) => Some(format!("session {value}")),
-            Presented::Nothing => Some("nothing".to_owned()),
+        match of(&headers, cookie).ok()? {
+            CallerCredentials::Token(token) => Some(format!("token {}", token.expose_secret())),
+            CallerCredentials::Session(value) => Some(format!("session {value}")),
+            CallerCredentials::None => Some("nothing".to_owned()),
         }
     }
 
     #[test]
-    fn tokens_come_as_bearer_or_as_a_password() {
+    fn a_token_is_a_bearer_token_or_a_password() {
         let authorization = |value| found(&[(header::AUTHORIZATION, value)]);
         assert_eq!(authorization("Bearer mlfa_x").as_deref(), Some("token mlfa_x"));
         assert_eq!(authorization("bearer  mlfa_x ").as_deref(), Some("token mlfa_x"));
@@ -111,18 +110,18 @@ mod tests {
     }
 
     #[test]
-    fn a_signature_for_aws_is_no_token() {
+    fn a_signature_for_aws_is_not_a_token() {
         let mut headers = HeaderMap::new();
         let signature =
             "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20260101/us-east-1/sagemaker/aws4_request, Signature=0";
         headers.append(header::AUTHORIZATION, HeaderValue::from_static(signature));
-        assert!(matches!(by(&headers, COOKIE), Err(AccessError::Signed)));
+        assert!(matches!(of(&headers, COOKIE), Err(AccessError::Signed)));
         headers.append(header::AUTHORIZATION, HeaderValue::from_static("Bearer a"));
-        assert!(matches!(by(&headers, COOKIE), Err(AccessError::Authorization)));
+        assert!(matches!(of(&headers, COOKIE), Err(AccessError::Authorization)));
     }
 
     #[test]
-    fn a_session_comes_in_a_cookie_and_a_token_wins() {
+    fn a_token_takes_precedence_over_the_session_in_a_cookie() {
         let cookie = (header::COOKIE, "a=b; appliance-session=v1.x.1.s; c=d");
         assert_eq!(found(std::slice::from_ref(&cookie)).as_deref(), Some("session v1.x.1.s"));
         assert_eq!(found(&[cookie, (header::AUTHORIZATION, "Bearer t")]).as_deref(), Some("token t"));
@@ -130,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_cookie_that_this_connection_would_have_set_counts() {
+    fn only_the_cookie_name_of_this_connection_counts() {
         let nothing = Some("nothing".to_owned());
         let secure = |value| found_in(SECURE_COOKIE, &[(header::COOKIE, value)]);
         assert_eq!(secure("appliance-session=tossed; __Host-appliance-session=s").as_deref(), Some("session s"));

@@ -1,6 +1,6 @@
-//! Why somebody is not let in, or not to that.
+//! The errors of authentication and authorization.
 //!
-//! What a caller hears is less than what the log says: a stranger need not know whether a token was ever known.
+//! The message for the caller says less than the log: an unauthenticated client need not learn whether a token ever existed.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -14,45 +14,45 @@ use crate::access::oidc::OidcError;
 use crate::access::policy::Denied;
 use crate::access::tokens::Rejected;
 
-/// The tokens have not been read from where AWS keeps them. Without credentials nobody can ask AWS; then that is said.
+/// The appliance has not read the tokens that AWS keeps. If it has no credentials to read them with, the text says so.
 #[derive(Debug, thiserror::Error)]
 #[error("the tokens are not known yet{}", .0.as_ref().map(|why| format!(": {why}")).unwrap_or_default())]
 pub(crate) struct TokensUnknown(pub Option<Arc<String>>);
 
-/// Why a caller is refused.
+/// The reason why a caller is rejected.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AccessError {
-    /// Nothing was presented, and strangers are not let in.
-    #[error("no token was presented")]
+    /// The request has no credentials, and unauthenticated callers are not allowed.
+    #[error("the request has no token")]
     Nothing,
     /// `Authorization` is neither Bearer nor Basic, or occurs twice.
-    #[error("`authorization` cannot be read")]
+    #[error("`authorization` is malformed or repeated")]
     Authorization,
     /// `Authorization` is a signature with AWS credentials.
-    #[error("the request is signed with AWS credentials and brings no token")]
+    #[error("the request is signed with AWS credentials and has no token")]
     Signed,
     /// The token is not valid.
-    #[error("the token is refused: {0}")]
+    #[error("the token is rejected: {0}")]
     Token(#[from] Rejected),
-    /// The certificate of the connection was valid when the connection began, and is not any more.
-    #[error("the client certificate of the connection has expired, or its authority is not trusted any more")]
+    /// The certificate of the connection was valid when the connection began, and is no longer valid.
+    #[error("the client certificate of the connection has expired, or its authority is no longer trusted")]
     Certificate,
-    /// The load balancer's word is not believed.
-    #[error("`x-amzn-oidc-data` is refused: {0}")]
+    /// The load balancer's statement is not valid.
+    #[error("`x-amzn-oidc-data` is rejected: {0}")]
     Oidc(#[from] OidcError),
     /// The user signed in, but there is no grant for them.
-    #[error("no `[[caller]]` is meant for this user")]
+    #[error("no `[[caller]]` matches this user")]
     NoGrant,
     /// The user signed in, but has no name that can be logged.
-    #[error("the claim that names the user is missing or cannot be a name")]
+    #[error("the claim that names the user is missing or is not a valid name")]
     NoName,
     /// The tokens have not been read yet; with the reason, if it is known.
     #[error(transparent)]
     TokensUnknown(#[from] TokensUnknown),
-    /// From a network that is not let in.
+    /// The client address is in a network that is not allowed.
     #[error("{0} is in none of the allowed networks")]
     Network(IpAddr),
-    /// Where it comes from cannot be told.
+    /// The client address cannot be read.
     #[error(transparent)]
     Forwarded(#[from] InvalidForwardedFor),
     /// The caller may not use this target.
@@ -61,24 +61,30 @@ pub(crate) enum AccessError {
     /// The caller may not do this.
     #[error(transparent)]
     Denied(#[from] Denied),
-    /// The caller may not do what no route of MLflow's is known for.
-    #[error("`{request}` is no known route: {denied}")]
+    /// The request matches no known route of MLflow, and the caller may not send such requests.
+    #[error("`{request}` is not a known route: {denied}")]
     NoRoute {
-        /// Method and path.
+        /// The method and path.
         request: String,
-        /// Why that is not passed on.
+        /// The reason why it is not forwarded.
         denied: Denied,
     },
-    /// A browser's session may change things only from our own pages.
-    #[error("a session was used without proof that one of our own pages did it")]
+    /// A browser used its session, without proof that one of the appliance's own pages made it do so.
+    #[error("a session was used without proof that one of the appliance's own pages sent the request")]
     Unproven,
-    /// The caller asks for too much.
+    /// The request names a host that is not the appliance's.
+    #[error("the host is not one of the allowed hosts")]
+    ForeignHost,
+    /// A browser sent the request for another site's page.
+    #[error("the request comes from another site's page")]
+    ForeignOrigin,
+    /// The caller has reached a limit.
     #[error(transparent)]
     Excess(#[from] Excess),
 }
 
 impl AccessError {
-    /// One word for logs, metrics and headers.
+    /// Returns the error code for logs, metrics and headers.
     #[must_use]
     pub(crate) fn kind(&self) -> &'static str {
         match self {
@@ -92,13 +98,14 @@ impl AccessError {
                 Denied::Role { .. } => "role-too-low",
                 Denied::Rule { .. } => "denied-by-rule",
             },
-            Self::Unproven => "foreign-origin",
+            Self::ForeignHost => "foreign-host",
+            Self::Unproven | Self::ForeignOrigin => "foreign-origin",
             Self::Excess(Excess::Rate(_)) => "rate-limited",
             Self::Excess(Excess::Concurrency) => "concurrency-limited",
         }
     }
 
-    /// The status to answer with.
+    /// Returns the status of the response.
     #[must_use]
     pub(crate) fn status(&self) -> StatusCode {
         match self {
@@ -112,38 +119,40 @@ impl AccessError {
             | Self::Target
             | Self::Denied(_)
             | Self::NoRoute { .. }
-            | Self::Unproven => StatusCode::FORBIDDEN,
+            | Self::Unproven
+            | Self::ForeignHost
+            | Self::ForeignOrigin => StatusCode::FORBIDDEN,
             Self::Excess(_) => StatusCode::TOO_MANY_REQUESTS,
         }
     }
 
-    /// What the caller may know, and can do.
+    /// Returns the message for the caller, with what the caller can do.
     #[must_use]
     pub(crate) fn message(&self) -> String {
         match self {
-            Self::Nothing => "A token is needed: set MLFLOW_TRACKING_TOKEN, or send `Authorization: Bearer …`.".into(),
+            Self::Nothing => "This appliance requires a token: set MLFLOW_TRACKING_TOKEN, or send `Authorization: Bearer …`.".into(),
             Self::Authorization => {
-                "The Authorization header cannot be read: send one, either `Bearer <token>` or Basic with the token \
+                "The Authorization header is malformed or repeated: send one, either `Bearer <token>` or Basic with the token \
                  as the password."
                     .into()
             }
             Self::Signed => {
-                "The request is signed with AWS credentials, as AWS's plugin does it, and this appliance takes tokens: it \
-                 signs by itself. Uninstall `sagemaker-mlflow`, unset SAGEMAKER_MLFLOW_CUSTOM_ENDPOINT, and set \
+                "The request is signed with AWS credentials, as by AWS's plugin, but this appliance signs requests itself and \
+                 accepts tokens. Uninstall `sagemaker-mlflow`, unset SAGEMAKER_MLFLOW_CUSTOM_ENDPOINT, and set \
                  MLFLOW_TRACKING_URI to the appliance's address and MLFLOW_TRACKING_TOKEN to a token."
                     .into()
             }
             Self::Token(_) => {
                 "The token is not valid: it may be mistyped, expired or revoked. Ask the appliance's operator for \
-                 another one."
+                 a new one."
                     .into()
             }
             Self::Certificate => {
-                "The client certificate of this connection does not hold any more. Connect again with a valid one.".into()
+                "The client certificate of this connection is no longer valid. Connect again with a valid one.".into()
             }
-            Self::Oidc(_) => "The load balancer's statement about you is not accepted. Sign in again.".into(),
+            Self::Oidc(_) => "The load balancer's statement about you is not valid. Sign in again.".into(),
             Self::NoGrant | Self::NoName => {
-                "You are signed in, but nothing is granted to you here. Ask the appliance's operator.".into()
+                "You are signed in, but you have no access here. Ask the appliance's operator.".into()
             }
             Self::TokensUnknown(unknown) => match unknown.0.as_deref() {
                 Some(why) => format!("The appliance cannot read its tokens at the moment: {why}."),
@@ -152,10 +161,10 @@ impl AccessError {
             Self::Network(_) | Self::Forwarded(_) => "Requests from this network are not accepted.".into(),
             Self::Target => "You may not use this target of the appliance.".into(),
             Self::Denied(Denied::Role { action, needed, role }) => {
-                format!("`{action}` needs the role `{needed}`, and yours is `{role}`.")
+                format!("`{action}` requires the role `{needed}`, and yours is `{role}`.")
             }
             Self::Denied(Denied::Rule { action, .. }) => {
-                format!("`{action}` is denied on this appliance by its operator.")
+                format!("The operator of this appliance has denied `{action}`.")
             }
             Self::NoRoute { request, denied } => {
                 let consequence = match denied {
@@ -163,18 +172,22 @@ impl AccessError {
                         format!("Only the role `{needed}` may send such requests, and yours is `{role}`.")
                     }
                     Denied::Rule { .. } => {
-                        "Such requests are denied to you, because they could do what the operator has denied.".to_owned()
+                        "You may not send such requests, because they could do what the operator has denied.".to_owned()
                     }
                 };
-                format!("There is no route of MLflow that this version of the appliance knows: `{request}`. {consequence}")
+                format!("This version of the appliance knows no route of MLflow for `{request}`. {consequence}")
             }
-            Self::Unproven => "The request was not made by one of the appliance's own pages.".into(),
+            Self::Unproven => "The request does not come from one of the appliance's own pages.".into(),
+            Self::ForeignHost => {
+                "The appliance does not serve this host name. Its operator can add it with `allowed-hosts`.".into()
+            }
+            Self::ForeignOrigin => "A page of another site sent the request, so it is not forwarded.".into(),
             Self::Excess(Excess::Rate(_)) => "You are sending too many requests per second.".into(),
             Self::Excess(Excess::Concurrency) => "You have too many requests running at the same time.".into(),
         }
     }
 
-    /// When it makes sense to try again.
+    /// Returns the time after which a retry makes sense.
     #[must_use]
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {

@@ -1,8 +1,8 @@
-//! The public keys of load balancers: fetched once by name, and kept.
+//! The public keys of load balancers: fetched once by name, and cached.
 //!
-//! A key's name is read from a statement that nobody has verified yet, so strangers can make up as many as they like. One
-//! fetch at a time is made for a name, only a few are made at once, and when too many wait, those that came first give
-//! way. Whatever strangers ask for, the next user's key is therefore fetched soon.
+//! The name of a key comes from a statement that is not verified yet, so an unauthenticated client can make up any number of
+//! names. There is one fetch at a time for a name and only a few fetches at once, and when too many wait, the oldest give way.
+//! So the key of the next user is fetched soon, in spite of the requests of such clients.
 
 use std::cell::OnceCell;
 use std::collections::HashMap;
@@ -19,82 +19,82 @@ use crate::access::oidc::PublicKey;
 use crate::error_chain;
 use crate::http::client::{Dialer, Endpoint, ServiceClient, ServiceLimits};
 use crate::http::fields::Fields;
-use crate::serve::limits::line::Line;
+use crate::serve::limits::lifo_semaphore::LifoSemaphore;
 
-/// Names that are remembered. A load balancer signs with one or two keys at a time.
-const KEPT: usize = 64;
-/// A name that was not found is not asked for again sooner.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// The longest time that a fetch may take, and that a user waits for its turn. A user waits for both.
+/// The number of names that are cached. A load balancer signs with one or two keys at a time.
+const CACHE_LIMIT: usize = 64;
+/// The time after which a missing name is fetched again.
+const MISSING_FOR: Duration = Duration::from_secs(10);
+/// The longest time that a fetch may take, and that it waits for its permit. A user waits for both.
 const DEADLINE: Duration = Duration::from_secs(5);
-/// Fetches at once, of all workers.
-const AT_ONCE: usize = 8;
-/// Fetches that wait for their turn.
-const WAITING: usize = 64;
+/// The number of fetches at once, of all workers.
+const CONCURRENT_FETCHES: usize = 8;
+/// The number of fetches that wait for a permit.
+const QUEUE_LIMIT: usize = 64;
 /// PEM of a key on P-256 has 178 bytes.
 const SIZE_LIMIT: usize = 4096;
 
-/// What is known of the keys, by all workers.
-pub(crate) struct Keys {
+/// The keys, which all workers share.
+pub(crate) struct BalancerKeys {
     endpoint: Endpoint,
     path: String,
-    known: Mutex<Known>,
-    line: Line,
+    cache: Mutex<KeyCache>,
+    fetch_permits: LifoSemaphore,
 }
 
 #[derive(Default)]
-struct Known {
-    names: HashMap<String, Name>,
+struct KeyCache {
+    names: HashMap<String, CachedKey>,
     /// The names that are being fetched. A request that needs the same one waits for the end of that fetch.
     fetches: HashMap<String, Arc<Notify>>,
 }
 
-struct Name {
-    /// Nothing if there is no key of this name.
+struct CachedKey {
+    /// Empty if there is no key of this name.
     key: Option<PublicKey>,
-    /// When it was last used, or missed.
+    /// The time when it was last used, or was found missing.
     when: Instant,
 }
 
-impl Known {
-    /// A name whose key is known, or is known to have been missing a moment ago.
-    fn find(&mut self, id: &str) -> Option<&Name> {
+impl KeyCache {
+    /// Returns a key, or the note that it was missing a moment ago.
+    fn find(&mut self, id: &str) -> Option<&CachedKey> {
         let name = self.names.get_mut(id)?;
         if name.key.is_some() {
             name.when = Instant::now();
-        } else if name.when.elapsed() >= PATIENCE {
+        } else if name.when.elapsed() >= MISSING_FOR {
             return None;
         }
         Some(name)
     }
 
-    /// Remembers a name. SECURITY: names that strangers make up must not fill memory, nor push out keys that are used.
+    /// Stores a key. SECURITY: made-up names must neither fill memory nor evict keys that are in use.
     fn insert(&mut self, id: &str, key: Option<PublicKey>) {
-        if self.names.len() >= KEPT && !self.names.contains_key(id) {
+        if self.names.len() >= CACHE_LIMIT && !self.names.contains_key(id) {
             let least = self.names.iter().min_by_key(|(_, name)| (name.key.is_some(), name.when));
             if let Some(least) = least.map(|(id, _)| id.clone()) {
                 self.names.remove(&least);
             }
         }
-        self.names.insert(id.to_owned(), Name { key, when: Instant::now() });
+        self.names.insert(id.to_owned(), CachedKey { key, when: Instant::now() });
     }
 }
 
-/// A fetch that has begun, until this is dropped.
+/// A fetch in progress, which ends when this is dropped.
 struct Fetch<'a> {
-    keys: &'a Keys,
+    keys: &'a BalancerKeys,
     id: &'a str,
 }
 
 impl Drop for Fetch<'_> {
     fn drop(&mut self) {
-        if let Some(end) = self.keys.known().fetches.remove(self.id) {
+        if let Some(end) = self.keys.cache().fetches.remove(self.id) {
             end.notify_waiters();
         }
     }
 }
 
-/// A worker's own way to where keys are published.
+/// A worker's own connections to the endpoint of the keys.
 pub(crate) struct KeyFetcher {
     dialer: Dialer,
     keep_alive: Duration,
@@ -102,25 +102,30 @@ pub(crate) struct KeyFetcher {
 }
 
 impl KeyFetcher {
-    /// Connects when it is first needed.
+    /// Returns a fetcher that connects when it is first needed.
     #[must_use]
     pub(crate) fn new(dialer: Dialer, keep_alive: Duration) -> Self {
         Self { dialer, keep_alive, client: OnceCell::new() }
     }
 }
 
-impl Keys {
-    /// Keys that are published below this path.
+impl BalancerKeys {
+    /// Returns an empty cache of the keys that are published below this path.
     #[must_use]
     pub(crate) fn new(endpoint: Endpoint, path: String) -> Self {
-        Self { endpoint, path, known: Mutex::default(), line: Line::new(AT_ONCE, WAITING) }
+        Self {
+            endpoint,
+            path,
+            cache: Mutex::default(),
+            fetch_permits: LifoSemaphore::new(CONCURRENT_FETCHES, QUEUE_LIMIT),
+        }
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    fn cache(&self) -> MutexGuard<'_, KeyCache> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The key of this name, which is plain.
+    /// Returns the key of this name, which needs no encoding.
     pub(crate) async fn get(&self, id: &str, fetcher: &KeyFetcher) -> Option<PublicKey> {
         timeout(2 * DEADLINE, self.obtain(id, fetcher)).await.ok().flatten()
     }
@@ -128,13 +133,13 @@ impl Keys {
     async fn obtain(&self, id: &str, fetcher: &KeyFetcher) -> Option<PublicKey> {
         let _fetch = loop {
             let other = {
-                let mut known = self.known();
-                if let Some(name) = known.find(id) {
-                    return name.key.clone();
+                let mut cache = self.cache();
+                if let Some(cached) = cache.find(id) {
+                    return cached.key.clone();
                 }
-                let other = known.fetches.get(id).map(|end| Arc::clone(end).notified_owned());
+                let other = cache.fetches.get(id).map(|end| Arc::clone(end).notified_owned());
                 if other.is_none() {
-                    known.fetches.insert(id.to_owned(), Arc::default());
+                    cache.fetches.insert(id.to_owned(), Arc::default());
                 }
                 other
             };
@@ -143,20 +148,20 @@ impl Keys {
                 Some(end) => end.await,
             }
         };
-        let _turn = timeout(DEADLINE, self.line.turn()).await.ok().flatten()?;
+        let _permit = timeout(DEADLINE, self.fetch_permits.acquire()).await.ok().flatten()?;
         let fetched = timeout(DEADLINE, self.fetch(id, fetcher))
             .await
-            .unwrap_or_else(|_| Err(format!("no answer within {} s", DEADLINE.as_secs())));
+            .unwrap_or_else(|_| Err(format!("no response within {} s", DEADLINE.as_secs())));
         match &fetched {
-            Ok(_) => info!(key = id, "load balancer's key obtained"),
+            Ok(_) => info!(key = id, "fetched the load balancer's public key"),
             Err(error) => {
                 let from = self.endpoint.url();
                 let hint = "allow HTTPS to that host, or set `oidc-keys-url`";
-                warn!(key = id, from, error, hint, "key not obtained");
+                warn!(key = id, from, error, hint, "cannot fetch the load balancer's public key");
             }
         }
         let key = fetched.ok();
-        self.known().insert(id, key.clone());
+        self.cache().insert(id, key.clone());
         key
     }
 
@@ -171,9 +176,9 @@ impl Keys {
         let response = client.exchange(Method::GET, &target, Fields::new(), Bytes::new()).await;
         let response = response.map_err(|error| error_chain::joined(&error))?;
         if response.status != StatusCode::OK {
-            return Err(format!("the answer was {}", response.status));
+            return Err(format!("the response has the status {}", response.status));
         }
         let pem = std::str::from_utf8(&response.body).ok();
-        pem.and_then(PublicKey::from_pem).ok_or_else(|| "the answer is no key on P-256".to_owned())
+        pem.and_then(PublicKey::from_pem).ok_or_else(|| "the response is not a public key on P-256".to_owned())
     }
 }

@@ -1,8 +1,9 @@
-//! Pages for people with a browser: give a token once, get a session; end it.
+//! The pages on which a person with a browser exchanges a token for a session, and ends that session.
 //!
-//! Plain HTML without scripts. The token is sent in the body of a form, never in a URL, and is not kept. A link to a
-//! place within MLflow leads there after signing in: path and query travel in the form, the fragment with the browser.
+//! They are plain HTML without scripts. The token is sent in the body of a form, never in a URL, and is not stored. A link to
+//! a page of MLflow leads there after signing in: path and query travel in the form, the fragment with the browser.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use actix_web::http::header::{self, HeaderValue};
@@ -15,111 +16,147 @@ use url::form_urlencoded;
 use crate::access::caller::{AuthMethod, Caller};
 use crate::access::token;
 use crate::clock;
-use crate::http::body::{BodyLimits, Timing, buffer};
+use crate::http::body::{BodyLimits, BodyOwner, RequestBodyError, Timing, buffer};
 use crate::http::uri;
 use crate::serve::auth::browser;
+use crate::serve::auth::callers::Callers;
 use crate::serve::auth::credentials::{COOKIE, SECURE_COOKIE};
 use crate::serve::auth::error::AccessError;
-use crate::serve::error::ProxyError;
-use crate::serve::pipeline::authorize;
-use crate::serve::pipeline::context::RequestContext;
-use crate::serve::pipeline::redirect;
-use crate::serve::worker::Worker;
+use crate::serve::auth::redirect;
 
-/// Where people sign in.
+/// The path of the page on which people sign in.
 pub(crate) const LOGIN: &str = "/_appliance/login";
-/// Where they end it.
+/// The path that ends a session.
 pub(crate) const LOGOUT: &str = "/_appliance/logout";
-/// A form with a token and a path. Bytes.
+/// The limit of a form with a token and a path. Bytes.
 const FORM_LIMIT: u64 = 16 * 1024;
-/// SECURITY: strangers send it, and hold a connection meanwhile. A browser sends it in one piece.
+/// SECURITY: unauthenticated clients send the form, and hold a connection meanwhile. A browser sends it in one piece.
 const FORM_TIMING: Timing = Timing { idle_timeout: Duration::from_secs(10), total: Duration::from_secs(10) };
 const PAGE: &str = include_str!("sign_in.html");
 /// SECURITY: no scripts, no frames, nothing from elsewhere, and the form goes nowhere else.
 const CONTENT_SECURITY_POLICY: &str =
     "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
 
-/// Where to send a browser that asked for a page without being signed in; nothing if it is no person who waits.
+/// A request for one of the pages, and what it takes to serve it.
+pub(crate) struct SignInRequest<'a> {
+    pub callers: &'a Callers,
+    pub request: &'a HttpRequest,
+    /// The address that failed attempts count against.
+    pub client: Option<IpAddr>,
+    /// If this is true, the listener speaks TLS.
+    pub has_tls: bool,
+    pub intake: &'a BodyLimits,
+    /// The account of the memory that the form takes.
+    pub account: BodyOwner,
+}
+
+/// The response to a request for one of the pages, and its result.
+pub(crate) struct SignInResponse {
+    pub response: HttpResponse,
+    pub result: SignInResult,
+}
+
+/// The result of a request for one of the pages.
+pub(crate) enum SignInResult {
+    /// The page was shown, or a session has ended.
+    Shown,
+    /// The caller has signed in. The request still has to be counted against the caller's limits.
+    SignedIn(Caller),
+    /// The token was rejected.
+    Rejected(AccessError),
+}
+
+/// A request for one of the pages has failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SignInError {
+    #[error(transparent)]
+    Access(#[from] AccessError),
+    #[error(transparent)]
+    Form(#[from] RequestBodyError),
+    #[error("the memory for request bodies is used up")]
+    Memory,
+    #[error("the method is not allowed")]
+    Method,
+}
+
+/// Returns the redirect of a browser that requests a page without being signed in, or nothing if it is not a person who waits.
 #[must_use]
-pub(crate) fn instead(request: &HttpRequest) -> Option<HttpResponse> {
+pub(crate) fn redirect_to_login(request: &HttpRequest) -> Option<HttpResponse> {
     let wants_page = request.headers().get(header::ACCEPT)?.to_str().ok()?.contains("text/html");
     if request.method() != Method::GET || !wants_page {
         return None;
     }
     let asked = request.uri().path_and_query().map_or("/", |target| target.as_str());
-    Some(see(request, &format!("{LOGIN}?next={}", uri::encoded(asked))))
+    Some(see_other(request, &format!("{LOGIN}?next={}", uri::encoded(asked))))
 }
 
-/// Answers for a page.
+/// Answers a request for the page at this path.
 ///
 /// # Errors
-/// [`ProxyError`].
+/// [`SignInError`].
 pub(crate) async fn answer(
-    worker: &Worker,
-    request: &HttpRequest,
+    sign_in: SignInRequest<'_>,
     path: &str,
     payload: web::Payload,
-    record: &mut RequestContext,
-) -> Result<HttpResponse, ProxyError> {
-    match (path, request.method()) {
+) -> Result<SignInResponse, SignInError> {
+    let (callers, request) = (sign_in.callers, sign_in.request);
+    let response = match (path, request.method()) {
         (LOGIN, &(Method::GET | Method::HEAD)) => {
             let next = request.uri().query().and_then(|query| query.strip_prefix("next=")).unwrap_or_default();
-            let next = percent_decode_str(next).decode_utf8_lossy();
-            Ok(page(StatusCode::OK, "", &next))
+            page(StatusCode::OK, "", &percent_decode_str(next).decode_utf8_lossy())
         }
-        (LOGIN, &Method::POST) => sign_in(worker, request, payload, record).await,
+        (LOGIN, &Method::POST) => return submit(sign_in, payload).await,
         (LOGOUT, &Method::POST) => {
-            if !browser::is_from_own_page(request, &worker.shared.callers) {
+            if !browser::is_from_own_page(request, callers) {
                 return Err(AccessError::Unproven.into());
             }
-            let mut response = see(request, LOGIN);
+            let mut response = see_other(request, LOGIN);
             for name in [COOKIE, SECURE_COOKIE] {
-                set_cookie(&mut response, (name, cookie_path(worker, request, name)), "", 0);
+                set_cookie(&mut response, (name, cookie_path(callers, request, name)), "", 0);
             }
-            Ok(response)
+            response
         }
-        // Not the page itself: its form is sent to where it is shown, and that would sign out.
-        (LOGOUT, &(Method::GET | Method::HEAD)) => Ok(see(request, LOGIN)),
-        _ => Err(ProxyError::Method),
-    }
+        // A page shown here would send its form here, which would sign out.
+        (LOGOUT, &(Method::GET | Method::HEAD)) => see_other(request, LOGIN),
+        _ => return Err(SignInError::Method),
+    };
+    Ok(SignInResponse { response, result: SignInResult::Shown })
 }
 
-async fn sign_in(
-    worker: &Worker,
-    request: &HttpRequest,
-    payload: web::Payload,
-    record: &mut RequestContext,
-) -> Result<HttpResponse, ProxyError> {
-    let callers = &worker.shared.callers;
-    // SECURITY: otherwise another site could sign a visitor in as somebody else, and read what they then log.
-    if !browser::is_from_own_page(request, &worker.shared.callers) {
+/// Begins a session for the token in the form.
+async fn submit(sign_in: SignInRequest<'_>, payload: web::Payload) -> Result<SignInResponse, SignInError> {
+    let SignInRequest { callers, request, client, has_tls, intake, account } = sign_in;
+    // SECURITY: otherwise another site could sign a visitor in under another name, and read what the visitor then logs.
+    if !browser::is_from_own_page(request, callers) {
         return Err(AccessError::Unproven.into());
     }
     let (size_limit, memory_limit, timing) = (FORM_LIMIT, FORM_LIMIT, FORM_TIMING);
-    let intake = BodyLimits { size_limit, memory_limit, timing, ..worker.intake.clone() };
-    let received = buffer(payload, None, &intake, &record.account()).await?;
-    let Some(bytes) = received.body.bytes() else { return Err(ProxyError::Busy) };
+    let intake = BodyLimits { size_limit, memory_limit, timing, ..intake.clone() };
+    let received = buffer(payload, None, &intake, &account).await?;
+    let Some(bytes) = received.body.bytes() else { return Err(SignInError::Memory) };
     let field = |name: &str| form_urlencoded::parse(bytes).find(|(key, _)| key == name).map(|(_, value)| value);
     let given = SecretString::from(field("token").unwrap_or_default().into_owned());
     let next = field("next").unwrap_or_default();
     let now = clock::now();
     let token = given.expose_secret().trim();
-    let caller = match callers.holder(token, now) {
-        Ok(caller) => caller,
-        Err(refusal) => {
-            authorize::count_rejection(worker, record, refusal.status())?;
-            record.refusal = Some(refusal.kind());
-            record.cause = Some(refusal.to_string());
-            return Ok(page(refusal.status(), &refusal.message(), &next));
+    let caller = match callers.tokens.holder(token, now) {
+        Ok(caller) => Caller { means: AuthMethod::Session, ..caller },
+        Err(error) => {
+            callers.count_rejection(None, client, error.status())?;
+            let response = page(error.status(), &error.message(), &next);
+            return Ok(SignInResponse { response, result: SignInResult::Rejected(error) });
         }
     };
-    authorize::count(worker, Caller { means: AuthMethod::Session, ..caller }, record)?;
     let session = callers.sessions.begin(token::id(token).unwrap_or_default(), now);
-    let name = authorize::session_cookie(worker, request);
-    let mut response = see(request, safe(&next));
-    let path = cookie_path(worker, request, name);
-    set_cookie(&mut response, (name, path), &session, callers.sessions.lifetime.as_secs());
-    Ok(response)
+    let name = browser::session_cookie(request, callers, has_tls);
+    let mut response = see_other(request, safe(&next));
+    set_cookie(
+        &mut response,
+        (name, cookie_path(callers, request, name)),
+        &session,
+        callers.sessions.lifetime.as_secs(),
+    );
+    Ok(SignInResponse { response, result: SignInResult::SignedIn(caller) })
 }
 
 /// Sets a cookie that scripts cannot read and other sites' forms do not send; `lifetime` is in seconds.
@@ -131,17 +168,20 @@ fn set_cookie(response: &mut HttpResponse, (name, path): (&str, &str), value: &s
     }
 }
 
-/// Where a browser sends a cookie: to what a trusted proxy shows of us, so that what it shows beside us does not see it.
+/// Returns the path of a cookie: the prefix of a trusted proxy, so that a browser does not send the cookie to anything that the
+/// proxy shows beside the appliance.
 ///
-/// SECURITY: over TLS the name says that the cookie is for the whole host (`__Host-`, RFC 6265bis). It is worth more that
-/// no sibling domain can set it than that nothing else on the host sees it: pages of one host are one origin anyway.
-fn cookie_path<'a>(worker: &Worker, request: &'a HttpRequest, name: &str) -> &'a str {
-    let prefix = || redirect::prefix(request, &worker.shared.callers);
+/// SECURITY: over TLS the name says that the cookie is for the whole host (`__Host-`, RFC 6265bis). That no sibling domain can
+/// set it is worth more than that nothing else on the host sees it: pages of one host are one origin anyway.
+fn cookie_path<'a>(callers: &Callers, request: &'a HttpRequest, name: &str) -> &'a str {
+    let prefix = || redirect::prefix(request, callers);
     if name == SECURE_COOKIE { "/" } else { prefix().unwrap_or("/") }
 }
 
-/// A path of ours. SECURITY: `//elsewhere` and `/\elsewhere` are other hosts to a browser, and `..`, however it is written,
-/// leads out of the prefix of a proxy, to what is shown beside us.
+/// Returns the path to go to after signing in, if it is one of the appliance's own, or `/`.
+///
+/// SECURITY: `//elsewhere` and `/\elsewhere` are other hosts to a browser, and `..`, however it is written, leads out of the
+/// prefix of a proxy.
 fn safe(next: &str) -> &str {
     let is_path = next.starts_with('/') && !next[1..].starts_with(['/', '\\']);
     let is_plain = next.bytes().all(|byte| byte.is_ascii_graphic());
@@ -150,7 +190,7 @@ fn safe(next: &str) -> &str {
     if is_path && is_plain && !leads_out && !next.starts_with("/_appliance/") { next } else { "/" }
 }
 
-fn see(request: &HttpRequest, target: &str) -> HttpResponse {
+fn see_other(request: &HttpRequest, target: &str) -> HttpResponse {
     let target = redirect::relative(request.uri().path(), target);
     HttpResponse::SeeOther().insert_header((header::LOCATION, target)).finish()
 }
@@ -161,7 +201,7 @@ fn page(status: StatusCode, problem: &str, next: &str) -> HttpResponse {
         .insert_header((header::CONTENT_TYPE, "text/html; charset=utf-8"))
         .insert_header((header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY))
         .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
-        // Not `no-referrer`: browsers then send `Origin: null` with the form, which proves nothing.
+        // With `no-referrer`, browsers would send `Origin: null` with the form, which proves nothing.
         .insert_header((header::REFERRER_POLICY, "same-origin"))
         .insert_header((header::CACHE_CONTROL, "no-store"))
         .body(text)
@@ -176,7 +216,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn after_signing_in_a_browser_stays_here() {
+    fn a_browser_stays_on_the_appliance_after_signing_in() {
         for next in ["/", "/t/team-a/#x", "/experiments/1?a=b"] {
             assert_eq!(safe(next), next);
         }

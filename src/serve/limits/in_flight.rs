@@ -1,11 +1,11 @@
-//! Turns requests away before their bodies are read, once more of them wait for a target than it can take.
+//! The in-flight limit: sheds load before bodies are read, once more requests wait for a target than it can take.
 //!
-//! A target takes as many requests at once as there are connections to it; a few times as many may wait. What comes on
-//! top would wait longer than its caller does, and hold memory and disk meanwhile: it is answered 429 at once, which
-//! MLflow's clients take as it is meant. One count for each worker and target, so nothing is shared.
+//! A target takes as many requests at once as there are connections to it, and a few times as many may wait. A request on
+//! top of that would wait longer than its caller does, and hold memory and disk meanwhile. It is answered 429 at once, and
+//! MLflow's clients then back off. Each worker has one count for each target, so no lock is needed.
 //!
-//! Only requests count whose bodies are there: a caller who sends slowly holds a connection of its own and none of the
-//! target's, and must not shut others out. What uploads may hold together is `http::body`'s to limit.
+//! A request counts only once its body is complete: a caller that sends slowly holds a connection of its own and none of
+//! the target's, and must not keep others out. `http::body` limits what all uploads may hold together.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -13,47 +13,47 @@ use std::rc::Rc;
 /// Requests for each connection that are sent or wait.
 const FOR_EACH_CONNECTION: usize = 4;
 
-/// A worker's requests to one target.
+/// The limit of a worker's requests to one target.
 #[derive(Debug)]
-pub(crate) struct Load {
+pub(crate) struct InFlightLimit {
     limit: usize,
-    running: Cell<usize>,
+    in_flight: Cell<usize>,
 }
 
-/// A request among them, until this is dropped.
+/// The permit of one request, which counts until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Slot(Rc<Load>);
+pub(crate) struct InFlight(Rc<InFlightLimit>);
 
-/// More wait already than make sense.
+/// The limit is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Overload;
+pub(crate) struct LoadShed;
 
-impl Load {
-    /// For a target that is connected to at most `connections` times.
+impl InFlightLimit {
+    /// Returns the limit for a target with at most `connections` connections.
     #[must_use]
     pub(crate) fn new(connections: usize) -> Rc<Self> {
-        Rc::new(Self { limit: connections.saturating_mul(FOR_EACH_CONNECTION), running: Cell::new(0) })
+        Rc::new(Self { limit: connections.saturating_mul(FOR_EACH_CONNECTION), in_flight: Cell::new(0) })
     }
 
-    /// Whether there is room for another.
+    /// Checks that there is room for another request.
     ///
     /// # Errors
-    /// [`Overload`].
-    pub(crate) fn check(&self) -> Result<(), Overload> {
-        if self.running.get() < self.limit { Ok(()) } else { Err(Overload) }
+    /// [`LoadShed`].
+    pub(crate) fn check(&self) -> Result<(), LoadShed> {
+        if self.in_flight.get() < self.limit { Ok(()) } else { Err(LoadShed) }
     }
 
     /// Counts a request.
     #[must_use]
-    pub(crate) fn enter(self: &Rc<Self>) -> Slot {
-        self.running.set(self.running.get() + 1);
-        Slot(Rc::clone(self))
+    pub(crate) fn enter(self: &Rc<Self>) -> InFlight {
+        self.in_flight.set(self.in_flight.get() + 1);
+        InFlight(Rc::clone(self))
     }
 }
 
-impl Drop for Slot {
+impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.running.set(self.0.running.get() - 1);
+        self.0.in_flight.set(self.0.in_flight.get() - 1);
     }
 }
 
@@ -62,13 +62,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn room_is_given_back() {
-        let load = Load::new(2);
-        let mut held: Vec<_> = (0..2 * FOR_EACH_CONNECTION).map(|_| load.enter()).collect();
-        assert_eq!(load.check(), Err(Overload));
+    fn a_dropped_permit_makes_room_for_another_request() {
+        let limit = InFlightLimit::new(2);
+        let mut held: Vec<_> = (0..2 * FOR_EACH_CONNECTION).map(|_| limit.enter()).collect();
+        assert_eq!(limit.check(), Err(LoadShed));
         held.pop();
-        assert_eq!(load.check(), Ok(()));
+        assert_eq!(limit.check(), Ok(()));
         held.clear();
-        assert_eq!(load.running.get(), 0);
+        assert_eq!(limit.in_flight.get(), 0);
     }
 }

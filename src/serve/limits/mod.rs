@@ -2,6 +2,7 @@
 
 pub(crate) mod circuit_breaker;
 pub(crate) mod in_flight;
-pub(crate) mod line;
+pub(crate) mod lifo_semaphore;
+pub(crate) mod permits;
 pub(crate) mod retry_budget;
 pub(crate) mod shares;

@@ -1,9 +1,9 @@
-//! Each caller's share of a worker's connections to one server.
+//! Each caller's share of a worker's connections to one upstream.
 //!
-//! A caller gets another connection as long as it holds fewer than are free: alone it can have half of them, and those who
-//! come after it half of what is left each time, so that one caller never takes the last. Nothing has to be configured for
-//! that, and nothing is kept back for callers who are not there (Choudhury and Hahne, "Dynamic Queue Length Thresholds",
-//! 1998). One count for each worker and server, so nothing is locked.
+//! A caller gets another connection as long as it holds fewer than are free. Alone it can have half of them, and each further
+//! caller half of the rest, so that one caller never takes the last connection. This needs no configuration, and reserves
+//! nothing for callers that are not there (Choudhury and Hahne, "Dynamic Queue Length Thresholds", 1998). Each worker has one
+//! count for each upstream, so no lock is needed.
 
 use std::cell::RefCell;
 use std::collections::hash_map::Entry;
@@ -18,150 +18,151 @@ use tokio::time::timeout;
 
 /// The longest wait for a connection, as for those of all callers together (`http::client`).
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
-/// Requests of one caller, for each connection that there is, that have one or wait. What comes on top would wait longer
-/// than its caller does.
+/// The limit of one caller's requests, running and waiting, for each connection. A request on top would wait longer than its
+/// client does.
 const FOR_EACH_CONNECTION: usize = 4;
 
-/// A worker's connections to one server, and who holds them.
-pub(crate) struct Shares {
-    places: usize,
-    state: RefCell<State>,
+/// A worker's connections to one upstream, and the callers that hold them.
+pub(crate) struct ConnectionShares {
+    connections: usize,
+    usage: RefCell<ConnectionUsage>,
 }
 
-/// Tells a caller from all others that have a request running: the address in memory of what is counted for it, which no
-/// caller chooses, and which takes no hash of a name to find.
+/// Distinguishes a caller from all others that have a request running. It is the address in memory of the caller's counters,
+/// which no caller can choose, and which needs no hash of a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Party(usize);
+pub(crate) struct CallerKey(usize);
 
-impl Party {
-    /// The party for which `counted` is kept. It has to be kept as long as the party has a share or waits.
+impl CallerKey {
+    /// Returns the key of the caller with these counters, which must live as long as the caller has a share or waits.
     #[must_use]
-    pub(crate) fn of<T>(counted: Option<&Arc<T>>) -> Self {
-        Self(counted.map_or(0, |counted| Arc::as_ptr(counted).addr()))
+    pub(crate) fn of<T>(counters: Option<&Arc<T>>) -> Self {
+        Self(counters.map_or(0, |counters| Arc::as_ptr(counters).addr()))
     }
 }
 
 #[derive(Default)]
-struct State {
+struct ConnectionUsage {
+    /// The number of connections in use.
     used: usize,
-    /// All who wait.
+    /// The number of requests that wait, of all callers.
     waiting: usize,
-    /// Those who hold something or wait.
-    holders: HashMap<Party, Holder, FixedState>,
+    /// The callers that hold a connection or wait for one.
+    callers: HashMap<CallerKey, CallerUsage, FixedState>,
 }
 
 #[derive(Default)]
-struct Holder {
+struct CallerUsage {
     held: usize,
     /// The request that has waited longest is at the front.
-    waiting: VecDeque<oneshot::Sender<Share>>,
+    waiting: VecDeque<oneshot::Sender<SharePermit>>,
 }
 
-/// A connection that a caller may use, until this is dropped.
-pub(crate) struct Share {
-    shares: Rc<Shares>,
-    holder: Party,
+/// The permit to use one connection, which counts for its caller until it is dropped.
+pub(crate) struct SharePermit {
+    shares: Rc<ConnectionShares>,
+    caller: CallerKey,
 }
 
-/// The caller holds its share, and nothing became free in time.
+/// The caller has used up its share, and no connection became free in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct OverShare;
+pub(crate) struct ShareExceeded;
 
-impl Shares {
-    /// For so many connections.
+impl ConnectionShares {
+    /// Returns the shares of this many connections.
     #[must_use]
-    pub(crate) fn among(places: usize) -> Rc<Self> {
-        Rc::new(Self { places, state: RefCell::default() })
+    pub(crate) fn new(connections: usize) -> Rc<Self> {
+        Rc::new(Self { connections, usage: RefCell::default() })
     }
 
-    /// Checks that `holder` may wait for one, before it has sent the body that it wants one for.
+    /// Checks that `caller` may wait for a connection, before it sends the body of the request.
     ///
     /// # Errors
-    /// [`OverShare`].
-    pub(crate) fn check(&self, holder: Party) -> Result<(), OverShare> {
-        let mut state = self.state.borrow_mut();
+    /// [`ShareExceeded`].
+    pub(crate) fn check(&self, caller: CallerKey) -> Result<(), ShareExceeded> {
+        let mut usage = self.usage.borrow_mut();
         // If no request waits, every caller is below its share.
-        if state.waiting > 0 && state.is_full(holder, self.places) {
-            return Err(OverShare);
+        if usage.waiting > 0 && usage.is_full(caller, self.connections) {
+            return Err(ShareExceeded);
         }
         Ok(())
     }
 
-    /// Takes one for `holder`, if need be after a while.
+    /// Waits for a connection for `caller`.
     ///
     /// # Errors
-    /// [`OverShare`].
-    pub(crate) async fn take(self: &Rc<Self>, holder: Party) -> Result<Share, OverShare> {
+    /// [`ShareExceeded`].
+    pub(crate) async fn take(self: &Rc<Self>, caller: CallerKey) -> Result<SharePermit, ShareExceeded> {
         let granted = {
-            let mut state = self.state.borrow_mut();
-            let free = self.places.saturating_sub(state.used);
-            let account = state.holders.entry(holder).or_default();
+            let mut usage = self.usage.borrow_mut();
+            let free = self.connections.saturating_sub(usage.used);
+            let account = usage.callers.entry(caller).or_default();
             if account.waiting.is_empty() && account.held < free {
                 account.held += 1;
-                state.used += 1;
-                return Ok(Share { shares: Rc::clone(self), holder });
+                usage.used += 1;
+                return Ok(SharePermit { shares: Rc::clone(self), caller });
             }
-            if state.is_full(holder, self.places) {
-                return Err(OverShare);
+            if usage.is_full(caller, self.connections) {
+                return Err(ShareExceeded);
             }
             let (sender, granted) = oneshot::channel();
-            state.holders.entry(holder).or_default().waiting.push_back(sender);
-            state.waiting += 1;
+            usage.callers.entry(caller).or_default().waiting.push_back(sender);
+            usage.waiting += 1;
             granted
         };
         match Box::pin(timeout(LONGEST_WAIT, granted)).await {
             Ok(Ok(share)) => Ok(share),
-            _ => Err(OverShare),
+            _ => Err(ShareExceeded),
         }
     }
 
-    /// Gives what is free to those who wait, first to who holds least.
+    /// Gives free connections to waiting requests, first to those of the caller that holds least.
     fn grant(self: &Rc<Self>) {
         loop {
-            let (sender, holder) = {
-                let mut state = self.state.borrow_mut();
-                if state.waiting == 0 {
+            let (sender, caller) = {
+                let mut usage = self.usage.borrow_mut();
+                if usage.waiting == 0 {
                     return;
                 }
-                let free = self.places.saturating_sub(state.used);
-                let waiting = state.holders.iter().filter(|(_, holder)| !holder.waiting.is_empty());
-                let least = waiting.map(|(key, holder)| (holder.held, *key)).min();
+                let free = self.connections.saturating_sub(usage.used);
+                let waiting = usage.callers.iter().filter(|(_, caller)| !caller.waiting.is_empty());
+                let least = waiting.map(|(key, caller)| (caller.held, *key)).min();
                 let Some((_, key)) = least.filter(|(held, _)| *held < free) else { return };
-                let Some(sender) = state.next(key) else { continue };
+                let Some(sender) = usage.next(key) else { continue };
                 (sender, key)
             };
-            // A caller that has given up drops the share, and it is free again.
-            let _ = sender.send(Share { shares: Rc::clone(self), holder });
+            // A request that has stopped waiting drops the permit, which frees the connection.
+            let _ = sender.send(SharePermit { shares: Rc::clone(self), caller });
         }
     }
 }
 
-impl Holder {
-    fn is_at_rest(&self) -> bool {
+impl CallerUsage {
+    fn is_unused(&self) -> bool {
         self.held == 0 && self.waiting.is_empty()
     }
 
-    fn is_full(&self, places: usize) -> bool {
-        self.held + self.waiting.len() >= places.saturating_mul(FOR_EACH_CONNECTION)
+    fn is_full(&self, connections: usize) -> bool {
+        self.held + self.waiting.len() >= connections.saturating_mul(FOR_EACH_CONNECTION)
     }
 }
 
-impl State {
-    /// True if no more requests of `key` may wait. Those that have given up are forgotten first.
-    fn is_full(&mut self, key: Party, places: usize) -> bool {
-        let Some(account) = self.holders.get_mut(&key) else { return false };
-        if !account.is_full(places) {
+impl ConnectionUsage {
+    /// Returns true if no more requests of `key` may wait. Requests that have stopped waiting are removed first.
+    fn is_full(&mut self, key: CallerKey, connections: usize) -> bool {
+        let Some(account) = self.callers.get_mut(&key) else { return false };
+        if !account.is_full(connections) {
             return false;
         }
         let before = account.waiting.len();
         account.waiting.retain(|waiting| !waiting.is_closed());
         self.waiting -= before - account.waiting.len();
-        account.is_full(places)
+        account.is_full(connections)
     }
 
-    /// Takes the first of those who wait for `key` and have not given up, and counts a connection for it.
-    fn next(&mut self, key: Party) -> Option<oneshot::Sender<Share>> {
-        let account = self.holders.get_mut(&key)?;
+    /// Takes the first request of `key` that still waits, and counts a connection for it.
+    fn next(&mut self, key: CallerKey) -> Option<oneshot::Sender<SharePermit>> {
+        let account = self.callers.get_mut(&key)?;
         let mut next = None;
         while next.is_none()
             && let Some(first) = account.waiting.pop_front()
@@ -179,22 +180,22 @@ impl State {
         next
     }
 
-    /// Keeps nothing of who holds nothing and does not wait.
-    fn forget(&mut self, key: Party) {
-        if self.holders.get(&key).is_some_and(Holder::is_at_rest) {
-            self.holders.remove(&key);
+    /// Removes a caller that neither holds a connection nor waits.
+    fn forget(&mut self, key: CallerKey) {
+        if self.callers.get(&key).is_some_and(CallerUsage::is_unused) {
+            self.callers.remove(&key);
         }
     }
 }
 
-impl Drop for Share {
+impl Drop for SharePermit {
     fn drop(&mut self) {
         {
-            let mut state = self.shares.state.borrow_mut();
-            state.used -= 1;
-            if let Entry::Occupied(mut account) = state.holders.entry(self.holder) {
+            let mut usage = self.shares.usage.borrow_mut();
+            usage.used -= 1;
+            if let Entry::Occupied(mut account) = usage.callers.entry(self.caller) {
                 account.get_mut().held -= 1;
-                if account.get().is_at_rest() {
+                if account.get().is_unused() {
                     account.remove();
                 }
             }
@@ -209,27 +210,27 @@ mod tests {
 
     use super::*;
 
-    const A: Party = Party(1);
-    const B: Party = Party(2);
+    const A: CallerKey = CallerKey(1);
+    const B: CallerKey = CallerKey(2);
 
-    /// All that a caller gets without waiting.
-    fn all(shares: &Rc<Shares>, caller: Party) -> Vec<Share> {
+    /// Returns all permits that a caller gets without waiting.
+    fn all(shares: &Rc<ConnectionShares>, caller: CallerKey) -> Vec<SharePermit> {
         std::iter::from_fn(|| shares.take(caller).now_or_never()?.ok()).collect()
     }
 
     #[tokio::test]
-    async fn a_caller_takes_half_of_what_others_leave() {
-        let shares = Shares::among(256);
-        let held: Vec<_> = (1..=8).map(|caller| all(&shares, Party(caller))).collect();
+    async fn a_caller_gets_at_most_half_of_the_connections_that_others_leave() {
+        let shares = ConnectionShares::new(256);
+        let held: Vec<_> = (1..=8).map(|caller| all(&shares, CallerKey(caller))).collect();
         assert_eq!(held.iter().map(Vec::len).collect::<Vec<_>>(), [128, 64, 32, 16, 8, 4, 2, 1]);
         drop(held);
-        let state = shares.state.borrow();
-        assert_eq!((state.used, state.holders.len()), (0, 0));
+        let usage = shares.usage.borrow();
+        assert_eq!((usage.used, usage.callers.len()), (0, 0));
     }
 
     #[tokio::test]
-    async fn a_single_connection_can_be_used() {
-        let shares = Shares::among(1);
+    async fn a_single_connection_can_be_used_by_each_caller() {
+        let shares = ConnectionShares::new(1);
         let held = all(&shares, A);
         assert_eq!(held.len(), 1);
         drop(held);
@@ -237,8 +238,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_comes_back_goes_to_who_holds_least_and_has_not_given_up() {
-        let shares = Shares::among(8);
+    async fn a_free_connection_goes_to_the_waiting_caller_that_holds_least() {
+        let shares = ConnectionShares::new(8);
         let mut held = all(&shares, A);
         assert_eq!(held.len(), 4);
         held.extend(all(&shares, B));
@@ -252,15 +253,15 @@ mod tests {
         drop(gone);
         held.remove(0);
         assert!((&mut again).now_or_never().is_none());
-        let granted = next.now_or_never().expect("it came back");
+        let granted = next.now_or_never().expect("a connection became free");
         drop((granted, held));
-        assert!(again.now_or_never().expect("all came back").is_ok());
-        assert_eq!(shares.state.borrow().used, 0);
+        assert!(again.now_or_never().expect("all connections became free").is_ok());
+        assert_eq!(shares.usage.borrow().used, 0);
     }
 
     #[tokio::test]
-    async fn a_queue_has_an_end() {
-        let shares = Shares::among(2);
+    async fn the_queue_of_one_caller_is_bounded() {
+        let shares = ConnectionShares::new(2);
         let held = all(&shares, A);
         let mut waiting = Vec::new();
         for _ in held.len()..2 * FOR_EACH_CONNECTION {
@@ -269,9 +270,9 @@ mod tests {
             assert!((&mut one).now_or_never().is_none());
             waiting.push(one);
         }
-        assert_eq!(shares.take(A).now_or_never().map(Result::err), Some(Some(OverShare)));
-        assert_eq!((shares.check(A), shares.check(B)), (Err(OverShare), Ok(())));
+        assert_eq!(shares.take(A).now_or_never().map(Result::err), Some(Some(ShareExceeded)));
+        assert_eq!((shares.check(A), shares.check(B)), (Err(ShareExceeded), Ok(())));
         drop((held, waiting));
-        assert_eq!(shares.state.borrow().used, 0);
+        assert_eq!(shares.usage.borrow().used, 0);
     }
 }

@@ -1,74 +1,127 @@
-//! Passes an upstream's response to the caller as it arrives: same status, same headers but for the list in
-//! `http::headers`, same bytes at the same moments.
+//! Respond: makes the client's response out of the upstream's, or out of an error. Status, bytes and their timing stay the
+//! same, and all headers but those in the list in `http::headers`.
 
-use std::pin::Pin;
-use std::task::{Context, Poll};
-
-use actix_web::HttpResponse;
 use actix_web::body::{BodySize, MessageBody};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use bytes::Bytes;
+use actix_web::{HttpRequest, HttpResponse};
 
 use crate::error_chain;
-use crate::http::client::{BodyError, Response, ResponseBody};
+use crate::http::client::Response;
 use crate::http::{headers, into_response};
 use crate::mlflow::download;
 use crate::serve::artifacts::translate::Translation;
-use crate::serve::pipeline::context::{Outcome, RequestContext, Severity};
+use crate::serve::auth::error::AccessError;
+use crate::serve::auth::{redirect, sign_in};
+use crate::serve::context::RequestContext;
+use crate::serve::error::ProxyError;
+use crate::serve::pipeline::forwarded::Forwarded;
+use crate::serve::pipeline::relocate;
+use crate::serve::pipeline::response_body::ObservedBody;
+use crate::serve::state::WorkerState;
+use crate::serve::telemetry::finished::RequestOutcome;
 
-/// Carries [`RequestContext::request_id`] on every response.
-pub(crate) const REQUEST_ID_HEADER: HeaderName = HeaderName::from_static("x-appliance-request-id");
-/// What to check after a 403 from AWS, whose own text does not name the missing action.
-pub(crate) const HINT_HEADER: HeaderName = HeaderName::from_static("x-appliance-hint");
+/// Carries the id of the request on every response.
+const REQUEST_ID_HEADER: HeaderName = HeaderName::from_static("x-appliance-request-id");
+/// Names the action to check after a 403 from AWS, whose own text does not name it.
+const HINT_HEADER: HeaderName = HeaderName::from_static("x-appliance-hint");
 /// AWS's request ids.
 static UPSTREAM_REQUEST_ID: [HeaderName; 2] =
     [HeaderName::from_static("x-amzn-requestid"), HeaderName::from_static("x-amz-request-id")];
 
-/// What of the target a reply needs.
-pub(crate) struct Origin<'a> {
-    /// What of the caller's path named the target; empty for the default one.
-    pub prefix: &'a str,
-    /// For [`HINT_HEADER`].
-    pub required_action: &'a str,
+/// Responds with the result of forwarding a request.
+#[must_use]
+pub(super) fn respond(
+    worker: &WorkerState,
+    request: &HttpRequest,
+    forwarded: Forwarded,
+    context: RequestContext,
+) -> HttpResponse {
+    match forwarded {
+        Forwarded::Mlflow { response, mut prefix, required_action, translation } => {
+            if response.headers.contains_key(header::LOCATION)
+                && let Some(stripped) = redirect::prefix(request, &worker.shared.callers)
+            {
+                prefix.insert_str(0, stripped);
+            }
+            mlflow(*response, &prefix, required_action, translation, context)
+        }
+        Forwarded::Object { response, name } => object(*response, &name, context),
+        Forwarded::Own(response) => own(response, context),
+    }
 }
 
-/// Turns an upstream's response into the one for the caller.
+/// Responds with an error, or sends a browser without a session to the sign-in page.
 #[must_use]
-pub(crate) fn pass(
+pub(super) fn reject(
+    worker: &WorkerState,
+    request: &HttpRequest,
+    error: ProxyError,
+    context: RequestContext,
+) -> HttpResponse {
+    let (callers, log) = (&worker.shared.callers, &context.log);
+    let excess = callers.count_rejection(log.caller(), log.client(), error.status()).err();
+    let error = excess.map_or(error, ProxyError::from);
+    if matches!(error, ProxyError::Access(_)) {
+        log.denied();
+    }
+    log.rejected(error.kind(), error_chain::joined(&error));
+    if error.is_ours() {
+        log.alarming(None);
+    }
+    let can_sign_in = error.status() == StatusCode::UNAUTHORIZED
+        && callers.tokens.is_configured()
+        && !matches!(error, ProxyError::Access(AccessError::Certificate));
+    let page = if can_sign_in { sign_in::redirect_to_login(request) } else { None };
+    own(page.unwrap_or_else(|| error.response(&log.request_id)), context)
+}
+
+/// Completes a response of the appliance itself.
+fn own(mut response: HttpResponse, context: RequestContext) -> HttpResponse {
+    context.log.responded(response.status());
+    context.log.ended(RequestOutcome::Complete);
+    if let BodySize::Sized(length) = response.body().size() {
+        context.log.sent(length);
+    }
+    if let Ok(value) = HeaderValue::try_from(context.log.request_id.as_str()) {
+        response.headers_mut().insert(REQUEST_ID_HEADER, value);
+    }
+    // The response is complete, so the log is written now, and the permits are released.
+    drop(context);
+    response
+}
+
+/// Makes the client's response out of managed MLflow's.
+fn mlflow(
     mut response: Response,
-    origin: &Origin<'_>,
+    prefix: &str,
+    required_action: &str,
     translation: Option<Translation>,
-    mut record: RequestContext,
+    context: RequestContext,
 ) -> HttpResponse {
     let status = response.status;
     let mut fields = std::mem::take(&mut response.headers);
     headers::keep_for_caller(&mut fields);
-    relocate(&mut fields, origin.prefix);
-    record.answer_with(status);
-    record.upstream_request_id = UPSTREAM_REQUEST_ID
-        .iter()
-        .find_map(|name| fields.get(name))
-        .and_then(|value| value.to_str().ok())
-        .map(ToOwned::to_owned);
+    relocate::relocate(&mut fields, prefix);
+    context.log.responded(status);
+    let id = UPSTREAM_REQUEST_ID.iter().find_map(|name| fields.get(name));
+    context.log.identified_by_aws(id.and_then(|value| value.to_str().ok()));
     if status == StatusCode::FORBIDDEN {
-        let hint = format!("the appliance's identity needs `{}` on the target", origin.required_action);
+        let hint = format!("the appliance's identity needs `{required_action}` on the target");
         if let Ok(value) = HeaderValue::try_from(hint.as_str()) {
             fields.insert(HINT_HEADER, value);
         }
-        record.severity = Severity::Alarming;
-        record.cause = Some(hint);
+        context.log.alarming(Some(hint));
     }
-    send(response, fields, translation, record)
+    streamed(response, fields, translation, context)
 }
 
-/// Turns an object from S3 into a response for the caller, who saves it under `name`.
-#[must_use]
-pub(crate) fn object(mut response: Response, name: &str, mut record: RequestContext) -> HttpResponse {
+/// Makes a response out of an object from S3, which the client saves under `name`.
+fn object(mut response: Response, name: &str, context: RequestContext) -> HttpResponse {
     let mut fields = std::mem::take(&mut response.headers);
     headers::keep_of_object(&mut fields);
-    record.answer_with(response.status);
-    // SECURITY: what somebody has uploaded must not run as a page of this origin.
+    context.log.responded(response.status);
+    // SECURITY: an uploaded file must not run as a page of this origin.
     fields.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     fields.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
     if let Ok(value) = HeaderValue::try_from(download::attachment(name)) {
@@ -80,163 +133,19 @@ pub(crate) fn object(mut response: Response, name: &str, mut record: RequestCont
     {
         fields.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     }
-    send(response, fields, None, record)
+    streamed(response, fields, None, context)
 }
 
-fn send(
+/// Streams the body of an upstream's response. The context of the request lives as long as the body.
+fn streamed(
     response: Response,
     mut fields: HeaderMap,
     translation: Option<Translation>,
-    record: RequestContext,
+    context: RequestContext,
 ) -> HttpResponse {
-    if let Ok(value) = HeaderValue::try_from(record.request_id.as_str()) {
+    if let Ok(value) = HeaderValue::try_from(context.log.request_id.as_str()) {
         fields.insert(REQUEST_ID_HEADER, value);
     }
-    let body = ReplyBody { source: response.body, translation, at_end: false, record };
+    let body = ObservedBody::new(response.body, translation, context);
     into_response(response.status, fields, response.announced, body)
-}
-
-/// A redirect must lead the caller back through the appliance.
-///
-/// SECURITY: an upstream names itself in many ways, by addresses that only it can reach among them, and what it has been told
-/// to redirect to may be somebody else's. So only the path of a redirect counts, whatever host it is for.
-fn relocate(fields: &mut HeaderMap, prefix: &str) {
-    let Some(location) = fields.get(header::LOCATION) else { return };
-    let local = location.to_str().ok().and_then(|location| local(location.trim()));
-    match local.and_then(|local| HeaderValue::try_from(format!("{prefix}{local}")).ok()) {
-        Some(local) => drop(fields.insert(header::LOCATION, local)),
-        None if location.to_str().is_ok_and(is_relative) => {}
-        None => drop(fields.remove(header::LOCATION)),
-    }
-}
-
-/// The path, query and fragment of a redirect that begins at the root of a server.
-fn local(location: &str) -> Option<String> {
-    let is_slash = |character: char| matches!(character, '/' | '\\');
-    let authority = match location.split_once(':') {
-        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https") => rest,
-        _ if location.starts_with(is_slash) => location,
-        _ => return None,
-    };
-    // Browsers take a backslash for a slash.
-    let rest = authority.trim_start_matches(is_slash);
-    let path = if authority.len() - rest.len() > 1 {
-        rest.find(|character| is_slash(character) || matches!(character, '?' | '#')).map_or("", |at| &rest[at..])
-    } else {
-        authority
-    };
-    Some(format!("/{}", path.trim_start_matches(is_slash)))
-}
-
-/// True for a redirect that begins where the request was.
-fn is_relative(location: &str) -> bool {
-    let first = location.split(['/', '?', '#']).next().unwrap_or_default();
-    !first.contains([':', '\\']) && !location.starts_with('/')
-}
-
-/// The upstream's body, counted, and translated where locations stand in it.
-struct ReplyBody {
-    source: ResponseBody,
-    translation: Option<Translation>,
-    at_end: bool,
-    record: RequestContext,
-}
-
-impl ReplyBody {
-    /// The next piece, translated. Never an empty one: as a chunk, that would be the end.
-    fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
-        if self.at_end {
-            return Poll::Ready(None);
-        }
-        loop {
-            let piece = std::task::ready!(Pin::new(&mut self.source).poll_next(context));
-            let Some(translation) = &mut self.translation else { return Poll::Ready(piece) };
-            let translated = match piece {
-                Some(Ok(piece)) => translation.push(piece),
-                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
-                None => {
-                    self.at_end = true;
-                    translation.finish()
-                }
-            };
-            if !translated.is_empty() {
-                return Poll::Ready(Some(Ok(translated)));
-            }
-            if self.at_end {
-                return Poll::Ready(None);
-            }
-        }
-    }
-}
-
-impl MessageBody for ReplyBody {
-    type Error = BodyError;
-
-    fn size(&self) -> BodySize {
-        match (self.source.size(), &self.translation) {
-            (BodySize::Sized(_), Some(_)) => BodySize::Stream,
-            (size, _) => size,
-        }
-    }
-
-    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
-        let this = self.get_mut();
-        let piece = std::task::ready!(this.poll_piece(context));
-        match &piece {
-            Some(Ok(piece)) => this.record.sent += piece.len() as u64,
-            // Returning the error cuts the caller's connection: a shortened body must not look complete.
-            Some(Err(error)) => {
-                this.record.outcome = Outcome::Truncated;
-                this.record.severity = Severity::Alarming;
-                this.record.cause = Some(error_chain::joined(error));
-            }
-            None => this.record.outcome = Outcome::Complete,
-        }
-        Poll::Ready(piece)
-    }
-}
-
-impl Drop for ReplyBody {
-    fn drop(&mut self) {
-        // The server does not ask for the end of a body whose size it knows.
-        let is_whole = match self.size() {
-            BodySize::None => true,
-            BodySize::Sized(length) => length == self.record.sent,
-            BodySize::Stream => false,
-        };
-        if is_whole {
-            self.record.outcome = Outcome::Complete;
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_redirect_leads_back_through_the_appliance() {
-        for (location, expected) in [
-            ("/elsewhere?a=b#c", Some("/t/a/elsewhere?a=b#c")),
-            ("https://us-east-1.experiments.sagemaker.aws/x", Some("/t/a/x")),
-            ("http://127.0.0.1:27683/x?y=z", Some("/t/a/x?y=z")),
-            ("HTTP://host", Some("/t/a/")),
-            ("https://host?x", Some("/t/a/?x")),
-            ("https://host//evil.example/x", Some("/t/a/evil.example/x")),
-            ("//evil.example/x", Some("/t/a/x")),
-            ("/\\evil.example/x", Some("/t/a/x")),
-            ("\\\\evil.example\\x", Some("/t/a/x")),
-            ("https:\\\\evil.example/x", Some("/t/a/x")),
-            ("next?x=http://y", Some("next?x=http://y")),
-            ("?page=2", Some("?page=2")),
-            ("javascript:alert(1)", None),
-            ("ftp://host/x", None),
-        ] {
-            let mut fields = HeaderMap::new();
-            fields.insert(header::LOCATION, HeaderValue::from_static(location));
-            relocate(&mut fields, "/t/a");
-            let got = fields.get(header::LOCATION).map(|value| value.to_str().expect("text"));
-            assert_eq!(got, expected, "{location}");
-        }
-    }
 }

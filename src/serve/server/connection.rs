@@ -1,9 +1,8 @@
-//! Callers' connections: what lies between two requests has a limit, and nothing comes after the last one.
+//! The state of a connection: it enforces the timeouts that actix lacks, and lets no request follow the last one.
 //!
-//! actix limits how long the head of a connection's *first* request may take, and how long a connection may lie idle in
-//! between; but the first byte of a later head ends the second limit, and nothing limits the rest. Whoever sends one
-//! request and then a head that never ends would hold a connection for ever. Nor does anything limit how long a caller
-//! may take nothing of an answer.
+//! actix limits the time for the head of a connection's *first* request, and the idle time between requests. But the first
+//! byte of a later head ends the idle time, and nothing limits the rest: a client that sends one request and then a head
+//! that never ends would hold a connection for ever. Nothing limits either how long a client may not read a response.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::{Rc, Weak};
@@ -19,50 +18,53 @@ use tokio::time::sleep;
 use tracing::debug;
 
 use crate::http::headers::HeaderSummary;
-use crate::serve::server::accept::Place;
+use crate::serve::server::permits::AcceptPermit;
 
-/// How often a worker looks after its connections.
+/// The interval at which a thread checks the timeouts of its connections.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// The most that is read of what has not become a request. Below the 65,535 bytes of the longest name that is parsed.
-const AHEAD: i64 = 62 * 1024;
-/// What of a head is neither method, target nor field: `  HTTP/1.1`, ends of lines, and white space that nobody needs. Bytes.
-const BETWEEN_WORDS: usize = 80;
-/// Stands for a body of which only its end tells how long it is.
+/// The maximum number of bytes that are read before they become a request. It is below the 65,535 bytes of the longest field name
+/// that actix parses.
+const READ_AHEAD: i64 = 62 * 1024;
+/// The part of a head that is neither method, target nor field: `  HTTP/1.1`, line ends and optional white space. Bytes.
+const SEPARATORS: usize = 80;
+/// Stands for the length of a body that is known only at its end.
 const UNBOUNDED: i64 = 1 << 60;
 
-/// What is known of a connection.
-pub(crate) struct Connection {
+/// The state of a connection.
+pub(crate) struct ServerConnection {
+    /// The number of requests that run.
     running: Cell<usize>,
+    /// The time at which the last request ended.
     since: Cell<Instant>,
     /// True once a request has announced that it is the last.
     is_over: Cell<bool>,
     is_secure: bool,
-    /// Bytes that were read and are of no request yet; below zero are those of a body that are still to come.
+    /// The number of bytes that were read and belong to no request yet. If it is negative, so many bytes of a body are still to come.
     ahead: Cell<i64>,
-    /// True once all that may be read ahead has been, until there is a request among it.
+    /// True once the read-ahead limit was reached without a request, until there is one.
     is_stuck: Cell<bool>,
-    /// Who reads, if that has to wait for a request.
+    /// The reader, if it waits for a request.
     reader: Cell<Option<Waker>>,
-    /// Since when the caller takes nothing of what is there for it.
+    /// The time since which the client does not read.
     blocked: Cell<Option<Instant>>,
-    /// True if it is to end with a reset.
-    is_cut: Cell<bool>,
-    /// What serves it.
+    /// True if the connection has to end with a reset.
+    is_reset: Cell<bool>,
+    /// The task that serves the connection.
     task: OnceCell<AbortHandle>,
     key: usize,
-    all: Rc<Connections>,
-    _place: Place,
+    all: Rc<ServerConnections>,
+    _permit: AcceptPermit,
 }
 
-/// A worker's connections.
+/// The connections of a thread.
 #[derive(Default)]
-pub(crate) struct Connections(RefCell<Slab<Weak<Connection>>>);
+pub(crate) struct ServerConnections(RefCell<Slab<Weak<ServerConnection>>>);
 
 /// A request that runs on a connection, until this is dropped.
-pub(crate) struct Running(Rc<Connection>);
+pub(crate) struct RunningRequest(Rc<ServerConnection>);
 
-impl Drop for Running {
+impl Drop for RunningRequest {
     fn drop(&mut self) {
         self.0.running.set(self.0.running.get() - 1);
         self.0.since.set(Instant::now());
@@ -74,10 +76,10 @@ impl Drop for Running {
 ///
 /// # Errors
 /// [`AfterTheLast`].
-pub(crate) fn run(request: &HttpRequest, fields: &HeaderSummary) -> Result<Option<Running>, AfterTheLast> {
-    let Some(connection) = data::<Rc<Connection>>(request) else { return Ok(None) };
-    // SECURITY: whoever stands before us believes that nothing follows (RFC 9112 §9.6), so what does is nobody's. actix
-    // would serve it.
+pub(crate) fn run(request: &HttpRequest, fields: &HeaderSummary) -> Result<Option<RunningRequest>, AfterTheLast> {
+    let Some(connection) = data::<Rc<ServerConnection>>(request) else { return Ok(None) };
+    // SECURITY: a proxy in front of the appliance assumes that no request follows (RFC 9112 §9.6), so a later one may be
+    // smuggled. actix would serve it.
     if connection.is_over.get() {
         return Err(AfterTheLast);
     }
@@ -85,35 +87,35 @@ pub(crate) fn run(request: &HttpRequest, fields: &HeaderSummary) -> Result<Optio
     connection.is_over.set(is_last && request.version() < Version::HTTP_2);
     connection.running.set(connection.running.get() + 1);
     if request.version() < Version::HTTP_2 {
-        connection.has_become(request, fields);
+        connection.note_request(request, fields);
     }
-    Ok(Some(Running(connection)))
+    Ok(Some(RunningRequest(connection)))
 }
 
-/// True if a request came by TLS.
+/// True if a request came over TLS.
 #[must_use]
 pub(crate) fn is_secure(request: &HttpRequest) -> bool {
-    data::<Rc<Connection>>(request).is_some_and(|connection| connection.is_secure)
+    data::<Rc<ServerConnection>>(request).is_some_and(|connection| connection.is_secure)
 }
 
-/// Returns the data that was noted when a request's connection began.
+/// Returns the data that was stored when a request's connection began.
 #[must_use]
 pub(crate) fn data<T: Clone + 'static>(request: &HttpRequest) -> Option<T> {
-    // actix lets nobody else say what an HTTP/2 connection has, so it comes with each request.
+    // actix has no data for HTTP/2 connections of others, so each request carries it.
     let of_http2 = || request.extensions().get::<Rc<Extensions>>()?.get::<T>().cloned();
     request.conn_data::<T>().cloned().or_else(of_http2)
 }
 
-/// A request came after one that was to be its connection's last.
+/// A request came after one that announced to be its connection's last.
 #[derive(Debug)]
 pub(crate) struct AfterTheLast;
 
-impl Connections {
-    /// Takes note of a new one.
-    pub(crate) fn note(self: &Rc<Self>, place: Place, is_secure: bool) -> Rc<Connection> {
+impl ServerConnections {
+    /// Adds a connection.
+    pub(crate) fn add(self: &Rc<Self>, permit: AcceptPermit, is_secure: bool) -> Rc<ServerConnection> {
         let mut all = self.0.borrow_mut();
         let entry = all.vacant_entry();
-        let connection = Rc::new(Connection {
+        let connection = Rc::new(ServerConnection {
             running: Cell::new(0),
             since: Cell::new(Instant::now()),
             is_over: Cell::new(false),
@@ -122,39 +124,39 @@ impl Connections {
             is_stuck: Cell::new(false),
             reader: Cell::new(None),
             blocked: Cell::new(None),
-            is_cut: Cell::new(false),
+            is_reset: Cell::new(false),
             task: OnceCell::new(),
             key: entry.key(),
             all: Rc::clone(self),
-            _place: place,
+            _permit: permit,
         });
         entry.insert(Rc::downgrade(&connection));
         connection
     }
 
-    /// Ends those that have sent nothing for `limit`, and those whose callers have taken nothing for `send_timeout`. It
-    /// never ends.
-    pub(crate) async fn look_after(&self, limit: Duration, send_timeout: Duration) {
+    /// Ends connections without a request for `idle_timeout`, and those whose clients have read nothing for `send_timeout`.
+    /// It never returns.
+    pub(crate) async fn enforce_timeouts(&self, idle_timeout: Duration, send_timeout: Duration) {
         loop {
             sleep(INTERVAL).await;
-            // Ending one may take it out of what is gone through here.
+            // Ending a connection may remove it from the slab, so the loop needs a copy.
             let all: Vec<_> = self.0.borrow().iter().filter_map(|(_, one)| one.upgrade()).collect();
             for one in all {
-                one.end_unless_in_use(limit);
+                one.end_if_idle(idle_timeout);
                 one.end_if_blocked(send_timeout);
             }
         }
     }
 }
 
-impl Connection {
-    /// Says what serves it.
-    pub(crate) fn is_served_by(&self, task: AbortHandle) {
+impl ServerConnection {
+    /// Sets the task that serves the connection.
+    pub(crate) fn set_task(&self, task: AbortHandle) {
         let _ = self.task.set(task);
     }
 
-    /// Ends it if there is nothing more to expect of it.
-    fn end_unless_in_use(&self, limit: Duration) {
+    /// Ends the connection if no request has run for `limit`.
+    fn end_if_idle(&self, limit: Duration) {
         if self.running.get() > 0 || self.since.get().elapsed() < limit {
             return;
         }
@@ -164,27 +166,27 @@ impl Connection {
 
     /// Returns the number of bytes that may be read.
     pub(crate) fn room(&self) -> usize {
-        usize::try_from(AHEAD.saturating_sub(self.ahead.get())).unwrap_or(0)
+        usize::try_from(READ_AHEAD.saturating_sub(self.ahead.get())).unwrap_or(0)
     }
 
-    /// Takes note of what was read.
-    pub(crate) fn has_read(&self, count: usize) {
+    /// Counts bytes that were read.
+    pub(crate) fn note_read(&self, count: usize) {
         self.ahead.set(self.ahead.get().saturating_add_unsigned(count as u64));
     }
 
-    /// Takes note of a request that was among it.
-    fn has_become(&self, request: &HttpRequest, fields: &HeaderSummary) {
+    /// Subtracts a request from the bytes that were read.
+    fn note_request(&self, request: &HttpRequest, fields: &HeaderSummary) {
         let head = request.head();
-        // As it is usually written, and a little more: what is not counted here would add up over a connection's requests.
+        // The usual length of a head and a little more. An underestimate would add up over the requests of a connection.
         let target = head.uri.path_and_query().map_or(1, |target| target.as_str().len());
         let lines = fields.size + fields.count * ": \r\n".len();
-        let size = head.method.as_str().len() + target + lines + BETWEEN_WORDS;
+        let size = head.method.as_str().len() + target + lines + SEPARATORS;
         let body = if fields.is_chunked || fields.has_upgrade {
             UNBOUNDED
         } else {
             fields.length.map_or(0, |length| i64::try_from(length).unwrap_or(UNBOUNDED))
         };
-        // What came behind a body without a length cannot be told from it.
+        // Bytes after a body without a length cannot be distinguished from the body.
         let ahead = if self.ahead.get() < -UNBOUNDED / 2 { 0 } else { self.ahead.get() };
         let ahead = ahead.saturating_sub_unsigned(size as u64).max(0);
         self.ahead.set(ahead.saturating_sub(body));
@@ -192,8 +194,8 @@ impl Connection {
         self.wake_reader();
     }
 
-    /// True if it is asked for the second time with no request in between.
-    pub(crate) fn is_stuck(&self) -> bool {
+    /// Notes that the read-ahead limit is reached. Returns true if it was already noted, with no request in between.
+    pub(crate) fn note_stuck(&self) -> bool {
         self.is_stuck.replace(true)
     }
 
@@ -202,8 +204,8 @@ impl Connection {
         self.running.get() > 0
     }
 
-    /// Wakes a reader when a request begins or ends.
-    pub(crate) fn wake_when_used(&self, reader: &Waker) {
+    /// Wakes a reader once a request begins or ends.
+    pub(crate) fn wake_later(&self, reader: &Waker) {
         self.reader.set(Some(reader.clone()));
     }
 
@@ -213,9 +215,9 @@ impl Connection {
         }
     }
 
-    /// Takes note whether the caller takes what is written to it.
-    pub(crate) fn written(&self, is_blocked: bool) {
-        // The clock is asked only where a caller keeps us waiting.
+    /// Notes whether a write had to wait for the client.
+    pub(crate) fn note_write(&self, is_blocked: bool) {
+        // Reading the clock costs time, so it is read only if the client blocks a write.
         match (is_blocked, self.blocked.get()) {
             (true, None) => self.blocked.set(Some(Instant::now())),
             (false, Some(_)) => self.blocked.set(None),
@@ -223,26 +225,26 @@ impl Connection {
         }
     }
 
-    /// Ends it if its caller has taken nothing for `limit`.
+    /// Ends the connection if the client has read nothing for `limit`.
     ///
-    /// SECURITY: whoever asks for much and reads nothing would hold memory here and a connection to MLflow or S3 for ever.
+    /// SECURITY: a client that requests much and reads nothing would hold memory and a connection to MLflow or S3 for ever.
     fn end_if_blocked(&self, limit: Duration) {
         if self.blocked.get().is_some_and(|since| since.elapsed() >= limit) {
-            debug!("ending a connection whose caller takes nothing of its answer");
-            // The kernel would go on offering what it has taken over.
-            self.cut();
+            debug!("ending a connection whose client does not read its response");
+            // Without a reset, the kernel would go on sending its buffer.
+            self.reset_at_end();
             self.end();
         }
     }
 
-    /// Lets it end with a reset.
-    pub(crate) fn cut(&self) {
-        self.is_cut.set(true);
+    /// Makes the connection end with a reset.
+    pub(crate) fn reset_at_end(&self) {
+        self.is_reset.set(true);
     }
 
-    /// True if it is to end with a reset.
-    pub(crate) fn is_cut(&self) -> bool {
-        self.is_cut.get()
+    /// True if the connection has to end with a reset.
+    pub(crate) fn is_reset(&self) -> bool {
+        self.is_reset.get()
     }
 
     fn end(&self) {
@@ -252,7 +254,7 @@ impl Connection {
     }
 }
 
-impl Drop for Connection {
+impl Drop for ServerConnection {
     fn drop(&mut self) {
         self.all.0.borrow_mut().remove(self.key);
     }

@@ -1,7 +1,7 @@
-//! HTTP/1.0: answers that its clients can read.
+//! HTTP/1.0: responses that its clients can read.
 //!
-//! Such a client knows no chunks (RFC 9112 §6.1), so a body of unknown length ends with the connection. actix writes
-//! chunks to whoever asks.
+//! HTTP/1.0 has no chunked encoding (RFC 9112 §6.1), so a body of unknown length ends with the connection. actix writes
+//! chunks to all clients.
 
 use std::pin::Pin;
 use std::rc::Rc;
@@ -14,9 +14,9 @@ use actix_web::dev::ServiceResponse;
 use bytes::Bytes;
 use futures_util::future::{Either, LocalBoxFuture};
 
-use crate::serve::server::connection::Connection;
+use crate::serve::server::connection::ServerConnection;
 
-/// A service whose answers suit the version of the request.
+/// A service whose responses suit the version of the request.
 pub(crate) struct Versioned<S>(S);
 
 impl<S> Versioned<S> {
@@ -42,30 +42,33 @@ where
         if request.version() >= Version::HTTP_11 {
             return Either::Left(self.0.call(request));
         }
-        let connection = request.conn_data::<Rc<Connection>>().cloned();
-        let answer = self.0.call(request);
-        Either::Right(Box::pin(async move { Ok(until_the_end(answer.await?, connection)) }))
+        let connection = request.conn_data::<Rc<ServerConnection>>().cloned();
+        let response = self.0.call(request);
+        Either::Right(Box::pin(async move { Ok(close_delimited(response.await?, connection)) }))
     }
 }
 
 /// Lets a body of unknown length end with the connection.
-fn until_the_end(mut answer: ServiceResponse<BoxBody>, connection: Option<Rc<Connection>>) -> ServiceResponse<BoxBody> {
-    if answer.response().body().size() != BodySize::Stream {
-        return answer;
+fn close_delimited(
+    mut response: ServiceResponse<BoxBody>,
+    connection: Option<Rc<ServerConnection>>,
+) -> ServiceResponse<BoxBody> {
+    if response.response().body().size() != BodySize::Stream {
+        return response;
     }
-    let head = answer.response_mut().head_mut();
+    let head = response.response_mut().head_mut();
     head.no_chunking(true);
     head.set_connection_type(ConnectionType::Close);
-    answer.map_body(|_, body| BoxBody::new(UntilTheEnd { body, connection }))
+    response.map_body(|_, body| BoxBody::new(CloseDelimited { body, connection }))
 }
 
 /// A body that ends with its connection.
-struct UntilTheEnd {
+struct CloseDelimited {
     body: BoxBody,
-    connection: Option<Rc<Connection>>,
+    connection: Option<Rc<ServerConnection>>,
 }
 
-impl MessageBody for UntilTheEnd {
+impl MessageBody for CloseDelimited {
     type Error = <BoxBody as MessageBody>::Error;
 
     fn size(&self) -> BodySize {
@@ -76,8 +79,8 @@ impl MessageBody for UntilTheEnd {
         let this = self.get_mut();
         let piece = ready!(Pin::new(&mut this.body).poll_next(context));
         if let (Some(Err(_)), Some(connection)) = (&piece, &this.connection) {
-            // The end of the connection looks like the end of the body, unless it is a reset.
-            connection.cut();
+            // The end of the connection would look like the end of the body, so a truncated body ends with a reset.
+            connection.reset_at_end();
         }
         Poll::Ready(piece)
     }

@@ -1,7 +1,7 @@
-//! HTTP/2 with callers: `h2` with limits, and the way of an answer to its stream.
+//! HTTP/2 with clients: `h2` with limits, and the sending of responses.
 //!
-//! actix-http's own lets a caller open any number of streams, each with 16 MiB of header fields, waits for ever for room
-//! to send, and goes on with a request whose caller has cancelled it.
+//! actix-http's own HTTP/2 lets a client open any number of streams, each with 16 MiB of header fields. It waits for ever
+//! for room to send, and continues a request that the client has cancelled.
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
@@ -16,7 +16,7 @@ use actix_http::{HttpMessage as _, Method, Payload, Request, Response, ResponseH
 use actix_service::Service;
 use actix_web::dev::Extensions;
 use bytes::Bytes;
-use h2::server::{Builder, Connection, SendResponse};
+use h2::server::{self, Builder, SendResponse};
 use h2::{Ping, PingPong, Reason, RecvStream, SendStream};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::spawn_local;
@@ -26,35 +26,40 @@ use tracing::debug;
 
 use crate::clock;
 
-/// Requests of one connection at a time; RFC 9113 §6.5.2 recommends no fewer.
+/// The maximum number of concurrent requests on a connection. RFC 9113 §6.5.2 recommends no fewer.
 const STREAM_LIMIT: u32 = 100;
-/// Header fields of one request, as they count for HTTP/2. `h2` answers 431 to more, and keeps none of it. Above what is
-/// served, so that what is a little too much becomes a refusal on record. Bytes.
+/// The maximum size of a request's header fields, as HTTP/2 counts them. `h2` responds to more with 431 and stores none of it. It
+/// is above the limit of the pipeline, so that a slight excess becomes a rejected request in the access log. Bytes.
 ///
-/// SECURITY: a field that the peer remembers costs one byte on the wire, so that a megabyte becomes many here.
+/// SECURITY: a field in the compression table costs one byte on the wire, so a megabyte on the wire becomes many in memory.
 const HEADER_LIST_LIMIT: u32 = 64 * 1024;
-/// A caller may send this much ahead of what is read, on one stream and on a connection. Bytes.
+/// The number of bytes that a client may send before they are read, on one stream and on a connection.
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 2 << 20;
-/// The most that is kept of one response until its caller reads it. Bytes.
+/// The maximum number of bytes of a response that are buffered until the client reads them.
 const SEND_BUFFER: usize = 64 * 1024;
 
-/// Settings for callers that speak HTTP/2.
+/// Settings of HTTP/2 connections.
 #[derive(Clone)]
-pub(crate) struct Settings {
+pub(crate) struct Http2Settings {
     /// The longest time that the handshake may take.
     pub(crate) head_timeout: Duration,
-    /// The interval of pings, and the longest time that a caller may take to answer one.
+    /// The interval of pings, and the longest time that a client may take to acknowledge one.
     pub(crate) keep_alive: Duration,
-    /// How long a caller may take nothing of an answer.
+    /// The longest time that a client may read nothing of a response.
     pub(crate) send_timeout: Duration,
-    /// Tells that connections are to end with the requests that run on them.
+    /// Is cancelled when connections have to end with the requests that run on them.
     pub(crate) drain: CancellationToken,
 }
 
-/// Serves a connection until it ends; `data` is what its requests know of it.
-pub(crate) async fn serve<T, S>(io: T, service: &Rc<S>, data: &Rc<Extensions>, peer: SocketAddr, settings: &Settings)
-where
+/// Serves a connection until it ends. Its requests carry `data`.
+pub(crate) async fn serve<T, S>(
+    io: T,
+    service: &Rc<S>,
+    data: &Rc<Extensions>,
+    peer: SocketAddr,
+    settings: &Http2Settings,
+) where
     T: AsyncRead + AsyncWrite + Unpin,
     S: Service<Request> + 'static,
     S::Response: Into<Response<BoxBody>>,
@@ -68,22 +73,24 @@ where
         .max_send_buffer_size(SEND_BUFFER)
         .handshake::<_, Bytes>(io);
     let Ok(Ok(mut connection)) = timeout(settings.head_timeout, handshake).await else {
-        debug!("a caller's connection does not begin as HTTP/2");
+        debug!("the HTTP/2 handshake of a client failed");
         return;
     };
     let pings = connection.ping_pong().expect("asked for once");
     tokio::select! {
         () = accept(&mut connection, service, data, peer, settings) => {}
-        () = silence(pings, settings.keep_alive) => debug!("ending a connection whose caller answers no ping"),
+        () = unanswered_ping(pings, settings.keep_alive) => {
+            debug!("ending a connection whose client does not acknowledge pings");
+        }
     }
 }
 
 async fn accept<T, S>(
-    connection: &mut Connection<T, Bytes>,
+    connection: &mut server::Connection<T, Bytes>,
     service: &Rc<S>,
     data: &Rc<Extensions>,
     peer: SocketAddr,
-    settings: &Settings,
+    settings: &Http2Settings,
 ) where
     T: AsyncRead + AsyncWrite + Unpin,
     S: Service<Request> + 'static,
@@ -102,18 +109,18 @@ async fn accept<T, S>(
         };
         let Some(Ok((request, respond))) = accepted else { return };
         let is_head = request.method() == Method::HEAD;
-        let request = ours(request, data, peer);
+        let request = converted(request, data, peer);
         let (service, send_timeout) = (Rc::clone(service), settings.send_timeout);
         spawn_local(async move {
             if let Err(error) = exchange(&*service, request, is_head, respond, send_timeout).await {
-                debug!(%error, "an answer did not reach its caller");
+                debug!(%error, "a response did not reach its client");
             }
         });
     }
 }
 
-/// Resolves when the caller no longer answers.
-async fn silence(mut pings: PingPong, limit: Duration) {
+/// Waits until the client does not acknowledge a ping in time.
+async fn unanswered_ping(mut pings: PingPong, limit: Duration) {
     loop {
         sleep(limit).await;
         if !matches!(timeout(limit, pings.ping(Ping::opaque())).await, Ok(Ok(_))) {
@@ -122,8 +129,8 @@ async fn silence(mut pings: PingPong, limit: Duration) {
     }
 }
 
-/// A request as actix knows them.
-fn ours(request: http::Request<RecvStream>, data: &Rc<Extensions>, peer: SocketAddr) -> Request {
+/// Converts a request to actix's type.
+fn converted(request: http::Request<RecvStream>, data: &Rc<Extensions>, peer: SocketAddr) -> Request {
     let (parts, body) = request.into_parts();
     let mut request = Request::with_payload(Payload::from(body));
     let head = request.head_mut();
@@ -148,36 +155,37 @@ where
     S::Response: Into<Response<BoxBody>>,
     S::Error: Into<Response<BoxBody>>,
 {
-    let answer = tokio::select! {
-        answer = service.call(request) => answer.map_or_else(Into::into, Into::into),
-        // The caller has cancelled it, or is gone: nothing more is done for it.
+    let response = tokio::select! {
+        response = service.call(request) => response.map_or_else(Into::into, Into::into),
+        // The client has cancelled the request, or is gone.
         reset = poll_fn(|context| respond.poll_reset(context)) => return reset.map(drop),
     };
-    let size = match answer.status() {
+    let size = match response.status() {
         StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED => BodySize::None,
-        _ => answer.body().size(),
+        _ => response.body().size(),
     };
     let at_end = is_head || size.is_eof();
-    let stream = respond.send_response(head(answer.head(), size), at_end)?;
+    let stream = respond.send_response(head(response.head(), size), at_end)?;
     if !at_end {
-        return send(stream, answer.into_body(), size, send_timeout).await;
+        return send(stream, response.into_body(), size, send_timeout).await;
     }
     if is_head {
-        finish(pin!(answer.into_body()), send_timeout).await;
+        finish(pin!(response.into_body()), send_timeout).await;
     }
     Ok(())
 }
 
-/// The head of an answer, with what frames its body and without what belongs to connections of HTTP/1.1 (RFC 9113 §8.2.2).
-fn head(answer: &ResponseHead, size: BodySize) -> http::Response<()> {
+/// Returns the head of a response with the length of its body, and without the fields that belong to a connection of HTTP/1.1
+/// (RFC 9113 §8.2.2).
+fn head(response: &ResponseHead, size: BodySize) -> http::Response<()> {
     let mut head = http::Response::new(());
-    *head.status_mut() = answer.status;
+    *head.status_mut() = response.status;
     let fields = head.headers_mut();
-    for (name, value) in answer.headers() {
+    for (name, value) in response.headers() {
         let is_of_connection =
             matches!(name.as_str(), "connection" | "keep-alive" | "proxy-connection" | "transfer-encoding" | "upgrade");
-        // A 304 tells the length of what it does not send.
-        let is_length = *name == header::CONTENT_LENGTH && answer.status != StatusCode::NOT_MODIFIED;
+        // A 304 has the length of the body that it does not send.
+        let is_length = *name == header::CONTENT_LENGTH && response.status != StatusCode::NOT_MODIFIED;
         if !is_of_connection && !is_length {
             fields.append(name, value.clone());
         }
@@ -193,7 +201,7 @@ fn head(answer: &ResponseHead, size: BodySize) -> http::Response<()> {
     head
 }
 
-/// Sends a body, which ends with its stream or, if it is not whole, with a reset.
+/// Sends a body. A complete one ends its stream; a truncated one resets it.
 async fn send(
     mut stream: SendStream<Bytes>,
     body: BoxBody,
@@ -213,7 +221,7 @@ async fn send(
         let mut piece = match next.await {
             Ok(Some(Ok(piece))) => piece,
             Ok(None) if left.is_none_or(|left| left == 0) => return stream.send_data(Bytes::new(), true),
-            // A shortened body must not look complete.
+            // A truncated body must not look complete.
             Ok(None | Some(Err(_))) => {
                 stream.send_reset(Reason::INTERNAL_ERROR);
                 return Ok(());
@@ -223,7 +231,7 @@ async fn send(
         while !piece.is_empty() {
             stream.reserve_capacity(piece.len().min(SEND_BUFFER));
             let Ok(room) = timeout(send_timeout, room(&mut stream)).await else {
-                debug!("resetting a stream whose caller takes nothing of its answer");
+                debug!("resetting a stream whose client does not read its response");
                 stream.send_reset(Reason::CANCEL);
                 return Ok(());
             };
@@ -232,7 +240,7 @@ async fn send(
             left = left.map(|left| left.saturating_sub(part.len() as u64));
             stream.send_data(part, left == Some(0))?;
             if left == Some(0) {
-                // The caller has all of it. An upstream that has not said so yet is not interrupted.
+                // The client has the whole body, but the upstream may not have ended it yet and must not be interrupted.
                 finish(body, send_timeout).await;
                 return Ok(());
             }
@@ -240,14 +248,14 @@ async fn send(
     }
 }
 
-/// Hears a body's end, of which nothing more is sent.
+/// Reads a body to its end without sending it.
 async fn finish(mut body: Pin<&mut BoxBody>, limit: Duration) {
     let rest =
         async { while poll_fn(|context| body.as_mut().poll_next(context)).await.is_some_and(|piece| piece.is_ok()) {} };
     let _ = timeout(limit, rest).await;
 }
 
-/// Waits for room and returns it in bytes; returns nothing if the stream has ended.
+/// Waits for room and returns it in bytes, or nothing if the stream has ended.
 async fn room(stream: &mut SendStream<Bytes>) -> Result<Option<usize>, h2::Error> {
     loop {
         match stream.capacity() {

@@ -1,87 +1,53 @@
-//! A server: threads that each accept connections for themselves and serve what they have accepted.
+//! A server: threads that each accept connections and serve them.
 //!
-//! actix-web's own server accepts on one thread and hands each connection to another, which costs a tenth of what a new
-//! connection costs. What is served, and how HTTP/1.1 is spoken, is actix's.
+//! actix-web's own server accepts on one thread and hands each connection over to another, which is a tenth of the cost of
+//! a new connection. Routing and HTTP/1.1 are actix's.
 
 mod accept;
 pub(crate) mod connection;
 mod head;
 mod http1;
 mod http2;
+mod permits;
+mod phase;
+mod settings;
 mod stream;
-mod worker;
+mod thread;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::num::NonZeroUsize;
-use std::sync::Arc;
 use std::sync::mpsc as channel;
-use std::thread;
 use std::time::Duration;
 
-use actix_web::dev::Extensions;
 use actix_web::web;
-use rustls::ServerConfig;
-use rustls::pki_types::CertificateDer;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 
-use accept::Share;
-use worker::Worker;
+use accept::Acceptor;
+use phase::Phase;
+pub(crate) use settings::ServerSettings;
+use thread::ServerThread;
 
-/// Connections the kernel keeps for us while all workers are busy.
+/// The maximum number of connections that wait in the kernel while all threads are busy.
 const BACKLOG: i32 = 4096;
-/// How long a caller who was just let in may take to send what it came for, before its connection counts as idle.
+/// The time that a new client gets to send its request before draining begins and its connection counts as idle.
 const SETTLING: Duration = Duration::from_millis(50);
-/// How long threads may take to let go of what they have.
+/// The maximum time that threads may take to end.
 const ENDING: Duration = Duration::from_secs(1);
 
-/// How callers are served.
-#[derive(Clone)]
-pub(crate) struct Options {
-    /// What its threads are called.
-    pub name: &'static str,
-    /// Threads.
-    pub workers: NonZeroUsize,
-    /// Connections of each; more wait in the kernel.
-    pub connection_limit: usize,
-    /// How long an idle connection is kept.
-    pub keep_alive: Duration,
-    /// How long the head of a request may take; of a later one on a connection, beyond `keep_alive`.
-    pub head_timeout: Duration,
-    /// How long a caller may take nothing of an answer.
-    pub send_timeout: Duration,
-    /// How TLS is spoken, if it is.
-    pub tls: Option<Arc<ServerConfig>>,
-    /// Notes the certificates of a caller who has any.
-    pub note: fn(&[CertificateDer<'_>], &mut Extensions),
-}
-
-/// What comes next is worse.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Phase {
-    Serving,
-    /// Nobody else is let in.
-    Closed,
-    /// Connections end with the request that runs on them.
-    Draining,
-    /// They end now.
-    Over,
-}
-
-/// A server that runs. Its threads end with it.
+/// A running server. Its threads end with it.
 pub(crate) struct Server {
-    workers: usize,
+    threads: usize,
     phase: watch::Sender<Phase>,
     closed: mpsc::UnboundedReceiver<()>,
     ended: mpsc::UnboundedReceiver<()>,
 }
 
-/// Listens.
+/// Opens a listening socket.
 ///
 /// # Errors
-/// What the kernel says.
+/// The kernel's error.
 pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
@@ -92,63 +58,64 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 impl Server {
-    /// Starts threads that serve whoever connects to `listeners`, which do not block. Each calls `configure` once.
+    /// Starts threads that serve the clients of `listeners`, which do not block. Each thread calls `configure` once.
     ///
     /// # Errors
-    /// What the kernel says when it has no more threads, memory or descriptors.
-    pub(crate) fn start<F>(listeners: &[TcpListener], options: &Options, configure: F) -> io::Result<Self>
+    /// The kernel's error, if it has no more threads, memory or descriptors.
+    pub(crate) fn start<F>(listeners: &[TcpListener], settings: &ServerSettings, configure: F) -> io::Result<Self>
     where
         F: Fn(&mut web::ServiceConfig) + Clone + Send + 'static,
     {
         for listener in listeners {
-            // Nagle would hold back the end of a response until its beginning is acknowledged. What is accepted inherits it.
+            // Nagle's algorithm would delay the end of a response until its beginning is acknowledged. Accepted connections
+            // inherit the option.
             SockRef::from(listener).set_tcp_nodelay(true)?;
         }
-        let workers = options.workers.get();
+        let threads = settings.threads.get();
         let (phase, _) = watch::channel(Phase::Serving);
         let (closes, closed) = mpsc::unbounded_channel();
         let (ends, ended) = mpsc::unbounded_channel();
         let (starts, started) = channel::channel();
-        for (index, (share, given)) in Share::among(workers).into_iter().enumerate() {
-            let worker = Worker {
+        for (index, (acceptor, handed_over)) in Acceptor::for_threads(threads).into_iter().enumerate() {
+            let thread = ServerThread {
                 listeners: listeners.iter().map(TcpListener::try_clone).collect::<Result<_, _>>()?,
-                share,
-                given,
-                options: options.clone(),
+                acceptor,
+                handed_over,
+                settings: settings.clone(),
                 phase: phase.subscribe(),
                 closes: closes.clone(),
             };
             let (configure, starts) = (configure.clone(), starts.clone());
-            let end = OnDrop(ends.clone());
-            thread::Builder::new().name(format!("{} {index}", options.name)).spawn(move || {
+            let end = EndReport(ends.clone());
+            std::thread::Builder::new().name(format!("{} {index}", settings.name)).spawn(move || {
                 let _end = end;
-                worker.run(configure, &starts);
+                thread.run(configure, &starts);
             })?;
         }
-        // Whoever is lost then is noticed.
+        // Without this sender, `recv` fails if a thread ends early.
         drop(starts);
-        let server = Self { workers, phase, closed, ended };
-        for _ in 0..workers {
-            let lost = || Err(io::Error::other("a worker's thread ended before it had begun"));
+        let server = Self { threads, phase, closed, ended };
+        for _ in 0..threads {
+            let lost = || Err(io::Error::other("a thread ended before it had begun"));
             started.recv().unwrap_or_else(|_| lost())?;
         }
         Ok(server)
     }
 
-    /// Resolves when a thread ends that should not.
+    /// Waits until a thread ends unexpectedly.
     pub(crate) async fn failure(&mut self) -> io::Error {
         self.ended.recv().await;
-        self.workers -= 1;
-        io::Error::other("a worker's thread ended")
+        self.threads -= 1;
+        io::Error::other("a thread ended")
     }
 
-    /// Lets nobody else in, and resolves when all are served.
+    /// Accepts no more connections, and waits until all requests have ended.
     ///
-    /// The threads agree first that nobody accepts any more. What comes from now on waits in the socket for whoever has it
-    /// next, or is refused.
+    /// All threads stop accepting first. Connections from then on wait in the socket for its next owner, or the kernel
+    /// rejects them.
     pub(crate) async fn drain(&mut self) {
         self.phase.send_replace(Phase::Closed);
-        for _ in 0..self.workers {
+        for _ in 0..self.threads {
             self.closed.recv().await;
         }
         sleep(SETTLING).await;
@@ -156,23 +123,23 @@ impl Server {
         self.all_ended().await;
     }
 
-    /// Ends what still runs.
+    /// Ends the requests that still run.
     pub(crate) async fn stop(mut self) {
         self.phase.send_replace(Phase::Over);
         let _ = timeout(ENDING, self.all_ended()).await;
     }
 
     async fn all_ended(&mut self) {
-        while self.workers > 0 && self.ended.recv().await.is_some() {
-            self.workers -= 1;
+        while self.threads > 0 && self.ended.recv().await.is_some() {
+            self.threads -= 1;
         }
     }
 }
 
-/// Says that a thread has ended, however it did.
-struct OnDrop(mpsc::UnboundedSender<()>);
+/// Reports the end of a thread, also after a panic.
+struct EndReport(mpsc::UnboundedSender<()>);
 
-impl Drop for OnDrop {
+impl Drop for EndReport {
     fn drop(&mut self) {
         let _ = self.0.send(());
     }

@@ -1,4 +1,4 @@
-//! A caller's connection as bytes.
+//! The byte stream of a connection.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -10,39 +10,39 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use crate::serve::server::connection::Connection;
+use crate::serve::server::connection::ServerConnection;
 
-/// TCP, and what is known of it.
-pub(crate) struct Stream {
+/// A TCP stream, and the state of its connection.
+pub(crate) struct ServerStream {
     tcp: TcpStream,
-    pub(crate) connection: Rc<Connection>,
+    pub(crate) connection: Rc<ServerConnection>,
 }
 
-impl Stream {
-    pub(crate) fn new(tcp: TcpStream, connection: Rc<Connection>) -> Self {
+impl ServerStream {
+    pub(crate) fn new(tcp: TcpStream, connection: Rc<ServerConnection>) -> Self {
         Self { tcp, connection }
     }
 }
 
-impl Drop for Stream {
+impl Drop for ServerStream {
     fn drop(&mut self) {
-        if self.connection.is_cut() {
-            // A kernel that refuses ends it in order.
+        if self.connection.is_reset() {
+            // If the kernel rejects the option, the connection ends with a FIN.
             let _ = SockRef::from(&self.tcp).set_linger(Some(Duration::ZERO));
         }
     }
 }
 
-impl AsyncRead for Stream {
+impl AsyncRead for ServerStream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.tcp).poll_read(cx, buf)
     }
 }
 
-impl AsyncWrite for Stream {
+impl AsyncWrite for ServerStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.tcp).poll_write(cx, buf);
-        self.connection.written(written.is_pending());
+        self.connection.note_write(written.is_pending());
         written
     }
 
@@ -52,7 +52,7 @@ impl AsyncWrite for Stream {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.tcp).poll_write_vectored(cx, bufs);
-        self.connection.written(written.is_pending());
+        self.connection.note_write(written.is_pending());
         written
     }
 
@@ -64,7 +64,7 @@ impl AsyncWrite for Stream {
         Pin::new(&mut self.tcp).poll_flush(cx)
     }
 
-    /// actix lets go of a connection as soon as this is done, and closing it sends the same FIN: one call instead of two.
+    /// Does nothing: actix drops the connection right after this, and closing it sends the same FIN. That saves a system call.
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }

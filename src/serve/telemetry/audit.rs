@@ -1,8 +1,7 @@
-//! The audit log: one JSON object a line for every request, apart from the log that people read, and not subject to its
-//! filter.
+//! The audit log: one line of JSON for every request, in a file of its own. The log filter does not apply to it.
 //!
-//! A thread writes, so that no request waits for the disk; when it cannot keep up, requests wait rather than go
-//! unrecorded.
+//! A thread writes the events, so that no request waits for the disk. If the thread cannot keep up, requests wait, because
+//! none may go unrecorded.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
@@ -14,26 +13,26 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use tracing::error;
 
-/// Events that may wait for the disk.
-const WAITING: usize = 16_384;
-/// The longest time that an event may stay in memory, under traffic as well.
+/// The maximum number of events that wait for the disk.
+const QUEUE_LIMIT: usize = 16_384;
+/// The maximum time that an event stays in memory, even under steady traffic.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(200);
 
-/// How long the end of the process waits for a slow disk.
+/// The maximum time that the end of the process waits for a slow disk.
 const LAST_WAIT: Duration = Duration::from_secs(5);
 
-/// Where it goes.
+/// The destination of the audit log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AuditSink {
     /// Standard output, for a journal.
     Stdout,
-    /// A file, to whose end is written. SIGHUP opens it anew, so that it can be moved away before.
+    /// A file, to which events are appended. SIGHUP reopens it, so that it can be rotated.
     File(PathBuf),
 }
 
-/// One request.
+/// The event of one request.
 #[derive(Debug, Serialize)]
-pub(crate) struct Event<'a> {
+pub(crate) struct AuditEvent<'a> {
     pub time: String,
     pub request_id: &'a str,
     pub client: Option<String>,
@@ -44,7 +43,7 @@ pub(crate) struct Event<'a> {
     pub method: &'a str,
     pub path: &'a str,
     pub action: Option<&'static str>,
-    /// Nothing where it did not come to one.
+    /// The result of authorization, if the request got that far.
     pub decision: Option<&'static str>,
     pub refusal: Option<&'static str>,
     pub status: Option<u16>,
@@ -54,67 +53,67 @@ pub(crate) struct Event<'a> {
     pub outcome: &'static str,
 }
 
-enum Message {
+enum AuditMessage {
     Line(Vec<u8>),
     Reopen,
     Flush(SyncSender<()>),
 }
 
-/// The log, as those who write to it see it.
-pub(crate) struct Audit(Option<SyncSender<Message>>);
+/// The audit log, to which requests write.
+pub(crate) struct AuditLog(Option<SyncSender<AuditMessage>>);
 
-impl Audit {
-    /// Opens the log and starts its thread; without a sink nothing is written.
+impl AuditLog {
+    /// Opens the log and starts its thread. Without a sink, no events are written.
     ///
     /// # Errors
     /// When the file cannot be opened.
     pub(crate) fn start(sink: Option<AuditSink>) -> io::Result<Self> {
         let Some(sink) = sink else { return Ok(Self(None)) };
-        let output = Output::open(&sink)?;
-        let (sender, receiver) = sync_channel(WAITING);
+        let output = AuditOutput::open(&sink)?;
+        let (sender, receiver) = sync_channel(QUEUE_LIMIT);
         std::thread::Builder::new().name("audit".to_owned()).spawn(move || write(output, &sink, &receiver))?;
         Ok(Self(Some(sender)))
     }
 
-    /// True if there is anybody to write for.
+    /// True if the audit log is configured.
     #[must_use]
     pub(crate) fn is_on(&self) -> bool {
         self.0.is_some()
     }
 
     /// Writes an event.
-    pub(crate) fn record(&self, event: &Event<'_>) {
+    pub(crate) fn record(&self, event: &AuditEvent<'_>) {
         if let (Some(sender), Ok(mut line)) = (&self.0, serde_json::to_vec(event)) {
             line.push(b'\n');
-            // It fails only when the thread is gone, which says so itself.
-            let _ = sender.send(Message::Line(line));
+            // This fails only if the thread has panicked, which is logged.
+            let _ = sender.send(AuditMessage::Line(line));
         }
     }
 
-    /// Opens the file anew.
+    /// Reopens the file.
     pub(crate) fn reopen(&self) {
         if let Some(sender) = &self.0 {
-            let _ = sender.send(Message::Reopen);
+            let _ = sender.send(AuditMessage::Reopen);
         }
     }
 
-    /// Waits until everything that was recorded is written. Blocks: for the end of the process.
+    /// Blocks until all events are written. Only for the end of the process.
     pub(crate) fn flush(&self) {
         let (done, is_done) = sync_channel(1);
         if let Some(sender) = &self.0
-            && sender.send(Message::Flush(done)).is_ok()
+            && sender.send(AuditMessage::Flush(done)).is_ok()
         {
             let _ = is_done.recv_timeout(LAST_WAIT);
         }
     }
 }
 
-enum Output {
+enum AuditOutput {
     Stdout(io::Stdout),
     File(BufWriter<File>),
 }
 
-impl Output {
+impl AuditOutput {
     fn open(sink: &AuditSink) -> io::Result<Self> {
         match sink {
             AuditSink::Stdout => Ok(Self::Stdout(io::stdout())),
@@ -122,7 +121,7 @@ impl Output {
         }
     }
 
-    /// Opens the file anew. Events that the old file did not take go to the new one.
+    /// Reopens the file. Events that could not be written to the old file go to the new one.
     fn reopen(&mut self, sink: &AuditSink) -> io::Result<()> {
         let flushed = self.as_write().flush();
         let old = mem::replace(self, Self::open(sink)?);
@@ -144,27 +143,27 @@ impl Output {
 
 fn open(path: &Path) -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt as _;
-    // Who did what is for the operator alone.
+    // SECURITY: only the operator may read the callers' actions.
     OpenOptions::new().append(true).create(true).mode(0o640).open(path)
 }
 
-fn write(mut output: Output, sink: &AuditSink, receiver: &Receiver<Message>) {
+fn write(mut output: AuditOutput, sink: &AuditSink, receiver: &Receiver<AuditMessage>) {
     let mut lost: u64 = 0;
-    // When the oldest event in memory has to reach the file. Messages do not postpone it, however fast they come.
+    // The time by which the oldest event in memory has to reach the file. Later messages do not postpone it.
     let mut due: Option<Instant> = None;
     let mut is_failing = false;
     loop {
         let wait = due.map_or(FLUSH_INTERVAL, |due| due.saturating_duration_since(Instant::now()));
         let message = if wait.is_zero() { Err(RecvTimeoutError::Timeout) } else { receiver.recv_timeout(wait) };
         let result = match message {
-            Ok(Message::Line(line)) => {
+            Ok(AuditMessage::Line(line)) => {
                 due.get_or_insert_with(|| Instant::now() + FLUSH_INTERVAL);
                 let written = output.as_write().write_all(&line);
                 lost += u64::from(written.is_err());
                 written
             }
-            Ok(Message::Reopen) => output.reopen(sink).inspect(|()| due = None),
-            Ok(Message::Flush(done)) => {
+            Ok(AuditMessage::Reopen) => output.reopen(sink).inspect(|()| due = None),
+            Ok(AuditMessage::Flush(done)) => {
                 let flushed = output.as_write().flush();
                 let _ = done.send(());
                 flushed
@@ -180,16 +179,16 @@ fn write(mut output: Output, sink: &AuditSink, receiver: &Receiver<Message>) {
                 return;
             }
         };
-        // Said when it begins and when it ends: a full disk would otherwise fill the other log.
+        // Only the begin and the end of an outage are logged, because a full disk would otherwise fill the other log.
         match result {
             Err(failure) if !is_failing => {
                 is_failing = true;
-                error!(error = %failure, hint = "make room on the disk of `audit-log`", "audit events cannot be written");
+                error!(error = %failure, hint = "free space on the disk of `audit-log`", "cannot write audit events");
             }
-            // A line that is only in memory proves nothing.
+            // An event that is only in memory does not prove that the disk works again.
             Ok(()) if is_failing && due.is_none() => {
                 is_failing = false;
-                error!(lost, "audit events are written again");
+                error!(lost, "writing audit events again");
                 lost = 0;
             }
             _ => {}

@@ -1,4 +1,4 @@
-//! Recognises AWS's refusal of a signature for its time, and takes AWS's time from it.
+//! Detects clock skew from a signature that AWS has rejected, and corrects the time of further signatures.
 
 use std::time::SystemTime;
 
@@ -8,24 +8,24 @@ use tracing::warn;
 
 use crate::clock;
 use crate::http::client::Response;
-use crate::serve::upstream::backend::ServedTarget;
+use crate::serve::upstream::served_target::ServedTarget;
 
-/// True if the answer refuses a request, signed for `signed`, for its time alone: then nothing was done, and another
-/// signature will have a time that AWS accepts.
+/// Returns true if the response rejects a request, signed for the time `signed`, only because of that time. Then AWS has done
+/// nothing, and the next signature will have a time that AWS accepts.
 ///
-/// The status and `Date` say enough; the words of the refusal differ between AWS's services.
+/// The status and `Date` are enough to decide that; the texts differ between AWS's services.
 #[must_use]
-pub(crate) fn is_refused_for_its_time(response: &Response, signed: SystemTime, backend: &ServedTarget) -> bool {
+pub(crate) fn is_skewed(response: &Response, signed: SystemTime, target: &ServedTarget) -> bool {
     if response.status != StatusCode::FORBIDDEN {
         return false;
     }
     let date = response.headers.get(header::DATE).and_then(|value| value.to_str().ok());
     let Some(there) = date.and_then(|date| httpdate::parse_http_date(date).ok()) else { return false };
-    let is_learnt = backend.skew.learn(there, clock::now(), signed);
+    let is_learnt = target.skew.learn(there, clock::now(), signed);
     if is_learnt {
         warn!(
-            mlflow = backend.label(),
-            aws_is_ahead_s = backend.skew.seconds(),
+            mlflow = target.label(),
+            aws_is_ahead_s = target.skew.seconds(),
             hint = "synchronise this machine's clock (on EC2 with 169.254.169.123)",
             "clock skew detected: signatures use the time of AWS"
         );

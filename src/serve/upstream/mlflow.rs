@@ -1,6 +1,6 @@
-//! One managed MLflow as a worker thread sees it: connections, the day's signing key, prepared header values.
+//! The client of one managed MLflow on one worker thread: connections, the day's signing key, prepared header values.
 //!
-//! Made once per thread, so that no request locks or formats any of it.
+//! Each worker prepares it once, so that no request locks or formats any of it.
 
 use std::cell::OnceCell;
 use std::rc::Rc;
@@ -13,23 +13,23 @@ use actix_web::http::header::{self, HeaderName, HeaderValue};
 use crate::api::insert_signature;
 use crate::aws::credentials::Current;
 use crate::aws::sigv4::{Signable, Signer};
-use crate::clock;
 use crate::http::body::Body;
-use crate::http::client::{Client, Request, Response};
+use crate::http::client::{Client, ClientError, Request, Response};
 use crate::http::fields::Fields;
+use crate::serve::context::RequestContext;
 use crate::serve::error::ProxyError;
-use crate::serve::limits::in_flight::Load;
-use crate::serve::limits::retry_budget::Allowance;
-use crate::serve::limits::shares::Shares;
-use crate::serve::pipeline::context::RequestContext;
-use crate::serve::upstream::backend::ServedTarget;
-use crate::serve::upstream::clock_skew;
-use crate::serve::upstream::retry::{self, Attempt, Failure, Repetition};
+use crate::serve::limits::circuit_breaker::CircuitOpen;
+use crate::serve::limits::in_flight::InFlightLimit;
+use crate::serve::limits::retry_budget::RetryBudget;
+use crate::serve::limits::shares::ConnectionShares;
+use crate::serve::upstream::retry_executor::{Attempt, RetryExecutor, RetryableRequest};
+use crate::serve::upstream::retry_rules::{AttemptFailure, Repeatability};
 use crate::serve::upstream::s3::S3Client;
+use crate::serve::upstream::served_target::ServedTarget;
 
 /// A worker's own connections to one managed MLflow, and prepared values.
 pub(crate) struct MlflowClient {
-    /// What all workers share of it.
+    /// The target, which all workers share.
     pub backend: Arc<ServedTarget>,
     client: Client,
     signer: Signer,
@@ -38,22 +38,34 @@ pub(crate) struct MlflowClient {
     arn_name: HeaderName,
     arn_value: HeaderValue,
     store: OnceCell<Rc<S3Client>>,
-    allowance: Allowance,
-    /// Its requests to the target.
-    pub load: Rc<Load>,
-    /// Each caller's share of the connections to the target.
-    pub shares: Rc<Shares>,
-    /// Each caller's share of the connections to S3.
-    pub store_shares: Rc<Shares>,
+    budget: RetryBudget,
+    /// The limit of this worker's requests to the target.
+    pub in_flight: Rc<InFlightLimit>,
+    /// The callers' shares of the connections to the target.
+    pub shares: Rc<ConnectionShares>,
+    /// The callers' shares of the connections to S3.
+    pub s3_shares: Rc<ConnectionShares>,
+}
+
+/// A request to managed MLflow, before it is signed.
+pub(crate) struct MlflowRequest<'a> {
+    pub method: &'a Method,
+    /// The path and query in the normal form that is signed and sent.
+    pub target: &'a str,
+    pub fields: Fields,
+    pub body: &'a Body,
+    /// The SHA-256 of the body in hex, or the word that stands for it.
+    pub sha256: &'a str,
 }
 
 impl MlflowClient {
-    /// Prepares the thread that will use it.
+    /// Prepares the client on the thread that will use it.
     #[must_use]
     pub(crate) fn new(backend: Arc<ServedTarget>) -> Self {
         let endpoint = backend.dialer.endpoint();
         let authority = endpoint.authority();
         let value = |text: &str| HeaderValue::try_from(text).expect("hosts and ARNs were checked when parsed");
+        let connections = backend.client.connection_limit;
         Self {
             host_value: value(&authority),
             arn_name: HeaderName::from_static(backend.target.arn_header()),
@@ -62,18 +74,19 @@ impl MlflowClient {
             client: Client::new(backend.dialer.clone(), backend.client),
             authority,
             store: OnceCell::new(),
-            allowance: Allowance::default(),
-            load: Load::new(backend.client.connection_limit),
-            shares: Shares::among(backend.client.connection_limit),
-            store_shares: Shares::among(backend.client.connection_limit),
+            budget: RetryBudget::default(),
+            in_flight: InFlightLimit::new(connections),
+            shares: ConnectionShares::new(connections),
+            s3_shares: ConnectionShares::new(connections),
             backend,
         }
     }
 
-    /// Where its artifacts are; nothing if the gateway is off.
+    /// Returns the client of the target's artifact store, or nothing if the artifact gateway is off.
     ///
     /// # Errors
-    /// [`ProxyError::StoreUnknown`] until AWS has said where, or [`ProxyError::Credentials`] where it cannot even be asked.
+    /// [`ProxyError::StoreUnknown`] until AWS has described the store, or [`ProxyError::Credentials`] where the appliance
+    /// cannot even ask AWS.
     pub(crate) fn store(&self) -> Result<Option<&Rc<S3Client>>, ProxyError> {
         let Some(settings) = &self.backend.artifacts else { return Ok(None) };
         if let Some(store) = self.store.get() {
@@ -85,87 +98,95 @@ impl MlflowClient {
         Ok(Some(self.store.get_or_init(|| Rc::new(store))))
     }
 
-    /// Signs and sends; tries again where that is harmless.
+    /// Signs and sends a request, and retries it where the rules allow that.
     ///
     /// # Errors
-    /// [`ProxyError`]: no credentials, or no answer.
+    /// [`ProxyError`]: there are no credentials, or there is no response.
     pub(crate) async fn send(
         &self,
-        method: &Method,
-        target: &str,
-        mut fields: Fields,
-        (body, sha256): (&Body, &str),
-        record: &mut RequestContext,
+        mut request: MlflowRequest<'_>,
+        context: &RequestContext,
     ) -> Result<Response, ProxyError> {
-        let credentials = self.backend.credentials_for(record.caller.as_ref()).await?;
-        if record.share.is_none() {
-            record.share = Some(self.shares.take(record.party()).await?);
+        let credentials = self.backend.credentials_for(context.log.caller()).await?;
+        context.permits.share_target(&self.shares).await?;
+        let trace = context.log.trace.as_ref();
+        if let Some(trace) = trace {
+            trace.take_over(&mut request.fields);
         }
-        let trace = record.trace.clone();
-        if let Some(trace) = &trace {
-            trace.take_over(&mut fields);
-        }
-        let (earlier, endpoint) = (record.retries, self.backend.dialer.endpoint());
-        let once = async |number: u32| {
-            record.slot.get_or_insert_with(|| self.load.enter());
-            record.retries = earlier + number - 1;
-            let call = trace.as_ref().map(|trace| trace.call(method, endpoint, target, number - 1));
-            if let Some(call) = &call {
-                call.name_in(&mut fields);
-            }
-            // Signed last and for each attempt anew: a signature is good for five minutes from its own clock.
-            let now = self.backend.skew.correct(clock::now());
-            if let Err(refusal) = self.sign(method, target, &mut fields, sha256, &credentials, now) {
-                return Attempt::unsent(refusal);
-            }
-            let started = Instant::now();
-            match self.client.send(Request { method: method.clone(), target, headers: &fields, body }).await {
-                Ok(response) => {
-                    if let Some(call) = call {
-                        call.answered(&response);
-                    }
-                    record.upstream = Some(started.elapsed());
-                    if clock_skew::is_refused_for_its_time(&response, now, &self.backend) {
-                        return Attempt::Failed(Failure::Skewed, Ok(response));
-                    }
-                    Attempt::Answered(response)
-                }
-                Err(error) => {
-                    if let Some(call) = call {
-                        call.failed(ProxyError::kind_of(&error));
-                    }
-                    Attempt::Failed(Failure::of(&error), Err(error.into()))
-                }
-            }
+        let executor = RetryExecutor {
+            client: &self.client,
+            endpoint: self.backend.dialer.endpoint(),
+            target: &self.backend,
+            breaker: &self.backend.breaker,
+            budget: &self.budget,
+            trace,
         };
-        retry::attempt(Repetition::of(method), body, (&self.backend.circuit, &self.allowance), once).await?
+        let (repeatability, body) = (Repeatability::of(request.method), request.body);
+        let request = SignedMlflowRequest { mlflow: self, request, credentials, attempts: 0, started: None, context };
+        executor.send(request, repeatability, body).await
+    }
+}
+
+/// A request to managed MLflow with the signature of its last attempt.
+struct SignedMlflowRequest<'a> {
+    mlflow: &'a MlflowClient,
+    request: MlflowRequest<'a>,
+    credentials: Current,
+    attempts: u32,
+    /// The time when the last attempt began.
+    started: Option<Instant>,
+    context: &'a RequestContext,
+}
+
+impl RetryableRequest for SignedMlflowRequest<'_> {
+    /// Adds `Host`, the header that routes, and the signature over what must not change.
+    fn sign(&mut self, now: SystemTime) -> Result<(), ProxyError> {
+        let Self { mlflow, request, .. } = self;
+        self.context.permits.enter(&mlflow.in_flight);
+        if self.attempts > 0 {
+            self.context.log.retried();
+        }
+        self.attempts += 1;
+        let target = &mlflow.backend.target;
+        request.fields.insert(header::HOST, mlflow.host_value.clone());
+        request.fields.insert(mlflow.arn_name.clone(), mlflow.arn_value.clone());
+        let content_type = request.fields.get(&header::CONTENT_TYPE).cloned();
+        self.credentials.with(now, |credentials| {
+            let signable = Signable {
+                method: request.method.as_str(),
+                target: request.target,
+                host: &mlflow.authority,
+                content_type: content_type.as_ref().and_then(|value| value.to_str().ok()),
+                routing: Some((target.arn_header(), target.arn().as_str())),
+                payload_sha256: request.sha256,
+            };
+            insert_signature(&mut request.fields, &mlflow.signer, &signable, credentials, now);
+        })?;
+        self.started = Some(Instant::now());
+        Ok(())
     }
 
-    /// Adds to the caller's headers `Host`, the one that routes, and the signature over what must not change.
-    fn sign(
-        &self,
-        method: &Method,
-        target: &str,
-        headers: &mut Fields,
-        sha256: &str,
-        credentials: &Current,
-        now: SystemTime,
-    ) -> Result<(), ProxyError> {
-        let mlflow = &self.backend.target;
-        headers.insert(header::HOST, self.host_value.clone());
-        headers.insert(self.arn_name.clone(), self.arn_value.clone());
-        let content_type = headers.get(&header::CONTENT_TYPE).cloned();
-        credentials.with(now, |credentials| {
-            let request = Signable {
-                method: method.as_str(),
-                target,
-                host: &self.authority,
-                content_type: content_type.as_ref().and_then(|value| value.to_str().ok()),
-                routing: Some((mlflow.arn_header(), mlflow.arn().as_str())),
-                payload_sha256: sha256,
-            };
-            insert_signature(headers, &self.signer, &request, credentials, now);
-        })?;
-        Ok(())
+    fn trace_fields(&mut self) -> Option<&mut Fields> {
+        Some(&mut self.request.fields)
+    }
+
+    fn signed(&self) -> Request<'_> {
+        let MlflowRequest { method, target, fields, body, .. } = &self.request;
+        Request { method: (*method).clone(), target, headers: fields, body }
+    }
+
+    async fn judge(&mut self, response: Response, is_skewed: bool) -> Attempt<Result<Response, ProxyError>> {
+        if let Some(started) = self.started {
+            self.context.log.upstream_responded(started.elapsed());
+        }
+        if is_skewed { Attempt::Failed(AttemptFailure::Skewed, Ok(response)) } else { Attempt::Done(Ok(response)) }
+    }
+
+    fn no_response(error: ClientError) -> ProxyError {
+        error.into()
+    }
+
+    fn circuit_open(open: CircuitOpen) -> ProxyError {
+        open.into()
     }
 }

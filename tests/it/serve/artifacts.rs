@@ -1,4 +1,4 @@
-//! The artifact gateway in front of an S3 that behaves as a test wants it to.
+//! The artifact gateway in front of an S3 whose behaviour the test defines.
 
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::support::appliance::{Appliance, Builder, SECRET_ACCESS_KEY, SESSION_TOKEN};
 use crate::support::upstream::{OK, Recorded, Upstream, Wire};
-use crate::support::{Message as _, eventually, figure, python, quiet_port};
+use crate::support::{Message as _, eventually, figure};
 
 pub(super) const SERVICE: &str = "/api/2.0/mlflow-artifacts";
 
@@ -16,7 +16,7 @@ pub(super) fn error(code: &str) -> String {
     format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>{code}</Code><Message>no</Message></Error>")
 }
 
-fn s3(handler: impl Fn(&Recorded, &mut Wire) -> io::Result<()> + Send + Sync + 'static) -> Upstream {
+pub(super) fn s3(handler: impl Fn(&Recorded, &mut Wire) -> io::Result<()> + Send + Sync + 'static) -> Upstream {
     Upstream::plain(handler)
 }
 
@@ -90,7 +90,7 @@ fn a_large_artifact_that_is_not_hashed_arrives_whole_and_is_never_written_twice(
     assert_eq!(put("large"), 200);
     let sent = s3.only_request();
     assert!(sent.body == body && sent.header("content-length") == "3145728");
-    assert!(!sent.has("x-amz-checksum-sha256"), "nobody has read it");
+    assert!(!sent.has("x-amz-checksum-sha256"), "the body is not hashed");
     assert_eq!((put("busy"), s3.requests().len()), (503, 2));
 }
 
@@ -146,7 +146,7 @@ fn no_spelling_of_a_path_leaves_the_prefix() {
 }
 
 #[test]
-fn an_upload_that_breaks_off_leaves_nothing() {
+fn a_truncated_upload_leaves_no_object() {
     let mlflow = Upstream::ok();
     let s3 = s3(|_, wire| wire.answer("200 OK", ""));
     let appliance = gateway(&mlflow, &s3, &[]);
@@ -170,7 +170,7 @@ fn an_upload_that_breaks_off_leaves_nothing() {
 }
 
 #[test]
-fn what_s3_refuses_is_explained() {
+fn an_error_of_s3_is_explained_to_the_caller() {
     for (status, code, expected, kind, said) in [
         ("404 Not Found", "NoSuchKey", 404, "no-such-artifact", "no such artifact"),
         (
@@ -201,7 +201,7 @@ fn what_s3_refuses_is_explained() {
 }
 
 #[test]
-fn a_busy_s3_is_asked_again_and_a_slow_one_waited_for_until_the_deadline() {
+fn a_request_to_a_busy_s3_is_retried_and_a_slow_s3_has_until_the_deadline() {
     let mlflow = Upstream::ok();
     let asked = AtomicUsize::new(0);
     let busy = s3(move |_, wire| match asked.fetch_add(1, Ordering::Relaxed) {
@@ -222,123 +222,6 @@ fn a_busy_s3_is_asked_again_and_a_slow_one_waited_for_until_the_deadline() {
     let got = appliance.get(&format!("{SERVICE}/artifacts/x"));
     assert_eq!((got.status, got.header("x-appliance-error")), (502, "artifact-store-unreachable"));
     assert_eq!(got.json()["error_code"], "TEMPORARILY_UNAVAILABLE");
-}
-
-const RUN: &str = r#"{"run": {"info": {"run_id": "1", "artifact_uri": "s3://bucket/team/mlflow/7/1/artifacts"}, "data": {"params": [{"key": "artifact_uri", "value": "s3://bucket/team/mlflow/7"}]}, "n": 1.50}}"#;
-
-fn mlflow_with_a_run() -> Upstream {
-    Upstream::start(|_, wire| {
-        wire.send(format!(
-            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{RUN}",
-            RUN.len()
-        ))
-    })
-}
-
-#[test]
-fn locations_are_public_outside_and_real_inside_and_nothing_else_changes() {
-    let (mlflow, s3) = (mlflow_with_a_run(), s3(|_, wire| wire.answer("200 OK", "")));
-    let appliance = gateway(&mlflow, &s3, &[]);
-    let mut caller = appliance.connect();
-    let got = caller.request("GET", "/api/2.0/mlflow/runs/get?run_id=1", &[("Accept-Encoding", "gzip")], None);
-    let expected = RUN.replacen("s3://bucket/team/mlflow/7/1/artifacts", "mlflow-artifacts:/7/1/artifacts", 1);
-    assert_eq!(got.text(), expected, "byte for byte");
-    assert_eq!(mlflow.only_request().header("accept-encoding"), "identity");
-    // A route without locations passes with what the caller accepts, and its length.
-    let got = caller.request("GET", "/api/2.0/mlflow/metrics/get-history", &[("Accept-Encoding", "gzip")], None);
-    assert_eq!((got.text().as_str(), got.header("content-length")), (RUN, RUN.len().to_string().as_str()));
-    assert_eq!(mlflow.requests().pop().unwrap().header("accept-encoding"), "gzip");
-
-    let asked = r#"{"name": "mlflow-artifacts:/x", "artifact_location":"mlflow-artifacts:/x y", "tags": [1e2]}"#;
-    let json = [("Content-Type", "application/json")];
-    caller.request("POST", "/api/2.0/mlflow/experiments/create", &json, Some(asked.as_bytes()));
-    let sent = mlflow.requests().pop().unwrap();
-    let expected = asked.replace(r#""mlflow-artifacts:/x y""#, r#""s3://bucket/team/mlflow/x y""#);
-    assert_eq!(String::from_utf8(sent.body.clone()).unwrap(), expected);
-    assert_eq!(sent.header("content-length"), expected.len().to_string());
-    assert_eq!(s3.requests().len(), 0);
-
-    let off = Appliance::before(&mlflow);
-    assert_eq!(off.get("/api/2.0/mlflow/runs/get?run_id=1").text(), RUN, "without the gateway nothing is rewritten");
-}
-
-#[test]
-fn an_artifact_of_a_run_is_found_by_asking_for_the_run() {
-    let mlflow = mlflow_with_a_run();
-    let s3 = s3(|_, wire| wire.answer("200 OK", "bytes"));
-    let appliance = gateway(&mlflow, &s3, &[]);
-    let got = appliance.get("/get-artifact?run_uuid=1&path=dir%2Ffile+name.txt");
-    assert_eq!((got.status, got.text().as_str()), (200, "bytes"));
-    assert_eq!(got.header("content-disposition"), "attachment; filename=\"file name.txt\"");
-    assert_eq!(path(&s3.only_request()), "/bucket/team/mlflow/7/1/artifacts/dir/file%20name.txt");
-    let question = mlflow.only_request();
-    assert_eq!(question.target, "/api/2.0/mlflow/runs/get?run_id=1");
-    assert!(question.has("authorization"), "signed like any other");
-    // Ids go into a path, too; they do not lead out of it.
-    let escaping = appliance.get("/ajax-api/2.0/mlflow/get-trace-artifact?request_id=..&path=x");
-    assert_eq!((escaping.status, mlflow.requests().len()), (400, 1));
-}
-
-#[test]
-fn an_artifact_elsewhere_is_managed_mlflows_to_serve_if_that_is_allowed() {
-    let mlflow = Upstream::start(|request, wire| {
-        let run = r#"{"run":{"info":{"artifact_uri":"s3://another/7/1"}}}"#;
-        wire.answer("200 OK", if request.target.contains("/runs/get") { run } else { "its own" })
-    });
-    let s3 = s3(|_, wire| wire.answer("200 OK", ""));
-    let appliance = gateway(&mlflow, &s3, &["--artifact-elsewhere", "allow"]);
-    assert_eq!(appliance.get("/get-artifact?run_id=1&path=x").text(), "its own");
-    assert_eq!(s3.requests().len(), 0);
-}
-
-#[test]
-fn access_is_as_configured() {
-    let mlflow = Upstream::start(|_, wire| wire.answer("404 Not Found", "{}"));
-    let s3 = s3(|request, wire| match request.method.as_str() {
-        "HEAD" => wire.send("HTTP/1.1 200 OK\r\nContent-Length: 12345\r\n\r\n"),
-        "POST" => wire.answer(
-            "200 OK",
-            "<InitiateMultipartUploadResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Bucket>bucket</Bucket>\
-             <Key>k</Key><UploadId>up+1/2</UploadId></InitiateMultipartUploadResult>",
-        ),
-        _ => wire.answer("200 OK", "bytes"),
-    });
-    let create = json!({"path": "/home/me/big file.bin", "num_parts": 2}).to_string();
-    for (access, multipart, presigned_only) in
-        [("proxied", false, false), ("multipart", true, false), ("presigned-only", true, true)]
-    {
-        let appliance = gateway(&mlflow, &s3, &["--artifact-access", access]);
-        let info = appliance.get("/api/3.0/mlflow/server-info").json();
-        assert_eq!(info["multipart_uploads_enabled"], multipart, "{access}");
-        assert_eq!(info["artifacts_presigned_only"], presigned_only, "{access}");
-        let presigned = appliance.get(&format!("{SERVICE}/presigned/a/b"));
-        let target = format!("{SERVICE}/mpu/create/a/b");
-        let created = appliance.connect().request("POST", &target, &[], Some(create.as_bytes()));
-        if multipart {
-            let presigned = presigned.json();
-            assert_eq!((&presigned["file_size"], &presigned["headers"]), (&json!(12345), &json!({})));
-            assert!(presigned["url"].as_str().unwrap().starts_with(&format!("{}/bucket/team/mlflow/a/b?", s3.url())));
-            let created = created.json();
-            assert_eq!(created["upload_id"], "up+1/2");
-            let part = created["credentials"][1].clone();
-            assert_eq!(part["part_number"], 2);
-            let url = part["url"].as_str().unwrap();
-            assert!(url.contains("/a/b/big%20file.bin?") && url.contains("uploadId=up%2B1%2F2"), "{url}");
-        } else {
-            assert_eq!((presigned.status, created.status), (501, 501));
-            let message = created.json()["message"].as_str().unwrap().to_owned();
-            assert!(message.starts_with("Multipart upload is not supported for the current artifact repository"));
-        }
-        let got = appliance.get(&format!("{SERVICE}/artifacts/a/b"));
-        let put = appliance.connect().request("PUT", &format!("{SERVICE}/artifacts/a/b"), &[], Some(b"x"));
-        if presigned_only {
-            assert_eq!((got.status, got.body.len()), (307, 0), "no byte crosses the appliance");
-            assert!(got.header("location").starts_with(&s3.url()));
-            assert_eq!((put.status, put.header("x-appliance-error")), (403, "presigned-only"));
-        } else {
-            assert_eq!((got.text().as_str(), put.status), ("bytes", 200));
-        }
-    }
 }
 
 /// `length` bytes of an answer that are never held in memory at once.
@@ -391,54 +274,4 @@ fn memory_does_not_grow_with_an_artifact_up_or_down() {
         mib(down)
     ));
     assert!(mib(up.max(down)) <= 48, "{} and {} MiB", mib(up), mib(down));
-}
-
-#[test]
-#[ignore = "needs tests/run: a Python environment with MLflow, botocore and moto"]
-fn another_s3_is_used_the_same() {
-    const KEY: &str = "arn:aws:kms:us-east-1:123456789012:key/11111111-2222-3333-4444-555555555555";
-    let bin = python::environment();
-    let mlflow = Upstream::ok();
-    // moto is started by the script; nothing is asked of it before.
-    let port = quiet_port();
-    let endpoint = format!("http://127.0.0.1:{port}");
-    let store = ["--artifact-store", "s3://bucket/team/mlflow", "--s3-endpoint", &endpoint, "--artifact-kms-key", KEY];
-    let appliance = Builder::new(&mlflow).with(&store).start();
-    let result = python::run(&bin, "moto_store.py", &[&port.to_string(), &appliance.url(), KEY], b"");
-    figure(&format!("artifacts on moto: {result}"));
-    assert!(result["checks"].as_u64().unwrap() >= 80, "{result}");
-}
-
-#[test]
-fn the_store_is_asked_of_aws_once_and_until_then_nothing_is_let_through() {
-    let mlflow = mlflow_with_a_run();
-    let s3 = s3(|_, wire| wire.answer("200 OK", "bytes"));
-    let asked = AtomicUsize::new(0);
-    let sagemaker = Upstream::start(move |_, wire| match asked.fetch_add(1, Ordering::Relaxed) {
-        0 => wire.answer("400 Bad Request", r#"{"__type":"AccessDeniedException","Message":"no"}"#),
-        _ => wire.answer("200 OK", r#"{"ArtifactStoreUri":"s3://bucket/team/mlflow"}"#),
-    });
-    let endpoints = ["--s3-endpoint", &s3.url(), "--sagemaker-endpoint", &sagemaker.url()].map(ToOwned::to_owned);
-    let appliance = Builder::new(&mlflow)
-        .with(&["--artifact-store", "auto"])
-        .with(&endpoints.each_ref().map(String::as_str))
-        .without_waiting()
-        .start();
-    eventually("AWS has refused", || appliance.log().contains("artifact store not found"));
-    let refused = appliance.get("/api/2.0/mlflow/runs/get?run_id=1");
-    assert_eq!((refused.status, refused.header("x-appliance-error")), (503, "artifact-store-unknown"));
-    let why =
-        "the SageMaker API answered 400 Bad Request (AccessDeniedException); `sagemaker:DescribeMlflowTrackingServer`";
-    for said in [refused.json()["message"].clone(), appliance.get("/_appliance/readyz").json()["reason"].clone()] {
-        assert!(said.as_str().unwrap().contains(why), "{said}");
-    }
-    assert!(appliance.log().contains("`sagemaker:DescribeMlflowTrackingServer` on the target is needed"));
-    eventually("it was asked again", || appliance.get("/_appliance/readyz").status == 200);
-    assert!(appliance.get("/api/2.0/mlflow/runs/get?run_id=1").text().contains("mlflow-artifacts:/7/1/artifacts"));
-    assert_eq!(appliance.get(&format!("{SERVICE}/artifacts/x")).text(), "bytes");
-    let questions = sagemaker.requests();
-    assert_eq!(questions.len(), 2);
-    assert_eq!(questions[1].header("x-amz-target"), "SageMaker.DescribeMlflowTrackingServer");
-    assert_eq!(questions[1].body, br#"{"TrackingServerName":"ts1"}"#);
-    assert!(questions[1].header("authorization").contains("/us-east-1/sagemaker/aws4_request"));
 }

@@ -1,4 +1,4 @@
-//! The audit log: every request, who, what, and whether it was allowed.
+//! The audit log: every request with its caller, its action and the decision.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -18,7 +18,7 @@ fn events(text: &str) -> Vec<Value> {
 }
 
 #[test]
-fn every_request_is_one_line_that_says_who_did_what() {
+fn every_request_is_one_line_with_caller_action_and_decision() {
     let upstream = Upstream::ok();
     let tokens = TokenFile::new();
     let token = tokens.add("ci", "read", &[]);
@@ -41,7 +41,7 @@ fn every_request_is_one_line_that_says_who_did_what() {
     let read = || events(&fs::read_to_string(&file).unwrap());
     eventually("the events are written", || read().len() >= 4);
     let events = read();
-    assert_eq!(events.len(), 4, "health checks are no requests: {events:?}");
+    assert_eq!(events.len(), 4, "health checks are not recorded: {events:?}");
     let fields = |event: &Value| {
         let text = |key: &str| event[key].as_str().unwrap_or("-").to_owned();
         [
@@ -55,9 +55,9 @@ fn every_request_is_one_line_that_says_who_did_what() {
         ]
         .join(" ")
     };
-    let said: Vec<_> = events.iter().map(fields).collect();
+    let described: Vec<_> = events.iter().map(fields).collect();
     assert_eq!(
-        said,
+        described,
         [
             "ci read token runs:get allowed - 200",
             "ci read token runs:create denied role-too-low 403",
@@ -71,19 +71,19 @@ fn every_request_is_one_line_that_says_who_did_what() {
     }
     let text = fs::read_to_string(&file).unwrap();
     assert!(!text.contains("secret-query") && !text.contains(&token.text), "{text}");
-    assert!(appliance.access_log().is_empty(), "the filter of the other log does not matter");
+    assert!(appliance.access_log().is_empty(), "the log filter does not apply to the audit log");
 
     let moved = directory.path().join("audit.1.jsonl");
     fs::rename(&file, &moved).unwrap();
     appliance.signal(Signal::HUP);
-    eventually("the file is made anew", || file.exists());
+    eventually("the file is created again", || file.exists());
     assert_eq!(ask("GET", "/version", &known, None), 200);
-    eventually("and written to", || !fs::read_to_string(&file).unwrap().is_empty());
+    eventually("events are written to it", || !fs::read_to_string(&file).unwrap().is_empty());
     assert_eq!(fs::read_to_string(&moved).unwrap().lines().count(), 4);
 }
 
 #[test]
-fn nothing_is_lost_when_it_stops() {
+fn no_event_is_lost_when_the_appliance_stops() {
     let upstream = Upstream::ok();
     let file = tempfile::NamedTempFile::new().unwrap();
     let mut appliance = Builder::new(&upstream).with(&["--audit-log", file.path().to_str().unwrap()]).start();
@@ -97,7 +97,7 @@ fn nothing_is_lost_when_it_stops() {
     assert_eq!(events(&fs::read_to_string(file.path()).unwrap()).len(), 500);
 }
 
-/// Sends ten requests a second for as long as `goes_on` says so, which is asked after each with the number sent.
+/// Sends ten requests a second, until `goes_on`, which gets the number of requests after each, returns false.
 fn steadily(appliance: &Appliance, mut goes_on: impl FnMut(usize) -> bool) {
     let mut caller = appliance.connect();
     for sent in 1.. {
@@ -119,7 +119,7 @@ fn events_reach_the_file_in_time_under_steady_traffic() {
     steadily(&appliance, |sent| {
         ends.push(Instant::now());
         let written = fs::read_to_string(file.path()).unwrap().lines().count();
-        // 200 ms, and as much for a busy machine.
+        // The limit is 200 ms; a busy machine gets as much again.
         let older = ends.iter().filter(|end| end.elapsed() > Duration::from_millis(400)).count();
         assert!(written >= older, "{older} of {sent} requests ended more than 400 ms ago, {written} are in the file");
         sent < 30
@@ -127,40 +127,40 @@ fn events_reach_the_file_in_time_under_steady_traffic() {
 }
 
 #[test]
-fn the_operator_hears_under_steady_traffic_that_events_are_written_again() {
+fn the_recovery_of_the_audit_log_is_logged_under_steady_traffic() {
     let upstream = Upstream::ok();
     let directory = tempfile::tempdir().unwrap();
     let (link, file) = (directory.path().join("audit.jsonl"), directory.path().join("real.jsonl"));
     symlink("/dev/full", &link).unwrap();
     let appliance = Builder::new(&upstream).with(&["--audit-log", link.to_str().unwrap()]).start();
-    let mut is_mended = false;
+    let mut is_repaired = false;
     let mut sent = 0;
     steadily(&appliance, |now_sent| {
         sent = now_sent;
         let log = appliance.log();
-        if !is_mended && log.contains("audit events cannot be written") {
+        if !is_repaired && log.contains("cannot write audit events") {
             fs::remove_file(&link).unwrap();
             symlink(&file, &link).unwrap();
             appliance.signal(Signal::HUP);
-            is_mended = true;
+            is_repaired = true;
         }
-        assert!(sent < 100, "it was never said: {log}");
-        !log.contains("audit events are written again")
+        assert!(sent < 100, "the recovery was never logged: {log}");
+        !log.contains("writing audit events again")
     });
     eventually("all events are in the new file", || events(&fs::read_to_string(&file).unwrap()).len() == sent);
 }
 
 #[test]
-fn a_log_that_cannot_be_opened_stops_the_start_and_a_full_disk_does_not_stop_the_work() {
+fn an_unusable_audit_log_prevents_the_start_but_a_full_disk_does_not_stop_requests() {
     let arn = crate::support::appliance::TRACKING_ARN;
     let variables = [("SM_MLFLOW_RESOURCE_ARN", arn)];
     let output = run(&["serve", "--listen", "127.0.0.1:0", "--audit-log", "/nonexistent/audit.jsonl"], &variables);
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.code() == Some(78) && said.contains("audit") && said.contains("hint:"), "{said}");
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(78) && message.contains("audit") && message.contains("hint:"), "{message}");
 
     let upstream = Upstream::ok();
     let appliance = Builder::new(&upstream).with(&["--audit-log", "/dev/full"]).start();
     assert_eq!(appliance.get("/version").status, 200);
-    eventually("the operator is told", || appliance.log().contains("audit events cannot be written"));
+    eventually("the failure is logged", || appliance.log().contains("cannot write audit events"));
     assert_eq!(appliance.get("/version").status, 200);
 }

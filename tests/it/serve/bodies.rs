@@ -48,7 +48,7 @@ fn a_chunked_body_of_unknown_length_is_spooled_too() {
 }
 
 #[test]
-fn a_body_over_the_limit_is_a_413_whether_it_says_so_or_not() {
+fn a_body_over_the_limit_gets_a_413_with_or_without_a_length() {
     let upstream = Upstream::ok();
     let appliance = Builder::new(&upstream).with(&["--body-size-limit", "64 KiB"]).start();
     let mut caller = appliance.connect();
@@ -69,7 +69,7 @@ fn a_body_over_the_limit_is_a_413_whether_it_says_so_or_not() {
 }
 
 #[test]
-fn uploads_beyond_the_disk_budget_are_asked_to_come_back() {
+fn uploads_over_the_disk_budget_get_a_429() {
     let upstream = Upstream::ok();
     let limits = ["--body-memory-limit", "1 KiB", "--body-disk-budget", "1 MiB"];
     let appliance = Builder::new(&upstream).with(&limits).start();
@@ -78,7 +78,7 @@ fn uploads_beyond_the_disk_budget_are_asked_to_come_back() {
     first.send(sample(600_000)).unwrap();
     // One caller may hold two thirds of the budget, and the first has most of that once its bytes are there.
     let mut refused = None;
-    eventually("the second is refused", || {
+    eventually("the second is rejected", || {
         let answer = appliance.connect().request("PUT", "/second", &[], Some(&sample(400_000)));
         refused = (answer.status == 429).then_some(answer);
         refused.is_some()
@@ -95,7 +95,7 @@ fn uploads_beyond_the_disk_budget_are_asked_to_come_back() {
 }
 
 #[test]
-fn a_body_that_stalls_is_a_408_and_one_that_breaks_off_reaches_nobody() {
+fn a_stalled_body_gets_a_408_and_a_truncated_one_is_not_forwarded() {
     let upstream = Upstream::ok();
     let appliance = Builder::new(&upstream).with(&["--body-idle-timeout", "1s"]).start();
     let mut stalled = appliance.connect();
@@ -107,7 +107,7 @@ fn a_body_that_stalls_is_a_408_and_one_that_breaks_off_reaches_nobody() {
     broken.send("PUT /x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nabc").unwrap();
     drop(broken);
     eventually("both are over", || appliance.access_log().len() == 2);
-    assert_eq!(upstream.requests().len(), 0, "half a body is never passed on");
+    assert_eq!(upstream.requests().len(), 0, "a truncated body is never forwarded");
 }
 
 #[test]

@@ -1,20 +1,19 @@
-//! Who is let in: tokens as clients send them, handed out and revoked while the appliance runs, and networks.
+//! Authentication by tokens as clients send them, their change while the appliance runs, and allowed networks.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use rustix::process::Signal;
 
-use crate::support::Message as _;
-use crate::support::appliance::{Appliance, Builder, run};
+use crate::support::appliance::{Appliance, Builder};
 use crate::support::caller::Answer;
 use crate::support::tokens::TokenFile;
 use crate::support::upstream::Upstream;
-use crate::support::{eventually, python, quiet_port};
+use crate::support::{Message as _, eventually, python};
 
-const SEARCH: &str = "/api/2.0/mlflow/experiments/search";
+pub(super) const SEARCH: &str = "/api/2.0/mlflow/experiments/search";
 
 #[track_caller]
-fn with(appliance: &Appliance, authorization: &str) -> Answer {
+pub(super) fn with(appliance: &Appliance, authorization: &str) -> Answer {
     appliance.connect().request("GET", SEARCH, &[("Authorization", authorization)], None)
 }
 
@@ -23,7 +22,7 @@ fn basic(user: &str, password: &str) -> String {
 }
 
 #[test]
-fn a_token_lets_in_as_bearer_and_as_password_and_never_reaches_the_upstream() {
+fn a_token_is_accepted_as_bearer_and_as_password_and_never_reaches_the_upstream() {
     let upstream = Upstream::ok();
     let tokens = TokenFile::new();
     let token = tokens.add("ci", "write", &[]);
@@ -39,7 +38,7 @@ fn a_token_lets_in_as_bearer_and_as_password_and_never_reaches_the_upstream() {
 }
 
 #[test]
-fn whoever_has_no_valid_token_is_refused_in_words_that_mlflow_shows() {
+fn a_request_without_a_valid_token_gets_an_error_that_mlflow_shows() {
     let upstream = Upstream::ok();
     let tokens = TokenFile::new();
     let (token, other) = (tokens.add("ci", "read", &[]), TokenFile::new().add("ci", "admin", &[]));
@@ -84,7 +83,7 @@ fn whoever_has_no_valid_token_is_refused_in_words_that_mlflow_shows() {
 }
 
 #[test]
-fn tokens_are_handed_out_scoped_and_revoked_while_it_runs() {
+fn tokens_are_added_scoped_and_revoked_without_a_restart() {
     let upstream = Upstream::ok();
     let tokens = TokenFile::new();
     let first = tokens.add("ci", "read", &[]);
@@ -113,7 +112,7 @@ fn tokens_are_handed_out_scoped_and_revoked_while_it_runs() {
 }
 
 #[test]
-fn tokens_are_read_again_by_themselves() {
+fn changed_tokens_are_reloaded_periodically() {
     let upstream = Upstream::ok();
     let tokens = TokenFile::new();
     let first = tokens.add("ci", "read", &[]);
@@ -124,7 +123,7 @@ fn tokens_are_read_again_by_themselves() {
 }
 
 #[test]
-fn a_token_for_one_target_opens_no_other() {
+fn a_token_for_one_target_is_rejected_by_another() {
     let (one, two) = (Upstream::ok(), Upstream::ok());
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("appliance.toml");
@@ -158,7 +157,7 @@ fn a_token_for_one_target_opens_no_other() {
 }
 
 #[test]
-fn networks_are_judged_by_the_last_hop_that_nobody_trusted_wrote() {
+fn the_client_address_is_the_last_one_that_no_trusted_proxy_has_added() {
     let upstream = Upstream::ok();
     let options = ["--trusted-proxies", "127.0.0.0/8,10.0.0.0/8", "--allowed-networks", "198.51.100.0/24,127.0.0.1"];
     let appliance = Builder::new(&upstream).with(&options).start();
@@ -191,7 +190,7 @@ fn networks_are_judged_by_the_last_hop_that_nobody_trusted_wrote() {
 }
 
 #[test]
-fn strangers_may_be_given_a_role() {
+fn unauthenticated_callers_get_the_configured_role() {
     let upstream = Upstream::ok();
     let tokens = TokenFile::new();
     let token = tokens.add("ci", "write", &[]);
@@ -206,121 +205,8 @@ fn strangers_may_be_given_a_role() {
 }
 
 #[test]
-fn a_token_file_that_is_a_symlink_stays_one() {
-    use std::os::unix::fs::{PermissionsExt, symlink};
-    let directory = tempfile::tempdir().unwrap();
-    let path = |name: &str| directory.path().join(name);
-    std::fs::create_dir(path("kept")).unwrap();
-    std::fs::create_dir(path("links")).unwrap();
-    // Relative and through another link, as configuration management lays them.
-    symlink("../kept/tokens.toml", path("links/inner.toml")).unwrap();
-    symlink(path("links/inner.toml"), path("tokens.toml")).unwrap();
-    let link = path("tokens.toml").to_str().unwrap().to_owned();
-    let token = |arguments: &[&str]| run(&[&["token"], arguments, &["--file", &link]].concat(), &[]);
-    let text = || std::fs::read_to_string(path("kept/tokens.toml")).unwrap();
-    for (name, mode) in [("first", 0o600), ("second", 0o640)] {
-        let made = token(&["new", "--name", name, "--role", "read"]);
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        let printed = String::from_utf8_lossy(&made.stdout).into_owned();
-        assert!(printed.starts_with("mlfa_") && printed.lines().count() == 1, "only the token: {printed}");
-        assert!(text().contains(name), "where the link leads, also when there is nothing yet");
-        assert_eq!(std::fs::metadata(path("kept/tokens.toml")).unwrap().permissions().mode() & 0o777, mode);
-        std::fs::set_permissions(path("kept/tokens.toml"), PermissionsExt::from_mode(0o640)).unwrap();
-    }
-    assert!(token(&["revoke", "first"]).status.success() && !text().contains("first") && text().contains("second"));
-    for name in ["tokens.toml", "links/inner.toml"] {
-        assert!(std::fs::symlink_metadata(path(name)).unwrap().is_symlink(), "{name}");
-    }
-    for (name, expected) in [("kept", 1), ("links", 1), (".", 3)] {
-        assert_eq!(std::fs::read_dir(path(name)).unwrap().count(), expected, "{name}: nothing is left behind");
-    }
-    symlink(path("loop.toml"), path("loop.toml")).unwrap();
-    let endless = run(&["token", "list", "--file", path("loop.toml").to_str().unwrap()], &[]);
-    assert!(!endless.status.success());
-    let endless = path("loop.toml");
-    let endless = run(&["token", "new", "--name", "ci", "--role", "read", "--file", endless.to_str().unwrap()], &[]);
-    let said = String::from_utf8_lossy(&endless.stderr).into_owned();
-    assert!(!endless.status.success() && said.contains("loop.toml"), "{said}");
-}
-
-#[test]
-fn the_token_command_keeps_hashes_only_and_its_file_private() {
-    use std::os::unix::fs::PermissionsExt;
-    let tokens = TokenFile::new();
-    let first = tokens.add("ci", "read", &["--targets", "team-a,team-b"]);
-    let second = tokens.add("ada", "admin", &["--expires", "never"]);
-    let text = tokens.text();
-    for token in [&first, &second] {
-        assert!(text.contains(&token.id) && !text.contains(&token.text[16..]), "{text}");
-    }
-    assert_eq!(std::fs::metadata(tokens.path()).unwrap().permissions().mode() & 0o777, 0o600);
-    std::fs::set_permissions(tokens.path(), PermissionsExt::from_mode(0o640)).unwrap();
-    let list = tokens.command(&["list"]);
-    assert_eq!(list[0]["targets"], serde_json::json!(["team-a", "team-b"]));
-    assert_eq!((list[1]["name"].as_str(), list[1]["expires"].as_str()), (Some("ada"), None));
-    assert_eq!(tokens.command(&["revoke", "ci"]), serde_json::json!({"revoked": [first.id]}));
-    assert_eq!(std::fs::metadata(tokens.path()).unwrap().permissions().mode() & 0o777, 0o640, "as it was given");
-    let path = tokens.path();
-    let file = path.to_str().unwrap();
-    for (arguments, code, expected) in [
-        (&["revoke", "nobody", "--file", file][..], 1, "no token has the id or the name `nobody`"),
-        (&["new", "--name", "a b", "--role", "read", "--file", file], 2, "a name has 2 to 64 characters"),
-        (&["new", "--name", "ci", "--role", "read", "--expires", "soon", "--file", file], 2, "--expires soon"),
-        (&["list", "--file", "/nonexistent/tokens.toml"], 78, "/nonexistent/tokens.toml"),
-    ] {
-        let output = run(&[&["token"], arguments].concat(), &[]);
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.code() == Some(code) && said.contains(expected) && said.contains("hint:"), "{said}");
-    }
-    let table = run(&["token", "list", "--file", file], &[]);
-    let table = String::from_utf8_lossy(&table.stdout).into_owned();
-    assert!(table.starts_with("ID ") && table.contains("ada") && table.contains("never"), "{table}");
-}
-
-#[test]
-fn two_who_change_the_file_at_once_lose_nothing() {
-    let tokens = TokenFile::new();
-    std::thread::scope(|scope| {
-        for number in 0..12 {
-            let tokens = &tokens;
-            scope.spawn(move || tokens.add(&format!("ci-{number}"), "read", &[]));
-        }
-    });
-    assert_eq!(tokens.command(&["list"]).as_array().unwrap().len(), 12);
-}
-
-#[test]
 #[ignore = "needs tests/run: a Python environment with MLflow, botocore and moto"]
-fn tokens_are_kept_by_aws() {
-    let bin = python::environment();
-    for (service, source, variable) in [
-        ("ssm", "ssm:/mlflow/tokens", "AWS_ENDPOINT_URL_SSM"),
-        ("secretsmanager", "secretsmanager:mlflow-tokens", "AWS_ENDPOINT_URL_SECRETS_MANAGER"),
-    ] {
-        let upstream = Upstream::ok();
-        let tokens = TokenFile::new();
-        let (token, other) = (tokens.add("ci", "read", &[]), tokens.add("ada", "read", &[]));
-        let port = quiet_port();
-        let appliance = Builder::new(&upstream)
-            .with(&["--tokens", source, "--reload-interval", "200ms"])
-            .env(variable, &format!("http://127.0.0.1:{port}"))
-            .without_waiting()
-            .start();
-        let arguments = [&port.to_string(), &appliance.url(), service, &token.text, &other.text];
-        let result = python::run(&bin, "moto_secrets.py", &arguments, tokens.text().as_bytes());
-        assert_eq!(result["checks"], 10, "{service}");
-        let log = appliance.log();
-        assert!(
-            log.contains("cannot reload the tokens") && log.contains("the appliance reloads them by itself"),
-            "{log}"
-        );
-        assert!(!log.contains(&token.text) && !log.contains("sha256"), "{log}");
-    }
-}
-
-#[test]
-#[ignore = "needs tests/run: a Python environment with MLflow, botocore and moto"]
-fn mlflows_own_client_brings_a_token_and_understands_refusals() {
+fn the_mlflow_client_sends_a_token_and_understands_rejections() {
     let bin = python::environment();
     let upstream = Upstream::ok();
     let tokens = TokenFile::new();
@@ -330,16 +216,4 @@ fn mlflows_own_client_brings_a_token_and_understands_refusals() {
     let result = python::run(&bin, "mlflow_caller.py", &[&appliance.url(), &write.text, &read.text], b"");
     assert_eq!(result["checks"], 10);
     appliance.saw("that the limit was met", |event| event["refusal"] == "rate-limited");
-}
-
-#[test]
-fn systemd_passes_the_token_file_as_a_credential() {
-    let upstream = Upstream::ok();
-    let tokens = TokenFile::new();
-    let token = tokens.add("ci", "read", &[]);
-    let directory = tokens.path().parent().unwrap().to_str().unwrap().to_owned();
-    let builder = Builder::new(&upstream).with(&["--tokens", "credential:tokens.toml"]);
-    let appliance = builder.env("CREDENTIALS_DIRECTORY", &directory).start();
-    assert_eq!(with(&appliance, &token.bearer()).status, 200);
-    assert_eq!(appliance.get(SEARCH).status, 401);
 }

@@ -241,7 +241,7 @@ fn the_three_variables_of_the_aws_sample_work() {
 }
 
 #[test]
-fn flags_win_over_variables_and_those_over_the_file() {
+fn flags_override_variables_and_variables_override_the_file() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("appliance.toml");
     let upstream = Upstream::ok();

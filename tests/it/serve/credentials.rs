@@ -1,4 +1,4 @@
-//! Where credentials come from, how they are renewed, and what happens when they are not to be had.
+//! The sources of credentials, their renewal, and the behaviour without them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -82,7 +82,7 @@ fn wait_until_ready(appliance: &Appliance) {
 }
 
 #[test]
-fn without_credentials_it_lives_but_is_not_ready_and_says_why() {
+fn without_credentials_the_appliance_is_alive_but_not_ready_and_explains_why() {
     let upstream = Upstream::ok();
     let appliance = Builder::new(&upstream).without_credentials().start();
     assert_eq!(appliance.get("/_appliance/healthz").status, 200);
@@ -98,7 +98,7 @@ fn without_credentials_it_lives_but_is_not_ready_and_says_why() {
 }
 
 #[test]
-fn a_503_names_the_obstacle_that_readyz_names() {
+fn a_503_and_readyz_name_the_same_obstacle() {
     let upstream = Upstream::ok();
     let secrets = Upstream::start(|_, wire| wire.answer("400 Bad Request", "{}"));
     let none = "no AWS credentials were found";
@@ -124,7 +124,7 @@ fn a_503_names_the_obstacle_that_readyz_names() {
 }
 
 #[test]
-fn the_instances_role_is_used_through_imdsv2_only() {
+fn the_role_of_the_instance_is_used_only_through_imdsv2() {
     let (upstream, imds) = (Upstream::ok(), imds(3600));
     let appliance = with_imds(Builder::new(&upstream), &imds).start();
     wait_until_ready(&appliance);
@@ -135,7 +135,7 @@ fn the_instances_role_is_used_through_imdsv2_only() {
 }
 
 #[test]
-fn a_profile_and_its_rotation_are_read() {
+fn a_profile_is_read_again_after_its_rotation() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("credentials");
     std::fs::write(&file, "[research]\naws_access_key_id = AKIDPROFILE\naws_secret_access_key = profile-secret\n")
@@ -181,7 +181,7 @@ fn a_role_is_assumed_as_configured() {
 }
 
 #[test]
-fn credentials_are_renewed_ahead_of_expiry_while_requests_go_on() {
+fn credentials_are_renewed_before_they_expire_without_delaying_requests() {
     let upstream = Upstream::ok();
     let imds = imds(3600);
     // Renewed after three quarters of four seconds.
@@ -201,7 +201,7 @@ fn credentials_are_renewed_ahead_of_expiry_while_requests_go_on() {
 }
 
 #[test]
-fn an_outage_of_sts_is_invisible_until_expiry_and_then_a_503_and_heals() {
+fn an_outage_of_sts_causes_a_503_only_after_expiry_and_until_it_ends() {
     let upstream = Upstream::ok();
     let imds = imds(3600);
     let (sts, up) = sts(6);
@@ -226,7 +226,7 @@ fn an_outage_of_sts_is_invisible_until_expiry_and_then_a_503_and_heals() {
 }
 
 #[test]
-fn a_refused_role_is_explained() {
+fn a_role_that_sts_denies_is_explained() {
     let upstream = Upstream::ok();
     let imds = imds(3600);
     let sts = Upstream::plain(|_, wire| {
@@ -247,7 +247,7 @@ fn a_refused_role_is_explained() {
 }
 
 #[test]
-fn credentials_of_the_past_are_not_used() {
+fn expired_credentials_are_not_used() {
     let upstream = Upstream::ok();
     let imds = imds(3600);
     let (sts, _) = sts(0);

@@ -1,4 +1,4 @@
-//! Downloads: under which name and as what a file is saved, whichever way it goes.
+//! Downloads: the file name and the content type, through the appliance and by presigned URL.
 
 use serde_json::json;
 
@@ -15,7 +15,7 @@ fn s3(fields: &'static str) -> Upstream {
 }
 
 #[test]
-fn names_are_in_ascii_and_in_full_where_that_loses_something() {
+fn a_file_name_is_sent_in_ascii_and_also_in_utf_8_where_ascii_loses_something() {
     let (mlflow, s3) = (Upstream::ok(), s3(""));
     let appliance = gateway(&mlflow, &s3, &[]);
     for (encoded, expected) in [
@@ -33,7 +33,7 @@ fn names_are_in_ascii_and_in_full_where_that_loses_something() {
 }
 
 #[test]
-fn the_type_follows_the_name_where_the_store_has_none() {
+fn the_content_type_follows_the_name_where_the_store_has_none() {
     let mlflow = Upstream::ok();
     for (fields, name, expected) in [
         ("", "a.svg", "image/svg+xml"),
@@ -57,7 +57,7 @@ fn the_type_follows_the_name_where_the_store_has_none() {
         let url = appliance.get(&format!("{SERVICE}/presigned/1/{name}")).json()["url"].as_str().unwrap().to_owned();
         let says = url.contains(&format!("response-content-type={}", expected.replace('/', "%2F").replace('+', "%2B")));
         assert_eq!(says, !fields.contains("image/webp"), "{url}");
-        // What is stored without a type is given one, for those who read it from S3 itself.
+        // An object without a type gets one, for clients that read it from S3 directly.
         let put = appliance.connect().request("PUT", &format!("{SERVICE}/artifacts/1/{name}"), &[], Some(b"x"));
         assert_eq!(put.status, 200);
         let sent = s3.requests().pop().unwrap();
@@ -66,7 +66,7 @@ fn the_type_follows_the_name_where_the_store_has_none() {
 }
 
 #[test]
-fn a_presigned_download_is_saved_and_never_shown() {
+fn a_browser_saves_a_presigned_download_and_never_renders_it() {
     let (mlflow, s3) = (Upstream::ok(), s3("Content-Type: text/html\r\n"));
     for access in ["multipart", "presigned-only"] {
         let appliance = gateway(&mlflow, &s3, &["--artifact-access", access]);

@@ -1,5 +1,5 @@
-//! How an answer ends: whoever asked is told the end of a whole one and the breaking off of any other, whichever version
-//! of HTTP is spoken on either side.
+//! The ends of responses: a caller can tell a complete response from a truncated one, with any version of HTTP on either
+//! side.
 
 use std::io;
 
@@ -11,7 +11,7 @@ use crate::support::http2::Http2;
 use crate::support::http2_caller::{Http2Caller, tls, with_tls};
 use crate::support::upstream::{Recorded, Upstream, Wire};
 
-/// What a caller is to make of an answer.
+/// The end of a response that a caller must observe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ending {
     Whole(&'static str),
@@ -118,7 +118,7 @@ fn over_http1(request: &Recorded, wire: &mut Wire) -> io::Result<()> {
     }
 }
 
-/// What a caller of HTTP/1.1 or HTTP/1.0 makes of an answer.
+/// Returns the end of a response that a caller with HTTP/1.1 or HTTP/1.0 observes.
 fn heard(mut caller: Caller, version: &str, path: &str, is_sized: bool) -> Result<String, io::Error> {
     caller.send(format!("GET {path} HTTP/{version}\r\nHost: localhost\r\n\r\n"))?;
     let answer = caller.answer(false)?;
@@ -151,7 +151,7 @@ fn check(appliance: &Appliance, secure: &Appliance, cases: &[Case]) {
 }
 
 #[test]
-fn each_end_of_an_answer_over_http2_is_told() {
+fn each_end_of_a_response_over_http2_is_reported() {
     let upstream = Http2::start();
     let appliance = Builder::to(&upstream.url()).start();
     let (secure, _directory) = with_tls(Builder::to(&upstream.url()));
@@ -159,7 +159,7 @@ fn each_end_of_an_answer_over_http2_is_told() {
 }
 
 #[test]
-fn each_end_of_an_answer_over_http1_is_told() {
+fn each_end_of_a_response_over_http1_is_reported() {
     let upstream = Upstream::with_tls(authority().server("localhost", &["http/1.1"]), over_http1);
     let appliance = Builder::new(&upstream).start();
     let (secure, _directory) = with_tls(Builder::new(&upstream));
@@ -167,7 +167,7 @@ fn each_end_of_an_answer_over_http1_is_told() {
 }
 
 #[test]
-fn answers_without_a_body_end_with_their_head() {
+fn a_response_without_a_body_ends_with_its_head() {
     let upstream = Http2::start();
     let (secure, _directory) = with_tls(Builder::to(&upstream.url()));
     let mut caller = Http2Caller::connect(secure.address());

@@ -46,7 +46,7 @@ fn many_requests_share_a_connection() {
 }
 
 #[test]
-fn bodies_larger_than_any_window_pass_both_ways() {
+fn bodies_larger_than_any_window_arrive_in_both_directions() {
     let upstream = Http2::start();
     let appliance = before(&upstream);
     let body = vec![b'y'; 6 << 20];
@@ -57,7 +57,7 @@ fn bodies_larger_than_any_window_pass_both_ways() {
 }
 
 #[test]
-fn an_answer_that_comes_before_the_upload_is_complete_is_passed() {
+fn a_response_that_arrives_before_the_upload_is_complete_is_forwarded() {
     let upstream = Http2::start();
     let appliance = before(&upstream);
     let answer = appliance.connect().request("PUT", "/early", &[], Some(&vec![b'y'; 8 << 20]));
@@ -66,7 +66,7 @@ fn an_answer_that_comes_before_the_upload_is_complete_is_passed() {
 }
 
 #[test]
-fn what_the_upstream_refused_unprocessed_is_sent_again_even_a_post() {
+fn a_request_that_the_upstream_declares_unprocessed_is_retried_even_a_post() {
     let upstream = Http2::start();
     let appliance = before(&upstream);
     let answer = appliance.connect().request("POST", "/refuse-once", &[], Some(b"{}"));
@@ -74,7 +74,7 @@ fn what_the_upstream_refused_unprocessed_is_sent_again_even_a_post() {
 }
 
 #[test]
-fn a_connection_that_is_being_closed_is_replaced() {
+fn a_connection_that_the_upstream_closes_is_replaced() {
     let upstream = Http2::start();
     let appliance = before(&upstream);
     let mut caller = appliance.connect();
@@ -88,7 +88,7 @@ fn a_connection_that_is_being_closed_is_replaced() {
 }
 
 #[test]
-fn a_reset_in_the_middle_of_a_response_cuts_it() {
+fn a_reset_in_the_middle_of_a_response_truncates_it_visibly() {
     let upstream = Http2::start();
     let appliance = before(&upstream);
     let mut caller = appliance.connect();
@@ -98,7 +98,7 @@ fn a_reset_in_the_middle_of_a_response_cuts_it() {
 }
 
 #[test]
-fn without_the_offer_or_the_wish_it_is_http_1_1() {
+fn http_1_1_is_used_unless_both_sides_want_http2() {
     let upstream = Http2::start();
     let appliance = Builder::to(&upstream.url()).with(&["--upstream-http2=false"]).start();
     assert_eq!(appliance.get("/x").status, 502, "this upstream speaks nothing else");

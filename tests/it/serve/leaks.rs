@@ -1,4 +1,4 @@
-//! No log line, however detailed, and no answer of ours ever holds a secret, a token or a signature.
+//! No log line at any level and no response of the appliance contains a secret, a token or a signature.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::support::{eventually, quiet_port};
 const CALLERS: [&str; 4] = ["caller-token-1f", "caller-cookie-2e", "query-secret-3d", "body-secret-4c"];
 
 #[test]
-fn a_crash_leaves_no_memory_behind() {
+fn a_crash_writes_no_memory_to_disk() {
     use std::os::unix::process::ExitStatusExt as _;
     let upstream = Upstream::ok();
     let mut appliance = Builder::new(&upstream).under(&["sh", "-c", "ulimit -c unlimited; exec \"$@\"", "sh"]).start();
@@ -27,7 +27,7 @@ fn a_crash_leaves_no_memory_behind() {
 }
 
 #[test]
-fn secrets_stay_secret_at_every_level_and_in_every_failure() {
+fn secrets_are_not_logged_at_any_level_nor_in_any_failure() {
     let upstream = Upstream::start(|request, wire| match request.target.split('?').next().unwrap_or_default() {
         "/forbidden" => wire.send("HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\n{}"),
         "/closed" => Err(wire.close()),
@@ -159,7 +159,7 @@ fn credentials_that_cannot_be_read_are_not_shown_whatever_the_filter_says() {
     }
 }
 
-/// What an appliance says, in its log and to a caller, by the time it has failed to obtain credentials.
+/// Returns the log of an appliance and its response to a caller, after it has failed to obtain credentials.
 #[track_caller]
 fn said_without_credentials(filter: &str, variables: &[(&str, &str)]) -> String {
     let address = std::net::SocketAddr::from(([127, 0, 0, 1], quiet_port()));

@@ -1,4 +1,4 @@
-//! Starting, draining, stopping.
+//! Start, draining and end.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
@@ -14,7 +14,7 @@ use crate::support::http2_caller::{Http2Caller, with_tls};
 use crate::support::upstream::Upstream;
 use crate::support::{PATIENCE, eventually, figure};
 
-/// An upstream whose answers wait for a word.
+/// An upstream whose responses wait for a message.
 fn held() -> (Upstream, mpsc::Sender<()>) {
     let (release, wait) = mpsc::channel::<()>();
     let wait = Arc::new(Mutex::new(wait));
@@ -27,15 +27,15 @@ fn held() -> (Upstream, mpsc::Sender<()>) {
 }
 
 #[test]
-fn a_running_request_is_finished_and_then_the_program_ends() {
+fn a_request_in_flight_is_finished_before_the_appliance_ends() {
     for signal in [Signal::TERM, Signal::INT] {
         let (upstream, release) = held();
         let mut appliance = Appliance::before(&upstream);
         let mut caller = appliance.connect();
         caller.send("GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
-        eventually("the request is on its way", || upstream.requests().len() == 1);
+        eventually("the request has reached the upstream", || upstream.requests().len() == 1);
         appliance.signal(signal);
-        eventually("it drains", || appliance.log().contains("\"draining\""));
+        eventually("the appliance drains", || appliance.log().contains("\"draining\""));
         release.send(()).unwrap();
         assert_eq!(caller.answer(false).unwrap().text(), "first-last");
         assert!(appliance.ended().success(), "{signal:?}");
@@ -56,12 +56,12 @@ fn idle_connections_do_not_delay_the_end() {
 }
 
 #[test]
-fn a_request_that_outlasts_the_drain_is_cut_and_counted() {
+fn a_request_that_exceeds_the_drain_timeout_is_aborted_and_counted() {
     let (upstream, _release) = held();
     let mut appliance = Builder::new(&upstream).with(&["--drain-timeout", "1s"]).start();
     let mut caller = appliance.connect();
     caller.send("GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
-    eventually("the request is on its way", || upstream.requests().len() == 1);
+    eventually("the request has reached the upstream", || upstream.requests().len() == 1);
     appliance.signal(Signal::TERM);
     assert!(appliance.ended().success());
     assert!(caller.answer(false).is_err());
@@ -73,14 +73,14 @@ fn a_request_that_outlasts_the_drain_is_cut_and_counted() {
 }
 
 #[test]
-fn a_second_signal_does_not_wait() {
+fn a_second_signal_ends_the_appliance_at_once() {
     let (upstream, _release) = held();
     let mut appliance = Appliance::before(&upstream);
     let mut caller = appliance.connect();
     caller.send("GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
-    eventually("the request is on its way", || upstream.requests().len() == 1);
+    eventually("the request has reached the upstream", || upstream.requests().len() == 1);
     appliance.signal(Signal::TERM);
-    eventually("it drains", || appliance.log().contains("\"draining\""));
+    eventually("the appliance drains", || appliance.log().contains("\"draining\""));
     appliance.signal(Signal::TERM);
     let began = Instant::now();
     assert!(appliance.ended().success());
@@ -99,19 +99,19 @@ fn a_port_in_use_is_a_configuration_error() {
 }
 
 #[test]
-fn the_first_answer_takes_little_processor_time() {
+fn the_first_response_takes_little_processor_time() {
     let upstream = Upstream::ok();
     let began = Instant::now();
     let appliance = Builder::new(&upstream).without_credentials().start();
     assert_eq!(appliance.get("/_appliance/healthz").status, 200);
-    // A busy machine changes how long it takes, but not how much there is to do.
+    // A busy machine changes the elapsed time, but not the processor time.
     let (took, worked) = (began.elapsed(), appliance.processor_time());
-    figure(&format!("from start to first answer: {} ms, {} ms of work", took.as_millis(), worked.as_millis()));
+    figure(&format!("from start to first response: {} ms, {} ms of work", took.as_millis(), worked.as_millis()));
     assert!(worked < Duration::from_millis(400), "{worked:?}");
 }
 
 #[test]
-fn an_idle_connection_to_the_upstream_is_closed_though_nothing_is_asked() {
+fn an_idle_upstream_connection_is_closed_without_another_request() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let upstream = std::thread::spawn(move || {
@@ -124,11 +124,11 @@ fn an_idle_connection_to_the_upstream_is_closed_though_nothing_is_asked() {
     });
     let appliance = Builder::to(&url).with(&["--upstream-keep-alive", "1s"]).start();
     assert_eq!(appliance.get("/x").status, 200);
-    assert_eq!(upstream.join().unwrap(), 0, "its end, and no second request");
+    assert_eq!(upstream.join().unwrap(), 0, "the connection ends without a second request");
 }
 
 #[test]
-fn a_request_over_http2_ends_before_the_appliance_does() {
+fn a_request_over_http2_is_finished_before_the_appliance_ends() {
     let upstream = Http2::start();
     let (mut appliance, _directory) = with_tls(Builder::to(&upstream.url()));
     let mut caller = Http2Caller::connect(appliance.address());
@@ -141,5 +141,9 @@ fn a_request_over_http2_ends_before_the_appliance_does() {
     caller.go_on(Duration::from_millis(100));
     let began = Instant::now();
     assert!(appliance.ended().success());
-    assert!(began.elapsed() < Duration::from_secs(5), "an idle connection holds nobody up: {:?}", began.elapsed());
+    assert!(
+        began.elapsed() < Duration::from_secs(5),
+        "an idle connection does not delay the end: {:?}",
+        began.elapsed()
+    );
 }

@@ -1,4 +1,4 @@
-//! How much a head may hold, the same for each version of HTTP, and that no head brings a connection down.
+//! The limits of heads: they are the same for each version of HTTP, and no head ends a shared connection.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -153,7 +153,7 @@ fn a_head_has_the_same_limits_in_each_version_of_http() {
 }
 
 #[test]
-fn what_a_peer_remembers_does_not_become_memory_here() {
+fn a_peers_header_table_does_not_grow_our_memory() {
     let upstream = Upstream::ok();
     let (appliance, _directory) = with_tls(Builder::new(&upstream));
     assert_eq!(Http2Caller::connect(appliance.address()).request("GET", "/x").unwrap().status, 200);
@@ -210,7 +210,7 @@ fn what_a_peer_remembers_does_not_become_memory_here() {
 }
 
 #[test]
-fn a_name_longer_than_any_library_takes_is_refused() {
+fn a_header_name_longer_than_the_limit_is_rejected() {
     let upstream = Upstream::ok();
     let appliance = Builder::new(&upstream).start();
     let (secure, _directory) = with_tls(Builder::new(&upstream));
@@ -236,7 +236,7 @@ fn a_name_longer_than_any_library_takes_is_refused() {
 }
 
 #[test]
-fn any_number_of_requests_on_a_connection_is_no_large_head() {
+fn many_requests_on_one_connection_do_not_reach_the_head_limit() {
     let upstream = Upstream::plain(|_, wire| wire.answer("200 OK", "ok"));
     let appliance = Builder::new(&upstream).start();
     let mut caller = appliance.connect();
@@ -250,7 +250,7 @@ fn any_number_of_requests_on_a_connection_is_no_large_head() {
 }
 
 #[test]
-fn no_head_of_one_caller_ends_the_connection_of_others_to_the_upstream() {
+fn a_large_head_of_one_caller_does_not_end_a_shared_upstream_connection() {
     for (limit, small, large) in [(Some(16 << 10), 10_000, 20_000), (None, 30_000, 40_000)] {
         let upstream = Http2::with_header_list_limit(limit);
         let appliance = Builder::to(&upstream.url()).start();

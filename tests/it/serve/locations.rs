@@ -1,4 +1,4 @@
-//! Callers see and name public locations of artifacts only, however they spell a request.
+//! Callers see and use only public locations of artifacts, with any spelling of a request.
 
 use serde_json::{Value, json};
 
@@ -37,7 +37,7 @@ fn last_body(mlflow: &Upstream) -> String {
 }
 
 #[test]
-fn no_spelling_of_a_route_shows_a_real_location() {
+fn no_spelling_of_a_route_reveals_a_real_location() {
     let mlflow = answering(&json!({"run": {"info": {"artifact_uri": "s3://bucket/team/1/r/artifacts"}}}));
     let appliance = gateway(&mlflow, &[]);
     for path in [
@@ -62,7 +62,7 @@ fn no_spelling_of_a_route_shows_a_real_location() {
 }
 
 #[test]
-fn the_gateway_answers_its_routes_however_they_are_spelt() {
+fn the_gateway_answers_every_spelling_of_its_routes() {
     let mlflow = answering(&json!({"run": {"info": {"artifact_uri": "s3://bucket/team/1/r/artifacts"}}}));
     let appliance = gateway(&mlflow, &["--artifact-access", "presigned-only"]);
     for path in [
@@ -80,7 +80,7 @@ fn the_gateway_answers_its_routes_however_they_are_spelt() {
 }
 
 #[test]
-fn graphql_shows_no_real_location_under_any_name() {
+fn graphql_reveals_no_real_location_under_any_alias() {
     let location = "s3://bucket/team/1/r";
     let mlflow = answering(&json!({"data": {
         "mlflowGetRun": {"run": {"experiment": {"artifactLocation": location}, "inputs": {"datasetInputs": [{"dataset": {"source": location}}]}}},
@@ -108,7 +108,7 @@ fn graphql_shows_no_real_location_under_any_name() {
 }
 
 #[test]
-fn a_location_that_was_shown_is_found_by_a_search() {
+fn a_public_location_can_be_used_in_a_search() {
     let mlflow = answering(&json!({}));
     let appliance = gateway(&mlflow, &[]);
     let shown = "attributes.artifact_uri = 'mlflow-artifacts:/1/r' AND params.x = 'mlflow-artifacts:/1/r'";
@@ -142,7 +142,7 @@ fn a_location_that_was_shown_is_found_by_a_search() {
 }
 
 #[test]
-fn a_location_outside_of_the_store_is_not_written() {
+fn a_request_with_a_location_outside_of_the_store_is_rejected() {
     let mlflow = answering(&json!({}));
     let appliance = gateway(&mlflow, &[]);
     let foreign = [
@@ -228,7 +228,7 @@ fn an_artifact_outside_of_the_store_is_not_read() {
 }
 
 #[test]
-fn no_body_fills_the_memory_while_it_is_rewritten() {
+fn rewriting_a_body_takes_bounded_memory() {
     let mlflow = answering(&json!({}));
     let appliance = gateway(&mlflow, &[]);
     let mut most = appliance.resident();
@@ -264,7 +264,7 @@ fn no_body_fills_the_memory_while_it_is_rewritten() {
 }
 
 #[test]
-fn strangers_learn_no_names_from_the_health_pages() {
+fn the_health_pages_name_no_target_to_unauthenticated_clients() {
     let mlflow = answering(&json!({}));
     let appliance = Builder::new(&mlflow).with(&["--allowed-hosts", "mlflow.corp"]).start();
     let ask = |path: &str, host: &str| {

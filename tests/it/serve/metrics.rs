@@ -1,24 +1,18 @@
-//! What is counted, and the listener where it is asked for.
+//! The metrics: counts are exact, and clients cannot create series.
 
 use std::collections::BTreeMap;
-use std::net::TcpListener;
-use std::process::Command;
 use std::time::Duration;
-
-use rustix::process::Signal;
-use serde_json::Value;
 
 use super::credentials::{ROLE, sts};
 use crate::support::Message as _;
-use crate::support::appliance::{APP_ARN, Appliance, Builder, SECRET_ACCESS_KEY, SESSION_TOKEN, TRACKING_ARN, command};
+use crate::support::appliance::{APP_ARN, Appliance, Builder, TRACKING_ARN};
 use crate::support::authority::authority;
-use crate::support::caller::Caller;
 use crate::support::scrape::Scrape;
 use crate::support::tokens::TokenFile;
 use crate::support::upstream::Upstream;
 use crate::support::{eventually, python};
 
-/// An upstream that fails where the path says so.
+/// An upstream that fails for some paths.
 fn moody() -> Upstream {
     Upstream::start(|request, wire| match request.target.split('?').next().unwrap_or_default() {
         "/api/2.0/mlflow/runs/get" => wire.answer("200 OK", "0123456789"),
@@ -33,7 +27,7 @@ fn moody() -> Upstream {
     })
 }
 
-/// A family's samples that are not zero, by their labels.
+/// Returns the samples of a family that are not zero, by their labels.
 fn counted(scrape: &Scrape, name: &str) -> BTreeMap<String, u64> {
     let samples = scrape.samples(name, &[]);
     let some = samples.iter().filter(|(.., value)| *value > 0.0);
@@ -49,9 +43,9 @@ fn expected(pairs: &[(&str, u64)]) -> BTreeMap<String, u64> {
     pairs.iter().map(|(labels, count)| ((*labels).to_owned(), *count)).collect()
 }
 
-/// Waits until so many requests have been counted: a request is, a moment after its last byte has gone.
+/// Waits until so many requests have been counted. A request is counted a moment after its last byte was sent.
 #[track_caller]
-fn after(appliance: &Appliance, requests: u64) -> Scrape {
+pub(super) fn after(appliance: &Appliance, requests: u64) -> Scrape {
     let mut scrape = appliance.metrics();
     eventually("all requests are counted", || {
         scrape = appliance.metrics();
@@ -97,8 +91,8 @@ fn counts_are_exact_by_target_role_route_and_status() {
             "GET /api/2.0/mlflow/metrics/get-history HTTP/1.1\r\nHost: localhost\r\nAuthorization: {reader}\r\n\r\n"
         ))
         .unwrap();
-    assert!(caller.answer(false).is_err(), "it is cut");
-    // Probes are nobody's requests.
+    assert!(caller.answer(false).is_err(), "a truncated response ends the connection");
+    // Health checks are not counted.
     assert_eq!(appliance.get("/_appliance/healthz").status, 200);
 
     let scrape = after(&appliance, 13);
@@ -137,7 +131,7 @@ fn counts_are_exact_by_target_role_route_and_status() {
         scrape.count("appliance_response_body_bytes_total", &[("target", "a"), ("role", "read"), ("route", "runs")])
             % 10,
         {
-            // Three answers of ten bytes, and a refusal of the appliance's own.
+            // Three responses of ten bytes, and a proxy error.
             let refusal = appliance.connect().request(
                 "POST",
                 "/api/2.0/mlflow/runs/create",
@@ -149,8 +143,12 @@ fn counts_are_exact_by_target_role_route_and_status() {
     );
     assert_eq!(scrape.count("appliance_response_body_bytes_total", &[("target", "b")]), 2);
     assert_eq!(scrape.count("appliance_request_body_bytes_total", &[("target", "b")]), 7);
-    assert_eq!(scrape.count("appliance_request_body_bytes_total", &[]), 7, "what is refused is not read");
-    // What was answered upstream, and no more, has a share of the upstream and one of our own.
+    assert_eq!(
+        scrape.count("appliance_request_body_bytes_total", &[]),
+        7,
+        "the body of a rejected request is not read"
+    );
+    // Only requests with a response from upstream have an upstream latency and an overhead.
     for name in ["appliance_upstream_duration_seconds_count", "appliance_overhead_duration_seconds_count"] {
         assert_eq!(scrape.count(name, &[("target", "a")]), 7, "{name}");
         assert_eq!(scrape.count(name, &[("target", "b")]), 1, "{name}");
@@ -170,7 +168,7 @@ fn counts_are_exact_by_target_role_route_and_status() {
 }
 
 #[test]
-fn slow_answers_are_in_the_buckets_they_belong_to() {
+fn slow_responses_are_counted_in_their_buckets() {
     let upstream = Upstream::start(|_, wire| {
         std::thread::sleep(Duration::from_millis(300));
         wire.answer("200 OK", "{}")
@@ -186,7 +184,7 @@ fn slow_answers_are_in_the_buckets_they_belong_to() {
 }
 
 #[test]
-fn waiting_for_the_callers_body_is_not_overhead() {
+fn waiting_for_the_clients_body_is_not_overhead() {
     let upstream = Upstream::ok();
     let appliance = Builder::new(&upstream).with_admin().start();
     let mut caller = appliance.connect();
@@ -201,54 +199,7 @@ fn waiting_for_the_callers_body_is_not_overhead() {
 }
 
 #[test]
-fn it_answers_while_all_workers_are_taken_and_while_it_drains() {
-    let (release, wait) = std::sync::mpsc::channel::<()>();
-    let wait = std::sync::Mutex::new(wait);
-    let upstream = Upstream::start(move |_, wire| {
-        wait.lock().unwrap().recv().map_err(std::io::Error::other)?;
-        wire.answer("200 OK", "{}")
-    });
-    let mut appliance = Builder::new(&upstream).with_admin().with(&["--connection-limit", "1"]).start();
-    let mut caller = appliance.connect();
-    caller.send("GET /version HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
-    eventually("the only place is taken", || upstream.requests().len() == 1);
-    let mut waiting = appliance.connect();
-    waiting.send("GET /_appliance/healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
-    waiting.wait_for(Duration::from_millis(300));
-    assert!(waiting.head().is_err(), "nobody else is served");
-    let scrape = appliance.metrics();
-    assert_eq!(scrape.count("appliance_requests_in_flight", &[]), 1);
-    assert_eq!(scrape.count("appliance_upstream_connections_open", &[("target", "default")]), 1);
-    assert_eq!((appliance.admin("/livez").status, appliance.admin("/readyz").status), (200, 200));
-
-    appliance.signal(Signal::TERM);
-    eventually("readiness says so", || appliance.admin("/readyz").status == 503);
-    assert!(appliance.admin("/readyz").json()["reason"].as_str().unwrap().contains("shutting down"));
-    assert_eq!(appliance.metrics().count("appliance_draining", &[]), 1);
-    release.send(()).unwrap();
-    assert_eq!(caller.answer(false).unwrap().status, 200);
-    assert!(appliance.ended().success());
-}
-
-#[test]
-fn readiness_is_what_the_other_listener_says() {
-    let upstream = Upstream::ok();
-    let appliance = Builder::new(&upstream).without_credentials().with_admin().start();
-    eventually("the chain has been tried", || appliance.log().contains("no AWS credentials were found"));
-    let (here, there) = (appliance.admin("/readyz"), appliance.get("/_appliance/readyz"));
-    assert_eq!((here.status, here.json()), (there.status, there.json()));
-    assert_eq!(here.status, 503);
-    assert_eq!(appliance.admin("/readyz/nowhere").status, 404);
-    assert_eq!(appliance.admin("/livez").status, 200);
-    let scrape = appliance.metrics();
-    assert_eq!(scrape.count("appliance_ready", &[]), 0);
-    assert!(scrape.samples("appliance_credentials_expiry_timestamp_seconds", &[]).is_empty());
-    let nothing = [("source", "chain"), ("outcome", "none-found"), ("target", "default")];
-    assert!(scrape.count("appliance_credential_requests_total", &nothing) >= 1);
-}
-
-#[test]
-fn credentials_and_connections_are_followed() {
+fn metrics_follow_credentials_and_connections() {
     let (upstream, (sts, is_up)) = (Upstream::ok(), sts(4));
     let appliance = Builder::new(&upstream)
         .with(&["--role-arn", ROLE, "--upstream-keep-alive", "1s"])
@@ -266,7 +217,9 @@ fn credentials_and_connections_are_followed() {
     );
     assert_eq!(scrape.count("appliance_upstream_connections_total", &[("result", "failed")]), 0);
     let obtained = [("source", "assume-role"), ("outcome", "obtained")];
-    eventually("they are renewed", || appliance.metrics().count("appliance_credential_requests_total", &obtained) >= 2);
+    eventually("the credentials are renewed", || {
+        appliance.metrics().count("appliance_credential_requests_total", &obtained) >= 2
+    });
     is_up.store(false, std::sync::atomic::Ordering::SeqCst);
     let refused = [("source", "assume-role"), ("outcome", "refused")];
     let unreachable = [("source", "assume-role"), ("outcome", "unreachable")];
@@ -282,7 +235,7 @@ fn credentials_and_connections_are_followed() {
 }
 
 #[test]
-fn what_bodies_hold_is_seen_while_they_hold_it() {
+fn buffered_bodies_are_measured_while_they_are_buffered() {
     let upstream = Upstream::ok();
     let appliance = Builder::new(&upstream)
         .with_admin()
@@ -294,16 +247,16 @@ fn what_bodies_hold_is_seen_while_they_hold_it() {
         .unwrap();
     let disk = [("place", "disk")];
     let held = || appliance.metrics().count("appliance_body_bytes", &disk);
-    assert_eq!(held(), 0, "an announcement holds nothing");
+    assert_eq!(held(), 0, "an announced body uses no budget");
     caller.send(vec![b'x'; 300_000]).unwrap();
-    eventually("the body has its place", || (200_000..=300_000).contains(&held()));
+    eventually("the body is buffered", || (200_000..=300_000).contains(&held()));
     assert_eq!(appliance.metrics().count("appliance_body_budget_bytes", &disk), 1 << 20);
     let large = appliance.connect().request("POST", "/x", &[("Content-Length", "1048576")], None);
     assert_eq!((large.status, large.header("x-appliance-error")), (429, "uploads-over-budget"));
     drop(caller);
-    eventually("it gives it back", || appliance.metrics().count("appliance_body_bytes", &disk) == 0);
+    eventually("the budget is released", || appliance.metrics().count("appliance_body_bytes", &disk) == 0);
     let shed = [("target", "default"), ("kind", "uploads-over-budget")];
-    eventually("the refusal is counted", || appliance.metrics().count("appliance_sheds_total", &shed) == 1);
+    eventually("the rejection is counted", || appliance.metrics().count("appliance_sheds_total", &shed) == 1);
 }
 
 #[test]
@@ -322,7 +275,7 @@ fn retries_are_counted() {
 }
 
 #[test]
-fn callers_cannot_make_series() {
+fn clients_cannot_create_series() {
     let upstream = Upstream::ok();
     let appliance = Builder::new(&upstream).with_admin().start();
     let mut caller = appliance.connect();
@@ -346,233 +299,8 @@ fn callers_cannot_make_series() {
 }
 
 #[test]
-fn it_answers_whom_it_should_and_shows_nothing_else() {
-    let upstream = Upstream::ok();
-    let appliance = Builder::new(&upstream).with_admin().with(&["--allowed-hosts", "mlflow.corp"]).start();
-    let ask = |method: &str, target: &str, host: &str| {
-        let mut caller = Caller::connect(appliance.admin_address());
-        caller.send(format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")).unwrap();
-        caller.answer(method == "HEAD").unwrap()
-    };
-    for target in ["/livez", "/readyz", "/metrics", "/status", "/status.json"] {
-        for host in ["localhost:5090", "127.0.0.1", "[::1]:5090", "10.1.2.3", "mlflow.corp", "MLFLOW.corp:80"] {
-            assert_eq!(ask("GET", target, host).status, 200, "{target} {host}");
-        }
-        for host in ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example:5090"] {
-            assert_eq!(ask("GET", target, host).status, 403, "{target} {host}");
-        }
-        let head = ask("HEAD", target, "localhost");
-        assert!(head.status == 200 && head.body.is_empty());
-        for method in ["POST", "PUT", "DELETE", "OPTIONS", "TRACE"] {
-            assert_eq!(ask(method, target, "localhost").status, 405, "{method} {target}");
-        }
-        let answer = ask("GET", target, "localhost");
-        for (name, value) in [
-            ("cache-control", "no-store"),
-            ("x-content-type-options", "nosniff"),
-            ("referrer-policy", "no-referrer"),
-            ("cross-origin-resource-policy", "same-origin"),
-        ] {
-            assert_eq!(answer.header(name), value, "{target}");
-        }
-        assert!(answer.all("access-control-allow-origin").is_empty());
-    }
-    assert_eq!(ask("GET", "/metrics", "localhost").header("content-type"), "text/plain; version=0.0.4; charset=utf-8");
-    let home = ask("GET", "/", "localhost");
-    assert_eq!((home.status, home.header("location")), (302, "./status"));
-    for target in
-        ["/nothing", "/_appliance/healthz", "/api/2.0/mlflow/runs/get", "/status/", "/metrics/x", "/../metrics"]
-    {
-        assert_eq!(ask("GET", target, "localhost").status, 404, "{target}");
-    }
-    assert_eq!(upstream.requests().len(), 0, "nothing of it is passed on");
-    // And nothing of it is on the listener for callers: there these are MLflow's.
-    assert_eq!(appliance.get("/metrics").status, 200);
-    assert_eq!(upstream.only_request().target, "/metrics");
-}
-
-#[test]
-fn no_secret_is_shown() {
-    let upstream = Upstream::start(|request, wire| match request.target.split('?').next().unwrap_or_default() {
-        "/closed" => Err(wire.close()),
-        "/forbidden" => wire.answer("403 Forbidden", "{}"),
-        _ => wire.answer("500 Internal Server Error", "body-of-mlflow"),
-    });
-    let (sts, _) = sts(3600);
-    let tokens = TokenFile::new();
-    let token = tokens.add("ci", "write", &[]);
-    let appliance = Builder::new(&upstream)
-        .with(&["--role-arn", ROLE, "--role-external-id", "external-id-7f"])
-        .env("AWS_ENDPOINT_URL_STS", &sts.url())
-        .with_tokens(&tokens)
-        .with_admin()
-        .start();
-    let bearer = token.bearer();
-    for path in ["/closed", "/forbidden", "/api/2.0/mlflow/runs/get", "/elsewhere", "/a/../b"] {
-        for authorization in [bearer.as_str(), "Bearer wrong-token-8e", "Basic d3JvbmctdXNlcjp3cm9uZy1wYXNzd29yZA=="] {
-            let fields = [("Authorization", authorization), ("Cookie", "session=caller-cookie-2e")];
-            let target = format!("{path}?secret=query-secret-3d");
-            let answer = appliance.connect().request("POST", &target, &fields, Some(b"body-secret-4c"));
-            assert!(answer.status >= 400, "{path}");
-        }
-    }
-    after(&appliance, 15);
-    let said = ["/metrics", "/status", "/status.json", "/readyz"].map(|path| appliance.admin(path).text()).concat();
-    assert!(said.contains("/closed") && said.contains("unauthenticated"), "failures are shown: {said}");
-    let secrets = [
-        SECRET_ACCESS_KEY,
-        SESSION_TOKEN,
-        "AKIDEXAMPLE",
-        "ASIAROLE0",
-        "role-secret",
-        "role-token",
-        ROLE,
-        "external-id-7f",
-        &token.text,
-        &token.id,
-        "wrong-token-8e",
-        "d3JvbmctdXNlcjp3cm9uZy1wYXNzd29yZA==",
-        "wrong-password",
-        "caller-cookie-2e",
-        "query-secret-3d",
-        "body-secret-4c",
-        "body-of-mlflow",
-        "AWS4-HMAC-SHA256",
-    ];
-    for secret in secrets {
-        assert!(!said.contains(secret), "`{secret}` is shown");
-    }
-}
-
-/// Starts `serve` with these arguments and returns how it ended and what it said; for what does not start.
-fn refused(arguments: &[&str]) -> (Option<i32>, String) {
-    let common = ["serve", "--listen", "127.0.0.1:0", "--resource-arn", TRACKING_ARN];
-    let mut command = command(&[&common[..], arguments].concat());
-    let output = command.env_remove("APPLIANCE_ADMIN_LISTEN").output().unwrap();
-    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
-}
-
-#[test]
-fn beyond_this_machine_it_has_to_be_said_who_may_ask() {
-    for (arguments, said) in [
-        (&["--admin-listen", "0.0.0.0:0"][..], "set `admin-networks`"),
-        (&["--admin-listen", "10.0.0.1:5090"], "set `admin-networks`"),
-        (&["--admin-listen", "off", "--admin-networks", "10.0.0.0/8"], "this has no effect"),
-        (&["--admin-networks", "10.0.0.0/8"], "this has no effect"),
-        (&["--admin-listen", "0.0.0.0:0", "--admin-networks", "10.0.0.1/8"], "beyond its prefix"),
-        (&["--admin-listen", "somewhere"], "or `off`"),
-    ] {
-        let (code, text) = refused(arguments);
-        assert!(code == Some(78) && text.contains(said), "{arguments:?}: {text}");
-    }
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = taken.local_addr().unwrap().to_string();
-    let (code, text) = refused(&["--admin-listen", &address]);
-    assert!(code == Some(78) && text.contains(&format!("cannot listen on `{address}`")), "{text}");
-}
-
-/// `serve` with an admin listener at all addresses, for one network that this machine is not in.
-fn serve_with_admin_networks(upstream: &Upstream) -> Appliance {
-    Builder::new(upstream).with(&["--admin-listen", "0.0.0.0:0", "--admin-networks", "203.0.113.0/24"]).start()
-}
-
-fn status_at(address: &str, appliance: &Appliance) -> u16 {
-    let port = appliance.admin_address().port();
-    Caller::connect(format!("{address}:{port}").parse().unwrap()).get("/livez").status
-}
-
-#[test]
-fn the_admin_listener_always_answers_its_own_machine() {
-    let upstream = Upstream::ok();
-    assert_eq!(status_at("127.0.0.1", &serve_with_admin_networks(&upstream)), 200);
-}
-
-#[test]
-#[ignore = "needs tests/run: an address beside the loopback one"]
-fn the_admin_listener_rejects_foreign_networks() {
-    let output = Command::new("hostname").arg("-I").output().unwrap();
-    let addresses = String::from_utf8(output.stdout).unwrap();
-    let address = addresses.split_whitespace().find(|address| address.contains('.')).expect("an address");
-    let upstream = Upstream::ok();
-    assert_eq!(status_at(address, &serve_with_admin_networks(&upstream)), 403, "{address} is in none of the networks");
-}
-
-#[test]
-fn without_being_asked_for_it_is_no_reason_not_to_start() {
-    // Whoever has the usual port: this test, or something else on the machine.
-    let _taken = TcpListener::bind("127.0.0.1:5090");
-    let upstream = Upstream::ok();
-    let appliance = Builder::new(&upstream).without("APPLIANCE_ADMIN_LISTEN").start();
-    assert_eq!(appliance.get("/version").status, 200);
-    assert!(appliance.log().contains("there is no admin listener"), "{}", appliance.log());
-    let off = Appliance::before(&upstream);
-    assert!(!off.log().contains("admin listener"), "{}", off.log());
-}
-
-/// What the specification of the embedded metric format demands of a line.
-fn check_embedded_metrics(line: &Value) {
-    const UNITS: [&str; 4] = ["Count", "Bytes", "Milliseconds", "Seconds"];
-    let root = line.as_object().unwrap();
-    let about = root["_aws"].as_object().unwrap();
-    assert_eq!(about.keys().collect::<Vec<_>>(), ["CloudWatchMetrics", "Timestamp"], "no other members");
-    let age = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis()
-        - u128::from(about["Timestamp"].as_u64().expect("milliseconds"));
-    assert!(age < 60_000, "{age}");
-    let directives = about["CloudWatchMetrics"].as_array().unwrap();
-    assert_eq!(directives.len(), 1);
-    let directive = directives[0].as_object().unwrap();
-    assert_eq!(directive.keys().collect::<Vec<_>>(), ["Dimensions", "Metrics", "Namespace"], "no other members");
-    assert!((1..=1024).contains(&directive["Namespace"].as_str().unwrap().len()));
-    let sets = directive["Dimensions"].as_array().unwrap();
-    assert!(!sets.is_empty());
-    for name in sets.iter().flat_map(|set| set.as_array().unwrap()) {
-        let value = root[name.as_str().unwrap()].as_str().expect("a dimension is text at the root");
-        assert!((1..=1024).contains(&value.len()) && value.is_ascii(), "{value}");
-    }
-    let metrics = directive["Metrics"].as_array().unwrap();
-    assert!((1..=100).contains(&metrics.len()));
-    let mut seen = std::collections::HashSet::new();
-    for metric in metrics {
-        let name = metric["Name"].as_str().unwrap();
-        assert!((1..=1024).contains(&name.len()) && seen.insert(name), "{name}");
-        assert!(root[name].is_number(), "{name} is a number at the root");
-        assert!(UNITS.contains(&metric["Unit"].as_str().unwrap()), "{metric}");
-        assert!(metric.as_object().unwrap().keys().all(|key| ["Name", "Unit"].contains(&key.as_str())));
-    }
-    assert!(line.to_string().len() < 256 * 1024);
-}
-
-#[test]
-fn cloudwatch_is_told_in_its_own_format() {
-    let upstream = moody();
-    let directory = tempfile::tempdir().unwrap();
-    let file = directory.path().join("metrics.jsonl");
-    let mut appliance = Builder::new(&upstream).with(&["--metrics-emf", file.to_str().unwrap()]).start();
-    for _ in 0..4 {
-        assert_eq!(appliance.get("/api/2.0/mlflow/runs/get").status, 200);
-    }
-    assert_eq!(appliance.get("/api/2.0/mlflow/registered-models/get").status, 500);
-    assert_eq!(appliance.get("/a/../b").status, 400);
-    // The last minute is not lost.
-    appliance.signal(Signal::TERM);
-    assert!(appliance.ended().success());
-    let text = std::fs::read_to_string(&file).unwrap();
-    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!(lines.len(), 2, "the target, and the process: {text}");
-    lines.iter().for_each(check_embedded_metrics);
-    let (target, process) = (&lines[0], &lines[1]);
-    assert_eq!(target["_aws"]["CloudWatchMetrics"][0]["Namespace"], "MLflowAppliance");
-    assert_eq!(target["Target"], "default");
-    let figures = ["Requests", "Failed", "Refused", "SentBytes", "Ready"].map(|name| target[name].as_u64().unwrap());
-    assert_eq!(figures, [5, 1, 0, 42, 0], "it was not ready any more: {target}");
-    assert!(target["DurationP99"].as_f64().unwrap() >= target["DurationP50"].as_f64().unwrap());
-    assert_eq!((process["Requests"].as_u64(), process["Refused"].as_u64()), (Some(1), Some(1)));
-    assert!(process.get("Target").is_none() && process["InFlight"] == 0, "{process}");
-}
-
-#[test]
 #[ignore = "needs tests/run: a Python environment with MLflow, botocore and moto"]
-fn the_exposition_is_what_prometheus_own_parser_reads() {
+fn the_official_prometheus_parser_reads_the_metrics() {
     let bin = python::environment();
     let upstream = moody();
     let appliance = Builder::new(&upstream).with_admin().start();
@@ -589,4 +317,17 @@ fn the_exposition_is_what_prometheus_own_parser_reads() {
     for (name, samples) in names {
         assert_eq!(families[name].as_u64(), Some(samples as u64), "{name}");
     }
+}
+
+#[test]
+fn the_removed_option_metrics_emf_causes_a_warning_only() {
+    let upstream = Upstream::ok();
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("metrics.jsonl");
+    let mut appliance = Builder::new(&upstream).with(&["--metrics-emf", file.to_str().unwrap()]).start();
+    assert_eq!(appliance.get("/version").status, 200);
+    assert!(appliance.log().contains("`metrics-emf` has no effect any more"), "{}", appliance.log());
+    appliance.signal(rustix::process::Signal::TERM);
+    assert!(appliance.ended().success());
+    assert!(!file.exists(), "no metrics are written to the file");
 }

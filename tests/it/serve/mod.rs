@@ -1,8 +1,13 @@
-//! `appliance serve` as its callers, its upstream and its operator see it.
+//! `appliance serve` from the view of its callers, its upstream and its operator.
 
+mod admin;
+mod artifact_locations;
+mod artifact_settings;
 mod artifacts;
 mod audit;
+mod blocked_workers;
 mod bodies;
+mod caller_limits;
 mod callers;
 mod configuration;
 mod credentials;
@@ -10,6 +15,8 @@ mod downloads;
 mod endings;
 mod faults;
 mod fidelity;
+mod forward_proxy;
+mod graphql_policy;
 mod hostile;
 mod http2;
 mod leaks;
@@ -24,16 +31,20 @@ mod on_behalf;
 mod oracle;
 mod policy;
 mod prefix;
+mod prefix_proxy;
 mod proxy;
 mod rates;
 mod refusals;
+mod responses;
 mod s3_failures;
 mod sessions;
 mod shares;
 mod slow_readers;
+mod span_export;
 mod status;
 mod targets;
 mod tls;
+mod token_sources;
 mod tracing;
 mod unsigned;
 mod upstream_failures;

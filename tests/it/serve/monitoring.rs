@@ -1,4 +1,4 @@
-//! The dashboard and the alert rules ask for what there is: every metric and label in them is one of the binary's.
+//! The dashboard and the alert rules: every metric and label in them exists.
 
 use std::collections::BTreeSet;
 
@@ -16,7 +16,7 @@ fn read(name: &str) -> String {
     std::fs::read_to_string(file).unwrap()
 }
 
-/// All values of a key, at any depth.
+/// Collects all values of a key, at any depth.
 fn all<'a>(value: &'a Value, key: &str, found: &mut Vec<&'a str>) {
     match value {
         Value::Object(members) => {
@@ -32,7 +32,7 @@ fn all<'a>(value: &'a Value, key: &str, found: &mut Vec<&'a str>) {
     }
 }
 
-/// The metrics in an expression, each with its matchers: label and value.
+/// Returns the metrics in an expression, each with its matchers: label and value.
 fn selectors(expression: &str) -> Vec<(String, Vec<(String, String)>)> {
     let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let mut found = Vec::new();
@@ -62,7 +62,7 @@ fn selectors(expression: &str) -> Vec<(String, Vec<(String, String)>)> {
     found
 }
 
-/// An appliance of which everything can be seen that a rule may ask for.
+/// Starts an appliance whose metrics have all series that a rule may use.
 fn busy() -> (Appliance, Scrape, tempfile::TempDir) {
     let upstream = Upstream::start(|request, wire| match request.target.as_str() {
         "/closed" => Err(wire.close()),
@@ -83,20 +83,20 @@ fn busy() -> (Appliance, Scrape, tempfile::TempDir) {
         .without_waiting()
         .with_admin()
         .start();
-    eventually("it is ready", || appliance.admin("/readyz").status == 200);
+    eventually("the appliance is ready", || appliance.admin("/readyz").status == 200);
     let mut caller =
         crate::support::caller::Caller::connect_with_tls(appliance.address(), authority().client(None, &[]));
-    // The last is refused before its body is read, and its connection ends with it.
+    // The last request is rejected before its body is read, and its connection ends with it.
     for path in ["/closed", "/version", "/get-artifact", "/a/../b"] {
         assert!(caller.request("POST", path, &[], Some(b"{}")).status >= 400);
     }
-    eventually("all is counted", || appliance.metrics().count("appliance_requests_total", &[]) == 4);
+    eventually("all requests are counted", || appliance.metrics().count("appliance_requests_total", &[]) == 4);
     let scrape = appliance.metrics();
     (appliance, scrape, directory)
 }
 
 #[test]
-fn what_the_dashboard_and_the_rules_ask_for_exists() {
+fn every_metric_of_the_dashboard_and_the_rules_exists() {
     let (_appliance, scrape, _directory) = busy();
     let dashboard: Value = serde_json::from_str(&read("grafana.json")).unwrap();
     let rules: Value = serde_saphyr::from_str(&read("alerts.yaml")).unwrap();
@@ -106,9 +106,9 @@ fn what_the_dashboard_and_the_rules_ask_for_exists() {
     let of_dashboard = expressions.len();
     all(&rules, "expr", &mut expressions);
     assert!(expressions.len() - of_dashboard > 10);
-    // What Prometheus and Grafana add themselves.
+    // The labels that Prometheus and Grafana add.
     let added = ["job", "instance", "le"];
-    let mut asked_for = BTreeSet::new();
+    let mut used = BTreeSet::new();
     for expression in expressions {
         let selectors = selectors(expression);
         assert!(!selectors.is_empty(), "{expression}");
@@ -120,7 +120,7 @@ fn what_the_dashboard_and_the_rules_ask_for_exists() {
             assert!(is_known(family), "`{name}` does not exist: {expression}");
             assert_eq!(name != family, scrape.families[family].kind == "histogram", "{expression}");
             let samples = &scrape.families[family].samples;
-            assert!(!samples.is_empty(), "nothing of `{family}` was seen");
+            assert!(!samples.is_empty(), "`{family}` has no samples");
             for (label, value) in matchers.iter().filter(|(label, _)| !added.contains(&label.as_str())) {
                 let values: BTreeSet<_> = samples.iter().filter_map(|(_, labels, _)| labels.get(label)).collect();
                 assert!(!values.is_empty(), "`{family}` has no label `{label}`: {expression}");
@@ -128,13 +128,13 @@ fn what_the_dashboard_and_the_rules_ask_for_exists() {
                 let is_seen = values.contains(value) || value == "artifacts";
                 assert!(!is_literal || is_seen, "`{family}` has no {label} `{value}`: {expression}");
             }
-            asked_for.insert(family.to_owned());
+            used.insert(family.to_owned());
         }
     }
-    // And nothing is counted in vain.
+    // Every metric is used.
     let ours: BTreeSet<_> = scrape.families.keys().filter(|name| name.starts_with("appliance_")).cloned().collect();
-    let unasked: Vec<_> = ours.difference(&asked_for).filter(|name| *name != "appliance_draining").collect();
-    assert!(unasked.is_empty(), "neither the dashboard nor a rule asks for {unasked:?}");
+    let unused: Vec<_> = ours.difference(&used).filter(|name| *name != "appliance_draining").collect();
+    assert!(unused.is_empty(), "neither the dashboard nor a rule uses {unused:?}");
 }
 
 #[test]

@@ -1,8 +1,8 @@
-//! Uploads in parts: how long their URLs hold, and where parts go for which no credentials live long enough.
+//! Uploads in parts: the validity of their URLs, and the way of parts for which no credentials live long enough.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -10,9 +10,8 @@ use serde_json::{Value, json};
 use super::artifacts::{SERVICE, error, gateway, path};
 use super::credentials::ROLE;
 use crate::support::appliance::{Appliance, Builder};
-use crate::support::figure;
 use crate::support::tokens::TokenFile;
-use crate::support::upstream::{Recorded, Upstream};
+use crate::support::upstream::Upstream;
 use crate::support::{Message as _, eventually};
 
 /// An S3 that begins every upload and takes every part.
@@ -64,7 +63,7 @@ fn before(mlflow: &Upstream, s3: &Upstream, sts: &Upstream, arguments: &[&str]) 
 }
 
 #[track_caller]
-fn create(appliance: &Appliance, below: &str, file: &str, parts: u16, headers: &[(&str, &str)]) -> Value {
+pub(super) fn create(appliance: &Appliance, below: &str, file: &str, parts: u16, headers: &[(&str, &str)]) -> Value {
     let body = json!({"path": file, "num_parts": parts}).to_string();
     let target = format!("{SERVICE}/mpu/create/{below}");
     let created = appliance.connect().request("POST", &target, headers, Some(body.as_bytes()));
@@ -91,7 +90,7 @@ fn put(appliance: &Appliance, url: &str, headers: &[(&str, &str)], body: &[u8]) 
 }
 
 #[test]
-fn the_url_of_a_part_holds_for_an_hour_where_the_credentials_allow() {
+fn the_url_of_a_part_is_valid_for_an_hour_if_the_credentials_allow_it() {
     let (mlflow, s3) = (Upstream::ok(), s3());
     for (arguments, expected) in
         [(&[][..], 3600), (&["--artifact-url-lifetime", "5m"], 3600), (&["--artifact-url-lifetime", "2h"], 7200)]
@@ -125,7 +124,7 @@ fn credentials_that_would_end_before_the_upload_are_renewed_first() {
 }
 
 #[test]
-fn parts_come_through_the_appliance_where_no_credentials_live_long_enough() {
+fn parts_go_through_the_appliance_if_no_credentials_live_long_enough() {
     let (mlflow, s3) = (Upstream::ok(), s3());
     let (sts, _) = sts(15 * 60);
     let appliance = before(&mlflow, &s3, &sts, &[]).start();
@@ -154,7 +153,7 @@ fn parts_come_through_the_appliance_where_no_credentials_live_long_enough() {
 }
 
 #[test]
-fn a_part_that_comes_through_the_appliance_is_its_callers() {
+fn a_part_that_goes_through_the_appliance_needs_the_callers_authentication() {
     let (mlflow, s3) = (Upstream::ok(), s3());
     let (sts, _) = sts(15 * 60);
     let tokens = TokenFile::new();
@@ -177,7 +176,7 @@ fn a_part_that_comes_through_the_appliance_is_its_callers() {
 }
 
 #[test]
-fn the_url_of_a_part_leads_back_the_way_the_caller_came() {
+fn the_url_of_a_part_leads_back_the_way_that_the_caller_came() {
     let (mlflow, s3) = (Upstream::ok(), s3());
     let (sts, _) = sts(15 * 60);
     let appliance = before(&mlflow, &s3, &sts, &["--allowed-hosts", "mlflow.example"]).start();
@@ -202,7 +201,7 @@ fn the_url_of_a_part_leads_back_the_way_the_caller_came() {
 }
 
 #[test]
-fn with_presigned_only_parts_never_come_through_the_appliance() {
+fn parts_never_go_through_the_appliance_with_presigned_only() {
     let (mlflow, s3) = (Upstream::ok(), s3());
     let (sts, _) = sts(15 * 60);
     let appliance = before(&mlflow, &s3, &sts, &["--artifact-access", "presigned-only"]).start();
@@ -238,94 +237,4 @@ fn a_windows_path_becomes_its_last_component() {
     let sent = s3.requests().pop().unwrap();
     assert_eq!(path(&sent), "/bucket/team/mlflow/1/r/b.bin");
     assert!(String::from_utf8_lossy(&sent.body).contains("<ETag>\"&lt;&amp;&gt;\"</ETag>"), "{sent:?}");
-}
-
-/// Asks for the appliance's health until `is_over`, and returns the longest time that an answer took.
-fn longest_wait(appliance: &Appliance, is_over: &AtomicBool) -> Duration {
-    let mut caller = appliance.connect();
-    let mut longest = Duration::ZERO;
-    while !is_over.load(Ordering::SeqCst) {
-        let began = Instant::now();
-        assert_eq!(caller.get("/_appliance/healthz").status, 200);
-        longest = longest.max(began.elapsed());
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    longest
-}
-
-/// While eight callers do this, how long the others wait; all on one worker.
-fn waiting_beside(appliance: &Appliance, ask: impl Fn(&Appliance) + Sync) -> (Duration, Duration) {
-    let is_over = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        let waiting = scope.spawn(|| longest_wait(appliance, &is_over));
-        let began = Instant::now();
-        let askers: Vec<_> = (0..8).map(|_| scope.spawn(|| ask(appliance))).collect();
-        let done = askers.into_iter().map(std::thread::ScopedJoinHandle::join).collect::<Result<Vec<_>, _>>();
-        let took = began.elapsed();
-        is_over.store(true, Ordering::SeqCst);
-        let longest = waiting.join().unwrap();
-        done.expect("all were answered");
-        (longest, took)
-    })
-}
-
-/// A debug build on a busy machine; each of these took a worker for most of a second, and eight in a row for several.
-const BOUND: Duration = Duration::from_millis(400);
-
-#[test]
-fn no_request_for_many_things_keeps_a_worker_from_the_others() {
-    let mlflow = Upstream::start(|_, wire| {
-        let runs = "x".repeat(3 << 20);
-        let document =
-            format!("{{\"run\":{{\"info\":{{\"artifact_uri\":\"s3://bucket/team/mlflow/1\"}},\"data\":\"{runs}\"}}}}");
-        wire.answer("200 OK", document)
-    });
-    let s3 = Upstream::plain(|request: &Recorded, wire| match request.method.as_str() {
-        "POST" if request.target.contains("uploads=") => wire.answer(
-            "200 OK",
-            "<InitiateMultipartUploadResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Bucket>bucket</Bucket>\
-             <Key>k</Key><UploadId>u</UploadId></InitiateMultipartUploadResult>",
-        ),
-        "POST" => wire.answer("404 Not Found", error("NoSuchUpload")),
-        _ => {
-            let begin = "<ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">".to_owned();
-            let keys: String = (0..1000)
-                .map(|number| {
-                    format!(
-                        "<Contents><Key>team/mlflow/{number}{}</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified>\
-                         <ETag>e</ETag><Size>1</Size><StorageClass>STANDARD</StorageClass></Contents>",
-                        "k".repeat(900)
-                    )
-                })
-                .collect();
-            wire.answer("200 OK", format!("{begin}<Name>bucket</Name><MaxKeys>1000</MaxKeys><IsTruncated>false</IsTruncated>{keys}</ListBucketResult>"))
-        }
-    });
-    // Eight documents of 11 MB at a time are more than one caller's share of the default budget.
-    let appliance = gateway(&mlflow, &s3, &["--body-memory-budget", "256 MiB"]);
-    let parts: Vec<Value> = (1..=10_000)
-        .map(|number| json!({"part_number": number, "etag": "\"0123456789abcdef0123456789abcdef\"", "url": "u".repeat(1000)}))
-        .collect();
-    let complete = json!({"path": "f", "upload_id": "u", "parts": parts}).to_string();
-    let (longest, took) = waiting_beside(&appliance, |appliance| {
-        assert_eq!(create(appliance, "a", "f", 10_000, &[])["credentials"].as_array().unwrap().len(), 10_000);
-    });
-    figure(&format!("8 uploads of 10,000 parts begun in {took:.1?}; others waited for {longest:.1?} at most"));
-    assert!(longest < BOUND, "{longest:?}");
-    let (longest, took) = waiting_beside(&appliance, |appliance| {
-        let target = format!("{SERVICE}/mpu/complete/a");
-        let status = appliance.connect().request("POST", &target, &[], Some(complete.as_bytes())).status;
-        assert_eq!(status, 400);
-    });
-    figure(&format!("8 uploads of 10,000 parts completed in {took:.1?}; others waited for {longest:.1?} at most"));
-    assert!(longest < BOUND, "{longest:?}");
-    let (longest, took) = waiting_beside(&appliance, |appliance| {
-        assert_eq!(
-            appliance.get(&format!("{SERVICE}/artifacts?path=")).json()["files"].as_array().unwrap().len(),
-            1000
-        );
-        assert_eq!(appliance.get("/api/2.0/mlflow/artifacts/list?run_id=1").status, 200);
-    });
-    figure(&format!("8 times 2,000 artifacts listed in {took:.1?}; others waited for {longest:.1?} at most"));
-    assert!(longest < BOUND, "{longest:?}");
 }

@@ -1,4 +1,4 @@
-//! Users who signed in at the load balancer: its word is believed when it is truly its word.
+//! Users who signed in at the load balancer: the appliance trusts only statements with its signature.
 
 use std::io;
 use std::sync::Arc;
@@ -126,11 +126,11 @@ fn users_get_the_role_that_their_claims_grant() {
     for caller in ["ada", "nightly", "bob"] {
         appliance.saw(caller, |event| event["caller"] == caller);
     }
-    assert_eq!(appliance.get("/version").status, 401, "whoever comes past the load balancer is a stranger");
+    assert_eq!(appliance.get("/version").status, 401, "a request that bypasses the load balancer is unauthenticated");
 }
 
 #[test]
-fn nobody_elses_word_is_believed() {
+fn only_statements_of_the_configured_load_balancer_are_trusted() {
     let (upstream, balancer, other) = (Upstream::ok(), Balancer::new(), Balancer::new());
     let (appliance, _directory) = start(&upstream, &balancer.keys.url());
     let claims = json!({"sub": "ada", "groups": ["mlflow-admins"]});
@@ -173,7 +173,7 @@ fn nobody_elses_word_is_believed() {
 }
 
 #[test]
-fn numbers_that_no_clock_can_hold_are_refused_before_anything_is_verified() {
+fn times_that_no_clock_can_represent_are_rejected_before_verification() {
     let (upstream, balancer) = (Upstream::ok(), Balancer::new());
     let (appliance, _directory) = start(&upstream, &balancer.keys.url());
     let claims = json!({"sub": "ada", "exp": u64::MAX, "nbf": i64::MIN, "iat": 1e300});
@@ -194,7 +194,7 @@ fn numbers_that_no_clock_can_hold_are_refused_before_anything_is_verified() {
 }
 
 #[test]
-fn made_up_keys_are_fetched_a_few_at_a_time_and_shut_nobody_out() {
+fn made_up_keys_are_fetched_a_few_at_a_time_and_keep_no_user_out() {
     const STRANGERS: usize = 400;
     let upstream = Upstream::ok();
     let slow = Arc::new((AtomicUsize::new(0), AtomicUsize::new(0)));
@@ -240,7 +240,7 @@ fn made_up_keys_are_fetched_a_few_at_a_time_and_shut_nobody_out() {
 }
 
 #[test]
-fn more_made_up_keys_than_are_remembered_shut_nobody_out() {
+fn more_made_up_keys_than_the_cache_holds_keep_no_user_out() {
     let (upstream, balancer) = (Upstream::ok(), Balancer::new());
     let (appliance, _directory) = start(&upstream, &balancer.keys.url());
     let good = balancer.say(&header("", &Value::Null), &json!({"sub": "ada"}));
@@ -272,18 +272,18 @@ fn many_users_at_once_need_one_fetch() {
 }
 
 #[test]
-fn an_outage_of_the_keys_is_survived() {
+fn cached_keys_outlast_an_outage_of_their_endpoint() {
     let (upstream, balancer) = (Upstream::ok(), Balancer::new());
     let (appliance, _directory) = start(&upstream, "https://127.0.0.1:1");
     let word = balancer.say(&header("", &Value::Null), &json!({"sub": "ada"}));
     assert_eq!(status(&appliance, "GET", "/version", &word), 401);
-    eventually("the operator is told", || appliance.log().contains("key not obtained"));
+    eventually("the operator is told", || appliance.log().contains("cannot fetch the load balancer's public key"));
     assert!(appliance.log().contains("oidc-keys-url"), "{}", appliance.log());
     assert_eq!(appliance.get("/_appliance/healthz").status, 200);
 }
 
 #[test]
-fn a_half_made_configuration_is_explained() {
+fn an_incomplete_configuration_is_explained() {
     let variables = [("SM_MLFLOW_RESOURCE_ARN", TRACKING_ARN)];
     for (arguments, expected) in [
         (&["--oidc-signer", BALANCER][..], "set `oidc-issuer`"),

@@ -1,4 +1,4 @@
-//! AWS is told on whose behalf a request is made, when that is configured.
+//! Sessions per caller: AWS learns the caller of each request, if that is configured.
 
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
@@ -64,7 +64,7 @@ fn a_session_tag_carries_the_name_as_well() {
 }
 
 #[test]
-fn many_at_once_ask_sts_once_and_an_outage_stops_only_newcomers() {
+fn concurrent_requests_call_sts_once_and_an_outage_affects_only_new_callers() {
     let upstream = Upstream::ok();
     let (sts, is_up) = sts(3600);
     let tokens = TokenFile::new();

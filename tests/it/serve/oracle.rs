@@ -1,4 +1,4 @@
-//! Random requests, signed by the appliance, checked by botocore on what arrived on the wire.
+//! Random requests: botocore verifies the appliance's signatures on the bytes that arrived on the wire.
 
 use std::fmt::Write as _;
 

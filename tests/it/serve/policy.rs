@@ -1,8 +1,7 @@
-//! What callers may do: the role that each route needs, deny rules, limits.
+//! The actions that callers may take: the role that each route needs, and deny rules.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::time::Duration;
 
 use appliance::access::routes;
 use appliance::mlflow::graphql;
@@ -10,7 +9,7 @@ use appliance::mlflow::graphql;
 use crate::support::appliance::{Appliance, Builder};
 use crate::support::caller::Answer;
 use crate::support::tokens::{Token, TokenFile};
-use crate::support::upstream::{OK, Upstream};
+use crate::support::upstream::Upstream;
 use crate::support::{Message as _, figure, python};
 
 /// The POSTs that only read, as MLflow's documents describe them: independent of the table under test.
@@ -116,16 +115,16 @@ fn each_role_gets_what_it_may_and_nothing_else_reaches_the_upstream() {
                 }
                 status => panic!("{role} {method} {path}: {status} {}", answer.text()),
             }
-            // What a reader gets through is a GET, or one of the POSTs that are known to read.
+            // A reader's forwarded request is a GET, or one of the POSTs that are known to read.
             let tail = path.split_once("api/").map_or(&*path, |(_, rest)| rest);
             let tail = tail.trim_start_matches('/').trim_start_matches("2.0/").trim_start_matches("3.0/");
             let reads = method == "GET" || (method == "POST" && READING_POSTS.contains(&tail));
             assert!(*role != "read" || answer.status != 200 || reads, "`read` got through {method} {path}");
         }
     }
-    assert_eq!(refused.get("admin"), None, "nothing is refused to `admin`");
+    assert_eq!(refused.get("admin"), None, "no request of `admin` is rejected");
     assert!(passed["read"] < passed["write"] && passed["write"] < passed["admin"], "{passed:?}");
-    assert_eq!(upstream.requests().len(), passed.values().sum::<usize>(), "what was refused never left");
+    assert_eq!(upstream.requests().len(), passed.values().sum::<usize>(), "no rejected request was forwarded");
     figure(&format!("MLflow's routes by role: passed {passed:?}, refused {refused:?}"));
 }
 
@@ -161,13 +160,13 @@ fn the_documented_table_is_the_one_in_force() {
     );
 }
 
-struct Setup {
-    upstream: Upstream,
-    appliance: Appliance,
-    token: Token,
+pub(super) struct Setup {
+    pub(super) upstream: Upstream,
+    pub(super) appliance: Appliance,
+    pub(super) token: Token,
 }
 
-fn setup(upstream: Upstream, role: &str, arguments: &[&str]) -> Setup {
+pub(super) fn setup(upstream: Upstream, role: &str, arguments: &[&str]) -> Setup {
     let tokens = TokenFile::new();
     let token = tokens.add("ci", role, &[]);
     let appliance = Builder::new(&upstream).with_tokens(&tokens).with(arguments).start();
@@ -176,14 +175,14 @@ fn setup(upstream: Upstream, role: &str, arguments: &[&str]) -> Setup {
 
 impl Setup {
     #[track_caller]
-    fn ask(&self, method: &str, path: &str, body: Option<&str>) -> Answer {
+    pub(super) fn ask(&self, method: &str, path: &str, body: Option<&str>) -> Answer {
         let bearer = self.token.bearer();
         self.appliance.connect().request(method, path, &[("Authorization", &bearer)], body.map(str::as_bytes))
     }
 }
 
 #[test]
-fn deny_rules_hold_where_iam_cannot() {
+fn deny_rules_apply_where_iam_has_no_action() {
     let rules = "experiments:delete,registered-models:delete*,gateway*:*@write";
     let write = setup(Upstream::ok(), "write", &["--deny", rules]);
     let admin = setup(Upstream::ok(), "admin", &["--deny", rules]);
@@ -207,7 +206,7 @@ fn deny_rules_hold_where_iam_cannot() {
 }
 
 #[test]
-fn no_spelling_of_a_route_goes_past_a_rule() {
+fn no_spelling_of_a_route_evades_a_rule() {
     let admin = setup(Upstream::ok(), "admin", &["--deny", "experiments:delete,model-versions:*@read"]);
     for path in [
         "//api/2.0/mlflow/experiments/delete",
@@ -246,7 +245,7 @@ fn no_spelling_of_a_route_goes_past_a_rule() {
 }
 
 #[test]
-fn a_path_that_is_no_route_is_called_that() {
+fn an_unknown_route_is_named_in_the_error() {
     let write = setup(Upstream::ok(), "write", &[]);
     let answer = write.ask("POST", "/api/2.0/mlflow/runs/obliterate", None);
     assert_eq!((answer.status, answer.header("x-appliance-error")), (403, "role-too-low"));
@@ -256,112 +255,4 @@ fn a_path_that_is_no_route_is_called_that() {
     }
     let long = write.ask("GET", &format!("/{}", "x".repeat(5000)), None);
     assert!(long.status == 403 && long.text().len() < 1000, "{}", long.text());
-}
-
-#[test]
-fn graphql_fields_below_the_top_are_judged_by_their_type() {
-    let reader = setup(Upstream::ok(), "read", &["--deny", "model-versions:*@read,experiments:*@read"]);
-    for (query, expected) in [
-        ("{ mlflowGetRun { run { info { runId } data { tags { key } } } } }", 200),
-        ("{ mlflowGetRun { run { experiment { name } } } }", 403),
-        ("{ mlflowGetRun { run { data: experiment { name } } } }", 403),
-        ("{ mlflowGetRun { r: run { modelVersions { name } } } }", 403),
-        ("{ mlflowGetRun { ...F } } fragment F on MlflowGetRunResponse { run { ... { experiment { name } } } }", 403),
-        ("mutation { mlflowSearchRuns { runs { ... on MlflowRunExtension { modelVersions { source } } } } }", 403),
-        ("{ mlflowGetExperiment { experiment { name } } }", 403),
-        ("{ mlflowGetRun { run { later { name } } } }", 403),
-        ("{ mlflowGetRun { run { info { experimentId } } } __schema { types { name } } }", 403),
-    ] {
-        let body = serde_json::json!({"query": query}).to_string();
-        assert_eq!(reader.ask("POST", "/graphql", Some(&body)).status, expected, "{query}");
-    }
-}
-
-#[test]
-fn graphql_is_judged_by_its_operations() {
-    let reader = setup(Upstream::ok(), "read", &[]);
-    let document = |query: &str| serde_json::json!({"query": query}).to_string();
-    let reads = document("query { mlflowGetRun { run { info { runId } } } }");
-    let hidden = document("query A { mlflowGetRun { x } } mutation B { mlflowDeleteRun { x } }");
-    let alias = document("{ mlflowGetRun: mlflowSetTag { x } }");
-    let nested = document(&format!("{}{}", "{ mlflowGetRun ".repeat(100_000), "}".repeat(100_000)));
-    for (body, expected) in [
-        (reads.as_str(), 200),
-        (&document("mutation { mlflowSearchRuns { x } }"), 200),
-        (&document("mutation { mlflowGetRun { x } }"), 403),
-        (&hidden, 403),
-        (&alias, 403),
-        (&nested, 403),
-        ("not json", 403),
-        ("{\"query\": \"{ mlflowGetRun { x } }\", \"query\": \"{ mlflowSetTag { x } }\"}", 403),
-        ("", 403),
-    ] {
-        let answer = reader.ask("POST", "/graphql", Some(body));
-        assert_eq!(answer.status, expected, "{}: {}", &body[..body.len().min(80)], answer.text());
-    }
-    assert_eq!(reader.ask("POST", "/graphql?query=%7BmlflowSetTag%7D", Some(&reads)).status, 403);
-    let admin = setup(Upstream::ok(), "admin", &[]);
-    assert_eq!(admin.ask("POST", "/graphql", Some(&hidden)).status, 200);
-    let denied = setup(Upstream::ok(), "admin", &["--deny", "runs:get"]);
-    assert_eq!(denied.ask("POST", "/graphql", Some(&reads)).status, 403, "rules hold for what a document does");
-}
-
-#[test]
-fn who_asks_too_fast_is_told_when_to_come_back_and_others_are_not_affected() {
-    let tokens = TokenFile::new();
-    let (fast, other) = (tokens.add("fast", "read", &[]), tokens.add("other", "read", &[]));
-    let upstream = Upstream::ok();
-    let appliance = Builder::new(&upstream)
-        .with_tokens(&tokens)
-        .with(&["--caller-rate-limit", "1", "--caller-burst-limit", "5"])
-        .start();
-    let ask =
-        |token: &Token| appliance.connect().request("GET", "/version", &[("Authorization", &token.bearer())], None);
-    let statuses: Vec<u16> = (0..8).map(|_| ask(&fast).status).collect();
-    assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 5, "{statuses:?}");
-    let refused = ask(&fast);
-    assert_eq!((refused.status, refused.header("x-appliance-error")), (429, "rate-limited"));
-    assert_eq!((refused.header("retry-after"), &refused.json()["error_code"]), ("1", &"REQUEST_LIMIT_EXCEEDED".into()));
-    assert_eq!(ask(&other).status, 200);
-    assert_eq!(upstream.requests().len(), 6);
-}
-
-#[test]
-fn one_caller_cannot_take_all_places() {
-    let tokens = TokenFile::new();
-    let (busy, other) = (tokens.add("busy", "read", &[]), tokens.add("other", "read", &[]));
-    let upstream = Upstream::start(|request, wire| {
-        if request.target == "/health" {
-            std::thread::sleep(Duration::from_secs(2));
-        }
-        wire.send(OK)
-    });
-    let appliance = Builder::new(&upstream).with_tokens(&tokens).with(&["--caller-concurrency-limit", "2"]).start();
-    let ask = |token: &Token, path: &str| {
-        appliance.connect().request("GET", path, &[("Authorization", &token.bearer())], None)
-    };
-    std::thread::scope(|scope| {
-        let running: Vec<_> = (0..2).map(|_| scope.spawn(|| ask(&busy, "/health").status)).collect();
-        crate::support::eventually("two are running", || upstream.requests().len() >= 2);
-        let refused = ask(&busy, "/version");
-        assert_eq!((refused.status, refused.header("x-appliance-error")), (429, "concurrency-limited"));
-        assert_eq!(refused.header("retry-after"), "1");
-        assert_eq!(ask(&other, "/version").status, 200);
-        for thread in running {
-            assert_eq!(thread.join().unwrap(), 200);
-        }
-    });
-    assert_eq!(ask(&busy, "/version").status, 200, "when they are done there is room again");
-}
-
-#[test]
-fn only_artifacts_may_be_large() {
-    let upstream = Upstream::ok();
-    let appliance = Builder::new(&upstream).with(&["--api-body-size-limit", "1000"]).start();
-    let post = |length: usize| {
-        appliance.connect().request("POST", "/api/2.0/mlflow/runs/log-batch", &[], Some(&vec![b'x'; length]))
-    };
-    assert_eq!(post(1000).status, 200);
-    let refused = post(1001);
-    assert_eq!((refused.status, refused.header("x-appliance-error")), (413, "body-too-large"));
 }

@@ -1,15 +1,13 @@
-//! Behind a reverse proxy that shows the appliance below a prefix and strips that: nginx's `location /mlflow/` with
-//! `proxy_pass http://appliance/;`.
+//! The appliance behind a reverse proxy that shows it below a prefix.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::thread;
+use std::net::SocketAddr;
 
 use serde_json::json;
 use url::{Position, Url};
 
+use super::prefix_proxy::{CONFIGURED, PLAIN, proxy};
 use crate::support::Message as _;
 use crate::support::appliance::{Appliance, Builder};
 use crate::support::browser::Browser;
@@ -17,78 +15,13 @@ use crate::support::caller::{Answer, Caller};
 use crate::support::tokens::TokenFile;
 use crate::support::upstream::Upstream;
 
-/// What a proxy tells the appliance besides what it was told.
-type Tells = fn(public: &str, upstream: &str) -> String;
-
-/// nginx as it is if nobody configures more: the name of what it asks, and nothing of itself.
-const PLAIN: Tells = |_, upstream| format!("Host: {upstream}\r\n");
-/// With the lines that docs/access/browsers.md shows.
-const CONFIGURED: Tells = |public, _| {
-    format!(
-        "Host: {public}\r\nX-Forwarded-For: 198.51.100.7\r\nX-Forwarded-Prefix: /mlflow\r\nX-Forwarded-Proto: http\r\n"
-    )
-};
-
-/// A proxy that shows below `/mlflow/` what is at an address, one request a connection.
-fn proxy(to: SocketAddr, tells: Tells) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            thread::spawn(move || pass(stream, to, tells));
-        }
-    });
-    address
-}
-
-fn pass(mut client: TcpStream, to: SocketAddr, tells: Tells) -> Option<()> {
-    let mut taken = Vec::new();
-    let end = loop {
-        if let Some(at) = taken.windows(4).position(|window| window == b"\r\n\r\n") {
-            break at + 4;
-        }
-        let mut piece = [0; 4096];
-        let size = client.read(&mut piece).ok().filter(|size| *size > 0)?;
-        taken.extend_from_slice(&piece[..size]);
-    };
-    let head = String::from_utf8(taken[..end].to_vec()).unwrap();
-    let (first, rest) = head.trim_end().split_once("\r\n").unwrap();
-    let [method, target, _] = first.split(' ').collect::<Vec<_>>()[..] else { panic!("{first}") };
-    let Some(inner) = target.strip_prefix("/mlflow/") else {
-        client.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 9\r\nConnection: close\r\n\r\nnot ours\n").ok()?;
-        return None;
-    };
-    let field = |name: &str| {
-        let of = |line: &&str| line.split_once(':').is_some_and(|(key, _)| key.eq_ignore_ascii_case(name));
-        rest.split("\r\n").find(of).and_then(|line| line.split_once(':')).map(|(_, value)| value.trim().to_owned())
-    };
-    let length: usize = field("content-length").map_or(0, |length| length.parse().unwrap());
-    let mut body = taken.split_off(end);
-    let have = body.len();
-    body.resize(length.max(have), 0);
-    client.read_exact(&mut body[have..]).ok()?;
-    let told = tells(&field("host").unwrap(), &to.to_string());
-    let own = |line: &&str| {
-        let name = line.split(':').next().unwrap_or_default().to_ascii_lowercase();
-        !matches!(name.as_str(), "host" | "connection")
-    };
-    let kept: Vec<&str> = rest.split("\r\n").filter(own).collect();
-    let mut upstream = TcpStream::connect(to).ok()?;
-    let request = format!("{method} /{inner} HTTP/1.1\r\n{told}Connection: close\r\n{}\r\n\r\n", kept.join("\r\n"));
-    upstream.write_all(request.as_bytes()).ok()?;
-    upstream.write_all(&body).ok()?;
-    let mut answer = Vec::new();
-    upstream.read_to_end(&mut answer).ok()?;
-    client.write_all(&answer).ok()
-}
-
-/// A browser as far as RFC 3986 and RFC 6265 make one: it follows redirects, and keeps cookies by their paths.
+/// A browser according to RFC 3986 and RFC 6265: it follows redirects, and stores cookies by their paths.
 struct Visitor {
     address: SocketAddr,
     at: Url,
     /// By name and path.
     cookies: BTreeMap<(String, String), String>,
-    /// What browsers send to addresses that they trust, and not to others.
+    /// If this is true, it sends the headers that browsers send only to secure addresses.
     is_trusting: bool,
 }
 
@@ -203,7 +136,7 @@ fn appliance(upstream: &Upstream, tokens: &TokenFile, more: &str) -> (Appliance,
 }
 
 #[test]
-fn a_person_signs_in_behind_a_proxy_that_says_nothing() {
+fn a_person_signs_in_behind_a_proxy_that_sends_no_forwarded_headers() {
     let (upstream, tokens) = (Upstream::ok(), TokenFile::new());
     let token = tokens.add("ada", "admin", &[]);
     let (appliance, _file) = appliance(&upstream, &tokens, "");
@@ -213,7 +146,7 @@ fn a_person_signs_in_behind_a_proxy_that_says_nothing() {
 }
 
 #[test]
-fn the_cookie_is_only_for_what_a_trusted_proxy_shows_of_us() {
+fn the_cookie_is_limited_to_the_prefix_of_a_trusted_proxy() {
     let (upstream, tokens) = (Upstream::ok(), TokenFile::new());
     let token = tokens.add("ada", "admin", &[]);
     let (appliance, _file) = appliance(&upstream, &tokens, "trusted-proxies = \"127.0.0.1\"\n");

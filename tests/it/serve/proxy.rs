@@ -1,90 +1,16 @@
-//! Where the only way out is an HTTP proxy: `HTTPS_PROXY` and `NO_PROXY`.
+//! Networks whose only way out is an HTTP proxy: `HTTPS_PROXY` and `NO_PROXY`.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::process::Output;
-use std::sync::{Arc, Mutex};
-use std::thread;
 
 use serde_json::Value;
 
-use crate::support::Message as _;
+use super::forward_proxy::{ForwardProxy, HOST, SECRET};
 use crate::support::appliance::{ACCESS_KEY_ID, Appliance, Builder, SECRET_ACCESS_KEY, TRACKING_ARN, command};
 use crate::support::authority::authority;
-use crate::support::eventually;
 use crate::support::http2::Http2;
 use crate::support::upstream::Upstream;
-
-/// Nobody can resolve it: only a proxy leads there.
-const HOST: &str = "mlflow.corp.invalid";
-const SECRET: &str = "pr0xy-password";
-
-/// A proxy that writes down the heads of all requests, and leads every host to one address, or refuses.
-struct Proxy {
-    address: SocketAddr,
-    heads: Arc<Mutex<Vec<String>>>,
-}
-
-impl Proxy {
-    fn to(target: SocketAddr) -> Self {
-        Self::answering(Some(target), "200 Connection established")
-    }
-
-    fn answering(target: Option<SocketAddr>, status: &'static str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let heads = Arc::<Mutex<Vec<String>>>::default();
-        let noted = Arc::clone(&heads);
-        thread::spawn(move || {
-            for mut client in listener.incoming().flatten() {
-                let noted = Arc::clone(&noted);
-                thread::spawn(move || {
-                    let mut head = Vec::new();
-                    while !head.ends_with(b"\r\n\r\n") {
-                        let mut byte = [0];
-                        client.read_exact(&mut byte).ok()?;
-                        head.push(byte[0]);
-                    }
-                    noted.lock().unwrap().push(String::from_utf8(head).unwrap());
-                    client.write_all(format!("HTTP/1.1 {status}\r\nVia: 1.1 test\r\n\r\n").as_bytes()).ok()?;
-                    let upstream = TcpStream::connect(target?).ok()?;
-                    let (mut from, mut to) = (client.try_clone().ok()?, upstream.try_clone().ok()?);
-                    thread::spawn(move || std::io::copy(&mut from, &mut to));
-                    std::io::copy(&mut &upstream, &mut client).ok()
-                });
-            }
-        });
-        Self { address, heads }
-    }
-
-    fn url(&self) -> String {
-        format!("http://ada:{SECRET}@{}", self.address)
-    }
-
-    /// What it is called where it is shown.
-    fn shown(&self) -> String {
-        format!("http://{}", self.address)
-    }
-
-    /// What it was asked for, each host and port once, in order of names.
-    fn asked(&self) -> Vec<String> {
-        let heads = self.heads.lock().unwrap();
-        let mut asked: Vec<_> = heads
-            .iter()
-            .map(|head| {
-                let first = head.lines().next().unwrap();
-                first
-                    .strip_prefix("CONNECT ")
-                    .and_then(|rest| rest.strip_suffix(" HTTP/1.1"))
-                    .unwrap_or(head)
-                    .to_owned()
-            })
-            .collect();
-        asked.sort();
-        asked.dedup();
-        asked
-    }
-}
+use crate::support::{Message as _, eventually};
 
 /// TLS for all of AWS, whatever host it is.
 fn upstream() -> Upstream {
@@ -101,7 +27,7 @@ fn named(
     Upstream::with_tls(authority().server(host, &[]), handler)
 }
 
-fn behind(proxy: &Proxy) -> Builder {
+fn behind(proxy: &ForwardProxy) -> Builder {
     Builder::to(&format!("https://{HOST}")).env("HTTPS_PROXY", &proxy.url())
 }
 
@@ -112,9 +38,9 @@ fn keeps_the_password(text: &str) {
 }
 
 #[test]
-fn mlflow_is_reached_by_the_proxy_which_sees_no_more_than_the_host() {
+fn requests_to_mlflow_go_through_the_proxy_which_sees_only_the_host() {
     let upstream = upstream();
-    let proxy = Proxy::to(upstream.address());
+    let proxy = ForwardProxy::to(upstream.address());
     for variable in ["HTTPS_PROXY", "https_proxy"] {
         let appliance = Builder::to(&format!("https://{HOST}"))
             .env(variable, &proxy.url())
@@ -136,7 +62,7 @@ fn mlflow_is_reached_by_the_proxy_which_sees_no_more_than_the_host() {
 #[test]
 fn http2_goes_through_the_tunnel_as_well() {
     let upstream = Http2::named(HOST);
-    let proxy = Proxy::to(upstream.address());
+    let proxy = ForwardProxy::to(upstream.address());
     let appliance = behind(&proxy).start();
     for _ in 0..3 {
         assert_eq!(appliance.get("/version").status, 200);
@@ -145,9 +71,9 @@ fn http2_goes_through_the_tunnel_as_well() {
 }
 
 #[test]
-fn all_of_aws_is_asked_by_way_of_the_proxy() {
+fn requests_to_all_services_of_aws_go_through_the_proxy() {
     // All hosts lead to one place, whose certificate has a name that none of them goes by: what counts is who was asked for.
-    let proxy = Proxy::to(upstream().address());
+    let proxy = ForwardProxy::to(upstream().address());
     let role = "arn:aws:iam::123456789012:role/mlflow";
     let appliance = Builder::anywhere()
         .with(&["--artifact-store", "auto", "--role-arn", role])
@@ -196,9 +122,9 @@ fn all_of_aws_is_asked_by_way_of_the_proxy() {
 }
 
 #[test]
-fn what_is_left_out_and_what_is_here_is_reached_directly() {
+fn excluded_and_local_hosts_are_reached_directly() {
     let upstream = Upstream::ok();
-    let proxy = Proxy::answering(None, "403 Forbidden");
+    let proxy = ForwardProxy::answering(None, "403 Forbidden");
     let appliance = Builder::new(&upstream).env("HTTPS_PROXY", &proxy.url()).start();
     assert_eq!(appliance.get("/version").status, 200, "this machine");
     for direct in [HOST, "corp.invalid", ".corp.invalid", "*.corp.invalid", "x, corp.invalid", "*"] {
@@ -230,11 +156,11 @@ fn what_is_left_out_and_what_is_here_is_reached_directly() {
 }
 
 #[test]
-fn a_proxy_that_refuses_is_named_with_what_it_said() {
+fn a_proxy_that_rejects_a_tunnel_is_named_with_its_status() {
     for (status, retried) in
         [("407 Proxy Authentication Required", false), ("403 Forbidden", false), ("503 Busy", true)]
     {
-        let proxy = Proxy::answering(None, status);
+        let proxy = ForwardProxy::answering(None, status);
         let appliance = behind(&proxy).start();
         let answer = appliance.get("/version");
         assert_eq!((answer.status, answer.header("x-appliance-error")), (502, "upstream-unreachable"), "{status}");
@@ -254,8 +180,8 @@ fn a_proxy_that_refuses_is_named_with_what_it_said() {
 }
 
 #[test]
-fn credentials_that_a_proxy_keeps_from_us_name_it() {
-    let proxy = Proxy::answering(None, "407 Proxy Authentication Required");
+fn a_proxy_that_blocks_the_credentials_is_named() {
+    let proxy = ForwardProxy::answering(None, "407 Proxy Authentication Required");
     let appliance =
         behind(&proxy).with(&["--role-arn", "arn:aws:iam::123456789012:role/mlflow"]).without_waiting().start();
     eventually("STS cannot be asked", || appliance.log().contains("AWS credentials not obtained"));
@@ -280,9 +206,9 @@ fn check(proxy: &str, more: &[(&str, &str)]) -> (Output, String) {
 }
 
 #[test]
-fn check_says_of_each_host_how_it_is_reached() {
+fn check_prints_the_route_to_each_host() {
     let upstream = upstream();
-    let proxy = Proxy::to(upstream.address());
+    let proxy = ForwardProxy::to(upstream.address());
     let findings = |said: &str| serde_json::from_str::<Value>(said).unwrap()["findings"].as_array().unwrap().clone();
     let (_, said) = check(&proxy.url(), &[]);
     keeps_the_password(&said);
@@ -292,7 +218,7 @@ fn check_says_of_each_host_how_it_is_reached() {
     assert_eq!(of("connection")["outcome"], "ok", "{said}");
     assert!(!all.iter().any(|one| one["check"] == "name" && one["subject"] == HOST), "{said}");
 
-    let refusing = Proxy::answering(None, "407 Proxy Authentication Required");
+    let refusing = ForwardProxy::answering(None, "407 Proxy Authentication Required");
     let (output, said) = check(&refusing.url(), &[]);
     assert_eq!(output.status.code(), Some(1));
     keeps_the_password(&said);
@@ -310,7 +236,7 @@ fn check_says_of_each_host_how_it_is_reached() {
 }
 
 #[test]
-fn a_proxy_that_cannot_be_used_is_a_problem_of_the_configuration() {
+fn an_unusable_proxy_is_a_configuration_problem() {
     for (url, what) in [
         (format!("socks5://ada:{SECRET}@127.0.0.1:1080"), "only HTTP proxies are supported"),
         (format!("https://ada:{SECRET}@127.0.0.1:1080"), "over TLS is not supported"),

@@ -1,4 +1,4 @@
-//! Rates: rejected requests count as well, by address where the caller is not known, and lock nobody else out.
+//! Rate limits: rejected requests count as well, by address where the caller is not known, and keep no other caller out.
 
 use crate::support::Message as _;
 use crate::support::appliance::{Appliance, Builder};
@@ -46,7 +46,7 @@ impl Scene {
 }
 
 #[test]
-fn whatever_is_rejected_counts_for_its_caller() {
+fn a_rejected_request_counts_against_its_caller() {
     for (method, path, expected) in
         [("POST", CREATE, 403), ("GET", "/t/nonsense/version", 404), ("GET", "/_appliance/../x", 400)]
     {
@@ -59,7 +59,7 @@ fn whatever_is_rejected_counts_for_its_caller() {
 }
 
 #[test]
-fn a_redirect_to_a_target_counts() {
+fn a_redirect_to_a_target_counts_against_the_rate_limit() {
     let (upstream, tokens) = (Upstream::ok(), TokenFile::new());
     let token = tokens.add("reader", "read", &[]);
     let directory = tempfile::tempdir().unwrap();
@@ -83,7 +83,7 @@ fn a_redirect_to_a_target_counts() {
 }
 
 #[test]
-fn strangers_are_counted_by_address_and_lock_nobody_out() {
+fn unauthenticated_requests_count_by_address_and_keep_no_caller_out() {
     for (method, path, headers, body, expected) in [
         ("GET", "/version", &[][..], "", 401),
         ("GET", "/version", &[("Authorization", "Bearer mlfa_wrong")], "", 401),
@@ -105,7 +105,7 @@ fn strangers_are_counted_by_address_and_lock_nobody_out() {
 }
 
 #[test]
-fn signing_in_counts_for_the_caller() {
+fn signing_in_counts_against_the_callers_rate_limit() {
     let scene = scene(&SLOW);
     let form = format!("token={}", scene.reader.text);
     scene.storm("POST", "/_appliance/login", &[OWN], &form, 303);
@@ -114,7 +114,7 @@ fn signing_in_counts_for_the_caller() {
 }
 
 #[test]
-fn rejections_have_a_limit_by_default_that_no_browser_meets() {
+fn the_default_limit_of_rejections_affects_no_browser() {
     let scene = scene(&[]);
     let mut caller = scene.appliance.connect();
     let statuses: Vec<u16> = (0..3000).map(|_| caller.get("/version").status).collect();
@@ -126,7 +126,7 @@ fn rejections_have_a_limit_by_default_that_no_browser_meets() {
 }
 
 #[test]
-fn behind_a_proxy_it_is_the_clients_address_that_counts() {
+fn requests_behind_a_proxy_count_by_client_address() {
     let scene = scene(&[&SLOW[..], &["--trusted-proxies", "127.0.0.1"]].concat());
     scene.storm("GET", "/version", &[("X-Forwarded-For", "198.51.100.7")], "", 401);
     scene.storm("GET", "/a/../b", &[("X-Forwarded-For", "198.51.100.8")], "", 400);

@@ -1,4 +1,4 @@
-//! What must be refused is refused clearly, and the upstream never hears of it.
+//! Requests that the appliance must reject: each gets a clear error and is never forwarded.
 
 use crate::support::Message as _;
 use crate::support::appliance::{Appliance, Builder};
@@ -64,7 +64,7 @@ fn malformed_and_ambiguous_requests_never_reach_the_upstream() {
 }
 
 #[test]
-fn a_refusal_is_json_that_mlflow_clients_understand() {
+fn a_proxy_error_is_json_that_mlflow_clients_understand() {
     let upstream = Upstream::ok();
     let appliance = Appliance::before(&upstream);
     let answer = appliance.get("/a/../b");
@@ -111,7 +111,7 @@ fn a_websocket_handshake_with_a_body_does_not_swallow_the_next_request() {
 }
 
 #[test]
-fn the_reserved_prefix_is_ours_alone() {
+fn requests_below_the_reserved_prefix_are_never_forwarded() {
     let upstream = Upstream::ok();
     let appliance = Appliance::before(&upstream);
     assert_eq!(appliance.get("/_appliance/healthz").json()["status"], "ok");
@@ -127,7 +127,7 @@ fn the_reserved_prefix_is_ours_alone() {
 }
 
 #[test]
-fn a_caller_that_is_slow_to_ask_is_let_go() {
+fn a_caller_that_sends_its_head_too_slowly_is_disconnected() {
     let upstream = Upstream::ok();
     let appliance = Builder::new(&upstream).with(&["--head-timeout", "1s"]).start();
     let mut caller = appliance.connect();

@@ -1,4 +1,4 @@
-//! Requests to S3 are repeated, bounded and given up by the rules for requests to MLflow.
+//! Requests to S3 follow the rules of requests to MLflow: retries, retry budget and circuit breaker.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use crate::support::upstream::Upstream;
 use crate::support::{Message as _, eventually, figure, quiet_port};
 
 #[test]
-fn an_s3_that_is_not_there_is_not_asked_for_a_while_and_found_again() {
+fn the_circuit_breaker_of_s3_opens_and_closes_by_itself() {
     let mlflow = Upstream::ok();
     let port = quiet_port();
     let endpoint = format!("http://127.0.0.1:{port}");
@@ -26,7 +26,7 @@ fn an_s3_that_is_not_there_is_not_asked_for_a_while_and_found_again() {
     for _ in 0..20 {
         read();
     }
-    assert!(began.elapsed() < Duration::from_secs(2), "nobody waits for what is not there: {:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(2), "no request waits for an unreachable S3: {:?}", began.elapsed());
     let ready = appliance.get("/_appliance/readyz");
     assert!(ready.status == 200 && ready.text().contains("S3 cannot be reached"), "{}", ready.text());
     assert_eq!(appliance.get("/version").status, 200, "MLflow is another matter");
@@ -36,7 +36,7 @@ fn an_s3_that_is_not_there_is_not_asked_for_a_while_and_found_again() {
 const REQUESTS: usize = 120;
 
 #[test]
-fn a_storm_of_refusals_is_not_made_larger_by_more_than_a_tenth() {
+fn retries_add_at_most_a_tenth_to_a_storm_of_errors() {
     let mlflow = Upstream::ok();
     let s3 = Upstream::plain(|_, wire| wire.answer("503 Slow Down", error("SlowDown")));
     let appliance = gateway(&mlflow, &s3, &[]);
@@ -58,7 +58,7 @@ fn a_storm_of_refusals_is_not_made_larger_by_more_than_a_tenth() {
 }
 
 #[test]
-fn what_may_have_been_done_is_not_done_twice() {
+fn a_call_that_may_have_succeeded_is_not_retried() {
     for (method, target, body, expected) in [
         ("GET", "artifacts/x", None, 2),
         ("PUT", "artifacts/x", Some(&b"hello"[..]), 2),
@@ -79,7 +79,7 @@ fn what_may_have_been_done_is_not_done_twice() {
 }
 
 #[test]
-fn attempts_at_a_busy_s3_are_spread_at_random() {
+fn retries_to_a_busy_s3_have_random_waits() {
     let mlflow = Upstream::ok();
     let s3 = Upstream::plain(|_, wire| wire.answer("503 Slow Down", error("SlowDown")));
     let appliance = gateway(&mlflow, &s3, &[]);

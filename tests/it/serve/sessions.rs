@@ -1,4 +1,4 @@
-//! A person with a browser: sign in with a token once, use the UI with a cookie, sign out.
+//! Sessions of a person with a browser, who signs in with a token once, uses the UI with a cookie, and signs out.
 
 use rustix::process::Signal;
 
@@ -109,13 +109,17 @@ fn other_sites_cannot_use_a_session() {
         }
         let form = format!("token={}", token.text);
         let forged = ask(&appliance, "POST", "/_appliance/login", &[proof, FORM], Some(&form));
-        assert_eq!((forged.status, forged.has("set-cookie")), (403, false), "signing in for somebody else: {why}");
+        assert_eq!(
+            (forged.status, forged.has("set-cookie")),
+            (403, false),
+            "another site cannot sign a visitor in: {why}"
+        );
     }
     assert_eq!(upstream.requests().len(), 0);
 }
 
 #[test]
-fn a_session_ends_with_its_token_its_time_and_its_key() {
+fn a_session_ends_with_its_token_its_lifetime_or_its_key() {
     let upstream = Upstream::ok();
     let tokens = TokenFile::new();
     let (ada, bob) = (tokens.add("ada", "read", &[]), tokens.add("bob", "read", &[]));
@@ -159,7 +163,7 @@ fn several_appliances_can_share_sessions() {
 }
 
 #[test]
-fn signing_in_leads_nowhere_else_and_behind_tls_the_cookie_stays_there() {
+fn signing_in_redirects_only_to_the_appliance_and_the_cookie_stays_on_tls() {
     let upstream = Upstream::ok();
     let tokens = TokenFile::new();
     let token = tokens.add("ada", "read", &[]);
@@ -188,7 +192,7 @@ fn signing_in_leads_nowhere_else_and_behind_tls_the_cookie_stays_there() {
 }
 
 #[test]
-fn only_the_cookie_that_the_connection_would_have_set_counts() {
+fn only_the_cookie_name_of_the_connection_counts() {
     let upstream = Upstream::ok();
     let tokens = TokenFile::new();
     let (ada, eve) = (tokens.add("ada", "read", &[]), tokens.add("eve", "read", &[]));
@@ -207,7 +211,7 @@ fn only_the_cookie_that_the_connection_would_have_set_counts() {
     };
     let is = |name: &str| (200, Some(name.to_owned()));
     let tossed = format!("appliance-session={eve}; __Host-appliance-session={ada}");
-    assert_eq!(caller(&tossed, &[secure]), is("ada"), "over TLS the one that nobody else can set");
+    assert_eq!(caller(&tossed, &[secure]), is("ada"), "over TLS only the cookie that no other host can set counts");
     assert_eq!(caller(&tossed, &[]), is("eve"), "and here the one that is set here");
     assert_eq!(caller(&format!("appliance-session={eve}"), &[secure]), (401, None));
     assert_eq!(caller(&format!("__Host-appliance-session={ada}"), &[]), (401, None));

@@ -1,5 +1,5 @@
-//! The share of memory and disk that one caller's bodies can hold, and the time for which they can: others are served all
-//! the same.
+//! The share of memory and disk that the bodies of one caller can use, and for how long: other callers are served
+//! meanwhile.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -80,7 +80,7 @@ impl Scene {
 }
 
 #[test]
-fn announcements_hold_nothing() {
+fn an_announced_length_reserves_nothing() {
     let scene = scene(&[]);
     let before = scene.appliance.resident();
     let memory = (0..64).map(|_| scene.begin(SEARCH, "Content-Length: 1048576", b"{"));
@@ -100,7 +100,7 @@ fn announcements_hold_nothing() {
 }
 
 #[test]
-fn announcements_over_one_http2_connection_hold_nothing_either() {
+fn announced_lengths_over_one_http2_connection_reserve_nothing() {
     let upstream = Upstream::ok();
     let tokens = TokenFile::new();
     let (attacker, other) = (tokens.add("attacker", "write", &[]), tokens.add("other", "write", &[]));
@@ -149,7 +149,7 @@ fn announcements_over_one_http2_connection_hold_nothing_either() {
 }
 
 #[test]
-fn whoever_fills_the_disk_leaves_room_for_others() {
+fn a_caller_that_fills_the_disk_budget_leaves_room_for_others() {
     for framing in ["Content-Length: 1000000", "Transfer-Encoding: chunked"] {
         let scene = scene(&["--body-memory-limit", "1 KiB", "--body-disk-budget", "3 MiB"]);
         let mut body = vec![b' '; 900_000];
@@ -192,11 +192,15 @@ fn small_calls_do_not_starve_behind_uploads() {
         assert_eq!(scene.post(&scene.other, LOG_METRIC, 200).status, 200);
         assert_eq!(scene.post(&scene.attacker, LOG_METRIC, 200).status, 200);
     }
-    assert_eq!(scene.post(&scene.other, SEARCH, 1_200_000).status, 200, "and there is disk for somebody else's upload");
+    assert_eq!(
+        scene.post(&scene.other, SEARCH, 1_200_000).status,
+        200,
+        "the upload of another caller fits on the disk"
+    );
 }
 
 #[test]
-fn a_body_that_dribbles_or_takes_for_ever_is_ended() {
+fn a_body_that_is_too_slow_or_takes_too_long_is_rejected() {
     let unsigned = ["--unsigned-payload", "--body-memory-limit", "1 KiB"];
     for (why, more, timing, framing, piece) in [
         ("a length", &[][..], ["1s", "1h"], "Content-Length: 1000000", " "),
@@ -236,7 +240,7 @@ fn a_slow_but_honest_upload_arrives() {
 }
 
 #[test]
-fn a_sign_in_form_has_ten_seconds() {
+fn a_sign_in_form_must_arrive_within_ten_seconds() {
     let scene = scene(&[]);
     let mut caller = scene.appliance.connect();
     let head = "POST /_appliance/login HTTP/1.1\r\nHost: localhost:5000\r\nOrigin: http://localhost:5000\r\n";

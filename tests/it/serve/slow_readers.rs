@@ -1,4 +1,4 @@
-//! Callers who ask and do not read: they are let go, what they held is given back, and others never lack it.
+//! Callers that do not read their responses: the appliance disconnects them and releases their share of connections.
 
 use std::io;
 use std::net::{SocketAddr, TcpStream};
@@ -111,7 +111,7 @@ fn unread(scene: &Scene, appliance: &Appliance, path: &str, count: usize) -> Vec
 }
 
 #[test]
-fn who_does_not_read_is_let_go_and_others_are_served_meanwhile() {
+fn a_caller_that_does_not_read_is_disconnected_and_others_are_served_meanwhile() {
     let scene = Scene::new();
     let appliance = scene.builder().start();
     let before = appliance.descriptors();
@@ -128,7 +128,7 @@ fn who_does_not_read_is_let_go_and_others_are_served_meanwhile() {
 }
 
 #[test]
-fn the_same_goes_for_objects_on_s3() {
+fn a_caller_that_does_not_read_an_object_of_s3_is_disconnected() {
     let scene = Scene::new();
     let url = scene.upstream.url();
     let store = ["--artifact-store", "s3://bucket/mlflow", "--s3-endpoint", &url];
@@ -143,7 +143,7 @@ fn the_same_goes_for_objects_on_s3() {
 }
 
 #[test]
-fn over_an_http2_upstream_who_does_not_read_takes_nothing_from_others() {
+fn a_caller_that_does_not_read_blocks_no_other_stream_of_an_http2_upstream() {
     let upstream = Http2::start();
     let appliance = Builder::to(&upstream.url()).start();
     let connections: Vec<_> = (0..CONNECTIONS).map(|_| narrow(appliance.address())).collect();
@@ -157,7 +157,7 @@ fn over_an_http2_upstream_who_does_not_read_takes_nothing_from_others() {
 }
 
 #[test]
-fn who_waits_for_more_than_its_share_is_told_in_the_end() {
+fn a_caller_that_waits_beyond_its_share_gets_a_429_in_the_end() {
     let scene = Scene::new();
     let appliance = scene.builder_with("1m").start();
     let _connections = unread(&scene, &appliance, "/large", CONNECTIONS);
@@ -171,7 +171,7 @@ fn who_waits_for_more_than_its_share_is_told_in_the_end() {
 }
 
 #[test]
-fn over_tls_who_does_not_read_is_let_go_as_well() {
+fn a_caller_that_does_not_read_over_tls_is_disconnected() {
     let scene = Scene::new();
     let (appliance, _directory) = with_tls(scene.builder());
     let mut callers: Vec<_> = (0..CONNECTIONS / 2)
@@ -210,7 +210,7 @@ fn an_http2_stream_whose_window_stays_shut_is_reset_and_its_connection_goes_on()
                 // Nothing of it is given back.
                 Some(Ok(_)) => {}
                 Some(Err(error)) => break error,
-                None => panic!("a body that nobody has read looks complete"),
+                None => panic!("a body that was not read looks complete"),
             }
         }
     });
@@ -236,7 +236,7 @@ fn an_http2_connection_that_is_not_read_at_all_is_ended() {
 }
 
 #[test]
-fn a_request_that_its_caller_cancels_is_not_gone_on_with() {
+fn a_request_that_its_caller_cancels_is_not_continued() {
     let scene = Scene::new();
     let (appliance, _directory) = with_tls(scene.builder());
     let mut caller = Http2Caller::connect(appliance.address());

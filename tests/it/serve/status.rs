@@ -1,4 +1,4 @@
-//! The status page, as a person sees it: in a browser, light and dark, wide and narrow, with and without a mouse.
+//! The status page in a browser: light and dark, wide and narrow, with and without a mouse.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -15,7 +15,7 @@ use crate::support::eventually;
 use crate::support::tokens::TokenFile;
 use crate::support::upstream::Upstream;
 
-/// An upstream whose answers take their time, fail and break off, by path.
+/// An upstream whose responses are slow, failed or truncated, by path.
 fn upstream() -> Upstream {
     Upstream::start(|request, wire| match request.target.split('?').next().unwrap_or_default() {
         "/api/2.0/mlflow/experiments/search" => {
@@ -33,7 +33,7 @@ fn upstream() -> Upstream {
     })
 }
 
-/// An appliance that has seen all kinds of things; among them a stranger who wants to be in the page.
+/// Starts an appliance with requests of all kinds, among them one that tries to inject markup into the page.
 fn experienced(upstream: &Upstream) -> (Appliance, TokenFile) {
     let tokens = TokenFile::new();
     let token = tokens.add("ci", "admin", &[]);
@@ -65,12 +65,12 @@ fn experienced(upstream: &Upstream) -> (Appliance, TokenFile) {
     assert!(cut.answer(false).is_err());
     let stranger = "/%3Cimg%20src=x%20onerror=alert(1)%3E/'\"%3C/script%3E";
     assert_eq!(appliance.connect().request("GET", stranger, &[("Authorization", "Bearer x")], None).status, 401);
-    eventually("all is counted", || appliance.metrics().count("appliance_requests_total", &[]) == 73);
+    eventually("all requests are counted", || appliance.metrics().count("appliance_requests_total", &[]) == 73);
     (appliance, tokens)
 }
 
 #[test]
-fn the_document_says_how_it_is() {
+fn the_document_has_the_state_of_the_appliance() {
     let upstream = upstream();
     let (appliance, _tokens) = experienced(&upstream);
     let document = appliance.admin("/status.json").json();
@@ -102,14 +102,14 @@ fn the_document_says_how_it_is() {
     for (kind, failure) in failures {
         assert_eq!(failure["is_ours"], kind != "unauthenticated", "{kind}");
         assert!(failure["explanation"].as_str().unwrap().len() > 20, "{kind}");
-        assert!(log.contains(failure["request_id"].as_str().unwrap()), "{kind} is in the log, too");
+        assert!(log.contains(failure["request_id"].as_str().unwrap()), "{kind} is also in the log");
     }
     let size = appliance.admin("/status.json").body.len();
     assert!(size < 20_000, "{size}");
 }
 
 #[test]
-fn the_page_is_whole_and_lets_nothing_else_run() {
+fn the_page_is_self_contained_and_forbids_other_code() {
     let upstream = Upstream::ok();
     let appliance = Builder::new(&upstream).with_admin().start();
     let answer = appliance.admin("/status");
@@ -126,7 +126,7 @@ fn the_page_is_whole_and_lets_nothing_else_run() {
         assert!(policy.contains(&format!("{directive} 'sha256-{hash}'")), "{policy}");
         assert_eq!(text.matches(&format!("<{element}")).count(), 1, "one {element}");
     }
-    // Nothing from elsewhere; the name of SVG is a name.
+    // The page loads nothing from elsewhere; the namespace of SVG is only a name.
     let elsewhere = text.replace("http://www.w3.org/2000/svg", "");
     for forbidden in
         ["http:", "https:", "//cdn", "@import", "url(", "innerHTML", "eval(", "document.write", " style=\"", " onclick"]
@@ -136,7 +136,7 @@ fn the_page_is_whole_and_lets_nothing_else_run() {
     assert!(text.len() < 40_000, "{}", text.len());
 }
 
-/// The colours of the light page and of the dark one.
+/// Returns the colours of the light page and of the dark one.
 fn colours() -> [BTreeMap<String, [f64; 3]>; 2] {
     let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src/serve/admin/page.css");
     let text = std::fs::read_to_string(file).unwrap();
@@ -153,7 +153,7 @@ fn colours() -> [BTreeMap<String, [f64; 3]>; 2] {
     })
 }
 
-/// The ratio of WCAG 2.2.
+/// Returns the contrast ratio of WCAG 2.2.
 fn contrast(one: [f64; 3], other: [f64; 3]) -> f64 {
     let luminance = |colour: [f64; 3]| {
         let [r, g, b] =
@@ -165,7 +165,7 @@ fn contrast(one: [f64; 3], other: [f64; 3]) -> f64 {
 }
 
 #[test]
-fn colours_have_enough_contrast_in_the_light_and_in_the_dark() {
+fn light_and_dark_colours_have_enough_contrast() {
     assert!((contrast([0.0; 3], [1.0; 3]) - 21.0).abs() < 0.01);
     let both = colours();
     assert!(both[0].len() >= 15 && both[0].keys().eq(both[1].keys()), "both have all colours");
@@ -177,7 +177,7 @@ fn colours_have_enough_contrast_in_the_light_and_in_the_dark() {
             ("good", &["good-card"], 4.5),
             ("warn", &["warn-card"], 4.5),
             ("bad", &["bad-card", "card"], 4.5),
-            // What is no text.
+            // Graphics need less contrast than text.
             ("focus", &["page", "card"], 3.0),
             ("first", &["card"], 3.0),
             ("second", &["card"], 3.0),
@@ -191,7 +191,7 @@ fn colours_have_enough_contrast_in_the_light_and_in_the_dark() {
     }
 }
 
-/// Where pictures are put for people to look at.
+/// Returns the directory of the screenshots.
 fn pictures() -> PathBuf {
     let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("status-page");
     std::fs::create_dir_all(&directory).unwrap();
@@ -200,7 +200,7 @@ fn pictures() -> PathBuf {
 
 #[test]
 #[ignore = "needs tests/run: Chromium"]
-fn a_person_sees_it_in_any_light_and_on_a_phone() {
+fn the_page_fits_every_screen_and_colour_scheme() {
     let mut browser = Browser::start();
     let upstream = upstream();
     let (appliance, _tokens) = experienced(&upstream);
@@ -220,7 +220,7 @@ fn a_person_sees_it_in_any_light_and_on_a_phone() {
         browser.evaluate("document.querySelector('input[value=all]').click()");
         browser.wait_for("document.querySelectorAll('#failures li').length === 5");
         let overflow = browser.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth");
-        assert_eq!(overflow, 0, "{name}: nothing has to be scrolled sideways");
+        assert_eq!(overflow, 0, "{name}: the page does not scroll sideways");
         browser.picture(&pictures().join(format!("{name}.png")));
         let page = browser.evaluate("document.body.innerText");
         let page = page.as_str().unwrap();
@@ -234,7 +234,7 @@ fn a_person_sees_it_in_any_light_and_on_a_phone() {
         ] {
             assert!(page.contains(said), "{name}: {said}: {page}");
         }
-        // A stranger's path is text.
+        // A client's path is text.
         assert!(page.contains("%3Cimg%20src=x%20onerror=alert(1)%3E"), "{page}");
         assert_eq!(browser.evaluate("document.images.length + document.scripts.length"), 1);
     }
@@ -251,7 +251,7 @@ fn a_person_sees_it_in_any_light_and_on_a_phone() {
 
 #[test]
 #[ignore = "needs tests/run: Chromium"]
-fn it_is_live_and_says_when_the_appliance_is_gone() {
+fn the_page_is_live_and_shows_when_the_appliance_is_gone() {
     let mut browser = Browser::start();
     let upstream = upstream();
     let (mut appliance, _tokens) = experienced(&upstream);
@@ -261,12 +261,12 @@ fn it_is_live_and_says_when_the_appliance_is_gone() {
     let requests = "[...document.querySelectorAll('#targets dd')].map((fact) => fact.textContent).find((text) => text.includes('failed'))";
     assert_eq!(browser.evaluate(requests), "72, 2 failed");
     assert_eq!(appliance.connect().request("GET", "/x", &[("Authorization", "Bearer x")], None).status, 401);
-    browser.wait_for("document.querySelector('.tile .quiet:last-child') && document.querySelector('#tiles').innerText.includes('refused')");
+    browser.wait_for("document.querySelector('.tile .quiet:last-child') && document.querySelector('#tiles').innerText.includes('client errors')");
     let countdown = "document.querySelector('.facts dd:nth-of-type(3)').textContent";
     let before = browser.evaluate(countdown);
     browser.wait_for(&format!("{countdown} !== {before}"));
 
-    // Paused, nothing moves.
+    // The page can be paused.
     browser.evaluate("document.querySelector('#pause').click()");
     assert_eq!(browser.evaluate("document.querySelector('#pause').getAttribute('aria-pressed')"), "true");
     browser.evaluate("document.querySelector('#pause').click()");
@@ -275,15 +275,15 @@ fn it_is_live_and_says_when_the_appliance_is_gone() {
     assert!(appliance.ended().success());
     browser.wait_for("!document.querySelector('#notice').hidden");
     let notice = browser.evaluate("document.querySelector('#notice').textContent");
-    assert!(notice.as_str().unwrap().starts_with("The appliance does not answer. What is shown is of"), "{notice}");
+    assert!(notice.as_str().unwrap().starts_with("The appliance does not respond. The figures are from"), "{notice}");
     browser.look_like((900, 900), "light");
-    browser.wait_for("document.querySelector('#state').textContent === 'no answer'");
+    browser.wait_for("document.querySelector('#state').textContent === 'no response'");
     browser.picture(&pictures().join("gone.png"));
 }
 
 #[test]
 #[ignore = "needs tests/run: Chromium"]
-fn an_appliance_that_is_not_ready_says_why() {
+fn the_page_shows_why_the_appliance_is_not_ready() {
     let mut browser = Browser::start();
     let upstream = Upstream::ok();
     let appliance = Builder::new(&upstream).without_credentials().with_admin().start();
@@ -298,7 +298,7 @@ fn an_appliance_that_is_not_ready_says_why() {
 
 #[test]
 #[ignore = "needs tests/run: Chromium"]
-fn the_keyboard_and_a_reader_of_screens_reach_everything() {
+fn keyboard_and_screen_reader_reach_everything() {
     let mut browser = Browser::start();
     let upstream = upstream();
     let (appliance, _tokens) = experienced(&upstream);
@@ -318,14 +318,14 @@ fn the_keyboard_and_a_reader_of_screens_reach_everything() {
     assert!(reached[..9].iter().all(|focus| focus.ends_with("|true")), "focus is seen: {reached:?}");
     assert!(reached[2].contains("Requests per second in the last hour."), "{reached:?}");
 
-    // A chart can be read step by step.
+    // The arrow keys select single steps of a chart.
     browser.evaluate("document.querySelector('#charts svg[role=img]').focus()");
     browser.press("End");
     browser.wait_for("document.querySelector('.reading').textContent.includes('all')");
     browser.press("ArrowLeft");
     browser.press("Home");
     browser.wait_for("document.querySelector('.reading').textContent.includes('all –')");
-    // And as a table.
+    // The figures are also in a table.
     browser.evaluate("document.querySelector('summary').focus()");
     browser.press("Enter");
     browser.wait_for("document.querySelectorAll('#hour tbody tr').length >= 1");

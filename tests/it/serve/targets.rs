@@ -1,4 +1,4 @@
-//! Several managed MLflows behind one appliance.
+//! Several targets behind one appliance.
 
 use std::io;
 use std::path::PathBuf;
@@ -30,7 +30,7 @@ fn start(configuration: &str) -> (Appliance, tempfile::TempDir) {
     (appliance, directory)
 }
 
-/// Whom to trust; it stands above the tables.
+/// The trusted authority, which stands above the tables.
 fn trust() -> String {
     format!("ca-file = \"{}\"\n", authority().file().display())
 }
@@ -101,7 +101,7 @@ fn each_target_has_its_path_and_one_is_the_default() {
 }
 
 #[test]
-fn a_target_whose_role_is_refused_does_not_stop_the_others() {
+fn a_target_whose_role_is_denied_does_not_affect_the_others() {
     let (good, bad) = (named("good"), named("bad"));
     let sts = Upstream::plain(|_, wire| {
         let body = "<ErrorResponse><Error><Code>AccessDenied</Code><Message>no</Message></Error></ErrorResponse>";
@@ -123,7 +123,7 @@ fn a_target_whose_role_is_refused_does_not_stop_the_others() {
 }
 
 #[test]
-fn each_targets_artifacts_are_its_own() {
+fn each_target_has_its_own_artifacts() {
     let mlflow = named("mlflow");
     let s3 = Upstream::plain(|_, wire| wire.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"));
     let store = |bucket: &str| format!("artifact-store = \"s3://{bucket}\"\ns3-endpoint = \"{}\"\n", s3.url());
@@ -143,7 +143,7 @@ fn each_targets_artifacts_are_its_own() {
 }
 
 #[test]
-fn mistakes_in_targets_are_reported_together() {
+fn all_mistakes_in_targets_are_reported_together() {
     let directory = tempfile::tempdir().unwrap();
     let file: PathBuf = directory.path().join("appliance.toml");
     let configuration = "role-arn = \"arn:aws:iam::123456789012:role/flat\"\n\

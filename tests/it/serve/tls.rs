@@ -1,4 +1,4 @@
-//! TLS towards callers: certificates that change while it runs, client certificates as callers, HTTP/2.
+//! TLS towards callers: the reload of certificates, client certificates as callers, HTTP/2.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -126,7 +126,7 @@ fn a_renewal_by_acme_needs_neither_a_signal_nor_a_restart() {
 }
 
 #[test]
-fn holders_of_certificates_are_callers() {
+fn the_holder_of_a_client_certificate_is_a_caller() {
     let upstream = Upstream::ok();
     let options = format!("tls-client-ca = \"{{ca}}\"\n{GRANTS}");
     let listener = Listener::start(&upstream, &options);
@@ -151,7 +151,7 @@ fn holders_of_certificates_are_callers() {
     for caller in ["ci", "dns:dashboard.corp"] {
         listener.appliance.saw(caller, |event| event["caller"] == caller && event["status"] == 200);
     }
-    // Whatever a caller says in headers about its certificate is only said.
+    // Headers in which a caller names its certificate prove nothing.
     let mut caller = listener.caller(&nobody);
     let headers = [("X-Amzn-Mtls-Clientcert-Subject", "CN=ci"), ("X-Client-Cert", "uri:spiffe://corp/ci")];
     assert_eq!(caller.request("GET", "/version", &headers, None).status, 401);
@@ -165,7 +165,7 @@ fn holders_of_certificates_are_callers() {
 }
 
 #[test]
-fn a_connection_ends_with_its_certificate_and_with_the_trust_in_it() {
+fn a_connection_ends_when_its_certificate_expires_or_is_no_longer_trusted() {
     let upstream = Upstream::ok();
     let directory = tempfile::tempdir().unwrap();
     let trusted = directory.path().join("clients.pem");
@@ -207,7 +207,7 @@ fn a_connection_ends_with_its_certificate_and_with_the_trust_in_it() {
 }
 
 #[test]
-fn http2_is_spoken_to_those_who_offer_it_and_changes_nothing() {
+fn clients_that_offer_http2_get_it_without_any_other_change() {
     let upstream = Upstream::ok();
     let listener = Listener::start(&upstream, "deny = \"runs:delete\"\nallowed-hosts = \"mlflow.corp\"\n");
     let config = authority().client(None, &["h2"]);

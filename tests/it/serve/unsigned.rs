@@ -1,4 +1,4 @@
-//! Large uploads with `--unsigned-payload`: passed on while they arrive, at most once, and whole or not at all.
+//! Large uploads with `--unsigned-payload`: they are streamed at most once, and never look complete when they are truncated.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -57,7 +57,7 @@ fn sample() -> Vec<u8> {
 }
 
 #[test]
-fn it_is_passed_on_while_it_arrives() {
+fn a_large_body_is_streamed_while_it_arrives() {
     let (appliance, connections) = by_hand(&[]);
     let body = sample();
     let mut caller = appliance.connect();
@@ -77,7 +77,7 @@ fn it_is_passed_on_while_it_arrives() {
 }
 
 #[test]
-fn small_and_chunked_ones_are_signed_as_ever() {
+fn small_and_chunked_bodies_are_buffered_and_hashed() {
     let upstream = Upstream::ok();
     let appliance = Builder::new(&upstream).with(&["--unsigned-payload"]).start();
     let mut caller = appliance.connect();
@@ -95,7 +95,7 @@ fn small_and_chunked_ones_are_signed_as_ever() {
 }
 
 #[test]
-fn a_body_that_is_judged_is_taken_in_first() {
+fn a_body_that_the_policy_needs_is_buffered_first() {
     let upstream = Upstream::ok();
     let tokens = TokenFile::new();
     let reader = tokens.add("reader", "read", &[]);
@@ -111,7 +111,7 @@ fn a_body_that_is_judged_is_taken_in_first() {
 }
 
 #[test]
-fn a_caller_who_stalls_or_leaves_takes_the_upstream_s_connection_along() {
+fn a_caller_that_stalls_or_disconnects_ends_the_upstream_connection() {
     // The upstream's own limit is shorter: its patience is not for the caller.
     let (appliance, connections) = by_hand(&["--body-idle-timeout", "3s", "--upstream-response-timeout", "1s"]);
     let mut stalled = appliance.connect();
@@ -141,7 +141,7 @@ fn a_caller_who_stalls_or_leaves_takes_the_upstream_s_connection_along() {
 }
 
 #[test]
-fn an_upstream_that_breaks_off_has_it_once() {
+fn a_streamed_body_is_sent_only_once() {
     let (appliance, connections) = by_hand(&[]);
     let mut caller = appliance.connect();
     caller.send(HEAD).unwrap();
@@ -157,7 +157,7 @@ fn an_upstream_that_breaks_off_has_it_once() {
 }
 
 #[test]
-fn an_answer_before_the_end_is_passed_back() {
+fn a_response_before_the_end_of_the_body_is_forwarded() {
     let (appliance, connections) = by_hand(&[]);
     let mut caller = appliance.connect();
     caller.send(HEAD).unwrap();

@@ -1,4 +1,4 @@
-//! Whatever the upstream does, a caller gets either its true answer or a clear error.
+//! Failures of the upstream: a caller gets either the true response or a clear error.
 
 use std::io::{self, Read, Write};
 use std::net::TcpListener;
@@ -22,7 +22,7 @@ fn assert_failure(answer: &Answer, status: u16, kind: &str, code: &str) {
 }
 
 #[test]
-fn an_upstream_that_cannot_be_reached_is_a_502() {
+fn an_unreachable_upstream_causes_a_502() {
     let closed = Builder::to("https://127.0.0.1:1").start();
     assert_failure(&closed.get("/x"), 502, "upstream-unreachable", "TEMPORARILY_UNAVAILABLE");
     let unknown = Builder::to("https://no-such-host.invalid").start();
@@ -30,11 +30,11 @@ fn an_upstream_that_cannot_be_reached_is_a_502() {
 }
 
 #[test]
-fn an_upstream_that_is_not_who_it_should_be_is_a_502() {
+fn an_upstream_with_an_untrusted_certificate_causes_a_502() {
     let elsewhere = Upstream::with_tls(authority().server("elsewhere.example", &[]), |_, wire| wire.send(OK));
     let appliance = Builder::new(&elsewhere).start();
     assert_failure(&appliance.get("/x"), 502, "upstream-tls", "TEMPORARILY_UNAVAILABLE");
-    assert_eq!(elsewhere.requests().len(), 0, "nothing is sent to a stranger");
+    assert_eq!(elsewhere.requests().len(), 0, "nothing is sent to an untrusted server");
 
     let plain = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("https://{}", plain.local_addr().unwrap());
@@ -49,7 +49,7 @@ fn an_upstream_that_is_not_who_it_should_be_is_a_502() {
 }
 
 #[test]
-fn an_upstream_that_does_not_answer_is_a_504_and_in_time() {
+fn an_upstream_that_does_not_respond_causes_a_504_in_time() {
     let upstream = Upstream::start(|_, _| {
         thread::sleep(Duration::from_secs(60));
         Ok(())
@@ -61,7 +61,7 @@ fn an_upstream_that_does_not_answer_is_a_504_and_in_time() {
 }
 
 #[test]
-fn an_upstream_that_does_not_shake_hands_is_a_504() {
+fn an_upstream_that_does_not_complete_the_tls_handshake_causes_a_504() {
     // Accepts in the kernel, and says nothing.
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("https://{}", listener.local_addr().unwrap());
@@ -70,7 +70,7 @@ fn an_upstream_that_does_not_shake_hands_is_a_504() {
 }
 
 #[test]
-fn an_upstream_that_talks_nonsense_is_a_502() {
+fn an_upstream_that_does_not_speak_http_causes_a_502() {
     let upstream = Upstream::start(|_, wire| {
         wire.send("SSH-2.0-OpenSSH_9.9\r\n\r\n")?;
         Err(wire.close())
@@ -80,7 +80,7 @@ fn an_upstream_that_talks_nonsense_is_a_502() {
 }
 
 #[test]
-fn a_closed_connection_is_tried_once_more_if_and_only_if_that_is_harmless() {
+fn a_request_on_a_closed_connection_is_retried_only_if_that_is_safe() {
     for (method, attempts) in [("GET", 2), ("PUT", 2), ("POST", 1), ("PATCH", 1), ("DELETE", 1)] {
         let upstream = Upstream::start(|_, wire| Err(wire.close()));
         let appliance = Appliance::before(&upstream);
@@ -91,7 +91,7 @@ fn a_closed_connection_is_tried_once_more_if_and_only_if_that_is_harmless() {
 }
 
 #[test]
-fn a_reset_connection_heals_for_a_get() {
+fn a_get_on_a_reset_connection_is_retried() {
     let count = Arc::new(AtomicUsize::new(0));
     let upstream = Upstream::start(move |_, wire| match count.fetch_add(1, Ordering::SeqCst) {
         0 => Err(wire.reset()),
@@ -121,7 +121,7 @@ fn a_connection_that_was_closed_while_idle_is_not_used_again() {
 }
 
 #[test]
-fn a_shortened_response_never_looks_complete() {
+fn a_truncated_response_never_looks_complete() {
     type Ending = fn(&mut crate::support::upstream::Wire) -> io::Error;
     let endings: [(&str, Ending); 2] = [("closed", |wire| wire.close()), ("reset", |wire| wire.reset())];
     let heads = [
@@ -148,7 +148,7 @@ fn a_shortened_response_never_looks_complete() {
 }
 
 #[test]
-fn a_response_that_stalls_is_cut() {
+fn a_stalled_response_is_truncated_visibly() {
     let upstream = Upstream::start(|_, wire| {
         wire.send("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this")?;
         thread::sleep(Duration::from_secs(60));
@@ -163,7 +163,7 @@ fn a_response_that_stalls_is_cut() {
 }
 
 #[test]
-fn a_caller_that_leaves_frees_the_upstream() {
+fn a_caller_that_disconnects_frees_the_upstream_connection() {
     let upstream = Upstream::start(|_, wire| {
         wire.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")?;
         loop {
@@ -182,7 +182,7 @@ fn a_caller_that_leaves_frees_the_upstream() {
 }
 
 #[test]
-fn requests_that_are_not_answered_keep_no_others_from_the_upstream() {
+fn unanswered_requests_of_one_caller_do_not_block_others() {
     let upstream = Upstream::start(|_, wire| {
         thread::sleep(Duration::from_secs(2));
         wire.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nlate")
@@ -202,7 +202,7 @@ fn requests_that_are_not_answered_keep_no_others_from_the_upstream() {
 }
 
 #[test]
-fn nobody_waits_for_the_handshakes_of_others_for_long() {
+fn a_request_does_not_wait_long_for_the_handshakes_of_others() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("https://{}", listener.local_addr().unwrap());
     // Without HTTP/2 there is no question of who asks for it first.

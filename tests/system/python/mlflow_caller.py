@@ -51,7 +51,7 @@ os.environ["MLFLOW_TRACKING_USERNAME"], os.environ["MLFLOW_TRACKING_PASSWORD"] =
 same("as a password", attempt(search)[0], "done")
 code, said = attempt(delete)
 same("a reader does not delete", code, "PERMISSION_DENIED")
-same("the response names the reason", "`experiments:delete` needs the role `write`, and yours is `read`" in said, True)
+same("and is told why", "`experiments:delete` requires the role `write`, and yours is `read`" in said, True)
 
 began = time.monotonic()
 same("ten at once are held back, and all arrive", [attempt(search)[0] for _ in range(10)], ["done"] * 10)

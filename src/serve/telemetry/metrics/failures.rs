@@ -1,16 +1,16 @@
-//! What failed lately, for people to look at: a fixed number of requests, the newest.
+//! The newest failed requests, a fixed number of them, for the status page.
 
 use std::collections::VecDeque;
 use std::time::SystemTime;
 
-/// How many are kept, for each worker: of those that the operator has to do something about, and of the others. Apart,
-/// because a stranger with a wrong token comes more often than an outage.
+/// The number of failures that a worker keeps of each sort: those that need the operator's action, and the others. They are
+/// kept apart, because requests with a wrong token are more frequent than outages.
 const KEPT: usize = 25;
 
-/// One request that failed. No query, no header and no body, as in the log.
+/// A failed request, without query, headers and body, as in the access log.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Failure {
-    /// When it ended.
+pub(crate) struct FailedRequest {
+    /// The time at which the request ended.
     pub time: SystemTime,
     pub request_id: String,
     pub method: String,
@@ -18,24 +18,24 @@ pub(crate) struct Failure {
     /// The target's index.
     pub target: Option<usize>,
     pub status: Option<u16>,
-    /// As in the list of explanations.
+    /// The error code.
     pub kind: &'static str,
-    /// What happened, in full.
+    /// The full description of the failure.
     pub cause: Option<String>,
-    /// Whether the operator has to do something.
+    /// True if the failure needs the operator's action.
     pub is_ours: bool,
 }
 
-/// What one worker remembers.
+/// The failures that one worker keeps.
 #[derive(Debug, Default)]
-pub(crate) struct Recent {
-    ours: VecDeque<Failure>,
-    others: VecDeque<Failure>,
+pub(crate) struct RecentFailures {
+    ours: VecDeque<FailedRequest>,
+    others: VecDeque<FailedRequest>,
 }
 
-impl Recent {
-    /// Remembers a failure, and forgets the oldest of its sort.
-    pub(crate) fn push(&mut self, mut failure: Failure) {
+impl RecentFailures {
+    /// Adds a failure, and drops the oldest of its sort if there are too many.
+    pub(crate) fn push(&mut self, mut failure: FailedRequest) {
         clip(&mut failure.path);
         failure.cause.iter_mut().for_each(clip);
         let sort = if failure.is_ours { &mut self.ours } else { &mut self.others };
@@ -45,13 +45,13 @@ impl Recent {
         sort.push_back(failure);
     }
 
-    /// All, in no order.
-    pub(crate) fn all(&self) -> impl Iterator<Item = &Failure> {
+    /// Returns all failures, in no order.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &FailedRequest> {
         self.ours.iter().chain(&self.others)
     }
 }
 
-/// Bytes of a path or a cause that are kept: what a person wants to read. The log has all of it.
+/// The maximum length in bytes of a path or a cause on the status page. The access log has all of it.
 const CLIPPED: usize = 300;
 
 fn clip(text: &mut String) {
@@ -62,9 +62,9 @@ fn clip(text: &mut String) {
     }
 }
 
-/// The newest of what several workers remember, newest first, as many of each sort as one of them keeps.
+/// Returns the newest failures of several workers, the newest first. Of each sort there are at most as many as one worker keeps.
 #[must_use]
-pub(crate) fn newest(mut all: Vec<Failure>) -> Vec<Failure> {
+pub(crate) fn newest(mut all: Vec<FailedRequest>) -> Vec<FailedRequest> {
     all.sort_by_key(|failure| std::cmp::Reverse(failure.time));
     let (mut ours, mut others) = (0, 0);
     all.retain(|failure| {
@@ -81,8 +81,8 @@ mod tests {
 
     use super::*;
 
-    fn failure(second: u64, is_ours: bool) -> Failure {
-        Failure {
+    fn failure(second: u64, is_ours: bool) -> FailedRequest {
+        FailedRequest {
             time: UNIX_EPOCH + Duration::from_secs(second),
             request_id: second.to_string(),
             method: "GET".into(),
@@ -96,8 +96,8 @@ mod tests {
     }
 
     #[test]
-    fn strangers_do_not_push_an_outage_out() {
-        let mut recent = Recent::default();
+    fn frequent_client_errors_do_not_displace_an_outage() {
+        let mut recent = RecentFailures::default();
         recent.push(failure(1, true));
         for second in 2..1000 {
             recent.push(failure(second, false));
@@ -107,16 +107,16 @@ mod tests {
     }
 
     #[test]
-    fn what_a_stranger_sends_is_kept_short() {
-        let mut recent = Recent::default();
-        recent.push(Failure { path: "/ü".repeat(10_000), cause: Some("é".repeat(200)), ..failure(1, false) });
+    fn long_paths_and_causes_are_shortened() {
+        let mut recent = RecentFailures::default();
+        recent.push(FailedRequest { path: "/ü".repeat(10_000), cause: Some("é".repeat(200)), ..failure(1, false) });
         let kept = recent.all().next().expect("it was pushed");
         assert!(kept.path.len() <= CLIPPED + '…'.len_utf8() && kept.path.ends_with('…'), "{}", kept.path);
         assert!(kept.cause.as_ref().is_some_and(|cause| cause.chars().count() == 151));
     }
 
     #[test]
-    fn the_newest_come_first_and_are_bounded() {
+    fn the_newest_failures_come_first_and_are_bounded() {
         let all = (0..200).map(|second| failure(second, second % 2 == 0)).collect();
         let newest = newest(all);
         assert_eq!(newest.len(), 2 * KEPT);

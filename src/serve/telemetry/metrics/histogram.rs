@@ -1,9 +1,9 @@
-//! How long things take: in which bucket a duration falls, and what a distribution over the buckets says.
+//! Distributions of durations over buckets, and their quantiles.
 
 use std::time::Duration;
 
-/// Upper ends of the buckets, inclusive: from what the appliance itself takes to the longest wait for an answer.
-/// Microseconds, and as Prometheus writes them in seconds.
+/// The inclusive upper bounds of the buckets, from the appliance's own overhead to the longest wait for a response. In
+/// microseconds, and in seconds as Prometheus writes them.
 pub(crate) const BOUNDS: [(u64, &str); 19] = [
     (100, "0.0001"),
     (250, "0.00025"),
@@ -25,38 +25,38 @@ pub(crate) const BOUNDS: [(u64, &str); 19] = [
     (60_000_000, "60"),
     (120_000_000, "120"),
 ];
-/// One more, for what takes longer than all of these.
+/// The number of buckets. The last one is for durations above all bounds.
 pub(crate) const BUCKETS: usize = BOUNDS.len() + 1;
 
-/// The bucket of a duration in microseconds.
+/// Returns the bucket of a duration in microseconds.
 #[must_use]
 pub(crate) fn bucket(micros: u64) -> usize {
     BOUNDS.partition_point(|(bound, _)| *bound < micros)
 }
 
-/// A duration in microseconds.
+/// Returns a duration in microseconds.
 #[must_use]
 pub(crate) fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// What was observed, by bucket.
+/// Observed durations by bucket.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Distribution {
-    /// Observations in each bucket alone.
+    /// The observations in each bucket, not cumulated.
     pub buckets: [u64; BUCKETS],
-    /// All durations together. Microseconds.
+    /// The sum of all durations in microseconds.
     pub sum: u64,
 }
 
 impl Distribution {
-    /// Observations.
+    /// Returns the number of observations.
     #[must_use]
     pub(crate) fn count(&self) -> u64 {
         self.buckets.iter().sum()
     }
 
-    /// What was observed since `earlier`.
+    /// Returns the difference to an earlier distribution.
     #[must_use]
     pub(crate) fn since(&self, earlier: &Self) -> Self {
         let mut buckets = self.buckets;
@@ -66,7 +66,7 @@ impl Distribution {
         Self { buckets, sum: self.sum.saturating_sub(earlier.sum) }
     }
 
-    /// Adds what was observed elsewhere.
+    /// Adds another distribution.
     pub(crate) fn add(&mut self, other: &Self) {
         for (mine, theirs) in self.buckets.iter_mut().zip(&other.buckets) {
             *mine += theirs;
@@ -74,8 +74,8 @@ impl Distribution {
         self.sum += other.sum;
     }
 
-    /// The duration that this part of the observations (0 to 1) did not exceed, as far as buckets tell: within one, all
-    /// are taken to lie evenly. In milliseconds; nothing without an observation.
+    /// Returns the quantile `part` (0 to 1) in milliseconds, or nothing without an observation. It is an estimate that
+    /// assumes observations to be spread evenly within a bucket.
     #[must_use]
     pub(crate) fn quantile(&self, part: f64) -> Option<f64> {
         let count = self.count();
@@ -88,7 +88,7 @@ impl Distribution {
             let upto = below + inside;
             if *inside > 0 && upto as f64 >= wanted {
                 let lower = index.checked_sub(1).map_or(0, |index| BOUNDS[index].0);
-                // Of what lies beyond the last bound nothing more is known.
+                // The last bucket has no upper bound.
                 let upper = BOUNDS.get(index).map_or(lower, |(bound, _)| *bound);
                 let share = ((wanted - below as f64) / *inside as f64).clamp(0.0, 1.0);
                 return Some((lower as f64 + (upper - lower) as f64 * share) / 1000.0);
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn what_came_since_is_the_difference() {
+    fn since_is_the_difference_of_two_distributions() {
         let (early, late) = (of(&[10, 20]), of(&[10, 20, 700, 700]));
         assert_eq!(late.since(&early), of(&[700, 700]));
         let mut both = early;

@@ -1,60 +1,61 @@
-//! The last hour in a fixed number of steps, for charts; and what goes on in this moment.
+//! The figures of the last hour, in a fixed number of steps for charts, and those of the last seconds.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::serve::telemetry::metrics::histogram::Distribution;
-use crate::serve::telemetry::metrics::sheet::{Span, Totals};
+use crate::serve::telemetry::metrics::layout::Latency;
+use crate::serve::telemetry::metrics::snapshot::Snapshot;
 
-/// How long a step is.
+/// The length of a step.
 pub(crate) const STEP: Duration = Duration::from_secs(30);
-/// Steps of an hour.
+/// The number of steps in an hour.
 pub(crate) const STEPS: usize = 120;
-/// What counts as this moment.
+/// The number of ticks that make up the last seconds.
 const MOMENT: usize = 10;
-/// How often it is looked at.
+/// The interval at which the counters are read.
 pub(crate) const TICK: Duration = Duration::from_secs(1);
 
-/// What was counted until a moment: of all targets, and of what belongs to none.
+/// The sum over all targets, and over requests that have no target, up to one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Summary {
-    /// Requests.
+pub(crate) struct RequestTotals {
+    /// The number of requests.
     pub requests: u64,
-    /// Of those, answered with 5xx or not to the end.
+    /// The requests that got a 5xx or a truncated response.
     pub failed: u64,
-    /// Answered with 4xx.
+    /// The requests that got a 4xx.
     pub refused: u64,
-    /// How long they took.
+    /// The distribution of their durations.
     pub total: Distribution,
 }
 
-impl Summary {
-    /// Of everything that was counted.
+impl RequestTotals {
+    /// Adds up a snapshot.
     #[must_use]
-    pub(crate) fn of(totals: &Totals) -> Self {
-        let mut summary = Self::default();
-        for target in totals.targets() {
-            for ([_, _, status], count) in totals.requests(target) {
-                summary.requests += count;
+    pub(crate) fn of(snapshot: &Snapshot) -> Self {
+        let mut sum = Self::default();
+        for target in snapshot.targets() {
+            for ([_, _, status], count) in snapshot.requests(target) {
+                sum.requests += count;
                 match status {
-                    "5xx" => summary.failed += count,
-                    "4xx" => summary.refused += count,
+                    "5xx" => sum.failed += count,
+                    "4xx" => sum.refused += count,
                     _ => {}
                 }
             }
-            // Its head said that all was well.
-            summary.failed += totals
+            // The status of a truncated response does not show the failure.
+            sum.failed += snapshot
                 .ended(target)
                 .filter(|([outcome], _)| *outcome == "truncated")
                 .map(|(_, count)| count)
                 .sum::<u64>();
-            summary.total.add(&totals.spent_by_all(target, Span::Total));
+            sum.total.add(&snapshot.latency_of_all_routes(target, Latency::Total));
         }
-        summary
+        sum
     }
 
-    /// What was counted since `earlier`.
+    /// Returns the difference to an earlier sum.
     #[must_use]
     pub(crate) fn since(&self, earlier: &Self) -> Self {
         Self {
@@ -66,87 +67,87 @@ impl Summary {
     }
 }
 
-/// One step, as charts need it.
+/// One step of a chart.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Step {
     pub requests: u64,
     pub failed: u64,
     pub refused: u64,
-    /// Milliseconds that half, and 99 of 100, requests did not exceed.
+    /// The median duration in milliseconds.
     pub median: Option<f64>,
+    /// The 99th percentile of durations in milliseconds.
     pub high: Option<f64>,
 }
 
-impl From<Summary> for Step {
-    fn from(summary: Summary) -> Self {
-        let Summary { requests, failed, refused, total } = summary;
+impl From<RequestTotals> for Step {
+    fn from(totals: RequestTotals) -> Self {
+        let RequestTotals { requests, failed, refused, total } = totals;
         Self { requests, failed, refused, median: total.quantile(0.5), high: total.quantile(0.99) }
     }
 }
 
-/// The last hour.
-pub(crate) struct History(Mutex<State>);
+/// The figures of the last hour.
+pub(crate) struct History(Mutex<HistoryState>);
 
-struct State {
-    /// Steps that are over, the oldest first.
+struct HistoryState {
+    /// The completed steps, the oldest first.
     steps: VecDeque<Step>,
-    /// When the running step began, and what had been counted by then.
-    began: (Instant, Summary),
-    /// What had been counted at each of the last ticks, the oldest first.
-    ticks: VecDeque<(Instant, Summary)>,
+    /// The beginning of the current step, and the sum at that time.
+    began: (Instant, RequestTotals),
+    /// The sums at the last ticks, the oldest first.
+    ticks: VecDeque<(Instant, RequestTotals)>,
 }
 
-/// What there is to show.
-pub(crate) struct View {
-    /// Steps that are over, the oldest first, and the one that runs.
+/// The history as the status page shows it.
+pub(crate) struct HistoryView {
+    /// The completed steps, the oldest first, and the current one.
     pub steps: Vec<Step>,
-    /// How long the running one has run.
+    /// The age of the current step.
     pub running: Duration,
-    /// What came in the last seconds, and how many seconds those are.
-    pub moment: (Summary, Duration),
+    /// The figures of the last seconds, and the number of seconds.
+    pub moment: (RequestTotals, Duration),
 }
 
 impl History {
-    /// Begins now.
+    /// Begins a history.
     #[must_use]
     pub(crate) fn new(now: Instant) -> Self {
-        let begin = (now, Summary::default());
-        Self(Mutex::new(State { steps: VecDeque::new(), began: begin, ticks: VecDeque::from([begin]) }))
+        let begin = (now, RequestTotals::default());
+        Self(Mutex::new(HistoryState { steps: VecDeque::new(), began: begin, ticks: VecDeque::from([begin]) }))
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        // Nothing can panic while it is held.
+    fn state(&self) -> MutexGuard<'_, HistoryState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes note of what has been counted until `now`; every [`TICK`].
-    pub(crate) fn tick(&self, now: Instant, summary: Summary) {
+    /// Notes the sum at `now`. The caller does this every [`TICK`].
+    pub(crate) fn tick(&self, now: Instant, totals: RequestTotals) {
         let mut state = self.state();
-        state.ticks.push_back((now, summary));
+        state.ticks.push_back((now, totals));
         while state.ticks.len() > MOMENT + 1 {
             state.ticks.pop_front();
         }
-        // A tick that comes a moment early ends the step, too.
+        // A tick that is a little early also ends the step.
         if now.duration_since(state.began.0) + TICK / 2 >= STEP {
-            let step = summary.since(&state.began.1).into();
+            let step = totals.since(&state.began.1).into();
             state.steps.push_back(step);
-            // One place is for the running step.
+            // The current step takes one place.
             while state.steps.len() >= STEPS {
                 state.steps.pop_front();
             }
-            state.began = (now, summary);
+            state.began = (now, totals);
         }
     }
 
-    /// What there is to show at `now`, when this has been counted.
-    pub(crate) fn view(&self, now: Instant, summary: &Summary) -> View {
+    /// Returns the history at `now`, when the sum is `totals`.
+    pub(crate) fn view(&self, now: Instant, totals: &RequestTotals) -> HistoryView {
         let state = self.state();
-        let running: Step = summary.since(&state.began.1).into();
+        let running: Step = totals.since(&state.began.1).into();
         let (since, before) = state.ticks.front().copied().unwrap_or(state.began);
-        View {
+        HistoryView {
             steps: state.steps.iter().copied().chain([running]).collect(),
             running: now.duration_since(state.began.0),
-            moment: (summary.since(&before), now.duration_since(since)),
+            moment: (totals.since(&before), now.duration_since(since)),
         }
     }
 }
@@ -155,18 +156,18 @@ impl History {
 mod tests {
     use super::*;
 
-    fn summary(requests: u64) -> Summary {
-        Summary { requests, failed: requests / 10, ..Summary::default() }
+    fn totals(requests: u64) -> RequestTotals {
+        RequestTotals { requests, failed: requests / 10, ..RequestTotals::default() }
     }
 
     #[test]
-    fn an_hour_is_kept_and_no_more() {
+    fn the_history_keeps_one_hour() {
         let start = Instant::now();
         let history = History::new(start);
         for second in 1..=7200 {
-            history.tick(start + Duration::from_secs(second), summary(second * 10));
+            history.tick(start + Duration::from_secs(second), totals(second * 10));
         }
-        let view = history.view(start + Duration::from_secs(7205), &summary(72_050));
+        let view = history.view(start + Duration::from_secs(7205), &totals(72_050));
         assert_eq!(view.steps.len(), STEPS);
         assert!(view.steps[..STEPS - 1].iter().all(|step| step.requests == 300), "{:?}", view.steps);
         assert_eq!((view.steps[STEPS - 1].requests, view.running), (50, Duration::from_secs(5)));
@@ -174,10 +175,10 @@ mod tests {
     }
 
     #[test]
-    fn what_runs_is_shown_from_the_first_moment() {
+    fn the_current_step_is_shown_from_its_beginning() {
         let start = Instant::now();
         let history = History::new(start);
-        let view = history.view(start + Duration::from_secs(2), &summary(20));
+        let view = history.view(start + Duration::from_secs(2), &totals(20));
         assert_eq!((view.steps.len(), view.steps[0].requests, view.steps[0].failed), (1, 20, 2));
         assert_eq!((view.moment.0.requests, view.moment.1), (20, Duration::from_secs(2)));
     }

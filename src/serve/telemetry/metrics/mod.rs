@@ -1,126 +1,118 @@
-//! What is counted of requests, and how it is shown: to Prometheus, to CloudWatch, and to people.
+//! The metrics of requests.
 //!
-//! Workers count on sheets of their own (`sheet`), and whoever asks adds them up. What lives elsewhere, such as the
-//! expiry of credentials, is looked at when somebody asks (`families`).
+//! Each worker updates counters of its own, and a reader adds them up. Figures that live elsewhere, such as the expiry of
+//! credentials, are read when they are asked for.
 
-mod emf;
-mod explanation;
-mod exposition;
+mod counters;
+mod error_codes;
 mod failures;
-mod families;
 mod histogram;
 mod history;
+mod layout;
 mod process;
 mod route;
-mod sheet;
+mod snapshot;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
 
-use actix_web::rt;
-use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 
-pub(crate) use emf::Emf;
-pub use emf::EmfSink;
-pub(crate) use explanation::{CUT_OFF, EXPLANATIONS, UPSTREAM_DENIED, UPSTREAM_ERROR, index as explanation_index};
-pub(crate) use exposition::CONTENT_TYPE;
-pub(crate) use failures::Failure;
-pub(crate) use families::render;
-pub(crate) use history::{STEP, STEPS, Step, Summary, View};
+#[cfg(test)]
+pub(crate) use self::histogram::{BUCKETS, bucket};
+#[cfg(test)]
+pub(crate) use self::layout::{OUTCOMES, ROLES};
+pub(crate) use counters::{Observation, WorkerCounters};
+pub(crate) use error_codes::{CUT_OFF, ERROR_CODES, UPSTREAM_DENIED, UPSTREAM_ERROR, index as error_code_index};
+pub(crate) use failures::FailedRequest;
+pub(crate) use histogram::{BOUNDS, Distribution};
+pub(crate) use history::{HistoryView, STEP, STEPS, Step};
+pub(crate) use layout::{Direction, Latency, STATUSES};
+pub(crate) use process::ProcessUsage;
 pub(crate) use route::RouteClass;
-pub(crate) use sheet::{Observation, Sheet, Span, Totals};
+pub(crate) use snapshot::Snapshot;
 
 use crate::clock;
 use crate::http::body::BodyLimits;
-use crate::serve::state::SharedState;
-use history::{History, TICK};
+use history::{History, RequestTotals, TICK};
 
-/// What the process counts.
+/// The metrics of the process.
 pub(crate) struct Metrics {
-    /// What the targets are called in labels, in their order.
+    /// The labels of the targets, in the order of the targets.
     labels: Vec<String>,
-    sheets: Mutex<Vec<Arc<Sheet>>>,
+    counters: Mutex<Vec<Arc<WorkerCounters>>>,
     history: History,
-    /// When the process began to serve.
+    /// The time at which the process began to serve.
     pub(crate) started: SystemTime,
     /// The budgets of request bodies.
     pub(crate) intake: BodyLimits,
 }
 
-/// Starts what goes on in the background: keeping the history, and writing for CloudWatch if somebody wants that.
-pub(crate) fn start(shared: &Arc<SharedState>, emf: Option<&Arc<Emf>>) -> impl Iterator<Item = JoinHandle<()>> {
-    let keeper = Arc::clone(shared);
-    let history = rt::spawn(async move { keeper.metrics.keep_history().await });
-    [Some(history), emf.map(|emf| rt::spawn(Arc::clone(emf).run(Arc::clone(shared))))].into_iter().flatten()
-}
-
-/// The label of what belongs to no target. No target can be called so.
+/// The label of requests that have no target. No target can have this name.
 const NO_TARGET: &str = "(none)";
 
 impl Metrics {
-    /// Nothing counted yet, for targets of these names; the one without a name is called `default`.
+    /// Makes metrics for targets of these names. The label of a target without a name is `default`.
     #[must_use]
     pub(crate) fn new<'a>(names: impl Iterator<Item = Option<&'a str>>, intake: BodyLimits) -> Self {
         let names: Vec<_> = names.collect();
-        // Another target may have been given the name that stands for none.
+        // Another target may have the name `default`.
         let unnamed = if names.contains(&Some("default")) { "(default)" } else { "default" };
         Self {
             labels: names.into_iter().map(|name| name.unwrap_or(unnamed).to_owned()).collect(),
-            sheets: Mutex::default(),
+            counters: Mutex::default(),
             history: History::new(Instant::now()),
             started: clock::now(),
             intake,
         }
     }
 
-    /// A sheet for one more worker, who alone may count on it. What stands there stays when the worker ends.
+    /// Makes counters for one more worker, which alone may update them. They stay in the sum when the worker ends.
     #[must_use]
-    pub(crate) fn sheet(&self) -> Arc<Sheet> {
-        let sheet = Arc::new(Sheet::new(self.labels.len()));
-        self.sheets.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&sheet));
-        sheet
+    pub(crate) fn add_worker(&self) -> Arc<WorkerCounters> {
+        let counters = Arc::new(WorkerCounters::new(self.labels.len()));
+        self.counters.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&counters));
+        counters
     }
 
-    /// All sheets at this moment.
-    fn sheets(&self) -> Vec<Arc<Sheet>> {
-        self.sheets.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    fn counters(&self) -> Vec<Arc<WorkerCounters>> {
+        self.counters.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// What all workers together have counted.
+    /// Returns the sum of all workers' counters.
     #[must_use]
-    pub(crate) fn totals(&self) -> Totals {
-        let mut totals = Totals::new(self.labels.len());
-        self.sheets().iter().for_each(|sheet| totals.add(sheet));
-        totals
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        let mut snapshot = Snapshot::new(self.labels.len());
+        self.counters().iter().for_each(|counters| snapshot.add(counters));
+        snapshot
     }
 
-    /// What a target is called in labels.
+    /// Returns the label of a target.
     #[must_use]
     pub(crate) fn label(&self, target: Option<usize>) -> &str {
         target.and_then(|target| self.labels.get(target)).map_or(NO_TARGET, String::as_str)
     }
 
-    /// The last hour.
+    /// Returns the figures of the last hour.
     #[must_use]
-    pub(crate) fn view(&self, totals: &Totals) -> View {
-        self.history.view(Instant::now(), &Summary::of(totals))
+    pub(crate) fn view(&self, snapshot: &Snapshot) -> HistoryView {
+        self.history.view(Instant::now(), &RequestTotals::of(snapshot))
     }
 
-    /// What failed lately, the newest first.
+    /// Returns the requests that failed recently, the newest first.
     #[must_use]
-    pub(crate) fn failures(&self) -> Vec<Failure> {
-        let sheets = self.sheets();
-        failures::newest(sheets.iter().flat_map(|sheet| sheet.recent().all().cloned().collect::<Vec<_>>()).collect())
+    pub(crate) fn failures(&self) -> Vec<FailedRequest> {
+        let all = self.counters();
+        failures::newest(all.iter().flat_map(|counters| counters.recent().all().cloned().collect::<Vec<_>>()).collect())
     }
 
-    /// Keeps the history, for as long as it is polled. Run exactly one.
-    async fn keep_history(&self) {
+    /// Keeps the history for as long as it is polled. Exactly one task runs this.
+    pub(crate) async fn keep_history(&self) {
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            self.history.tick(Instant::now(), Summary::of(&self.totals()));
+            self.history.tick(Instant::now(), RequestTotals::of(&self.snapshot()));
         }
     }
 }

@@ -1,35 +1,35 @@
-//! What the kernel says of this process, under the names that Prometheus's clients use everywhere.
+//! The resources that this process uses, as the kernel reports them.
 
 use std::fs;
 
 /// The unit of times in `/proc/self/stat`: always 100 per second towards programs (`proc_pid_stat(5)`, `USER_HZ`).
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// Where the kernel's answer was readable.
+/// The resources that this process uses. A field is empty if the kernel's report was not readable.
 #[derive(Debug, Default)]
-pub(crate) struct Process {
+pub(crate) struct ProcessUsage {
     pub cpu_seconds: Option<f64>,
     pub resident_bytes: Option<u64>,
     pub open_files: Option<usize>,
     pub open_files_limit: Option<u64>,
 }
 
-impl Process {
-    /// As of now. Reads a few lines that the kernel makes on the spot; no disk is waited for.
+impl ProcessUsage {
+    /// Reads the current figures. The kernel makes them in memory, so this waits for no disk.
     #[must_use]
-    pub(crate) fn look() -> Self {
-        let read = |name: &str| fs::read_to_string(format!("/proc/self/{name}")).ok();
+    pub(crate) fn read() -> Self {
+        let report = |name: &str| fs::read_to_string(format!("/proc/self/{name}")).ok();
         Self {
-            cpu_seconds: read("stat").as_deref().and_then(cpu_seconds),
-            resident_bytes: read("status").as_deref().and_then(resident_bytes),
-            // The directory's own descriptor is one of them.
+            cpu_seconds: report("stat").as_deref().and_then(cpu_seconds),
+            resident_bytes: report("status").as_deref().and_then(resident_bytes),
+            // Reading the directory takes one descriptor itself.
             open_files: fs::read_dir("/proc/self/fd").ok().map(|all| all.count().saturating_sub(1)),
-            open_files_limit: read("limits").as_deref().and_then(open_files_limit),
+            open_files_limit: report("limits").as_deref().and_then(open_files_limit),
         }
     }
 }
 
-/// User and system time. The program's name comes first and may hold anything; it ends with the last bracket.
+/// Returns the user and system time. The program's name comes first and may contain anything; it ends with the last bracket.
 fn cpu_seconds(stat: &str) -> Option<f64> {
     let (_, fields) = stat.rsplit_once(')')?;
     let mut times = fields.split_whitespace().skip(11).map(str::parse::<u64>);
@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fields_are_found_where_the_kernel_puts_them() {
+    fn reports_of_the_kernel_are_parsed() {
         let stat = "42 (a) b (c)) S 1 42 42 0 -1 4194560 100 0 0 0 250 50 0 0 20 0 3 0 1000 1 2";
         assert_eq!(cpu_seconds(stat), Some(3.0));
         assert_eq!(resident_bytes("VmPeak:\t 9 kB\nVmRSS:\t   12 kB\n"), Some(12 * 1024));

@@ -1,6 +1,6 @@
-//! What kind of request it is, as one of a few words: the resource in `action`, with the seldom ones taken together.
+//! The class of a route: the resource in `action`, with the rare resources grouped.
 //!
-//! The table of routes has dozens of resources and may grow; what is counted for each must not.
+//! The table of routes has dozens of resources and may grow; the number of counters must not.
 
 /// A class of routes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,20 +19,20 @@ pub(crate) enum RouteClass {
     Evaluation,
     /// The AI gateway and its configuration.
     Gateway,
-    /// The web page, and documents of GraphQL that are not looked into.
+    /// The web page, and GraphQL documents that are not parsed.
     Ui,
-    /// What reaches beyond experiments: webhooks, workspaces, the assistant.
+    /// Features beyond experiments: webhooks, workspaces, the assistant.
     Administration,
-    /// Questions about the server: its health, its version.
+    /// The server's health and version.
     Server,
-    /// Not in the table of routes.
+    /// A route that is not in the table.
     Unclassified,
-    /// It did not come to the question.
+    /// The request ended before it was routed.
     None,
 }
 
 impl RouteClass {
-    /// All, in the order of their indices.
+    /// All classes, in the order of their indices.
     pub(crate) const ALL: [Self; 15] = [
         Self::Experiments,
         Self::Runs,
@@ -51,7 +51,7 @@ impl RouteClass {
         Self::None,
     ];
 
-    /// The class of an action, as in the table of routes.
+    /// Returns the class of an action of the table of routes.
     #[must_use]
     pub(crate) fn of(action: Option<&str>) -> Self {
         let Some(action) = action else { return Self::None };
@@ -76,7 +76,7 @@ impl RouteClass {
         }
     }
 
-    /// As in labels.
+    /// Returns the name that labels have.
     #[must_use]
     pub(crate) fn as_str(self) -> &'static str {
         match self {
@@ -105,7 +105,7 @@ mod tests {
     use crate::access::routes;
 
     #[test]
-    fn every_resource_of_the_table_has_a_class_of_its_own_kind() {
+    fn every_resource_of_the_table_has_a_class() {
         let mut checked = 0;
         for line in routes::lines() {
             let class = RouteClass::of(Some(line.route.action));
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn indices_and_words_are_of_one_class_each() {
+    fn indices_and_names_of_classes_are_unique() {
         let mut words = std::collections::HashSet::new();
         for (index, class) in RouteClass::ALL.into_iter().enumerate() {
             assert_eq!(class as usize, index);

@@ -1,7 +1,7 @@
-//! The task that takes finished spans out of their queue and sends them to the collector.
+//! The task that takes finished spans from the queue and sends them to the collector.
 //!
-//! In batches: a request of many spans costs a collector little more than one of a single span. A batch that was not
-//! taken is tried again where the specification of OTLP/HTTP allows it; meanwhile the queue fills, and nobody waits.
+//! It sends batches, because a request with many spans costs a collector little more than one with a single span. It
+//! retries a failed batch where the specification of OTLP/HTTP allows that. Meanwhile the queue fills; no request waits.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,76 +19,80 @@ use crate::backoff::Backoff;
 use crate::error_chain;
 use crate::http::client::{ServiceClient, ServiceClientError, ServiceLimits};
 use crate::http::fields::Fields;
-use crate::serve::telemetry::spans::export::{Collector, Counts, Loss};
+use crate::serve::telemetry::spans::counts::{DropReason, SpanCounts};
 use crate::serve::telemetry::spans::otlp;
-use crate::serve::telemetry::spans::span::Finished;
+use crate::serve::telemetry::spans::settings::Collector;
+use crate::serve::telemetry::spans::span::FinishedSpans;
 
-/// Spans of one request to the collector; as OpenTelemetry's SDKs have it.
+/// The maximum number of spans in a batch, as in OpenTelemetry's SDKs.
 const BATCH: usize = 512;
-/// How long a span waits for others.
+/// The maximum time that a span waits for others.
 const INTERVAL: Duration = Duration::from_secs(2);
 /// The longest time for one request to the collector.
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(10);
-/// What it answers is a few words.
-const ANSWER_SIZE: usize = 64 << 10;
-/// Attempts to send a batch, and what passes between them.
+/// The maximum size of the collector's response. Bytes.
+const RESPONSE_LIMIT: usize = 64 << 10;
+/// The maximum number of attempts to send a batch.
 const ATTEMPTS: u32 = 3;
-const WAITS: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(20));
+/// The first and the longest wait between attempts.
+const BACKOFF: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(20));
 
-/// Why a batch was not taken.
+/// The reason why a batch was not delivered.
 #[derive(Debug, thiserror::Error)]
 enum DeliveryError {
     #[error(transparent)]
     Client(#[from] ServiceClientError),
-    #[error("the collector answered {0}")]
-    Refused(StatusCode),
+    #[error("the collector responded with {0}")]
+    Rejected(StatusCode),
 }
 
 impl DeliveryError {
-    /// Whether another attempt may succeed: by "OTLP/HTTP Response", of answers, only after these.
-    fn may_pass(&self) -> bool {
+    /// True if a retry may succeed. "OTLP/HTTP Response" in the specification lists the statuses.
+    fn may_retry(&self) -> bool {
         match self {
             Self::Client(_) => true,
-            Self::Refused(status) => matches!(status.as_u16(), 429 | 502 | 503 | 504),
+            Self::Rejected(status) => matches!(status.as_u16(), 429 | 502 | 503 | 504),
         }
     }
 
     fn hint(&self) -> &'static str {
         match self {
             Self::Client(_) => {
-                "start a collector there, or correct `otlp-endpoint`: the port of OTLP over HTTP is usually 4318"
+                "start a collector there, or correct `otlp-endpoint`; the port of OTLP over HTTP is usually 4318"
             }
-            Self::Refused(status) => match status.as_u16() {
-                401 | 403 => "send to a collector on this machine, and let it sign in where the spans are kept",
-                404 | 405 => "correct the path in `otlp-endpoint`; collectors expect `/v1/traces`, which is added",
-                415 | 400 => "let the collector take OTLP over HTTP with JSON",
-                _ => "look into the collector's own log",
+            Self::Rejected(status) => match status.as_u16() {
+                401 | 403 => {
+                    "send to a collector on this machine, and configure the credentials of the tracing backend there"
+                }
+                404 | 405 => "correct the path in `otlp-endpoint`; the appliance adds `/v1/traces`",
+                415 | 400 => "configure the collector to accept OTLP over HTTP with JSON",
+                _ => "check the collector's own log",
             },
         }
     }
 }
 
-/// Sends batches, and remembers how that goes.
+/// Sends batches, and remembers whether that fails.
 pub(crate) struct Delivery {
     collector: Collector,
     resource: Vec<(String, String)>,
-    counts: Arc<Counts>,
+    counts: Arc<SpanCounts>,
     is_failing: bool,
     is_stopping: bool,
 }
 
 impl Delivery {
-    pub(crate) fn new(collector: Collector, resource: Vec<(String, String)>, counts: Arc<Counts>) -> Self {
+    pub(crate) fn new(collector: Collector, resource: Vec<(String, String)>, counts: Arc<SpanCounts>) -> Self {
         Self { collector, resource, counts, is_failing: false, is_stopping: false }
     }
 
-    /// Sends until it is told to stop, and then what is left.
-    pub(crate) async fn run(mut self, mut queue: UnboundedReceiver<Finished>, stop: Arc<Notify>) {
+    /// Sends spans until `stop` is notified, and then the rest.
+    pub(crate) async fn run(mut self, mut queue: UnboundedReceiver<FinishedSpans>, stop: Arc<Notify>) {
         let limits = ServiceLimits {
             exchange_timeout: EXCHANGE_TIMEOUT,
-            // Shorter than the interval, so that a connection is never one that the collector is just closing.
+            // Shorter than the interval, so that no batch meets a connection that the collector is closing.
             keep_alive: INTERVAL / 2,
-            body_limit: ANSWER_SIZE,
+            body_limit: RESPONSE_LIMIT,
         };
         let client = ServiceClient::new(self.collector.dialer.clone(), limits);
         loop {
@@ -101,8 +105,12 @@ impl Delivery {
         }
     }
 
-    /// The next batch. Empty once there is nothing left.
-    async fn gather(&mut self, queue: &mut UnboundedReceiver<Finished>, stop: &Notify) -> (Vec<Finished>, usize) {
+    /// Returns the next batch and the number of its spans. It is empty once the queue is empty at the end.
+    async fn gather(
+        &mut self,
+        queue: &mut UnboundedReceiver<FinishedSpans>,
+        stop: &Notify,
+    ) -> (Vec<FinishedSpans>, usize) {
         let (mut batch, mut spans) = (Vec::new(), 0);
         let end = Instant::now() + INTERVAL;
         while spans < BATCH {
@@ -111,7 +119,7 @@ impl Delivery {
             } else {
                 tokio::select! {
                     next = queue.recv() => {
-                        // Nobody is left who could put one in.
+                        // Without a sender, no more spans will come.
                         self.is_stopping |= next.is_none();
                         next
                     }
@@ -129,66 +137,67 @@ impl Delivery {
         (batch, spans)
     }
 
-    async fn deliver(&mut self, client: &ServiceClient, batch: &[Finished], spans: usize, stop: &Notify) {
+    async fn deliver(&mut self, client: &ServiceClient, batch: &[FinishedSpans], spans: usize, stop: &Notify) {
         let document = Bytes::from(otlp::document(&self.resource, batch));
         let mut attempt = 1;
-        let mut backoff = Backoff::new(WAITS.0, WAITS.1);
+        let mut backoff = Backoff::new(BACKOFF.0, BACKOFF.1);
         let sent = loop {
             match self.send(client, document.clone()).await {
-                Err(error) if error.may_pass() && attempt < ATTEMPTS && !self.is_stopping => {
-                    self.complain(&error);
+                Err(error) if error.may_retry() && attempt < ATTEMPTS && !self.is_stopping => {
+                    self.warn_once(&error);
                     attempt += 1;
                     tokio::select! {
                         () = sleep(backoff.wait()) => {}
-                        // Once more at once, and then never.
+                        // The next attempt is the last.
                         () = stop.notified() => self.is_stopping = true,
                     }
                 }
                 sent => break sent,
             }
         };
-        self.counts.take(spans);
+        self.counts.leave(spans);
         match sent {
             Ok(rejected) => {
                 let rejected = usize::try_from(rejected).map_or(spans, |rejected| rejected.min(spans));
-                self.counts.lose(Loss::Rejected, rejected);
-                self.counts.export(spans - rejected);
+                self.counts.add_dropped(DropReason::Rejected, rejected);
+                self.counts.add_exported(spans - rejected);
                 if self.is_failing {
-                    info!("spans are taken again");
+                    info!("the collector accepts spans again");
                     self.is_failing = false;
                 }
             }
             Err(error) => {
-                self.complain(&error);
-                self.counts.lose(Loss::Undelivered, spans);
+                self.warn_once(&error);
+                self.counts.add_dropped(DropReason::Undelivered, spans);
             }
         }
     }
 
-    /// Sends a batch, and returns how many of its spans were not taken.
+    /// Sends a batch, and returns the number of its spans that the collector rejected.
     async fn send(&self, client: &ServiceClient, document: Bytes) -> Result<u64, DeliveryError> {
         let mut headers = Fields::new();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let response = client.exchange(Method::POST, &self.collector.target, headers, document).await?;
         let status = response.status;
-        if status.is_success() { Ok(rejected(&response.body)) } else { Err(DeliveryError::Refused(status)) }
+        if status.is_success() { Ok(rejected(&response.body)) } else { Err(DeliveryError::Rejected(status)) }
     }
 
-    /// Says once that it does not work; how much is lost is counted.
-    fn complain(&mut self, error: &DeliveryError) {
+    /// Logs the first failure of an outage. The metrics count the spans that are dropped.
+    fn warn_once(&mut self, error: &DeliveryError) {
         if !self.is_failing {
             let (endpoint, error, hint) =
                 (self.collector.dialer.endpoint().url(), error_chain::joined(error), error.hint());
-            warn!(endpoint, error, hint, "spans cannot be sent; requests are not affected");
+            warn!(endpoint, error, hint, "cannot send spans; requests are not affected");
             self.is_failing = true;
         }
     }
 }
 
-/// `partialSuccess.rejectedSpans` of an answer: 64 bits, so text in JSON; some write a number.
-fn rejected(answer: &[u8]) -> u64 {
-    let answer: Value = serde_json::from_slice(answer).unwrap_or_default();
-    let count = &answer["partialSuccess"]["rejectedSpans"];
+/// Returns `partialSuccess.rejectedSpans` of a response. It has 64 bits and so is text in JSON, but some collectors write a
+/// number.
+fn rejected(response: &[u8]) -> u64 {
+    let response: Value = serde_json::from_slice(response).unwrap_or_default();
+    let count = &response["partialSuccess"]["rejectedSpans"];
     count.as_u64().or_else(|| count.as_str()?.parse().ok()).unwrap_or(0)
 }
 
@@ -197,7 +206,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn answers_of_collectors_are_read() {
+    fn rejected_spans_of_a_response_are_counted() {
         for (answer, expected) in [
             ("{}", 0),
             ("", 0),

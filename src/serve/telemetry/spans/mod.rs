@@ -1,15 +1,18 @@
-//! Spans of requests, for a collector of OpenTelemetry's: one for each request, and one for each that it made upstream.
+//! Spans for an OpenTelemetry collector: one for each request, and one for each upstream call of the request.
 //!
-//! Off unless somebody names a collector; a request then costs nothing more, and trace headers pass as they are. What is
-//! recorded goes into a bounded queue (`export`), from which one task sends it; nobody waits for that.
+//! Tracing is off unless a collector is configured. It then costs a request nothing, and trace headers pass unchanged.
+//! Finished spans enter a bounded queue (`exporter`), from which one task sends them; no request waits for that.
 
+mod counts;
 mod delivery;
-mod export;
+mod exporter;
 mod otlp;
 mod request;
+mod sampler;
+mod settings;
 mod span;
 mod trace;
 
-pub use export::{Collector, SpanSettings};
-pub(crate) use export::{Export, Exporter};
+pub(crate) use exporter::{ExportTask, Exporter};
+pub use settings::{Collector, SpanSettings};
 pub(crate) use trace::Trace;

@@ -1,36 +1,36 @@
-//! Spans as OTLP's JSON: ids in hexadecimal, 64-bit numbers as text, enumerations as numbers.
+//! The encoding of spans as OTLP's JSON: ids in hexadecimal, 64-bit numbers as text, enumerations as numbers.
 //!
-//! "JSON Protobuf Encoding" of the specification of OTLP, and `opentelemetry/proto/trace/v1/trace.proto`. Written with
-//! serde: OpenTelemetry's own crates bring Protobuf, gRPC and a second HTTP client, which together are larger than all
-//! else that a request needs.
+//! It follows "JSON Protobuf Encoding" in the specification of OTLP, and `opentelemetry/proto/trace/v1/trace.proto`. It uses
+//! serde, because OpenTelemetry's own crates bring Protobuf, gRPC and a second HTTP client, which together are larger than
+//! everything else that a request needs.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
-use crate::serve::telemetry::spans::span::{Finished, Kind, Span, Value};
+use crate::serve::telemetry::spans::span::{AttributeValue, FinishedSpans, Span, SpanKind};
 
-/// `status.code` of a span that has failed; the others leave it unset, as instrumentation should.
+/// The `status.code` of a failed span. Instrumentation leaves it unset on other spans.
 const STATUS_ERROR: u8 = 2;
-/// Of a span's `flags`, beside those of the trace: it is known whether the parent is in another process, and it is.
+/// Bits of a span's `flags` beside those of the trace: the sender knows whether the parent is remote, and the parent is remote.
 const PARENT_IS_KNOWN: u32 = 0x100;
 const PARENT_IS_REMOTE: u32 = 0x200;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Request<'a> {
+struct ExportRequest<'a> {
     resource_spans: [ResourceSpans<'a>; 1],
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct ResourceSpans<'a> {
-    resource: Resource<'a>,
+    resource: ResourceDocument<'a>,
     scope_spans: [ScopeSpans<'a>; 1],
 }
 
 #[derive(Serialize)]
-struct Resource<'a> {
+struct ResourceDocument<'a> {
     attributes: Vec<Attribute<'a>>,
 }
 
@@ -83,28 +83,29 @@ enum AnyValue<'a> {
     IntValue(String),
 }
 
-/// The body of a request to a collector.
+/// Returns the body of a request to a collector.
 #[must_use]
-pub(crate) fn document(resource: &[(String, String)], requests: &[Finished]) -> Vec<u8> {
+pub(crate) fn document(resource: &[(String, String)], requests: &[FinishedSpans]) -> Vec<u8> {
     let attributes = resource.iter().map(|(key, text)| Attribute { key, value: AnyValue::StringValue(text) }).collect();
     let spans = requests.iter().flat_map(|request| request.spans.iter().map(move |span| described(request, span)));
     let scope = Scope { name: env!("CARGO_PKG_NAME"), version: env!("CARGO_PKG_VERSION") };
     let scope_spans = [ScopeSpans { scope, spans: spans.collect() }];
-    let request = Request { resource_spans: [ResourceSpans { resource: Resource { attributes }, scope_spans }] };
+    let resource = ResourceDocument { attributes };
+    let request = ExportRequest { resource_spans: [ResourceSpans { resource, scope_spans }] };
     serde_json::to_vec(&request).expect("text and numbers")
 }
 
-fn described<'a>(request: &'a Finished, span: &'a Span) -> SpanDocument<'a> {
-    let origin = match (span.kind, span.parent) {
-        (Kind::Server, Some(_)) => PARENT_IS_KNOWN | PARENT_IS_REMOTE,
-        (Kind::Server, None) | (Kind::Client, _) => PARENT_IS_KNOWN,
+fn described<'a>(request: &'a FinishedSpans, span: &'a Span) -> SpanDocument<'a> {
+    let parent = match (span.kind, span.parent) {
+        (SpanKind::Server, Some(_)) => PARENT_IS_KNOWN | PARENT_IS_REMOTE,
+        (SpanKind::Server, None) | (SpanKind::Client, _) => PARENT_IS_KNOWN,
     };
     SpanDocument {
         trace_id: format!("{:032x}", request.trace),
         span_id: format!("{:016x}", span.id),
         parent_span_id: span.parent.map(|parent| format!("{parent:016x}")),
         trace_state: request.state.as_deref(),
-        flags: u32::from(request.flags) | origin,
+        flags: u32::from(request.flags) | parent,
         name: &span.name,
         kind: span.kind as u8,
         start_time_unix_nano: nanoseconds(span.start),
@@ -114,10 +115,10 @@ fn described<'a>(request: &'a Finished, span: &'a Span) -> SpanDocument<'a> {
     }
 }
 
-fn any(value: &Value) -> AnyValue<'_> {
+fn any(value: &AttributeValue) -> AnyValue<'_> {
     match value {
-        Value::Text(text) => AnyValue::StringValue(text),
-        Value::Number(number) => AnyValue::IntValue(number.to_string()),
+        AttributeValue::Text(text) => AnyValue::StringValue(text),
+        AttributeValue::Number(number) => AnyValue::IntValue(number.to_string()),
     }
 }
 
@@ -130,18 +131,18 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::serve::telemetry::spans::span::Attributes;
+    use crate::serve::telemetry::spans::span::SpanAttributes;
 
     #[test]
-    fn the_document_is_the_one_of_the_specification() {
+    fn the_document_follows_the_specification() {
         let start = UNIX_EPOCH + Duration::new(1_544_712_660, 300_000_001);
-        let mut attributes = Attributes::default();
+        let mut attributes = SpanAttributes::default();
         attributes.word("http.request.method", Some("GET"));
         attributes.number("http.response.status_code", Some(503));
         let server = Span {
             id: 0xeee1_9b7e_c3c1_b174,
             parent: Some(0x0ee1_9b7e_c3c1_b173),
-            kind: Kind::Server,
+            kind: SpanKind::Server,
             name: "GET runs:search".into(),
             start,
             end: start + Duration::from_millis(700),
@@ -151,14 +152,14 @@ mod tests {
         let client = Span {
             id: 1,
             parent: Some(server.id),
-            kind: Kind::Client,
+            kind: SpanKind::Client,
             name: "GET".into(),
-            attributes: Attributes::default(),
+            attributes: SpanAttributes::default(),
             has_failed: false,
             ..server
         };
         let resource = [("service.name".to_owned(), "mlflow-\"appliance\"".to_owned())];
-        let finished = Finished {
+        let finished = FinishedSpans {
             trace: 0x5b8e_fff7_9803_8103_d269_b633_813f_c60c,
             flags: 1,
             state: Some("a=b".to_owned()),

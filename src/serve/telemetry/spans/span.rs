@@ -1,17 +1,17 @@
-//! What is known of a span, until it is written down.
+//! Spans and their attributes, before they are encoded.
 
 use std::borrow::Cow;
 use std::time::SystemTime;
 
-/// Longest text of an attribute: a queue of spans has to be bounded in bytes as well. OpenTelemetry's SDKs have no limit.
+/// The maximum length of an attribute in bytes, so that the queue of spans is bounded in bytes. OpenTelemetry's SDKs have no limit.
 const TEXT_LIMIT: usize = 1024;
 
-/// Which end of a request a span is about; the numbers are OTLP's.
+/// The side of a request that a span describes. The numbers are OTLP's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// It was answered here.
+pub(crate) enum SpanKind {
+    /// The appliance received the request.
     Server = 2,
-    /// It was sent from here.
+    /// The appliance sent the request.
     Client = 3,
 }
 
@@ -20,64 +20,64 @@ pub(crate) enum Kind {
 pub(crate) struct Span {
     pub id: u64,
     pub parent: Option<u64>,
-    pub kind: Kind,
+    pub kind: SpanKind,
     pub name: Cow<'static, str>,
     pub start: SystemTime,
     pub end: SystemTime,
-    pub attributes: Attributes,
-    /// Whether somebody should look at it.
+    pub attributes: SpanAttributes,
+    /// True if the operation failed.
     pub has_failed: bool,
 }
 
 /// The spans of one request.
 #[derive(Debug)]
-pub(crate) struct Finished {
+pub(crate) struct FinishedSpans {
     pub trace: u128,
     pub flags: u8,
-    /// The caller's `tracestate`.
+    /// The client's `tracestate`.
     pub state: Option<String>,
     pub spans: Vec<Span>,
 }
 
 /// The value of an attribute.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Value {
+pub(crate) enum AttributeValue {
     Text(Cow<'static, str>),
     Number(u64),
 }
 
-/// Attributes by OpenTelemetry's semantic conventions, and some of our own, which begin with `appliance.`.
+/// Attributes by OpenTelemetry's semantic conventions. The appliance's own begin with `appliance.`.
 #[derive(Debug, Default)]
-pub(crate) struct Attributes(pub Vec<(&'static str, Value)>);
+pub(crate) struct SpanAttributes(pub Vec<(&'static str, AttributeValue)>);
 
-impl Attributes {
-    /// Text that is part of the program.
+impl SpanAttributes {
+    /// Adds a text that is part of the program.
     pub(crate) fn word(&mut self, name: &'static str, text: Option<&'static str>) {
-        self.0.extend(text.map(|text| (name, Value::Text(Cow::Borrowed(text)))));
+        self.0.extend(text.map(|text| (name, AttributeValue::Text(Cow::Borrowed(text)))));
     }
 
-    /// Text from elsewhere, no longer than is bearable.
+    /// Adds a text from elsewhere, shortened to the maximum length.
     pub(crate) fn text(&mut self, name: &'static str, text: Option<&str>) {
         let short = |text: &str| text[..text.floor_char_boundary(TEXT_LIMIT)].to_owned();
-        self.0.extend(text.map(|text| (name, Value::Text(Cow::Owned(short(text))))));
+        self.0.extend(text.map(|text| (name, AttributeValue::Text(Cow::Owned(short(text))))));
     }
 
-    /// A number.
+    /// Adds a number.
     pub(crate) fn number(&mut self, name: &'static str, number: Option<u64>) {
-        self.0.extend(number.map(|number| (name, Value::Number(number))));
+        self.0.extend(number.map(|number| (name, AttributeValue::Number(number))));
     }
 
-    /// A method; one that HTTP does not know is `_OTHER`, because any text may be sent for one.
+    /// Adds a method, and returns the name that the conventions give a span of it. An unknown method becomes `_OTHER`,
+    /// because a client may send any text.
     pub(crate) fn method(&mut self, method: &str) -> &'static str {
         const KNOWN: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
         let known = KNOWN.into_iter().find(|known| *known == method);
         self.word("http.request.method", Some(known.unwrap_or("_OTHER")));
         self.text("http.request.method_original", known.is_none().then_some(method));
-        // A span of another method is called so by the conventions.
         known.unwrap_or("HTTP")
     }
 
-    /// A host and its port, as in `Host`.
+    /// Adds a host and its port, as in `Host`.
     pub(crate) fn server(&mut self, authority: &str) {
         let (host, port) = match authority.rsplit_once(':') {
             Some((host, port)) if !port.ends_with(']') => (host, port.parse().ok()),
@@ -92,18 +92,18 @@ impl Attributes {
 mod tests {
     use super::*;
 
-    fn attributes(fill: impl FnOnce(&mut Attributes)) -> Vec<(&'static str, String)> {
-        let mut attributes = Attributes::default();
+    fn attributes(fill: impl FnOnce(&mut SpanAttributes)) -> Vec<(&'static str, String)> {
+        let mut attributes = SpanAttributes::default();
         fill(&mut attributes);
         let shown = attributes.0.into_iter().map(|(name, value)| match value {
-            Value::Text(text) => (name, text.into_owned()),
-            Value::Number(number) => (name, number.to_string()),
+            AttributeValue::Text(text) => (name, text.into_owned()),
+            AttributeValue::Number(number) => (name, number.to_string()),
         });
         shown.collect()
     }
 
     #[test]
-    fn authorities_are_taken_apart() {
+    fn a_host_header_becomes_address_and_port() {
         for (authority, address, port) in [
             ("mlflow.corp", "mlflow.corp", None),
             ("mlflow.corp:8443", "mlflow.corp", Some("8443")),
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn what_callers_can_make_long_or_various_is_bounded() {
+    fn text_from_clients_is_bounded_in_length_and_variety() {
         let long = "é".repeat(TEXT_LIMIT);
         let found = attributes(|attributes| attributes.text("url.path", Some(&long)));
         assert_eq!(found[0].1, "é".repeat(TEXT_LIMIT / 2));

@@ -1,4 +1,4 @@
-//! The part of a trace that is recorded here: a request's own span, and those of what it asks of others.
+//! The part of a trace that the appliance records: the span of a request, and those of its upstream calls.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -12,24 +12,24 @@ use crate::clock;
 use crate::http::client::{Endpoint, Response};
 use crate::http::fields::Fields;
 use crate::http::trace_context::{SAMPLED, TRACEPARENT, TRACESTATE, TraceContext};
-use crate::serve::server::connection;
-use crate::serve::telemetry::spans::export::Exporter;
-use crate::serve::telemetry::spans::span::{Attributes, Kind, Span};
+use crate::serve::telemetry::spans::exporter::Exporter;
+use crate::serve::telemetry::spans::span::{Span, SpanAttributes, SpanKind};
 
-/// Calls of one request that are recorded. Removing a directory may take thousands.
+/// The maximum number of recorded calls of one request. Removing a directory may take thousands.
 const CALLS: usize = 64;
-/// A longer `tracestate` is passed on and not recorded; as much as everybody has to accept (§3.3.1.5).
+/// The maximum length of a recorded `tracestate`, which every vendor has to accept (W3C Trace Context §3.3.1.5). A longer one
+/// is forwarded but not recorded.
 const STATE_LIMIT: usize = 512;
 
-/// The spans of one request, as far as they have come.
+/// The spans of one request in progress.
 pub(crate) struct Trace {
     pub(crate) exporter: Arc<Exporter>,
-    /// Trace, flags and the request's own span.
+    /// The ids of the trace and of the request's own span, and the flags.
     pub(crate) context: TraceContext,
-    /// The caller's span.
+    /// The client's span.
     pub(crate) parent: Option<u64>,
     pub(crate) state: Option<String>,
-    /// When it began, by two clocks: one that can be shown, and one that does not jump.
+    /// The start by two clocks: the wall clock, and one that never jumps.
     pub(crate) began: (SystemTime, Instant),
     pub(crate) host: String,
     pub(crate) scheme: &'static str,
@@ -39,14 +39,19 @@ pub(crate) struct Trace {
 }
 
 impl Trace {
-    /// Begins with a request; nothing if nobody wants to know about it.
+    /// Begins the trace of a request, unless it is not sampled. `host` is the authority that the client addressed.
     #[must_use]
-    pub(crate) fn begin(exporter: &Arc<Exporter>, request: &HttpRequest) -> Option<Rc<Self>> {
+    pub(crate) fn begin(
+        exporter: &Arc<Exporter>,
+        request: &HttpRequest,
+        host: Option<&str>,
+        is_secure: bool,
+    ) -> Option<Rc<Self>> {
         let fields = request.headers();
         let (parent, context) = match TraceContext::of(fields) {
-            // Whoever has begun the trace has decided.
-            Some(caller) if !caller.is_sampled() => return None,
-            Some(caller) => (Some(caller.span), TraceContext { span: random(), ..caller }),
+            // The client that began the trace has decided.
+            Some(client) if !client.is_sampled() => return None,
+            Some(client) => (Some(client.span), TraceContext { span: random(), ..client }),
             None => {
                 let trace = u128::from(random()) << 64 | u128::from(random());
                 if !exporter.samples(trace) {
@@ -62,42 +67,42 @@ impl Trace {
             parent,
             state: state.filter(|state| state.len() <= STATE_LIMIT).map(ToOwned::to_owned),
             began: (clock::now(), Instant::now()),
-            host: crate::serve::auth::browser::host(request).unwrap_or_default().to_owned(),
-            scheme: if connection::is_secure(request) { "https" } else { "http" },
+            host: host.unwrap_or_default().to_owned(),
+            scheme: if is_secure { "https" } else { "http" },
             version: version(request.version()),
             calls: RefCell::default(),
             unrecorded: Cell::default(),
         }))
     }
 
-    /// The trace's id, as people look it up.
+    /// Returns the trace's id in hexadecimal.
     #[must_use]
     pub(crate) fn id(&self) -> String {
         format!("{:032x}", self.context.trace)
     }
 
-    /// Takes away from a request what belongs to another trace; a call's [`Call::name_in`] is to follow.
+    /// Removes the fields of another trace from an upstream request. [`CallSpan::name_in`] has to follow.
     pub(crate) fn take_over(&self, fields: &mut Fields) {
-        // `traceparent` may be there twice, which is not valid, so setting it is not enough.
+        // Setting `traceparent` is not enough: an invalid request may have it twice.
         fields.remove(&TRACEPARENT);
         if self.parent.is_none() {
-            // It says something about the trace that is not continued.
+            // It belongs to the trace that is not continued.
             fields.remove(&TRACESTATE);
         }
     }
 
-    /// Begins an attempt to ask an upstream, of which `earlier` came before.
+    /// Begins the span of an upstream call; `earlier` is the number of attempts before it.
     #[must_use]
-    pub(crate) fn call(self: &Rc<Self>, method: &Method, endpoint: &Endpoint, target: &str, earlier: u32) -> Call {
-        let mut attributes = Attributes::default();
+    pub(crate) fn call(self: &Rc<Self>, method: &Method, endpoint: &Endpoint, target: &str, earlier: u32) -> CallSpan {
+        let mut attributes = SpanAttributes::default();
         let method = attributes.method(method.as_str());
         attributes.text("server.address", Some(&endpoint.host));
         attributes.number("server.port", Some(endpoint.port.into()));
-        // SECURITY: without the query, in which a presigned URL or somebody's search could stand.
+        // SECURITY: without the query, which may contain a presigned URL's signature or a user's search.
         let path = target.split_once('?').map_or(target, |(path, _)| path);
         attributes.text("url.full", Some(&format!("{}{path}", endpoint.url())));
         attributes.number("http.request.resend_count", (earlier > 0).then_some(earlier.into()));
-        Call(Box::new(Pending {
+        CallSpan(Box::new(PendingCall {
             trace: Rc::clone(self),
             id: random(),
             began: Instant::now(),
@@ -107,59 +112,59 @@ impl Trace {
         }))
     }
 
-    /// The time that corresponds to an instant.
+    /// Returns the wall-clock time of an instant.
     pub(crate) fn time(&self, instant: Instant) -> SystemTime {
         self.began.0 + instant.saturating_duration_since(self.began.1)
     }
 
-    /// The calls that have ended, and how many more there were.
+    /// Takes the spans of ended calls, and the number of calls that were not recorded.
     pub(crate) fn take_calls(&self) -> (Vec<Span>, usize) {
         (self.calls.take(), self.unrecorded.get())
     }
 }
 
-/// A request to an upstream. Recorded when it is dropped: nobody may have waited for its end.
-/// Boxed, because the future of every request has room for one.
-pub(crate) struct Call(Box<Pending>);
+/// The span of an upstream call. It is recorded when it is dropped, because the client may leave before the call ends. It is
+/// boxed, because the future of every request has room for one.
+pub(crate) struct CallSpan(Box<PendingCall>);
 
-struct Pending {
+struct PendingCall {
     trace: Rc<Trace>,
     id: u64,
     began: Instant,
     method: &'static str,
-    attributes: Attributes,
-    outcome: Option<Outcome>,
+    attributes: SpanAttributes,
+    outcome: Option<CallOutcome>,
 }
 
-enum Outcome {
-    Answered,
-    AnsweredBadly(String),
+enum CallOutcome {
+    Succeeded,
+    ErrorStatus(String),
     Failed(&'static str),
 }
 
-impl Call {
-    /// Names the call as the parent of whatever the upstream does for it.
+impl CallSpan {
+    /// Names the call as the parent of the upstream's spans.
     pub(crate) fn name_in(&self, fields: &mut Fields) {
         fields.insert(TRACEPARENT, TraceContext { span: self.0.id, ..self.0.trace.context }.value());
     }
 
-    /// Ends with the head of an answer.
+    /// Ends with the head of a response.
     pub(crate) fn answered(mut self, response: &Response) {
         let status = response.status;
         self.0.attributes.number("http.response.status_code", Some(status.as_u16().into()));
         self.0.attributes.word("network.protocol.version", Some(version(response.version)));
-        let is_bad = status.is_client_error() || status.is_server_error();
+        let is_error = status.is_client_error() || status.is_server_error();
         self.0.outcome =
-            Some(if is_bad { Outcome::AnsweredBadly(status.as_str().to_owned()) } else { Outcome::Answered });
+            Some(if is_error { CallOutcome::ErrorStatus(status.as_str().to_owned()) } else { CallOutcome::Succeeded });
     }
 
-    /// Ends without one.
+    /// Ends without a response.
     pub(crate) fn failed(mut self, kind: &'static str) {
-        self.0.outcome = Some(Outcome::Failed(kind));
+        self.0.outcome = Some(CallOutcome::Failed(kind));
     }
 }
 
-impl Drop for Call {
+impl Drop for CallSpan {
     fn drop(&mut self) {
         let mut calls = self.0.trace.calls.borrow_mut();
         if calls.len() >= CALLS {
@@ -168,12 +173,12 @@ impl Drop for Call {
         }
         let mut attributes = std::mem::take(&mut self.0.attributes);
         let has_failed = match self.0.outcome.take() {
-            Some(Outcome::Answered) => false,
-            Some(Outcome::AnsweredBadly(status)) => {
+            Some(CallOutcome::Succeeded) => false,
+            Some(CallOutcome::ErrorStatus(status)) => {
                 attributes.text("error.type", Some(&status));
                 true
             }
-            Some(Outcome::Failed(kind)) => {
+            Some(CallOutcome::Failed(kind)) => {
                 attributes.word("error.type", Some(kind));
                 true
             }
@@ -185,7 +190,7 @@ impl Drop for Call {
         calls.push(Span {
             id: self.0.id,
             parent: Some(self.0.trace.context.span),
-            kind: Kind::Client,
+            kind: SpanKind::Client,
             name: self.0.method.into(),
             start: self.0.trace.time(self.0.began),
             end: self.0.trace.time(Instant::now()),
@@ -203,8 +208,8 @@ fn version(version: Version) -> &'static str {
     }
 }
 
-/// An id: random, and not zero, which would be none. `RandomState` is the standard library's source; whoever guesses
-/// an id can do no more than name it.
+/// Returns a random id. It is not zero, because zero stands for no id. `RandomState` is the standard library's source of
+/// randomness; it suffices, because a guessed id gives no access to anything.
 fn random() -> u64 {
     use std::hash::{BuildHasher as _, Hasher as _, RandomState};
     RandomState::new().build_hasher().finish().max(1)

@@ -1,6 +1,6 @@
-//! The upstream's name: some of its addresses are dead, or it gets others.
+//! The upstream's name: some of its addresses are dead, or it gets other ones.
 //!
-//! The appliance runs with an `/etc/hosts` of its own, which a test writes to while it runs.
+//! The appliance runs with an `/etc/hosts` of its own, which a test changes meanwhile.
 
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -55,7 +55,7 @@ fn all_succeed(appliance: &Appliance, count: usize) {
 
 #[test]
 #[ignore = "needs tests/run: permission to create a mount namespace"]
-fn a_dead_address_among_several_is_passed_over() {
+fn a_dead_address_among_several_is_skipped() {
     let live = server("127.0.0.3", 0);
     let port = live.address().port();
     for addresses in [["127.0.0.2", "127.0.0.3"], ["127.0.0.3", "127.0.0.2"]] {
@@ -66,7 +66,7 @@ fn a_dead_address_among_several_is_passed_over() {
 
 #[test]
 #[ignore = "needs tests/run: permission to create a mount namespace"]
-fn an_address_that_does_not_even_refuse_costs_a_quarter_of_a_second() {
+fn an_address_that_does_not_respond_costs_a_quarter_of_a_second() {
     let live = server("127.0.0.3", 0);
     let port = live.address().port();
     let silent = Silent::at(format!("127.0.0.2:{port}").parse().unwrap());
@@ -82,7 +82,7 @@ fn an_address_that_does_not_even_refuse_costs_a_quarter_of_a_second() {
 
 #[test]
 #[ignore = "needs tests/run: permission to create a mount namespace"]
-fn a_name_that_moves_is_followed() {
+fn a_changed_dns_record_is_followed() {
     let old = server("127.0.0.2", 0);
     let port = old.address().port();
     let new = server("127.0.0.3", port);
@@ -112,7 +112,7 @@ fn a_name_that_moves_is_followed() {
 
 #[test]
 #[ignore = "needs tests/run: permission to create a mount namespace"]
-fn a_name_that_has_no_address_for_a_moment_is_asked_for_again() {
+fn a_name_without_an_address_is_resolved_again_after_a_moment() {
     let live = server("127.0.0.3", 0);
     let hosts = Hosts::new(&[]);
     let appliance = hosts.appliance(live.address().port(), &[]);

@@ -1,4 +1,4 @@
-//! Callers who read slowly, or leave in the middle: they cost nobody else anything, and leave nothing behind.
+//! Callers that read slowly or disconnect: they affect no other caller, and leave neither connections nor memory behind.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,7 +12,7 @@ const ROUNDS: usize = 50;
 const LARGE: usize = 64 << 20;
 
 #[test]
-fn a_caller_who_reads_slowly_holds_no_memory_and_gets_everything() {
+fn a_slow_reader_holds_no_memory_and_gets_the_whole_response() {
     let sent = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&sent);
     let upstream = Upstream::start(move |request, wire| {
@@ -50,7 +50,7 @@ fn a_caller_who_reads_slowly_holds_no_memory_and_gets_everything() {
 }
 
 #[test]
-fn callers_who_leave_in_the_middle_leave_nothing_behind() {
+fn callers_that_disconnect_leave_no_connection_and_no_memory_behind() {
     let upstream = Upstream::start(|request, wire| match request.target.as_str() {
         "/endless" => {
             wire.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")?;
@@ -107,7 +107,10 @@ fn callers_who_leave_in_the_middle_leave_nothing_behind() {
         let gone = left("/never", &["complete", "caller-gone"]) + left("/endless", &["caller-gone"]);
         gone + left("/silent", &["complete", "caller-gone"]) == ROUNDS
     });
-    assert!(upstream.requests().iter().all(|request| request.target != "/never"), "half a body is never passed on");
+    assert!(
+        upstream.requests().iter().all(|request| request.target != "/never"),
+        "a truncated body is never forwarded"
+    );
     eventually("descriptors are given back", || {
         assert_eq!(appliance.get("/x").status, 200);
         appliance.descriptors() <= before + 4

@@ -6,7 +6,7 @@ use crate::support::upstream::{OK, Upstream};
 use crate::support::{Message as _, figure};
 
 #[test]
-fn a_renewed_certificate_is_not_noticed() {
+fn a_renewed_certificate_interrupts_no_request() {
     let upstream = Upstream::ok();
     let appliance = Builder::new(&upstream).start();
     let mut caller = appliance.connect();
@@ -26,13 +26,13 @@ fn a_renewed_certificate_is_not_noticed() {
 }
 
 #[test]
-fn an_expired_certificate_is_told_once_and_healed_by_a_renewal() {
+fn an_expired_certificate_is_not_retried_and_a_renewal_ends_the_outage() {
     let upstream = Upstream::with_tls(authority().server_until("localhost", &[], 2024), |_, wire| wire.send(OK));
     let appliance = Builder::new(&upstream).start();
     for number in 1..=3 {
         let answer = appliance.get("/x");
         assert_eq!((answer.status, answer.header("x-appliance-error")), (502, "upstream-tls"));
-        assert_eq!(upstream.connections(), number, "a stranger is not asked again");
+        assert_eq!(upstream.connections(), number, "a request to an untrusted server is not retried");
     }
     assert!(appliance.log().contains("expired"), "the log says why: {}", appliance.log());
     assert_eq!(upstream.requests().len(), 0, "nothing was sent to it");

@@ -1,4 +1,4 @@
-//! A target that is gone is not asked for a while, and found again by itself.
+//! The circuit breaker: requests to a target that is gone stop for a while, and resume by themselves.
 
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ fn post(appliance: &Appliance) -> Answer {
 }
 
 #[test]
-fn an_outage_is_answered_at_once_and_ends_by_itself_without_anything_done_twice() {
+fn an_open_circuit_breaker_rejects_at_once_and_closes_by_itself() {
     let upstream = Upstream::plain(|_, wire| wire.send(OK));
     let appliance = Builder::to(&format!("http://{}", upstream.address())).with_admin().start();
     assert_eq!(post(&appliance).status, 200);
@@ -52,12 +52,12 @@ fn an_outage_is_answered_at_once_and_ends_by_itself_without_anything_done_twice(
     for _ in 0..100 {
         assert_open(&post(&appliance));
     }
-    assert!(began.elapsed() < Duration::from_secs(3), "nobody waits: {:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(3), "no request waits: {:?}", began.elapsed());
     assert_eq!(appliance.metrics().count("appliance_upstream_circuit_open", &[]), 1);
     let ready = appliance.get("/_appliance/readyz");
     assert_eq!(ready.status, 200, "no instance is better off without the others");
     assert_eq!(ready.json()["targets"]["default"], "ready, but the upstream cannot be reached");
-    assert!(appliance.log().contains("requests are refused until it answers a probe"), "{}", appliance.log());
+    assert!(appliance.log().contains("the circuit breaker has opened"), "{}", appliance.log());
 
     let back = Upstream::at(
         upstream.address(),
@@ -76,16 +76,16 @@ fn an_outage_is_answered_at_once_and_ends_by_itself_without_anything_done_twice(
         assert_eq!(post(&appliance).status, 200, "and stays");
         accepted += 1;
     }
-    assert_eq!(back.requests().len(), accepted, "what was refused was never sent, and what was sent came once");
+    assert_eq!(back.requests().len(), accepted, "no rejected request was sent, and each sent request arrived once");
     assert_eq!(appliance.get("/_appliance/readyz").json()["targets"]["default"], "ready");
-    assert!(appliance.log().contains("the upstream answers again"), "{}", appliance.log());
+    assert!(appliance.log().contains("the circuit breaker has closed"), "{}", appliance.log());
     figure(&format!(
         "circuit: open after {failures} failed requests, found again {found:.1?} after the upstream was back"
     ));
 }
 
 #[test]
-fn while_it_is_open_one_request_at_a_time_asks() {
+fn an_open_circuit_breaker_sends_one_probe_at_a_time() {
     // Accepted, and never greeted: each attempt takes its second.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("https://{}", listener.local_addr().unwrap());
@@ -131,7 +131,7 @@ fn while_it_is_open_one_request_at_a_time_asks() {
 }
 
 #[test]
-fn those_who_wait_for_the_same_connection_fail_together_and_not_in_turn() {
+fn requests_that_wait_for_the_same_connection_fail_together() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("https://{}", listener.local_addr().unwrap());
     let appliance = Builder::to(&url).with(&["--upstream-handshake-timeout", "1s"]).start();
@@ -149,7 +149,7 @@ fn those_who_wait_for_the_same_connection_fail_together_and_not_in_turn() {
 }
 
 #[test]
-fn requests_that_upset_the_upstream_do_not_take_it_from_others() {
+fn a_request_that_makes_the_upstream_close_connections_does_not_open_the_circuit_breaker() {
     let upstream = Upstream::start(|request, wire| match request.target.as_str() {
         "/poison" => Err(wire.close()),
         _ => wire.send(OK),

@@ -1,6 +1,6 @@
-//! A clock that is wrong: signatures follow the time that AWS goes by, after one refusal and no more.
+//! Clock skew: signatures use the time of AWS after a single rejection.
 //!
-//! The servers here judge times as AWS does. It is their clock that is off, which is the same.
+//! The servers here check times as AWS does. Their clock is off instead of ours, which is equivalent.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -35,7 +35,7 @@ impl Ahead {
         httpdate::fmt_http_date(self.now())
     }
 
-    /// Whether a signature's time, as in `20260101T000000Z`, is within five minutes.
+    /// Returns true if the time of a signature, as in `20260101T000000Z`, is within five minutes.
     fn accepts(&self, signed: &str) -> bool {
         let (date, time) = signed.trim_end_matches('Z').split_once('T').unwrap();
         let text =
@@ -62,7 +62,7 @@ fn answer(ahead: &Ahead, request: &Recorded, wire: &mut Wire) -> std::io::Result
 }
 
 #[test]
-fn a_clock_that_is_twenty_minutes_off_costs_one_refusal_and_one_that_is_put_right_another() {
+fn clock_skew_of_twenty_minutes_costs_one_rejection_and_its_correction_another() {
     for minutes in [-20, 20] {
         let ahead = Ahead::by(minutes);
         let judge = ahead.clone();
@@ -72,7 +72,7 @@ fn a_clock_that_is_twenty_minutes_off_costs_one_refusal_and_one_that_is_put_righ
         for number in 0..20 {
             assert_eq!(caller.request("POST", "/x", &[], Some(b"{}")).status, 200, "{minutes} minutes, {number}");
         }
-        assert_eq!(upstream.requests().len(), 21, "one was refused, and sent again with another signature");
+        assert_eq!(upstream.requests().len(), 21, "one was rejected, and retried with another signature");
         let seen = upstream.requests();
         assert_eq!((&seen[0].target, &seen[0].body), (&seen[1].target, &seen[1].body));
         assert_ne!(seen[0].header("authorization"), seen[1].header("authorization"));
@@ -91,7 +91,7 @@ fn a_clock_that_is_twenty_minutes_off_costs_one_refusal_and_one_that_is_put_righ
 }
 
 #[test]
-fn artifacts_follow_the_same_time() {
+fn requests_to_s3_use_the_same_corrected_time() {
     for minutes in [-20, 20] {
         let (mlflow, ahead) = (Upstream::ok(), Ahead::by(minutes));
         let judge = ahead.clone();
@@ -103,7 +103,7 @@ fn artifacts_follow_the_same_time() {
                 appliance.connect().request("PUT", "/api/2.0/mlflow-artifacts/artifacts/a.txt", &[], Some(b"hello"));
             assert_eq!(put.status, 200, "{minutes} minutes, {number}: {}", put.text());
         }
-        assert_eq!(s3.requests().len(), 6, "{minutes} minutes: one was refused");
+        assert_eq!(s3.requests().len(), 6, "{minutes} minutes: one was rejected");
         let presigned = appliance.get("/api/2.0/mlflow-artifacts/presigned/a.txt");
         let url = presigned.json()["url"].as_str().unwrap().to_owned();
         let (_, rest) = url.split_once("X-Amz-Date=").unwrap();
@@ -112,7 +112,7 @@ fn artifacts_follow_the_same_time() {
 }
 
 #[test]
-fn a_role_is_assumed_though_the_clock_is_off() {
+fn a_role_is_assumed_in_spite_of_clock_skew() {
     for minutes in [-20, 20] {
         let (upstream, ahead) = (Upstream::ok(), Ahead::by(minutes));
         let judge = ahead.clone();
@@ -141,7 +141,7 @@ fn a_role_is_assumed_though_the_clock_is_off() {
             .env("AWS_ENDPOINT_URL_STS", &sts.url())
             .start();
         assert_eq!(appliance.get("/x").status, 200, "{minutes} minutes");
-        assert_eq!(sts.requests().len(), 2, "{minutes} minutes: one was refused");
+        assert_eq!(sts.requests().len(), 2, "{minutes} minutes: one was rejected");
         // Expiry, too, is by AWS's clock: fifteen minutes are left, not minus five, and not thirty-five.
         let log = appliance.log();
         let lifetime =
@@ -151,7 +151,7 @@ fn a_role_is_assumed_though_the_clock_is_off() {
 }
 
 #[test]
-fn a_refusal_for_another_reason_is_passed_on_at_once() {
+fn a_403_for_another_reason_is_forwarded_at_once() {
     for date in [httpdate::fmt_http_date(SystemTime::now()), "yesterday".to_owned(), String::new()] {
         let upstream = Upstream::start(move |_, wire| {
             wire.send(format!("HTTP/1.1 403 Forbidden\r\nDate: {date}\r\nContent-Length: 2\r\n\r\n{{}}"))
@@ -163,7 +163,7 @@ fn a_refusal_for_another_reason_is_passed_on_at_once() {
 }
 
 #[test]
-fn an_upstream_that_lies_about_the_time_gets_two_attempts_and_no_signature_for_next_week() {
+fn an_upstream_with_a_false_date_gets_two_attempts_and_no_signature_for_next_week() {
     for minutes in [60 * 24 * 7, -60 * 24 * 7, 60] {
         let ahead = Ahead::by(minutes);
         let upstream = Upstream::start(move |_, wire| {

@@ -1,4 +1,4 @@
-//! No file descriptors left: nobody is lost who is in, and others get in as soon as there are some again.
+//! No free file descriptors: existing connections stay, and new ones are accepted as soon as descriptors are free again.
 
 use std::net::TcpStream;
 
@@ -8,13 +8,13 @@ use crate::support::{eventually, figure};
 
 const ROUNDS: usize = 3;
 
-/// How often the appliance has reported that it has no descriptor for a new connection.
+/// Returns the number of reports that there was no descriptor for a new connection.
 fn complaints(appliance: &Appliance) -> usize {
     appliance.log().matches("cannot accept connections").count()
 }
 
 #[test]
-fn a_process_without_descriptors_lives_on_and_heals() {
+fn a_process_without_free_descriptors_recovers() {
     let upstream = Upstream::ok();
     let limit = ["sh", "-c", "ulimit -n 96; exec \"$@\"", "sh"];
     let appliance = Builder::new(&upstream).under(&limit).start();
@@ -26,7 +26,7 @@ fn a_process_without_descriptors_lives_on_and_heals() {
         let crowd: Vec<TcpStream> = (0..120).map(|_| TcpStream::connect(appliance.address()).unwrap()).collect();
         eventually("there are none left", || appliance.descriptors() >= 94);
         most = most.max(appliance.descriptors());
-        // Who is in has a connection to the upstream already, and goes on.
+        // The connected caller has a connection to the upstream already, and goes on.
         for _ in 0..20 {
             assert_eq!(inside.request("POST", "/x", &[], Some(b"{}")).status, 200, "{round}");
         }
@@ -44,7 +44,7 @@ fn a_process_without_descriptors_lives_on_and_heals() {
 }
 
 #[test]
-fn a_shortage_on_the_way_to_the_upstream_is_a_502_and_heals() {
+fn a_lack_of_descriptors_for_upstream_connections_causes_a_502_until_it_ends() {
     let upstream = Upstream::ok();
     let limit = ["sh", "-c", "ulimit -n 96; exec \"$@\"", "sh"];
     let appliance = Builder::new(&upstream).under(&limit).start();

@@ -1,4 +1,4 @@
-//! A disk that is full in the middle of an upload.
+//! A disk that fills up in the middle of an upload.
 
 use super::OWN_MOUNTS;
 use crate::support::appliance::Builder;
@@ -9,7 +9,7 @@ const ROUNDS: usize = 10;
 
 #[test]
 #[ignore = "needs tests/run: permission to create a mount namespace"]
-fn a_full_disk_is_a_503_and_forgotten_as_soon_as_there_is_room() {
+fn a_full_disk_causes_a_503_until_there_is_room() {
     let upstream = Upstream::ok();
     let spool = tempfile::tempdir().unwrap();
     let path = spool.path().to_str().unwrap();
@@ -26,7 +26,7 @@ fn a_full_disk_is_a_503_and_forgotten_as_soon_as_there_is_room() {
     }
     assert!(appliance.log().contains("No space left on device"), "the log says why: {}", appliance.log());
     let seen = upstream.requests();
-    assert!(seen.iter().all(|request| request.target != "/large"), "half a body is never passed on");
+    assert!(seen.iter().all(|request| request.target != "/large"), "a truncated body is never forwarded");
     assert_eq!(seen.len(), 2 * ROUNDS);
     figure(&format!("disk: full {ROUNDS} times in the middle of an upload, {} other requests succeeded", 2 * ROUNDS));
 }

@@ -1,4 +1,4 @@
-//! Where credentials come from is down, slow, throttled or out of date: what is held serves, and nobody waits.
+//! A source of credentials that is down, slow, throttled or out of date: valid credentials serve, and no request waits.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,7 +10,7 @@ use crate::support::appliance::{Appliance, Builder};
 use crate::support::upstream::{Recorded, Upstream, Wire};
 use crate::support::{Message as _, eventually, figure};
 
-/// How a service behaves at the moment.
+/// The current behaviour of a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mood {
     Well,
@@ -120,7 +120,7 @@ fn heals(what: &str, appliance: &Appliance, service: &Service) -> Duration {
         let answer = appliance.get("/x");
         assert_eq!((answer.status, answer.header("x-appliance-error")), (503, "no-credentials"), "{what}");
     }
-    assert!(began.elapsed() < Duration::from_secs(2), "{what}: nobody waits: {:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(2), "{what}: no request waits: {:?}", began.elapsed());
     service.becomes(Mood::Well);
     let began = Instant::now();
     eventually(&format!("it heals: {what}"), || appliance.get("/x").status == 200);
@@ -128,7 +128,7 @@ fn heals(what: &str, appliance: &Appliance, service: &Service) -> Duration {
 }
 
 #[test]
-fn a_source_that_fails_at_the_start_is_asked_until_it_answers() {
+fn a_credential_source_that_fails_at_the_start_is_retried_until_it_responds() {
     thread::scope(|scope| {
         for mood in [Mood::Down, Mood::Silent] {
             scope.spawn(move || {
@@ -154,7 +154,7 @@ fn a_source_that_fails_at_the_start_is_asked_until_it_answers() {
 }
 
 #[test]
-fn a_source_that_throttles_is_asked_patiently() {
+fn a_credential_source_that_throttles_is_retried_with_backoff() {
     thread::scope(|scope| {
         scope.spawn(|| {
             let (upstream, service) = (Upstream::ok(), Service::new(Mood::Throttling));
@@ -175,7 +175,7 @@ fn a_source_that_throttles_is_asked_patiently() {
 }
 
 #[test]
-fn while_credentials_hold_no_failure_of_their_source_is_noticed() {
+fn a_failing_credential_source_affects_no_request_while_the_credentials_are_valid() {
     thread::scope(|scope| {
         for mood in [Mood::Down, Mood::Silent, Mood::Throttling, Mood::Stale] {
             scope.spawn(move || {
@@ -195,7 +195,7 @@ fn while_credentials_hold_no_failure_of_their_source_is_noticed() {
                     thread::sleep(Duration::from_millis(10));
                 }
                 assert!(sts.requests().len() > 1, "{mood:?}: it was asked again");
-                assert!(slowest < Duration::from_secs(1), "{mood:?}: nobody waits for it: {slowest:?}");
+                assert!(slowest < Duration::from_secs(1), "{mood:?}: no request waits for it: {slowest:?}");
                 service.becomes(Mood::Well);
                 eventually("it heals", || {
                     appliance.get("/_appliance/readyz").status == 200 && appliance.get("/x").status == 200

@@ -1,4 +1,4 @@
-//! Faults, made one at a time and counted, and that the appliance is itself again when they are over.
+//! Faults, injected one at a time and counted: the appliance recovers when they are over.
 //!
 //! `tests/system/soak` has the faults that last longer than a test may. Other files already make these faults: a
 //! caller who drips (`hostile::slow`), an outage of STS (`credentials`), an answer that breaks off (`upstream_failures`).

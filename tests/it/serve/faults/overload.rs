@@ -1,4 +1,4 @@
-//! More requests than a target can take: those that would wait for too long are turned away before their bodies are read.
+//! Load shedding: requests that would wait too long for a target are rejected before their bodies are read.
 
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use crate::support::{Message as _, eventually, figure};
 /// Connections to the upstream; four times as many requests of one caller may be on their way.
 const CONNECTIONS: usize = 4;
 const LIMIT: usize = 4 * CONNECTIONS;
-/// What one caller gets of them.
+/// The results that one caller gets.
 const SHARE: usize = CONNECTIONS / 2;
 
 /// An upstream that answers nobody until it is told to.
@@ -30,7 +30,7 @@ fn held() -> (Upstream, Arc<(Mutex<bool>, Condvar)>) {
 }
 
 #[test]
-fn what_is_too_much_is_turned_away_early_what_waits_for_too_long_too_and_then_all_is_well() {
+fn requests_over_the_in_flight_limit_are_rejected_early_and_those_that_wait_too_long_later() {
     let (upstream, gate) = held();
     let appliance = Builder::new(&upstream).with(&["--upstream-connections", &CONNECTIONS.to_string()]).start();
     let mut waiting: Vec<Caller> = (0..LIMIT)
@@ -80,7 +80,7 @@ fn what_is_too_much_is_turned_away_early_what_waits_for_too_long_too_and_then_al
 }
 
 #[test]
-fn callers_who_send_slowly_take_no_room_from_others() {
+fn callers_that_send_slowly_do_not_count_against_the_in_flight_limit() {
     let upstream = Upstream::ok();
     let appliance = Builder::new(&upstream).with(&["--upstream-connections", "1"]).start();
     let _slow: Vec<Caller> = (0..50)

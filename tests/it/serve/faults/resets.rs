@@ -1,4 +1,4 @@
-//! An upstream that breaks off, anywhere: one attempt for what must not be done twice, and the next request succeeds.
+//! An upstream that closes the connection at any point: an unsafe request gets one attempt, and the next request succeeds.
 
 use std::thread;
 use std::time::Duration;
@@ -18,7 +18,7 @@ const PLACES: [(&str, &str, bool); 6] = [
 ];
 
 #[test]
-fn wherever_it_breaks_off_nothing_is_done_twice_and_the_next_request_succeeds() {
+fn a_connection_that_ends_at_any_point_causes_no_duplicate_and_the_next_request_succeeds() {
     let upstream = Upstream::start(|request, wire| {
         let Some(fault) = request.target.strip_prefix("/fault/") else { return wire.send(OK) };
         let (number, ending) = fault.split_once('/').unwrap();
@@ -64,7 +64,7 @@ fn wherever_it_breaks_off_nothing_is_done_twice_and_the_next_request_succeeds() 
 }
 
 #[test]
-fn an_upstream_that_takes_half_a_body_and_leaves_is_not_sent_it_twice() {
+fn a_body_that_the_upstream_has_read_halfway_is_not_sent_again() {
     for (method, expected) in [("POST", 1), ("PUT", 2)] {
         let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", server.local_addr().unwrap());
@@ -86,7 +86,7 @@ fn an_upstream_that_takes_half_a_body_and_leaves_is_not_sent_it_twice() {
 }
 
 #[test]
-fn what_follows_an_answer_unasked_is_never_taken_for_the_next_one() {
+fn bytes_after_a_response_are_never_taken_for_the_next_response() {
     let upstream = Upstream::start(|request, wire| {
         if request.target == "/talkative" {
             wire.send([OK, b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison"].concat())
@@ -104,7 +104,7 @@ fn what_follows_an_answer_unasked_is_never_taken_for_the_next_one() {
 }
 
 #[test]
-fn an_upstream_that_stops_taking_a_large_body_is_a_504_and_in_time() {
+fn an_upstream_that_stops_reading_a_large_body_causes_a_504_in_time() {
     let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", server.local_addr().unwrap());
     // Accepted by the kernel, and read by nobody.

@@ -1,4 +1,4 @@
-//! Signals under load: no request fails because of one. Replacements of whole processes are in `tests/system/soak`.
+//! Signals under load interrupt no request. `tests/system/soak` replaces whole processes.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -12,7 +12,7 @@ use crate::support::tokens::TokenFile;
 use crate::support::upstream::Upstream;
 
 #[test]
-fn a_hundred_reloads_fail_no_request() {
+fn a_hundred_reloads_interrupt_no_request() {
     let upstream = Upstream::ok();
     let file = TokenFile::new();
     let token = file.add("ci", "write", &[]);

@@ -1,4 +1,4 @@
-//! An upstream that is there and refuses: its answers are passed on as they are, and nobody adds to the storm.
+//! An overloaded upstream: its responses are forwarded as they are, and retries do not add to its load.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,7 +11,7 @@ use crate::support::{Message as _, figure};
 const STORM: usize = 40;
 
 #[test]
-fn refusals_of_a_busy_upstream_are_passed_on_once_each_and_end_with_it() {
+fn each_429_and_503_of_a_busy_upstream_is_forwarded_without_a_retry() {
     for (status, line) in
         [(429, "429 Too Many Requests"), (503, "503 Service Unavailable"), (500, "500 Internal Server Error")]
     {
@@ -41,7 +41,7 @@ fn refusals_of_a_busy_upstream_are_passed_on_once_each_and_end_with_it() {
 }
 
 #[test]
-fn a_sick_upstream_is_not_sent_twice_as_much() {
+fn the_retry_budget_bounds_the_load_on_a_failing_upstream() {
     const REQUESTS: usize = 400;
     let seen = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&seen);

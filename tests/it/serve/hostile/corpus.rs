@@ -1,4 +1,4 @@
-//! The corpus: hostile requests as text files, each with what has to become of it.
+//! The corpus: hostile requests as text files, each with the expected result.
 //!
 //! A file is a list of `key: value` lines; `#` starts a comment. `class` holds for the cases that follow it:
 //!
@@ -111,7 +111,7 @@ fn parse(file: &str, text: &str) -> Vec<Case> {
     let finished = cases.into_iter().map(|(mut case, options)| {
         assert!(!case.wire.is_empty(), "{}: nothing is sent", case.name);
         if let Some(status) = options.get("status") {
-            assert!(case.seen.is_empty() || status == "none", "{}: seen and refused", case.name);
+            assert!(case.seen.is_empty() || status == "none", "{}: forwarded and rejected", case.name);
             case.status = (status != "none").then(|| status.parse().unwrap());
         }
         case.stays_open = match options.get("then").map(String::as_str) {

@@ -1,4 +1,4 @@
-//! Hostile input: every case of the corpus is refused, or read in one way by everybody.
+//! Hostile input: every case of the corpus is rejected, or has one meaning for everyone.
 //!
 //! Each request goes out on a connection of its own with a well-formed one right behind it. If the two ends of the
 //! appliance disagreed on where a request ends, a part of it would turn up at the upstream as a request.
@@ -15,7 +15,7 @@ use crate::support::upstream::{Recorded, Upstream};
 use crate::support::{Message as _, figure};
 use corpus::Case;
 
-/// What follows each hostile request on its connection.
+/// The request that follows each hostile request on its connection.
 const MARKER: &str = "GET /marker HTTP/1.1\r\nHost: localhost\r\n\r\n";
 /// Names the target that an answer answers.
 const ECHO: &str = "x-echo";
@@ -29,7 +29,7 @@ fn echo() -> Upstream {
     })
 }
 
-/// What a caller heard on one connection: the answers to a hostile request, and whether the marker was answered.
+/// The responses on one connection to a hostile request, with a flag that says if the marker was answered.
 struct Heard {
     answers: Vec<Answer>,
     marker: bool,
@@ -113,7 +113,7 @@ fn check(case: &Case, heard: &Heard, seen: &[Recorded], upstream: &Upstream) {
 }
 
 #[test]
-fn hostile_requests_are_refused_or_read_in_one_way_by_everybody() {
+fn hostile_requests_are_rejected_or_have_one_meaning_for_everyone() {
     let upstream = echo();
     let limits = ["--body-idle-timeout", "1s", "--head-timeout", "1s", "--keep-alive", "1s"];
     let sizes = ["--body-size-limit", "1 MiB"];
@@ -132,7 +132,7 @@ fn hostile_requests_are_refused_or_read_in_one_way_by_everybody() {
     }
     assert!(failures.is_empty(), "{} of {} failed: {failures:#?}", failures.len(), cases.len());
 
-    // What a request left behind would turn up late, so it is looked for after everything else.
+    // The rest of a request would arrive late, so this check comes after everything else.
     assert_eq!(appliance.get("/last").status, 200, "the appliance goes on");
     let smuggled = upstream.requests().iter().filter(|seen| seen.target.contains("smuggled")).count();
     assert_eq!(smuggled, 0);

@@ -1,4 +1,4 @@
-//! Floods: what a caller sends without end is not kept.
+//! Floods: the appliance does not keep endless input.
 
 use super::echo;
 use crate::support::appliance::{Appliance, Builder};
@@ -8,7 +8,7 @@ use crate::support::figure;
 const CHUNKED: &str = "POST /x HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n";
 /// Sent in each flood, or as much of it as the appliance takes.
 const FLOOD: usize = 64 << 20;
-/// How much memory may grow meanwhile: a connection's buffers, and what the allocator keeps of them. Some take pages in
+/// The limit for the growth of memory meanwhile: a connection's buffers, and what the allocator keeps of them. Some take pages in
 /// blocks of several megabytes.
 const GROWTH: u64 = 16 << 20;
 /// The listener takes in up to 128 KiB and makes requests of all of it, some 5 KiB for each. The rest waits.
@@ -26,7 +26,7 @@ fn flood(caller: &mut Caller, piece: &str, appliance: &Appliance, most: &mut u64
 }
 
 #[test]
-fn memory_does_not_grow_with_what_is_not_a_body() {
+fn memory_does_not_grow_with_oversized_heads() {
     let upstream = echo();
     let appliance = Builder::new(&upstream).with(&["--body-size-limit", "1 MiB"]).start();
     // Every kind of request once, so that what is allocated for good is there.
@@ -38,7 +38,7 @@ fn memory_does_not_grow_with_what_is_not_a_body() {
         ("zeros of a chunk size", CHUNKED.to_owned(), "0"),
         ("a trailer", format!("{CHUNKED}0\r\nX-A: "), "a"),
         ("trailers", format!("{CHUNKED}0\r\n"), "X-A: b\r\n"),
-        ("chunks behind a refused path", CHUNKED.replace("/x", "/a/../b"), "1\r\na\r\n"),
+        ("chunks after a rejected path", CHUNKED.replace("/x", "/a/../b"), "1\r\na\r\n"),
         ("a request line", "GET /".to_owned(), "a"),
         ("a header", "GET /x HTTP/1.1\r\nHost: localhost\r\nX-A: ".to_owned(), "a"),
         ("headers", "GET /x HTTP/1.1\r\nHost: localhost\r\n".to_owned(), "X-A: b\r\n"),
@@ -47,7 +47,7 @@ fn memory_does_not_grow_with_what_is_not_a_body() {
         let mut caller = appliance.connect();
         caller.send(start).unwrap();
         let sent = flood(&mut caller, piece, &appliance, &mut most);
-        assert!(upstream.requests().len() == 1, "{what}: nothing of it is passed on");
+        assert!(upstream.requests().len() == 1, "{what}: no part of it is forwarded");
         let grown = most - before;
         assert!(grown < GROWTH, "{what}: {grown} bytes more after {sent}");
     }
@@ -56,7 +56,7 @@ fn memory_does_not_grow_with_what_is_not_a_body() {
 }
 
 #[test]
-fn requests_in_a_pipeline_are_all_answered_and_most_wait_outside() {
+fn pipelined_requests_are_all_answered_and_most_wait_in_the_socket() {
     let upstream = echo();
     let appliance = Appliance::before(&upstream);
     let before = appliance.resident();

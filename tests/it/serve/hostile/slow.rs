@@ -1,4 +1,4 @@
-//! Callers who take their time: every wait for one has a limit, and others do not notice.
+//! Slow callers: every wait for one has a limit, and other callers are not affected.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use crate::support::caller::{Answer, Caller};
 use crate::support::upstream::Upstream;
 use crate::support::{Message as _, figure};
 
-/// What no wait here may last: all limits are set to a second, and the longest is the sum of three.
+/// The limit of every wait here: all limits are set to a second, and the longest is the sum of three.
 const BOUND: Duration = Duration::from_secs(8);
 const FIRST: &str = "GET /first HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
@@ -37,7 +37,7 @@ fn drip(what: &str, mut caller: Caller, piece: &[u8]) -> (Duration, Option<Answe
 }
 
 #[test]
-fn a_caller_who_drips_is_let_go_wherever_it_starts() {
+fn a_caller_that_sends_a_byte_at_a_time_is_disconnected() {
     let upstream = echo();
     let appliance = impatient(&upstream);
     let chunked = |path: &str| format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n");
@@ -51,9 +51,9 @@ fn a_caller_who_drips_is_let_go_wherever_it_starts() {
         ("a chunk's size", String::new(), chunked("/x"), "0", Some(408)),
         ("a trailer", String::new(), format!("{}0\r\nX-A: ", chunked("/x")), "a", Some(408)),
         ("a length that is not filled", String::new(), content("/x"), "", Some(408)),
-        ("chunks behind a refused path", String::new(), chunked("/a/../b"), "1\r\na\r\n", Some(400)),
-        ("a length behind a refused path", String::new(), content("/a/../b"), "a", Some(400)),
-        ("a trailer behind a refused path", String::new(), format!("{}0\r\nX-A: ", chunked("/a/../b")), "a", Some(400)),
+        ("chunks after a rejected path", String::new(), chunked("/a/../b"), "1\r\na\r\n", Some(400)),
+        ("a length after a rejected path", String::new(), content("/a/../b"), "a", Some(400)),
+        ("a trailer after a rejected path", String::new(), format!("{}0\r\nX-A: ", chunked("/a/../b")), "a", Some(400)),
     ];
     let mut longest = Duration::ZERO;
     let count = cases.len();
@@ -85,7 +85,7 @@ fn content(path: &str) -> String {
 }
 
 #[test]
-fn an_idle_connection_stays_for_as_long_as_it_is_promised() {
+fn an_idle_connection_stays_open_for_the_configured_time() {
     let upstream = echo();
     let appliance = Builder::new(&upstream).with(&["--head-timeout", "1s", "--keep-alive", "30s"]).start();
     let mut caller = appliance.connect();
@@ -96,7 +96,7 @@ fn an_idle_connection_stays_for_as_long_as_it_is_promised() {
 }
 
 #[test]
-fn two_hundred_half_open_connections_disturb_nobody() {
+fn two_hundred_half_open_connections_affect_no_other_request() {
     let upstream = echo();
     let appliance = Appliance::before(&upstream);
     let before = appliance.resident();

@@ -1,4 +1,4 @@
-//! The files of a listener with TLS: which cannot be used, and who may read them.
+//! The files of a listener with TLS: unusable ones, and their permissions.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt as _, chown};
@@ -9,7 +9,7 @@ use crate::support::appliance::{TRACKING_ARN, instance_binary, run};
 use crate::support::authority::authority;
 
 #[test]
-fn files_that_cannot_be_used_are_named_before_anything_listens() {
+fn unusable_files_are_reported_before_the_appliance_listens() {
     let authority = authority();
     let directory = tempfile::tempdir().unwrap();
     present(&directory, authority);
@@ -36,7 +36,7 @@ fn files_that_cannot_be_used_are_named_before_anything_listens() {
 
 #[test]
 #[ignore = "needs tests/run: root"]
-fn a_certificate_that_a_group_may_read_is_read_by_its_members() {
+fn a_key_that_is_readable_by_a_group_can_be_read_by_its_members() {
     // As NixOS keeps those of ACME: the directory has mode 0750, its files have mode 0640, and they are of another user.
     let (owner, group) = (54_320, 54_321);
     let directory = tempfile::tempdir().unwrap();

@@ -1,0 +1,86 @@
+//! The artifacts of an entity (a run, a model or a trace): managed MLflow names their location, and S3 has the bytes.
+
+use actix_web::web;
+use serde_json::Value;
+
+use crate::http::uri::encoded;
+use crate::mlflow::foreign::is_foreign;
+use crate::mlflow::store::ArtifactPath;
+use crate::serve::artifacts::parameters::{named, parameter, path, required};
+use crate::serve::artifacts::request::{ArtifactRequest, ArtifactResponse};
+use crate::serve::artifacts::route::EntityRoute;
+use crate::serve::artifacts::{listing, object};
+use crate::serve::error::ProxyError;
+
+/// MLflow's own limit of an upload to a run. Bytes.
+const UPLOAD_LIMIT: u64 = 10 << 20;
+
+/// Answers a request on such a route.
+///
+/// # Errors
+/// [`ProxyError`].
+pub(crate) async fn answer(
+    route: EntityRoute<'_>,
+    request: &ArtifactRequest<'_>,
+    payload: web::Payload,
+) -> Result<ArtifactResponse, ProxyError> {
+    let target = request.target;
+    let run = || parameter(target, "run_id").and_then(|id| id.map_or_else(|| required(target, "run_uuid"), Ok));
+    // The question, the place of the location in the response, and the parameter that names the artifact below it.
+    let (question, pointer, below) = match route {
+        EntityRoute::OfRun | EntityRoute::UploadToRun | EntityRoute::ListOfRun => {
+            (format!("/api/2.0/mlflow/runs/get?run_id={}", encoded(&run()?)), "/run/info/artifact_uri", "path")
+        }
+        EntityRoute::OfModelVersion => {
+            let (name, version) = (required(target, "name")?, required(target, "version")?);
+            let query = format!("name={}&version={}", encoded(&name), encoded(&version));
+            (format!("/api/2.0/mlflow/model-versions/get-download-uri?{query}"), "/artifact_uri", "path")
+        }
+        // The id is one segment of a path in normal form, so it needs no encoding.
+        EntityRoute::OfLoggedModel(id) => (logged_model(id), "/model/info/artifact_uri", "artifact_file_path"),
+        EntityRoute::ListOfLoggedModel(id) => (logged_model(id), "/model/info/artifact_uri", "artifact_directory_path"),
+        EntityRoute::OfTrace => {
+            let id = encoded(&required(target, "request_id")?);
+            (format!("/api/3.0/mlflow/traces/{id}"), "/trace/trace_info/tags/mlflow.artifactLocation", "path")
+        }
+    };
+    // Without a path, the request is for the trace itself, which is usually in a database.
+    let is_managed = matches!(route, EntityRoute::OfTrace) && parameter(target, "path")?.is_none();
+    if is_managed && request.may_be_elsewhere {
+        return Ok(ArtifactResponse::Elsewhere(payload));
+    }
+    let below = path(target, below)?;
+    let document = match request.ask(&question).await? {
+        Ok(document) => document,
+        // Versions of MLflow without this route have others for a trace.
+        Err(_) if is_managed => return Ok(ArtifactResponse::Elsewhere(payload)),
+        Err(response) => return Ok(ArtifactResponse::Upstream(response)),
+    };
+    let uri = document.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    // SECURITY: managed MLflow would read it with its own role, which may be able to read more than the caller.
+    if !request.may_be_elsewhere && is_foreign(uri, &request.s3.store) {
+        return Err(ProxyError::Elsewhere(uri.to_owned()));
+    }
+    if is_managed {
+        return Ok(ArtifactResponse::Elsewhere(payload));
+    }
+    let Some(root) = request.s3.store.locate(uri) else { return Ok(ArtifactResponse::Elsewhere(payload)) };
+    match route {
+        EntityRoute::ListOfRun | EntityRoute::ListOfLoggedModel(_) => {
+            let files = listing::list(request.s3, &root.join(&below)?).await?;
+            listing::respond(files, below.as_str(), Some(request.s3.store.publish(uri).into())).await
+        }
+        EntityRoute::UploadToRun => object::write(request, payload, &root.join(&named(below)?)?, UPLOAD_LIMIT).await,
+        EntityRoute::OfTrace => {
+            let attachments = root.join(&ArtifactPath::parse("attachments")?)?;
+            object::read(request, &attachments.join(&named(below)?)?).await
+        }
+        EntityRoute::OfRun | EntityRoute::OfModelVersion | EntityRoute::OfLoggedModel(_) => {
+            object::read(request, &root.join(&named(below)?)?).await
+        }
+    }
+}
+
+fn logged_model(id: &str) -> String {
+    format!("/api/2.0/mlflow/logged-models/{id}")
+}

@@ -1,0 +1,58 @@
+//! Asks the SageMaker API once for the artifact store of a target.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing::{info, warn};
+
+use crate::api::ApiError;
+use crate::api::describe::{self, DescribeError};
+use crate::backoff::Backoff;
+use crate::error_chain;
+use crate::serve::upstream::served_target::ServedTarget;
+use crate::serve::upstream::settings::ArtifactLocation;
+
+/// The longest first wait and the longest wait of all between attempts.
+const WAITS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
+/// Finds the artifact store, if it is not configured, and returns once it is known.
+pub(crate) async fn run(target: &ServedTarget) {
+    let Some(ArtifactLocation::Described(endpoint)) = target.artifacts.as_ref().map(|artifacts| &artifacts.place)
+    else {
+        return;
+    };
+    let (transport, mut backoff) = (target.transport(), Backoff::new(WAITS.0, WAITS.1));
+    loop {
+        match describe::artifact_store(&target.target, endpoint, &transport, &target.credentials).await {
+            Ok(store) => {
+                info!(
+                    target_name = target.label(),
+                    bucket = store.bucket(),
+                    prefix = store.prefix(),
+                    "artifact store found"
+                );
+                target.store.store(Some(Arc::new(store)));
+                target.describing.store(None);
+                return;
+            }
+            // Another task obtains the credentials, and logs why it cannot.
+            Err(DescribeError::Unanswered(ApiError::Credentials(_))) => tokio::time::sleep(WAITS.0 / 10).await,
+            Err(error) => {
+                // The log says more; a caller need not learn the address of the API.
+                let why = match &error {
+                    DescribeError::Unanswered(_) => "the SageMaker API cannot be reached".to_owned(),
+                    DescribeError::Refused { .. } | DescribeError::Elsewhere(_) => error.to_string(),
+                };
+                target.describing.store(Some(Arc::new(why)));
+                let hint = "allow the action, or set `artifact-store` to the store's `s3://` URI";
+                warn!(
+                    target_name = target.label(),
+                    error = error_chain::joined(&error),
+                    hint,
+                    "artifact store not found"
+                );
+                tokio::time::sleep(backoff.wait()).await;
+            }
+        }
+    }
+}

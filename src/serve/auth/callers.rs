@@ -1,0 +1,199 @@
+//! The callers: finds the caller and the client address of a request, and counts requests against the caller's limits.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use actix_web::HttpRequest;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{HeaderMap, HeaderName};
+use secrecy::ExposeSecret as _;
+
+use crate::access::address::{self, Networks};
+use crate::access::caller::{AuthMethod, Caller, Grant, Role, Subject, Targets, check_name};
+use crate::access::limits::{Meter, Permit};
+use crate::access::oidc::{Expected, OidcError, Unverified};
+use crate::access::policy::Policy;
+use crate::access::session::Sessions;
+use crate::http::body::Holdings;
+use crate::serve::auth::credentials::{self, CallerCredentials};
+use crate::serve::auth::error::AccessError;
+use crate::serve::auth::keys::{BalancerKeys, KeyFetcher};
+use crate::serve::auth::settings::CallerSettings;
+use crate::serve::auth::token_store::TokenStore;
+
+/// The header with a load balancer's statement about the user.
+const OIDC_DATA: HeaderName = HeaderName::from_static("x-amzn-oidc-data");
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// The state of authentication that all workers share.
+pub(crate) struct Callers {
+    pub(crate) tokens: TokenStore,
+    grants: Vec<Grant>,
+    balancer: Option<BalancerTrust>,
+    anonymous: Option<Role>,
+    pub(crate) sessions: Sessions,
+    networks: Option<Networks>,
+    trusted_proxies: Networks,
+    trusted_hops: usize,
+    pub(crate) policy: Policy,
+    meter: Meter<Arc<Holdings>>,
+}
+
+/// The load balancer whose statements about users are trusted.
+struct BalancerTrust {
+    expected: Expected,
+    name_claim: String,
+    keys: BalancerKeys,
+}
+
+impl Callers {
+    /// Returns the state that these settings describe.
+    #[must_use]
+    pub(crate) fn new(settings: CallerSettings) -> Self {
+        let balancer = settings.oidc.map(|oidc| BalancerTrust {
+            expected: oidc.expected,
+            name_claim: oidc.name_claim,
+            keys: BalancerKeys::new(oidc.keys.0, oidc.keys.1),
+        });
+        Self {
+            tokens: TokenStore::new(settings.tokens),
+            grants: settings.grants,
+            balancer,
+            anonymous: settings.anonymous,
+            sessions: settings.sessions,
+            networks: settings.networks,
+            trusted_proxies: settings.trusted_proxies,
+            trusted_hops: settings.trusted_hops,
+            policy: settings.policy,
+            meter: Meter::new(settings.limits),
+        }
+    }
+
+    /// Returns the client address of a request.
+    ///
+    /// # Errors
+    /// [`AccessError`] if the address cannot be read, or is not allowed.
+    pub(crate) fn client_address(&self, request: &HttpRequest) -> Result<Option<IpAddr>, AccessError> {
+        let Some(peer) = request.peer_addr() else { return Ok(None) };
+        let values: Vec<_> = if self.trusted_proxies.is_empty() {
+            Vec::new()
+        } else {
+            // A value that is not text is no address.
+            request.headers().get_all(FORWARDED_FOR).map(|value| value.to_str().unwrap_or("unreadable")).collect()
+        };
+        let client = address::client(peer.ip(), values.into_iter(), &self.trusted_proxies, self.trusted_hops)?;
+        match &self.networks {
+            Some(networks) if !networks.contain(client) => Err(AccessError::Network(client)),
+            _ => Ok(Some(client)),
+        }
+    }
+
+    /// Returns true if the peer is a proxy that is trusted to say how it was reached.
+    #[must_use]
+    pub(crate) fn trusts(&self, request: &HttpRequest) -> bool {
+        request.peer_addr().is_some_and(|peer| self.trusted_proxies.contain(peer.ip()))
+    }
+
+    /// Counts a request of a caller against the caller's limits.
+    ///
+    /// # Errors
+    /// [`AccessError::Excess`].
+    pub(crate) fn count(&self, caller: &Caller, client: Option<IpAddr>) -> Result<Permit<Arc<Holdings>>, AccessError> {
+        self.meter.admit(caller, client).map_err(AccessError::Excess)
+    }
+
+    /// Counts a request whose caller is about to sign in.
+    ///
+    /// # Errors
+    /// [`AccessError::Excess`].
+    pub(crate) fn count_unauthenticated(&self, client: Option<IpAddr>) -> Result<Permit<Arc<Holdings>>, AccessError> {
+        self.meter.admit_unauthenticated(client).map_err(AccessError::Excess)
+    }
+
+    /// Counts a request that is rejected with this status. A request of an authenticated caller has been counted already.
+    ///
+    /// SECURITY: this slows down an address that guesses tokens or floods the log with rejections. Users behind the same
+    /// address notice nothing as long as their credentials are valid.
+    ///
+    /// # Errors
+    /// [`AccessError::Excess`] if too many requests of that address were rejected.
+    pub(crate) fn count_rejection(
+        &self,
+        caller: Option<&Caller>,
+        client: Option<IpAddr>,
+        status: StatusCode,
+    ) -> Result<(), AccessError> {
+        match (caller, client) {
+            // Only errors of the client count.
+            (None, Some(address)) if status.is_client_error() => {
+                self.meter.reject(address).map_err(AccessError::Excess)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Returns the caller of a request with these headers. `cookie` is the name of the session cookie on its connection, and
+    /// `certificate` has the names in the connection's certificate.
+    ///
+    /// # Errors
+    /// [`AccessError`]. Invalid credentials are always rejected; no other method is tried.
+    pub(crate) async fn authenticate(
+        &self,
+        headers: &HeaderMap,
+        cookie: &'static str,
+        certificate: &[String],
+        fetcher: &KeyFetcher,
+        now: SystemTime,
+    ) -> Result<Caller, AccessError> {
+        if self.tokens.is_configured() {
+            match credentials::of(headers, cookie)? {
+                CallerCredentials::Token(token) => return self.tokens.holder(token.expose_secret(), now),
+                // A browser whose session is over is sent to sign in again.
+                CallerCredentials::Session(value) => {
+                    if let Some(id) = self.sessions.token_id(value, now)
+                        && let Some(caller) = self.tokens.session_holder(id, now)?
+                    {
+                        return Ok(caller);
+                    }
+                }
+                CallerCredentials::None => {}
+            }
+        }
+        if let (Some(balancer), Some(statement)) = (&self.balancer, headers.get(OIDC_DATA)) {
+            let statement = statement.to_str().map_err(|_| OidcError::Malformed)?;
+            return Box::pin(self.user(balancer, statement, fetcher, now)).await;
+        }
+        let named = |subject: &Subject| matches!(subject, Subject::Certificate(name) if certificate.contains(name));
+        if let Some(grant) = Grant::first(&self.grants, named)
+            && let Some(name) = certificate.iter().find(|name| grant.to == Subject::Certificate((*name).clone()))
+        {
+            return Ok(grant.caller(name, AuthMethod::Certificate));
+        }
+        match self.anonymous {
+            Some(role) => {
+                Ok(Caller { name: "anonymous".to_owned(), role, targets: Targets::All, means: AuthMethod::Anonymous })
+            }
+            None => Err(AccessError::Nothing),
+        }
+    }
+
+    /// Returns the user whom a load balancer's statement names.
+    async fn user(
+        &self,
+        balancer: &BalancerTrust,
+        statement: &str,
+        fetcher: &KeyFetcher,
+        now: SystemTime,
+    ) -> Result<Caller, AccessError> {
+        let unverified = Unverified::parse(statement)?;
+        // This check comes before a key is fetched, because an unverified statement is not worth a request.
+        unverified.check(&balancer.expected, now)?;
+        let key = balancer.keys.get(unverified.key_id(), fetcher).await.ok_or(OidcError::NoKey)?;
+        let claims = unverified.verify(&key, &balancer.expected, now)?;
+        let name = claims.text(&balancer.name_claim).filter(|name| check_name(name).is_ok());
+        let grant = Grant::first(&self.grants, |subject| claims.fit(subject)).ok_or(AccessError::NoGrant)?;
+        let name = grant.name.as_deref().or(name).ok_or(AccessError::NoName)?;
+        Ok(grant.caller(name, AuthMethod::Oidc))
+    }
+}

@@ -1,0 +1,106 @@
+//! Redirects of a browser, also behind a reverse proxy that strips a prefix.
+//!
+//! Such a proxy shows the appliance below `/mlflow/`, for example, and forwards paths without that prefix. The appliance does
+//! not know the prefix, so its redirects are relative to the requested path, and the browser adds the prefix.
+
+use actix_web::HttpRequest;
+
+use crate::serve::auth::callers::Callers;
+
+/// Proxies that strip a prefix send it in this header; Traefik does so by default.
+const FORWARDED_PREFIX: &str = "x-forwarded-prefix";
+/// No deployment needs a longer prefix. Bytes.
+const LONGEST_PREFIX: usize = 256;
+
+/// Returns the path `to` (perhaps with a query) relative to the requested path `from`. Both begin with a slash.
+#[must_use]
+pub(crate) fn relative(from: &str, to: &str) -> String {
+    let levels = from.matches('/').count().saturating_sub(1);
+    let up = if levels == 0 { "./".to_owned() } else { "../".repeat(levels) };
+    up + to.strip_prefix('/').unwrap_or(to)
+}
+
+/// Returns the prefix below which a trusted proxy shows the appliance, without a slash at its end, if there is one.
+///
+/// SECURITY: it becomes the path of a cookie. It is read only from a trusted proxy, and a value that could be more than a path,
+/// or another path to a browser, is ignored.
+#[must_use]
+pub(crate) fn prefix<'a>(request: &'a HttpRequest, callers: &Callers) -> Option<&'a str> {
+    let mut values = request.headers().get_all(FORWARDED_PREFIX);
+    let (Some(value), None, true) = (values.next(), values.next(), callers.trusts(request)) else { return None };
+    value.to_str().ok().and_then(valid_prefix)
+}
+
+fn valid_prefix(text: &str) -> Option<&str> {
+    let prefix = text.strip_suffix('/').unwrap_or(text);
+    let is_segment = |segment: &str| {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~_".contains(&byte);
+        !matches!(segment, "" | "." | "..") && segment.bytes().all(is_plain)
+    };
+    let is_prefix = prefix.len() <= LONGEST_PREFIX && prefix.strip_prefix('/')?.split('/').all(is_segment);
+    is_prefix.then_some(prefix)
+}
+
+#[cfg(test)]
+mod tests {
+    use url::Url;
+
+    use super::*;
+
+    #[test]
+    fn a_relative_redirect_leads_to_the_same_path_below_any_prefix() {
+        for (from, to) in [
+            ("/", "/_appliance/login?next=%2F"),
+            ("/x", "/"),
+            ("/experiments/1", "/_appliance/login?next=%2Fexperiments%2F1"),
+            ("/_appliance/login", "/t/a/?x=1"),
+            ("/_appliance/login", "/"),
+            ("/_appliance/logout", "/_appliance/login"),
+            ("/t/a", "/t/a/?b"),
+            ("/t/a/b/c/", "/x"),
+            ("//x", "/y"),
+            ("/", "/a:b/c"),
+        ] {
+            for prefix in ["", "/mlflow", "/a/b"] {
+                let asked = Url::parse(&format!("https://host{prefix}{from}")).expect(from);
+                let found = asked.join(&relative(from, to)).expect(to);
+                assert_eq!(found.as_str(), format!("https://host{prefix}{to}"), "{from} {to}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_prefix_is_a_plain_path() {
+        for (text, expected) in [
+            ("/mlflow", "/mlflow"),
+            ("/mlflow/", "/mlflow"),
+            ("/team-a/ml_flow.v1~x", "/team-a/ml_flow.v1~x"),
+            ("/a/b/c", "/a/b/c"),
+        ] {
+            assert_eq!(valid_prefix(text), Some(expected));
+        }
+        let long = format!("/{}", "x".repeat(LONGEST_PREFIX));
+        for text in [
+            "",
+            "/",
+            "//",
+            "mlflow",
+            "//evil.example",
+            "/a//b",
+            "/a/../b",
+            "/./a",
+            "/a;Domain=evil",
+            "/a b",
+            "/a,/b",
+            "/a?b",
+            "/a#b",
+            "/%2e%2e",
+            "/a\\b",
+            "https://evil.example/",
+            "/ü",
+            &long,
+        ] {
+            assert_eq!(valid_prefix(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! The permits that one request holds until its response has ended.
+
+use std::cell::{OnceCell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::access::limits::Permit;
+use crate::http::body::{BodyOwner, Holdings};
+use crate::serve::limits::in_flight::{InFlight, InFlightLimit};
+use crate::serve::limits::shares::{CallerKey, ConnectionShares, ShareExceeded, SharePermit};
+
+/// The permits of one request. Dropping them releases the limits that they count against, in the order of the fields.
+#[derive(Default)]
+pub(crate) struct Permits {
+    in_flight: OnceCell<InFlight>,
+    target: HeldShare,
+    store: HeldShare,
+    /// Has the counters whose address is the key of the shares above, so it is released after them.
+    caller: RefCell<Option<Permit<Arc<Holdings>>>>,
+}
+
+/// A share of the connections to one server, if the request holds one at the moment.
+#[derive(Default)]
+struct HeldShare(RefCell<Option<SharePermit>>);
+
+impl Permits {
+    /// Holds the permit that counts against the limits of the caller and its address, in place of an earlier one.
+    pub(crate) fn hold(&self, permit: Permit<Arc<Holdings>>) {
+        self.caller.replace(Some(permit));
+    }
+
+    /// Returns the parties that answer for the memory and disk that the request's body holds.
+    #[must_use]
+    pub(crate) fn account(&self) -> BodyOwner {
+        let caller = self.caller.borrow();
+        let Some(permit) = &*caller else { return BodyOwner::default() };
+        BodyOwner::new(permit.caller().cloned(), permit.address().cloned())
+    }
+
+    /// Returns the key of the caller whose share of connections the request counts against.
+    #[must_use]
+    pub(crate) fn caller_key(&self) -> CallerKey {
+        CallerKey::of(self.caller.borrow().as_ref().and_then(Permit::caller))
+    }
+
+    /// Counts the request against the in-flight limit of its target.
+    pub(crate) fn enter(&self, limit: &Rc<InFlightLimit>) {
+        self.in_flight.get_or_init(|| limit.enter());
+    }
+
+    /// Waits for a connection to the target, unless the request has one.
+    ///
+    /// # Errors
+    /// [`ShareExceeded`].
+    pub(crate) async fn share_target(&self, shares: &Rc<ConnectionShares>) -> Result<(), ShareExceeded> {
+        self.target.take(shares, self.caller_key()).await
+    }
+
+    /// Gives the connection to the target back.
+    pub(crate) fn release_target(&self) {
+        self.target.release();
+    }
+
+    /// Waits for a connection to S3, unless the request has one.
+    ///
+    /// # Errors
+    /// [`ShareExceeded`].
+    pub(crate) async fn share_store(&self, shares: &Rc<ConnectionShares>) -> Result<(), ShareExceeded> {
+        self.store.take(shares, self.caller_key()).await
+    }
+
+    /// Gives the connection to S3 back.
+    pub(crate) fn release_store(&self) {
+        self.store.release();
+    }
+}
+
+impl HeldShare {
+    async fn take(&self, shares: &Rc<ConnectionShares>, key: CallerKey) -> Result<(), ShareExceeded> {
+        if self.0.borrow().is_none() {
+            let share = shares.take(key).await?;
+            self.0.replace(Some(share));
+        }
+        Ok(())
+    }
+
+    fn release(&self) {
+        drop(self.0.take());
+    }
+}

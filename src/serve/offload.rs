@@ -1,0 +1,56 @@
+//! Moves work that would block a worker for too long to another thread.
+
+use std::sync::LazyLock;
+use std::thread;
+
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
+
+use crate::serve::error::ProxyError;
+
+/// Larger documents are processed on another thread. The slowest parser, that of GraphQL, reads 15 MB a second, so a document
+/// of this size takes four milliseconds; a change of threads takes 0.05.
+const LARGE: usize = 64 << 10;
+/// The number of such documents that all workers process at once: one for every two processors. More would take the processors
+/// away from the workers.
+static PERMITS: LazyLock<Semaphore> = LazyLock::new(|| {
+    Semaphore::new(thread::available_parallelism().map_or(1, |processors| processors.get() / 2).max(1))
+});
+
+/// Runs `work` on a document of `size` bytes.
+///
+/// # Errors
+/// [`ProxyError::Busy`] while the process stops.
+pub(crate) async fn offload<T: Send + 'static>(
+    size: usize,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, ProxyError> {
+    if size <= LARGE {
+        return Ok(work());
+    }
+    let _permit = PERMITS.acquire().await.map_err(|_| ProxyError::Busy)?;
+    spawn_blocking(work).await.map_err(|_| ProxyError::Busy)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    #[test]
+    fn a_worker_has_time_for_others_while_a_large_document_is_read() {
+        actix_web::rt::System::new().block_on(async {
+            let here = thread::current().id();
+            assert_eq!(offload(LARGE, move || thread::current().id() == here).await.ok(), Some(true));
+            let large = actix_web::rt::spawn(offload(LARGE + 1, move || {
+                thread::park_timeout(Duration::from_millis(300));
+                thread::current().id() == here
+            }));
+            let began = Instant::now();
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            assert!(began.elapsed() < Duration::from_millis(200), "{:?}", began.elapsed());
+            assert_eq!(large.await.expect("it ends").ok(), Some(false));
+        });
+    }
+}

@@ -1,0 +1,50 @@
+//! Authenticate: finds the caller of a request, and counts the request against the caller's limits.
+
+use crate::access::caller::{AuthMethod, Caller};
+use crate::clock;
+use crate::serve::auth::browser;
+use crate::serve::auth::certificate;
+use crate::serve::auth::error::AccessError;
+use crate::serve::error::ProxyError;
+use crate::serve::pipeline::locate::Located;
+use crate::serve::pipeline::scope::RequestScope;
+
+/// A request of a known caller, within the caller's limits.
+pub(super) struct Authenticated<'a> {
+    pub scope: RequestScope<'a>,
+    /// The path in its normal form.
+    pub path: &'a str,
+    pub caller: &'a Caller,
+}
+
+/// Authenticates the caller. The request counts against the caller's limits, whatever becomes of it.
+///
+/// # Errors
+/// [`AccessError`] within a [`ProxyError`].
+pub(super) async fn authenticate<'a>(located: &'a Located<'a>) -> Result<Authenticated<'a>, ProxyError> {
+    let scope = located.scope;
+    let (request, shared) = (scope.request, &*scope.worker.shared);
+    let now = clock::now();
+    let certificate = shared.tls.as_ref().and_then(|tls| Some((certificate::of(request)?, tls)));
+    let names = match &certificate {
+        Some((certificate, tls)) => certificate.names(tls, now)?,
+        None => &[],
+    };
+    let cookie = browser::session_cookie(request, &shared.callers, shared.tls.is_some());
+    let caller = shared.callers.authenticate(request.headers(), cookie, names, &scope.worker.keys, now).await?;
+    if caller.means == AuthMethod::Session && !browser::is_from_own_page(request, &shared.callers) {
+        return Err(AccessError::Unproven.into());
+    }
+    Ok(Authenticated { scope, path: &located.path, caller: count(scope, caller)? })
+}
+
+/// Counts a request against the limits of its caller, who is logged even if they reject the request.
+///
+/// # Errors
+/// [`AccessError::Excess`].
+pub(super) fn count(scope: RequestScope<'_>, caller: Caller) -> Result<&Caller, AccessError> {
+    let permit = scope.worker.shared.callers.count(&caller, scope.context.log.client());
+    let caller = scope.context.log.authenticated(caller);
+    scope.context.permits.hold(permit?);
+    Ok(caller)
+}

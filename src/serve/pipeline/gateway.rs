@@ -1,0 +1,130 @@
+//! The artifact gateway on the road: writes public artifact locations as real ones, and answers requests for artifacts
+//! from S3. All other requests go on to managed MLflow.
+
+use std::ops::ControlFlow;
+use std::rc::Rc;
+
+use actix_web::web;
+
+use crate::http::client::Response;
+use crate::http::uri;
+use crate::mlflow::locations::{self, Locations};
+use crate::serve::artifacts;
+use crate::serve::artifacts::request::{ArtifactRequest, ArtifactResponse};
+use crate::serve::artifacts::route::{self, ArtifactRoute};
+use crate::serve::artifacts::translate::{self, Translation};
+use crate::serve::error::ProxyError;
+use crate::serve::pipeline::authorize::Authorized;
+use crate::serve::pipeline::forwarded::Forwarded;
+use crate::serve::pipeline::route::Routed;
+use crate::serve::upstream::s3::S3Client;
+
+/// An authorized request as its target knows it.
+pub(super) struct Prepared<'a> {
+    pub authorized: Authorized<'a>,
+    /// The target's artifact store; nothing if the gateway is off.
+    pub store: Option<Rc<S3Client>>,
+    /// Where artifact locations stand in the body of this route's requests and responses.
+    pub locations: Locations,
+    /// Path and query, with real artifact locations.
+    pub target: String,
+}
+
+/// Finds the target's artifact store, with the caller's own credentials if each caller has some, and with the request's trace.
+///
+/// # Errors
+/// [`ProxyError`] if the store is not known yet, or there are no credentials for it.
+pub(super) async fn store(authorized: &Authorized<'_>) -> Result<Option<Rc<S3Client>>, ProxyError> {
+    let routed = &authorized.routed;
+    let Some(shared) = routed.upstream.store()? else { return Ok(None) };
+    let mut store = Rc::clone(shared);
+    if routed.upstream.backend.caller_sessions.is_some() {
+        let credentials = routed.upstream.backend.credentials_for(Some(routed.caller)).await?;
+        store = Rc::new(store.signing_for(&routed.caller.name, credentials));
+    }
+    if let Some(trace) = &routed.scope.context.log.trace {
+        store = Rc::new(store.traced(Rc::clone(trace)));
+    }
+    Ok(Some(store))
+}
+
+/// Prepares a request for its target.
+pub(super) fn prepare(authorized: Authorized<'_>, store: Option<Rc<S3Client>>) -> Prepared<'_> {
+    let Routed { path, query, .. } = &authorized.routed;
+    let (locations, target) = match &store {
+        Some(store) => {
+            let locations = locations::of(path.as_str());
+            (locations, uri::joined(path.sent(), &translate::of_query(query, locations.request, store)))
+        }
+        None => (Locations::default(), uri::joined(path.sent(), query)),
+    };
+    Prepared { authorized, store, locations, target }
+}
+
+/// Finds the route of a request for an artifact, which S3 answers. Any other request goes to managed MLflow.
+///
+/// # Errors
+/// [`ProxyError::ArtifactMethod`].
+pub(super) fn artifact_route<'a>(prepared: &'a Prepared<'_>) -> Result<Option<ArtifactRoute<'a>>, ProxyError> {
+    let Routed { scope, path, .. } = &prepared.authorized.routed;
+    if prepared.store.is_some() { route::route(scope.request.method(), path.as_str()) } else { Ok(None) }
+}
+
+/// Answers a request for an artifact. One for an artifact outside of the store goes to managed MLflow, too.
+///
+/// # Errors
+/// [`ProxyError`].
+pub(super) async fn answer_from_s3(
+    prepared: &Prepared<'_>,
+    route: ArtifactRoute<'_>,
+    payload: web::Payload,
+) -> Result<ControlFlow<Forwarded, web::Payload>, ProxyError> {
+    let Some(store) = &prepared.store else { return Ok(ControlFlow::Continue(payload)) };
+    let Routed { scope, upstream, prefix, .. } = prepared.authorized.routed;
+    let request = ArtifactRequest {
+        mlflow: upstream,
+        s3: store,
+        intake: &scope.worker.intake,
+        request: scope.request,
+        prefix,
+        target: &prepared.target,
+        context: scope.context,
+        may_be_elsewhere: prepared.may_be_elsewhere(),
+    };
+    request.take_share().await?;
+    let permits = &scope.context.permits;
+    Ok(match artifacts::answer(route, request, payload).await? {
+        ArtifactResponse::Own(response) => ControlFlow::Break(Forwarded::Own(response)),
+        ArtifactResponse::Object { response, name } => {
+            // The target has answered, so its connection is free.
+            permits.release_target();
+            ControlFlow::Break(Forwarded::Object { response: Box::new(response), name })
+        }
+        ArtifactResponse::Upstream(response) => ControlFlow::Break(prepared.forwarded(response, None)),
+        ArtifactResponse::Elsewhere(payload) => {
+            permits.release_store();
+            ControlFlow::Continue(payload)
+        }
+    })
+}
+
+impl Prepared<'_> {
+    /// True if managed MLflow may be asked for artifacts outside of the store.
+    #[must_use]
+    pub(super) fn may_be_elsewhere(&self) -> bool {
+        let artifacts = self.authorized.routed.upstream.backend.artifacts.as_ref();
+        artifacts.is_some_and(|artifacts| artifacts.may_be_elsewhere)
+    }
+
+    /// The result of forwarding the request to managed MLflow.
+    #[must_use]
+    pub(super) fn forwarded(&self, response: Response, translation: Option<Translation>) -> Forwarded {
+        let Routed { upstream, prefix, .. } = &self.authorized.routed;
+        Forwarded::Mlflow {
+            response: Box::new(response),
+            prefix: (*prefix).to_owned(),
+            required_action: upstream.backend.target.required_action(),
+            translation,
+        }
+    }
+}

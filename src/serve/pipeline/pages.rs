@@ -1,0 +1,72 @@
+//! The pages of the appliance itself, at which a request leaves the road: health, for load balancers, and sign-in, for people.
+
+use actix_web::web;
+
+use crate::http::uri;
+use crate::serve::admin::health::{self, HealthPage};
+use crate::serve::auth::sign_in::{self, SignInRequest, SignInResult};
+use crate::serve::error::ProxyError;
+use crate::serve::pipeline::authenticate;
+use crate::serve::pipeline::forwarded::Forwarded;
+use crate::serve::pipeline::locate::Located;
+use crate::serve::pipeline::parse::Incoming;
+use crate::serve::pipeline::scope::RequestScope;
+
+/// A page of the appliance itself.
+pub(super) enum OwnPage {
+    Health(HealthPage),
+    /// One of the pages for signing in and out.
+    SignIn,
+}
+
+/// Finds the page that a request names, if it names one.
+///
+/// # Errors
+/// [`ProxyError::NoSuchPage`].
+pub(super) fn find(incoming: &Incoming<'_>) -> Result<Option<OwnPage>, ProxyError> {
+    let rooted = uri::rooted(&incoming.path);
+    if matches!(rooted, sign_in::LOGIN | sign_in::LOGOUT) && incoming.scope.worker.shared.callers.tokens.is_configured()
+    {
+        return Ok(Some(OwnPage::SignIn));
+    }
+    Ok(health::page(rooted).transpose()?.map(OwnPage::Health))
+}
+
+/// Answers for a page.
+///
+/// # Errors
+/// [`ProxyError`], but never for a page of health.
+pub(super) async fn answer(
+    page: OwnPage,
+    scope: RequestScope<'_>,
+    located: Result<Located<'_>, ProxyError>,
+    payload: web::Payload,
+) -> Result<Forwarded, ProxyError> {
+    let shared = &scope.worker.shared;
+    match page {
+        OwnPage::Health(page) => {
+            scope.context.log.probed();
+            // SECURITY: a balancer's probe need not know the appliance's name, and strangers need not learn the targets'.
+            let render = if located.is_ok() { health::render } else { health::render_briefly };
+            Ok(Forwarded::Own(render(&page, shared)))
+        }
+        OwnPage::SignIn => sign_in(&located?, payload).await,
+    }
+}
+
+async fn sign_in(located: &Located<'_>, payload: web::Payload) -> Result<Forwarded, ProxyError> {
+    let RequestScope { worker, request, context, .. } = located.scope;
+    let (callers, client) = (&worker.shared.callers, context.log.client());
+    context.permits.hold(callers.count_unauthenticated(client)?);
+    let (has_tls, account) = (worker.shared.tls.is_some(), context.permits.account());
+    let sign_in = SignInRequest { callers, request, client, has_tls, intake: &worker.intake, account };
+    let answer = sign_in::answer(sign_in, uri::rooted(&located.path), payload).await?;
+    match answer.result {
+        SignInResult::Shown => {}
+        SignInResult::SignedIn(caller) => {
+            authenticate::count(located.scope, caller)?;
+        }
+        SignInResult::Rejected(error) => context.log.rejected(error.kind(), error.to_string()),
+    }
+    Ok(Forwarded::Own(answer.response))
+}

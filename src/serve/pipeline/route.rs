@@ -1,0 +1,82 @@
+//! Route: finds the target that a path names, and the path as the target knows it.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use actix_web::HttpResponse;
+use actix_web::http::header;
+
+use crate::access::caller::{Caller, Targets};
+use crate::access::routes::RoutePath;
+use crate::http::uri;
+use crate::serve::auth::error::AccessError;
+use crate::serve::auth::redirect;
+use crate::serve::error::ProxyError;
+use crate::serve::pipeline::authenticate::Authenticated;
+use crate::serve::pipeline::scope::RequestScope;
+use crate::serve::upstream::mlflow::MlflowClient;
+use crate::serve::upstream::served_target::ServedTarget;
+
+/// Paths under `/t/<name>/` belong to the target of that name.
+const PREFIX: &str = "/t/";
+
+/// A request whose target is known.
+pub(super) struct Routed<'a> {
+    pub scope: RequestScope<'a>,
+    pub caller: &'a Caller,
+    pub upstream: &'a MlflowClient,
+    /// The beginning of the client's path, which names the target; empty for the default target.
+    pub prefix: &'a str,
+    /// The rest of the path.
+    pub path: RoutePath<'a>,
+    /// The query in its normal form.
+    pub query: Cow<'a, str>,
+}
+
+/// Where a path leads.
+pub(super) enum Destination<'a> {
+    Target(Routed<'a>),
+    /// The same path with a slash at its end, so that the UI's relative URLs work.
+    Redirect(HttpResponse),
+}
+
+/// Routes a request.
+///
+/// # Errors
+/// [`ProxyError::UnknownTarget`], or [`AccessError::Target`].
+pub(super) fn route<'a>(authenticated: &Authenticated<'a>) -> Result<Destination<'a>, ProxyError> {
+    let Authenticated { scope, path, caller } = *authenticated;
+    let query = uri::normalize_query(scope.request.uri().query().unwrap_or_default());
+    let (index, prefix, inner) = target_of(path, &scope.worker.shared.backends, &caller.targets)?;
+    if inner.is_empty() {
+        let with_slash = uri::joined(&format!("{prefix}/"), &query);
+        let location = redirect::relative(scope.request.uri().path(), &with_slash);
+        let response = HttpResponse::PermanentRedirect().insert_header((header::LOCATION, location)).finish();
+        return Ok(Destination::Redirect(response));
+    }
+    let upstream = &scope.worker.upstreams[index];
+    scope.context.log.routed(index, upstream.backend.name.as_deref());
+    Ok(Destination::Target(Routed { scope, caller, upstream, prefix, path: RoutePath::read(inner), query }))
+}
+
+/// Finds the index of the target that a path in its normal form names, for a caller who may use the targets `allowed`.
+/// Returns with it the part of the path that names the target, and the rest.
+fn target_of<'a>(
+    path: &'a str,
+    targets: &[Arc<ServedTarget>],
+    allowed: &Targets,
+) -> Result<(usize, &'a str, &'a str), ProxyError> {
+    let rooted = uri::rooted(path);
+    let Some(rest) = rooted.strip_prefix(PREFIX) else {
+        let default = targets.iter().position(|target| target.is_default).ok_or(ProxyError::UnknownTarget)?;
+        return Ok((default, "", path));
+    };
+    let name = rest.split_once('/').map_or(rest, |(name, _)| name);
+    // SECURITY: a caller who may use some of the targets need not learn the names of the others.
+    if !allowed.contains(name) {
+        return Err(AccessError::Target.into());
+    }
+    let index = targets.iter().position(|target| target.name.as_deref() == Some(name));
+    let (prefix, inner) = rooted.split_at(PREFIX.len() + name.len());
+    Ok((index.ok_or(ProxyError::UnknownTarget)?, prefix, inner))
+}

@@ -1,0 +1,17 @@
+//! The values that every stage may read.
+
+use actix_web::HttpRequest;
+
+use crate::http::headers::HeaderSummary;
+use crate::serve::context::RequestContext;
+use crate::serve::state::WorkerState;
+
+/// One request as it came, the worker that serves it, and its context.
+#[derive(Clone, Copy)]
+pub(super) struct RequestScope<'a> {
+    pub worker: &'a WorkerState,
+    pub request: &'a HttpRequest,
+    /// The facts about the request's header fields.
+    pub fields: &'a HeaderSummary,
+    pub context: &'a RequestContext,
+}

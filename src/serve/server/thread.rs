@@ -1,0 +1,228 @@
+//! One thread of a server: its runtime, its connections and their end.
+
+use std::fmt::Debug;
+use std::future::ready;
+use std::io;
+use std::net::{self, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::time::Duration;
+
+use actix_http::body::BoxBody;
+use actix_http::{HttpService, Protocol, Request, Response};
+use actix_service::{IntoServiceFactory as _, Service, ServiceFactory, fn_factory, map_config};
+use actix_web::dev::{AppConfig, Extensions};
+use actix_web::{App, web};
+use futures_util::future::join_all;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::{mpsc, watch};
+use tokio::task::{AbortHandle, spawn_local};
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error};
+
+use crate::http::tls::HTTP2;
+use crate::serve::server::accept::{Accepted, Acceptor, HandedOver};
+use crate::serve::server::connection::ServerConnections;
+use crate::serve::server::head::BoundedHead;
+use crate::serve::server::http1::Versioned;
+use crate::serve::server::http2::{self, Http2Settings};
+use crate::serve::server::phase::{Phase, reach};
+use crate::serve::server::settings::ServerSettings;
+use crate::serve::server::stream::ServerStream;
+
+/// The maximum time for a TLS handshake.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
+/// The maximum time that a client may go on sending an unwanted body. A client that is disconnected at once would not see the
+/// response.
+const LINGER: Duration = Duration::from_secs(5);
+/// The part of a large response that is written to the client at once; actix's own limit is half as much. Bytes.
+const WRITE_SIZE: usize = 64 * 1024;
+/// The number of threads for blocking work in the whole server.
+const BLOCKING_THREADS: usize = 512;
+
+/// The number of tasks that run before a thread looks for new events. A task that receives a large body takes less than a
+/// millisecond in its turn (`head::TURN`), so a small request waits for less than 16 ms; the runtime's own interval is 61 tasks.
+const EVENT_INTERVAL: u32 = 16;
+
+/// The parts of a thread before it runs.
+pub(crate) struct ServerThread {
+    pub(crate) listeners: Vec<net::TcpListener>,
+    pub(crate) acceptor: Acceptor,
+    pub(crate) handed_over: mpsc::UnboundedReceiver<HandedOver>,
+    pub(crate) settings: ServerSettings,
+    pub(crate) phase: watch::Receiver<Phase>,
+    pub(crate) closes: mpsc::UnboundedSender<()>,
+}
+
+/// Begins to serve a connection on this thread.
+type ServeConnection = Box<dyn Fn(ServerStream, SocketAddr) -> AbortHandle>;
+
+impl ServerThread {
+    /// Reports through `starts` whether the thread can serve, and serves until the server's end.
+    pub(crate) fn run(self, configure: impl FnOnce(&mut web::ServiceConfig), starts: &Sender<io::Result<()>>) {
+        let threads = (BLOCKING_THREADS / self.settings.threads).max(1);
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(threads)
+            .event_interval(EVENT_INTERVAL)
+            .build_local(LocalOptions::default());
+        match runtime {
+            Ok(runtime) => {
+                if let Err(error) = runtime.block_on(self.serve(configure, starts)) {
+                    let _ = starts.send(Err(error));
+                }
+                // No request waits for the work that still blocks.
+                runtime.shutdown_background();
+            }
+            Err(error) => drop(starts.send(Err(error))),
+        }
+    }
+
+    async fn serve(
+        self,
+        configure: impl FnOnce(&mut web::ServiceConfig),
+        starts: &Sender<io::Result<()>>,
+    ) -> io::Result<()> {
+        let Self { listeners, acceptor, mut handed_over, settings, mut phase, closes } = self;
+        let drain = CancellationToken::new();
+        let begin = services(&settings, drain.clone(), configure).await?;
+        let listeners: Vec<_> = listeners.into_iter().map(TcpListener::from_std).collect::<Result<_, _>>()?;
+        let _ = starts.send(Ok(()));
+
+        let connections = Rc::new(ServerConnections::default());
+        let serve = |accepted: Accepted<TcpStream>| {
+            let connection = connections.add(accepted.permit, settings.tls.is_some());
+            connection.set_task(begin(ServerStream::new(accepted.tcp, Rc::clone(&connection)), accepted.peer));
+        };
+        let mut over = phase.clone();
+        let phases = async {
+            {
+                let accept =
+                    listeners.iter().map(|listener| acceptor.accept(listener, settings.connection_limit, &serve));
+                tokio::select! {
+                    () = reach(&mut phase, Phase::Closed) => {}
+                    _ = join_all(accept) => {}
+                }
+            }
+            drop(listeners);
+            let _ = closes.send(());
+            reach(&mut phase, Phase::Draining).await;
+            drain.cancel();
+            acceptor.falls_below(1).await;
+        };
+        let take_over = async {
+            while let Some(accepted) = handed_over.recv().await {
+                match accepted.register() {
+                    Ok(accepted) => serve(accepted),
+                    Err(error) => error!(%error, "cannot serve a connection"),
+                }
+            }
+        };
+        tokio::select! {
+            () = phases => {}
+            () = take_over => {}
+            () = connections.enforce_timeouts(settings.keep_alive + settings.head_timeout, settings.send_timeout) => {}
+            () = reach(&mut over, Phase::Over) => {}
+        }
+        Ok(())
+    }
+}
+
+/// Makes the function that serves a connection.
+async fn services(
+    settings: &ServerSettings,
+    drain: CancellationToken,
+    configure: impl FnOnce(&mut web::ServiceConfig),
+) -> io::Result<ServeConnection> {
+    let app = map_config(App::new().configure(configure).into_factory(), |()| AppConfig::default());
+    let app = app.new_service(()).await.map_err(|()| io::Error::other("the HTTP service could not be initialized"))?;
+    let app = Rc::new(Versioned::new(app));
+    let factory = {
+        let app = Rc::clone(&app);
+        fn_factory(move || ready(Ok::<_, ()>(Rc::clone(&app))))
+    };
+    let Some(tls) = &settings.tls else {
+        let service = http1_service(factory, settings, drain, |stream: &BoundedHead<ServerStream>, data| {
+            data.insert(Rc::clone(&stream.io.connection));
+        });
+        let service = service.await?;
+        return Ok(Box::new(move |stream, peer| {
+            let connection = Rc::clone(&stream.connection);
+            let stream = BoundedHead::new(stream, connection);
+            spawn_local(service.call((stream, Protocol::Http1, Some(peer)))).abort_handle()
+        }));
+    };
+    let note = settings.note;
+    let note = move |stream: &TlsStream<ServerStream>, data: &mut Extensions| {
+        let (beneath, tls) = stream.get_ref();
+        data.insert(Rc::clone(&beneath.connection));
+        note(tls.peer_certificates().unwrap_or_default(), data);
+    };
+    let http2_settings = Http2Settings {
+        head_timeout: settings.head_timeout,
+        keep_alive: settings.keep_alive,
+        send_timeout: settings.send_timeout,
+        drain: drain.clone(),
+    };
+    let note_guarded =
+        move |stream: &BoundedHead<TlsStream<ServerStream>>, data: &mut Extensions| note(&stream.io, data);
+    let service = Rc::new(http1_service(factory, settings, drain, note_guarded).await?);
+    let acceptor = TlsAcceptor::from(Arc::clone(tls));
+    Ok(Box::new(move |stream, peer| {
+        let (service, handshake) = (Rc::clone(&service), acceptor.accept(stream));
+        let (app, http2_settings) = (Rc::clone(&app), http2_settings.clone());
+        let serve = async move {
+            match timeout(HANDSHAKE_TIMEOUT, handshake).await {
+                Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(HTTP2) => {
+                    let mut data = Extensions::new();
+                    note(&stream, &mut data);
+                    http2::serve(stream, &app, &Rc::new(data), peer, &http2_settings).await;
+                }
+                Ok(Ok(stream)) => {
+                    let connection = Rc::clone(&stream.get_ref().0.connection);
+                    let stream = BoundedHead::new(stream, connection);
+                    let _ = service.call((stream, Protocol::Http1, Some(peer))).await;
+                }
+                Ok(Err(error)) => debug!(%error, "a client's TLS handshake failed"),
+                Err(_) => debug!("a client's TLS handshake took too long"),
+            }
+        };
+        spawn_local(serve).abort_handle()
+    }))
+}
+
+/// Makes the service for HTTP/1.1 over connections of one kind. Its errors need no log: a connection's failure concerns only
+/// the client, and a request's is in the access log.
+async fn http1_service<T, S>(
+    app: S,
+    settings: &ServerSettings,
+    drain: CancellationToken,
+    on_connect: impl Fn(&T, &mut Extensions) + 'static,
+) -> io::Result<<HttpService<T, S, BoxBody> as ServiceFactory<(T, Protocol, Option<SocketAddr>)>>::Service>
+where
+    T: AsyncRead + AsyncWrite + Unpin + 'static,
+    S: ServiceFactory<Request, Config = ()> + 'static,
+    S::Future: 'static,
+    S::Response: Into<Response<BoxBody>> + 'static,
+    S::Error: Into<Response<BoxBody>> + 'static,
+    S::InitError: Debug,
+    <S::Service as Service<Request>>::Future: 'static,
+{
+    HttpService::build()
+        .graceful_shutdown_signal(move || drain.clone().cancelled_owned())
+        .keep_alive(settings.keep_alive)
+        .client_request_timeout(settings.head_timeout)
+        .client_disconnect_timeout(LINGER)
+        .h1_write_buffer_size(WRITE_SIZE)
+        .on_connect_ext(on_connect)
+        .finish(app)
+        .new_service(())
+        .await
+        .map_err(|()| io::Error::other("the HTTP service could not be initialized"))
+}

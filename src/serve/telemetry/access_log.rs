@@ -1,0 +1,255 @@
+//! The access log: it observes one request, and reports it when the last byte of its response has gone or the client has.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use actix_web::HttpRequest;
+use actix_web::http::{Method, StatusCode};
+
+use crate::access::caller::Caller;
+
+use crate::serve::telemetry::audit::AuditLog;
+use crate::serve::telemetry::finished::{FinishedRequest, RequestOutcome, Severity};
+use crate::serve::telemetry::metrics::WorkerCounters;
+use crate::serve::telemetry::report;
+use crate::serve::telemetry::spans::{Exporter, Trace};
+
+/// The reports that all requests of the process share.
+pub(crate) struct RequestReports {
+    in_flight: AtomicUsize,
+    next: AtomicU64,
+    /// Tells this process's request ids from those of another run or another instance.
+    run: u64,
+    /// The audit log.
+    pub(crate) audit: AuditLog,
+    /// The exporter of spans, if there is a collector.
+    pub(crate) spans: Option<Arc<Exporter>>,
+}
+
+impl RequestReports {
+    /// Reports whose request ids start with `run`, a random number.
+    #[must_use]
+    pub(crate) fn new(run: u64, audit: AuditLog, spans: Option<Arc<Exporter>>) -> Self {
+        Self { in_flight: AtomicUsize::new(0), next: AtomicU64::new(0), run, audit, spans }
+    }
+
+    /// The number of requests whose response is not complete.
+    #[must_use]
+    pub(crate) fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+}
+
+/// Observes one request, and reports it when dropped. It decides nothing and releases nothing.
+pub(crate) struct AccessLog {
+    reports: Arc<RequestReports>,
+    /// The counters of the worker.
+    counters: Arc<WorkerCounters>,
+    /// The id that the client receives and the log shows.
+    pub(crate) request_id: String,
+    /// The trace that the request is part of, if it is recorded here.
+    pub(crate) trace: Option<Rc<Trace>>,
+    method: Method,
+    path: String,
+    started: Instant,
+    client: Cell<Option<IpAddr>>,
+    caller: OnceCell<Caller>,
+    target: Cell<Option<usize>>,
+    target_name: OnceCell<String>,
+    action: Cell<Option<&'static str>>,
+    received: Cell<u64>,
+    /// The time that the body took to arrive.
+    receiving: Cell<Duration>,
+    retries: Cell<u32>,
+    upstream: Cell<Option<Duration>>,
+    upstream_request_id: RefCell<Option<String>>,
+    error_kind: Cell<Option<&'static str>>,
+    is_denied: Cell<bool>,
+    cause: RefCell<Option<String>>,
+    severity: Cell<Severity>,
+    status: Cell<Option<StatusCode>>,
+    /// The time until the head of the response was ready.
+    responded: Cell<Option<Duration>>,
+    sent: Cell<u64>,
+    outcome: Cell<RequestOutcome>,
+}
+
+impl AccessLog {
+    /// Begins to observe a request.
+    #[must_use]
+    pub(crate) fn begin(
+        reports: &Arc<RequestReports>,
+        counters: &Arc<WorkerCounters>,
+        request: &HttpRequest,
+        trace: Option<Rc<Trace>>,
+    ) -> Self {
+        reports.in_flight.fetch_add(1, Ordering::Relaxed);
+        let number = reports.next.fetch_add(1, Ordering::Relaxed);
+        Self {
+            request_id: hex::encode(&((u128::from(reports.run) << 32) + u128::from(number)).to_be_bytes()[4..]),
+            trace,
+            reports: Arc::clone(reports),
+            counters: Arc::clone(counters),
+            method: request.method().clone(),
+            path: request.path().to_owned(),
+            started: Instant::now(),
+            client: Cell::new(request.peer_addr().map(|address| address.ip())),
+            caller: OnceCell::new(),
+            target: Cell::default(),
+            target_name: OnceCell::new(),
+            action: Cell::default(),
+            received: Cell::default(),
+            receiving: Cell::default(),
+            retries: Cell::default(),
+            upstream: Cell::default(),
+            upstream_request_id: RefCell::default(),
+            error_kind: Cell::default(),
+            is_denied: Cell::default(),
+            cause: RefCell::default(),
+            severity: Cell::new(Severity::Usual),
+            status: Cell::default(),
+            responded: Cell::default(),
+            sent: Cell::default(),
+            outcome: Cell::new(RequestOutcome::CallerGone),
+        }
+    }
+
+    /// The address that the request comes from: that of the peer, until [`Self::located`].
+    pub(crate) fn client(&self) -> Option<IpAddr> {
+        self.client.get()
+    }
+
+    /// The caller, once it is authenticated.
+    pub(crate) fn caller(&self) -> Option<&Caller> {
+        self.caller.get()
+    }
+
+    /// Notes the client's address.
+    pub(crate) fn located(&self, client: Option<IpAddr>) {
+        self.client.set(client);
+    }
+
+    /// Notes the caller.
+    pub(crate) fn authenticated(&self, caller: Caller) -> &Caller {
+        self.caller.get_or_init(|| caller)
+    }
+
+    /// Notes the target's index and name.
+    pub(crate) fn routed(&self, target: usize, name: Option<&str>) {
+        self.target.set(Some(target));
+        if let Some(name) = name {
+            self.target_name.get_or_init(|| name.to_owned());
+        }
+    }
+
+    /// Notes the action, as in the table of routes.
+    pub(crate) fn classified(&self, action: &'static str) {
+        self.action.set(Some(action));
+    }
+
+    /// Notes the size of a body, and the time that it took to arrive if it was buffered.
+    pub(crate) fn received(&self, bytes: u64, time: Option<Duration>) {
+        self.received.set(bytes);
+        if let Some(time) = time {
+            self.receiving.set(time);
+        }
+    }
+
+    /// Notes a retry.
+    pub(crate) fn retried(&self) {
+        self.retries.set(self.retries.get() + 1);
+    }
+
+    /// Notes the time from the first byte sent to the upstream to the head of its response.
+    pub(crate) fn upstream_responded(&self, time: Duration) {
+        self.upstream.set(Some(time));
+    }
+
+    /// Notes AWS's own id of the request.
+    pub(crate) fn identified_by_aws(&self, id: Option<&str>) {
+        self.upstream_request_id.replace(id.map(ToOwned::to_owned));
+    }
+
+    /// Notes the kind and the cause of a proxy error.
+    pub(crate) fn rejected(&self, kind: &'static str, cause: String) {
+        self.error_kind.set(Some(kind));
+        self.cause.replace(Some(cause));
+    }
+
+    /// Notes that the caller may not do what it asks for.
+    pub(crate) fn denied(&self) {
+        self.is_denied.set(true);
+    }
+
+    /// Notes something that the operator has to do something about.
+    pub(crate) fn alarming(&self, cause: Option<String>) {
+        self.severity.set(Severity::Alarming);
+        if cause.is_some() {
+            self.cause.replace(cause);
+        }
+    }
+
+    /// Notes that the request is the probe of a load balancer, which no log has to show.
+    pub(crate) fn probed(&self) {
+        self.severity.set(Severity::Probe);
+    }
+
+    /// Notes that the head of the response is ready.
+    pub(crate) fn responded(&self, status: StatusCode) {
+        self.status.set(Some(status));
+        self.responded.set(Some(self.started.elapsed()));
+    }
+
+    /// Notes that more of the response's body was sent.
+    pub(crate) fn sent(&self, bytes: u64) {
+        self.sent.set(self.sent.get() + bytes);
+    }
+
+    /// The bytes of the response's body that were sent until now.
+    pub(crate) fn bytes_sent(&self) -> u64 {
+        self.sent.get()
+    }
+
+    /// Notes how the response ended, as far as that is known yet.
+    pub(crate) fn ended(&self, outcome: RequestOutcome) {
+        self.outcome.set(outcome);
+    }
+}
+
+impl Drop for AccessLog {
+    fn drop(&mut self) {
+        self.reports.in_flight.fetch_sub(1, Ordering::Relaxed);
+        let (cause, upstream_request_id) = (self.cause.take(), self.upstream_request_id.take());
+        let upstream = self.upstream.get();
+        let added =
+            |upstream| Some(self.responded.get()?.saturating_sub(upstream).saturating_sub(self.receiving.get()));
+        let finished = FinishedRequest {
+            request_id: &self.request_id,
+            method: &self.method,
+            path: &self.path,
+            client: self.client.get(),
+            caller: self.caller.get(),
+            target: self.target.get(),
+            target_name: self.target_name.get().map(String::as_str),
+            action: self.action.get(),
+            is_denied: self.is_denied.get(),
+            status: self.status.get(),
+            error_kind: self.error_kind.get(),
+            cause: cause.as_deref(),
+            received: self.received.get(),
+            sent: self.sent.get(),
+            total: self.started.elapsed(),
+            upstream,
+            overhead: upstream.and_then(added),
+            upstream_request_id: upstream_request_id.as_deref(),
+            retries: self.retries.get(),
+            outcome: self.outcome.get(),
+            severity: self.severity.get(),
+        };
+        report::report(&finished, self.trace.as_deref(), &self.counters, &self.reports.audit);
+    }
+}

@@ -1,0 +1,159 @@
+//! A request whose response has ended, as plain values for those who report it.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use actix_web::http::{Method, StatusCode};
+
+use crate::access::caller::Caller;
+use crate::serve::telemetry::metrics::{CUT_OFF, UPSTREAM_DENIED, UPSTREAM_ERROR};
+
+/// The end of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RequestOutcome {
+    /// The client received the whole response.
+    Complete,
+    /// The client closed the connection before that.
+    CallerGone,
+    /// The upstream closed its connection in the middle of the response.
+    Truncated,
+}
+
+impl RequestOutcome {
+    /// The word in logs, metrics and spans.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Complete => "complete",
+            Self::CallerGone => "caller-gone",
+            Self::Truncated => "truncated",
+        }
+    }
+}
+
+/// The attention that a request needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Severity {
+    /// None: a load balancer probes several times a minute, for ever.
+    Probe,
+    /// A line in the log.
+    Usual,
+    /// The operator has to do something.
+    Alarming,
+}
+
+/// A request whose response has ended. It has no query, no header and no body, so that nothing that a caller or AWS
+/// considers secret is reported.
+pub(crate) struct FinishedRequest<'a> {
+    pub request_id: &'a str,
+    pub method: &'a Method,
+    /// The path without the query.
+    pub path: &'a str,
+    pub client: Option<IpAddr>,
+    pub caller: Option<&'a Caller>,
+    /// The target's index.
+    pub target: Option<usize>,
+    /// The target's name, if it has one.
+    pub target_name: Option<&'a str>,
+    /// The action, as in the table of routes.
+    pub action: Option<&'static str>,
+    /// True if the caller may not do it.
+    pub is_denied: bool,
+    pub status: Option<StatusCode>,
+    /// The kind of the proxy error, if the appliance rejected the request.
+    pub error_kind: Option<&'static str>,
+    /// The cause in full, where there is more to say than the fields do.
+    pub cause: Option<&'a str>,
+    /// Bytes of the request's body.
+    pub received: u64,
+    /// Bytes of the response's body.
+    pub sent: u64,
+    pub total: Duration,
+    /// The time from the first byte sent to the upstream to the head of its response.
+    pub upstream: Option<Duration>,
+    /// The time that the appliance added to that, without waiting for the caller's body.
+    pub overhead: Option<Duration>,
+    /// AWS's own id of the request, to quote in a support case.
+    pub upstream_request_id: Option<&'a str>,
+    /// Attempts after the first.
+    pub retries: u32,
+    pub outcome: RequestOutcome,
+    pub severity: Severity,
+}
+
+impl FinishedRequest<'_> {
+    /// True if it failed on the side of the appliance or its upstream.
+    #[must_use]
+    pub(crate) fn has_failed(&self) -> bool {
+        self.status.is_some_and(|status| status.is_server_error())
+    }
+
+    /// True if the operator may have to do something about it.
+    #[must_use]
+    pub(crate) fn concerns_operator(&self) -> bool {
+        self.has_failed() || self.severity == Severity::Alarming || self.outcome == RequestOutcome::Truncated
+    }
+
+    /// The error code under which it is shown among the recent failures, if it is one.
+    #[must_use]
+    pub(crate) fn failure_code(&self) -> Option<&'static str> {
+        match (self.error_kind, self.status) {
+            (Some(kind), _) => Some(kind),
+            _ if self.outcome == RequestOutcome::Truncated => Some(CUT_OFF),
+            _ if self.has_failed() => Some(UPSTREAM_ERROR),
+            (None, Some(StatusCode::FORBIDDEN)) if self.concerns_operator() => Some(UPSTREAM_DENIED),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn finished(status: u16, error_kind: Option<&'static str>) -> FinishedRequest<'static> {
+        FinishedRequest {
+            request_id: "1",
+            method: &Method::GET,
+            path: "/",
+            client: None,
+            caller: None,
+            target: None,
+            target_name: None,
+            action: None,
+            is_denied: false,
+            status: StatusCode::from_u16(status).ok(),
+            error_kind,
+            cause: None,
+            received: 0,
+            sent: 0,
+            total: Duration::ZERO,
+            upstream: None,
+            overhead: None,
+            upstream_request_id: None,
+            retries: 0,
+            outcome: RequestOutcome::Complete,
+            severity: Severity::Usual,
+        }
+    }
+
+    #[test]
+    fn only_failures_are_shown_among_the_recent_failures() {
+        let alarming = FinishedRequest { severity: Severity::Alarming, ..finished(403, None) };
+        let truncated = FinishedRequest { outcome: RequestOutcome::Truncated, ..finished(200, None) };
+        let left = FinishedRequest { outcome: RequestOutcome::CallerGone, ..finished(200, None) };
+        for (request, code, concerns_operator) in [
+            (finished(200, None), None, false),
+            (finished(404, None), None, false),
+            (finished(401, Some("unauthenticated")), Some("unauthenticated"), false),
+            (finished(502, Some("upstream-closed")), Some("upstream-closed"), true),
+            (finished(500, None), Some(UPSTREAM_ERROR), true),
+            (finished(403, None), None, false),
+            (alarming, Some(UPSTREAM_DENIED), true),
+            (truncated, Some(CUT_OFF), true),
+            (left, None, false),
+        ] {
+            let case = (request.status, request.error_kind, request.outcome);
+            assert_eq!((request.failure_code(), request.concerns_operator()), (code, concerns_operator), "{case:?}");
+        }
+    }
+}

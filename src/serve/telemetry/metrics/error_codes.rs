@@ -1,0 +1,172 @@
+//! The error codes, and an explanation of each for operators.
+
+/// An error code.
+#[derive(Debug)]
+pub(crate) struct ErrorCode {
+    /// The code: [`crate::serve::error::ProxyError::kind`], or a name for a failure that is not the appliance's own.
+    pub kind: &'static str,
+    /// True if the appliance rejects the request because a limit or a budget is exhausted.
+    pub is_shed: bool,
+    /// The meaning of the code and the remedy, in a sentence or two.
+    pub text: &'static str,
+}
+
+const fn of(kind: &'static str, text: &'static str) -> ErrorCode {
+    ErrorCode { kind, is_shed: false, text }
+}
+
+const fn shed(kind: &'static str, text: &'static str) -> ErrorCode {
+    ErrorCode { kind, is_shed: true, text }
+}
+
+/// All error codes. The last stands for codes that are not in the list.
+pub(crate) const ERROR_CODES: &[ErrorCode] = &[
+    of("bad-request", "The request's path, method or framing is invalid. The client has to correct it."),
+    of(
+        "head-too-large",
+        "The request has more than 96 header fields or 32 KiB of them, or more than MLflow's endpoint accepts. Often the \
+         cause is cookies of other applications on the same host.",
+    ),
+    of("body-broken", "The body was truncated or its framing was invalid; usually the client closed the connection."),
+    of(
+        "body-stalled",
+        "The client stopped sending, or sent too slowly. Check its network; `body-idle-timeout` and `body-timeout` are the limits.",
+    ),
+    of("body-too-large", "The body exceeds `body-size-limit`, or `api-body-size-limit` if it is not an artifact."),
+    of("bad-artifact-request", "The path or document of an artifact request is invalid; the client has to correct it."),
+    of("bad-range", "The range lies outside of the artifact."),
+    of(
+        "unauthenticated",
+        "The request has no token, or one that is unknown, expired or revoked; or the client certificate has expired. Create a token with `appliance token new`.",
+    ),
+    of("no-grant", "The user has signed in, but no `[[caller]]` grants them anything."),
+    of("tokens-unknown", "The appliance could not read the tokens from AWS yet; the log has the reason."),
+    of("role-too-low", "The caller's role does not allow this action. Grant a higher role if the caller needs it."),
+    of("denied-by-rule", "A `deny` rule forbids the action."),
+    of("target-not-allowed", "The caller may not use this target; its token names others."),
+    of("foreign-network", "The caller's address is outside of `allowed-networks`."),
+    of("foreign-host", "The host name in the request is not in `allowed-hosts`."),
+    of(
+        "foreign-origin",
+        "A browser sent this request from another site's page, or a session without proof that it did not.",
+    ),
+    of("no-such-page", "There is no page at this path below `/_appliance/`."),
+    of("no-such-target", "No target has this name; paths are `/t/<name>/…`."),
+    of("no-such-artifact", "The artifact store has no object at this path."),
+    of(
+        "foreign-location",
+        "The request names a location outside of the artifact store, or artifacts at such a location. `artifact-elsewhere` allows it.",
+    ),
+    of("presigned-only", "`artifact-access` disables uploads through the appliance."),
+    of(
+        "no-presigned",
+        "`artifact-access` disables presigned URLs, or the credentials expire too soon for the parts of an upload; MLflow's \
+         client then uploads through the appliance.",
+    ),
+    shed(
+        "rate-limited",
+        "The caller exceeded `caller-rate-limit`, or too many requests from one address were rejected.",
+    ),
+    shed("concurrency-limited", "The caller exceeded `caller-concurrency-limit`."),
+    shed(
+        "uploads-over-budget",
+        "Uploads use the whole `body-disk-budget` or their caller's share of it, or too many large ones arrive at once. Raise the budget, or add instances.",
+    ),
+    shed(
+        "overloaded",
+        "The in-flight limit of the target or of S3 was reached, or one caller held half of the connections that others \
+         leave. Raise `upstream-connections`, or find out why the target is slow or that caller does not read.",
+    ),
+    shed("memory-over-budget", "Documents use the whole `body-memory-budget`. Raise it, or add instances."),
+    of("spool-failed", "A body could not be written to `spool-directory`, or read back. Check the disk."),
+    of("no-credentials", "There are no valid AWS credentials to sign with. `appliance check` shows what is missing."),
+    of(
+        "artifact-store-unknown",
+        "The appliance does not know yet where the artifacts are stored; the log has the reason.",
+    ),
+    of(
+        "artifact-access-denied",
+        "AWS does not allow the identity to do this on the bucket. The cause names the action and the resource.",
+    ),
+    of("artifact-store-busy", "S3 asked to slow down, or failed, after several attempts."),
+    of("artifact-store-misconfigured", "The bucket does not exist, or is in another region. Correct `artifact-store`."),
+    of("artifact-store-refused", "S3 rejected the request; the cause has S3's error code."),
+    of(
+        "artifact-store-circuit-open",
+        "S3 could not be reached five times in a row, so the circuit breaker rejects requests to it for a while. Earlier failures have the reason.",
+    ),
+    of("artifact-store-unreachable", "S3 did not respond. Check the network and the VPC endpoint."),
+    of(
+        "upstream-unresolved",
+        "The endpoint's host name has no address. Check the region, and the private DNS of the VPC endpoint.",
+    ),
+    of(
+        "upstream-unreachable",
+        "The appliance cannot connect to the endpoint. Check the network, the security groups and the VPC endpoint.",
+    ),
+    of(
+        "upstream-tls",
+        "The endpoint's certificate is not trusted. If a proxy on the way presents its own, name its authority with `ca-file`.",
+    ),
+    of(
+        "upstream-circuit-open",
+        "The endpoint could not be reached five times in a row, so the circuit breaker rejects requests to it for a while. Earlier failures have the reason.",
+    ),
+    of("upstream-timeout", "Managed MLflow did not respond in time. Check whether its size suits its load."),
+    of("upstream-closed", "Managed MLflow closed the connection without a response."),
+    of("upstream-invalid", "Managed MLflow sent an invalid response."),
+    // The appliance did not reject these requests: the response is the upstream's own.
+    of(
+        UPSTREAM_DENIED,
+        "AWS denied the request. The identity needs the action that `x-appliance-hint` names; `appliance check` tests it.",
+    ),
+    of(UPSTREAM_ERROR, "Managed MLflow itself failed. The log has its request id for a support case."),
+    of(CUT_OFF, "Managed MLflow's response was truncated, so the appliance closed the client's connection."),
+    of("other", "The log has the cause."),
+];
+
+/// AWS responded with 403.
+pub(crate) const UPSTREAM_DENIED: &str = "upstream-denied";
+/// Managed MLflow responded with 5xx.
+pub(crate) const UPSTREAM_ERROR: &str = "upstream-error";
+/// The upstream's response was truncated.
+pub(crate) const CUT_OFF: &str = "cut-off";
+
+/// Returns the index of a code in the list.
+#[must_use]
+pub(crate) fn index(kind: &str) -> usize {
+    ERROR_CODES.iter().position(|code| code.kind == kind).unwrap_or(ERROR_CODES.len() - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    /// The codes that the functions `kind` of the files of errors can return.
+    fn kinds() -> HashSet<&'static str> {
+        let files = [
+            include_str!("../../error/kind.rs"),
+            include_str!("../../auth/error.rs"),
+            include_str!("../../error/s3_error.rs"),
+        ];
+        let bodies = files.iter().map(|text| {
+            let begin = text.find("fn kind(&self)").expect("every error has a kind");
+            let end = text[begin..].find("fn status(&self)").unwrap_or(text.len() - begin);
+            &text[begin..begin + end]
+        });
+        bodies.flat_map(|body| body.split('"').skip(1).step_by(2)).collect()
+    }
+
+    #[test]
+    fn every_error_code_is_explained_once_and_no_other_is() {
+        let others = [UPSTREAM_DENIED, UPSTREAM_ERROR, CUT_OFF, "other"];
+        let known: HashSet<_> = ERROR_CODES.iter().map(|code| code.kind).collect();
+        assert_eq!(known.len(), ERROR_CODES.len());
+        let all = kinds();
+        assert!(all.len() > 30 && all.iter().all(|kind| kind.bytes().all(|c| c.is_ascii_lowercase() || c == b'-')));
+        assert_eq!(known, all.into_iter().chain(others).collect());
+        assert_eq!(ERROR_CODES[index("nonsense")].kind, "other");
+    }
+}

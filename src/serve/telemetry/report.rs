@@ -1,0 +1,128 @@
+//! The reports of a request whose response has ended: an event in the access log, one in the audit log, a span, counts,
+//! and an entry among the recent failures.
+
+use std::time::Duration;
+
+use tracing::{debug, info, warn};
+
+use crate::clock;
+use crate::serve::telemetry::audit::{AuditEvent, AuditLog};
+use crate::serve::telemetry::finished::{FinishedRequest, Severity};
+use crate::serve::telemetry::metrics::{FailedRequest, Observation, RouteClass, WorkerCounters};
+use crate::serve::telemetry::spans::Trace;
+
+/// Reports a request to everybody but those whom a load balancer's probes would only disturb.
+pub(crate) fn report(
+    request: &FinishedRequest<'_>,
+    trace: Option<&Trace>,
+    counters: &WorkerCounters,
+    audit: &AuditLog,
+) {
+    write(request, trace);
+    if request.severity == Severity::Probe {
+        return;
+    }
+    if audit.is_on() {
+        audit.record(&audited(request));
+    }
+    if let Some(trace) = trace {
+        trace.end(request);
+    }
+    counters.count(&counted(request));
+    if let Some(kind) = request.failure_code() {
+        counters.remember(failure(request, kind));
+    }
+}
+
+/// Writes the event for the log that people read.
+fn write(request: &FinishedRequest<'_>, trace: Option<&Trace>) {
+    macro_rules! write {
+        ($level:ident) => {
+            $level!(
+                target: "access",
+                request_id = request.request_id,
+                trace_id = trace.map(Trace::id),
+                client = request.client.map(tracing::field::display),
+                caller = request.caller.map(|caller| caller.name.as_str()),
+                means = request.caller.map(|caller| caller.means.as_str()),
+                role = request.caller.map(|caller| caller.role.as_str()),
+                method = %request.method,
+                path = request.path,
+                mlflow = request.target_name,
+                action = request.action,
+                status = request.status.map(|status| status.as_u16()),
+                received = request.received,
+                sent = request.sent,
+                total_ms = milliseconds(request.total),
+                upstream_ms = request.upstream.map(milliseconds),
+                upstream_request_id = request.upstream_request_id,
+                refusal = request.error_kind,
+                cause = request.cause,
+                outcome = request.outcome.as_str(),
+                "request",
+            )
+        };
+    }
+    match request.severity {
+        Severity::Probe => write!(debug),
+        Severity::Usual => write!(info),
+        Severity::Alarming => write!(warn),
+    }
+}
+
+fn audited<'a>(request: &FinishedRequest<'a>) -> AuditEvent<'a> {
+    AuditEvent {
+        time: humantime::format_rfc3339_micros(clock::now()).to_string(),
+        request_id: request.request_id,
+        client: request.client.map(|address| address.to_string()),
+        caller: request.caller.map(|caller| caller.name.as_str()),
+        role: request.caller.map(|caller| caller.role.as_str()),
+        means: request.caller.map(|caller| caller.means.as_str()),
+        target: request.target_name,
+        method: request.method.as_str(),
+        path: request.path,
+        action: request.action,
+        decision: if request.is_denied { Some("denied") } else { request.action.map(|_| "allowed") },
+        refusal: request.error_kind,
+        status: request.status.map(|status| status.as_u16()),
+        received: request.received,
+        sent: request.sent,
+        total_ms: milliseconds(request.total),
+        outcome: request.outcome.as_str(),
+    }
+}
+
+fn counted(request: &FinishedRequest<'_>) -> Observation {
+    Observation {
+        target: request.target,
+        role: request.caller.map(|caller| caller.role),
+        route: RouteClass::of(request.action),
+        status: request.status.map(|status| status.as_u16()),
+        outcome: request.outcome as usize,
+        refusal: request.error_kind,
+        retries: request.retries,
+        received: request.received,
+        sent: request.sent,
+        total: request.total,
+        upstream: request.upstream,
+        overhead: request.overhead,
+    }
+}
+
+fn failure(request: &FinishedRequest<'_>, kind: &'static str) -> FailedRequest {
+    FailedRequest {
+        time: clock::now(),
+        request_id: request.request_id.to_owned(),
+        method: request.method.to_string(),
+        path: request.path.to_owned(),
+        target: request.target,
+        status: request.status.map(|status| status.as_u16()),
+        kind,
+        cause: request.cause.map(ToOwned::to_owned),
+        is_ours: request.concerns_operator(),
+    }
+}
+
+fn milliseconds(duration: Duration) -> f64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX) as f64 / 1000.0
+}

@@ -1,0 +1,99 @@
+//! The bounded queue in which finished spans wait, and the task that sends them.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix_web::rt;
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tracing::warn;
+
+use crate::serve::telemetry::spans::counts::{DropReason, SpanCounts};
+use crate::serve::telemetry::spans::delivery::Delivery;
+use crate::serve::telemetry::spans::sampler::Sampler;
+use crate::serve::telemetry::spans::settings::SpanSettings;
+use crate::serve::telemetry::spans::span::FinishedSpans;
+
+/// The maximum time that the end of the process waits for the collector, if the drain timeout leaves as much.
+const LAST_WAIT: Duration = Duration::from_secs(5);
+/// The minimum time that it waits, even if the drain timeout has passed.
+const LEAST_WAIT: Duration = Duration::from_millis(50);
+
+/// The end of the queue that spans enter.
+pub(crate) struct Exporter {
+    queue: mpsc::UnboundedSender<FinishedSpans>,
+    counts: Arc<SpanCounts>,
+    sampler: Sampler,
+    stop: Arc<Notify>,
+}
+
+/// The task that sends spans.
+pub(crate) struct ExportTask {
+    task: JoinHandle<()>,
+    exporter: Arc<Exporter>,
+}
+
+impl Exporter {
+    /// Starts the task that sends spans.
+    #[must_use]
+    pub(crate) fn start(settings: SpanSettings) -> ExportTask {
+        let (queue, finished) = mpsc::unbounded_channel();
+        let (counts, stop) = (Arc::<SpanCounts>::default(), Arc::<Notify>::default());
+        let delivery = Delivery::new(settings.collector, settings.resource, Arc::clone(&counts));
+        let task = rt::spawn(delivery.run(finished, Arc::clone(&stop)));
+        let exporter = Arc::new(Self { queue, counts, sampler: Sampler::new(settings.sampling_ratio), stop });
+        ExportTask { task, exporter }
+    }
+
+    /// True if a new trace is recorded.
+    pub(crate) fn samples(&self, trace: u128) -> bool {
+        self.sampler.samples(trace)
+    }
+
+    /// Queues the spans of a request, or drops them if the queue is full. It never waits.
+    pub(crate) fn record(&self, finished: FinishedSpans) {
+        let count = finished.spans.len();
+        if !self.counts.enter(count) {
+            self.counts.add_dropped(DropReason::QueueFull, count);
+        } else if self.queue.send(finished).is_err() {
+            self.counts.leave(count);
+            self.counts.add_dropped(DropReason::Undelivered, count);
+        }
+    }
+
+    /// Counts spans that were dropped before they were queued.
+    pub(crate) fn add_dropped(&self, reason: DropReason, spans: usize) {
+        self.counts.add_dropped(reason, spans);
+    }
+
+    /// Returns the number of spans that the collector accepted.
+    #[must_use]
+    pub(crate) fn exported(&self) -> u64 {
+        self.counts.exported()
+    }
+
+    /// Returns the number of dropped spans by reason.
+    pub(crate) fn dropped(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        self.counts.dropped()
+    }
+}
+
+impl ExportTask {
+    /// Returns the exporter that requests use.
+    #[must_use]
+    pub(crate) fn exporter(&self) -> Arc<Exporter> {
+        Arc::clone(&self.exporter)
+    }
+
+    /// Sends the spans that wait, for as long as there is time, and ends the task.
+    pub(crate) async fn finish(mut self, deadline: Option<Instant>) {
+        let left = deadline.map_or(LAST_WAIT, |deadline| deadline.duration_since(Instant::now()));
+        let time = left.clamp(LEAST_WAIT, LAST_WAIT);
+        self.exporter.stop.notify_one();
+        if timeout(time, &mut self.task).await.is_err() {
+            self.task.abort();
+            warn!(spans = self.exporter.counts.waiting(), "the last spans could not be sent before the shutdown");
+        }
+    }
+}

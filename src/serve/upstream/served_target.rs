@@ -1,0 +1,106 @@
+//! One target as all workers share it: its settings, its credentials, and the state that requests to it have revealed.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+
+use crate::access::caller::Caller;
+use crate::api::Transport;
+use crate::aws::caller_sessions::CallerSessions;
+use crate::aws::credentials::Current;
+use crate::aws::skew::Skew;
+use crate::clock;
+use crate::http::client::{ClientSettings, Dialer};
+use crate::mlflow::store::ArtifactStore;
+use crate::mlflow::target::Target;
+use crate::serve::error::ProxyError;
+use crate::serve::limits::circuit_breaker::CircuitBreaker;
+use crate::serve::upstream::settings::{ArtifactLocation, ArtifactSettings, TargetSettings};
+
+/// One managed MLflow, shared by all workers.
+pub(crate) struct ServedTarget {
+    /// The name in paths, logs and metrics; a single target has none.
+    pub name: Option<String>,
+    /// If this is true, the target is also served at `/`.
+    pub is_default: bool,
+    /// The managed MLflow.
+    pub target: Target,
+    pub(crate) dialer: Dialer,
+    pub(crate) client: ClientSettings,
+    /// The credentials that sign its requests, shared with other targets that use the same role.
+    pub(crate) credentials: Current,
+    /// Each caller's own credentials, if the role carries the callers' names.
+    pub(crate) caller_sessions: Option<Arc<CallerSessions>>,
+    pub(crate) artifacts: Option<ArtifactSettings>,
+    /// The artifact store, once it is known.
+    pub(crate) store: ArcSwapOption<ArtifactStore>,
+    /// The reason why the artifact store is not known, in words that any caller may read.
+    pub(crate) describing: ArcSwapOption<String>,
+    /// The circuit breaker of the target.
+    pub(crate) breaker: CircuitBreaker,
+    /// The circuit breaker of its S3.
+    pub(crate) s3_breaker: CircuitBreaker,
+    /// The clock skew between AWS and this machine.
+    pub(crate) skew: Skew,
+}
+
+impl ServedTarget {
+    /// Returns the way to connect to AWS's other services.
+    pub(crate) fn transport(&self) -> Transport {
+        Transport { dialer: self.dialer.clone(), exchange_timeout: self.client.response_timeout }
+    }
+
+    /// Returns a target whose requests are signed with these credentials.
+    #[must_use]
+    pub(crate) fn new(
+        settings: TargetSettings,
+        (credentials, caller_sessions): (Current, Option<Arc<CallerSessions>>),
+    ) -> Self {
+        let known = settings.artifacts.as_ref().and_then(|artifacts| match &artifacts.place {
+            ArtifactLocation::Known(store) => Some(Arc::new(store.clone())),
+            ArtifactLocation::Described(_) => None,
+        });
+        Self {
+            name: settings.name,
+            is_default: settings.is_default,
+            target: settings.target,
+            dialer: settings.dialer,
+            client: settings.client,
+            credentials,
+            caller_sessions,
+            artifacts: settings.artifacts,
+            store: ArcSwapOption::new(known),
+            describing: ArcSwapOption::empty(),
+            breaker: CircuitBreaker::default(),
+            s3_breaker: CircuitBreaker::to("S3"),
+            skew: Skew::default(),
+        }
+    }
+
+    /// Returns the credentials that sign the requests of a caller.
+    ///
+    /// # Errors
+    /// [`ProxyError::Credentials`], only where each caller has credentials of its own.
+    pub(crate) async fn credentials_for(&self, caller: Option<&Caller>) -> Result<Current, ProxyError> {
+        match (&self.caller_sessions, caller) {
+            (Some(caller_sessions), Some(caller)) => Ok(Box::pin(caller_sessions.of(&caller.name)).await?),
+            _ => Ok(self.credentials.clone()),
+        }
+    }
+
+    /// Returns the error of requests that arrive before the artifact store is known.
+    #[must_use]
+    pub(crate) fn without_store(&self) -> ProxyError {
+        // Without credentials the appliance cannot ask AWS for the store, so the error names the credentials.
+        match self.credentials.with(clock::now(), |_| ()) {
+            Err(unavailable) => unavailable.into(),
+            Ok(()) => ProxyError::StoreUnknown(self.describing.load_full()),
+        }
+    }
+
+    /// Returns the name, or a stand-in for logs and metrics.
+    #[must_use]
+    pub(crate) fn label(&self) -> &str {
+        self.name.as_deref().unwrap_or("default")
+    }
+}
