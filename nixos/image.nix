@@ -1,4 +1,4 @@
-# The EC2 image: NixOS with the appliance, and no way in but Systems Manager. nixos/README.md says what is in it and why.
+# The EC2 image: NixOS with the appliance, and no way in but Systems Manager. docs/deploy/hardened-image.md says what is in it and why.
 {
   config,
   lib,

@@ -1,5 +1,5 @@
 # Bakes an image without Nix: installs the static binary on Amazon Linux 2023, closes every way in but Session Manager,
-# registers a snapshot of that instance's disk and publishes its id. ../README.md has the rest.
+# registers a snapshot of that instance's disk and publishes its id. docs/deploy/ami.md has the rest.
 
 variable "architecture" {
   description = "For which processors: x86_64 or arm64."
@@ -19,7 +19,7 @@ variable "program" {
 
   validation {
     condition     = var.program == "" || fileexists(var.program)
-    error_message = "There is no such program: build it as the README says, or name another file."
+    error_message = "There is no such program: build it as docs/deploy/ami.md says, or name another file."
   }
 }
 

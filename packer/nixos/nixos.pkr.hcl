@@ -1,5 +1,5 @@
 # Bakes what `nix build .#ami` built: writes that very image to a volume, reads it back, registers a snapshot of it and
-# publishes its id. Nothing is installed or changed on the way, so what Nix built is what boots. ../README.md has the rest.
+# publishes its id. Nothing is installed or changed on the way, so what Nix built is what boots. docs/deploy/ami.md has the rest.
 
 variable "image" {
   description = "The directory that `nix build .#ami` made: one raw disk image, and nix-support/image-info.json, which says for what architecture it is."

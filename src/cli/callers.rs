@@ -72,7 +72,7 @@ pub(super) fn resolve(
         problems.add(&given.place, "it has no effect without `trusted-proxies`", "set `trusted-proxies`, or remove it");
     }
     let policy = problems
-        .read(options.deny.as_ref(), "take `resource:action` from the table in ROUTES.md", |text| {
+        .read(options.deny.as_ref(), "take `resource:action` from the table in docs/reference/routes.md", |text| {
             text.split(',').map(|rule| Denial::parse(rule.trim())).collect::<Result<_, _>>()
         })
         .map(Policy)

@@ -14,14 +14,14 @@ use super::failure::{Class, Failure};
 use super::options::{CallerOptions, ServeOptions, key};
 use super::output::try_write;
 
-/// How CONFIGURATION.md begins.
+/// How docs/reference/options.md begins.
 const INTRODUCTION: &str = "\
-<!-- Made by `appliance generate reference >CONFIGURATION.md`. -->
+<!-- Made by `appliance generate reference >docs/reference/options.md`. -->
 # The options of `appliance serve`
 
 Each is a key of the TOML file that `--config` names, a flag (`--` and the key), and an environment variable. Flags win over
-variables, variables over the file. In a `[[target]]` table stand those of the headings Target, Identity and Artifacts, but for
-`ca-file`; see [README.md](README.md#several-mlflows). Durations are written as in `30s`, sizes as in `16 MiB`.
+variables, and variables win over the file. A `[[target]]` table takes the options under Target, Identity and Artifacts, except
+`ca-file`; see [Serve several MLflow servers](../use/several-targets.md). Write durations as in `30s`, and sizes as in `16 MiB`.
 ";
 
 /// Write completions, man pages or the list of options, for those who package the appliance
@@ -43,7 +43,7 @@ pub(super) enum Generate {
     /// The keys of the configuration file with what each is, as JSON, to standard output
     #[command(after_help = examples::GENERATE_OPTIONS)]
     Options,
-    /// The options of `serve` as the page CONFIGURATION.md, to standard output
+    /// The options of `serve` as the page docs/reference/options.md, to standard output
     #[command(after_help = examples::GENERATE_REFERENCE)]
     Reference,
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 /// The page with the tables that the source is held to.
 fn page() -> String {
-    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("ARCHITECTURE.md")).unwrap()
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/internals/architecture.md")).unwrap()
 }
 
 /// The rows of the table with this head: a name, and the names that its part may import.
@@ -23,7 +23,7 @@ fn rows(page: &str, head: &str) -> Vec<(String, BTreeSet<String>)> {
     rows.collect()
 }
 
-/// Each part of `src/`, and the parts that it may import, by the table in ARCHITECTURE.md.
+/// Each part of `src/`, and the parts that it may import, by the table in docs/internals/architecture.md.
 fn layers() -> BTreeMap<String, BTreeSet<String>> {
     rows(&page(), "| part |").into_iter().collect()
 }
@@ -73,7 +73,9 @@ fn imports_point_one_way() {
         if part == "lib" {
             continue;
         }
-        let allowed = layers.get(&part).unwrap_or_else(|| panic!("`{part}` is not in the table of ARCHITECTURE.md"));
+        let allowed = layers
+            .get(&part)
+            .unwrap_or_else(|| panic!("`{part}` is not in the table of docs/internals/architecture.md"));
         for (imported, line) in imports(&fs::read_to_string(&file).unwrap()) {
             let is_fine = imported == part || allowed.contains(&imported);
             assert!(is_fine, "{}: `{part}` may not import `{imported}`: {line}", inside.display());
@@ -84,7 +86,7 @@ fn imports_point_one_way() {
     // `main` is another crate, which sees the library by its name.
     for (part, allowed) in layers.iter().filter(|(part, _)| *part != "main") {
         let unused: Vec<_> = allowed.iter().filter(|other| !used.contains(&(part.clone(), (*other).clone()))).collect();
-        assert!(unused.is_empty(), "ARCHITECTURE.md lets `{part}` import {unused:?}, which it does not");
+        assert!(unused.is_empty(), "docs/internals/architecture.md lets `{part}` import {unused:?}, which it does not");
     }
     assert!(checked > 50, "the imports were found: {checked}");
 }

@@ -1,4 +1,4 @@
-//! What CLIENTS.md says a client is, is one: each program of the page is run as it stands there, and what arrives is looked at.
+//! The programs of docs/use/clients.md and docs/use/clients-r-and-java.md run as they stand there, and their runs arrive.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,11 +16,16 @@ use crate::support::{prepared, python};
 /// The target that the clients are sent to, by its name.
 const TARGET: &str = "serverless";
 
-/// The fenced blocks of the page, by the heading that each stands under.
+/// A page about clients.
+fn page(name: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/use").join(name)).unwrap()
+}
+
+/// The fenced blocks of both pages, by the heading that each stands under.
 fn blocks() -> BTreeMap<String, (String, String)> {
-    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("CLIENTS.md")).unwrap();
+    let pages = [page("clients.md"), page("clients-r-and-java.md")];
     let mut blocks = BTreeMap::new();
-    for section in page.split("\n## ").skip(1) {
+    for section in pages.iter().flat_map(|page| page.split("\n## ").skip(1)) {
         let (heading, text) = section.split_once('\n').unwrap();
         for (index, fenced) in text.split("\n```").enumerate().filter(|(index, _)| index % 2 == 1) {
             let (language, program) = fenced.split_once('\n').unwrap();
@@ -206,7 +211,7 @@ fn clients_with_awss_plugin_are_told_what_to_change_or_served_as_the_page_says()
                        mlflow.log_text('all is well', 'report.txt')\n";
     let plugin = prepared("APPLIANCE_TEST_PLUGIN");
     let scene = Scene::start();
-    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("CLIENTS.md")).unwrap();
+    let page = page("clients.md");
     let arn = "arn:aws:sagemaker:us-east-1:123456789012:mlflow-tracking-server/elsewhere";
     let with_plugin = |uri: &str, endpoint: &str| {
         let more = [

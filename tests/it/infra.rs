@@ -2,6 +2,7 @@
 
 mod balancer;
 mod endpoints;
+mod kubernetes;
 mod permissions;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -17,6 +17,7 @@ mod product;
 mod properties;
 mod readme;
 mod sandbox;
+mod screenshots;
 mod serve;
 mod support;
 mod ui;

@@ -266,7 +266,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage";
 #[cfg(feature = "generate")]
 pub(super) const GENERATE_REFERENCE: &str = "\
 Examples:
-  appliance generate reference >CONFIGURATION.md
+  appliance generate reference >docs/reference/options.md
 
 Exit codes: 0 done, 1 failed, 2 wrong usage";
 

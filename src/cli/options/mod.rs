@@ -134,8 +134,8 @@ options! {
 
     /// What callers may not do, comma-separated, as in `experiments:delete,registered-models:*@write`
     ///
-    /// Each is `resource:action` of the table in ROUTES.md; `*` at the end of either stands for anything. With `@role` it
-    /// holds for callers up to that role.
+    /// Each is `resource:action` of the table in docs/reference/routes.md; `*` at the end of either stands for anything. With
+    /// `@role` it holds for callers up to that role.
     #[arg(env = "APPLIANCE_DENY", value_name = "RULES", help_heading = "Policy")]
     deny,
     /// Requests per second of one caller; more get 429 [default: no limit]

@@ -150,13 +150,13 @@ fn the_documented_table_is_the_one_in_force() {
         let marks = ["read", "write", "admin"].map(mark).join(" | ");
         let _ = writeln!(text, "| {} | `{}` | {marks} | `{}` |", line.method, line.path, line.route.action);
     }
-    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("ROUTES.md");
+    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reference/routes.md");
     if std::env::var_os("APPLIANCE_TEST_UPDATE").is_some() {
         std::fs::write(&file, &text).unwrap();
     }
     assert!(
         std::fs::read_to_string(&file).unwrap_or_default() == text,
-        "ROUTES.md is out of date: its first line says how to make it"
+        "docs/reference/routes.md is out of date: its first line says how to make it"
     );
 }
 

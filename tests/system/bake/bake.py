@@ -17,8 +17,8 @@ from scene import clean, close, cloud, directory, figures, holds, left, performe
 
 
 def variables():
-    """Each variable has its line in the README, and says what is wrong with a value that cannot be."""
-    same("the variables of the README", documented(), declared("shared") | declared("nixos") | declared("al2023"))
+    """Each variable has its line in docs/deploy/ami-variables.md, and says what is wrong with a value that cannot be."""
+    same("the variables of the page", documented(), declared("shared") | declared("nixos") | declared("al2023"))
     for kind, rounds in REFUSED.items():
         own = declared("shared") | declared(kind) if kind == "nixos" else declared(kind)
         same(f"the variables that are tried with {kind}", set(rounds[0]), set(own) - {"image"})
@@ -40,7 +40,7 @@ def variables():
 
 
 def without_packer():
-    """The README's commands, with a snapshot that is there already for coldsnap to have made."""
+    """The page's commands, with a snapshot that is there already for coldsnap to have made."""
     cloud.forget()
     ec2 = cloud.client("ec2")
     volume = ec2.create_volume(AvailabilityZone=f"{REGION}a", Size=1)["VolumeId"]
@@ -66,7 +66,7 @@ def without_packer():
 
 
 def permissions(simple):
-    """The policy of the README allows what was done, all of it, and nothing that nobody needs."""
+    """The policy of the page allows what was done, all of it, and nothing that nobody needs."""
     needed, optional = (actions(one) for one in policies())
     for number, statements in enumerate(policies()):
         # Refuses what is no policy.

@@ -76,7 +76,7 @@ def refused(start):
 
     faults = {"PutParameter": ("AccessDeniedException", "no parameters for you")}
     _, added = fails("a parameter that is refused", "no parameters for you", start, faults=faults)
-    # The image is good, and is published later, as the README says.
+    # The image is good, and is published later, as docs/deploy/ami.md says.
     kept = {"snapshots": left()[REGION]["snapshots"], "images": [added[0]["artifact_id"].split(":")[1]]}
     same("one snapshot is kept", len(kept["snapshots"]), 1)
     clean("a parameter that is refused", kept)

@@ -1,10 +1,11 @@
-"""What packer/README.md and the variables of the templates promise, read from there, and what refutes each variable."""
+"""The promises of the pages about bakes and of the templates' variables, read from there, and values that each variable rejects."""
 
 import json
 import re
 from pathlib import Path
 
 packer = Path(__file__).parents[3] / "packer"
+pages = Path(__file__).parents[3] / "docs/deploy"
 
 # Actions of the policy that no bake of the test performs, each with the reason why it stands there.
 UNSEEN = {
@@ -67,14 +68,14 @@ REFUSED = {
 
 
 def policies():
-    """The policies of the README: what each bake needs, and what some need as well."""
-    blocks = re.findall(r"```json\n(.*?)```", (packer / "README.md").read_text(), re.S)
+    """The policies of the page: what each bake needs, and what some need as well."""
+    blocks = re.findall(r"```json\n(.*?)```", (pages / "ami-permissions.md").read_text(), re.S)
     return [json.loads(block)["Statement"] for block in blocks]
 
 
 def by_hand():
-    """The commands of the README that do without Packer."""
-    return re.search(r"^## Without Packer$.*?^```sh\n(.*?)^```$", (packer / "README.md").read_text(), re.S | re.M)[1]
+    """The commands of the page that do without Packer."""
+    return re.search(r"^```sh\n(.*?)^```$", (pages / "ami-without-packer.md").read_text(), re.S | re.M)[1]
 
 
 def actions(statements):
@@ -85,8 +86,8 @@ def actions(statements):
 
 
 def documented():
-    """The variables of the README's table, with what it says about them."""
-    return dict(re.findall(r"^\| `(\w+)` \|[^|]*\| (.*) \|$", (packer / "README.md").read_text(), re.M))
+    """The variables of the page's tables, with what it says about them."""
+    return dict(re.findall(r"^\| `(\w+)` \|[^|]*\| (.*) \|$", (pages / "ami-variables.md").read_text(), re.M))
 
 
 def declared(place):

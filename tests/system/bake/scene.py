@@ -41,7 +41,7 @@ def environment():
 
 
 def shell(*command, first=None):
-    """A command of the README, with another directory before those in which programs are looked for."""
+    """A command of the page, with another directory before those in which programs are looked for."""
     variables = environment()
     if first:
         variables["PATH"] = f"{first}:{variables['PATH']}"

@@ -3,7 +3,7 @@ through the load balancer, then an upgrade under load, and `appliance deploy des
 
 usage: hour.py DIRECTORY APPLIANCE WHOLE_APPLIANCE TREE MODE, in network, mount and process namespaces of its own (tests/run)
 
-The steps are those of infra/README.md. The account is moto with what tests/system/deploy adds; the instances are machines of
+The steps are those of docs/deploy/stacks.md. The account is moto with what tests/system/deploy adds; the instances are machines of
 tests/system/rehearsal, booted from what the stack says. The managed MLflow is the sandbox's, which is there already, so the
 stack is told of it (ExistingResourceArn) and makes none: tests/system/deploy sees one made. IAM's policies are not enforced.
 Prints one line of JSON with the seconds of each step.
@@ -66,7 +66,7 @@ class Hour:
             self.destroy()
 
     def parameters(self):
-        """Further options, where infra/README.md has them go."""
+        """Further options, where docs/deploy/stacks.md has them go."""
         options = {
             # The client reaches no S3, and the sandbox's knows buckets by path.
             "artifact-access": "proxied", "s3-endpoint": f"https://s3.{REGION}.amazonaws.com",
@@ -91,7 +91,7 @@ class Hour:
         return self.launch.look.outputs(self.launch.stacks()[self.stack])
 
     def token(self, url):
-        """A token for the secret that the stack has made, as infra/README.md has it."""
+        """A token for the secret that the stack has made, as docs/deploy/stacks.md has it."""
         secrets, file = self.aws("secretsmanager"), self.world.directory / "tokens.toml"
         secret = self.outputs()["TokenSecretArn"]
         file.write_text(secrets.get_secret_value(SecretId=secret)["SecretString"])

@@ -1,6 +1,6 @@
-"""Writes the tables of parameters and outputs in infra/README.md from the templates, or says that they are out of date.
+"""Writes the tables of parameters and outputs in docs/deploy/parameters.md from the templates, or says that they are out of date.
 
-Arguments: the page, and perhaps `--write`. A table stands between `<!-- NAME.yaml -->` and `<!-- end -->`.
+Arguments: the page, the directory of the templates, and optionally `--write`. A table stands between `<!-- NAME.yaml -->` and `<!-- end -->`.
 """
 
 import re
@@ -34,15 +34,15 @@ def tables(path: Path) -> str:
     return "\n".join(lines)
 
 
-page = Path(sys.argv[1])
+page, templates = Path(sys.argv[1]), Path(sys.argv[2])
 text = page.read_text(encoding="utf-8")
 names = re.findall(r"<!-- (\S+\.yaml) -->", text)
-there = sorted(one.name for one in page.parent.glob("*.yaml"))
+there = sorted(one.name for one in templates.glob("*.yaml"))
 if sorted(names) != there:
     sys.exit(f"{page} has tables of {names}, and there are {there}")
 made = text
 for name in names:
-    table = tables(page.parent / name)
+    table = tables(templates / name)
     made = re.sub(
         rf"(<!-- {re.escape(name)} -->\n).*?(<!-- end -->)",
         lambda found, table=table: f"{found[1]}{table}\n{found[2]}",

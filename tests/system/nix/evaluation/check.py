@@ -107,7 +107,7 @@ def image(name, one):
 
 
 def server(one):
-    """The example of nixos/README.md: TLS with a certificate of ACME, which is there at the start and may be read."""
+    """The example of docs/deploy/nixos.md: TLS with a certificate of ACME, which is there at the start and may be read."""
     same("example: failed assertions", (one["failed"], one["warnings"]), ([], []))
     holds("example: it has a derivation", one["toplevel"].endswith(".drv"), one["toplevel"])
     place = one["certificate"]["directory"]
