@@ -64,7 +64,7 @@ pub(crate) fn open(settings: AdminSettings, shared: &Arc<SharedState>) -> Result
     let address = listener.local_addr().unwrap_or(listen);
     let shared = Arc::clone(shared);
     let names = AllowedHosts::Listed(names);
-    let settings = ServerSettings {
+    let server_settings = ServerSettings {
         name: "admin",
         threads: NonZeroUsize::MIN,
         connection_limit: CONNECTION_LIMIT,
@@ -74,7 +74,7 @@ pub(crate) fn open(settings: AdminSettings, shared: &Arc<SharedState>) -> Result
         tls: None,
         note: |_, _| {},
     };
-    let server = Server::start(&[listener], &settings, move |app| {
+    let server = Server::start(&[listener], &server_settings, move |app| {
         let admin = AdminListener { shared: Arc::clone(&shared), networks: networks.clone(), names: names.clone() };
         app.app_data(Rc::new(admin)).default_service(web::to(handle));
     })

@@ -86,7 +86,7 @@ impl Server {
                 closes: closes.clone(),
             };
             let (configure, starts) = (configure.clone(), starts.clone());
-            let end = OnDrop(ends.clone());
+            let end = EndReport(ends.clone());
             std::thread::Builder::new().name(format!("{} {index}", settings.name)).spawn(move || {
                 let _end = end;
                 thread.run(configure, &starts);
@@ -137,9 +137,9 @@ impl Server {
 }
 
 /// Reports the end of a thread, also after a panic.
-struct OnDrop(mpsc::UnboundedSender<()>);
+struct EndReport(mpsc::UnboundedSender<()>);
 
-impl Drop for OnDrop {
+impl Drop for EndReport {
     fn drop(&mut self) {
         let _ = self.0.send(());
     }
