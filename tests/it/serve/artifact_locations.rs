@@ -1,15 +1,13 @@
 //! The locations of artifacts, which are public for callers and real for managed MLflow.
 
-use serde_json::json;
-
 use super::artifacts::{gateway, path, s3};
 use crate::support::Message as _;
 use crate::support::appliance::Appliance;
-use crate::support::upstream::{OK, Upstream};
+use crate::support::upstream::Upstream;
 
 const RUN: &str = r#"{"run": {"info": {"run_id": "1", "artifact_uri": "s3://bucket/team/mlflow/7/1/artifacts"}, "data": {"params": [{"key": "artifact_uri", "value": "s3://bucket/team/mlflow/7"}]}, "n": 1.50}}"#;
 
-fn mlflow_with_a_run() -> Upstream {
+pub(super) fn mlflow_with_a_run() -> Upstream {
     Upstream::start(|_, wire| {
         wire.send(format!(
             "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{RUN}",

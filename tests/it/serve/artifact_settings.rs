@@ -4,9 +4,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::json;
 
+use super::artifact_locations::mlflow_with_a_run;
 use super::artifacts::{SERVICE, gateway, s3};
 use crate::support::appliance::Builder;
-use crate::support::upstream::{OK, Upstream};
+use crate::support::upstream::Upstream;
 use crate::support::{Message as _, eventually, figure, python, quiet_port};
 
 #[test]

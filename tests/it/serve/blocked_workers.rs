@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::artifacts::{SERVICE, error, gateway, path};
+use super::artifacts::{SERVICE, error, gateway};
 use super::multipart::create;
 use crate::support::appliance::Appliance;
+use crate::support::figure;
 use crate::support::upstream::{Recorded, Upstream};
-use crate::support::{Message as _, figure};
 
 /// Asks for the appliance's health until `is_over`, and returns the longest time that an answer took.
 fn longest_wait(appliance: &Appliance, is_over: &AtomicBool) -> Duration {

@@ -10,10 +10,10 @@ use crate::support::tokens::TokenFile;
 use crate::support::upstream::Upstream;
 use crate::support::{Message as _, eventually, python};
 
-const SEARCH: &str = "/api/2.0/mlflow/experiments/search";
+pub(super) const SEARCH: &str = "/api/2.0/mlflow/experiments/search";
 
 #[track_caller]
-fn with(appliance: &Appliance, authorization: &str) -> Answer {
+pub(super) fn with(appliance: &Appliance, authorization: &str) -> Answer {
     appliance.connect().request("GET", SEARCH, &[("Authorization", authorization)], None)
 }
 

@@ -2,7 +2,7 @@
 
 use crate::support::Message as _;
 use crate::support::appliance::{ACCESS_KEY_ID, APP_ARN, Appliance, Builder, SESSION_TOKEN, TRACKING_ARN};
-use crate::support::upstream::{OK, Upstream};
+use crate::support::upstream::Upstream;
 
 const EMPTY_SHA256: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 

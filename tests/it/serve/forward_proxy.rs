@@ -12,7 +12,7 @@ pub(super) const SECRET: &str = "pr0xy-password";
 /// A proxy that records the heads of all requests, and connects every host to one address, or rejects them.
 pub(super) struct ForwardProxy {
     address: SocketAddr,
-    heads: Arc<Mutex<Vec<String>>>,
+    pub(super) heads: Arc<Mutex<Vec<String>>>,
 }
 
 impl ForwardProxy {

@@ -1,9 +1,6 @@
 //! The actions that a GraphQL document takes.
 
-use appliance::mlflow::graphql;
-
 use super::policy::setup;
-use crate::support::Message as _;
 use crate::support::upstream::Upstream;
 
 #[test]

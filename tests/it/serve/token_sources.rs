@@ -1,9 +1,10 @@
 //! The sources of tokens: the token file, which a command changes, systemd and AWS.
 
+use super::callers::{SEARCH, with};
 use crate::support::appliance::{Builder, run};
 use crate::support::tokens::TokenFile;
 use crate::support::upstream::Upstream;
-use crate::support::{Message as _, python, quiet_port};
+use crate::support::{python, quiet_port};
 
 #[test]
 fn the_token_command_keeps_a_symlink_to_the_token_file() {
