@@ -143,11 +143,7 @@ fn counts_are_exact_by_target_role_route_and_status() {
     );
     assert_eq!(scrape.count("appliance_response_body_bytes_total", &[("target", "b")]), 2);
     assert_eq!(scrape.count("appliance_request_body_bytes_total", &[("target", "b")]), 7);
-    assert_eq!(
-        scrape.count("appliance_request_body_bytes_total", &[]),
-        7,
-        "the body of a rejected request is not read"
-    );
+    assert_eq!(scrape.count("appliance_request_body_bytes_total", &[]), 7, "a rejected body is not read");
     // Only requests with a response from upstream have an upstream latency and an overhead.
     for name in ["appliance_upstream_duration_seconds_count", "appliance_overhead_duration_seconds_count"] {
         assert_eq!(scrape.count(name, &[("target", "a")]), 7, "{name}");

@@ -10,7 +10,7 @@ pub(super) type Tells = fn(public: &str, upstream: &str) -> String;
 
 /// nginx with its default configuration: it sends the name of the upstream, and nothing about itself.
 pub(super) const PLAIN: Tells = |_, upstream| format!("Host: {upstream}\r\n");
-/// nginx with the lines that the README shows.
+/// nginx with the lines that docs/access/browsers.md shows.
 pub(super) const CONFIGURED: Tells = |public, _| {
     format!(
         "Host: {public}\r\nX-Forwarded-For: 198.51.100.7\r\nX-Forwarded-Prefix: /mlflow\r\nX-Forwarded-Proto: http\r\n"
