@@ -15,6 +15,7 @@ mod sagemaker;
 #[cfg(feature = "deploy")]
 pub mod service;
 mod transport;
+#[cfg(feature = "deploy")]
 mod xml;
 
 pub use error::ApiError;

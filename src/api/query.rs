@@ -9,7 +9,6 @@ use bytes::Bytes;
 use super::error::ApiError;
 use super::imds::InstanceIdentity;
 use super::transport::{SignedRequest, Transport, value};
-use super::xml::Element;
 use crate::aws::credentials::Current;
 use crate::http::client::{Endpoint, ServiceResponse};
 use crate::http::fields::Fields;
@@ -84,10 +83,9 @@ pub async fn target_health(
     };
     let answer = transport.signed(call, credentials).await?;
     accepted(&answer)?;
-    let root = Element::parse(&String::from_utf8_lossy(&answer.body)).unwrap_or_default();
-    let health = root.take("TargetHealth").unwrap_or_default();
-    let state = health.some("State").unwrap_or_else(|| "unknown".to_owned());
-    Ok(TargetHealth { state, reason: health.some("Reason"), description: health.some("Description") })
+    let text = String::from_utf8_lossy(&answer.body);
+    let state = element(&text, "State").unwrap_or_else(|| "unknown".to_owned());
+    Ok(TargetHealth { state, reason: element(&text, "Reason"), description: element(&text, "Description") })
 }
 
 /// CloudFormation `SignalResource`, proven by the instance's identity: no IAM permission is needed, and AWS lets an
@@ -168,17 +166,22 @@ fn accepted(answer: &ServiceResponse) -> Result<(), QueryError> {
 
 /// The text of an error: `Code` and `Message` of its XML or JSON.
 fn error_text(body: &[u8]) -> String {
-    let xml = Element::parse(&String::from_utf8_lossy(body)).unwrap_or_default();
+    let text = String::from_utf8_lossy(body);
     let json: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
-    let part = |name: &str| {
-        let of_json = || json["Error"][name].as_str().map(ToOwned::to_owned);
-        xml.find("Error").and_then(|error| error.some(name)).or_else(of_json)
-    };
+    let field =
+        |name: &str| json.pointer(&format!("/Error/{name}")).and_then(serde_json::Value::as_str).map(ToOwned::to_owned);
+    let part = |name: &str| element(&text, name).or_else(|| field(name));
     match (part("Code"), part("Message")) {
         (Some(code), Some(message)) => format!("{code}: {message}"),
         (Some(one), None) | (None, Some(one)) => one,
         (None, None) => "no reason given".to_owned(),
     }
+}
+
+/// The text of the first element of a name, without reading more of the XML.
+fn element(text: &str, name: &str) -> Option<String> {
+    let (_, rest) = text.split_once(&format!("<{name}>"))?;
+    rest.split_once('<').map(|(inside, _)| inside.to_owned())
 }
 
 /// Puts a success or a failure with its reason to the presigned URL of a wait condition's handle.

@@ -3,8 +3,8 @@
 //!
 //! The second one is `awc`. It is not fit for callers' requests, for these reasons, the strongest first:
 //!
-//! - It takes a truncated body for a complete one, so that half an artifact would be a whole one. ([`ServiceClient`] reads bodies
-//!   whole, over a connection whose end is an error.)
+//! - It takes a truncated body for a complete one, so that half an artifact would be a whole one, and a body of HTTP/1.1 that ends
+//!   with its connection for none. ([`ServiceClient`] reads bodies whole, over a connection whose end is an error.)
 //! - It sends a request to its end before it reads the response, so an early rejection of an upload is lost.
 //! - It returns an interim response as the response.
 //! - It ends an HTTP/2 connection with an unsigned `GET /`.

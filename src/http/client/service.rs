@@ -13,7 +13,7 @@ use std::time::Duration;
 use actix_http::error::ParseError;
 use actix_web::error::PayloadError;
 use actix_web::http::header::{self, HeaderMap, HeaderValue};
-use actix_web::http::{Method, StatusCode, Uri};
+use actix_web::http::{Method, StatusCode, Uri, Version};
 use awc::body::None as NoBody;
 use awc::error::{ConnectError, SendRequestError};
 use bytes::{Bytes, BytesMut};
@@ -108,7 +108,8 @@ impl ServiceClient {
         let uri =
             Uri::try_from(format!("{}{target}", self.base)).map_err(|error| ClientError::Invalid(error.into()))?;
         let is_head = method == Method::HEAD;
-        let mut request = self.client.request(method, uri);
+        // `no_decompress` keeps `awc` from adding `Accept-Encoding`.
+        let mut request = self.client.request(method, uri).no_decompress();
         request.headers_mut().insert(header::HOST, self.host.clone());
         for (name, value) in headers {
             request.headers_mut().append(name, value);
@@ -119,7 +120,7 @@ impl ServiceClient {
         let sent = if body.is_empty() { request.send_body(NoBody::new()) } else { request.send_body(body) };
         let sent = timeout_at(deadline, sent).await.map_err(|_| ClientError::NoAnswer(exchange_timeout))?;
         let mut response = sent.map_err(|error| client_error(error, exchange_timeout))?;
-        let (status, headers) = (response.status(), response.headers().clone());
+        let (status, version, headers) = (response.status(), response.version(), response.headers().clone());
         if status.is_informational() {
             return Err(ClientError::Invalid("the response is an interim one".into()).into());
         }
@@ -131,8 +132,8 @@ impl ServiceClient {
                 match piece {
                     Ok(piece) if all.len() + piece.len() > body_limit => return Err(BodyError::TooLarge(body_limit)),
                     Ok(piece) => all.extend_from_slice(&piece),
-                    // A body with neither a length nor chunks ends with its connection.
-                    Err(PayloadError::Io(error)) if announced.is_none() && !is_chunked && Closed::is(&error) => break,
+                    // A body of HTTP/1.0 with neither a length nor chunks ends with its connection.
+                    Err(error) if announced.is_none() && !is_chunked && is_end(&error) => break,
                     Err(error) => return Err(body_error(error)),
                 }
             }
@@ -141,6 +142,10 @@ impl ServiceClient {
         let collected = timeout_at(deadline, collected).await;
         let body = collected.map_err(|_| BodyError::Stalled(exchange_timeout))??;
         let has_body = !is_head && !matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        // `awc` takes such a response of HTTP/1.1 for one without a body, although its body ends with the connection.
+        if has_body && status.is_success() && announced.is_none() && !is_chunked && version == Version::HTTP_11 {
+            return Err(BodyError::Broken("it has neither a length nor chunks".into()).into());
+        }
         // The connection has already told the truth about its end; this holds whatever the client beneath makes of it.
         if has_body && announced.is_some_and(|length| length != body.len() as u64) {
             return Err(BodyError::Truncated.into());
@@ -173,9 +178,18 @@ fn dialing_error(error: io::Error) -> ClientError {
 
 fn body_error(error: PayloadError) -> BodyError {
     match error {
-        PayloadError::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => BodyError::Truncated,
+        // actix-http makes this of any error of the connection.
+        PayloadError::Incomplete(Some(error)) if error.kind() != io::ErrorKind::UnexpectedEof => {
+            BodyError::Broken(error.into())
+        }
+        PayloadError::Incomplete(_) => BodyError::Truncated,
         error => BodyError::Broken(error.into()),
     }
+}
+
+/// True if the peer has closed the connection.
+fn is_end(error: &PayloadError) -> bool {
+    matches!(error, PayloadError::Incomplete(Some(error)) if Closed::is(error))
 }
 
 #[cfg(test)]
