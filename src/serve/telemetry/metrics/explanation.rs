@@ -152,7 +152,7 @@ mod tests {
         let files = [
             include_str!("../../error.rs"),
             include_str!("../../auth/error.rs"),
-            include_str!("../../artifacts/failure.rs"),
+            include_str!("../../upstream/s3_error.rs"),
         ];
         let bodies = files.iter().map(|text| {
             let begin = text.find("fn kind(&self)").expect("every refusal has a kind");
