@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use rustix::process::Signal;
 
-use crate::support::appliance::{Appliance, Builder, run};
+use crate::support::appliance::{Appliance, Builder};
 use crate::support::caller::Answer;
 use crate::support::tokens::TokenFile;
 use crate::support::upstream::Upstream;
