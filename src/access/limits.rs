@@ -87,13 +87,13 @@ struct Usage<A> {
 
 /// A permit for a request, which counts until it is dropped.
 pub struct Permit<A> {
-    caller: Option<RunningRequest<A>>,
-    address: Option<RunningRequest<A>>,
+    caller: Option<ConcurrencyPermit<A>>,
+    address: Option<ConcurrencyPermit<A>>,
 }
 
-struct RunningRequest<A>(Arc<Usage<A>>);
+struct ConcurrencyPermit<A>(Arc<Usage<A>>);
 
-impl<A> Drop for RunningRequest<A> {
+impl<A> Drop for ConcurrencyPermit<A> {
     fn drop(&mut self) {
         self.0.running.fetch_sub(1, Ordering::Relaxed);
     }
@@ -206,9 +206,9 @@ where
     usage
 }
 
-fn run<A>(usage: Arc<Usage<A>>, limit: NonZeroU32) -> Result<RunningRequest<A>, Excess> {
+fn run<A>(usage: Arc<Usage<A>>, limit: NonZeroU32) -> Result<ConcurrencyPermit<A>, Excess> {
     let before = usage.running.fetch_add(1, Ordering::Relaxed);
-    let running = RunningRequest(usage);
+    let running = ConcurrencyPermit(usage);
     if before >= limit.get() { Err(Excess::Concurrency) } else { Ok(running) }
 }
 

@@ -4,15 +4,15 @@
 //! key must come from an [`ArtifactPath`](crate::mlflow::store::ArtifactPath): a URL cannot represent others.
 
 mod parts;
+mod responses;
 
 use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials;
 use jiff::Timestamp;
 use rusty_s3::actions::{
-    AbortMultipartUpload, CompleteMultipartUpload, CompleteMultipartUploadResponse, CreateMultipartUpload,
-    DeleteObject, DeleteObjects, DeleteObjectsResponse, GetObject, HeadObject, ListObjectsV2, ObjectIdentifier,
-    PutObject, UploadPart,
+    AbortMultipartUpload, CompleteMultipartUpload, CreateMultipartUpload, DeleteObject, DeleteObjects, GetObject,
+    HeadObject, ListObjectsV2, ObjectIdentifier, PutObject, UploadPart,
 };
 use rusty_s3::{S3Action, UrlStyle};
 use url::Url;
@@ -20,6 +20,7 @@ use url::Url;
 use super::skew::Skew;
 use crate::clock;
 pub use parts::{PartUrls, parts_document};
+pub use responses::{ObjectListing, error_code, is_completed, page, undeleted, upload_id};
 
 /// The longest time that a request of the appliance may take to reach S3, which checks it when the request arrives.
 const OWN_LIFETIME: Duration = Duration::from_mins(5);
@@ -38,17 +39,6 @@ pub struct SignedS3Request {
     pub headers: Vec<(&'static str, String)>,
     /// The body, where the operation and not the caller decides it.
     pub body: Option<String>,
-}
-
-/// One page of a listing.
-#[derive(Debug, Default)]
-pub struct ObjectListing {
-    /// Keys and sizes in bytes.
-    pub objects: Vec<(String, u64)>,
-    /// Prefixes that end with the delimiter.
-    pub folders: Vec<String>,
-    /// The token that asks for the next page.
-    pub next: Option<String>,
 }
 
 /// A bucket as it is addressed.
@@ -272,44 +262,6 @@ impl Bucket {
 pub fn lifetime(wanted: Duration, credentials: &Credentials, now: SystemTime) -> Duration {
     let left = credentials.expiry().and_then(|expiry| expiry.duration_since(now).ok());
     left.map_or(wanted, |left| wanted.min(left))
-}
-
-/// Reads a page of a listing; nothing if the text is none.
-#[must_use]
-pub fn page(text: &str) -> Option<ObjectListing> {
-    let page = ListObjectsV2::parse_response(text).ok()?;
-    Some(ObjectListing {
-        objects: page.contents.into_iter().map(|object| (object.key, object.size.unwrap_or(0))).collect(),
-        folders: page.common_prefixes.into_iter().map(|folder| folder.prefix).collect(),
-        next: page.next_continuation_token,
-    })
-}
-
-/// Reads the id of an upload in parts; nothing if the text has none.
-#[must_use]
-pub fn upload_id(text: &str) -> Option<String> {
-    CreateMultipartUpload::parse_response(text).ok().map(|upload| upload.upload_id().to_owned())
-}
-
-/// True if the text says that an upload was completed; S3 answers 200 before it knows.
-#[must_use]
-pub fn is_completed(text: &str) -> bool {
-    CompleteMultipartUploadResponse::parse(text).is_ok()
-}
-
-/// The number of objects that could not be deleted and S3's code for the first; nothing if the text is no such response.
-#[must_use]
-pub fn undeleted(text: &str) -> Option<(usize, String)> {
-    let errors = DeleteObjectsResponse::parse(text).ok()?.errors;
-    let first = errors.first().map(|error| error.code.clone()).unwrap_or_default();
-    Some((errors.len(), first))
-}
-
-/// S3's name for an error, from the body of an answer. The body has one `Code`, and no key or message can hold a tag.
-#[must_use]
-pub fn error_code(text: &str) -> Option<&str> {
-    let (_, rest) = text.split_once("<Code>")?;
-    rest.split_once("</Code>").map(|(code, _)| code)
 }
 
 fn sign<'a>(action: &impl S3Action<'a>, lifetime: Duration, time: SystemTime) -> Url {

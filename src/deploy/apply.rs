@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::change_set::{change_set, compute, execute, show};
 use super::error::DeployError;
-use super::parameters::{ParameterValue, ValueOrigin, stack_values};
+use super::parameters::{ParameterOrigin, ParameterValue, stack_values};
 use super::planned_stacks::{PlannedStack, checked_templates, planned_stacks, stored_image};
 use super::preflight;
 use super::prompter::Prompter;
@@ -90,7 +90,7 @@ async fn change(
 ) -> Result<(), DeployError> {
     show(name, set, before, prompter);
     for (key, value) in
-        values.iter().filter(|(_, value)| matches!(value.origin, ValueOrigin::Given | ValueOrigin::Output))
+        values.iter().filter(|(_, value)| matches!(value.origin, ParameterOrigin::Given | ParameterOrigin::Output))
     {
         let is_secret = template.parameters.get(key).is_some_and(|parameter| parameter.no_echo);
         let text = if is_secret { "(not shown)" } else { &value.text };

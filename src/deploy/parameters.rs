@@ -11,7 +11,7 @@ use crate::api::cloudformation::Pairs;
 
 /// The origin of a value. An earlier variant takes precedence over a later one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ValueOrigin {
+pub(super) enum ParameterOrigin {
     /// The command line or a file.
     Given,
     /// An output of another stack of this set.
@@ -22,7 +22,7 @@ pub(super) enum ValueOrigin {
     Default,
 }
 
-impl fmt::Display for ValueOrigin {
+impl fmt::Display for ParameterOrigin {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::Given => "given",
@@ -39,7 +39,7 @@ pub(super) struct ParameterValue {
     /// The text that CloudFormation gets.
     pub text: String,
     /// The origin of the value.
-    pub origin: ValueOrigin,
+    pub origin: ParameterOrigin,
 }
 
 /// The sources of values.
@@ -59,12 +59,12 @@ impl ValueSources<'_> {
     /// Returns the value of a parameter.
     fn value(&self, name: &str, parameter: &TemplateParameter) -> Option<ParameterValue> {
         let found = |from: &Pairs, origin| from.get(name).map(|text| ParameterValue { text: text.clone(), origin });
-        found(self.given, ValueOrigin::Given)
-            .or_else(|| found(self.outputs, ValueOrigin::Output))
-            .or_else(|| found(self.previous, ValueOrigin::Previous))
+        found(self.given, ParameterOrigin::Given)
+            .or_else(|| found(self.outputs, ParameterOrigin::Output))
+            .or_else(|| found(self.previous, ParameterOrigin::Previous))
             .or_else(|| {
                 let text = parameter.default.as_ref()?.to_string();
-                Some(ParameterValue { text, origin: ValueOrigin::Default })
+                Some(ParameterValue { text, origin: ParameterOrigin::Default })
             })
     }
 
@@ -228,11 +228,11 @@ mod tests {
             (values["A"].clone(), problems)
         };
         let (value, problems) = of(&none, &none, &none);
-        assert_eq!((value.text.as_str(), value.origin), ("d", ValueOrigin::Default));
+        assert_eq!((value.text.as_str(), value.origin), ("d", ParameterOrigin::Default));
         assert_eq!(problems, [("B".to_owned(), "it has no value: why".to_owned())]);
         let some = pairs(&all);
-        assert_eq!(of(&none, &none, &some).0.origin, ValueOrigin::Previous);
-        assert_eq!(of(&none, &some, &some).0.origin, ValueOrigin::Output);
-        assert_eq!(of(&some, &some, &some).0.origin, ValueOrigin::Given);
+        assert_eq!(of(&none, &none, &some).0.origin, ParameterOrigin::Previous);
+        assert_eq!(of(&none, &some, &some).0.origin, ParameterOrigin::Output);
+        assert_eq!(of(&some, &some, &some).0.origin, ParameterOrigin::Given);
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::error::DeployError;
-use super::parameters::{ValueOrigin, ValueSources, resolved, unfit};
+use super::parameters::{ParameterOrigin, ValueSources, resolved, unfit};
 use super::prompter::Prompter;
 use super::rules::KnownValues;
 use super::settings::{DeployMode, DeploySettings, SERVERLESS_REGIONS};
@@ -98,7 +98,7 @@ pub(super) async fn planned_stacks(
         let values = resolved(&name, &template, sources)?;
         // A later output of another stack may differ from its earlier one.
         let known =
-            values.into_iter().filter(|(key, value)| value.origin == ValueOrigin::Given || !promised.contains(key));
+            values.into_iter().filter(|(key, value)| value.origin == ParameterOrigin::Given || !promised.contains(key));
         let mut known: Pairs = known.map(|(key, value)| (key, value.text)).collect();
         known.insert("AWS::Region".to_owned(), settings.account.region.to_owned());
         let mut broken = KnownValues { template: &template, values: &known }.broken();

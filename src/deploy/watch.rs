@@ -156,10 +156,10 @@ impl SeenEvents {
 /// Returns true for a failure of its own, and not for one that follows from another.
 fn is_cause(event: &StackEvent) -> bool {
     const FOLLOWING: [&str; 4] = [
-        "StackResource creation cancelled",
-        "StackResource update cancelled",
+        "Resource creation cancelled",
+        "Resource update cancelled",
         "The following resource(s) failed",
-        "StackResource deletion cancelled",
+        "Resource deletion cancelled",
     ];
     let reason = event.resource_status_reason.as_deref().unwrap_or_default();
     event.resource_status.ends_with("_FAILED") && !FOLLOWING.iter().any(|following| reason.starts_with(following))
@@ -224,7 +224,7 @@ mod tests {
     fn the_first_independent_failure_is_the_cause() {
         let mut seen = SeenEvents::default();
         seen.note(&event("A", "CREATE_IN_PROGRESS", "2026-01-01T00:00:00Z", ""));
-        seen.note(&event("B", "CREATE_FAILED", "2026-01-01T00:00:01Z", "StackResource creation cancelled"));
+        seen.note(&event("B", "CREATE_FAILED", "2026-01-01T00:00:01Z", "Resource creation cancelled"));
         seen.note(&event("A", "CREATE_FAILED", "2026-01-01T00:00:05Z", "You are not authorized to perform: ec2:X"));
         seen.note(&event("C", "CREATE_FAILED", "2026-01-01T00:00:06Z", "another"));
         let cause = seen.cause.expect("a cause");

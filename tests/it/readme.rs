@@ -85,6 +85,15 @@ fn run(shell: &Shell, page: &str, line: &str) -> Option<&'static str> {
         let shown = shell.run(&format!("appliance check --elsewhere {}", with_target(options)));
         assert!(shown.contains("configuration  valid"), "{page}: {line}: {shown}");
         Some(if command.contains(" serve ") { "serve" } else { "check" })
+    } else if let Some(file) = command.strip_prefix("sudo appliance check --config /etc/mlflow-appliance/") {
+        let file = file.split_whitespace().next().unwrap();
+        std::fs::write(shell.directory.path().join(file), format!("resource-arn = \"{TRACKING_ARN}\"\n")).unwrap();
+        let shown = shell.run(&format!("appliance check --elsewhere --config {file}"));
+        assert!(shown.contains("configuration  valid"), "{page}: {line}: {shown}");
+        Some("check")
+    } else if command.starts_with("sudo appliance token new ") {
+        shell.run(&command.replace("sudo ", "").replace("/etc/mlflow-appliance/", ""));
+        Some("token")
     } else if command.starts_with("appliance token new ") {
         let shown = shell.run(command);
         let token = shown.lines().next().unwrap();
