@@ -43,7 +43,7 @@ impl CloudFormation<'_> {
     /// A stack by its name or ARN; nothing if there is none.
     ///
     /// # Errors
-    /// [`ServiceError`], as for all of these.
+    /// [`ServiceError`](super::service::ServiceError), as for all of these.
     pub async fn stack(&self, name: &str) -> ServiceResult<Option<Stack>> {
         match self.0.ask("DescribeStacks", &[("StackName", name)]).await {
             Ok(found) => Ok(found.members("Stacks").next().map(Stack::of)),
@@ -55,7 +55,7 @@ impl CloudFormation<'_> {
     /// Lets CloudFormation compute what a template and its parameters would change; the ARN of that.
     ///
     /// # Errors
-    /// [`ServiceError`].
+    /// [`ServiceError`](super::service::ServiceError).
     pub async fn create_change_set(&self, wish: &ChangeSetRequest<'_>) -> ServiceResult<String> {
         let mut lists = Vec::new();
         for (number, (key, text)) in (1..).zip(wish.parameters) {
@@ -83,7 +83,7 @@ impl CloudFormation<'_> {
     /// A change set by its ARN, with all of its changes.
     ///
     /// # Errors
-    /// [`ServiceError`].
+    /// [`ServiceError`](super::service::ServiceError).
     pub async fn change_set(&self, id: &str) -> ServiceResult<ChangeSet> {
         let mut set = ChangeSet::default();
         let mut next = None;
@@ -102,7 +102,7 @@ impl CloudFormation<'_> {
     /// Starts to execute a change set.
     ///
     /// # Errors
-    /// [`ServiceError`].
+    /// [`ServiceError`](super::service::ServiceError).
     pub async fn execute(&self, change_set: &str, token: &str) -> ServiceResult<()> {
         let given = [("ChangeSetName", change_set), ("ClientRequestToken", token)];
         self.0.call("ExecuteChangeSet", &given).await.map(drop)
@@ -111,7 +111,7 @@ impl CloudFormation<'_> {
     /// Deletes a change set.
     ///
     /// # Errors
-    /// [`ServiceError`].
+    /// [`ServiceError`](super::service::ServiceError).
     pub async fn delete_change_set(&self, id: &str) -> ServiceResult<()> {
         self.0.call("DeleteChangeSet", &[("ChangeSetName", id)]).await.map(drop)
     }
@@ -119,7 +119,7 @@ impl CloudFormation<'_> {
     /// Begins to delete a stack.
     ///
     /// # Errors
-    /// [`ServiceError`].
+    /// [`ServiceError`](super::service::ServiceError).
     pub async fn delete(&self, stack: &str, as_role: Option<&str>) -> ServiceResult<()> {
         let given: Vec<_> = [("StackName", stack)].into_iter().chain(role(as_role)).collect();
         self.0.call("DeleteStack", &given).await.map(drop)
@@ -128,7 +128,7 @@ impl CloudFormation<'_> {
     /// Protects a stack from deletion, or removes the protection.
     ///
     /// # Errors
-    /// [`ServiceError`].
+    /// [`ServiceError`](super::service::ServiceError).
     pub async fn protect(&self, stack: &str, is_protected: bool) -> ServiceResult<()> {
         let given =
             [("StackName", stack), ("EnableTerminationProtection", if is_protected { "true" } else { "false" })];
@@ -138,7 +138,7 @@ impl CloudFormation<'_> {
     /// The id of the last event of a stack.
     ///
     /// # Errors
-    /// [`ServiceError`].
+    /// [`ServiceError`](super::service::ServiceError).
     pub async fn last_event(&self, stack: &str) -> ServiceResult<Option<String>> {
         let page = self.page("DescribeStackEvents", ("StackName", stack), None).await?;
         Ok(page.members("StackEvents").next().map(|event| StackEvent::of(event).event_id))
@@ -147,7 +147,7 @@ impl CloudFormation<'_> {
     /// The events of a stack after the given one, the oldest first; without one, all events.
     ///
     /// # Errors
-    /// [`ServiceError`].
+    /// [`ServiceError`](super::service::ServiceError).
     pub async fn events(&self, stack: &str, since: Option<&str>) -> ServiceResult<Vec<StackEvent>> {
         let mut events = Vec::new();
         let mut next = None;
@@ -171,7 +171,7 @@ impl CloudFormation<'_> {
     /// Lets a stack whose update failed, and then its rollback as well, try that again.
     ///
     /// # Errors
-    /// [`ServiceError`].
+    /// [`ServiceError`](super::service::ServiceError).
     pub async fn continue_rollback(&self, stack: &str, as_role: Option<&str>) -> ServiceResult<()> {
         let given: Vec<_> = [("StackName", stack)].into_iter().chain(role(as_role)).collect();
         self.0.call("ContinueUpdateRollback", &given).await.map(drop)
@@ -180,7 +180,7 @@ impl CloudFormation<'_> {
     /// True if this region has a type of resource.
     ///
     /// # Errors
-    /// [`ServiceError`].
+    /// [`ServiceError`](super::service::ServiceError).
     pub async fn has_type(&self, name: &str) -> ServiceResult<bool> {
         match self.0.call("DescribeType", &[("Type", "RESOURCE"), ("TypeName", name)]).await {
             Ok(_) => Ok(true),
@@ -192,7 +192,7 @@ impl CloudFormation<'_> {
     /// The resources of a stack.
     ///
     /// # Errors
-    /// [`ServiceError`].
+    /// [`ServiceError`](super::service::ServiceError).
     pub async fn resources(&self, stack: &str) -> ServiceResult<Vec<StackResource>> {
         let found = self.0.ask("DescribeStackResources", &[("StackName", stack)]).await?;
         Ok(found.members("StackResources").map(StackResource::of).collect())
@@ -201,7 +201,7 @@ impl CloudFormation<'_> {
     /// Starts the detection of drift and returns its id.
     ///
     /// # Errors
-    /// [`ServiceError`].
+    /// [`ServiceError`](super::service::ServiceError).
     pub async fn detect_drift(&self, stack: &str) -> ServiceResult<String> {
         let begun = self.0.ask("DetectStackDrift", &[("StackName", stack)]).await?;
         Ok(begun.text("StackDriftDetectionId"))
@@ -210,7 +210,7 @@ impl CloudFormation<'_> {
     /// True while AWS is still detecting drift.
     ///
     /// # Errors
-    /// [`ServiceError`].
+    /// [`ServiceError`](super::service::ServiceError).
     pub async fn detects_drift(&self, detection: &str) -> ServiceResult<bool> {
         let given = [("StackDriftDetectionId", detection)];
         let now = self.0.ask("DescribeStackDriftDetectionStatus", &given).await?;
@@ -220,7 +220,7 @@ impl CloudFormation<'_> {
     /// The names of the resources that were found to be different, or gone.
     ///
     /// # Errors
-    /// [`ServiceError`].
+    /// [`ServiceError`](super::service::ServiceError).
     pub async fn drifted(&self, stack: &str) -> ServiceResult<Vec<String>> {
         let given = [
             ("StackName", stack),

@@ -11,7 +11,7 @@ pub enum RequestBodyError {
     /// Larger than allowed, by its announcement or in fact.
     #[error("the request body is larger than {limit} bytes")]
     TooLarge {
-        /// [`BodyLimits::size_limit`].
+        /// [`BodyLimits::size_limit`](super::limits::BodyLimits::size_limit).
         limit: u64,
     },
     /// Uploads hold the disk budget, or the caller's or the address's share of it.
