@@ -86,7 +86,7 @@ fn pack_relocations() {
     println!("cargo::rustc-link-arg-bins={option}");
 }
 
-/// Whether a rule or a condition calls only what can be evaluated; who writes another one hears of it here.
+/// Panics unless a rule or a condition calls only what can be evaluated: the author of another one hears of it here.
 fn known(part: &Value, at: &str) {
     match part {
         Value::Object(map) => map.iter().for_each(|(key, inner)| {

@@ -1,5 +1,5 @@
-# What `nix run` starts: the appliance beside an MLflow that runs on NixOS as well, for its sandbox. An MLflow of your own, earlier
-# on the PATH, comes first.
+# `nix run` starts this: the appliance beside an MLflow that runs on NixOS as well, for its sandbox. An MLflow of your own that is
+# earlier on the PATH comes first.
 {
   arrow-cpp,
   lib,

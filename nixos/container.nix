@@ -15,7 +15,7 @@ dockerTools.streamLayeredImage {
   config = {
     Entrypoint = [ (lib.getExe mlflow-appliance-instance) ];
     Cmd = [ "serve" ];
-    # Nobody outside reaches loopback. Without a way to tell callers apart, it says so and ends.
+    # Loopback cannot be reached from outside. Without a way to tell callers apart, the appliance says so and ends.
     Env = [ "APPLIANCE_LISTEN=0.0.0.0:5000" ];
     ExposedPorts."5000/tcp" = { };
     User = "65534:65534";

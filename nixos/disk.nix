@@ -11,7 +11,7 @@ let
   platform = pkgs.stdenv.hostPlatform;
   inherit (config.services.mlflow-appliance.package) version;
   root = "nixos";
-  # What the bake has to know about the image, and writes into its tags.
+  # The bake has to know these facts about the image, and writes them into its tags.
   info = pkgs.writeText "image-info.json" (
     builtins.toJSON {
       inherit (platform) system;

@@ -61,7 +61,7 @@
   # Internet noise is not worth a log line each.
   networking.firewall.logRefusedConnections = false;
 
-  # What it does not need.
+  # The image does not need these.
   boot.bcache.enable = false;
   environment.defaultPackages = lib.mkForce [ ];
   fonts.fontconfig.enable = false;

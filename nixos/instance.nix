@@ -1,5 +1,6 @@
-# The binary for instances: static, without the commands that they have no use for, laid out by a profile of itself at work.
-# What serves many callers pays for the profile, which takes two builds more; what people build for themselves does not.
+# The binary for instances is static, lacks the commands that they have no use for, and is laid out by a profile of itself at
+# work. The profile takes two builds more. A binary that serves many callers is worth them; one that people build for
+# themselves is not.
 { callPackage, mlflow-appliance-static }:
 
 let

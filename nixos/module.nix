@@ -26,8 +26,8 @@ let
       caller = map withoutNulls cfg.settings.caller;
     };
 
-  # What cannot be used fails the build, with the words in which the program says it. An instance learns its MLflow when
-  # it starts: another's stands in for it.
+  # A setting that cannot be used fails the build, with the words in which the program says it. An instance learns its MLflow
+  # when it starts, so another MLflow stands in for it here.
   configuration =
     pkgs.runCommand "appliance.toml"
       {

@@ -1,4 +1,4 @@
-# What the binary for an instance is made of: a CycloneDX bill of materials, and the licence of every crate in it.
+# Lists what the binary for an instance is made of: a CycloneDX bill of materials, and the licence of every crate in it.
 {
   lib,
   stdenv,

@@ -1,4 +1,4 @@
-# What the crate is built of, and what a check wants beside it. An edited sentence in the documentation builds nothing anew.
+# Selects what the crate is built of, and what a check wants beside it. An edit of the documentation builds nothing anew.
 { lib }:
 
 more:

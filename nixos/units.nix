@@ -20,7 +20,7 @@ in
     "mlflow-appliance.service" = unit "mlflow-appliance.service";
     "mlflow-appliance.socket" = unit "mlflow-appliance.socket";
   };
-  # What an instance has beside them.
+  # The units that an instance has beside them.
   instance = {
     "mlflow-appliance-bootstrap.service" = unit "mlflow-appliance-bootstrap.service";
     "mlflow-appliance-signal.service" = unit "mlflow-appliance-signal.service";

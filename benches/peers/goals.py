@@ -1,4 +1,4 @@
-"""What the appliance is to reach, in figures of one run on two cores; and `then`, what comes after that."""
+"""Sets what the appliance is to reach, in figures of one run on two cores; `then` is what comes after that."""
 
 from dataclasses import dataclass
 from statistics import median

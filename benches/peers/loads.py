@@ -1,4 +1,4 @@
-"""Who asks: `oha` with many connections, or MLflow's own client. Both are ready before the clock starts."""
+"""Sends the requests: by `oha` with many connections, or by MLflow's own client. Both are ready before the clock starts."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Who is compared: how each peer is told of the upstream, and started."""
+"""Describes the peers that are compared: how each is told of the upstream, and started."""
 
 import json
 import os
@@ -205,5 +205,5 @@ PEERS = {
 
 
 def part(name, workload):
-    """Whether a peer takes part in a workload at all."""
+    """Returns true if a peer takes part in a workload at all."""
     return name in (workload.peers or workload.also) if workload.peers or PEERS[name].is_special else True

@@ -1,4 +1,4 @@
-"""What all peers share: the upstream, where things are, and how a process becomes a peer that answers."""
+"""Provides what all peers share: the upstream, where things are, and how a process becomes a peer that answers."""
 
 import functools
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 import processes
 
 ROOT = Path(__file__).resolve().parents[2]
-# What is asked for, wherever the answer is small.
+# The path that a load asks for, wherever the answer is small.
 CALL = "/api/2.0/mlflow/runs/get?run_id=0123456789abcdef0123456789abcdef"
 ARN = "arn:aws:sagemaker:us-east-1:123456789012:mlflow-tracking-server/bench"
 CREDENTIALS = {
@@ -70,7 +70,7 @@ class Scene:
 
 
 def shell(script):
-    """What a script prints that has the functions of `tests/system/tools.sh`; it speaks on standard error."""
+    """Returns what a script prints that has the functions of `tests/system/tools.sh`. The functions report on standard error."""
     command = ["bash", "-euc", f". tests/system/tools.sh\n{script}"]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode != 0:

@@ -1,4 +1,4 @@
-"""What the measurements say of an appliance's size: what a request costs, and how many appliances carry how many callers."""
+"""Derives an appliance's size from measurements: what a request costs, and how many appliances carry how many callers."""
 
 from math import ceil
 from statistics import median

@@ -1,4 +1,4 @@
-"""What is asked of every peer; and whether the answers were right, by the load's counts and the upstream's."""
+"""Says what is asked of every peer, and checks that the answers were right, by the load's counts and the upstream's."""
 
 import json
 import ssl
@@ -34,12 +34,12 @@ class Workload:
     targets: tuple = ()
     # The call of MLflow's client.
     client: str = ""
-    # Who takes part, if not all; and who does beside all.
+    # The peers that take part, if not all do; and the special peers that take part beside all.
     peers: tuple = ()
     also: tuple = ()
 
     def amount(self, scale, share):
-        """How many requests make a measurement; a peer's share is for small bodies, of which there are many."""
+        """Returns how many requests make a measurement. A peer's share is for small bodies, of which there are many."""
         is_large = (self.sent or 0) + self.received >= MIB
         return max(self.connections, round(self.requests * scale * (1 if is_large else share)))
 
@@ -138,5 +138,5 @@ def at_upstream(workload, requests, counted, signs):
 
 
 def wrong(facts):
-    """What differs from what was due."""
+    """Returns what differs from what was due."""
     return [f"{name}: {found} instead of {due}" for name, (found, due) in facts.items() if found != due]

@@ -131,7 +131,7 @@ class Appliance:
         raise self.failure("it does not become ready")
 
     def is_ready(self):
-        """Whether it listens and has credentials."""
+        """Returns true if the appliance listens and has credentials."""
         try:
             with contextlib.closing(self.connection(5)) as connection:
                 connection.request("GET", "/_appliance/readyz")
@@ -146,7 +146,7 @@ class Appliance:
 
     def __exit__(self, *_):
         self.process.send_signal(signal.SIGTERM)
-        # What was counted is written when it ends.
+        # The appliance writes what it has counted when it ends.
         try:
             status = self.process.wait(60)
         except subprocess.TimeoutExpired:
@@ -197,7 +197,7 @@ class Appliance:
 
 
 def work(appliance, prefix="", share=1.0):
-    """What callers do. Small calls are most of it."""
+    """Makes the calls that callers make. Most of them are small."""
 
     def some(count):
         return max(1, round(count * share))

@@ -43,7 +43,7 @@ fi
 # A new volume reads as zeros, so that zeros need not be written. That keeps the snapshot as small as the image's content;
 # a volume that was not new would not read back as the image.
 gunzip -c "$upload.gz" | dd of="$device" bs=512K iflag=fullblock conv=sparse,notrunc,fsync status=none
-# What is read now comes from the volume, not from memory.
+# After this, reads come from the volume, not from memory.
 sync
 [ ! -b "$device" ] || blockdev --flushbufs "$device"
 read -r found _ < <(head -c "$bytes" "$device" | sha256sum)

@@ -1,4 +1,4 @@
-# What both bakes have in common: the instance, what becomes of its volume, and the image. Each says the rest in its locals.
+# Both bakes have this in common: the instance, what becomes of its volume, and the image. Each says the rest in its locals.
 
 packer {
   required_version = ">= 1.11.0, < 2.0.0"

@@ -1,6 +1,6 @@
 # The variables of both bakes.
 
-# What to bake.
+# These variables say what to bake.
 
 variable "revision" {
   description = "The git revision that the image was built from, for the tag `revision`. Empty means what image-info.json says, or else \"unknown\"."
@@ -24,7 +24,7 @@ variable "volume_size" {
   }
 }
 
-# What to make of it.
+# These variables say what to make of it.
 
 variable "region" {
   description = "Where to bake. Empty means where your AWS configuration says: AWS_REGION, or the profile's region."

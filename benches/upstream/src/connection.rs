@@ -30,14 +30,14 @@ static SMALL: LazyLock<Vec<u8>> = LazyLock::new(|| {
     answer("application/json", &format!("{before}{}{after}", "x".repeat(padding)))
 });
 
-/// What a request asks for.
+/// The answer that a request asks for.
 enum Asked {
     Blob(u64),
     Stat,
     Small,
 }
 
-/// How long a request's body is.
+/// The length of a request's body.
 enum Framing {
     Length(u64),
     Chunked,

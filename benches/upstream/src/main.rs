@@ -46,7 +46,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             let tcp = tcp.into_std()?;
             let acceptor = acceptor.clone();
             worker.spawn(async move {
-                // Whoever hangs up is the proxy's affair, and what was lost by it is missing from the counters.
+                // A hang-up is the proxy's affair, and what was lost by it is missing from the counters.
                 let _ = serve(tcp, acceptor).await;
             });
         }

@@ -1,4 +1,4 @@
-# What `nixos/` uses of nixpkgs' library, for machines without nixpkgs. Types are checked; nothing is merged.
+# Replaces the part of nixpkgs' library that `nixos/` uses, for machines without nixpkgs. It checks types, but merges nothing.
 let
   type = name: check: { inherit name check; };
   isPath = value: builtins.isString value;

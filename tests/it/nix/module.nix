@@ -1,4 +1,5 @@
-# What the module makes of `given`, where there is no nixpkgs; it may set only what is declared here. One certificate is there.
+# Evaluates the module with `given` where there is no nixpkgs. The module may set only what this file declares, and it finds one
+# certificate.
 { given }:
 
 let

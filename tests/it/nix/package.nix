@@ -1,5 +1,5 @@
-# What the packages are made of, where there is no nixpkgs: the one that people build, and the one for instances with what
-# records its profile.
+# Returns what the packages are made of, where there is no nixpkgs: the package that people build, and the one for instances
+# with the package that records its profile.
 { rustc }:
 
 let

@@ -90,7 +90,7 @@ class Cloud:
         self.calls, self.outside, self.faults, self.answered = [], [], {}, lambda call: None
 
     def environment(self):
-        """What sends a program here, and nowhere else."""
+        """Returns the variables that send a program here, and nowhere else."""
         return {
             "AWS_ENDPOINT_URL": self.url, "AWS_REGION": REGION, "AWS_DEFAULT_REGION": REGION,
             "AWS_ACCESS_KEY_ID": PACKER_KEY, "AWS_SECRET_ACCESS_KEY": "x", "AWS_EC2_METADATA_DISABLED": "true",

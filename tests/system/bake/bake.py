@@ -1,9 +1,9 @@
-"""Whole bakes of both kinds with the real Packer, against moto's EC2 and an sshd on this machine that plays the instance.
+"""Runs both kinds of bake with the real Packer, against moto's EC2 and an sshd on this machine that plays the instance.
 
 usage: bake.py DIRECTORY PACKER PLUGINS [PROGRAM TREE]
-DIRECTORY is made, PACKER is the program, PLUGINS the directory in which it has its plugins. The templates are used as they
-are. PROGRAM is `appliance` and TREE a Debian with systemd, for the bake on Amazon Linux, which needs root; without them only
-that of the disk that Nix built is tried. Prints one JSON line with its figures.
+The test makes DIRECTORY. PACKER is the program, and PLUGINS is the directory in which it has its plugins. The test uses the
+templates as they are. PROGRAM is `appliance` and TREE is a Debian with systemd, for the bake on Amazon Linux, which needs
+root; without them the test runs only the bake of the disk that Nix built. Prints one JSON line with its figures.
 """
 
 import json

@@ -101,6 +101,6 @@ def interrupted(start, meanwhile=lambda: None):
 
     code, said, _ = start(during=interrupt)
     same(f"an interrupted bake fails {said}", code, 1)
-    # What was uploaded goes with the disk of the instance, which here is this machine's.
+    # An upload disappears with the disk of its instance. That disk is this machine's here, so the test removes the upload.
     instance.forget()
     clean("an interrupted bake")

@@ -14,7 +14,7 @@ SIZE = 8 * 2**20
 
 
 def image(name, system="x86_64-linux", content=None, **changes):
-    """What `nix build .#ami` leaves: a directory with a link to an image that has holes, and what is known about it."""
+    """Makes what `nix build .#ami` leaves: a directory with a link to an image that has holes, and with the facts about it."""
     place = directory / name
     (place / "nix-support").mkdir(parents=True)
     if content is None:

@@ -25,7 +25,7 @@ root, venv = Path(__file__).parents[3], Path(sys.executable).parent
 figures["seconds"], performed = {}, set()
 NOTHING = {"instances": [], "volumes": [], "snapshots": [], "images": [], "groups": [], "keys": [], "parameters": {}}
 
-# Whoever ends this test ends what it has started.
+# SIGTERM ends the test and what it has started.
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
 directory.mkdir()
 for one in ("home", "tmp"):
@@ -88,7 +88,7 @@ def bake(kind, *, within=None, faults=(), during=None, temporary_key=False, subn
 
 
 def left(regions=(REGION,)):
-    """What there is in the account; the key pair of the test and the default security groups aside."""
+    """Returns what there is in the account, except the key pair of the test and the default security groups."""
     found = {}
     for region in regions:
         ec2, ssm = cloud.client("ec2", region), cloud.client("ssm", region)

@@ -41,7 +41,7 @@ def shown(one, label, absent=(), optional=()):
 
 
 def a_whole_machine(one):
-    """What no container shows."""
+    """Checks what no container shows."""
     same("UEFI", one.inside("test", "-d", "/sys/firmware/efi", check=False).returncode, 0)
     source, label, size = one.inside("findmnt", "-nbro", "SOURCE,PARTLABEL,SIZE", "/").stdout.split()
     same("the root is the image's", (source, label), ("/dev/nvme0n1p2", "nixos"))

@@ -1,6 +1,6 @@
-"""What moto's CloudFormation leaves out of resources that it makes, added through the API of their services.
+"""Adds what moto's CloudFormation leaves out of resources that it makes, through the API of their services.
 
-Each is called once a resource is made, and again whenever it is changed.
+shim.py calls the function of a type once a resource is made, and again whenever the resource is changed.
 """
 
 import json

@@ -40,7 +40,7 @@ class Quiet(MotoRequestHandler):
 
 
 class Instances(threading.Thread):
-    """What the instances do in AWS: signal, once they are ready, what their own user data says."""
+    """Does what the instances do in AWS: once they are ready, each signals what its own user data says."""
 
     def __init__(self, look):
         super().__init__(daemon=True)
@@ -189,7 +189,7 @@ class Launch:
         self.look.appliance("tracking", stacks, image, values)
 
     def is_as_planned(self, planned):
-        """What was made is what a plan had foreseen from the templates' conditions alone."""
+        """Checks that the stacks have what a plan had predicted from the templates' conditions alone."""
         for name, stack in self.stacks().items():
             of = {certainty: {one["resource"] for one in planned[name]["changes"] if one["action"] == certainty} for certainty in ("Add", "Dynamic")}
             made = set(self.look.ids(stack))

@@ -1,4 +1,4 @@
-"""What the stacks have made, as boto3 sees it in moto."""
+"""Checks what the stacks have made, as boto3 sees it in moto."""
 
 import base64
 import json
@@ -116,7 +116,7 @@ class Looks:
         self.check(mlflow["ResourceArn"].startswith(f"arn:aws:sagemaker:us-east-1:123456789012:{arn}"), mlflow)
         self.bucket(mlflow["ArtifactBucket"], "AES256" if mode == "tracking" else "aws:kms")
         self.bucket(outputs["AccessLogBucket"], "AES256")
-        # What the stacks before it have made has arrived.
+        # The outputs of the stacks before it must have arrived.
         subnets = ("PublicSubnetIds", "PublicSubnetCidrs", "PrivateSubnetIds", "PrivateSubnetCidrs")
         passed = {name: network[name] for name in ("VpcId", "VpcCidr", *subnets, "EndpointClientSecurityGroupId")}
         passed |= {name: mlflow.get(name) for name in ("ResourceArn", "ArtifactStoreUri")} | {"Mode": mode} | values

@@ -1,4 +1,4 @@
-"""What a template says with its parameters: which resources, in which order, and what a change set would change.
+"""Evaluates a template with its parameters: which resources it has, in which order, and what a change set would change.
 
 moto makes resources as others mention them, ignores conditions in change sets, and does not know `Rules`.
 """
@@ -93,7 +93,7 @@ def mentioned(part):
 
 
 def changes(before, after):
-    """What is added, modified and removed. Who names the latest version of what is modified is modified with it."""
+    """Returns what is added, modified and removed. What names the latest version of a modified resource is modified, too."""
     old, found = before.order if before else [], {}
     for name in after.order:
         if name not in old:

@@ -18,7 +18,7 @@ from moto.core.common_models import CloudFormationModel
 
 # Where moto answers; launch.py says it once it is known.
 ENDPOINT = {}
-# What moto has no service for, as it was asked for: (type, id) to properties.
+# The resources for which moto has no service, as CloudFormation would ask for them: (type, id) to properties.
 REMEMBERED = {}
 
 
@@ -27,7 +27,7 @@ def aws(service, region):
 
 
 def valid(operation, properties):
-    """Whether it is a request that SageMaker's API knows."""
+    """Checks that SageMaker's API knows the request, and raises an error if it does not."""
     shape = botocore.session.get_session().get_service_model("sagemaker").operation_model(operation).input_shape
     report = ParamValidator().validate(properties, shape)
     # The validator knows types, but lets names that no request has pass.
@@ -37,7 +37,7 @@ def valid(operation, properties):
 
 
 def remembered(operation, type_name, identity, properties):
-    """What CloudFormation would ask SageMaker for, where moto has nothing that could be asked."""
+    """Remembers what CloudFormation would ask SageMaker for, since moto has nothing that could be asked."""
     valid(operation, properties)
     REMEMBERED[type_name, identity] = properties
     return identity
@@ -187,7 +187,7 @@ def call(service, operation, **arguments):
 
 
 ID = object()
-# How each type is removed, where moto's CloudFormation does not do it: of the types here, and of most of the network's.
+# The functions that remove what moto's CloudFormation does not remove: the types here, and most types of the network.
 REMOVE = {
     "AWS::AutoScaling::ScalingPolicy": call("autoscaling", "delete_policy", AutoScalingGroupName="AutoScalingGroupName", PolicyName=ID),
     "AWS::CloudWatch::Alarm": call("cloudwatch", "delete_alarms", AlarmNames=[ID]),
@@ -237,7 +237,7 @@ MAKE = {
 
 
 class Made:
-    """What moto's CloudFormation wants of a resource."""
+    """Implements what moto's CloudFormation expects of a resource."""
 
     cloudformation_name_type = staticmethod(lambda: "")
     has_cfn_attr = classmethod(lambda cls, attribute: True)

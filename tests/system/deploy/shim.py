@@ -1,8 +1,8 @@
-"""What moto's CloudFormation lacks, so that stacks are launched in it as in AWS. `install` puts it there.
+"""Adds what moto's CloudFormation lacks, so that stacks are launched in it as in AWS. `install` puts it there.
 
-moto does what a change set says within the call, without events of resources, outputs or rollback. Here the work is
-done in the background, each resource has its events, failed creations are rolled back, signals are waited for and
-protection holds. What a failed update would be taken back to is left out, so it ends there, and says so.
+moto does what a change set says within the call, without events of resources, outputs or rollback. This module works in
+the background, gives each resource its events, rolls failed creations back, waits for signals and keeps protection. It
+does not take a failed update back to what was before, so the update ends there, and says so.
 """
 
 import threading
@@ -15,7 +15,7 @@ from moto.cloudformation.exceptions import ValidationError
 from moto.ec2.responses import EC2Response
 from plans import Plan, changes
 
-# How long a group waits for signals of its instances; AWS waits as long as the template says.
+# The seconds that a group waits for signals of its instances. AWS waits as long as the template says.
 SIGNAL_SECONDS = 6
 SIGNALS = {}
 
@@ -81,7 +81,7 @@ def execute_change_set(self, change_set_name, stack_name=None):
 def work(backend, stack, change_set, verb):
     """Makes and changes what the change set says."""
     plan, before = change_set.plan, getattr(stack, "plan", None)
-    # What is there already stays, under the new template and parameters.
+    # The resources that exist already stay, under the new template and parameters.
     for name, one in stack.resource_map._parsed_resources.items():
         if before and name in before.order:
             plan.map._parsed_resources[name] = one
@@ -145,7 +145,7 @@ def make(backend, stack, plan, name, kind, doing):
 
 
 def known(one, stack, name):
-    """What a resource is called in AWS; moto has no name for rules and the like."""
+    """Returns the name of a resource in AWS, or one of its own, since moto has no name for rules and the like."""
     return getattr(one, "physical_resource_id", None) or f"{stack.name}-{name}"
 
 

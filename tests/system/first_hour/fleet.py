@@ -1,4 +1,4 @@
-"""What EC2 and Auto Scaling do in AWS: each instance that moto launches becomes a machine that boots, and ends with it.
+"""Does what EC2 and Auto Scaling do in AWS: each instance that moto launches becomes a machine, which boots and ends with it.
 
 A machine sees the user data, metadata options and tags that moto's launch template, group and stack give it. Its signal,
 once proven, is passed to moto's CloudFormation. A new launch template replaces the instances as the template's rolling
@@ -17,7 +17,7 @@ import shim
 from container import Container
 from figures import figures, holds, same
 
-# How long a machine may take to signal; AWS waits as long as the template says.
+# The seconds that a machine may take to signal. AWS waits as long as the template says.
 PATIENCE = 90
 
 
@@ -104,7 +104,7 @@ class Fleet(threading.Thread):
         return {**stack, **own, **named, "aws:cloudformation:logical-id": "Group"}
 
     def stacks(self):
-        """What looks.py wants of a stack that is still being made."""
+        """Returns what looks.py needs to know of a stack that is still being made."""
         name = self.aws("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"][0]["AutoScalingGroupName"]
         return {self.stack: {"Outputs": [{"OutputKey": "AutoScalingGroupName", "OutputValue": name}]}}
 
@@ -122,7 +122,7 @@ class Fleet(threading.Thread):
         (self.world.directory / f"{identity}.ended").touch()
 
     def start_balancer(self):
-        """What the stack says of its load balancer and its targets."""
+        """Starts a load balancer with what the stack says of it and of its targets, and a client."""
         client = self.aws("elbv2")
         (balancer,) = client.describe_load_balancers()["LoadBalancers"]
         arn = balancer["LoadBalancerArn"]
@@ -149,7 +149,7 @@ class Fleet(threading.Thread):
         self.world.start_client(str(block[-7]), balancer["DNSName"], str(block[-6]))
 
     def roll(self, region, identity, asked):
-        """What CloudFormation does with a group that has a new launch template, one instance after the other."""
+        """Replaces the instances of a group that has a new launch template, one after the other, as CloudFormation does."""
         completion.finish_group(region, identity, asked)
         version, before = str(asked["LaunchTemplate"]["Version"]), self.versions.get(identity)
         self.versions[identity] = version

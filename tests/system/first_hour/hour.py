@@ -30,7 +30,7 @@ from systems import system  # noqa: E402
 from world import World  # noqa: E402
 
 STORE = "s3://sandbox-artifacts/mlflow"
-# How long users work before and after the upgrade.
+# The seconds that users work before and after the upgrade.
 WORK = 3
 
 
@@ -70,7 +70,7 @@ class Hour:
         options = {
             # The client reaches no S3, and the sandbox's knows buckets by path.
             "artifact-access": "proxied", "s3-endpoint": f"https://s3.{REGION}.amazonaws.com",
-            # Nobody waits for a minute here.
+            # The test does not wait for a minute.
             "reload-interval": "2s",
         }  # fmt: skip
         for name, value in options.items():

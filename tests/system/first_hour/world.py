@@ -60,7 +60,7 @@ class World(Scene):
         self.roles_are_the_sandboxs()
 
     def announce(self, instances):
-        """What the metadata service says to each instance, by its address."""
+        """Sets what the metadata service says to each instance, by the address of the instance."""
         self.replace("state.json", {"since": time.time(), "instances": instances})
 
     def roles_are_the_sandboxs(self):
@@ -122,7 +122,7 @@ class World(Scene):
         self.replace("targets.json", targets)
 
     def health(self):
-        """What the balancer says of each target; one that it has let go is not among them."""
+        """Returns what the balancer says of each target. A target that it has let go is not among them."""
         holds("the load balancer runs", self.balancer.poll() is None, (self.directory / "balancer.log").read_text())
         path = self.directory / "health.json"
         return json.loads(path.read_text()) if path.exists() else {}

@@ -336,7 +336,7 @@ pub fn graphql_document(data: &[u8]) {
     }
 }
 
-/// What is continued was named by the caller, digit by digit, and is written so that everybody reads the same.
+/// A continued trace was named by the caller, digit by digit, and is written so that everybody reads the same.
 pub fn traceparent(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let Some(context) = TraceContext::parse(text) else { return };

@@ -113,7 +113,7 @@ def logged_names(run_id):
     target = pathlib.Path(tempfile.mkdtemp())
     failures = []
     for path in found:
-        # What the client mangles on its way in, it may not find on its way back; that must be the same, too.
+        # The client may not find on its way back what it mangled on its way in. That must be the same, too.
         try:
             client.download_artifacts(run_id, path, str(target))
         except Exception as error:

@@ -20,7 +20,7 @@ AUTHORIZATION = re.compile(
 
 
 def check(record):
-    """What is wrong with one request's signature, or None."""
+    """Returns what is wrong with one request's signature, or None."""
     headers = {name.lower(): value for name, value in record["headers"]}
     found = AUTHORIZATION.fullmatch(headers["authorization"])
     if not found:

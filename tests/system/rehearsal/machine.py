@@ -60,7 +60,7 @@ class Machine:
         return "hung", None
 
     def record(self):
-        """What `bootstrap` has written about its last run."""
+        """Returns what `bootstrap` has written about its last run."""
         return json.loads(self.read("/var/lib/mlflow-appliance/bootstrap.json"))
 
     def read(self, path):

@@ -158,7 +158,7 @@ def a_restart_refuses_nobody(one):
 
 
 def systemd_restarts_it(one):
-    """What systemd is there for: a crash, and a worker that hangs."""
+    """Checks that systemd restarts the appliance after a crash, and when a worker hangs."""
     pid = one.show("mlflow-appliance", "MainPID")["MainPID"]
     one.inside("sh", "-c", f"kill -KILL {pid}")
     restarted(one, pid, "crash")

@@ -1,6 +1,6 @@
-"""What is around a machine: a cloud with AWS's names and a metadata service, and a client that reaches only the machine.
+"""Makes what is around a machine: a cloud with AWS's names and a metadata service, and a client that reaches only the machine.
 
-Each is a network namespace. The machine's has a wire to the cloud and one to the client.
+Each of them is a network namespace. That of the machine has a wire to the cloud and one to the client.
 """
 
 import base64
@@ -16,7 +16,7 @@ from pathlib import Path
 from figures import holds
 from machine import run
 
-# Whoever ends this test ends what it has started.
+# SIGTERM ends the test and what it has started.
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
 here, venv = Path(__file__).parent, Path(sys.executable).parent
 URL = "http://10.78.0.1:5000"
@@ -79,7 +79,7 @@ class Scene:
         return made
 
     def tell(self, user_data=None, tags=None, faults=None, seconds=None):
-        """What the metadata service says from now on, and what is wrong with AWS."""
+        """Sets what the metadata service says from now on, and what is wrong with AWS."""
         state = {"since": time.time(), "faults": faults or {}, "tags": tags or {}}
         if seconds is not None:
             state["for"] = seconds
@@ -105,7 +105,7 @@ class Scene:
         return lines
 
     def told(self):
-        """What they were told since this was last asked."""
+        """Returns what CloudFormation and Auto Scaling were told since this was last asked."""
         lines = self.calls()
         return [(line["Action"], line.get("Status") or line.get("LifecycleActionResult")) for line in lines]
 

@@ -20,7 +20,7 @@ class Debian:
 
 
 class NixOS:
-    """What `config.system.build.toplevel` is. Everything but the store is made when it starts."""
+    """The system that `config.system.build.toplevel` is. It makes everything but the store when it starts."""
 
     program, can_uninstall, arguments = "/run/current-system/sw/bin/appliance", False, ["--bind-ro=/nix/store"]
 

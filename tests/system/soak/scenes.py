@@ -1,4 +1,4 @@
-"""What happens to the appliance while it is under load. Each scene counts, and says what it has counted."""
+"""Each scene does something to the appliance while it is under load, counts, and says what it has counted."""
 
 import asyncio
 import signal
@@ -190,7 +190,7 @@ async def soak(stage):
             return post("upload", number, bytes(2 * MIB))
         return post(kind, number) if number % 3 else get(kind, number)
 
-    # What is seldom at once would look like growth when it happens, so it happens first.
+    # Many uploads at once are rare and would look like growth when they happen, so they happen first.
     crowd = Load(lambda: one.port, callers=16, make=lambda number: post("upload", number, bytes(2 * MIB)))
     await crowd.until(300)
     unscathed("soak", await crowd.stop())
@@ -211,7 +211,7 @@ async def soak(stage):
     memory = slope([(at, resident / MIB) for at, resident, _ in steady])
     files = slope([(at, count) for at, _, count in steady])
     hours = stage.seconds / 3600
-    # What may be noise: 4 MiB and 8 descriptors from the beginning to the end, whatever the time.
+    # The noise may be 4 MiB and 8 descriptors from the beginning to the end, however long the scene takes.
     holds("memory does not grow", memory * hours < 4, f"{memory:.2f} MiB an hour")
     holds("descriptors do not grow", files * hours < 8, f"{files:.2f} an hour")
     last = samples[-1]
@@ -223,7 +223,7 @@ async def soak(stage):
 
 
 def slope(points):
-    """What a value grows by in an hour, by least squares."""
+    """Returns by how much a value grows in an hour, by least squares."""
     count = len(points)
     mean_at = sum(at for at, _ in points) / count
     mean = sum(value for _, value in points) / count

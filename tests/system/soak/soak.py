@@ -39,7 +39,7 @@ class Upstream:
 
 
 class Stage:
-    """What scenes are made of, and how long they may be."""
+    """Gives the scenes what they are made of, and says how long they may be."""
 
     def __init__(self, chosen, upstream):
         self.scene, self.binary, self.upstream = chosen.scene, chosen.binary, upstream

@@ -34,7 +34,7 @@ kms:DisableKey kms:DisableKeyRotation kms:EnableKey
 # Log groups with a key, data protection, indexes, resource policies, other destinations of flow logs.
 firehose:* ecs:List* logs:*KmsKey logs:*DataProtectionPolicy logs:*IndexPolicy logs:*ResourcePolicy
 logs:PutBearerTokenAuthentication logs:PutLogGroupDeletionProtection s3:REST.PUT.OBJECT
-# What buckets can have besides.
+# Buckets can have these besides.
 s3tables:* s3:*Object* s3:*Analytics* s3:*Cors s3:*Metadata* s3:*Metrics* s3:*Replication* s3:*Website s3:*Accelerate*
 s3:*Abac s3:*Acl s3:*Logging s3:*Notification s3:*IntelligentTiering* s3:*Inventory* s3:DeleteBucketEncryption
 s3:DeleteBucketLifecycle
@@ -99,7 +99,7 @@ if idle:
 if missing or idle or len(types) < 30 or not dependents:
     sys.exit(1)
 size = len(json.dumps(policy, separators=(",", ":")))
-# What the inline policies of a role may have together; white space does not count.
+# The inline policies of a role may have this size together. White space does not count.
 if size > 10240:
     sys.exit(f"{sys.argv[1]} has {size} characters, of which IAM takes 10240")
 resource = {"Type": "AWS::IAM::ManagedPolicy", "Properties": {"PolicyDocument": policy}}

@@ -1,4 +1,4 @@
-# What is built of the flake where there is no binary cache. Compilers and tools are not nixpkgs'; the rest is.
+# Builds the outputs of the flake where there is no binary cache. Compilers and tools are not nixpkgs'; the rest is.
 { nixpkgs }:
 
 let
@@ -12,7 +12,7 @@ let
     };
   };
 
-  # What takes minutes for each build and is the same without Nix is left out: optimisation across crates, and the tests without
+  # This build leaves out what takes minutes and is the same without Nix: optimisation across crates, and the tests without
   # default features, which the stage `package` runs.
   quick = _: previous: {
     mlflow-appliance = previous.mlflow-appliance.overrideAttrs (old: {
@@ -61,7 +61,7 @@ let
         }
       ];
     };
-  # What NixOS writes for the module: the configuration, which the binary checks on the way, and the units.
+  # The files that NixOS writes for the module: the configuration, which the binary checks on the way, and the units.
   settings =
     instance:
     let

@@ -1,4 +1,4 @@
-# How nixpkgs comes to its compilers, here: they are those of the Debian tree that the sandbox mounts at /usr.
+# Gives nixpkgs its compilers: they are those of the Debian tree that the sandbox mounts at /usr.
 { nixpkgs }:
 {
   lib,

@@ -1,4 +1,4 @@
-"""What the image is and is not, by what Nix evaluates it to. Nothing is built.
+"""Checks what the image is and is not, by what Nix evaluates it to. It builds nothing.
 
 usage: check.py FACTS
 FACTS is the JSON of facts.nix; tests/system/python is on the path. Prints one JSON line with its figures.
@@ -83,11 +83,11 @@ def image(name, one):
     wall = one["firewall"]
     same(f"{name}: firewall", (wall.pop("enable"), wall.pop("allowedTCPPorts")), (True, [5000]))
     same(f"{name}: nothing else is let in", set(map(str, wall.values())), {"[]"})
-    # What EC2 needs.
+    # EC2 needs these.
     holds(f"{name}: console", "console=ttyS0,115200n8" in one["kernel-parameters"], one["kernel-parameters"])
     holds(f"{name}: NVMe and ENA", "nvme" in one["initrd-modules"] and "ena" in one["modules"])
     same(f"{name}: the root grows", (one["grows"], one["root"]["autoResize"]), (True, True))
-    # Nobody reaches the kernel that the firmware starts.
+    # The kernel that the firmware starts must be out of everybody's reach.
     holds(f"{name}: systemd mounts no partition by itself", "systemd.gpt_auto=0" in one["kernel-parameters"], one["kernel-parameters"])
     same(f"{name}: mounts of the EFI partition", [where for where in one["mounts"] if re.match("/(boot|efi)", where)], [])
     same(f"{name}: the commands for people are left out", one["commands"], True)

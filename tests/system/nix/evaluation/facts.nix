@@ -1,4 +1,4 @@
-# What the flake comes to with a nixpkgs that is at hand, without copying that into a store first. `example` is a flake that uses it.
+# Evaluates the flake with a nixpkgs that is at hand, without copying that into a store first. The flake `example` uses ours.
 { nixpkgs, example }:
 
 let
@@ -35,7 +35,7 @@ let
       socket = config.systemd.units."mlflow-appliance.socket".text;
       ports = config.networking.firewall.allowedTCPPorts;
       certificate = { inherit (config.security.acme.certs.${host}) directory group; };
-      # What makes a first certificate, and what asks an authority for one.
+      # The services that make a first certificate, and that ask an authority for one.
       makers = lib.filter (name: lib.hasPrefix "acme-" name && lib.hasSuffix host name) (
         lib.attrNames config.systemd.services
       );
@@ -122,7 +122,7 @@ in
   checks = derivations self.checks;
   shells = derivations self.devShells;
   apps = lib.mapAttrs (_: lib.mapAttrs (_: app: app.program)) self.apps;
-  # What decides on the names of functions, of the package with a profile and of the one that recorded it.
+  # The arguments that decide on the names of functions, of the package with a profile and of the one that recorded it.
   profiles = lib.mapAttrs (
     _: packages:
     let
