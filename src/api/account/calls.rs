@@ -49,11 +49,13 @@ impl<'a> Account<'a> {
     pub(super) async fn json(
         &self,
         variable: &str,
-        name: &'static str,
+        host: &'static str,
         operation: &'static str,
         input: &Value,
     ) -> ServiceResult<Value> {
-        let endpoint = (self.place)(variable, name);
+        let endpoint = (self.place)(variable, host);
+        // `api.sagemaker` signs as `sagemaker`.
+        let name = host.strip_prefix("api.").unwrap_or(host);
         let call = JsonCall { endpoint: &endpoint, region: self.region, service: name, operation, input };
         let (status, answer) = json::send(call, self.transport, self.credentials).await?;
         if status == StatusCode::OK {

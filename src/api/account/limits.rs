@@ -1,4 +1,4 @@
-//! Service Quotas, AWS Certificate Manager, and the resources that bear a tag.
+//! Service Quotas, AWS Certificate Manager, Studio domains, and the resources that bear a tag.
 
 use serde_json::{Value, json};
 
@@ -56,6 +56,26 @@ impl Account<'_> {
         let mut names = texts(&about["SubjectAlternativeNames"]);
         names.extend(about["DomainName"].as_str().map(ToOwned::to_owned));
         Ok(Some(AcmCertificate { status: about["Status"].as_str().unwrap_or_default().to_owned(), names }))
+    }
+
+    /// The id of the Studio domain of this name; nothing if there is none.
+    ///
+    /// # Errors
+    /// [`crate::api::service::ServiceError`].
+    pub async fn studio_domain(&self, name: &str) -> ServiceResult<Option<String>> {
+        let mut token = Value::Null;
+        loop {
+            let input = if token.is_null() { json!({}) } else { json!({"NextToken": token}) };
+            let mut page = self.json("SAGEMAKER", "api.sagemaker", "SageMaker.ListDomains", &input).await?;
+            let domains = page["Domains"].as_array().into_iter().flatten();
+            if let Some(domain) = domains.into_iter().find(|domain| domain["DomainName"] == name) {
+                return Ok(Some(domain["DomainId"].as_str().unwrap_or_default().to_owned()));
+            }
+            token = page["NextToken"].take();
+            if token.is_null() {
+                return Ok(None);
+            }
+        }
     }
 
     /// The ARNs of what bears a tag.

@@ -1,9 +1,10 @@
 //! Preflight: the checks before the first resource is created, of the values, the image, the region, zones, endpoints, quotas,
-//! the certificate and permissions. Each obstacle comes with its cause and its fix. A question that AWS does not answer becomes
+//! the certificate, the Studio domain and permissions. Each obstacle comes with its cause and its fix. A question that AWS does not answer becomes
 //! a warning, and is left to CloudFormation.
 
 mod certificate;
 mod context;
+mod domain;
 mod endpoints;
 mod image;
 mod permissions;
@@ -28,17 +29,18 @@ pub(super) async fn obstacles(
 ) -> Vec<Obstacle> {
     let context = PreflightContext { settings, stacks, image, zones: &OnceCell::new() };
     // The checks run concurrently, because a service that cannot be reached takes its time to fail.
-    let (image, types, zones, endpoints, quotas, certificate, permissions) = tokio::join!(
+    let (image, types, zones, endpoints, quotas, certificate, domain, permissions) = tokio::join!(
         image::check(context),
         types::check(context),
         zones::check(context),
         endpoints::check(context),
         quotas::check(context),
         certificate::check(context),
+        domain::check(context),
         permissions::check(context),
     );
     let mut obstacles = Vec::new();
-    for report in [image, types, zones, endpoints, quotas, certificate, permissions] {
+    for report in [image, types, zones, endpoints, quotas, certificate, domain, permissions] {
         report.notes.iter().for_each(|note| prompter.say(note));
         obstacles.extend(report.obstacles);
     }

@@ -20,6 +20,8 @@ pub struct Account {
     /// Endpoints of the VPC: id, service, whether its name is private, a route table.
     pub endpoints: Vec<(&'static str, &'static str, bool, &'static str)>,
     pub vpcs: usize,
+    /// The names of the Studio domains, of which each page of a list has one.
+    pub domains: Vec<&'static str>,
     /// Status of the certificate; it is for two names.
     pub certificate: &'static str,
     /// Actions that IAM's simulator says no to.
@@ -41,6 +43,7 @@ impl Default for Account {
             without: Vec::new(),
             endpoints: Vec::new(),
             vpcs: 1,
+            domains: Vec::new(),
             certificate: "ISSUED",
             denied: Vec::new(),
             tagged: Vec::new(),
@@ -159,6 +162,13 @@ impl Account {
             "DescribeCertificate" => json!({"Certificate": {
                 "Status": self.certificate, "DomainName": "mlflow.corp", "SubjectAlternativeNames": ["mlflow.corp", "*.corp"],
             }}),
+            "ListDomains" => {
+                let page: usize = question["NextToken"].as_str().map_or(0, |token| token.parse().unwrap());
+                let domain =
+                    self.domains.get(page).map(|name| json!({"DomainId": format!("d-{page}"), "DomainName": name}));
+                let next = (page + 1 < self.domains.len()).then(|| (page + 1).to_string());
+                json!({"Domains": domain.into_iter().collect::<Vec<_>>(), "NextToken": next})
+            }
             "GetResources" => {
                 assert_eq!(question["TagFilters"][0], json!({"Key": "mlflow-appliance-set", "Values": ["mlflow"]}));
                 let list: Vec<Value> = self.tagged.iter().map(|arn| json!({"ResourceARN": arn})).collect();

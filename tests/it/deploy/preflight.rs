@@ -164,6 +164,18 @@ fn unanswered_questions_are_reported_with_the_permission_and_left_to_cloudformat
 }
 
 #[test]
+fn a_studio_domain_of_the_same_name_is_an_obstacle_to_a_new_one() {
+    let cloud = Cloud::start();
+    ready(&cloud);
+    cloud.world().account.domains = vec!["science", "mlflow-sagemaker-domain"];
+    let (code, _, said) = deploy(&cloud, &[&APPLY[..], &CERTIFICATE, &["--domain"]].concat());
+    let words = "us-east-1 has the Studio domain d-1 with the name mlflow-sagemaker-domain already";
+    assert!(code == Some(1) && said.contains(words) && said.contains("choose another `--prefix`"), "{said}");
+    // Without a domain of the stack's own there is nothing to ask.
+    assert_eq!(apply(&cloud).0, Some(0));
+}
+
+#[test]
 fn missing_permissions_are_named() {
     let cloud = Cloud::start();
     ready(&cloud);
