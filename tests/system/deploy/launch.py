@@ -119,7 +119,7 @@ class Launch:
         # Nothing is there, and a plan makes nothing; it can be read before there is an image.
         shown, said = self.deploy("plan", *tracking, "--config", file, "--json", "--detailed-exitcode", code=2)
         planned = json.loads(shown)
-        self.check(said.count("would be made") == 4 and not self.stacks(), said)
+        self.check(said.count("would be created") == 4 and not self.stacks(), said)
         self.check(f"has no `{AMI_PARAMETER}`" in said, said)
 
         # The image was never baked, or a rule of the last template speaks: refused before anything is made.
@@ -140,7 +140,7 @@ class Launch:
         # The same command recovers; a certificate and sign-in come from the file.
         instances.are_healthy = True
         shown, said = self.deploy("apply", "--yes", *tracking, "--config", file)
-        self.check(shown == "export MLFLOW_TRACKING_URI='https://mlflow.example.com'\n" and "left over from a start" in said, shown + said)
+        self.check(shown == "export MLFLOW_TRACKING_URI='https://mlflow.example.com'\n" and "left over from a failed creation" in said, shown + said)
         self.check(said.count(": no changes") == 3 and "[permissions]" in said, said)
         self.tracking_is_right(first, values)
         self.is_as_planned(planned)
@@ -162,7 +162,7 @@ class Launch:
         second = self.publish("second")
         _, said = self.deploy("plan", *tracking, "--detailed-exitcode", code=2)
         self.check(said.count(": no changes") == 3 and "~ change" in said and "LaunchTemplate" in said and "Group" in said, said)
-        self.check(f"the image was {first}, and is now {second}" in said, said)
+        self.check(f"the image was {first} and is now {second}" in said, said)
         self.check(self.look.template("tracking", self.stacks())[1]["ImageId"] == first, "a plan has changed the image")
         self.deploy("apply", "--yes", *tracking)
         self.check(self.look.template("tracking", self.stacks())[1]["ImageId"] == second, "not the new image")
