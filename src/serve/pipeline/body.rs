@@ -22,6 +22,7 @@ use crate::serve::error::ProxyError;
 use crate::serve::pipeline::gateway::Prepared;
 use crate::serve::pipeline::route::Routed;
 use crate::serve::pipeline::scope::RequestScope;
+use crate::serve::upstream::s3::S3Client;
 
 /// A request that is ready to be signed and sent.
 pub(super) struct ReadyRequest<'a> {
@@ -57,7 +58,7 @@ pub(super) async fn buffer_or_stream<'a>(
     let depends_on_document = prepared.authorized.depends_on_document();
     let intake = &scope.worker.api_intake;
     let (body, sha256) = match &prepared.store {
-        Some(_) if !prepared.locations.request.is_empty() => Box::pin(translated(prepared, payload)).await?,
+        Some(store) if !prepared.locations.request.is_empty() => Box::pin(translated(prepared, store, payload)).await?,
         _ if !depends_on_document && let Some(length) = intake.passes(scope.fields.length) => {
             let body = StreamingBody::begin(payload, length, intake, &scope.context.permits.account())?;
             (Body::Streaming(body), UNSIGNED_PAYLOAD.to_owned())
@@ -76,9 +77,12 @@ pub(super) async fn buffer_or_stream<'a>(
 }
 
 /// Buffers a body in which public artifact locations may stand, and makes them real.
-async fn translated(prepared: &Prepared<'_>, payload: web::Payload) -> Result<(Body, String), ProxyError> {
+async fn translated(
+    prepared: &Prepared<'_>,
+    store: &Rc<S3Client>,
+    payload: web::Payload,
+) -> Result<(Body, String), ProxyError> {
     let scope = prepared.authorized.routed.scope;
-    let Some(store) = &prepared.store else { return buffered(scope, payload).await };
     let (headers, places) = (scope.request.headers(), prepared.locations.request);
     let (payload, objection) = translate::of_request(payload, headers, places, store, prepared.may_be_elsewhere());
     let buffered = buffered(scope, payload).await?;

@@ -61,13 +61,16 @@ pub(super) fn prepare(authorized: Authorized<'_>, store: Option<Rc<S3Client>>) -
     Prepared { authorized, store, locations, target }
 }
 
-/// Finds the route of a request for an artifact, which S3 answers. Any other request goes to managed MLflow.
+/// Finds the store and the route of a request for an artifact, which S3 answers. Any other request goes to managed MLflow.
 ///
 /// # Errors
 /// [`ProxyError::ArtifactMethod`].
-pub(super) fn artifact_route<'a>(prepared: &'a Prepared<'_>) -> Result<Option<ArtifactRoute<'a>>, ProxyError> {
+pub(super) fn artifact_route<'a>(
+    prepared: &'a Prepared<'_>,
+) -> Result<Option<(&'a S3Client, ArtifactRoute<'a>)>, ProxyError> {
+    let Some(store) = &prepared.store else { return Ok(None) };
     let Routed { scope, path, .. } = &prepared.authorized.routed;
-    if prepared.store.is_some() { route::route(scope.request.method(), path.as_str()) } else { Ok(None) }
+    Ok(route::route(scope.request.method(), path.as_str())?.map(|route| (&**store, route)))
 }
 
 /// Answers a request for an artifact. One for an artifact outside of the store goes to managed MLflow, too.
@@ -76,10 +79,9 @@ pub(super) fn artifact_route<'a>(prepared: &'a Prepared<'_>) -> Result<Option<Ar
 /// [`ProxyError`].
 pub(super) async fn answer_from_s3(
     prepared: &Prepared<'_>,
-    route: ArtifactRoute<'_>,
+    (store, route): (&S3Client, ArtifactRoute<'_>),
     payload: web::Payload,
 ) -> Result<ControlFlow<Forwarded, web::Payload>, ProxyError> {
-    let Some(store) = &prepared.store else { return Ok(ControlFlow::Continue(payload)) };
     let Routed { scope, upstream, prefix, .. } = prepared.authorized.routed;
     let request = ArtifactRequest {
         mlflow: upstream,

@@ -11,7 +11,6 @@ use actix_web::HttpRequest;
 use actix_web::http::{Method, StatusCode};
 
 use crate::access::caller::Caller;
-
 use crate::serve::telemetry::audit::AuditLog;
 use crate::serve::telemetry::finished::{FinishedRequest, RequestOutcome, Severity};
 use crate::serve::telemetry::metrics::WorkerCounters;

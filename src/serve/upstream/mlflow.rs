@@ -122,7 +122,7 @@ impl MlflowClient {
             trace,
         };
         let (repeatability, body) = (Repeatability::of(request.method), request.body);
-        let request = SignedMlflowRequest { mlflow: self, request, credentials, attempts: 0, started: None, context };
+        let request = SignedMlflowRequest { mlflow: self, request, credentials, started: None, context };
         executor.send(request, repeatability, body).await
     }
 }
@@ -132,8 +132,7 @@ struct SignedMlflowRequest<'a> {
     mlflow: &'a MlflowClient,
     request: MlflowRequest<'a>,
     credentials: Current,
-    attempts: u32,
-    /// The time when the last attempt began.
+    /// The time when the last attempt began; nothing before the first.
     started: Option<Instant>,
     context: &'a RequestContext,
 }
@@ -143,10 +142,9 @@ impl RetryableRequest for SignedMlflowRequest<'_> {
     fn sign(&mut self, now: SystemTime) -> Result<(), ProxyError> {
         let Self { mlflow, request, .. } = self;
         self.context.permits.enter(&mlflow.in_flight);
-        if self.attempts > 0 {
+        if self.started.is_some() {
             self.context.log.retried();
         }
-        self.attempts += 1;
         let target = &mlflow.backend.target;
         request.fields.insert(header::HOST, mlflow.host_value.clone());
         request.fields.insert(mlflow.arn_name.clone(), mlflow.arn_value.clone());
