@@ -11,7 +11,7 @@ use crate::support::browser::Browser;
 use crate::support::eventually;
 use crate::support::python;
 use crate::support::sandbox::Sandbox;
-use crate::support::tokens::{Token, TokenFile};
+use crate::support::tokens::{Token, TokenFile, call_mlflow};
 
 /// MLflow's page has megabytes of scripts, and a server in Python behind it.
 const RENDERING: Duration = Duration::from_secs(90);
@@ -24,25 +24,16 @@ fn pictures() -> PathBuf {
     directory
 }
 
-/// Calls MLflow with a token.
-#[track_caller]
-fn call(appliance: &Appliance, token: &Token, path: &str, question: &Value) -> Value {
-    let headers = [("Authorization", &*token.bearer()), ("Content-Type", "application/json")];
-    let target = format!("/api/2.0/mlflow/{path}");
-    let answer = appliance.connect().request("POST", &target, &headers, Some(question.to_string().as_bytes()));
-    assert_eq!(answer.status, 200, "{path}: {}", answer.text());
-    answer.json()
-}
-
 /// Makes a run with something to see in it, and returns where MLflow's page shows it.
 fn place(appliance: &Appliance, token: &Token) -> String {
-    let experiment = call(appliance, token, "experiments/create", &json!({"name": "linked"}))["experiment_id"].clone();
+    let experiment =
+        call_mlflow(appliance, token, "", "experiments/create", &json!({"name": "linked"}))["experiment_id"].clone();
     let question = json!({"experiment_id": experiment, "run_name": RUN, "start_time": 1_700_000_000_000_u64});
-    let run = call(appliance, token, "runs/create", &question)["run"]["info"]["run_id"].clone();
+    let run = call_mlflow(appliance, token, "", "runs/create", &question)["run"]["info"]["run_id"].clone();
     let metric =
         json!({"run_id": run, "key": "accuracy", "value": 0.9375, "timestamp": 1_700_000_000_000_u64, "step": 1});
-    call(appliance, token, "runs/log-metric", &metric);
-    call(appliance, token, "runs/log-parameter", &json!({"run_id": run, "key": "depth", "value": "seven"}));
+    call_mlflow(appliance, token, "", "runs/log-metric", &metric);
+    call_mlflow(appliance, token, "", "runs/log-parameter", &json!({"run_id": run, "key": "depth", "value": "seven"}));
     format!("#/experiments/{}/runs/{}", experiment.as_str().unwrap(), run.as_str().unwrap())
 }
 

@@ -10,36 +10,23 @@ use crate::support::browser::Browser;
 use crate::support::eventually;
 use crate::support::python;
 use crate::support::sandbox::Sandbox;
-use crate::support::tokens::{Token, TokenFile};
+use crate::support::tokens::{Token, TokenFile, call_mlflow};
 
 /// A screenshot that is larger than this makes a slow page.
 const LARGEST: u64 = 150 * 1024;
+/// The paths of the two targets.
+const TRACKING: &str = "/t/tracking";
+const SERVERLESS: &str = "/t/serverless";
 const START_MS: u64 = 1_700_000_000_000;
-
-/// Calls the tracking server through the appliance.
-#[track_caller]
-fn call(appliance: &Appliance, token: &Token, path: &str, question: &Value) -> Value {
-    call_target(appliance, token, "tracking", path, question)
-}
-
-/// Calls a target through the appliance.
-#[track_caller]
-fn call_target(appliance: &Appliance, token: &Token, name: &str, path: &str, question: &Value) -> Value {
-    let headers = [("Authorization", &*token.bearer()), ("Content-Type", "application/json")];
-    let target = format!("/t/{name}/api/2.0/mlflow/{path}");
-    let answer = appliance.connect().request("POST", &target, &headers, Some(question.to_string().as_bytes()));
-    assert_eq!(answer.status, 200, "{path}: {}", answer.text());
-    answer.json()
-}
 
 /// Logs a few runs of a training, each with two curves, and returns the id of their experiment.
 fn train(appliance: &Appliance, token: &Token) -> String {
-    let experiment = call(appliance, token, "experiments/create", &json!({"name": "churn-model"}));
+    let experiment = call_mlflow(appliance, token, TRACKING, "experiments/create", &json!({"name": "churn-model"}));
     let experiment = experiment["experiment_id"].as_str().unwrap().to_owned();
     for (index, rate) in [0.3_f64, 0.1, 0.03, 0.01].into_iter().enumerate() {
         let start = START_MS + 600_000 * u64::try_from(index).unwrap();
         let question = json!({"experiment_id": experiment, "run_name": format!("rate-{rate}"), "start_time": start});
-        let run = call(appliance, token, "runs/create", &question)["run"]["info"]["run_id"].clone();
+        let run = call_mlflow(appliance, token, TRACKING, "runs/create", &question)["run"]["info"]["run_id"].clone();
         let metrics: Vec<Value> = (0..40_u32)
             .flat_map(|step| {
                 let progress = 1.0 - (-f64::from(step) * rate).exp();
@@ -49,9 +36,15 @@ fn train(appliance: &Appliance, token: &Token) -> String {
             })
             .collect();
         let parameters = [json!({"key": "learning rate", "value": rate.to_string()})];
-        call(appliance, token, "runs/log-batch", &json!({"run_id": run, "metrics": metrics, "params": parameters}));
+        call_mlflow(
+            appliance,
+            token,
+            TRACKING,
+            "runs/log-batch",
+            &json!({"run_id": run, "metrics": metrics, "params": parameters}),
+        );
         let end = json!({"run_id": run, "status": "FINISHED", "end_time": start + 40_000});
-        call(appliance, token, "runs/update", &end);
+        call_mlflow(appliance, token, TRACKING, "runs/update", &end);
     }
     experiment
 }
@@ -88,8 +81,14 @@ fn the_screenshot_shows_the_status_page_with_traffic_of_a_real_mlflow() {
     // The chart has a point for every 30 seconds.
     let end = Instant::now() + Duration::from_secs(if is_update() { 240 } else { 1 });
     while Instant::now() < end {
-        call(&appliance, &reader, "runs/search", &json!({"experiment_ids": [experiment], "max_results": 10}));
-        call_target(&appliance, &writer, "serverless", "experiments/search", &json!({"max_results": 10}));
+        call_mlflow(
+            &appliance,
+            &reader,
+            TRACKING,
+            "runs/search",
+            &json!({"experiment_ids": [experiment], "max_results": 10}),
+        );
+        call_mlflow(&appliance, &writer, SERVERLESS, "experiments/search", &json!({"max_results": 10}));
         std::thread::sleep(Duration::from_millis(250));
     }
     browser.look_like((1280, 720), "light");

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use super::appliance::run;
+use super::appliance::{Appliance, run};
 
 /// A token file in a directory of its own.
 pub struct TokenFile {
@@ -15,6 +15,16 @@ pub struct TokenFile {
 pub struct Token {
     pub id: String,
     pub text: String,
+}
+
+/// Calls MLflow's API below a prefix of the appliance, with a token.
+#[track_caller]
+pub fn call_mlflow(appliance: &Appliance, token: &Token, prefix: &str, path: &str, question: &Value) -> Value {
+    let headers = [("Authorization", &*token.bearer()), ("Content-Type", "application/json")];
+    let target = format!("{prefix}/api/2.0/mlflow/{path}");
+    let answer = appliance.connect().request("POST", &target, &headers, Some(question.to_string().as_bytes()));
+    assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+    answer.json()
 }
 
 impl TokenFile {
