@@ -89,7 +89,7 @@ impl Check {
 
 /// A short description of the configuration.
 fn description(settings: &ServeSettings) -> String {
-    let targets = settings.backends.len();
+    let targets = settings.served_targets.len();
     format!("valid; {targets} target{}, listening on {}", if targets == 1 { "" } else { "s" }, settings.listen)
 }
 

@@ -10,20 +10,20 @@ use super::values;
 /// Probes of the requests that `serve` would send with these settings.
 pub(super) fn of(settings: &serve::ServeSettings, may_write: bool) -> ProbeSettings {
     ProbeSettings {
-        targets: settings.backends.iter().map(subject).collect(),
+        targets: settings.served_targets.iter().map(subject).collect(),
         sts_endpoint: service("STS"),
         egress: settings.egress.clone(),
         may_write,
     }
 }
 
-fn subject(backend: &TargetSettings) -> ProbeTarget {
+fn subject(served: &TargetSettings) -> ProbeTarget {
     ProbeTarget {
-        name: backend.name.clone().unwrap_or_else(|| "default".to_owned()),
-        target: backend.target.clone(),
-        transport: Transport { dialer: backend.dialer.clone(), exchange_timeout: backend.client.response_timeout },
-        role: backend.role.clone(),
-        artifacts: backend.artifacts.as_ref().map(|artifacts| ProbedStore {
+        name: served.name.clone().unwrap_or_else(|| "default".to_owned()),
+        target: served.target.clone(),
+        transport: Transport { dialer: served.dialer.clone(), exchange_timeout: served.client.response_timeout },
+        role: served.role.clone(),
+        artifacts: served.artifacts.as_ref().map(|artifacts| ProbedStore {
             place: artifacts.place.clone(),
             s3_endpoint: artifacts.s3_endpoint.clone(),
             kms_key: artifacts.kms_key.clone(),

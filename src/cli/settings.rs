@@ -83,7 +83,7 @@ pub(super) fn resolve(options: &ServeOptions, mut problems: Problems, run: u64) 
     let warnings = problems.none_or_all()?;
 
     let tls = tls.expect("without it there is a problem");
-    let backends = targets.into_iter().map(|target| {
+    let served_targets = targets.into_iter().map(|target| {
         let endpoint = target.endpoint.unwrap_or_else(|| Endpoint::https(target.target.host()));
         TargetSettings {
             name: target.name,
@@ -112,7 +112,7 @@ pub(super) fn resolve(options: &ServeOptions, mut problems: Problems, run: u64) 
         head_timeout,
         send_timeout,
         drain_timeout,
-        backends: backends.collect(),
+        served_targets: served_targets.collect(),
         callers: callers.expect("without it there is a problem"),
         reload_interval,
         audit: options.telemetry.audit_log.as_ref().map(|given| match given.text.as_str() {

@@ -10,7 +10,7 @@ use crate::serve::ServeSettings;
 /// One line: the address, the targets behind it, the callers and the status page.
 pub(super) fn line(settings: &ServeSettings) -> String {
     let scheme = if settings.tls.is_some() { "https" } else { "http" };
-    let targets: Vec<_> = settings.backends.iter().map(|target| target.target.arn().as_str()).collect();
+    let targets: Vec<_> = settings.served_targets.iter().map(|target| target.target.arn().as_str()).collect();
     let status = match &settings.admin {
         Some(admin) => format!("http://{}/status", admin.listen),
         None => "off".to_owned(),

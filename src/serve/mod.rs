@@ -76,17 +76,17 @@ pub async fn run(settings: ServeSettings) -> Result<(), ServeError> {
     }
     let addresses: Vec<_> = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
     let mut identities: Vec<SigningIdentity> = Vec::new();
-    let backends = settings.backends.into_iter().map(|backend| {
-        let credentials = SigningIdentity::of(&backend, &mut identities);
-        Arc::new(ServedTarget::new(backend, credentials))
+    let served_targets = settings.served_targets.into_iter().map(|served| {
+        let credentials = SigningIdentity::of(&served, &mut identities);
+        Arc::new(ServedTarget::new(served, credentials))
     });
-    let backends: Vec<_> = backends.collect();
+    let served_targets: Vec<_> = served_targets.collect();
     let audit = AuditLog::start(settings.audit).map_err(ServeError::Audit)?;
     let export = settings.spans.map(Exporter::start);
-    let names = backends.iter().map(|backend| backend.name.as_deref());
+    let names = served_targets.iter().map(|served| served.name.as_deref());
     let shared = Arc::new(SharedState {
         metrics: Metrics::new(names, settings.intake.clone()),
-        backends,
+        served_targets,
         allowed_hosts: settings.allowed_hosts,
         callers: Callers::new(settings.callers),
         tls: settings.tls.clone(),
@@ -120,7 +120,7 @@ pub async fn run(settings: ServeSettings) -> Result<(), ServeError> {
 
     announce(&shared, &addresses);
     let reader = shared.callers.tokens.region().map(|region| SecretReader {
-        transport: shared.backends[0].transport(),
+        transport: shared.served_targets[0].transport(),
         credentials: SigningIdentity::of_machine(region, &mut identities),
     });
     let mut tasks: Vec<_> = identities
@@ -131,7 +131,11 @@ pub async fn run(settings: ServeSettings) -> Result<(), ServeError> {
         })
         .collect();
     tasks.extend(
-        shared.backends.iter().cloned().map(|backend| rt::spawn(async move { store_discovery::run(&backend).await })),
+        shared
+            .served_targets
+            .iter()
+            .cloned()
+            .map(|served| rt::spawn(async move { store_discovery::run(&served).await })),
     );
     tasks.push(rt::spawn(reload::run(Arc::clone(&shared), settings.tls, reader, settings.reload_interval)));
     tasks.push(rt::spawn(systemd::report(Arc::clone(&shared), heartbeat)));
@@ -164,11 +168,11 @@ pub async fn run(settings: ServeSettings) -> Result<(), ServeError> {
 
 /// Logs once for each target the address where it is served.
 fn announce(shared: &SharedState, addresses: &[SocketAddr]) {
-    for backend in &shared.backends {
-        let (arn, upstream) = (backend.target.arn(), backend.dialer.endpoint().authority());
-        let proxy = backend.dialer.proxy().map(ToString::to_string);
+    for served in &shared.served_targets {
+        let (arn, upstream) = (served.target.arn(), served.dialer.endpoint().authority());
+        let proxy = served.dialer.proxy().map(ToString::to_string);
         for address in addresses {
-            info!(listen = %address, target_name = backend.label(), mlflow = %arn, upstream, proxy, "listening");
+            info!(listen = %address, target_name = served.label(), mlflow = %arn, upstream, proxy, "listening");
         }
     }
 }

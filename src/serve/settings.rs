@@ -38,7 +38,7 @@ pub struct ServeSettings {
     /// The time that requests in flight have after a signal to stop.
     pub drain_timeout: Duration,
     /// The targets, at least one.
-    pub backends: Vec<TargetSettings>,
+    pub served_targets: Vec<TargetSettings>,
     /// The callers and what each may do.
     pub callers: CallerSettings,
     /// The interval in which tokens and certificates are reloaded.

@@ -15,7 +15,7 @@ use crate::serve::upstream::served_target::ServedTarget;
 
 /// The state that all workers share. Nothing in it is locked while a request is served.
 pub(crate) struct SharedState {
-    pub backends: Vec<Arc<ServedTarget>>,
+    pub served_targets: Vec<Arc<ServedTarget>>,
     pub allowed_hosts: AllowedHosts,
     pub callers: Callers,
     pub tls: Option<ServerTls>,
@@ -44,9 +44,9 @@ impl WorkerState {
     /// Prepares a worker on the thread that will use it.
     #[must_use]
     pub(crate) fn new(shared: Arc<SharedState>, intake: BodyLimits, api_body_size_limit: u64) -> Self {
-        let upstreams = shared.backends.iter().map(|backend| MlflowClient::new(Arc::clone(backend))).collect();
+        let upstreams = shared.served_targets.iter().map(|served| MlflowClient::new(Arc::clone(served))).collect();
         let api_intake = BodyLimits { size_limit: intake.size_limit.min(api_body_size_limit), ..intake.clone() };
-        let first = &shared.backends[0];
+        let first = &shared.served_targets[0];
         let keys = KeyFetcher::new(first.dialer.clone(), first.client.keep_alive);
         let counters = shared.metrics.add_worker();
         Self { shared, upstreams, intake, api_intake, keys, counters }

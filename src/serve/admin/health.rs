@@ -43,8 +43,8 @@ pub(crate) fn render(page: &HealthPage, shared: &SharedState) -> HttpResponse {
     match page {
         HealthPage::Healthz => HttpResponse::Ok().json(json!({"status": "ok"})),
         HealthPage::Readyz(name) => {
-            let asked = shared.backends.iter().filter(|backend| name.is_none() || backend.name == *name);
-            let targets: Vec<_> = asked.map(|backend| (backend, target_obstacle(backend))).collect();
+            let asked = shared.served_targets.iter().filter(|served| name.is_none() || served.name == *name);
+            let targets: Vec<_> = asked.map(|served| (served, target_obstacle(served))).collect();
             if targets.is_empty() {
                 return HttpResponse::NotFound()
                     .json(json!({"status": "unknown", "reason": "no target has this name"}));
@@ -52,8 +52,8 @@ pub(crate) fn render(page: &HealthPage, shared: &SharedState) -> HttpResponse {
             let reason = common_obstacle(shared).or_else(|| targets.iter().find_map(|(_, reason)| reason.clone()));
             let each: Map<String, Value> = targets
                 .into_iter()
-                .map(|(backend, reason)| {
-                    (backend.label().to_owned(), Value::from(reason.unwrap_or_else(|| ready(backend))))
+                .map(|(served, reason)| {
+                    (served.label().to_owned(), Value::from(reason.unwrap_or_else(|| ready(served))))
                 })
                 .collect();
             match reason {
@@ -82,8 +82,8 @@ pub(crate) fn render_briefly(page: &HealthPage, shared: &SharedState) -> HttpRes
 
 /// Returns the status of a ready target. A target is ready even if its upstream is unreachable: that affects all instances, and
 /// a load balancer or an Auto Scaling group that removes instances would not help.
-fn ready(backend: &ServedTarget) -> String {
-    match (backend.breaker.is_open(), backend.s3_breaker.is_open()) {
+fn ready(served: &ServedTarget) -> String {
+    match (served.breaker.is_open(), served.s3_breaker.is_open()) {
         (true, _) => "ready, but the upstream cannot be reached",
         (false, true) => "ready, but S3 cannot be reached",
         (false, false) => "ready",
@@ -93,12 +93,12 @@ fn ready(backend: &ServedTarget) -> String {
 
 /// Returns the reason why some target is not ready.
 pub(crate) fn obstacle(shared: &SharedState) -> Option<String> {
-    common_obstacle(shared).or_else(|| shared.backends.iter().find_map(|backend| target_obstacle(backend)))
+    common_obstacle(shared).or_else(|| shared.served_targets.iter().find_map(|served| target_obstacle(served)))
 }
 
 /// Returns the reason why a target is not ready.
-pub(crate) fn obstacle_of(backend: &ServedTarget, shared: &SharedState) -> Option<String> {
-    common_obstacle(shared).or_else(|| target_obstacle(backend))
+pub(crate) fn obstacle_of(served: &ServedTarget, shared: &SharedState) -> Option<String> {
+    common_obstacle(shared).or_else(|| target_obstacle(served))
 }
 
 /// Returns the reason why no target is ready.
@@ -109,11 +109,11 @@ fn common_obstacle(shared: &SharedState) -> Option<String> {
 }
 
 /// Returns the reason that concerns one target only.
-fn target_obstacle(backend: &ServedTarget) -> Option<String> {
-    let unsigned = backend.credentials.with(clock::now(), |_| ()).err().map(|reason| reason.to_string());
-    let homeless = backend.artifacts.is_some() && backend.store.load().is_none();
+fn target_obstacle(served: &ServedTarget) -> Option<String> {
+    let unsigned = served.credentials.with(clock::now(), |_| ()).err().map(|reason| reason.to_string());
+    let homeless = served.artifacts.is_some() && served.store.load().is_none();
     unsigned.or_else(|| {
-        let why = || backend.describing.load().as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+        let why = || served.describing.load().as_ref().map(|why| format!(": {why}")).unwrap_or_default();
         homeless.then(|| format!("its artifact store is not known yet{}", why()))
     })
 }

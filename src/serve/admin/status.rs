@@ -59,8 +59,12 @@ pub(crate) fn page() -> HttpResponse {
 pub(crate) fn document(shared: &SharedState) -> Value {
     let metrics = &shared.metrics;
     let snapshot = metrics.snapshot();
-    let targets: Vec<Value> =
-        shared.backends.iter().enumerate().map(|(index, backend)| target(shared, index, backend, &snapshot)).collect();
+    let targets: Vec<Value> = shared
+        .served_targets
+        .iter()
+        .enumerate()
+        .map(|(index, served)| target(shared, index, served, &snapshot))
+        .collect();
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "now": seconds(clock::now()),
@@ -79,29 +83,29 @@ pub(crate) fn document(shared: &SharedState) -> Value {
     })
 }
 
-fn target(shared: &SharedState, index: usize, backend: &ServedTarget, snapshot: &Snapshot) -> Value {
+fn target(shared: &SharedState, index: usize, served: &ServedTarget, snapshot: &Snapshot) -> Value {
     let requests: u64 = snapshot.requests(Some(index)).map(|(_, count)| count).sum();
     let failed: u64 =
         snapshot.requests(Some(index)).filter(|([_, _, status], _)| *status == "5xx").map(|(_, count)| count).sum();
     let total = snapshot.latency_of_all_routes(Some(index), Latency::Total);
-    let path = backend.name.as_ref().map_or_else(|| "/".to_owned(), |name| format!("/t/{name}/"));
+    let path = served.name.as_ref().map_or_else(|| "/".to_owned(), |name| format!("/t/{name}/"));
     json!({
         "name": shared.metrics.label(Some(index)),
         "path": path,
-        "is_default": backend.is_default,
-        "mode": match backend.target.arn().mode() {
+        "is_default": served.is_default,
+        "mode": match served.target.arn().mode() {
             Mode::TrackingServer => "tracking server",
             Mode::App => "serverless app",
         },
-        "arn": backend.target.arn().as_str(),
-        "region": backend.target.arn().region(),
-        "obstacle": health::obstacle_of(backend, shared),
-        "is_given_up": backend.breaker.is_open(),
-        "credentials": match backend.credentials.expiry() {
+        "arn": served.target.arn().as_str(),
+        "region": served.target.arn().region(),
+        "obstacle": health::obstacle_of(served, shared),
+        "is_given_up": served.breaker.is_open(),
+        "credentials": match served.credentials.expiry() {
             None => json!({"held": false}),
             Some(expiry) => json!({"held": true, "expires": expiry.map(seconds)}),
         },
-        "artifacts": match backend.artifacts.as_ref().map(|artifacts| artifacts.access) {
+        "artifacts": match served.artifacts.as_ref().map(|artifacts| artifacts.access) {
             None => "not served",
             Some(ArtifactAccess::Proxied) => "through the appliance",
             Some(ArtifactAccess::Multipart) => "through the appliance, large ones by presigned URL",

@@ -38,8 +38,8 @@ pub(super) async fn store(authorized: &Authorized<'_>) -> Result<Option<Rc<S3Cli
     let routed = &authorized.routed;
     let Some(shared) = routed.upstream.store()? else { return Ok(None) };
     let mut store = Rc::clone(shared);
-    if routed.upstream.backend.caller_sessions.is_some() {
-        let credentials = routed.upstream.backend.credentials_for(Some(routed.caller)).await?;
+    if routed.upstream.served.caller_sessions.is_some() {
+        let credentials = routed.upstream.served.credentials_for(Some(routed.caller)).await?;
         store = Rc::new(store.signing_for(&routed.caller.name, credentials));
     }
     if let Some(trace) = &routed.scope.context.log.trace {
@@ -114,7 +114,7 @@ impl Prepared<'_> {
     /// True if managed MLflow may be asked for artifacts outside of the store.
     #[must_use]
     pub(super) fn may_be_elsewhere(&self) -> bool {
-        let artifacts = self.authorized.routed.upstream.backend.artifacts.as_ref();
+        let artifacts = self.authorized.routed.upstream.served.artifacts.as_ref();
         artifacts.is_some_and(|artifacts| artifacts.may_be_elsewhere)
     }
 
@@ -125,7 +125,7 @@ impl Prepared<'_> {
         Forwarded::Mlflow {
             response: Box::new(response),
             prefix: (*prefix).to_owned(),
-            required_action: upstream.backend.target.required_action(),
+            required_action: upstream.served.target.required_action(),
             translation,
         }
     }

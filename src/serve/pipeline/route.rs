@@ -47,7 +47,7 @@ pub(super) enum Destination<'a> {
 pub(super) fn route<'a>(authenticated: &Authenticated<'a>) -> Result<Destination<'a>, ProxyError> {
     let Authenticated { scope, path, caller } = *authenticated;
     let query = uri::normalize_query(scope.request.uri().query().unwrap_or_default());
-    let (index, prefix, inner) = target_of(path, &scope.worker.shared.backends, &caller.targets)?;
+    let (index, prefix, inner) = target_of(path, &scope.worker.shared.served_targets, &caller.targets)?;
     if inner.is_empty() {
         let with_slash = uri::joined(&format!("{prefix}/"), &query);
         let location = redirect::relative(scope.request.uri().path(), &with_slash);
@@ -55,7 +55,7 @@ pub(super) fn route<'a>(authenticated: &Authenticated<'a>) -> Result<Destination
         return Ok(Destination::Redirect(response));
     }
     let upstream = &scope.worker.upstreams[index];
-    scope.context.log.routed(index, upstream.backend.name.as_deref());
+    scope.context.log.routed(index, upstream.served.name.as_deref());
     Ok(Destination::Target(Routed { scope, caller, upstream, prefix, path: RoutePath::read(inner), query }))
 }
 

@@ -30,7 +30,7 @@ use crate::serve::upstream::served_target::ServedTarget;
 /// A worker's own connections to one managed MLflow, and prepared values.
 pub(crate) struct MlflowClient {
     /// The target, which all workers share.
-    pub backend: Arc<ServedTarget>,
+    pub served: Arc<ServedTarget>,
     client: Client,
     signer: Signer,
     authority: String,
@@ -61,24 +61,24 @@ pub(crate) struct MlflowRequest<'a> {
 impl MlflowClient {
     /// Prepares the client on the thread that will use it.
     #[must_use]
-    pub(crate) fn new(backend: Arc<ServedTarget>) -> Self {
-        let endpoint = backend.dialer.endpoint();
+    pub(crate) fn new(served: Arc<ServedTarget>) -> Self {
+        let endpoint = served.dialer.endpoint();
         let authority = endpoint.authority();
         let value = |text: &str| HeaderValue::try_from(text).expect("hosts and ARNs were checked when parsed");
-        let connections = backend.client.connection_limit;
+        let connections = served.client.connection_limit;
         Self {
             host_value: value(&authority),
-            arn_name: HeaderName::from_static(backend.target.arn_header()),
-            arn_value: value(backend.target.arn().as_str()),
-            signer: Signer::new(backend.target.arn().region(), backend.target.signing_name()),
-            client: Client::new(backend.dialer.clone(), backend.client),
+            arn_name: HeaderName::from_static(served.target.arn_header()),
+            arn_value: value(served.target.arn().as_str()),
+            signer: Signer::new(served.target.arn().region(), served.target.signing_name()),
+            client: Client::new(served.dialer.clone(), served.client),
             authority,
             store: OnceCell::new(),
             budget: RetryBudget::default(),
             in_flight: InFlightLimit::new(connections),
             shares: ConnectionShares::new(connections),
             s3_shares: ConnectionShares::new(connections),
-            backend,
+            served,
         }
     }
 
@@ -88,13 +88,13 @@ impl MlflowClient {
     /// [`ProxyError::StoreUnknown`] until AWS has described the store, or [`ProxyError::Credentials`] where the appliance
     /// cannot even ask AWS.
     pub(crate) fn store(&self) -> Result<Option<&Rc<S3Client>>, ProxyError> {
-        let Some(settings) = &self.backend.artifacts else { return Ok(None) };
+        let Some(settings) = &self.served.artifacts else { return Ok(None) };
         if let Some(store) = self.store.get() {
             return Ok(Some(store));
         }
-        let known = self.backend.store.load();
+        let known = self.served.store.load();
         let store =
-            S3Client::new(&self.backend, settings, known.as_deref().ok_or_else(|| self.backend.without_store())?)?;
+            S3Client::new(&self.served, settings, known.as_deref().ok_or_else(|| self.served.without_store())?)?;
         Ok(Some(self.store.get_or_init(|| Rc::new(store))))
     }
 
@@ -107,7 +107,7 @@ impl MlflowClient {
         mut request: MlflowRequest<'_>,
         context: &RequestContext,
     ) -> Result<Response, ProxyError> {
-        let credentials = self.backend.credentials_for(context.log.caller()).await?;
+        let credentials = self.served.credentials_for(context.log.caller()).await?;
         context.permits.share_target(&self.shares).await?;
         let trace = context.log.trace.as_ref();
         if let Some(trace) = trace {
@@ -115,9 +115,9 @@ impl MlflowClient {
         }
         let executor = RetryExecutor {
             client: &self.client,
-            endpoint: self.backend.dialer.endpoint(),
-            target: &self.backend,
-            breaker: &self.backend.breaker,
+            endpoint: self.served.dialer.endpoint(),
+            target: &self.served,
+            breaker: &self.served.breaker,
             budget: &self.budget,
             trace,
         };
@@ -145,7 +145,7 @@ impl RetryableRequest for SignedMlflowRequest<'_> {
         if self.started.is_some() {
             self.context.log.retried();
         }
-        let target = &mlflow.backend.target;
+        let target = &mlflow.served.target;
         request.fields.insert(header::HOST, mlflow.host_value.clone());
         request.fields.insert(mlflow.arn_name.clone(), mlflow.arn_value.clone());
         let content_type = request.fields.get(&header::CONTENT_TYPE).cloned();

@@ -9,18 +9,19 @@ use crate::serve::state::SharedState;
 
 pub(super) fn render(shared: &SharedState, exposition: &mut Exposition) {
     let metrics = &shared.metrics;
-    let backends = || shared.backends.iter().enumerate().map(|(index, backend)| (metrics.label(Some(index)), backend));
+    let served_targets =
+        || shared.served_targets.iter().enumerate().map(|(index, served)| (metrics.label(Some(index)), served));
     let mut family = exposition
         .gauge("appliance_ready", "1 if the appliance can sign requests to the target and knows its artifact store");
-    for (target, backend) in backends() {
-        family.sample(&[("target", target)], u8::from(health::obstacle_of(backend, shared).is_none()));
+    for (target, served) in served_targets() {
+        family.sample(&[("target", target)], u8::from(health::obstacle_of(served, shared).is_none()));
     }
     let mut family = exposition.gauge(
         "appliance_credentials_expiry_timestamp_seconds",
         "Time at which the AWS credentials that sign for the target expire; absent without credentials or if they do not expire",
     );
-    for (target, backend) in backends() {
-        if let Some(Some(expiry)) = backend.credentials.expiry() {
+    for (target, served) in served_targets() {
+        if let Some(Some(expiry)) = served.credentials.expiry() {
             family.sample(&[("target", target)], seconds(expiry));
         }
     }
@@ -29,8 +30,8 @@ pub(super) fn render(shared: &SharedState, exposition: &mut Exposition) {
         "Attempts to obtain AWS credentials, from the default chain or with AssumeRole; targets that share credentials count under the first of them",
     );
     let mut seen: Vec<&Arc<Outcomes>> = Vec::new();
-    for (target, backend) in backends() {
-        let outcomes = backend.credentials.outcomes();
+    for (target, served) in served_targets() {
+        let outcomes = served.credentials.outcomes();
         if seen.iter().any(|known| Arc::ptr_eq(known, outcomes)) {
             continue;
         }
@@ -43,29 +44,29 @@ pub(super) fn render(shared: &SharedState, exposition: &mut Exposition) {
         "appliance_upstream_circuit_open",
         "1 while the circuit breaker rejects requests to the target because it could not be reached",
     );
-    for (target, backend) in backends() {
-        family.sample(&[("target", target)], u8::from(backend.breaker.is_open()));
+    for (target, served) in served_targets() {
+        family.sample(&[("target", target)], u8::from(served.breaker.is_open()));
     }
     let mut family = exposition.gauge(
         "appliance_clock_skew_seconds",
         "Seconds by which AWS's clock is ahead of this machine's, as a rejected signature has shown",
     );
-    for (target, backend) in backends() {
-        family.sample(&[("target", target)], backend.skew.seconds());
+    for (target, served) in served_targets() {
+        family.sample(&[("target", target)], served.skew.seconds());
     }
     let mut family = exposition.gauge(
         "appliance_upstream_connections_open",
         "Connections to AWS that are open for the target, in use or idle",
     );
-    for (target, backend) in backends() {
-        family.sample(&[("target", target)], backend.dialer.connections().open());
+    for (target, served) in served_targets() {
+        family.sample(&[("target", target)], served.dialer.connections().open());
     }
     let mut family = exposition.counter(
         "appliance_upstream_connections_total",
         "Connections to AWS that the appliance opened for the target, or failed to open",
     );
-    for (target, backend) in backends() {
-        let connections = backend.dialer.connections();
+    for (target, served) in served_targets() {
+        let connections = served.dialer.connections();
         family.sample(&[("target", target), ("result", "opened")], connections.opened());
         family.sample(&[("target", target), ("result", "failed")], connections.failed());
     }
