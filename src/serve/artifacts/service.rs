@@ -158,7 +158,7 @@ async fn complete(
         })
         .await?;
     if !s3::is_completed(&text) {
-        let code = s3::error_code(&text).map(ToOwned::to_owned);
+        let code = s3::error_code(&text);
         return Err(code.map_or(S3Error::InvalidForwardedFor, S3Error::Busy).into());
     }
     Ok(ArtifactResponse::json(&json!({})))

@@ -196,7 +196,7 @@ impl<F: Fn(&Bucket, &Credentials) -> SignedS3Request> S3Request<'_, F> {
         // The response to a HEAD has no body to explain it.
         let is_head = self.signed.as_ref().is_some_and(|signed| signed.method == Method::HEAD);
         let explanation = if is_head { String::new() } else { text(response).await? };
-        let code = s3::error_code(&explanation).unwrap_or(status.as_str()).to_owned();
+        let code = s3::error_code(&explanation).unwrap_or_else(|| status.as_str().to_owned());
         if code == "ExpiredToken" {
             self.s3.credentials.renew();
         }
