@@ -1,5 +1,7 @@
 //! The signed requests to S3, and the responses that are read.
 
+use std::time::SystemTime;
+
 use super::*;
 
 fn credentials(expiry: Option<SystemTime>) -> Credentials {

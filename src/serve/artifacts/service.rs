@@ -120,7 +120,7 @@ async fn delete(s3: &S3Client, path: &ArtifactPath) -> Result<ArtifactResponse, 
         let (odd, plain): (Vec<_>, Vec<_>) = keys.partition(|key| key.chars().any(char::is_control));
         for batch in plain.chunks(DELETE_LIMIT) {
             let text = s3.text(S3Action::Delete, |bucket, credentials| bucket.delete_all(credentials, batch)).await?;
-            let (undeleted, code) = s3::undeleted(&text).ok_or(S3Error::InvalidForwardedFor)?;
+            let (undeleted, code) = s3::undeleted(&text).ok_or(S3Error::InvalidResponse)?;
             if undeleted > 0 {
                 return Err(S3Error::Rejected(format!("{undeleted} artifacts: {code}")).into());
             }
@@ -159,7 +159,7 @@ async fn complete(
         .await?;
     if !s3::is_completed(&text) {
         let code = s3::error_code(&text);
-        return Err(code.map_or(S3Error::InvalidForwardedFor, S3Error::Busy).into());
+        return Err(code.map_or(S3Error::InvalidResponse, S3Error::Busy).into());
     }
     Ok(ArtifactResponse::json(&json!({})))
 }

@@ -10,9 +10,9 @@ use aws_credential_types::Credentials;
 use bytes::Bytes;
 
 use crate::aws::credentials::Current;
-use crate::aws::s3::{self, Bucket, SignedS3Request};
+use crate::aws::s3::{self, Bucket, CHUNK_SIZE, ChunkSigner, ChunkedPutError, SignedS3Request};
 use crate::clock;
-use crate::http::body::Body;
+use crate::http::body::{Body, ChunkFraming, FramedBody};
 use crate::http::client::{Client, ClientError, Endpoint, Request, Response};
 use crate::http::fields::Fields;
 use crate::mlflow::store::{ArtifactPath, ArtifactStore};
@@ -36,6 +36,8 @@ pub(crate) struct S3Client {
     pub store: ArtifactStore,
     /// The way that artifacts travel.
     pub access: ArtifactAccess,
+    /// If this is true, uploads are buffered and not signed in chunks.
+    pub signs_whole_uploads: bool,
     bucket: Rc<Bucket>,
     client: Rc<Client>,
     host: HeaderValue,
@@ -71,6 +73,7 @@ impl S3Client {
         Ok(Self {
             store: store.clone(),
             access: settings.access,
+            signs_whole_uploads: settings.signs_whole_uploads,
             client: Rc::new(Client::new(target.dialer.to(endpoint.clone()), target.client)),
             host,
             url_lifetime: settings.url_lifetime,
@@ -127,7 +130,7 @@ impl S3Client {
     pub(crate) async fn send(
         &self,
         action: S3Action,
-        sign: impl Fn(&Bucket, &Credentials) -> SignedS3Request,
+        sign: impl Fn(&Bucket, &Credentials) -> Result<SignedS3Request, ChunkedPutError>,
         fields: Fields,
         body: &Body,
     ) -> Result<Response, ProxyError> {
@@ -156,6 +159,7 @@ impl S3Client {
         action: S3Action,
         sign: impl Fn(&Bucket, &Credentials) -> SignedS3Request,
     ) -> Result<String, ProxyError> {
+        let sign = |bucket: &Bucket, credentials: &Credentials| Ok(sign(bucket, credentials));
         text(self.send(action, sign, Fields::new(), &Body::None).await?).await
     }
 
@@ -165,7 +169,7 @@ impl S3Client {
     /// [`ProxyError`].
     pub(crate) async fn head(&self, path: &ArtifactPath) -> Result<Response, ProxyError> {
         let key = self.store.key(path);
-        let sign = |bucket: &Bucket, credentials: &Credentials| bucket.head(credentials, &key);
+        let sign = |bucket: &Bucket, credentials: &Credentials| Ok(bucket.head(credentials, &key));
         self.send(S3Action::Read, sign, Fields::new(), &Body::None).await
     }
 }
@@ -189,7 +193,18 @@ struct SignedCall {
     body: Option<Body>,
 }
 
-impl<F: Fn(&Bucket, &Credentials) -> SignedS3Request> S3Request<'_, F> {
+impl<F: Fn(&Bucket, &Credentials) -> Result<SignedS3Request, ChunkedPutError>> S3Request<'_, F> {
+    /// Returns the caller's body in chunks that this signer signs.
+    fn in_chunks(&self, signer: Option<ChunkSigner>) -> Option<Body> {
+        let (Some(signer), Body::Streaming(body)) = (signer, self.body) else { return None };
+        Some(Body::Framed(FramedBody {
+            body: body.clone(),
+            chunk_size: CHUNK_SIZE,
+            encoded_length: s3::encoded_length(body.length()),
+            framing: Rc::new(move || Box::new(SignedFraming(signer.clone()))),
+        }))
+    }
+
     /// Returns the error that a response explains. A response that the appliance cannot read is an error, too.
     async fn error(&self, response: Response) -> Result<S3Error, ProxyError> {
         let status = response.status;
@@ -205,9 +220,10 @@ impl<F: Fn(&Bucket, &Credentials) -> SignedS3Request> S3Request<'_, F> {
     }
 }
 
-impl<F: Fn(&Bucket, &Credentials) -> SignedS3Request> RetryableRequest for S3Request<'_, F> {
+impl<F: Fn(&Bucket, &Credentials) -> Result<SignedS3Request, ChunkedPutError>> RetryableRequest for S3Request<'_, F> {
     fn sign(&mut self, _: SystemTime) -> Result<(), ProxyError> {
         let call = self.s3.credentials.with(clock::now(), |credentials| (self.sign)(&self.s3.bucket, credentials))?;
+        let call = call.map_err(|error| ProxyError::Artifact(error.to_string()))?;
         let mut headers = self.conditions.clone();
         headers.insert(header::HOST, self.s3.host.clone());
         for (name, value) in &call.headers {
@@ -219,7 +235,7 @@ impl<F: Fn(&Bucket, &Credentials) -> SignedS3Request> RetryableRequest for S3Req
             method: Method::from_bytes(call.method.as_bytes()).expect("a known method"),
             target: call.target,
             headers,
-            body: call.body.map(|text| Body::Memory(Bytes::from(text), None)),
+            body: call.body.map(|text| Body::Memory(Bytes::from(text), None)).or_else(|| self.in_chunks(call.chunks)),
         });
         Ok(())
     }
@@ -252,6 +268,23 @@ impl<F: Fn(&Bucket, &Credentials) -> SignedS3Request> RetryableRequest for S3Req
 
     fn circuit_open(open: CircuitOpen) -> ProxyError {
         S3Error::CircuitOpen(open.remaining).into()
+    }
+}
+
+/// The signatures before and after the chunks of a body.
+struct SignedFraming(ChunkSigner);
+
+impl ChunkFraming for SignedFraming {
+    fn update(&mut self, piece: &[u8]) {
+        self.0.update(piece);
+    }
+
+    fn chunk(&mut self, size: usize) -> String {
+        self.0.chunk(size)
+    }
+
+    fn end(&mut self) -> String {
+        self.0.end()
     }
 }
 

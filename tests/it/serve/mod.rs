@@ -9,6 +9,7 @@ mod blocked_workers;
 mod bodies;
 mod caller_limits;
 mod callers;
+mod chunked_uploads;
 mod configuration;
 mod credentials;
 mod downloads;
