@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::certificates::CertificateError;
 use super::mlflow::MlflowInstallError;
-use super::space::NoSpaceError;
+use super::space::{FULL, NoSpaceError};
 use crate::access::token::NoRandomness;
 use crate::http::tls::TrustError;
 
@@ -66,7 +66,7 @@ pub enum SandboxError {
     Space(#[from] NoSpaceError),
     /// No tokens could be made.
     #[error("cannot make tokens")]
-    Randomness(#[source] NoRandomness),
+    Randomness(#[from] NoRandomness),
     /// An operation of the system failed.
     #[error("{step} failed")]
     Io {
@@ -79,8 +79,6 @@ pub enum SandboxError {
 
 /// The name of the MLflow server in messages.
 pub(super) const MLFLOW_SERVER: &str = "mlflow server";
-/// The system's message for a full disk, as programs print it.
-pub(super) const FULL: &str = "No space left on device";
 
 impl SandboxError {
     /// Returns an instruction that removes the cause.

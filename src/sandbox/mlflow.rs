@@ -9,12 +9,11 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 
-use super::error::FULL;
 use super::process::find;
 use super::progress::{DOWNLOAD, InstallProgress};
 use super::report::Reporter;
 use super::s3;
-use super::space::{self, NoSpaceError};
+use super::space::{self, FULL, NoSpaceError};
 
 /// The version that is installed where there is none; the one that the tests run against.
 pub const VERSION: &str = "3.17.2";
@@ -26,7 +25,7 @@ const S3_CLIENT: &str = "boto3";
 const COMPLETE: &str = "complete";
 /// What an installation takes on the disk of the cache directory, with some room for pip. Bytes.
 const INSTALL_SPACE: u64 = 1_200_000_000;
-/// An installation takes one to three minutes on a usual line; this bounds one that hangs.
+/// An installation takes 3 to 5 minutes on two cores; this bounds one that hangs.
 const INSTALL_LIMIT: Duration = Duration::from_mins(30);
 
 /// The reason why there is no MLflow to start.
@@ -121,7 +120,7 @@ pub(super) async fn program(
     space::check(cache, "the installation of MLflow", INSTALL_SPACE)?;
     report.step(&format!(
         "installing MLflow {VERSION} into {}: this downloads about {DOWNLOAD} MB once, needs 900 MB on the disk, and takes \
-         about 5 minutes on two cores",
+         3 to 5 minutes on two cores",
         environment.display()
     ));
     std::fs::create_dir_all(cache).map_err(io("creating the cache directory"))?;

@@ -52,7 +52,7 @@ use configuration::ApplianceFile;
 use identity::Issuer;
 use ports::{free_pair, free_port, quiet_port};
 use process::ManagedProcess;
-pub use report::{Ready, Reporter, ServedTarget, WrittenConfiguration};
+pub use report::{Ready, Reporter, SandboxTarget, WrittenConfiguration};
 pub use roles::RoleToken;
 use services::SandboxServices;
 pub use services::{ROLE_ARN, target_name};
@@ -179,11 +179,11 @@ fn url(port: u16) -> String {
 }
 
 /// Returns the targets in the order of the configuration, the first of which is also at `/`.
-fn served(settings: &SandboxSettings, services: &SandboxServices) -> Vec<ServedTarget> {
+fn served(settings: &SandboxSettings, services: &SandboxServices) -> Vec<SandboxTarget> {
     let served = |(at, endpoint): (usize, &services::TargetEndpoint)| {
         let name = target_name(endpoint.target.arn().mode());
         let path = if at == 0 { String::new() } else { format!("/t/{name}") };
-        ServedTarget {
+        SandboxTarget {
             target: endpoint.target.clone(),
             url: format!("{}{path}", url(settings.port)),
             endpoint: endpoint.url.clone(),

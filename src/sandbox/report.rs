@@ -23,7 +23,7 @@ pub trait Reporter {
 #[derive(Debug)]
 pub struct Ready {
     /// The targets of the appliance, one for each mode.
-    pub targets: Vec<ServedTarget>,
+    pub targets: Vec<SandboxTarget>,
     /// The URL of the appliance.
     pub url: String,
     /// The URL of its admin listener.
@@ -60,7 +60,7 @@ pub struct Ready {
 
 /// A target and the MLflow endpoint behind it.
 #[derive(Debug)]
-pub struct ServedTarget {
+pub struct SandboxTarget {
     /// The emulated target.
     pub target: Target,
     /// The URL for clients.

@@ -5,9 +5,8 @@ use std::time::Duration;
 use ring::rand::SystemRandom;
 use secrecy::SecretString;
 
-use super::error::SandboxError;
 use crate::access::caller::{Role, Targets};
-use crate::access::token;
+use crate::access::token::{self, NoRandomness};
 use crate::access::tokens::{TokenEntry, Tokens};
 use crate::clock;
 
@@ -24,11 +23,11 @@ pub struct RoleToken {
 }
 
 /// Makes a token for each role, and the token file that has their hashes.
-pub(super) fn make() -> Result<(Vec<RoleToken>, Tokens), SandboxError> {
+pub(super) fn make() -> Result<(Vec<RoleToken>, Tokens), NoRandomness> {
     let (mut made, mut file) = (Vec::new(), Tokens::default());
     let now = clock::now();
     for (role, name) in [(Role::Read, "reader"), (Role::Write, "writer"), (Role::Admin, "administrator")] {
-        let new = token::generate(&SystemRandom::new()).map_err(SandboxError::Randomness)?;
+        let new = token::generate(&SystemRandom::new())?;
         let entry = TokenEntry {
             id: new.id,
             name: name.to_owned(),

@@ -4,6 +4,9 @@ use std::path::{Path, PathBuf};
 
 use bytesize::ByteSize;
 
+/// The system's message for a full disk, as programs print it.
+pub(super) const FULL: &str = "No space left on device";
+
 /// A disk has too little free space.
 #[derive(Debug, thiserror::Error)]
 #[error("`{}` has {free} of free space, and {purpose} needs {needed}", directory.display())]

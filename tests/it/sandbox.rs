@@ -34,7 +34,7 @@ fn mlflows_own_client_works_in_both_modes_and_every_request_is_verified() {
         eprintln!("{mode}: {result}");
         calls += result["calls"].as_u64().unwrap();
         assert!(result["checks"].as_u64().unwrap() >= 30, "{result}");
-        assert_user_interface_loads(sandbox.url(mode));
+        assert_user_interface_loads(&format!("{}/", sandbox.url(mode)));
     }
     let logs = sandbox.ready["logs"].as_str().unwrap().to_owned();
     let log = std::fs::read_to_string(Path::new(&logs).join("appliance.log")).unwrap();

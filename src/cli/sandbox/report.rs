@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::access::caller::Role;
 use crate::cli::output::{one_line, say, shell_word, show, show_document};
 use crate::mlflow::arn::Mode;
-use crate::sandbox::{MLFLOW_VERSION, ROLE_ARN, Ready, Reporter, ServedTarget, WrittenConfiguration, target_name};
+use crate::sandbox::{MLFLOW_VERSION, ROLE_ARN, Ready, Reporter, SandboxTarget, WrittenConfiguration, target_name};
 
 const SIGN_IN: &str = "/_appliance/login";
 
@@ -73,7 +73,7 @@ impl Reporter for Screen {
 
 /// The addresses as JSON, for scripts, and for tests of other signers at the endpoints.
 fn as_json(ready: &Ready) -> serde_json::Value {
-    let by_mode = |value: fn(&ServedTarget) -> &str| -> serde_json::Map<_, _> {
+    let by_mode = |value: fn(&SandboxTarget) -> &str| -> serde_json::Map<_, _> {
         ready.targets.iter().map(|one| (target_name(one.target.arn().mode()).to_owned(), json!(value(one)))).collect()
     };
     let tokens = ready.tokens.iter().map(|token| (token.role.as_str().to_owned(), json!(token.text.expose_secret())));
@@ -169,7 +169,7 @@ fn roles(ready: &Ready) -> String {
     let mut lines = String::new();
     for token in &ready.tokens {
         let may = match token.role {
-            Role::Read => "a reader sees everything, and the Python line above fails with 403:",
+            Role::Read => "a reader sees everything, and the Python line above fails with PERMISSION_DENIED:",
             Role::Write => "a writer logs, changes and deletes:",
             Role::Admin => "an administrator also uses webhooks, secrets and the AI gateway:",
         };

@@ -6,6 +6,7 @@ use std::process::{Child, Command, Output, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::roles::send;
 use crate::support::appliance::run;
 use crate::support::caller::Caller;
 use crate::support::sandbox::Sandbox;
@@ -119,17 +120,23 @@ fn a_client_logs_a_run_by_its_role_through_sandbox_and_written_configuration() {
     for (url, token, what) in [
         (sandbox.url("tracking"), None, ""),
         (sandbox.url("serverless"), token("write"), ""),
-        (sandbox.url("tracking"), token("read"), "needs the role `write`"),
+        (sandbox.url("tracking"), token("read"), "PERMISSION_DENIED"),
         (&another.url, token("admin"), ""),
         (&app, token("write"), ""),
-        (&app, token("read"), "needs the role `write`"),
-        (&another.url, None, "401"),
+        (&app, token("read"), "PERMISSION_DENIED"),
+        (&another.url, None, "UNAUTHENTICATED"),
     ] {
         let output = log(url, token);
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.success(), what.is_empty(), "{url} with {token:?}: {said}");
         assert!(said.contains(what), "{url} with {token:?}: {said}");
     }
+    let api = format!("{}/api/2.0/mlflow", sandbox.url("tracking"));
+    let found = send(&format!("{api}/experiments/get-by-name?experiment_name=hello"), "GET", &[], None).json();
+    let search = serde_json::json!({"experiment_ids": [found["experiment"]["experiment_id"]]}).to_string();
+    let json = [("Content-Type", "application/json")];
+    let runs = send(&format!("{api}/runs/search"), "POST", &json, Some(&search)).json();
+    assert_eq!(runs["runs"].as_array().map(Vec::len), Some(4), "those that were allowed are all there: {runs}");
     drop(another);
     let said = sandbox.interrupt();
     assert_eq!((super::tally(&said, "tracking").1, super::tally(&said, "serverless").1), (0, 0), "{said}");

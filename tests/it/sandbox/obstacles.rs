@@ -97,7 +97,7 @@ fn the_installation_says_its_size_and_time_before_it_begins() {
     let output = run(&["sandbox", "--port", &quiet_port().to_string()], &variables);
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
-    let announced = said.find("downloads about 210 MB once, needs 900 MB on the disk, and takes about 5 minutes");
+    let announced = said.find("downloads about 210 MB once, needs 900 MB on the disk, and takes 3 to 5 minutes");
     let failed = said.find("error: creating the Python environment failed");
     assert!(announced.is_some() && announced < failed, "{said}");
     assert!(said.contains("no venv") && said.contains("python3-venv"), "{said}");

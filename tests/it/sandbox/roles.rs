@@ -14,7 +14,7 @@ fn sandbox(behind: &Upstream) -> Sandbox {
 
 /// Sends a request to a URL on this machine.
 #[track_caller]
-fn send(url: &str, method: &str, headers: &[(&str, &str)], body: Option<&str>) -> Answer {
+pub fn send(url: &str, method: &str, headers: &[(&str, &str)], body: Option<&str>) -> Answer {
     let (address, path) = url.strip_prefix("http://").unwrap().split_once('/').unwrap_or((url, ""));
     let mut caller = Caller::connect(address.parse().unwrap_or_else(|error| panic!("{url}: {error}")));
     caller.request(method, &format!("/{path}"), headers, body.map(str::as_bytes))
