@@ -44,6 +44,7 @@ pub use admin::AdminSettings;
 use artifacts::store_discovery;
 pub use auth::browser::AllowedHosts;
 use auth::callers::Callers;
+use auth::overview::AccessOverview;
 pub use auth::settings::{CallerSettings, OidcSettings, TokenSecret, TokenSettings, TokenSource};
 use auth::token_store::SecretReader;
 pub use auth::token_store::read_file as read_tokens;
@@ -88,6 +89,7 @@ pub async fn run(settings: ServeSettings) -> Result<(), ServeError> {
         metrics: Metrics::new(names, settings.intake.clone()),
         served_targets,
         allowed_hosts: settings.allowed_hosts,
+        access: AccessOverview::of(&settings.callers),
         callers: Callers::new(settings.callers),
         tls: settings.tls.clone(),
         reports: Arc::new(RequestReports::new(settings.run, audit, export.as_ref().map(ExportTask::exporter))),

@@ -84,6 +84,7 @@ pub(crate) async fn create(
     let begin = |bucket: &s3::Bucket, credentials: &_| bucket.create_multipart(credentials, &key, content_type);
     let upload = s3::upload_id(&s3.text(S3Action::Assemble, begin).await?).ok_or(S3Error::InvalidResponse)?;
     let urls = if is_direct {
+        request.context.log.presigned_upload();
         let wanted = LIFETIME.max(s3.url_lifetime);
         Urls::Direct(Box::new(s3.presigned(wanted, |bucket, credentials, lifetime| {
             bucket.presigned_parts(credentials, &key, &upload, lifetime)

@@ -40,6 +40,7 @@ pub(crate) async fn read(request: &ArtifactRequest<'_>, path: &ArtifactPath) -> 
     let key = s3.store.key(path);
     if s3.access == ArtifactAccess::PresignedOnly {
         let url = download_url(s3, path, None).await?;
+        request.context.log.presigned_download();
         // The URL is a secret and expires soon, so nothing may cache it.
         let response = HttpResponse::TemporaryRedirect()
             .insert_header((header::LOCATION, url))

@@ -92,7 +92,7 @@ pub(crate) async fn answer(
                 .await?;
             Ok(ArtifactResponse::json(&json!({})))
         }
-        ServiceRoute::Presigned(encoded) => presigned(request.s3, &named(ArtifactPath::decode(encoded)?)?).await,
+        ServiceRoute::Presigned(encoded) => presigned(request, &named(ArtifactPath::decode(encoded)?)?).await,
     }
 }
 
@@ -164,7 +164,8 @@ async fn complete(
     Ok(ArtifactResponse::json(&json!({})))
 }
 
-async fn presigned(s3: &S3Client, path: &ArtifactPath) -> Result<ArtifactResponse, ProxyError> {
+async fn presigned(request: &ArtifactRequest<'_>, path: &ArtifactPath) -> Result<ArtifactResponse, ProxyError> {
+    let s3 = request.s3;
     if s3.access == ArtifactAccess::Proxied {
         return Err(ProxyError::NoPresigned);
     }
@@ -172,6 +173,7 @@ async fn presigned(s3: &S3Client, path: &ArtifactPath) -> Result<ArtifactRespons
     let size = object.announced.ok_or(S3Error::Missing)?;
     let stored = object.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let url = object::download_url(s3, path, download::type_of_object(stored, path.name())).await?;
+    request.context.log.presigned_download();
     Ok(ArtifactResponse::json(&json!({"url": url, "headers": {}, "file_size": size})))
 }
 

@@ -1,8 +1,9 @@
 //! The S3 of one target's artifacts: sends the calls that `aws::s3` signs, by the same rules as requests to MLflow.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode};
@@ -51,6 +52,8 @@ pub(crate) struct S3Client {
     endpoint: Rc<Endpoint>,
     /// The trace of the request that this client is used for.
     trace: Option<Rc<Trace>>,
+    /// The time of all calls for the request that this client is used for.
+    time: Option<Rc<Cell<Duration>>>,
 }
 
 impl S3Client {
@@ -84,6 +87,7 @@ impl S3Client {
             bucket: Rc::new(bucket),
             endpoint: Rc::new(endpoint),
             trace: None,
+            time: None,
         })
     }
 
@@ -97,6 +101,12 @@ impl S3Client {
     #[must_use]
     pub(crate) fn traced(&self, trace: Rc<Trace>) -> Self {
         Self { trace: Some(trace), ..self.clone() }
+    }
+
+    /// Returns a client that adds the time of its calls to `time`.
+    #[must_use]
+    pub(crate) fn timed(&self, time: Rc<Cell<Duration>>) -> Self {
+        Self { time: Some(time), ..self.clone() }
     }
 
     /// Renews the credentials if they expire within `needed`.
@@ -147,7 +157,12 @@ impl S3Client {
             S3Action::Assemble | S3Action::Delete | S3Action::Abort => Repeatability::Unsafe,
         };
         let request = S3Request { s3: self, action, sign, conditions: fields, body, signed: None };
-        executor.send(request, repeatability, body).await
+        let began = Instant::now();
+        let result = executor.send(request, repeatability, body).await;
+        if let Some(time) = &self.time {
+            time.set(time.get() + began.elapsed());
+        }
+        result
     }
 
     /// Sends a call and returns the text of the response.

@@ -43,6 +43,7 @@ mod shares;
 mod slow_readers;
 mod span_export;
 mod status;
+mod status_document;
 mod targets;
 mod tls;
 mod token_sources;
