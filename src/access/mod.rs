@@ -5,6 +5,7 @@
 pub mod address;
 pub mod caller;
 pub mod graphql;
+pub mod jwt;
 pub mod limits;
 pub mod oidc;
 pub mod policy;
