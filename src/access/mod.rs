@@ -6,10 +6,11 @@ pub mod address;
 pub mod caller;
 pub mod code_flow;
 pub mod graphql;
-
+pub mod issuer_session;
+pub mod jwt;
 pub mod limits;
 pub mod oidc;
-
+pub mod openid;
 pub mod policy;
 pub mod routes;
 pub mod seal;

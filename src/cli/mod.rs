@@ -13,6 +13,7 @@ mod file;
 #[cfg(feature = "generate")]
 mod generate;
 mod huge_pages;
+mod issuers;
 mod listener;
 mod logging;
 mod oidc;

@@ -44,7 +44,8 @@ pub use admin::AdminSettings;
 use artifacts::store_discovery;
 pub use auth::browser::AllowedHosts;
 use auth::callers::Callers;
-pub use auth::settings::{CallerSettings, OidcSettings, TokenSecret, TokenSettings, TokenSource};
+use auth::issuers::IssuerState;
+pub use auth::settings::{CallerSettings, IssuerSettings, OidcSettings, TokenSecret, TokenSettings, TokenSource};
 use auth::token_store::SecretReader;
 pub use auth::token_store::read_file as read_tokens;
 pub use serve_error::ServeError;
@@ -137,6 +138,12 @@ pub async fn run(settings: ServeSettings) -> Result<(), ServeError> {
             .cloned()
             .map(|served| rt::spawn(async move { store_discovery::run(&served).await })),
     );
+    let keep_fresh = |issuer: Arc<IssuerState>| {
+        // It gives trust, proxies and the deadlines of connections.
+        let dialer = shared.served_targets[0].dialer.clone();
+        rt::spawn(async move { issuer.keep_fresh(&dialer).await })
+    };
+    tasks.extend(shared.callers.issuers.all().iter().cloned().map(keep_fresh));
     tasks.push(rt::spawn(reload::run(Arc::clone(&shared), settings.tls, reader, settings.reload_interval)));
     tasks.push(rt::spawn(systemd::report(Arc::clone(&shared), heartbeat)));
     let keeper = Arc::clone(&shared);

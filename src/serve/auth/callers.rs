@@ -11,6 +11,7 @@ use secrecy::ExposeSecret as _;
 
 use crate::access::address::{self, Networks};
 use crate::access::caller::{AuthMethod, Caller, Grant, Role, Subject, Targets, check_name};
+use crate::access::jwt;
 use crate::access::limits::{Meter, Permit};
 use crate::access::oidc::{Expected, OidcError, Unverified};
 use crate::access::policy::Policy;
@@ -18,6 +19,7 @@ use crate::access::session::Sessions;
 use crate::http::body::Holdings;
 use crate::serve::auth::credentials::{self, CallerCredentials};
 use crate::serve::auth::error::AccessError;
+use crate::serve::auth::issuers::Issuers;
 use crate::serve::auth::keys::{BalancerKeys, KeyFetcher};
 use crate::serve::auth::settings::CallerSettings;
 use crate::serve::auth::token_store::TokenStore;
@@ -29,6 +31,7 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// The state of authentication that all workers share.
 pub(crate) struct Callers {
     pub(crate) tokens: TokenStore,
+    pub(crate) issuers: Issuers,
     grants: Vec<Grant>,
     balancer: Option<BalancerTrust>,
     anonymous: Option<Role>,
@@ -58,6 +61,7 @@ impl Callers {
         });
         Self {
             tokens: TokenStore::new(settings.tokens),
+            issuers: Issuers::new(settings.issuers),
             grants: settings.grants,
             balancer,
             anonymous: settings.anonymous,
@@ -146,12 +150,13 @@ impl Callers {
         fetcher: &KeyFetcher,
         now: SystemTime,
     ) -> Result<Caller, AccessError> {
-        if self.tokens.is_configured() {
+        if self.tokens.is_configured() || self.issuers.are_configured() {
             match credentials::of(headers, cookie)? {
-                CallerCredentials::Token(token) => return self.tokens.holder(token.expose_secret(), now),
+                CallerCredentials::Token(token) => return self.holder(token.expose_secret(), now).await,
                 // A browser whose session is over is sent to sign in again.
                 CallerCredentials::Session(value) => {
-                    if let Some(id) = self.sessions.token_id(value, now)
+                    if self.tokens.is_configured()
+                        && let Some(id) = self.sessions.token_id(value, now)
                         && let Some(caller) = self.tokens.session_holder(id, now)?
                     {
                         return Ok(caller);
@@ -172,10 +177,23 @@ impl Callers {
         }
         match self.anonymous {
             Some(role) => {
-                Ok(Caller { name: "anonymous".to_owned(), role, targets: Targets::All, means: AuthMethod::Anonymous })
+                let (name, targets) = ("anonymous".to_owned(), Targets::All);
+                Ok(Caller { name, role, targets, means: AuthMethod::Anonymous, issuer: None })
             }
             None => Err(AccessError::Nothing),
         }
+    }
+
+    /// Returns the holder of a bearer token.
+    async fn holder(&self, token: &str, now: SystemTime) -> Result<Caller, AccessError> {
+        if self.issuers.are_configured() && jwt::is_meant(token) {
+            if let Some(caller) = self.issuers.known(token, now) {
+                return Ok(caller);
+            }
+            // Boxed, since a token is verified once, and this would make every request's future larger.
+            return Ok(Box::pin(self.issuers.authenticate(token, now)).await?);
+        }
+        if self.tokens.is_configured() { self.tokens.holder(token, now) } else { Err(AccessError::NotAJwt) }
     }
 
     /// Returns the user whom a load balancer's statement names.

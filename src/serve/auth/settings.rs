@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::access::address::Networks;
 use crate::access::caller::{Grant, Role};
+use crate::access::jwt::ClaimGrant;
 use crate::access::limits::Limits;
 use crate::access::oidc::Expected;
 use crate::access::policy::Policy;
@@ -11,6 +12,7 @@ use crate::access::session::Sessions;
 use crate::access::tokens::Tokens;
 use crate::aws::secret::Secret;
 use crate::http::client::Endpoint;
+use crate::issuer::TrustedIssuer;
 
 /// The callers to accept, and their rights.
 pub struct CallerSettings {
@@ -20,6 +22,8 @@ pub struct CallerSettings {
     pub grants: Vec<Grant>,
     /// The load balancer whose statements about users are trusted.
     pub oidc: Option<OidcSettings>,
+    /// The issuers whose JWTs are accepted as bearer tokens.
+    pub issuers: Vec<IssuerSettings>,
     /// The role of unauthenticated callers; without it they are rejected.
     pub anonymous: Option<Role>,
     /// The sessions of browsers.
@@ -62,6 +66,14 @@ pub struct TokenSecret {
     pub region: String,
     /// The endpoint of the service.
     pub endpoint: Endpoint,
+}
+
+/// A trusted issuer, and what its tokens grant.
+pub struct IssuerSettings {
+    /// The issuer, and the source of its keys.
+    pub trusted: TrustedIssuer,
+    /// The grants; the first that matches a token decides.
+    pub grants: Vec<ClaimGrant>,
 }
 
 /// The load balancer in front, which signs users in.
