@@ -11,6 +11,7 @@
 //! - `context`: the access log and the permits of one request
 //! - `error`: the errors with which the appliance itself answers
 //! - `telemetry`, `auth`, `limits`: what is observed, who is let in, how much each may have
+//! - `page`: the look of the pages for people
 //! - `server`: connections and HTTP, which know nothing of the rest
 
 mod admin;
@@ -20,6 +21,7 @@ mod context;
 mod error;
 mod limits;
 mod offload;
+mod page;
 mod pipeline;
 mod reload;
 mod serve_error;
@@ -46,6 +48,7 @@ pub use auth::browser::AllowedHosts;
 use auth::callers::Callers;
 use auth::issuers::IssuerState;
 pub use auth::settings::{CallerSettings, IssuerSettings, OidcSettings, TokenSecret, TokenSettings, TokenSource};
+pub use auth::sign_in_page::LONGEST_HELP;
 use auth::token_store::SecretReader;
 pub use auth::token_store::read_file as read_tokens;
 pub use serve_error::ServeError;
