@@ -47,8 +47,11 @@ use artifacts::store_discovery;
 pub use auth::browser::AllowedHosts;
 use auth::callers::Callers;
 use auth::issuers::IssuerState;
-pub use auth::settings::{CallerSettings, IssuerSettings, OidcSettings, TokenSecret, TokenSettings, TokenSource};
+pub use auth::settings::{
+    CallerSettings, IssuerSettings, OidcSettings, SignOnClient, TokenSecret, TokenSettings, TokenSource,
+};
 pub use auth::sign_in_page::LONGEST_HELP;
+pub use auth::sign_on::{CALLBACK, SIGNED_OUT, read_secret as read_client_secret};
 use auth::token_store::SecretReader;
 pub use auth::token_store::read_file as read_tokens;
 pub use serve_error::ServeError;

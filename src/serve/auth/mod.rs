@@ -12,5 +12,7 @@ pub(crate) mod session_cookie;
 pub(crate) mod settings;
 pub(crate) mod sign_in;
 pub(crate) mod sign_in_page;
+pub(crate) mod sign_in_response;
+pub(crate) mod sign_on;
 pub(crate) mod token_store;
 pub(crate) mod visitor;
