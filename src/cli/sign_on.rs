@@ -5,7 +5,8 @@ use url::{Host, Url};
 use super::options::{IssuerTable, RawValue};
 use super::problems::{Problems, Reported};
 use crate::access::openid::OpenIdClient;
-use crate::serve::{self, SignOnClient};
+use crate::probe::Finding;
+use crate::serve::{self, AllowedHosts, ServeSettings, SignOnClient};
 
 /// The keys that have no effect without `client-id`.
 const OTHERS: [&str; 4] = ["client-secret", "label", "redirect-url", "scopes"];
@@ -45,6 +46,31 @@ pub(super) fn resolve(table: &IssuerTable, problems: &mut Problems) -> Result<Op
         redirect_url,
     };
     Ok(Some(SignOnClient { client, secret: secret? }))
+}
+
+/// The findings about sign-ins: the addresses to register at each identity provider.
+pub(super) fn findings(settings: &ServeSettings) -> Vec<Finding> {
+    let roots = match &settings.allowed_hosts {
+        AllowedHosts::Listed(names) if !names.is_empty() => {
+            names.iter().map(|name| format!("https://{name}")).collect()
+        }
+        _ if settings.listen.ip().is_loopback() => vec![format!("http://localhost:{}", settings.listen.port())],
+        _ => vec!["https://<the name of this appliance>".to_owned()],
+    };
+    let offered = settings.callers.issuers.iter().filter_map(|issuer| {
+        let client = &issuer.sign_on.as_ref()?.client;
+        let configured = client.redirect_url.as_deref().and_then(|url| url.strip_suffix(serve::CALLBACK));
+        let roots = configured.map_or_else(|| roots.clone(), |root| vec![root.to_owned()]);
+        let all = |path: &str| roots.iter().map(|root| format!("{root}{path}")).collect::<Vec<_>>().join(" or ");
+        let text = format!(
+            "people sign in with {}; register the redirect URI {}, and for the sign-out {}",
+            client.label,
+            all(serve::CALLBACK),
+            all(serve::SIGNED_OUT)
+        );
+        Some(Finding::ok("sign-in", &issuer.trusted.issuer.name, text))
+    });
+    offered.collect()
 }
 
 /// The file with the client's secret.

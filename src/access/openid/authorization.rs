@@ -2,7 +2,7 @@
 
 use url::{Url, form_urlencoded};
 
-use super::OpenIdClient;
+use super::client::OpenIdClient;
 use super::provider::Provider;
 use crate::access::code_flow::FlowStart;
 

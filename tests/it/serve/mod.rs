@@ -40,6 +40,7 @@ mod s3_failures;
 mod sessions;
 mod shares;
 mod sign_in;
+mod sign_on;
 mod slow_readers;
 mod span_export;
 mod status;

@@ -6,6 +6,7 @@ use super::stand_in::SECRET;
 use super::{GRANTS, OWN, PAGE, Scene, Visit, cookie, get, leads_to};
 use crate::support::Message as _;
 use crate::support::appliance::{Appliance, run};
+use crate::support::eventually;
 use crate::support::tokens::TokenFile;
 
 const CREATE: &str = "/ajax-api/2.0/mlflow/runs/create";
@@ -51,8 +52,11 @@ fn a_person_signs_in_works_and_signs_out_also_at_the_provider() {
     appliance.saw("the person", |event| {
         event["caller"] == "ada" && event["means"] == "session" && event["issuer"] == "idp" && event["role"] == "admin"
     });
-    let audited = std::fs::read_to_string(&audit).unwrap();
-    assert!(audited.lines().any(|line| line.contains("\"caller\":\"ada\"") && line.contains(CALLBACK)), "{audited}");
+    let audited = || std::fs::read_to_string(&audit).unwrap();
+    eventually("the audit log has the person who signed in", || {
+        audited().lines().any(|line| line.contains("\"caller\":\"ada\"") && line.contains(CALLBACK))
+    });
+    let audited = audited();
     for secret in [SECRET, &session, &code, &visit.state] {
         assert!(!appliance.log().contains(secret) && !audited.contains(secret), "{secret}");
     }
@@ -81,7 +85,10 @@ fn groups_become_roles_and_the_table_in_force_decides() {
     let appliance = scene.appliance();
     scene.provider.script(|script| script.claims = json!({"groups": ["staff", "mlflow-readers"]}));
     let reader = cookie(&scene.sign_in(&appliance, "/"));
-    assert_eq!((status(&appliance, "GET", "/version", &reader), status(&appliance, "POST", CREATE, &reader)), (200, 403));
+    assert_eq!(
+        (status(&appliance, "GET", "/version", &reader), status(&appliance, "POST", CREATE, &reader)),
+        (200, 403)
+    );
     scene.provider.script(|script| script.claims = json!({"groups": ["guests"], "sub": "eve"}));
     let denied = scene.sign_in(&appliance, "/");
     assert_eq!((denied.status, denied.header("x-appliance-error")), (403, "no-grant"));
@@ -216,8 +223,16 @@ fn a_check_shows_the_addresses_to_register_and_what_is_wrong() {
     for (from, to, problem) in [
         ("client-id = \"mlflow\"\n", "", "this has no effect without `client-id`"),
         ("client-secret = \"/", "client-secret = \"s3cret/", "the secret itself does not belong into this file"),
-        ("client-id = \"mlflow\"\n", "client-id = \"mlflow\"\nredirect-url = \"https://mlflow.corp/\"\n", "the URL must end with"),
-        ("client-id = \"mlflow\"\n", "client-id = \"mlflow\"\nkeys-url = \"https://x.example/\"\n", "without the issuer's discovery document"),
+        (
+            "client-id = \"mlflow\"\n",
+            "client-id = \"mlflow\"\nredirect-url = \"https://mlflow.corp/\"\n",
+            "the URL must end with",
+        ),
+        (
+            "client-id = \"mlflow\"\n",
+            "client-id = \"mlflow\"\nkeys-url = \"https://x.example/\"\n",
+            "without the issuer's discovery document",
+        ),
     ] {
         assert!(text.contains(from), "{text}");
         std::fs::write(&path, text.replacen(from, to, 1)).unwrap();

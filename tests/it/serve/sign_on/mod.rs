@@ -7,11 +7,11 @@ mod stand_in;
 
 use std::path::PathBuf;
 
+use crate::support::Message as _;
 use crate::support::appliance::{Appliance, Builder, TRACKING_ARN};
 use crate::support::authority::authority;
 use crate::support::caller::Answer;
 use crate::support::eventually;
-use crate::support::Message as _;
 use crate::support::upstream::Upstream;
 use stand_in::{CLIENT, SECRET, StandIn};
 
@@ -64,9 +64,7 @@ impl Scene {
             ),
         );
         let appliance = Builder::from_file(&configuration).with(arguments).start();
-        eventually("the provider is known", || {
-            get(&appliance, "/_appliance/oidc/start?issuer=idp&next=/", &[]).status == 303
-        });
+        eventually("the provider is known", || appliance.log().contains("fetched the keys of an issuer"));
         appliance
     }
 
