@@ -15,7 +15,7 @@ use super::settings::Configuration;
 use super::variables::UnknownVariable;
 use super::{examples, probe_settings, settings, sign_on, summary};
 use crate::clock;
-use crate::probe::{self, Finding, ProbeOutcome};
+use crate::probe::{self, Finding, ProbeOutcome, ProbeSettings};
 use crate::serve::ServeSettings;
 
 /// A certificate that expires within this time should have been renewed.
@@ -80,6 +80,9 @@ impl Check {
             printer.note(Finding::skipped("network", "", "skipped because of `--offline`"));
         } else {
             let subjects = probe_settings::of(&settings, !self.read_only);
+            // An instance that starts does not wait for issuers, so only this command probes them.
+            let issuers = settings.callers.issuers.iter().map(|issuer| issuer.trusted.clone()).collect();
+            let subjects = ProbeSettings { issuers, ..subjects };
             let mut note = |finding| printer.note(finding);
             actix_web::rt::System::new().block_on(probe::run(&subjects, &mut note));
         }

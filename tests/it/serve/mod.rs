@@ -19,6 +19,7 @@ mod forward_proxy;
 mod graphql_policy;
 mod hostile;
 mod http2;
+mod jwt;
 mod leaks;
 mod lifecycle;
 mod limits;
