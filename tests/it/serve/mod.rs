@@ -1,5 +1,6 @@
 //! `appliance serve` from the view of its callers, its upstream and its operator.
 
+mod account;
 mod admin;
 mod artifact_locations;
 mod artifact_settings;
