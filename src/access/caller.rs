@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// The permissions of a caller. Each role includes those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -76,6 +77,8 @@ pub enum AuthMethod {
     Oidc,
     /// A client certificate.
     Certificate,
+    /// The JWT of a trusted issuer in `Authorization`.
+    Jwt,
     /// No authentication.
     Anonymous,
 }
@@ -89,6 +92,7 @@ impl AuthMethod {
             Self::Session => "session",
             Self::Oidc => "oidc",
             Self::Certificate => "certificate",
+            Self::Jwt => "jwt",
             Self::Anonymous => "anonymous",
         }
     }
@@ -105,6 +109,8 @@ pub struct Caller {
     pub targets: Targets,
     /// The method of authentication.
     pub means: AuthMethod,
+    /// The name of the issuer whose JWT named the caller, if one did.
+    pub issuer: Option<Arc<str>>,
 }
 
 /// A grant to a subject that is not in the token file: the holder of a client certificate, or a user who signed in at the load
@@ -148,7 +154,7 @@ impl Grant {
     #[must_use]
     pub fn caller(&self, own: &str, means: AuthMethod) -> Caller {
         let name = self.name.clone().unwrap_or_else(|| own.to_owned());
-        Caller { name, role: self.role, targets: self.targets.clone(), means }
+        Caller { name, role: self.role, targets: self.targets.clone(), means, issuer: None }
     }
 }
 

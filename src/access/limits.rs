@@ -67,8 +67,8 @@ pub struct Meter<A> {
 }
 
 struct Usages<A> {
-    /// By name: holders of tokens, users of the load balancer, holders of certificates.
-    named: [UsageMap<String, A>; 3],
+    /// By name: holders of tokens, users of the load balancer, holders of certificates, holders of issuers' JWTs.
+    named: [UsageMap<String, A>; 4],
     /// Callers without a name.
     unauthenticated: UsageMap<IpAddr, A>,
     /// All requests of an address. Their rate is that of rejections.
@@ -135,6 +135,9 @@ impl<A: Default> Meter<A> {
             let caller = match (caller.means, address) {
                 (AuthMethod::Oidc, _) => by_name(usages, 1),
                 (AuthMethod::Certificate, _) => by_name(usages, 2),
+                (AuthMethod::Jwt, _) => by_name(usages, 3),
+                // The person and the jobs of one name at an issuer share a limit.
+                (AuthMethod::Session, _) if caller.issuer.is_some() => by_name(usages, 3),
                 (AuthMethod::Anonymous, Some(address)) => {
                     usage(&mut usages.unauthenticated, &address, self.limits.rate)
                 }

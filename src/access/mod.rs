@@ -4,11 +4,16 @@
 
 pub mod address;
 pub mod caller;
+pub mod code_flow;
 pub mod graphql;
+pub mod issuer_session;
+pub mod jwt;
 pub mod limits;
 pub mod oidc;
+pub mod openid;
 pub mod policy;
 pub mod routes;
+pub mod seal;
 pub mod session;
 pub mod token;
 pub mod tokens;

@@ -204,7 +204,7 @@ impl TokenEntry {
     /// Returns the caller that presents the token.
     #[must_use]
     pub fn caller(&self, means: AuthMethod) -> Caller {
-        Caller { name: self.name.clone(), role: self.role, targets: self.targets.clone(), means }
+        Caller { name: self.name.clone(), role: self.role, targets: self.targets.clone(), means, issuer: None }
     }
 }
 

@@ -13,6 +13,7 @@ mod file;
 #[cfg(feature = "generate")]
 mod generate;
 mod huge_pages;
+mod issuers;
 mod listener;
 mod logging;
 mod oidc;
@@ -26,6 +27,7 @@ mod random;
 mod sandbox;
 mod serve;
 mod settings;
+mod sign_on;
 mod socket_activation;
 mod summary;
 mod targets;

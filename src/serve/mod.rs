@@ -11,6 +11,7 @@
 //! - `context`: the access log and the permits of one request
 //! - `error`: the errors with which the appliance itself answers
 //! - `telemetry`, `auth`, `limits`: what is observed, who is let in, how much each may have
+//! - `page`: the look of the pages for people
 //! - `server`: connections and HTTP, which know nothing of the rest
 
 mod admin;
@@ -20,6 +21,7 @@ mod context;
 mod error;
 mod limits;
 mod offload;
+mod page;
 mod pipeline;
 mod reload;
 mod serve_error;
@@ -44,8 +46,13 @@ pub use admin::AdminSettings;
 use artifacts::store_discovery;
 pub use auth::browser::AllowedHosts;
 use auth::callers::Callers;
+use auth::issuers::IssuerState;
 use auth::overview::AccessOverview;
-pub use auth::settings::{CallerSettings, OidcSettings, TokenSecret, TokenSettings, TokenSource};
+pub use auth::settings::{
+    CallerSettings, IssuerSettings, OidcSettings, SignOnClient, TokenSecret, TokenSettings, TokenSource,
+};
+pub use auth::sign_in_page::LONGEST_HELP;
+pub use auth::sign_on::{CALLBACK, SIGNED_OUT, read_secret as read_client_secret};
 use auth::token_store::SecretReader;
 pub use auth::token_store::read_file as read_tokens;
 pub use serve_error::ServeError;
@@ -139,6 +146,12 @@ pub async fn run(settings: ServeSettings) -> Result<(), ServeError> {
             .cloned()
             .map(|served| rt::spawn(async move { store_discovery::run(&served).await })),
     );
+    let keep_fresh = |issuer: Arc<IssuerState>| {
+        // It gives trust, proxies and the deadlines of connections.
+        let dialer = shared.served_targets[0].dialer.clone();
+        rt::spawn(async move { issuer.keep_fresh(&dialer).await })
+    };
+    tasks.extend(shared.callers.issuers.all().iter().cloned().map(keep_fresh));
     tasks.push(rt::spawn(reload::run(Arc::clone(&shared), settings.tls, reader, settings.reload_interval)));
     tasks.push(rt::spawn(systemd::report(Arc::clone(&shared), heartbeat)));
     let keeper = Arc::clone(&shared);

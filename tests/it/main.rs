@@ -15,6 +15,7 @@ mod nixos;
 mod pages;
 mod product;
 mod properties;
+mod reader;
 mod readme;
 mod sandbox;
 mod screenshots;

@@ -11,6 +11,8 @@ use secrecy::ExposeSecret as _;
 
 use crate::access::address::{self, Networks};
 use crate::access::caller::{AuthMethod, Caller, Grant, Role, Subject, Targets, check_name};
+use crate::access::issuer_session::IssuerSession;
+use crate::access::jwt;
 use crate::access::limits::{Meter, Permit};
 use crate::access::oidc::{Expected, OidcError, Unverified};
 use crate::access::policy::Policy;
@@ -18,21 +20,30 @@ use crate::access::session::Sessions;
 use crate::http::body::Holdings;
 use crate::serve::auth::credentials::{self, CallerCredentials};
 use crate::serve::auth::error::AccessError;
+use crate::serve::auth::issuers::Issuers;
 use crate::serve::auth::keys::{BalancerKeys, KeyFetcher};
 use crate::serve::auth::settings::CallerSettings;
 use crate::serve::auth::token_store::TokenStore;
+use crate::serve::limits::lifo_semaphore::LifoSemaphore;
 
 /// The header with a load balancer's statement about the user.
 const OIDC_DATA: HeaderName = HeaderName::from_static("x-amzn-oidc-data");
+/// The number of people whose codes are exchanged at once, and who wait for that.
+const CONCURRENT_EXCHANGES: usize = 32;
+const WAITING_EXCHANGES: usize = 256;
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// The state of authentication that all workers share.
 pub(crate) struct Callers {
     pub(crate) tokens: TokenStore,
+    pub(crate) issuers: Issuers,
+    /// Permits to exchange a code with an identity provider, of all workers.
+    pub(crate) exchanges: LifoSemaphore,
     grants: Vec<Grant>,
     balancer: Option<BalancerTrust>,
     anonymous: Option<Role>,
     pub(crate) sessions: Sessions,
+    pub(crate) sign_in_help: Option<String>,
     networks: Option<Networks>,
     trusted_proxies: Networks,
     trusted_hops: usize,
@@ -58,10 +69,13 @@ impl Callers {
         });
         Self {
             tokens: TokenStore::new(settings.tokens),
+            issuers: Issuers::new(settings.issuers),
+            exchanges: LifoSemaphore::new(CONCURRENT_EXCHANGES, WAITING_EXCHANGES),
             grants: settings.grants,
             balancer,
             anonymous: settings.anonymous,
             sessions: settings.sessions,
+            sign_in_help: settings.sign_in_help,
             networks: settings.networks,
             trusted_proxies: settings.trusted_proxies,
             trusted_hops: settings.trusted_hops,
@@ -146,14 +160,12 @@ impl Callers {
         fetcher: &KeyFetcher,
         now: SystemTime,
     ) -> Result<Caller, AccessError> {
-        if self.tokens.is_configured() {
+        if self.tokens.is_configured() || self.issuers.are_configured() {
             match credentials::of(headers, cookie)? {
-                CallerCredentials::Token(token) => return self.tokens.holder(token.expose_secret(), now),
+                CallerCredentials::Token(token) => return self.holder(token.expose_secret(), now).await,
                 // A browser whose session is over is sent to sign in again.
                 CallerCredentials::Session(value) => {
-                    if let Some(id) = self.sessions.token_id(value, now)
-                        && let Some(caller) = self.tokens.session_holder(id, now)?
-                    {
+                    if let Some((caller, _)) = self.session(value, now)? {
                         return Ok(caller);
                     }
                 }
@@ -172,10 +184,46 @@ impl Callers {
         }
         match self.anonymous {
             Some(role) => {
-                Ok(Caller { name: "anonymous".to_owned(), role, targets: Targets::All, means: AuthMethod::Anonymous })
+                let (name, targets) = ("anonymous".to_owned(), Targets::All);
+                Ok(Caller { name, role, targets, means: AuthMethod::Anonymous, issuer: None })
             }
             None => Err(AccessError::Nothing),
         }
+    }
+
+    /// Returns true if a person with a browser can sign in.
+    #[must_use]
+    pub(crate) fn can_sign_in(&self) -> bool {
+        self.tokens.is_configured() || self.issuers.sign_people_in()
+    }
+
+    /// Returns the holder of the session in a cookie, and the time at which it ends. Returns nothing if it has ended.
+    ///
+    /// # Errors
+    /// [`AccessError::TokensUnknown`].
+    pub(crate) fn session(&self, value: &str, now: SystemTime) -> Result<Option<(Caller, SystemTime)>, AccessError> {
+        if IssuerSession::is_meant(value) {
+            let session = IssuerSession::open(&self.sessions.sealer, value, now);
+            return Ok(session.and_then(|session| Some((self.issuers.session_holder(&session)?, session.end()))));
+        }
+        let Some((id, end)) = self.sessions.open(value, now).filter(|_| self.tokens.is_configured()) else {
+            return Ok(None);
+        };
+        let Some(caller) = self.tokens.session_holder(id, now)? else { return Ok(None) };
+        let end = self.tokens.end_of(id).map_or(end, |of_token| end.min(of_token));
+        Ok(Some((caller, end)))
+    }
+
+    /// Returns the holder of a bearer token.
+    async fn holder(&self, token: &str, now: SystemTime) -> Result<Caller, AccessError> {
+        if self.issuers.are_configured() && jwt::is_meant(token) {
+            if let Some(caller) = self.issuers.known(token, now) {
+                return Ok(caller);
+            }
+            // Boxed, since a token is verified once, and this would make every request's future larger.
+            return Ok(Box::pin(self.issuers.authenticate(token, now)).await?);
+        }
+        if self.tokens.is_configured() { self.tokens.holder(token, now) } else { Err(AccessError::NotAJwt) }
     }
 
     /// Returns the user whom a load balancer's statement names.

@@ -4,13 +4,16 @@ use std::path::PathBuf;
 
 use crate::access::address::Networks;
 use crate::access::caller::{Grant, Role};
+use crate::access::jwt::ClaimGrant;
 use crate::access::limits::Limits;
 use crate::access::oidc::Expected;
+use crate::access::openid::OpenIdClient;
 use crate::access::policy::Policy;
 use crate::access::session::Sessions;
 use crate::access::tokens::Tokens;
 use crate::aws::secret::Secret;
 use crate::http::client::Endpoint;
+use crate::issuer::TrustedIssuer;
 
 /// The callers to accept, and their rights.
 pub struct CallerSettings {
@@ -20,10 +23,14 @@ pub struct CallerSettings {
     pub grants: Vec<Grant>,
     /// The load balancer whose statements about users are trusted.
     pub oidc: Option<OidcSettings>,
+    /// The issuers whose JWTs are accepted as bearer tokens.
+    pub issuers: Vec<IssuerSettings>,
     /// The role of unauthenticated callers; without it they are rejected.
     pub anonymous: Option<Role>,
     /// The sessions of browsers.
     pub sessions: Sessions,
+    /// The operator's text on the sign-in page.
+    pub sign_in_help: Option<String>,
     /// The networks that requests may come from; any, if this is not set.
     pub networks: Option<Networks>,
     /// The proxies whose `X-Forwarded-For` is trusted.
@@ -62,6 +69,25 @@ pub struct TokenSecret {
     pub region: String,
     /// The endpoint of the service.
     pub endpoint: Endpoint,
+}
+
+/// A trusted issuer, and what its tokens grant.
+pub struct IssuerSettings {
+    /// The issuer, and the source of its keys.
+    pub trusted: TrustedIssuer,
+    /// The grants; the first that matches a token decides.
+    pub grants: Vec<ClaimGrant>,
+    /// The client that the appliance is there, if people sign in there with their browser.
+    pub sign_on: Option<SignOnClient>,
+}
+
+/// The client that the appliance is at an identity provider.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignOnClient {
+    /// The client, except for its secret.
+    pub client: OpenIdClient,
+    /// The file with its secret, if it has one.
+    pub secret: Option<PathBuf>,
 }
 
 /// The load balancer in front, which signs users in.

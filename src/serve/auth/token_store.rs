@@ -100,6 +100,13 @@ impl TokenStore {
         Ok(tokens.by_id(id, now).ok().map(|entry| entry.caller(AuthMethod::Session)))
     }
 
+    /// Returns the time at which the token with this id expires, if it does.
+    #[must_use]
+    pub(crate) fn end_of(&self, id: &str) -> Option<SystemTime> {
+        let tokens = self.tokens.load();
+        tokens.as_ref()?.entries().iter().find(|entry| entry.id == id)?.expires
+    }
+
     /// Reads the tokens, and retries until that has succeeded once.
     pub(crate) async fn obtain(&self, reader: Option<&SecretReader>) {
         let mut backoff = Backoff::new(WAITS.0, WAITS.1);

@@ -12,6 +12,7 @@ use crate::http::{headers, into_response};
 use crate::mlflow::download;
 use crate::serve::artifacts::translate::Translation;
 use crate::serve::auth::error::AccessError;
+use crate::serve::auth::issuers::JwtRejected;
 use crate::serve::auth::{redirect, sign_in};
 use crate::serve::context::RequestContext;
 use crate::serve::error::ProxyError;
@@ -62,15 +63,18 @@ pub(super) fn reject(
     let (callers, log) = (&worker.shared.callers, &context.log);
     let excess = callers.count_rejection(log.caller(), log.client(), error.status()).err();
     let error = excess.map_or(error, ProxyError::from);
-    if matches!(error, ProxyError::Access(_)) {
+    if let ProxyError::Access(denial) = &error {
         log.denied();
+        if let AccessError::Jwt(JwtRejected { issuer: Some(issuer), .. }) = denial {
+            log.rejected_issuer(issuer);
+        }
     }
     log.rejected(error.kind(), error_chain::joined(&error));
     if error.is_ours() {
         log.alarming(None);
     }
     let can_sign_in = error.status() == StatusCode::UNAUTHORIZED
-        && callers.tokens.is_configured()
+        && callers.can_sign_in()
         && !matches!(error, ProxyError::Access(AccessError::Certificate));
     let page = if can_sign_in { sign_in::redirect_to_login(request) } else { None };
     own(page.unwrap_or_else(|| error.response(&log.request_id)), context)

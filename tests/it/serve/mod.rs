@@ -1,5 +1,6 @@
 //! `appliance serve` from the view of its callers, its upstream and its operator.
 
+mod account;
 mod admin;
 mod artifact_locations;
 mod artifact_settings;
@@ -20,6 +21,7 @@ mod forward_proxy;
 mod graphql_policy;
 mod hostile;
 mod http2;
+mod jwt;
 mod leaks;
 mod lifecycle;
 mod limits;
@@ -40,6 +42,8 @@ mod responses;
 mod s3_failures;
 mod sessions;
 mod shares;
+mod sign_in;
+mod sign_on;
 mod slow_readers;
 mod span_export;
 mod status;
