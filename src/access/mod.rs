@@ -4,11 +4,15 @@
 
 pub mod address;
 pub mod caller;
+pub mod day;
 pub mod graphql;
 pub mod limits;
+pub mod login_request;
 pub mod oidc;
+pub mod personal;
 pub mod policy;
 pub mod routes;
 pub mod session;
 pub mod token;
+pub mod token_entry;
 pub mod tokens;

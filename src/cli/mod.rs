@@ -15,7 +15,9 @@ mod generate;
 mod huge_pages;
 mod listener;
 mod logging;
+mod login;
 mod oidc;
+mod opener;
 mod options;
 mod output;
 mod probe_settings;
@@ -63,6 +65,8 @@ enum Command {
     Deploy(deploy::Deploy),
     #[command(subcommand)]
     Token(token::Token),
+    Login(login::Login),
+    Logout(login::Logout),
     #[cfg(feature = "sandbox")]
     Sandbox(sandbox::Sandbox),
     #[cfg(feature = "generate")]
@@ -101,6 +105,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         #[cfg(feature = "deploy")]
         Command::Deploy(command) => checked().and_then(|()| command.run()),
         Command::Token(command) => command.run(),
+        Command::Login(command) => checked().and_then(|()| command.run()),
+        Command::Logout(command) => checked().and_then(|()| command.run()),
         #[cfg(feature = "sandbox")]
         Command::Sandbox(command) => checked().and_then(|()| command.run(std::env::vars_os())),
         #[cfg(feature = "generate")]

@@ -127,7 +127,8 @@ fn entry(
         }
     };
     let new = token::generate(&ring::rand::SystemRandom::new()).map_err(|error| error.to_string())?;
-    let entry = TokenEntry { id: new.id.clone(), name, role, targets, created: now, expires, hash: new.hash };
+    let entry =
+        TokenEntry { id: new.id.clone(), name, role, targets, created: now, expires, hash: new.hash, personal: None };
     Ok((new, entry))
 }
 

@@ -11,6 +11,7 @@ mod documents;
 mod download_button;
 mod help;
 mod infra;
+mod login;
 mod nixos;
 mod pages;
 mod product;

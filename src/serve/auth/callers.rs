@@ -10,15 +10,18 @@ use actix_web::http::header::{HeaderMap, HeaderName};
 use secrecy::ExposeSecret as _;
 
 use crate::access::address::{self, Networks};
-use crate::access::caller::{AuthMethod, Caller, Grant, Role, Subject, Targets, check_name};
+use crate::access::caller::{AuthMethod, Caller, Grant, Owner, Role, Subject, Targets, check_name};
 use crate::access::limits::{Meter, Permit};
 use crate::access::oidc::{Expected, OidcError, Unverified};
+use crate::access::personal;
 use crate::access::policy::Policy;
 use crate::access::session::Sessions;
+use crate::access::tokens::Rejected;
 use crate::http::body::Holdings;
 use crate::serve::auth::credentials::{self, CallerCredentials};
-use crate::serve::auth::error::AccessError;
+use crate::serve::auth::error::{AccessError, TokensUnknown};
 use crate::serve::auth::keys::{BalancerKeys, KeyFetcher};
+use crate::serve::auth::personal_store::PersonalStore;
 use crate::serve::auth::settings::CallerSettings;
 use crate::serve::auth::token_store::TokenStore;
 
@@ -29,6 +32,8 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// The state of authentication that all workers share.
 pub(crate) struct Callers {
     pub(crate) tokens: TokenStore,
+    /// The personal tokens, if people may make any.
+    pub(crate) personal: Option<PersonalStore>,
     grants: Vec<Grant>,
     balancer: Option<BalancerTrust>,
     anonymous: Option<Role>,
@@ -58,6 +63,7 @@ impl Callers {
         });
         Self {
             tokens: TokenStore::new(settings.tokens),
+            personal: settings.personal.map(PersonalStore::new),
             grants: settings.grants,
             balancer,
             anonymous: settings.anonymous,
@@ -146,9 +152,17 @@ impl Callers {
         fetcher: &KeyFetcher,
         now: SystemTime,
     ) -> Result<Caller, AccessError> {
-        if self.tokens.is_configured() {
+        if self.tokens.is_configured() || self.personal.is_some() {
             match credentials::of(headers, cookie)? {
-                CallerCredentials::Token(token) => return self.tokens.holder(token.expose_secret(), now),
+                CallerCredentials::Token(token) => {
+                    let token = token.expose_secret();
+                    return match self.tokens.holder(token, now) {
+                        Err(error) if self.personal.is_some() => {
+                            Box::pin(self.personal_holder(token, error, now)).await
+                        }
+                        found => found,
+                    };
+                }
                 // A browser whose session is over is sent to sign in again.
                 CallerCredentials::Session(value) => {
                     if let Some(id) = self.sessions.token_id(value, now)
@@ -162,7 +176,11 @@ impl Callers {
         }
         if let (Some(balancer), Some(statement)) = (&self.balancer, headers.get(OIDC_DATA)) {
             let statement = statement.to_str().map_err(|_| OidcError::Malformed)?;
-            return Box::pin(self.user(balancer, statement, fetcher, now)).await;
+            let user = Box::pin(self.user(balancer, statement, fetcher, now)).await?;
+            if let Some(personal) = &self.personal {
+                personal.seen(&user);
+            }
+            return Ok(user);
         }
         let named = |subject: &Subject| matches!(subject, Subject::Certificate(name) if certificate.contains(name));
         if let Some(grant) = Grant::first(&self.grants, named)
@@ -176,6 +194,44 @@ impl Callers {
             }
             None => Err(AccessError::Nothing),
         }
+    }
+
+    /// Returns the person whose personal token this is, if it is not a token of an operator.
+    ///
+    /// # Errors
+    /// The error with which the other tokens were searched, or [`AccessError::Token`].
+    async fn personal_holder(&self, token: &str, error: AccessError, now: SystemTime) -> Result<Caller, AccessError> {
+        let is_other = !self.tokens.is_configured() || matches!(error, AccessError::Token(Rejected::Unknown));
+        let Some(personal) = self.personal.as_ref().filter(|_| is_other) else { return Err(error) };
+        let look = || {
+            personal.find(token, now, |entry, owner| {
+                let (role, targets) = self.rights(owner, &entry.name, now)?;
+                Ok(personal::caller(entry, owner, (role, &targets)))
+            })
+        };
+        match look() {
+            // Another appliance may have made it a moment ago.
+            Some(Err(Rejected::Unknown)) if personal.reloaded().await => {}
+            Some(found) => return Ok(found?),
+            None => return Err(TokensUnknown(None).into()),
+        }
+        Ok(look().unwrap_or(Err(Rejected::Unknown))?)
+    }
+
+    /// Returns the rights that the owner of a personal token can have today, as far as the configuration and the tokens say.
+    fn rights(&self, owner: Owner, name: &str, now: SystemTime) -> Result<(Role, Targets), Rejected> {
+        if owner == Owner::Token {
+            return self.tokens.rights(name, now);
+        }
+        let is_meant = |grant: &&Grant| match &grant.to {
+            Subject::Certificate(own) => owner == Owner::Certificate && grant.name.as_ref().unwrap_or(own) == name,
+            // The claims are known only while the user signs in.
+            Subject::Claim { .. } | Subject::AnyUser => {
+                owner == Owner::Oidc && grant.name.as_ref().is_none_or(|given| given == name)
+            }
+        };
+        let granted = self.grants.iter().filter(is_meant).map(|grant| (grant.role, &grant.targets));
+        granted.fold(None, personal::either).ok_or(Rejected::Owner)
     }
 
     /// Returns the user whom a load balancer's statement names.

@@ -6,6 +6,8 @@ pub(crate) mod certificate;
 pub(crate) mod credentials;
 pub(crate) mod error;
 pub(crate) mod keys;
+pub(crate) mod personal_store;
+pub(crate) mod personal_task;
 pub(crate) mod redirect;
 pub(crate) mod settings;
 pub(crate) mod sign_in;

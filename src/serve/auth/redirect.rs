@@ -7,6 +7,9 @@ use actix_web::HttpRequest;
 
 use crate::serve::auth::callers::Callers;
 
+/// The path of the page of personal tokens.
+pub(crate) const PERSONAL: &str = "/_appliance/tokens";
+
 /// Proxies that strip a prefix send it in this header; Traefik does so by default.
 const FORWARDED_PREFIX: &str = "x-forwarded-prefix";
 /// No deployment needs a longer prefix. Bytes.

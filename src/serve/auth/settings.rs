@@ -1,6 +1,7 @@
 //! The configuration of authentication: which callers the appliance accepts, and what it grants them.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::access::address::Networks;
 use crate::access::caller::{Grant, Role};
@@ -16,6 +17,8 @@ use crate::http::client::Endpoint;
 pub struct CallerSettings {
     /// The tokens; without this there are none.
     pub tokens: Option<TokenSettings>,
+    /// The personal tokens; without this nobody can make any.
+    pub personal: Option<PersonalSettings>,
     /// The grants of the load balancer's users and of the holders of certificates.
     pub grants: Vec<Grant>,
     /// The load balancer whose statements about users are trusted.
@@ -62,6 +65,14 @@ pub struct TokenSecret {
     pub region: String,
     /// The endpoint of the service.
     pub endpoint: Endpoint,
+}
+
+/// The personal tokens: their source, which the appliance changes, and their limit.
+pub struct PersonalSettings {
+    /// The source.
+    pub tokens: TokenSettings,
+    /// The longest lifetime of a token.
+    pub lifetime: Duration,
 }
 
 /// The load balancer in front, which signs users in.

@@ -10,8 +10,9 @@ use secrecy::ExposeSecret as _;
 use tokio::time::sleep;
 use tracing::{info, warn};
 
-use crate::access::caller::{AuthMethod, Caller};
-use crate::access::tokens::{self, Tokens};
+use crate::access::caller::{AuthMethod, Caller, Role, Targets};
+use crate::access::personal;
+use crate::access::tokens::{self, Rejected, Tokens};
 use crate::api::Transport;
 use crate::api::json::{self, JsonCall};
 use crate::aws::credentials::Current;
@@ -81,7 +82,12 @@ impl TokenStore {
     pub(crate) fn holder(&self, token: &str, now: SystemTime) -> Result<Caller, AccessError> {
         let tokens = self.tokens.load();
         let tokens = tokens.as_ref().ok_or_else(|| self.unknown())?;
-        Ok(tokens.find(token, now)?.caller(AuthMethod::Token))
+        let entry = tokens.find(token, now)?;
+        // SECURITY: here nothing would limit a personal token to the rights of its owner.
+        if entry.personal.is_some() {
+            return Err(Rejected::Unknown.into());
+        }
+        Ok(entry.caller(AuthMethod::Token))
     }
 
     /// Returns the holder of the token with this id, for a session. Returns nothing if the token has been revoked or has expired.
@@ -92,6 +98,16 @@ impl TokenStore {
         let tokens = self.tokens.load();
         let tokens = tokens.as_ref().ok_or_else(|| self.unknown())?;
         Ok(tokens.by_id(id, now).ok().map(|entry| entry.caller(AuthMethod::Session)))
+    }
+
+    /// Returns the rights of the person with this name, who signs in with tokens.
+    ///
+    /// # Errors
+    /// [`Rejected::Owner`] if the person has no valid token any more.
+    pub(crate) fn rights(&self, name: &str, now: SystemTime) -> Result<(Role, Targets), Rejected> {
+        let tokens = self.tokens.load();
+        let rights = tokens.as_ref().and_then(|tokens| personal::rights_by_tokens(tokens, name, now));
+        rights.map(|(role, targets)| (role, targets.clone())).ok_or(Rejected::Owner)
     }
 
     /// Reads the tokens, and retries until that has succeeded once.

@@ -7,9 +7,11 @@ pub mod caller;
 pub mod collector;
 pub mod http2;
 pub mod http2_caller;
+pub mod personal;
 pub mod python;
 pub mod sandbox;
 pub mod scrape;
+pub mod secrets;
 pub mod tokens;
 pub mod upstream;
 
