@@ -35,12 +35,19 @@ impl Sessions {
     /// Returns the id of the token behind a session; nothing if the session is forged or has expired.
     #[must_use]
     pub fn token_id<'a>(&self, value: &'a str, now: SystemTime) -> Option<&'a str> {
+        self.open(value, now).map(|(id, _)| id)
+    }
+
+    /// Returns the id of the token behind a session, and the time at which the session ends.
+    #[must_use]
+    pub fn open<'a>(&self, value: &'a str, now: SystemTime) -> Option<(&'a str, SystemTime)> {
         let (what, signature) = value.rsplit_once('.')?;
         let signature = URL_SAFE_NO_PAD.decode(signature).ok()?;
         // SECURITY: ring compares in constant time.
         hmac::verify(&self.key, what.as_bytes(), &signature).ok()?;
         let (id, end) = what.strip_prefix("v1.")?.split_once('.')?;
-        (end.parse::<u64>().ok()? > seconds(now)).then_some(id)
+        let end = end.parse::<u64>().ok().filter(|end| *end > seconds(now))?;
+        Some((id, UNIX_EPOCH.checked_add(Duration::from_secs(end))?))
     }
 }
 
@@ -58,6 +65,7 @@ mod tests {
         let value = sessions.begin("abc", UNIX_EPOCH);
         assert_eq!(sessions.token_id(&value, UNIX_EPOCH), Some("abc"));
         assert_eq!(sessions.token_id(&value, UNIX_EPOCH + Duration::from_secs(59)), Some("abc"));
+        assert_eq!(sessions.open(&value, UNIX_EPOCH), Some(("abc", UNIX_EPOCH + Duration::from_secs(60))));
         assert_eq!(sessions.token_id(&value, UNIX_EPOCH + Duration::from_secs(60)), None);
         assert_eq!(Sessions::new(b"other", sessions.lifetime).token_id(&value, UNIX_EPOCH), None);
         let signature = value.rsplit_once('.').expect("signed").1;

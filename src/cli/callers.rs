@@ -62,12 +62,14 @@ pub(super) fn resolve(
         .unwrap_or_default();
     let limits = limits(options, problems);
     let sessions = sessions(options, problems);
+    let sign_in_help = sign_in_help(options, problems);
     Some(CallerSettings {
         tokens: tokens.ok()?,
         grants,
         oidc: oidc.ok()?,
         anonymous,
         sessions: sessions?,
+        sign_in_help,
         networks,
         trusted_proxies: trusted_proxies.unwrap_or_default(),
         trusted_hops,
@@ -216,6 +218,20 @@ fn limits(options: &CallerOptions, problems: &mut Problems) -> Limits {
         rate: rate.map(|rate| (rate, burst.unwrap_or(rate.saturating_add(rate.get())))),
         concurrency: concurrency.unwrap_or(Limits::default().concurrency),
     }
+}
+
+/// The operator's text on the sign-in page.
+fn sign_in_help(options: &CallerOptions, problems: &mut Problems) -> Option<String> {
+    let given = options.sign_in_help.as_ref()?;
+    if options.tokens.is_none() {
+        problems.add(&given.origin, "this has no effect without `tokens`", "set `tokens`, or remove it");
+    }
+    let length = given.text.chars().count();
+    if length > serve::LONGEST_HELP {
+        let what = format!("the text has {length} characters, and at most {} are shown", serve::LONGEST_HELP);
+        problems.add(&given.origin, what, "shorten it, and add a link to a page with the rest");
+    }
+    Some(given.text.clone())
 }
 
 fn sessions(options: &CallerOptions, problems: &mut Problems) -> Option<Sessions> {

@@ -12,6 +12,7 @@
 //! - `context`: the access log and the permits of one request
 //! - `error`: the errors with which the appliance itself answers
 //! - `telemetry`, `auth`, `limits`: what is observed, who is let in, how much each may have
+//! - `page`: the look of the pages for people
 //! - `server`: connections and HTTP, which know nothing of the rest
 
 mod admin;
@@ -21,6 +22,7 @@ mod context;
 mod error;
 mod limits;
 mod offload;
+mod page;
 mod personal;
 mod pipeline;
 mod reload;
@@ -49,6 +51,7 @@ use auth::callers::Callers;
 use auth::personal_store::PersonalStore;
 use auth::personal_task;
 pub use auth::settings::{CallerSettings, OidcSettings, PersonalSettings, TokenSecret, TokenSettings, TokenSource};
+pub use auth::sign_in_page::LONGEST_HELP;
 use auth::token_store::SecretReader;
 pub use auth::token_store::read_file as read_tokens;
 pub use serve_error::ServeError;

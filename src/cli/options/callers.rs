@@ -53,6 +53,8 @@ option_group! {
             ///
             /// Several appliances behind one load balancer share one key.
             session_key: "APPLIANCE_SESSION_KEY" "FILE",
+            /// The text on the sign-in page that says who gives out tokens; addresses of web pages in it become links
+            sign_in_help: "APPLIANCE_SIGN_IN_HELP" "TEXT",
             /// The client id at the identity provider [default: any]
             oidc_client_id: "APPLIANCE_OIDC_CLIENT_ID" "TEXT",
             /// The claim that names the user, for logs and limits [default: sub]

@@ -23,6 +23,19 @@ pub(crate) fn relative(from: &str, to: &str) -> String {
     up + to.strip_prefix('/').unwrap_or(to)
 }
 
+/// Returns a path, with its query, if it is one of the appliance's own, and otherwise `/`.
+///
+/// SECURITY: `//elsewhere` and `/\elsewhere` are other hosts to a browser, and `..`, however it is written, leads out of the
+/// prefix of a proxy.
+#[must_use]
+pub(crate) fn own_path(asked: &str) -> &str {
+    let is_path = asked.starts_with('/') && !asked[1..].starts_with(['/', '\\']);
+    let is_plain = asked.bytes().all(|byte| byte.is_ascii_graphic());
+    let path = asked.split(['?', '#']).next().unwrap_or_default().to_ascii_lowercase().replace("%2e", ".");
+    let leads_out = path.split(['/', '\\']).any(|segment| matches!(segment, "." | ".."));
+    if is_path && is_plain && !leads_out && !asked.starts_with("/_appliance/") { asked } else { "/" }
+}
+
 /// Returns the prefix below which a trusted proxy shows the appliance, without a slash at its end, if there is one.
 ///
 /// SECURITY: it becomes the path of a cookie. It is read only from a trusted proxy, and a value that could be more than a path,
@@ -69,6 +82,29 @@ mod tests {
                 let found = asked.join(&relative(from, to)).expect(to);
                 assert_eq!(found.as_str(), format!("https://host{prefix}{to}"), "{from} {to}");
             }
+        }
+    }
+
+    #[test]
+    fn a_browser_stays_on_the_appliance_after_signing_in() {
+        for next in ["/", "/t/team-a/#x", "/experiments/1?a=b"] {
+            assert_eq!(own_path(next), next);
+        }
+        for next in [
+            "",
+            "//evil.example",
+            "/\\evil.example",
+            "https://evil.example",
+            "/\t/evil",
+            "/_appliance/logout",
+            "/ü",
+            "/../x",
+            "/a/%2E%2e/x",
+            "/.",
+            "/a/..\\x",
+            "/%2e./x?y",
+        ] {
+            assert_eq!(own_path(next), "/", "{next}");
         }
     }
 

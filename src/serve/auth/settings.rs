@@ -27,6 +27,8 @@ pub struct CallerSettings {
     pub anonymous: Option<Role>,
     /// The sessions of browsers.
     pub sessions: Sessions,
+    /// The operator's text on the sign-in page.
+    pub sign_in_help: Option<String>,
     /// The networks that requests may come from; any, if this is not set.
     pub networks: Option<Networks>,
     /// The proxies whose `X-Forwarded-For` is trusted.

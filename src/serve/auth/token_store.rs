@@ -110,6 +110,13 @@ impl TokenStore {
         rights.map(|(role, targets)| (role, targets.clone())).ok_or(Rejected::Owner)
     }
 
+    /// Returns the time at which the token with this id expires, if it does.
+    #[must_use]
+    pub(crate) fn end_of(&self, id: &str) -> Option<SystemTime> {
+        let tokens = self.tokens.load();
+        tokens.as_ref()?.entries().iter().find(|entry| entry.id == id)?.expires
+    }
+
     /// Reads the tokens, and retries until that has succeeded once.
     pub(crate) async fn obtain(&self, reader: Option<&SecretReader>) {
         let mut backoff = Backoff::new(WAITS.0, WAITS.1);

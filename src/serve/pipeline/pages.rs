@@ -4,7 +4,7 @@ use actix_web::web;
 
 use crate::http::uri;
 use crate::serve::admin::health::{self, HealthPage};
-use crate::serve::auth::sign_in::{self, SignInRequest, SignInResult};
+use crate::serve::auth::sign_in::{self, SignInRequest, SignInResult, SignInTarget};
 use crate::serve::error::ProxyError;
 use crate::serve::personal::{self, PersonalPage, PersonalRequest};
 use crate::serve::pipeline::authenticate;
@@ -85,7 +85,9 @@ async fn sign_in(located: &Located<'_>, payload: web::Payload) -> Result<Forward
     let (callers, client) = (&worker.shared.callers, context.log.client());
     context.permits.hold(callers.count_unauthenticated(client)?);
     let (has_tls, account) = (worker.shared.tls.is_some(), context.permits.account());
-    let sign_in = SignInRequest { callers, request, client, has_tls, intake: &worker.intake, account };
+    let served = worker.shared.served_targets.iter();
+    let targets = served.map(|served| SignInTarget { name: served.label(), is_default: served.is_default }).collect();
+    let sign_in = SignInRequest { callers, request, targets, client, has_tls, intake: &worker.intake, account };
     let answer = sign_in::answer(sign_in, uri::rooted(&located.path), payload).await?;
     match answer.result {
         SignInResult::Shown => {}

@@ -41,6 +41,7 @@ mod responses;
 mod s3_failures;
 mod sessions;
 mod shares;
+mod sign_in;
 mod slow_readers;
 mod span_export;
 mod status;
