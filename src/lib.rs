@@ -6,11 +6,11 @@
 //! - `deploy`: the stacks on AWS, from templates in this binary
 //! - [`ui`]: a URL of the managed UI, for one browser
 //! - [`bootstrap`]: an EC2 instance configures itself; [`probe`]: whether AWS lets us, step by step
-//! - [`access`]: callers, roles, MLflow's routes
+//! - [`access`]: callers, roles, MLflow's routes; [`issuer`]: the keys of trusted issuers
 //! - [`api`]: AWS's services that are called without an SDK; [`http`]: headers, bodies, connections
 //! - [`aws`]: signatures and credentials; [`mlflow`]: ARNs and targets; [`proxy`]: the way out, where there is only one
 //!
-//! Imports point one way: `cli` → verbs → `probe` → `api` → `http`, `aws` → `access`, `mlflow`, `proxy`,
+//! Imports point one way: `cli` → verbs → `probe` → `api`, `issuer` → `http`, `aws` → `access`, `mlflow`, `proxy`,
 //! `backoff`, `error_chain`, `clock`.
 
 pub mod access;
@@ -24,6 +24,7 @@ pub mod clock;
 pub mod deploy;
 pub mod error_chain;
 pub mod http;
+pub mod issuer;
 pub mod mlflow;
 pub mod probe;
 pub mod proxy;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// The permissions of a caller. Each role includes those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -111,6 +112,8 @@ pub enum AuthMethod {
     Oidc,
     /// A client certificate.
     Certificate,
+    /// The JWT of a trusted issuer in `Authorization`.
+    Jwt,
     /// A personal token, which acts for the person who made it.
     Personal(Owner),
     /// No authentication.
@@ -122,8 +125,10 @@ pub enum AuthMethod {
 pub enum Owner {
     /// A session that began with a token of an operator.
     Token,
-    /// The sign-in at an identity provider.
+    /// The sign-in at a load balancer.
     Oidc,
+    /// The sign-in at a trusted issuer.
+    Issuer,
     /// A client certificate.
     Certificate,
 }
@@ -135,6 +140,7 @@ impl Owner {
         match self {
             Self::Token => "token",
             Self::Oidc => "oidc",
+            Self::Issuer => "issuer",
             Self::Certificate => "certificate",
         }
     }
@@ -142,22 +148,11 @@ impl Owner {
     /// Reads the name of a method; nothing if it is another text.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Token, Self::Oidc, Self::Certificate].into_iter().find(|owner| owner.as_str() == text)
+        [Self::Token, Self::Oidc, Self::Issuer, Self::Certificate].into_iter().find(|owner| owner.as_str() == text)
     }
 }
 
 impl AuthMethod {
-    /// Returns the method with which a person signs in; nothing if the caller may be a program.
-    #[must_use]
-    pub fn owner(self) -> Option<Owner> {
-        match self {
-            Self::Session => Some(Owner::Token),
-            Self::Oidc => Some(Owner::Oidc),
-            Self::Certificate => Some(Owner::Certificate),
-            Self::Token | Self::Personal(_) | Self::Anonymous => None,
-        }
-    }
-
     /// Returns the name of the method in logs.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -166,6 +161,7 @@ impl AuthMethod {
             Self::Session => "session",
             Self::Oidc => "oidc",
             Self::Certificate => "certificate",
+            Self::Jwt => "jwt",
             Self::Personal(_) => "personal",
             Self::Anonymous => "anonymous",
         }
@@ -183,6 +179,22 @@ pub struct Caller {
     pub targets: Targets,
     /// The method of authentication.
     pub means: AuthMethod,
+    /// The name of the issuer whose JWT named the caller, if one did.
+    pub issuer: Option<Arc<str>>,
+}
+
+impl Caller {
+    /// Returns the method with which a person has signed in; nothing if a program may have sent the request.
+    #[must_use]
+    pub fn owner(&self) -> Option<Owner> {
+        match self.means {
+            AuthMethod::Session if self.issuer.is_some() => Some(Owner::Issuer),
+            AuthMethod::Session => Some(Owner::Token),
+            AuthMethod::Oidc => Some(Owner::Oidc),
+            AuthMethod::Certificate => Some(Owner::Certificate),
+            AuthMethod::Token | AuthMethod::Jwt | AuthMethod::Personal(_) | AuthMethod::Anonymous => None,
+        }
+    }
 }
 
 /// A grant to a subject that is not in the token file: the holder of a client certificate, or a user who signed in at the load
@@ -226,7 +238,7 @@ impl Grant {
     #[must_use]
     pub fn caller(&self, own: &str, means: AuthMethod) -> Caller {
         let name = self.name.clone().unwrap_or_else(|| own.to_owned());
-        Caller { name, role: self.role, targets: self.targets.clone(), means }
+        Caller { name, role: self.role, targets: self.targets.clone(), means, issuer: None }
     }
 }
 

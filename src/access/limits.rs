@@ -67,8 +67,8 @@ pub struct Meter<A> {
 }
 
 struct Usages<A> {
-    /// By name: holders of tokens, users of the load balancer, holders of certificates.
-    named: [UsageMap<String, A>; 3],
+    /// By name: holders of tokens, users of the load balancer, holders of certificates, holders of issuers' JWTs.
+    named: [UsageMap<String, A>; 4],
     /// Callers without a name.
     unauthenticated: UsageMap<IpAddr, A>,
     /// All requests of an address. Their rate is that of rejections.
@@ -135,6 +135,7 @@ impl<A: Default> Meter<A> {
             let caller = match (caller.means, address) {
                 (AuthMethod::Oidc | AuthMethod::Personal(Owner::Oidc), _) => by_name(usages, 1),
                 (AuthMethod::Certificate | AuthMethod::Personal(Owner::Certificate), _) => by_name(usages, 2),
+                (AuthMethod::Jwt | AuthMethod::Personal(Owner::Issuer), _) => by_name(usages, 3),
                 (AuthMethod::Anonymous, Some(address)) => {
                     usage(&mut usages.unauthenticated, &address, self.limits.rate)
                 }

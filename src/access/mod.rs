@@ -6,6 +6,7 @@ pub mod address;
 pub mod caller;
 pub mod day;
 pub mod graphql;
+pub mod jwt;
 pub mod limits;
 pub mod login_request;
 pub mod oidc;

@@ -3,6 +3,7 @@
 //! A token never has more rights than the person who makes it, and loses those that the person loses, as far as the appliance
 //! can know that. Only the person's own sign-in makes tokens; a token makes none, so that it cannot prolong its own life.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::caller::{AuthMethod, Caller, Owner, Role, Targets, check_name, is_target_name};
@@ -22,6 +23,8 @@ pub struct Person {
     pub name: String,
     /// The method of the sign-in.
     pub owner: Owner,
+    /// The name of the issuer, if the person signs in at one.
+    pub issuer: Option<Arc<str>>,
     /// The role of today.
     pub role: Role,
     /// The targets of today.
@@ -80,14 +83,16 @@ impl Person {
     /// Returns the person behind a request; nothing if a program could have sent it.
     #[must_use]
     pub fn of(caller: &Caller) -> Option<Self> {
-        let owner = caller.means.owner()?;
-        Some(Self { name: caller.name.clone(), owner, role: caller.role, targets: caller.targets.clone() })
+        let owner = caller.owner()?;
+        let (name, targets) = (caller.name.clone(), caller.targets.clone());
+        Some(Self { name, owner, issuer: caller.issuer.clone(), role: caller.role, targets })
     }
 
     /// Returns true if this person made the token.
     #[must_use]
     pub fn owns(&self, entry: &TokenEntry) -> bool {
-        entry.name == self.name && entry.personal.as_ref().is_some_and(|personal| personal.owner == self.owner)
+        let is_own = |personal: &PersonalEntry| personal.owner == self.owner && personal.issuer == self.issuer;
+        entry.name == self.name && entry.personal.as_ref().is_some_and(is_own)
     }
 
     /// Returns the person's tokens.
@@ -161,12 +166,13 @@ impl Person {
 
 /// Returns the caller that a personal token stands for, whose owner has these rights today.
 #[must_use]
-pub fn caller(entry: &TokenEntry, owner: Owner, (role, targets): (Role, &Targets)) -> Caller {
+pub fn caller(entry: &TokenEntry, personal: &PersonalEntry, (role, targets): (Role, &Targets)) -> Caller {
     Caller {
         name: entry.name.clone(),
         role: entry.role.min(role),
         targets: entry.targets.and(targets),
-        means: AuthMethod::Personal(owner),
+        means: AuthMethod::Personal(personal.owner),
+        issuer: personal.issuer.clone(),
     }
 }
 

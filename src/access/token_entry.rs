@@ -1,6 +1,7 @@
 //! One token of the token file: its facts, and their form in the file.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use serde::Deserialize;
@@ -35,6 +36,8 @@ pub struct TokenEntry {
 pub struct PersonalEntry {
     /// The method with which the person signs in.
     pub owner: Owner,
+    /// The name of the issuer, if the person signs in at one.
+    pub issuer: Option<Arc<str>>,
     /// The person's name for the token.
     pub label: String,
     /// The day of its last use.
@@ -53,6 +56,7 @@ pub(super) struct TokenTable {
     expires: Option<String>,
     sha256: String,
     owner: Option<String>,
+    issuer: Option<String>,
     label: Option<String>,
     used: Option<String>,
 }
@@ -60,14 +64,23 @@ pub(super) struct TokenTable {
 impl TokenTable {
     fn personal(&self) -> Result<Option<PersonalEntry>, String> {
         let (owner, label) = match (&self.owner, &self.label) {
-            (None, None) if self.used.is_none() => return Ok(None),
+            (None, None) if self.used.is_none() && self.issuer.is_none() => return Ok(None),
             (Some(owner), Some(label)) => (owner, label),
-            _ => return Err("`owner` and `label` belong together, and `used` needs both".to_owned()),
+            _ => return Err("`owner` and `label` belong together, and `used` and `issuer` need both".to_owned()),
         };
         check_name(label).map_err(|form| format!("`label`: {form}"))?;
+        let owner = Owner::parse(owner).ok_or("`owner` is not `token`, `oidc`, `issuer` or `certificate`")?;
+        let is_fitting = match &self.issuer {
+            Some(name) => owner == Owner::Issuer && caller::is_target_name(name),
+            None => owner != Owner::Issuer,
+        };
+        if !is_fitting {
+            return Err("`issuer` names the issuer of the owner `issuer`, as `[[issuer]]` does".to_owned());
+        }
         let day = |text: &String| Day::parse(text).ok_or("`used` is not a day like `2027-01-31`");
         Ok(Some(PersonalEntry {
-            owner: Owner::parse(owner).ok_or("`owner` is not `token`, `oidc` or `certificate`")?,
+            owner,
+            issuer: self.issuer.as_deref().map(Arc::from),
             label: label.clone(),
             used: LastUse::new(self.used.as_ref().map(day).transpose()?),
         }))
@@ -133,7 +146,7 @@ impl TokenEntry {
     /// Returns the caller that presents the token.
     #[must_use]
     pub fn caller(&self, means: AuthMethod) -> Caller {
-        Caller { name: self.name.clone(), role: self.role, targets: self.targets.clone(), means }
+        Caller { name: self.name.clone(), role: self.role, targets: self.targets.clone(), means, issuer: None }
     }
 }
 
@@ -152,6 +165,9 @@ impl fmt::Display for TokenEntry {
         writeln!(formatter, "sha256 = \"{}\"", self.hash.to_hex())?;
         if let Some(personal) = &self.personal {
             writeln!(formatter, "owner = \"{}\"\nlabel = \"{}\"", personal.owner.as_str(), personal.label)?;
+            if let Some(issuer) = &personal.issuer {
+                writeln!(formatter, "issuer = \"{issuer}\"")?;
+            }
             if let Some(day) = personal.used.day() {
                 writeln!(formatter, "used = \"{day}\"")?;
             }

@@ -7,7 +7,7 @@ use super::options::{CallerOptions, CallerTable, ServeOptions, ValueOrigin};
 use super::problems::{Problems, Reported};
 use super::random::random;
 use super::targets::ParsedTarget;
-use super::{oidc, values};
+use super::{issuers, oidc, personal_tokens, values};
 use crate::access::address::Networks;
 use crate::access::caller::{self, Grant, NotARole, Role, Subject, Targets};
 use crate::access::limits::Limits;
@@ -33,8 +33,11 @@ pub(super) fn resolve(
 ) -> Option<CallerSettings> {
     let options = &all.callers;
     let tokens = tokens(options, region, problems);
+    let personal = personal_tokens::resolve(all, region, problems);
     let oidc = oidc::resolve(options, problems);
-    let grants = all.caller_tables.iter().filter_map(|caller| grant(caller, problems)).collect::<Vec<_>>();
+    let issuers = issuers::resolve(all, problems);
+    let of_others = all.caller_tables.iter().filter(|caller| !caller.values.contains_key("issuer"));
+    let grants = of_others.filter_map(|caller| grant(caller, problems)).collect::<Vec<_>>();
     let anonymous = anonymous(all, listen, problems);
     let for_users = |grant: &Grant| matches!(grant.to, Subject::Claim { .. } | Subject::AnyUser);
     if let Some(given) = options.oidc_signer.as_ref().filter(|_| !grants.iter().any(for_users)) {
@@ -65,8 +68,10 @@ pub(super) fn resolve(
     let sign_in_help = sign_in_help(options, problems);
     Some(CallerSettings {
         tokens: tokens.ok()?,
+        personal: personal.ok()?,
         grants,
         oidc: oidc.ok()?,
+        issuers: issuers.ok()?,
         anonymous,
         sessions: sessions?,
         sign_in_help,
@@ -81,8 +86,10 @@ pub(super) fn resolve(
 /// The role of callers without credentials; none if they are rejected.
 fn anonymous(all: &ServeOptions, listen: SocketAddr, problems: &mut Problems) -> Option<Role> {
     let options = &all.callers;
-    let authenticates =
-        options.tokens.is_some() || options.oidc_signer.is_some() || all.listener.tls_client_ca.is_some();
+    let authenticates = options.tokens.is_some()
+        || options.oidc_signer.is_some()
+        || all.listener.tls_client_ca.is_some()
+        || !all.issuer_tables.is_empty();
     let is_local = listen.ip().is_loopback();
     let is_allowed = problems.switch(options.allow_anonymous.as_ref(), is_local && !authenticates);
     // SECURITY: beyond this machine, only the operator's word makes an unauthenticated caller an administrator.
@@ -114,7 +121,8 @@ fn role(text: &str) -> Result<Role, String> {
 /// Adds a problem for each granted target that does not exist.
 pub(super) fn check_targets(callers: &CallerSettings, targets: &[ParsedTarget], problems: &mut Problems) {
     let exists = |name: &String| targets.iter().any(|target| target.name.as_deref().unwrap_or("default") == name);
-    let of_grants = callers.grants.iter().map(|grant| &grant.targets);
+    let of_issuers = callers.issuers.iter().flat_map(|issuer| &issuer.grants).map(|grant| &grant.targets);
+    let of_grants = callers.grants.iter().map(|grant| &grant.targets).chain(of_issuers);
     for names in of_grants.filter_map(|targets| if let Targets::Named(names) = targets { Some(names) } else { None }) {
         for name in names.iter().filter(|name| !exists(name)) {
             let text = format!("a `[[caller]]` is granted the target `{name}`, which does not exist");
@@ -171,24 +179,30 @@ fn grant(table: &CallerTable, problems: &mut Problems) -> Option<Grant> {
             Err("not the name of a certificate".to_owned())
         }
     });
-    let claim =
-        problems.read(value("claim"), "write `claim = \"groups=mlflow\"`, or `\"*\"` for any user", |text| match text
-            .split_once('=')
-        {
+    let given_claims = table.claims();
+    let claim = problems.read(
+        given_claims.first().copied(),
+        "write `claim = \"groups=mlflow\"`, or `\"*\"` for any user",
+        |text| match text.split_once('=') {
             _ if text == "*" => Ok(Subject::AnyUser),
             Some((name, value)) if !name.is_empty() && !value.is_empty() => {
                 Ok(Subject::Claim { name: name.to_owned(), value: value.to_owned() })
             }
             _ => Err("not a claim".to_owned()),
-        });
+        },
+    );
     let name = problems.read(value("name"), "choose a plainer name", |text| {
         caller::check_name(text).map(|()| text.to_owned()).map_err(ToOwned::to_owned)
     });
-    let role = problems.read(value("role"), HINT_ROLE, role);
-    let targets = problems.read(value("targets"), "write names of targets, separated by commas", values::target_names);
-    let to = match (value("certificate"), value("claim")) {
-        (Some(_), None) => certificate,
-        (None, Some(_)) => claim,
+    let rights = rights(table, problems);
+    let to = match (value("certificate"), &given_claims[..]) {
+        (Some(_), []) => certificate,
+        (None, [_]) => claim,
+        (None, [_, second, ..]) => {
+            let hint = "add `issuer`, or write one `[[caller]]` for each claim of the load balancer's users";
+            problems.add(&second.origin, "several claims need an `issuer`", hint);
+            None
+        }
         _ => {
             let what = "a `[[caller]]` needs either `certificate` or `claim`";
             problems.add(
@@ -199,10 +213,19 @@ fn grant(table: &CallerTable, problems: &mut Problems) -> Option<Grant> {
             None
         }
     };
+    let (role, targets) = rights?;
+    Some(Grant { to: to?, name, role, targets })
+}
+
+/// The role and the targets of a `[[caller]]`; none after adding a problem.
+pub(super) fn rights(table: &CallerTable, problems: &mut Problems) -> Option<(Role, Targets)> {
+    let value = |key: &str| table.values.get(key);
+    let granted = problems.read(value("role"), HINT_ROLE, role);
+    let targets = problems.read(value("targets"), "write names of targets, separated by commas", values::target_names);
     if value("role").is_none() {
         problems.add(&table.origin, "a `[[caller]]` needs a `role`", HINT_ROLE);
     }
-    Some(Grant { to: to?, name, role: role?, targets: targets.map_or(Targets::All, Targets::Named) })
+    Some((granted?, targets.map_or(Targets::All, Targets::Named)))
 }
 
 fn limits(options: &CallerOptions, problems: &mut Problems) -> Limits {

@@ -8,14 +8,15 @@ use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
 use super::options::{
-    CallerTable, OptionGroup as _, RawValue, ServeOptions, TargetOptions, TargetTable, ValueOrigin, fields, key,
-    similar,
+    CallerTable, IssuerTable, OptionGroup as _, RawValue, ServeOptions, TargetOptions, TargetTable, ValueOrigin,
+    fields, key, similar,
 };
 use super::problems::{Problem, Problems};
 
 /// The tables that may be repeated.
 const TARGET: &str = "target";
 const CALLER: &str = "caller";
+const ISSUER: &str = "issuer";
 const HINT_SYNTAX: &str = "write `key = value`, one per line, as TOML";
 
 /// Reads the file, if one is named. Unknown keys and wrong types become problems.
@@ -64,21 +65,28 @@ pub(super) fn parse(text: &str, path: &Path, problems: &mut Problems) -> ServeOp
         let origin = |offset| ValueOrigin::File(path.to_owned(), line_at(text, offset));
         let at = origin(name.span().start);
         match (name.get_ref().as_ref(), value.get_ref()) {
-            (list @ (TARGET | CALLER), DeValue::Array(tables)) => {
+            (list @ (TARGET | CALLER | ISSUER), DeValue::Array(tables)) => {
                 for table in tables {
                     let at = origin(table.span().start);
                     match (list, table.get_ref()) {
                         (TARGET, DeValue::Table(table)) => {
                             options.target_tables.push(target(table, at, &origin, problems));
                         }
+                        (CALLER, DeValue::Table(table)) => {
+                            let keys = (CallerTable::KEYS, CallerTable::LISTS);
+                            let (values, lists) = keyed(table, keys, &origin, problems);
+                            options.caller_tables.push(CallerTable { origin: at, values, lists });
+                        }
                         (_, DeValue::Table(table)) => {
-                            options.caller_tables.push(caller(table, at, &origin, problems));
+                            let keys = (IssuerTable::KEYS, IssuerTable::LISTS);
+                            let (values, lists) = keyed(table, keys, &origin, problems);
+                            options.issuer_tables.push(IssuerTable { origin: at, values, lists });
                         }
                         _ => not_a_list(list, &at, problems),
                     }
                 }
             }
-            (list @ (TARGET | CALLER), _) => not_a_list(list, &at, problems),
+            (list @ (TARGET | CALLER | ISSUER), _) => not_a_list(list, &at, problems),
             (name, value) => {
                 if let Some(given) = given(name, value, at, problems)
                     && !options.set(name, given.clone())
@@ -119,25 +127,36 @@ fn target(
     target
 }
 
-/// One `[[caller]]`.
-fn caller(
+/// The values of one `[[caller]]` or `[[issuer]]`: those under the keys for one value, and those under the keys for several.
+fn keyed(
     table: &DeTable<'_>,
-    at: ValueOrigin,
+    (keys, lists): (&[&str], &[&str]),
     origin: &dyn Fn(usize) -> ValueOrigin,
     problems: &mut Problems,
-) -> CallerTable {
-    let mut caller = CallerTable { origin: at, values: BTreeMap::new() };
+) -> (BTreeMap<String, RawValue>, BTreeMap<String, Vec<RawValue>>) {
+    let (mut single, mut several) = (BTreeMap::new(), BTreeMap::new());
     for (name, value) in in_order(table) {
         let at = origin(name.span().start);
         let name = name.get_ref().as_ref();
-        let Some(given) = given(name, value.get_ref(), at, problems) else { continue };
-        if CallerTable::KEYS.contains(&name) {
-            caller.values.insert(name.to_owned(), given);
-        } else {
-            unknown(name, &given.origin, CallerTable::KEYS, problems);
+        match value.get_ref() {
+            DeValue::Array(items) if lists.contains(&name) => {
+                let at = |item: &Spanned<DeValue<'_>>| origin(item.span().start);
+                let items = items.iter().filter_map(|item| given(name, item.get_ref(), at(item), problems));
+                several.insert(name.to_owned(), items.collect());
+            }
+            value => {
+                let Some(given) = given(name, value, at, problems) else { continue };
+                if lists.contains(&name) {
+                    several.insert(name.to_owned(), vec![given]);
+                } else if keys.contains(&name) {
+                    single.insert(name.to_owned(), given);
+                } else {
+                    unknown(name, &given.origin, keys.iter().chain(lists), problems);
+                }
+            }
         }
     }
-    caller
+    (single, several)
 }
 
 fn not_a_list(name: &str, at: &ValueOrigin, problems: &mut Problems) {

@@ -13,6 +13,7 @@ mod file;
 #[cfg(feature = "generate")]
 mod generate;
 mod huge_pages;
+mod issuers;
 mod listener;
 mod logging;
 mod login;
@@ -20,6 +21,7 @@ mod oidc;
 mod opener;
 mod options;
 mod output;
+mod personal_tokens;
 mod probe_settings;
 mod problems;
 mod proxies;

@@ -27,7 +27,9 @@ pub(super) fn line(settings: &ServeSettings) -> String {
 pub(super) fn callers(settings: &ServeSettings, now: SystemTime) -> Finding {
     const CHECK: &str = "callers";
     let callers = &settings.callers;
-    let has_others = callers.oidc.is_some() || !callers.grants.is_empty();
+    let has_others = callers.oidc.is_some() || !callers.grants.is_empty() || !callers.issuers.is_empty();
+    let issuers: Vec<_> = callers.issuers.iter().map(|issuer| format!("`{}`", issuer.trusted.issuer.name)).collect();
+    let jwts = if issuers.is_empty() { String::new() } else { format!(", and of JWTs of {}", issuers.join(", ")) };
     match (&callers.tokens, callers.anonymous) {
         (_, Some(role)) if settings.listen.ip().is_loopback() => {
             Finding::ok(CHECK, "", format!("every client on this machine, as {role}"))
@@ -46,10 +48,13 @@ pub(super) fn callers(settings: &ServeSettings, now: SystemTime) -> Finding {
                     return Finding::warning(CHECK, "", text, "create one with `appliance token new`");
                 }
                 let plural = if valid == 1 { "" } else { "s" };
-                Finding::ok(CHECK, "", format!("holders of {valid} valid token{plural} ({expired} expired)"))
+                Finding::ok(CHECK, "", format!("holders of {valid} valid token{plural} ({expired} expired){jwts}"))
             }
-            None => Finding::ok(CHECK, "", "holders of the tokens that AWS stores"),
+            None => Finding::ok(CHECK, "", format!("holders of the tokens that AWS stores{jwts}")),
         },
+        (None, None) if !issuers.is_empty() => {
+            Finding::ok(CHECK, "", format!("holders of JWTs of {}", issuers.join(", ")))
+        }
         (None, None) => Finding::ok(CHECK, "", "users of the load balancer or holders of client certificates"),
     }
 }

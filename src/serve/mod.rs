@@ -48,9 +48,12 @@ pub use admin::AdminSettings;
 use artifacts::store_discovery;
 pub use auth::browser::AllowedHosts;
 use auth::callers::Callers;
+use auth::issuers::IssuerState;
 use auth::personal_store::PersonalStore;
 use auth::personal_task;
-pub use auth::settings::{CallerSettings, OidcSettings, PersonalSettings, TokenSecret, TokenSettings, TokenSource};
+pub use auth::settings::{
+    CallerSettings, IssuerSettings, OidcSettings, PersonalSettings, TokenSecret, TokenSettings, TokenSource,
+};
 pub use auth::sign_in_page::LONGEST_HELP;
 use auth::token_store::SecretReader;
 pub use auth::token_store::read_file as read_tokens;
@@ -148,6 +151,12 @@ pub async fn run(settings: ServeSettings) -> Result<(), ServeError> {
             .cloned()
             .map(|served| rt::spawn(async move { store_discovery::run(&served).await })),
     );
+    let keep_fresh = |issuer: Arc<IssuerState>| {
+        // It gives trust, proxies and the deadlines of connections.
+        let dialer = shared.served_targets[0].dialer.clone();
+        rt::spawn(async move { issuer.keep_fresh(&dialer).await })
+    };
+    tasks.extend(shared.callers.issuers.all().iter().cloned().map(keep_fresh));
     tasks.push(rt::spawn(reload::run(Arc::clone(&shared), settings.tls, reader, settings.reload_interval)));
     let owner = Arc::clone(&shared);
     tasks.push(rt::spawn(async move {

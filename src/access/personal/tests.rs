@@ -9,7 +9,7 @@ const LIMIT: Duration = Duration::from_hours(24 * 90);
 const NOW: SystemTime = UNIX_EPOCH;
 
 fn person(name: &str, owner: Owner, role: Role, targets: Targets) -> Person {
-    Person { name: name.into(), owner, role, targets }
+    Person { name: name.into(), owner, issuer: None, role, targets }
 }
 
 fn ada() -> Person {
@@ -79,7 +79,15 @@ fn names_and_numbers_of_tokens_are_limited_for_each_person() {
     let other = Person { owner: Owner::Token, ..ada() };
     assert_eq!(make(&mut tokens, &other, "a1", "job-1", NOW), Err(NotMade::TwoOfOneId));
     assert_eq!(make(&mut tokens, &other, "x", "job-1", NOW), Ok(()), "a person who signs in otherwise is another one");
-    assert_eq!((ada().own(&tokens).count(), other.own(&tokens).count()), (PER_PERSON, 1));
+    let third = Person { owner: Owner::Issuer, issuer: Some("okta".into()), ..ada() };
+    assert_eq!(make(&mut tokens, &third, "z", "job-1", NOW), Ok(()));
+    let fourth = Person { issuer: Some("entra".into()), ..third };
+    assert_eq!(make(&mut tokens, &fourth, "zz", "job-1", NOW), Ok(()), "and so is one of another issuer");
+    for (who, count) in [(ada(), PER_PERSON), (other, 1), (fourth, 1)] {
+        assert_eq!(who.own(&tokens).count(), count);
+    }
+    let text = tokens.to_string();
+    assert_eq!(Tokens::parse(&text).expect(&text).to_string(), text);
     let later = NOW + Duration::from_hours(24) + KEPT_EXPIRED;
     assert_eq!(make(&mut tokens, &ada(), "y", "job-1", later), Ok(()), "the expired ones are forgotten");
     assert_eq!(tokens.entries().len(), 1);
@@ -99,9 +107,10 @@ fn a_token_loses_what_its_owner_loses() {
     let left: Vec<_> = tokens.entries().iter().map(|entry| (entry.id.as_str(), entry.role, &entry.targets)).collect();
     assert_eq!(left, [("1", Role::Write, &ada().targets)]);
     assert!(!ada().is_exceeded(&tokens));
-    let caller = caller(&tokens.entries()[0], Owner::Oidc, (Role::Read, &Targets::Named(vec!["b".into()])));
+    let personal = tokens.entries()[0].personal.as_ref().expect("personal");
+    let caller = caller(&tokens.entries()[0], personal, (Role::Read, &Targets::Named(vec!["b".into()])));
     assert_eq!((caller.role, caller.targets), (Role::Read, Targets::Named(vec!["b".into()])));
-    assert_eq!((caller.name.as_str(), caller.means.as_str(), caller.means.owner()), ("ada", "personal", None));
+    assert_eq!((caller.name.as_str(), caller.means.as_str(), caller.owner()), ("ada", "personal", None));
 }
 
 #[test]
@@ -152,6 +161,9 @@ fn the_file_keeps_all_facts_and_rejects_halves() {
         ("label = \"laptop\"", "label = \"a b\""),
         ("used = \"1970-04-01\"", "used = \"today\""),
         ("owner = \"certificate\"", "owner = \"oidc\""),
+        ("owner = \"oidc\"", "owner = \"issuer\""),
+        ("owner = \"oidc\"", "owner = \"oidc\"\nissuer = \"okta\""),
+        ("owner = \"oidc\"", "owner = \"issuer\"\nissuer = \"\""),
     ] {
         assert!(text.contains(from) && Tokens::parse(&text.replacen(from, to, 1)).is_err(), "{from} -> {to}");
     }

@@ -24,7 +24,7 @@ pub(super) use self::group::{OptionGroup, fields, show_advanced};
 pub(super) use self::listener::ListenerOptions;
 pub(super) use self::names::{key, similar};
 pub(super) use self::raw::{RawValue, ValueOrigin};
-pub(super) use self::tables::{CallerTable, TargetTable};
+pub(super) use self::tables::{CallerTable, IssuerTable, TargetTable};
 pub(super) use self::target::TargetOptions;
 pub(super) use self::telemetry::TelemetryOptions;
 pub(super) use self::upstream::UpstreamOptions;
@@ -51,6 +51,9 @@ pub(super) struct ServeOptions {
     /// The `[[caller]]` tables of the file.
     #[arg(skip)]
     pub(super) caller_tables: Vec<CallerTable>,
+    /// The `[[issuer]]` tables of the file.
+    #[arg(skip)]
+    pub(super) issuer_tables: Vec<IssuerTable>,
 }
 
 impl OptionGroup for ServeOptions {
@@ -99,6 +102,7 @@ impl ServeOptions {
         }
         self.target_tables.append(&mut other.target_tables);
         self.caller_tables.append(&mut other.caller_tables);
+        self.issuer_tables.append(&mut other.issuer_tables);
         self
     }
 }

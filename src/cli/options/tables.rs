@@ -25,9 +25,47 @@ pub(crate) struct CallerTable {
     pub(crate) origin: ValueOrigin,
     /// Its values, by their keys; only [`CallerTable::KEYS`].
     pub(crate) values: BTreeMap<String, RawValue>,
+    /// Its values that may be several, by their keys; only [`CallerTable::LISTS`].
+    pub(crate) lists: BTreeMap<String, Vec<RawValue>>,
 }
 
 impl CallerTable {
     /// The keys of such a table.
-    pub(crate) const KEYS: &[&str] = &["certificate", "claim", "name", "role", "targets"];
+    pub(crate) const KEYS: &[&str] = &["certificate", "issuer", "name", "role", "targets"];
+    /// The keys with one value or a list of them.
+    pub(crate) const LISTS: &[&str] = &["claim", "claims"];
+
+    /// The claims, under either key.
+    pub(crate) fn claims(&self) -> Vec<&RawValue> {
+        self.lists.values().flatten().collect()
+    }
+}
+
+/// One `[[issuer]]`.
+#[derive(Clone, Debug)]
+pub(crate) struct IssuerTable {
+    /// The line at which the table begins.
+    pub(crate) origin: ValueOrigin,
+    /// Its values, by their keys; only [`IssuerTable::KEYS`].
+    pub(crate) values: BTreeMap<String, RawValue>,
+    /// Its values that may be several, by their keys; only [`IssuerTable::LISTS`].
+    pub(crate) lists: BTreeMap<String, Vec<RawValue>>,
+}
+
+impl IssuerTable {
+    /// The keys of such a table.
+    pub(crate) const KEYS: &[&str] =
+        &["audience-claim", "keys-file", "keys-url", "leeway", "name", "name-claim", "url"];
+    /// The keys with one value or a list of them.
+    pub(crate) const LISTS: &[&str] = &["algorithms", "audience"];
+
+    /// The value of a key.
+    pub(crate) fn value(&self, key: &str) -> Option<&RawValue> {
+        self.values.get(key)
+    }
+
+    /// The values of a key.
+    pub(crate) fn list(&self, key: &str) -> &[RawValue] {
+        self.lists.get(key).map_or(&[], Vec::as_slice)
+    }
 }

@@ -11,15 +11,17 @@ use secrecy::ExposeSecret as _;
 
 use crate::access::address::{self, Networks};
 use crate::access::caller::{AuthMethod, Caller, Grant, Owner, Role, Subject, Targets, check_name};
+use crate::access::jwt;
 use crate::access::limits::{Meter, Permit};
 use crate::access::oidc::{Expected, OidcError, Unverified};
 use crate::access::personal;
 use crate::access::policy::Policy;
 use crate::access::session::Sessions;
-use crate::access::tokens::Rejected;
+use crate::access::tokens::{PersonalEntry, Rejected};
 use crate::http::body::Holdings;
 use crate::serve::auth::credentials::{self, CallerCredentials};
 use crate::serve::auth::error::{AccessError, TokensUnknown};
+use crate::serve::auth::issuers::Issuers;
 use crate::serve::auth::keys::{BalancerKeys, KeyFetcher};
 use crate::serve::auth::personal_store::PersonalStore;
 use crate::serve::auth::settings::CallerSettings;
@@ -32,6 +34,7 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// The state of authentication that all workers share.
 pub(crate) struct Callers {
     pub(crate) tokens: TokenStore,
+    pub(crate) issuers: Issuers,
     /// The personal tokens, if people may make any.
     pub(crate) personal: Option<PersonalStore>,
     grants: Vec<Grant>,
@@ -64,6 +67,7 @@ impl Callers {
         });
         Self {
             tokens: TokenStore::new(settings.tokens),
+            issuers: Issuers::new(settings.issuers),
             personal: settings.personal.map(PersonalStore::new),
             grants: settings.grants,
             balancer,
@@ -154,20 +158,13 @@ impl Callers {
         fetcher: &KeyFetcher,
         now: SystemTime,
     ) -> Result<Caller, AccessError> {
-        if self.tokens.is_configured() || self.personal.is_some() {
+        if self.tokens.is_configured() || self.personal.is_some() || self.issuers.are_configured() {
             match credentials::of(headers, cookie)? {
-                CallerCredentials::Token(token) => {
-                    let token = token.expose_secret();
-                    return match self.tokens.holder(token, now) {
-                        Err(error) if self.personal.is_some() => {
-                            Box::pin(self.personal_holder(token, error, now)).await
-                        }
-                        found => found,
-                    };
-                }
+                CallerCredentials::Token(token) => return self.holder(token.expose_secret(), now).await,
                 // A browser whose session is over is sent to sign in again.
                 CallerCredentials::Session(value) => {
-                    if let Some(id) = self.sessions.token_id(value, now)
+                    if self.tokens.is_configured()
+                        && let Some(id) = self.sessions.token_id(value, now)
                         && let Some(caller) = self.tokens.session_holder(id, now)?
                     {
                         return Ok(caller);
@@ -178,11 +175,7 @@ impl Callers {
         }
         if let (Some(balancer), Some(statement)) = (&self.balancer, headers.get(OIDC_DATA)) {
             let statement = statement.to_str().map_err(|_| OidcError::Malformed)?;
-            let user = Box::pin(self.user(balancer, statement, fetcher, now)).await?;
-            if let Some(personal) = &self.personal {
-                personal.seen(&user);
-            }
-            return Ok(user);
+            return Box::pin(self.user(balancer, statement, fetcher, now)).await;
         }
         let named = |subject: &Subject| matches!(subject, Subject::Certificate(name) if certificate.contains(name));
         if let Some(grant) = Grant::first(&self.grants, named)
@@ -192,9 +185,27 @@ impl Callers {
         }
         match self.anonymous {
             Some(role) => {
-                Ok(Caller { name: "anonymous".to_owned(), role, targets: Targets::All, means: AuthMethod::Anonymous })
+                let (name, targets) = ("anonymous".to_owned(), Targets::All);
+                Ok(Caller { name, role, targets, means: AuthMethod::Anonymous, issuer: None })
             }
             None => Err(AccessError::Nothing),
+        }
+    }
+
+    /// Returns the holder of a bearer token.
+    async fn holder(&self, token: &str, now: SystemTime) -> Result<Caller, AccessError> {
+        if self.issuers.are_configured() && jwt::is_meant(token) {
+            if let Some(caller) = self.issuers.known(token, now) {
+                return Ok(caller);
+            }
+            // Boxed, since a token is verified once, and this would make every request's future larger.
+            return Ok(Box::pin(self.issuers.authenticate(token, now)).await?);
+        }
+        let found =
+            if self.tokens.is_configured() { self.tokens.holder(token, now) } else { Err(AccessError::NotAJwt) };
+        match found {
+            Err(error) if self.personal.is_some() => Box::pin(self.personal_holder(token, error, now)).await,
+            found => found,
         }
     }
 
@@ -203,12 +214,12 @@ impl Callers {
     /// # Errors
     /// The error with which the other tokens were searched, or [`AccessError::Token`].
     async fn personal_holder(&self, token: &str, error: AccessError, now: SystemTime) -> Result<Caller, AccessError> {
-        let is_other = !self.tokens.is_configured() || matches!(error, AccessError::Token(Rejected::Unknown));
+        let is_other = matches!(error, AccessError::NotAJwt | AccessError::Token(Rejected::Unknown));
         let Some(personal) = self.personal.as_ref().filter(|_| is_other) else { return Err(error) };
         let look = || {
-            personal.find(token, now, |entry, owner| {
-                let (role, targets) = self.rights(owner, &entry.name, now)?;
-                Ok(personal::caller(entry, owner, (role, &targets)))
+            personal.find(token, now, |entry, facts| {
+                let (role, targets) = self.rights(facts, &entry.name, now)?;
+                Ok(personal::caller(entry, facts, (role, &targets)))
             })
         };
         match look() {
@@ -221,19 +232,24 @@ impl Callers {
     }
 
     /// Returns the rights that the owner of a personal token can have today, as far as the configuration and the tokens say.
-    fn rights(&self, owner: Owner, name: &str, now: SystemTime) -> Result<(Role, Targets), Rejected> {
-        if owner == Owner::Token {
-            return self.tokens.rights(name, now);
-        }
-        let is_meant = |grant: &&Grant| match &grant.to {
-            Subject::Certificate(own) => owner == Owner::Certificate && grant.name.as_ref().unwrap_or(own) == name,
-            // The claims are known only while the user signs in.
-            Subject::Claim { .. } | Subject::AnyUser => {
-                owner == Owner::Oidc && grant.name.as_ref().is_none_or(|given| given == name)
-            }
+    /// The claims of a user are known only while the user signs in, so all grants by claims count.
+    fn rights(&self, facts: &PersonalEntry, name: &str, now: SystemTime) -> Result<(Role, Targets), Rejected> {
+        let granted = |is_meant: &dyn Fn(&Grant) -> bool| {
+            let grants = self.grants.iter().filter(|grant| is_meant(grant));
+            grants.map(|grant| (grant.role, &grant.targets)).fold(None, personal::either)
         };
-        let granted = self.grants.iter().filter(is_meant).map(|grant| (grant.role, &grant.targets));
-        granted.fold(None, personal::either).ok_or(Rejected::Owner)
+        let rights = match facts.owner {
+            Owner::Token => return self.tokens.rights(name, now),
+            Owner::Issuer => self.issuers.rights(facts.issuer.as_deref().unwrap_or_default()),
+            Owner::Certificate => granted(
+                &|grant| matches!(&grant.to, Subject::Certificate(own) if grant.name.as_ref().unwrap_or(own) == name),
+            ),
+            Owner::Oidc => granted(&|grant| {
+                let is_by_claim = matches!(grant.to, Subject::Claim { .. } | Subject::AnyUser);
+                is_by_claim && grant.name.as_ref().is_none_or(|given| given == name)
+            }),
+        };
+        rights.ok_or(Rejected::Owner)
     }
 
     /// Returns the user whom a load balancer's statement names.

@@ -9,10 +9,12 @@ use std::time::Duration;
 use actix_web::http::StatusCode;
 
 use crate::access::address::InvalidForwardedFor;
+use crate::access::jwt::JwtError;
 use crate::access::limits::Excess;
 use crate::access::oidc::OidcError;
 use crate::access::policy::Denied;
 use crate::access::tokens::Rejected;
+use crate::serve::auth::issuers::{JwtRejected, JwtRejection};
 
 /// The appliance has not read the tokens that AWS keeps. If it has no credentials to read them with, the text says so.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +36,12 @@ pub(crate) enum AccessError {
     /// The token is not valid.
     #[error("the token is rejected: {0}")]
     Token(#[from] Rejected),
+    /// The JWT is not valid, or grants nothing.
+    #[error(transparent)]
+    Jwt(#[from] JwtRejected),
+    /// The token is no JWT, and the issuers' JWTs are the only tokens that are accepted.
+    #[error("the token is no JWT, and tokens of other kinds are not configured")]
+    NotAJwt,
     /// The certificate of the connection was valid when the connection began, and is no longer valid.
     #[error("the client certificate of the connection has expired, or its authority is no longer trusted")]
     Certificate,
@@ -95,7 +103,12 @@ impl AccessError {
     pub(crate) fn kind(&self) -> &'static str {
         match self {
             Self::Nothing | Self::Authorization | Self::Signed => "unauthenticated",
-            Self::Token(_) | Self::Certificate | Self::Oidc(_) => "unauthenticated",
+            Self::Token(_) | Self::NotAJwt | Self::Certificate | Self::Oidc(_) => "unauthenticated",
+            Self::Jwt(JwtRejected { why, .. }) => match why {
+                JwtRejection::Token(JwtError::NoKeys) => "issuer-unavailable",
+                JwtRejection::Token(_) => "unauthenticated",
+                JwtRejection::NoGrant | JwtRejection::NoName => "no-grant",
+            },
             Self::NoGrant | Self::NoName => "no-grant",
             Self::TokensUnknown(_) => "tokens-unknown",
             Self::Network(_) | Self::Forwarded(_) => "foreign-network",
@@ -117,7 +130,12 @@ impl AccessError {
     pub(crate) fn status(&self) -> StatusCode {
         match self {
             Self::Nothing | Self::Authorization | Self::Signed => StatusCode::UNAUTHORIZED,
-            Self::Token(_) | Self::Certificate | Self::Oidc(_) => StatusCode::UNAUTHORIZED,
+            Self::Token(_) | Self::NotAJwt | Self::Certificate | Self::Oidc(_) => StatusCode::UNAUTHORIZED,
+            Self::Jwt(JwtRejected { why, .. }) => match why {
+                JwtRejection::Token(JwtError::NoKeys) => StatusCode::SERVICE_UNAVAILABLE,
+                JwtRejection::Token(_) => StatusCode::UNAUTHORIZED,
+                JwtRejection::NoGrant | JwtRejection::NoName => StatusCode::FORBIDDEN,
+            },
             Self::TokensUnknown(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::NoGrant
             | Self::NoName
@@ -155,6 +173,19 @@ impl AccessError {
                 "The token is not valid: it may be mistyped, expired or revoked. Ask the appliance's operator for \
                  a new one."
                     .into()
+            }
+            // The holder of a token needs the reason, and it tells nothing about other tokens.
+            Self::Jwt(rejected @ JwtRejected { why, .. }) => match why {
+                JwtRejection::Token(JwtError::NoKeys) => {
+                    "The appliance cannot obtain the keys of the token's issuer at the moment. Try again shortly.".into()
+                }
+                JwtRejection::Token(_) => format!("The token is rejected: {}.", rejected.reason()),
+                JwtRejection::NoGrant | JwtRejection::NoName => {
+                    format!("The token is valid, but gives no access: {}. Ask the appliance's operator.", rejected.reason())
+                }
+            },
+            Self::NotAJwt => {
+                "The token is not a JWT, and this appliance accepts only the JWTs of its issuers. Ask its operator.".into()
             }
             Self::Certificate => {
                 "The client certificate of this connection is no longer valid. Connect again with a valid one.".into()

@@ -5,6 +5,7 @@ pub(crate) mod callers;
 pub(crate) mod certificate;
 pub(crate) mod credentials;
 pub(crate) mod error;
+pub(crate) mod issuers;
 pub(crate) mod keys;
 pub(crate) mod personal_store;
 pub(crate) mod personal_task;

@@ -15,7 +15,7 @@ use tracing::info;
 use crate::access::caller::{Caller, Owner};
 use crate::access::day::Day;
 use crate::access::personal::{NotMade, Person, Wanted};
-use crate::access::tokens::{Rejected, TokenEntry, Tokens};
+use crate::access::tokens::{PersonalEntry, Rejected, TokenEntry, Tokens};
 use crate::serve::auth::settings::{PersonalSettings, TokenSource};
 
 /// The changes that wait for the task.
@@ -145,14 +145,14 @@ impl PersonalStore {
         &self,
         presented: &str,
         now: SystemTime,
-        look: impl FnOnce(&TokenEntry, Owner) -> Result<T, Rejected>,
+        look: impl FnOnce(&TokenEntry, &PersonalEntry) -> Result<T, Rejected>,
     ) -> Option<Result<T, Rejected>> {
         let tokens = self.tokens.load();
         let tokens = tokens.as_ref()?;
         Some(tokens.find(presented, now).and_then(|entry| {
             // SECURITY: nothing limits the rights of an entry without an owner.
             let personal = entry.personal.as_ref().ok_or(Rejected::Unknown)?;
-            let found = look(entry, personal.owner)?;
+            let found = look(entry, personal)?;
             personal.used.note(Day::of(now));
             Ok(found)
         }))
@@ -187,7 +187,11 @@ impl PersonalStore {
     }
 
     /// Notes the rights that a person has today. If the person's tokens have more, they lose them.
-    pub(super) fn seen(&self, caller: &Caller) {
+    pub(crate) fn seen(&self, caller: &Caller) {
+        // The rights of those who sign in with tokens are known at each request.
+        if matches!(caller.owner(), None | Some(Owner::Token)) {
+            return;
+        }
         let tokens = self.tokens.load();
         let Some(tokens) = tokens.as_ref().filter(|tokens| tokens.of_name(&caller.name).next().is_some()) else {
             return;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::access::address::Networks;
 use crate::access::caller::{Grant, Role};
+use crate::access::jwt::ClaimGrant;
 use crate::access::limits::Limits;
 use crate::access::oidc::Expected;
 use crate::access::policy::Policy;
@@ -12,6 +13,7 @@ use crate::access::session::Sessions;
 use crate::access::tokens::Tokens;
 use crate::aws::secret::Secret;
 use crate::http::client::Endpoint;
+use crate::issuer::TrustedIssuer;
 
 /// The callers to accept, and their rights.
 pub struct CallerSettings {
@@ -23,6 +25,8 @@ pub struct CallerSettings {
     pub grants: Vec<Grant>,
     /// The load balancer whose statements about users are trusted.
     pub oidc: Option<OidcSettings>,
+    /// The issuers whose JWTs are accepted as bearer tokens.
+    pub issuers: Vec<IssuerSettings>,
     /// The role of unauthenticated callers; without it they are rejected.
     pub anonymous: Option<Role>,
     /// The sessions of browsers.
@@ -75,6 +79,14 @@ pub struct PersonalSettings {
     pub tokens: TokenSettings,
     /// The longest lifetime of a token.
     pub lifetime: Duration,
+}
+
+/// A trusted issuer, and what its tokens grant.
+pub struct IssuerSettings {
+    /// The issuer, and the source of its keys.
+    pub trusted: TrustedIssuer,
+    /// The grants; the first that matches a token decides.
+    pub grants: Vec<ClaimGrant>,
 }
 
 /// The load balancer in front, which signs users in.

@@ -12,6 +12,7 @@ use crate::http::{headers, into_response};
 use crate::mlflow::download;
 use crate::serve::artifacts::translate::Translation;
 use crate::serve::auth::error::AccessError;
+use crate::serve::auth::issuers::JwtRejected;
 use crate::serve::auth::{redirect, sign_in};
 use crate::serve::context::RequestContext;
 use crate::serve::error::ProxyError;
@@ -62,8 +63,11 @@ pub(super) fn reject(
     let (callers, log) = (&worker.shared.callers, &context.log);
     let excess = callers.count_rejection(log.caller(), log.client(), error.status()).err();
     let error = excess.map_or(error, ProxyError::from);
-    if matches!(error, ProxyError::Access(_)) {
+    if let ProxyError::Access(denial) = &error {
         log.denied();
+        if let AccessError::Jwt(JwtRejected { issuer: Some(issuer), .. }) = denial {
+            log.rejected_issuer(issuer);
+        }
     }
     log.rejected(error.kind(), error_chain::joined(&error));
     if error.is_ours() {

@@ -57,6 +57,8 @@ pub(crate) struct AccessLog {
     started: Instant,
     client: Cell<Option<IpAddr>>,
     caller: OnceCell<Caller>,
+    /// The issuer of a JWT that was rejected.
+    issuer: OnceCell<Arc<str>>,
     target: Cell<Option<usize>>,
     target_name: OnceCell<String>,
     action: Cell<Option<&'static str>>,
@@ -100,6 +102,7 @@ impl AccessLog {
             started: Instant::now(),
             client: Cell::new(request.peer_addr().map(|address| address.ip())),
             caller: OnceCell::new(),
+            issuer: OnceCell::new(),
             target: Cell::default(),
             target_name: OnceCell::new(),
             action: Cell::default(),
@@ -138,6 +141,11 @@ impl AccessLog {
     /// Notes the caller.
     pub(crate) fn authenticated(&self, caller: Caller) -> &Caller {
         self.caller.get_or_init(|| caller)
+    }
+
+    /// Notes the issuer of a JWT that was rejected.
+    pub(crate) fn rejected_issuer(&self, issuer: &Arc<str>) {
+        self.issuer.get_or_init(|| Arc::clone(issuer));
     }
 
     /// Notes the target's index and name.
@@ -240,6 +248,11 @@ impl Drop for AccessLog {
             path: &self.path,
             client: self.client.get(),
             caller: self.caller.get(),
+            issuer: self
+                .caller
+                .get()
+                .and_then(|caller| caller.issuer.as_deref())
+                .or(self.issuer.get().map(|name| &**name)),
             target: self.target.get(),
             target_name: self.target_name.get().map(String::as_str),
             action: self.action.get(),

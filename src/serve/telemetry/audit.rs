@@ -39,6 +39,8 @@ pub(crate) struct AuditEvent<'a> {
     pub caller: Option<&'a str>,
     pub role: Option<&'static str>,
     pub means: Option<&'static str>,
+    /// The name of the issuer of the caller's or of a rejected JWT.
+    pub issuer: Option<&'a str>,
     pub target: Option<&'a str>,
     pub method: &'a str,
     pub path: &'a str,
@@ -49,6 +51,8 @@ pub(crate) struct AuditEvent<'a> {
     /// The result of authorization, if the request got that far.
     pub decision: Option<&'static str>,
     pub refusal: Option<&'static str>,
+    /// The reason of a denial.
+    pub reason: Option<&'a str>,
     pub status: Option<u16>,
     pub received: u64,
     pub sent: u64,

@@ -50,6 +50,8 @@ pub(crate) struct FinishedRequest<'a> {
     pub path: &'a str,
     pub client: Option<IpAddr>,
     pub caller: Option<&'a Caller>,
+    /// The name of the issuer of the caller's or of a rejected JWT.
+    pub issuer: Option<&'a str>,
     /// The target's index.
     pub target: Option<usize>,
     /// The target's name, if it has one.
@@ -119,6 +121,7 @@ mod tests {
             path: "/",
             client: None,
             caller: None,
+            issuer: None,
             target: None,
             target_name: None,
             action: None,

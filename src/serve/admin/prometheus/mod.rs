@@ -1,6 +1,7 @@
 //! The document that Prometheus scrapes.
 
 mod exposition;
+mod issuers;
 mod process;
 mod requests;
 mod targets;
@@ -16,6 +17,7 @@ pub(crate) fn render(shared: &SharedState) -> String {
     let mut exposition = Exposition::default();
     requests::render(&shared.metrics, &mut exposition);
     targets::render(shared, &mut exposition);
+    issuers::render(&shared.callers.issuers, &mut exposition);
     process::render(shared, &mut exposition);
     exposition.finish()
 }

@@ -43,7 +43,11 @@ pub(crate) const ERROR_CODES: &[ErrorCode] = &[
         "wrong-credential",
         "The page of personal tokens needs a person who has signed in, and `/_appliance/tokens/self` a personal token.",
     ),
-    of("no-grant", "The user has signed in, but no `[[caller]]` grants them anything."),
+    of("no-grant", "The user has signed in or has a valid JWT, but no `[[caller]]` grants them anything."),
+    of(
+        "issuer-unavailable",
+        "The keys of a JWT's issuer could not be fetched; the log has the reason. `appliance check` tests the way to the issuer.",
+    ),
     of("tokens-unknown", "The appliance could not read the tokens from AWS yet; the log has the reason."),
     of("role-too-low", "The caller's role does not allow this action. Grant a higher role if the caller needs it."),
     of("denied-by-rule", "A `deny` rule forbids the action."),

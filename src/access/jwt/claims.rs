@@ -1,0 +1,129 @@
+//! The claims of a JWT, and patterns that they match.
+
+use serde_json::{Map, Value};
+
+/// The claims of a JWT. Whoever made them is known only after its verification.
+#[derive(Clone, Debug, PartialEq)]
+pub struct JwtClaims(Map<String, Value>);
+
+/// The place of a claim: `repository`, `realm_access.roles`, or a JSON pointer such as `/kubernetes.io/namespace`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClaimPath(String);
+
+/// A claim and the value that it must have, in which `*` stands for any characters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClaimPattern {
+    path: ClaimPath,
+    value: String,
+}
+
+impl From<Map<String, Value>> for JwtClaims {
+    fn from(claims: Map<String, Value>) -> Self {
+        Self(claims)
+    }
+}
+
+impl JwtClaims {
+    /// Returns a claim of this name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Value> {
+        self.0.get(name)
+    }
+
+    /// Returns the claim at this place.
+    #[must_use]
+    pub fn at(&self, path: &ClaimPath) -> Option<&Value> {
+        match path.0.strip_prefix('/') {
+            Some(pointer) => {
+                let mut names = pointer.split('/').map(|name| name.replace("~1", "/").replace("~0", "~"));
+                let first = self.0.get(&names.next()?)?;
+                names.try_fold(first, |value, name| value.as_object()?.get(&name))
+            }
+            None => nested(&self.0, &path.0),
+        }
+    }
+
+    /// Returns the claim at this place as a text that is not empty.
+    #[must_use]
+    pub fn text(&self, path: &ClaimPath) -> Option<String> {
+        self.at(path).and_then(plain).filter(|text| !text.is_empty())
+    }
+}
+
+/// Returns the value at a path with dots. Keys may contain dots as well, as `kubernetes.io` does: the longest key goes first.
+fn nested<'a>(object: &'a Map<String, Value>, path: &str) -> Option<&'a Value> {
+    if let Some(value) = object.get(path) {
+        return Some(value);
+    }
+    let dots = path.rmatch_indices('.').map(|(at, _)| at);
+    let mut found = dots.filter_map(|at| Some((object.get(&path[..at])?.as_object()?, &path[at + 1..])));
+    found.next().and_then(|(inner, rest)| nested(inner, rest))
+}
+
+/// Returns a text, a number or a truth value as text.
+fn plain(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Bool(truth) => Some(truth.to_string()),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+impl ClaimPath {
+    /// Reads a path.
+    ///
+    /// # Errors
+    /// The valid form of a path.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        let is_valid = !text.is_empty() && text != "/" && text.len() <= 256 && !text.contains(char::is_control);
+        if is_valid { Ok(Self(text.to_owned())) } else { Err("a claim has a name of 1 to 256 characters") }
+    }
+}
+
+impl ClaimPattern {
+    /// Reads `name=value`.
+    ///
+    /// # Errors
+    /// The valid form of a pattern.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        let (path, value) = text.split_once('=').ok_or("a claim is written as `name=value`")?;
+        if value.is_empty() {
+            return Err("the value of a claim is missing; `*` means any");
+        }
+        Ok(Self { path: ClaimPath::parse(path)?, value: value.to_owned() })
+    }
+
+    /// Returns true if any value matches.
+    #[must_use]
+    pub fn is_for_any(&self) -> bool {
+        self.value.bytes().all(|byte| byte == b'*')
+    }
+
+    /// Returns true if the claim has this value, or is a list with it.
+    #[must_use]
+    pub fn matches(&self, claims: &JwtClaims) -> bool {
+        let is_meant = |value: &Value| plain(value).is_some_and(|text| glob(&self.value, &text));
+        match claims.at(&self.path) {
+            Some(Value::Array(list)) => list.iter().any(is_meant),
+            Some(value) => is_meant(value),
+            None => false,
+        }
+    }
+}
+
+/// Returns true if the text is as the pattern says, in which `*` stands for any characters, also none.
+///
+/// Each `*` takes as little as it can, so the time is at most the product of both lengths.
+fn glob(pattern: &str, text: &str) -> bool {
+    let mut pieces = pattern.split('*');
+    let Some(mut rest) = pieces.next().and_then(|first| text.strip_prefix(first)) else { return false };
+    let Some(last) = pieces.next_back() else { return rest.is_empty() };
+    for piece in pieces {
+        match rest.find(piece) {
+            Some(at) => rest = &rest[at + piece.len()..],
+            None => return false,
+        }
+    }
+    rest.ends_with(last)
+}

@@ -1,0 +1,119 @@
+//! One trusted issuer at run time: its keys, its grants and its figures.
+
+use std::time::{Duration, SystemTime};
+
+use tokio::time::timeout;
+
+use crate::access::caller::{AuthMethod, Caller};
+use crate::access::jwt::{ClaimGrant, Issuer, JwtClaims, JwtError, NameTemplate, UnverifiedJwt};
+use crate::http::client::Dialer;
+use crate::issuer::TrustedIssuer;
+use crate::serve::auth::issuers::counts::VerificationCounts;
+use crate::serve::auth::issuers::published_keys::PublishedKeys;
+use crate::serve::auth::issuers::rejection::JwtRejection;
+use crate::serve::auth::settings::IssuerSettings;
+
+/// The longest time that a request waits for keys, the interval between fetches included.
+const KEY_WAIT: Duration = Duration::from_secs(15);
+
+/// One trusted issuer.
+pub(crate) struct IssuerState {
+    trusted: TrustedIssuer,
+    grants: Vec<ClaimGrant>,
+    /// The name of callers whose grant has none.
+    own_name: NameTemplate,
+    pub(crate) keys: PublishedKeys,
+    pub(crate) counts: VerificationCounts,
+}
+
+impl IssuerState {
+    /// Returns an issuer without keys.
+    #[must_use]
+    pub(crate) fn new(settings: IssuerSettings) -> Self {
+        let IssuerSettings { trusted, grants } = settings;
+        let own_name = NameTemplate::of(&trusted.issuer.name_claim);
+        Self { trusted, grants, own_name, keys: PublishedKeys::default(), counts: VerificationCounts::default() }
+    }
+
+    /// Returns the rules for its tokens.
+    #[must_use]
+    pub(crate) fn issuer(&self) -> &Issuer {
+        &self.trusted.issuer
+    }
+
+    /// Returns the grants of its tokens.
+    #[must_use]
+    pub(crate) fn grants(&self) -> &[ClaimGrant] {
+        &self.grants
+    }
+
+    /// Returns a number that changes when the issuer withdraws a key.
+    #[must_use]
+    pub(crate) fn generation(&self) -> u64 {
+        self.keys.generation()
+    }
+
+    /// Keeps the keys fresh for as long as it is polled. Exactly one task runs this.
+    pub(crate) async fn keep_fresh(&self, dialer: &Dialer) {
+        self.keys.keep_fresh(&self.trusted, dialer).await;
+    }
+
+    /// Verifies a token for one of these audiences. Returns its claims, and the generation of the keys.
+    ///
+    /// # Errors
+    /// [`JwtError`].
+    pub(crate) async fn verify<'a>(
+        &self,
+        jwt: &'a UnverifiedJwt<'_>,
+        audiences: &[String],
+        now: SystemTime,
+    ) -> Result<(&'a JwtClaims, u64), JwtError> {
+        // SECURITY: this check comes before a key is fetched, because an unverified token is not worth a request.
+        jwt.check(self.issuer(), audiences, now)?;
+        match self.try_verify(jwt, audiences, now) {
+            Err(JwtError::UnknownKey | JwtError::NoKeys) => {}
+            result => return result,
+        }
+        timeout(KEY_WAIT, self.verify_with_newer_keys(jwt, audiences, now)).await.unwrap_or(Err(JwtError::NoKeys))
+    }
+
+    /// Waits for newer keys, and verifies the token with them.
+    async fn verify_with_newer_keys<'a>(
+        &self,
+        jwt: &'a UnverifiedJwt<'_>,
+        audiences: &[String],
+        now: SystemTime,
+    ) -> Result<(&'a JwtClaims, u64), JwtError> {
+        loop {
+            let fetch = self.keys.next_fetch().await;
+            let result = self.try_verify(jwt, audiences, now);
+            match (&result, fetch) {
+                // The fetch may have begun before the issuer published the key.
+                (Err(JwtError::UnknownKey | JwtError::NoKeys), Some(fetch)) if !fetch.began_later => {}
+                // The issuer may have the key by now, and could not be asked.
+                (Err(JwtError::UnknownKey), Some(fetch)) if !fetch.succeeded => return Err(JwtError::NoKeys),
+                _ => return result,
+            }
+        }
+    }
+
+    fn try_verify<'a>(
+        &self,
+        jwt: &'a UnverifiedJwt<'_>,
+        audiences: &[String],
+        now: SystemTime,
+    ) -> Result<(&'a JwtClaims, u64), JwtError> {
+        let generation = self.generation();
+        let keys = self.keys.current().ok_or(JwtError::NoKeys)?;
+        Ok((jwt.verify(self.issuer(), audiences, &keys, now)?, generation))
+    }
+
+    /// Returns the caller to whom the first matching grant is.
+    ///
+    /// # Errors
+    /// [`JwtRejection::NoGrant`] and [`JwtRejection::NoName`].
+    pub(crate) fn grant(&self, claims: &JwtClaims, means: AuthMethod) -> Result<Caller, JwtRejection> {
+        let grant = self.grants.iter().find(|grant| grant.is_for(claims)).ok_or(JwtRejection::NoGrant)?;
+        grant.caller(claims, &self.own_name, &self.issuer().name, means).ok_or(JwtRejection::NoName)
+    }
+}
