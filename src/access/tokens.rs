@@ -18,7 +18,7 @@ const HEADING: &str = "\
 ";
 
 /// One token of the file.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct TokenEntry {
     /// The part of the token that is not secret.
     pub id: String,
