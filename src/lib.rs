@@ -31,4 +31,5 @@ pub mod proxy;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;
 pub mod serve;
+pub mod token_source;
 pub mod ui;

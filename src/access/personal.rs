@@ -138,7 +138,12 @@ impl Person {
             created: now,
             expires: Some(expires),
             hash: wanted.hash,
-            personal: Some(PersonalEntry { owner: self.owner, label: wanted.label.clone(), used: LastUse::new(None) }),
+            personal: Some(PersonalEntry {
+                owner: self.owner,
+                issuer: self.issuer.clone(),
+                label: wanted.label.clone(),
+                used: LastUse::new(None),
+            }),
         };
         tokens.add(entry).map_err(|_| NotMade::TwoOfOneId)
     }

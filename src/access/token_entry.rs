@@ -11,7 +11,7 @@ use super::day::{Day, LastUse};
 use super::token::Hash;
 
 /// One token of the file.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct TokenEntry {
     /// The part of the token that is not secret.
     pub id: String,

@@ -1,5 +1,6 @@
 //! The command line: the only part that knows clap, the environment, the terminal and exit codes.
 
+mod aws_connection;
 mod bodies;
 mod bootstrap;
 mod callers;
@@ -35,7 +36,7 @@ mod summary;
 mod targets;
 mod telemetry;
 mod token;
-mod token_file;
+mod token_place;
 mod trust;
 mod ui;
 mod values;

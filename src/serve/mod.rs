@@ -51,12 +51,9 @@ use auth::callers::Callers;
 use auth::issuers::IssuerState;
 use auth::personal_store::PersonalStore;
 use auth::personal_task;
-pub use auth::settings::{
-    CallerSettings, IssuerSettings, OidcSettings, PersonalSettings, TokenSecret, TokenSettings, TokenSource,
-};
+pub use auth::settings::{CallerSettings, IssuerSettings, OidcSettings, PersonalSettings, TokenSettings};
 pub use auth::sign_in_page::LONGEST_HELP;
 use auth::token_store::SecretReader;
-pub use auth::token_store::read_file as read_tokens;
 pub use serve_error::ServeError;
 use server::{Server, ServerSettings};
 pub use settings::ServeSettings;

@@ -21,4 +21,5 @@ mod sandbox;
 mod screenshots;
 mod serve;
 mod support;
+mod token;
 mod ui;

@@ -16,7 +16,8 @@ use crate::access::caller::{Caller, Owner};
 use crate::access::day::Day;
 use crate::access::personal::{NotMade, Person, Wanted};
 use crate::access::tokens::{PersonalEntry, Rejected, TokenEntry, Tokens};
-use crate::serve::auth::settings::{PersonalSettings, TokenSource};
+use crate::serve::auth::settings::PersonalSettings;
+use crate::token_source::TokenSource;
 
 /// The changes that wait for the task.
 const QUEUE_LIMIT: usize = 64;

@@ -1,6 +1,5 @@
 //! The configuration of authentication: which callers the appliance accepts, and what it grants them.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::access::address::Networks;
@@ -11,9 +10,9 @@ use crate::access::oidc::Expected;
 use crate::access::policy::Policy;
 use crate::access::session::Sessions;
 use crate::access::tokens::Tokens;
-use crate::aws::secret::Secret;
 use crate::http::client::Endpoint;
 use crate::issuer::TrustedIssuer;
+use crate::token_source::TokenSource;
 
 /// The callers to accept, and their rights.
 pub struct CallerSettings {
@@ -51,26 +50,6 @@ pub struct TokenSettings {
     pub source: TokenSource,
     /// The tokens that were read at the start; none, if AWS keeps them.
     pub initial: Option<Tokens>,
-}
-
-/// The place where the token file is kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TokenSource {
-    /// A file on disk; also a systemd credential.
-    File(PathBuf),
-    /// A secret in AWS's Parameter Store or Secrets Manager.
-    Secret(TokenSecret),
-}
-
-/// A secret that AWS keeps, and the service to ask for it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TokenSecret {
-    /// The secret.
-    pub secret: Secret,
-    /// The region of the service.
-    pub region: String,
-    /// The endpoint of the service.
-    pub endpoint: Endpoint,
 }
 
 /// The personal tokens: their source, which the appliance changes, and their limit.
