@@ -77,6 +77,7 @@ mod tests {
                 created: SystemTime::UNIX_EPOCH,
                 expires: None,
                 hash: Hash::of(id),
+                personal: None,
             };
             tokens.add(entry).expect(id);
         }

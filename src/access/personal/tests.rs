@@ -109,7 +109,7 @@ fn a_token_loses_what_its_owner_loses() {
     assert!(!ada().is_exceeded(&tokens));
     let personal = tokens.entries()[0].personal.as_ref().expect("personal");
     let caller = caller(&tokens.entries()[0], personal, (Role::Read, &Targets::Named(vec!["b".into()])));
-    assert_eq!((caller.role, caller.targets), (Role::Read, Targets::Named(vec!["b".into()])));
+    assert_eq!((caller.role, &caller.targets), (Role::Read, &Targets::Named(vec!["b".into()])));
     assert_eq!((caller.name.as_str(), caller.means.as_str(), caller.owner()), ("ada", "personal", None));
 }
 
