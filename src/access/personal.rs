@@ -16,6 +16,9 @@ use super::tokens::{PersonalEntry, TokenEntry, Tokens};
 pub const PER_PERSON: usize = 20;
 /// The time for which an expired token stays in the list, so that its owner finds out why a program has stopped.
 const KEPT_EXPIRED: Duration = Duration::from_hours(24 * 7);
+/// Seconds.
+const DAY: u64 = 86_400;
+
 /// A person, who signs in without a token of a program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Person {
@@ -75,7 +78,7 @@ pub enum NotMade {
     #[error("A token cannot use a target that you may not use.")]
     Targets,
     /// The lifetime is longer than the operator allows.
-    #[error("A token can last for {} at most.", humantime::format_duration(*.0))]
+    #[error("A token can last for {} at most.", spoken(*.0))]
     Lifetime(Duration),
 }
 
@@ -194,6 +197,17 @@ pub fn rights_by_tokens<'a>(tokens: &'a Tokens, name: &'a str, now: SystemTime) 
 pub fn either(some: Option<(Role, Targets)>, (role, targets): (Role, &Targets)) -> Option<(Role, Targets)> {
     let Some((other_role, others)) = some else { return Some((role, targets.clone())) };
     Some((role.max(other_role), others.or(targets)))
+}
+
+/// Writes a lifetime in days if it is a number of days. `humantime` would write 90 days as months of 30.44 days.
+#[must_use]
+pub fn spoken(lifetime: Duration) -> String {
+    let seconds = lifetime.as_secs();
+    match (seconds / DAY, seconds % DAY) {
+        (1, 0) => "1 day".to_owned(),
+        (days @ 2.., 0) => format!("{days} days"),
+        _ => humantime::format_duration(Duration::from_secs(seconds)).to_string(),
+    }
 }
 
 /// Removes the tokens that expired some time ago.

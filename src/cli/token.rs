@@ -161,6 +161,12 @@ fn described(entry: &TokenEntry, now: SystemTime) -> serde_json::Value {
         "created": time(entry.created),
         "expires": entry.expires.map(time),
         "expired": entry.expires.is_some_and(|expires| expires <= now),
+        "personal": entry.personal.as_ref().map(|personal| json!({
+            "name": personal.label,
+            "owner": personal.owner.as_str(),
+            "issuer": personal.issuer,
+            "used": personal.used.day().map(|day| day.to_string()),
+        })),
     })
 }
 
@@ -179,7 +185,11 @@ fn table(tokens: &Tokens, now: SystemTime) -> String {
             Some(expires) if expires <= now => format!("{} (expired)", date(expires)),
             Some(expires) => date(expires),
         };
-        [entry.id.clone(), entry.name.clone(), entry.role.to_string(), targets, date(entry.created), expires]
+        let name = match &entry.personal {
+            None => entry.name.clone(),
+            Some(personal) => format!("{} ({})", entry.name, personal.label),
+        };
+        [entry.id.clone(), name, entry.role.to_string(), targets, date(entry.created), expires]
     });
     let heading = ["ID", "NAME", "ROLE", "TARGETS", "CREATED", "EXPIRES"].map(ToOwned::to_owned);
     let rows: Vec<_> = std::iter::once(heading).chain(rows).collect();

@@ -60,11 +60,21 @@ impl Terminal {
     }
 }
 
-fn start(lifetime: &str) -> (Upstream, TokenFile, PersonalFile, Token, Appliance) {
+/// An appliance with a writer and a reader who can sign in.
+struct Setting {
+    appliance: Appliance,
+    personal: PersonalFile,
+    ada: Token,
+    bob: Token,
+    _upstream: Upstream,
+    _tokens: TokenFile,
+}
+
+fn start() -> Setting {
     let (upstream, tokens, personal) = (Upstream::ok(), TokenFile::new(), PersonalFile::new());
-    let ada = tokens.add("ada", "write", &[]);
-    let appliance = personal.builder(&upstream, &tokens).with(&["--personal-token-lifetime", lifetime]).start();
-    (upstream, tokens, personal, ada, appliance)
+    let (ada, bob) = (tokens.add("ada", "write", &[]), tokens.add("bob", "read", &[]));
+    let appliance = personal.builder(&upstream, &tokens).start();
+    Setting { appliance, personal, ada, bob, _upstream: upstream, _tokens: tokens }
 }
 
 fn status(appliance: &Appliance, token: &str) -> u16 {
@@ -74,12 +84,12 @@ fn status(appliance: &Appliance, token: &str) -> u16 {
 
 #[test]
 fn a_terminal_gets_the_token_that_a_person_confirms_and_revokes_it() {
-    let (_upstream, _tokens, personal, ada, appliance) = start("90d");
-    let person = PersonAt::sign_in(&appliance, &ada.text);
+    let Setting { appliance, personal, ada, .. } = &start();
+    let person = PersonAt::sign_in(appliance, &ada.text);
     let url = appliance.url();
     let terminal = Terminal::start(&url, &["--name", "laptop", "--role", "read", "--expires", "7d"]);
     let page = person.get(&terminal.page);
-    for part in ["laptop", "<dd>read</dd>", "<dd>7days</dd>", "your terminal shows"] {
+    for part in ["laptop", "<dd>read</dd>", "<dd>7 days</dd>", "your terminal shows"] {
         assert!(page.text().contains(part), "{part}: {}", page.text());
     }
     assert!(!page.text().contains(&terminal.code), "the page does not show the code: {}", page.text());
@@ -89,7 +99,7 @@ fn a_terminal_gets_the_token_that_a_person_confirms_and_revokes_it() {
     let form = Terminal::form(terminal.query(), &terminal.code);
     let printed = terminal.finish();
     let token = printed.trim();
-    assert_eq!((printed.lines().count(), status(&appliance, token)), (1, 200), "{printed}");
+    assert_eq!((printed.lines().count(), status(appliance, token)), (1, 200), "{printed}");
     assert_eq!(person.post(&confirm, &form).status, 400, "a second confirmation makes no second token");
     let itself = |method: &str, token: &str| {
         let authorization = format!("Bearer {token}");
@@ -108,19 +118,19 @@ fn a_terminal_gets_the_token_that_a_person_confirms_and_revokes_it() {
 
     let out = run(&["logout", &url], &[("MLFLOW_TRACKING_TOKEN", token)]);
     assert!(out.status.success(), "{out:?}");
-    assert_eq!(status(&appliance, token), 401);
+    assert_eq!(status(appliance, token), 401);
     let again = run(&["logout", &url], &[("MLFLOW_TRACKING_TOKEN", token)]);
     assert!(again.status.success() && String::from_utf8_lossy(&again.stderr).contains("was not valid"), "{again:?}");
     let wrong = run(&["logout", &url], &[("MLFLOW_TRACKING_TOKEN", &ada.text)]);
     assert_eq!(wrong.status.code(), Some(78), "{wrong:?}");
-    assert_eq!(status(&appliance, &ada.text), 200);
+    assert_eq!(status(appliance, &ada.text), 200);
 }
 
 #[test]
 fn a_terminal_writes_the_token_to_a_file_that_only_its_user_reads() {
     use std::os::unix::fs::PermissionsExt as _;
-    let (_upstream, _tokens, _personal, ada, appliance) = start("90d");
-    let person = PersonAt::sign_in(&appliance, &ada.text);
+    let Setting { appliance, ada, .. } = &start();
+    let person = PersonAt::sign_in(appliance, &ada.text);
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("token");
     let (url, path) = (format!("{}/t/default", appliance.url()), file.to_str().unwrap());
@@ -129,18 +139,17 @@ fn a_terminal_writes_the_token_to_a_file_that_only_its_user_reads() {
     assert_eq!(terminal.finish(), "");
     assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     let token = std::fs::read_to_string(&file).unwrap();
-    assert_eq!(status(&appliance, token.trim()), 200);
+    assert_eq!(status(appliance, token.trim()), 200);
     let out = run(&["logout", &url, "--file", path], &[]);
     assert!(out.status.success() && !file.exists(), "{out:?}");
-    assert_eq!(status(&appliance, token.trim()), 401);
+    assert_eq!(status(appliance, token.trim()), 401);
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0, "nothing is left behind");
 }
 
 #[test]
 fn forged_changed_and_old_requests_make_no_token() {
-    let (_upstream, tokens, personal, ada, appliance) = start("90d");
-    let person = PersonAt::sign_in(&appliance, &ada.text);
-    let bob = tokens.add("bob", "read", &[]);
+    let Setting { appliance, personal, ada, bob, .. } = &start();
+    let person = PersonAt::sign_in(appliance, &ada.text);
     let mut terminal = Terminal::start(&appliance.url(), &["--name", "laptop"]);
     let (query, code) = (terminal.query().to_owned(), terminal.code.clone());
     let asked: u64 = query.rsplit_once("asked=").unwrap().1.parse().unwrap();
@@ -173,7 +182,7 @@ fn forged_changed_and_old_requests_make_no_token() {
     assert_eq!(person.get(&terminal.page).status, 200);
     assert_eq!(personal.text(), "");
     // A person cannot give more than they have.
-    let reader = PersonAt::sign_in(&appliance, &bob.text);
+    let reader = PersonAt::sign_in(appliance, &bob.text);
     let mut greedy = Terminal::start(&appliance.url(), &["--role", "write"]);
     let answer = reader.post(&confirm, &Terminal::form(greedy.query(), &greedy.code));
     assert!(answer.status == 400 && answer.text().contains("higher role"), "{}", answer.text());

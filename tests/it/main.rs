@@ -14,6 +14,7 @@ mod infra;
 mod login;
 mod nixos;
 mod pages;
+mod personal_page;
 mod product;
 mod properties;
 mod readme;

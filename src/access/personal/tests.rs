@@ -170,3 +170,12 @@ fn the_file_keeps_all_facts_and_rejects_halves() {
     let presented = "mlfa_x";
     assert_eq!(read.find(presented, NOW).err(), Some(Rejected::Malformed));
 }
+
+#[test]
+fn lifetimes_are_days_where_they_can_be() {
+    for (seconds, expected) in
+        [(86_400, "1 day"), (90 * 86_400, "90 days"), (3600, "1h"), (90_000, "1day 1h"), (0, "0s")]
+    {
+        assert_eq!(spoken(Duration::from_secs(seconds)), expected);
+    }
+}

@@ -7,7 +7,7 @@ use actix_web::http::StatusCode;
 
 use crate::access::caller::{Role, Targets};
 use crate::access::login_request::LoginRequest;
-use crate::access::personal::Person;
+use crate::access::personal::{Person, spoken};
 use crate::access::token::NewToken;
 use crate::access::tokens::TokenEntry;
 use crate::clock;
@@ -98,7 +98,7 @@ pub(super) fn confirm(
     notice: Option<&Notice>,
 ) -> HttpResponse {
     let host = browser::public_host(personal.request, personal.callers).or_else(|| browser::host(personal.request));
-    let lifetime = humantime::format_duration(Duration::from_secs(login.lifetime)).to_string();
+    let lifetime = spoken(Duration::from_secs(login.lifetime));
     let role = login.role.unwrap_or(person.role);
     let content = fill(
         include_str!("confirm.html"),
@@ -174,23 +174,20 @@ fn choices(personal: &PersonalRequest<'_>, person: &Person) -> Markup {
     fill(template, &[("boxes", Place::Markup(&boxes))])
 }
 
+/// The lifetimes to choose from; the longest comes first.
 fn lifetimes(limit: Duration) -> Markup {
-    let mut days: Vec<u32> = LIFETIMES.into_iter().filter(|days| DAY * *days <= limit).collect();
-    let longest = humantime::format_duration(limit).to_string();
+    let mut all: Vec<Duration> = LIFETIMES.into_iter().map(|days| DAY * days).filter(|time| *time < limit).collect();
+    all.push(limit);
     let mut options = Markup::default();
-    if days.last().is_none_or(|days| DAY * *days < limit) {
-        options.push(&fill("<option value=\"{{time}}\">{{time}}</option>", &[("time", Place::Text(&longest))]));
-    }
-    days.reverse();
-    for days in days {
-        let value = format!("{days}days");
-        let shown = if days == 1 { "1 day".to_owned() } else { format!("{days} days") };
-        let template = if days == USUAL {
+    for time in all.into_iter().rev() {
+        let template = if time == DAY * USUAL {
             "<option value=\"{{value}}\" selected>{{shown}}</option>"
         } else {
             "<option value=\"{{value}}\">{{shown}}</option>"
         };
-        options.push(&fill(template, &[("value", Place::Text(&value)), ("shown", Place::Text(&shown))]));
+        let value = humantime::format_duration(time).to_string();
+        let places = [("value", Place::Text(&*value)), ("shown", Place::Text(&spoken(time)))];
+        options.push(&fill(template, &places));
     }
     options
 }

@@ -156,7 +156,7 @@ fn a_token_has_at_most_the_rights_that_its_owner_has_today() {
     for (name, role, lifetime, expected) in [
         ("boss", "admin", "30days", "A token cannot have a higher role than you, and yours is `write`."),
         ("laptop", "read", "30days", "You have a token of this name already."),
-        ("long", "read", "91days", "A token can last for 90days at most."),
+        ("long", "read", "91days", "A token can last for 90 days at most."),
         ("none", "read", "0s", "A token can last for"),
         ("odd", "root", "30days", "The form is incomplete."),
         ("a", "read", "30days", "a name has 2 to 64 characters"),
