@@ -31,5 +31,6 @@ pub mod proxy;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;
 pub mod serve;
+pub mod token_source;
 pub mod ui;
 pub mod xml;

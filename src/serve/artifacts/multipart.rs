@@ -103,7 +103,7 @@ pub(crate) async fn create(
 fn own_headers(request: &ArtifactRequest<'_>) -> Result<serde_json::Value, ProxyError> {
     match request.context.log.caller().map(|caller| caller.means) {
         Some(AuthMethod::Anonymous) => Ok(json!({})),
-        Some(AuthMethod::Token | AuthMethod::Jwt) => {
+        Some(AuthMethod::Token | AuthMethod::Jwt | AuthMethod::Personal(_)) => {
             let value = request.request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
             value.map(|value| json!({"Authorization": value})).ok_or(ProxyError::NoPresigned)
         }

@@ -8,6 +8,8 @@ pub(crate) mod error;
 pub(crate) mod issuers;
 pub(crate) mod keys;
 pub(crate) mod overview;
+pub(crate) mod personal_store;
+pub(crate) mod personal_task;
 pub(crate) mod redirect;
 pub(crate) mod session_cookie;
 pub(crate) mod settings;

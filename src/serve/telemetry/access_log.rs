@@ -62,6 +62,8 @@ pub(crate) struct AccessLog {
     target: Cell<Option<usize>>,
     target_name: OnceCell<String>,
     action: Cell<Option<&'static str>>,
+    /// The id of the personal token that the request makes, revokes or asks about.
+    token: OnceCell<String>,
     received: Cell<u64>,
     /// The time that the body took to arrive.
     receiving: Cell<Duration>,
@@ -107,6 +109,7 @@ impl AccessLog {
             target: Cell::default(),
             target_name: OnceCell::new(),
             action: Cell::default(),
+            token: OnceCell::new(),
             received: Cell::default(),
             receiving: Cell::default(),
             retries: Cell::default(),
@@ -161,6 +164,11 @@ impl AccessLog {
     /// Notes the action, as in the table of routes.
     pub(crate) fn classified(&self, action: &'static str) {
         self.action.set(Some(action));
+    }
+
+    /// Notes the id of the personal token that the request makes, revokes or asks about.
+    pub(crate) fn concerns(&self, token: &str) {
+        self.token.get_or_init(|| token.to_owned());
     }
 
     /// Notes the size of a body, and the time that it took to arrive if it was buffered.
@@ -282,6 +290,7 @@ impl Drop for AccessLog {
             target: self.target.get(),
             target_name: self.target_name.get().map(String::as_str),
             action: self.action.get(),
+            token: self.token.get().map(String::as_str),
             is_denied: self.is_denied.get(),
             status: self.status.get(),
             error_kind: self.error_kind.get(),

@@ -67,6 +67,8 @@ pub(crate) struct FinishedRequest<'a> {
     pub target_name: Option<&'a str>,
     /// The action, as in the table of routes.
     pub action: Option<&'static str>,
+    /// The id of the personal token that the request makes, revokes or asks about.
+    pub token: Option<&'a str>,
     /// True if the caller may not do it.
     pub is_denied: bool,
     pub status: Option<StatusCode>,
@@ -144,6 +146,7 @@ mod tests {
             target: None,
             target_name: None,
             action: None,
+            token: None,
             is_denied: false,
             status: StatusCode::from_u16(status).ok(),
             error_kind,

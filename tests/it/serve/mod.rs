@@ -32,6 +32,8 @@ mod multipart;
 mod oidc;
 mod on_behalf;
 mod oracle;
+mod personal;
+mod personal_reloads;
 mod policy;
 mod prefix;
 mod prefix_proxy;
