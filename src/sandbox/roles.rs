@@ -36,6 +36,7 @@ pub(super) fn make() -> Result<(Vec<RoleToken>, Tokens), NoRandomness> {
             created: now,
             expires: Some(now + LIFETIME),
             hash: new.hash,
+            personal: None,
         };
         // Ids are random. The function would reject a second one that is the same.
         if file.add(entry).is_ok() {

@@ -1,7 +1,8 @@
 //! An overview of the ways in which callers authenticate, as configured, for the status page.
 
-use crate::access::caller::{AuthMethod, Subject};
-use crate::serve::auth::settings::{CallerSettings, TokenSource};
+use crate::access::caller::{AuthMethod, Owner, Subject};
+use crate::serve::auth::settings::CallerSettings;
+use crate::token_source::TokenSource;
 
 /// The ways in which callers authenticate, and the restrictions for all of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,6 +31,12 @@ impl AccessOverview {
         }
         if settings.oidc.is_some() {
             add(AuthMethod::Oidc, "users who signed in at the load balancer".to_owned());
+        }
+        for issuer in &settings.issuers {
+            add(AuthMethod::Jwt, format!("JWTs of {}", issuer.trusted.issuer.url));
+        }
+        if settings.personal.is_some() {
+            add(AuthMethod::Personal(Owner::Issuer), "personal tokens of people who signed in".to_owned());
         }
         if settings.grants.iter().any(|grant| matches!(grant.to, Subject::Certificate(_))) {
             add(AuthMethod::Certificate, "holders of client certificates".to_owned());

@@ -1,5 +1,6 @@
 //! The configuration of authentication: which callers the appliance accepts, and what it grants them.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::access::address::Networks;
