@@ -13,6 +13,7 @@ mod help;
 mod infra;
 mod login;
 mod nixos;
+mod own_pages;
 mod pages;
 mod personal_page;
 mod product;
