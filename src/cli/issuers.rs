@@ -1,10 +1,10 @@
 //! The settings of trusted issuers, and of the callers who bring their JWTs.
 
-use super::callers;
 use super::options::{CallerTable, IssuerTable, RawValue, ServeOptions, similar};
 use super::problems::{Problems, Reported};
+use super::rights::rights;
 use crate::access::caller::is_target_name;
-use crate::access::jwt::{ClaimGrant, ClaimPath, ClaimPattern, Issuer, JwtAlgorithm, NameTemplate};
+use crate::access::jwt::{ClaimGrant, ClaimPath, ClaimPattern, JwtAlgorithm, JwtIssuer, NameTemplate};
 use crate::issuer::{KeySource, Location, TrustedIssuer, read_keys};
 use crate::serve::IssuerSettings;
 
@@ -46,7 +46,7 @@ pub(super) fn resolve(all: &ServeOptions, problems: &mut Problems) -> Result<Vec
             problems.add(&table.origin, text, hint);
         }
         let is_same = |other: &IssuerSettings| {
-            let Issuer { name, url, .. } = &other.trusted.issuer;
+            let JwtIssuer { name, url, .. } = &other.trusted.issuer;
             *name == trusted.issuer.name || *url == trusted.issuer.url
         };
         if settings.iter().any(is_same) {
@@ -113,7 +113,7 @@ fn trusted(table: &IssuerTable, problems: &mut Problems) -> Option<TrustedIssuer
     let name_claim = name_claim.or_else(|| ClaimPath::parse("sub").ok());
     let (url, location) = url?;
     let (name, leeway, own) = (name?, leeway, |key: &str| table.value(key));
-    let issuer = Issuer {
+    let issuer = JwtIssuer {
         name: name.into(),
         url,
         audiences,
@@ -174,7 +174,7 @@ fn grant(table: &CallerTable, url: &str, problems: &mut Problems) -> Option<Clai
     let hint = "write a plain name, or one with claims as in `gha-{repository}`";
     let name = table.values.get("name");
     let template = problems.read(name, hint, |text| NameTemplate::parse(text).map_err(ToOwned::to_owned));
-    let (role, targets) = callers::rights(table, problems)?;
+    let (role, targets) = rights(table, problems)?;
     let is_complete = template.is_some() == name.is_some() && !given.is_empty();
     let claims = claims.into_iter().collect::<Option<Vec<_>>>().filter(|_| is_complete)?;
     Some(ClaimGrant { claims, name: template, role, targets })

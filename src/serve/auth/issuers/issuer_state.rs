@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use tokio::time::timeout;
 
 use crate::access::caller::{AuthMethod, Caller};
-use crate::access::jwt::{ClaimGrant, Issuer, JwtClaims, JwtError, NameTemplate, UnverifiedJwt};
+use crate::access::jwt::{ClaimGrant, JwtClaims, JwtError, JwtIssuer, NameTemplate, UnverifiedJwt};
 use crate::http::client::Dialer;
 use crate::issuer::TrustedIssuer;
 use crate::serve::auth::issuers::counts::VerificationCounts;
@@ -37,7 +37,7 @@ impl IssuerState {
 
     /// Returns the rules for its tokens.
     #[must_use]
-    pub(crate) fn issuer(&self) -> &Issuer {
+    pub(crate) fn issuer(&self) -> &JwtIssuer {
         &self.trusted.issuer
     }
 
