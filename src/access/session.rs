@@ -8,10 +8,14 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::hmac;
 
+use super::seal::Sealer;
+
 /// Creates and verifies sessions.
 #[derive(Clone)]
 pub struct Sessions {
     key: hmac::Key,
+    /// Seals the sessions of people whom an issuer has named, and their sign-ins.
+    pub sealer: Sealer,
     /// The lifetime of a session.
     pub lifetime: Duration,
 }
@@ -20,7 +24,7 @@ impl Sessions {
     /// Signs sessions with this key.
     #[must_use]
     pub fn new(key: &[u8], lifetime: Duration) -> Self {
-        Self { key: hmac::Key::new(hmac::HMAC_SHA256, key), lifetime }
+        Self { key: hmac::Key::new(hmac::HMAC_SHA256, key), sealer: Sealer::new(key), lifetime }
     }
 
     /// Returns a cookie's value for the holder of a token.
@@ -35,12 +39,19 @@ impl Sessions {
     /// Returns the id of the token behind a session; nothing if the session is forged or has expired.
     #[must_use]
     pub fn token_id<'a>(&self, value: &'a str, now: SystemTime) -> Option<&'a str> {
+        self.open(value, now).map(|(id, _)| id)
+    }
+
+    /// Returns the id of the token behind a session, and the time at which the session ends.
+    #[must_use]
+    pub fn open<'a>(&self, value: &'a str, now: SystemTime) -> Option<(&'a str, SystemTime)> {
         let (what, signature) = value.rsplit_once('.')?;
         let signature = URL_SAFE_NO_PAD.decode(signature).ok()?;
         // SECURITY: ring compares in constant time.
         hmac::verify(&self.key, what.as_bytes(), &signature).ok()?;
         let (id, end) = what.strip_prefix("v1.")?.split_once('.')?;
-        (end.parse::<u64>().ok()? > seconds(now)).then_some(id)
+        let end = end.parse::<u64>().ok().filter(|end| *end > seconds(now))?;
+        Some((id, UNIX_EPOCH.checked_add(Duration::from_secs(end))?))
     }
 }
 
@@ -58,6 +69,7 @@ mod tests {
         let value = sessions.begin("abc", UNIX_EPOCH);
         assert_eq!(sessions.token_id(&value, UNIX_EPOCH), Some("abc"));
         assert_eq!(sessions.token_id(&value, UNIX_EPOCH + Duration::from_secs(59)), Some("abc"));
+        assert_eq!(sessions.open(&value, UNIX_EPOCH), Some(("abc", UNIX_EPOCH + Duration::from_secs(60))));
         assert_eq!(sessions.token_id(&value, UNIX_EPOCH + Duration::from_secs(60)), None);
         assert_eq!(Sessions::new(b"other", sessions.lifetime).token_id(&value, UNIX_EPOCH), None);
         let signature = value.rsplit_once('.').expect("signed").1;

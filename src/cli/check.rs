@@ -13,7 +13,7 @@ use super::output::{show, show_document, show_outcome};
 use super::problems::Problem;
 use super::settings::Configuration;
 use super::variables::UnknownVariable;
-use super::{examples, probe_settings, settings, summary};
+use super::{examples, probe_settings, settings, sign_on, summary};
 use crate::clock;
 use crate::probe::{self, Finding, ProbeOutcome, ProbeSettings};
 use crate::serve::ServeSettings;
@@ -101,6 +101,7 @@ fn inbound(settings: &ServeSettings, now: SystemTime) -> Vec<Finding> {
     let mut findings = vec![port(settings.listen, "listen")];
     findings.extend(settings.admin.as_ref().map(|admin| port(admin.listen, "admin-listen")));
     findings.push(summary::callers(settings, now));
+    findings.extend(sign_on::findings(settings));
     if let Some(end) = settings.tls.as_ref().and_then(crate::http::tls::server::ServerTls::end) {
         let left = end.duration_since(now).unwrap_or_default();
         let shown = humantime::format_duration(Duration::from_secs(left.as_secs() / 3600 * 3600));

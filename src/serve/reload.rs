@@ -39,6 +39,9 @@ pub(crate) async fn run(
                 info!("reloading");
                 shared.reports.audit.reopen();
                 shared.callers.issuers.all().iter().for_each(|issuer| issuer.keys.refresh());
+                if let Some(personal) = &shared.callers.personal {
+                    personal.reload_soon();
+                }
             }
             () = sleep(interval) => {}
         }

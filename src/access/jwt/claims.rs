@@ -1,5 +1,6 @@
 //! The claims of a JWT, and patterns that they match.
 
+use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Map, Value};
@@ -46,6 +47,11 @@ impl JwtClaims {
         // SECURITY: a number that a clock cannot show would overflow and panic.
         let seconds = value.as_f64().filter(|seconds| (0.0..=LAST_SECOND).contains(seconds)).ok_or(JwtError::Time)?;
         Ok(Some(UNIX_EPOCH + Duration::from_secs_f64(seconds)))
+    }
+
+    /// Returns all claims by their names.
+    pub fn iter(&self) -> impl Iterator<Item = (&String, &Value)> {
+        self.0.iter()
     }
 
     /// Returns the claim at this place.
@@ -99,7 +105,19 @@ impl ClaimPath {
     }
 }
 
+impl fmt::Display for ClaimPattern {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}={}", self.path.0, self.value)
+    }
+}
+
 impl ClaimPattern {
+    /// Returns true if there is such a claim, whatever its value.
+    #[must_use]
+    pub fn is_answered(&self, claims: &JwtClaims) -> bool {
+        claims.at(&self.path).is_some()
+    }
+
     /// Reads `name=value`.
     ///
     /// # Errors

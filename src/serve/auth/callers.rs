@@ -10,32 +10,45 @@ use actix_web::http::header::{HeaderMap, HeaderName};
 use secrecy::ExposeSecret as _;
 
 use crate::access::address::{self, Networks};
-use crate::access::caller::{AuthMethod, Caller, Grant, Role, Subject, Targets, check_name};
+use crate::access::caller::{AuthMethod, Caller, Grant, Owner, Role, Subject, Targets, check_name};
+use crate::access::issuer_session::IssuerSession;
 use crate::access::jwt;
 use crate::access::limits::{Meter, Permit};
 use crate::access::oidc::{Expected, OidcError, Unverified};
+use crate::access::personal;
 use crate::access::policy::Policy;
 use crate::access::session::Sessions;
+use crate::access::tokens::{PersonalEntry, Rejected};
 use crate::http::body::Holdings;
 use crate::serve::auth::credentials::{self, CallerCredentials};
-use crate::serve::auth::error::AccessError;
+use crate::serve::auth::error::{AccessError, TokensUnknown};
 use crate::serve::auth::issuers::Issuers;
 use crate::serve::auth::keys::{BalancerKeys, KeyFetcher};
+use crate::serve::auth::personal_store::PersonalStore;
 use crate::serve::auth::settings::CallerSettings;
 use crate::serve::auth::token_store::TokenStore;
+use crate::serve::limits::lifo_semaphore::LifoSemaphore;
 
 /// The header with a load balancer's statement about the user.
 const OIDC_DATA: HeaderName = HeaderName::from_static("x-amzn-oidc-data");
+/// The number of people whose codes are exchanged at once, and who wait for that.
+const CONCURRENT_EXCHANGES: usize = 32;
+const WAITING_EXCHANGES: usize = 256;
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// The state of authentication that all workers share.
 pub(crate) struct Callers {
     pub(crate) tokens: TokenStore,
     pub(crate) issuers: Issuers,
+    /// Permits to exchange a code with an identity provider, of all workers.
+    pub(crate) exchanges: LifoSemaphore,
+    /// The personal tokens, if people may make any.
+    pub(crate) personal: Option<PersonalStore>,
     grants: Vec<Grant>,
     balancer: Option<BalancerTrust>,
     anonymous: Option<Role>,
     pub(crate) sessions: Sessions,
+    pub(crate) sign_in_help: Option<String>,
     networks: Option<Networks>,
     trusted_proxies: Networks,
     trusted_hops: usize,
@@ -62,10 +75,13 @@ impl Callers {
         Self {
             tokens: TokenStore::new(settings.tokens),
             issuers: Issuers::new(settings.issuers),
+            exchanges: LifoSemaphore::new(CONCURRENT_EXCHANGES, WAITING_EXCHANGES),
+            personal: settings.personal.map(PersonalStore::new),
             grants: settings.grants,
             balancer,
             anonymous: settings.anonymous,
             sessions: settings.sessions,
+            sign_in_help: settings.sign_in_help,
             networks: settings.networks,
             trusted_proxies: settings.trusted_proxies,
             trusted_hops: settings.trusted_hops,
@@ -150,15 +166,12 @@ impl Callers {
         fetcher: &KeyFetcher,
         now: SystemTime,
     ) -> Result<Caller, AccessError> {
-        if self.tokens.is_configured() || self.issuers.are_configured() {
+        if self.tokens.is_configured() || self.personal.is_some() || self.issuers.are_configured() {
             match credentials::of(headers, cookie)? {
                 CallerCredentials::Token(token) => return self.holder(token.expose_secret(), now).await,
                 // A browser whose session is over is sent to sign in again.
                 CallerCredentials::Session(value) => {
-                    if self.tokens.is_configured()
-                        && let Some(id) = self.sessions.token_id(value, now)
-                        && let Some(caller) = self.tokens.session_holder(id, now)?
-                    {
+                    if let Some((caller, _)) = self.session(value, now)? {
                         return Ok(caller);
                     }
                 }
@@ -184,6 +197,29 @@ impl Callers {
         }
     }
 
+    /// Returns true if a person with a browser can sign in.
+    #[must_use]
+    pub(crate) fn can_sign_in(&self) -> bool {
+        self.tokens.is_configured() || self.issuers.sign_people_in()
+    }
+
+    /// Returns the holder of the session in a cookie, and the time at which it ends. Returns nothing if it has ended.
+    ///
+    /// # Errors
+    /// [`AccessError::TokensUnknown`].
+    pub(crate) fn session(&self, value: &str, now: SystemTime) -> Result<Option<(Caller, SystemTime)>, AccessError> {
+        if IssuerSession::is_meant(value) {
+            let session = IssuerSession::open(&self.sessions.sealer, value, now);
+            return Ok(session.and_then(|session| Some((self.issuers.session_holder(&session)?, session.end()))));
+        }
+        let Some((id, end)) = self.sessions.open(value, now).filter(|_| self.tokens.is_configured()) else {
+            return Ok(None);
+        };
+        let Some(caller) = self.tokens.session_holder(id, now)? else { return Ok(None) };
+        let end = self.tokens.end_of(id).map_or(end, |of_token| end.min(of_token));
+        Ok(Some((caller, end)))
+    }
+
     /// Returns the holder of a bearer token.
     async fn holder(&self, token: &str, now: SystemTime) -> Result<Caller, AccessError> {
         if self.issuers.are_configured() && jwt::is_meant(token) {
@@ -193,7 +229,55 @@ impl Callers {
             // Boxed, since a token is verified once, and this would make every request's future larger.
             return Ok(Box::pin(self.issuers.authenticate(token, now)).await?);
         }
-        if self.tokens.is_configured() { self.tokens.holder(token, now) } else { Err(AccessError::NotAJwt) }
+        let found =
+            if self.tokens.is_configured() { self.tokens.holder(token, now) } else { Err(AccessError::NotAJwt) };
+        match found {
+            Err(error) if self.personal.is_some() => Box::pin(self.personal_holder(token, error, now)).await,
+            found => found,
+        }
+    }
+
+    /// Returns the person whose personal token this is, if it is not a token of an operator.
+    ///
+    /// # Errors
+    /// The error with which the other tokens were searched, or [`AccessError::Token`].
+    async fn personal_holder(&self, token: &str, error: AccessError, now: SystemTime) -> Result<Caller, AccessError> {
+        let is_other = matches!(error, AccessError::NotAJwt | AccessError::Token(Rejected::Unknown));
+        let Some(personal) = self.personal.as_ref().filter(|_| is_other) else { return Err(error) };
+        let look = || {
+            personal.find(token, now, |entry, facts| {
+                let (role, targets) = self.rights(facts, &entry.name, now)?;
+                Ok(personal::caller(entry, facts, (role, &targets)))
+            })
+        };
+        match look() {
+            // Another appliance may have made it a moment ago.
+            Some(Err(Rejected::Unknown)) if personal.reloaded().await => {}
+            Some(found) => return Ok(found?),
+            None => return Err(TokensUnknown(None).into()),
+        }
+        Ok(look().unwrap_or(Err(Rejected::Unknown))?)
+    }
+
+    /// Returns the rights that the owner of a personal token can have today, as far as the configuration and the tokens say.
+    /// The claims of a user are known only while the user signs in, so all grants by claims count.
+    fn rights(&self, facts: &PersonalEntry, name: &str, now: SystemTime) -> Result<(Role, Targets), Rejected> {
+        let granted = |is_meant: &dyn Fn(&Grant) -> bool| {
+            let grants = self.grants.iter().filter(|grant| is_meant(grant));
+            grants.map(|grant| (grant.role, &grant.targets)).fold(None, personal::either)
+        };
+        let rights = match facts.owner {
+            Owner::Token => return self.tokens.rights(name, now),
+            Owner::Issuer => self.issuers.rights(facts.issuer.as_deref().unwrap_or_default()),
+            Owner::Certificate => granted(
+                &|grant| matches!(&grant.to, Subject::Certificate(own) if grant.name.as_ref().unwrap_or(own) == name),
+            ),
+            Owner::Oidc => granted(&|grant| {
+                let is_by_claim = matches!(grant.to, Subject::Claim { .. } | Subject::AnyUser);
+                is_by_claim && grant.name.as_ref().is_none_or(|given| given == name)
+            }),
+        };
+        rights.ok_or(Rejected::Owner)
     }
 
     /// Returns the user whom a load balancer's statement names.

@@ -59,12 +59,12 @@ fn token(value: &str) -> Option<SecretString> {
     Some(password.into())
 }
 
-/// Returns the value of the session cookie.
+/// Returns the value of the session cookie, if there is one.
 ///
 /// SECURITY: a page on a sibling domain can set `appliance-session` for this host as well, and sign a visitor in under another
 /// name. Over TLS only `__Host-…` counts, which no other host can set. Where that name cannot be used, two different values
 /// are ignored.
-fn session<'a>(headers: &'a HeaderMap, cookie: &str) -> Option<&'a str> {
+pub(crate) fn session<'a>(headers: &'a HeaderMap, cookie: &str) -> Option<&'a str> {
     let cookies = headers.get_all(header::COOKIE).filter_map(|value| value.to_str().ok());
     let pairs = cookies.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
     let mut values = pairs.filter(|(name, _)| *name == cookie).map(|(_, value)| value);

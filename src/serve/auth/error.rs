@@ -15,6 +15,7 @@ use crate::access::oidc::OidcError;
 use crate::access::policy::Denied;
 use crate::access::tokens::Rejected;
 use crate::serve::auth::issuers::{JwtRejected, JwtRejection};
+use crate::serve::auth::sign_on::error::SignOnError;
 
 /// The appliance has not read the tokens that AWS keeps. If it has no credentials to read them with, the text says so.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +43,9 @@ pub(crate) enum AccessError {
     /// The token is no JWT, and the issuers' JWTs are the only tokens that are accepted.
     #[error("the token is no JWT, and tokens of other kinds are not configured")]
     NotAJwt,
+    /// A person cannot sign in at an identity provider. Boxed, since it is large and rare.
+    #[error(transparent)]
+    SignOn(#[from] Box<SignOnError>),
     /// The certificate of the connection was valid when the connection began, and is no longer valid.
     #[error("the client certificate of the connection has expired, or its authority is no longer trusted")]
     Certificate,
@@ -63,6 +67,12 @@ pub(crate) enum AccessError {
     /// The client address cannot be read.
     #[error(transparent)]
     Forwarded(#[from] InvalidForwardedFor),
+    /// The page of personal tokens is for people who have signed in.
+    #[error("only a person who has signed in manages personal tokens")]
+    NotAPerson,
+    /// The request is about the token that it presents, which is no personal one.
+    #[error("only a personal token can describe or revoke itself")]
+    NotPersonal,
     /// The caller may not use this target.
     #[error("the caller may not use the target")]
     Target,
@@ -91,6 +101,12 @@ pub(crate) enum AccessError {
     Excess(#[from] Excess),
 }
 
+impl From<SignOnError> for AccessError {
+    fn from(error: SignOnError) -> Self {
+        Self::SignOn(Box::new(error))
+    }
+}
+
 impl AccessError {
     /// Returns the error code for logs, metrics and headers.
     #[must_use]
@@ -103,9 +119,11 @@ impl AccessError {
                 JwtRejection::Token(_) => "unauthenticated",
                 JwtRejection::NoGrant | JwtRejection::NoName => "no-grant",
             },
+            Self::SignOn(error) => error.kind(),
             Self::NoGrant | Self::NoName => "no-grant",
             Self::TokensUnknown(_) => "tokens-unknown",
             Self::Network(_) | Self::Forwarded(_) => "foreign-network",
+            Self::NotAPerson | Self::NotPersonal => "wrong-credential",
             Self::Target => "target-not-allowed",
             Self::Denied(denied) | Self::NoRoute { denied, .. } => match denied {
                 Denied::Role { .. } => "role-too-low",
@@ -129,11 +147,14 @@ impl AccessError {
                 JwtRejection::Token(_) => StatusCode::UNAUTHORIZED,
                 JwtRejection::NoGrant | JwtRejection::NoName => StatusCode::FORBIDDEN,
             },
+            Self::SignOn(error) => error.status(),
             Self::TokensUnknown(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::NoGrant
             | Self::NoName
             | Self::Network(_)
             | Self::Forwarded(_)
+            | Self::NotAPerson
+            | Self::NotPersonal
             | Self::Target
             | Self::Denied(_)
             | Self::NoRoute { .. }
@@ -178,6 +199,7 @@ impl AccessError {
             Self::NotAJwt => {
                 "The token is not a JWT, and this appliance accepts only the JWTs of its issuers. Ask its operator.".into()
             }
+            Self::SignOn(error) => error.message(),
             Self::Certificate => {
                 "The client certificate of this connection is no longer valid. Connect again with a valid one.".into()
             }
@@ -190,6 +212,12 @@ impl AccessError {
                 None => "The appliance has not read its tokens yet. Try again shortly.".into(),
             },
             Self::Network(_) | Self::Forwarded(_) => "Requests from this network are not accepted.".into(),
+            Self::NotAPerson => {
+                "Only a person who has signed in manages personal tokens. A token cannot make another one. Open this page in a \
+                 browser, and sign in."
+                    .into()
+            }
+            Self::NotPersonal => "Only a personal token can describe or revoke itself here.".into(),
             Self::Target => "You may not use this target of the appliance.".into(),
             Self::Denied(Denied::Role { action, needed, role }) => {
                 format!("`{action}` requires the role `{needed}`, and yours is `{role}`.")

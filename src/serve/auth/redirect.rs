@@ -7,6 +7,9 @@ use actix_web::HttpRequest;
 
 use crate::serve::auth::callers::Callers;
 
+/// The path of the page of personal tokens.
+pub(crate) const PERSONAL: &str = "/_appliance/tokens";
+
 /// Proxies that strip a prefix send it in this header; Traefik does so by default.
 const FORWARDED_PREFIX: &str = "x-forwarded-prefix";
 /// No deployment needs a longer prefix. Bytes.
@@ -18,6 +21,20 @@ pub(crate) fn relative(from: &str, to: &str) -> String {
     let levels = from.matches('/').count().saturating_sub(1);
     let up = if levels == 0 { "./".to_owned() } else { "../".repeat(levels) };
     up + to.strip_prefix('/').unwrap_or(to)
+}
+
+/// Returns a path, with its query, if it is one of the appliance's own, and otherwise `/`.
+///
+/// SECURITY: `//elsewhere` and `/\elsewhere` are other hosts to a browser, and `..`, however it is written, leads out of the
+/// prefix of a proxy.
+#[must_use]
+pub(crate) fn own_path(asked: &str) -> &str {
+    let is_path = asked.starts_with('/') && !asked[1..].starts_with(['/', '\\']);
+    let is_plain = asked.bytes().all(|byte| byte.is_ascii_graphic());
+    let path = asked.split(['?', '#']).next().unwrap_or_default().to_ascii_lowercase().replace("%2e", ".");
+    let leads_out = path.split(['/', '\\']).any(|segment| matches!(segment, "." | ".."));
+    let is_page = !asked.starts_with("/_appliance/") || path == PERSONAL || path == format!("{PERSONAL}/confirm");
+    if is_path && is_plain && !leads_out && is_page { asked } else { "/" }
 }
 
 /// Returns the prefix below which a trusted proxy shows the appliance, without a slash at its end, if there is one.
@@ -66,6 +83,31 @@ mod tests {
                 let found = asked.join(&relative(from, to)).expect(to);
                 assert_eq!(found.as_str(), format!("https://host{prefix}{to}"), "{from} {to}");
             }
+        }
+    }
+
+    #[test]
+    fn a_browser_stays_on_the_appliance_after_signing_in() {
+        for next in ["/", "/t/team-a/#x", "/experiments/1?a=b"] {
+            assert_eq!(own_path(next), next);
+        }
+        for next in [
+            "",
+            "//evil.example",
+            "/\\evil.example",
+            "https://evil.example",
+            "/\t/evil",
+            "/_appliance/logout",
+            "/_appliance/tokensx",
+            "/_appliance/tokens/self",
+            "/ü",
+            "/../x",
+            "/a/%2E%2e/x",
+            "/.",
+            "/a/..\\x",
+            "/%2e./x?y",
+        ] {
+            assert_eq!(own_path(next), "/", "{next}");
         }
     }
 

@@ -1,23 +1,27 @@
 //! The configuration of authentication: which callers the appliance accepts, and what it grants them.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::access::address::Networks;
 use crate::access::caller::{Grant, Role};
 use crate::access::jwt::ClaimGrant;
 use crate::access::limits::Limits;
 use crate::access::oidc::Expected;
+use crate::access::openid::OpenIdClient;
 use crate::access::policy::Policy;
 use crate::access::session::Sessions;
 use crate::access::tokens::Tokens;
-use crate::aws::secret::Secret;
 use crate::http::client::Endpoint;
 use crate::issuer::TrustedIssuer;
+use crate::token_source::TokenSource;
 
 /// The callers to accept, and their rights.
 pub struct CallerSettings {
     /// The tokens; without this there are none.
     pub tokens: Option<TokenSettings>,
+    /// The personal tokens; without this nobody can make any.
+    pub personal: Option<PersonalSettings>,
     /// The grants of the load balancer's users and of the holders of certificates.
     pub grants: Vec<Grant>,
     /// The load balancer whose statements about users are trusted.
@@ -28,6 +32,8 @@ pub struct CallerSettings {
     pub anonymous: Option<Role>,
     /// The sessions of browsers.
     pub sessions: Sessions,
+    /// The operator's text on the sign-in page.
+    pub sign_in_help: Option<String>,
     /// The networks that requests may come from; any, if this is not set.
     pub networks: Option<Networks>,
     /// The proxies whose `X-Forwarded-For` is trusted.
@@ -48,24 +54,12 @@ pub struct TokenSettings {
     pub initial: Option<Tokens>,
 }
 
-/// The place where the token file is kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TokenSource {
-    /// A file on disk; also a systemd credential.
-    File(PathBuf),
-    /// A secret in AWS's Parameter Store or Secrets Manager.
-    Secret(TokenSecret),
-}
-
-/// A secret that AWS keeps, and the service to ask for it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TokenSecret {
-    /// The secret.
-    pub secret: Secret,
-    /// The region of the service.
-    pub region: String,
-    /// The endpoint of the service.
-    pub endpoint: Endpoint,
+/// The personal tokens: their source, which the appliance changes, and their limit.
+pub struct PersonalSettings {
+    /// The source.
+    pub tokens: TokenSettings,
+    /// The longest lifetime of a token.
+    pub lifetime: Duration,
 }
 
 /// A trusted issuer, and what its tokens grant.
@@ -74,6 +68,17 @@ pub struct IssuerSettings {
     pub trusted: TrustedIssuer,
     /// The grants; the first that matches a token decides.
     pub grants: Vec<ClaimGrant>,
+    /// The client that the appliance is there, if people sign in there with their browser.
+    pub sign_on: Option<SignOnClient>,
+}
+
+/// The client that the appliance is at an identity provider.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignOnClient {
+    /// The client, except for its secret.
+    pub client: OpenIdClient,
+    /// The file with its secret, if it has one.
+    pub secret: Option<PathBuf>,
 }
 
 /// The load balancer in front, which signs users in.

@@ -1,12 +1,12 @@
 //! The pages on which a person with a browser exchanges a token for a session, and ends that session.
 //!
-//! They are plain HTML without scripts. The token is sent in the body of a form, never in a URL, and is not stored. A link to
-//! a page of MLflow leads there after signing in: path and query travel in the form, the fragment with the browser.
+//! The token is sent in the body of a form, never in a URL, and is not stored. A link to a page of MLflow leads there after
+//! signing in: path and query travel in the form, the fragment with the browser.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
-use actix_web::http::header::{self, HeaderValue};
+use actix_web::http::header;
 use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, web};
 use percent_encoding::percent_decode_str;
@@ -16,13 +16,18 @@ use url::form_urlencoded;
 use crate::access::caller::{AuthMethod, Caller};
 use crate::access::token;
 use crate::clock;
-use crate::http::body::{BodyLimits, BodyOwner, RequestBodyError, Timing, buffer};
+use crate::http::body::{BodyLimits, BodyOwner, Timing, buffer};
+use crate::http::client::Dialer;
 use crate::http::uri;
 use crate::serve::auth::browser;
 use crate::serve::auth::callers::Callers;
-use crate::serve::auth::credentials::{COOKIE, SECURE_COOKIE};
 use crate::serve::auth::error::AccessError;
-use crate::serve::auth::redirect;
+use crate::serve::auth::sign_in_page::SignInPage;
+use crate::serve::auth::sign_in_response::{SignInError, SignInResponse, SignInResult};
+use crate::serve::auth::sign_on::{self, SignOnRequest};
+use crate::serve::auth::visitor::Visitor;
+use crate::serve::auth::{redirect, session_cookie};
+use crate::serve::page::PageLink;
 
 /// The path of the page on which people sign in.
 pub(crate) const LOGIN: &str = "/_appliance/login";
@@ -32,51 +37,30 @@ pub(crate) const LOGOUT: &str = "/_appliance/logout";
 const FORM_LIMIT: u64 = 16 * 1024;
 /// SECURITY: unauthenticated clients send the form, and hold a connection meanwhile. A browser sends it in one piece.
 const FORM_TIMING: Timing = Timing { idle_timeout: Duration::from_secs(10), total: Duration::from_secs(10) };
-const PAGE: &str = include_str!("sign_in.html");
-/// SECURITY: no scripts, no frames, nothing from elsewhere, and the form goes nowhere else.
-const CONTENT_SECURITY_POLICY: &str =
-    "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
+/// The query of the sign-in page after signing out.
+const SIGNED_OUT: &str = "signed-out";
+
+/// A target that a person could open.
+pub(crate) struct SignInTarget<'a> {
+    pub name: &'a str,
+    /// If this is true, the target is at `/`.
+    pub is_default: bool,
+}
 
 /// A request for one of the pages, and what it takes to serve it.
 pub(crate) struct SignInRequest<'a> {
     pub callers: &'a Callers,
     pub request: &'a HttpRequest,
+    pub targets: Vec<SignInTarget<'a>>,
     /// The address that failed attempts count against.
     pub client: Option<IpAddr>,
     /// If this is true, the listener speaks TLS.
     pub has_tls: bool,
+    /// Connects to identity providers.
+    pub dialer: &'a Dialer,
     pub intake: &'a BodyLimits,
     /// The account of the memory that the form takes.
     pub account: BodyOwner,
-}
-
-/// The response to a request for one of the pages, and its result.
-pub(crate) struct SignInResponse {
-    pub response: HttpResponse,
-    pub result: SignInResult,
-}
-
-/// The result of a request for one of the pages.
-pub(crate) enum SignInResult {
-    /// The page was shown, or a session has ended.
-    Shown,
-    /// The caller has signed in. The request still has to be counted against the caller's limits.
-    SignedIn(Caller),
-    /// The token was rejected.
-    Rejected(AccessError),
-}
-
-/// A request for one of the pages has failed.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum SignInError {
-    #[error(transparent)]
-    Access(#[from] AccessError),
-    #[error(transparent)]
-    Form(#[from] RequestBodyError),
-    #[error("the memory for request bodies is used up")]
-    Memory,
-    #[error("the method is not allowed")]
-    Method,
 }
 
 /// Returns the redirect of a browser that requests a page without being signed in, or nothing if it is not a person who waits.
@@ -102,22 +86,31 @@ pub(crate) async fn answer(
     let (callers, request) = (sign_in.callers, sign_in.request);
     let response = match (path, request.method()) {
         (LOGIN, &(Method::GET | Method::HEAD)) => {
-            let next = request.uri().query().and_then(|query| query.strip_prefix("next=")).unwrap_or_default();
-            page(StatusCode::OK, "", &percent_decode_str(next).decode_utf8_lossy())
+            let query = request.uri().query().unwrap_or_default();
+            let next = percent_decode_str(query.strip_prefix("next=").unwrap_or_default()).decode_utf8_lossy();
+            let visitor = match Visitor::of(request, callers, sign_in.has_tls, clock::now())? {
+                Visitor::Stranger if query == SIGNED_OUT => Visitor::SignedOut,
+                visitor => visitor,
+            };
+            match sign_in.only_way(&visitor, &next) {
+                Some(way) => sign_on::departure(&way),
+                None => sign_in.page(StatusCode::OK, &visitor, &next, None),
+            }
         }
         (LOGIN, &Method::POST) => return submit(sign_in, payload).await,
         (LOGOUT, &Method::POST) => {
             if !browser::is_from_own_page(request, callers) {
                 return Err(AccessError::Unproven.into());
             }
-            let mut response = see_other(request, LOGIN);
-            for name in [COOKIE, SECURE_COOKIE] {
-                set_cookie(&mut response, (name, cookie_path(callers, request, name)), "", 0);
-            }
+            let out = format!("{LOGIN}?{SIGNED_OUT}");
+            let mut response = sign_on::sign_out(&sign_in.sign_on()).unwrap_or_else(|| see_other(request, &out));
+            session_cookie::end(&mut response, request, callers);
             response
         }
         // A page shown here would send its form here, which would sign out.
         (LOGOUT, &(Method::GET | Method::HEAD)) => see_other(request, LOGIN),
+        (sign_on::SIGNED_OUT, &(Method::GET | Method::HEAD)) => see_other(request, &format!("{LOGIN}?{SIGNED_OUT}")),
+        (sign_on::START | sign_on::CALLBACK, _) => return sign_on::answer(sign_in.sign_on(), path).await,
         _ => return Err(SignInError::Method),
     };
     Ok(SignInResponse { response, result: SignInResult::Shown })
@@ -125,14 +118,17 @@ pub(crate) async fn answer(
 
 /// Begins a session for the token in the form.
 async fn submit(sign_in: SignInRequest<'_>, payload: web::Payload) -> Result<SignInResponse, SignInError> {
-    let SignInRequest { callers, request, client, has_tls, intake, account } = sign_in;
+    let (callers, request) = (sign_in.callers, sign_in.request);
+    if !callers.tokens.is_configured() {
+        return Err(SignInError::NoSuchPage);
+    }
     // SECURITY: otherwise another site could sign a visitor in under another name, and read what the visitor then logs.
     if !browser::is_from_own_page(request, callers) {
         return Err(AccessError::Unproven.into());
     }
     let (size_limit, memory_limit, timing) = (FORM_LIMIT, FORM_LIMIT, FORM_TIMING);
-    let intake = BodyLimits { size_limit, memory_limit, timing, ..intake.clone() };
-    let received = buffer(payload, None, &intake, &account).await?;
+    let intake = BodyLimits { size_limit, memory_limit, timing, ..sign_in.intake.clone() };
+    let received = buffer(payload, None, &intake, &sign_in.account).await?;
     let Some(bytes) = received.body.bytes() else { return Err(SignInError::Memory) };
     let field = |name: &str| form_urlencoded::parse(bytes).find(|(key, _)| key == name).map(|(_, value)| value);
     let given = SecretString::from(field("token").unwrap_or_default().into_owned());
@@ -142,102 +138,71 @@ async fn submit(sign_in: SignInRequest<'_>, payload: web::Payload) -> Result<Sig
     let caller = match callers.tokens.holder(token, now) {
         Ok(caller) => Caller { means: AuthMethod::Session, ..caller },
         Err(error) => {
-            callers.count_rejection(None, client, error.status())?;
-            let response = page(error.status(), &error.message(), &next);
+            callers.count_rejection(None, sign_in.client, error.status())?;
+            let response = sign_in.page(error.status(), &Visitor::Stranger, &next, Some(&error.message()));
             return Ok(SignInResponse { response, result: SignInResult::Rejected(error) });
         }
     };
     let session = callers.sessions.begin(token::id(token).unwrap_or_default(), now);
-    let name = browser::session_cookie(request, callers, has_tls);
-    let mut response = see_other(request, safe(&next));
-    set_cookie(
-        &mut response,
-        (name, cookie_path(callers, request, name)),
-        &session,
-        callers.sessions.lifetime.as_secs(),
-    );
+    let mut response = see_other(request, redirect::own_path(&next));
+    session_cookie::begin(&mut response, request, callers, sign_in.has_tls, (&session, callers.sessions.lifetime));
     Ok(SignInResponse { response, result: SignInResult::SignedIn(caller) })
 }
 
-/// Sets a cookie that scripts cannot read and other sites' forms do not send; `lifetime` is in seconds.
-fn set_cookie(response: &mut HttpResponse, (name, path): (&str, &str), value: &str, lifetime: u64) {
-    let secure = if name == SECURE_COOKIE { "; Secure" } else { "" };
-    let cookie = format!("{name}={value}; Path={path}; Max-Age={lifetime}; HttpOnly; SameSite=Lax{secure}");
-    if let Ok(value) = HeaderValue::try_from(cookie) {
-        response.headers_mut().append(header::SET_COOKIE, value);
+impl SignInRequest<'_> {
+    fn sign_on(&self) -> SignOnRequest<'_> {
+        let Self { callers, request, has_tls, dialer, .. } = *self;
+        SignOnRequest { callers, request, has_tls, dialer }
     }
-}
 
-/// Returns the path of a cookie: the prefix of a trusted proxy, so that a browser does not send the cookie to anything that the
-/// proxy shows beside the appliance.
-///
-/// SECURITY: over TLS the name says that the cookie is for the whole host (`__Host-`, RFC 6265bis). That no sibling domain can
-/// set it is worth more than that nothing else on the host sees it: pages of one host are one origin anyway.
-fn cookie_path<'a>(callers: &Callers, request: &'a HttpRequest, name: &str) -> &'a str {
-    let prefix = || redirect::prefix(request, callers);
-    if name == SECURE_COOKIE { "/" } else { prefix().unwrap_or("/") }
-}
+    /// Returns the only way to sign in, if a visitor who has just asked for a page has no choice.
+    fn only_way(&self, visitor: &Visitor, next: &str) -> Option<PageLink> {
+        let is_waiting = matches!(visitor, Visitor::Stranger | Visitor::Expired);
+        let mut ways = sign_on::ways(self.callers, self.request.uri().path(), next);
+        (is_waiting && !self.callers.tokens.is_configured() && ways.len() == 1).then(|| ways.remove(0))
+    }
 
-/// Returns the path to go to after signing in, if it is one of the appliance's own, or `/`.
-///
-/// SECURITY: `//elsewhere` and `/\elsewhere` are other hosts to a browser, and `..`, however it is written, leads out of the
-/// prefix of a proxy.
-fn safe(next: &str) -> &str {
-    let is_path = next.starts_with('/') && !next[1..].starts_with(['/', '\\']);
-    let is_plain = next.bytes().all(|byte| byte.is_ascii_graphic());
-    let path = next.split(['?', '#']).next().unwrap_or_default().to_ascii_lowercase().replace("%2e", ".");
-    let leads_out = path.split(['/', '\\']).any(|segment| matches!(segment, "." | ".."));
-    if is_path && is_plain && !leads_out && !next.starts_with("/_appliance/") { next } else { "/" }
+    /// Makes the sign-in page for a visitor.
+    fn page(&self, status: StatusCode, visitor: &Visitor, next: &str, problem: Option<&str>) -> HttpResponse {
+        let (callers, request) = (self.callers, self.request);
+        let pages = match visitor {
+            Visitor::SignedIn(session) => self.pages(&session.caller, next),
+            _ => Vec::new(),
+        };
+        let ways = sign_on::ways(callers, request.uri().path(), next);
+        let page = SignInPage {
+            host: browser::public_host(request, callers).or_else(|| browser::host(request)),
+            next,
+            visitor,
+            problem,
+            accepts_tokens: callers.tokens.is_configured(),
+            ways: &ways,
+            pages: &pages,
+            help: callers.sign_in_help.as_deref(),
+        };
+        page.response(status)
+    }
+
+    /// Returns the pages that a caller can open, and first the one that was requested before signing in.
+    fn pages(&self, caller: &Caller, next: &str) -> Vec<PageLink> {
+        let link = |label: String, path: &str| PageLink {
+            label,
+            address: redirect::relative(self.request.uri().path(), path),
+        };
+        let next = Some(redirect::own_path(next)).filter(|next| *next != "/");
+        let open = |target: &SignInTarget<'_>| {
+            let label = if self.targets.len() > 1 { format!("Open {}", target.name) } else { "Open MLflow".to_owned() };
+            let path = if target.is_default { "/".to_owned() } else { format!("/t/{}/", target.name) };
+            link(label, &path)
+        };
+        let allowed = self.targets.iter().filter(|target| caller.targets.contains(target.name));
+        let personal = self.callers.personal.is_some().then(|| link("Personal tokens".to_owned(), redirect::PERSONAL));
+        let next = next.map(|next| link("Continue".to_owned(), next));
+        next.into_iter().chain(allowed.map(open)).chain(personal).collect()
+    }
 }
 
 fn see_other(request: &HttpRequest, target: &str) -> HttpResponse {
     let target = redirect::relative(request.uri().path(), target);
     HttpResponse::SeeOther().insert_header((header::LOCATION, target)).finish()
-}
-
-fn page(status: StatusCode, problem: &str, next: &str) -> HttpResponse {
-    let text = PAGE.replace("{problem}", &escaped(problem)).replace("{next}", &escaped(safe(next)));
-    HttpResponse::build(status)
-        .insert_header((header::CONTENT_TYPE, "text/html; charset=utf-8"))
-        .insert_header((header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY))
-        .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
-        // With `no-referrer`, browsers would send `Origin: null` with the form, which proves nothing.
-        .insert_header((header::REFERRER_POLICY, "same-origin"))
-        .insert_header((header::CACHE_CONTROL, "no-store"))
-        .body(text)
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&#39;")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_browser_stays_on_the_appliance_after_signing_in() {
-        for next in ["/", "/t/team-a/#x", "/experiments/1?a=b"] {
-            assert_eq!(safe(next), next);
-        }
-        for next in [
-            "",
-            "//evil.example",
-            "/\\evil.example",
-            "https://evil.example",
-            "/\t/evil",
-            "/_appliance/logout",
-            "/ü",
-            "/../x",
-            "/a/%2E%2e/x",
-            "/.",
-            "/a/..\\x",
-            "/%2e./x?y",
-        ] {
-            assert_eq!(safe(next), "/", "{next}");
-        }
-        let page = page(StatusCode::OK, "<b>", "/\"><script>");
-        assert!(page.headers().contains_key(header::CONTENT_SECURITY_POLICY));
-        assert_eq!(escaped("<\"'&>"), "&lt;&quot;&#39;&amp;&gt;");
-    }
 }

@@ -4,8 +4,11 @@ use actix_web::web;
 
 use crate::http::uri;
 use crate::serve::admin::health::{self, HealthPage};
-use crate::serve::auth::sign_in::{self, SignInRequest, SignInResult};
+use crate::serve::auth::sign_in::{self, SignInRequest, SignInTarget};
+use crate::serve::auth::sign_in_response::SignInResult;
+use crate::serve::auth::sign_on;
 use crate::serve::error::ProxyError;
+use crate::serve::personal::{self, PersonalPage, PersonalRequest};
 use crate::serve::pipeline::authenticate;
 use crate::serve::pipeline::forwarded::Forwarded;
 use crate::serve::pipeline::locate::Located;
@@ -17,6 +20,8 @@ pub(super) enum OwnPage {
     Health(HealthPage),
     /// One of the pages for signing in and out.
     SignIn,
+    /// One of the pages of personal tokens.
+    Personal(PersonalPage),
 }
 
 /// Finds the page that a request names, if it names one.
@@ -25,9 +30,19 @@ pub(super) enum OwnPage {
 /// [`ProxyError::NoSuchPage`].
 pub(super) fn find(incoming: &Incoming<'_>) -> Result<Option<OwnPage>, ProxyError> {
     let rooted = uri::rooted(&incoming.path);
-    if matches!(rooted, sign_in::LOGIN | sign_in::LOGOUT) && incoming.scope.worker.shared.callers.tokens.is_configured()
-    {
+    let callers = &incoming.scope.worker.shared.callers;
+    let is_sign_in = match rooted {
+        sign_in::LOGIN | sign_in::LOGOUT => callers.can_sign_in(),
+        sign_on::START | sign_on::CALLBACK | sign_on::SIGNED_OUT => callers.issuers.sign_people_in(),
+        _ => false,
+    };
+    if is_sign_in {
         return Ok(Some(OwnPage::SignIn));
+    }
+    if let Some(page) = PersonalPage::at(rooted)
+        && incoming.scope.worker.shared.callers.personal.is_some()
+    {
+        return Ok(Some(OwnPage::Personal(page)));
     }
     Ok(health::page(rooted).transpose()?.map(OwnPage::Health))
 }
@@ -51,7 +66,25 @@ pub(super) async fn answer(
             Ok(Forwarded::Own(render(&page, shared)))
         }
         OwnPage::SignIn => sign_in(&located?, payload).await,
+        OwnPage::Personal(page) => personal(page, &located?, payload).await,
     }
+}
+
+async fn personal(page: PersonalPage, located: &Located<'_>, payload: web::Payload) -> Result<Forwarded, ProxyError> {
+    let RequestScope { worker, request, context, .. } = located.scope;
+    let (callers, served) = (&worker.shared.callers, worker.shared.served_targets.iter());
+    let caller = authenticate::authenticate(located).await?.caller;
+    let personal = PersonalRequest {
+        callers,
+        store: callers.personal.as_ref().ok_or(ProxyError::NoSuchPage)?,
+        request,
+        log: &context.log,
+        caller,
+        targets: served.map(|served| served.label()).collect(),
+        intake: &worker.intake,
+        account: context.permits.account(),
+    };
+    personal::answer(page, personal, payload).await.map(Forwarded::Own)
 }
 
 async fn sign_in(located: &Located<'_>, payload: web::Payload) -> Result<Forwarded, ProxyError> {
@@ -59,7 +92,10 @@ async fn sign_in(located: &Located<'_>, payload: web::Payload) -> Result<Forward
     let (callers, client) = (&worker.shared.callers, context.log.client());
     context.permits.hold(callers.count_unauthenticated(client)?);
     let (has_tls, account) = (worker.shared.tls.is_some(), context.permits.account());
-    let sign_in = SignInRequest { callers, request, client, has_tls, intake: &worker.intake, account };
+    let dialer = &worker.shared.served_targets[0].dialer;
+    let served = worker.shared.served_targets.iter();
+    let targets = served.map(|served| SignInTarget { name: served.label(), is_default: served.is_default }).collect();
+    let sign_in = SignInRequest { callers, request, targets, client, has_tls, dialer, intake: &worker.intake, account };
     let answer = sign_in::answer(sign_in, uri::rooted(&located.path), payload).await?;
     match answer.result {
         SignInResult::Shown => {}

@@ -2,8 +2,10 @@
 
 mod counts;
 mod issuer_state;
+mod people;
 mod published_keys;
 mod rejection;
+mod sign_on;
 mod verified_tokens;
 
 use std::sync::Arc;
@@ -13,8 +15,9 @@ pub(crate) use counts::{VerificationCounts, VerificationResult};
 pub(crate) use issuer_state::IssuerState;
 pub(crate) use rejection::{JwtRejected, JwtRejection};
 
-use crate::access::caller::{AuthMethod, Caller};
+use crate::access::caller::{AuthMethod, Caller, Role, Targets};
 use crate::access::jwt::{JwtError, UnverifiedJwt};
+use crate::access::personal;
 use crate::serve::auth::settings::IssuerSettings;
 use verified_tokens::VerifiedTokens;
 
@@ -44,6 +47,13 @@ impl Issuers {
     #[must_use]
     pub(crate) fn all(&self) -> &[Arc<IssuerState>] {
         &self.states
+    }
+
+    /// Returns the rights that some person of this issuer can have.
+    #[must_use]
+    pub(crate) fn rights(&self, issuer: &str) -> Option<(Role, Targets)> {
+        let state = self.states.iter().find(|state| &*state.issuer().name == issuer)?;
+        state.grants().iter().map(|grant| (grant.role, &grant.targets)).fold(None, personal::either)
     }
 
     /// Returns the results for tokens of which no issuer is known.
@@ -101,7 +111,7 @@ impl Issuers {
     ) -> Result<Caller, JwtRejection> {
         let state = &self.states[issuer];
         // SECURITY: this comes first, so that keys which are replaced meanwhile end what is remembered.
-        let (claims, generation) = state.verify(jwt, &state.issuer().audiences, now).await?;
+        let (claims, generation) = state.verify(jwt, state.issuer(), now).await?;
         let caller = state.grant(claims, AuthMethod::Jwt)?;
         let end = state.issuer().end(claims).map_err(JwtRejection::Token)?;
         self.verified.remember(verified_tokens::id(token), issuer, generation, end, &caller, now);

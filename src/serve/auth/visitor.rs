@@ -1,0 +1,50 @@
+//! The visitor of the sign-in page: the holder of a session, somebody whose session has ended, or a stranger.
+
+use std::time::SystemTime;
+
+use actix_web::HttpRequest;
+
+use crate::access::caller::Caller;
+use crate::serve::auth::browser;
+use crate::serve::auth::callers::Callers;
+use crate::serve::auth::credentials;
+use crate::serve::auth::error::AccessError;
+
+/// The visitor of the sign-in page.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Visitor {
+    /// The browser has no session.
+    Stranger,
+    /// The browser has just ended its session.
+    SignedOut,
+    /// The browser has sent a session that is no longer valid.
+    Expired,
+    /// The browser has a session.
+    SignedIn(OpenSession),
+}
+
+/// A session that is valid.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct OpenSession {
+    pub caller: Caller,
+    /// The time at which the session ends, or its token if that is earlier.
+    pub end: SystemTime,
+}
+
+impl Visitor {
+    /// Finds out whose browser has sent a request.
+    ///
+    /// # Errors
+    /// [`AccessError::TokensUnknown`].
+    pub(crate) fn of(
+        request: &HttpRequest,
+        callers: &Callers,
+        has_tls: bool,
+        now: SystemTime,
+    ) -> Result<Self, AccessError> {
+        let cookie = browser::session_cookie(request, callers, has_tls);
+        let Some(value) = credentials::session(request.headers(), cookie) else { return Ok(Self::Stranger) };
+        let session = callers.session(value, now)?;
+        Ok(session.map_or(Self::Expired, |(caller, end)| Self::SignedIn(OpenSession { caller, end })))
+    }
+}
