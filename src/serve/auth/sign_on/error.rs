@@ -2,6 +2,7 @@
 //!
 //! The log has the cause. The person reads what to do, and nothing about hosts, secrets or other people.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::http::StatusCode;
@@ -59,8 +60,12 @@ pub(crate) enum SignOnError {
     #[error(transparent)]
     IdToken(#[from] IdTokenError),
     /// The person has signed in, and nothing is granted to them.
-    #[error("no `[[caller]]` of the issuer matches this person{}", .0.as_ref().map(|name| format!(", whose name is `{name}`")).unwrap_or_default())]
-    NoGrant(Option<String>),
+    #[error("no `[[caller]]` of `{issuer}` matches this person{}", .person.as_ref().map(|name| format!(", whose name is `{name}`")).unwrap_or_default())]
+    NoGrant {
+        /// The name of the issuer.
+        issuer: Arc<str>,
+        person: Option<String>,
+    },
     /// The person has signed in, and has no name for the log.
     #[error("the claim that names the person is missing")]
     NoName,
@@ -94,7 +99,7 @@ impl SignOnError {
             Self::Token(TokenResponseError::Code(_)) => Meaning::Rejected,
             Self::Jwt(JwtError::NoKeys) => Meaning::Broken,
             Self::Jwt(_) => Meaning::Rejected,
-            Self::NoGrant(_) | Self::NoName => Meaning::NoAccess,
+            Self::NoGrant { .. } | Self::NoName => Meaning::NoAccess,
             Self::NotDiscovered | Self::Provider(_) | Self::NoHost | Self::Exchange { .. } | Self::Timeout { .. } => {
                 Meaning::Broken
             }
@@ -149,10 +154,10 @@ impl SignOnError {
                  appliance's operator."
                     .into()
             }
-            Self::NoGrant(Some(name)) => {
+            Self::NoGrant { person: Some(name), .. } => {
                 format!("You are signed in as {name}, but you have no access here. Ask the appliance's operator.")
             }
-            Self::NoGrant(None) | Self::NoName => {
+            Self::NoGrant { person: None, .. } | Self::NoName => {
                 "You are signed in, but you have no access here. Ask the appliance's operator.".into()
             }
             Self::Busy => "Too many people are signing in at the moment. Try again shortly.".into(),
