@@ -12,6 +12,7 @@ mod download_button;
 mod help;
 mod infra;
 mod nixos;
+mod own_pages;
 mod pages;
 mod product;
 mod properties;

@@ -14,6 +14,7 @@ mod configuration;
 mod credentials;
 mod downloads;
 mod endings;
+mod error_pages;
 mod faults;
 mod fidelity;
 mod forward_proxy;
