@@ -64,6 +64,41 @@ impl Targets {
             Self::Named(names) => names.iter().any(|known| known == name),
         }
     }
+
+    /// Returns true if these are all of the others, or some of them.
+    #[must_use]
+    pub fn are_within(&self, others: &Self) -> bool {
+        match (self, others) {
+            (_, Self::All) => true,
+            (Self::All, Self::Named(_)) => false,
+            (Self::Named(names), others) => names.iter().all(|name| others.contains(name)),
+        }
+    }
+
+    /// Returns the targets that are in one of both.
+    #[must_use]
+    pub fn or(self, others: &Self) -> Self {
+        match (self, others) {
+            (Self::All, _) | (_, Self::All) => Self::All,
+            (Self::Named(mut names), Self::Named(others)) => {
+                let new: Vec<_> = others.iter().filter(|name| !names.contains(name)).cloned().collect();
+                names.extend(new);
+                Self::Named(names)
+            }
+        }
+    }
+
+    /// Returns the targets that are in both.
+    #[must_use]
+    pub fn and(&self, others: &Self) -> Self {
+        match (self, others) {
+            (Self::All, others) => others.clone(),
+            (own, Self::All) => own.clone(),
+            (Self::Named(names), others) => {
+                Self::Named(names.iter().filter(|name| others.contains(name)).cloned().collect())
+            }
+        }
+    }
 }
 
 /// The method with which a caller was authenticated.
@@ -79,8 +114,42 @@ pub enum AuthMethod {
     Certificate,
     /// The JWT of a trusted issuer in `Authorization`.
     Jwt,
+    /// A personal token, which acts for the person who made it.
+    Personal(Owner),
     /// No authentication.
     Anonymous,
+}
+
+/// The method with which the owner of a personal token signs in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Owner {
+    /// A session that began with a token of an operator.
+    Token,
+    /// The sign-in at a load balancer.
+    Oidc,
+    /// The sign-in at a trusted issuer.
+    Issuer,
+    /// A client certificate.
+    Certificate,
+}
+
+impl Owner {
+    /// Returns the name of the method in token files.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Token => "token",
+            Self::Oidc => "oidc",
+            Self::Issuer => "issuer",
+            Self::Certificate => "certificate",
+        }
+    }
+
+    /// Reads the name of a method; nothing if it is another text.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Token, Self::Oidc, Self::Issuer, Self::Certificate].into_iter().find(|owner| owner.as_str() == text)
+    }
 }
 
 impl AuthMethod {
@@ -93,6 +162,7 @@ impl AuthMethod {
             Self::Oidc => "oidc",
             Self::Certificate => "certificate",
             Self::Jwt => "jwt",
+            Self::Personal(_) => "personal",
             Self::Anonymous => "anonymous",
         }
     }
@@ -111,6 +181,20 @@ pub struct Caller {
     pub means: AuthMethod,
     /// The name of the issuer whose JWT named the caller, if one did.
     pub issuer: Option<Arc<str>>,
+}
+
+impl Caller {
+    /// Returns the method with which a person has signed in; nothing if a program may have sent the request.
+    #[must_use]
+    pub fn owner(&self) -> Option<Owner> {
+        match self.means {
+            AuthMethod::Session if self.issuer.is_some() => Some(Owner::Issuer),
+            AuthMethod::Session => Some(Owner::Token),
+            AuthMethod::Oidc => Some(Owner::Oidc),
+            AuthMethod::Certificate => Some(Owner::Certificate),
+            AuthMethod::Token | AuthMethod::Jwt | AuthMethod::Personal(_) | AuthMethod::Anonymous => None,
+        }
+    }
 }
 
 /// A grant to a subject that is not in the token file: the holder of a client certificate, or a user who signed in at the load
@@ -187,6 +271,23 @@ mod tests {
         }
         for text in ["", "Read", "root", "read "] {
             assert_eq!(text.parse::<Role>(), Err(NotARole), "{text}");
+        }
+    }
+
+    #[test]
+    fn targets_are_sets() {
+        let named = |names: &str| Targets::Named(names.split(' ').map(ToOwned::to_owned).collect());
+        let (all, ab, bc) = (Targets::All, named("a b"), named("b c"));
+        for (one, other, both, either, is_within) in [
+            (&all, &all, &all, &all, true),
+            (&all, &ab, &ab, &all, false),
+            (&ab, &all, &ab, &all, true),
+            (&ab, &ab, &ab, &ab, true),
+            (&ab, &bc, &named("b"), &named("a b c"), false),
+            (&named("b"), &bc, &named("b"), &bc, true),
+        ] {
+            assert_eq!((&one.and(other), &one.clone().or(other)), (both, either), "{one:?} {other:?}");
+            assert_eq!(one.are_within(other), is_within, "{one:?} {other:?}");
         }
     }
 

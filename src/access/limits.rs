@@ -1,7 +1,7 @@
 //! Limits for one caller and for one address: requests per second, and requests at a time.
 //!
 //! Callers differ by name and by method of authentication: a token, an OIDC user and a certificate of one name are three
-//! callers. Callers without a name differ by address.
+//! callers. A personal token counts as the person who made it. Callers without a name differ by address.
 
 use std::borrow::Borrow;
 use std::collections::HashMap;
@@ -17,7 +17,7 @@ use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 
 use super::address::counted;
-use super::caller::{AuthMethod, Caller};
+use super::caller::{AuthMethod, Caller, Owner};
 
 /// The number of callers or addresses that are remembered before idle ones are forgotten.
 const REMEMBERED: usize = 10_000;
@@ -133,15 +133,16 @@ impl<A: Default> Meter<A> {
                 usage(&mut usages.named[kind], caller.name.as_str(), self.limits.rate)
             };
             let caller = match (caller.means, address) {
-                (AuthMethod::Oidc, _) => by_name(usages, 1),
-                (AuthMethod::Certificate, _) => by_name(usages, 2),
-                (AuthMethod::Jwt, _) => by_name(usages, 3),
+                (AuthMethod::Oidc | AuthMethod::Personal(Owner::Oidc), _) => by_name(usages, 1),
+                (AuthMethod::Certificate | AuthMethod::Personal(Owner::Certificate), _) => by_name(usages, 2),
+                (AuthMethod::Jwt | AuthMethod::Personal(Owner::Issuer), _) => by_name(usages, 3),
                 // The person and the jobs of one name at an issuer share a limit.
                 (AuthMethod::Session, _) if caller.issuer.is_some() => by_name(usages, 3),
                 (AuthMethod::Anonymous, Some(address)) => {
                     usage(&mut usages.unauthenticated, &address, self.limits.rate)
                 }
-                (AuthMethod::Token | AuthMethod::Session | AuthMethod::Anonymous, _) => by_name(usages, 0),
+                (AuthMethod::Token | AuthMethod::Session | AuthMethod::Personal(Owner::Token), _) => by_name(usages, 0),
+                (AuthMethod::Anonymous, None) => by_name(usages, 0),
             };
             (caller, address.map(|address| self.address(usages, address)))
         });

@@ -6,8 +6,9 @@ use std::time::SystemTime;
 
 use serde::Deserialize;
 
-use super::caller::{self, AuthMethod, Caller, Role, Targets, check_name};
 use super::token::{self, Hash};
+use super::token_entry::TokenTable;
+pub use super::token_entry::{PersonalEntry, TokenEntry};
 
 /// The largest file that is read; thousands of tokens. Bytes.
 pub const SIZE_LIMIT: usize = 1 << 20;
@@ -17,30 +18,13 @@ const HEADING: &str = "\
 # Access tokens of the MLflow appliance: hashes only. A token itself is shown once, by `appliance token new`.
 ";
 
-/// One token of the file.
-#[derive(Clone)]
-pub struct TokenEntry {
-    /// The part of the token that is not secret.
-    pub id: String,
-    /// The name of the caller.
-    pub name: String,
-    /// The role of the caller.
-    pub role: Role,
-    /// The targets that the caller may use.
-    pub targets: Targets,
-    /// The time of its creation.
-    pub created: SystemTime,
-    /// The time of its expiry, if any.
-    pub expires: Option<SystemTime>,
-    /// The hash of the token.
-    pub hash: Hash,
-}
-
 /// The tokens of a file.
 #[derive(Clone, Default)]
 pub struct Tokens {
     entries: Vec<TokenEntry>,
     by_id: HashMap<String, usize>,
+    /// The positions of all entries in the order of their names.
+    by_name: Vec<usize>,
 }
 
 /// The reason why a file is rejected.
@@ -76,6 +60,9 @@ pub enum Rejected {
     /// Expired.
     #[error("it has expired")]
     Expired,
+    /// A personal token of a person who has no access any more.
+    #[error("the person who made it has no access any more")]
+    Owner,
 }
 
 #[derive(Deserialize)]
@@ -83,45 +70,6 @@ pub enum Rejected {
 struct TokenFile {
     #[serde(default)]
     token: Vec<TokenTable>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct TokenTable {
-    id: String,
-    name: String,
-    role: String,
-    targets: Option<Vec<String>>,
-    created: String,
-    expires: Option<String>,
-    sha256: String,
-}
-
-impl TokenTable {
-    fn check(self) -> Result<TokenEntry, String> {
-        let time = |key: &str, text: &str| {
-            humantime::parse_rfc3339(text).map_err(|_| format!("`{key}` is not a time like `2027-01-31T12:00:00Z`"))
-        };
-        check_name(&self.name)?;
-        if self.id.is_empty() || !self.id.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
-            return Err("`id` is not the id of a token".to_owned());
-        }
-        if self.targets.as_ref().is_some_and(Vec::is_empty) {
-            return Err("`targets` is empty; leave it out to mean all".to_owned());
-        }
-        if !self.targets.iter().flatten().all(|name| caller::is_target_name(name)) {
-            return Err("`targets` contains an invalid target name".to_owned());
-        }
-        Ok(TokenEntry {
-            role: self.role.parse().map_err(|error: caller::NotARole| error.to_string())?,
-            targets: self.targets.map_or(Targets::All, Targets::Named),
-            created: time("created", &self.created)?,
-            expires: self.expires.map(|text| time("expires", &text)).transpose()?,
-            hash: Hash::from_hex(&self.sha256).ok_or("`sha256` is not 64 hexadecimal digits")?,
-            id: self.id,
-            name: self.name,
-        })
-    }
 }
 
 impl Tokens {
@@ -141,9 +89,10 @@ impl Tokens {
         let mut tokens = Self::default();
         for (at, written) in document.token.into_iter().enumerate() {
             let id = written.id.clone();
-            let added = written.check().and_then(|entry| tokens.add(entry));
+            let added = written.check().and_then(|entry| tokens.append(entry));
             added.map_err(|what| TokensError::Entry { number: at + 1, id, what })?;
         }
+        tokens.index();
         Ok(tokens)
     }
 
@@ -152,6 +101,14 @@ impl Tokens {
     /// # Errors
     /// When there is one of the same id.
     pub fn add(&mut self, entry: TokenEntry) -> Result<(), String> {
+        let before = |at: &usize| self.entries[*at].name <= entry.name;
+        let (place, at) = (self.by_name.partition_point(before), self.entries.len());
+        self.append(entry)?;
+        self.by_name.insert(place, at);
+        Ok(())
+    }
+
+    fn append(&mut self, entry: TokenEntry) -> Result<(), String> {
         if self.by_id.insert(entry.id.clone(), self.entries.len()).is_some() {
             return Err("there are two tokens of this id".to_owned());
         }
@@ -161,10 +118,20 @@ impl Tokens {
 
     /// Removes the tokens with this id or this name, and returns them.
     pub fn revoke(&mut self, id_or_name: &str) -> Vec<TokenEntry> {
-        let is_meant = |entry: &mut TokenEntry| entry.id == id_or_name || entry.name == id_or_name;
-        let revoked = self.entries.extract_if(.., is_meant).collect();
+        self.remove(|entry| entry.id == id_or_name || entry.name == id_or_name)
+    }
+
+    /// Removes the tokens that are meant, and returns them.
+    pub fn remove(&mut self, is_meant: impl Fn(&TokenEntry) -> bool) -> Vec<TokenEntry> {
+        let removed = self.entries.extract_if(.., |entry| is_meant(entry)).collect();
         self.by_id = self.entries.iter().enumerate().map(|(at, entry)| (entry.id.clone(), at)).collect();
-        revoked
+        self.index();
+        removed
+    }
+
+    fn index(&mut self) {
+        self.by_name = (0..self.entries.len()).collect();
+        self.by_name.sort_by(|one, other| self.entries[*one].name.cmp(&self.entries[*other].name));
     }
 
     /// Returns all tokens in their order.
@@ -173,18 +140,36 @@ impl Tokens {
         &self.entries
     }
 
+    /// Returns the token with this id.
+    #[must_use]
+    pub fn entry(&self, id: &str) -> Option<&TokenEntry> {
+        self.by_id.get(id).map(|at| &self.entries[*at])
+    }
+
+    /// Changes the tokens, but neither their ids nor their names.
+    pub(super) fn change_all(&mut self, change: impl FnMut(&mut TokenEntry)) {
+        self.entries.iter_mut().for_each(change);
+    }
+
+    /// Returns the tokens of a caller.
+    pub fn of_name<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a TokenEntry> {
+        let begin = self.by_name.partition_point(|at| self.entries[*at].name.as_str() < name);
+        let entries = self.by_name[begin..].iter().map(|at| &self.entries[*at]);
+        entries.take_while(move |entry| entry.name == name)
+    }
+
     /// Returns the token that a caller presents.
     ///
     /// # Errors
     /// [`Rejected`], for the log. A caller only learns that the token was rejected.
     pub fn find(&self, presented: &str, now: SystemTime) -> Result<&TokenEntry, Rejected> {
         let id = token::id(presented).ok_or(Rejected::Malformed)?;
-        let entry = self.by_id.get(id).map(|at| &self.entries[*at]).ok_or(Rejected::Unknown)?;
+        let entry = self.entry(id).ok_or(Rejected::Unknown)?;
         // SECURITY: only the hash is secret, and it is compared in constant time; ids may be told apart by timing.
         if !entry.hash.is(&Hash::of(presented)) {
             return Err(Rejected::Unknown);
         }
-        entry.still_valid(now)
+        still_valid(entry, now)
     }
 
     /// Returns the token with an id that was checked before, as in a session.
@@ -192,41 +177,20 @@ impl Tokens {
     /// # Errors
     /// [`Rejected`] if it has been revoked or has expired since.
     pub fn by_id(&self, id: &str, now: SystemTime) -> Result<&TokenEntry, Rejected> {
-        self.by_id.get(id).map(|at| &self.entries[*at]).ok_or(Rejected::Unknown)?.still_valid(now)
+        still_valid(self.entry(id).ok_or(Rejected::Unknown)?, now)
     }
 }
 
-impl TokenEntry {
-    fn still_valid(&self, now: SystemTime) -> Result<&Self, Rejected> {
-        if self.expires.is_none_or(|expires| expires > now) { Ok(self) } else { Err(Rejected::Expired) }
-    }
-
-    /// Returns the caller that presents the token.
-    #[must_use]
-    pub fn caller(&self, means: AuthMethod) -> Caller {
-        Caller { name: self.name.clone(), role: self.role, targets: self.targets.clone(), means, issuer: None }
-    }
+fn still_valid(entry: &TokenEntry, now: SystemTime) -> Result<&TokenEntry, Rejected> {
+    if entry.is_valid(now) { Ok(entry) } else { Err(Rejected::Expired) }
 }
 
 impl fmt::Display for Tokens {
-    /// Writes the file's text. Nothing in it needs quoting: names, ids and targets are checked.
+    /// Writes the file's text.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(HEADING)?;
         for entry in &self.entries {
-            write!(
-                formatter,
-                "\n[[token]]\nid = \"{}\"\nname = \"{}\"\nrole = \"{}\"\n",
-                entry.id, entry.name, entry.role
-            )?;
-            if let Targets::Named(names) = &entry.targets {
-                let names: Vec<_> = names.iter().map(|name| format!("\"{name}\"")).collect();
-                writeln!(formatter, "targets = [{}]", names.join(", "))?;
-            }
-            writeln!(formatter, "created = \"{}\"", humantime::format_rfc3339_seconds(entry.created))?;
-            if let Some(expires) = entry.expires {
-                writeln!(formatter, "expires = \"{}\"", humantime::format_rfc3339_seconds(expires))?;
-            }
-            writeln!(formatter, "sha256 = \"{}\"", entry.hash.to_hex())?;
+            write!(formatter, "\n[[token]]\n{entry}")?;
         }
         Ok(())
     }

@@ -18,9 +18,12 @@ pub struct Secret {
     region: Option<String>,
 }
 
+/// The service that keeps a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Keeper {
+pub enum Keeper {
+    /// The Parameter Store of Systems Manager.
     ParameterStore,
+    /// Secrets Manager.
     SecretsManager,
 }
 
@@ -59,6 +62,24 @@ impl Secret {
         (!name.is_empty() && name.len() <= 2048 && is_plain).then(|| Self { keeper, name: name.to_owned(), region })
     }
 
+    /// The service that keeps it.
+    #[must_use]
+    pub fn keeper(&self) -> Keeper {
+        self.keeper
+    }
+
+    /// Its name or its ARN, as the configuration has it.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The region in its ARN, if it is named by one.
+    #[must_use]
+    pub fn own_region(&self) -> Option<&str> {
+        self.region.as_deref()
+    }
+
     /// The region in its ARN, or the one that is usual here.
     #[must_use]
     pub fn region<'a>(&'a self, usual: &'a str) -> &'a str {
@@ -85,7 +106,9 @@ impl Secret {
     pub fn request(&self) -> (&'static str, Value) {
         match self.keeper {
             Keeper::ParameterStore => ("AmazonSSM.GetParameter", json!({"Name": self.name, "WithDecryption": true})),
-            Keeper::SecretsManager => ("secretsmanager.GetSecretValue", json!({"SecretId": self.name})),
+            Keeper::SecretsManager => {
+                ("secretsmanager.GetSecretValue", json!({"SecretId": self.name, "VersionStage": "AWSCURRENT"}))
+            }
         }
     }
 
@@ -156,7 +179,10 @@ mod tests {
         let manager = secret(&format!("secretsmanager:{arn}"));
         assert_eq!(manager.region("eu-west-1"), "cn-north-1");
         assert_eq!(manager.host("cn-north-1"), "secretsmanager.cn-north-1.amazonaws.com.cn");
-        assert_eq!(manager.request(), ("secretsmanager.GetSecretValue", json!({"SecretId": arn})));
+        assert_eq!(
+            manager.request(),
+            ("secretsmanager.GetSecretValue", json!({"SecretId": arn, "VersionStage": "AWSCURRENT"}))
+        );
         for text in ["", "ssm:", "ssm:a b", "vault:x", "/etc/tokens", "secretsmanager:a\"b"] {
             assert_eq!(Secret::parse(text), None, "{text}");
         }

@@ -7,15 +7,16 @@ use super::options::{CallerOptions, CallerTable, ServeOptions, ValueOrigin};
 use super::problems::{Problems, Reported};
 use super::random::random;
 use super::targets::ParsedTarget;
-use super::{issuers, oidc, values};
+use super::token_place::located;
+use super::{issuers, oidc, personal_tokens, values};
 use crate::access::address::Networks;
 use crate::access::caller::{self, Grant, NotARole, Role, Subject, Targets};
 use crate::access::limits::Limits;
 use crate::access::policy::{Denial, Policy};
 use crate::access::session::Sessions;
 use crate::aws::secret::Secret;
-use crate::http::client::Endpoint;
-use crate::serve::{self, CallerSettings, TokenSecret, TokenSettings, TokenSource};
+use crate::serve::{CallerSettings, LONGEST_HELP, TokenSettings};
+use crate::token_source::{self, TokenSource};
 
 const HINT_ROLE: &str = "write `read`, `write` or `admin`";
 const HINT_NETWORKS: &str = "write networks like `10.0.0.0/8,192.0.2.1`";
@@ -33,6 +34,7 @@ pub(super) fn resolve(
 ) -> Option<CallerSettings> {
     let options = &all.callers;
     let tokens = tokens(options, region, problems);
+    let personal = personal_tokens::resolve(all, region, problems);
     let oidc = oidc::resolve(options, problems);
     let issuers = issuers::resolve(all, problems);
     let of_others = all.caller_tables.iter().filter(|caller| !caller.values.contains_key("issuer"));
@@ -67,6 +69,7 @@ pub(super) fn resolve(
     let sign_in_help = sign_in_help(all, problems);
     Some(CallerSettings {
         tokens: tokens.ok()?,
+        personal: personal.ok()?,
         grants,
         oidc: oidc.ok()?,
         issuers: issuers.ok()?,
@@ -136,19 +139,8 @@ pub(super) fn check_targets(callers: &CallerSettings, targets: &[ParsedTarget], 
 fn tokens(options: &CallerOptions, region: &str, problems: &mut Problems) -> Result<Option<TokenSettings>, Reported> {
     let Some(given) = &options.tokens else { return Ok(None) };
     if let Some(secret) = Secret::parse(&given.text) {
-        // The SDK's variables for other endpoints. They are read here, because this call uses no SDK.
-        let variable =
-            format!("AWS_ENDPOINT_URL_{}", if secret.service() == "ssm" { "SSM" } else { "SECRETS_MANAGER" });
-        let region = secret.region(region).to_owned();
-        let endpoint = match std::env::var(&variable) {
-            Ok(url) => values::endpoint(&url).map_err(|what| format!("{variable}: {what}")),
-            Err(_) => Ok(Endpoint::https(secret.host(&region))),
-        };
-        return match endpoint {
-            Ok(endpoint) => {
-                let source = TokenSource::Secret(TokenSecret { secret, region, endpoint });
-                Ok(Some(TokenSettings { source, initial: None }))
-            }
+        return match located(secret, region) {
+            Ok(secret) => Ok(Some(TokenSettings { source: TokenSource::Secret(secret), initial: None })),
             Err(what) => {
                 problems.add(&given.origin, what, "write `https://host` or `https://host:port`");
                 Err(Reported)
@@ -156,11 +148,11 @@ fn tokens(options: &CallerOptions, region: &str, problems: &mut Problems) -> Res
         };
     }
     let path = problems.file(given, "name a file, or add the credential to the systemd unit").ok_or(Reported)?;
-    match serve::read_tokens(&path) {
+    match token_source::read_file(&path) {
         Ok(tokens) => Ok(Some(TokenSettings { source: TokenSource::File(path), initial: Some(tokens) })),
         Err(what) => {
             let hint = "create the file with `appliance token new`, and let this user read it";
-            problems.add_local(&given.origin, what, hint);
+            problems.add_local(&given.origin, what.to_string(), hint);
             Err(Reported)
         }
     }
@@ -250,8 +242,8 @@ fn sign_in_help(all: &ServeOptions, problems: &mut Problems) -> Option<String> {
         problems.add(&given.origin, what, "set one of them, or remove this");
     }
     let length = given.text.chars().count();
-    if length > serve::LONGEST_HELP {
-        let what = format!("the text has {length} characters, and at most {} are shown", serve::LONGEST_HELP);
+    if length > LONGEST_HELP {
+        let what = format!("the text has {length} characters, and at most {} are shown", LONGEST_HELP);
         problems.add(&given.origin, what, "shorten it, and add a link to a page with the rest");
     }
     Some(given.text.clone())

@@ -1,5 +1,6 @@
 //! The command line: the only part that knows clap, the environment, the terminal and exit codes.
 
+mod aws_connection;
 mod bodies;
 mod bootstrap;
 mod callers;
@@ -16,9 +17,12 @@ mod huge_pages;
 mod issuers;
 mod listener;
 mod logging;
+mod login;
 mod oidc;
+mod opener;
 mod options;
 mod output;
+mod personal_tokens;
 mod probe_settings;
 mod problems;
 mod proxies;
@@ -33,7 +37,7 @@ mod summary;
 mod targets;
 mod telemetry;
 mod token;
-mod token_file;
+mod token_place;
 mod trust;
 mod ui;
 mod values;
@@ -65,6 +69,8 @@ enum Command {
     Deploy(deploy::Deploy),
     #[command(subcommand)]
     Token(token::Token),
+    Login(login::Login),
+    Logout(login::Logout),
     #[cfg(feature = "sandbox")]
     Sandbox(sandbox::Sandbox),
     #[cfg(feature = "generate")]
@@ -103,6 +109,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         #[cfg(feature = "deploy")]
         Command::Deploy(command) => checked().and_then(|()| command.run()),
         Command::Token(command) => command.run(),
+        Command::Login(command) => checked().and_then(|()| command.run()),
+        Command::Logout(command) => checked().and_then(|()| command.run()),
         #[cfg(feature = "sandbox")]
         Command::Sandbox(command) => checked().and_then(|()| command.run(std::env::vars_os())),
         #[cfg(feature = "generate")]

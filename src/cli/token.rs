@@ -1,25 +1,26 @@
 //! `appliance token`: creates, lists and revokes access tokens in a token file.
 
-use std::path::PathBuf;
 use std::time::SystemTime;
 
 use serde_json::json;
 
+use super::aws_connection::AwsArguments;
 use super::command_error::{Class, CommandError};
 use super::output::{document, say, try_show};
-use super::token_file::{change, read};
+use super::token_place::TokenPlace;
 use super::{examples, values};
 use crate::access::caller::{self, Role, Targets};
 use crate::access::token;
 use crate::access::tokens::{TokenEntry, Tokens};
 use crate::clock;
+use crate::token_source::WhenMissing;
 
 /// Create and revoke access tokens
 #[derive(Debug, clap::Subcommand)]
 #[command(after_help = examples::TOKEN)]
 pub(super) enum Token {
     /// Create a token and print it; it is not shown again
-    #[command(after_help = examples::TOKEN_NEW)]
+    #[command(visible_alias = "create", after_help = examples::TOKEN_NEW)]
     New {
         /// The name of the caller: 2 to 64 letters, digits and `+=,.@_-`
         #[arg(long)]
@@ -37,13 +38,13 @@ pub(super) enum Token {
         arguments: TokenArguments,
     },
     /// List the tokens, without their secrets
-    #[command(after_help = examples::TOKEN_LIST)]
+    #[command(visible_alias = "ls", after_help = examples::TOKEN_LIST)]
     List {
         #[command(flatten)]
         arguments: TokenArguments,
     },
     /// Revoke tokens
-    #[command(after_help = examples::TOKEN_REVOKE)]
+    #[command(visible_alias = "rm", after_help = examples::TOKEN_REVOKE)]
     Revoke {
         /// The id of one token, or the name of a caller
         #[arg(value_name = "ID|NAME")]
@@ -55,30 +56,38 @@ pub(super) enum Token {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct TokenArguments {
-    /// The token file
-    #[arg(long)]
-    file: PathBuf,
+    /// The token file, or `ssm:` or `secretsmanager:` with a name or an ARN, as in `serve --tokens`
+    #[arg(long, value_name = "FILE|SECRET")]
+    file: String,
     /// Print JSON
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    aws: AwsArguments,
 }
 
 impl Token {
     /// Runs the subcommand.
     pub(super) fn run(self) -> Result<(), CommandError> {
+        actix_web::rt::System::new().block_on(self.act())
+    }
+
+    async fn act(self) -> Result<(), CommandError> {
         match self {
             Self::New { name, role, targets, expires, arguments } => {
                 let now = clock::now();
                 let entry = entry(name, role, targets.as_deref(), &expires, now);
                 let (new, entry) = entry.map_err(|text| wrong(Class::Usage, &text))?;
-                let count = change(&arguments.file, true, |tokens| {
-                    tokens.add(entry).map_err(|text| wrong(Class::Failed, &text))?;
+                let place = arguments.place().await?;
+                let add = move |tokens: &mut Tokens| {
+                    tokens.add(entry.clone()).map_err(|text| wrong(Class::Failed, &text))?;
                     Ok(tokens.entries().len())
-                })?;
+                };
+                let count = place.update(WhenMissing::Create, add).await?;
                 // Standard output has the token alone, so that a script can read it.
                 shown(&arguments, &json!({"id": new.id, "token": new.to_string()}), || new.to_string())?;
                 if !arguments.json {
-                    let (file, plural) = (arguments.file.display(), if count == 1 { "" } else { "s" });
+                    let (file, plural) = (&arguments.file, if count == 1 { "" } else { "s" });
                     say(&format!(
                         "Store the token now: it is not shown again. {file} has {count} token{plural}, as hashes."
                     ));
@@ -86,27 +95,33 @@ impl Token {
                 Ok(())
             }
             Self::List { arguments } => {
-                let tokens = read(&arguments.file, false)?;
+                let tokens = arguments.place().await?.read().await?;
                 let now = clock::now();
                 let entries: Vec<_> = tokens.entries().iter().map(|entry| described(entry, now)).collect();
                 shown(&arguments, &json!(entries), || table(&tokens, now))
             }
             Self::Revoke { which, arguments } => {
-                let revoked = change(&arguments.file, false, |tokens| {
+                let place = arguments.place().await?;
+                let hint = format!("`appliance token list --file {}` lists all tokens", arguments.file);
+                let revoke = move |tokens: &mut Tokens| {
                     let revoked = tokens.revoke(&which);
                     if revoked.is_empty() {
                         let text = format!("no token has the id or the name `{}`", which.escape_debug());
-                        let hint =
-                            format!("`appliance token list --file {}` lists all tokens", arguments.file.display());
-                        Err(CommandError::of(Class::Failed, &text, Some(&hint)))
-                    } else {
-                        Ok(revoked)
+                        return Err(CommandError::of(Class::Failed, &text, Some(&hint)));
                     }
-                })?;
+                    Ok(revoked)
+                };
+                let revoked = place.update(WhenMissing::Fail, revoke).await?;
                 let ids: Vec<_> = revoked.iter().map(|entry| entry.id.as_str()).collect();
                 shown(&arguments, &json!({"revoked": ids}), || format!("revoked: {}", ids.join(", ")))
             }
         }
+    }
+}
+
+impl TokenArguments {
+    async fn place(&self) -> Result<TokenPlace, CommandError> {
+        TokenPlace::open(&self.file, &self.aws).await
     }
 }
 
@@ -127,7 +142,8 @@ fn entry(
         }
     };
     let new = token::generate(&ring::rand::SystemRandom::new()).map_err(|error| error.to_string())?;
-    let entry = TokenEntry { id: new.id.clone(), name, role, targets, created: now, expires, hash: new.hash };
+    let entry =
+        TokenEntry { id: new.id.clone(), name, role, targets, created: now, expires, hash: new.hash, personal: None };
     Ok((new, entry))
 }
 
@@ -145,6 +161,12 @@ fn described(entry: &TokenEntry, now: SystemTime) -> serde_json::Value {
         "created": time(entry.created),
         "expires": entry.expires.map(time),
         "expired": entry.expires.is_some_and(|expires| expires <= now),
+        "personal": entry.personal.as_ref().map(|personal| json!({
+            "name": personal.label,
+            "owner": personal.owner.as_str(),
+            "issuer": personal.issuer.as_deref(),
+            "used": personal.used.day().map(|day| day.to_string()),
+        })),
     })
 }
 
@@ -163,7 +185,11 @@ fn table(tokens: &Tokens, now: SystemTime) -> String {
             Some(expires) if expires <= now => format!("{} (expired)", date(expires)),
             Some(expires) => date(expires),
         };
-        [entry.id.clone(), entry.name.clone(), entry.role.to_string(), targets, date(entry.created), expires]
+        let name = match &entry.personal {
+            None => entry.name.clone(),
+            Some(personal) => format!("{} ({})", entry.name, personal.label),
+        };
+        [entry.id.clone(), name, entry.role.to_string(), targets, date(entry.created), expires]
     });
     let heading = ["ID", "NAME", "ROLE", "TARGETS", "CREATED", "EXPIRES"].map(ToOwned::to_owned);
     let rows: Vec<_> = std::iter::once(heading).chain(rows).collect();

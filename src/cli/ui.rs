@@ -1,14 +1,11 @@
 //! `appliance ui`: a URL of AWS's own MLflow page, for one browser.
 
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::Duration;
 
 use clap::{ArgMatches, Args, FromArgMatches};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::json;
-use tokio::process::Command;
-use tokio::time::timeout;
 
 use super::command_error::{Class, CommandError};
 use super::options::{ServeOptions, fields};
@@ -16,7 +13,7 @@ use super::output::{say, show, show_document};
 use super::problems::{Problem, Problems};
 use super::targets::ParsedTarget;
 use super::variables::UnknownVariable;
-use super::{core_dumps, examples, file, probe_settings, proxies, targets, trust, values, variables};
+use super::{core_dumps, examples, file, opener, probe_settings, proxies, targets, trust, values, variables};
 use crate::api::Transport;
 use crate::api::presign::{Lifetimes, SESSION_LIFETIME, URL_LIFETIME};
 use crate::aws::sdk::Egress;
@@ -25,9 +22,6 @@ use crate::ui::{self, UiSettings};
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 const ANSWER_LIMIT: Duration = Duration::from_secs(20);
-/// A program that passes the URL to a browser exits within this time. One that is the browser itself keeps running.
-const OPENING_LIMIT: Duration = Duration::from_secs(5);
-const OPENER: &str = if cfg!(target_os = "macos") { "open" } else { "xdg-open" };
 
 /// The options of `serve` that have an effect here.
 const SHOWN: &[&str] = &[
@@ -197,24 +191,11 @@ fn resolve(
 
 /// Opens the URL with this machine's program for opening pages.
 async fn open_in_browser(url: &SecretString) -> Result<(), CommandError> {
-    let failed =
-        |what: String| CommandError::of(Class::Failed, &what, Some("omit `--open`, and open the printed URL yourself"));
-    // SECURITY: the URL is one argument of a program, so no shell interprets it. The program's output may contain the URL.
-    let started = Command::new(OPENER)
-        .arg(url.expose_secret())
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn();
-    let mut child = started.map_err(|error| failed(format!("cannot start `{OPENER}`: {error}")))?;
-    match timeout(OPENING_LIMIT, child.wait()).await {
-        Ok(Ok(status)) if !status.success() => Err(failed(format!("`{OPENER}` failed ({status})"))),
-        Ok(Err(error)) => Err(failed(format!("cannot wait for `{OPENER}`: {error}"))),
-        Ok(Ok(_)) | Err(_) => {
-            say("opened the URL in the browser; it works once");
-            Ok(())
-        }
-    }
+    opener::open(url.expose_secret()).await.map_err(|what| {
+        CommandError::of(Class::Failed, &what, Some("omit `--open`, and open the printed URL yourself"))
+    })?;
+    say("opened the URL in the browser; it works once");
+    Ok(())
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! - `pipeline`: the road of one request
 //! - `shutdown`, `systemd`, `reload`: the life of the process
 //! - `admin`: the listener for operators, and the pages of health
+//! - `personal`: the pages of personal tokens
 //! - `state`: what all workers share, and what each has of its own
 //! - `artifacts`: the artifact gateway
 //! - `upstream`: the clients of managed MLflow and of S3
@@ -22,6 +23,7 @@ mod error;
 mod limits;
 mod offload;
 mod page;
+mod personal;
 mod pipeline;
 mod reload;
 mod serve_error;
@@ -47,13 +49,13 @@ use artifacts::store_discovery;
 pub use auth::browser::AllowedHosts;
 use auth::callers::Callers;
 use auth::issuers::IssuerState;
-pub use auth::settings::{
-    CallerSettings, IssuerSettings, OidcSettings, SignOnClient, TokenSecret, TokenSettings, TokenSource,
-};
+use auth::overview::AccessOverview;
+use auth::personal_store::PersonalStore;
+use auth::personal_task;
+pub use auth::settings::{CallerSettings, IssuerSettings, OidcSettings, PersonalSettings, SignOnClient, TokenSettings};
 pub use auth::sign_in_page::LONGEST_HELP;
 pub use auth::sign_on::{CALLBACK, SIGNED_OUT, read_secret as read_client_secret};
 use auth::token_store::SecretReader;
-pub use auth::token_store::read_file as read_tokens;
 pub use serve_error::ServeError;
 use server::{Server, ServerSettings};
 pub use settings::ServeSettings;
@@ -95,6 +97,7 @@ pub async fn run(settings: ServeSettings) -> Result<(), ServeError> {
         metrics: Metrics::new(names, settings.intake.clone()),
         served_targets,
         allowed_hosts: settings.allowed_hosts,
+        access: AccessOverview::of(&settings.callers),
         callers: Callers::new(settings.callers),
         tls: settings.tls.clone(),
         reports: Arc::new(RequestReports::new(settings.run, audit, export.as_ref().map(ExportTask::exporter))),
@@ -126,10 +129,14 @@ pub async fn run(settings: ServeSettings) -> Result<(), ServeError> {
     drop(listeners);
 
     announce(&shared, &addresses);
-    let reader = shared.callers.tokens.region().map(|region| SecretReader {
-        transport: shared.served_targets[0].transport(),
-        credentials: SigningIdentity::of_machine(region, &mut identities),
-    });
+    let mut reader = |region: Option<&str>| {
+        Some(SecretReader {
+            transport: shared.served_targets[0].transport(),
+            credentials: SigningIdentity::of_machine(region?, &mut identities),
+        })
+    };
+    let personal_reader = reader(shared.callers.personal.as_ref().and_then(PersonalStore::region));
+    let reader = reader(shared.callers.tokens.region());
     let mut tasks: Vec<_> = identities
         .into_iter()
         .map(|identity| {
@@ -151,6 +158,12 @@ pub async fn run(settings: ServeSettings) -> Result<(), ServeError> {
     };
     tasks.extend(shared.callers.issuers.all().iter().cloned().map(keep_fresh));
     tasks.push(rt::spawn(reload::run(Arc::clone(&shared), settings.tls, reader, settings.reload_interval)));
+    let owner = Arc::clone(&shared);
+    tasks.push(rt::spawn(async move {
+        if let Some(personal) = &owner.callers.personal {
+            personal_task::run(personal, personal_reader, settings.reload_interval).await;
+        }
+    }));
     tasks.push(rt::spawn(systemd::report(Arc::clone(&shared), heartbeat)));
     let keeper = Arc::clone(&shared);
     tasks.push(rt::spawn(async move { keeper.metrics.keep_history().await }));

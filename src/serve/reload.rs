@@ -38,6 +38,9 @@ pub(crate) async fn run(
             () = signalled => {
                 info!("reloading");
                 shared.reports.audit.reopen();
+                if let Some(personal) = &shared.callers.personal {
+                    personal.reload_soon();
+                }
             }
             () = sleep(interval) => {}
         }

@@ -3,6 +3,7 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::*;
+use crate::access::caller::{Role, Targets};
 
 const NOW: SystemTime = UNIX_EPOCH;
 
@@ -17,6 +18,7 @@ fn two() -> (Tokens, String, String) {
         created: NOW,
         expires,
         hash: token.hash,
+        personal: None,
     };
     let mut tokens = Tokens::default();
     tokens.add(entry(&first, "ci", None)).expect("added");

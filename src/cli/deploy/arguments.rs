@@ -115,7 +115,7 @@ async fn connect(arguments: &StackArguments) -> Result<CloudConnection, CommandE
     let Trust { tls, egress } = Trust::read(arguments.ca_file.as_deref())?;
     let region = match arguments.region.clone().filter(|region| !region.is_empty()) {
         Some(region) => region,
-        None => sdk::default_region().await.ok_or_else(|| {
+        None => sdk::default_region(&egress).await.ok_or_else(|| {
             CommandError::of(Class::Usage, "no region is configured", Some("set `--region` or AWS_REGION"))
         })?,
     };

@@ -218,15 +218,33 @@ Examples:
 
 Exit codes: 0 success, 1 failure, such as no such token, 2 wrong usage, 78 invalid token file";
 
+pub(super) const LOGIN: &str = "\
+Examples:
+  appliance login https://mlflow.corp
+  export MLFLOW_TRACKING_TOKEN=$(appliance login https://mlflow.corp --role read)
+  appliance login https://mlflow.corp --name laptop --expires 7d --write ~/.mlflow-token
+
+The page that confirms the token needs a person who has signed in there. Nobody sees the token but this terminal: the address has only its hash, and the person types the code that the terminal shows. Standard output has only the token.
+
+Exit codes: 0 success, 1 failure, such as no confirmation within 10 minutes, 2 wrong usage, 78 this appliance has no personal tokens";
+
+pub(super) const LOGOUT: &str = "\
+Examples:
+  appliance logout https://mlflow.corp                    # the token in MLFLOW_TRACKING_TOKEN
+  appliance logout https://mlflow.corp --file ~/.mlflow-token
+
+Exit codes: 0 the token is no longer valid, 1 failure, 2 wrong usage, 78 it is not a personal token";
+
 #[cfg(feature = "sandbox")]
 pub(super) const SANDBOX: &str = "\
 Examples:
   appliance sandbox
   appliance sandbox --mode serverless --port 8080
   appliance sandbox --mlflow-url http://127.0.0.1:8000 --mode tracking
-  appliance sandbox --json | jq -r .appliances.tracking
+  appliance sandbox --write-config appliance.toml         # for `appliance serve`
+  appliance sandbox --json | jq -r .tokens.read
 
-Exit codes: 0 graceful shutdown, 1 failure, 2 wrong usage, 78 a port is in use";
+Exit codes: 0 graceful shutdown, 1 failure, 2 wrong usage, 78 a port is in use, no MLflow is at the URL, or a file cannot be written";
 
 #[cfg(feature = "generate")]
 pub(super) const GENERATE: &str = "\

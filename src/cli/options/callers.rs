@@ -11,6 +11,10 @@ option_group! {
             /// `appliance token new` makes them, and only their hashes are stored. The appliance reloads them while it runs, so
             /// you can create and revoke tokens without a restart.
             tokens: "APPLIANCE_TOKENS" "SOURCE",
+            /// The personal tokens, which people make for their programs at `/_appliance/tokens`: a file, `ssm:` or `secretsmanager:`
+            ///
+            /// The appliance writes them there, and only their hashes. All appliances of a load balancer share one source.
+            personal_tokens: "APPLIANCE_PERSONAL_TOKENS" "SOURCE",
             /// Allow callers without credentials; required to listen beyond this machine without authentication
             ///
             /// This is the default on loopback if no authentication is configured.
@@ -41,6 +45,8 @@ option_group! {
         "Advanced: callers" {
             /// The interval at which tokens and certificates are reloaded; SIGHUP reloads them at once [default: 1m]
             reload_interval: "APPLIANCE_RELOAD_INTERVAL" "DURATION",
+            /// The longest lifetime of a personal token [default: 90d]
+            personal_token_lifetime: "APPLIANCE_PERSONAL_TOKEN_LIFETIME" "DURATION",
             /// The time for which a browser stays signed in [default: 12h]
             session_lifetime: "APPLIANCE_SESSION_LIFETIME" "DURATION",
             /// The file with 32 or more random bytes that sign sessions, or `credential:<name>` of systemd [default: a new key at each start]

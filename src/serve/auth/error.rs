@@ -67,6 +67,12 @@ pub(crate) enum AccessError {
     /// The client address cannot be read.
     #[error(transparent)]
     Forwarded(#[from] InvalidForwardedFor),
+    /// The page of personal tokens is for people who have signed in.
+    #[error("only a person who has signed in manages personal tokens")]
+    NotAPerson,
+    /// The request is about the token that it presents, which is no personal one.
+    #[error("only a personal token can describe or revoke itself")]
+    NotPersonal,
     /// The caller may not use this target.
     #[error("the caller may not use the target")]
     Target,
@@ -117,6 +123,7 @@ impl AccessError {
             Self::NoGrant | Self::NoName => "no-grant",
             Self::TokensUnknown(_) => "tokens-unknown",
             Self::Network(_) | Self::Forwarded(_) => "foreign-network",
+            Self::NotAPerson | Self::NotPersonal => "wrong-credential",
             Self::Target => "target-not-allowed",
             Self::Denied(denied) | Self::NoRoute { denied, .. } => match denied {
                 Denied::Role { .. } => "role-too-low",
@@ -146,6 +153,8 @@ impl AccessError {
             | Self::NoName
             | Self::Network(_)
             | Self::Forwarded(_)
+            | Self::NotAPerson
+            | Self::NotPersonal
             | Self::Target
             | Self::Denied(_)
             | Self::NoRoute { .. }
@@ -203,6 +212,12 @@ impl AccessError {
                 None => "The appliance has not read its tokens yet. Try again shortly.".into(),
             },
             Self::Network(_) | Self::Forwarded(_) => "Requests from this network are not accepted.".into(),
+            Self::NotAPerson => {
+                "Only a person who has signed in manages personal tokens. A token cannot make another one. Open this page in a \
+                 browser, and sign in."
+                    .into()
+            }
+            Self::NotPersonal => "Only a personal token can describe or revoke itself here.".into(),
             Self::Target => "You may not use this target of the appliance.".into(),
             Self::Denied(Denied::Role { action, needed, role }) => {
                 format!("`{action}` requires the role `{needed}`, and yours is `{role}`.")

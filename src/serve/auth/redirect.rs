@@ -7,6 +7,9 @@ use actix_web::HttpRequest;
 
 use crate::serve::auth::callers::Callers;
 
+/// The path of the page of personal tokens.
+pub(crate) const PERSONAL: &str = "/_appliance/tokens";
+
 /// Proxies that strip a prefix send it in this header; Traefik does so by default.
 const FORWARDED_PREFIX: &str = "x-forwarded-prefix";
 /// No deployment needs a longer prefix. Bytes.
@@ -30,7 +33,8 @@ pub(crate) fn own_path(asked: &str) -> &str {
     let is_plain = asked.bytes().all(|byte| byte.is_ascii_graphic());
     let path = asked.split(['?', '#']).next().unwrap_or_default().to_ascii_lowercase().replace("%2e", ".");
     let leads_out = path.split(['/', '\\']).any(|segment| matches!(segment, "." | ".."));
-    if is_path && is_plain && !leads_out && !asked.starts_with("/_appliance/") { asked } else { "/" }
+    let is_page = !asked.starts_with("/_appliance/") || path == PERSONAL || path == format!("{PERSONAL}/confirm");
+    if is_path && is_plain && !leads_out && is_page { asked } else { "/" }
 }
 
 /// Returns the prefix below which a trusted proxy shows the appliance, without a slash at its end, if there is one.
@@ -94,6 +98,8 @@ mod tests {
             "https://evil.example",
             "/\t/evil",
             "/_appliance/logout",
+            "/_appliance/tokensx",
+            "/_appliance/tokens/self",
             "/ü",
             "/../x",
             "/a/%2E%2e/x",

@@ -1,6 +1,7 @@
 //! The configuration of authentication: which callers the appliance accepts, and what it grants them.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::access::address::Networks;
 use crate::access::caller::{Grant, Role};
@@ -11,14 +12,16 @@ use crate::access::openid::OpenIdClient;
 use crate::access::policy::Policy;
 use crate::access::session::Sessions;
 use crate::access::tokens::Tokens;
-use crate::aws::secret::Secret;
 use crate::http::client::Endpoint;
 use crate::issuer::TrustedIssuer;
+use crate::token_source::TokenSource;
 
 /// The callers to accept, and their rights.
 pub struct CallerSettings {
     /// The tokens; without this there are none.
     pub tokens: Option<TokenSettings>,
+    /// The personal tokens; without this nobody can make any.
+    pub personal: Option<PersonalSettings>,
     /// The grants of the load balancer's users and of the holders of certificates.
     pub grants: Vec<Grant>,
     /// The load balancer whose statements about users are trusted.
@@ -51,24 +54,12 @@ pub struct TokenSettings {
     pub initial: Option<Tokens>,
 }
 
-/// The place where the token file is kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TokenSource {
-    /// A file on disk; also a systemd credential.
-    File(PathBuf),
-    /// A secret in AWS's Parameter Store or Secrets Manager.
-    Secret(TokenSecret),
-}
-
-/// A secret that AWS keeps, and the service to ask for it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TokenSecret {
-    /// The secret.
-    pub secret: Secret,
-    /// The region of the service.
-    pub region: String,
-    /// The endpoint of the service.
-    pub endpoint: Endpoint,
+/// The personal tokens: their source, which the appliance changes, and their limit.
+pub struct PersonalSettings {
+    /// The source.
+    pub tokens: TokenSettings,
+    /// The longest lifetime of a token.
+    pub lifetime: Duration,
 }
 
 /// A trusted issuer, and what its tokens grant.

@@ -201,7 +201,9 @@ impl SignInRequest<'_> {
             link(label, &path)
         };
         let allowed = self.targets.iter().filter(|target| caller.targets.contains(target.name));
-        next.map(|next| link("Open the requested page".to_owned(), next)).into_iter().chain(allowed.map(open)).collect()
+        let personal = self.callers.personal.is_some().then(|| link("Personal tokens".to_owned(), redirect::PERSONAL));
+        let next = next.map(|next| link("Open the requested page".to_owned(), next));
+        next.into_iter().chain(allowed.map(open)).chain(personal).collect()
     }
 }
 

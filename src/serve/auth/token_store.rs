@@ -1,23 +1,21 @@
 //! The tokens that are in force, and their reload: operators add and revoke tokens without a restart.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use actix_web::http::StatusCode;
 use arc_swap::ArcSwapOption;
-use secrecy::ExposeSecret as _;
 use tokio::time::sleep;
 use tracing::{info, warn};
 
-use crate::access::caller::{AuthMethod, Caller};
-use crate::access::tokens::{self, Tokens};
+use crate::access::caller::{AuthMethod, Caller, Role, Targets};
+use crate::access::personal;
+use crate::access::tokens::{Rejected, Tokens};
 use crate::api::Transport;
-use crate::api::json::{self, JsonCall};
 use crate::aws::credentials::Current;
 use crate::backoff::Backoff;
 use crate::serve::auth::error::{AccessError, TokensUnknown};
-use crate::serve::auth::settings::{TokenSecret, TokenSettings, TokenSource};
+use crate::serve::auth::settings::TokenSettings;
+use crate::token_source::{self, SecretAccess, TokenSource};
 use crate::{clock, error_chain};
 
 /// The longest first wait and the longest wait of all between attempts to read the tokens at the start.
@@ -55,6 +53,12 @@ impl TokenStore {
         self.source.is_some()
     }
 
+    /// Returns the tokens that are in force, once they have been read.
+    #[must_use]
+    pub(crate) fn tokens(&self) -> Option<Arc<Tokens>> {
+        self.tokens.load_full()
+    }
+
     /// Returns the region in which AWS keeps the tokens, if it does.
     #[must_use]
     pub(crate) fn region(&self) -> Option<&str> {
@@ -81,7 +85,12 @@ impl TokenStore {
     pub(crate) fn holder(&self, token: &str, now: SystemTime) -> Result<Caller, AccessError> {
         let tokens = self.tokens.load();
         let tokens = tokens.as_ref().ok_or_else(|| self.unknown())?;
-        Ok(tokens.find(token, now)?.caller(AuthMethod::Token))
+        let entry = tokens.find(token, now)?;
+        // SECURITY: here nothing would limit a personal token to the rights of its owner.
+        if entry.personal.is_some() {
+            return Err(Rejected::Unknown.into());
+        }
+        Ok(entry.caller(AuthMethod::Token))
     }
 
     /// Returns the holder of the token with this id, for a session. Returns nothing if the token has been revoked or has expired.
@@ -92,6 +101,16 @@ impl TokenStore {
         let tokens = self.tokens.load();
         let tokens = tokens.as_ref().ok_or_else(|| self.unknown())?;
         Ok(tokens.by_id(id, now).ok().map(|entry| entry.caller(AuthMethod::Session)))
+    }
+
+    /// Returns the rights of the person with this name, who signs in with tokens.
+    ///
+    /// # Errors
+    /// [`Rejected::Owner`] if the person has no valid token any more.
+    pub(crate) fn rights(&self, name: &str, now: SystemTime) -> Result<(Role, Targets), Rejected> {
+        let tokens = self.tokens.load();
+        let rights = tokens.as_ref().and_then(|tokens| personal::rights_by_tokens(tokens, name, now));
+        rights.map(|(role, targets)| (role, targets.clone())).ok_or(Rejected::Owner)
     }
 
     /// Returns the time at which the token with this id expires, if it does.
@@ -122,7 +141,8 @@ impl TokenStore {
     /// Reloads the tokens. If the appliance cannot read or use the new ones, the old ones stay in force.
     pub(crate) async fn reload(&self, reader: Option<&SecretReader>) {
         let Some(source) = &self.source else { return };
-        match read(source, reader).await {
+        let access = reader.map(SecretReader::access);
+        match token_source::read(source, access).await.map_err(|error| error_chain::joined(&error)) {
             Ok(tokens) => self.replace(tokens),
             Err(error) => {
                 let count = self.tokens.load().as_ref().map(|tokens| tokens.entries().len());
@@ -147,39 +167,9 @@ impl TokenStore {
     }
 }
 
-async fn read(source: &TokenSource, reader: Option<&SecretReader>) -> Result<Tokens, String> {
-    match (source, reader) {
-        (TokenSource::File(path), _) => {
-            let path = path.clone();
-            tokio::task::spawn_blocking(move || read_file(&path)).await.map_err(|error| error.to_string())?
-        }
-        (TokenSource::Secret(secret), Some(reader)) => reader.read(secret).await,
-        (TokenSource::Secret(_), None) => Err("there is no way to ask AWS".to_owned()),
-    }
-}
-
 impl SecretReader {
-    async fn read(&self, secret: &TokenSecret) -> Result<Tokens, String> {
-        let TokenSecret { secret, region, endpoint } = secret;
-        let (operation, input) = secret.request();
-        let call = JsonCall { endpoint, region, service: secret.service(), operation, input: &input };
-        let answer = json::send(call, &self.transport, &self.credentials).await;
-        let (status, answer) = answer.map_err(|error| error_chain::joined(&error))?;
-        let text = secret.text(status == StatusCode::OK, &answer).map_err(|error| error.to_string())?;
-        Tokens::parse(text.expose_secret()).map_err(|error| format!("the secret: {error}"))
+    /// The means to call AWS, for reading and for changing the tokens.
+    pub(crate) fn access(&self) -> SecretAccess<'_> {
+        SecretAccess { transport: &self.transport, credentials: &self.credentials }
     }
-}
-
-/// Reads and checks a token file.
-///
-/// # Errors
-/// A message that names the file and the problem.
-pub fn read_file(path: &Path) -> Result<Tokens, String> {
-    use std::io::Read as _;
-    let named = |error: &dyn std::fmt::Display| format!("`{}`: {error}", path.display());
-    let file = std::fs::File::open(path).map_err(|error| named(&error))?;
-    let mut text = String::new();
-    let limit = tokens::SIZE_LIMIT as u64 + 1;
-    file.take(limit).read_to_string(&mut text).map_err(|error| named(&error))?;
-    Tokens::parse(&text).map_err(|error| named(&error))
 }

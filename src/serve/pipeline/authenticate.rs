@@ -35,6 +35,9 @@ pub(super) async fn authenticate<'a>(located: &'a Located<'a>) -> Result<Authent
     if caller.means == AuthMethod::Session && !browser::is_from_own_page(request, &shared.callers) {
         return Err(AccessError::Unproven.into());
     }
+    if let Some(personal) = &shared.callers.personal {
+        personal.seen(&caller);
+    }
     Ok(Authenticated { scope, path: &located.path, caller: count(scope, caller)? })
 }
 

@@ -8,6 +8,7 @@ use crate::serve::auth::sign_in::{self, SignInRequest, SignInTarget};
 use crate::serve::auth::sign_in_response::SignInResult;
 use crate::serve::auth::sign_on;
 use crate::serve::error::ProxyError;
+use crate::serve::personal::{self, PersonalPage, PersonalRequest};
 use crate::serve::pipeline::authenticate;
 use crate::serve::pipeline::forwarded::Forwarded;
 use crate::serve::pipeline::locate::Located;
@@ -19,6 +20,8 @@ pub(super) enum OwnPage {
     Health(HealthPage),
     /// One of the pages for signing in and out.
     SignIn,
+    /// One of the pages of personal tokens.
+    Personal(PersonalPage),
 }
 
 /// Finds the page that a request names, if it names one.
@@ -35,6 +38,11 @@ pub(super) fn find(incoming: &Incoming<'_>) -> Result<Option<OwnPage>, ProxyErro
     };
     if is_sign_in {
         return Ok(Some(OwnPage::SignIn));
+    }
+    if let Some(page) = PersonalPage::at(rooted)
+        && incoming.scope.worker.shared.callers.personal.is_some()
+    {
+        return Ok(Some(OwnPage::Personal(page)));
     }
     Ok(health::page(rooted).transpose()?.map(OwnPage::Health))
 }
@@ -58,7 +66,25 @@ pub(super) async fn answer(
             Ok(Forwarded::Own(render(&page, shared)))
         }
         OwnPage::SignIn => sign_in(&located?, payload).await,
+        OwnPage::Personal(page) => personal(page, &located?, payload).await,
     }
+}
+
+async fn personal(page: PersonalPage, located: &Located<'_>, payload: web::Payload) -> Result<Forwarded, ProxyError> {
+    let RequestScope { worker, request, context, .. } = located.scope;
+    let (callers, served) = (&worker.shared.callers, worker.shared.served_targets.iter());
+    let caller = authenticate::authenticate(located).await?.caller;
+    let personal = PersonalRequest {
+        callers,
+        store: callers.personal.as_ref().ok_or(ProxyError::NoSuchPage)?,
+        request,
+        log: &context.log,
+        caller,
+        targets: served.map(|served| served.label()).collect(),
+        intake: &worker.intake,
+        account: context.permits.account(),
+    };
+    personal::answer(page, personal, payload).await.map(Forwarded::Own)
 }
 
 async fn sign_in(located: &Located<'_>, payload: web::Payload) -> Result<Forwarded, ProxyError> {

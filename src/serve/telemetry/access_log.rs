@@ -12,7 +12,7 @@ use actix_web::http::{Method, StatusCode};
 
 use crate::access::caller::Caller;
 use crate::serve::telemetry::audit::AuditLog;
-use crate::serve::telemetry::finished::{FinishedRequest, RequestOutcome, Severity};
+use crate::serve::telemetry::finished::{CallTimes, FinishedRequest, RequestOutcome, Severity};
 use crate::serve::telemetry::metrics::WorkerCounters;
 use crate::serve::telemetry::report;
 use crate::serve::telemetry::spans::{Exporter, Trace};
@@ -47,7 +47,7 @@ impl RequestReports {
 pub(crate) struct AccessLog {
     reports: Arc<RequestReports>,
     /// The counters of the worker.
-    counters: Arc<WorkerCounters>,
+    counters: Rc<WorkerCounters>,
     /// The id that the client receives and the log shows.
     pub(crate) request_id: String,
     /// The trace that the request is part of, if it is recorded here.
@@ -62,11 +62,16 @@ pub(crate) struct AccessLog {
     target: Cell<Option<usize>>,
     target_name: OnceCell<String>,
     action: Cell<Option<&'static str>>,
+    /// The id of the personal token that the request makes, revokes or asks about.
+    token: OnceCell<String>,
     received: Cell<u64>,
     /// The time that the body took to arrive.
     receiving: Cell<Duration>,
     retries: Cell<u32>,
     upstream: Cell<Option<Duration>>,
+    /// The time of all calls to MLflow, and of those to S3.
+    calls: Cell<CallTimes>,
+    presigned: Cell<[u32; 2]>,
     upstream_request_id: RefCell<Option<String>>,
     error_kind: Cell<Option<&'static str>>,
     is_denied: Cell<bool>,
@@ -84,7 +89,7 @@ impl AccessLog {
     #[must_use]
     pub(crate) fn begin(
         reports: &Arc<RequestReports>,
-        counters: &Arc<WorkerCounters>,
+        counters: &Rc<WorkerCounters>,
         request: &HttpRequest,
         trace: Option<Rc<Trace>>,
     ) -> Self {
@@ -94,7 +99,7 @@ impl AccessLog {
             request_id: hex::encode(&((u128::from(reports.run) << 32) + u128::from(number)).to_be_bytes()[4..]),
             trace,
             reports: Arc::clone(reports),
-            counters: Arc::clone(counters),
+            counters: Rc::clone(counters),
             method: request.method().clone(),
             path: request.path().to_owned(),
             started: Instant::now(),
@@ -104,10 +109,13 @@ impl AccessLog {
             target: Cell::default(),
             target_name: OnceCell::new(),
             action: Cell::default(),
+            token: OnceCell::new(),
             received: Cell::default(),
             receiving: Cell::default(),
             retries: Cell::default(),
             upstream: Cell::default(),
+            calls: Cell::default(),
+            presigned: Cell::default(),
             upstream_request_id: RefCell::default(),
             error_kind: Cell::default(),
             is_denied: Cell::default(),
@@ -158,6 +166,11 @@ impl AccessLog {
         self.action.set(Some(action));
     }
 
+    /// Notes the id of the personal token that the request makes, revokes or asks about.
+    pub(crate) fn concerns(&self, token: &str) {
+        self.token.get_or_init(|| token.to_owned());
+    }
+
     /// Notes the size of a body, and the time that it took to arrive if it was buffered.
     pub(crate) fn received(&self, bytes: u64, time: Option<Duration>) {
         self.received.set(bytes);
@@ -174,6 +187,31 @@ impl AccessLog {
     /// Notes the time from the first byte sent to the upstream to the head of its response.
     pub(crate) fn upstream_responded(&self, time: Duration) {
         self.upstream.set(Some(time));
+    }
+
+    /// Notes the time from the first byte sent to managed MLflow to the head of its response.
+    pub(crate) fn mlflow_responded(&self, time: Duration) {
+        self.upstream_responded(time);
+        let calls = self.calls.get();
+        self.calls.set(CallTimes { mlflow: calls.mlflow + time, ..calls });
+    }
+
+    /// Notes the time of all calls to S3, and that S3 has answered the last of them if `is_answered` is true.
+    pub(crate) fn called_s3(&self, time: Duration, is_answered: bool) {
+        self.calls.set(CallTimes { s3: time, ..self.calls.get() });
+        if is_answered && !time.is_zero() && self.upstream.get().is_none() {
+            self.upstream_responded(time);
+        }
+    }
+
+    /// Notes that the response lets the client read an artifact from S3 itself.
+    pub(crate) fn presigned_download(&self) {
+        self.presigned.set([1, 0]);
+    }
+
+    /// Notes that the response lets the client write an artifact to S3 itself.
+    pub(crate) fn presigned_upload(&self) {
+        self.presigned.set([0, 1]);
     }
 
     /// Notes AWS's own id of the request.
@@ -231,9 +269,13 @@ impl Drop for AccessLog {
     fn drop(&mut self) {
         self.reports.in_flight.fetch_sub(1, Ordering::Relaxed);
         let (cause, upstream_request_id) = (self.cause.take(), self.upstream_request_id.take());
-        let upstream = self.upstream.get();
-        let added =
-            |upstream| Some(self.responded.get()?.saturating_sub(upstream).saturating_sub(self.receiving.get()));
+        let (upstream, calls) = (self.upstream.get(), self.calls.get());
+        let ended = Instant::now();
+        // Where the appliance made several calls, all of them are the upstream's time.
+        let added = |last: Duration| {
+            let upstream = last.max(calls.mlflow + calls.s3);
+            Some(self.responded.get()?.saturating_sub(upstream).saturating_sub(self.receiving.get()))
+        };
         let finished = FinishedRequest {
             request_id: &self.request_id,
             method: &self.method,
@@ -248,15 +290,19 @@ impl Drop for AccessLog {
             target: self.target.get(),
             target_name: self.target_name.get().map(String::as_str),
             action: self.action.get(),
+            token: self.token.get().map(String::as_str),
             is_denied: self.is_denied.get(),
             status: self.status.get(),
             error_kind: self.error_kind.get(),
             cause: cause.as_deref(),
             received: self.received.get(),
             sent: self.sent.get(),
-            total: self.started.elapsed(),
+            ended,
+            total: ended.saturating_duration_since(self.started),
             upstream,
             overhead: upstream.and_then(added),
+            calls,
+            presigned: self.presigned.get(),
             upstream_request_id: upstream_request_id.as_deref(),
             retries: self.retries.get(),
             outcome: self.outcome.get(),

@@ -45,6 +45,9 @@ pub(crate) struct AuditEvent<'a> {
     pub method: &'a str,
     pub path: &'a str,
     pub action: Option<&'static str>,
+    /// The id of the personal token that the request makes, revokes or asks about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token: Option<&'a str>,
     /// The result of authorization, if the request got that far.
     pub decision: Option<&'static str>,
     pub refusal: Option<&'static str>,

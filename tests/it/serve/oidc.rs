@@ -1,6 +1,7 @@
 //! Users who signed in at the load balancer: the appliance trusts only statements with its signature.
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -13,6 +14,7 @@ use serde_json::{Value, json};
 
 use crate::support::appliance::{Appliance, Builder, TRACKING_ARN, run};
 use crate::support::authority::authority;
+use crate::support::personal::{FORM, OWN, PAGE, token_in};
 use crate::support::upstream::Upstream;
 use crate::support::{Message as _, eventually, figure};
 
@@ -33,13 +35,13 @@ role = \"read\"
 ";
 
 /// A load balancer that signs, and publishes its key as AWS does.
-struct Balancer {
+pub(super) struct Balancer {
     pair: EcdsaKeyPair,
-    keys: Upstream,
+    pub(super) keys: Upstream,
 }
 
 impl Balancer {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self::with_keys(|respond| respond())
     }
 
@@ -62,7 +64,7 @@ impl Balancer {
         Self { pair, keys }
     }
 
-    fn say(&self, header: &Value, claims: &Value) -> String {
+    pub(super) fn say(&self, header: &Value, claims: &Value) -> String {
         let encode = |value: &Value| BASE64_URL_SAFE.encode(value.to_string());
         let signed = format!("{}.{}", encode(header), encode(claims));
         let signature = self.pair.sign(&SystemRandom::new(), signed.as_bytes()).unwrap();
@@ -70,7 +72,7 @@ impl Balancer {
     }
 }
 
-fn header(change: &str, value: &Value) -> Value {
+pub(super) fn header(change: &str, value: &Value) -> Value {
     let end = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() + Duration::from_secs(120);
     let mut header = json!({
         "typ": "JWT", "alg": "ES256", "kid": "key-1", "signer": BALANCER, "iss": ISSUER, "client": "mlflow",
@@ -83,6 +85,23 @@ fn header(change: &str, value: &Value) -> Value {
 }
 
 fn start(upstream: &Upstream, keys: &str) -> (Appliance, tempfile::TempDir) {
+    start_with(upstream, keys, |_| Vec::new())
+}
+
+/// The same with further options, which may name files of the directory.
+fn start_with(
+    upstream: &Upstream,
+    keys: &str,
+    more: impl FnOnce(&Path) -> Vec<String>,
+) -> (Appliance, tempfile::TempDir) {
+    let (builder, directory) = configured(upstream, keys);
+    let more = more(directory.path());
+    let more: Vec<&str> = more.iter().map(String::as_str).collect();
+    (builder.with(&more).start(), directory)
+}
+
+/// An appliance behind the load balancer, before its start.
+pub(super) fn configured(upstream: &Upstream, keys: &str) -> (Builder, tempfile::TempDir) {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("appliance.toml");
     let toml = format!(
@@ -92,7 +111,7 @@ fn start(upstream: &Upstream, keys: &str) -> (Appliance, tempfile::TempDir) {
         authority().file().display(),
     );
     std::fs::write(&file, toml).unwrap();
-    (Builder::from_file(&file).start(), directory)
+    (Builder::from_file(&file), directory)
 }
 
 #[track_caller]
@@ -102,6 +121,44 @@ fn status(appliance: &Appliance, method: &str, path: &str, word: &str) -> u16 {
         assert_eq!(answer.header("x-appliance-error"), "unauthenticated");
     }
     answer.status
+}
+
+#[test]
+fn a_user_makes_personal_tokens_that_lose_what_the_user_loses() {
+    let (upstream, balancer) = (Upstream::ok(), Balancer::new());
+    let (appliance, directory) = start_with(&upstream, &balancer.keys.url(), |directory| {
+        vec!["--personal-tokens".into(), directory.join("personal.toml").display().to_string()]
+    });
+    let text = || std::fs::read_to_string(directory.path().join("personal.toml")).unwrap_or_default();
+    let admin = balancer.say(&header("", &Value::Null), &json!({"sub": "ada", "groups": ["mlflow-admins"]}));
+    let reader = balancer.say(&header("", &Value::Null), &json!({"sub": "ada", "groups": []}));
+    let make = |proof: (&str, &str)| {
+        let headers = [("x-amzn-oidc-data", admin.as_str()), proof, FORM];
+        let form = b"action=make&name=laptop&role=admin&lifetime=1day";
+        appliance.connect().request("POST", PAGE, &headers, Some(form))
+    };
+    // A browser attaches the balancer's cookie to forms of other sites, too.
+    for foreign in [("X-Nothing", "1"), ("Origin", "https://evil.example")] {
+        assert_eq!(make(foreign).header("x-appliance-error"), "foreign-origin");
+    }
+    let made = make(OWN);
+    assert_eq!(made.status, 200, "{}", made.text());
+    let token = format!("Bearer {}", token_in(&made.text()));
+    let webhooks = || {
+        let headers = [("Authorization", token.as_str())];
+        appliance.connect().request("GET", "/api/2.0/mlflow/webhooks", &headers, None).status
+    };
+    assert_eq!(webhooks(), 200);
+    appliance.saw("the person", |event| {
+        event["caller"] == "ada" && event["means"] == "personal" && event["role"] == "admin"
+    });
+    assert!(text().contains("owner = \"oidc\"") && text().contains("role = \"admin\""), "{}", text());
+    // The next request of the user shows that the user is only a reader today.
+    assert_eq!(status(&appliance, "GET", "/api/2.0/mlflow/runs/search", &reader), 200);
+    eventually("the token has lost the role", || text().contains("role = \"read\""));
+    assert_eq!(webhooks(), 403);
+    assert_eq!(status(&appliance, "GET", "/api/2.0/mlflow/runs/search", &admin), 200);
+    assert_eq!(webhooks(), 403, "the token does not get the role back");
 }
 
 #[test]

@@ -9,9 +9,11 @@ pub mod http2;
 pub mod http2_caller;
 pub mod issuer;
 pub mod openid_provider;
+pub mod personal;
 pub mod python;
 pub mod sandbox;
 pub mod scrape;
+pub mod secrets;
 pub mod tokens;
 pub mod upstream;
 

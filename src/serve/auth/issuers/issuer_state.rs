@@ -45,6 +45,12 @@ impl IssuerState {
         &self.trusted.issuer
     }
 
+    /// Returns the grants of its tokens.
+    #[must_use]
+    pub(crate) fn grants(&self) -> &[ClaimGrant] {
+        &self.grants
+    }
+
     /// Returns a number that changes when the issuer withdraws a key.
     #[must_use]
     pub(crate) fn generation(&self) -> u64 {

@@ -15,8 +15,9 @@ pub(crate) use counts::{VerificationCounts, VerificationResult};
 pub(crate) use issuer_state::IssuerState;
 pub(crate) use rejection::{JwtRejected, JwtRejection};
 
-use crate::access::caller::{AuthMethod, Caller};
+use crate::access::caller::{AuthMethod, Caller, Role, Targets};
 use crate::access::jwt::{JwtError, UnverifiedJwt};
+use crate::access::personal;
 use crate::serve::auth::settings::IssuerSettings;
 use verified_tokens::VerifiedTokens;
 
@@ -46,6 +47,13 @@ impl Issuers {
     #[must_use]
     pub(crate) fn all(&self) -> &[Arc<IssuerState>] {
         &self.states
+    }
+
+    /// Returns the rights that some person of this issuer can have.
+    #[must_use]
+    pub(crate) fn rights(&self, issuer: &str) -> Option<(Role, Targets)> {
+        let state = self.states.iter().find(|state| &*state.issuer().name == issuer)?;
+        state.grants().iter().map(|grant| (grant.role, &grant.targets)).fold(None, personal::either)
     }
 
     /// Returns the results for tokens of which no issuer is known.

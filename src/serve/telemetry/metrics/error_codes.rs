@@ -39,6 +39,10 @@ pub(crate) const ERROR_CODES: &[ErrorCode] = &[
         "unauthenticated",
         "The request has no token, or one that is unknown, expired or revoked; or the client certificate has expired. Create a token with `appliance token new`.",
     ),
+    of(
+        "wrong-credential",
+        "The page of personal tokens needs a person who has signed in, and `/_appliance/tokens/self` a personal token.",
+    ),
     of("no-grant", "The user has signed in or has a valid JWT, but no `[[caller]]` grants them anything."),
     of(
         "issuer-unavailable",

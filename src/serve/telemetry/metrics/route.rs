@@ -69,7 +69,9 @@ impl RouteClass {
                 Self::Evaluation
             }
             "ui" | "ui-telemetry" | "users" | "graphql" => Self::Ui,
-            "webhooks" | "workspaces" | "assistant" | "mcp-servers" | "skills" | "demo" => Self::Administration,
+            "webhooks" | "workspaces" | "assistant" | "mcp-servers" | "skills" | "demo" | "personal-tokens" => {
+                Self::Administration
+            }
             "health" | "version" | "server-info" | "options" => Self::Server,
             _ if resource.starts_with("gateway") => Self::Gateway,
             _ => Self::Unclassified,

@@ -1,40 +1,50 @@
 //! The file with access tokens, and its changes.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, fchown};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use super::command_error::{Class, CommandError};
-use crate::access::tokens::Tokens;
-use crate::serve;
+use super::error::{TokenSourceError, UpdateError};
+use super::source::WhenMissing;
+use crate::access::tokens::{self, Tokens};
 
-/// Reads a token file.
-pub(super) fn read(path: &Path, may_be_missing: bool) -> Result<Tokens, CommandError> {
-    if may_be_missing && !path.exists() {
-        return Ok(Tokens::default());
-    }
-    serve::read_tokens(path)
-        .map_err(|error| CommandError::of(Class::Configuration, &error, Some("name the token file with `--file`")))
+/// A writer holds the lock for milliseconds. One that holds it for longer hangs.
+const LOCK_LIMIT: Duration = Duration::from_secs(10);
+/// The pause between two attempts to take the lock.
+const LOCK_PAUSE: Duration = Duration::from_millis(5);
+
+/// Reads and checks a token file.
+///
+/// # Errors
+/// A message that names the file and the problem.
+pub fn read_file(path: &Path) -> Result<Tokens, TokenSourceError> {
+    let named = |error: &dyn std::fmt::Display| TokenSourceError::Unreadable(format!("`{}`: {error}", path.display()));
+    let file = File::open(path).map_err(|error| named(&error))?;
+    let mut text = String::new();
+    let limit = tokens::SIZE_LIMIT as u64 + 1;
+    file.take(limit).read_to_string(&mut text).map_err(|error| named(&error))?;
+    Tokens::parse(&text).map_err(|error| named(&error))
 }
 
 /// Changes a token file under a lock. A reader sees either the whole old file or the whole new one.
-pub(super) fn change<T>(
+pub(super) fn update<T, E>(
     path: &Path,
-    may_be_missing: bool,
-    edit: impl FnOnce(&mut Tokens) -> Result<T, CommandError>,
-) -> Result<T, CommandError> {
+    missing: WhenMissing,
+    mut edit: impl FnMut(&mut Tokens) -> Result<T, E>,
+) -> Result<T, UpdateError<E>> {
     let failed = |error: &dyn std::fmt::Display| {
-        let text = format!("cannot write `{}`: {error}", path.display());
-        CommandError::of(Class::Failed, &text, Some("choose a file in a writable directory"))
+        TokenSourceError::Unwritable(format!("cannot write `{}`: {error}", path.display()))
     };
     let path = &resolved(path).map_err(|error| failed(&error))?;
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let lock = File::open(directory).map_err(|error| failed(&error))?;
-    lock.lock().map_err(|error| failed(&error))?;
-    let mut tokens = read(path, may_be_missing)?;
-    let result = edit(&mut tokens)?;
+    wait_for(&lock).map_err(|error| failed(&error))?;
+    let is_new = missing == WhenMissing::Create && !path.exists();
+    let mut tokens = if is_new { Tokens::default() } else { read_file(path)? };
+    let result = edit(&mut tokens).map_err(UpdateError::Edit)?;
     // The new file has mode 0600, and then owner and mode of the file that it replaces, so that its readers can still read it.
     let mut file = tempfile::NamedTempFile::new_in(directory).map_err(|error| failed(&error))?;
     if let Ok(old) = path.metadata() {
@@ -46,6 +56,21 @@ pub(super) fn change<T>(
     file.as_file().sync_all().map_err(|error| failed(&error))?;
     file.persist(path).map_err(|error| failed(&error.error))?;
     Ok(result)
+}
+
+/// Takes the lock, which ends with the process at the latest.
+fn wait_for(lock: &File) -> io::Result<()> {
+    let began = Instant::now();
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::Error(error)) => return Err(error),
+            Err(TryLockError::WouldBlock) if began.elapsed() >= LOCK_LIMIT => {
+                return Err(io::Error::other("another process has held the lock of the directory for 10 seconds"));
+            }
+            Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
+        }
+    }
 }
 
 /// The file at the end of a path's symbolic links. It may not exist yet.

@@ -1,0 +1,80 @@
+//! The settings of personal tokens: their source, which the appliance changes, and their longest lifetime.
+
+use super::options::{CallerOptions, ServeOptions};
+use super::problems::{Problems, Reported};
+use super::token_place::located;
+use crate::access::tokens::Tokens;
+use crate::aws::secret::Secret;
+use crate::serve::{PersonalSettings, TokenSettings};
+use crate::token_source::{self, TokenSource};
+
+/// 90 days.
+const LIFETIME_S: u64 = 90 * 86_400;
+
+/// The settings; nothing without a source.
+///
+/// # Errors
+/// [`Reported`].
+pub(super) fn resolve(
+    all: &ServeOptions,
+    region: &str,
+    problems: &mut Problems,
+) -> Result<Option<PersonalSettings>, Reported> {
+    let options = &all.callers;
+    let lifetime = problems.duration(options.personal_token_lifetime.as_ref(), LIFETIME_S);
+    let Some(given) = &options.personal_tokens else {
+        if let Some(given) = &options.personal_token_lifetime {
+            let hint = "set `personal-tokens`, or remove it";
+            problems.add(&given.origin, "this has no effect without `personal-tokens`", hint);
+        }
+        return Ok(None);
+    };
+    let text = given.text.as_str();
+    let rejected = |what: &str, hint: &str, problems: &mut Problems| {
+        problems.add(&given.origin, format!("`{}`: {what}", text.escape_debug()), hint);
+        Reported
+    };
+    if options.tokens.as_ref().is_some_and(|tokens| tokens.text == text) {
+        let hint = "name another source; the appliance writes this one, and only operators write the other";
+        return Err(rejected("this is the source of `tokens` as well", hint, problems));
+    }
+    if !has_people(all, options) {
+        let hint = "set `tokens`, `oidc-signer`, `tls-client-ca` or an `[[issuer]]` with which people sign in";
+        return Err(rejected("nobody can sign in to make a personal token", hint, problems));
+    }
+    if let Some(secret) = Secret::parse(text) {
+        let secret = located(secret, region)
+            .map_err(|what| rejected(&what, "write `https://host` or `https://host:port`", problems))?;
+        return Ok(Some(settings(TokenSource::Secret(secret), None, lifetime)));
+    }
+    if text.starts_with("credential:") {
+        let hint = "name a file in a directory that the appliance may write, such as its state directory";
+        return Err(rejected("the appliance cannot change a credential of systemd", hint, problems));
+    }
+    if ["ssm:", "secretsmanager:"].iter().any(|keeper| text.starts_with(keeper)) {
+        return Err(rejected("not the name of a secret", "write a name or an ARN after the colon", problems));
+    }
+    let path = std::path::PathBuf::from(text);
+    // The first person who makes a token creates the file.
+    let initial = if path.exists() { token_source::read_file(&path) } else { Ok(Tokens::default()) };
+    match initial {
+        Ok(tokens) => Ok(Some(settings(TokenSource::File(path), Some(tokens), lifetime))),
+        Err(what) => {
+            let hint = "correct the file, or restore an earlier version of it";
+            problems.add_local(&given.origin, what.to_string(), hint);
+            Err(Reported)
+        }
+    }
+}
+
+/// True if a person can sign in, and not only present a token.
+fn has_people(all: &ServeOptions, options: &CallerOptions) -> bool {
+    options.tokens.is_some()
+        || options.oidc_signer.is_some()
+        || all.listener.tls_client_ca.is_some()
+        || !all.issuer_tables.is_empty()
+}
+
+fn settings(source: TokenSource, initial: Option<Tokens>, lifetime: std::time::Duration) -> PersonalSettings {
+    PersonalSettings { tokens: TokenSettings { source, initial }, lifetime }
+}

@@ -1,0 +1,93 @@
+//! The place that `token --file` and `serve --tokens` name: a file, or a secret that AWS keeps.
+
+use super::aws_connection::{AwsArguments, AwsConnection};
+use super::command_error::{Class, CommandError};
+use super::values;
+use crate::access::tokens::Tokens;
+use crate::aws::secret::{Keeper, Secret};
+use crate::http::client::Endpoint;
+use crate::token_source::{self, SecretAccess, TokenSecret, TokenSource, TokenSourceError, UpdateError, WhenMissing};
+
+/// The secret, and the service to ask for it: by the variables of AWS's SDKs, otherwise the region's.
+///
+/// The variables are read here, because these calls use no SDK.
+pub(super) fn located(secret: Secret, region: &str) -> Result<TokenSecret, String> {
+    let service = match secret.keeper() {
+        Keeper::ParameterStore => "AWS_ENDPOINT_URL_SSM",
+        Keeper::SecretsManager => "AWS_ENDPOINT_URL_SECRETS_MANAGER",
+    };
+    let region = secret.region(region).to_owned();
+    let given = [service, "AWS_ENDPOINT_URL"].into_iter().find_map(|variable| {
+        let url = std::env::var(variable).ok().filter(|url| !url.is_empty())?;
+        Some(values::endpoint(&url).map_err(|what| format!("{variable}: {what}")))
+    });
+    let endpoint = given.unwrap_or_else(|| Ok(Endpoint::https(secret.host(&region))))?;
+    Ok(TokenSecret { secret, region, endpoint })
+}
+
+/// The place of the tokens, and the means to reach it.
+pub(super) struct TokenPlace {
+    source: TokenSource,
+    connection: Option<AwsConnection>,
+}
+
+impl TokenPlace {
+    /// Reads the value of `--file`, and connects to AWS if that keeps the tokens.
+    pub(super) async fn open(text: &str, aws: &AwsArguments) -> Result<Self, CommandError> {
+        let is_elsewhere = ["credential:", "ssm:", "secretsmanager:"].iter().any(|prefix| text.starts_with(prefix));
+        let Some(secret) = Secret::parse(text) else {
+            if is_elsewhere {
+                let (what, hint) = if text.starts_with("credential:") {
+                    ("systemd passes this credential only to its unit", "name the file that the unit loads")
+                } else {
+                    (
+                        "the name of the secret is invalid",
+                        "write `ssm:NAME`, or `secretsmanager:` with a name or an ARN",
+                    )
+                };
+                let text = format!("`--file {}`: {what}", text.escape_debug());
+                return Err(CommandError::of(Class::Usage, &text, Some(hint)));
+            }
+            return Ok(Self { source: TokenSource::File(text.into()), connection: None });
+        };
+        let region = match secret.own_region() {
+            Some(region) => region.to_owned(),
+            None => aws.region().await?,
+        };
+        let secret = located(secret, &region).map_err(|what| {
+            CommandError::of(Class::Configuration, &what, Some("write `https://host` or `https://host:port`"))
+        })?;
+        let connection = aws.connect(&secret.region, &secret.endpoint).await?;
+        Ok(Self { source: TokenSource::Secret(secret), connection: Some(connection) })
+    }
+
+    fn access(&self) -> Option<SecretAccess<'_>> {
+        let AwsConnection { transport, credentials } = self.connection.as_ref()?;
+        Some(SecretAccess { transport, credentials })
+    }
+
+    /// Reads the tokens.
+    pub(super) async fn read(&self) -> Result<Tokens, CommandError> {
+        token_source::read(&self.source, self.access()).await.map_err(|error| explained(&error))
+    }
+
+    /// Changes the tokens.
+    pub(super) async fn update<T: Send + 'static>(
+        &self,
+        missing: WhenMissing,
+        edit: impl FnMut(&mut Tokens) -> Result<T, CommandError> + Send + 'static,
+    ) -> Result<T, CommandError> {
+        token_source::update(&self.source, self.access(), missing, edit).await.map_err(|error| match error {
+            UpdateError::Edit(error) => error,
+            UpdateError::Source(error) => explained(&error),
+        })
+    }
+}
+
+fn explained(error: &TokenSourceError) -> CommandError {
+    let class = match error {
+        TokenSourceError::Unreadable(_) | TokenSourceError::Invalid { .. } => Class::Configuration,
+        _ => Class::Failed,
+    };
+    CommandError::new(class, error, Some(&error.hint()))
+}

@@ -1,0 +1,123 @@
+//! The form in which a person makes and revokes tokens.
+
+use std::time::Duration;
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpResponse, web};
+use bytes::Bytes;
+use ring::rand::SystemRandom;
+use tracing::info;
+use url::form_urlencoded;
+
+use crate::access::caller::Targets;
+use crate::access::personal::{Person, Wanted};
+use crate::access::token;
+use crate::http::body::{BodyLimits, Timing, buffer};
+use crate::serve::auth::personal_store::{Change, ChangeError};
+use crate::serve::error::ProxyError;
+use crate::serve::personal::view::{self, Notice};
+use crate::serve::personal::{MAKE, PersonalRequest, REVOKE};
+
+/// The limit of a form with the names of all targets. Bytes.
+const FORM_LIMIT: u64 = 16 * 1024;
+/// A browser sends a form in one piece.
+const FORM_TIMING: Timing = Timing { idle_timeout: Duration::from_secs(10), total: Duration::from_secs(10) };
+
+/// A form that has been received.
+pub(super) struct Form(Bytes);
+
+impl Form {
+    /// Receives the form.
+    ///
+    /// # Errors
+    /// [`ProxyError`] if it does not arrive, or is too large.
+    pub(super) async fn receive(personal: &PersonalRequest<'_>, payload: web::Payload) -> Result<Self, ProxyError> {
+        let (size_limit, memory_limit, timing) = (FORM_LIMIT, FORM_LIMIT, FORM_TIMING);
+        let limits = BodyLimits { size_limit, memory_limit, timing, ..personal.intake.clone() };
+        let received = buffer(payload, None, &limits, &personal.account).await?;
+        received.body.bytes().cloned().map(Self).ok_or(ProxyError::Busy)
+    }
+
+    /// Returns a field; an empty text, if there is none of this name.
+    pub(super) fn field(&self, name: &str) -> String {
+        self.fields(name).next().unwrap_or_default()
+    }
+
+    fn fields<'a>(&'a self, name: &'a str) -> impl Iterator<Item = String> + 'a {
+        form_urlencoded::parse(&self.0).filter(move |(key, _)| key == name).map(|(_, value)| value.into_owned())
+    }
+}
+
+/// Makes or revokes what the form says, and shows the list.
+///
+/// # Errors
+/// [`ProxyError`].
+pub(super) async fn submit(
+    personal: &PersonalRequest<'_>,
+    person: &Person,
+    form: &Form,
+) -> Result<HttpResponse, ProxyError> {
+    let notice = match form.field("action").as_str() {
+        "make" => make(personal, person, form).await,
+        "revoke" => revoke(personal, person, Change::Revoke(person.clone(), form.field("id"))).await,
+        "revoke-all" => revoke(personal, person, Change::RevokeAll(person.clone())).await,
+        _ => Notice::bad(StatusCode::BAD_REQUEST, "The form is incomplete. Nothing has changed."),
+    };
+    Ok(view::list(personal, person, Some(notice)))
+}
+
+async fn make(personal: &PersonalRequest<'_>, person: &Person, form: &Form) -> Notice {
+    personal.log.classified(MAKE);
+    let names: Vec<String> = form.fields("target").collect();
+    let lifetime = humantime::parse_duration(&form.field("lifetime")).unwrap_or_default();
+    // The list of targets is only there if the person may use several.
+    let targets = if names.is_empty() { person.targets.clone() } else { Targets::Named(names) };
+    let (Ok(role), Ok(new)) = (form.field("role").parse(), token::generate(&SystemRandom::new())) else {
+        return Notice::bad(StatusCode::BAD_REQUEST, "The form is incomplete. No token was made.");
+    };
+    let label = form.field("name").trim().to_owned();
+    let wanted = Wanted { id: new.id.clone(), hash: new.hash, label: label.clone(), role, targets, lifetime };
+    match change(personal, person, Change::Make(person.clone(), wanted)).await {
+        Ok(_) => {
+            made(personal, person, &new.id, &label);
+            Notice::made(&label, &new)
+        }
+        Err(notice) => notice,
+    }
+}
+
+async fn revoke(personal: &PersonalRequest<'_>, person: &Person, revocation: Change) -> Notice {
+    personal.log.classified(REVOKE);
+    if let Change::Revoke(_, id) = &revocation {
+        personal.log.concerns(id);
+    }
+    match change(personal, person, revocation).await {
+        Ok(0) => Notice::bad(StatusCode::NOT_FOUND, "There is no such token any more."),
+        Ok(count) => {
+            info!(owner = person.name, means = person.owner.as_str(), count, "personal tokens revoked");
+            Notice::good(&format!("{count} token{} revoked.", if count == 1 { " was" } else { "s were" }))
+        }
+        Err(notice) => notice,
+    }
+}
+
+/// Notes in the logs that a token was made.
+pub(super) fn made(personal: &PersonalRequest<'_>, person: &Person, id: &str, label: &str) {
+    personal.log.concerns(id);
+    info!(owner = person.name, means = person.owner.as_str(), id, label, "personal token created");
+}
+
+/// Makes a change, or says why that is not possible.
+pub(super) async fn change(personal: &PersonalRequest<'_>, person: &Person, change: Change) -> Result<usize, Notice> {
+    debug_assert_eq!(person.name, personal.caller.name, "a person changes their own tokens");
+    personal.store.change(change).await.map_err(|error| match error {
+        ChangeError::NotMade(why) => Notice::bad(StatusCode::BAD_REQUEST, &why.to_string()),
+        error => Notice::bad(
+            StatusCode::SERVICE_UNAVAILABLE,
+            &format!(
+                "The appliance cannot change the personal tokens: {error}. Look at the list again in a minute; if this does \
+                 not help, tell the operator of the appliance."
+            ),
+        ),
+    })
+}

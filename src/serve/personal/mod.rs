@@ -1,0 +1,101 @@
+//! The pages of personal tokens: a person makes, sees and revokes their own tokens, and confirms those that a terminal asks
+//! for. A token itself can ask who it is, and revoke itself.
+
+mod confirm;
+mod form;
+mod own;
+mod view;
+
+use actix_web::http::Method;
+use actix_web::{HttpRequest, HttpResponse, web};
+
+use crate::access::caller::Caller;
+use crate::access::personal::Person;
+use crate::http::body::{BodyLimits, BodyOwner};
+use crate::serve::auth::browser;
+use crate::serve::auth::callers::Callers;
+use crate::serve::auth::error::AccessError;
+use crate::serve::auth::personal_store::PersonalStore;
+use crate::serve::auth::redirect;
+use crate::serve::error::ProxyError;
+use crate::serve::telemetry::access_log::AccessLog;
+
+/// The actions of these pages in the logs.
+const LIST: &str = "personal-tokens:list";
+const MAKE: &str = "personal-tokens:create";
+const REVOKE: &str = "personal-tokens:revoke";
+
+/// A request for one of the pages, and what it takes to serve it.
+pub(crate) struct PersonalRequest<'a> {
+    pub callers: &'a Callers,
+    pub store: &'a PersonalStore,
+    pub request: &'a HttpRequest,
+    pub log: &'a AccessLog,
+    /// The caller, who has been authenticated.
+    pub caller: &'a Caller,
+    /// The names of all targets.
+    pub targets: Vec<&'a str>,
+    pub intake: &'a BodyLimits,
+    /// The account of the memory that a form takes.
+    pub account: BodyOwner,
+}
+
+/// The pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PersonalPage {
+    /// The list of a person's tokens.
+    List,
+    /// The confirmation of a terminal's request.
+    Confirm,
+    /// The token that the request presents.
+    Itself,
+}
+
+impl PersonalPage {
+    /// Finds the page at this path.
+    #[must_use]
+    pub(crate) fn at(path: &str) -> Option<Self> {
+        match path.strip_prefix(redirect::PERSONAL)? {
+            "" => Some(Self::List),
+            "/confirm" => Some(Self::Confirm),
+            "/self" => Some(Self::Itself),
+            _ => None,
+        }
+    }
+}
+
+/// Answers a request for one of the pages.
+///
+/// # Errors
+/// [`ProxyError`].
+pub(crate) async fn answer(
+    page: PersonalPage,
+    personal: PersonalRequest<'_>,
+    payload: web::Payload,
+) -> Result<HttpResponse, ProxyError> {
+    if page == PersonalPage::Itself {
+        return own::answer(&personal).await;
+    }
+    let person = Person::of(personal.caller).ok_or(AccessError::NotAPerson)?;
+    match *personal.request.method() {
+        Method::GET | Method::HEAD => {
+            personal.log.classified(LIST);
+            match page {
+                PersonalPage::Confirm => Ok(confirm::show(&personal, &person)),
+                _ => Ok(view::list(&personal, &person, None)),
+            }
+        }
+        Method::POST => {
+            // SECURITY: browsers attach certificates and the cookies of load balancers to the requests of other sites, too.
+            if !browser::is_from_own_page(personal.request, personal.callers) {
+                return Err(AccessError::Unproven.into());
+            }
+            let form = form::Form::receive(&personal, payload).await?;
+            match page {
+                PersonalPage::Confirm => confirm::submit(&personal, &person, &form).await,
+                _ => form::submit(&personal, &person, &form).await,
+            }
+        }
+        _ => Err(ProxyError::Method),
+    }
+}

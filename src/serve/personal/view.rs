@@ -1,0 +1,203 @@
+//! The look of the pages of personal tokens.
+
+use std::time::{Duration, SystemTime};
+
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+
+use crate::access::caller::{Role, Targets};
+use crate::access::login_request::LoginRequest;
+use crate::access::personal::{Person, spoken};
+use crate::access::token::NewToken;
+use crate::access::tokens::TokenEntry;
+use crate::clock;
+use crate::serve::auth::{browser, redirect};
+use crate::serve::page::Page;
+use crate::serve::page::template::{Markup, Place, fill};
+use crate::serve::personal::PersonalRequest;
+
+const DAY: Duration = Duration::from_hours(24);
+/// The lifetimes to choose from, in days, if the operator allows them.
+const LIFETIMES: [u32; 5] = [1, 7, 30, 90, 365];
+/// The lifetime that is chosen at first, in days.
+const USUAL: u32 = 30;
+
+/// The result of what a person has just done, above the list.
+pub(super) struct Notice {
+    status: StatusCode,
+    content: Markup,
+}
+
+impl Notice {
+    /// Says that it worked.
+    #[must_use]
+    pub(super) fn good(text: &str) -> Self {
+        let template = "<p class=\"notice\" role=\"status\">{{text}}</p>";
+        Self { status: StatusCode::OK, content: fill(template, &[("text", Place::Text(text))]) }
+    }
+
+    /// Says why it did not work.
+    #[must_use]
+    pub(super) fn bad(status: StatusCode, text: &str) -> Self {
+        let template = "<p class=\"notice bad\" role=\"alert\">{{text}}</p>";
+        Self { status, content: fill(template, &[("text", Place::Text(text))]) }
+    }
+
+    /// Shows a new token, for the only time.
+    #[must_use]
+    pub(super) fn made(label: &str, token: &NewToken) -> Self {
+        let text = token.to_string();
+        let places = [("label", Place::Text(label)), ("token", Place::Text(&text))];
+        Self { status: StatusCode::OK, content: fill(include_str!("made.html"), &places) }
+    }
+}
+
+/// Shows the person's tokens, and the form for a new one.
+pub(super) fn list(personal: &PersonalRequest<'_>, person: &Person, notice: Option<Notice>) -> HttpResponse {
+    let now = clock::now();
+    let tokens = personal.store.tokens();
+    let (action, home) = (here(personal), home(personal));
+    let mut entries: Vec<&TokenEntry> = tokens.iter().flat_map(|tokens| person.own(tokens)).collect();
+    entries.sort_by_key(|entry| std::cmp::Reverse(entry.created));
+    let mut list = Markup::default();
+    for entry in &entries {
+        list.push(&row(entry, &action, now));
+    }
+    let list = match entries.len() {
+        0 if tokens.is_none() => fill("<p>The tokens have not been read yet. Try again shortly.</p>", &[]),
+        0 => fill("<p>You have no tokens.</p>", &[]),
+        1 => list,
+        _ => {
+            list.push(&fill(include_str!("revoke_all.html"), &[("action", Place::Text(&action))]));
+            list
+        }
+    };
+    let (status, notice) = notice.map_or((StatusCode::OK, Markup::default()), |notice| (notice.status, notice.content));
+    let content = fill(
+        include_str!("list.html"),
+        &[
+            ("person", Place::Text(&person.name)),
+            ("role", Place::Text(person.role.as_str())),
+            ("notice", Place::Markup(&notice)),
+            ("list", Place::Markup(&list)),
+            ("action", Place::Text(&action)),
+            ("roles", Place::Markup(&roles(person))),
+            ("targets", Place::Markup(&choices(personal, person))),
+            ("lifetimes", Place::Markup(&lifetimes(personal.store.lifetime))),
+            ("home", Place::Text(&home)),
+        ],
+    );
+    Page { title: "Personal tokens", content, script: None }.response(status)
+}
+
+/// Asks the person to confirm the request of a terminal.
+pub(super) fn confirm(
+    personal: &PersonalRequest<'_>,
+    person: &Person,
+    login: &LoginRequest,
+    notice: Option<&Notice>,
+) -> HttpResponse {
+    let host = browser::public_host(personal.request, personal.callers).or_else(|| browser::host(personal.request));
+    let lifetime = spoken(Duration::from_secs(login.lifetime));
+    let role = login.role.unwrap_or(person.role);
+    let content = fill(
+        include_str!("confirm.html"),
+        &[
+            ("person", Place::Text(&person.name)),
+            ("host", Place::Text(host.unwrap_or("this address"))),
+            ("notice", Place::Markup(&notice.map(|notice| notice.content.clone()).unwrap_or_default())),
+            ("label", Place::Text(&login.label)),
+            ("role", Place::Text(role.as_str())),
+            ("targets", Place::Text(&names(&login.targets.and(&person.targets)))),
+            ("lifetime", Place::Text(&lifetime)),
+            ("request", Place::Text(&login.query())),
+            ("list", Place::Text(&here(personal))),
+        ],
+    );
+    let status = notice.map_or(StatusCode::OK, |notice| notice.status);
+    Page { title: "Confirm a login", content, script: None }.response(status)
+}
+
+fn row(entry: &TokenEntry, action: &str, now: SystemTime) -> Markup {
+    let date = |time: SystemTime| humantime::format_rfc3339_seconds(time).to_string()[..10].to_owned();
+    let expires = match entry.expires {
+        None => "never".to_owned(),
+        Some(end) if end <= now => format!("{} (expired)", date(end)),
+        Some(end) => date(end),
+    };
+    let label = entry.personal.as_ref().map_or("", |personal| personal.label.as_str());
+    let used = entry.personal.as_ref().and_then(|personal| personal.used.day());
+    fill(
+        include_str!("row.html"),
+        &[
+            ("label", Place::Text(label)),
+            ("role", Place::Text(entry.role.as_str())),
+            ("targets", Place::Text(&names(&entry.targets))),
+            ("created", Place::Text(&date(entry.created))),
+            ("expires", Place::Text(&expires)),
+            ("used", Place::Text(&used.map_or("never".to_owned(), |day| day.to_string()))),
+            ("id", Place::Text(&entry.id)),
+            ("action", Place::Text(action)),
+        ],
+    )
+}
+
+fn names(targets: &Targets) -> String {
+    match targets {
+        Targets::All => "all".to_owned(),
+        Targets::Named(names) => names.join(", "),
+    }
+}
+
+/// The roles that the person may give; the lowest comes first.
+fn roles(person: &Person) -> Markup {
+    let mut options = Markup::default();
+    for role in [Role::Read, Role::Write, Role::Admin].into_iter().filter(|role| *role <= person.role) {
+        options.push(&fill("<option>{{role}}</option>", &[("role", Place::Text(role.as_str()))]));
+    }
+    options
+}
+
+/// The targets that the person may choose from; nothing if there is no choice.
+fn choices(personal: &PersonalRequest<'_>, person: &Person) -> Markup {
+    let allowed: Vec<&str> = personal.targets.iter().copied().filter(|name| person.targets.contains(name)).collect();
+    if allowed.len() < 2 {
+        return Markup::default();
+    }
+    let mut boxes = Markup::default();
+    for name in allowed {
+        let template =
+            "<label class=\"check\"><input type=\"checkbox\" name=\"target\" value=\"{{name}}\"> {{name}}</label>";
+        boxes.push(&fill(template, &[("name", Place::Text(name))]));
+    }
+    let template = "<fieldset><legend>Targets (all, if you choose none)</legend>{{boxes}}</fieldset>";
+    fill(template, &[("boxes", Place::Markup(&boxes))])
+}
+
+/// The lifetimes to choose from; the longest comes first.
+fn lifetimes(limit: Duration) -> Markup {
+    let mut all: Vec<Duration> = LIFETIMES.into_iter().map(|days| DAY * days).filter(|time| *time < limit).collect();
+    all.push(limit);
+    let mut options = Markup::default();
+    for time in all.into_iter().rev() {
+        let template = if time == DAY * USUAL {
+            "<option value=\"{{value}}\" selected>{{shown}}</option>"
+        } else {
+            "<option value=\"{{value}}\">{{shown}}</option>"
+        };
+        let value = humantime::format_duration(time).to_string();
+        let places = [("value", Place::Text(&*value)), ("shown", Place::Text(&spoken(time)))];
+        options.push(&fill(template, &places));
+    }
+    options
+}
+
+/// The address of the list, relative to the requested page.
+fn here(personal: &PersonalRequest<'_>) -> String {
+    redirect::relative(personal.request.uri().path(), redirect::PERSONAL)
+}
+
+/// The address of MLflow, relative to the requested page.
+fn home(personal: &PersonalRequest<'_>) -> String {
+    redirect::relative(personal.request.uri().path(), "/")
+}

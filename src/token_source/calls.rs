@@ -1,0 +1,102 @@
+//! Calls of the service that keeps the tokens, with retries where AWS asks for them.
+
+use std::time::Duration;
+
+use actix_web::http::StatusCode;
+use bytes::Bytes;
+use secrecy::ExposeSecret as _;
+use serde_json::Value;
+use tokio::time::sleep;
+
+use super::error::TokenSourceError;
+use super::source::{SecretAccess, TokenSecret};
+use crate::access::tokens::Tokens;
+use crate::api::json::{self, JsonCall};
+use crate::backoff::Backoff;
+
+/// The most attempts of one call that AWS throttles, and of one update that others overtake.
+pub(super) const ATTEMPTS: usize = 12;
+/// The longest first wait, and the longest of all.
+const WAITS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
+/// The longest part of AWS's text that is shown.
+const MESSAGE_LIMIT: usize = 400;
+
+/// Calls of one service about one secret.
+pub(super) struct SecretCalls<'a> {
+    secret: &'a TokenSecret,
+    access: SecretAccess<'a>,
+}
+
+impl<'a> SecretCalls<'a> {
+    pub(super) fn new(secret: &'a TokenSecret, access: Option<SecretAccess<'a>>) -> Result<Self, TokenSourceError> {
+        Ok(Self { secret, access: access.ok_or(TokenSourceError::NoAccess)? })
+    }
+
+    /// The name or the ARN of the secret.
+    pub(super) fn name(&self) -> &str {
+        self.secret.secret.name()
+    }
+
+    /// The waits between the attempts of an update.
+    pub(super) fn waits() -> Backoff {
+        Backoff::new(WAITS.0, WAITS.1)
+    }
+
+    /// Reads the current tokens with the one permission that `serve` needs.
+    pub(super) async fn tokens(&self) -> Result<Tokens, TokenSourceError> {
+        let secret = &self.secret.secret;
+        let (operation, input) = secret.request();
+        let (status, answer) = self.send(operation, &input).await?;
+        let text = secret.text(status == StatusCode::OK, &answer)?;
+        self.parsed(text.expose_secret())
+    }
+
+    /// Reads the text of a secret as tokens.
+    pub(super) fn parsed(&self, text: &str) -> Result<Tokens, TokenSourceError> {
+        Tokens::parse(text).map_err(|source| TokenSourceError::Invalid { name: self.name().to_owned(), source })
+    }
+
+    /// Calls an operation, such as `AmazonSSM.PutParameter`.
+    pub(super) async fn ask(&self, operation: &str, input: &Value) -> Result<Value, TokenSourceError> {
+        let (status, answer) = self.send(operation, input).await?;
+        let action = self.action(operation);
+        if status == StatusCode::OK {
+            return serde_json::from_slice(&answer).map_err(|_| TokenSourceError::Answer(action));
+        }
+        let message = json::error_message(&answer).chars().take(MESSAGE_LIMIT).collect();
+        Err(TokenSourceError::Refused {
+            code: json::error_code(&answer),
+            message,
+            action,
+            name: self.name().to_owned(),
+        })
+    }
+
+    /// The IAM action of an operation.
+    pub(super) fn action(&self, operation: &str) -> String {
+        let name = operation.rsplit('.').next().unwrap_or_default();
+        format!("{}:{name}", self.secret.secret.service())
+    }
+
+    async fn send(&self, operation: &str, input: &Value) -> Result<(StatusCode, Bytes), TokenSourceError> {
+        let TokenSecret { secret, region, endpoint } = self.secret;
+        let mut waits = Self::waits();
+        let mut attempt = 1;
+        loop {
+            let call = JsonCall { endpoint, region, service: secret.service(), operation, input };
+            let (status, answer) = json::send(call, self.access.transport, self.access.credentials).await?;
+            if attempt >= ATTEMPTS || !may_pass(status, &answer) {
+                return Ok((status, answer));
+            }
+            attempt += 1;
+            sleep(waits.wait()).await;
+        }
+    }
+}
+
+/// True if AWS asks for a retry. Each of our changes may be sent twice: a version has a name of its own, or its number tells.
+fn may_pass(status: StatusCode, answer: &[u8]) -> bool {
+    let code = json::error_code(answer);
+    status.is_server_error()
+        || (status.is_client_error() && (code.starts_with("Throttling") || code == "TooManyUpdates"))
+}
