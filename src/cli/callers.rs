@@ -6,11 +6,12 @@ use std::num::NonZeroU32;
 use super::options::{CallerOptions, CallerTable, ServeOptions, ValueOrigin};
 use super::problems::{Problems, Reported};
 use super::random::random;
+use super::rights::{HINT_ROLE, rights, role};
 use super::targets::ParsedTarget;
 use super::token_place::located;
-use super::{issuers, oidc, personal_tokens, values};
+use super::{issuers, oidc, personal_tokens};
 use crate::access::address::Networks;
-use crate::access::caller::{self, Grant, NotARole, Role, Subject, Targets};
+use crate::access::caller::{self, Grant, Role, Subject, Targets};
 use crate::access::limits::Limits;
 use crate::access::policy::{Denial, Policy};
 use crate::access::session::Sessions;
@@ -18,7 +19,6 @@ use crate::aws::secret::Secret;
 use crate::serve::{CallerSettings, LONGEST_HELP, TokenSettings};
 use crate::token_source::{self, TokenSource};
 
-const HINT_ROLE: &str = "write `read`, `write` or `admin`";
 const HINT_NETWORKS: &str = "write networks like `10.0.0.0/8,192.0.2.1`";
 /// The length of the hash that uses the key.
 const SESSION_KEY_LENGTH: usize = 32;
@@ -115,10 +115,6 @@ fn anonymous(all: &ServeOptions, listen: SocketAddr, problems: &mut Problems) ->
     is_allowed.then_some(granted)
 }
 
-fn role(text: &str) -> Result<Role, String> {
-    text.parse().map_err(|error: NotARole| error.to_string())
-}
-
 /// Adds a problem for each granted target that does not exist.
 pub(super) fn check_targets(callers: &CallerSettings, targets: &[ParsedTarget], problems: &mut Problems) {
     let exists = |name: &String| targets.iter().any(|target| target.name.as_deref().unwrap_or("default") == name);
@@ -205,17 +201,6 @@ fn grant(table: &CallerTable, problems: &mut Problems) -> Option<Grant> {
     };
     let (role, targets) = rights?;
     Some(Grant { to: to?, name, role, targets })
-}
-
-/// The role and the targets of a `[[caller]]`; none after adding a problem.
-pub(super) fn rights(table: &CallerTable, problems: &mut Problems) -> Option<(Role, Targets)> {
-    let value = |key: &str| table.values.get(key);
-    let granted = problems.read(value("role"), HINT_ROLE, role);
-    let targets = problems.read(value("targets"), "write names of targets, separated by commas", values::target_names);
-    if value("role").is_none() {
-        problems.add(&table.origin, "a `[[caller]]` needs a `role`", HINT_ROLE);
-    }
-    Some((granted?, targets.map_or(Targets::All, Targets::Named)))
 }
 
 fn limits(options: &CallerOptions, problems: &mut Problems) -> Limits {

@@ -27,6 +27,7 @@ mod probe_settings;
 mod problems;
 mod proxies;
 mod random;
+mod rights;
 #[cfg(feature = "sandbox")]
 mod sandbox;
 mod serve;

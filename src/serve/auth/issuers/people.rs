@@ -7,7 +7,7 @@ use tokio::time::timeout;
 
 use crate::access::caller::{AuthMethod, Caller};
 use crate::access::issuer_session::IssuerSession;
-use crate::access::jwt::{Issuer, JwtAlgorithm, JwtClaims, JwtError, UnverifiedJwt};
+use crate::access::jwt::{JwtAlgorithm, JwtClaims, JwtError, JwtIssuer, UnverifiedJwt};
 use crate::access::openid::Provider;
 use crate::serve::auth::issuers::Issuers;
 use crate::serve::auth::issuers::counts::VerificationResult;
@@ -80,7 +80,7 @@ impl IssuerState {
         claims: &JwtClaims,
         end: SystemTime,
     ) -> Result<(Caller, IssuerSession), SignOnError> {
-        let Issuer { name, url, .. } = self.issuer();
+        let JwtIssuer { name, url, .. } = self.issuer();
         let grant = self.grants.iter().find(|grant| grant.is_for(claims));
         let grant = grant
             .ok_or_else(|| SignOnError::NoGrant { issuer: Arc::clone(name), person: self.own_name.fill(claims) })?;

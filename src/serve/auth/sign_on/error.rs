@@ -12,6 +12,8 @@ use crate::access::jwt::JwtError;
 use crate::access::openid::{AuthorizationResponseError, IdTokenError, ProviderError, TokenResponseError};
 use crate::access::token::NoRandomness;
 use crate::http::client::ServiceClientError;
+use crate::http::uri;
+use crate::serve::auth::sign_on::paths::START;
 
 /// The reason why a person cannot sign in at an identity provider.
 #[derive(Debug, thiserror::Error)]
@@ -126,6 +128,13 @@ impl SignOnError {
             (_, Meaning::Rejected | Meaning::NoAccess) => StatusCode::FORBIDDEN,
             (_, Meaning::Broken) => StatusCode::BAD_GATEWAY,
         }
+    }
+
+    /// Returns the path, without a slash at its beginning, at which another person can sign in, if that helps.
+    #[must_use]
+    pub(crate) fn other_person(&self) -> Option<String> {
+        let Self::NoGrant { issuer, .. } = self else { return None };
+        Some(format!("{}?issuer={}&next=%2F&again=yes", START.trim_start_matches('/'), uri::encoded(issuer)))
     }
 
     /// Returns the message for the person, with what the person can do.
