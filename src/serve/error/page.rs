@@ -27,7 +27,7 @@ impl ProxyError {
             || self.advice().to_owned(),
             |seconds| format!("This page reloads by itself every {seconds} seconds until it works again."),
         );
-        let heading = heading(self.status());
+        let heading = self.heading();
         let content = fill(
             include_str!("page.html"),
             &[
@@ -53,6 +53,14 @@ impl ProxyError {
         response
     }
 
+    fn heading(&self) -> &'static str {
+        match self {
+            Self::Access(AccessError::SignOn(error)) if error.status().is_server_error() => "You cannot sign in now",
+            Self::Access(AccessError::SignOn(_)) => "You are not signed in",
+            _ => heading(self.status()),
+        }
+    }
+
     /// Says what a person can do.
     fn advice(&self) -> &'static str {
         match self.status() {
@@ -73,6 +81,10 @@ impl ProxyError {
         let link = |label: &str, address: String| PageLink { label: label.to_owned(), address };
         let sign_in = |label: &str, address: Option<String>| address.map(|address| link(label, address));
         let chosen = match self {
+            Self::Access(AccessError::SignOn(error)) => match error.other_person() {
+                Some(path) => Some(link("Sign in as somebody else", format!("{}{path}", links.start))),
+                None => sign_in("Sign in again", links.sign_in),
+            },
             Self::Access(
                 AccessError::Denied(_) | AccessError::NoRoute { .. } | AccessError::Target | AccessError::NoGrant,
             ) => sign_in("Sign in with another token", links.sign_in),
