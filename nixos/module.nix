@@ -19,11 +19,13 @@ let
       removeAttrs cfg.settings [
         "target"
         "caller"
+        "issuer"
       ]
     )
     // lib.filterAttrs (_: tables: tables != [ ]) {
       target = map withoutNulls cfg.settings.target;
       caller = map withoutNulls cfg.settings.caller;
+      issuer = map withoutNulls cfg.settings.issuer;
     };
 
   # A setting that cannot be used fails the build, with the words in which the program says it. An instance learns its MLflow

@@ -42,9 +42,22 @@ let
       };
     };
   };
-  caller = types.submodule {
-    options = lib.genAttrs list.keys-of-a-caller (key: text "`${key}` of this grant.");
-  };
+  texts =
+    description:
+    lib.mkOption {
+      type = types.nullOr (types.either types.str (types.listOf types.str));
+      default = null;
+      inherit description;
+    };
+  keyed =
+    what: keys: lists:
+    types.submodule {
+      options =
+        lib.genAttrs keys (key: text "`${key}` of this ${what}.")
+        // lib.genAttrs lists (key: texts "`${key}` of this ${what}.");
+    };
+  caller = keyed "grant" list.keys-of-a-caller list.lists-of-a-caller;
+  issuer = keyed "issuer" list.keys-of-an-issuer list.lists-of-an-issuer;
   tables =
     type: description:
     lib.mkOption {
@@ -56,6 +69,7 @@ in
 types.submodule {
   options = lib.listToAttrs (map option list.options) // {
     target = tables target "The managed MLflows, if there are several.";
-    caller = tables caller "Who else may come in: holders of client certificates, people who have signed in.";
+    caller = tables caller "Who else may come in: holders of client certificates and of issuers' tokens, people who have signed in.";
+    issuer = tables issuer "The issuers whose tokens (JWTs) are trusted.";
   };
 }

@@ -11,7 +11,7 @@
 //! - [`aws`]: signatures and credentials; [`mlflow`]: ARNs and targets; [`proxy`]: the way out, where there is only one
 //!
 //! Imports point one way: `cli` → verbs → `probe` → `api`, `issuer` → `http`, `aws` → `access`, `mlflow`, `proxy`,
-//! `backoff`, `error_chain`, `clock`.
+//! `backoff`, `error_chain`, `clock`, `xml`.
 
 pub mod access;
 pub mod api;
@@ -33,3 +33,4 @@ pub mod sandbox;
 pub mod serve;
 pub mod token_source;
 pub mod ui;
+pub mod xml;

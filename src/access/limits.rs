@@ -136,6 +136,8 @@ impl<A: Default> Meter<A> {
                 (AuthMethod::Oidc | AuthMethod::Personal(Owner::Oidc), _) => by_name(usages, 1),
                 (AuthMethod::Certificate | AuthMethod::Personal(Owner::Certificate), _) => by_name(usages, 2),
                 (AuthMethod::Jwt | AuthMethod::Personal(Owner::Issuer), _) => by_name(usages, 3),
+                // The person and the jobs of one name at an issuer share a limit.
+                (AuthMethod::Session, _) if caller.issuer.is_some() => by_name(usages, 3),
                 (AuthMethod::Anonymous, Some(address)) => {
                     usage(&mut usages.unauthenticated, &address, self.limits.rate)
                 }

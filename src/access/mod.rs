@@ -4,15 +4,19 @@
 
 pub mod address;
 pub mod caller;
+pub mod code_flow;
 pub mod day;
 pub mod graphql;
+pub mod issuer_session;
 pub mod jwt;
 pub mod limits;
 pub mod login_request;
 pub mod oidc;
+pub mod openid;
 pub mod personal;
 pub mod policy;
 pub mod routes;
+pub mod seal;
 pub mod session;
 pub mod token;
 pub mod token_entry;

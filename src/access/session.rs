@@ -8,10 +8,14 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::hmac;
 
+use super::seal::Sealer;
+
 /// Creates and verifies sessions.
 #[derive(Clone)]
 pub struct Sessions {
     key: hmac::Key,
+    /// Seals the sessions of people whom an issuer has named, and their sign-ins.
+    pub sealer: Sealer,
     /// The lifetime of a session.
     pub lifetime: Duration,
 }
@@ -20,7 +24,7 @@ impl Sessions {
     /// Signs sessions with this key.
     #[must_use]
     pub fn new(key: &[u8], lifetime: Duration) -> Self {
-        Self { key: hmac::Key::new(hmac::HMAC_SHA256, key), lifetime }
+        Self { key: hmac::Key::new(hmac::HMAC_SHA256, key), sealer: Sealer::new(key), lifetime }
     }
 
     /// Returns a cookie's value for the holder of a token.

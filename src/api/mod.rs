@@ -15,8 +15,6 @@ mod sagemaker;
 #[cfg(feature = "deploy")]
 pub mod service;
 mod transport;
-#[cfg(feature = "deploy")]
-mod xml;
 
 pub use error::ApiError;
 pub use transport::{SignedRequest, Transport, insert_signature};

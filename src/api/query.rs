@@ -13,6 +13,7 @@ use crate::aws::credentials::Current;
 use crate::http::client::{Endpoint, ServiceResponse};
 use crate::http::fields::Fields;
 use crate::http::uri;
+use crate::xml::Element;
 
 /// Why a call had no effect.
 #[derive(Debug, thiserror::Error)]
@@ -83,9 +84,13 @@ pub async fn target_health(
     };
     let answer = transport.signed(call, credentials).await?;
     accepted(&answer)?;
-    let text = String::from_utf8_lossy(&answer.body);
-    let state = element(&text, "State").unwrap_or_else(|| "unknown".to_owned());
-    Ok(TargetHealth { state, reason: element(&text, "Reason"), description: element(&text, "Description") })
+    let health = xml(&answer.body);
+    let text = |name| health.find("TargetHealth").and_then(|health| health.text_of(name));
+    Ok(TargetHealth {
+        state: text("State").unwrap_or_else(|| "unknown".to_owned()),
+        reason: text("Reason"),
+        description: text("Description"),
+    })
 }
 
 /// CloudFormation `SignalResource`, proven by the instance's identity: no IAM permission is needed, and AWS lets an
@@ -166,11 +171,11 @@ fn accepted(answer: &ServiceResponse) -> Result<(), QueryError> {
 
 /// The text of an error: `Code` and `Message` of its XML or JSON.
 fn error_text(body: &[u8]) -> String {
-    let text = String::from_utf8_lossy(body);
+    let document = xml(body);
     let json: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
     let field =
         |name: &str| json.pointer(&format!("/Error/{name}")).and_then(serde_json::Value::as_str).map(ToOwned::to_owned);
-    let part = |name: &str| element(&text, name).or_else(|| field(name));
+    let part = |name: &str| document.text_of(name).or_else(|| field(name));
     match (part("Code"), part("Message")) {
         (Some(code), Some(message)) => format!("{code}: {message}"),
         (Some(one), None) | (None, Some(one)) => one,
@@ -178,10 +183,9 @@ fn error_text(body: &[u8]) -> String {
     }
 }
 
-/// The text of the first element of a name, without reading more of the XML.
-fn element(text: &str, name: &str) -> Option<String> {
-    let (_, rest) = text.split_once(&format!("<{name}>"))?;
-    rest.split_once('<').map(|(inside, _)| inside.to_owned())
+/// Reads a document; an empty one if it is not XML.
+fn xml(body: &[u8]) -> Element {
+    Element::parse(&String::from_utf8_lossy(body)).unwrap_or_default()
 }
 
 /// Puts a success or a failure with its reason to the presigned URL of a wait condition's handle.

@@ -45,6 +45,8 @@ pub struct Current {
 struct CredentialState {
     credentials: Option<Credentials>,
     problem: String,
+    /// True if the last attempt to obtain credentials failed.
+    has_failed: bool,
 }
 
 /// There are no valid credentials at this moment. The text says why, and any caller may read it.
@@ -67,7 +69,11 @@ impl Current {
 
     fn of(credentials: Option<Credentials>, problem: &str) -> Self {
         Self {
-            state: Arc::new(ArcSwap::from_pointee(CredentialState { credentials, problem: problem.to_owned() })),
+            state: Arc::new(ArcSwap::from_pointee(CredentialState {
+                credentials,
+                problem: problem.to_owned(),
+                has_failed: false,
+            })),
             renew: Arc::default(),
             attempted: Arc::default(),
             prolonged: Arc::default(),
@@ -91,6 +97,13 @@ impl Current {
     #[must_use]
     pub fn expiry(&self) -> Option<Option<SystemTime>> {
         self.state.load().credentials.as_ref().map(Credentials::expiry)
+    }
+
+    /// The reason why the last attempt to obtain credentials failed, if it did. Earlier credentials may still be valid.
+    #[must_use]
+    pub fn failure(&self) -> Option<String> {
+        let state = self.state.load();
+        state.has_failed.then(|| state.problem.clone())
     }
 
     /// The counters of the attempts to obtain credentials.
@@ -170,15 +183,18 @@ impl Current {
     pub(super) fn publish(&self, credentials: Credentials) {
         let lifetime = credentials.expiry().and_then(|expiry| expiry.duration_since(clock::now()).ok());
         let problem = "the AWS credentials have expired and could not be renewed yet".to_owned();
-        self.state.store(Arc::new(CredentialState { credentials: Some(credentials), problem }));
+        self.state.store(Arc::new(CredentialState { credentials: Some(credentials), problem, has_failed: false }));
         self.attempted.notify_waiters();
         info!(valid_for_s = lifetime.map(|lifetime| lifetime.as_secs()), "AWS credentials obtained");
     }
 
     pub(super) fn note_failure(&self, error: &SourceError) {
         let state = self.state.load();
-        self.state
-            .store(Arc::new(CredentialState { credentials: state.credentials.clone(), problem: error.to_string() }));
+        self.state.store(Arc::new(CredentialState {
+            credentials: state.credentials.clone(),
+            problem: error.to_string(),
+            has_failed: true,
+        }));
         self.attempted.notify_waiters();
         let still_valid = self.with(clock::now(), |_| ()).is_ok();
         warn!(still_valid, error = error.detail(), hint = error.hint(), "AWS credentials not obtained");

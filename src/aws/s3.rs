@@ -3,13 +3,16 @@
 //! `rusty-s3` signs them in the query, as presigned URLs; the same function makes the URLs that callers get. Every
 //! key must come from an [`ArtifactPath`](crate::mlflow::store::ArtifactPath): a URL cannot represent others.
 
+mod chunked_put;
+mod chunks;
 mod parts;
+mod presign;
 mod responses;
+mod signed_request;
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use aws_credential_types::Credentials;
-use jiff::Timestamp;
 use rusty_s3::actions::{
     AbortMultipartUpload, CompleteMultipartUpload, CreateMultipartUpload, DeleteObject, DeleteObjects, GetObject,
     HeadObject, ListObjectsV2, ObjectIdentifier, PutObject, UploadPart,
@@ -19,27 +22,18 @@ use url::Url;
 
 use super::skew::Skew;
 use crate::clock;
+pub use chunked_put::ChunkedPutError;
+pub use chunks::{CHUNK_SIZE, ChunkSigner, encoded_length};
 pub use parts::{PartUrls, parts_document};
+pub use presign::lifetime;
+use presign::{clamped, keys, sign, target_of};
 pub use responses::{ObjectListing, error_code, is_completed, page, undeleted, upload_id};
+pub use signed_request::SignedS3Request;
 
 /// The longest time that a request of the appliance may take to reach S3, which checks it when the request arrives.
 const OWN_LIFETIME: Duration = Duration::from_mins(5);
-/// The lifetimes that S3 accepts for a presigned URL.
-const LIFETIME_RANGE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_hours(24 * 7));
 /// Objects that one request can delete.
 pub const DELETE_LIMIT: usize = 1000;
-
-/// A request to send exactly as it is.
-pub struct SignedS3Request {
-    /// The method.
-    pub method: &'static str,
-    /// Path and query; the signature is in it, so it is a secret for as long as it holds.
-    pub target: String,
-    /// Headers that are part of the signature, by lower-case name.
-    pub headers: Vec<(&'static str, String)>,
-    /// The body, where the operation and not the caller decides it.
-    pub body: Option<String>,
-}
 
 /// A bucket as it is addressed.
 #[derive(Clone, Debug)]
@@ -120,6 +114,47 @@ impl Bucket {
         self.signed_with("PUT", &mut action, headers)
     }
 
+    /// Writes an object of `length` bytes in signed chunks. It becomes visible when S3 has checked the last of them.
+    ///
+    /// # Errors
+    /// [`ChunkedPutError`].
+    pub fn put_in_chunks(
+        &self,
+        credentials: &Credentials,
+        key: &str,
+        content_type: &str,
+        length: u64,
+    ) -> Result<SignedS3Request, ChunkedPutError> {
+        let mut headers = vec![("content-type", content_type.to_owned())];
+        headers.extend(self.encryption());
+        self.in_chunks(credentials, &self.inner.object_url(key), (length, headers))
+    }
+
+    /// Uploads a part of `length` bytes in signed chunks.
+    ///
+    /// # Errors
+    /// [`ChunkedPutError`].
+    pub fn put_part_in_chunks(
+        &self,
+        credentials: &Credentials,
+        key: &str,
+        (upload, part): (&str, u16),
+        length: u64,
+    ) -> Result<SignedS3Request, ChunkedPutError> {
+        let mut url = self.inner.object_url(key);
+        url.query_pairs_mut().append_pair("partNumber", &part.to_string()).append_pair("uploadId", upload);
+        self.in_chunks(credentials, &url, (length, Vec::new()))
+    }
+
+    fn in_chunks(
+        &self,
+        credentials: &Credentials,
+        url: &Url,
+        content: (u64, Vec<(&'static str, String)>),
+    ) -> Result<SignedS3Request, ChunkedPutError> {
+        chunked_put::signed(url, self.inner.region(), credentials, self.skew.correct(clock::now()), content)
+    }
+
     /// Deletes an object. Succeeds if there is none.
     #[must_use]
     pub fn delete(&self, credentials: &Credentials, key: &str) -> SignedS3Request {
@@ -135,7 +170,7 @@ impl Bucket {
         action.set_quiet(true);
         let target = target_of(&self.sign(&action, OWN_LIFETIME));
         let (body, md5) = action.body_with_md5();
-        SignedS3Request { method: "POST", target, headers: vec![("content-md5", md5)], body: Some(body) }
+        SignedS3Request { method: "POST", target, headers: vec![("content-md5", md5)], body: Some(body), chunks: None }
     }
 
     /// Lists the objects whose keys start with `prefix`; with a delimiter, only those without another one.
@@ -187,7 +222,7 @@ impl Bucket {
         let keys = keys(credentials);
         let action = CompleteMultipartUpload::new(&self.inner, Some(&keys), key, upload, std::iter::empty::<&str>());
         let target = target_of(&self.sign(&action, OWN_LIFETIME));
-        SignedS3Request { method: "POST", target, headers: Vec::new(), body: Some(parts) }
+        SignedS3Request { method: "POST", target, headers: Vec::new(), body: Some(parts), chunks: None }
     }
 
     /// Aborts a multipart upload.
@@ -233,7 +268,7 @@ impl Bucket {
 
     fn call<'a>(&self, method: &'static str, action: &impl S3Action<'a>) -> SignedS3Request {
         let target = target_of(&self.sign(action, OWN_LIFETIME));
-        SignedS3Request { method, target, headers: Vec::new(), body: None }
+        SignedS3Request { method, target, headers: Vec::new(), body: None, chunks: None }
     }
 
     fn signed_with<'a>(
@@ -255,37 +290,6 @@ impl Bucket {
             ("x-amz-server-side-encryption-aws-kms-key-id", key.clone()),
         ]
     }
-}
-
-/// The longest lifetime of a URL that is signed now: it ends with its credentials.
-#[must_use]
-pub fn lifetime(wanted: Duration, credentials: &Credentials, now: SystemTime) -> Duration {
-    let left = credentials.expiry().and_then(|expiry| expiry.duration_since(now).ok());
-    left.map_or(wanted, |left| wanted.min(left))
-}
-
-fn sign<'a>(action: &impl S3Action<'a>, lifetime: Duration, time: SystemTime) -> Url {
-    match Timestamp::try_from(time) {
-        Ok(time) => action.sign_with_time(lifetime, &time),
-        // This time has no date, so S3 will reject any signature for it.
-        Err(_) => action.sign(lifetime),
-    }
-}
-
-fn keys(credentials: &Credentials) -> rusty_s3::Credentials {
-    let (id, secret) = (credentials.access_key_id(), credentials.secret_access_key());
-    match credentials.session_token() {
-        Some(token) => rusty_s3::Credentials::new_with_token(id, secret, token),
-        None => rusty_s3::Credentials::new(id, secret),
-    }
-}
-
-fn target_of(url: &Url) -> String {
-    url[url::Position::BeforePath..url::Position::AfterQuery].to_owned()
-}
-
-fn clamped(lifetime: Duration) -> Duration {
-    lifetime.clamp(LIFETIME_RANGE.0, LIFETIME_RANGE.1)
 }
 
 #[cfg(test)]

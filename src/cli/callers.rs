@@ -66,7 +66,7 @@ pub(super) fn resolve(
         .unwrap_or_default();
     let limits = limits(options, problems);
     let sessions = sessions(options, problems);
-    let sign_in_help = sign_in_help(options, problems);
+    let sign_in_help = sign_in_help(all, problems);
     Some(CallerSettings {
         tokens: tokens.ok()?,
         personal: personal.ok()?,
@@ -234,10 +234,12 @@ fn limits(options: &CallerOptions, problems: &mut Problems) -> Limits {
 }
 
 /// The operator's text on the sign-in page.
-fn sign_in_help(options: &CallerOptions, problems: &mut Problems) -> Option<String> {
-    let given = options.sign_in_help.as_ref()?;
-    if options.tokens.is_none() {
-        problems.add(&given.origin, "this has no effect without `tokens`", "set `tokens`, or remove it");
+fn sign_in_help(all: &ServeOptions, problems: &mut Problems) -> Option<String> {
+    let given = all.callers.sign_in_help.as_ref()?;
+    let signs_people_in = all.issuer_tables.iter().any(|issuer| issuer.value("client-id").is_some());
+    if all.callers.tokens.is_none() && !signs_people_in {
+        let what = "this has no effect without `tokens` or an `[[issuer]]` with `client-id`";
+        problems.add(&given.origin, what, "set one of them, or remove this");
     }
     let length = given.text.chars().count();
     if length > LONGEST_HELP {

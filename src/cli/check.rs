@@ -13,9 +13,9 @@ use super::output::{show, show_document, show_outcome};
 use super::problems::Problem;
 use super::settings::Configuration;
 use super::variables::UnknownVariable;
-use super::{examples, probe_settings, settings, summary};
+use super::{examples, probe_settings, settings, sign_on, summary};
 use crate::clock;
-use crate::probe::{self, Finding, ProbeOutcome};
+use crate::probe::{self, Finding, ProbeOutcome, ProbeSettings};
 use crate::serve::ServeSettings;
 
 /// A certificate that expires within this time should have been renewed.
@@ -80,6 +80,9 @@ impl Check {
             printer.note(Finding::skipped("network", "", "skipped because of `--offline`"));
         } else {
             let subjects = probe_settings::of(&settings, !self.read_only);
+            // An instance that starts does not wait for issuers, so only this command probes them.
+            let issuers = settings.callers.issuers.iter().map(|issuer| issuer.trusted.clone()).collect();
+            let subjects = ProbeSettings { issuers, ..subjects };
             let mut note = |finding| printer.note(finding);
             actix_web::rt::System::new().block_on(probe::run(&subjects, &mut note));
         }
@@ -98,6 +101,7 @@ fn inbound(settings: &ServeSettings, now: SystemTime) -> Vec<Finding> {
     let mut findings = vec![port(settings.listen, "listen")];
     findings.extend(settings.admin.as_ref().map(|admin| port(admin.listen, "admin-listen")));
     findings.push(summary::callers(settings, now));
+    findings.extend(sign_on::findings(settings));
     if let Some(end) = settings.tls.as_ref().and_then(crate::http::tls::server::ServerTls::end) {
         let left = end.duration_since(now).unwrap_or_default();
         let shown = humantime::format_duration(Duration::from_secs(left.as_secs() / 3600 * 3600));

@@ -10,7 +10,7 @@ use clap_complete::Shell;
 
 use super::command_error::{Class, CommandError};
 use super::examples;
-use super::options::{CallerTable, ServeOptions, TargetOptions, fields, key, show_advanced};
+use super::options::{CallerTable, IssuerTable, ServeOptions, TargetOptions, fields, key, show_advanced};
 use super::output::try_write;
 
 /// The beginning of docs/reference/options.md.
@@ -97,7 +97,13 @@ fn list() -> serde_json::Value {
             "of-a-target": of_a_target.iter().any(|other| other == field),
         })
     });
-    serde_json::json!({ "options": options.collect::<Vec<_>>(), "keys-of-a-caller": CallerTable::KEYS })
+    serde_json::json!({
+        "options": options.collect::<Vec<_>>(),
+        "keys-of-a-caller": CallerTable::KEYS,
+        "lists-of-a-caller": CallerTable::LISTS,
+        "keys-of-an-issuer": IssuerTable::KEYS,
+        "lists-of-an-issuer": IssuerTable::LISTS,
+    })
 }
 
 /// A table for each heading of the help; first those that `--help` shows, then the advanced ones.

@@ -1,8 +1,8 @@
 //! The settings of trusted issuers, and of the callers who bring their JWTs.
 
-use super::callers;
 use super::options::{CallerTable, IssuerTable, RawValue, ServeOptions, similar};
 use super::problems::{Problems, Reported};
+use super::{callers, sign_on};
 use crate::access::caller::is_target_name;
 use crate::access::jwt::{ClaimGrant, ClaimPath, ClaimPattern, Issuer, JwtAlgorithm, NameTemplate};
 use crate::issuer::{KeySource, Location, TrustedIssuer, read_keys};
@@ -38,7 +38,8 @@ pub(super) fn resolve(all: &ServeOptions, problems: &mut Problems) -> Result<Vec
         let own: Vec<_> = own.collect();
         let url = trusted.as_ref().map(|trusted| trusted.issuer.url.clone()).unwrap_or_default();
         let grants: Vec<_> = own.iter().filter_map(|caller| grant(caller, &url, problems)).collect();
-        let Some(trusted) = trusted else { continue };
+        let sign_on = sign_on::resolve(table, problems);
+        let (Some(trusted), Ok(sign_on)) = (trusted, sign_on) else { continue };
         if own.is_empty() {
             let text = "the tokens of this issuer grant nothing";
             let hint =
@@ -56,7 +57,7 @@ pub(super) fn resolve(all: &ServeOptions, problems: &mut Problems) -> Result<Vec
                 "merge the tables, or remove one",
             );
         }
-        settings.push(IssuerSettings { trusted, grants });
+        settings.push(IssuerSettings { trusted, grants, sign_on });
     }
     if settings.len() == tables.len() { Ok(settings) } else { Err(Reported) }
 }
@@ -71,7 +72,13 @@ fn trusted(table: &IssuerTable, problems: &mut Problems) -> Option<TrustedIssuer
     required("name", "choose a short name for logs and for `[[caller]]`, as in `github`");
     required("url", HINT_URL);
     // SECURITY: without it, a token that was made for any other service would be accepted here.
-    required("audience", "choose a text that means this appliance, such as its URL, and let tokens be issued for it");
+    // People who sign in bring no token, and without an audience, nobody can bring one.
+    if table.value("client-id").is_none() {
+        required(
+            "audience",
+            "choose a text that means this appliance, such as its URL, and let tokens be issued for it",
+        );
+    }
     let name = problems.read(table.value("name"), "choose a name like `github`", |text| {
         if is_target_name(text) {
             Ok(text.to_owned())

@@ -31,6 +31,7 @@ mod random;
 mod sandbox;
 mod serve;
 mod settings;
+mod sign_on;
 mod socket_activation;
 mod summary;
 mod targets;

@@ -11,6 +11,7 @@ use super::values;
 pub(super) fn of(settings: &serve::ServeSettings, may_write: bool) -> ProbeSettings {
     ProbeSettings {
         targets: settings.served_targets.iter().map(subject).collect(),
+        issuers: Vec::new(),
         sts_endpoint: service("STS"),
         egress: settings.egress.clone(),
         may_write,

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use crate::access::tokens::Tokens;
 use crate::clock;
 use crate::probe::Finding;
-use crate::serve::ServeSettings;
+use crate::serve::{CallerSettings, IssuerSettings, ServeSettings};
 
 /// One line: the address, the targets behind it, the callers and the status page.
 pub(super) fn line(settings: &ServeSettings) -> String {
@@ -28,8 +28,8 @@ pub(super) fn callers(settings: &ServeSettings, now: SystemTime) -> Finding {
     const CHECK: &str = "callers";
     let callers = &settings.callers;
     let has_others = callers.oidc.is_some() || !callers.grants.is_empty() || !callers.issuers.is_empty();
-    let issuers: Vec<_> = callers.issuers.iter().map(|issuer| format!("`{}`", issuer.trusted.issuer.name)).collect();
-    let jwts = if issuers.is_empty() { String::new() } else { format!(", and of JWTs of {}", issuers.join(", ")) };
+    let of_issuers = of_issuers(callers);
+    let and_issuers = of_issuers.as_ref().map(|text| format!(", {text}")).unwrap_or_default();
     match (&callers.tokens, callers.anonymous) {
         (_, Some(role)) if settings.listen.ip().is_loopback() => {
             Finding::ok(CHECK, "", format!("every client on this machine, as {role}"))
@@ -48,15 +48,32 @@ pub(super) fn callers(settings: &ServeSettings, now: SystemTime) -> Finding {
                     return Finding::warning(CHECK, "", text, "create one with `appliance token new`");
                 }
                 let plural = if valid == 1 { "" } else { "s" };
-                Finding::ok(CHECK, "", format!("holders of {valid} valid token{plural} ({expired} expired){jwts}"))
+                Finding::ok(
+                    CHECK,
+                    "",
+                    format!("holders of {valid} valid token{plural} ({expired} expired){and_issuers}"),
+                )
             }
-            None => Finding::ok(CHECK, "", format!("holders of the tokens that AWS stores{jwts}")),
+            None => Finding::ok(CHECK, "", format!("holders of the tokens that AWS stores{and_issuers}")),
         },
-        (None, None) if !issuers.is_empty() => {
-            Finding::ok(CHECK, "", format!("holders of JWTs of {}", issuers.join(", ")))
+        (None, None) => {
+            let others = || "users of the load balancer or holders of client certificates".to_owned();
+            Finding::ok(CHECK, "", of_issuers.unwrap_or_else(others))
         }
-        (None, None) => Finding::ok(CHECK, "", "users of the load balancer or holders of client certificates"),
     }
+}
+
+/// The callers whom issuers name; none without issuers.
+fn of_issuers(callers: &CallerSettings) -> Option<String> {
+    let named = |is_meant: fn(&IssuerSettings) -> bool| {
+        let names = callers.issuers.iter().filter(|issuer| is_meant(issuer));
+        names.map(|issuer| format!("`{}`", issuer.trusted.issuer.name)).collect::<Vec<_>>().join(", ")
+    };
+    let jwts = named(|issuer| !issuer.trusted.issuer.audiences.is_empty());
+    let people = named(|issuer| issuer.sign_on.is_some());
+    let texts = [("holders of JWTs of ", jwts), ("people who sign in at ", people)];
+    let texts = texts.into_iter().filter(|(_, names)| !names.is_empty()).map(|(text, names)| format!("{text}{names}"));
+    Some(texts.collect::<Vec<_>>().join(", ")).filter(|text| !text.is_empty())
 }
 
 /// The numbers of valid and of expired tokens.

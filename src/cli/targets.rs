@@ -204,6 +204,13 @@ fn artifacts(
             _ => Err("neither `refuse` nor `allow`".to_owned()),
         });
     let may_be_elsewhere = may_be_elsewhere.unwrap_or_default();
+    let signs_whole_uploads =
+        problems.read(options.artifact_upload_signing.as_ref(), "write `chunks` or `whole`", |text| match text {
+            "chunks" => Ok(false),
+            "whole" => Ok(true),
+            _ => Err("neither `chunks` nor `whole`".to_owned()),
+        });
+    let signs_whole_uploads = signs_whole_uploads.unwrap_or_default();
     let kms_key = problems.read(options.artifact_kms_key.as_ref(), "copy the key's ARN from the KMS console", |text| {
         // S3 gets the text in a header, and KMS judges it.
         let is_plain = text.starts_with("arn:") && text.bytes().all(|byte| byte.is_ascii_graphic());
@@ -215,6 +222,7 @@ fn artifacts(
             &options.artifact_access,
             &options.artifact_url_lifetime,
             &options.artifact_elsewhere,
+            &options.artifact_upload_signing,
             &options.artifact_kms_key,
             &options.s3_endpoint,
         ];
@@ -231,5 +239,5 @@ fn artifacts(
         }),
     };
     let access = access.unwrap_or_default();
-    Some(ArtifactSettings { place, s3_endpoint, access, url_lifetime, kms_key, may_be_elsewhere })
+    Some(ArtifactSettings { place, s3_endpoint, access, signs_whole_uploads, url_lifetime, kms_key, may_be_elsewhere })
 }

@@ -164,7 +164,7 @@ fn described(entry: &TokenEntry, now: SystemTime) -> serde_json::Value {
         "personal": entry.personal.as_ref().map(|personal| json!({
             "name": personal.label,
             "owner": personal.owner.as_str(),
-            "issuer": personal.issuer,
+            "issuer": personal.issuer.as_deref(),
             "used": personal.used.day().map(|day| day.to_string()),
         })),
     })

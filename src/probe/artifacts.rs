@@ -115,7 +115,7 @@ impl StoreProbe<'_> {
             return Ok(answer.body);
         }
         let text = String::from_utf8_lossy(&answer.body);
-        let code = s3::error_code(&text).unwrap_or(answer.status.as_str()).to_owned();
+        let code = s3::error_code(&text).unwrap_or_else(|| answer.status.as_str().to_owned());
         let arn = format!("arn:{}:s3:::{}", self.subject.target.arn().partition().name(), self.store.bucket());
         let resource = if action == "s3:ListBucket" { arn } else { format!("{arn}/{}*", self.store.prefix()) };
         let whose = self.subject.role.as_ref().map_or("this machine's role", |role| role.arn.as_str());

@@ -6,6 +6,7 @@
 mod artifacts;
 mod finding;
 mod identity;
+mod issuer;
 mod mlflow;
 mod network;
 mod settings;
@@ -47,6 +48,10 @@ pub async fn run(settings: &ProbeSettings, found: &mut dyn FnMut(Finding)) -> bo
                 note(finding);
             }
         }
+    }
+    let dialer = settings.targets.first().map(|subject| &subject.transport.dialer);
+    for (trusted, dialer) in settings.issuers.iter().zip(dialer.into_iter().cycle()) {
+        note(timed("issuer", &trusted.issuer.name, issuer::probe(trusted, dialer)).await);
     }
     let mut known: Vec<ProbedIdentity<'_>> = Vec::new();
     for subject in &settings.targets {

@@ -7,6 +7,7 @@ use crate::api::describe::ArtifactLocation;
 use crate::aws::role::AssumedRole;
 use crate::aws::sdk::Egress;
 use crate::http::client::Endpoint;
+use crate::issuer::TrustedIssuer;
 use crate::mlflow::target::Target;
 
 /// The limit for one probe.
@@ -40,6 +41,8 @@ pub struct ProbedStore {
 pub struct ProbeSettings {
     /// The targets.
     pub targets: Vec<ProbeTarget>,
+    /// The issuers of callers' JWTs.
+    pub issuers: Vec<TrustedIssuer>,
     /// An endpoint that replaces the region's STS.
     pub sts_endpoint: Option<Endpoint>,
     /// The route by which the AWS SDK leaves this machine.

@@ -1,9 +1,12 @@
 //! The errors of the sandbox as a whole.
 
 use std::io;
+use std::path::PathBuf;
 
 use super::certificates::CertificateError;
 use super::mlflow::MlflowInstallError;
+use super::space::{FULL, NoSpaceError};
+use crate::access::token::NoRandomness;
 use crate::http::tls::TrustError;
 
 /// The reason why the sandbox did not start, or stopped.
@@ -44,6 +47,26 @@ pub enum SandboxError {
         /// The answer or the failure that was seen instead.
         what: String,
     },
+    /// A file of `--write-config` exists already.
+    #[error("`{}` exists already", path.display())]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file of `--write-config` cannot be written.
+    #[error("cannot write `{}`", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// The error of the system.
+        source: io::Error,
+    },
+    /// A disk is nearly full.
+    #[error(transparent)]
+    Space(#[from] NoSpaceError),
+    /// No tokens could be made.
+    #[error("cannot make tokens")]
+    Randomness(#[from] NoRandomness),
     /// An operation of the system failed.
     #[error("{step} failed")]
     Io {
@@ -56,8 +79,6 @@ pub enum SandboxError {
 
 /// The name of the MLflow server in messages.
 pub(super) const MLFLOW_SERVER: &str = "mlflow server";
-/// The system's message for a full disk, as programs print it.
-const FULL: &str = "No space left on device";
 
 impl SandboxError {
     /// Returns an instruction that removes the cause.
@@ -65,7 +86,15 @@ impl SandboxError {
     pub fn hint(&self) -> String {
         match self {
             Self::Install(error) => error.hint(),
-            Self::Port { .. } => "stop what listens there, or choose another port with `--port`".to_owned(),
+            Self::Port { .. } => {
+                "stop what listens there, or choose another port with `--port`; the status page gets the next one".to_owned()
+            }
+            Self::Exists { .. } => {
+                "remove it if you no longer need it, or choose another name: the sandbox overwrites no file".to_owned()
+            }
+            Self::Write { .. } => "choose a file in a writable directory with `--write-config`".to_owned(),
+            Self::Space(_) => ROOM.to_owned(),
+            Self::Randomness(_) => "try again; if it fails again, read the log of the system's kernel".to_owned(),
             Self::NoMlflow { .. } => {
                 "start it (`mlflow server`), correct `--mlflow-url`, or leave that out: then the sandbox starts one".to_owned()
             }

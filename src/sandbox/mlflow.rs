@@ -10,8 +10,10 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 
 use super::process::find;
+use super::progress::{DOWNLOAD, InstallProgress};
 use super::report::Reporter;
 use super::s3;
+use super::space::{self, FULL, NoSpaceError};
 
 /// The version that is installed where there is none; the one that the tests run against.
 pub const VERSION: &str = "3.17.2";
@@ -21,7 +23,9 @@ const OLDEST_PYTHON: &str = "3.10";
 const S3_CLIENT: &str = "boto3";
 /// A file that is written last, so that an interrupted installation is noticed and repeated. It lists the packages.
 const COMPLETE: &str = "complete";
-/// An installation takes one to three minutes on a usual line; this bounds one that hangs.
+/// What an installation takes on the disk of the cache directory, with some room for pip. Bytes.
+const INSTALL_SPACE: u64 = 1_200_000_000;
+/// An installation takes 3 to 5 minutes on two cores; this bounds one that hangs.
 const INSTALL_LIMIT: Duration = Duration::from_mins(30);
 
 /// The reason why there is no MLflow to start.
@@ -38,7 +42,10 @@ pub enum MlflowInstallError {
         /// Its version.
         found: String,
     },
-    /// A step of the installation failed.
+    /// The disk is nearly full.
+    #[error(transparent)]
+    Space(#[from] NoSpaceError),
+    /// A step of the installation failed, or Python does not run.
     #[error("{step} failed with {status}:\n{output}")]
     Step {
         /// The step that failed.
@@ -63,11 +70,17 @@ impl MlflowInstallError {
     #[must_use]
     pub fn hint(&self) -> String {
         let manual = format!("pip install mlflow=={VERSION} {S3_CLIENT}");
+        let no_space =
+            "make room on the disk of the cache directory (XDG_CACHE_HOME, by default ~/.cache) and of the temporary \
+                        directory (TMPDIR), or choose others by these variables"
+                .to_owned();
         match self {
             Self::NoPython | Self::OldPython { .. } => format!(
                 "install Python {OLDEST_PYTHON} or later with its venv module (Debian: `apt install python3-venv`), or \
                  install MLflow yourself with `{manual}`, or use a running server with `--mlflow-url`"
             ),
+            Self::Space(_) => no_space,
+            Self::Step { output, .. } if output.contains(FULL) => no_space,
             Self::Step { .. } | Self::Io { .. } => format!(
                 "install MLflow yourself with `{manual}` into an environment whose `bin` is on the PATH (Debian's venv \
                  module is in `python3-venv`), or use a running server with `--mlflow-url`"
@@ -104,7 +117,12 @@ pub(super) async fn program(
     }
     let python = find(path, "python3").ok_or(MlflowInstallError::NoPython)?;
     check_version(&python).await?;
-    report.step(&format!("installing MLflow {VERSION} into {} (once, about 900 MB)", environment.display()));
+    space::check(cache, "the installation of MLflow", INSTALL_SPACE)?;
+    report.step(&format!(
+        "installing MLflow {VERSION} into {}: this downloads about {DOWNLOAD} MB once, needs 900 MB on the disk, and takes \
+         3 to 5 minutes on two cores",
+        environment.display()
+    ));
     std::fs::create_dir_all(cache).map_err(io("creating the cache directory"))?;
     let mut venv = Command::new(&python);
     venv.args(["-m", "venv", "--clear"]).arg(&environment);
@@ -129,6 +147,10 @@ async fn check_version(python: &Path) -> Result<(), MlflowInstallError> {
     let code = "import sys; print('%d.%d' % sys.version_info[:2])";
     let output = Command::new(python).args(["-c", code]).output().await;
     let output = output.map_err(|source| MlflowInstallError::Io { step, source })?;
+    if !output.status.success() {
+        let printed = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        return Err(MlflowInstallError::Step { step, status: output.status.to_string(), output: printed });
+    }
     let found = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     let number = |version: &str| {
         let (major, minor) = version.split_once('.')?;
@@ -152,7 +174,7 @@ async fn run(step: &'static str, mut command: Command, report: &dyn Reporter) ->
         .map_err(io)?;
     let (stdout, stderr) = (child.stdout.take().expect("piped"), child.stderr.take().expect("piped"));
     let (mut out, mut err) = (BufReader::new(stdout).lines(), BufReader::new(stderr).lines());
-    let mut printed = Vec::new();
+    let (mut printed, mut progress) = (Vec::new(), InstallProgress::default());
     let follow = async {
         let (mut out_open, mut err_open) = (true, true);
         while out_open || err_open {
@@ -162,7 +184,7 @@ async fn run(step: &'static str, mut command: Command, report: &dyn Reporter) ->
                 line = err.next_line(), if err_open => { let line = line?; err_open = line.is_some(); line }
             };
             if let Some(line) = line {
-                report.progress(&line);
+                report.progress(&progress.shown(&line));
                 printed.push(line);
             }
         }

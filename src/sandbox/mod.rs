@@ -8,8 +8,10 @@
 //!          IMDSv2 → STS AssumeRole       artifacts: appliance → S3
 //! ```
 
+mod appliance;
 mod certificates;
 mod client;
+mod configuration;
 mod error;
 mod gateway;
 mod identity;
@@ -19,20 +21,24 @@ mod mlflow;
 mod objects;
 mod ports;
 mod process;
+mod progress;
 mod report;
+mod roles;
 mod s3;
 mod sagemaker;
 mod services;
 mod settings;
+mod space;
 mod sts;
 mod verify;
+mod written;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::access::tokens::Tokens;
 use crate::http::client::Endpoint;
 use crate::mlflow::arn::Mode;
 
@@ -42,18 +48,21 @@ use error::io_error;
 pub use mlflow::{MlflowInstallError, VERSION as MLFLOW_VERSION};
 
 use client::{check_answers, ended, until_answering};
+use configuration::ApplianceFile;
 use identity::Issuer;
-use ports::{free_port, quiet_port};
+use ports::{free_pair, free_port, quiet_port};
 use process::ManagedProcess;
-pub use report::{Ready, Reporter, RunningAppliance};
-pub use services::ROLE_ARN;
+pub use report::{Ready, Reporter, SandboxTarget, WrittenConfiguration};
+pub use roles::RoleToken;
 use services::SandboxServices;
+pub use services::{ROLE_ARN, target_name};
 pub use settings::SandboxSettings;
+use written::WrittenFiles;
 
 /// MLflow imports a lot before it answers, and creates its database on the first start.
 const MLFLOW_START_LIMIT: Duration = Duration::from_secs(180);
-/// The appliance has to obtain credentials first; that is a matter of milliseconds here.
-const APPLIANCE_START_LIMIT: Duration = Duration::from_secs(30);
+/// The database, the logs and a few artifacts of MLflow. Bytes.
+const RUN_SPACE: u64 = 64 << 20;
 
 /// Runs the sandbox until it is interrupted or one of its programs ends.
 ///
@@ -79,6 +88,9 @@ pub async fn run(settings: SandboxSettings, report: &dyn Reporter) -> Result<(),
         _ = interrupted.recv() => Ok(()),
         _ = terminated.recv() => Ok(()),
     };
+    if result.is_err() && started.services.is_none() && started.programs.is_empty() {
+        return result;
+    }
     report.step("stopping");
     let (gateways, s3) = started.stop().await;
     report.stopped(&gateways, s3);
@@ -117,11 +129,12 @@ async fn start(
     started: &mut Started,
     report: &dyn Reporter,
 ) -> Result<Ready, SandboxError> {
-    let ports = (settings.port..).take(settings.modes.len());
-    for port in ports.clone() {
+    for port in [settings.port, settings.status_port()] {
         // A taken port is better found now than after MLflow has taken its time to start.
         free_port(port).map_err(|source| SandboxError::Port { port, source })?;
     }
+    let files = settings.write_config.as_deref().map(WrittenFiles::reserve).transpose()?;
+    space::check(settings.data.as_deref().unwrap_or(directory), "a run of the sandbox", RUN_SPACE)?;
     let issuer = Issuer::default();
     let store = services::open_store(settings, directory, &issuer)?;
     let (mlflow, python) = if let Some(endpoint) = &settings.mlflow {
@@ -134,36 +147,20 @@ async fn start(
         (start_mlflow(settings, (&program, &environment), directory, started, report).await?, python)
     };
     let services = started.services.insert(SandboxServices::open(settings, directory, &mlflow, (issuer, store))?);
-    let mut appliances = Vec::new();
-    for (mlflow_endpoint, port) in services.gateways.iter().zip(ports) {
-        let name = format!("appliance ({})", mlflow_endpoint.target.arn().mode().resource_type());
-        report.step(&format!("starting {name}"));
-        let mut command = Command::new(&settings.program);
-        command
-            .args(["serve", "--listen", &format!("127.0.0.1:{port}")])
-            .args(["--resource-arn", mlflow_endpoint.target.arn().as_str()])
-            .args(["--role-arn", ROLE_ARN, "--upstream-endpoint", &mlflow_endpoint.url, "--ca-file"])
-            .arg(&services.authority)
-            .args(["--artifact-store", "auto", "--sagemaker-endpoint", &services.sagemaker])
-            // Another appliance may use the default port.
-            .args(["--admin-listen", "off"])
-            .args(["--s3-endpoint", services.s3()])
-            .env_clear()
-            .envs(settings.environment.iter().cloned())
-            .envs(services.environment());
-        let log = directory.join(format!("{}.log", mlflow_endpoint.target.arn().mode().resource_type()));
-        started.programs.push(ManagedProcess::start(&name, command, log).map_err(io_error("starting the appliance"))?);
-        let endpoint = Endpoint { tls: false, host: "127.0.0.1".into(), port };
-        let program = started.programs.last_mut().expect("just added");
-        until_answering(program, &endpoint, "/_appliance/readyz", APPLIANCE_START_LIMIT).await?;
-        appliances.push(RunningAppliance {
-            target: mlflow_endpoint.target.clone(),
-            url: format!("http://127.0.0.1:{port}"),
-            endpoint: mlflow_endpoint.url.clone(),
-        });
-    }
+    report.step("starting the appliance");
+    let (tokens, token_file) = roles::make()?;
+    started.programs.push(appliance::start(settings, directory, services, &token_file)?);
+    let program = started.programs.last_mut().expect("just added");
+    appliance::until_ready(program, settings.port).await?;
+    let configuration = files.map(|files| write(settings, services, &token_file, files)).transpose()?;
     Ok(Ready {
-        appliances,
+        targets: served(settings, services),
+        url: url(settings.port),
+        status: url(settings.status_port()),
+        tokens,
+        configuration,
+        program: settings.program.clone(),
+        environment: services.environment().into(),
         sts: services.sts.clone(),
         imds: services.imds.clone(),
         sagemaker: services.sagemaker.clone(),
@@ -175,6 +172,39 @@ async fn start(
         credential_lifetime: settings.credential_lifetime,
         took: Duration::ZERO,
     })
+}
+
+fn url(port: u16) -> String {
+    format!("http://127.0.0.1:{port}")
+}
+
+/// Returns the targets in the order of the configuration, the first of which is also at `/`.
+fn served(settings: &SandboxSettings, services: &SandboxServices) -> Vec<SandboxTarget> {
+    let served = |(at, endpoint): (usize, &services::TargetEndpoint)| {
+        let name = target_name(endpoint.target.arn().mode());
+        let path = if at == 0 { String::new() } else { format!("/t/{name}") };
+        SandboxTarget {
+            target: endpoint.target.clone(),
+            url: format!("{}{path}", url(settings.port)),
+            endpoint: endpoint.url.clone(),
+        }
+    };
+    services.gateways.iter().enumerate().map(served).collect()
+}
+
+/// Writes the files of `--write-config`, for an appliance that needs tokens.
+fn write(
+    settings: &SandboxSettings,
+    services: &SandboxServices,
+    tokens: &Tokens,
+    files: WrittenFiles,
+) -> Result<WrittenConfiguration, SandboxError> {
+    let port = free_pair(settings.port)?;
+    let (file, token_file) = (files.configuration().to_owned(), files.tokens().to_owned());
+    let heading = configuration::heading(&services.environment());
+    let appliance = ApplianceFile { heading, port, status_port: port + 1, tokens: &token_file, is_open: false };
+    files.write(&appliance.text(services)?, &tokens.to_string())?;
+    Ok(WrittenConfiguration { file, url: url(port), status: url(port + 1), tokens: token_file })
 }
 
 async fn start_mlflow(

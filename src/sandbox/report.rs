@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::roles::RoleToken;
 use crate::mlflow::arn::Mode;
 use crate::mlflow::target::Target;
 
@@ -21,8 +22,20 @@ pub trait Reporter {
 /// The description of a sandbox that is ready.
 #[derive(Debug)]
 pub struct Ready {
-    /// The appliances, one for each mode.
-    pub appliances: Vec<RunningAppliance>,
+    /// The targets of the appliance, one for each mode.
+    pub targets: Vec<SandboxTarget>,
+    /// The URL of the appliance.
+    pub url: String,
+    /// The URL of its admin listener.
+    pub status: String,
+    /// A token for each role.
+    pub tokens: Vec<RoleToken>,
+    /// The files of `--write-config`.
+    pub configuration: Option<WrittenConfiguration>,
+    /// The file of this program.
+    pub program: PathBuf,
+    /// The variables that make another appliance obtain its credentials here.
+    pub environment: Vec<(&'static str, String)>,
     /// The URL of the emulated STS.
     pub sts: String,
     /// The URL of the emulated metadata service.
@@ -45,13 +58,26 @@ pub struct Ready {
     pub took: Duration,
 }
 
-/// A running appliance and the MLflow endpoint behind it.
+/// A target and the MLflow endpoint behind it.
 #[derive(Debug)]
-pub struct RunningAppliance {
+pub struct SandboxTarget {
     /// The emulated target.
     pub target: Target,
     /// The URL for clients.
     pub url: String,
     /// The endpoint that gets the signed requests; other signers can be tested there, too.
     pub endpoint: String,
+}
+
+/// A configuration with which another appliance runs against the sandbox.
+#[derive(Debug)]
+pub struct WrittenConfiguration {
+    /// The configuration file.
+    pub file: PathBuf,
+    /// The token file.
+    pub tokens: PathBuf,
+    /// The URL of an appliance with this configuration.
+    pub url: String,
+    /// The URL of its admin listener.
+    pub status: String,
 }

@@ -219,6 +219,15 @@ pub(super) fn mlflow_environment(issuer: &Issuer, store: &S3Server) -> [(&'stati
     ]
 }
 
+/// Returns the name of a target in paths and messages.
+#[must_use]
+pub fn target_name(mode: Mode) -> &'static str {
+    match mode {
+        Mode::TrackingServer => "tracking",
+        Mode::App => "serverless",
+    }
+}
+
 fn target(mode: Mode) -> Target {
     let arn = match mode {
         Mode::TrackingServer => TRACKING_SERVER_ARN,

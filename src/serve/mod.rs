@@ -49,10 +49,12 @@ use artifacts::store_discovery;
 pub use auth::browser::AllowedHosts;
 use auth::callers::Callers;
 use auth::issuers::IssuerState;
+use auth::overview::AccessOverview;
 use auth::personal_store::PersonalStore;
 use auth::personal_task;
-pub use auth::settings::{CallerSettings, IssuerSettings, OidcSettings, PersonalSettings, TokenSettings};
+pub use auth::settings::{CallerSettings, IssuerSettings, OidcSettings, PersonalSettings, SignOnClient, TokenSettings};
 pub use auth::sign_in_page::LONGEST_HELP;
+pub use auth::sign_on::{CALLBACK, SIGNED_OUT, read_secret as read_client_secret};
 use auth::token_store::SecretReader;
 pub use serve_error::ServeError;
 use server::{Server, ServerSettings};
@@ -95,6 +97,7 @@ pub async fn run(settings: ServeSettings) -> Result<(), ServeError> {
         metrics: Metrics::new(names, settings.intake.clone()),
         served_targets,
         allowed_hosts: settings.allowed_hosts,
+        access: AccessOverview::of(&settings.callers),
         callers: Callers::new(settings.callers),
         tls: settings.tls.clone(),
         reports: Arc::new(RequestReports::new(settings.run, audit, export.as_ref().map(ExportTask::exporter))),

@@ -1,5 +1,6 @@
 //! The state behind requests: what all workers share, and what each worker has of its own.
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -8,6 +9,7 @@ use crate::http::tls::server::ServerTls;
 use crate::serve::auth::browser::AllowedHosts;
 use crate::serve::auth::callers::Callers;
 use crate::serve::auth::keys::KeyFetcher;
+use crate::serve::auth::overview::AccessOverview;
 use crate::serve::telemetry::access_log::RequestReports;
 use crate::serve::telemetry::metrics::{Metrics, WorkerCounters};
 use crate::serve::upstream::mlflow::MlflowClient;
@@ -18,6 +20,7 @@ pub(crate) struct SharedState {
     pub served_targets: Vec<Arc<ServedTarget>>,
     pub allowed_hosts: AllowedHosts,
     pub callers: Callers,
+    pub access: AccessOverview,
     pub tls: Option<ServerTls>,
     pub reports: Arc<RequestReports>,
     pub metrics: Metrics,
@@ -37,7 +40,7 @@ pub(crate) struct WorkerState {
     /// Fetches the keys of load balancers.
     pub keys: KeyFetcher,
     /// The worker's counters.
-    pub counters: Arc<WorkerCounters>,
+    pub counters: Rc<WorkerCounters>,
 }
 
 impl WorkerState {

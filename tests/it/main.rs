@@ -17,6 +17,7 @@ mod pages;
 mod personal_page;
 mod product;
 mod properties;
+mod reader;
 mod readme;
 mod sandbox;
 mod screenshots;

@@ -34,6 +34,9 @@ fn input(name: &str) -> BoxedStrategy<Vec<u8>> {
             "(\\[\\[token\\]\\]|\n|id = \"a\"|name = \"ci\"|role = \"read\"|created = \"2026-01-01T00:00:00Z\"|targets = \\[\"a\"\\]){0,12}"
         }
         "token" => "mlfa_[0-9A-Za-z_]{40,60}",
+        "jwt" => {
+            "\\{(\"(alg|kid|typ|crit|iss|aud|exp|nbf|sub|keys|kty)\":(\"(EdDSA|k|JWT|i|a|é|/)\"|[0-9]{1,20}|-1|1e300|\\[\\]|null),?){0,8}\\}|[A-Za-z0-9_\\-]{0,30}(\\.[A-Za-z0-9_\\-]{0,30}){0,5}"
+        }
         "oidc" => {
             "[A-Za-z0-9_=\\-]{0,40}(\\.[A-Za-z0-9_=\\-]{0,40}){0,3}|\\{\"alg\":\"ES256\",\"kid\":\"k\",\"signer\":\"s\",\"iss\":\"i\",\"client\":\"c\",\"exp\":-?[0-9]{1,20}(\\.[0-9])?(e[0-9]{1,3})?\\}"
         }

@@ -1,16 +1,20 @@
 //! The whole path: MLflow's own client, the appliance, an endpoint that checks signatures, and a real MLflow.
 
-use std::net::{TcpListener, TcpStream};
+mod configuration;
+mod obstacles;
+mod roles;
+
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use crate::support::Message as _;
-use crate::support::appliance::{command, run};
+use crate::support::appliance::command;
 use crate::support::caller::Caller;
 use crate::support::sandbox::Sandbox;
-use crate::support::{eventually, figure, prepared, python, quiet_port};
+use crate::support::{eventually, figure, prepared, python};
 
 fn tally(said: &str, mode: &str) -> (u64, u64) {
     let line = said.lines().find(|line| line.starts_with(&format!("{mode}: "))).unwrap_or_else(|| panic!("{said}"));
@@ -30,10 +34,10 @@ fn mlflows_own_client_works_in_both_modes_and_every_request_is_verified() {
         eprintln!("{mode}: {result}");
         calls += result["calls"].as_u64().unwrap();
         assert!(result["checks"].as_u64().unwrap() >= 30, "{result}");
-        assert_user_interface_loads(sandbox.url(mode));
+        assert_user_interface_loads(&format!("{}/", sandbox.url(mode)));
     }
     let logs = sandbox.ready["logs"].as_str().unwrap().to_owned();
-    let log = std::fs::read_to_string(Path::new(&logs).join("mlflow-app.log")).unwrap();
+    let log = std::fs::read_to_string(Path::new(&logs).join("appliance.log")).unwrap();
     let renewals = log.matches("AWS credentials obtained").count();
     let mlflow: Vec<&str> = sandbox.ready["mlflow"].as_str().unwrap().split(':').collect();
     let mlflow_port: u16 = mlflow.last().unwrap().parse().unwrap();
@@ -157,57 +161,6 @@ fn mlflow_is_installed_once_where_there_is_none() {
     assert!(installed.join("complete").exists() && installed.join("bin/python").canonicalize().is_ok());
 }
 
-#[test]
-fn an_installation_without_its_python_is_not_used() {
-    let home = tempfile::tempdir().unwrap();
-    let bin = home.path().join(".cache/appliance/mlflow-3.17.2/bin");
-    std::fs::create_dir_all(&bin).unwrap();
-    std::fs::write(bin.join("../complete"), "3.17.2").unwrap();
-    std::os::unix::fs::symlink("/nonexistent/python3", bin.join("python")).unwrap();
-    let path = home.path().to_str().unwrap();
-    let output = run(&["sandbox", "--port", &quiet_port().to_string()], &[("PATH", path), ("HOME", path)]);
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(said.contains("no `python3` to install it with"), "it would install anew: {said}");
-}
-
-#[test]
-fn a_taken_port_is_reported_before_anything_starts() {
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = taken.local_addr().unwrap().port().to_string();
-    let output = run(&["sandbox", "--port", &port], &[]);
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(78), "{said}");
-    assert!(said.contains(&format!("cannot listen on port {port}")) && said.contains("--port"), "{said}");
-}
-
-#[test]
-fn without_python_the_manual_way_is_explained() {
-    let empty = tempfile::tempdir().unwrap();
-    let path = empty.path().to_str().unwrap();
-    let output = run(&["sandbox", "--port", &quiet_port().to_string()], &[("PATH", path), ("HOME", path)]);
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    for part in ["no `mlflow` on the PATH", "pip install mlflow==", "--mlflow-url"] {
-        assert!(said.contains(part), "`{part}` is missing in {said}");
-    }
-}
-
-#[test]
-fn an_unreachable_mlflow_url_is_reported_before_anything_is_ready() {
-    let other = crate::support::upstream::Upstream::plain(|_, wire| wire.answer("404 Not Found", "what?"));
-    for (url, said_of_it) in
-        [("http://127.0.0.1:9".to_owned(), "connect"), (other.url(), "it answers `404 Not Found` to `GET /version`")]
-    {
-        let began = std::time::Instant::now();
-        let output = run(&["sandbox", "--port", &quiet_port().to_string(), "--mlflow-url", &url], &[]);
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(78), "{said}");
-        assert!(said.contains(&format!("there is no MLflow server at {url}")) && said.contains(said_of_it), "{said}");
-        assert!(said.contains("correct `--mlflow-url`"), "{said}");
-        assert!(output.stdout.is_empty() && began.elapsed() < Duration::from_secs(15), "{said}");
-    }
-}
-
 /// A sandbox before something that says yes to everything, and a connection to its appliance.
 fn without_mlflow(arguments: &[&str]) -> (crate::support::upstream::Upstream, Sandbox, Caller) {
     let behind = crate::support::upstream::Upstream::plain(|_, wire| wire.send(crate::support::upstream::OK));
@@ -267,21 +220,4 @@ fn the_parts_of_an_upload_outlive_the_credentials_with_which_it_began() {
     let said = sandbox.interrupt();
     figure(&format!("a slow upload in parts: {result}"));
     assert_eq!(tally(&said, "artifacts").1, 0, "{said}");
-}
-
-#[test]
-fn a_failed_program_shows_the_end_of_its_log() {
-    let directory = tempfile::tempdir().unwrap();
-    let mlflow = directory.path().join("mlflow");
-    std::fs::write(&mlflow, "#!/bin/sh\necho 'no such table: experiments' >&2\nexit 3\n").unwrap();
-    std::fs::set_permissions(&mlflow, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    let path = format!("{}:/usr/bin:/bin", directory.path().display());
-    let began = std::time::Instant::now();
-    let output = run(&["sandbox", "--port", &quiet_port().to_string()], &[("PATH", &path)]);
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("mlflow server ended (exit status: 3)") && said.contains("no such table"), "{said}");
-    let hint = said.lines().find(|line| line.contains("hint")).unwrap_or_else(|| panic!("{said}"));
-    assert!(hint.contains("MLflow") && hint.contains("--mlflow-url") && !hint.contains("make room"), "{hint}");
-    assert!(began.elapsed() < Duration::from_secs(10));
 }

@@ -53,10 +53,13 @@ fn is_update() -> bool {
     std::env::var_os("APPLIANCE_TEST_UPDATE").is_some()
 }
 
-/// Takes a screenshot of what the window shows. It becomes the one in the documents if the tests are told to update.
-fn take(browser: &mut Browser, name: &str) {
+/// Takes a screenshot of the page down to the end of an element. It becomes the one in the documents if the tests are told to
+/// update.
+fn take(browser: &mut Browser, name: &str, last: &str) {
     let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    browser.picture(&file);
+    let end =
+        browser.evaluate(&format!("document.querySelector('{last}').getBoundingClientRect().bottom + scrollY + 20"));
+    browser.picture_down_to(&file, end.as_f64());
     let in_documents = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/images").join(name);
     if is_update() {
         std::fs::copy(&file, &in_documents).unwrap();
@@ -78,6 +81,17 @@ fn the_screenshot_shows_the_status_page_with_traffic_of_a_real_mlflow() {
     eventually("it is ready", || appliance.get("/_appliance/readyz").status == 200);
 
     let experiment = train(&appliance, &writer);
+    // Two artifacts through the appliance, and one of them by a presigned URL.
+    let service = format!("{TRACKING}/api/2.0/mlflow-artifacts");
+    for (method, path, token, body) in [
+        ("PUT", "artifacts/1/run/artifacts/model.bin", &writer, Some(vec![7_u8; 3 << 20])),
+        ("GET", "artifacts/1/run/artifacts/model.bin", &reader, None),
+        ("GET", "presigned/1/run/artifacts/model.bin", &reader, None),
+    ] {
+        let fields = [("Authorization", &*token.bearer())];
+        let answer = appliance.connect().request(method, &format!("{service}/{path}"), &fields, body.as_deref());
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+    }
     // The chart has a point for every 30 seconds.
     let end = Instant::now() + Duration::from_secs(if is_update() { 240 } else { 1 });
     while Instant::now() < end {
@@ -91,11 +105,15 @@ fn the_screenshot_shows_the_status_page_with_traffic_of_a_real_mlflow() {
         call_mlflow(&appliance, &writer, SERVERLESS, "experiments/search", &json!({"max_results": 10}));
         std::thread::sleep(Duration::from_millis(250));
     }
-    browser.look_like((1280, 720), "light");
+    browser.look_like((1120, 720), "light");
     browser.open(&format!("http://{}/status", appliance.admin_address()));
     browser.wait_for("document.querySelectorAll('#charts svg[role=img]').length === 3");
     for text in ["tracking", "serverless"] {
         browser.wait_for(&format!("document.body.innerText.includes('{text}')"));
     }
-    take(&mut browser, "status.png");
+    browser.wait_for("document.querySelectorAll('#callers tbody tr').length >= 2");
+    take(&mut browser, "status.png", "#callers-title + *");
+    browser.look_like((390, 844), "dark");
+    browser.wait_for("document.querySelector('#charts svg[role=img]').viewBox.baseVal.width < 390");
+    take(&mut browser, "status-phone.png", "#requests");
 }

@@ -1,5 +1,7 @@
 //! The claims of a JWT, and patterns that they match.
 
+use std::fmt;
+
 use serde_json::{Map, Value};
 
 /// The claims of a JWT. Whoever made them is known only after its verification.
@@ -28,6 +30,11 @@ impl JwtClaims {
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Value> {
         self.0.get(name)
+    }
+
+    /// Returns all claims by their names.
+    pub fn iter(&self) -> impl Iterator<Item = (&String, &Value)> {
+        self.0.iter()
     }
 
     /// Returns the claim at this place.
@@ -81,7 +88,19 @@ impl ClaimPath {
     }
 }
 
+impl fmt::Display for ClaimPattern {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}={}", self.path.0, self.value)
+    }
+}
+
 impl ClaimPattern {
+    /// Returns true if there is such a claim, whatever its value.
+    #[must_use]
+    pub fn is_answered(&self, claims: &JwtClaims) -> bool {
+        claims.at(&self.path).is_some()
+    }
+
     /// Reads `name=value`.
     ///
     /// # Errors

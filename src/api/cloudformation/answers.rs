@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::api::xml::Element;
+use crate::xml::Element;
 
 /// A key and a value of tags, parameters and outputs.
 pub type Pairs = BTreeMap<String, String>;

@@ -5,7 +5,7 @@ mod answers;
 pub use answers::{Change, ChangeSet, Pairs, Stack, StackEvent, StackResource};
 
 use super::service::{QueryService, ServiceDescription, ServiceResult};
-use super::xml::Element;
+use crate::xml::Element;
 
 /// The field by which a response names its next page, and a request asks for it.
 const NEXT: &str = "NextToken";

@@ -1,7 +1,7 @@
 //! The reasons why a call of a service has no effect.
 
 use super::super::error::ApiError;
-use super::super::xml::XmlError;
+use crate::xml::XmlError;
 
 /// The result of a call.
 pub type ServiceResult<T> = Result<T, ServiceError>;

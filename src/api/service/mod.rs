@@ -11,11 +11,11 @@ use tokio::time::{Instant, sleep, timeout};
 pub use error::{ServiceError, ServiceResult};
 
 use super::transport::{SignedRequest, Transport};
-use super::xml::Element;
 use crate::aws::credentials::Current;
 use crate::backoff::Backoff;
 use crate::http::client::Endpoint;
 use crate::http::uri;
+use crate::xml::Element;
 
 /// Throttled and failing calls are retried after waits that double, from the first to the second of these.
 const WAITS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(16));

@@ -2,6 +2,8 @@
 
 use rusty_s3::actions::{CompleteMultipartUploadResponse, CreateMultipartUpload, DeleteObjectsResponse, ListObjectsV2};
 
+use crate::xml::Element;
+
 /// One page of a listing.
 #[derive(Debug, Default)]
 pub struct ObjectListing {
@@ -44,9 +46,8 @@ pub fn undeleted(text: &str) -> Option<(usize, String)> {
     Some((errors.len(), first))
 }
 
-/// S3's name for an error, from the body of an answer. The body has one `Code`, and no key or message can hold a tag.
+/// Returns S3's name for an error, from the body of a response; nothing if the body is not an error.
 #[must_use]
-pub fn error_code(text: &str) -> Option<&str> {
-    let (_, rest) = text.split_once("<Code>")?;
-    rest.split_once("</Code>").map(|(code, _)| code)
+pub fn error_code(text: &str) -> Option<String> {
+    Element::parse(text).ok()?.find("Error")?.text_of("Code")
 }

@@ -1,5 +1,7 @@
 //! The signed requests to S3, and the responses that are read.
 
+use std::time::SystemTime;
+
 use super::*;
 
 fn credentials(expiry: Option<SystemTime>) -> Credentials {
@@ -56,7 +58,7 @@ fn a_url_does_not_outlive_its_credentials() {
 #[test]
 fn errors_are_named_and_nothing_else_is() {
     let text = "<?xml version=\"1.0\"?><Error><Code>SlowDown</Code><Message>x</Message></Error>";
-    assert_eq!(error_code(text), Some("SlowDown"));
+    assert_eq!(error_code(text).as_deref(), Some("SlowDown"));
     assert_eq!((error_code("<html>"), is_completed(text), upload_id(text)), (None, false, None));
     assert!(page(text).is_none() && undeleted(text).is_none());
 }

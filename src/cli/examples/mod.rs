@@ -241,9 +241,10 @@ Examples:
   appliance sandbox
   appliance sandbox --mode serverless --port 8080
   appliance sandbox --mlflow-url http://127.0.0.1:8000 --mode tracking
-  appliance sandbox --json | jq -r .appliances.tracking
+  appliance sandbox --write-config appliance.toml         # for `appliance serve`
+  appliance sandbox --json | jq -r .tokens.read
 
-Exit codes: 0 graceful shutdown, 1 failure, 2 wrong usage, 78 a port is in use";
+Exit codes: 0 graceful shutdown, 1 failure, 2 wrong usage, 78 a port is in use, no MLflow is at the URL, or a file cannot be written";
 
 #[cfg(feature = "generate")]
 pub(super) const GENERATE: &str = "\

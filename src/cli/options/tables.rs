@@ -54,8 +54,20 @@ pub(crate) struct IssuerTable {
 
 impl IssuerTable {
     /// The keys of such a table.
-    pub(crate) const KEYS: &[&str] =
-        &["audience-claim", "keys-file", "keys-url", "leeway", "name", "name-claim", "url"];
+    pub(crate) const KEYS: &[&str] = &[
+        "audience-claim",
+        "client-id",
+        "client-secret",
+        "keys-file",
+        "keys-url",
+        "label",
+        "leeway",
+        "name",
+        "name-claim",
+        "redirect-url",
+        "scopes",
+        "url",
+    ];
     /// The keys with one value or a list of them.
     pub(crate) const LISTS: &[&str] = &["algorithms", "audience"];
 

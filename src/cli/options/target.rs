@@ -53,6 +53,11 @@ option_group! {
             ///
             /// A URL for a part of an upload is valid for at least an hour.
             artifact_url_lifetime: "APPLIANCE_ARTIFACT_URL_LIFETIME" "DURATION",
+            /// The signatures of uploads above `--body-memory-limit`: `chunks` or `whole` [default: chunks]
+            ///
+            /// `chunks`: uploads are streamed, and S3 checks each chunk of 64 KiB. `whole`: the appliance buffers an upload on disk
+            /// and sends its SHA-256 first, for stores that do not know signed chunks.
+            artifact_upload_signing: "APPLIANCE_ARTIFACT_UPLOAD_SIGNING" "METHOD",
             /// Reject or allow locations outside of the artifact store: `refuse` or `allow` [default: refuse]
             ///
             /// Managed MLflow reads and writes such a location with its own role, whatever the caller is allowed to do there.

@@ -35,10 +35,35 @@ pub struct BodyLimits {
 }
 
 impl BodyLimits {
-    /// The length of a body that is to be streamed rather than buffered.
+    /// Returns the length of a body that is streamed without a signature rather than buffered.
     #[must_use]
     pub fn passes(&self, declared: Option<u64>) -> Option<u64> {
-        let large = self.memory_limit + 1..=self.size_limit;
-        declared.filter(|length| self.passes_large && large.contains(length))
+        self.large(declared).filter(|_| self.passes_large)
+    }
+
+    /// Returns the length of a body that the memory for one body does not hold.
+    #[must_use]
+    pub fn large(&self, declared: Option<u64>) -> Option<u64> {
+        declared.filter(|length| (self.memory_limit + 1..=self.size_limit).contains(length))
+    }
+}
+
+/// Returns limits that a test reaches soon.
+#[cfg(test)]
+pub(super) fn small(directory: &Path) -> BodyLimits {
+    use std::time::Duration;
+
+    use super::budget::BudgetKind;
+
+    BodyLimits {
+        size_limit: 1_000_000,
+        memory_limit: 1000,
+        memory: Budget::new(BudgetKind::Memory, 1500),
+        arriving: Budget::new(BudgetKind::Arriving, 2 * LISTENER_SHARE),
+        gathering: Budget::new(BudgetKind::Gathering, 300_000),
+        disk: Budget::new(BudgetKind::Disk, 800_000),
+        directory: directory.into(),
+        timing: Timing { idle_timeout: Duration::from_millis(50), total: Duration::from_secs(60) },
+        passes_large: false,
     }
 }

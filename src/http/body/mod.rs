@@ -3,12 +3,13 @@
 //! A signature needs the body's SHA-256 before the first byte goes out, so a body is buffered first. Small ones stay
 //! in memory, larger ones go to an unlinked file, and shared [`Budget`]s bound what all requests hold together:
 //! memory does not grow with the size of a body or the number of uploads. Each caller and each address has a share of
-//! them ([`BodyOwner`]), and a body has to arrive at a minimum rate ([`Timing`]). Only a body that is not to be signed
-//! can be a [`StreamingBody`].
+//! them ([`BodyOwner`]), and a body has to arrive at a minimum rate ([`Timing`]). A body that is not signed, or whose chunks
+//! are signed one by one ([`FramedBody`]), is streamed ([`StreamingBody`]).
 
 mod budget;
 mod buffer;
 mod error;
+mod framed;
 mod gathered;
 mod limits;
 mod outgoing;
@@ -20,6 +21,7 @@ mod streaming;
 pub use budget::{BodyOwner, Budget, BudgetKind, Holdings};
 pub use buffer::{BufferedBody, buffer};
 pub use error::RequestBodyError;
+pub use framed::{ChunkFraming, FramedBody};
 pub use limits::BodyLimits;
 pub use outgoing::{Outgoing, OutgoingError};
 pub use pace::Timing;

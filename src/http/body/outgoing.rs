@@ -14,6 +14,7 @@ use bytes::Bytes;
 
 use super::budget::Reservation;
 use super::error::RequestBodyError;
+use super::framed::{FramedBody, FramedStream};
 use super::spool::{SpooledFile, Work, read_at};
 use super::streaming::StreamingBody;
 
@@ -34,6 +35,7 @@ enum OutgoingSource {
     Memory(Bytes),
     File { file: Arc<File>, offset: u64, len: u64, reading: Option<Work<Bytes>>, room: Option<Reservation> },
     Streaming(StreamingBody),
+    Framed(Box<FramedStream>),
 }
 
 /// Why a body cannot be sent to its end.
@@ -69,6 +71,15 @@ impl Progress {
     pub fn waits_for_caller(&self) -> bool {
         self.0.waits_for_caller.get()
     }
+
+    /// Notes that the caller is waited for, or returns the caller's next piece.
+    fn note(
+        &self,
+        polled: Poll<Option<Result<Bytes, RequestBodyError>>>,
+    ) -> Poll<Result<Option<Bytes>, OutgoingError>> {
+        self.0.waits_for_caller.set(polled.is_pending());
+        polled.map(|piece| piece.transpose().map_err(OutgoingError::Caller))
+    }
 }
 
 impl Outgoing {
@@ -90,6 +101,11 @@ impl Outgoing {
         Self { source: OutgoingSource::Streaming(passing), progress: Progress::default() }
     }
 
+    pub(super) fn framed(framed: &FramedBody) -> Self {
+        let source = OutgoingSource::Framed(Box::new(FramedStream::new(framed)));
+        Self { source, progress: Progress::default() }
+    }
+
     /// A shared view of the progress.
     #[must_use]
     pub fn progress(&self) -> Progress {
@@ -106,6 +122,7 @@ impl MessageBody for Outgoing {
             OutgoingSource::Memory(bytes) => BodySize::Sized(bytes.len() as u64),
             OutgoingSource::File { len, .. } => BodySize::Sized(*len),
             OutgoingSource::Streaming(passing) => BodySize::Sized(passing.length()),
+            OutgoingSource::Framed(framed) => BodySize::Sized(framed.encoded_length()),
         }
     }
 
@@ -135,11 +152,8 @@ impl MessageBody for Outgoing {
                     }
                 }
             }
-            OutgoingSource::Streaming(passing) => {
-                let polled = passing.poll_next(context);
-                this.progress.0.waits_for_caller.set(polled.is_pending());
-                ready!(polled).transpose().map_err(OutgoingError::Caller)?
-            }
+            OutgoingSource::Streaming(passing) => ready!(this.progress.note(passing.poll_next(context)))?,
+            OutgoingSource::Framed(framed) => ready!(this.progress.note(framed.poll_next(context)))?,
         };
         if let Some(chunk) = &chunk {
             this.progress.0.bytes.set(this.progress.bytes() + chunk.len() as u64);

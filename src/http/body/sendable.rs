@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::budget::Reservation;
+use super::framed::FramedBody;
 use super::outgoing::Outgoing;
 use super::spool::SpooledFile;
 use super::streaming::StreamingBody;
@@ -18,6 +19,8 @@ pub enum Body {
     File(SpooledFile),
     /// The body is streamed from the caller.
     Streaming(StreamingBody),
+    /// The body is streamed from the caller in chunks.
+    Framed(FramedBody),
 }
 
 impl Body {
@@ -32,7 +35,7 @@ impl Body {
     pub fn bytes(&self) -> Option<&Bytes> {
         match self {
             Self::Memory(bytes, _) => Some(bytes),
-            Self::None | Self::File(_) | Self::Streaming(_) => None,
+            Self::None | Self::File(_) | Self::Streaming(_) | Self::Framed(_) => None,
         }
     }
 
@@ -44,12 +47,16 @@ impl Body {
             Self::Memory(bytes, _) => Outgoing::memory(bytes.clone()),
             Self::File(file) => Outgoing::file(file),
             Self::Streaming(passing) => Outgoing::passing(passing.clone()),
+            Self::Framed(framed) => Outgoing::framed(framed),
         }
     }
 
     /// True if it cannot be sent any more.
     #[must_use]
     pub fn is_spent(&self) -> bool {
-        matches!(self, Self::Streaming(passing) if passing.has_begun())
+        match self {
+            Self::Streaming(body) | Self::Framed(FramedBody { body, .. }) => body.has_begun(),
+            Self::None | Self::Memory(..) | Self::File(_) => false,
+        }
     }
 }

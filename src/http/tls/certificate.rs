@@ -44,8 +44,17 @@ pub fn names(certificate: &CertificateDer<'_>) -> Result<Vec<String>, Unreadable
 /// # Errors
 /// [`UnreadableCertificate`].
 pub fn end(certificate: &CertificateDer<'_>) -> Result<SystemTime, UnreadableCertificate> {
+    Ok(validity(certificate)?.1)
+}
+
+/// The begin and the end of a certificate's validity.
+///
+/// # Errors
+/// [`UnreadableCertificate`].
+pub fn validity(certificate: &CertificateDer<'_>) -> Result<(SystemTime, SystemTime), UnreadableCertificate> {
     let certificate = Certificate::from_der(certificate).map_err(|_| UnreadableCertificate)?;
-    Ok(UNIX_EPOCH + certificate.tbs_certificate().validity().not_after.to_unix_duration())
+    let validity = certificate.tbs_certificate().validity();
+    Ok((UNIX_EPOCH + validity.not_before.to_unix_duration(), UNIX_EPOCH + validity.not_after.to_unix_duration()))
 }
 
 #[cfg(test)]
@@ -91,6 +100,8 @@ mod tests {
 
     #[test]
     fn the_end_of_validity_is_read() {
-        assert!(end(&certificate(&[], Some("ci"))).is_ok_and(|end| end > UNIX_EPOCH));
+        let certificate = certificate(&[], Some("ci"));
+        assert!(end(&certificate).is_ok_and(|end| end > UNIX_EPOCH));
+        assert!(validity(&certificate).is_ok_and(|(begin, end)| begin < end));
     }
 }

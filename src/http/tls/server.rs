@@ -108,6 +108,12 @@ impl ServerTls {
         self.certificate().and_then(|certificate| certificate::end(&certificate).ok())
     }
 
+    /// The begin and the end of the certificate's validity; nothing if it cannot be read.
+    #[must_use]
+    pub fn validity(&self) -> Option<(SystemTime, SystemTime)> {
+        self.certificate().and_then(|certificate| certificate::validity(&certificate).ok())
+    }
+
     /// The certificate that callers are shown now.
     #[must_use]
     pub fn certificate(&self) -> Option<CertificateDer<'static>> {

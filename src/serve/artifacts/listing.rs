@@ -103,5 +103,5 @@ pub(crate) async fn page(
     next: Option<&str>,
 ) -> Result<s3::ObjectListing, ProxyError> {
     let text = s3.text(S3Action::List, |bucket, credentials| bucket.list(credentials, prefix, delimiter, next)).await?;
-    Ok(offload(text.len(), move || s3::page(&text)).await?.ok_or(S3Error::InvalidForwardedFor)?)
+    Ok(offload(text.len(), move || s3::page(&text)).await?.ok_or(S3Error::InvalidResponse)?)
 }

@@ -23,7 +23,7 @@ use crate::http::headers;
 use crate::http::uri::encoded;
 use crate::mlflow::download;
 use crate::mlflow::store::ArtifactPath;
-use crate::serve::artifacts::object::buffer_or_stream;
+use crate::serve::artifacts::object::{SignedBytes, buffer_or_stream};
 use crate::serve::artifacts::parameters::{parameter, required};
 use crate::serve::artifacts::request::{ArtifactRequest, ArtifactResponse};
 use crate::serve::auth::browser;
@@ -82,8 +82,9 @@ pub(crate) async fn create(
     let headers = if is_direct { json!({}) } else { own_headers(request)? };
     let (key, content_type) = (s3.store.key(path), download::content_type(path.name()));
     let begin = |bucket: &s3::Bucket, credentials: &_| bucket.create_multipart(credentials, &key, content_type);
-    let upload = s3::upload_id(&s3.text(S3Action::Assemble, begin).await?).ok_or(S3Error::InvalidForwardedFor)?;
+    let upload = s3::upload_id(&s3.text(S3Action::Assemble, begin).await?).ok_or(S3Error::InvalidResponse)?;
     let urls = if is_direct {
+        request.context.log.presigned_upload();
         let wanted = LIFETIME.max(s3.url_lifetime);
         Urls::Direct(Box::new(s3.presigned(wanted, |bucket, credentials, lifetime| {
             bucket.presigned_parts(credentials, &key, &upload, lifetime)
@@ -125,10 +126,15 @@ pub(crate) async fn write(
         return Err(ProxyError::PresignedOnly);
     }
     let declared = headers::content_length(request.request.headers());
-    let (body, _) = buffer_or_stream(request, payload, declared, SIZE_LIMIT).await?;
+    let (body, signed) = buffer_or_stream(request, payload, declared, SIZE_LIMIT).await?;
     let key = s3.store.key(path);
     let began = Instant::now();
-    let sign = |bucket: &s3::Bucket, credentials: &_| bucket.put_part(credentials, &key, &part.upload, part.number);
+    let sign = |bucket: &s3::Bucket, credentials: &_| match signed {
+        SignedBytes::Chunks(length) => {
+            bucket.put_part_in_chunks(credentials, &key, (&part.upload, part.number), length)
+        }
+        SignedBytes::Whole(_) | SignedBytes::None => Ok(bucket.put_part(credentials, &key, &part.upload, part.number)),
+    };
     let written = s3.send(S3Action::Write, sign, Fields::new(), &body).await;
     if let Body::Streaming(passing) = &body {
         request.context.log.received(passing.passed(), None);
@@ -136,7 +142,7 @@ pub(crate) async fn write(
     let written = written?;
     request.context.log.upstream_responded(began.elapsed());
     // The client needs the tag to complete the upload.
-    let tag = written.headers.get(header::ETAG).ok_or(S3Error::InvalidForwardedFor)?;
+    let tag = written.headers.get(header::ETAG).ok_or(S3Error::InvalidResponse)?;
     Ok(ArtifactResponse::Own(HttpResponse::Ok().insert_header((header::ETAG, tag.clone())).finish()))
 }
 

@@ -1,4 +1,4 @@
-//! The bytes of artifacts: streamed from S3 when they are read, and buffered before they are written.
+//! The bytes of artifacts: streamed from S3 when they are read, and to S3 in signed chunks when they are written.
 
 use std::time::Instant;
 
@@ -40,6 +40,7 @@ pub(crate) async fn read(request: &ArtifactRequest<'_>, path: &ArtifactPath) -> 
     let key = s3.store.key(path);
     if s3.access == ArtifactAccess::PresignedOnly {
         let url = download_url(s3, path, None).await?;
+        request.context.log.presigned_download();
         // The URL is a secret and expires soon, so nothing may cache it.
         let response = HttpResponse::TemporaryRedirect()
             .insert_header((header::LOCATION, url))
@@ -57,7 +58,7 @@ pub(crate) async fn read(request: &ArtifactRequest<'_>, path: &ArtifactPath) -> 
     }
     let began = Instant::now();
     let response =
-        s3.send(S3Action::Read, |bucket, credentials| ask(bucket, credentials, &key), fields, &Body::None).await?;
+        s3.send(S3Action::Read, |bucket, credentials| Ok(ask(bucket, credentials, &key)), fields, &Body::None).await?;
     request.context.log.upstream_responded(began.elapsed());
     Ok(ArtifactResponse::Object { response, name: path.name().to_owned() })
 }
@@ -81,13 +82,17 @@ pub(crate) async fn write(
     let given = fields.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     // A client that reads the artifact by a presigned URL sees the stored type.
     let content_type = given.unwrap_or_else(|| download::content_type(path.name()));
-    let (body, sha256) = buffer_or_stream(request, payload, declared, limit).await?;
+    let (body, signed) = buffer_or_stream(request, payload, declared, limit).await?;
     let key = s3.store.key(path);
     let began = Instant::now();
     let written = s3
         .send(
             S3Action::Write,
-            |bucket, credentials| bucket.put(credentials, &key, Some(content_type), sha256.as_deref()),
+            |bucket, credentials| match &signed {
+                SignedBytes::Whole(sha256) => Ok(bucket.put(credentials, &key, Some(content_type), Some(sha256))),
+                SignedBytes::Chunks(length) => bucket.put_in_chunks(credentials, &key, content_type, *length),
+                SignedBytes::None => Ok(bucket.put(credentials, &key, Some(content_type), None)),
+            },
             Fields::new(),
             &body,
         )
@@ -100,19 +105,29 @@ pub(crate) async fn write(
     Ok(ArtifactResponse::json(&json!({})))
 }
 
-/// Buffers a body of at most `limit` bytes and returns it with its SHA-256 in base64. A streamed body has no hash.
+/// The part of an upload that S3 checks.
+pub(crate) enum SignedBytes {
+    /// All bytes by their SHA-256, in base64.
+    Whole(String),
+    /// All bytes by the signatures of their chunks. The length of the body.
+    Chunks(u64),
+    /// None.
+    None,
+}
+
+/// Streams a large body of an announced length, and buffers any other body, of at most `limit` bytes.
 pub(crate) async fn buffer_or_stream(
     request: &ArtifactRequest<'_>,
     payload: web::Payload,
     declared: Option<u64>,
     limit: u64,
-) -> Result<(Body, Option<String>), ProxyError> {
+) -> Result<(Body, SignedBytes), ProxyError> {
     let intake = BodyLimits { size_limit: request.intake.size_limit.min(limit), ..request.intake.clone() };
-    if let Some(length) = intake.passes(declared) {
-        return Ok((
-            Body::Streaming(StreamingBody::begin(payload, length, &intake, &request.context.permits.account())?),
-            None,
-        ));
+    let large = intake.large(declared).filter(|_| intake.passes_large || !request.s3.signs_whole_uploads);
+    if let Some(length) = large {
+        let body = StreamingBody::begin(payload, length, &intake, &request.context.permits.account())?;
+        let signed = if intake.passes_large { SignedBytes::None } else { SignedBytes::Chunks(length) };
+        return Ok((Body::Streaming(body), signed));
     }
     let began = Instant::now();
     // No connection is needed while the caller sends the body.
@@ -120,7 +135,7 @@ pub(crate) async fn buffer_or_stream(
     let received = buffer(payload, declared, &intake, &request.context.permits.account()).await?;
     request.take_share().await?;
     request.context.log.received(received.len, Some(began.elapsed()));
-    Ok((received.body, Some(STANDARD.encode(received.sha256))))
+    Ok((received.body, SignedBytes::Whole(STANDARD.encode(received.sha256))))
 }
 
 /// Returns a presigned URL that downloads an artifact. A browser that opens it saves the file.

@@ -92,7 +92,7 @@ pub(crate) async fn answer(
                 .await?;
             Ok(ArtifactResponse::json(&json!({})))
         }
-        ServiceRoute::Presigned(encoded) => presigned(request.s3, &named(ArtifactPath::decode(encoded)?)?).await,
+        ServiceRoute::Presigned(encoded) => presigned(request, &named(ArtifactPath::decode(encoded)?)?).await,
     }
 }
 
@@ -120,7 +120,7 @@ async fn delete(s3: &S3Client, path: &ArtifactPath) -> Result<ArtifactResponse, 
         let (odd, plain): (Vec<_>, Vec<_>) = keys.partition(|key| key.chars().any(char::is_control));
         for batch in plain.chunks(DELETE_LIMIT) {
             let text = s3.text(S3Action::Delete, |bucket, credentials| bucket.delete_all(credentials, batch)).await?;
-            let (undeleted, code) = s3::undeleted(&text).ok_or(S3Error::InvalidForwardedFor)?;
+            let (undeleted, code) = s3::undeleted(&text).ok_or(S3Error::InvalidResponse)?;
             if undeleted > 0 {
                 return Err(S3Error::Rejected(format!("{undeleted} artifacts: {code}")).into());
             }
@@ -158,13 +158,14 @@ async fn complete(
         })
         .await?;
     if !s3::is_completed(&text) {
-        let code = s3::error_code(&text).map(ToOwned::to_owned);
-        return Err(code.map_or(S3Error::InvalidForwardedFor, S3Error::Busy).into());
+        let code = s3::error_code(&text);
+        return Err(code.map_or(S3Error::InvalidResponse, S3Error::Busy).into());
     }
     Ok(ArtifactResponse::json(&json!({})))
 }
 
-async fn presigned(s3: &S3Client, path: &ArtifactPath) -> Result<ArtifactResponse, ProxyError> {
+async fn presigned(request: &ArtifactRequest<'_>, path: &ArtifactPath) -> Result<ArtifactResponse, ProxyError> {
+    let s3 = request.s3;
     if s3.access == ArtifactAccess::Proxied {
         return Err(ProxyError::NoPresigned);
     }
@@ -172,6 +173,7 @@ async fn presigned(s3: &S3Client, path: &ArtifactPath) -> Result<ArtifactRespons
     let size = object.announced.ok_or(S3Error::Missing)?;
     let stored = object.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let url = object::download_url(s3, path, download::type_of_object(stored, path.name())).await?;
+    request.context.log.presigned_download();
     Ok(ArtifactResponse::json(&json!({"url": url, "headers": {}, "file_size": size})))
 }
 

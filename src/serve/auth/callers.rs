@@ -11,6 +11,7 @@ use secrecy::ExposeSecret as _;
 
 use crate::access::address::{self, Networks};
 use crate::access::caller::{AuthMethod, Caller, Grant, Owner, Role, Subject, Targets, check_name};
+use crate::access::issuer_session::IssuerSession;
 use crate::access::jwt;
 use crate::access::limits::{Meter, Permit};
 use crate::access::oidc::{Expected, OidcError, Unverified};
@@ -26,15 +27,21 @@ use crate::serve::auth::keys::{BalancerKeys, KeyFetcher};
 use crate::serve::auth::personal_store::PersonalStore;
 use crate::serve::auth::settings::CallerSettings;
 use crate::serve::auth::token_store::TokenStore;
+use crate::serve::limits::lifo_semaphore::LifoSemaphore;
 
 /// The header with a load balancer's statement about the user.
 const OIDC_DATA: HeaderName = HeaderName::from_static("x-amzn-oidc-data");
+/// The number of people whose codes are exchanged at once, and who wait for that.
+const CONCURRENT_EXCHANGES: usize = 32;
+const WAITING_EXCHANGES: usize = 256;
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// The state of authentication that all workers share.
 pub(crate) struct Callers {
     pub(crate) tokens: TokenStore,
     pub(crate) issuers: Issuers,
+    /// Permits to exchange a code with an identity provider, of all workers.
+    pub(crate) exchanges: LifoSemaphore,
     /// The personal tokens, if people may make any.
     pub(crate) personal: Option<PersonalStore>,
     grants: Vec<Grant>,
@@ -68,6 +75,7 @@ impl Callers {
         Self {
             tokens: TokenStore::new(settings.tokens),
             issuers: Issuers::new(settings.issuers),
+            exchanges: LifoSemaphore::new(CONCURRENT_EXCHANGES, WAITING_EXCHANGES),
             personal: settings.personal.map(PersonalStore::new),
             grants: settings.grants,
             balancer,
@@ -163,10 +171,7 @@ impl Callers {
                 CallerCredentials::Token(token) => return self.holder(token.expose_secret(), now).await,
                 // A browser whose session is over is sent to sign in again.
                 CallerCredentials::Session(value) => {
-                    if self.tokens.is_configured()
-                        && let Some(id) = self.sessions.token_id(value, now)
-                        && let Some(caller) = self.tokens.session_holder(id, now)?
-                    {
+                    if let Some((caller, _)) = self.session(value, now)? {
                         return Ok(caller);
                     }
                 }
@@ -190,6 +195,29 @@ impl Callers {
             }
             None => Err(AccessError::Nothing),
         }
+    }
+
+    /// Returns true if a person with a browser can sign in.
+    #[must_use]
+    pub(crate) fn can_sign_in(&self) -> bool {
+        self.tokens.is_configured() || self.issuers.sign_people_in()
+    }
+
+    /// Returns the holder of the session in a cookie, and the time at which it ends. Returns nothing if it has ended.
+    ///
+    /// # Errors
+    /// [`AccessError::TokensUnknown`].
+    pub(crate) fn session(&self, value: &str, now: SystemTime) -> Result<Option<(Caller, SystemTime)>, AccessError> {
+        if IssuerSession::is_meant(value) {
+            let session = IssuerSession::open(&self.sessions.sealer, value, now);
+            return Ok(session.and_then(|session| Some((self.issuers.session_holder(&session)?, session.end()))));
+        }
+        let Some((id, end)) = self.sessions.open(value, now).filter(|_| self.tokens.is_configured()) else {
+            return Ok(None);
+        };
+        let Some(caller) = self.tokens.session_holder(id, now)? else { return Ok(None) };
+        let end = self.tokens.end_of(id).map_or(end, |of_token| end.min(of_token));
+        Ok(Some((caller, end)))
     }
 
     /// Returns the holder of a bearer token.

@@ -15,6 +15,7 @@ use crate::access::oidc::OidcError;
 use crate::access::policy::Denied;
 use crate::access::tokens::Rejected;
 use crate::serve::auth::issuers::{JwtRejected, JwtRejection};
+use crate::serve::auth::sign_on::error::SignOnError;
 
 /// The appliance has not read the tokens that AWS keeps. If it has no credentials to read them with, the text says so.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +43,9 @@ pub(crate) enum AccessError {
     /// The token is no JWT, and the issuers' JWTs are the only tokens that are accepted.
     #[error("the token is no JWT, and tokens of other kinds are not configured")]
     NotAJwt,
+    /// A person cannot sign in at an identity provider. Boxed, since it is large and rare.
+    #[error(transparent)]
+    SignOn(#[from] Box<SignOnError>),
     /// The certificate of the connection was valid when the connection began, and is no longer valid.
     #[error("the client certificate of the connection has expired, or its authority is no longer trusted")]
     Certificate,
@@ -97,6 +101,12 @@ pub(crate) enum AccessError {
     Excess(#[from] Excess),
 }
 
+impl From<SignOnError> for AccessError {
+    fn from(error: SignOnError) -> Self {
+        Self::SignOn(Box::new(error))
+    }
+}
+
 impl AccessError {
     /// Returns the error code for logs, metrics and headers.
     #[must_use]
@@ -109,6 +119,7 @@ impl AccessError {
                 JwtRejection::Token(_) => "unauthenticated",
                 JwtRejection::NoGrant | JwtRejection::NoName => "no-grant",
             },
+            Self::SignOn(error) => error.kind(),
             Self::NoGrant | Self::NoName => "no-grant",
             Self::TokensUnknown(_) => "tokens-unknown",
             Self::Network(_) | Self::Forwarded(_) => "foreign-network",
@@ -136,6 +147,7 @@ impl AccessError {
                 JwtRejection::Token(_) => StatusCode::UNAUTHORIZED,
                 JwtRejection::NoGrant | JwtRejection::NoName => StatusCode::FORBIDDEN,
             },
+            Self::SignOn(error) => error.status(),
             Self::TokensUnknown(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::NoGrant
             | Self::NoName
@@ -187,6 +199,7 @@ impl AccessError {
             Self::NotAJwt => {
                 "The token is not a JWT, and this appliance accepts only the JWTs of its issuers. Ask its operator.".into()
             }
+            Self::SignOn(error) => error.message(),
             Self::Certificate => {
                 "The client certificate of this connection is no longer valid. Connect again with a valid one.".into()
             }

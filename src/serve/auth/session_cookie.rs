@@ -19,31 +19,37 @@ pub(crate) fn begin(
     (value, lifetime): (&str, Duration),
 ) {
     let name = browser::session_cookie(request, callers, has_tls);
-    set(response, (name, path(callers, request, name)), value, lifetime.as_secs());
+    set(response, request, callers, (name, name == SECURE_COOKIE), (value, lifetime));
 }
 
 /// Lets a response end the sessions of the browser.
 pub(crate) fn end(response: &mut HttpResponse, request: &HttpRequest, callers: &Callers) {
     for name in [COOKIE, SECURE_COOKIE] {
-        set(response, (name, path(callers, request, name)), "", 0);
+        set(response, request, callers, (name, name == SECURE_COOKIE), ("", Duration::ZERO));
     }
 }
 
-/// Sets a cookie that scripts cannot read and other sites' forms do not send; `lifetime` is in seconds.
-fn set(response: &mut HttpResponse, (name, path): (&str, &str), value: &str, lifetime: u64) {
-    let secure = if name == SECURE_COOKIE { "; Secure" } else { "" };
+/// Sets a cookie that scripts cannot read and other sites' forms do not send. The name of a secure one begins with `__Host-`.
+pub(crate) fn set(
+    response: &mut HttpResponse,
+    request: &HttpRequest,
+    callers: &Callers,
+    (name, is_secure): (&str, bool),
+    (value, lifetime): (&str, Duration),
+) {
+    let path = if is_secure { "/" } else { path(callers, request) };
+    let (secure, lifetime) = (if is_secure { "; Secure" } else { "" }, lifetime.as_secs());
     let cookie = format!("{name}={value}; Path={path}; Max-Age={lifetime}; HttpOnly; SameSite=Lax{secure}");
     if let Ok(value) = HeaderValue::try_from(cookie) {
         response.headers_mut().append(header::SET_COOKIE, value);
     }
 }
 
-/// Returns the path of a cookie: the prefix of a trusted proxy, so that a browser does not send the cookie to anything that the
+/// Returns the path of a cookie that is not secure: the prefix of a trusted proxy, so that a browser does not send the cookie to anything that the
 /// proxy shows beside the appliance.
 ///
 /// SECURITY: over TLS the name says that the cookie is for the whole host (`__Host-`, RFC 6265bis). That no sibling domain can
 /// set it is worth more than that nothing else on the host sees it: pages of one host are one origin anyway.
-fn path<'a>(callers: &Callers, request: &'a HttpRequest, name: &str) -> &'a str {
-    let prefix = || redirect::prefix(request, callers);
-    if name == SECURE_COOKIE { "/" } else { prefix().unwrap_or("/") }
+fn path<'a>(callers: &Callers, request: &'a HttpRequest) -> &'a str {
+    redirect::prefix(request, callers).unwrap_or("/")
 }

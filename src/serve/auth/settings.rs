@@ -1,5 +1,6 @@
 //! The configuration of authentication: which callers the appliance accepts, and what it grants them.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::access::address::Networks;
@@ -7,6 +8,7 @@ use crate::access::caller::{Grant, Role};
 use crate::access::jwt::ClaimGrant;
 use crate::access::limits::Limits;
 use crate::access::oidc::Expected;
+use crate::access::openid::OpenIdClient;
 use crate::access::policy::Policy;
 use crate::access::session::Sessions;
 use crate::access::tokens::Tokens;
@@ -66,6 +68,17 @@ pub struct IssuerSettings {
     pub trusted: TrustedIssuer,
     /// The grants; the first that matches a token decides.
     pub grants: Vec<ClaimGrant>,
+    /// The client that the appliance is there, if people sign in there with their browser.
+    pub sign_on: Option<SignOnClient>,
+}
+
+/// The client that the appliance is at an identity provider.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignOnClient {
+    /// The client, except for its secret.
+    pub client: OpenIdClient,
+    /// The file with its secret, if it has one.
+    pub secret: Option<PathBuf>,
 }
 
 /// The load balancer in front, which signs users in.

@@ -17,3 +17,7 @@ if (token) {
 for (const time of document.querySelectorAll('time')) {
   time.textContent = new Date(time.dateTime).toLocaleString([], { dateStyle: 'medium', timeStyle: 'short' });
 }
+// A sign-in at an identity provider takes the fragment along, in which MLflow's pages name what they show.
+for (const link of document.querySelectorAll('a[href*="/oidc/start?"]')) {
+  link.href += location.hash && `&fragment=${encodeURIComponent(location.hash.slice(1))}`;
+}

@@ -16,12 +16,15 @@ use url::form_urlencoded;
 use crate::access::caller::{AuthMethod, Caller};
 use crate::access::token;
 use crate::clock;
-use crate::http::body::{BodyLimits, BodyOwner, RequestBodyError, Timing, buffer};
+use crate::http::body::{BodyLimits, BodyOwner, Timing, buffer};
+use crate::http::client::Dialer;
 use crate::http::uri;
 use crate::serve::auth::browser;
 use crate::serve::auth::callers::Callers;
 use crate::serve::auth::error::AccessError;
 use crate::serve::auth::sign_in_page::SignInPage;
+use crate::serve::auth::sign_in_response::{SignInError, SignInResponse, SignInResult};
+use crate::serve::auth::sign_on::{self, SignOnRequest};
 use crate::serve::auth::visitor::Visitor;
 use crate::serve::auth::{redirect, session_cookie};
 use crate::serve::page::PageLink;
@@ -53,38 +56,11 @@ pub(crate) struct SignInRequest<'a> {
     pub client: Option<IpAddr>,
     /// If this is true, the listener speaks TLS.
     pub has_tls: bool,
+    /// Connects to identity providers.
+    pub dialer: &'a Dialer,
     pub intake: &'a BodyLimits,
     /// The account of the memory that the form takes.
     pub account: BodyOwner,
-}
-
-/// The response to a request for one of the pages, and its result.
-pub(crate) struct SignInResponse {
-    pub response: HttpResponse,
-    pub result: SignInResult,
-}
-
-/// The result of a request for one of the pages.
-pub(crate) enum SignInResult {
-    /// The page was shown, or a session has ended.
-    Shown,
-    /// The caller has signed in. The request still has to be counted against the caller's limits.
-    SignedIn(Caller),
-    /// The token was rejected.
-    Rejected(AccessError),
-}
-
-/// A request for one of the pages has failed.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum SignInError {
-    #[error(transparent)]
-    Access(#[from] AccessError),
-    #[error(transparent)]
-    Form(#[from] RequestBodyError),
-    #[error("the memory for request bodies is used up")]
-    Memory,
-    #[error("the method is not allowed")]
-    Method,
 }
 
 /// Returns the redirect of a browser that requests a page without being signed in, or nothing if it is not a person who waits.
@@ -116,19 +92,25 @@ pub(crate) async fn answer(
                 Visitor::Stranger if query == SIGNED_OUT => Visitor::SignedOut,
                 visitor => visitor,
             };
-            sign_in.page(StatusCode::OK, &visitor, &next, None)
+            match sign_in.only_way(&visitor, &next) {
+                Some(way) => sign_on::departure(&way),
+                None => sign_in.page(StatusCode::OK, &visitor, &next, None),
+            }
         }
         (LOGIN, &Method::POST) => return submit(sign_in, payload).await,
         (LOGOUT, &Method::POST) => {
             if !browser::is_from_own_page(request, callers) {
                 return Err(AccessError::Unproven.into());
             }
-            let mut response = see_other(request, &format!("{LOGIN}?{SIGNED_OUT}"));
+            let out = format!("{LOGIN}?{SIGNED_OUT}");
+            let mut response = sign_on::sign_out(&sign_in.sign_on()).unwrap_or_else(|| see_other(request, &out));
             session_cookie::end(&mut response, request, callers);
             response
         }
         // A page shown here would send its form here, which would sign out.
         (LOGOUT, &(Method::GET | Method::HEAD)) => see_other(request, LOGIN),
+        (sign_on::SIGNED_OUT, &(Method::GET | Method::HEAD)) => see_other(request, &format!("{LOGIN}?{SIGNED_OUT}")),
+        (sign_on::START | sign_on::CALLBACK, _) => return sign_on::answer(sign_in.sign_on(), path).await,
         _ => return Err(SignInError::Method),
     };
     Ok(SignInResponse { response, result: SignInResult::Shown })
@@ -137,6 +119,9 @@ pub(crate) async fn answer(
 /// Begins a session for the token in the form.
 async fn submit(sign_in: SignInRequest<'_>, payload: web::Payload) -> Result<SignInResponse, SignInError> {
     let (callers, request) = (sign_in.callers, sign_in.request);
+    if !callers.tokens.is_configured() {
+        return Err(SignInError::NoSuchPage);
+    }
     // SECURITY: otherwise another site could sign a visitor in under another name, and read what the visitor then logs.
     if !browser::is_from_own_page(request, callers) {
         return Err(AccessError::Unproven.into());
@@ -165,6 +150,18 @@ async fn submit(sign_in: SignInRequest<'_>, payload: web::Payload) -> Result<Sig
 }
 
 impl SignInRequest<'_> {
+    fn sign_on(&self) -> SignOnRequest<'_> {
+        let Self { callers, request, has_tls, dialer, .. } = *self;
+        SignOnRequest { callers, request, has_tls, dialer }
+    }
+
+    /// Returns the only way to sign in, if a visitor who has just asked for a page has no choice.
+    fn only_way(&self, visitor: &Visitor, next: &str) -> Option<PageLink> {
+        let is_waiting = matches!(visitor, Visitor::Stranger | Visitor::Expired);
+        let mut ways = sign_on::ways(self.callers, self.request.uri().path(), next);
+        (is_waiting && !self.callers.tokens.is_configured() && ways.len() == 1).then(|| ways.remove(0))
+    }
+
     /// Makes the sign-in page for a visitor.
     fn page(&self, status: StatusCode, visitor: &Visitor, next: &str, problem: Option<&str>) -> HttpResponse {
         let (callers, request) = (self.callers, self.request);
@@ -172,13 +169,14 @@ impl SignInRequest<'_> {
             Visitor::SignedIn(session) => self.pages(&session.caller, next),
             _ => Vec::new(),
         };
+        let ways = sign_on::ways(callers, request.uri().path(), next);
         let page = SignInPage {
             host: browser::public_host(request, callers).or_else(|| browser::host(request)),
             next,
             visitor,
             problem,
             accepts_tokens: callers.tokens.is_configured(),
-            ways: &[],
+            ways: &ways,
             pages: &pages,
             help: callers.sign_in_help.as_deref(),
         };

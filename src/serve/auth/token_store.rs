@@ -53,6 +53,12 @@ impl TokenStore {
         self.source.is_some()
     }
 
+    /// Returns the tokens that are in force, once they have been read.
+    #[must_use]
+    pub(crate) fn tokens(&self) -> Option<Arc<Tokens>> {
+        self.tokens.load_full()
+    }
+
     /// Returns the region in which AWS keeps the tokens, if it does.
     #[must_use]
     pub(crate) fn region(&self) -> Option<&str> {

@@ -44,9 +44,7 @@ impl Visitor {
     ) -> Result<Self, AccessError> {
         let cookie = browser::session_cookie(request, callers, has_tls);
         let Some(value) = credentials::session(request.headers(), cookie) else { return Ok(Self::Stranger) };
-        let Some((id, end)) = callers.sessions.open(value, now) else { return Ok(Self::Expired) };
-        let Some(caller) = callers.tokens.session_holder(id, now)? else { return Ok(Self::Expired) };
-        let end = callers.tokens.end_of(id).map_or(end, |of_token| end.min(of_token));
-        Ok(Self::SignedIn(OpenSession { caller, end }))
+        let session = callers.session(value, now)?;
+        Ok(session.map_or(Self::Expired, |(caller, end)| Self::SignedIn(OpenSession { caller, end })))
     }
 }

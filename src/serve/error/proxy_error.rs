@@ -9,7 +9,7 @@ use crate::http::client::{BodyError, ClientError};
 use crate::http::uri::RequestPathError;
 use crate::mlflow::store;
 use crate::serve::auth::error::AccessError;
-use crate::serve::auth::sign_in::SignInError;
+use crate::serve::auth::sign_in_response::SignInError;
 use crate::serve::error::s3_error::S3Error;
 use crate::serve::limits::circuit_breaker::CircuitOpen;
 use crate::serve::limits::in_flight::LoadShed;
@@ -139,6 +139,7 @@ impl From<SignInError> for ProxyError {
             SignInError::Form(error) => error.into(),
             SignInError::Memory => Self::Busy,
             SignInError::Method => Self::Method,
+            SignInError::NoSuchPage => Self::NoSuchPage,
         }
     }
 }

@@ -47,7 +47,7 @@ pub(crate) enum S3Error {
     Rejected(String),
     /// The response is not what S3 documents.
     #[error("S3 sent a response that the appliance does not understand")]
-    InvalidForwardedFor,
+    InvalidResponse,
     /// The appliance could not reach S3.
     #[error("S3 did not respond")]
     Unreachable(#[source] ClientError),
@@ -99,7 +99,7 @@ impl S3Error {
             Self::Busy(_) => "artifact-store-busy",
             Self::Range => "bad-range",
             Self::Bucket(_) => "artifact-store-misconfigured",
-            Self::Rejected(_) | Self::InvalidForwardedFor => "artifact-store-refused",
+            Self::Rejected(_) | Self::InvalidResponse => "artifact-store-refused",
             Self::Unreachable(_) => "artifact-store-unreachable",
             Self::CircuitOpen(_) => "artifact-store-circuit-open",
         }
@@ -114,7 +114,7 @@ impl S3Error {
             Self::Range => StatusCode::RANGE_NOT_SATISFIABLE,
             Self::Bucket(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Rejected(_) => StatusCode::BAD_REQUEST,
-            Self::InvalidForwardedFor | Self::Unreachable(_) => StatusCode::BAD_GATEWAY,
+            Self::InvalidResponse | Self::Unreachable(_) => StatusCode::BAD_GATEWAY,
         }
     }
 
@@ -133,7 +133,7 @@ impl S3Error {
                 format!("The appliance's artifact store is misconfigured ({code}): check its bucket and region.")
             }
             Self::Rejected(code) => format!("The artifact store rejected the request ({code})."),
-            Self::InvalidForwardedFor => {
+            Self::InvalidResponse => {
                 "The artifact store sent a response that the appliance does not understand.".into()
             }
             Self::Unreachable(_) => "The appliance could not reach the artifact store.".into(),

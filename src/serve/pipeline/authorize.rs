@@ -17,6 +17,8 @@ const SHOWN_PATH: usize = 200;
 /// A request that the policy allows. If its body decides, [`Authorized::check_document`] is still to come.
 pub(super) struct Authorized<'a> {
     pub routed: Routed<'a>,
+    /// The action of the route.
+    pub action: &'static str,
 }
 
 /// Authorizes a request.
@@ -37,7 +39,7 @@ pub(super) fn authorize(routed: Routed<'_>) -> Result<Authorized<'_>, ProxyError
         }
         AccessError::NoRoute { request: shown(method, &routed.path), denied }
     })?;
-    Ok(Authorized { routed })
+    Ok(Authorized { routed, action: route.action })
 }
 
 /// The beginning of a request, for an error to repeat.

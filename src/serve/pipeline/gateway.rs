@@ -1,8 +1,10 @@
 //! The artifact gateway on the road: writes public artifact locations as real ones, and answers requests for artifacts
 //! from S3. All other requests go on to managed MLflow.
 
+use std::cell::Cell;
 use std::ops::ControlFlow;
 use std::rc::Rc;
+use std::time::Duration;
 
 use actix_web::web;
 
@@ -83,9 +85,12 @@ pub(super) async fn answer_from_s3(
     payload: web::Payload,
 ) -> Result<ControlFlow<Forwarded, web::Payload>, ProxyError> {
     let Routed { scope, upstream, prefix, .. } = prepared.authorized.routed;
+    // Calls to S3 have many places, and each may be one of several, so the client itself adds up their time.
+    let time = Rc::new(Cell::new(Duration::ZERO));
+    let s3 = store.timed(Rc::clone(&time));
     let request = ArtifactRequest {
         mlflow: upstream,
-        s3: store,
+        s3: &s3,
         intake: &scope.worker.intake,
         request: scope.request,
         prefix,
@@ -95,7 +100,9 @@ pub(super) async fn answer_from_s3(
     };
     request.take_share().await?;
     let permits = &scope.context.permits;
-    Ok(match artifacts::answer(route, request, payload).await? {
+    let answer = artifacts::answer(route, request, payload).await;
+    scope.context.log.called_s3(time.get(), answer.is_ok());
+    Ok(match answer? {
         ArtifactResponse::Own(response) => ControlFlow::Break(Forwarded::Own(response)),
         ArtifactResponse::Object { response, name } => {
             // The target has answered, so its connection is free.

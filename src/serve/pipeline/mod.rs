@@ -1,12 +1,13 @@
 //! The road of one request: parse, locate, authenticate, route, authorize, buffer or stream, forward, respond.
 //!
 //! Each stage has a file of its name, and takes what the stage before it returns, so that no stage can be left out and no
-//! two can change places. `gateway` is the fork between managed MLflow and S3. A request leaves the road early at one place,
-//! for the pages of the appliance itself. Whatever a stage returns as an error, `respond::reject` turns into a response.
+//! two can change places. `gateway` is the fork between managed MLflow and S3. A request leaves the road early at two places,
+//! for the pages of the appliance itself and for questions about the caller's account. Whatever a stage returns as an error, `respond::reject` turns into a response.
 //!
 //! Every request is one of these futures, made anew. So what few of them need is boxed: a future is as large as the
 //! largest of its branches, and would be moved and kept that large for all.
 
+mod account;
 mod authenticate;
 mod authorize;
 mod body;
@@ -85,6 +86,9 @@ async fn travel(scope: RequestScope<'_>, mut payload: web::Payload) -> Result<Fo
         Destination::Redirect(response) => return Ok(Forwarded::Own(response)),
     };
     let authorized = authorize::authorize(routed)?;
+    if let Some(response) = account::answer(&authorized) {
+        return Ok(Forwarded::Own(response));
+    }
     let store = gateway::store(&authorized).await?;
     let prepared = gateway::prepare(authorized, store);
     if let Some(artifact) = gateway::artifact_route(&prepared)? {

@@ -4,7 +4,9 @@ use actix_web::web;
 
 use crate::http::uri;
 use crate::serve::admin::health::{self, HealthPage};
-use crate::serve::auth::sign_in::{self, SignInRequest, SignInResult, SignInTarget};
+use crate::serve::auth::sign_in::{self, SignInRequest, SignInTarget};
+use crate::serve::auth::sign_in_response::SignInResult;
+use crate::serve::auth::sign_on;
 use crate::serve::error::ProxyError;
 use crate::serve::personal::{self, PersonalPage, PersonalRequest};
 use crate::serve::pipeline::authenticate;
@@ -28,8 +30,13 @@ pub(super) enum OwnPage {
 /// [`ProxyError::NoSuchPage`].
 pub(super) fn find(incoming: &Incoming<'_>) -> Result<Option<OwnPage>, ProxyError> {
     let rooted = uri::rooted(&incoming.path);
-    if matches!(rooted, sign_in::LOGIN | sign_in::LOGOUT) && incoming.scope.worker.shared.callers.tokens.is_configured()
-    {
+    let callers = &incoming.scope.worker.shared.callers;
+    let is_sign_in = match rooted {
+        sign_in::LOGIN | sign_in::LOGOUT => callers.can_sign_in(),
+        sign_on::START | sign_on::CALLBACK | sign_on::SIGNED_OUT => callers.issuers.sign_people_in(),
+        _ => false,
+    };
+    if is_sign_in {
         return Ok(Some(OwnPage::SignIn));
     }
     if let Some(page) = PersonalPage::at(rooted)
@@ -85,9 +92,10 @@ async fn sign_in(located: &Located<'_>, payload: web::Payload) -> Result<Forward
     let (callers, client) = (&worker.shared.callers, context.log.client());
     context.permits.hold(callers.count_unauthenticated(client)?);
     let (has_tls, account) = (worker.shared.tls.is_some(), context.permits.account());
+    let dialer = &worker.shared.served_targets[0].dialer;
     let served = worker.shared.served_targets.iter();
     let targets = served.map(|served| SignInTarget { name: served.label(), is_default: served.is_default }).collect();
-    let sign_in = SignInRequest { callers, request, targets, client, has_tls, intake: &worker.intake, account };
+    let sign_in = SignInRequest { callers, request, targets, client, has_tls, dialer, intake: &worker.intake, account };
     let answer = sign_in::answer(sign_in, uri::rooted(&located.path), payload).await?;
     match answer.result {
         SignInResult::Shown => {}

@@ -74,7 +74,7 @@ pub(super) fn reject(
         log.alarming(None);
     }
     let can_sign_in = error.status() == StatusCode::UNAUTHORIZED
-        && callers.tokens.is_configured()
+        && callers.can_sign_in()
         && !matches!(error, ProxyError::Access(AccessError::Certificate));
     let page = if can_sign_in { sign_in::redirect_to_login(request) } else { None };
     own(page.unwrap_or_else(|| error.response(&log.request_id)), context)

@@ -12,7 +12,7 @@ use actix_web::http::{Method, StatusCode};
 
 use crate::access::caller::Caller;
 use crate::serve::telemetry::audit::AuditLog;
-use crate::serve::telemetry::finished::{FinishedRequest, RequestOutcome, Severity};
+use crate::serve::telemetry::finished::{CallTimes, FinishedRequest, RequestOutcome, Severity};
 use crate::serve::telemetry::metrics::WorkerCounters;
 use crate::serve::telemetry::report;
 use crate::serve::telemetry::spans::{Exporter, Trace};
@@ -47,7 +47,7 @@ impl RequestReports {
 pub(crate) struct AccessLog {
     reports: Arc<RequestReports>,
     /// The counters of the worker.
-    counters: Arc<WorkerCounters>,
+    counters: Rc<WorkerCounters>,
     /// The id that the client receives and the log shows.
     pub(crate) request_id: String,
     /// The trace that the request is part of, if it is recorded here.
@@ -69,6 +69,9 @@ pub(crate) struct AccessLog {
     receiving: Cell<Duration>,
     retries: Cell<u32>,
     upstream: Cell<Option<Duration>>,
+    /// The time of all calls to MLflow, and of those to S3.
+    calls: Cell<CallTimes>,
+    presigned: Cell<[u32; 2]>,
     upstream_request_id: RefCell<Option<String>>,
     error_kind: Cell<Option<&'static str>>,
     is_denied: Cell<bool>,
@@ -86,7 +89,7 @@ impl AccessLog {
     #[must_use]
     pub(crate) fn begin(
         reports: &Arc<RequestReports>,
-        counters: &Arc<WorkerCounters>,
+        counters: &Rc<WorkerCounters>,
         request: &HttpRequest,
         trace: Option<Rc<Trace>>,
     ) -> Self {
@@ -96,7 +99,7 @@ impl AccessLog {
             request_id: hex::encode(&((u128::from(reports.run) << 32) + u128::from(number)).to_be_bytes()[4..]),
             trace,
             reports: Arc::clone(reports),
-            counters: Arc::clone(counters),
+            counters: Rc::clone(counters),
             method: request.method().clone(),
             path: request.path().to_owned(),
             started: Instant::now(),
@@ -111,6 +114,8 @@ impl AccessLog {
             receiving: Cell::default(),
             retries: Cell::default(),
             upstream: Cell::default(),
+            calls: Cell::default(),
+            presigned: Cell::default(),
             upstream_request_id: RefCell::default(),
             error_kind: Cell::default(),
             is_denied: Cell::default(),
@@ -184,6 +189,31 @@ impl AccessLog {
         self.upstream.set(Some(time));
     }
 
+    /// Notes the time from the first byte sent to managed MLflow to the head of its response.
+    pub(crate) fn mlflow_responded(&self, time: Duration) {
+        self.upstream_responded(time);
+        let calls = self.calls.get();
+        self.calls.set(CallTimes { mlflow: calls.mlflow + time, ..calls });
+    }
+
+    /// Notes the time of all calls to S3, and that S3 has answered the last of them if `is_answered` is true.
+    pub(crate) fn called_s3(&self, time: Duration, is_answered: bool) {
+        self.calls.set(CallTimes { s3: time, ..self.calls.get() });
+        if is_answered && !time.is_zero() && self.upstream.get().is_none() {
+            self.upstream_responded(time);
+        }
+    }
+
+    /// Notes that the response lets the client read an artifact from S3 itself.
+    pub(crate) fn presigned_download(&self) {
+        self.presigned.set([1, 0]);
+    }
+
+    /// Notes that the response lets the client write an artifact to S3 itself.
+    pub(crate) fn presigned_upload(&self) {
+        self.presigned.set([0, 1]);
+    }
+
     /// Notes AWS's own id of the request.
     pub(crate) fn identified_by_aws(&self, id: Option<&str>) {
         self.upstream_request_id.replace(id.map(ToOwned::to_owned));
@@ -239,9 +269,13 @@ impl Drop for AccessLog {
     fn drop(&mut self) {
         self.reports.in_flight.fetch_sub(1, Ordering::Relaxed);
         let (cause, upstream_request_id) = (self.cause.take(), self.upstream_request_id.take());
-        let upstream = self.upstream.get();
-        let added =
-            |upstream| Some(self.responded.get()?.saturating_sub(upstream).saturating_sub(self.receiving.get()));
+        let (upstream, calls) = (self.upstream.get(), self.calls.get());
+        let ended = Instant::now();
+        // Where the appliance made several calls, all of them are the upstream's time.
+        let added = |last: Duration| {
+            let upstream = last.max(calls.mlflow + calls.s3);
+            Some(self.responded.get()?.saturating_sub(upstream).saturating_sub(self.receiving.get()))
+        };
         let finished = FinishedRequest {
             request_id: &self.request_id,
             method: &self.method,
@@ -263,9 +297,12 @@ impl Drop for AccessLog {
             cause: cause.as_deref(),
             received: self.received.get(),
             sent: self.sent.get(),
-            total: self.started.elapsed(),
+            ended,
+            total: ended.saturating_duration_since(self.started),
             upstream,
             overhead: upstream.and_then(added),
+            calls,
+            presigned: self.presigned.get(),
             upstream_request_id: upstream_request_id.as_deref(),
             retries: self.retries.get(),
             outcome: self.outcome.get(),

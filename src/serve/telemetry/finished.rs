@@ -1,7 +1,7 @@
 //! A request whose response has ended, as plain values for those who report it.
 
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_web::http::{Method, StatusCode};
 
@@ -41,6 +41,15 @@ pub(crate) enum Severity {
     Alarming,
 }
 
+/// The time of the calls that the appliance made for one request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct CallTimes {
+    /// All calls to managed MLflow, each until the head of its response.
+    pub mlflow: Duration,
+    /// All calls to S3, with their retries.
+    pub s3: Duration,
+}
+
 /// A request whose response has ended. It has no query, no header and no body, so that nothing that a caller or AWS
 /// considers secret is reported.
 pub(crate) struct FinishedRequest<'a> {
@@ -71,11 +80,15 @@ pub(crate) struct FinishedRequest<'a> {
     pub received: u64,
     /// Bytes of the response's body.
     pub sent: u64,
+    pub ended: Instant,
     pub total: Duration,
     /// The time from the first byte sent to the upstream to the head of its response.
     pub upstream: Option<Duration>,
     /// The time that the appliance added to that, without waiting for the caller's body.
     pub overhead: Option<Duration>,
+    pub calls: CallTimes,
+    /// The presigned URLs for downloads and for uploads in the response.
+    pub presigned: [u32; 2],
     /// AWS's own id of the request, to quote in a support case.
     pub upstream_request_id: Option<&'a str>,
     /// Attempts after the first.
@@ -97,10 +110,18 @@ impl FinishedRequest<'_> {
         self.has_failed() || self.severity == Severity::Alarming || self.outcome == RequestOutcome::Truncated
     }
 
+    /// True if the appliance itself rejected it because of the client. A 4xx of MLflow is an ordinary response.
+    #[must_use]
+    pub(crate) fn is_rejected(&self) -> bool {
+        self.error_kind.is_some() && self.status.is_some_and(|status| status.is_client_error())
+    }
+
     /// The error code under which it is shown among the recent failures, if it is one.
     #[must_use]
     pub(crate) fn failure_code(&self) -> Option<&'static str> {
         match (self.error_kind, self.status) {
+            // A browser without a session is sent to the sign-in page, as it should be.
+            (Some(_), Some(status)) if status.is_redirection() => None,
             (Some(kind), _) => Some(kind),
             _ if self.outcome == RequestOutcome::Truncated => Some(CUT_OFF),
             _ if self.has_failed() => Some(UPSTREAM_ERROR),
@@ -132,13 +153,30 @@ mod tests {
             cause: None,
             received: 0,
             sent: 0,
+            ended: Instant::now(),
             total: Duration::ZERO,
             upstream: None,
             overhead: None,
+            calls: CallTimes::default(),
+            presigned: [0, 0],
             upstream_request_id: None,
             retries: 0,
             outcome: RequestOutcome::Complete,
             severity: Severity::Usual,
+        }
+    }
+
+    #[test]
+    fn only_the_appliance_rejects_requests() {
+        for (status, kind, is_rejected) in [
+            (200, None, false),
+            (404, None, false),
+            (303, Some("unauthenticated"), false),
+            (401, Some("unauthenticated"), true),
+            (429, Some("rate-limited"), true),
+            (502, Some("upstream-closed"), false),
+        ] {
+            assert_eq!(finished(status, kind).is_rejected(), is_rejected, "{status} {kind:?}");
         }
     }
 
@@ -150,6 +188,7 @@ mod tests {
         for (request, code, concerns_operator) in [
             (finished(200, None), None, false),
             (finished(404, None), None, false),
+            (finished(303, Some("unauthenticated")), None, false),
             (finished(401, Some("unauthenticated")), Some("unauthenticated"), false),
             (finished(502, Some("upstream-closed")), Some("upstream-closed"), true),
             (finished(500, None), Some(UPSTREAM_ERROR), true),

@@ -175,7 +175,7 @@ impl RetryableRequest for SignedMlflowRequest<'_> {
 
     async fn judge(&mut self, response: Response, is_skewed: bool) -> Attempt<Result<Response, ProxyError>> {
         if let Some(started) = self.started {
-            self.context.log.upstream_responded(started.elapsed());
+            self.context.log.mlflow_responded(started.elapsed());
         }
         if is_skewed { Attempt::Failed(AttemptFailure::Skewed, Ok(response)) } else { Attempt::Done(Ok(response)) }
     }

@@ -1,8 +1,9 @@
 //! The S3 of one target's artifacts: sends the calls that `aws::s3` signs, by the same rules as requests to MLflow.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode};
@@ -10,9 +11,9 @@ use aws_credential_types::Credentials;
 use bytes::Bytes;
 
 use crate::aws::credentials::Current;
-use crate::aws::s3::{self, Bucket, SignedS3Request};
+use crate::aws::s3::{self, Bucket, CHUNK_SIZE, ChunkSigner, ChunkedPutError, SignedS3Request};
 use crate::clock;
-use crate::http::body::Body;
+use crate::http::body::{Body, ChunkFraming, FramedBody};
 use crate::http::client::{Client, ClientError, Endpoint, Request, Response};
 use crate::http::fields::Fields;
 use crate::mlflow::store::{ArtifactPath, ArtifactStore};
@@ -36,6 +37,8 @@ pub(crate) struct S3Client {
     pub store: ArtifactStore,
     /// The way that artifacts travel.
     pub access: ArtifactAccess,
+    /// If this is true, uploads are buffered and not signed in chunks.
+    pub signs_whole_uploads: bool,
     bucket: Rc<Bucket>,
     client: Rc<Client>,
     host: HeaderValue,
@@ -49,6 +52,8 @@ pub(crate) struct S3Client {
     endpoint: Rc<Endpoint>,
     /// The trace of the request that this client is used for.
     trace: Option<Rc<Trace>>,
+    /// The time of all calls for the request that this client is used for.
+    time: Option<Rc<Cell<Duration>>>,
 }
 
 impl S3Client {
@@ -71,6 +76,7 @@ impl S3Client {
         Ok(Self {
             store: store.clone(),
             access: settings.access,
+            signs_whole_uploads: settings.signs_whole_uploads,
             client: Rc::new(Client::new(target.dialer.to(endpoint.clone()), target.client)),
             host,
             url_lifetime: settings.url_lifetime,
@@ -81,6 +87,7 @@ impl S3Client {
             bucket: Rc::new(bucket),
             endpoint: Rc::new(endpoint),
             trace: None,
+            time: None,
         })
     }
 
@@ -94,6 +101,12 @@ impl S3Client {
     #[must_use]
     pub(crate) fn traced(&self, trace: Rc<Trace>) -> Self {
         Self { trace: Some(trace), ..self.clone() }
+    }
+
+    /// Returns a client that adds the time of its calls to `time`.
+    #[must_use]
+    pub(crate) fn timed(&self, time: Rc<Cell<Duration>>) -> Self {
+        Self { time: Some(time), ..self.clone() }
     }
 
     /// Renews the credentials if they expire within `needed`.
@@ -127,7 +140,7 @@ impl S3Client {
     pub(crate) async fn send(
         &self,
         action: S3Action,
-        sign: impl Fn(&Bucket, &Credentials) -> SignedS3Request,
+        sign: impl Fn(&Bucket, &Credentials) -> Result<SignedS3Request, ChunkedPutError>,
         fields: Fields,
         body: &Body,
     ) -> Result<Response, ProxyError> {
@@ -144,7 +157,12 @@ impl S3Client {
             S3Action::Assemble | S3Action::Delete | S3Action::Abort => Repeatability::Unsafe,
         };
         let request = S3Request { s3: self, action, sign, conditions: fields, body, signed: None };
-        executor.send(request, repeatability, body).await
+        let began = Instant::now();
+        let result = executor.send(request, repeatability, body).await;
+        if let Some(time) = &self.time {
+            time.set(time.get() + began.elapsed());
+        }
+        result
     }
 
     /// Sends a call and returns the text of the response.
@@ -156,6 +174,7 @@ impl S3Client {
         action: S3Action,
         sign: impl Fn(&Bucket, &Credentials) -> SignedS3Request,
     ) -> Result<String, ProxyError> {
+        let sign = |bucket: &Bucket, credentials: &Credentials| Ok(sign(bucket, credentials));
         text(self.send(action, sign, Fields::new(), &Body::None).await?).await
     }
 
@@ -165,7 +184,7 @@ impl S3Client {
     /// [`ProxyError`].
     pub(crate) async fn head(&self, path: &ArtifactPath) -> Result<Response, ProxyError> {
         let key = self.store.key(path);
-        let sign = |bucket: &Bucket, credentials: &Credentials| bucket.head(credentials, &key);
+        let sign = |bucket: &Bucket, credentials: &Credentials| Ok(bucket.head(credentials, &key));
         self.send(S3Action::Read, sign, Fields::new(), &Body::None).await
     }
 }
@@ -189,14 +208,25 @@ struct SignedCall {
     body: Option<Body>,
 }
 
-impl<F: Fn(&Bucket, &Credentials) -> SignedS3Request> S3Request<'_, F> {
+impl<F: Fn(&Bucket, &Credentials) -> Result<SignedS3Request, ChunkedPutError>> S3Request<'_, F> {
+    /// Returns the caller's body in chunks that this signer signs.
+    fn in_chunks(&self, signer: Option<ChunkSigner>) -> Option<Body> {
+        let (Some(signer), Body::Streaming(body)) = (signer, self.body) else { return None };
+        Some(Body::Framed(FramedBody {
+            body: body.clone(),
+            chunk_size: CHUNK_SIZE,
+            encoded_length: s3::encoded_length(body.length()),
+            framing: Rc::new(move || Box::new(SignedFraming(signer.clone()))),
+        }))
+    }
+
     /// Returns the error that a response explains. A response that the appliance cannot read is an error, too.
     async fn error(&self, response: Response) -> Result<S3Error, ProxyError> {
         let status = response.status;
         // The response to a HEAD has no body to explain it.
         let is_head = self.signed.as_ref().is_some_and(|signed| signed.method == Method::HEAD);
         let explanation = if is_head { String::new() } else { text(response).await? };
-        let code = s3::error_code(&explanation).unwrap_or(status.as_str()).to_owned();
+        let code = s3::error_code(&explanation).unwrap_or_else(|| status.as_str().to_owned());
         if code == "ExpiredToken" {
             self.s3.credentials.renew();
         }
@@ -205,9 +235,10 @@ impl<F: Fn(&Bucket, &Credentials) -> SignedS3Request> S3Request<'_, F> {
     }
 }
 
-impl<F: Fn(&Bucket, &Credentials) -> SignedS3Request> RetryableRequest for S3Request<'_, F> {
+impl<F: Fn(&Bucket, &Credentials) -> Result<SignedS3Request, ChunkedPutError>> RetryableRequest for S3Request<'_, F> {
     fn sign(&mut self, _: SystemTime) -> Result<(), ProxyError> {
         let call = self.s3.credentials.with(clock::now(), |credentials| (self.sign)(&self.s3.bucket, credentials))?;
+        let call = call.map_err(|error| ProxyError::Artifact(error.to_string()))?;
         let mut headers = self.conditions.clone();
         headers.insert(header::HOST, self.s3.host.clone());
         for (name, value) in &call.headers {
@@ -219,7 +250,7 @@ impl<F: Fn(&Bucket, &Credentials) -> SignedS3Request> RetryableRequest for S3Req
             method: Method::from_bytes(call.method.as_bytes()).expect("a known method"),
             target: call.target,
             headers,
-            body: call.body.map(|text| Body::Memory(Bytes::from(text), None)),
+            body: call.body.map(|text| Body::Memory(Bytes::from(text), None)).or_else(|| self.in_chunks(call.chunks)),
         });
         Ok(())
     }
@@ -252,6 +283,23 @@ impl<F: Fn(&Bucket, &Credentials) -> SignedS3Request> RetryableRequest for S3Req
 
     fn circuit_open(open: CircuitOpen) -> ProxyError {
         S3Error::CircuitOpen(open.remaining).into()
+    }
+}
+
+/// The signatures before and after the chunks of a body.
+struct SignedFraming(ChunkSigner);
+
+impl ChunkFraming for SignedFraming {
+    fn update(&mut self, piece: &[u8]) {
+        self.0.update(piece);
+    }
+
+    fn chunk(&mut self, size: usize) -> String {
+        self.0.chunk(size)
+    }
+
+    fn end(&mut self) -> String {
+        self.0.end()
     }
 }
 

@@ -34,6 +34,8 @@ pub struct ArtifactSettings {
     pub s3_endpoint: Option<Endpoint>,
     /// The way that artifacts travel.
     pub access: ArtifactAccess,
+    /// If this is true, an upload is buffered and its whole SHA-256 is sent, instead of one signature for each chunk.
+    pub signs_whole_uploads: bool,
     /// The validity of a presigned URL.
     pub url_lifetime: Duration,
     /// The KMS key for new objects; without it the bucket decides.

@@ -100,6 +100,8 @@ fn the_module_rejects_invalid_settings() {
         ("settings.keep-alive = 30;", "settings.keep-alive is 30"),
         ("settings.target = [ { name = \"a\"; workers = 2; } ];", "settings.target[].workers does not exist"),
         ("settings.caller = [ { nmae = \"a\"; } ];", "settings.caller[].nmae does not exist"),
+        ("settings.issuer = [ { ulr = \"a\"; } ];", "settings.issuer[].ulr does not exist"),
+        ("settings.issuer = [ { audience = 1; } ];", "settings.issuer[].audience is 1"),
     ];
     for (line, reason) in refused {
         let made = module(&format!("{{ enable = true; {line} }}"));
@@ -156,6 +158,14 @@ fn settings_are_checked_by_the_binary_in_the_build() {
             None,
         ),
         (targets, None),
+        (
+            format!(
+                "settings.resource-arn = \"{TRACKING_ARN}\"; \
+                 settings.issuer = [ {{ name = \"ci\"; url = \"https://gitlab.com\"; audience = [ \"a\" \"b\" ]; }} ]; \
+                 settings.caller = [ {{ issuer = \"ci\"; claim = [ \"namespace_id=72\" \"ref=main\" ]; role = \"read\"; }} ];"
+            ),
+            None,
+        ),
         // An instance hears of its MLflow from elsewhere; another machine does not.
         ("instance = true;".to_owned(), None),
         (String::new(), Some("no managed MLflow is configured")),

@@ -135,7 +135,7 @@ fn the_admin_listener_shows_no_secret() {
     }
     after(&appliance, 15);
     let shown = ["/metrics", "/status", "/status.json", "/readyz"].map(|path| appliance.admin(path).text()).concat();
-    assert!(shown.contains("/closed") && shown.contains("unauthenticated"), "failures are shown: {shown}");
+    assert!(shown.contains("/elsewhere") && shown.contains("unauthenticated"), "failures are shown: {shown}");
     let secrets = [
         SECRET_ACCESS_KEY,
         SESSION_TOKEN,

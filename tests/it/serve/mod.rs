@@ -1,5 +1,6 @@
 //! `appliance serve` from the view of its callers, its upstream and its operator.
 
+mod account;
 mod admin;
 mod artifact_locations;
 mod artifact_settings;
@@ -9,6 +10,7 @@ mod blocked_workers;
 mod bodies;
 mod caller_limits;
 mod callers;
+mod chunked_uploads;
 mod configuration;
 mod credentials;
 mod downloads;
@@ -19,6 +21,7 @@ mod forward_proxy;
 mod graphql_policy;
 mod hostile;
 mod http2;
+mod jwt;
 mod leaks;
 mod lifecycle;
 mod limits;
@@ -42,9 +45,11 @@ mod s3_failures;
 mod sessions;
 mod shares;
 mod sign_in;
+mod sign_on;
 mod slow_readers;
 mod span_export;
 mod status;
+mod status_document;
 mod targets;
 mod tls;
 mod token_sources;

@@ -35,13 +35,13 @@ role = \"read\"
 ";
 
 /// A load balancer that signs, and publishes its key as AWS does.
-struct Balancer {
+pub(super) struct Balancer {
     pair: EcdsaKeyPair,
-    keys: Upstream,
+    pub(super) keys: Upstream,
 }
 
 impl Balancer {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self::with_keys(|respond| respond())
     }
 
@@ -64,7 +64,7 @@ impl Balancer {
         Self { pair, keys }
     }
 
-    fn say(&self, header: &Value, claims: &Value) -> String {
+    pub(super) fn say(&self, header: &Value, claims: &Value) -> String {
         let encode = |value: &Value| BASE64_URL_SAFE.encode(value.to_string());
         let signed = format!("{}.{}", encode(header), encode(claims));
         let signature = self.pair.sign(&SystemRandom::new(), signed.as_bytes()).unwrap();
@@ -72,7 +72,7 @@ impl Balancer {
     }
 }
 
-fn header(change: &str, value: &Value) -> Value {
+pub(super) fn header(change: &str, value: &Value) -> Value {
     let end = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() + Duration::from_secs(120);
     let mut header = json!({
         "typ": "JWT", "alg": "ES256", "kid": "key-1", "signer": BALANCER, "iss": ISSUER, "client": "mlflow",
@@ -94,6 +94,14 @@ fn start_with(
     keys: &str,
     more: impl FnOnce(&Path) -> Vec<String>,
 ) -> (Appliance, tempfile::TempDir) {
+    let (builder, directory) = configured(upstream, keys);
+    let more = more(directory.path());
+    let more: Vec<&str> = more.iter().map(String::as_str).collect();
+    (builder.with(&more).start(), directory)
+}
+
+/// An appliance behind the load balancer, before its start.
+pub(super) fn configured(upstream: &Upstream, keys: &str) -> (Builder, tempfile::TempDir) {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("appliance.toml");
     let toml = format!(
@@ -103,9 +111,7 @@ fn start_with(
         authority().file().display(),
     );
     std::fs::write(&file, toml).unwrap();
-    let more = more(directory.path());
-    let more: Vec<&str> = more.iter().map(String::as_str).collect();
-    (Builder::from_file(&file).with(&more).start(), directory)
+    (Builder::from_file(&file), directory)
 }
 
 #[track_caller]

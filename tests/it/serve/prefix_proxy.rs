@@ -19,10 +19,15 @@ pub(super) const CONFIGURED: Tells = |public, _| {
 
 /// Starts a proxy that shows the server at an address below `/mlflow/`, with one request per connection.
 pub(super) fn proxy(to: SocketAddr, tells: Tells) -> SocketAddr {
+    round_robin(vec![to], tells)
+}
+
+/// The same for several servers, which take turns.
+pub(super) fn round_robin(all: Vec<SocketAddr>, tells: Tells) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
+        for (stream, to) in listener.incoming().flatten().zip(all.into_iter().cycle()) {
             thread::spawn(move || pass(stream, to, tells));
         }
     });

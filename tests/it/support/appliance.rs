@@ -97,8 +97,9 @@ impl Builder {
 
     /// `serve` before nothing yet.
     pub fn anywhere() -> Self {
-        let mut command = command(&["serve", "--listen", "127.0.0.1:0", "--log-format", "json", "--workers", "1"]);
+        let mut command = command(&["serve", "--listen", "127.0.0.1:0", "--log-format", "json"]);
         command
+            .env("APPLIANCE_WORKERS", "1")
             .env("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID)
             .env("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY)
             .env("AWS_SESSION_TOKEN", SESSION_TOKEN);

@@ -170,8 +170,16 @@ impl Browser {
 
     /// A picture of the whole page, as a PNG file.
     pub fn picture(&mut self, file: &Path) {
+        self.picture_down_to(file, None);
+    }
+
+    /// A picture of the page down to this number of pixels, as a PNG file.
+    pub fn picture_down_to(&mut self, file: &Path, height: Option<f64>) {
         let mut clip = self.call("Page.getLayoutMetrics", &json!({}))["cssContentSize"].clone();
         clip["scale"] = 1.into();
+        if let Some(height) = height {
+            clip["height"] = height.into();
+        }
         let parameters = json!({"format": "png", "captureBeyondViewport": true, "clip": clip});
         let taken = self.call("Page.captureScreenshot", &parameters);
         let bytes = base64::prelude::BASE64_STANDARD.decode(taken["data"].as_str().unwrap()).unwrap();

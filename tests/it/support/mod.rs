@@ -7,6 +7,8 @@ pub mod caller;
 pub mod collector;
 pub mod http2;
 pub mod http2_caller;
+pub mod issuer;
+pub mod openid_provider;
 pub mod personal;
 pub mod python;
 pub mod sandbox;

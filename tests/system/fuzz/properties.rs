@@ -3,6 +3,7 @@
 
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use appliance::access::address::{self, Networks};
+use appliance::access::jwt::{ClaimPath, Issuer, JwtAlgorithm, KeySet, NameTemplate, UnverifiedJwt};
 use appliance::access::oidc::{Expected, PublicKey, Unverified};
 use appliance::access::routes::RoutePath;
 use appliance::access::token;
@@ -19,7 +20,7 @@ use appliance::mlflow::store::{ArtifactPath, ArtifactStore};
 use appliance::mlflow::target::Target;
 use appliance::mlflow::{filter, foreign, locations};
 use base64::Engine as _;
-use base64::prelude::BASE64_URL_SAFE;
+use base64::prelude::{BASE64_URL_SAFE, BASE64_URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use std::net::IpAddr;
 use std::time::{Duration, UNIX_EPOCH};
@@ -28,7 +29,7 @@ use std::time::{Duration, UNIX_EPOCH};
 type Property = fn(&[u8]);
 
 /// Each property by its name.
-pub const ALL: [(&str, Property); 14] = [
+pub const ALL: [(&str, Property); 15] = [
     ("arn", arn),
     ("path", path),
     ("query", query),
@@ -40,6 +41,7 @@ pub const ALL: [(&str, Property); 14] = [
     ("token_file", token_file),
     ("token", token_text),
     ("oidc", oidc),
+    ("jwt", jwt),
     ("forwarded", forwarded),
     ("graphql", graphql_document),
     ("traceparent", traceparent),
@@ -272,6 +274,39 @@ pub fn token_text(data: &[u8]) {
 
 /// The key of RFC 6979 §A.2.5, whose private half nobody who fuzzes this uses.
 const KEY: &str = "-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEYP7UuiVanTHJYet0xjVtaMBJuJI7\nYfps5mliLmDyn7Z5A/4QCLi8maQa6eWKLxk8vGyDC1+n1F3o8KU1EYimaQ==\n-----END PUBLIC KEY-----\n";
+
+/// A JWT without the issuer's signature is never believed, and nothing panics over it, over keys or over names.
+pub fn jwt(data: &[u8]) {
+    const KEYS: &str = r#"{"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "k",
+        "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+    let keys = KeySet::parse(KEYS.as_bytes()).expect("a set");
+    let issuer = Issuer {
+        name: "i".into(),
+        url: "i".to_owned(),
+        audiences: vec!["a".to_owned()],
+        audience_claim: "aud".to_owned(),
+        algorithms: JwtAlgorithm::DEFAULT.to_vec(),
+        leeway: Duration::from_secs(300),
+        name_claim: ClaimPath::parse("sub").expect("a path"),
+    };
+    let text = String::from_utf8_lossy(data).into_owned();
+    let encoded = BASE64_URL_SAFE_NO_PAD.encode(data);
+    let header = BASE64_URL_SAFE_NO_PAD.encode(r#"{"alg":"EdDSA","kid":"k"}"#);
+    for token in [text.clone(), format!("{encoded}.{encoded}.{encoded}"), format!("{header}.{encoded}.{encoded}")] {
+        let Ok(unverified) = UnverifiedJwt::parse(&token) else { continue };
+        for now in [0, 1, 1 << 32, i64::MAX as u64 / 2] {
+            let now = UNIX_EPOCH + Duration::from_secs(now);
+            assert!(unverified.verify(&issuer, &issuer.audiences, &keys, now).is_err());
+        }
+    }
+    let _ = KeySet::parse(data);
+    if let (Ok(template), Ok(serde_json::Value::Object(claims))) =
+        (NameTemplate::parse("{sub}"), serde_json::from_slice(data))
+        && let Some(name) = template.fill(&claims.into())
+    {
+        assert_eq!(appliance::access::caller::check_name(&name), Ok(()));
+    }
+}
 
 /// A statement without the load balancer's signature is never believed, and nothing panics over it.
 pub fn oidc(data: &[u8]) {

@@ -3,26 +3,9 @@
 use actix_web::body::MessageBody;
 use futures_util::stream;
 
-use std::path::Path;
-use std::time::Duration;
-
 use super::super::budget::{Budget, BudgetKind};
-use super::super::pace::Timing;
+use super::super::limits::small as intake;
 use super::*;
-
-fn intake(directory: &Path) -> BodyLimits {
-    BodyLimits {
-        size_limit: 1_000_000,
-        memory_limit: 1000,
-        memory: Budget::new(BudgetKind::Memory, 1500),
-        arriving: Budget::new(BudgetKind::Arriving, 2 * LISTENER_SHARE),
-        gathering: Budget::new(BudgetKind::Gathering, 300_000),
-        disk: Budget::new(BudgetKind::Disk, 800_000),
-        directory: directory.into(),
-        timing: Timing { idle_timeout: Duration::from_millis(50), total: Duration::from_secs(60) },
-        passes_large: false,
-    }
-}
 
 fn pieces(of: &[&[u8]]) -> impl Stream<Item = Result<Bytes, PayloadError>> + Unpin + use<> {
     stream::iter(of.iter().map(|piece| Ok(Bytes::copy_from_slice(piece))).collect::<Vec<_>>())

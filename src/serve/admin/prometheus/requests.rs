@@ -31,6 +31,19 @@ pub(super) fn render(metrics: &Metrics, exposition: &mut Exposition) {
     for target in snapshot.targets() {
         family.sample(&[("target", metrics.label(target))], snapshot.retries(target));
     }
+    let (name, help) = (
+        "appliance_presigned_urls_total",
+        "Responses with presigned URLs, by which clients read or write artifacts in S3",
+    );
+    let mut family = exposition.counter(name, help);
+    for target in snapshot.targets() {
+        let kinds: Vec<_> = snapshot.presigned(target).collect();
+        if kinds.iter().any(|(_, count)| *count > 0) {
+            for ([kind], count) in kinds {
+                family.sample(&[("target", metrics.label(target)), ("kind", kind)], count);
+            }
+        }
+    }
 }
 
 fn requests(metrics: &Metrics, snapshot: &Snapshot, exposition: &mut Exposition) {
@@ -121,7 +134,7 @@ mod tests {
     use super::*;
     use crate::access::caller::Role;
     use crate::http::body::{BodyLimits, Budget, BudgetKind, Timing};
-    use crate::serve::telemetry::metrics::{BUCKETS, OUTCOMES, Observation, ROLES};
+    use crate::serve::telemetry::metrics::{BUCKETS, OUTCOMES, Observation, PRESIGNED_KINDS, ROLES, TimeShares};
 
     fn intake() -> BodyLimits {
         BodyLimits {
@@ -157,6 +170,9 @@ mod tests {
                             total: Duration::from_millis(1),
                             upstream: Some(Duration::from_millis(1)),
                             overhead: Some(Duration::from_millis(1)),
+                            time: Some(TimeShares::default()),
+                            is_rejected: false,
+                            presigned: [1, 1],
                         });
                     }
                 }
@@ -175,6 +191,9 @@ mod tests {
                     total: Duration::ZERO,
                     upstream: None,
                     overhead: None,
+                    time: None,
+                    is_rejected: true,
+                    presigned: [0, 0],
                 });
             }
         }
@@ -196,8 +215,14 @@ mod tests {
             let kinds = ROLES.len() * RouteClass::ALL.len();
             let sheds = ERROR_CODES.iter().filter(|code| code.is_shed).count();
             let distributions = 3 * RouteClass::ALL.len() * (BUCKETS + 2);
-            let each =
-                kinds * STATUSES.len() + 2 * kinds + OUTCOMES.len() + ERROR_CODES.len() + sheds + 1 + distributions;
+            let each = kinds * STATUSES.len()
+                + 2 * kinds
+                + OUTCOMES.len()
+                + ERROR_CODES.len()
+                + sheds
+                + 1
+                + PRESIGNED_KINDS.len()
+                + distributions;
             assert_eq!(series(&metrics), (targets + 1) * each);
             assert!(each < 1600, "{each}: README gives this bound");
             // A second worker that counts the same adds no series.
@@ -222,6 +247,9 @@ mod tests {
             total: Duration::ZERO,
             upstream: None,
             overhead: None,
+            time: None,
+            is_rejected: false,
+            presigned: [0, 0],
         });
         let mut exposition = Exposition::default();
         render(&metrics, &mut exposition);

@@ -11,6 +11,7 @@ use crate::issuer::TrustedIssuer;
 use crate::serve::auth::issuers::counts::VerificationCounts;
 use crate::serve::auth::issuers::published_keys::PublishedKeys;
 use crate::serve::auth::issuers::rejection::JwtRejection;
+use crate::serve::auth::issuers::sign_on::SignOn;
 use crate::serve::auth::settings::IssuerSettings;
 
 /// The longest time that a request waits for keys, the interval between fetches included.
@@ -19,9 +20,10 @@ const KEY_WAIT: Duration = Duration::from_secs(15);
 /// One trusted issuer.
 pub(crate) struct IssuerState {
     trusted: TrustedIssuer,
-    grants: Vec<ClaimGrant>,
+    pub(super) grants: Vec<ClaimGrant>,
     /// The name of callers whose grant has none.
-    own_name: NameTemplate,
+    pub(super) own_name: NameTemplate,
+    pub(super) sign_on: Option<SignOn>,
     pub(crate) keys: PublishedKeys,
     pub(crate) counts: VerificationCounts,
 }
@@ -30,9 +32,11 @@ impl IssuerState {
     /// Returns an issuer without keys.
     #[must_use]
     pub(crate) fn new(settings: IssuerSettings) -> Self {
-        let IssuerSettings { trusted, grants } = settings;
+        let IssuerSettings { trusted, grants, sign_on } = settings;
         let own_name = NameTemplate::of(&trusted.issuer.name_claim);
-        Self { trusted, grants, own_name, keys: PublishedKeys::default(), counts: VerificationCounts::default() }
+        let sign_on = sign_on.map(|client| SignOn::new(client, &trusted.issuer, &grants));
+        let (keys, counts) = (PublishedKeys::default(), VerificationCounts::default());
+        Self { trusted, grants, own_name, sign_on, keys, counts }
     }
 
     /// Returns the rules for its tokens.
@@ -58,35 +62,35 @@ impl IssuerState {
         self.keys.keep_fresh(&self.trusted, dialer).await;
     }
 
-    /// Verifies a token for one of these audiences. Returns its claims, and the generation of the keys.
+    /// Verifies a token by these rules of the issuer. Returns its claims, and the generation of the keys.
     ///
     /// # Errors
     /// [`JwtError`].
     pub(crate) async fn verify<'a>(
         &self,
         jwt: &'a UnverifiedJwt<'_>,
-        audiences: &[String],
+        rules: &Issuer,
         now: SystemTime,
     ) -> Result<(&'a JwtClaims, u64), JwtError> {
         // SECURITY: this check comes before a key is fetched, because an unverified token is not worth a request.
-        jwt.check(self.issuer(), audiences, now)?;
-        match self.try_verify(jwt, audiences, now) {
+        jwt.check(rules, &rules.audiences, now)?;
+        match self.try_verify(jwt, rules, now) {
             Err(JwtError::UnknownKey | JwtError::NoKeys) => {}
             result => return result,
         }
-        timeout(KEY_WAIT, self.verify_with_newer_keys(jwt, audiences, now)).await.unwrap_or(Err(JwtError::NoKeys))
+        timeout(KEY_WAIT, self.verify_with_newer_keys(jwt, rules, now)).await.unwrap_or(Err(JwtError::NoKeys))
     }
 
     /// Waits for newer keys, and verifies the token with them.
     async fn verify_with_newer_keys<'a>(
         &self,
         jwt: &'a UnverifiedJwt<'_>,
-        audiences: &[String],
+        rules: &Issuer,
         now: SystemTime,
     ) -> Result<(&'a JwtClaims, u64), JwtError> {
         loop {
             let fetch = self.keys.next_fetch().await;
-            let result = self.try_verify(jwt, audiences, now);
+            let result = self.try_verify(jwt, rules, now);
             match (&result, fetch) {
                 // The fetch may have begun before the issuer published the key.
                 (Err(JwtError::UnknownKey | JwtError::NoKeys), Some(fetch)) if !fetch.began_later => {}
@@ -100,12 +104,12 @@ impl IssuerState {
     fn try_verify<'a>(
         &self,
         jwt: &'a UnverifiedJwt<'_>,
-        audiences: &[String],
+        rules: &Issuer,
         now: SystemTime,
     ) -> Result<(&'a JwtClaims, u64), JwtError> {
         let generation = self.generation();
         let keys = self.keys.current().ok_or(JwtError::NoKeys)?;
-        Ok((jwt.verify(self.issuer(), audiences, &keys, now)?, generation))
+        Ok((jwt.verify(rules, &rules.audiences, &keys, now)?, generation))
     }
 
     /// Returns the caller to whom the first matching grant is.

@@ -2,8 +2,10 @@
 
 mod counts;
 mod issuer_state;
+mod people;
 mod published_keys;
 mod rejection;
+mod sign_on;
 mod verified_tokens;
 
 use std::sync::Arc;
@@ -109,7 +111,7 @@ impl Issuers {
     ) -> Result<Caller, JwtRejection> {
         let state = &self.states[issuer];
         // SECURITY: this comes first, so that keys which are replaced meanwhile end what is remembered.
-        let (claims, generation) = state.verify(jwt, &state.issuer().audiences, now).await?;
+        let (claims, generation) = state.verify(jwt, state.issuer(), now).await?;
         let caller = state.grant(claims, AuthMethod::Jwt)?;
         let end = state.issuer().end(claims).map_err(JwtRejection::Token)?;
         self.verified.remember(verified_tokens::id(token), issuer, generation, end, &caller, now);

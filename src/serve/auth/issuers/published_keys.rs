@@ -74,7 +74,6 @@ impl PublishedKeys {
 
     /// Returns the issuer's discovery document, if the keys were found through it.
     #[must_use]
-    #[expect(dead_code, reason = "the sign-in of browsers reads the addresses in it")]
     pub(crate) fn discovery(&self) -> Option<Arc<DiscoveryDocument>> {
         self.discovery.load_full()
     }

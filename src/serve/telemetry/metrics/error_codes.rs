@@ -48,6 +48,16 @@ pub(crate) const ERROR_CODES: &[ErrorCode] = &[
         "issuer-unavailable",
         "The keys of a JWT's issuer could not be fetched; the log has the reason. `appliance check` tests the way to the issuer.",
     ),
+    of(
+        "sign-in-rejected",
+        "A sign-in at an identity provider was not completed: the person cancelled it or took too long, or the response was not \
+         for this browser. Many of them mean that `session-key` differs between appliances, or that somebody tries to forge one.",
+    ),
+    of(
+        "identity-provider-failed",
+        "The identity provider did not respond, or does not accept the client. The log has the reason; `appliance check` tests \
+         the issuer.",
+    ),
     of("tokens-unknown", "The appliance could not read the tokens from AWS yet; the log has the reason."),
     of("role-too-low", "The caller's role does not allow this action. Grant a higher role if the caller needs it."),
     of("denied-by-rule", "A `deny` rule forbids the action."),

@@ -1,9 +1,11 @@
-//! The newest failed requests, a fixed number of them, for the status page.
+//! The failures since the start, in a bounded number of groups, for the status page. A group has one error code, one caller and
+//! one route, so that a client that repeats its request fills one row and displaces no other failure.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::time::SystemTime;
 
-/// The number of failures that a worker keeps of each sort: those that need the operator's action, and the others. They are
+/// The number of groups that a worker keeps of each sort: those that need the operator's action, and the others. They are
 /// kept apart, because requests with a wrong token are more frequent than outages.
 const KEPT: usize = 25;
 
@@ -15,6 +17,13 @@ pub(crate) struct FailedRequest {
     pub request_id: String,
     pub method: String,
     pub path: String,
+    /// The action, if the request was routed.
+    pub action: Option<&'static str>,
+    /// The name of the caller, if the request was authenticated.
+    pub caller: Option<String>,
+    pub role: Option<&'static str>,
+    /// The client address.
+    pub client: Option<IpAddr>,
     /// The target's index.
     pub target: Option<usize>,
     pub status: Option<u16>,
@@ -26,27 +35,67 @@ pub(crate) struct FailedRequest {
     pub is_ours: bool,
 }
 
-/// The failures that one worker keeps.
+/// Failures of one kind, caller and route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FailureGroup {
+    /// The number of failures.
+    pub count: u64,
+    /// The time of the first.
+    pub first: SystemTime,
+    /// The last of them.
+    pub last: FailedRequest,
+}
+
+impl FailureGroup {
+    fn new(failure: FailedRequest) -> Self {
+        Self { count: 1, first: failure.time, last: failure }
+    }
+
+    fn includes(&self, failure: &FailedRequest) -> bool {
+        let key = |one: &FailedRequest| (one.kind, one.status, one.action, one.role, one.target, one.is_ours);
+        key(&self.last) == key(failure) && self.last.caller == failure.caller
+    }
+
+    fn add(&mut self, other: Self) {
+        self.count += other.count;
+        self.first = self.first.min(other.first);
+        if other.last.time >= self.last.time {
+            self.last = other.last;
+        }
+    }
+}
+
+/// The groups that one worker keeps.
 #[derive(Debug, Default)]
 pub(crate) struct RecentFailures {
-    ours: VecDeque<FailedRequest>,
-    others: VecDeque<FailedRequest>,
+    ours: VecDeque<FailureGroup>,
+    others: VecDeque<FailureGroup>,
 }
 
 impl RecentFailures {
-    /// Adds a failure, and drops the oldest of its sort if there are too many.
+    /// Adds a failure. If there are too many groups of its sort, the one without a failure for the longest time is dropped.
     pub(crate) fn push(&mut self, mut failure: FailedRequest) {
         clip(&mut failure.path);
+        clip(&mut failure.method);
         failure.cause.iter_mut().for_each(clip);
         let sort = if failure.is_ours { &mut self.ours } else { &mut self.others };
+        // The last group is the newest, and often the one that goes on.
+        let known = sort.iter().rposition(|group| group.includes(&failure)).and_then(|at| sort.remove(at));
+        let group = match known {
+            Some(mut group) => {
+                group.add(FailureGroup::new(failure));
+                group
+            }
+            None => FailureGroup::new(failure),
+        };
         if sort.len() == KEPT {
             sort.pop_front();
         }
-        sort.push_back(failure);
+        sort.push_back(group);
     }
 
-    /// Returns all failures, in no order.
-    pub(crate) fn all(&self) -> impl Iterator<Item = &FailedRequest> {
+    /// Returns all groups, in no order.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &FailureGroup> {
         self.ours.iter().chain(&self.others)
     }
 }
@@ -62,17 +111,24 @@ fn clip(text: &mut String) {
     }
 }
 
-/// Returns the newest failures of several workers, the newest first. Of each sort there are at most as many as one worker keeps.
+/// Returns the newest groups of several workers, the newest first. Of each sort there are at most as many as one worker keeps.
 #[must_use]
-pub(crate) fn newest(mut all: Vec<FailedRequest>) -> Vec<FailedRequest> {
-    all.sort_by_key(|failure| std::cmp::Reverse(failure.time));
+pub(crate) fn newest(all: impl Iterator<Item = FailureGroup>) -> Vec<FailureGroup> {
+    let mut groups: Vec<FailureGroup> = Vec::new();
+    for group in all {
+        match groups.iter_mut().find(|known| known.includes(&group.last)) {
+            Some(known) => known.add(group),
+            None => groups.push(group),
+        }
+    }
+    groups.sort_by_key(|group| std::cmp::Reverse(group.last.time));
     let (mut ours, mut others) = (0, 0);
-    all.retain(|failure| {
-        let seen = if failure.is_ours { &mut ours } else { &mut others };
+    groups.retain(|group| {
+        let seen = if group.last.is_ours { &mut ours } else { &mut others };
         *seen += 1;
         *seen <= KEPT
     });
-    all
+    groups
 }
 
 #[cfg(test)]
@@ -86,7 +142,11 @@ mod tests {
             time: UNIX_EPOCH + Duration::from_secs(second),
             request_id: second.to_string(),
             method: "GET".into(),
-            path: "/x".into(),
+            path: format!("/{second}"),
+            action: None,
+            caller: None,
+            role: None,
+            client: None,
             target: None,
             status: Some(if is_ours { 502 } else { 401 }),
             kind: "other",
@@ -95,32 +155,76 @@ mod tests {
         }
     }
 
+    /// A failure of a caller of its own, and so of a group of its own.
+    fn of_caller(second: u64, is_ours: bool) -> FailedRequest {
+        FailedRequest { caller: Some(format!("caller-{second}")), ..failure(second, is_ours) }
+    }
+
+    #[test]
+    fn failures_of_one_kind_caller_and_route_are_one_group() {
+        let mut recent = RecentFailures::default();
+        for second in [5, 6, 9] {
+            recent.push(failure(second, false));
+        }
+        recent.push(FailedRequest { action: Some("runs:get"), ..failure(7, false) });
+        recent.push(of_caller(8, false));
+        recent.push(FailedRequest { kind: "rate-limited", ..failure(8, false) });
+        recent.push(failure(8, true));
+        assert_eq!(recent.all().count(), 5);
+        let group = recent.all().find(|group| group.count == 3).expect("three are alike");
+        assert_eq!((group.first, &*group.last.path), (UNIX_EPOCH + Duration::from_secs(5), "/9"));
+    }
+
     #[test]
     fn frequent_client_errors_do_not_displace_an_outage() {
         let mut recent = RecentFailures::default();
         recent.push(failure(1, true));
         for second in 2..1000 {
-            recent.push(failure(second, false));
+            recent.push(of_caller(second, false));
         }
         assert_eq!(recent.all().count(), KEPT + 1);
-        assert!(recent.all().any(|failure| failure.is_ours));
+        assert!(recent.all().any(|group| group.last.is_ours));
+    }
+
+    #[test]
+    fn a_group_that_goes_on_is_not_displaced() {
+        let mut recent = RecentFailures::default();
+        for second in 0..1000 {
+            recent.push(of_caller(second, false));
+            recent.push(failure(second, false));
+        }
+        assert_eq!(recent.all().count(), KEPT);
+        assert!(recent.all().any(|group| group.count == 1000));
     }
 
     #[test]
     fn long_paths_and_causes_are_shortened() {
         let mut recent = RecentFailures::default();
         recent.push(FailedRequest { path: "/ü".repeat(10_000), cause: Some("é".repeat(200)), ..failure(1, false) });
-        let kept = recent.all().next().expect("it was pushed");
+        let kept = &recent.all().next().expect("it was pushed").last;
         assert!(kept.path.len() <= CLIPPED + '…'.len_utf8() && kept.path.ends_with('…'), "{}", kept.path);
         assert!(kept.cause.as_ref().is_some_and(|cause| cause.chars().count() == 151));
     }
 
     #[test]
     fn the_newest_failures_come_first_and_are_bounded() {
-        let all = (0..200).map(|second| failure(second, second % 2 == 0)).collect();
-        let newest = newest(all);
+        let one = |second: u64| FailureGroup::new(of_caller(second, second.is_multiple_of(2)));
+        let newest = newest((0..200).map(one));
         assert_eq!(newest.len(), 2 * KEPT);
-        assert!(newest.windows(2).all(|pair| pair[0].time >= pair[1].time));
-        assert_eq!(newest[0].request_id, "199");
+        assert!(newest.windows(2).all(|pair| pair[0].last.time >= pair[1].last.time));
+        assert_eq!(newest[0].last.request_id, "199");
+    }
+
+    #[test]
+    fn groups_of_several_workers_are_added_up() {
+        let group = |first: u64, last: u64| {
+            let mut group = FailureGroup::new(failure(first, true));
+            group.add(FailureGroup::new(failure(last, true)));
+            group
+        };
+        let all = newest([group(5, 20), group(3, 9), group(7, 12)].into_iter());
+        assert_eq!(all.len(), 1);
+        assert_eq!((all[0].count, all[0].first), (6, UNIX_EPOCH + Duration::from_secs(3)));
+        assert_eq!(all[0].last.request_id, "20");
     }
 }

@@ -5,8 +5,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::serve::telemetry::metrics::histogram::Distribution;
-use crate::serve::telemetry::metrics::layout::Latency;
 use crate::serve::telemetry::metrics::snapshot::Snapshot;
+use crate::serve::telemetry::metrics::time_shares::TimeShares;
 
 /// The length of a step.
 pub(crate) const STEP: Duration = Duration::from_secs(30);
@@ -24,10 +24,12 @@ pub(crate) struct RequestTotals {
     pub requests: u64,
     /// The requests that got a 5xx or a truncated response.
     pub failed: u64,
-    /// The requests that got a 4xx.
-    pub refused: u64,
-    /// The distribution of their durations.
-    pub total: Distribution,
+    /// The requests that the appliance rejected with a 4xx. A 4xx of MLflow is an ordinary response.
+    pub rejected: u64,
+    /// The distribution of the durations of those that MLflow or S3 has answered.
+    pub answered: Distribution,
+    /// The shares of these durations.
+    pub time: TimeShares,
 }
 
 impl RequestTotals {
@@ -36,21 +38,12 @@ impl RequestTotals {
     pub(crate) fn of(snapshot: &Snapshot) -> Self {
         let mut sum = Self::default();
         for target in snapshot.targets() {
-            for ([_, _, status], count) in snapshot.requests(target) {
-                sum.requests += count;
-                match status {
-                    "5xx" => sum.failed += count,
-                    "4xx" => sum.refused += count,
-                    _ => {}
-                }
-            }
-            // The status of a truncated response does not show the failure.
-            sum.failed += snapshot
-                .ended(target)
-                .filter(|([outcome], _)| *outcome == "truncated")
-                .map(|(_, count)| count)
-                .sum::<u64>();
-            sum.total.add(&snapshot.latency_of_all_routes(target, Latency::Total));
+            sum.requests += snapshot.requests(target).map(|(_, count)| count).sum::<u64>();
+            sum.failed += snapshot.failed(target);
+            sum.rejected += snapshot.rejected(target);
+            let (answered, time) = snapshot.answered(target);
+            sum.answered.add(&answered);
+            sum.time.add(&time);
         }
         sum
     }
@@ -61,8 +54,9 @@ impl RequestTotals {
         Self {
             requests: self.requests.saturating_sub(earlier.requests),
             failed: self.failed.saturating_sub(earlier.failed),
-            refused: self.refused.saturating_sub(earlier.refused),
-            total: self.total.since(&earlier.total),
+            rejected: self.rejected.saturating_sub(earlier.rejected),
+            answered: self.answered.since(&earlier.answered),
+            time: self.time.since(&earlier.time),
         }
     }
 }
@@ -72,17 +66,22 @@ impl RequestTotals {
 pub(crate) struct Step {
     pub requests: u64,
     pub failed: u64,
-    pub refused: u64,
-    /// The median duration in milliseconds.
+    pub rejected: u64,
+    /// The number of requests that MLflow or S3 has answered.
+    pub answered: u64,
+    /// The median of their durations in milliseconds.
     pub median: Option<f64>,
-    /// The 99th percentile of durations in milliseconds.
+    /// The 99th percentile of their durations in milliseconds.
     pub high: Option<f64>,
+    /// The shares of these durations.
+    pub time: TimeShares,
 }
 
 impl From<RequestTotals> for Step {
     fn from(totals: RequestTotals) -> Self {
-        let RequestTotals { requests, failed, refused, total } = totals;
-        Self { requests, failed, refused, median: total.quantile(0.5), high: total.quantile(0.99) }
+        let RequestTotals { requests, failed, rejected, answered, time } = totals;
+        let (median, high) = (answered.quantile(0.5), answered.quantile(0.99));
+        Self { requests, failed, rejected, answered: answered.count(), median, high, time }
     }
 }
 

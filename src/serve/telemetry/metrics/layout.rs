@@ -36,7 +36,12 @@ pub(crate) enum Direction {
 
 pub(super) const CLASSES: usize = RouteClass::ALL.len();
 const LATENCIES: usize = 3;
-const DISTRIBUTION: usize = BUCKETS + 1;
+pub(super) const DISTRIBUTION: usize = BUCKETS + 1;
+/// The kinds of presigned URLs: for downloads and for uploads.
+pub(crate) const PRESIGNED_KINDS: [&str; 2] = ["download", "upload"];
+/// The shares of the response time that are added up: of the appliance, of MLflow and of S3. The rest is the time in which
+/// bodies travel.
+pub(super) const SHARES: usize = 3;
 
 // The positions at which the blocks of one target begin.
 pub(super) const REQUESTS: usize = 0;
@@ -45,7 +50,13 @@ pub(super) const SENT: usize = RECEIVED + ROLES.len() * CLASSES;
 pub(super) const ENDED: usize = SENT + ROLES.len() * CLASSES;
 pub(super) const REFUSALS: usize = ENDED + OUTCOMES.len();
 pub(super) const RETRIES: usize = REFUSALS + ERROR_CODES.len();
-const DISTRIBUTIONS: usize = RETRIES + 1;
+/// The requests that the appliance rejected with a 4xx.
+pub(super) const REJECTED: usize = RETRIES + 1;
+pub(super) const PRESIGNED: usize = REJECTED + 1;
+pub(super) const TIME: usize = PRESIGNED + PRESIGNED_KINDS.len();
+/// The distribution of the duration of requests that MLflow or S3 has answered.
+pub(super) const ANSWERED: usize = TIME + SHARES;
+const DISTRIBUTIONS: usize = ANSWERED + DISTRIBUTION;
 /// The number of cells of one target.
 const WIDTH: usize = DISTRIBUTIONS + LATENCIES * CLASSES * DISTRIBUTION;
 

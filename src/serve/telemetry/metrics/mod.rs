@@ -3,6 +3,8 @@
 //! Each worker updates counters of its own, and a reader adds them up. Figures that live elsewhere, such as the expiry of
 //! credentials, are read when they are asked for.
 
+mod caller_index;
+mod callers;
 mod counters;
 mod error_codes;
 mod failures;
@@ -12,36 +14,43 @@ mod layout;
 mod process;
 mod route;
 mod snapshot;
+mod time_shares;
 
+use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::time::{MissedTickBehavior, interval};
 
 #[cfg(test)]
 pub(crate) use self::histogram::{BUCKETS, bucket};
 #[cfg(test)]
-pub(crate) use self::layout::{OUTCOMES, ROLES};
+pub(crate) use self::layout::{OUTCOMES, PRESIGNED_KINDS, ROLES};
+pub(crate) use callers::{CALLER_LIMIT, CallerFigures, CallerRequest, CallerSums};
 pub(crate) use counters::{Observation, WorkerCounters};
 pub(crate) use error_codes::{CUT_OFF, ERROR_CODES, UPSTREAM_DENIED, UPSTREAM_ERROR, index as error_code_index};
-pub(crate) use failures::FailedRequest;
-pub(crate) use histogram::{BOUNDS, Distribution};
+pub(crate) use failures::{FailedRequest, FailureGroup};
+pub(crate) use histogram::{BOUNDS, Distribution, micros};
 pub(crate) use history::{HistoryView, STEP, STEPS, Step};
 pub(crate) use layout::{Direction, Latency, STATUSES};
 pub(crate) use process::ProcessUsage;
 pub(crate) use route::RouteClass;
 pub(crate) use snapshot::Snapshot;
+pub(crate) use time_shares::TimeShares;
 
 use crate::clock;
 use crate::http::body::BodyLimits;
+use counters::SharedCounters;
 use history::{History, RequestTotals, TICK};
 
 /// The metrics of the process.
 pub(crate) struct Metrics {
     /// The labels of the targets, in the order of the targets.
     labels: Vec<String>,
-    counters: Mutex<Vec<Arc<WorkerCounters>>>,
+    counters: Mutex<Vec<Arc<SharedCounters>>>,
     history: History,
+    /// The moment from which the times of callers count.
+    start: Instant,
     /// The time at which the process began to serve.
     pub(crate) started: SystemTime,
     /// The budgets of request bodies.
@@ -62,6 +71,7 @@ impl Metrics {
             labels: names.into_iter().map(|name| name.unwrap_or(unnamed).to_owned()).collect(),
             counters: Mutex::default(),
             history: History::new(Instant::now()),
+            start: Instant::now(),
             started: clock::now(),
             intake,
         }
@@ -69,13 +79,13 @@ impl Metrics {
 
     /// Makes counters for one more worker, which alone may update them. They stay in the sum when the worker ends.
     #[must_use]
-    pub(crate) fn add_worker(&self) -> Arc<WorkerCounters> {
-        let counters = Arc::new(WorkerCounters::new(self.labels.len()));
-        self.counters.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&counters));
-        counters
+    pub(crate) fn add_worker(&self) -> Rc<WorkerCounters> {
+        let counters = WorkerCounters::new(self.labels.len(), self.start);
+        self.counters.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(counters.shared()));
+        Rc::new(counters)
     }
 
-    fn counters(&self) -> Vec<Arc<WorkerCounters>> {
+    fn counters(&self) -> Vec<Arc<SharedCounters>> {
         self.counters.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -99,11 +109,23 @@ impl Metrics {
         self.history.view(Instant::now(), &RequestTotals::of(snapshot))
     }
 
-    /// Returns the requests that failed recently, the newest first.
+    /// Returns the failures since the start, grouped, the newest first.
     #[must_use]
-    pub(crate) fn failures(&self) -> Vec<FailedRequest> {
+    pub(crate) fn failures(&self) -> Vec<FailureGroup> {
         let all = self.counters();
-        failures::newest(all.iter().flat_map(|counters| counters.recent().all().cloned().collect::<Vec<_>>()).collect())
+        failures::newest(all.iter().flat_map(|counters| counters.recent().all().cloned().collect::<Vec<_>>()))
+    }
+
+    /// Returns the figures of the callers.
+    #[must_use]
+    pub(crate) fn callers(&self) -> CallerSums {
+        CallerSums::of(self.counters().iter().map(|counters| &counters.callers))
+    }
+
+    /// Returns the time of day that is so many milliseconds after the start.
+    #[must_use]
+    pub(crate) fn time_of(&self, milliseconds: u64) -> SystemTime {
+        self.started + Duration::from_millis(milliseconds)
     }
 
     /// Keeps the history for as long as it is polled. Exactly one task runs this.

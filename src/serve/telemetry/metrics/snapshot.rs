@@ -2,14 +2,15 @@
 
 use std::sync::atomic::Ordering;
 
-use crate::serve::telemetry::metrics::counters::WorkerCounters;
+use crate::serve::telemetry::metrics::counters::SharedCounters;
 use crate::serve::telemetry::metrics::error_codes::ERROR_CODES;
 use crate::serve::telemetry::metrics::histogram::{BUCKETS, Distribution};
 use crate::serve::telemetry::metrics::layout::{
-    Direction, ENDED, Latency, OUTCOMES, RECEIVED, REFUSALS, REQUESTS, RETRIES, ROLES, SENT, STATUSES, base,
-    distribution, size,
+    ANSWERED, Direction, ENDED, Latency, OUTCOMES, PRESIGNED, PRESIGNED_KINDS, RECEIVED, REFUSALS, REJECTED, REQUESTS,
+    RETRIES, ROLES, SENT, STATUSES, TIME, base, distribution, size,
 };
 use crate::serve::telemetry::metrics::route::RouteClass;
+use crate::serve::telemetry::metrics::time_shares::TimeShares;
 
 /// The sum of all workers' counters. In its methods, the target `None` stands for requests that have no target.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,7 +30,7 @@ impl Snapshot {
     }
 
     /// Adds the counters of one worker.
-    pub(crate) fn add(&mut self, counters: &WorkerCounters) {
+    pub(crate) fn add(&mut self, counters: &SharedCounters) {
         for (sum, cell) in self.cells.iter_mut().zip(&counters.cells) {
             *sum = sum.wrapping_add(cell.load(Ordering::Relaxed));
         }
@@ -73,24 +74,46 @@ impl Snapshot {
         self.cells[base(self.targets, target) + RETRIES]
     }
 
+    /// Returns the number of requests that got a 5xx or a truncated response.
+    #[must_use]
+    pub(crate) fn failed(&self, target: Option<usize>) -> u64 {
+        let errors = self.requests(target).filter(|([_, _, status], _)| *status == "5xx").map(|(_, count)| count);
+        // The status of a truncated response does not show the failure.
+        let truncated = self.ended(target).filter(|([outcome], _)| *outcome == "truncated").map(|(_, count)| count);
+        errors.chain(truncated).sum()
+    }
+
+    /// Returns the number of requests that the appliance rejected with a 4xx.
+    #[must_use]
+    pub(crate) fn rejected(&self, target: Option<usize>) -> u64 {
+        self.cells[base(self.targets, target) + REJECTED]
+    }
+
+    /// Returns the number of presigned URLs that clients got, by kind.
+    pub(crate) fn presigned(&self, target: Option<usize>) -> impl Iterator<Item = Labelled<1>> {
+        PRESIGNED_KINDS.map(|kind| [kind]).into_iter().zip(self.block(target, PRESIGNED))
+    }
+
+    /// Returns the distribution of the duration of requests that MLflow or S3 has answered, and the shares of the total.
+    #[must_use]
+    pub(crate) fn answered(&self, target: Option<usize>) -> (Distribution, TimeShares) {
+        let first = base(self.targets, target);
+        let total = self.distribution(first + ANSWERED);
+        let shares = std::array::from_fn(|share| self.cells[first + TIME + share]);
+        (total, TimeShares::of_counted(shares, total.sum))
+    }
+
     /// Returns the distribution of a latency over the requests of one route.
     #[must_use]
     pub(crate) fn latency(&self, target: Option<usize>, latency: Latency, route: RouteClass) -> Distribution {
-        let first = base(self.targets, target) + distribution(latency, route as usize);
+        self.distribution(base(self.targets, target) + distribution(latency, route as usize))
+    }
+
+    fn distribution(&self, first: usize) -> Distribution {
         let mut found = Distribution::default();
         found.buckets.copy_from_slice(&self.cells[first..first + BUCKETS]);
         found.sum = self.cells[first + BUCKETS];
         found
-    }
-
-    /// Returns the distribution of a latency over all requests of a target.
-    #[must_use]
-    pub(crate) fn latency_of_all_routes(&self, target: Option<usize>, latency: Latency) -> Distribution {
-        let mut all = Distribution::default();
-        for route in RouteClass::ALL {
-            all.add(&self.latency(target, latency, route));
-        }
-        all
     }
 
     /// Returns the targets, and `None` for requests that have no target.
@@ -101,11 +124,11 @@ impl Snapshot {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
     use super::*;
     use crate::access::caller::Role;
-    use crate::serve::telemetry::metrics::counters::Observation;
+    use crate::serve::telemetry::metrics::counters::{Observation, WorkerCounters};
 
     fn observation() -> Observation {
         Observation {
@@ -121,12 +144,16 @@ mod tests {
             total: Duration::from_millis(30),
             upstream: Some(Duration::from_millis(29)),
             overhead: Some(Duration::from_micros(200)),
+            time: Some(TimeShares { appliance: 200, mlflow: 29_000, s3: 0, bodies: 800 }),
+            is_rejected: false,
+            presigned: [0, 0],
         }
     }
 
     #[test]
     fn an_observation_changes_its_own_cells_only() {
-        let (first, second) = (WorkerCounters::new(2), WorkerCounters::new(2));
+        let start = Instant::now();
+        let (first, second) = (WorkerCounters::new(2, start), WorkerCounters::new(2, start));
         first.count(&observation());
         second.count(&observation());
         second.count(&Observation {
@@ -139,11 +166,14 @@ mod tests {
             retries: 3,
             upstream: None,
             overhead: None,
+            time: None,
+            is_rejected: true,
+            presigned: [4, 5],
             ..observation()
         });
         let mut snapshot = Snapshot::new(2);
-        snapshot.add(&first);
-        snapshot.add(&second);
+        snapshot.add(first.shared());
+        snapshot.add(second.shared());
         let some = |all: &mut dyn Iterator<Item = Labelled<3>>| all.filter(|(_, count)| *count > 0).collect::<Vec<_>>();
         assert_eq!(some(&mut snapshot.requests(Some(1))), [(["write", "runs", "2xx"], 2)]);
         assert_eq!(some(&mut snapshot.requests(None)), [(["none", "none", "none"], 1)]);
@@ -160,21 +190,27 @@ mod tests {
         assert_eq!(snapshot.refusals(None).find(|(_, count)| *count > 0), Some((["unauthenticated"], 1)));
         assert_eq!((snapshot.retries(None), snapshot.retries(Some(1))), (3, 0));
         assert_eq!(snapshot.latency(Some(1), Latency::Overhead, RouteClass::Runs).sum, 400);
-        assert_eq!(snapshot.latency_of_all_routes(Some(1), Latency::Upstream).count(), 2);
-        assert_eq!(snapshot.latency_of_all_routes(None, Latency::Upstream).count(), 0);
-        assert_eq!(snapshot.latency_of_all_routes(None, Latency::Total).count(), 1);
+        assert_eq!(snapshot.latency(Some(1), Latency::Upstream, RouteClass::Runs).count(), 2);
+        assert_eq!(snapshot.latency(None, Latency::Upstream, RouteClass::None).count(), 0);
+        assert_eq!(snapshot.latency(None, Latency::Total, RouteClass::None).count(), 1);
+        let (total, time) = snapshot.answered(Some(1));
+        assert_eq!((total.count(), total.sum), (2, 60_000));
+        assert_eq!(time, TimeShares { appliance: 400, mlflow: 58_000, s3: 0, bodies: 1_600 });
+        assert_eq!(snapshot.answered(None).0.count(), 0);
+        assert_eq!((snapshot.rejected(None), snapshot.rejected(Some(1)), snapshot.failed(None)), (1, 0, 0));
+        assert_eq!(snapshot.presigned(None).collect::<Vec<_>>(), [(["download"], 4), (["upload"], 5)]);
         // Every cell that is not named above is still zero.
-        assert_eq!(snapshot.cells.iter().filter(|cell| **cell > 0).count(), 10 + 8);
+        assert_eq!(snapshot.cells.iter().filter(|cell| **cell > 0).count(), 14 + 11);
     }
 
     #[test]
     fn any_status_and_target_has_a_cell() {
-        let counters = WorkerCounters::new(1);
+        let counters = WorkerCounters::new(1, Instant::now());
         for status in [0, 42, 99, 100, 599, 600, 999, u16::MAX] {
             counters.count(&Observation { status: Some(status), target: Some(7), ..observation() });
         }
         let mut snapshot = Snapshot::new(1);
-        snapshot.add(&counters);
+        snapshot.add(counters.shared());
         assert_eq!(snapshot.requests(None).map(|(_, count)| count).sum::<u64>(), 8);
     }
 }

@@ -1,4 +1,4 @@
-//! XML as a tree, which is small in the binary: a few answers of AWS's are read with it, none of them large.
+//! XML as a tree, which takes little of the binary: AWS's Query services and S3's errors answer with small documents.
 
 use std::mem;
 
@@ -6,15 +6,18 @@ use quick_xml::Reader;
 use quick_xml::escape::resolve_predefined_entity;
 use quick_xml::events::Event;
 
+/// AWS nests less than ten elements. A tree is dropped by recursion, so a deeper one could use up the stack.
+const DEPTH_LIMIT: usize = 64;
+
 /// An element: its name, the text directly in it, and what is below it.
 #[derive(Debug, Default)]
-pub(super) struct Element {
+pub(crate) struct Element {
     name: String,
     text: String,
     children: Vec<Element>,
 }
 
-/// Why it is no XML.
+/// The reason why a text is not XML.
 #[derive(Debug, thiserror::Error)]
 pub enum XmlError {
     /// The form is broken.
@@ -26,6 +29,9 @@ pub enum XmlError {
     /// It ends too early.
     #[error("it is not complete")]
     Incomplete,
+    /// Elements are nested more than [`DEPTH_LIMIT`] deep.
+    #[error("its elements are nested too deeply")]
+    Depth,
 }
 
 impl Element {
@@ -33,11 +39,12 @@ impl Element {
     ///
     /// # Errors
     /// [`XmlError`].
-    pub(super) fn parse(text: &str) -> Result<Self, XmlError> {
+    pub(crate) fn parse(text: &str) -> Result<Self, XmlError> {
         let mut reader = Reader::from_str(text);
         let (mut around, mut here) = (Vec::new(), Self::default());
         loop {
             match reader.read_event()? {
+                Event::Start(_) if around.len() >= DEPTH_LIMIT => return Err(XmlError::Depth),
                 Event::Start(start) => around.push(mem::replace(&mut here, Self::named(start.name().as_ref()))),
                 Event::Empty(start) => here.children.push(Self::named(start.name().as_ref())),
                 Event::End(_) => {
@@ -66,35 +73,44 @@ impl Element {
         Self { name: String::from_utf8_lossy(name).into_owned(), ..Self::default() }
     }
 
-    /// The first element of that name, at any depth.
-    pub(super) fn find(&self, name: &str) -> Option<&Self> {
+    /// Returns the first element of that name, at any depth.
+    pub(crate) fn find(&self, name: &str) -> Option<&Self> {
         self.children.iter().find_map(|child| if child.name == name { Some(child) } else { child.find(name) })
     }
 
-    /// The same, without the rest of the tree.
-    pub(super) fn take(self, name: &str) -> Option<Self> {
+    /// Returns the text of the first element of that name, at any depth; nothing if there is none, or no text in it.
+    pub(crate) fn text_of(&self, name: &str) -> Option<String> {
+        let text = self.find(name)?.text.trim();
+        (!text.is_empty()).then(|| text.to_owned())
+    }
+}
+
+#[cfg(feature = "deploy")]
+impl Element {
+    /// Returns the same element without the rest of the tree.
+    pub(crate) fn take(self, name: &str) -> Option<Self> {
         self.children.into_iter().find_map(|child| if child.name == name { Some(child) } else { child.take(name) })
     }
 
-    /// The text of an element directly below; nothing if there is none, or none in it.
-    pub(super) fn some(&self, name: &str) -> Option<String> {
+    /// Returns the text of an element directly below; nothing if there is none, or no text in it.
+    pub(crate) fn some(&self, name: &str) -> Option<String> {
         let child = self.children.iter().find(|child| child.name == name)?;
         let text = child.text.trim();
         (!text.is_empty()).then(|| text.to_owned())
     }
 
-    /// The same, empty if there is none.
-    pub(super) fn text(&self, name: &str) -> String {
+    /// Returns the text of an element directly below; an empty one if there is none.
+    pub(crate) fn text(&self, name: &str) -> String {
         self.some(name).unwrap_or_default()
     }
 
-    /// The text directly in it, without white space around it.
-    pub(super) fn content(&self) -> &str {
+    /// Returns the text directly in the element, without white space around it.
+    pub(crate) fn content(&self) -> &str {
         self.text.trim()
     }
 
-    /// The members of a list directly below, which EC2 calls items.
-    pub(super) fn members(&self, name: &str) -> impl Iterator<Item = &Self> {
+    /// Returns the members of a list directly below, which EC2 calls items.
+    pub(crate) fn members(&self, name: &str) -> impl Iterator<Item = &Self> {
         let list = self.children.iter().find(|child| child.name == name);
         list.into_iter()
             .flat_map(|list| list.children.iter().filter(|child| child.name == "member" || child.name == "item"))
@@ -106,6 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[cfg(feature = "deploy")]
     fn lists_texts_and_references_are_read() {
         let text = "<?xml version=\"1.0\"?><R xmlns=\"x\"><Stacks><member><Name> a &lt;b&gt; &#65; </Name><Tags/></member>\
                     <member><Name><![CDATA[<c>]]></Name></member></Stacks></R>";
@@ -118,5 +135,18 @@ mod tests {
                 && Element::parse("<a>").is_err()
                 && Element::parse("<a>&x;</a>").is_err()
         );
+    }
+
+    #[test]
+    fn a_text_is_found_at_any_depth_but_not_below_too_many_elements() {
+        let nested = |depth: usize| Element::parse(&format!("{}x{}", "<a>".repeat(depth), "</a>".repeat(depth)));
+        assert_eq!(
+            Element::parse("<r><E><Code> Slow&amp;Down </Code></E></r>").unwrap().text_of("Code").unwrap(),
+            "Slow&Down"
+        );
+        assert_eq!(Element::parse("<r><Code/></r>").unwrap().text_of("Code"), None);
+        assert!(nested(DEPTH_LIMIT).is_ok());
+        assert!(matches!(nested(DEPTH_LIMIT + 1), Err(XmlError::Depth)));
+        assert!(matches!(nested(1_000_000), Err(XmlError::Depth)));
     }
 }

@@ -1,0 +1,45 @@
+//! The page itself: one file that loads nothing from elsewhere. Its content security policy names its script and its style by
+//! their hashes, so that injected code cannot run.
+
+use std::sync::LazyLock;
+
+use actix_web::HttpResponse;
+use actix_web::http::header;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use sha2::{Digest as _, Sha256};
+
+const STYLE: &str = include_str!("../page.css");
+/// The parts of the script, in the order in which they use one another.
+const SCRIPT: &str = concat!(
+    include_str!("../page-values.js"),
+    include_str!("../page-charts.js"),
+    include_str!("../page-sections.js"),
+    include_str!("../page.js")
+);
+
+struct StatusPage {
+    text: String,
+    policy: String,
+}
+
+static PAGE: LazyLock<StatusPage> = LazyLock::new(|| {
+    let text = include_str!("../page.html").replace("/*style*/", STYLE).replace("/*script*/", SCRIPT);
+    let hash = |piece: &str| STANDARD.encode(Sha256::digest(piece));
+    let policy = format!(
+        "default-src 'none'; script-src 'sha256-{}'; style-src 'sha256-{}'; connect-src 'self'; img-src data:; \
+         base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'",
+        hash(SCRIPT),
+        hash(STYLE)
+    );
+    StatusPage { text, policy }
+});
+
+/// Returns the page.
+#[must_use]
+pub(crate) fn page() -> HttpResponse {
+    HttpResponse::Ok()
+        .content_type("text/html; charset=utf-8")
+        .insert_header((header::CONTENT_SECURITY_POLICY, PAGE.policy.as_str()))
+        .body(PAGE.text.as_str())
+}

@@ -1,0 +1,99 @@
+//! People whom an issuer names: their sign-in with a browser, and their sessions.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use crate::access::caller::{AuthMethod, Caller};
+use crate::access::issuer_session::IssuerSession;
+use crate::access::jwt::{Issuer, JwtAlgorithm, JwtClaims, JwtError, UnverifiedJwt};
+use crate::access::openid::Provider;
+use crate::serve::auth::issuers::Issuers;
+use crate::serve::auth::issuers::counts::VerificationResult;
+use crate::serve::auth::issuers::issuer_state::IssuerState;
+use crate::serve::auth::settings::SignOnClient;
+use crate::serve::auth::sign_on::error::SignOnError;
+
+impl IssuerState {
+    /// Returns the client that the appliance is at the issuer, if people can sign in there.
+    #[must_use]
+    pub(crate) fn sign_on(&self) -> Option<&SignOnClient> {
+        self.sign_on.as_ref().map(|sign_on| &sign_on.client)
+    }
+
+    /// Returns the addresses of the issuer.
+    ///
+    /// # Errors
+    /// [`SignOnError::NotDiscovered`] and [`SignOnError::Provider`].
+    pub(crate) fn provider(&self) -> Result<Provider, SignOnError> {
+        let document = self.keys.discovery().ok_or(SignOnError::NotDiscovered)?;
+        Ok(Provider::parse(&self.issuer().url, |name| document.get(name))?)
+    }
+
+    /// Verifies an ID token. Returns its claims and its algorithm.
+    ///
+    /// # Errors
+    /// [`JwtError`].
+    pub(crate) async fn verify_id_token<'a>(
+        &self,
+        jwt: &'a UnverifiedJwt<'_>,
+        now: SystemTime,
+    ) -> Result<(&'a JwtClaims, JwtAlgorithm), JwtError> {
+        let rules = self.sign_on.as_ref().map_or(self.issuer(), |sign_on| &sign_on.rules);
+        let verified = self.verify(jwt, rules, now).await;
+        self.counts.count(match &verified {
+            Ok(_) => VerificationResult::Accepted,
+            Err(why) => VerificationResult::Rejected(*why),
+        });
+        Ok((verified?.0, jwt.check(rules, &rules.audiences, now)?))
+    }
+
+    /// Returns true if `[[caller]]` or the name needs a claim that is not among these.
+    #[must_use]
+    pub(crate) fn lacks(&self, claims: &JwtClaims) -> bool {
+        let mut patterns = self.grants.iter().flat_map(|grant| &grant.claims);
+        claims.at(&self.issuer().name_claim).is_none() || patterns.any(|pattern| !pattern.is_answered(claims))
+    }
+
+    /// Begins the session of a person with these claims.
+    ///
+    /// # Errors
+    /// [`SignOnError::NoGrant`] and [`SignOnError::NoName`].
+    pub(crate) fn begin_session(
+        &self,
+        claims: &JwtClaims,
+        end: SystemTime,
+    ) -> Result<(Caller, IssuerSession), SignOnError> {
+        let Issuer { name, url, .. } = self.issuer();
+        let grant = self.grants.iter().find(|grant| grant.is_for(claims));
+        let grant = grant.ok_or_else(|| SignOnError::NoGrant(self.own_name.fill(claims)))?;
+        let caller = grant.caller(claims, &self.own_name, name, AuthMethod::Session).ok_or(SignOnError::NoName)?;
+        let patterns = self.grants.iter().flat_map(|grant| &grant.claims);
+        let matching = patterns.filter(|pattern| pattern.matches(claims)).map(ToString::to_string);
+        let matching: Vec<String> = matching.collect();
+        let session = IssuerSession::new((name, url), &caller.name, matching.iter().map(String::as_str), end);
+        Ok((caller, session))
+    }
+
+    /// Returns the holder of a session, with the rights of the first grant that the session matches.
+    fn holder(&self, session: &IssuerSession) -> Option<Caller> {
+        let sign_on = self.sign_on.as_ref().filter(|sign_on| session.is_of(&sign_on.url))?;
+        let grant = sign_on.facts.iter().position(|facts| facts.iter().all(|fact| session.has(fact)))?;
+        let (name, grant) = (session.name.clone(), self.grants.get(grant)?);
+        let issuer = Some(Arc::clone(&self.issuer().name));
+        Some(Caller { name, role: grant.role, targets: grant.targets.clone(), means: AuthMethod::Session, issuer })
+    }
+}
+
+impl Issuers {
+    /// Returns true if people can sign in at an issuer.
+    #[must_use]
+    pub(crate) fn sign_people_in(&self) -> bool {
+        self.all().iter().any(|issuer| issuer.sign_on.is_some())
+    }
+
+    /// Returns the holder of a session; nothing if the issuer or the grant is no longer in the configuration.
+    #[must_use]
+    pub(crate) fn session_holder(&self, session: &IssuerSession) -> Option<Caller> {
+        self.all().iter().find(|issuer| *issuer.issuer().name == session.issuer)?.holder(session)
+    }
+}

@@ -1,0 +1,51 @@
+//! The address by which a browser knows the appliance, to which an identity provider returns it.
+
+use actix_web::HttpRequest;
+use url::Url;
+
+use crate::serve::auth::callers::Callers;
+use crate::serve::auth::credentials::SECURE_COOKIE;
+use crate::serve::auth::{browser, redirect};
+
+/// Returns the address of the appliance's root without a slash at its end: scheme, host, and the prefix of a trusted proxy.
+///
+/// SECURITY: a client can write any host into its own request, which misleads that client only, because the provider compares
+/// the address with those that are registered there.
+#[must_use]
+pub(super) fn of(request: &HttpRequest, callers: &Callers, has_tls: bool) -> Option<String> {
+    let is_secure = browser::session_cookie(request, callers, has_tls) == SECURE_COOKIE;
+    let host = browser::public_host(request, callers).or_else(|| browser::host(request))?;
+    let prefix = redirect::prefix(request, callers).unwrap_or_default();
+    origin(if is_secure { "https" } else { "http" }, host).map(|origin| format!("{origin}{prefix}"))
+}
+
+fn origin(scheme: &str, host: &str) -> Option<String> {
+    let url = Url::parse(&format!("{scheme}://{host}/")).ok()?;
+    let is_plain = url.username().is_empty() && url.password().is_none() && url.path() == "/" && url.query().is_none();
+    (is_plain && url.fragment().is_none()).then(|| url.origin().ascii_serialization())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_is_a_scheme_and_a_host() {
+        for (scheme, host, expected) in [
+            ("https", "mlflow.corp", Some("https://mlflow.corp")),
+            ("https", "mlflow.corp:443", Some("https://mlflow.corp")),
+            ("https", "mlflow.corp:8443", Some("https://mlflow.corp:8443")),
+            ("http", "127.0.0.1:5000", Some("http://127.0.0.1:5000")),
+            ("http", "[::1]:5000", Some("http://[::1]:5000")),
+            ("https", "", None),
+            ("https", "a/b", None),
+            ("https", "a?b", None),
+            ("https", "a#b", None),
+            ("https", "user@mlflow.corp", None),
+            ("https", "a b", None),
+            ("https", "\u{fffd}", None),
+        ] {
+            assert_eq!(origin(scheme, host).as_deref(), expected, "{host}");
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! A request of a browser on its way to the identity provider or back, and the paths of such requests.
+
+use std::sync::Arc;
+
+use actix_web::HttpRequest;
+use url::form_urlencoded;
+
+use crate::http::client::Dialer;
+use crate::http::uri;
+use crate::serve::auth::callers::Callers;
+use crate::serve::auth::issuers::IssuerState;
+use crate::serve::auth::settings::SignOnClient;
+use crate::serve::auth::sign_on::public_address;
+
+/// The path at which a sign-in begins.
+pub(crate) const START: &str = "/_appliance/oidc/start";
+/// The path to which the provider returns the browser. Operators register it there.
+pub const CALLBACK: &str = "/_appliance/oidc/callback";
+/// The path to which the provider returns the browser after signing out. Operators register it there.
+pub const SIGNED_OUT: &str = "/_appliance/signed-out";
+
+/// A request of a browser on its way to the provider or back.
+pub(crate) struct SignOnRequest<'a> {
+    pub callers: &'a Callers,
+    pub request: &'a HttpRequest,
+    /// If this is true, the listener speaks TLS.
+    pub has_tls: bool,
+    /// Connects to providers, with the trust, the proxies and the deadlines of connections.
+    pub dialer: &'a Dialer,
+}
+
+impl SignOnRequest<'_> {
+    /// Returns the issuer of this name at which people can sign in.
+    pub(super) fn issuer(&self, name: &str) -> Option<(&Arc<IssuerState>, &SignOnClient)> {
+        let issuers = self.callers.issuers.all().iter();
+        let mut offered = issuers.filter_map(|issuer| Some((issuer, issuer.sign_on()?)));
+        offered.find(|(issuer, _)| &*issuer.issuer().name == name)
+    }
+
+    /// Returns the address of the appliance for browsers; see [`public_address::of`].
+    pub(super) fn public_address(&self) -> Option<String> {
+        public_address::of(self.request, self.callers, self.has_tls)
+    }
+
+    /// Returns the address to which the provider returns the browser.
+    pub(super) fn redirect_uri(&self, client: &SignOnClient) -> Option<String> {
+        client.client.redirect_url.clone().or_else(|| Some(self.public_address()? + CALLBACK))
+    }
+
+    /// Returns a parameter of the query.
+    pub(super) fn parameter(&self, name: &str) -> Option<String> {
+        let query = self.request.uri().query().unwrap_or_default();
+        form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
+    }
+}
+
+/// Returns the path at which a sign-in at this issuer begins.
+pub(super) fn start_path(issuer: &str, next: &str) -> String {
+    format!("{START}?issuer={}&next={}", uri::encoded(issuer), uri::encoded(next))
+}
