@@ -88,7 +88,7 @@ mod tests {
     use crate::access::routes;
 
     fn caller(role: Role) -> Caller {
-        Caller { name: "ada+b".to_owned(), role, targets: Targets::All, means: AuthMethod::Session }
+        Caller { name: "ada+b".to_owned(), role, targets: Targets::All, means: AuthMethod::Session, issuer: None }
     }
 
     #[test]

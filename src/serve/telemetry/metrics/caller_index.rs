@@ -88,7 +88,7 @@ mod tests {
     use crate::serve::telemetry::metrics::callers::{CALLER_LIMIT, CallerFigures, CallerSums};
 
     fn caller(name: &str, means: AuthMethod, role: Role) -> Caller {
-        Caller { name: name.to_owned(), role, targets: Targets::All, means }
+        Caller { name: name.to_owned(), role, targets: Targets::All, means, issuer: None }
     }
 
     /// A worker's rows, and its index of them.
