@@ -40,6 +40,18 @@ impl Shell {
     }
 }
 
+/// A file with a personal token.
+const PERSONAL: &str = "
+[[token]]
+id = \"0123456789\"
+name = \"ada\"
+role = \"read\"
+created = \"2026-01-01T00:00:00Z\"
+sha256 = \"0000000000000000000000000000000000000000000000000000000000000000\"
+owner = \"token\"
+label = \"laptop\"
+";
+
 /// Options of `serve`, with a target if they name none.
 fn with_target(options: &str) -> String {
     match options.replace("--resource-arn …", &format!("--resource-arn {TRACKING_ARN}")) {
@@ -100,6 +112,10 @@ fn run(shell: &Shell, page: &str, line: &str) -> Option<&'static str> {
         assert!(token.starts_with("mlfa_") && token.len() == "mlfa__".len() + 10 + 38, "{page}: {line}: {shown}");
         Some("token")
     } else if command.starts_with("appliance token ") {
+        if command.contains(" personal.toml") {
+            // People make these tokens on a page, which the tests of the page do.
+            fs::write(shell.directory.path().join("personal.toml"), PERSONAL).unwrap();
+        }
         shell.run(command);
         Some("token")
     } else if command == "appliance deploy cost" {
@@ -114,6 +130,9 @@ fn run(shell: &Shell, page: &str, line: &str) -> Option<&'static str> {
         let is_there = shell.directory.path().join("root/etc/systemd/system/mlflow-appliance.service").exists();
         assert_eq!(is_there, install == "install", "{page}: {line}");
         Some("bootstrap")
+    } else if ["appliance login ", "appliance logout "].iter().any(|begin| command.starts_with(begin)) {
+        // They need an appliance and a person; `tests/it/login.rs` has both.
+        Some("login")
     } else if command == "appliance bootstrap status" {
         // It tells how an instance is, and `tests/it/bootstrap` asks one.
         Some("bootstrap")

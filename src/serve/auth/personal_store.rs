@@ -50,7 +50,7 @@ pub(crate) struct PersonalStore {
 
 /// A change of the tokens.
 #[derive(Clone)]
-pub(crate) enum Change {
+pub(crate) enum PersonalChange {
     /// A person makes a token.
     Make(Person, Wanted),
     /// A person revokes one of their tokens.
@@ -82,11 +82,11 @@ pub(crate) enum ChangeError {
 
 /// A change, and the sender for its result: the number of tokens that were made or removed.
 pub(super) struct Job {
-    pub(super) change: Change,
+    pub(super) change: PersonalChange,
     pub(super) done: oneshot::Sender<Result<usize, ChangeError>>,
 }
 
-impl Change {
+impl PersonalChange {
     /// Makes the change, and returns the number of tokens that were made or removed.
     ///
     /// # Errors
@@ -177,7 +177,7 @@ impl PersonalStore {
     ///
     /// # Errors
     /// [`ChangeError`].
-    pub(crate) async fn change(&self, change: Change) -> Result<usize, ChangeError> {
+    pub(crate) async fn change(&self, change: PersonalChange) -> Result<usize, ChangeError> {
         let (done, result) = oneshot::channel();
         self.changes.try_send(Job { change, done }).map_err(|_| ChangeError::Busy)?;
         match timeout(CHANGE_LIMIT, result).await {
@@ -199,7 +199,7 @@ impl PersonalStore {
         };
         if let Some(person) = Person::of(caller).filter(|person| person.is_exceeded(tokens)) {
             // Without a place in the queue, the next request of the person tries again.
-            let _ = self.changes.try_send(Job { change: Change::Lower(person), done: oneshot::channel().0 });
+            let _ = self.changes.try_send(Job { change: PersonalChange::Lower(person), done: oneshot::channel().0 });
         }
     }
 

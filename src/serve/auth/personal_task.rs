@@ -8,7 +8,7 @@ use tracing::warn;
 use crate::access::personal::NotMade;
 use crate::access::tokens::Tokens;
 use crate::aws::secret::SecretError;
-use crate::serve::auth::personal_store::{Change, ChangeError, Job, PersonalStore};
+use crate::serve::auth::personal_store::{ChangeError, Job, PersonalChange, PersonalStore};
 use crate::serve::auth::token_store::SecretReader;
 use crate::token_source::{self, SecretAccess, TokenSource, TokenSourceError, UpdateError, WhenMissing};
 use crate::{clock, error_chain};
@@ -94,7 +94,7 @@ impl PersonalTask<'_> {
     /// Makes a change, and tells its result.
     async fn change(&self, job: Job) {
         let Job { change, done } = job;
-        if let Change::Lower(person) = &change
+        if let PersonalChange::Lower(person) = &change
             && self.store.tokens().is_none_or(|tokens| !person.is_exceeded(&tokens))
         {
             return;

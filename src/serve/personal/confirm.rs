@@ -11,11 +11,11 @@ use actix_web::http::StatusCode;
 use crate::access::login_request::{LoginRequest, is_code};
 use crate::access::personal::{Person, Wanted};
 use crate::clock;
-use crate::serve::auth::personal_store::Change;
+use crate::serve::auth::personal_store::PersonalChange;
 use crate::serve::error::ProxyError;
 use crate::serve::personal::form::{self, Form};
+use crate::serve::personal::personal_request::{MAKE, PersonalRequest};
 use crate::serve::personal::view::{self, Notice};
-use crate::serve::personal::{MAKE, PersonalRequest};
 
 const UNREADABLE: &str =
     "The address is incomplete or was changed. Run `appliance login` again, and open the new address.";
@@ -58,7 +58,7 @@ pub(super) async fn submit(
         targets: login.targets.and(&person.targets),
         lifetime: Duration::from_secs(login.lifetime),
     };
-    let notice = match form::change(personal, person, Change::Make(person.clone(), wanted)).await {
+    let notice = match form::change(personal, person, PersonalChange::Make(person.clone(), wanted)).await {
         Ok(_) => {
             form::made(personal, person, &login.id, &login.label);
             Notice::good(&format!("The token {} is ready. Return to your terminal: it uses it now.", login.label))

@@ -13,10 +13,10 @@ use crate::access::caller::Targets;
 use crate::access::personal::{Person, Wanted};
 use crate::access::token;
 use crate::http::body::{BodyLimits, Timing, buffer};
-use crate::serve::auth::personal_store::{Change, ChangeError};
+use crate::serve::auth::personal_store::{ChangeError, PersonalChange};
 use crate::serve::error::ProxyError;
+use crate::serve::personal::personal_request::{MAKE, PersonalRequest, REVOKE};
 use crate::serve::personal::view::{self, Notice};
-use crate::serve::personal::{MAKE, PersonalRequest, REVOKE};
 
 /// The limit of a form with the names of all targets. Bytes.
 const FORM_LIMIT: u64 = 16 * 1024;
@@ -59,8 +59,8 @@ pub(super) async fn submit(
 ) -> Result<HttpResponse, ProxyError> {
     let notice = match form.field("action").as_str() {
         "make" => make(personal, person, form).await,
-        "revoke" => revoke(personal, person, Change::Revoke(person.clone(), form.field("id"))).await,
-        "revoke-all" => revoke(personal, person, Change::RevokeAll(person.clone())).await,
+        "revoke" => revoke(personal, person, PersonalChange::Revoke(person.clone(), form.field("id"))).await,
+        "revoke-all" => revoke(personal, person, PersonalChange::RevokeAll(person.clone())).await,
         _ => Notice::bad(StatusCode::BAD_REQUEST, "The form is incomplete. Nothing has changed."),
     };
     Ok(view::list(personal, person, Some(notice)))
@@ -77,7 +77,7 @@ async fn make(personal: &PersonalRequest<'_>, person: &Person, form: &Form) -> N
     };
     let label = form.field("name").trim().to_owned();
     let wanted = Wanted { id: new.id.clone(), hash: new.hash, label: label.clone(), role, targets, lifetime };
-    match change(personal, person, Change::Make(person.clone(), wanted)).await {
+    match change(personal, person, PersonalChange::Make(person.clone(), wanted)).await {
         Ok(_) => {
             made(personal, person, &new.id, &label);
             Notice::made(&label, &new)
@@ -86,9 +86,9 @@ async fn make(personal: &PersonalRequest<'_>, person: &Person, form: &Form) -> N
     }
 }
 
-async fn revoke(personal: &PersonalRequest<'_>, person: &Person, revocation: Change) -> Notice {
+async fn revoke(personal: &PersonalRequest<'_>, person: &Person, revocation: PersonalChange) -> Notice {
     personal.log.classified(REVOKE);
-    if let Change::Revoke(_, id) = &revocation {
+    if let PersonalChange::Revoke(_, id) = &revocation {
         personal.log.concerns(id);
     }
     match change(personal, person, revocation).await {
@@ -108,7 +108,11 @@ pub(super) fn made(personal: &PersonalRequest<'_>, person: &Person, id: &str, la
 }
 
 /// Makes a change, or says why that is not possible.
-pub(super) async fn change(personal: &PersonalRequest<'_>, person: &Person, change: Change) -> Result<usize, Notice> {
+pub(super) async fn change(
+    personal: &PersonalRequest<'_>,
+    person: &Person,
+    change: PersonalChange,
+) -> Result<usize, Notice> {
     debug_assert_eq!(person.name, personal.caller.name, "a person changes their own tokens");
     personal.store.change(change).await.map_err(|error| match error {
         ChangeError::NotMade(why) => Notice::bad(StatusCode::BAD_REQUEST, &why.to_string()),

@@ -4,41 +4,19 @@
 mod confirm;
 mod form;
 mod own;
+mod personal_request;
 mod view;
 
 use actix_web::http::Method;
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpResponse, web};
 
-use crate::access::caller::Caller;
 use crate::access::personal::Person;
-use crate::http::body::{BodyLimits, BodyOwner};
 use crate::serve::auth::browser;
-use crate::serve::auth::callers::Callers;
 use crate::serve::auth::error::AccessError;
-use crate::serve::auth::personal_store::PersonalStore;
 use crate::serve::auth::redirect;
 use crate::serve::error::ProxyError;
-use crate::serve::telemetry::access_log::AccessLog;
-
-/// The actions of these pages in the logs.
-const LIST: &str = "personal-tokens:list";
-const MAKE: &str = "personal-tokens:create";
-const REVOKE: &str = "personal-tokens:revoke";
-
-/// A request for one of the pages, and what it takes to serve it.
-pub(crate) struct PersonalRequest<'a> {
-    pub callers: &'a Callers,
-    pub store: &'a PersonalStore,
-    pub request: &'a HttpRequest,
-    pub log: &'a AccessLog,
-    /// The caller, who has been authenticated.
-    pub caller: &'a Caller,
-    /// The names of all targets.
-    pub targets: Vec<&'a str>,
-    pub intake: &'a BodyLimits,
-    /// The account of the memory that a form takes.
-    pub account: BodyOwner,
-}
+use personal_request::LIST;
+pub(crate) use personal_request::PersonalRequest;
 
 /// The pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

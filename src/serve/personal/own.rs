@@ -12,9 +12,9 @@ use crate::access::caller::{AuthMethod, Targets};
 use crate::access::token;
 use crate::serve::auth::credentials::{self, COOKIE, CallerCredentials};
 use crate::serve::auth::error::AccessError;
-use crate::serve::auth::personal_store::Change;
+use crate::serve::auth::personal_store::PersonalChange;
 use crate::serve::error::ProxyError;
-use crate::serve::personal::{LIST, PersonalRequest, REVOKE};
+use crate::serve::personal::personal_request::{LIST, PersonalRequest, REVOKE};
 
 /// Answers a request.
 ///
@@ -46,7 +46,7 @@ pub(super) async fn answer(personal: &PersonalRequest<'_>) -> Result<HttpRespons
         }
         Method::DELETE => {
             personal.log.classified(REVOKE);
-            personal.store.change(Change::RevokeItself(id.clone())).await.map_err(|error| {
+            personal.store.change(PersonalChange::RevokeItself(id.clone())).await.map_err(|error| {
                 tracing::warn!(id, error = error.to_string(), "a personal token could not revoke itself");
                 ProxyError::Busy
             })?;

@@ -14,7 +14,7 @@ use crate::clock;
 use crate::serve::auth::{browser, redirect};
 use crate::serve::page::Page;
 use crate::serve::page::template::{Markup, Place, fill};
-use crate::serve::personal::PersonalRequest;
+use crate::serve::personal::personal_request::PersonalRequest;
 
 const DAY: Duration = Duration::from_hours(24);
 /// The lifetimes to choose from, in days, if the operator allows them.

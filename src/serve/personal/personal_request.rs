@@ -1,0 +1,29 @@
+//! A request for one of the pages of personal tokens, with everything that answers it.
+
+use actix_web::HttpRequest;
+
+use crate::access::caller::Caller;
+use crate::http::body::{BodyLimits, BodyOwner};
+use crate::serve::auth::callers::Callers;
+use crate::serve::auth::personal_store::PersonalStore;
+use crate::serve::telemetry::access_log::AccessLog;
+
+/// The actions of these pages in the logs.
+pub(super) const LIST: &str = "personal-tokens:list";
+pub(super) const MAKE: &str = "personal-tokens:create";
+pub(super) const REVOKE: &str = "personal-tokens:revoke";
+
+/// A request for one of the pages, and what it takes to serve it.
+pub(crate) struct PersonalRequest<'a> {
+    pub callers: &'a Callers,
+    pub store: &'a PersonalStore,
+    pub request: &'a HttpRequest,
+    pub log: &'a AccessLog,
+    /// The caller, who has been authenticated.
+    pub caller: &'a Caller,
+    /// The names of all targets.
+    pub targets: Vec<&'a str>,
+    pub intake: &'a BodyLimits,
+    /// The account of the memory that a form takes.
+    pub account: BodyOwner,
+}
