@@ -5,6 +5,7 @@ mod bodies;
 mod bootstrap;
 mod callers;
 mod check;
+mod columns;
 mod command_error;
 mod core_dumps;
 #[cfg(feature = "deploy")]
@@ -13,12 +14,19 @@ mod examples;
 mod file;
 #[cfg(feature = "generate")]
 mod generate;
+mod healthcheck;
 mod huge_pages;
+mod init;
+mod known_targets;
+mod known_values;
 mod listener;
 mod logging;
+#[cfg(feature = "generate")]
+mod man;
 mod oidc;
 mod options;
 mod output;
+mod policy;
 mod probe_settings;
 mod problems;
 mod proxies;
@@ -56,14 +64,18 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Init(init::InitCommand),
+    Targets(known_targets::TargetsCommand),
     Serve(Box<serve::ServeCommand>),
     Check(Box<check::Check>),
+    Healthcheck(healthcheck::Healthcheck),
     Ui(Box<ui::Ui>),
     Bootstrap(bootstrap::Bootstrap),
     #[cfg(feature = "deploy")]
     Deploy(deploy::Deploy),
     #[command(subcommand)]
     Token(token::Token),
+    Policy(policy::PolicyCommand),
     #[cfg(feature = "sandbox")]
     Sandbox(sandbox::Sandbox),
     #[cfg(feature = "generate")]
@@ -95,13 +107,17 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let unknown = variables::unknown(&grammar());
     let checked = || variables::checked(&unknown).map_err(|problems| CommandError::configuration(&problems));
     let result = match cli.command {
+        Command::Init(command) => command.run(),
+        Command::Targets(command) => command.run(),
         Command::Serve(command) => command.run(matches, &unknown),
         Command::Check(command) => command.run(matches, &unknown),
+        Command::Healthcheck(command) => command.run(),
         Command::Ui(command) => command.run(matches, &unknown),
         Command::Bootstrap(command) => checked().and_then(|()| command.run()),
         #[cfg(feature = "deploy")]
         Command::Deploy(command) => checked().and_then(|()| command.run()),
         Command::Token(command) => command.run(),
+        Command::Policy(command) => command.run(),
         #[cfg(feature = "sandbox")]
         Command::Sandbox(command) => checked().and_then(|()| command.run(std::env::vars_os())),
         #[cfg(feature = "generate")]

@@ -14,7 +14,9 @@ pub(super) fn appliance() -> String {
     format!(
         "\
 Examples:
-{sandbox}  appliance check --config appliance.toml                 # find problems first
+{sandbox}  appliance targets                                       # the MLflows of your AWS account
+  appliance init                                          # write a commented appliance.toml
+  appliance check --config appliance.toml                 # find problems first
   appliance serve --config appliance.toml
   appliance ui --config appliance.toml --open             # open AWS's own MLflow page
   appliance token new --file tokens.toml --name ci --role write
@@ -48,6 +50,42 @@ Examples:
     jq '.findings[] | select(.outcome == \"failure\")'
 
 Exit codes: 0 no failure, warnings possible, 1 a check failed, 2 wrong usage, 78 invalid configuration";
+
+pub(super) const INIT: &str = "\
+Examples:
+  appliance init
+  appliance init research.toml \\
+    --resource-arn arn:aws:sagemaker:us-east-1:123456789012:mlflow-app/app-ABCDEF123456
+  appliance init - | less                                 # only print it
+
+Exit codes: 0 success, 1 failure, such as an existing file, 2 wrong usage";
+
+pub(super) const TARGETS: &str = "\
+Examples:
+  AWS_PROFILE=research appliance targets --region eu-west-1
+  appliance targets --json | jq -r '.[] | select(.status == \"Created\") | .resource_arn'
+
+The identity needs `sagemaker:ListMlflowTrackingServers` and `sagemaker:ListMlflowApps` on `*`. If one of them is missing, the command prints the rest, names the permission, and fails.
+
+Exit codes: 0 success, 1 a list is missing, 2 wrong usage, 78 invalid configuration";
+
+pub(super) const POLICY: &str = "\
+Examples:
+  appliance policy --role write POST /api/2.0/mlflow/experiments/delete
+  appliance policy --role admin --deny 'webhooks:*' POST /api/2.0/mlflow/webhooks
+  appliance policy --role read POST /graphql --data '{\"query\": \"{ mlflowGetRun { __typename } }\"}'
+  appliance policy --config appliance.toml GET /api/2.0/mlflow/runs/get
+  appliance policy --role read                            # all routes that `read` may use
+
+Exit codes: 0 allowed, or a table was printed, 1 the role of `--role` is denied, 2 wrong usage, 78 invalid configuration";
+
+pub(super) const HEALTHCHECK: &str = "\
+Examples:
+  appliance healthcheck
+  appliance healthcheck --ready --timeout 1s
+  appliance healthcheck https://mlflow.corp/_appliance/healthz
+
+Exit codes: 0 the answer was 200, 1 another answer or none, 2 wrong usage, 78 invalid configuration";
 
 pub(super) const UI: &str = "\
 Examples:
@@ -188,9 +226,11 @@ Examples:
 
 The file contains only hashes. A running appliance reloads it within a minute, and at once after SIGHUP.
 
-To keep the tokens in AWS, for `--tokens ssm:/mlflow/tokens`:
-  aws ssm put-parameter --type SecureString --overwrite \\
-    --name /mlflow/tokens --value file://tokens.toml
+To keep the tokens in AWS, name the same secret here and in `serve --tokens`; `token new` creates it:
+  appliance token new --file secretsmanager:mlflow-tokens --name ci --role write
+  appliance serve --tokens secretsmanager:mlflow-tokens …
+
+Several people may change a file or a secret at the same time, and lose nothing. Secrets Manager needs the permissions `secretsmanager:GetSecretValue`, `PutSecretValue`, `UpdateSecretVersionStage` and, for the first token, `CreateSecret`; the Parameter Store needs `ssm:GetParameterHistory`, `ssm:PutParameter` and, to list, `ssm:GetParameter`.
 
 Exit codes: 0 success, 1 failure, 2 wrong usage, 78 invalid token file";
 
@@ -207,6 +247,7 @@ Exit codes: 0 success, 1 failure, 2 wrong usage, 78 invalid token file";
 pub(super) const TOKEN_LIST: &str = "\
 Examples:
   appliance token list --file tokens.toml
+  appliance token list --file ssm:/mlflow/tokens
   appliance token list --file tokens.toml --json | jq -r '.[] | select(.expired) | .id'
 
 Exit codes: 0 success, 1 failure, 2 wrong usage, 78 invalid token file";
