@@ -21,8 +21,9 @@ const ARN: &str = "resource_arn";
 const INTRODUCTION: &str = "\
 # The configuration of `appliance serve`, written by `appliance init`.
 #
-# Remove the `# ` before an option to set it; a default stands in brackets. Flags and environment variables win over this
-# file. `appliance check --config FILE` finds problems, and `appliance serve --help-all` has the advanced options as well.
+# Remove the `# ` before an option to set it; a default stands in brackets. Flags and environment
+# variables win over this file. `appliance check --config FILE` finds problems, and
+# `appliance serve --help-all` has the advanced options as well.
 ";
 
 /// The tables that may be repeated. A test reads them.
@@ -200,7 +201,7 @@ mod tests {
         let text = text(Some(EXAMPLE_ARN));
         let set: Vec<_> = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
         assert_eq!(set, [format!("resource-arn = \"{EXAMPLE_ARN}\"")]);
-        assert!(text.lines().all(|line| line.chars().count() <= 120), "{text}");
+        assert!(text.lines().all(|line| line.chars().count() <= 110), "{text}");
         let command = ServeOptions::augment_args(Command::new("serve"));
         for argument in command.get_arguments() {
             let key = format!("{} = ", key(argument.get_id().as_str()));

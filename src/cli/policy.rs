@@ -49,7 +49,7 @@ pub(super) struct PolicyCommand {
 }
 
 /// The decision about a request of one role.
-struct Verdict {
+struct RoleDecision {
     role: Role,
     actions: Vec<&'static str>,
     /// The reason of a denial.
@@ -66,14 +66,14 @@ impl PolicyCommand {
             return Ok(());
         };
         let routes = classified(method, path, self.data.as_deref())?;
-        let verdicts: Vec<_> = all.into_iter().map(|role| verdict(&rules, role, &routes)).collect();
+        let decisions: Vec<_> = all.into_iter().map(|role| decision(&rules, role, &routes)).collect();
         match (self.json, self.role) {
-            (true, Some(_)) => show_document(&described(&verdicts[0])),
-            (true, None) => show_document(&verdicts.iter().map(described).collect()),
-            (false, Some(_)) => show(&line(&verdicts[0])),
-            (false, None) => verdicts.iter().for_each(|one| show(&format!("{:5}  {}", one.role.as_str(), line(one)))),
+            (true, Some(_)) => show_document(&described(&decisions[0])),
+            (true, None) => show_document(&decisions.iter().map(described).collect()),
+            (false, Some(_)) => show(&line(&decisions[0])),
+            (false, None) => decisions.iter().for_each(|one| show(&format!("{:5}  {}", one.role.as_str(), line(one)))),
         }
-        let is_denied = self.role.is_some() && verdicts[0].denied.is_some();
+        let is_denied = self.role.is_some() && decisions[0].denied.is_some();
         if is_denied { Err(CommandError::reported(Class::Failed)) } else { Ok(()) }
     }
 
@@ -122,23 +122,23 @@ fn classified(method: &str, path: &str, data: Option<&str>) -> Result<Vec<Route>
     Ok(graphql::routes(data.as_bytes()))
 }
 
-fn verdict(rules: &Policy, role: Role, routes: &[Route]) -> Verdict {
+fn decision(rules: &Policy, role: Role, routes: &[Route]) -> RoleDecision {
     let denied = routes.iter().find_map(|route| rules.decide(role, *route).err()).map(|denied| denied.to_string());
     let mut actions: Vec<_> = routes.iter().map(|route| route.action).collect();
     actions.dedup();
-    Verdict { role, actions, denied }
+    RoleDecision { role, actions, denied }
 }
 
-fn line(verdict: &Verdict) -> String {
-    let Verdict { actions, denied, .. } = verdict;
+fn line(decision: &RoleDecision) -> String {
+    let RoleDecision { actions, denied, .. } = decision;
     match denied {
         Some(reason) => format!("denied   {reason}"),
         None => format!("allowed  `{}`", actions.join("`, `")),
     }
 }
 
-fn described(verdict: &Verdict) -> Value {
-    let Verdict { role, actions, denied } = verdict;
+fn described(decision: &RoleDecision) -> Value {
+    let RoleDecision { role, actions, denied } = decision;
     json!({"role": role.as_str(), "allowed": denied.is_none(), "actions": actions, "reason": denied})
 }
 

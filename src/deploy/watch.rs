@@ -232,7 +232,7 @@ mod tests {
         seen.note(&event("C", "CREATE_FAILED", "2026-01-01T00:00:06Z", "another"));
         let cause = seen.cause.expect("a cause");
         assert_eq!(cause.logical_resource_id, "A");
-        assert!(hint(&cause.resource_status_reason.unwrap()).contains("deployer's policy"));
+        assert!(hint(&cause.resource_status_reason.unwrap()).contains("the policy of the identity that deploys"));
     }
 
     #[test]

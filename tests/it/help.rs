@@ -157,7 +157,6 @@ fn every_error_has_a_hint() {
         (&["bootstrap", "status", "--state-directory", missing], 1),
         (&["generate", "man-pages", "/dev/null/man"], 1),
         (&["init", missing], 1),
-        (&["init", "--resource-arn", "", "-"], 2),
         (&["targets"], 2),
         (&["targets", "--region", "us-east-1"], 1),
         (&["policy", "--role", "read", "GET", "x"], 2),

@@ -3,6 +3,12 @@
 //! Lines of examples are short, so that no terminal breaks them. Other paragraphs are one line each, which the terminal
 //! breaks. Tests pass each example to the parser, with and without the commands that a feature adds.
 
+#[cfg(feature = "deploy")]
+mod deploy;
+
+#[cfg(feature = "deploy")]
+pub(super) use self::deploy::*;
+
 /// The binary for instances has fewer commands, and its help mentions no other.
 pub(super) fn appliance() -> String {
     let with = |is_there: bool, text: &'static str| if is_there { text } else { "" };
@@ -73,7 +79,8 @@ pub(super) const POLICY: &str = "\
 Examples:
   appliance policy --role write POST /api/2.0/mlflow/experiments/delete
   appliance policy --role admin --deny 'webhooks:*' POST /api/2.0/mlflow/webhooks
-  appliance policy --role read POST /graphql --data '{\"query\": \"{ mlflowGetRun { __typename } }\"}'
+  appliance policy --role read POST /graphql \\
+    --data '{\"query\": \"{ mlflowGetRun { __typename } }\"}'
   appliance policy --config appliance.toml GET /api/2.0/mlflow/runs/get
   appliance policy --role read                            # all routes that `read` may use
 
@@ -137,82 +144,6 @@ pub(super) const BOOTSTRAP_UNINSTALL: &str = "\
 Examples:
   sudo appliance bootstrap uninstall
   sudo appliance bootstrap uninstall --purge              # also configuration and tokens
-
-Exit codes: 0 success, 1 failure, 2 wrong usage";
-
-#[cfg(feature = "deploy")]
-pub(super) const DEPLOY: &str = "\
-Examples:
-  appliance deploy plan --mode serverless
-  appliance deploy apply --mode tracking --config tracking.toml
-  appliance deploy apply --mode serverless --parameter MinInstances=2
-  eval \"$(appliance deploy outputs --mode serverless --env)\"
-  appliance deploy destroy --mode tracking
-
-Exit codes: 0 success, 1 failure, 2 wrong usage, 78 invalid configuration";
-
-#[cfg(feature = "deploy")]
-pub(super) const DEPLOY_PLAN: &str = "\
-Examples:
-  appliance deploy plan --mode serverless
-  appliance deploy plan --mode serverless --json | jq 'map_values(.action)'
-  appliance deploy plan --mode tracking --config tracking.toml --detailed-exitcode
-
-Exit codes: 0 success, 1 failure, 2 wrong usage or, with `--detailed-exitcode`, changes, 78 invalid configuration";
-
-#[cfg(feature = "deploy")]
-pub(super) const DEPLOY_APPLY: &str = "\
-Examples:
-  appliance deploy apply --mode serverless
-  appliance deploy apply --mode tracking --config tracking.toml --yes
-  appliance deploy apply --mode tracking --tag CostCenter=42 \\
-    --role-arn arn:aws:iam::111122223333:role/cloudformation
-  appliance deploy apply --mode serverless --yes --json | jq -r .Url
-
-Ctrl-C stops only the command, not the update; the same command continues to watch it.
-
-Exit codes: 0 success, 1 failure or not confirmed, 2 wrong usage, 78 invalid configuration";
-
-#[cfg(feature = "deploy")]
-pub(super) const DEPLOY_DESTROY: &str = "\
-Examples:
-  appliance deploy destroy --mode tracking
-  appliance deploy destroy --mode serverless --shared     # also the network
-
-Exit codes: 0 success, 1 failure or not confirmed, 2 wrong usage, 78 invalid configuration";
-
-#[cfg(feature = "deploy")]
-pub(super) const DEPLOY_STATUS: &str = "\
-Examples:
-  appliance deploy status --mode serverless
-  appliance deploy status --mode serverless --drift       # also changes by hand
-  appliance deploy status --mode serverless --json | jq 'map_values(.status)'
-
-Exit codes: 0 success, 1 failure, 2 wrong usage, 78 invalid configuration";
-
-#[cfg(feature = "deploy")]
-pub(super) const DEPLOY_OUTPUTS: &str = "\
-Examples:
-  appliance deploy outputs --mode serverless
-  appliance deploy outputs --mode serverless --json | jq -r '.[].Url // empty'
-  eval \"$(appliance deploy outputs --mode serverless --env)\"
-
-Exit codes: 0 success, 1 failure or, with `--env`, no appliance yet, 2 wrong usage, 78 invalid configuration";
-
-#[cfg(feature = "deploy")]
-pub(super) const DEPLOY_COST: &str = "\
-Examples:
-  appliance deploy cost
-  appliance deploy cost --domain --parameter MinInstances=3
-  appliance deploy cost --json | jq .sum
-
-Exit codes: 0 success, 1 failure, 2 wrong usage, 78 invalid configuration";
-
-#[cfg(feature = "deploy")]
-pub(super) const DEPLOY_EXPORT: &str = "\
-Examples:
-  appliance deploy export templates
-  aws cloudformation validate-template --template-body file://templates/mlflow.yaml
 
 Exit codes: 0 success, 1 failure, 2 wrong usage";
 
