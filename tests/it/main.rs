@@ -6,6 +6,7 @@ mod architecture;
 mod bootstrap;
 mod check;
 mod clients;
+mod commands;
 mod deploy;
 mod documents;
 mod download_button;
