@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::aws_principal::PrincipalPattern;
+
 /// The permissions of a caller. Each role includes those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {
@@ -76,6 +78,8 @@ pub enum AuthMethod {
     Oidc,
     /// A client certificate.
     Certificate,
+    /// A token that AWS has confirmed as one of an AWS identity.
+    Aws,
     /// No authentication.
     Anonymous,
 }
@@ -89,6 +93,7 @@ impl AuthMethod {
             Self::Session => "session",
             Self::Oidc => "oidc",
             Self::Certificate => "certificate",
+            Self::Aws => "aws",
             Self::Anonymous => "anonymous",
         }
     }
@@ -107,8 +112,8 @@ pub struct Caller {
     pub means: AuthMethod,
 }
 
-/// A grant to a subject that is not in the token file: the holder of a client certificate, or a user who signed in at the load
-/// balancer.
+/// A grant to a subject that is not in the token file: the holder of a client certificate, a user who signed in at the load
+/// balancer, or an AWS identity.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
     /// The subject of the grant.
@@ -135,6 +140,8 @@ pub enum Subject {
     },
     /// Any user who signed in.
     AnyUser,
+    /// The AWS identities that this pattern is for.
+    AwsPrincipal(PrincipalPattern),
 }
 
 impl Grant {

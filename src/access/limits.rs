@@ -1,7 +1,7 @@
 //! Limits for one caller and for one address: requests per second, and requests at a time.
 //!
-//! Callers differ by name and by method of authentication: a token, an OIDC user and a certificate of one name are three
-//! callers. Callers without a name differ by address.
+//! Callers differ by name and by method of authentication: a token, an OIDC user, a certificate and an AWS identity of one name
+//! are four callers. Callers without a name differ by address.
 
 use std::borrow::Borrow;
 use std::collections::HashMap;
@@ -67,8 +67,8 @@ pub struct Meter<A> {
 }
 
 struct Usages<A> {
-    /// By name: holders of tokens, users of the load balancer, holders of certificates.
-    named: [UsageMap<String, A>; 3],
+    /// By name: holders of tokens, users of the load balancer, holders of certificates, AWS identities.
+    named: [UsageMap<String, A>; 4],
     /// Callers without a name.
     unauthenticated: UsageMap<IpAddr, A>,
     /// All requests of an address. Their rate is that of rejections.
@@ -135,6 +135,7 @@ impl<A: Default> Meter<A> {
             let caller = match (caller.means, address) {
                 (AuthMethod::Oidc, _) => by_name(usages, 1),
                 (AuthMethod::Certificate, _) => by_name(usages, 2),
+                (AuthMethod::Aws, _) => by_name(usages, 3),
                 (AuthMethod::Anonymous, Some(address)) => {
                     usage(&mut usages.unauthenticated, &address, self.limits.rate)
                 }

@@ -179,7 +179,7 @@ fn error_text(body: &[u8]) -> String {
 }
 
 /// The text of the first element of a name, without reading more of the XML.
-fn element(text: &str, name: &str) -> Option<String> {
+pub(super) fn element(text: &str, name: &str) -> Option<String> {
     let (_, rest) = text.split_once(&format!("<{name}>"))?;
     rest.split_once('<').map(|(inside, _)| inside.to_owned())
 }

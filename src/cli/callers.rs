@@ -7,7 +7,7 @@ use super::options::{CallerOptions, CallerTable, ServeOptions, ValueOrigin};
 use super::problems::{Problems, Reported};
 use super::random::random;
 use super::targets::ParsedTarget;
-use super::{oidc, values};
+use super::{aws_identities, oidc, values};
 use crate::access::address::Networks;
 use crate::access::caller::{self, Grant, NotARole, Role, Subject, Targets};
 use crate::access::limits::Limits;
@@ -66,6 +66,8 @@ pub(super) fn resolve(
         tokens: tokens.ok()?,
         grants,
         oidc: oidc.ok()?,
+        // The regions of the targets are the default, so `aws_identities` adds this.
+        aws: None,
         anonymous,
         sessions: sessions?,
         networks,
@@ -79,8 +81,10 @@ pub(super) fn resolve(
 /// The role of callers without credentials; none if they are rejected.
 fn anonymous(all: &ServeOptions, listen: SocketAddr, problems: &mut Problems) -> Option<Role> {
     let options = &all.callers;
-    let authenticates =
-        options.tokens.is_some() || options.oidc_signer.is_some() || all.listener.tls_client_ca.is_some();
+    let authenticates = options.tokens.is_some()
+        || options.oidc_signer.is_some()
+        || options.aws_audience.is_some()
+        || all.listener.tls_client_ca.is_some();
     let is_local = listen.ip().is_loopback();
     let is_allowed = problems.switch(options.allow_anonymous.as_ref(), is_local && !authenticates);
     // SECURITY: beyond this machine, only the operator's word makes an unauthenticated caller an administrator.
@@ -184,15 +188,17 @@ fn grant(table: &CallerTable, problems: &mut Problems) -> Option<Grant> {
     });
     let role = problems.read(value("role"), HINT_ROLE, role);
     let targets = problems.read(value("targets"), "write names of targets, separated by commas", values::target_names);
-    let to = match (value("certificate"), value("claim")) {
-        (Some(_), None) => certificate,
-        (None, Some(_)) => claim,
+    let principal = aws_identities::principal(table, problems);
+    let to = match (value("certificate"), value("claim"), value("principal")) {
+        (Some(_), None, None) => certificate,
+        (None, Some(_), None) => claim,
+        (None, None, Some(_)) => principal,
         _ => {
-            let what = "a `[[caller]]` needs either `certificate` or `claim`";
+            let what = "a `[[caller]]` needs exactly one of `certificate`, `claim` and `principal`";
             problems.add(
                 &table.origin,
                 what,
-                "write one of them: a name in a client certificate, or a claim of a user",
+                "write one of them: a name in a client certificate, a claim of a user, or the ARN of an AWS principal",
             );
             None
         }

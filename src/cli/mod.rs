@@ -1,5 +1,6 @@
 //! The command line: the only part that knows clap, the environment, the terminal and exit codes.
 
+mod aws_identities;
 mod bodies;
 mod bootstrap;
 mod callers;
@@ -31,6 +32,7 @@ mod summary;
 mod targets;
 mod telemetry;
 mod token;
+mod token_aws;
 mod token_file;
 mod trust;
 mod ui;

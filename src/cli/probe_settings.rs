@@ -11,6 +11,13 @@ use super::values;
 pub(super) fn of(settings: &serve::ServeSettings, may_write: bool) -> ProbeSettings {
     ProbeSettings {
         targets: settings.served_targets.iter().map(subject).collect(),
+        identity_endpoints: settings
+            .callers
+            .aws
+            .iter()
+            .flat_map(|aws| &aws.regions)
+            .map(|(_, sts)| sts.clone())
+            .collect(),
         sts_endpoint: service("STS"),
         egress: settings.egress.clone(),
         may_write,

@@ -27,7 +27,7 @@ pub(super) fn line(settings: &ServeSettings) -> String {
 pub(super) fn callers(settings: &ServeSettings, now: SystemTime) -> Finding {
     const CHECK: &str = "callers";
     let callers = &settings.callers;
-    let has_others = callers.oidc.is_some() || !callers.grants.is_empty();
+    let has_others = callers.oidc.is_some() || callers.aws.is_some() || !callers.grants.is_empty();
     match (&callers.tokens, callers.anonymous) {
         (_, Some(role)) if settings.listen.ip().is_loopback() => {
             Finding::ok(CHECK, "", format!("every client on this machine, as {role}"))
@@ -50,6 +50,9 @@ pub(super) fn callers(settings: &ServeSettings, now: SystemTime) -> Finding {
             }
             None => Finding::ok(CHECK, "", "holders of the tokens that AWS stores"),
         },
+        (None, None) if callers.aws.is_some() && callers.oidc.is_none() => {
+            Finding::ok(CHECK, "", "AWS identities or holders of client certificates")
+        }
         (None, None) => Finding::ok(CHECK, "", "users of the load balancer or holders of client certificates"),
     }
 }

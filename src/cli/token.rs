@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::command_error::{Class, CommandError};
 use super::output::{document, say, try_show};
+use super::token_aws::AwsToken;
 use super::token_file::{change, read};
 use super::{examples, values};
 use crate::access::caller::{self, Role, Targets};
@@ -42,6 +43,7 @@ pub(super) enum Token {
         #[command(flatten)]
         arguments: TokenArguments,
     },
+    Aws(AwsToken),
     /// Revoke tokens
     #[command(after_help = examples::TOKEN_REVOKE)]
     Revoke {
@@ -91,6 +93,7 @@ impl Token {
                 let entries: Vec<_> = tokens.entries().iter().map(|entry| described(entry, now)).collect();
                 shown(&arguments, &json!(entries), || table(&tokens, now))
             }
+            Self::Aws(command) => command.run(),
             Self::Revoke { which, arguments } => {
                 let revoked = change(&arguments.file, false, |tokens| {
                     let revoked = tokens.revoke(&which);

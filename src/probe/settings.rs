@@ -40,6 +40,8 @@ pub struct ProbedStore {
 pub struct ProbeSettings {
     /// The targets.
     pub targets: Vec<ProbeTarget>,
+    /// The STS endpoints that confirm the AWS identities of callers.
+    pub identity_endpoints: Vec<Endpoint>,
     /// An endpoint that replaces the region's STS.
     pub sts_endpoint: Option<Endpoint>,
     /// The route by which the AWS SDK leaves this machine.

@@ -44,7 +44,7 @@ pub use admin::AdminSettings;
 use artifacts::store_discovery;
 pub use auth::browser::AllowedHosts;
 use auth::callers::Callers;
-pub use auth::settings::{CallerSettings, OidcSettings, TokenSecret, TokenSettings, TokenSource};
+pub use auth::settings::{AwsIdentitySettings, CallerSettings, OidcSettings, TokenSecret, TokenSettings, TokenSource};
 use auth::token_store::SecretReader;
 pub use auth::token_store::read_file as read_tokens;
 pub use serve_error::ServeError;

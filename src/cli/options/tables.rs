@@ -29,5 +29,5 @@ pub(crate) struct CallerTable {
 
 impl CallerTable {
     /// The keys of such a table.
-    pub(crate) const KEYS: &[&str] = &["certificate", "claim", "name", "role", "targets"];
+    pub(crate) const KEYS: &[&str] = &["account", "certificate", "claim", "name", "principal", "role", "targets"];
 }

@@ -10,12 +10,14 @@ use actix_web::http::header::{HeaderMap, HeaderName};
 use secrecy::ExposeSecret as _;
 
 use crate::access::address::{self, Networks};
+use crate::access::aws_token::{self, AwsTokenError};
 use crate::access::caller::{AuthMethod, Caller, Grant, Role, Subject, Targets, check_name};
 use crate::access::limits::{Meter, Permit};
 use crate::access::oidc::{Expected, OidcError, Unverified};
 use crate::access::policy::Policy;
 use crate::access::session::Sessions;
 use crate::http::body::Holdings;
+use crate::serve::auth::aws_identities::{AwsIdentities, StsAccess};
 use crate::serve::auth::credentials::{self, CallerCredentials};
 use crate::serve::auth::error::AccessError;
 use crate::serve::auth::keys::{BalancerKeys, KeyFetcher};
@@ -31,6 +33,7 @@ pub(crate) struct Callers {
     pub(crate) tokens: TokenStore,
     grants: Vec<Grant>,
     balancer: Option<BalancerTrust>,
+    aws: Option<AwsIdentities>,
     anonymous: Option<Role>,
     pub(crate) sessions: Sessions,
     networks: Option<Networks>,
@@ -56,10 +59,12 @@ impl Callers {
             name_claim: oidc.name_claim,
             keys: BalancerKeys::new(oidc.keys.0, oidc.keys.1),
         });
+        let aws = settings.aws.map(|aws| AwsIdentities::new(aws, &settings.grants));
         Self {
             tokens: TokenStore::new(settings.tokens),
             grants: settings.grants,
             balancer,
+            aws,
             anonymous: settings.anonymous,
             sessions: settings.sessions,
             networks: settings.networks,
@@ -143,11 +148,15 @@ impl Callers {
         headers: &HeaderMap,
         cookie: &'static str,
         certificate: &[String],
-        fetcher: &KeyFetcher,
+        (fetcher, sts): (&KeyFetcher, StsAccess<'_>),
         now: SystemTime,
     ) -> Result<Caller, AccessError> {
-        if self.tokens.is_configured() {
+        if self.tokens.is_configured() || self.aws.is_some() {
             match credentials::of(headers, cookie)? {
+                CallerCredentials::Token(token) if token.expose_secret().starts_with(aws_token::PREFIX) => {
+                    let aws = self.aws.as_ref().ok_or(AwsTokenError::NotConfigured)?;
+                    return Box::pin(aws.caller(token.expose_secret(), sts, now)).await;
+                }
                 CallerCredentials::Token(token) => return self.tokens.holder(token.expose_secret(), now),
                 // A browser whose session is over is sent to sign in again.
                 CallerCredentials::Session(value) => {

@@ -16,10 +16,12 @@ use crate::http::client::Endpoint;
 pub struct CallerSettings {
     /// The tokens; without this there are none.
     pub tokens: Option<TokenSettings>,
-    /// The grants of the load balancer's users and of the holders of certificates.
+    /// The grants of the load balancer's users, of the holders of certificates and of AWS identities.
     pub grants: Vec<Grant>,
     /// The load balancer whose statements about users are trusted.
     pub oidc: Option<OidcSettings>,
+    /// The AWS identities that are accepted; without this there are none.
+    pub aws: Option<AwsIdentitySettings>,
     /// The role of unauthenticated callers; without it they are rejected.
     pub anonymous: Option<Role>,
     /// The sessions of browsers.
@@ -72,4 +74,12 @@ pub struct OidcSettings {
     pub name_claim: String,
     /// The endpoint of its public keys, and the path to them with a slash at its end.
     pub keys: (Endpoint, String),
+}
+
+/// The AWS identities that may be callers.
+pub struct AwsIdentitySettings {
+    /// The audience for which their tokens have to be made.
+    pub audience: String,
+    /// The regions whose STS may be asked, each with its endpoint.
+    pub regions: Vec<(String, Endpoint)>,
 }

@@ -11,7 +11,7 @@ use tokio::time::sleep;
 use tracing::{info, warn};
 
 use crate::access::caller::{AuthMethod, Caller};
-use crate::access::tokens::{self, Tokens};
+use crate::access::tokens::{self, Rejected, Tokens};
 use crate::api::Transport;
 use crate::api::json::{self, JsonCall};
 use crate::aws::credentials::Current;
@@ -79,6 +79,9 @@ impl TokenStore {
     /// # Errors
     /// [`AccessError::Token`] or [`AccessError::TokensUnknown`].
     pub(crate) fn holder(&self, token: &str, now: SystemTime) -> Result<Caller, AccessError> {
+        if !self.is_configured() {
+            return Err(Rejected::Unknown.into());
+        }
         let tokens = self.tokens.load();
         let tokens = tokens.as_ref().ok_or_else(|| self.unknown())?;
         Ok(tokens.find(token, now)?.caller(AuthMethod::Token))
@@ -89,6 +92,9 @@ impl TokenStore {
     /// # Errors
     /// [`AccessError::TokensUnknown`].
     pub(crate) fn session_holder(&self, id: &str, now: SystemTime) -> Result<Option<Caller>, AccessError> {
+        if !self.is_configured() {
+            return Ok(None);
+        }
         let tokens = self.tokens.load();
         let tokens = tokens.as_ref().ok_or_else(|| self.unknown())?;
         Ok(tokens.by_id(id, now).ok().map(|entry| entry.caller(AuthMethod::Session)))

@@ -39,7 +39,11 @@ pub(crate) const ERROR_CODES: &[ErrorCode] = &[
         "unauthenticated",
         "The request has no token, or one that is unknown, expired or revoked; or the client certificate has expired. Create a token with `appliance token new`.",
     ),
-    of("no-grant", "The user has signed in, but no `[[caller]]` grants them anything."),
+    of("no-grant", "The user or the AWS identity is known, but no `[[caller]]` grants it anything."),
+    of(
+        "sts-unavailable",
+        "STS did not confirm a caller's AWS identity in time; the log has the reason. Callers that were confirmed before are not affected.",
+    ),
     of("tokens-unknown", "The appliance could not read the tokens from AWS yet; the log has the reason."),
     of("role-too-low", "The caller's role does not allow this action. Grant a higher role if the caller needs it."),
     of("denied-by-rule", "A `deny` rule forbids the action."),
