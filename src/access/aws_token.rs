@@ -151,7 +151,10 @@ impl UnconfirmedToken {
         }
         let text = text.strip_prefix(PREFIX).ok_or(AwsTokenError::Malformed)?;
         let json = BASE64.decode(text).map_err(|_| AwsTokenError::Malformed)?;
-        let Envelope { audience, url } = serde_json::from_slice(&json).map_err(|_| AwsTokenError::Malformed)?;
+        // `serde` would read a list as well.
+        let json =
+            Some(json.trim_ascii_start()).filter(|json| json.starts_with(b"{")).ok_or(AwsTokenError::Malformed)?;
+        let Envelope { audience, url } = serde_json::from_slice(json).map_err(|_| AwsTokenError::Malformed)?;
         if audience != expected.audience {
             check_audience(&audience).map_err(|_| AwsTokenError::Malformed)?;
             return Err(AwsTokenError::Audience(audience));

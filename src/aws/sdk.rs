@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use aws_config::meta::region::RegionProviderChain;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{AppName, BehaviorVersion, Region, SdkConfig};
@@ -28,9 +27,11 @@ pub struct Egress {
     pub proxies: Proxies,
 }
 
-/// The region of the environment, or of the profile.
+/// The region of the environment, of the profile, or of the instance. The metadata service of an instance is asked without TLS,
+/// and the SDK panics if it has no client for it.
 pub async fn default_region() -> Option<String> {
-    RegionProviderChain::default_provider().region().await.map(|region| region.to_string())
+    let config = aws_config::defaults(BehaviorVersion::latest()).http_client(client(&Egress::default()));
+    config.load().await.region().map(ToString::to_string)
 }
 
 /// Loads the SDK's configuration: profile files and the standard `AWS_*` variables, among them

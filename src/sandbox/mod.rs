@@ -8,6 +8,7 @@
 //!          IMDSv2 → STS AssumeRole       artifacts: appliance → S3
 //! ```
 
+mod aws_callers;
 mod certificates;
 mod client;
 mod error;
@@ -134,13 +135,17 @@ async fn start(
         (start_mlflow(settings, (&program, &environment), directory, started, report).await?, python)
     };
     let services = started.services.insert(SandboxServices::open(settings, directory, &mlflow, (issuer, store))?);
+    let configuration = directory.join("appliance.toml");
+    let text = [aws_callers::AUDIENCE, "allow-anonymous = true\n", aws_callers::GRANTS].concat();
+    std::fs::write(&configuration, text).map_err(io_error("writing the configuration of the appliance"))?;
     let mut appliances = Vec::new();
     for (mlflow_endpoint, port) in services.gateways.iter().zip(ports) {
         let name = format!("appliance ({})", mlflow_endpoint.target.arn().mode().resource_type());
         report.step(&format!("starting {name}"));
         let mut command = Command::new(&settings.program);
         command
-            .args(["serve", "--listen", &format!("127.0.0.1:{port}")])
+            .args(["serve", "--listen", &format!("127.0.0.1:{port}"), "--config"])
+            .arg(&configuration)
             .args(["--resource-arn", mlflow_endpoint.target.arn().as_str()])
             .args(["--role-arn", ROLE_ARN, "--upstream-endpoint", &mlflow_endpoint.url, "--ca-file"])
             .arg(&services.authority)

@@ -83,6 +83,7 @@ fn a_token_is_rejected_with_a_reason_before_aws_is_asked() {
         (format!("{PREFIX}?"), Malformed),
         (of(URL).replace(PREFIX, "mlfaws"), Malformed),
         (of_json("[]"), Malformed),
+        (of_json(&format!("[\"{AUDIENCE}\", \"{URL}\"]")), Malformed),
         (of_json(&format!("{{\"audience\": \"{AUDIENCE}\"}}")), Malformed),
         (of_json(&format!("{{\"audience\": \"{AUDIENCE}\", \"url\": \"{URL}\", \"host\": \"evil\"}}")), Malformed),
         (of_json(&format!("{{\"audience\": \"{AUDIENCE}\", \"url\": \"{URL}\", \"url\": \"{URL}\"}}")), Malformed),

@@ -7,6 +7,7 @@
 //! Source: "Create a signed AWS API request", AWS IAM User Guide.
 
 mod canonical;
+mod presigned;
 mod request;
 
 use std::time::{Duration, SystemTime};
@@ -16,6 +17,7 @@ use actix_web::http::header::HeaderMap;
 use ring::{digest, hmac};
 
 use canonical::hex;
+pub(super) use presigned::{is_presigned, verify_presigned};
 pub(super) use request::ReceivedRequest;
 
 use super::identity::{IssuedCredentials, Issuer, Principal};
@@ -63,7 +65,8 @@ pub(super) fn verify(
     authorization.check_scope(service)?;
     let date = single(request.headers, "x-amz-date")?;
     check_clock(date, &authorization, now)?;
-    let issued = identify(request.headers, &authorization, issuer, now)?;
+    let token = single(request.headers, "x-amz-security-token").ok();
+    let issued = identify(&authorization, token, issuer, now)?;
     check_signed_headers(request.headers, &authorization, service)?;
     let actual = hex(request.body_sha256);
     // Optional, as for STS; where it is absent the hash of what arrived is part of the signature.
@@ -188,14 +191,14 @@ fn check_clock(date: &str, authorization: &AuthorizationHeader<'_>, now: SystemT
 }
 
 fn identify(
-    headers: &HeaderMap,
     authorization: &AuthorizationHeader<'_>,
+    token: Option<&str>,
     issuer: &Issuer,
     now: SystemTime,
 ) -> Result<IssuedCredentials, AwsRejection> {
     let invalid = || forbidden("UnrecognizedClientException", "The security token included in the request is invalid.");
     let issued = issuer.find(authorization.access_key_id).ok_or_else(invalid)?;
-    let token = single(headers, "x-amz-security-token").map_err(|_| invalid())?;
+    let token = token.ok_or_else(invalid)?;
     if !equal(token.as_bytes(), issued.session_token.as_bytes()) {
         return Err(invalid());
     }
