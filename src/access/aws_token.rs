@@ -12,7 +12,7 @@ use base64::alphabet::URL_SAFE;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use ring::digest::{SHA256, digest};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 
 /// The prefix of every token.
@@ -105,8 +105,7 @@ pub struct ExpectedRequest {
 pub struct UnconfirmedToken {
     /// The position of the region in [`ExpectedRequest::hosts`].
     pub region: usize,
-    /// Path and query of the request to STS, in one normal form.
-    pub target: SecretString,
+    target: SecretString,
     /// The end of its validity.
     pub expires: SystemTime,
     /// The hash of the target. Two spellings of one token have the same.
@@ -140,6 +139,12 @@ pub fn token(audience: &str, url: &str) -> SecretString {
 }
 
 impl UnconfirmedToken {
+    /// Returns path and query of the request to STS, in one normal form.
+    #[must_use]
+    pub fn target(&self) -> &str {
+        self.target.expose_secret()
+    }
+
     /// Parses a token, and checks all that can be checked without AWS.
     ///
     /// # Errors

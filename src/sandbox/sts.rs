@@ -46,7 +46,7 @@ pub(super) async fn handle(sts: web::Data<Sts>, request: HttpRequest, body: web:
 const NAMESPACE: &str = "https://sts.amazonaws.com/doc/2011-06-15/";
 
 /// The parameters of a request.
-type Parameters = BTreeMap<String, String>;
+type FormParameters = BTreeMap<String, String>;
 
 /// The names of errors that STS has for those of other services.
 fn code(code: &str) -> &str {
@@ -89,14 +89,14 @@ fn signed(sts: &Sts, request: &HttpRequest, body: &[u8]) -> Result<HttpResponse,
     }
 }
 
-fn parameters(text: &str) -> Parameters {
-    web::Query::<Parameters>::from_query(text).map(web::Query::into_inner).unwrap_or_default()
+fn parameters(text: &str) -> FormParameters {
+    web::Query::<FormParameters>::from_query(text).map(web::Query::into_inner).unwrap_or_default()
 }
 
 fn assume_role(
     sts: &Sts,
     principal: Principal,
-    parameters: &Parameters,
+    parameters: &FormParameters,
     now: SystemTime,
 ) -> Result<HttpResponse, AwsRejection> {
     let parameter = |name: &str| parameters.get(name).map_or("", String::as_str);

@@ -2,18 +2,19 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::canonical::decode;
-use super::{
-    ALGORITHM, AuthorizationHeader, AwsRejection, CLOCK_WINDOW, ReceivedRequest, SigningScope, check_signed_headers,
-    equal, expected_signature, forbidden, hex, identify, parse_date,
+use super::super::identity::{Issuer, Principal};
+use super::canonical::{decode, hex};
+use super::request::ReceivedRequest;
+use super::signature::{
+    ALGORITHM, AwsRejection, CLOCK_WINDOW, ClaimedSignature, SigningScope, check_signed_headers, equal,
+    expected_signature, forbidden, identify, parse_date,
 };
-use crate::sandbox::identity::{Issuer, Principal};
 
 /// STS accepts no presigned request that is older, whatever `X-Amz-Expires` says.
 const LONGEST_LIFETIME: Duration = Duration::from_mins(15);
 
 /// Returns true if the request carries its signature in its query.
-pub(in crate::sandbox) fn is_presigned(query: &str) -> bool {
+pub(crate) fn is_presigned(query: &str) -> bool {
     query.split('&').any(|pair| pair.starts_with("X-Amz-Signature="))
 }
 
@@ -21,7 +22,7 @@ pub(in crate::sandbox) fn is_presigned(query: &str) -> bool {
 ///
 /// # Errors
 /// The first reason for which AWS would reject the request.
-pub(in crate::sandbox) fn verify_presigned(
+pub(crate) fn verify_presigned(
     request: &ReceivedRequest<'_>,
     service: &SigningScope<'_>,
     issuer: &Issuer,
@@ -49,7 +50,7 @@ pub(in crate::sandbox) fn verify_presigned(
     };
     let signed_headers = signed.split(';').collect();
     let authorization =
-        AuthorizationHeader { access_key_id, date: day, region, service: name, signed_headers, hex: &signature };
+        ClaimedSignature { access_key_id, date: day, region, service: name, signed_headers, hex: &signature };
     authorization.check_scope(service)?;
     let moment = parse_date(&date).filter(|_| date.starts_with(day)).ok_or_else(|| incomplete("X-Amz-Date"))?;
     if moment.duration_since(now).is_ok_and(|lead| lead > CLOCK_WINDOW) {

@@ -10,7 +10,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use actix_web::http::header::HeaderValue;
-use secrecy::ExposeSecret as _;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
@@ -139,7 +138,7 @@ impl AwsIdentities {
     ) -> Result<Result<Caller, AwsTokenError>, AccessError> {
         let endpoint = (token.region, &self.endpoints[token.region]);
         let _permits = self.permits(sts.client).await.ok_or(AccessError::StsUnavailable)?;
-        let (arn, account) = match sts.clients.ask(endpoint, token.target.expose_secret(), &self.audience).await {
+        let (arn, account) = match sts.clients.ask(endpoint, token.target(), &self.audience).await {
             IdentityResponse::Identity { arn, account } => (arn, account),
             IdentityResponse::Rejected { code, reason } => return Ok(Err(AwsTokenError::Aws { code, reason })),
             IdentityResponse::Unavailable(error) => {
