@@ -4,6 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use super::aws_principal::PrincipalPattern;
+
 /// The permissions of a caller. Each role includes those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {
@@ -116,6 +118,8 @@ pub enum AuthMethod {
     Jwt,
     /// A personal token, which acts for the person who made it.
     Personal(Owner),
+    /// A token that AWS has confirmed as one of an AWS identity.
+    Aws,
     /// No authentication.
     Anonymous,
 }
@@ -163,6 +167,7 @@ impl AuthMethod {
             Self::Certificate => "certificate",
             Self::Jwt => "jwt",
             Self::Personal(_) => "personal",
+            Self::Aws => "aws",
             Self::Anonymous => "anonymous",
         }
     }
@@ -192,13 +197,15 @@ impl Caller {
             AuthMethod::Session => Some(Owner::Token),
             AuthMethod::Oidc => Some(Owner::Oidc),
             AuthMethod::Certificate => Some(Owner::Certificate),
-            AuthMethod::Token | AuthMethod::Jwt | AuthMethod::Personal(_) | AuthMethod::Anonymous => None,
+            AuthMethod::Token | AuthMethod::Jwt | AuthMethod::Personal(_) | AuthMethod::Aws | AuthMethod::Anonymous => {
+                None
+            }
         }
     }
 }
 
-/// A grant to a subject that is not in the token file: the holder of a client certificate, or a user who signed in at the load
-/// balancer.
+/// A grant to a subject that is not in the token file: the holder of a client certificate, a user who signed in at the load
+/// balancer, or an AWS identity.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
     /// The subject of the grant.
@@ -225,6 +232,8 @@ pub enum Subject {
     },
     /// Any user who signed in.
     AnyUser,
+    /// The AWS identities that this pattern is for.
+    AwsPrincipal(PrincipalPattern),
 }
 
 impl Grant {

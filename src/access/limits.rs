@@ -1,7 +1,7 @@
 //! Limits for one caller and for one address: requests per second, and requests at a time.
 //!
-//! Callers differ by name and by method of authentication: a token, an OIDC user and a certificate of one name are three
-//! callers. A personal token counts as the person who made it. Callers without a name differ by address.
+//! Callers differ by name and by method of authentication: a token, an OIDC user, a certificate and an AWS identity of one name
+//! are four callers. A personal token counts as the person who made it. Callers without a name differ by address.
 
 use std::borrow::Borrow;
 use std::collections::HashMap;
@@ -67,8 +67,8 @@ pub struct Meter<A> {
 }
 
 struct Usages<A> {
-    /// By name: holders of tokens, users of the load balancer, holders of certificates, holders of issuers' JWTs.
-    named: [UsageMap<String, A>; 4],
+    /// By name: holders of tokens, users of the load balancer, holders of certificates, holders of issuers' JWTs, AWS identities.
+    named: [UsageMap<String, A>; 5],
     /// Callers without a name.
     unauthenticated: UsageMap<IpAddr, A>,
     /// All requests of an address. Their rate is that of rejections.
@@ -138,6 +138,7 @@ impl<A: Default> Meter<A> {
                 (AuthMethod::Jwt | AuthMethod::Personal(Owner::Issuer), _) => by_name(usages, 3),
                 // The person and the jobs of one name at an issuer share a limit.
                 (AuthMethod::Session, _) if caller.issuer.is_some() => by_name(usages, 3),
+                (AuthMethod::Aws, _) => by_name(usages, 4),
                 (AuthMethod::Anonymous, Some(address)) => {
                     usage(&mut usages.unauthenticated, &address, self.limits.rate)
                 }

@@ -3,6 +3,9 @@
 //! Pure: no I/O, no clock, no HTTP types. [`crate::serve`] brings the requests, and what is read from files and AWS.
 
 pub mod address;
+pub mod aws_identity;
+pub mod aws_principal;
+pub mod aws_token;
 pub mod caller;
 pub mod code_flow;
 pub mod day;

@@ -191,7 +191,7 @@ impl Claims {
                 Some(Value::Array(list)) => list.iter().any(|item| item.as_str() == Some(value)),
                 _ => false,
             },
-            Subject::Certificate(_) => false,
+            Subject::Certificate(_) | Subject::AwsPrincipal(_) => false,
         }
     }
 }

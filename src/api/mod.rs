@@ -2,6 +2,7 @@
 
 #[cfg(feature = "deploy")]
 pub mod account;
+pub mod caller_identity;
 pub mod catalog;
 #[cfg(feature = "deploy")]
 pub mod cloudformation;

@@ -184,7 +184,7 @@ fn error_text(body: &[u8]) -> String {
 }
 
 /// Reads a document; an empty one if it is not XML.
-fn xml(body: &[u8]) -> Element {
+pub(super) fn xml(body: &[u8]) -> Element {
     Element::parse(&String::from_utf8_lossy(body)).unwrap_or_default()
 }
 

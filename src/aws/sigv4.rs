@@ -8,6 +8,8 @@
 //!
 //! Every request passes here, so values that hold for a second or a day are cached, and texts are built in place.
 
+mod presigned;
+
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -17,6 +19,8 @@ use aws_credential_types::Credentials;
 use aws_sigv4::sign::v4::generate_signing_key;
 use bytes::Bytes;
 use ring::{digest, hmac};
+
+pub use presigned::{Presignable, presigned_query};
 
 /// Takes the place of the payload hash where the body is not part of the signature.
 pub const UNSIGNED_PAYLOAD: &str = "UNSIGNED-PAYLOAD";

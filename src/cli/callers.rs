@@ -9,7 +9,7 @@ use super::random::random;
 use super::rights::{HINT_ROLE, rights, role};
 use super::targets::ParsedTarget;
 use super::token_place::located;
-use super::{issuers, oidc, personal_tokens};
+use super::{aws_identities, issuers, oidc, personal_tokens};
 use crate::access::address::Networks;
 use crate::access::caller::{self, Grant, Role, Subject, Targets};
 use crate::access::limits::Limits;
@@ -70,6 +70,8 @@ pub(super) fn resolve(
         grants,
         oidc: oidc.ok()?,
         issuers: issuers.ok()?,
+        // The regions of the targets are the default, so `aws_identities` adds this.
+        aws: None,
         anonymous,
         sessions: sessions?,
         sign_in_help,
@@ -101,6 +103,7 @@ fn anonymous(all: &ServeOptions, listen: SocketAddr, problems: &mut Problems) ->
     let options = &all.callers;
     let authenticates = options.tokens.is_some()
         || options.oidc_signer.is_some()
+        || options.aws_audience.is_some()
         || all.listener.tls_client_ca.is_some()
         || !all.issuer_tables.is_empty();
     let is_local = listen.ip().is_loopback();
@@ -208,20 +211,22 @@ fn grant(table: &CallerTable, problems: &mut Problems) -> Option<Grant> {
         caller::check_name(text).map(|()| text.to_owned()).map_err(ToOwned::to_owned)
     });
     let rights = rights(table, problems);
-    let to = match (value("certificate"), &given_claims[..]) {
-        (Some(_), []) => certificate,
-        (None, [_]) => claim,
-        (None, [_, second, ..]) => {
+    let principal = aws_identities::principal(table, problems);
+    let to = match (value("certificate"), &given_claims[..], value("principal")) {
+        (Some(_), [], None) => certificate,
+        (None, [_], None) => claim,
+        (None, [], Some(_)) => principal,
+        (None, [_, second, ..], None) => {
             let hint = "add `issuer`, or write one `[[caller]]` for each claim of the load balancer's users";
             problems.add(&second.origin, "several claims need an `issuer`", hint);
             None
         }
         _ => {
-            let what = "a `[[caller]]` needs either `certificate` or `claim`";
+            let what = "a `[[caller]]` needs exactly one of `certificate`, `claim` and `principal`";
             problems.add(
                 &table.origin,
                 what,
-                "write one of them: a name in a client certificate, or a claim of a user",
+                "write one of them: a name in a client certificate, a claim of a user, or the ARN of an AWS principal",
             );
             None
         }

@@ -1,6 +1,7 @@
 //! The command line: the only part that knows clap, the environment, the terminal and exit codes.
 
 mod aws_connection;
+mod aws_identities;
 mod bodies;
 mod bootstrap;
 mod callers;
@@ -46,6 +47,7 @@ mod summary;
 mod targets;
 mod telemetry;
 mod token;
+mod token_aws;
 mod token_place;
 mod trust;
 mod ui;

@@ -12,6 +12,13 @@ pub(super) fn of(settings: &serve::ServeSettings, may_write: bool) -> ProbeSetti
     ProbeSettings {
         targets: settings.served_targets.iter().map(subject).collect(),
         issuers: Vec::new(),
+        identity_endpoints: settings
+            .callers
+            .aws
+            .iter()
+            .flat_map(|aws| &aws.regions)
+            .map(|(_, sts)| sts.clone())
+            .collect(),
         sts_endpoint: service("STS"),
         egress: settings.egress.clone(),
         may_write,

@@ -8,10 +8,10 @@ use super::logging::Logging;
 use super::options::{ServeOptions, TelemetryOptions, UpstreamOptions};
 use super::problems::{Problem, Problems};
 use super::variables::UnknownVariable;
-use super::{bodies, callers, file, listener, proxies, targets, telemetry, trust, values, variables};
+use super::{aws_identities, bodies, callers, file, listener, proxies, targets, telemetry, trust, values, variables};
 use crate::aws::sdk::Egress;
 use crate::http::client::{ClientSettings, Dialer, Endpoint};
-use crate::serve::{AdminSettings, AllowedHosts, AuditSink, ServeSettings, TargetSettings};
+use crate::serve::{AdminSettings, AllowedHosts, AuditSink, CallerSettings, ServeSettings, TargetSettings};
 
 /// A configuration without problems.
 pub(super) struct Configuration {
@@ -77,7 +77,9 @@ pub(super) fn resolve(options: &ServeOptions, mut problems: Problems, run: u64) 
     let send_timeout = problem.duration(listener.send_timeout.as_ref(), 60);
     let drain_timeout = problem.duration(listener.drain_timeout.as_ref(), 30);
     let reload_interval = problem.duration(options.callers.reload_interval.as_ref(), 60);
+    let aws = aws_identities::resolve(options, &targets, problem);
     if let Some(callers) = &callers {
+        aws_identities::check_grants(&options.callers, &callers.grants, problem);
         callers::check_targets(callers, &targets, problem);
     }
     let warnings = problems.none_or_all()?;
@@ -113,7 +115,7 @@ pub(super) fn resolve(options: &ServeOptions, mut problems: Problems, run: u64) 
         send_timeout,
         drain_timeout,
         served_targets: served_targets.collect(),
-        callers: callers.expect("without it there is a problem"),
+        callers: CallerSettings { aws, ..callers.expect("without it there is a problem") },
         reload_interval,
         audit: options.telemetry.audit_log.as_ref().map(|given| match given.text.as_str() {
             "stdout" => AuditSink::Stdout,

@@ -27,7 +27,8 @@ pub(super) fn line(settings: &ServeSettings) -> String {
 pub(super) fn callers(settings: &ServeSettings, now: SystemTime) -> Finding {
     const CHECK: &str = "callers";
     let callers = &settings.callers;
-    let has_others = callers.oidc.is_some() || !callers.grants.is_empty() || !callers.issuers.is_empty();
+    let has_others =
+        callers.oidc.is_some() || callers.aws.is_some() || !callers.grants.is_empty() || !callers.issuers.is_empty();
     let of_issuers = of_issuers(callers);
     let and_issuers = of_issuers.as_ref().map(|text| format!(", {text}")).unwrap_or_default();
     match (&callers.tokens, callers.anonymous) {
@@ -57,8 +58,12 @@ pub(super) fn callers(settings: &ServeSettings, now: SystemTime) -> Finding {
             None => Finding::ok(CHECK, "", format!("holders of the tokens that AWS stores{and_issuers}")),
         },
         (None, None) => {
-            let others = || "users of the load balancer or holders of client certificates".to_owned();
-            Finding::ok(CHECK, "", of_issuers.unwrap_or_else(others))
+            let others = if callers.aws.is_some() && callers.oidc.is_none() {
+                "AWS identities or holders of client certificates"
+            } else {
+                "users of the load balancer or holders of client certificates"
+            };
+            Finding::ok(CHECK, "", of_issuers.unwrap_or_else(|| others.to_owned()))
         }
     }
 }

@@ -9,6 +9,7 @@ use super::columns;
 use super::command_error::{Class, CommandError};
 use super::known_values::roles;
 use super::output::{document, say, try_show};
+use super::token_aws::AwsToken;
 use super::token_place::TokenPlace;
 use super::{examples, values};
 use crate::access::caller::{self, Role, Targets};
@@ -45,6 +46,7 @@ pub(super) enum Token {
         #[command(flatten)]
         arguments: TokenArguments,
     },
+    Aws(AwsToken),
     /// Revoke tokens
     #[command(visible_alias = "rm", after_help = examples::TOKEN_REVOKE)]
     Revoke {
@@ -102,6 +104,7 @@ impl Token {
                 let entries: Vec<_> = tokens.entries().iter().map(|entry| described(entry, now)).collect();
                 shown(&arguments, &json!(entries), || table(&tokens, now))
             }
+            Self::Aws(command) => command.run(),
             Self::Revoke { which, arguments } => {
                 let place = arguments.place().await?;
                 let hint = format!("`appliance token list --file {}` lists all tokens", arguments.file);

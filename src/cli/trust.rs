@@ -22,6 +22,18 @@ pub(super) struct Trust {
 }
 
 impl Trust {
+    /// The authorities and proxies for the SDK's client alone. Without a file, it needs no authorities of the system: credentials
+    /// may come from the environment or from the metadata service.
+    pub(super) fn for_sdk(ca_file: Option<&Path>) -> Result<Egress, CommandError> {
+        if ca_file.is_some() {
+            return Ok(Self::read(ca_file)?.egress);
+        }
+        let mut problems = Problems::default();
+        let proxies = proxies::read(&mut problems);
+        problems.none_or_all().map_err(|problems| CommandError::configuration(&problems))?;
+        Ok(Egress { authorities: None, proxies })
+    }
+
     /// Reads the file, if one is named, for a command without other configuration.
     pub(super) fn read(ca_file: Option<&Path>) -> Result<Self, CommandError> {
         let rejected = |error: &(dyn std::error::Error + 'static)| {

@@ -88,6 +88,7 @@ fn endpoints(settings: &ProbeSettings, subject: &ProbeTarget) -> Vec<(&'static s
     if subject.role.is_some() {
         all.push(("STS", settings.sts_endpoint.clone().unwrap_or_else(|| regional("sts"))));
     }
+    all.extend(settings.identity_endpoints.iter().map(|endpoint| ("STS", endpoint.clone())));
     if let Some(artifacts) = &subject.artifacts {
         all.push(match &artifacts.place {
             ArtifactLocation::Described(sagemaker) => ("the SageMaker API", sagemaker.clone()),

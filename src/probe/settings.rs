@@ -43,6 +43,8 @@ pub struct ProbeSettings {
     pub targets: Vec<ProbeTarget>,
     /// The issuers of callers' JWTs.
     pub issuers: Vec<TrustedIssuer>,
+    /// The STS endpoints that confirm the AWS identities of callers.
+    pub identity_endpoints: Vec<Endpoint>,
     /// An endpoint that replaces the region's STS.
     pub sts_endpoint: Option<Endpoint>,
     /// The route by which the AWS SDK leaves this machine.

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::aws_callers;
 use super::error::{SandboxError, io_error};
 use super::services::{ROLE_ARN, SandboxServices, target_name};
 
@@ -36,6 +37,7 @@ tokens = {tokens}
             text += "allow-anonymous = true\n";
         }
         let _ = writeln!(text, "ca-file = {authority}  # sandbox");
+        text += aws_callers::AUDIENCE;
         for endpoint in &services.gateways {
             let arn = endpoint.target.arn();
             let name = target_name(arn.mode());
@@ -58,6 +60,7 @@ s3-endpoint = {}  # sandbox
                 quoted(services.s3()),
             );
         }
+        text += aws_callers::GRANTS;
         Ok(text)
     }
 }

@@ -15,7 +15,8 @@ const TOKEN_PATH: &str = "/latest/api/token";
 const TOKEN_TTL_HEADER: &str = "x-aws-ec2-metadata-token-ttl-seconds";
 const TOKEN_HEADER: &str = "x-aws-ec2-metadata-token";
 const CREDENTIALS_PATH: &str = "/latest/meta-data/iam/security-credentials/";
-const ROLE_NAME: &str = "sandbox-instance";
+/// The name of the instance's role.
+pub(super) const INSTANCE_ROLE: &str = "sandbox-instance";
 
 /// The emulated metadata service.
 pub(super) struct MetadataService {
@@ -42,8 +43,8 @@ pub(super) async fn handle(imds: web::Data<MetadataService>, request: HttpReques
     }
     drop(tokens);
     match request.path().strip_prefix(CREDENTIALS_PATH) {
-        Some("") => return HttpResponse::Ok().body(ROLE_NAME),
-        Some(ROLE_NAME) => return credentials(&imds),
+        Some("") => return HttpResponse::Ok().body(INSTANCE_ROLE),
+        Some(INSTANCE_ROLE) => return credentials(&imds),
         _ => {}
     }
     match request.path() {

@@ -9,6 +9,7 @@
 //! ```
 
 mod appliance;
+mod aws_callers;
 mod certificates;
 mod client;
 mod configuration;

@@ -52,7 +52,9 @@ use auth::issuers::IssuerState;
 use auth::overview::AccessOverview;
 use auth::personal_store::PersonalStore;
 use auth::personal_task;
-pub use auth::settings::{CallerSettings, IssuerSettings, OidcSettings, PersonalSettings, SignOnClient, TokenSettings};
+pub use auth::settings::{
+    AwsIdentitySettings, CallerSettings, IssuerSettings, OidcSettings, PersonalSettings, SignOnClient, TokenSettings,
+};
 pub use auth::sign_in_page::LONGEST_HELP;
 pub use auth::sign_on::{CALLBACK, SIGNED_OUT, read_secret as read_client_secret};
 use auth::token_store::SecretReader;

@@ -10,6 +10,7 @@ use crate::serve::auth::browser::AllowedHosts;
 use crate::serve::auth::callers::Callers;
 use crate::serve::auth::keys::KeyFetcher;
 use crate::serve::auth::overview::AccessOverview;
+use crate::serve::auth::sts_clients::StsClients;
 use crate::serve::telemetry::metrics::{Metrics, WorkerCounters};
 use crate::serve::telemetry::request_reports::RequestReports;
 use crate::serve::upstream::mlflow::MlflowClient;
@@ -39,6 +40,8 @@ pub(crate) struct WorkerState {
     pub api_intake: BodyLimits,
     /// Fetches the keys of load balancers.
     pub keys: KeyFetcher,
+    /// Asks STS about AWS identities.
+    pub sts: StsClients,
     /// The worker's counters.
     pub counters: Rc<WorkerCounters>,
 }
@@ -51,7 +54,8 @@ impl WorkerState {
         let api_intake = BodyLimits { size_limit: intake.size_limit.min(api_body_size_limit), ..intake.clone() };
         let first = &shared.served_targets[0];
         let keys = KeyFetcher::new(first.dialer.clone(), first.client.keep_alive);
+        let sts = StsClients::new(first.dialer.clone(), first.client.keep_alive);
         let counters = shared.metrics.add_worker();
-        Self { shared, upstreams, intake, api_intake, keys, counters }
+        Self { shared, upstreams, intake, api_intake, keys, sts, counters }
     }
 }

@@ -37,6 +37,9 @@ fn input(name: &str) -> BoxedStrategy<Vec<u8>> {
         "jwt" => {
             "\\{(\"(alg|kid|typ|crit|iss|aud|exp|nbf|sub|keys|kty)\":(\"(EdDSA|k|JWT|i|a|é|/)\"|[0-9]{1,20}|-1|1e300|\\[\\]|null),?){0,8}\\}|[A-Za-z0-9_\\-]{0,30}(\\.[A-Za-z0-9_\\-]{0,30}){0,5}"
         }
+        "aws_token" => {
+            "(https://sts\\.eu-west-1\\.amazonaws\\.com/\\?|Action=GetCallerIdentity|&|Version=2011-06-15|X-Amz-(Algorithm=AWS4-HMAC-SHA256|Credential=AKIDEXAMPLEAKIDEXAMP%2F20260101%2Feu-west-1%2Fsts%2Faws4_request|Date=20260101T000000Z|Expires=[0-9]{1,4}|SignedHeaders=host%3Bx-mlflow-appliance-audience|Security-Token=[a-z%2F]{1,9}|Signature=[0-9a-f]{64})|#|%|é){0,20}"
+        }
         "oidc" => {
             "[A-Za-z0-9_=\\-]{0,40}(\\.[A-Za-z0-9_=\\-]{0,40}){0,3}|\\{\"alg\":\"ES256\",\"kid\":\"k\",\"signer\":\"s\",\"iss\":\"i\",\"client\":\"c\",\"exp\":-?[0-9]{1,20}(\\.[0-9])?(e[0-9]{1,3})?\\}"
         }

@@ -75,6 +75,7 @@ fn commands_that_need_no_aws_do_what_the_pages_say() {
         ("serve", 12),
         ("check", 2),
         ("token", 5),
+        ("token aws", 3),
         ("cost", 1),
         ("bootstrap", 3),
         ("deploy", 6),
@@ -119,6 +120,12 @@ fn run(shell: &Shell, page: &str, line: &str) -> Option<&'static str> {
         let token = shown.lines().next().unwrap();
         assert!(token.starts_with("mlfa_") && token.len() == "mlfa__".len() + 10 + 38, "{page}: {line}: {shown}");
         Some("token")
+    } else if let Some((_, rest)) = command.split_once("$(appliance token aws ") {
+        // It uses AWS credentials, and contacts AWS only if these come from there.
+        let variables = "AWS_REGION=us-east-1 AWS_ACCESS_KEY_ID=AKIDEXAMPLE AWS_SECRET_ACCESS_KEY=x";
+        let shown = shell.run(&format!("{variables} appliance token aws {}", rest.trim_end_matches(')')));
+        assert!(shown.starts_with("mlfaws."), "{page}: {line}: {shown}");
+        Some("token aws")
     } else if command.starts_with("appliance token ") {
         if command.contains(" personal.toml") {
             // People make these tokens on a page, which the tests of the page do.

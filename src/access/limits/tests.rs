@@ -48,9 +48,9 @@ fn running_requests_count_until_they_end() {
 fn callers_differ_by_method_and_name_and_anonymous_ones_by_address() {
     let meter = meter(None, Some(1));
     let address = Some(at("192.0.2.1"));
-    let held = [AuthMethod::Token, AuthMethod::Oidc, AuthMethod::Certificate]
+    let held = [AuthMethod::Token, AuthMethod::Oidc, AuthMethod::Certificate, AuthMethod::Aws]
         .map(|means| meter.admit(&caller("ci", means), address));
-    assert!(held.iter().all(Result::is_ok), "three callers of one name");
+    assert!(held.iter().all(Result::is_ok), "four callers of one name");
     let session = caller("ci", AuthMethod::Session);
     assert_eq!(meter.admit(&session, address).err(), Some(Excess::Concurrency), "a session is its token's");
     let unauthenticated = caller("anonymous", AuthMethod::Anonymous);

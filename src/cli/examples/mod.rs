@@ -175,6 +175,16 @@ Standard output has only the token, which clients send as MLFLOW_TRACKING_TOKEN.
 
 Exit codes: 0 success, 1 failure, 2 wrong usage, 78 invalid token file";
 
+pub(super) const TOKEN_AWS: &str = "\
+Examples:
+  export MLFLOW_TRACKING_TOKEN=$(appliance token aws --audience https://mlflow.corp)
+  appliance token aws --audience https://mlflow.corp --region eu-west-1 --expires 5m
+  appliance token aws --audience https://mlflow.corp --json | jq -r .expires_in_s
+
+The appliance needs `aws-audience` with the same text and a `[[caller]]` with the `principal` of this identity. It sends the request to the STS of the region only, and accepts the regions of its targets unless `aws-regions` names others. The identity needs no permission.
+
+Exit codes: 0 success, 1 no AWS credentials were found, 2 wrong usage";
+
 pub(super) const TOKEN_LIST: &str = "\
 Examples:
   appliance token list --file tokens.toml

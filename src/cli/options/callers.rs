@@ -61,6 +61,13 @@ option_group! {
             oidc_name_claim: "APPLIANCE_OIDC_NAME_CLAIM" "NAME",
             /// The URL of the load balancer's public keys [default: the region's address at AWS]
             oidc_keys_url: "APPLIANCE_OIDC_KEYS_URL" "URL",
+            /// The audience for which callers' AWS identity tokens have to be made; `[[caller]]` with `principal` grants roles to them
+            ///
+            /// `appliance token aws --audience …` makes such a token. The URL of the appliance is a good audience. Without this
+            /// option, AWS identities are rejected.
+            aws_audience: "APPLIANCE_AWS_AUDIENCE" "TEXT",
+            /// The regions, comma-separated, whose STS may confirm AWS identities [default: the regions of the targets]
+            aws_regions: "APPLIANCE_AWS_REGIONS" "REGIONS",
             /// The number of trusted load balancers that a request passes; each adds one address to `X-Forwarded-For` [default: 1]
             trusted_hops: "APPLIANCE_TRUSTED_HOPS" "NUMBER",
         }

@@ -31,7 +31,7 @@ pub(crate) struct CallerTable {
 
 impl CallerTable {
     /// The keys of such a table.
-    pub(crate) const KEYS: &[&str] = &["certificate", "issuer", "name", "role", "targets"];
+    pub(crate) const KEYS: &[&str] = &["account", "certificate", "issuer", "name", "principal", "role", "targets"];
     /// The keys with one value or a list of them.
     pub(crate) const LISTS: &[&str] = &["claim", "claims"];
 

@@ -55,7 +55,7 @@ fn encode(bytes: &[u8]) -> String {
     })
 }
 
-fn decode(text: &str) -> Vec<u8> {
+pub(super) fn decode(text: &str) -> Vec<u8> {
     let bytes = text.as_bytes();
     let mut decoded = Vec::with_capacity(bytes.len());
     let mut at = 0;

@@ -5,6 +5,7 @@ use actix_web::http::header::{self, HeaderMap};
 use actix_web::http::uri::Authority;
 
 /// The parts of a request that a signature covers.
+#[derive(Clone, Copy)]
 pub(crate) struct ReceivedRequest<'a> {
     pub(crate) method: &'a str,
     /// The path as sent, still encoded.

@@ -1,7 +1,11 @@
 //! Tests of the verifier with botocore's golden signature, and with everything that can be wrong.
 
-use actix_web::http::header::{HeaderName, HeaderValue};
+use std::time::Duration;
 
+use actix_web::http::header::{HeaderName, HeaderValue};
+use ring::digest;
+
+use super::super::identity::IssuedCredentials;
 use super::*;
 
 const KEY: &str = "AKIDEXAMPLE";
@@ -139,5 +143,53 @@ fn canonical_forms_are_those_of_the_specification() {
         ("a=+", "a=%2B"),
     ] {
         assert_eq!(canonical::query(query), expected, "{query}");
+    }
+}
+
+/// A presigned request of botocore 1.44.5 to STS, with a header that names the audience; with one change.
+fn presigned(from: &str, to: &str, audience: &str, now: SystemTime) -> Result<Principal, &'static str> {
+    const QUERY: &str = "Action=GetCallerIdentity&Version=2011-06-15&X-Amz-Algorithm=AWS4-HMAC-SHA256\
+        &X-Amz-Credential=AKIDEXAMPLE%2F20260101%2Feu-west-1%2Fsts%2Faws4_request&X-Amz-Date=20260101T000000Z\
+        &X-Amz-Expires=900&X-Amz-SignedHeaders=host%3Bx-mlflow-appliance-audience&X-Amz-Security-Token=TOKEN\
+        &X-Amz-Signature=05e2566d071f34563f98ef7a3b053e5f27500c07ccffb663e1b273f3f4851cb6";
+    assert!(QUERY.contains(from), "{from}");
+    let mut headers = HeaderMap::new();
+    let name = HeaderName::from_static("x-mlflow-appliance-audience");
+    headers.insert(name, HeaderValue::try_from(audience).unwrap());
+    let query = QUERY.replacen(from, to, 1);
+    let host = "sts.eu-west-1.amazonaws.com";
+    let sha256 = digest::digest(&digest::SHA256, b"");
+    let body_sha256 = sha256.as_ref();
+    let request = ReceivedRequest { method: "GET", path: "/", query: &query, host, headers: &headers, body_sha256 };
+    let service = SigningScope { name: "sts", region: "eu-west-1", must_sign: &[] };
+    verify_presigned(&request, &service, &issuer(), now).map_err(|rejection| rejection.code)
+}
+
+#[test]
+fn a_request_that_botocore_presigned_is_accepted_for_a_quarter_of_an_hour_and_for_its_audience() {
+    let audience = "https://mlflow.corp.example";
+    let second = Duration::from_secs(1);
+    for (now, expected) in [
+        (new_year(), Ok(Principal::Role)),
+        (new_year() + second * 900, Ok(Principal::Role)),
+        (new_year() + second * 901, Err("InvalidSignatureException")),
+        (new_year() - second * 300, Ok(Principal::Role)),
+        (new_year() - second * 301, Err("InvalidSignatureException")),
+    ] {
+        assert_eq!(presigned("Get", "Get", audience, now), expected, "{now:?}");
+    }
+    for (from, to, audience, expected) in [
+        ("Get", "Get", "https://other.example", "InvalidSignatureException"),
+        ("GetCallerIdentity", "AssumeRole", audience, "InvalidSignatureException"),
+        ("Expires=900", "Expires=901", audience, "InvalidSignatureException"),
+        ("host%3Bx-mlflow-appliance-audience", "host", audience, "InvalidSignatureException"),
+        ("=05e2", "=05e3", audience, "InvalidSignatureException"),
+        ("eu-west-1", "us-east-1", audience, "InvalidSignatureException"),
+        ("AKIDEXAMPLE", "AKIDOTHER", audience, "UnrecognizedClientException"),
+        ("=TOKEN", "=OTHER", audience, "UnrecognizedClientException"),
+        ("&X-Amz-Expires=900", "", audience, "IncompleteSignatureException"),
+        ("X-Amz-Date=", "X-Amz-Date=x&X-Amz-Date=", audience, "IncompleteSignatureException"),
+    ] {
+        assert_eq!(presigned(from, to, audience, new_year()), Err(expected), "{from} {to}");
     }
 }

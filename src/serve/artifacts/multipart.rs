@@ -99,7 +99,8 @@ pub(crate) async fn create(
 ///
 /// # Errors
 /// [`ProxyError::NoPresigned`] for callers who authenticate by a certificate, a cookie or a load balancer, which the client does
-/// not use for parts. It then sends the file in one piece.
+/// not use for parts, and by an AWS identity, whose token could expire before the last part. The client then sends the file in
+/// one piece.
 fn own_headers(request: &ArtifactRequest<'_>) -> Result<serde_json::Value, ProxyError> {
     match request.context.log.caller().map(|caller| caller.means) {
         Some(AuthMethod::Anonymous) => Ok(json!({})),

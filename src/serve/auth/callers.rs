@@ -10,6 +10,7 @@ use actix_web::http::header::{HeaderMap, HeaderName};
 use secrecy::ExposeSecret as _;
 
 use crate::access::address::{self, Networks};
+use crate::access::aws_token::{self, AwsTokenError};
 use crate::access::caller::{AuthMethod, Caller, Grant, Owner, Role, Subject, Targets, check_name};
 use crate::access::issuer_session::IssuerSession;
 use crate::access::jwt;
@@ -20,6 +21,7 @@ use crate::access::policy::Policy;
 use crate::access::session::Sessions;
 use crate::access::tokens::{PersonalEntry, Rejected};
 use crate::http::body::Holdings;
+use crate::serve::auth::aws_identities::{AwsIdentities, StsAccess};
 use crate::serve::auth::credentials::{self, CallerCredentials};
 use crate::serve::auth::error::{AccessError, TokensUnknown};
 use crate::serve::auth::issuers::Issuers;
@@ -46,6 +48,7 @@ pub(crate) struct Callers {
     pub(crate) personal: Option<PersonalStore>,
     grants: Vec<Grant>,
     balancer: Option<BalancerTrust>,
+    aws: Option<AwsIdentities>,
     anonymous: Option<Role>,
     pub(crate) sessions: Sessions,
     pub(crate) sign_in_help: Option<String>,
@@ -72,6 +75,7 @@ impl Callers {
             name_claim: oidc.name_claim,
             keys: BalancerKeys::new(oidc.keys.0, oidc.keys.1),
         });
+        let aws = settings.aws.map(|aws| AwsIdentities::new(aws, &settings.grants));
         Self {
             tokens: TokenStore::new(settings.tokens),
             issuers: Issuers::new(settings.issuers),
@@ -79,6 +83,7 @@ impl Callers {
             personal: settings.personal.map(PersonalStore::new),
             grants: settings.grants,
             balancer,
+            aws,
             anonymous: settings.anonymous,
             sessions: settings.sessions,
             sign_in_help: settings.sign_in_help,
@@ -163,11 +168,16 @@ impl Callers {
         headers: &HeaderMap,
         cookie: &'static str,
         certificate: &[String],
-        fetcher: &KeyFetcher,
+        (fetcher, sts): (&KeyFetcher, StsAccess<'_>),
         now: SystemTime,
     ) -> Result<Caller, AccessError> {
-        if self.tokens.is_configured() || self.personal.is_some() || self.issuers.are_configured() {
+        if self.tokens.is_configured() || self.personal.is_some() || self.issuers.are_configured() || self.aws.is_some()
+        {
             match credentials::of(headers, cookie)? {
+                CallerCredentials::Token(token) if token.expose_secret().starts_with(aws_token::PREFIX) => {
+                    let aws = self.aws.as_ref().ok_or(AwsTokenError::NotConfigured)?;
+                    return Box::pin(aws.caller(token.expose_secret(), sts, now)).await;
+                }
                 CallerCredentials::Token(token) => return self.holder(token.expose_secret(), now).await,
                 // A browser whose session is over is sent to sign in again.
                 CallerCredentials::Session(value) => {

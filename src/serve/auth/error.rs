@@ -9,6 +9,7 @@ use std::time::Duration;
 use actix_web::http::StatusCode;
 
 use crate::access::address::InvalidForwardedFor;
+use crate::access::aws_token::AwsTokenError;
 use crate::access::jwt::JwtError;
 use crate::access::limits::Excess;
 use crate::access::oidc::OidcError;
@@ -52,6 +53,12 @@ pub(crate) enum AccessError {
     /// The load balancer's statement is not valid.
     #[error("`x-amzn-oidc-data` is rejected: {0}")]
     Oidc(#[from] OidcError),
+    /// The token with an AWS identity is not valid, or there is no grant for the identity.
+    #[error("the AWS identity token is rejected: {0}")]
+    AwsToken(#[from] AwsTokenError),
+    /// STS cannot be asked about an AWS identity at the moment.
+    #[error("STS did not confirm the AWS identity, because it cannot be asked at the moment")]
+    StsUnavailable,
     /// The user signed in, but there is no grant for them.
     #[error("no `[[caller]]` matches this user")]
     NoGrant,
@@ -120,7 +127,9 @@ impl AccessError {
                 JwtRejection::NoGrant | JwtRejection::NoName => "no-grant",
             },
             Self::SignOn(error) => error.kind(),
-            Self::NoGrant | Self::NoName => "no-grant",
+            Self::AwsToken(AwsTokenError::NoGrant(_)) | Self::NoGrant | Self::NoName => "no-grant",
+            Self::AwsToken(_) => "unauthenticated",
+            Self::StsUnavailable => "sts-unavailable",
             Self::TokensUnknown(_) => "tokens-unknown",
             Self::Network(_) | Self::Forwarded(_) => "foreign-network",
             Self::NotAPerson | Self::NotPersonal => "wrong-credential",
@@ -148,7 +157,9 @@ impl AccessError {
                 JwtRejection::NoGrant | JwtRejection::NoName => StatusCode::FORBIDDEN,
             },
             Self::SignOn(error) => error.status(),
-            Self::TokensUnknown(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::AwsToken(AwsTokenError::NoGrant(_)) => StatusCode::FORBIDDEN,
+            Self::AwsToken(_) => StatusCode::UNAUTHORIZED,
+            Self::TokensUnknown(_) | Self::StsUnavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::NoGrant
             | Self::NoName
             | Self::Network(_)
@@ -204,6 +215,23 @@ impl AccessError {
                 "The client certificate of this connection is no longer valid. Connect again with a valid one.".into()
             }
             Self::Oidc(_) => "The load balancer's statement about you is not valid. Sign in again.".into(),
+            Self::AwsToken(AwsTokenError::NotConfigured) => {
+                "This appliance does not accept AWS identities. Ask its operator for a token.".into()
+            }
+            Self::AwsToken(AwsTokenError::Expired) => {
+                "The AWS identity token has expired. Make a new one, as with `appliance token aws`.".into()
+            }
+            Self::AwsToken(AwsTokenError::NoGrant(arn)) => {
+                format!("AWS confirmed your identity `{arn}`, but it has no access here. Ask the appliance's operator.")
+            }
+            Self::AwsToken(_) => {
+                "The AWS identity token is not valid: its audience, its region or its signature may be wrong. Make a new one, \
+                 as with `appliance token aws`, and ask the appliance's operator for the audience."
+                    .into()
+            }
+            Self::StsUnavailable => {
+                "The appliance cannot confirm AWS identities at the moment. Try again shortly.".into()
+            }
             Self::NoGrant | Self::NoName => {
                 "You are signed in, but you have no access here. Ask the appliance's operator.".into()
             }
@@ -251,7 +279,7 @@ impl AccessError {
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Excess(Excess::Rate(wait)) => Some(*wait),
-            Self::Excess(Excess::Concurrency) => Some(Duration::from_secs(1)),
+            Self::Excess(Excess::Concurrency) | Self::StsUnavailable => Some(Duration::from_secs(1)),
             _ => None,
         }
     }

@@ -1,5 +1,7 @@
-//! Authentication: finds the caller of a request by token, session, load balancer or certificate.
+//! Authentication: finds the caller of a request by token, session, load balancer, certificate or AWS identity.
 
+pub(crate) mod aws_identities;
+pub(crate) mod aws_token_cache;
 pub(crate) mod browser;
 pub(crate) mod callers;
 pub(crate) mod certificate;
@@ -17,5 +19,6 @@ pub(crate) mod sign_in;
 pub(crate) mod sign_in_page;
 pub(crate) mod sign_in_response;
 pub(crate) mod sign_on;
+pub(crate) mod sts_clients;
 pub(crate) mod token_store;
 pub(crate) mod visitor;

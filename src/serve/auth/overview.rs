@@ -35,6 +35,9 @@ impl AccessOverview {
         for issuer in &settings.issuers {
             add(AuthMethod::Jwt, format!("JWTs of {}", issuer.trusted.issuer.url));
         }
+        if let Some(aws) = &settings.aws {
+            add(AuthMethod::Aws, format!("AWS identities, with tokens for `{}`", aws.audience));
+        }
         if settings.personal.is_some() {
             add(AuthMethod::Personal(Owner::Issuer), "personal tokens of people who signed in".to_owned());
         }

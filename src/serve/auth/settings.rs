@@ -22,12 +22,14 @@ pub struct CallerSettings {
     pub tokens: Option<TokenSettings>,
     /// The personal tokens; without this nobody can make any.
     pub personal: Option<PersonalSettings>,
-    /// The grants of the load balancer's users and of the holders of certificates.
+    /// The grants of the load balancer's users, of the holders of certificates and of AWS identities.
     pub grants: Vec<Grant>,
     /// The load balancer whose statements about users are trusted.
     pub oidc: Option<OidcSettings>,
     /// The issuers whose JWTs are accepted as bearer tokens.
     pub issuers: Vec<IssuerSettings>,
+    /// The AWS identities that are accepted; without this there are none.
+    pub aws: Option<AwsIdentitySettings>,
     /// The role of unauthenticated callers; without it they are rejected.
     pub anonymous: Option<Role>,
     /// The sessions of browsers.
@@ -89,4 +91,12 @@ pub struct OidcSettings {
     pub name_claim: String,
     /// The endpoint of its public keys, and the path to them with a slash at its end.
     pub keys: (Endpoint, String),
+}
+
+/// The AWS identities that may be callers.
+pub struct AwsIdentitySettings {
+    /// The audience for which their tokens have to be made.
+    pub audience: String,
+    /// The regions whose STS may be asked, each with its endpoint.
+    pub regions: Vec<(String, Endpoint)>,
 }

@@ -40,6 +40,12 @@ impl LifoSemaphore {
         self.0.waiters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Returns true if no permit is held.
+    #[must_use]
+    pub(crate) fn is_idle(&self) -> bool {
+        self.waiters().held == 0
+    }
+
     /// Waits for a permit. Returns nothing if too many waiters came later.
     pub(crate) async fn acquire(&self) -> Option<LifoPermit> {
         let granted = {

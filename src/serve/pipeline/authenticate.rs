@@ -2,6 +2,7 @@
 
 use crate::access::caller::{AuthMethod, Caller};
 use crate::clock;
+use crate::serve::auth::aws_identities::StsAccess;
 use crate::serve::auth::browser;
 use crate::serve::auth::certificate;
 use crate::serve::auth::error::AccessError;
@@ -31,7 +32,9 @@ pub(super) async fn authenticate<'a>(located: &'a Located<'a>) -> Result<Authent
         None => &[],
     };
     let cookie = browser::session_cookie(request, &shared.callers, shared.tls.is_some());
-    let caller = shared.callers.authenticate(request.headers(), cookie, names, &scope.worker.keys, now).await?;
+    let sts = StsAccess { clients: &scope.worker.sts, client: scope.context.log.client() };
+    let fetchers = (&scope.worker.keys, sts);
+    let caller = shared.callers.authenticate(request.headers(), cookie, names, fetchers, now).await?;
     if caller.means == AuthMethod::Session && !browser::is_from_own_page(request, &shared.callers) {
         return Err(AccessError::Unproven.into());
     }

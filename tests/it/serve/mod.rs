@@ -6,6 +6,7 @@ mod artifact_locations;
 mod artifact_settings;
 mod artifacts;
 mod audit;
+mod aws_identities;
 mod blocked_workers;
 mod bodies;
 mod caller_limits;

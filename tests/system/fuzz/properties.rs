@@ -3,6 +3,7 @@
 
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use appliance::access::address::{self, Networks};
+use appliance::access::aws_token::{self, ExpectedRequest, UnconfirmedToken};
 use appliance::access::jwt::{ClaimPath, JwtAlgorithm, JwtIssuer, KeySet, NameTemplate, UnverifiedJwt};
 use appliance::access::oidc::{Expected, PublicKey, Unverified};
 use appliance::access::routes::RoutePath;
@@ -40,6 +41,7 @@ pub const ALL: [(&str, Property); 15] = [
     ("user_data", user_data),
     ("token_file", token_file),
     ("token", token_text),
+    ("aws_token", aws_token),
     ("oidc", oidc),
     ("jwt", jwt),
     ("forwarded", forwarded),
@@ -270,6 +272,23 @@ pub fn token_text(data: &[u8]) {
         assert!(text.starts_with(&format!("{}{id}_", token::PREFIX)) && text.len() == 54);
     }
     assert!(Tokens::default().find(text, UNIX_EPOCH).is_err());
+}
+
+/// Of a URL in an AWS identity token nothing is sent but one request, and a token does not live longer than 15 minutes.
+pub fn aws_token(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let hosts = vec![("eu-west-1".to_owned(), "sts.eu-west-1.amazonaws.com".to_owned())];
+    let expected = ExpectedRequest { audience: "a".into(), hosts };
+    // 2026-01-01.
+    let now = UNIX_EPOCH + Duration::from_secs(1_767_225_600);
+    assert!(UnconfirmedToken::parse(text, &expected, now).is_err(), "the token of a URL is longer");
+    let content = serde_json::json!({"audience": "a", "url": text}).to_string();
+    let wrapped = format!("{}{}", aws_token::PREFIX, BASE64_URL_SAFE.encode(content));
+    let Ok(token) = UnconfirmedToken::parse(&wrapped, &expected, now) else { return };
+    let target = token.target();
+    assert!(target.starts_with("/?Action=GetCallerIdentity&Version=2011-06-15&X-Amz-Algorithm=AWS4-HMAC-SHA256&"));
+    assert!(is_safe_in_a_header(target) && target.matches('?').count() == 1 && !target.contains('#'));
+    assert!(token.expires > now && token.expires <= now + aws_token::LONGEST_LIFETIME);
 }
 
 /// The key of RFC 6979 §A.2.5, whose private half nobody who fuzzes this uses.

@@ -43,7 +43,7 @@ pub(crate) const ERROR_CODES: &[ErrorCode] = &[
         "wrong-credential",
         "The page of personal tokens needs a person who has signed in, and `/_appliance/tokens/self` a personal token.",
     ),
-    of("no-grant", "The user has signed in or has a valid JWT, but no `[[caller]]` grants them anything."),
+    of("no-grant", "The user or the identity is known, but no `[[caller]]` grants anything to it."),
     of(
         "issuer-unavailable",
         "The keys of a JWT's issuer could not be fetched; the log has the reason. `appliance check` tests the way to the issuer.",
@@ -57,6 +57,10 @@ pub(crate) const ERROR_CODES: &[ErrorCode] = &[
         "identity-provider-failed",
         "The identity provider did not respond, or does not accept the client. The log has the reason; `appliance check` tests \
          the issuer.",
+    ),
+    of(
+        "sts-unavailable",
+        "STS did not confirm a caller's AWS identity in time; the log has the reason. Callers that were confirmed before are not affected.",
     ),
     of("tokens-unknown", "The appliance could not read the tokens from AWS yet; the log has the reason."),
     of("role-too-low", "The caller's role does not allow this action. Grant a higher role if the caller needs it."),

@@ -1,0 +1,183 @@
+//! Callers that prove an AWS identity: asks STS who signed a token, once for each token.
+//!
+//! A token can be made up, so an unauthenticated client can cause calls of STS. There is one call at a time for a token, a few
+//! at once for one address and for all, and when too many wait, the oldest give way. So a flood from one address leaves most
+//! calls to others.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use actix_web::http::header::HeaderValue;
+use tokio::time::timeout;
+use tracing::{info, warn};
+
+use crate::access::address::counted;
+use crate::access::aws_identity::AwsIdentity;
+use crate::access::aws_token::{self, AwsTokenError, ExpectedRequest, Fingerprint, UnconfirmedToken};
+use crate::access::caller::{AuthMethod, Caller, Grant, Subject};
+use crate::api::caller_identity::IdentityResponse;
+use crate::http::client::Endpoint;
+use crate::serve::auth::aws_token_cache::{AwsTokenCache, Turn};
+use crate::serve::auth::error::AccessError;
+use crate::serve::auth::settings::AwsIdentitySettings;
+use crate::serve::auth::sts_clients::{EXCHANGE_TIMEOUT, StsClients};
+use crate::serve::limits::lifo_semaphore::{LifoPermit, LifoSemaphore};
+
+/// The longest time that a request waits for STS, also behind others.
+const LONGEST_WAIT: Duration = EXCHANGE_TIMEOUT.saturating_mul(2);
+/// The number of calls at once, of all workers.
+const CONCURRENT_CALLS: usize = 16;
+/// The number of calls at once for one address.
+const CALLS_OF_AN_ADDRESS: usize = 4;
+/// The number of calls that wait for a permit, of all addresses and of one.
+const QUEUE_LIMIT: usize = 256;
+/// The number of addresses that are remembered before idle ones are forgotten.
+const ADDRESS_LIMIT: usize = 1000;
+
+/// The AWS identities that are callers. All workers share it.
+pub(crate) struct AwsIdentities {
+    expected: ExpectedRequest,
+    audience: HeaderValue,
+    /// The endpoints of STS, in the order of [`ExpectedRequest::hosts`].
+    endpoints: Vec<Endpoint>,
+    grants: Vec<Grant>,
+    cache: Mutex<AwsTokenCache>,
+    permits: LifoSemaphore,
+    addresses: Mutex<HashMap<IpAddr, Arc<LifoSemaphore>>>,
+}
+
+/// The means of one worker to ask STS for a client at this address.
+#[derive(Clone, Copy)]
+pub(crate) struct StsAccess<'a> {
+    pub(crate) clients: &'a StsClients,
+    pub(crate) client: Option<IpAddr>,
+}
+
+/// A call of STS in progress, which ends when this is dropped.
+struct Call<'a> {
+    identities: &'a AwsIdentities,
+    request: Fingerprint,
+}
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        self.identities.cache().end(&self.request);
+    }
+}
+
+impl AwsIdentities {
+    /// Returns the identities of these settings, to which `grants` gives roles.
+    #[must_use]
+    pub(crate) fn new(settings: AwsIdentitySettings, grants: &[Grant]) -> Self {
+        let AwsIdentitySettings { audience, regions } = settings;
+        let is_for_aws = |grant: &&Grant| matches!(grant.to, Subject::AwsPrincipal(_));
+        let hosts = regions.iter().map(|(region, endpoint)| (region.clone(), endpoint.authority()));
+        Self {
+            audience: HeaderValue::try_from(&audience).expect("an audience that was checked"),
+            expected: ExpectedRequest { audience, hosts: hosts.collect() },
+            endpoints: regions.into_iter().map(|(_, endpoint)| endpoint).collect(),
+            grants: grants.iter().filter(is_for_aws).cloned().collect(),
+            cache: Mutex::default(),
+            permits: LifoSemaphore::new(CONCURRENT_CALLS, QUEUE_LIMIT),
+            addresses: Mutex::default(),
+        }
+    }
+
+    fn cache(&self) -> MutexGuard<'_, AwsTokenCache> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the caller behind a token, and asks STS if the token is new.
+    ///
+    /// # Errors
+    /// [`AccessError::AwsToken`] or [`AccessError::StsUnavailable`].
+    pub(crate) async fn caller(&self, token: &str, sts: StsAccess<'_>, now: SystemTime) -> Result<Caller, AccessError> {
+        let spelled = aws_token::fingerprint(token);
+        if let Some(caller) = self.cache().confirmed(&spelled, now) {
+            return Ok(caller);
+        }
+        let unconfirmed = UnconfirmedToken::parse(token, &self.expected, now)?;
+        let obtained = timeout(LONGEST_WAIT, self.obtain(&unconfirmed, spelled, sts, now)).await;
+        obtained.unwrap_or(Err(AccessError::StsUnavailable))
+    }
+
+    /// Returns the caller behind a token, by asking STS or by waiting for another request that asks.
+    async fn obtain(
+        &self,
+        unconfirmed: &UnconfirmedToken,
+        spelled: Fingerprint,
+        sts: StsAccess<'_>,
+        now: SystemTime,
+    ) -> Result<Caller, AccessError> {
+        let request = unconfirmed.fingerprint;
+        let _call = loop {
+            let turn = self.cache().turn(&request, now);
+            match turn {
+                Turn::Known(result) => return Ok(result?),
+                Turn::Ask => break Call { identities: self, request },
+                Turn::Wait(end) => end.await,
+            }
+        };
+        let confirmed = self.confirm(unconfirmed, sts).await?;
+        let mut cache = self.cache();
+        match &confirmed {
+            Ok(caller) => cache.confirm([spelled, request], caller.clone(), unconfirmed.expires, now),
+            Err(error) => cache.reject(request, error.clone(), now),
+        }
+        drop(cache);
+        Ok(confirmed?)
+    }
+
+    /// Asks STS about a token.
+    async fn confirm(
+        &self,
+        token: &UnconfirmedToken,
+        sts: StsAccess<'_>,
+    ) -> Result<Result<Caller, AwsTokenError>, AccessError> {
+        let endpoint = (token.region, &self.endpoints[token.region]);
+        let _permits = self.permits(sts.client).await.ok_or(AccessError::StsUnavailable)?;
+        let (arn, account) = match sts.clients.ask(endpoint, token.target(), &self.audience).await {
+            IdentityResponse::Identity { arn, account } => (arn, account),
+            IdentityResponse::Rejected { code, reason } => return Ok(Err(AwsTokenError::Aws { code, reason })),
+            IdentityResponse::Unavailable(error) => {
+                let (sts, hint) = (endpoint.1.url(), "allow HTTPS to that host, and see `appliance check`");
+                warn!(sts, error, hint, "cannot confirm an AWS identity");
+                return Err(AccessError::StsUnavailable);
+            }
+        };
+        let Some(identity) = AwsIdentity::read(&arn, &account) else {
+            let arn = arn.chars().filter(char::is_ascii_graphic).take(256).collect();
+            return Ok(Err(AwsTokenError::NoGrant(arn)));
+        };
+        let is_for = |subject: &Subject| match subject {
+            Subject::AwsPrincipal(pattern) => pattern.matches(&identity.principal) || pattern.matches(&identity.arn),
+            _ => false,
+        };
+        let Some(grant) = Grant::first(&self.grants, is_for) else {
+            return Ok(Err(AwsTokenError::NoGrant(identity.arn)));
+        };
+        let caller = grant.caller(&identity.name, AuthMethod::Aws);
+        info!(caller = caller.name, role = %caller.role, principal = identity.arn, "AWS confirmed an identity");
+        Ok(Ok(caller))
+    }
+
+    /// Waits for the permits of a call: first for that of the address, so that a flood from one address waits there.
+    async fn permits(&self, client: Option<IpAddr>) -> Option<(Option<LifoPermit>, LifoPermit)> {
+        let of_address = match client.map(|client| self.of_address(counted(client))) {
+            Some(permits) => Some(permits.acquire().await?),
+            None => None,
+        };
+        Some((of_address, self.permits.acquire().await?))
+    }
+
+    fn of_address(&self, address: IpAddr) -> Arc<LifoSemaphore> {
+        let mut addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
+        if addresses.len() >= ADDRESS_LIMIT {
+            addresses.retain(|_, permits| !permits.is_idle());
+        }
+        let permits = addresses.entry(address);
+        Arc::clone(permits.or_insert_with(|| Arc::new(LifoSemaphore::new(CALLS_OF_AN_ADDRESS, QUEUE_LIMIT))))
+    }
+}
