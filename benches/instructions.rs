@@ -216,6 +216,7 @@ fn thousand_tokens() -> (Tokens, String) {
             created: UNIX_EPOCH,
             expires: None,
             hash: new.hash,
+            personal: None,
         };
         tokens.add(entry).expect("ids differ");
         new.text.expose_secret().clone_into(&mut last);

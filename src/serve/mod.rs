@@ -3,7 +3,7 @@
 //! The groups, from top to bottom; each imports only groups below it, as `tests/it/architecture` checks:
 //!
 //! - `pipeline`: the road of one request
-//! - `shutdown`, `systemd`, `reload`: the life of the process
+//! - `shutdown`, `background`, `systemd`, `reload`: the life of the process
 //! - `admin`: the listener for operators, and the pages of health
 //! - `personal`: the pages of personal tokens
 //! - `state`: what all workers share, and what each has of its own
@@ -18,6 +18,7 @@
 mod admin;
 mod artifacts;
 mod auth;
+mod background;
 mod context;
 mod error;
 mod limits;
@@ -41,23 +42,19 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use actix_web::{rt, web};
+use actix_web::web;
 use tracing::info;
 
 pub use admin::AdminSettings;
-use artifacts::store_discovery;
 pub use auth::browser::AllowedHosts;
 use auth::callers::Callers;
-use auth::issuers::IssuerState;
 use auth::overview::AccessOverview;
-use auth::personal_store::PersonalStore;
-use auth::personal_task;
 pub use auth::settings::{
     AwsIdentitySettings, CallerSettings, IssuerSettings, OidcSettings, PersonalSettings, SignOnClient, TokenSettings,
 };
 pub use auth::sign_in_page::LONGEST_HELP;
 pub use auth::sign_on::{CALLBACK, SIGNED_OUT, read_secret as read_client_secret};
-use auth::token_store::SecretReader;
+use background::Background;
 pub use serve_error::ServeError;
 use server::{Server, ServerSettings};
 pub use settings::ServeSettings;
@@ -131,44 +128,9 @@ pub async fn run(settings: ServeSettings) -> Result<(), ServeError> {
     drop(listeners);
 
     announce(&shared, &addresses);
-    let mut reader = |region: Option<&str>| {
-        Some(SecretReader {
-            transport: shared.served_targets[0].transport(),
-            credentials: SigningIdentity::of_machine(region?, &mut identities),
-        })
-    };
-    let personal_reader = reader(shared.callers.personal.as_ref().and_then(PersonalStore::region));
-    let reader = reader(shared.callers.tokens.region());
-    let mut tasks: Vec<_> = identities
-        .into_iter()
-        .map(|identity| {
-            let egress = settings.egress.clone();
-            rt::spawn(async move { identity.keep_fresh(&egress).await })
-        })
-        .collect();
-    tasks.extend(
-        shared
-            .served_targets
-            .iter()
-            .cloned()
-            .map(|served| rt::spawn(async move { store_discovery::run(&served).await })),
-    );
-    let keep_fresh = |issuer: Arc<IssuerState>| {
-        // It gives trust, proxies and the deadlines of connections.
-        let dialer = shared.served_targets[0].dialer.clone();
-        rt::spawn(async move { issuer.keep_fresh(&dialer).await })
-    };
-    tasks.extend(shared.callers.issuers.all().iter().cloned().map(keep_fresh));
-    tasks.push(rt::spawn(reload::run(Arc::clone(&shared), settings.tls, reader, settings.reload_interval)));
-    let owner = Arc::clone(&shared);
-    tasks.push(rt::spawn(async move {
-        if let Some(personal) = &owner.callers.personal {
-            personal_task::run(personal, personal_reader, settings.reload_interval).await;
-        }
-    }));
-    tasks.push(rt::spawn(systemd::report(Arc::clone(&shared), heartbeat)));
-    let keeper = Arc::clone(&shared);
-    tasks.push(rt::spawn(async move { keeper.metrics.keep_history().await }));
+    let inputs =
+        Background { tls: settings.tls, egress: settings.egress, reload_interval: settings.reload_interval, heartbeat };
+    let tasks = background::start(&shared, identities, inputs);
     let mut signals = StopSignals::listen();
     let (result, deadline) = tokio::select! {
         error = server.failure() => (Err(ServeError::Server(error)), None),

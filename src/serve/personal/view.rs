@@ -186,7 +186,7 @@ fn lifetimes(limit: Duration) -> Markup {
             "<option value=\"{{value}}\">{{shown}}</option>"
         };
         let value = humantime::format_duration(time).to_string();
-        let places = [("value", Place::Text(&*value)), ("shown", Place::Text(&spoken(time)))];
+        let places = [("value", Place::Text(&value)), ("shown", Place::Text(&spoken(time)))];
         options.push(&fill(template, &places));
     }
     options

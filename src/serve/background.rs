@@ -1,0 +1,70 @@
+//! The tasks that run beside the requests: credentials, keys and tokens are renewed, and systemd is notified.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::rt;
+use actix_web::rt::task::JoinHandle;
+
+use crate::aws::sdk::Egress;
+use crate::http::tls::server::ServerTls;
+use crate::serve::artifacts::store_discovery;
+use crate::serve::auth::issuers::IssuerState;
+use crate::serve::auth::personal_store::PersonalStore;
+use crate::serve::auth::personal_task;
+use crate::serve::auth::token_store::SecretReader;
+use crate::serve::reload;
+use crate::serve::state::SharedState;
+use crate::serve::systemd::{self, Heartbeat};
+use crate::serve::upstream::signing_identity::SigningIdentity;
+
+/// The settings of the tasks.
+pub(super) struct Background {
+    pub tls: Option<ServerTls>,
+    /// The route of the AWS SDK's requests.
+    pub egress: Egress,
+    pub reload_interval: Duration,
+    pub heartbeat: Arc<Heartbeat>,
+}
+
+/// Starts the tasks. They run until they are aborted.
+pub(super) fn start(
+    shared: &Arc<SharedState>,
+    mut identities: Vec<SigningIdentity>,
+    settings: Background,
+) -> Vec<JoinHandle<()>> {
+    let mut reader = |region: Option<&str>| {
+        Some(SecretReader {
+            transport: shared.served_targets[0].transport(),
+            credentials: SigningIdentity::of_machine(region?, &mut identities),
+        })
+    };
+    let personal_reader = reader(shared.callers.personal.as_ref().and_then(PersonalStore::region));
+    let reader = reader(shared.callers.tokens.region());
+    let mut tasks = Vec::new();
+    for identity in identities {
+        let egress = settings.egress.clone();
+        tasks.push(rt::spawn(async move { identity.keep_fresh(&egress).await }));
+    }
+    for served in &shared.served_targets {
+        let served = Arc::clone(served);
+        tasks.push(rt::spawn(async move { store_discovery::run(&served).await }));
+    }
+    let keep_fresh = |issuer: Arc<IssuerState>| {
+        // It gives trust, proxies and the deadlines of connections.
+        let dialer = shared.served_targets[0].dialer.clone();
+        rt::spawn(async move { issuer.keep_fresh(&dialer).await })
+    };
+    tasks.extend(shared.callers.issuers.all().iter().cloned().map(keep_fresh));
+    tasks.push(rt::spawn(reload::run(Arc::clone(shared), settings.tls, reader, settings.reload_interval)));
+    let owner = Arc::clone(shared);
+    tasks.push(rt::spawn(async move {
+        if let Some(personal) = &owner.callers.personal {
+            personal_task::run(personal, personal_reader, settings.reload_interval).await;
+        }
+    }));
+    tasks.push(rt::spawn(systemd::report(Arc::clone(shared), settings.heartbeat)));
+    let keeper = Arc::clone(shared);
+    tasks.push(rt::spawn(async move { keeper.metrics.keep_history().await }));
+    tasks
+}
