@@ -3,6 +3,7 @@
 pub mod caller_sessions;
 pub mod credentials;
 pub mod outcomes;
+pub mod presigned;
 mod regional;
 pub mod role;
 pub mod s3;

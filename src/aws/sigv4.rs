@@ -8,8 +8,6 @@
 //!
 //! Every request passes here, so values that hold for a second or a day are cached, and texts are built in place.
 
-mod presigned;
-
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -20,14 +18,12 @@ use aws_sigv4::sign::v4::generate_signing_key;
 use bytes::Bytes;
 use ring::{digest, hmac};
 
-pub use presigned::{Presignable, presigned_query};
-
 /// Takes the place of the payload hash where the body is not part of the signature.
 pub const UNSIGNED_PAYLOAD: &str = "UNSIGNED-PAYLOAD";
 /// The SHA-256 of no bytes, in hex: the payload hash of a request without a body.
 pub const EMPTY_SHA256: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
-const ALGORITHM: &str = "AWS4-HMAC-SHA256";
+pub(super) const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 
 /// The parts of a request that are signed, in the form in which they will be sent.
 #[derive(Clone, Copy, Debug)]

@@ -51,14 +51,17 @@ fn with_values(argument: clap::Arg) -> clap::Arg {
     }
 }
 
-#[cfg(all(test, feature = "generate"))]
+#[cfg(test)]
 mod tests {
+    #[cfg(feature = "generate")]
     use clap::Args as _;
 
     use super::*;
+    #[cfg(feature = "generate")]
     use crate::cli::options::ServeOptions;
 
     #[test]
+    #[cfg(feature = "generate")]
     fn each_choice_stands_in_the_help_of_its_option() {
         let command = ServeOptions::augment_args(clap::Command::new("serve"));
         for (name, values) in CHOICES {

@@ -104,7 +104,7 @@ impl Token {
                 let entries: Vec<_> = tokens.entries().iter().map(|entry| described(entry, now)).collect();
                 shown(&arguments, &json!(entries), || table(&tokens, now))
             }
-            Self::Aws(command) => command.run(),
+            Self::Aws(command) => command.run().await,
             Self::Revoke { which, arguments } => {
                 let place = arguments.place().await?;
                 let hint = format!("`appliance token list --file {}` lists all tokens", arguments.file);

@@ -13,9 +13,9 @@ use super::output::{document, say, try_show};
 use super::trust::Trust;
 use super::{core_dumps, examples, values};
 use crate::access::aws_token::{self, AUDIENCE_HEADER, LONGEST_LIFETIME, OPERATION};
+use crate::aws::presigned::{Presignable, presigned_query};
 use crate::aws::s3::lifetime;
 use crate::aws::sdk::{self, Egress};
-use crate::aws::sigv4::{Presignable, presigned_query};
 use crate::aws::source::{CredentialSource, SourceError};
 use crate::clock;
 
@@ -56,10 +56,10 @@ fn expires(text: &str) -> Result<Duration, String> {
 
 impl AwsToken {
     /// Makes the token and prints it.
-    pub(super) fn run(self) -> Result<(), CommandError> {
+    pub(super) async fn run(self) -> Result<(), CommandError> {
         core_dumps::disable();
         let egress = Trust::for_sdk(self.ca_file.as_deref())?;
-        let (region, credentials) = actix_web::rt::System::new().block_on(async {
+        let (region, credentials) = async {
             let region = match &self.region {
                 Some(region) => region.clone(),
                 None => default_region(&egress).await?,
@@ -70,7 +70,8 @@ impl AwsToken {
                 CommandError::new(Class::Failed, &error, Some(hint))
             })?;
             Ok::<_, CommandError>((region, credentials))
-        })?;
+        }
+        .await?;
         // Presigned requests have whole seconds.
         let lifetime = Duration::from_secs(lifetime(self.expires, &credentials, clock::now()).as_secs());
         let token = self.token(&region, &credentials, lifetime);

@@ -11,21 +11,22 @@ use secrecy::ExposeSecret as _;
 
 use crate::access::address::{self, Networks};
 use crate::access::aws_token::{self, AwsTokenError};
-use crate::access::caller::{AuthMethod, Caller, Grant, Owner, Role, Subject, Targets, check_name};
+use crate::access::caller::{AuthMethod, Caller, Grant, Owner, Role, Subject, Targets};
 use crate::access::issuer_session::IssuerSession;
 use crate::access::jwt;
 use crate::access::limits::{Meter, Permit};
-use crate::access::oidc::{Expected, OidcError, Unverified};
+use crate::access::oidc::OidcError;
 use crate::access::personal;
 use crate::access::policy::Policy;
 use crate::access::session::Sessions;
 use crate::access::tokens::{PersonalEntry, Rejected};
 use crate::http::body::Holdings;
 use crate::serve::auth::aws_identities::{AwsIdentities, StsAccess};
+use crate::serve::auth::balancer::BalancerTrust;
 use crate::serve::auth::credentials::{self, CallerCredentials};
 use crate::serve::auth::error::{AccessError, TokensUnknown};
 use crate::serve::auth::issuers::Issuers;
-use crate::serve::auth::keys::{BalancerKeys, KeyFetcher};
+use crate::serve::auth::keys::KeyFetcher;
 use crate::serve::auth::personal_store::PersonalStore;
 use crate::serve::auth::settings::CallerSettings;
 use crate::serve::auth::token_store::TokenStore;
@@ -59,22 +60,11 @@ pub(crate) struct Callers {
     meter: Meter<Arc<Holdings>>,
 }
 
-/// The load balancer whose statements about users are trusted.
-struct BalancerTrust {
-    expected: Expected,
-    name_claim: String,
-    keys: BalancerKeys,
-}
-
 impl Callers {
     /// Returns the state that these settings describe.
     #[must_use]
     pub(crate) fn new(settings: CallerSettings) -> Self {
-        let balancer = settings.oidc.map(|oidc| BalancerTrust {
-            expected: oidc.expected,
-            name_claim: oidc.name_claim,
-            keys: BalancerKeys::new(oidc.keys.0, oidc.keys.1),
-        });
+        let balancer = settings.oidc.map(BalancerTrust::new);
         let aws = settings.aws.map(|aws| AwsIdentities::new(aws, &settings.grants));
         Self {
             tokens: TokenStore::new(settings.tokens),
@@ -190,7 +180,7 @@ impl Callers {
         }
         if let (Some(balancer), Some(statement)) = (&self.balancer, headers.get(OIDC_DATA)) {
             let statement = statement.to_str().map_err(|_| OidcError::Malformed)?;
-            return Box::pin(self.user(balancer, statement, fetcher, now)).await;
+            return Box::pin(balancer.user(statement, &self.grants, fetcher, now)).await;
         }
         let named = |subject: &Subject| matches!(subject, Subject::Certificate(name) if certificate.contains(name));
         if let Some(grant) = Grant::first(&self.grants, named)
@@ -284,24 +274,5 @@ impl Callers {
             }),
         };
         rights.ok_or(Rejected::Owner)
-    }
-
-    /// Returns the user whom a load balancer's statement names.
-    async fn user(
-        &self,
-        balancer: &BalancerTrust,
-        statement: &str,
-        fetcher: &KeyFetcher,
-        now: SystemTime,
-    ) -> Result<Caller, AccessError> {
-        let unverified = Unverified::parse(statement)?;
-        // This check comes before a key is fetched, because an unverified statement is not worth a request.
-        unverified.check(&balancer.expected, now)?;
-        let key = balancer.keys.get(unverified.key_id(), fetcher).await.ok_or(OidcError::NoKey)?;
-        let claims = unverified.verify(&key, &balancer.expected, now)?;
-        let name = claims.text(&balancer.name_claim).filter(|name| check_name(name).is_ok());
-        let grant = Grant::first(&self.grants, |subject| claims.fit(subject)).ok_or(AccessError::NoGrant)?;
-        let name = grant.name.as_deref().or(name).ok_or(AccessError::NoName)?;
-        Ok(grant.caller(name, AuthMethod::Oidc))
     }
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod aws_identities;
 pub(crate) mod aws_token_cache;
+mod balancer;
 pub(crate) mod browser;
 pub(crate) mod callers;
 pub(crate) mod certificate;

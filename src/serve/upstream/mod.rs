@@ -7,4 +7,5 @@ pub(crate) mod retry_rules;
 pub(crate) mod s3;
 pub(crate) mod served_target;
 pub(crate) mod settings;
+mod signed_chunks;
 pub(crate) mod signing_identity;

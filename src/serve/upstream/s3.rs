@@ -11,9 +11,9 @@ use aws_credential_types::Credentials;
 use bytes::Bytes;
 
 use crate::aws::credentials::Current;
-use crate::aws::s3::{self, Bucket, CHUNK_SIZE, ChunkSigner, ChunkedPutError, SignedS3Request};
+use crate::aws::s3::{self, Bucket, ChunkedPutError, SignedS3Request};
 use crate::clock;
-use crate::http::body::{Body, ChunkFraming, FramedBody};
+use crate::http::body::Body;
 use crate::http::client::{Client, ClientError, Endpoint, Request, Response};
 use crate::http::fields::Fields;
 use crate::mlflow::store::{ArtifactPath, ArtifactStore};
@@ -26,6 +26,7 @@ use crate::serve::upstream::retry_executor::{Attempt, RetryExecutor, RetryableRe
 use crate::serve::upstream::retry_rules::{AttemptFailure, Repeatability};
 use crate::serve::upstream::served_target::ServedTarget;
 use crate::serve::upstream::settings::{ArtifactAccess, ArtifactSettings};
+use crate::serve::upstream::signed_chunks;
 
 /// The limit of an XML response: a page of 1,000 keys, each up to 1,024 bytes and all of them escaped. Bytes.
 const TEXT_LIMIT: usize = 8 << 20;
@@ -209,17 +210,6 @@ struct SignedCall {
 }
 
 impl<F: Fn(&Bucket, &Credentials) -> Result<SignedS3Request, ChunkedPutError>> S3Request<'_, F> {
-    /// Returns the caller's body in chunks that this signer signs.
-    fn in_chunks(&self, signer: Option<ChunkSigner>) -> Option<Body> {
-        let (Some(signer), Body::Streaming(body)) = (signer, self.body) else { return None };
-        Some(Body::Framed(FramedBody {
-            body: body.clone(),
-            chunk_size: CHUNK_SIZE,
-            encoded_length: s3::encoded_length(body.length()),
-            framing: Rc::new(move || Box::new(SignedFraming(signer.clone()))),
-        }))
-    }
-
     /// Returns the error that a response explains. A response that the appliance cannot read is an error, too.
     async fn error(&self, response: Response) -> Result<S3Error, ProxyError> {
         let status = response.status;
@@ -250,7 +240,10 @@ impl<F: Fn(&Bucket, &Credentials) -> Result<SignedS3Request, ChunkedPutError>> R
             method: Method::from_bytes(call.method.as_bytes()).expect("a known method"),
             target: call.target,
             headers,
-            body: call.body.map(|text| Body::Memory(Bytes::from(text), None)).or_else(|| self.in_chunks(call.chunks)),
+            body: call
+                .body
+                .map(|text| Body::Memory(Bytes::from(text), None))
+                .or_else(|| signed_chunks::of(self.body, call.chunks)),
         });
         Ok(())
     }
@@ -283,23 +276,6 @@ impl<F: Fn(&Bucket, &Credentials) -> Result<SignedS3Request, ChunkedPutError>> R
 
     fn circuit_open(open: CircuitOpen) -> ProxyError {
         S3Error::CircuitOpen(open.remaining).into()
-    }
-}
-
-/// The signatures before and after the chunks of a body.
-struct SignedFraming(ChunkSigner);
-
-impl ChunkFraming for SignedFraming {
-    fn update(&mut self, piece: &[u8]) {
-        self.0.update(piece);
-    }
-
-    fn chunk(&mut self, size: usize) -> String {
-        self.0.chunk(size)
-    }
-
-    fn end(&mut self) -> String {
-        self.0.end()
     }
 }
 

@@ -7,7 +7,7 @@ use aws_sigv4::sign::v4::generate_signing_key;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use ring::{digest, hmac};
 
-use super::{ALGORITHM, EMPTY_SHA256};
+use super::sigv4::{ALGORITHM, EMPTY_SHA256};
 
 /// All characters that a query has to escape (RFC 3986).
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
