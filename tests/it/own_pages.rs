@@ -2,17 +2,20 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::json;
 
 use crate::support::appliance::{Appliance, Builder};
+use crate::support::authority::authority;
 use crate::support::browser::Browser;
+use crate::support::eventually;
 use crate::support::tokens::{Token, TokenFile};
-use crate::support::upstream::Upstream;
+use crate::support::upstream::{Recorded, Upstream, Wire};
 
 const LOOKS: [(&str, (u32, u32), &str); 3] =
     [("light", (1280, 800), "light"), ("dark", (1280, 800), "dark"), ("phone", (360, 740), "light")];
+/// A page of MLflow's, with an icon of its own, so that the browser requests none.
+const WELCOME: &str = "<link rel=icon href=data:,><h1>MLflow</h1>";
 const HELP: &str = "Ask in #ml-platform for a token.\nHow it works: https://wiki.corp.example/machine-learning/mlflow.";
 
 /// Takes pictures of the page that the browser shows, for people to look at, in each window.
@@ -56,9 +59,7 @@ fn sign_in(browser: &mut Browser, appliance: &Appliance, token: &Token) {
 #[ignore = "needs tests/run: Chromium"]
 fn the_sign_in_page_fits_every_window_and_shows_the_token_on_request() {
     let mut browser = Browser::start();
-    let upstream = Upstream::start(|_, wire| {
-        wire.answer("200 OK\r\nContent-Type: text/html", "<link rel=icon href=data:,><h1>MLflow</h1>")
-    });
+    let upstream = Upstream::start(|_, wire| wire.answer("200 OK\r\nContent-Type: text/html", WELCOME));
     let tokens = TokenFile::new();
     let token = tokens.add("ada", "read", &[]);
     let appliance = Builder::new(&upstream).with_tokens(&tokens).with(&["--sign-in-help", HELP]).start();
@@ -104,16 +105,10 @@ fn the_sign_in_page_fits_every_window_and_shows_the_token_on_request() {
 
 #[test]
 #[ignore = "needs tests/run: Chromium"]
-fn an_error_page_fits_every_window_and_an_outage_ends_where_it_began() {
+fn an_error_page_fits_every_window_and_a_reload_after_an_outage_leads_back() {
     let mut browser = Browser::start();
-    let is_down = Arc::new(AtomicBool::new(true));
-    let down = Arc::clone(&is_down);
-    let upstream = Upstream::start(move |_, wire| {
-        if down.load(Ordering::Relaxed) {
-            return Err(wire.reset());
-        }
-        wire.answer("200 OK\r\nContent-Type: text/html", "<link rel=icon href=data:,><h1>MLflow</h1>")
-    });
+    let upstream = Upstream::ok();
+    upstream.stop();
     let tokens = TokenFile::new();
     let token = tokens.add("ada", "read", &[]);
     let appliance = Builder::new(&upstream).with_tokens(&tokens).start();
@@ -140,7 +135,14 @@ fn an_error_page_fits_every_window_and_an_outage_ends_where_it_began() {
         browser.wait_for("document.readyState === 'complete' && document.querySelector('h1') !== null");
     }
     look(&mut browser, "error-503");
-    is_down.store(false, Ordering::Relaxed);
-    wait_for_heading(&mut browser, "MLflow");
+    let tls = authority().server("localhost", &[]);
+    let page = |_: &Recorded, wire: &mut Wire| wire.answer("200 OK\r\nContent-Type: text/html", WELCOME);
+    let _back = Upstream::at(upstream.address(), Some(tls), Arc::new(page));
+    let heading = "(document.querySelector('h1') || {}).innerText === 'MLflow'";
+    eventually("a reload shows MLflow again", || {
+        browser.call("Page.reload", &json!({}));
+        browser.wait_for("document.readyState === 'complete' && document.querySelector('h1') !== null");
+        browser.evaluate(heading) == true
+    });
     assert_eq!(browser.evaluate("location.href"), place, "with the fragment");
 }

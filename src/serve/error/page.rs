@@ -2,7 +2,7 @@
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{self, HeaderMap, HeaderValue};
+use actix_web::http::header::{self, HeaderValue};
 
 use crate::serve::auth::error::AccessError;
 use crate::serve::error::proxy_error::ProxyError;
@@ -22,11 +22,12 @@ impl ProxyError {
     #[must_use]
     pub(crate) fn page(&self, request_id: &str, links: ErrorLinks) -> HttpResponse {
         let response = self.response(request_id);
-        let reloads = reload_after(self.status(), response.headers());
-        let advice = reloads.map_or_else(
-            || self.advice().to_owned(),
-            |seconds| format!("This page reloads by itself every {seconds} seconds until it works again."),
-        );
+        let advice = match response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()) {
+            // The page does not reload by itself: without a script, Chromium only scrolls if the address has a fragment, and
+            // every page of MLflow has one.
+            Some(seconds) if self.status().is_server_error() => format!("Reload the page in {seconds} s."),
+            _ => self.advice().to_owned(),
+        };
         let heading = self.heading();
         let content = fill(
             include_str!("page.html"),
@@ -46,10 +47,6 @@ impl ProxyError {
             response.headers_mut().insert(name.clone(), value.clone());
         }
         response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept"));
-        if let Some(seconds) = reloads {
-            // Without an address, the browser keeps the fragment, in which MLflow's pages name what they show.
-            response.headers_mut().insert(header::REFRESH, HeaderValue::from(seconds));
-        }
         response
     }
 
@@ -99,12 +96,6 @@ impl ProxyError {
     }
 }
 
-/// Returns the seconds after which the browser may reload a page that cannot be served at the moment.
-fn reload_after(status: StatusCode, headers: &HeaderMap) -> Option<u64> {
-    let seconds = headers.get(header::RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
-    (status == StatusCode::SERVICE_UNAVAILABLE).then_some(seconds)
-}
-
 fn heading(status: StatusCode) -> &'static str {
     match status {
         StatusCode::UNAUTHORIZED => "You are not signed in",
@@ -122,11 +113,14 @@ fn heading(status: StatusCode) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use actix_web::body::MessageBody as _;
 
     use super::*;
     use crate::access::tokens::Rejected;
     use crate::http::body::RequestBodyError;
+    use crate::http::client::ClientError;
 
     fn links() -> ErrorLinks {
         ErrorLinks { start: "./".to_owned(), sign_in: Some("_appliance/login".to_owned()) }
@@ -145,9 +139,11 @@ mod tests {
             (ProxyError::UnknownTarget, ["Page not found", "Check the address", "Show your targets"]),
             (ProxyError::NoSuchPage, ["Page not found", "Check the address", "Open the start page"]),
             (ProxyError::Overloaded, ["Too many requests", "Wait a moment", "reload"]),
-            (ProxyError::Busy, ["Temporarily unavailable", "reloads by itself every 5 seconds", "no memory"]),
-            (ProxyError::UnreadableDocument, ["cannot be reached", "Reload the page", "did not describe"]),
+            (ProxyError::Busy, ["Temporarily unavailable", "Reload the page in 5 s", "no memory"]),
+            (ProxyError::UnreadableDocument, ["cannot be reached", "Reload the page in 5 s", "did not describe"]),
             (RequestBodyError::TooLarge { limit: 7 }.into(), ["too large", "limit of 7 bytes", "Go back"]),
+            (RequestBodyError::Late(Duration::from_secs(7)).into(), ["was rejected", "after 7 seconds", "Go back"]),
+            (ClientError::NoAnswer(Duration::from_secs(7)).into(), ["did not respond in time", "Reload the page", "7"]),
             (ProxyError::Method, ["was rejected", "TRACE and CONNECT", "Go back"]),
         ] {
             let page = shown(&error, links());
@@ -170,11 +166,7 @@ mod tests {
         }
         let value = |name: &str| page.headers().get(name).and_then(|value| value.to_str().ok());
         assert_eq!(value("content-type"), Some("text/html; charset=utf-8"));
-        assert_eq!(
-            (value("refresh"), value("cache-control"), value("vary")),
-            (Some("5"), Some("no-store"), Some("accept"))
-        );
-        assert!(ProxyError::Overloaded.page("0123", links()).headers().get("refresh").is_none());
+        assert_eq!((value("cache-control"), value("vary")), (Some("no-store"), Some("accept")));
     }
 
     #[test]
