@@ -243,7 +243,7 @@ fn sign_in_help(all: &ServeOptions, problems: &mut Problems) -> Option<String> {
     }
     let length = given.text.chars().count();
     if length > LONGEST_HELP {
-        let what = format!("the text has {length} characters, and at most {} are shown", LONGEST_HELP);
+        let what = format!("the text has {length} characters, and at most {LONGEST_HELP} are shown");
         problems.add(&given.origin, what, "shorten it, and add a link to a page with the rest");
     }
     Some(given.text.clone())
