@@ -19,5 +19,12 @@ dockerTools.streamLayeredImage {
     Env = [ "APPLIANCE_LISTEN=0.0.0.0:5000" ];
     ExposedPorts."5000/tcp" = { };
     User = "65534:65534";
+    # The command reads the variables of `serve`. Docker counts in nanoseconds.
+    Healthcheck = {
+      Test = [ "CMD" (lib.getExe mlflow-appliance-instance) "healthcheck" ];
+      Interval = 30000000000;
+      Timeout = 5000000000;
+      StartPeriod = 10000000000;
+    };
   };
 }

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "deploy")]
 pub mod account;
+pub mod catalog;
 #[cfg(feature = "deploy")]
 pub mod cloudformation;
 pub mod describe;

@@ -3,22 +3,24 @@
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 
-use super::options::{CallerOptions, CallerTable, ServeOptions, ValueOrigin};
+use super::options::{CallerOptions, CallerTable, RawValue, ServeOptions, ValueOrigin, similar};
 use super::problems::{Problems, Reported};
 use super::random::random;
+use super::rights::{HINT_ROLE, rights, role};
 use super::targets::ParsedTarget;
 use super::token_place::located;
-use super::{issuers, oidc, personal_tokens, values};
+use super::{issuers, oidc, personal_tokens};
 use crate::access::address::Networks;
-use crate::access::caller::{self, Grant, NotARole, Role, Subject, Targets};
+use crate::access::caller::{self, Grant, Role, Subject, Targets};
 use crate::access::limits::Limits;
 use crate::access::policy::{Denial, Policy};
+use crate::access::routes;
 use crate::access::session::Sessions;
+use crate::access::tokens::Tokens;
 use crate::aws::secret::Secret;
 use crate::serve::{CallerSettings, LONGEST_HELP, TokenSettings};
 use crate::token_source::{self, TokenSource};
 
-const HINT_ROLE: &str = "write `read`, `write` or `admin`";
 const HINT_NETWORKS: &str = "write networks like `10.0.0.0/8,192.0.2.1`";
 /// The length of the hash that uses the key.
 const SESSION_KEY_LENGTH: usize = 32;
@@ -58,12 +60,7 @@ pub(super) fn resolve(
             "set `trusted-proxies`, or remove it",
         );
     }
-    let policy = problems
-        .read(options.deny.as_ref(), "take `resource:action` from the table in docs/reference/routes.md", |text| {
-            text.split(',').map(|rule| Denial::parse(rule.trim())).collect::<Result<_, _>>()
-        })
-        .map(Policy)
-        .unwrap_or_default();
+    let policy = policy(options.deny.as_ref(), problems);
     let limits = limits(options, problems);
     let sessions = sessions(options, problems);
     let sign_in_help = sign_in_help(all, problems);
@@ -82,6 +79,21 @@ pub(super) fn resolve(
         policy,
         limits,
     })
+}
+
+/// The deny rules.
+pub(super) fn policy(deny: Option<&RawValue>, problems: &mut Problems) -> Policy {
+    let known = || routes::lines().map(|line| line.route.action.to_owned());
+    let rule = |rule: &str| {
+        Denial::parse(rule).map_err(|what| {
+            let action = rule.split('@').next().unwrap_or_default();
+            let meant = similar(action, known()).map(|known| format!("; did you mean `{known}`?"));
+            format!("the rule `{}`: {what}{}", rule.escape_debug(), meant.unwrap_or_default())
+        })
+    };
+    let hint = "take `resource:action` from the table that `appliance policy` prints";
+    let read = problems.read(deny, hint, |text| text.split(',').map(|text| rule(text.trim())).collect());
+    Policy(read.unwrap_or_default())
 }
 
 /// The role of callers without credentials; none if they are rejected.
@@ -115,10 +127,6 @@ fn anonymous(all: &ServeOptions, listen: SocketAddr, problems: &mut Problems) ->
     is_allowed.then_some(granted)
 }
 
-fn role(text: &str) -> Result<Role, String> {
-    text.parse().map_err(|error: NotARole| error.to_string())
-}
-
 /// Adds a problem for each granted target that does not exist.
 pub(super) fn check_targets(callers: &CallerSettings, targets: &[ParsedTarget], problems: &mut Problems) {
     let exists = |name: &String| targets.iter().any(|target| target.name.as_deref().unwrap_or("default") == name);
@@ -131,6 +139,21 @@ pub(super) fn check_targets(callers: &CallerSettings, targets: &[ParsedTarget], 
                 &ValueOrigin::Default,
                 text,
                 "correct the name; a single target without a name is called `default`",
+            );
+        }
+    }
+    // Tokens change while the appliance runs, so a wrong one is no reason to stop.
+    let entries = callers.tokens.iter().filter_map(|tokens| tokens.initial.as_ref()).flat_map(Tokens::entries);
+    for entry in entries {
+        let Targets::Named(names) = &entry.targets else { continue };
+        for name in names.iter().filter(|name| !exists(name)) {
+            problems.warn(
+                &"tokens",
+                format!(
+                    "the token `{}` of `{}` is for the target `{name}`, which does not exist",
+                    entry.id, entry.name
+                ),
+                "create a new token with the right `--targets`, and revoke this one",
             );
         }
     }
@@ -205,17 +228,6 @@ fn grant(table: &CallerTable, problems: &mut Problems) -> Option<Grant> {
     };
     let (role, targets) = rights?;
     Some(Grant { to: to?, name, role, targets })
-}
-
-/// The role and the targets of a `[[caller]]`; none after adding a problem.
-pub(super) fn rights(table: &CallerTable, problems: &mut Problems) -> Option<(Role, Targets)> {
-    let value = |key: &str| table.values.get(key);
-    let granted = problems.read(value("role"), HINT_ROLE, role);
-    let targets = problems.read(value("targets"), "write names of targets, separated by commas", values::target_names);
-    if value("role").is_none() {
-        problems.add(&table.origin, "a `[[caller]]` needs a `role`", HINT_ROLE);
-    }
-    Some((granted?, targets.map_or(Targets::All, Targets::Named)))
 }
 
 fn limits(options: &CallerOptions, problems: &mut Problems) -> Limits {

@@ -9,9 +9,10 @@ use clap::{Arg, Args as _, Command};
 use clap_complete::Shell;
 
 use super::command_error::{Class, CommandError};
-use super::examples;
+use super::known_values::completable;
 use super::options::{CallerTable, IssuerTable, ServeOptions, TargetOptions, fields, key, show_advanced};
 use super::output::try_write;
+use super::{examples, man};
 
 /// The beginning of docs/reference/options.md.
 const INTRODUCTION: &str = "\
@@ -55,15 +56,14 @@ pub(super) enum Generate {
 impl Generate {
     /// Runs the subcommand. `grammar` has all commands and options.
     pub(super) fn run(self, grammar: Command) -> Result<(), CommandError> {
-        let mut grammar = grammar.mut_subcommands(show_advanced);
+        let grammar = grammar.mut_subcommands(show_advanced);
         let mut output = Vec::new();
         let written = match self {
             Self::Completions { shell } => {
-                clap_complete::generate(shell, &mut grammar, "appliance", &mut output);
+                clap_complete::generate(shell, &mut completable(grammar), "appliance", &mut output);
                 Ok(())
             }
-            Self::ManPages { directory } => std::fs::create_dir_all(&directory)
-                .and_then(|()| clap_mangen::generate_to(grammar, &directory).map(drop)),
+            Self::ManPages { directory } => man::generate(grammar, &directory),
             Self::Options => serde_json::to_writer_pretty(&mut output, &list())
                 .map_err(io::Error::from)
                 .and_then(|()| output.write_all(b"\n")),

@@ -2,9 +2,10 @@
 
 use super::options::{CallerTable, IssuerTable, RawValue, ServeOptions, similar};
 use super::problems::{Problems, Reported};
-use super::{callers, sign_on};
+use super::rights::rights;
+use super::sign_on;
 use crate::access::caller::is_target_name;
-use crate::access::jwt::{ClaimGrant, ClaimPath, ClaimPattern, Issuer, JwtAlgorithm, NameTemplate};
+use crate::access::jwt::{ClaimGrant, ClaimPath, ClaimPattern, JwtAlgorithm, JwtIssuer, NameTemplate};
 use crate::issuer::{KeySource, Location, TrustedIssuer, read_keys};
 use crate::serve::IssuerSettings;
 
@@ -21,7 +22,7 @@ pub(super) fn resolve(all: &ServeOptions, problems: &mut Problems) -> Result<Vec
     let tables = &all.issuer_tables;
     let known: Vec<_> = tables.iter().filter_map(|table| Some(table.value("name")?.text.as_str())).collect();
     let is_known = |given: &&RawValue| known.contains(&given.text.as_str());
-    let named = |table: &'_ CallerTable| table.values.get("issuer").cloned();
+    let named = |table: &CallerTable| table.values.get("issuer").cloned();
     for given in all.caller_tables.iter().filter_map(named).filter(|given| !is_known(&given)) {
         let hint = match similar(&given.text, known.iter().map(|name| (*name).to_owned())) {
             Some(name) => format!("did you mean `{name}`?"),
@@ -32,10 +33,9 @@ pub(super) fn resolve(all: &ServeOptions, problems: &mut Problems) -> Result<Vec
     let mut settings: Vec<IssuerSettings> = Vec::new();
     for table in tables {
         let trusted = trusted(table, problems);
-        let name = table.value("name").map(|given| given.text.as_str());
-        let own =
-            all.caller_tables.iter().filter(|caller| named(caller).as_ref().map(|given| given.text.as_str()) == name);
-        let own: Vec<_> = own.collect();
+        let name = table.value("name").map(|given| &given.text);
+        let is_own = |caller: &&CallerTable| named(caller).is_some_and(|given| Some(&given.text) == name);
+        let own: Vec<_> = all.caller_tables.iter().filter(is_own).collect();
         let url = trusted.as_ref().map(|trusted| trusted.issuer.url.clone()).unwrap_or_default();
         let grants: Vec<_> = own.iter().filter_map(|caller| grant(caller, &url, problems)).collect();
         let sign_on = sign_on::resolve(table, problems);
@@ -47,7 +47,7 @@ pub(super) fn resolve(all: &ServeOptions, problems: &mut Problems) -> Result<Vec
             problems.add(&table.origin, text, hint);
         }
         let is_same = |other: &IssuerSettings| {
-            let Issuer { name, url, .. } = &other.trusted.issuer;
+            let JwtIssuer { name, url, .. } = &other.trusted.issuer;
             *name == trusted.issuer.name || *url == trusted.issuer.url
         };
         if settings.iter().any(is_same) {
@@ -119,9 +119,9 @@ fn trusted(table: &IssuerTable, problems: &mut Problems) -> Option<TrustedIssuer
     let name_claim = problems.read(table.value("name-claim"), "write the name of a claim, as in `email`", claim);
     let name_claim = name_claim.or_else(|| ClaimPath::parse("sub").ok());
     let (url, location) = url?;
-    let (name, leeway, own) = (name?, leeway, |key: &str| table.value(key));
-    let issuer = Issuer {
-        name: name.into(),
+    let own = |key: &str| table.value(key);
+    let issuer = JwtIssuer {
+        name: name?.into(),
         url,
         audiences,
         audience_claim: own("audience-claim").map_or("aud", |given| &given.text).to_owned(),
@@ -181,7 +181,7 @@ fn grant(table: &CallerTable, url: &str, problems: &mut Problems) -> Option<Clai
     let hint = "write a plain name, or one with claims as in `gha-{repository}`";
     let name = table.values.get("name");
     let template = problems.read(name, hint, |text| NameTemplate::parse(text).map_err(ToOwned::to_owned));
-    let (role, targets) = callers::rights(table, problems)?;
+    let (role, targets) = rights(table, problems)?;
     let is_complete = template.is_some() == name.is_some() && !given.is_empty();
     let claims = claims.into_iter().collect::<Option<Vec<_>>>().filter(|_| is_complete)?;
     Some(ClaimGrant { claims, name: template, role, targets })

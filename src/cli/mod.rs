@@ -5,6 +5,7 @@ mod bodies;
 mod bootstrap;
 mod callers;
 mod check;
+mod columns;
 mod command_error;
 mod core_dumps;
 #[cfg(feature = "deploy")]
@@ -13,20 +14,28 @@ mod examples;
 mod file;
 #[cfg(feature = "generate")]
 mod generate;
+mod healthcheck;
 mod huge_pages;
+mod init;
 mod issuers;
+mod known_targets;
+mod known_values;
 mod listener;
 mod logging;
 mod login;
+#[cfg(feature = "generate")]
+mod man;
 mod oidc;
 mod opener;
 mod options;
 mod output;
 mod personal_tokens;
+mod policy;
 mod probe_settings;
 mod problems;
 mod proxies;
 mod random;
+mod rights;
 #[cfg(feature = "sandbox")]
 mod sandbox;
 mod serve;
@@ -61,8 +70,11 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Init(init::InitCommand),
+    Targets(known_targets::TargetsCommand),
     Serve(Box<serve::ServeCommand>),
     Check(Box<check::Check>),
+    Healthcheck(healthcheck::Healthcheck),
     Ui(Box<ui::Ui>),
     Bootstrap(bootstrap::Bootstrap),
     #[cfg(feature = "deploy")]
@@ -71,6 +83,7 @@ enum Command {
     Token(token::Token),
     Login(login::Login),
     Logout(login::Logout),
+    Policy(policy::PolicyCommand),
     #[cfg(feature = "sandbox")]
     Sandbox(sandbox::Sandbox),
     #[cfg(feature = "generate")]
@@ -102,8 +115,11 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let unknown = variables::unknown(&grammar());
     let checked = || variables::checked(&unknown).map_err(|problems| CommandError::configuration(&problems));
     let result = match cli.command {
+        Command::Init(command) => command.run(),
+        Command::Targets(command) => command.run(),
         Command::Serve(command) => command.run(matches, &unknown),
         Command::Check(command) => command.run(matches, &unknown),
+        Command::Healthcheck(command) => command.run(),
         Command::Ui(command) => command.run(matches, &unknown),
         Command::Bootstrap(command) => checked().and_then(|()| command.run()),
         #[cfg(feature = "deploy")]
@@ -111,6 +127,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Token(command) => command.run(),
         Command::Login(command) => checked().and_then(|()| command.run()),
         Command::Logout(command) => checked().and_then(|()| command.run()),
+        Command::Policy(command) => command.run(),
         #[cfg(feature = "sandbox")]
         Command::Sandbox(command) => checked().and_then(|()| command.run(std::env::vars_os())),
         #[cfg(feature = "generate")]

@@ -101,13 +101,13 @@ fn one(options: &TargetOptions, origin: &dyn Display, problems: &mut Problems) -
 }
 
 fn target(options: &TargetOptions, origin: &dyn Display, problems: &mut Problems) -> Option<Target> {
-    const HINT: &str = "copy the ARN from the SageMaker console, or from `aws sagemaker list-mlflow-tracking-servers` or `list-mlflow-apps`";
+    const HINT: &str = "copy the ARN from the SageMaker console, or from the list that `appliance targets` prints";
     let given = options.resource_arn.as_ref();
     if given.is_none() {
         problems.add(
             origin,
             "no managed MLflow is configured",
-            "set `--resource-arn`, SM_MLFLOW_RESOURCE_ARN or `resource-arn` to the ARN of a tracking server or an app",
+            "set `--resource-arn`, SM_MLFLOW_RESOURCE_ARN or `resource-arn` to an ARN that `appliance targets` prints",
         );
     }
     let arn = problems.read(given, HINT, |text| Arn::parse(text).map_err(|error| error.to_string()));

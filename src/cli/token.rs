@@ -5,7 +5,9 @@ use std::time::SystemTime;
 use serde_json::json;
 
 use super::aws_connection::AwsArguments;
+use super::columns;
 use super::command_error::{Class, CommandError};
+use super::known_values::roles;
 use super::output::{document, say, try_show};
 use super::token_place::TokenPlace;
 use super::{examples, values};
@@ -25,8 +27,8 @@ pub(super) enum Token {
         /// The name of the caller: 2 to 64 letters, digits and `+=,.@_-`
         #[arg(long)]
         name: String,
-        /// The role of the caller: `read`, `write` or `admin`
-        #[arg(long)]
+        /// The role of the caller
+        #[arg(long, value_parser = roles())]
         role: Role,
         /// The names of targets that the caller may use, comma-separated; a single target is called `default` [default: all]
         #[arg(long)]
@@ -192,14 +194,7 @@ fn table(tokens: &Tokens, now: SystemTime) -> String {
         [entry.id.clone(), name, entry.role.to_string(), targets, date(entry.created), expires]
     });
     let heading = ["ID", "NAME", "ROLE", "TARGETS", "CREATED", "EXPIRES"].map(ToOwned::to_owned);
-    let rows: Vec<_> = std::iter::once(heading).chain(rows).collect();
-    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
-    let widths: [usize; 6] = std::array::from_fn(width);
-    let line = |row: &[String; 6]| {
-        let cells: Vec<_> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-        cells.join("  ").trim_end().to_owned()
-    };
-    rows.iter().map(line).collect::<Vec<_>>().join("\n")
+    columns::table(&std::iter::once(heading).chain(rows).collect::<Vec<_>>())
 }
 
 fn shown(

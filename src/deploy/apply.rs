@@ -72,7 +72,8 @@ fn next_steps(values: &BTreeMap<String, ParameterValue>, outputs: &Pairs) -> Vec
     }
     if let Some(secret) = outputs.get("TokenSecretArn") {
         steps.push(format!(
-            "next: create a token in {secret}; until then every caller is rejected (infra/README.md shows how)"
+            "next: create a token, because every caller is rejected until there is one:\n  \
+             appliance token new --file secretsmanager:{secret} --name ci --role write"
         ));
     }
     steps

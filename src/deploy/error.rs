@@ -81,17 +81,17 @@ impl DeployError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Cloud(error) if error.is_denial() => {
-                Some("add the action to the deployer's policy; infra/README.md lists the whole policy")
+                Some("add the action to the policy of the identity that deploys, or of the role of `--role-arn`")
             }
             Self::Cloud(ServiceError::Refused { message, .. }) if message.contains("UPDATE_ROLLBACK_FAILED") => {
                 Some("remove the cause of the failed rollback, then run `appliance deploy apply`, which retries it")
             }
-            Self::Cloud(ServiceError::Refused { message, .. }) if message.contains("parameter store") => {
-                Some("bake the AMI first (packer/README.md), or name its parameter with `--parameter AmiParameter=…`")
-            }
-            Self::Missing { .. } => {
-                Some("bake the AMI first (packer/README.md), or name its parameter with `--parameter AmiParameter=…`")
-            }
+            Self::Cloud(ServiceError::Refused { message, .. }) if message.contains("parameter store") => Some(
+                "bake an image, which stores its id for the stacks, or name the parameter that holds an id with `--parameter AmiParameter=…`",
+            ),
+            Self::Missing { .. } => Some(
+                "bake an image, which stores its id for the stacks, or name the parameter that holds an id with `--parameter AmiParameter=…`",
+            ),
             Self::Cloud(ServiceError::Refused { code, .. }) if code == "ValidationError" => {
                 Some("correct the parameter or template that it names")
             }

@@ -171,7 +171,7 @@ pub(super) fn hint(reason: &str) -> &'static str {
     const HINTS: &[(&[&str], &str)] = &[
         (
             &["not authorized to perform", "accessdenied"],
-            "add the action that it names to the deployer's policy (infra/README.md lists the whole policy)",
+            "add the action that it names to the policy of the identity that deploys, or of the role of `--role-arn`",
         ),
         (
             &["dependen"],
@@ -191,7 +191,10 @@ pub(super) fn hint(reason: &str) -> &'static str {
             &["limit", "exceeded"],
             "a quota of the account is reached: have it raised in Service Quotas, or remove what is not needed",
         ),
-        (&["parameternotfound"], "bake the AMI first (packer/README.md), or name its parameter"),
+        (
+            &["parameternotfound"],
+            "bake an image, which stores its id for the stacks, or name the parameter that holds an id with `--parameter AmiParameter=…`",
+        ),
         (
             &["signal"],
             "the instance did not become ready: its reason is in its system log, and in /var/lib/mlflow-appliance/bootstrap.json",
@@ -229,7 +232,7 @@ mod tests {
         seen.note(&event("C", "CREATE_FAILED", "2026-01-01T00:00:06Z", "another"));
         let cause = seen.cause.expect("a cause");
         assert_eq!(cause.logical_resource_id, "A");
-        assert!(hint(&cause.resource_status_reason.unwrap()).contains("deployer's policy"));
+        assert!(hint(&cause.resource_status_reason.unwrap()).contains("the policy of the identity that deploys"));
     }
 
     #[test]

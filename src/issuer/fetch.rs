@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use super::discovery::DiscoveryDocument;
 use super::error::IssuerError;
 use super::location::Location;
-use super::{KeySource, TrustedIssuer};
+use super::trusted::{KeySource, TrustedIssuer};
 use crate::access::jwt::KeySet;
 use crate::http::client::{Dialer, ServiceClient, ServiceLimits, ServiceResponse};
 use crate::http::fields::Fields;

@@ -1,4 +1,4 @@
-//! The reload of tokens and certificates, and the reopening of the audit log.
+//! The reload of tokens, certificates and the keys of issuers, and the reopening of the audit log.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,6 +38,7 @@ pub(crate) async fn run(
             () = signalled => {
                 info!("reloading");
                 shared.reports.audit.reopen();
+                shared.callers.issuers.all().iter().for_each(|issuer| issuer.keys.refresh());
                 if let Some(personal) = &shared.callers.personal {
                     personal.reload_soon();
                 }

@@ -10,8 +10,8 @@ use crate::serve::auth::browser::AllowedHosts;
 use crate::serve::auth::callers::Callers;
 use crate::serve::auth::keys::KeyFetcher;
 use crate::serve::auth::overview::AccessOverview;
-use crate::serve::telemetry::access_log::RequestReports;
 use crate::serve::telemetry::metrics::{Metrics, WorkerCounters};
+use crate::serve::telemetry::request_reports::RequestReports;
 use crate::serve::upstream::mlflow::MlflowClient;
 use crate::serve::upstream::served_target::ServedTarget;
 

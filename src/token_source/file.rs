@@ -59,6 +59,7 @@ pub(super) fn update<T, E>(
 }
 
 /// Takes the lock, which ends with the process at the latest.
+#[expect(clippy::disallowed_methods, reason = "the caller is on a thread for calls that block")]
 fn wait_for(lock: &File) -> io::Result<()> {
     let began = Instant::now();
     loop {

@@ -120,8 +120,7 @@ fn when_not_serving(arn: &Arn, status: &str) -> String {
             "wait until AWS has finished, and run this again".to_owned()
         }
         (Mode::TrackingServer, "Deleting" | "CreateFailed") | (Mode::App, _) => {
-            "name an existing one: `aws sagemaker list-mlflow-tracking-servers`, `aws sagemaker list-mlflow-apps`"
-                .to_owned()
+            "name an existing one; `appliance targets` lists them".to_owned()
         }
         (Mode::TrackingServer, _) => format!(
             "start it with `aws sagemaker start-mlflow-tracking-server --tracking-server-name {name} --region {region}`, \

@@ -80,6 +80,9 @@ fn commands_that_need_no_aws_do_what_the_pages_say() {
         ("deploy", 6),
         ("ui", 1),
         ("sandbox", 1),
+        ("init", 1),
+        ("policy", 3),
+        ("commands", 3),
     ];
     for (kind, least) in least {
         let count = done.iter().filter(|one| **one == kind).count();
@@ -105,6 +108,11 @@ fn run(shell: &Shell, page: &str, line: &str) -> Option<&'static str> {
         Some("check")
     } else if command.starts_with("sudo appliance token new ") {
         shell.run(&command.replace("sudo ", "").replace("/etc/mlflow-appliance/", ""));
+        Some("token")
+    } else if command.starts_with("appliance token ")
+        && ["secretsmanager:", "ssm:"].iter().any(|at| command.contains(at))
+    {
+        // It needs AWS, and `tests/it/token.rs` runs it.
         Some("token")
     } else if command.starts_with("appliance token new ") {
         let shown = shell.run(command);
@@ -139,6 +147,18 @@ fn run(shell: &Shell, page: &str, line: &str) -> Option<&'static str> {
     } else if command.contains("appliance deploy ") {
         // It needs AWS. `documents` gives it to the parser, and `tests/it/deploy` runs it.
         Some("deploy")
+    } else if command.starts_with("appliance init ") {
+        shell.run(command);
+        Some("init")
+    } else if command.starts_with("appliance policy ") {
+        let rules = shell.directory.path().join("appliance.toml");
+        std::fs::write(rules, "deny = \"experiments:delete@read\"\n").unwrap();
+        let shown = shell.run(command);
+        assert!(shown.starts_with("allowed  ") || shown.starts_with("METHOD  "), "{page}: {line}: {shown}");
+        Some("policy")
+    } else if command.starts_with("appliance targets") || command.starts_with("appliance healthcheck") {
+        // They need AWS or a running appliance, and `tests/it/commands.rs` runs them.
+        Some("commands")
     } else if command.starts_with("appliance ui ") {
         // It needs AWS as well, and `tests/it/ui` runs it.
         Some("ui")

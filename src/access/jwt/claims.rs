@@ -1,8 +1,14 @@
 //! The claims of a JWT, and patterns that they match.
 
 use std::fmt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Map, Value};
+
+use super::error::JwtError;
+
+/// The last second of the year 9999. Later times would overflow a clock somewhere.
+const LAST_SECOND: f64 = 253_402_300_799.0;
 
 /// The claims of a JWT. Whoever made them is known only after its verification.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,6 +36,17 @@ impl JwtClaims {
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Value> {
         self.0.get(name)
+    }
+
+    /// Returns the time in a claim; nothing if it is missing.
+    ///
+    /// # Errors
+    /// [`JwtError::Time`].
+    pub fn time(&self, name: &str) -> Result<Option<SystemTime>, JwtError> {
+        let Some(value) = self.get(name) else { return Ok(None) };
+        // SECURITY: a number that a clock cannot show would overflow and panic.
+        let seconds = value.as_f64().filter(|seconds| (0.0..=LAST_SECOND).contains(seconds)).ok_or(JwtError::Time)?;
+        Ok(Some(UNIX_EPOCH + Duration::from_secs_f64(seconds)))
     }
 
     /// Returns all claims by their names.

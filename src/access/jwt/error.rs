@@ -3,7 +3,7 @@
 /// The reason why a JWT is rejected. No text contains a part of the token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JwtError {
-    /// Longer than [`super::LENGTH_LIMIT`].
+    /// Longer than any token of the known issuers.
     #[error("it is longer than 16 KiB")]
     TooLong,
     /// Not three parts of base64url without padding.

@@ -6,11 +6,10 @@ use std::time::{Duration, SystemTime};
 use super::algorithm::JwtAlgorithm;
 use super::claims::{ClaimPath, JwtClaims};
 use super::error::JwtError;
-use super::unverified::time;
 
 /// A trusted issuer.
 #[derive(Clone, Debug)]
-pub struct Issuer {
+pub struct JwtIssuer {
     /// The name for logs and for `[[caller]]`.
     pub name: Arc<str>,
     /// The value of `iss`, exactly.
@@ -27,12 +26,12 @@ pub struct Issuer {
     pub name_claim: ClaimPath,
 }
 
-impl Issuer {
+impl JwtIssuer {
     /// Returns the time at which a token with these claims ends, with the leeway.
     ///
     /// # Errors
     /// [`JwtError::NoExpiry`] and [`JwtError::Time`].
     pub fn end(&self, claims: &JwtClaims) -> Result<SystemTime, JwtError> {
-        Ok(time(claims, "exp")?.ok_or(JwtError::NoExpiry)? + self.leeway)
+        Ok(claims.time("exp")?.ok_or(JwtError::NoExpiry)? + self.leeway)
     }
 }

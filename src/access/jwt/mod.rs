@@ -21,14 +21,11 @@ pub use algorithm::JwtAlgorithm;
 pub use claims::{ClaimPath, ClaimPattern, JwtClaims};
 pub use error::JwtError;
 pub use grant::ClaimGrant;
-pub use issuer::Issuer;
+pub use issuer::JwtIssuer;
 pub use key::{KeyRejected, VerificationKey};
 pub use key_set::{KeySet, KeySetError};
 pub use name::NameTemplate;
-pub use unverified::UnverifiedJwt;
-
-/// The longest token. Bytes.
-pub const LENGTH_LIMIT: usize = 16 * 1024;
+pub use unverified::{LENGTH_LIMIT, UnverifiedJwt};
 
 /// Returns true if a bearer token can only be a JWT.
 #[must_use]

@@ -19,7 +19,7 @@ const DUPLICATE: &str = "a key occurs twice";
 /// [`JwtError::NotJson`] or [`JwtError::DuplicateKey`].
 pub(super) fn object(text: &[u8]) -> Result<Map<String, Value>, JwtError> {
     let mut reader = serde_json::Deserializer::from_slice(text);
-    let value = AnyValue.deserialize(&mut reader).map_err(|error| {
+    let value = UniqueKeys.deserialize(&mut reader).map_err(|error| {
         // The message goes on with the position.
         if error.to_string().starts_with(DUPLICATE) { JwtError::DuplicateKey } else { JwtError::NotJson }
     })?;
@@ -27,9 +27,9 @@ pub(super) fn object(text: &[u8]) -> Result<Map<String, Value>, JwtError> {
     if let Value::Object(object) = value { Ok(object) } else { Err(JwtError::NotJson) }
 }
 
-struct AnyValue;
+struct UniqueKeys;
 
-impl<'de> DeserializeSeed<'de> for AnyValue {
+impl<'de> DeserializeSeed<'de> for UniqueKeys {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
@@ -37,7 +37,7 @@ impl<'de> DeserializeSeed<'de> for AnyValue {
     }
 }
 
-impl<'de> Visitor<'de> for AnyValue {
+impl<'de> Visitor<'de> for UniqueKeys {
     type Value = Value;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

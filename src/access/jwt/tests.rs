@@ -137,7 +137,7 @@ fn times_are_compared_with_the_leeway() {
     let (x, y) = pair.public_key().as_ref()[1..].split_at(32);
     let jwk = json!({"keys": [{"kty": "EC", "crv": "P-256", "x": BASE64.encode(x), "y": BASE64.encode(y)}]});
     let keys = KeySet::parse(jwk.to_string().as_bytes()).expect("a set");
-    let issuer = Issuer {
+    let issuer = JwtIssuer {
         name: "ci".into(),
         url: "https://idp".to_owned(),
         audiences: vec!["us".to_owned()],

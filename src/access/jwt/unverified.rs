@@ -1,23 +1,22 @@
 //! A JWT in its compact form: its parts, and the checks that come before and with the signature.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde_json::Value;
 
-use super::LENGTH_LIMIT;
 use super::algorithm::JwtAlgorithm;
 use super::claims::JwtClaims;
 use super::error::JwtError;
-use super::issuer::Issuer;
+use super::issuer::JwtIssuer;
 use super::key_set::KeySet;
 use super::strict_json;
 
+/// The longest token. Bytes.
+pub const LENGTH_LIMIT: usize = 16 * 1024;
 /// The longest name of a key. Bytes.
 const KEY_ID_LIMIT: usize = 512;
-/// The last second of the year 9999. Later times would overflow a clock somewhere.
-const LAST_SECOND: f64 = 253_402_300_799.0;
 
 /// A JWT of the right form that has not been verified yet.
 pub struct UnverifiedJwt<'a> {
@@ -82,21 +81,21 @@ impl<'a> UnverifiedJwt<'a> {
     ///
     /// # Errors
     /// [`JwtError`].
-    pub fn check(&self, issuer: &Issuer, audiences: &[String], now: SystemTime) -> Result<JwtAlgorithm, JwtError> {
+    pub fn check(&self, issuer: &JwtIssuer, audiences: &[String], now: SystemTime) -> Result<JwtAlgorithm, JwtError> {
         let algorithm = self.algorithm.filter(|algorithm| issuer.algorithms.contains(algorithm));
         let algorithm = algorithm.ok_or(JwtError::Algorithm)?;
         if self.issuer_url() != Some(&issuer.url) {
             return Err(JwtError::UnknownIssuer);
         }
-        let end = self.time("exp")?.ok_or(JwtError::NoExpiry)?;
+        let end = self.claims.time("exp")?.ok_or(JwtError::NoExpiry)?;
         if end + issuer.leeway <= now {
             return Err(JwtError::Expired);
         }
         let is_later = |time: Option<SystemTime>| time.is_some_and(|time| time > now + issuer.leeway);
-        if is_later(self.time("nbf")?) {
+        if is_later(self.claims.time("nbf")?) {
             return Err(JwtError::NotYetValid);
         }
-        if is_later(self.time("iat")?) {
+        if is_later(self.claims.time("iat")?) {
             return Err(JwtError::IssuedInFuture);
         }
         let is_ours = |value: &Value| value.as_str().is_some_and(|text| audiences.iter().any(|known| known == text));
@@ -114,7 +113,7 @@ impl<'a> UnverifiedJwt<'a> {
     /// [`JwtError`]; with [`JwtError::UnknownKey`], newer keys of the issuer may help.
     pub fn verify(
         &self,
-        issuer: &Issuer,
+        issuer: &JwtIssuer,
         audiences: &[String],
         keys: &KeySet,
         now: SystemTime,
@@ -127,22 +126,6 @@ impl<'a> UnverifiedJwt<'a> {
             Err(JwtError::Signature)
         }
     }
-
-    /// Returns the time in a claim.
-    fn time(&self, name: &str) -> Result<Option<SystemTime>, JwtError> {
-        time(&self.claims, name)
-    }
-}
-
-/// Returns the time in a claim; nothing if it is missing.
-///
-/// # Errors
-/// [`JwtError::Time`].
-pub(super) fn time(claims: &JwtClaims, name: &str) -> Result<Option<SystemTime>, JwtError> {
-    let Some(value) = claims.get(name) else { return Ok(None) };
-    // SECURITY: a number that a clock cannot show would overflow and panic.
-    let seconds = value.as_f64().filter(|seconds| (0.0..=LAST_SECOND).contains(seconds)).ok_or(JwtError::Time)?;
-    Ok(Some(UNIX_EPOCH + Duration::from_secs_f64(seconds)))
 }
 
 /// Returns true for the types of access tokens and ID tokens. Many issuers name none.

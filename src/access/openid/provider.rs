@@ -5,6 +5,9 @@ use std::net::IpAddr;
 use serde_json::Value;
 use url::{Host, Url};
 
+/// The key with the methods by which a client proves itself in a token request.
+const METHODS: &str = "token_endpoint_auth_methods_supported";
+
 /// The addresses of a provider, and what it supports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Provider {
@@ -58,7 +61,6 @@ impl Provider {
         if lists("code_challenge_methods_supported", "S256") == Some(false) {
             return Err(ProviderError::Pkce);
         }
-        const METHODS: &str = "token_endpoint_auth_methods_supported";
         Ok(Self {
             authorization: needed("authorization_endpoint")?,
             token: needed("token_endpoint")?,

@@ -64,6 +64,27 @@ pub(super) struct StackArguments {
     pub(super) ca_file: Option<PathBuf>,
 }
 
+/// Hides arguments that have no effect on a command. All commands accept them, so that one list of arguments fits all.
+fn hiding(argument: clap::Arg, hidden: &[&str]) -> clap::Arg {
+    let is_hidden = hidden.contains(&argument.get_id().as_str());
+    if is_hidden { argument.hide(true) } else { argument }
+}
+
+/// The deletion of stacks needs no values of parameters.
+pub(super) fn without_values(argument: clap::Arg) -> clap::Arg {
+    hiding(argument, &["parameters", "config", "tags"])
+}
+
+/// A look at the stacks changes nothing and waits for nothing.
+pub(super) fn for_looking(argument: clap::Arg) -> clap::Arg {
+    hiding(argument, &["parameters", "config", "tags", "role_arn", "timeout"])
+}
+
+/// An estimate does not ask AWS.
+pub(super) fn for_cost(argument: clap::Arg) -> clap::Arg {
+    hiding(argument, &["mode", "prefix", "region", "tags", "role_arn", "timeout", "ca_file"])
+}
+
 /// Runs an action on the stacks of a set, while the credentials are renewed.
 pub(super) fn with<T>(
     arguments: StackArguments,

@@ -14,7 +14,7 @@ use super::examples;
 use super::output::{one_line, say, shell_word, show, show_document};
 use crate::api::cloudformation::Change;
 use crate::deploy::{self, PlannedChange, StackKind, StackPlan};
-use arguments::{StackArguments, explained, with};
+use arguments::{StackArguments, explained, for_cost, for_looking, with, without_values};
 use terminal::Terminal;
 
 /// Launch the appliance on AWS: network, managed MLflow, load balancer and instances, as CloudFormation stacks
@@ -52,7 +52,7 @@ enum DeployCommand {
         json: bool,
     },
     /// Delete the stacks of a mode, and list what is kept
-    #[command(after_help = examples::DEPLOY_DESTROY)]
+    #[command(after_help = examples::DEPLOY_DESTROY, mut_args(without_values))]
     Destroy {
         #[command(flatten)]
         arguments: StackArguments,
@@ -64,7 +64,7 @@ enum DeployCommand {
         shared: bool,
     },
     /// Show the stacks and their status
-    #[command(after_help = examples::DEPLOY_STATUS)]
+    #[command(after_help = examples::DEPLOY_STATUS, mut_args(for_looking))]
     Status {
         #[command(flatten)]
         arguments: StackArguments,
@@ -76,7 +76,7 @@ enum DeployCommand {
         drift: bool,
     },
     /// Show the stacks' outputs
-    #[command(after_help = examples::DEPLOY_OUTPUTS)]
+    #[command(after_help = examples::DEPLOY_OUTPUTS, mut_args(for_looking))]
     Outputs {
         #[command(flatten)]
         arguments: StackArguments,
@@ -88,7 +88,7 @@ enum DeployCommand {
         env: bool,
     },
     /// Estimate the cost of a month by list prices of us-east-1, without asking AWS
-    #[command(after_help = examples::DEPLOY_COST)]
+    #[command(after_help = examples::DEPLOY_COST, mut_args(for_cost))]
     Cost {
         #[command(flatten)]
         arguments: StackArguments,

@@ -3,6 +3,12 @@
 //! Lines of examples are short, so that no terminal breaks them. Other paragraphs are one line each, which the terminal
 //! breaks. Tests pass each example to the parser, with and without the commands that a feature adds.
 
+#[cfg(feature = "deploy")]
+mod deploy;
+
+#[cfg(feature = "deploy")]
+pub(super) use self::deploy::*;
+
 /// The binary for instances has fewer commands, and its help mentions no other.
 pub(super) fn appliance() -> String {
     let with = |is_there: bool, text: &'static str| if is_there { text } else { "" };
@@ -14,7 +20,9 @@ pub(super) fn appliance() -> String {
     format!(
         "\
 Examples:
-{sandbox}  appliance check --config appliance.toml                 # find problems first
+{sandbox}  appliance targets                                       # the MLflows of your AWS account
+  appliance init                                          # write a commented appliance.toml
+  appliance check --config appliance.toml                 # find problems first
   appliance serve --config appliance.toml
   appliance ui --config appliance.toml --open             # open AWS's own MLflow page
   appliance token new --file tokens.toml --name ci --role write
@@ -48,6 +56,43 @@ Examples:
     jq '.findings[] | select(.outcome == \"failure\")'
 
 Exit codes: 0 no failure, warnings possible, 1 a check failed, 2 wrong usage, 78 invalid configuration";
+
+pub(super) const INIT: &str = "\
+Examples:
+  appliance init
+  appliance init research.toml \\
+    --resource-arn arn:aws:sagemaker:us-east-1:123456789012:mlflow-app/app-ABCDEF123456
+  appliance init - | less                                 # only print it
+
+Exit codes: 0 success, 1 failure, such as an existing file, 2 wrong usage";
+
+pub(super) const TARGETS: &str = "\
+Examples:
+  AWS_PROFILE=research appliance targets --region eu-west-1
+  appliance targets --json | jq -r '.[] | select(.status == \"Created\") | .resource_arn'
+
+The identity needs `sagemaker:ListMlflowTrackingServers` and `sagemaker:ListMlflowApps` on `*`. If one of them is missing, the command prints the rest, names the permission, and fails.
+
+Exit codes: 0 success, 1 a list is missing, 2 wrong usage, 78 invalid configuration";
+
+pub(super) const POLICY: &str = "\
+Examples:
+  appliance policy --role write POST /api/2.0/mlflow/experiments/delete
+  appliance policy --role admin --deny 'webhooks:*' POST /api/2.0/mlflow/webhooks
+  appliance policy --role read POST /graphql \\
+    --data '{\"query\": \"{ mlflowGetRun { __typename } }\"}'
+  appliance policy --config appliance.toml GET /api/2.0/mlflow/runs/get
+  appliance policy --role read                            # all routes that `read` may use
+
+Exit codes: 0 allowed, or a table was printed, 1 the role of `--role` is denied, 2 wrong usage, 78 invalid configuration";
+
+pub(super) const HEALTHCHECK: &str = "\
+Examples:
+  appliance healthcheck
+  appliance healthcheck --ready --timeout 1s
+  appliance healthcheck https://mlflow.corp/_appliance/healthz
+
+Exit codes: 0 the answer was 200, 1 another answer or none, 2 wrong usage, 78 invalid configuration";
 
 pub(super) const UI: &str = "\
 Examples:
@@ -102,82 +147,6 @@ Examples:
 
 Exit codes: 0 success, 1 failure, 2 wrong usage";
 
-#[cfg(feature = "deploy")]
-pub(super) const DEPLOY: &str = "\
-Examples:
-  appliance deploy plan --mode serverless
-  appliance deploy apply --mode tracking --config tracking.toml
-  appliance deploy apply --mode serverless --parameter MinInstances=2
-  eval \"$(appliance deploy outputs --mode serverless --env)\"
-  appliance deploy destroy --mode tracking
-
-Exit codes: 0 success, 1 failure, 2 wrong usage, 78 invalid configuration";
-
-#[cfg(feature = "deploy")]
-pub(super) const DEPLOY_PLAN: &str = "\
-Examples:
-  appliance deploy plan --mode serverless
-  appliance deploy plan --mode serverless --json | jq 'map_values(.action)'
-  appliance deploy plan --mode tracking --config tracking.toml --detailed-exitcode
-
-Exit codes: 0 success, 1 failure, 2 wrong usage or, with `--detailed-exitcode`, changes, 78 invalid configuration";
-
-#[cfg(feature = "deploy")]
-pub(super) const DEPLOY_APPLY: &str = "\
-Examples:
-  appliance deploy apply --mode serverless
-  appliance deploy apply --mode tracking --config tracking.toml --yes
-  appliance deploy apply --mode tracking --tag CostCenter=42 \\
-    --role-arn arn:aws:iam::111122223333:role/cloudformation
-  appliance deploy apply --mode serverless --yes --json | jq -r .Url
-
-Ctrl-C stops only the command, not the update; the same command continues to watch it.
-
-Exit codes: 0 success, 1 failure or not confirmed, 2 wrong usage, 78 invalid configuration";
-
-#[cfg(feature = "deploy")]
-pub(super) const DEPLOY_DESTROY: &str = "\
-Examples:
-  appliance deploy destroy --mode tracking
-  appliance deploy destroy --mode serverless --shared     # also the network
-
-Exit codes: 0 success, 1 failure or not confirmed, 2 wrong usage, 78 invalid configuration";
-
-#[cfg(feature = "deploy")]
-pub(super) const DEPLOY_STATUS: &str = "\
-Examples:
-  appliance deploy status --mode serverless
-  appliance deploy status --mode serverless --drift       # also changes by hand
-  appliance deploy status --mode serverless --json | jq 'map_values(.status)'
-
-Exit codes: 0 success, 1 failure, 2 wrong usage, 78 invalid configuration";
-
-#[cfg(feature = "deploy")]
-pub(super) const DEPLOY_OUTPUTS: &str = "\
-Examples:
-  appliance deploy outputs --mode serverless
-  appliance deploy outputs --mode serverless --json | jq -r '.[].Url // empty'
-  eval \"$(appliance deploy outputs --mode serverless --env)\"
-
-Exit codes: 0 success, 1 failure or, with `--env`, no appliance yet, 2 wrong usage, 78 invalid configuration";
-
-#[cfg(feature = "deploy")]
-pub(super) const DEPLOY_COST: &str = "\
-Examples:
-  appliance deploy cost
-  appliance deploy cost --domain --parameter MinInstances=3
-  appliance deploy cost --json | jq .sum
-
-Exit codes: 0 success, 1 failure, 2 wrong usage, 78 invalid configuration";
-
-#[cfg(feature = "deploy")]
-pub(super) const DEPLOY_EXPORT: &str = "\
-Examples:
-  appliance deploy export templates
-  aws cloudformation validate-template --template-body file://templates/mlflow.yaml
-
-Exit codes: 0 success, 1 failure, 2 wrong usage";
-
 pub(super) const TOKEN: &str = "\
 Examples:
   appliance token new --file tokens.toml --name ci --role write --expires 90d
@@ -188,9 +157,11 @@ Examples:
 
 The file contains only hashes. A running appliance reloads it within a minute, and at once after SIGHUP.
 
-To keep the tokens in AWS, for `--tokens ssm:/mlflow/tokens`:
-  aws ssm put-parameter --type SecureString --overwrite \\
-    --name /mlflow/tokens --value file://tokens.toml
+To keep the tokens in AWS, name the same secret here and in `serve --tokens`; `token new` creates it:
+  appliance token new --file secretsmanager:mlflow-tokens --name ci --role write
+  appliance serve --tokens secretsmanager:mlflow-tokens …
+
+Several people may change a file or a secret at the same time, and lose nothing. Secrets Manager needs the permissions `secretsmanager:GetSecretValue`, `PutSecretValue`, `UpdateSecretVersionStage` and, for the first token, `CreateSecret`; the Parameter Store needs `ssm:GetParameterHistory`, `ssm:PutParameter` and, to list, `ssm:GetParameter`.
 
 Exit codes: 0 success, 1 failure, 2 wrong usage, 78 invalid token file";
 
@@ -207,6 +178,7 @@ Exit codes: 0 success, 1 failure, 2 wrong usage, 78 invalid token file";
 pub(super) const TOKEN_LIST: &str = "\
 Examples:
   appliance token list --file tokens.toml
+  appliance token list --file ssm:/mlflow/tokens
   appliance token list --file tokens.toml --json | jq -r '.[] | select(.expired) | .id'
 
 Exit codes: 0 success, 1 failure, 2 wrong usage, 78 invalid token file";

@@ -33,7 +33,7 @@ option_group! {
         "Policy" {
             /// The actions that callers may not take, comma-separated, as in `experiments:delete,registered-models:*@write`
             ///
-            /// Each rule is a `resource:action` of the table in ROUTES.md; `*` at the end of either matches anything. With
+            /// Each rule is a `resource:action` of the table that `appliance policy` prints; `*` at the end of either matches anything. With
             /// `@role`, a rule holds for callers up to that role.
             deny: "APPLIANCE_DENY" "RULES",
             /// The requests per second of one caller; more get 429 [default: no limit]

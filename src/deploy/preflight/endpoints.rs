@@ -43,7 +43,7 @@ fn missing(
 ) {
     for service in wanted {
         let Some(there) = offered.get(*service) else {
-            let fix = "leave it out with its parameter (infra/README.md lists them), and use NAT for it";
+            let fix = "leave it out, with the parameter whose name begins with `Endpoint` and that service, as in `--parameter EndpointSts=no`, and use NAT for it";
             report.found(format!("{region} has no VPC endpoint for {service}"), fix);
             continue;
         };
@@ -69,7 +69,7 @@ async fn conflicts(context: PreflightContext<'_>, vpc: &str, services: &BTreeSet
         if endpoint.has_private_name {
             report.found(
                 format!("{vpc} has the endpoint {id} for {service} already, and a service's own name leads to one only"),
-                "leave that service out with its parameter (infra/README.md lists them); instances use the endpoint that is there",
+                "leave that service out, with the parameter whose name begins with `Endpoint` and it, as in `--parameter EndpointSts=no`; instances use the endpoint that is there",
             );
         }
         if let Some(table) = tables.split(',').map(str::trim).find(|table| endpoint.route_tables.contains(*table)) {

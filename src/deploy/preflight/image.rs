@@ -17,7 +17,7 @@ pub(super) async fn check(context: PreflightContext<'_>) -> CheckResult {
     match image {
         None => report.found(
             format!("AmiParameter: the image {id} is not in {}, or this account may not use it", context.region()),
-            "bake the image in this region (packer/README.md), or let its owner share it with this account",
+            "bake the image in this region, or let its owner share it with this account",
         ),
         Some(image) => {
             let about = image.description.as_deref().map(|text| format!(" ({text})")).unwrap_or_default();
@@ -31,7 +31,7 @@ pub(super) async fn check(context: PreflightContext<'_>) -> CheckResult {
 fn judge(id: &str, image: &Image, wanted: Option<&str>, report: &mut CheckResult) {
     let Image { state, architecture, root_device, .. } = image;
     if state != "available" {
-        let fix = "wait until it is available, or bake it again (packer/README.md)";
+        let fix = "wait until it is available, or bake it again";
         report.found(format!("AmiParameter: the image {id} is {state}"), fix);
     }
     // An emulator may leave out some of these values.
@@ -42,7 +42,10 @@ fn judge(id: &str, image: &Image, wanted: Option<&str>, report: &mut CheckResult
     if !root_device.is_empty() && root_device != ROOT_DEVICE {
         let what =
             format!("AmiParameter: the disk of the image {id} is `{root_device}`, and the template's {ROOT_DEVICE}");
-        report.found(what, "use an image that packer/README.md describes");
+        report.found(
+            what,
+            "use an image that one of the appliance's two bakes has made, or one with the same root device",
+        );
     }
 }
 

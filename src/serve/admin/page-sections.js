@@ -44,7 +44,7 @@ const SHARES = [['appliance_ms', 'second', 'appliance'], ['mlflow_ms', 'first', 
 /** Draws the shares of the response time; `total` has their sums over `count` requests. */
 function share(title, total, count) {
   const all = sum(SHARES.map(([key]) => total[key]));
-  const swatch = (kind) => element('svg', { viewBox: '0 0 24 10', 'aria-hidden': 'true' }, element('rect', { class: kind, x: 0, width: 12, height: 10 }));
+  const swatch = (kind) => element('svg', { class: 'swatch', viewBox: '0 0 12 10', 'aria-hidden': 'true' }, element('rect', { class: kind, width: 12, height: 10 }));
   const parts = SHARES.filter(([key]) => total[key] > 0).map(([key, kind, name]) => element('li', {}, swatch(kind), `${name} ${time(total[key] / count)}, ${percent(total[key], all)}`));
   return element('li', {},
     element('strong', {}, title),

@@ -17,6 +17,7 @@ use crate::serve::auth::error::AccessError;
 
 // Constant names save parsing, which takes hundreds of instructions for each request.
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 /// The host names by which callers may address the appliance, besides those of this machine.
@@ -103,6 +104,31 @@ pub(crate) fn is_address(host: &str) -> bool {
     without_port(host).trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().is_ok()
 }
 
+/// Returns true if a browser asks for a page that a person is going to read. Programs and scripts of pages accept any type or
+/// JSON, so they are not affected.
+#[must_use]
+pub(crate) fn wants_page(headers: &HeaderMap) -> bool {
+    // A frame does not show our pages, and an image or a script cannot.
+    let is_window = text(headers, &SEC_FETCH_DEST).is_none_or(|destination| destination == "document");
+    let mut accepted = headers.get_all(header::ACCEPT).filter_map(|value| value.to_str().ok());
+    is_window && accepted.any(|value| quality(value, "text/html") > quality(value, "application/json"))
+}
+
+/// Returns the quality, in thousandths, that a value of `Accept` gives to a media type by its name.
+fn quality(accept: &str, media_type: &str) -> u32 {
+    let range = accept.split(',').map(|range| range.trim().split(';').map(str::trim));
+    let mut meant = range.filter_map(|mut parts| {
+        let is_meant = parts.next().is_some_and(|name| name.eq_ignore_ascii_case(media_type));
+        is_meant.then(|| parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q="))))
+    });
+    let Some(quality) = meant.next() else { return 0 };
+    // RFC 9110 allows three decimals.
+    quality.map_or(1000, |text| {
+        let (whole, decimals) = text.split_once('.').unwrap_or((text, ""));
+        format!("{whole}{decimals:0<3}").parse().unwrap_or(0).min(1000)
+    })
+}
+
 fn is_of(origin: &str, host: Option<&str>) -> bool {
     let authority = origin.split_once("://").map(|(_, authority)| authority);
     authority.is_some_and(|authority| host.is_some_and(|host| authority.eq_ignore_ascii_case(host)))
@@ -178,6 +204,36 @@ mod tests {
         for host in ["", "localhost", "10.0.0.1.evil.example", "evil.example:5090", "10.0.0"] {
             assert!(!is_address(host), "{host}");
         }
+    }
+
+    #[test]
+    fn a_page_is_for_a_browser_that_prefers_html() {
+        let chromium = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8";
+        for (accept, destination, expected) in [
+            (chromium, None, true),
+            (chromium, Some("document"), true),
+            (chromium, Some("iframe"), false),
+            (chromium, Some("empty"), false),
+            ("TEXT/HTML;level=1;q=0.5, application/json;q=0.25", None, true),
+            ("text/html;q=0.5, application/json", None, false),
+            ("text/html, application/json", None, false),
+            ("text/html;q=0", None, false),
+            ("text/html;q=0.001", None, true),
+            ("text/html;q=nonsense", None, false),
+            ("text/html;q=99999999999999999999", None, false),
+            ("*/*", None, false),
+            ("application/json, text/plain, */*", Some("empty"), false),
+            ("text/htmlx", None, false),
+            ("", None, false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::ACCEPT, HeaderValue::from_static(accept));
+            if let Some(destination) = destination {
+                headers.insert(SEC_FETCH_DEST, HeaderValue::from_static(destination));
+            }
+            assert_eq!(wants_page(&headers), expected, "{accept} {destination:?}");
+        }
+        assert!(!wants_page(&HeaderMap::new()));
     }
 
     #[test]

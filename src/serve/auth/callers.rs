@@ -186,13 +186,9 @@ impl Callers {
         {
             return Ok(grant.caller(name, AuthMethod::Certificate));
         }
-        match self.anonymous {
-            Some(role) => {
-                let (name, targets) = ("anonymous".to_owned(), Targets::All);
-                Ok(Caller { name, role, targets, means: AuthMethod::Anonymous, issuer: None })
-            }
-            None => Err(AccessError::Nothing),
-        }
+        let role = self.anonymous.ok_or(AccessError::Nothing)?;
+        let (name, targets) = ("anonymous".to_owned(), Targets::All);
+        Ok(Caller { name, role, targets, means: AuthMethod::Anonymous, issuer: None })
     }
 
     /// Returns true if a person with a browser can sign in.

@@ -66,12 +66,17 @@ pub(crate) struct SignInRequest<'a> {
 /// Returns the redirect of a browser that requests a page without being signed in, or nothing if it is not a person who waits.
 #[must_use]
 pub(crate) fn redirect_to_login(request: &HttpRequest) -> Option<HttpResponse> {
-    let wants_page = request.headers().get(header::ACCEPT)?.to_str().ok()?.contains("text/html");
-    if request.method() != Method::GET || !wants_page {
+    if request.method() != Method::GET || !browser::wants_page(request.headers()) {
         return None;
     }
+    Some(see_other(request, &login_then(request)))
+}
+
+/// Returns the path of the sign-in page that leads back to the requested page.
+#[must_use]
+pub(crate) fn login_then(request: &HttpRequest) -> String {
     let asked = request.uri().path_and_query().map_or("/", |target| target.as_str());
-    Some(see_other(request, &format!("{LOGIN}?next={}", uri::encoded(asked))))
+    format!("{LOGIN}?next={}", uri::encoded(asked))
 }
 
 /// Answers a request for the page at this path.
@@ -197,7 +202,7 @@ impl SignInRequest<'_> {
         };
         let allowed = self.targets.iter().filter(|target| caller.targets.contains(target.name));
         let personal = self.callers.personal.is_some().then(|| link("Personal tokens".to_owned(), redirect::PERSONAL));
-        let next = next.map(|next| link("Continue".to_owned(), next));
+        let next = next.map(|next| link("Open the requested page".to_owned(), next));
         next.into_iter().chain(allowed.map(open)).chain(personal).collect()
     }
 }

@@ -9,14 +9,13 @@ use crate::access::caller::{Role, is_target_name};
 use crate::serve::auth::redirect;
 use crate::serve::auth::visitor::{OpenSession, Visitor};
 use crate::serve::page::template::{Markup, Place, fill, markup};
-use crate::serve::page::{Page, PageLink};
+use crate::serve::page::{Page, PageLink, buttons, class};
 
 /// The operator's help text may be this long. Characters.
 pub const LONGEST_HELP: usize = 2000;
 const SCRIPT: &str = include_str!("sign_in.js");
 const NOTICE: &str = "<p class=\"notice\" role=\"status\">{{text}}</p>";
 const ALERT: &str = "<p class=\"notice bad\" role=\"alert\">{{text}}</p>";
-const BUTTON: &str = "<a class=\"{{class}}\" href=\"{{address}}\">{{label}}</a>";
 
 /// The sign-in page, by everything in which one visit differs from another.
 pub(crate) struct SignInPage<'a> {
@@ -57,7 +56,7 @@ impl SignInPage<'_> {
                 ("help", Place::Markup(&self.help.map(help).unwrap_or_default())),
             ],
         );
-        Page { title: "Sign in to MLflow", content, script: Some(SCRIPT) }.response(status)
+        Page { title: &heading, content, script: Some(SCRIPT) }.response(status)
     }
 
     /// Says which MLflow the page is for.
@@ -117,7 +116,7 @@ impl SignInPage<'_> {
                 ("focus", Place::Markup(&focus)),
                 ("next", Place::Text(redirect::own_path(self.next))),
                 ("class", Place::Text(class(is_first))),
-                ("label", Place::Text("Sign in")),
+                ("label", Place::Text(if self.ways.is_empty() { "Sign in" } else { "Sign in with the token" })),
             ],
         );
         if is_signed_in {
@@ -126,25 +125,6 @@ impl SignInPage<'_> {
         }
         form
     }
-}
-
-fn class(is_primary: bool) -> &'static str {
-    if is_primary { "button primary" } else { "button" }
-}
-
-fn buttons(links: &[PageLink]) -> Markup {
-    let mut all = Markup::default();
-    for (index, link) in links.iter().enumerate() {
-        all.push(&fill(
-            BUTTON,
-            &[
-                ("class", Place::Text(class(index == 0))),
-                ("address", Place::Text(&link.address)),
-                ("label", Place::Text(&link.label)),
-            ],
-        ));
-    }
-    all
 }
 
 fn meaning(role: Role) -> &'static str {

@@ -39,6 +39,29 @@ pub(crate) struct PageLink {
     pub address: String,
 }
 
+/// Writes links as buttons, the first of them as the primary one.
+#[must_use]
+pub(crate) fn buttons(links: &[PageLink]) -> Markup {
+    let mut all = Markup::default();
+    for (index, link) in links.iter().enumerate() {
+        all.push(&fill(
+            "<a class=\"{{class}}\" href=\"{{address}}\">{{label}}</a>",
+            &[
+                ("class", Place::Text(class(index == 0))),
+                ("address", Place::Text(&link.address)),
+                ("label", Place::Text(&link.label)),
+            ],
+        ));
+    }
+    all
+}
+
+/// Returns the class of a button. A page has at most one primary button.
+#[must_use]
+pub(crate) fn class(is_primary: bool) -> &'static str {
+    if is_primary { "button primary" } else { "button" }
+}
+
 impl Page<'_> {
     /// Makes the response.
     #[must_use]

@@ -57,6 +57,23 @@ pub(crate) fn fill(template: &'static str, places: &[(&str, Place<'_>)]) -> Mark
     Markup(filled)
 }
 
+/// Writes a text in which code stands between backquotes, as in messages for terminals.
+#[must_use]
+pub(crate) fn with_code(text: &str) -> Markup {
+    let pieces: Vec<_> = text.split('`').collect();
+    let mut written = Markup::default();
+    for (index, piece) in pieces.iter().enumerate() {
+        // A backquote without its partner begins no code.
+        let template = match (index % 2, index + 1 == pieces.len()) {
+            (0, _) => "{{piece}}",
+            (_, false) => "<code>{{piece}}</code>",
+            (_, true) => "`{{piece}}",
+        };
+        written.push(&fill(template, &[("piece", Place::Text(piece))]));
+    }
+    written
+}
+
 fn escape(text: &str, to: &mut String) {
     for character in text.chars() {
         match character {
@@ -80,5 +97,18 @@ mod tests {
             &[("x", Place::Text("\"'<&>")), ("y", Place::Markup(&inner)), ("z", Place::Text("unused"))],
         );
         assert_eq!(filled.as_str(), "<a title=\"&#34;&#39;&#60;&#38;&#62;\"><b>{{y}}</b></a>");
+    }
+
+    #[test]
+    fn code_stands_between_backquotes() {
+        for (text, expected) in [
+            ("`a<b` requires `c`.", "<code>a&#60;b</code> requires <code>c</code>."),
+            ("a `b` c", "a <code>b</code> c"),
+            ("it`s", "it`s"),
+            ("a `b` c`d", "a <code>b</code> c`d"),
+            ("", ""),
+        ] {
+            assert_eq!(with_code(text).as_str(), expected);
+        }
     }
 }

@@ -13,9 +13,9 @@ use crate::mlflow::download;
 use crate::serve::artifacts::translate::Translation;
 use crate::serve::auth::error::AccessError;
 use crate::serve::auth::issuers::JwtRejected;
-use crate::serve::auth::{redirect, sign_in};
+use crate::serve::auth::{browser, redirect, sign_in};
 use crate::serve::context::RequestContext;
-use crate::serve::error::ProxyError;
+use crate::serve::error::{ErrorLinks, ProxyError};
 use crate::serve::pipeline::forwarded::Forwarded;
 use crate::serve::pipeline::relocate;
 use crate::serve::pipeline::response_body::ObservedBody;
@@ -76,8 +76,22 @@ pub(super) fn reject(
     let can_sign_in = error.status() == StatusCode::UNAUTHORIZED
         && callers.can_sign_in()
         && !matches!(error, ProxyError::Access(AccessError::Certificate));
-    let page = if can_sign_in { sign_in::redirect_to_login(request) } else { None };
-    own(page.unwrap_or_else(|| error.response(&log.request_id)), context)
+    let login = if can_sign_in { sign_in::redirect_to_login(request) } else { None };
+    let response = login.unwrap_or_else(|| {
+        if browser::wants_page(request.headers()) {
+            error.page(&log.request_id, links(worker, request))
+        } else {
+            error.response(&log.request_id)
+        }
+    });
+    own(response, context)
+}
+
+/// The addresses that an error page can link to.
+fn links(worker: &WorkerState, request: &HttpRequest) -> ErrorLinks {
+    let relative = |path: &str| redirect::relative(request.uri().path(), path);
+    let has_sign_in = worker.shared.callers.can_sign_in();
+    ErrorLinks { start: relative("/"), sign_in: has_sign_in.then(|| relative(&sign_in::login_then(request))) }
 }
 
 /// Completes a response of the appliance itself.

@@ -4,44 +4,17 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use actix_web::HttpRequest;
 use actix_web::http::{Method, StatusCode};
 
 use crate::access::caller::Caller;
-use crate::serve::telemetry::audit::AuditLog;
 use crate::serve::telemetry::finished::{CallTimes, FinishedRequest, RequestOutcome, Severity};
 use crate::serve::telemetry::metrics::WorkerCounters;
 use crate::serve::telemetry::report;
-use crate::serve::telemetry::spans::{Exporter, Trace};
-
-/// The reports that all requests of the process share.
-pub(crate) struct RequestReports {
-    in_flight: AtomicUsize,
-    next: AtomicU64,
-    /// Tells this process's request ids from those of another run or another instance.
-    run: u64,
-    /// The audit log.
-    pub(crate) audit: AuditLog,
-    /// The exporter of spans, if there is a collector.
-    pub(crate) spans: Option<Arc<Exporter>>,
-}
-
-impl RequestReports {
-    /// Reports whose request ids start with `run`, a random number.
-    #[must_use]
-    pub(crate) fn new(run: u64, audit: AuditLog, spans: Option<Arc<Exporter>>) -> Self {
-        Self { in_flight: AtomicUsize::new(0), next: AtomicU64::new(0), run, audit, spans }
-    }
-
-    /// The number of requests whose response is not complete.
-    #[must_use]
-    pub(crate) fn in_flight(&self) -> usize {
-        self.in_flight.load(Ordering::Relaxed)
-    }
-}
+use crate::serve::telemetry::request_reports::RequestReports;
+use crate::serve::telemetry::spans::Trace;
 
 /// Observes one request, and reports it when dropped. It decides nothing and releases nothing.
 pub(crate) struct AccessLog {
@@ -93,10 +66,9 @@ impl AccessLog {
         request: &HttpRequest,
         trace: Option<Rc<Trace>>,
     ) -> Self {
-        reports.in_flight.fetch_add(1, Ordering::Relaxed);
-        let number = reports.next.fetch_add(1, Ordering::Relaxed);
+        let request_id = reports.begin();
         Self {
-            request_id: hex::encode(&((u128::from(reports.run) << 32) + u128::from(number)).to_be_bytes()[4..]),
+            request_id,
             trace,
             reports: Arc::clone(reports),
             counters: Rc::clone(counters),
@@ -267,7 +239,7 @@ impl AccessLog {
 
 impl Drop for AccessLog {
     fn drop(&mut self) {
-        self.reports.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.reports.end();
         let (cause, upstream_request_id) = (self.cause.take(), self.upstream_request_id.take());
         let (upstream, calls) = (self.upstream.get(), self.calls.get());
         let ended = Instant::now();

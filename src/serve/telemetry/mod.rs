@@ -5,4 +5,5 @@ pub(crate) mod audit;
 pub(crate) mod finished;
 pub(crate) mod metrics;
 mod report;
+pub(crate) mod request_reports;
 pub(crate) mod spans;

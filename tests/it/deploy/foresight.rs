@@ -55,7 +55,7 @@ fn a_missing_image_is_reported_before_anything_is_created() {
     for (image, words) in cases {
         cloud.world().image = image;
         let (code, _, said) = apply(&cloud);
-        assert!(code == Some(1) && said.contains(words) && said.contains("hint: bake the AMI first"), "{said}");
+        assert!(code == Some(1) && said.contains(words) && said.contains("hint: bake an image"), "{said}");
         assert!(cloud.acts().is_empty() && cloud.world().stacks.is_empty());
         // A plan can be read before there is an image.
         let (code, _, said) = deploy(&cloud, &["plan", "--mode", "tracking"]);

@@ -106,7 +106,7 @@ fn stacks_are_created_in_order_with_the_outputs_of_earlier_stacks() {
     assert_eq!(shown, "export MLFLOW_TRACKING_URI='https://mlflow.corp'\n");
     assert!(said.contains("+ add") && said.contains("[permissions]"), "{said}");
     assert!(said.contains("point the name mlflow.corp at balancer.elb.amazonaws.com"), "{said}");
-    assert!(said.contains("create a token in arn:aws:secretsmanager:us-east-1:"), "{said}");
+    assert!(said.contains("appliance token new --file secretsmanager:arn:aws:secretsmanager:us-east-1:"), "{said}");
     let each = ["CreateChangeSet", "ExecuteChangeSet", "UpdateTerminationProtection"];
     let acts = cloud.acts();
     assert_eq!(acts[..6], each.repeat(2));
@@ -195,7 +195,7 @@ fn the_first_failure_is_reported_with_a_hint_and_the_next_run_cleans_up() {
         error.starts_with("mlflow-networking is ROLLBACK_COMPLETE: Thing (AWS::Test::Thing) CREATE_FAILED"),
         "{said}"
     );
-    assert!(error.contains("iam:CreateRole") && error.contains("deployer's policy"), "{said}");
+    assert!(error.contains("iam:CreateRole") && error.contains("the policy of the identity that deploys"), "{said}");
     cloud.world().scripts.clear();
     let (code, _, said) = apply(&cloud);
     assert!(code == Some(0) && said.contains("left over from a failed creation"), "{said}");

@@ -37,7 +37,7 @@ const CASES: [Case; 14] = [
         |world| world.account.image = Some(("available", "arm64", "/dev/sda1")),
         &[],
         "is `/dev/sda1`, and the template's /dev/xvda",
-        "use an image that packer/README.md describes",
+        "use an image that one of the appliance's two bakes has made",
     ),
     (
         |world| world.without.push("AWS::SageMaker::MlflowTrackingServer"),

@@ -15,6 +15,7 @@ mod configuration;
 mod credentials;
 mod downloads;
 mod endings;
+mod error_pages;
 mod faults;
 mod fidelity;
 mod forward_proxy;

@@ -79,6 +79,7 @@ fn busy() -> (Appliance, Scrape, tempfile::TempDir) {
     let (sts, _) = super::credentials::sts(3600);
     let appliance = Builder::new(&upstream)
         .with(&["--tls-certificate", &certificate, "--tls-key", &key, "--role-arn", super::credentials::ROLE])
+        .with(&["--artifact-store", "s3://bucket/team", "--artifact-access", "presigned-only"])
         .env("AWS_ENDPOINT_URL_STS", &sts.url())
         .without_waiting()
         .with_admin()
@@ -86,11 +87,12 @@ fn busy() -> (Appliance, Scrape, tempfile::TempDir) {
     eventually("the appliance is ready", || appliance.admin("/readyz").status == 200);
     let mut caller =
         crate::support::caller::Caller::connect_with_tls(appliance.address(), authority().client(None, &[]));
+    assert_eq!(caller.request("GET", "/api/2.0/mlflow-artifacts/artifacts/x", &[], None).status, 307);
     // The last request is rejected before its body is read, and its connection ends with it.
     for path in ["/closed", "/version", "/get-artifact", "/a/../b"] {
         assert!(caller.request("POST", path, &[], Some(b"{}")).status >= 400);
     }
-    eventually("all requests are counted", || appliance.metrics().count("appliance_requests_total", &[]) == 4);
+    eventually("all requests are counted", || appliance.metrics().count("appliance_requests_total", &[]) == 5);
     let scrape = appliance.metrics();
     (appliance, scrape, directory)
 }

@@ -13,7 +13,7 @@ use crate::support::tokens::TokenFile;
 use crate::support::upstream::Upstream;
 
 pub(super) const OWN: (&str, &str) = ("Origin", "http://localhost:5000");
-const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded");
+pub(super) const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded");
 pub(super) const PAGE: (&str, &str) = ("Accept", "text/html,application/xhtml+xml");
 const CREATE: &str = "/ajax-api/2.0/mlflow/runs/create";
 

@@ -305,6 +305,37 @@ fn the_page_shows_why_the_appliance_is_not_ready() {
 
 #[test]
 #[ignore = "needs tests/run: Chromium"]
+fn rates_are_easy_to_imagine_and_only_what_needs_attention_is_coloured() {
+    let mut browser = Browser::start();
+    let upstream = Upstream::ok();
+    let appliance = Builder::new(&upstream).with_admin().start();
+    browser.look_like((1280, 900), "light");
+    browser.open(&format!("http://{}/status", appliance.admin_address()));
+    browser.wait_for("document.querySelector('#state').textContent === 'ready'");
+    let token = "{ count: 1, end_soon: true, first_expires: now() + 86405 }";
+    for (expression, expected) in [
+        ("rate(59, 10)", "5.9/s"),
+        ("rate(1, 10)", "1 in 10 s"),
+        ("rate(0, 10)", "0/s"),
+        (
+            "expiry({ held: true, expires: now() + 30.5, failure: null }).join()",
+            "renewed automatically; expire in 30 s,",
+        ),
+        ("expiry({ held: true, expires: now() + 30.5, failure: 'x' }).join()", "renewal failed; expire in 30 s,warn"),
+        ("expiry({ held: true, expires: now() - 1, failure: null }).join()", "expired,bad"),
+        ("expiry({ held: true, expires: null, failure: null }).join()", "held, do not expire,"),
+        ("moved(0, 0)", "–"),
+        ("moved(3 << 20, 2)", "3 MiB + 2 by URL"),
+        (&format!("tokenEnd({token}).join()"), "in 1 d,warn"),
+        (&format!("tokenEnd({{ ...{token}, count: 2, end_soon: false }}).join()"), "in 1 d (1 of 2),"),
+        ("tokenEnd({ count: 1, end_soon: false, first_expires: null }).join()", "never,"),
+    ] {
+        assert_eq!(browser.evaluate(expression), expected, "{expression}");
+    }
+}
+
+#[test]
+#[ignore = "needs tests/run: Chromium"]
 fn keyboard_and_screen_reader_reach_everything() {
     let mut browser = Browser::start();
     let upstream = upstream();

@@ -76,6 +76,12 @@ impl Browser {
     /// Sends a command and waits for its answer.
     #[track_caller]
     pub fn call(&mut self, method: &str, parameters: &Value) -> Value {
+        self.try_call(method, parameters).unwrap_or_else(|error| panic!("{method}: {error}"))
+    }
+
+    /// The same for a command that may fail, as when the page leaves at this moment.
+    #[track_caller]
+    fn try_call(&mut self, method: &str, parameters: &Value) -> Result<Value, Value> {
         self.next += 1;
         let mut command = json!({"id": self.next, "method": method, "params": parameters});
         if !self.session.is_empty() {
@@ -88,8 +94,10 @@ impl Browser {
             let left = deadline.saturating_duration_since(Instant::now());
             let message = self.messages.recv_timeout(left).unwrap_or_else(|_| panic!("no answer to {method}"));
             if message["id"] == self.next {
-                assert!(message.get("error").is_none(), "{method}: {message}");
-                return message["result"].clone();
+                return match message.get("error") {
+                    Some(error) => Err(error.clone()),
+                    None => Ok(message["result"].clone()),
+                };
             }
             self.events.push(message);
         }
@@ -132,7 +140,9 @@ impl Browser {
         let deadline = Instant::now() + limit;
         // While the page is being loaded, it has not what is asked for.
         let patient = format!("(() => {{ try {{ return {expression}; }} catch {{ return false; }} }})()");
-        while self.evaluate(&patient) != true {
+        let parameters = json!({"expression": patient, "returnByValue": true, "awaitPromise": true});
+        // A page that is on its way to another one does not answer.
+        while !self.try_call("Runtime.evaluate", &parameters).is_ok_and(|found| found["result"]["value"] == true) {
             assert!(Instant::now() < deadline, "gave up waiting for {expression}");
             thread::sleep(Duration::from_millis(50));
         }

@@ -119,24 +119,35 @@ pub struct TestIssuer {
 impl TestIssuer {
     /// One with these keys.
     pub fn new(keys: &[Value]) -> Self {
+        Self::start(keys, false)
+    }
+
+    /// One with these keys that speaks TLS.
+    pub fn secure(keys: &[Value]) -> Self {
+        Self::start(keys, true)
+    }
+
+    fn start(keys: &[Value], is_secure: bool) -> Self {
         let keys = Arc::new(Mutex::new(json!({"keys": keys})));
         let interception = Arc::<Mutex<Option<Box<Interception>>>>::default();
         let (published, first) = (Arc::clone(&keys), Arc::clone(&interception));
-        let server = Upstream::plain(move |request, wire| {
+        let answer = move |request: &Recorded, wire: &mut Wire| {
             if let Some(answer) = first.lock().unwrap().as_mut()
                 && let Some(done) = answer(request, wire)
             {
                 return done;
             }
             let host = request.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("host")).unwrap().1.clone();
-            let url = format!("http://{host}");
+            let scheme = if is_secure { "https" } else { "http" };
+            let url = format!("{scheme}://{host}");
             let body = match request.target.as_str() {
                 "/.well-known/openid-configuration" => json!({"issuer": url, "jwks_uri": format!("{url}/keys")}),
                 "/keys" => published.lock().unwrap().clone(),
                 _ => return wire.answer("404 Not Found", ""),
             };
             wire.answer("200 OK", body.to_string())
-        });
+        };
+        let server = if is_secure { Upstream::start(answer) } else { Upstream::plain(answer) };
         Self { server, keys, interception }
     }
 

@@ -76,7 +76,7 @@ fn an_mlflow_that_is_not_serving_is_not_opened() {
             ["its status is Starting", "hint: wait until"],
         ),
         (APP_ARN, r#"{"Status": "Creating"}"#, ["its status is Creating", "hint: wait until"]),
-        (APP_ARN, r#"{"Status": "Deleted"}"#, ["its status is Deleted", "list-mlflow-apps"]),
+        (APP_ARN, r#"{"Status": "Deleted"}"#, ["its status is Deleted", "`appliance targets`"]),
     ] {
         let upstream = api(state, "200 OK", &json!({"AuthorizedUrl": URL}).to_string());
         let (output, said) = ui(&upstream.url(), &["--resource-arn", arn], &[]);

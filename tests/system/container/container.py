@@ -63,6 +63,7 @@ def images():
     same("the architecture of the other image", run("podman", "inspect", "--format={{.Architecture}}", "other").strip(), "arm64")
     (image,) = json.loads(run("podman", "inspect", "appliance"))
     same("the image runs without root", image["Config"]["User"], "65534:65534")
+    same("its health check", image["Healthcheck"]["Test"], ["CMD", "/usr/bin/appliance", "healthcheck"])
     figures["MiB of the image"] = round(image["Size"] / 2**20, 1)
 
 
@@ -124,6 +125,7 @@ class Running:
         while status(self.port, "/_appliance/readyz") != 200:
             holds(f"{self.name} is ready in time", time.monotonic() < deadline and self.process.poll() is None, self.log.read_text())
             time.sleep(0.05)
+        same("the health check", run("podman", "exec", self.name, "/usr/bin/appliance", "healthcheck", "--ready").strip(), "ok")
 
     def holds_no_privilege(self):
         pid = run("podman", "inspect", "--format={{.State.Pid}}", self.name).strip()

@@ -91,7 +91,7 @@ class Hour:
         return self.launch.look.outputs(self.launch.stacks()[self.stack])
 
     def token(self, url):
-        """A token for the secret that the stack has made, as docs/deploy/stacks.md has it."""
+        """A token for the secret that the stack has made, stored there by hand."""
         secrets, file = self.aws("secretsmanager"), self.world.directory / "tokens.toml"
         secret = self.outputs()["TokenSecretArn"]
         file.write_text(secrets.get_secret_value(SecretId=secret)["SecretString"])

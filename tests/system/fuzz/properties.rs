@@ -3,7 +3,7 @@
 
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use appliance::access::address::{self, Networks};
-use appliance::access::jwt::{ClaimPath, Issuer, JwtAlgorithm, KeySet, NameTemplate, UnverifiedJwt};
+use appliance::access::jwt::{ClaimPath, JwtAlgorithm, JwtIssuer, KeySet, NameTemplate, UnverifiedJwt};
 use appliance::access::oidc::{Expected, PublicKey, Unverified};
 use appliance::access::routes::RoutePath;
 use appliance::access::token;
@@ -280,7 +280,7 @@ pub fn jwt(data: &[u8]) {
     const KEYS: &str = r#"{"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "k",
         "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
     let keys = KeySet::parse(KEYS.as_bytes()).expect("a set");
-    let issuer = Issuer {
+    let issuer = JwtIssuer {
         name: "i".into(),
         url: "i".to_owned(),
         audiences: vec!["a".to_owned()],

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use tokio::time::timeout;
 
 use crate::access::caller::{AuthMethod, Caller};
-use crate::access::jwt::{ClaimGrant, Issuer, JwtClaims, JwtError, NameTemplate, UnverifiedJwt};
+use crate::access::jwt::{ClaimGrant, JwtClaims, JwtError, JwtIssuer, NameTemplate, UnverifiedJwt};
 use crate::http::client::Dialer;
 use crate::issuer::TrustedIssuer;
 use crate::serve::auth::issuers::counts::VerificationCounts;
@@ -41,7 +41,7 @@ impl IssuerState {
 
     /// Returns the rules for its tokens.
     #[must_use]
-    pub(crate) fn issuer(&self) -> &Issuer {
+    pub(crate) fn issuer(&self) -> &JwtIssuer {
         &self.trusted.issuer
     }
 
@@ -69,7 +69,7 @@ impl IssuerState {
     pub(crate) async fn verify<'a>(
         &self,
         jwt: &'a UnverifiedJwt<'_>,
-        rules: &Issuer,
+        rules: &JwtIssuer,
         now: SystemTime,
     ) -> Result<(&'a JwtClaims, u64), JwtError> {
         // SECURITY: this check comes before a key is fetched, because an unverified token is not worth a request.
@@ -85,7 +85,7 @@ impl IssuerState {
     async fn verify_with_newer_keys<'a>(
         &self,
         jwt: &'a UnverifiedJwt<'_>,
-        rules: &Issuer,
+        rules: &JwtIssuer,
         now: SystemTime,
     ) -> Result<(&'a JwtClaims, u64), JwtError> {
         loop {
@@ -104,7 +104,7 @@ impl IssuerState {
     fn try_verify<'a>(
         &self,
         jwt: &'a UnverifiedJwt<'_>,
-        rules: &Issuer,
+        rules: &JwtIssuer,
         now: SystemTime,
     ) -> Result<(&'a JwtClaims, u64), JwtError> {
         let generation = self.generation();

@@ -1,17 +1,22 @@
 //! People whom an issuer names: their sign-in with a browser, and their sessions.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
+
+use tokio::time::timeout;
 
 use crate::access::caller::{AuthMethod, Caller};
 use crate::access::issuer_session::IssuerSession;
-use crate::access::jwt::{Issuer, JwtAlgorithm, JwtClaims, JwtError, UnverifiedJwt};
+use crate::access::jwt::{JwtAlgorithm, JwtClaims, JwtError, JwtIssuer, UnverifiedJwt};
 use crate::access::openid::Provider;
 use crate::serve::auth::issuers::Issuers;
 use crate::serve::auth::issuers::counts::VerificationResult;
 use crate::serve::auth::issuers::issuer_state::IssuerState;
 use crate::serve::auth::settings::SignOnClient;
 use crate::serve::auth::sign_on::error::SignOnError;
+
+/// The longest wait for a discovery document.
+const DISCOVERY_WAIT: Duration = Duration::from_secs(10);
 
 impl IssuerState {
     /// Returns the client that the appliance is at the issuer, if people can sign in there.
@@ -27,6 +32,18 @@ impl IssuerState {
     pub(crate) fn provider(&self) -> Result<Provider, SignOnError> {
         let document = self.keys.discovery().ok_or(SignOnError::NotDiscovered)?;
         Ok(Provider::parse(&self.issuer().url, |name| document.get(name))?)
+    }
+
+    /// Returns the addresses of the issuer, after a fetch of its discovery document if that has not succeeded yet.
+    ///
+    /// # Errors
+    /// As those of [`Self::provider`].
+    pub(crate) async fn discovered_provider(&self) -> Result<Provider, SignOnError> {
+        if self.keys.discovery().is_none() {
+            // A person waits for it, and should not have to wait for the next fetch of its own accord.
+            let _ = timeout(DISCOVERY_WAIT, self.keys.next_fetch()).await;
+        }
+        self.provider()
     }
 
     /// Verifies an ID token. Returns its claims and its algorithm.
@@ -63,9 +80,10 @@ impl IssuerState {
         claims: &JwtClaims,
         end: SystemTime,
     ) -> Result<(Caller, IssuerSession), SignOnError> {
-        let Issuer { name, url, .. } = self.issuer();
+        let JwtIssuer { name, url, .. } = self.issuer();
         let grant = self.grants.iter().find(|grant| grant.is_for(claims));
-        let grant = grant.ok_or_else(|| SignOnError::NoGrant(self.own_name.fill(claims)))?;
+        let grant = grant
+            .ok_or_else(|| SignOnError::NoGrant { issuer: Arc::clone(name), person: self.own_name.fill(claims) })?;
         let caller = grant.caller(claims, &self.own_name, name, AuthMethod::Session).ok_or(SignOnError::NoName)?;
         let patterns = self.grants.iter().flat_map(|grant| &grant.claims);
         let matching = patterns.filter(|pattern| pattern.matches(claims)).map(ToString::to_string);

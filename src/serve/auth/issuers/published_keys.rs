@@ -94,8 +94,13 @@ impl PublishedKeys {
                 waiters.pop_front();
             }
         }
-        self.is_wanted.notify_one();
+        self.refresh();
         ended.await.ok()
+    }
+
+    /// Asks for newer keys, without waiting for them.
+    pub(crate) fn refresh(&self) {
+        self.is_wanted.notify_one();
     }
 
     fn waiters(&self) -> MutexGuard<'_, VecDeque<Waiter>> {

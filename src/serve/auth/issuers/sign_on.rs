@@ -1,14 +1,14 @@
 //! The sign-in of people at one issuer: the client, the rules for ID tokens, and the patterns that sessions are compared with.
 
 use crate::access::issuer_session;
-use crate::access::jwt::{ClaimGrant, Issuer};
+use crate::access::jwt::{ClaimGrant, JwtIssuer};
 use crate::serve::auth::settings::SignOnClient;
 
 /// The sign-in of people at one issuer.
 pub(super) struct SignOn {
     pub(super) client: SignOnClient,
     /// The rules for ID tokens.
-    pub(super) rules: Issuer,
+    pub(super) rules: JwtIssuer,
     /// The hash of the issuer's URL.
     pub(super) url: String,
     /// The hashes of the patterns of each grant. They are here so that no request computes them.
@@ -18,10 +18,10 @@ pub(super) struct SignOn {
 impl SignOn {
     /// Returns the sign-in of a client.
     #[must_use]
-    pub(super) fn new(client: SignOnClient, issuer: &Issuer, grants: &[ClaimGrant]) -> Self {
+    pub(super) fn new(client: SignOnClient, issuer: &JwtIssuer, grants: &[ClaimGrant]) -> Self {
         // An ID token is for the client that has requested it, whatever audience bearer tokens have to have.
         let rules =
-            Issuer { audiences: vec![client.client.id.clone()], audience_claim: "aud".to_owned(), ..issuer.clone() };
+            JwtIssuer { audiences: vec![client.client.id.clone()], audience_claim: "aud".to_owned(), ..issuer.clone() };
         let fact = |pattern: &dyn ToString| issuer_session::hashed(&pattern.to_string());
         let facts = grants.iter().map(|grant| grant.claims.iter().map(|pattern| fact(pattern)).collect()).collect();
         Self { client, rules, url: issuer_session::hashed(&issuer.url), facts }

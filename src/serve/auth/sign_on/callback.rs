@@ -3,7 +3,7 @@
 use actix_web::HttpResponse;
 use actix_web::http::header;
 use ring::rand::SystemRandom;
-use secrecy::ExposeSecret as _;
+use secrecy::ExposeSecret;
 use tokio::time::timeout;
 
 use crate::access::code_flow::{self, ResumedFlow};
@@ -68,7 +68,7 @@ async fn claims(
     let id = &client.client.id;
     let (claims, algorithm) = issuer.verify_id_token(&jwt, clock::now()).await?;
     let access_token = tokens.access_token.as_ref();
-    let shown = access_token.map(|token| token.expose_secret());
+    let shown = access_token.map(ExposeSecret::expose_secret);
     openid::check_id_token(claims, id, &resumed.nonce, shown, algorithm)?;
     match (&provider.user_info, access_token) {
         (Some(address), Some(token)) if issuer.lacks(claims) => {

@@ -2,6 +2,7 @@
 //!
 //! The log has the cause. The person reads what to do, and nothing about hosts, secrets or other people.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::http::StatusCode;
@@ -11,6 +12,8 @@ use crate::access::jwt::JwtError;
 use crate::access::openid::{AuthorizationResponseError, IdTokenError, ProviderError, TokenResponseError};
 use crate::access::token::NoRandomness;
 use crate::http::client::ServiceClientError;
+use crate::http::uri;
+use crate::serve::auth::sign_on::paths::START;
 
 /// The reason why a person cannot sign in at an identity provider.
 #[derive(Debug, thiserror::Error)]
@@ -59,8 +62,12 @@ pub(crate) enum SignOnError {
     #[error(transparent)]
     IdToken(#[from] IdTokenError),
     /// The person has signed in, and nothing is granted to them.
-    #[error("no `[[caller]]` of the issuer matches this person{}", .0.as_ref().map(|name| format!(", whose name is `{name}`")).unwrap_or_default())]
-    NoGrant(Option<String>),
+    #[error("no `[[caller]]` of `{issuer}` matches this person{}", .person.as_ref().map(|name| format!(", whose name is `{name}`")).unwrap_or_default())]
+    NoGrant {
+        /// The name of the issuer.
+        issuer: Arc<str>,
+        person: Option<String>,
+    },
     /// The person has signed in, and has no name for the log.
     #[error("the claim that names the person is missing")]
     NoName,
@@ -94,7 +101,7 @@ impl SignOnError {
             Self::Token(TokenResponseError::Code(_)) => Meaning::Rejected,
             Self::Jwt(JwtError::NoKeys) => Meaning::Broken,
             Self::Jwt(_) => Meaning::Rejected,
-            Self::NoGrant(_) | Self::NoName => Meaning::NoAccess,
+            Self::NoGrant { .. } | Self::NoName => Meaning::NoAccess,
             Self::NotDiscovered | Self::Provider(_) | Self::NoHost | Self::Exchange { .. } | Self::Timeout { .. } => {
                 Meaning::Broken
             }
@@ -123,6 +130,13 @@ impl SignOnError {
         }
     }
 
+    /// Returns the path, without a slash at its beginning, at which another person can sign in, if that helps.
+    #[must_use]
+    pub(crate) fn other_person(&self) -> Option<String> {
+        let Self::NoGrant { issuer, .. } = self else { return None };
+        Some(format!("{}?issuer={}&next=%2F&again=yes", START.trim_start_matches('/'), uri::encoded(issuer)))
+    }
+
     /// Returns the message for the person, with what the person can do.
     #[must_use]
     pub(crate) fn message(&self) -> String {
@@ -149,10 +163,10 @@ impl SignOnError {
                  appliance's operator."
                     .into()
             }
-            Self::NoGrant(Some(name)) => {
+            Self::NoGrant { person: Some(name), .. } => {
                 format!("You are signed in as {name}, but you have no access here. Ask the appliance's operator.")
             }
-            Self::NoGrant(None) | Self::NoName => {
+            Self::NoGrant { person: None, .. } | Self::NoName => {
                 "You are signed in, but you have no access here. Ask the appliance's operator.".into()
             }
             Self::Busy => "Too many people are signing in at the moment. Try again shortly.".into(),

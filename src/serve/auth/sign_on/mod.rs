@@ -8,6 +8,7 @@ mod departure;
 pub(crate) mod error;
 mod exchange;
 mod flow_cookie;
+mod paths;
 mod public_address;
 mod request;
 mod sign_out;
@@ -17,8 +18,9 @@ use actix_web::http::Method;
 
 pub(crate) use departure::departure;
 pub use exchange::read_secret;
-pub use request::{CALLBACK, SIGNED_OUT};
-pub(crate) use request::{START, SignOnRequest};
+pub(crate) use paths::START;
+pub use paths::{CALLBACK, SIGNED_OUT};
+pub(crate) use request::SignOnRequest;
 pub(crate) use sign_out::sign_out;
 pub(crate) use start::ways;
 
@@ -31,7 +33,7 @@ use crate::serve::auth::sign_in_response::{SignInError, SignInResponse};
 pub(crate) async fn answer(sign_on: SignOnRequest<'_>, path: &str) -> Result<SignInResponse, SignInError> {
     match path {
         _ if sign_on.request.method() != Method::GET => Err(SignInError::NoSuchPage),
-        START => start::start(&sign_on),
+        START => start::start(&sign_on).await,
         _ => callback::callback(&sign_on).await,
     }
 }

@@ -1,4 +1,4 @@
-//! A request of a browser on its way to the identity provider or back, and the paths of such requests.
+//! A request of a browser on its way to the identity provider or back.
 
 use std::sync::Arc;
 
@@ -10,14 +10,8 @@ use crate::http::uri;
 use crate::serve::auth::callers::Callers;
 use crate::serve::auth::issuers::IssuerState;
 use crate::serve::auth::settings::SignOnClient;
+use crate::serve::auth::sign_on::paths::{CALLBACK, START};
 use crate::serve::auth::sign_on::public_address;
-
-/// The path at which a sign-in begins.
-pub(crate) const START: &str = "/_appliance/oidc/start";
-/// The path to which the provider returns the browser. Operators register it there.
-pub const CALLBACK: &str = "/_appliance/oidc/callback";
-/// The path to which the provider returns the browser after signing out. Operators register it there.
-pub const SIGNED_OUT: &str = "/_appliance/signed-out";
 
 /// A request of a browser on its way to the provider or back.
 pub(crate) struct SignOnRequest<'a> {

@@ -28,10 +28,10 @@ pub(crate) fn ways(callers: &Callers, page: &str, next: &str) -> Vec<PageLink> {
     link.collect()
 }
 
-pub(super) fn start(sign_on: &SignOnRequest<'_>) -> Result<SignInResponse, SignInError> {
+pub(super) async fn start(sign_on: &SignOnRequest<'_>) -> Result<SignInResponse, SignInError> {
     let name = sign_on.parameter("issuer").unwrap_or_default();
     let (issuer, client) = sign_on.issuer(&name).ok_or(SignInError::NoSuchPage)?;
-    let provider = issuer.provider()?;
+    let provider = issuer.discovered_provider().await?;
     if let Some(elsewhere) = elsewhere(sign_on, client.client.redirect_url.as_deref()) {
         return Ok(shown(HttpResponse::SeeOther().insert_header((header::LOCATION, elsewhere)).finish()));
     }

@@ -167,6 +167,7 @@ mod tests {
         let files = [
             include_str!("../../error/kind.rs"),
             include_str!("../../auth/error.rs"),
+            include_str!("../../auth/sign_on/error.rs"),
             include_str!("../../error/s3_error.rs"),
         ];
         let bodies = files.iter().map(|text| {

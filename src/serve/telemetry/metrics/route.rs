@@ -19,7 +19,7 @@ pub(crate) enum RouteClass {
     Evaluation,
     /// The AI gateway and its configuration.
     Gateway,
-    /// The web page, and GraphQL documents that are not parsed.
+    /// The web page with its account page, and GraphQL documents that are not parsed.
     Ui,
     /// Features beyond experiments: webhooks, workspaces, the assistant.
     Administration,
@@ -68,7 +68,7 @@ impl RouteClass {
             "scorers" | "label-schemas" | "review-queues" | "issues" | "prompt-optimization" | "jobs" => {
                 Self::Evaluation
             }
-            "ui" | "ui-telemetry" | "graphql" => Self::Ui,
+            "ui" | "ui-telemetry" | "users" | "graphql" => Self::Ui,
             "webhooks" | "workspaces" | "assistant" | "mcp-servers" | "skills" | "demo" | "personal-tokens" => {
                 Self::Administration
             }

@@ -59,15 +59,6 @@ impl Setup {
         (file.start(), file)
     }
 
-    /// A header, with a change.
-    fn header(&self, name: &str, value: Value) -> Value {
-        let mut header = json!({"alg": "ES256", "typ": "JWT", "kid": "ec"});
-        if !name.is_empty() {
-            header[name] = value;
-        }
-        header
-    }
-
     fn claims(&self, name: &str, value: Value) -> Value {
         let mut claims = self.ci.claims(&json!({"repository": "corp/ml-x"}));
         if value.is_null() {
@@ -79,8 +70,17 @@ impl Setup {
     }
 
     fn good(&self) -> String {
-        self.p256.token(&self.header("", Value::Null), &self.claims("none", Value::Null))
+        self.p256.token(&head("", Value::Null), &self.claims("none", Value::Null))
     }
+}
+
+/// A header, with a change.
+fn head(name: &str, value: Value) -> Value {
+    let mut header = json!({"alg": "ES256", "typ": "JWT", "kid": "ec"});
+    if !name.is_empty() {
+        header[name] = value;
+    }
+    header
 }
 
 /// A row: what is wrong, the token, and the reason in the log.
@@ -97,23 +97,24 @@ const CRITICAL: &str = "`crit`, `b64` or `zip`";
 const HEADER: &str = "a parameter of its header has the wrong type";
 const TIME: &str = "is not a valid time";
 const DUPLICATE: &str = "a key occurs twice";
+const NO_GRANT: &str = "no `[[caller]]` matches its claims";
 const NO_KEY: &str = "publishes no key with its `kid`";
 
 /// Tokens whose text is not that of a signed token.
 fn misshapen(setup: &Setup) -> Vec<Row> {
     let good = setup.good();
     let parts: Vec<&str> = good.split('.').collect();
-    let (header, claims) = (setup.header("", Value::Null).to_string(), setup.claims("none", Value::Null).to_string());
+    let (header, claims) = (head("", Value::Null).to_string(), setup.claims("none", Value::Null).to_string());
     let with_header = |text: &str| setup.p256.token_of(text, &claims);
     let with_claims = |text: &str| setup.p256.token_of(&header, text);
-    let encrypted = setup.p256.token(&setup.header("enc", json!("A256GCM")), &setup.claims("none", Value::Null));
+    let encrypted = setup.p256.token(&head("enc", json!("A256GCM")), &setup.claims("none", Value::Null));
     let padded = format!("{}.{}.{}", BASE64_URL_SAFE.encode(&header), parts[1], parts[2]);
     let standard =
         format!("{}.{}.{}", BASE64_STANDARD.encode("{\"alg\":\"ES256\",\"x\":\"???~~~\"}"), parts[1], parts[2]);
     vec![
         (
             "it is oversized",
-            setup.p256.token(&setup.header("", Value::Null), &setup.claims("x", json!("x".repeat(16_000)))),
+            setup.p256.token(&head("", Value::Null), &setup.claims("x", json!("x".repeat(16_000)))),
             "longer than 16 KiB",
         ),
         ("two parts", format!("{}.{}", parts[0], parts[1]), MALFORMED),
@@ -164,18 +165,17 @@ fn with_stray_bits(token: &str) -> String {
 
 /// Tokens whose header asks for something else.
 fn headers(setup: &Setup) -> Vec<Row> {
-    let change =
-        |name: &str, value: Value| setup.p256.token(&setup.header(name, value), &setup.claims("none", Value::Null));
+    let change = |name: &str, value: Value| setup.p256.token(&head(name, value), &setup.claims("none", Value::Null));
     let jwk = setup.attacker.jwk("ec");
     let own_key =
-        |name: &str, value: Value| setup.attacker.token(&setup.header(name, value), &setup.claims("none", Value::Null));
+        |name: &str, value: Value| setup.attacker.token(&head(name, value), &setup.claims("none", Value::Null));
     let unsigned = |algorithm: &str| {
-        let header = BASE64.encode(setup.header("alg", json!(algorithm)).to_string());
+        let header = BASE64.encode(head("alg", json!(algorithm)).to_string());
         format!("{header}.{}.", BASE64.encode(setup.claims("none", Value::Null).to_string()))
     };
     // The public key as the secret of an HMAC, the classic confusion.
     let confused = |secret: &[u8]| {
-        let header = BASE64.encode(setup.header("alg", json!("HS256")).to_string());
+        let header = BASE64.encode(head("alg", json!("HS256")).to_string());
         let signed = format!("{header}.{}", BASE64.encode(setup.claims("none", Value::Null).to_string()));
         let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), signed.as_bytes());
         format!("{signed}.{}", BASE64.encode(tag))
@@ -237,7 +237,7 @@ fn headers(setup: &Setup) -> Vec<Row> {
 fn signatures(setup: &Setup) -> Vec<Row> {
     let good = setup.good();
     let parts: Vec<&str> = good.split('.').collect();
-    let (header, claims) = (setup.header("", Value::Null), setup.claims("none", Value::Null));
+    let (header, claims) = (head("", Value::Null), setup.claims("none", Value::Null));
     let changed = BASE64.encode(setup.claims("repository", json!("corp/other")).to_string());
     let zeros = BASE64.encode([0; 64]);
     let raw = BASE64.decode(parts[2]).unwrap();
@@ -259,14 +259,14 @@ fn signatures(setup: &Setup) -> Vec<Row> {
         ("changed claims", format!("{}.{changed}.{}", parts[0], parts[2]), SIGNATURE),
         (
             "a changed header",
-            format!("{}.{}.{}", BASE64.encode(setup.header("x", json!(1)).to_string()), parts[1], parts[2]),
+            format!("{}.{}.{}", BASE64.encode(head("x", json!(1)).to_string()), parts[1], parts[2]),
             SIGNATURE,
         ),
         ("PSS in the place of PKCS #1", pss_as_pkcs1, SIGNATURE),
         ("RS512, which is not on the list", rsa("RS512"), ALGORITHM),
-        ("the key for encryption", setup.p256.token(&setup.header("kid", json!("encryption")), &claims), NO_KEY),
-        ("ECDSA with the key for Ed25519", setup.p256.token(&setup.header("kid", json!("ed")), &claims), NO_KEY),
-        ("a made-up `kid`", setup.p256.token(&setup.header("kid", json!("../../etc/passwd")), &claims), NO_KEY),
+        ("the key for encryption", setup.p256.token(&head("kid", json!("encryption")), &claims), NO_KEY),
+        ("ECDSA with the key for Ed25519", setup.p256.token(&head("kid", json!("ed")), &claims), NO_KEY),
+        ("a made-up `kid`", setup.p256.token(&head("kid", json!("../../etc/passwd")), &claims), NO_KEY),
         (
             "Ed25519 by another key",
             SigningKey::ed25519().token(&json!({"alg": "EdDSA", "kid": "ed"}), &claims),
@@ -285,7 +285,7 @@ fn signatures(setup: &Setup) -> Vec<Row> {
 
 /// Tokens that an issuer has signed, and that are not for this appliance, or not now.
 fn claims(setup: &Setup) -> Vec<Row> {
-    let header = setup.header("", Value::Null);
+    let header = head("", Value::Null);
     let with = |name: &str, value: Value| setup.p256.token(&header, &setup.claims(name, value));
     let of_strict =
         setup.strict_key.token(&json!({"alg": "ES384", "kid": "ec384"}), &setup.claims("iss", json!(setup.ci.url())));
@@ -320,9 +320,8 @@ fn claims(setup: &Setup) -> Vec<Row> {
 
 /// Tokens that are valid, and to which nothing is granted.
 fn without_grant(setup: &Setup) -> Vec<Row> {
-    let header = setup.header("", Value::Null);
+    let header = head("", Value::Null);
     let with = |name: &str, value: Value| setup.p256.token(&header, &setup.claims(name, value));
-    const NO_GRANT: &str = "no `[[caller]]` matches its claims";
     vec![
         ("another repository", with("repository", json!("evil/corp/x")), NO_GRANT),
         ("no repository", with("repository", Value::Null), NO_GRANT),
@@ -389,7 +388,7 @@ fn a_token_is_not_accepted_after_its_end_even_if_it_is_remembered() {
     let (upstream, setup) = (Upstream::ok(), Setup::new());
     let (appliance, _file) = setup.start(&upstream);
     let end = now() + 3;
-    let token = setup.p256.token(&setup.header("", Value::Null), &setup.claims("exp", json!(end)));
+    let token = setup.p256.token(&head("", Value::Null), &setup.claims("exp", json!(end)));
     assert_eq!(ask(&appliance, "POST", SEARCH, &token).status, 200);
     assert_eq!(ask(&appliance, "POST", SEARCH, &token).status, 200, "it is remembered");
     // One second of leeway.

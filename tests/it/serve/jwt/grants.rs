@@ -1,5 +1,7 @@
 //! Claims become a role, targets and a name.
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
 use super::{ConfigFile, SEARCH, ask, caller_table, event, issuer_table};
@@ -38,7 +40,7 @@ fn the_first_grant_that_matches_all_its_claims_decides() {
     let long = format!("corp/ml-{}", "x".repeat(80));
     for (claims, statuses, name) in [
         (json!({"repository": "corp/ml-x", "ref": "refs/heads/main"}), [200, 200, 200], "gha-corp-ml-x-"),
-        (json!({"repository": "corp/ml-x", "ref": "refs/heads/dev"}), [200, 200, 403], "gha-corp-ml-x-refs-heads-dev-"),
+        (json!({"repository": "corp/ml-x", "ref": "refs/heads/dev"}), [200, 200, 403], "gha-corp-ml-x@refs-heads-dev-"),
         (json!({"repository": "corp/web", "ref": "refs/heads/main"}), [200, 200, 403], "gha-corp-web@refs-heads-main-"),
         (json!({"repository": long, "ref": "refs/heads/main"}), [200, 200, 200], "gha-corp-ml-xxxxx"),
         (json!({"realm_access": {"roles": ["a", "mlflow-team"]}, "preferred_username": "ada"}), [200, 200, 403], "ada"),
@@ -116,8 +118,7 @@ fn a_grant_may_be_for_some_targets_and_tokens_of_the_file_stay_valid() {
     assert_eq!((status("a", &token.text), status("b", &token.text)), (200, 200));
     assert_eq!(status("b", "nonsense"), 401);
     // Basic, as programs without bearer tokens send it.
-    use base64::Engine as _;
-    let basic = format!("Basic {}", base64::prelude::BASE64_STANDARD.encode(format!("user:{jwt}")));
+    let basic = format!("Basic {}", BASE64_STANDARD.encode(format!("user:{jwt}")));
     let answer = appliance.connect().request("GET", "/t/b/version", &[("Authorization", &basic)], None);
     assert_eq!(answer.status, 200, "{}", answer.text());
 }

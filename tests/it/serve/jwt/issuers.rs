@@ -61,6 +61,37 @@ fn requests_wait_for_a_slow_issuer() {
     assert!(issuer.fetches() <= 2, "{}", issuer.fetches());
 }
 
+#[test]
+fn an_issuer_with_tls_has_to_be_trusted_and_may_not_send_the_appliance_to_this_machine() {
+    let (upstream, key) = (Upstream::ok(), SigningKey::p256());
+    let issuer = TestIssuer::secure(&[key.jwk("k")]);
+    let (appliance, file) = start(&upstream, &issuer);
+    let token = token(&key, "k", &issuer, "ada");
+    assert_eq!(ask(&appliance, "POST", SEARCH, &token).status, 200);
+
+    let text = std::fs::read_to_string(file.path()).unwrap();
+    let distrustful: Vec<&str> = text.lines().filter(|line| !line.starts_with("ca-file")).collect();
+    std::fs::write(file.path(), distrustful.join("\n")).unwrap();
+    let appliance = file.start();
+    let answer = ask(&appliance, "POST", SEARCH, &token);
+    assert_eq!((answer.status, answer.header("x-appliance-error")), (503, "issuer-unavailable"));
+    assert!(appliance.log().contains("TLS handshake with"), "{}", appliance.log());
+
+    std::fs::write(file.path(), text).unwrap();
+    let plain = TestIssuer::new(&[key.jwk("k")]);
+    let keys = format!("{}/keys", plain.url());
+    issuer.intercept(move |request, wire| {
+        let body = json!({"issuer": format!("https://{}", request.header("host")), "jwks_uri": keys});
+        Some(wire.answer("200 OK", body.to_string()))
+    });
+    let appliance = file.start();
+    assert_eq!(ask(&appliance, "POST", SEARCH, &token).status, 503);
+    eventually("the reason is logged", || {
+        appliance.log().contains("`jwks_uri` in the discovery document: the URL must")
+    });
+    assert_eq!(plain.server.requests().len(), 0);
+}
+
 /// The ways in which an issuer may lie, each with the reason in the log.
 type Lie = (&'static str, fn(&Recorded, &mut Wire) -> Option<std::io::Result<()>>);
 

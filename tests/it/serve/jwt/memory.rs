@@ -52,7 +52,7 @@ fn ten_thousand_callers_take_little_memory_and_are_verified_once() {
     let processor = || appliance.processor_time();
     let (first, used) = (round(), processor());
     let grown = appliance.resident().saturating_sub(before);
-    let (second, used_again) = (round(), processor() - used);
+    let (second, used_again) = (round(), processor().saturating_sub(used));
     let scrape = appliance.admin("/metrics").text();
     figure(&format!(
         "{CALLERS} callers with JWTs: {} KiB more memory; {first:.1?} with new tokens, {second:.1?} with remembered ones \

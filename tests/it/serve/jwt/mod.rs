@@ -1,5 +1,6 @@
 //! JWTs of trusted issuers as bearer tokens.
 
+mod client;
 mod forgeries;
 mod grants;
 mod issuers;

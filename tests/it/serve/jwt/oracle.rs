@@ -23,7 +23,7 @@ fn tokens_of_another_implementation_are_accepted_with_each_algorithm() {
     ] {
         let file = ConfigFile::new(&upstream, &(issuer_table("ci", &issuer, more) + &caller));
         let appliance = file.start();
-        for Token { algorithm, subject, token } in tokens.iter().map(Token::of) {
+        for Signed { algorithm, subject, token } in tokens.iter().map(Signed::of) {
             let answer = ask(&appliance, "POST", SEARCH, token);
             let expected = if accepts(algorithm) { (200, json!(subject)) } else { (401, Value::Null) };
             let found = (answer.status, event(&appliance, &answer)["caller"].clone());
@@ -33,13 +33,13 @@ fn tokens_of_another_implementation_are_accepted_with_each_algorithm() {
     assert!(tokens.len() >= 13, "{}", tokens.len());
 }
 
-struct Token<'a> {
+struct Signed<'a> {
     algorithm: &'a str,
     subject: &'a str,
     token: &'a str,
 }
 
-impl<'a> Token<'a> {
+impl<'a> Signed<'a> {
     fn of(value: &'a Value) -> Self {
         let text = |name: &str| value[name].as_str().unwrap();
         Self { algorithm: text("algorithm"), subject: text("subject"), token: text("token") }

@@ -1,20 +1,18 @@
-//! Tokens with the claims that providers document, and the configuration for each as in docs/access/ci-and-workloads.md.
-
-use std::path::Path;
+//! Tokens with the claims that providers document, and the configuration for each as the pages show it.
 
 use serde_json::{Value, json};
 
 use super::{ConfigFile, SEARCH, ask, event};
+use crate::documents::blocks;
 use crate::support::issuer::{SigningKey, TestIssuer, now};
 use crate::support::upstream::Upstream;
 
 const CREATE: &str = "/api/2.0/mlflow/runs/create";
-const PAGE: &str = "docs/access/ci-and-workloads.md";
+const PAGES: [&str; 2] = ["docs/access/ci-and-workloads.md", "docs/access/ci-cognito-and-keycloak.md"];
 
-/// The `toml` blocks of the page with `[[issuer]]`, each with the keys of the test's issuer instead of the provider's.
-fn tables_of_the_page(keys: &str) -> String {
-    let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(PAGE)).unwrap();
-    let blocks = page.split("```toml\n").skip(1).map(|rest| rest.split_once("```").unwrap().0);
+/// The `toml` blocks of the pages with `[[issuer]]`, each with the keys of the test's issuer instead of the provider's.
+fn tables_of_the_pages(keys: &str) -> String {
+    let blocks = PAGES.iter().flat_map(|page| blocks(page, "toml"));
     let blocks: Vec<_> = blocks.filter(|block| block.contains("[[issuer]]")).collect();
     assert!(blocks.len() >= 8, "{}", blocks.len());
     let lines = blocks.iter().flat_map(|block| block.lines()).filter(|line| !line.starts_with("keys-file"));
@@ -25,8 +23,11 @@ fn tables_of_the_page(keys: &str) -> String {
     lines.map(with_keys).collect()
 }
 
-/// Documented claims, the role that the page grants for them, and the beginning of the caller's name.
-fn documented() -> Vec<(&'static str, Value, &'static str, &'static str)> {
+/// A provider, documented claims, the role that the page grants for them, and the beginning of the caller's name.
+type Documented = (&'static str, Value, &'static str, &'static str);
+
+/// Systems for continuous integration, and clusters.
+fn of_workloads() -> Vec<Documented> {
     vec![
         (
             "GitHub Actions",
@@ -84,6 +85,12 @@ fn documented() -> Vec<(&'static str, Value, &'static str, &'static str)> {
             "write",
             "k8s-ml-trainer",
         ),
+    ]
+}
+
+/// Identity providers.
+fn of_identity_providers() -> Vec<Documented> {
+    vec![
         (
             "Entra",
             // https://learn.microsoft.com/en-us/entra/identity-platform/access-token-claims-reference
@@ -160,9 +167,9 @@ fn documented() -> Vec<(&'static str, Value, &'static str, &'static str)> {
 fn documented_tokens_get_what_the_page_grants() {
     let (upstream, key) = (Upstream::ok(), SigningKey::rsa());
     let issuer = TestIssuer::new(&[key.jwk("k")]);
-    let file = ConfigFile::new(&upstream, &tables_of_the_page(&format!("{}/keys", issuer.url())));
+    let file = ConfigFile::new(&upstream, &tables_of_the_pages(&format!("{}/keys", issuer.url())));
     let appliance = file.start();
-    for (provider, mut claims, role, name) in documented() {
+    for (provider, mut claims, role, name) in of_workloads().into_iter().chain(of_identity_providers()) {
         for (claim, value) in [("iat", now()), ("nbf", now()), ("exp", now() + 300)] {
             claims[claim] = json!(value);
         }

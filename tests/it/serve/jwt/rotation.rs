@@ -5,12 +5,13 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use serde_json::json;
 
 use super::{ConfigFile, SEARCH, ask, caller_table, issuer_table};
 use crate::support::issuer::{SigningKey, TestIssuer};
 use crate::support::upstream::Upstream;
-use crate::support::{figure, issuer};
+use crate::support::{eventually, figure, issuer};
 
 #[test]
 fn key_rotation_under_load_loses_no_request() {
@@ -69,6 +70,25 @@ fn key_rotation_under_load_loses_no_request() {
     assert_eq!(lost, 0);
     assert!(asked > 200, "{asked}");
     assert!(issuer.fetches() <= 2 * ROTATIONS + 2, "{}", issuer.fetches());
+}
+
+#[test]
+fn a_signal_makes_the_appliance_ask_for_the_keys_at_once() {
+    let (upstream, old, new) = (Upstream::ok(), SigningKey::p256(), SigningKey::p256());
+    let issuer = TestIssuer::new(&[old.jwk("old")]);
+    let tables = issuer_table("ci", &issuer, "") + &caller_table("ci", "claim = \"*\"\nrole = \"read\"");
+    let file = ConfigFile::new(&upstream, &tables);
+    let appliance = file.start();
+    let token = old.token(&json!({"alg": "ES256", "kid": "old"}), &issuer.claims(&json!({})));
+    assert_eq!(ask(&appliance, "POST", SEARCH, &token).status, 200);
+    issuer.publish(&[new.jwk("new")]);
+    appliance.signal(Signal::HUP);
+    let is_over = || {
+        let answer = ask(&appliance, "POST", SEARCH, &token);
+        (answer.status == 401).then(|| answer.text())
+    };
+    eventually("the withdrawn key is forgotten", || is_over().is_some());
+    assert!(is_over().unwrap().contains("publishes no key with its `kid`"));
 }
 
 #[test]

@@ -43,7 +43,7 @@ fn an_incomplete_or_unsafe_configuration_is_explained() {
         (issuer.to_owned(), "the tokens of this issuer grant nothing"),
         (format!("{issuer}{issuer}{caller}"), "another issuer has the same `name` or `url`"),
         (
-            format!("{issuer}[[caller]]\nissuer = \"c1\"\nclaim = \"a=b\"\nrole = \"read\"\n{caller}"),
+            format!("{issuer}{caller}[[caller]]\nissuer = \"cii\"\nclaim = \"a=b\"\nrole = \"read\"\n"),
             "did you mean `ci`?",
         ),
         (format!("{issuer}[[caller]]\nissuer = \"ci\"\nrole = \"read\"\n"), "with an `issuer` needs a `claim`"),
@@ -68,7 +68,7 @@ fn an_incomplete_or_unsafe_configuration_is_explained() {
             issuer.replace("https://idp.example", "https://gitlab.com") + &anyone.replace("\"*\"", "\"sub=*\""),
             "anybody can obtain a token",
         ),
-        (format!("{caller}"), "there is no such issuer"),
+        (caller.to_owned(), "there is no such issuer"),
     ] {
         let file = ConfigFile::new(&upstream, &tables);
         let output = run(&["check", "--offline", "--config", file.path().to_str().unwrap()], &[]);

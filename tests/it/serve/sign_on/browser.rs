@@ -195,7 +195,7 @@ fn a_button_beside_the_token_takes_the_fragment_along() {
     let url = at_localhost(appliance.address());
     let _provider = site.provider(&[&appliance], std::slice::from_ref(&url));
     browser.look_like((1280, 900), "light");
-    let place = format!("{url}/t/default/?x=1#/models");
+    let place = format!("{url}/models?x=1#/models");
     browser.open(&place);
     browser.wait_for(
         "document.querySelector('a[href*=\"/oidc/start\"]') !== null && document.querySelector('#token') !== null",

@@ -1,0 +1,146 @@
+//! The pages of the appliance itself in a browser: they fit every window, no policy is violated, and no script is needed.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde_json::json;
+
+use crate::support::appliance::{Appliance, Builder};
+use crate::support::browser::Browser;
+use crate::support::tokens::{Token, TokenFile};
+use crate::support::upstream::Upstream;
+
+const LOOKS: [(&str, (u32, u32), &str); 3] =
+    [("light", (1280, 800), "light"), ("dark", (1280, 800), "dark"), ("phone", (360, 740), "light")];
+const HELP: &str = "Ask in #ml-platform for a token.\nHow it works: https://wiki.corp.example/machine-learning/mlflow.";
+
+/// Takes pictures of the page that the browser shows, for people to look at, in each window.
+#[track_caller]
+fn look(browser: &mut Browser, name: &str) {
+    let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("own-pages");
+    std::fs::create_dir_all(&directory).unwrap();
+    for (look, size, scheme) in LOOKS {
+        browser.look_like(size, scheme);
+        browser.picture(&directory.join(format!("{name}-{look}.png")));
+        let fits = "document.documentElement.scrollWidth <= window.innerWidth";
+        assert_eq!(browser.evaluate(fits), true, "{name} fits {look}");
+    }
+    assert_eq!(browser.evaluate("document.querySelectorAll('h1').length"), 1, "{name}");
+    assert_eq!(browser.evaluate("document.querySelectorAll('.primary').length <= 1"), true, "{name}");
+    let complaints: Vec<_> = browser.complaints().into_iter().filter(|event| !is_status(event)).collect();
+    assert!(complaints.is_empty(), "{name}: {complaints:?}");
+}
+
+/// True for the complaint that a page came with the status of an error, as an error page does.
+fn is_status(event: &serde_json::Value) -> bool {
+    event["params"]["entry"]["text"].as_str().is_some_and(|text| text.contains("the server responded with a status of"))
+}
+
+#[track_caller]
+fn wait_for_heading(browser: &mut Browser, text: &str) {
+    browser.wait_for(&format!(
+        "document.readyState === 'complete' && document.querySelector('h1').innerText === '{text}'"
+    ));
+}
+
+#[track_caller]
+fn sign_in(browser: &mut Browser, appliance: &Appliance, token: &Token) {
+    browser.open(&format!("{}/_appliance/login", appliance.url()));
+    browser.wait_for("document.activeElement.id === 'token'");
+    browser.call("Input.insertText", &json!({"text": token.text}));
+    browser.press("Enter");
+}
+
+#[test]
+#[ignore = "needs tests/run: Chromium"]
+fn the_sign_in_page_fits_every_window_and_shows_the_token_on_request() {
+    let mut browser = Browser::start();
+    let upstream = Upstream::start(|_, wire| {
+        wire.answer("200 OK\r\nContent-Type: text/html", "<link rel=icon href=data:,><h1>MLflow</h1>")
+    });
+    let tokens = TokenFile::new();
+    let token = tokens.add("ada", "read", &[]);
+    let appliance = Builder::new(&upstream).with_tokens(&tokens).with(&["--sign-in-help", HELP]).start();
+    let login = format!("{}/_appliance/login", appliance.url());
+
+    browser.open(&login);
+    wait_for_heading(&mut browser, "Sign in to MLflow");
+    look(&mut browser, "sign-in");
+    let kind = "document.getElementById('token').type";
+    browser.call("Input.insertText", &json!({"text": "mlfa_wrong"}));
+    browser.evaluate("document.getElementById('reveal').click()");
+    assert_eq!(
+        (browser.evaluate(kind), browser.evaluate("document.activeElement.id")),
+        (json!("text"), json!("token"))
+    );
+    assert_eq!(browser.evaluate("document.getElementById('reveal').textContent"), "Hide");
+    look(&mut browser, "sign-in-with-the-token-shown");
+    browser.press("Enter");
+    browser.wait_for("document.querySelector('[role=alert]').textContent.includes('not valid')");
+    assert_eq!(browser.evaluate(kind), "password");
+    look(&mut browser, "sign-in-failed");
+
+    sign_in(&mut browser, &appliance, &token);
+    wait_for_heading(&mut browser, "MLflow");
+    browser.open(&format!("{login}?next=%2Fexperiments"));
+    wait_for_heading(&mut browser, "Signed in as ada");
+    let time = "document.querySelector('time')";
+    assert_eq!(browser.evaluate(&format!("{time}.textContent.includes('UTC')")), false, "in the person's time zone");
+    look(&mut browser, "signed-in");
+    browser.evaluate("document.querySelector('form[action=logout] button').click()");
+    browser.wait_for("document.querySelector('[role=status]').textContent.includes('You are signed out')");
+    look(&mut browser, "signed-out");
+
+    // The page works without its script.
+    browser.call("Emulation.setScriptExecutionDisabled", &json!({"value": true}));
+    sign_in(&mut browser, &appliance, &token);
+    wait_for_heading(&mut browser, "MLflow");
+    browser.open(&login);
+    wait_for_heading(&mut browser, "Signed in as ada");
+    assert_eq!(browser.evaluate("document.getElementById('reveal').hidden"), true);
+    assert!(!browser.requested().iter().any(|address| address.ends_with("/favicon.ico")), "the page has its own icon");
+}
+
+#[test]
+#[ignore = "needs tests/run: Chromium"]
+fn an_error_page_fits_every_window_and_an_outage_ends_where_it_began() {
+    let mut browser = Browser::start();
+    let is_down = Arc::new(AtomicBool::new(true));
+    let down = Arc::clone(&is_down);
+    let upstream = Upstream::start(move |_, wire| {
+        if down.load(Ordering::Relaxed) {
+            return Err(wire.reset());
+        }
+        wire.answer("200 OK\r\nContent-Type: text/html", "<link rel=icon href=data:,><h1>MLflow</h1>")
+    });
+    let tokens = TokenFile::new();
+    let token = tokens.add("ada", "read", &[]);
+    let appliance = Builder::new(&upstream).with_tokens(&tokens).start();
+    sign_in(&mut browser, &appliance, &token);
+    wait_for_heading(&mut browser, "MLflow cannot be reached");
+    look(&mut browser, "error-502");
+    for (path, heading, name) in [
+        ("/ajax-api/2.0/mlflow/webhooks", "Access denied", "error-403"),
+        ("/t/none/", "Page not found", "error-404"),
+        ("/_appliance/none", "Page not found", "error-404-reserved"),
+    ] {
+        browser.open(&format!("{}{path}", appliance.url()));
+        wait_for_heading(&mut browser, heading);
+        look(&mut browser, name);
+    }
+    // An error of the same address would be a reload.
+    let place = format!("{}/?view#/experiments/1", appliance.url());
+    let mut tries = 0;
+    while browser.evaluate("document.querySelector('h1').innerText") != "Temporarily unavailable" {
+        tries += 1;
+        assert!(tries < 50, "the circuit opens");
+        browser.open("about:blank");
+        browser.open(&place);
+        browser.wait_for("document.readyState === 'complete' && document.querySelector('h1') !== null");
+    }
+    look(&mut browser, "error-503");
+    is_down.store(false, Ordering::Relaxed);
+    wait_for_heading(&mut browser, "MLflow");
+    assert_eq!(browser.evaluate("location.href"), place, "with the fragment");
+}
