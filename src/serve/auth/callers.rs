@@ -11,20 +11,18 @@ use secrecy::ExposeSecret as _;
 
 use crate::access::address::{self, Networks};
 use crate::access::aws_token::{self, AwsTokenError};
-use crate::access::caller::{AuthMethod, Caller, Grant, Owner, Role, Subject, Targets};
+use crate::access::caller::{AuthMethod, Caller, Grant, Role, Subject, Targets};
 use crate::access::issuer_session::IssuerSession;
 use crate::access::jwt;
 use crate::access::limits::{Meter, Permit};
 use crate::access::oidc::OidcError;
-use crate::access::personal;
 use crate::access::policy::Policy;
 use crate::access::session::Sessions;
-use crate::access::tokens::{PersonalEntry, Rejected};
 use crate::http::body::Holdings;
 use crate::serve::auth::aws_identities::{AwsIdentities, StsAccess};
 use crate::serve::auth::balancer::BalancerTrust;
 use crate::serve::auth::credentials::{self, CallerCredentials};
-use crate::serve::auth::error::{AccessError, TokensUnknown};
+use crate::serve::auth::error::AccessError;
 use crate::serve::auth::issuers::Issuers;
 use crate::serve::auth::keys::KeyFetcher;
 use crate::serve::auth::personal_store::PersonalStore;
@@ -47,7 +45,7 @@ pub(crate) struct Callers {
     pub(crate) exchanges: LifoSemaphore,
     /// The personal tokens, if people may make any.
     pub(crate) personal: Option<PersonalStore>,
-    grants: Vec<Grant>,
+    pub(super) grants: Vec<Grant>,
     balancer: Option<BalancerTrust>,
     aws: Option<AwsIdentities>,
     anonymous: Option<Role>,
@@ -231,48 +229,5 @@ impl Callers {
             Err(error) if self.personal.is_some() => Box::pin(self.personal_holder(token, error, now)).await,
             found => found,
         }
-    }
-
-    /// Returns the person whose personal token this is, if it is not a token of an operator.
-    ///
-    /// # Errors
-    /// The error with which the other tokens were searched, or [`AccessError::Token`].
-    async fn personal_holder(&self, token: &str, error: AccessError, now: SystemTime) -> Result<Caller, AccessError> {
-        let is_other = matches!(error, AccessError::NotAJwt | AccessError::Token(Rejected::Unknown));
-        let Some(personal) = self.personal.as_ref().filter(|_| is_other) else { return Err(error) };
-        let look = || {
-            personal.find(token, now, |entry, facts| {
-                let (role, targets) = self.rights(facts, &entry.name, now)?;
-                Ok(personal::caller(entry, facts, (role, &targets)))
-            })
-        };
-        match look() {
-            // Another appliance may have made it a moment ago.
-            Some(Err(Rejected::Unknown)) if personal.reloaded().await => {}
-            Some(found) => return Ok(found?),
-            None => return Err(TokensUnknown(None).into()),
-        }
-        Ok(look().unwrap_or(Err(Rejected::Unknown))?)
-    }
-
-    /// Returns the rights that the owner of a personal token can have today, as far as the configuration and the tokens say.
-    /// The claims of a user are known only while the user signs in, so all grants by claims count.
-    fn rights(&self, facts: &PersonalEntry, name: &str, now: SystemTime) -> Result<(Role, Targets), Rejected> {
-        let granted = |is_meant: &dyn Fn(&Grant) -> bool| {
-            let grants = self.grants.iter().filter(|grant| is_meant(grant));
-            grants.map(|grant| (grant.role, &grant.targets)).fold(None, personal::either)
-        };
-        let rights = match facts.owner {
-            Owner::Token => return self.tokens.rights(name, now),
-            Owner::Issuer => self.issuers.rights(facts.issuer.as_deref().unwrap_or_default()),
-            Owner::Certificate => granted(
-                &|grant| matches!(&grant.to, Subject::Certificate(own) if grant.name.as_ref().unwrap_or(own) == name),
-            ),
-            Owner::Oidc => granted(&|grant| {
-                let is_by_claim = matches!(grant.to, Subject::Claim { .. } | Subject::AnyUser);
-                is_by_claim && grant.name.as_ref().is_none_or(|given| given == name)
-            }),
-        };
-        rights.ok_or(Rejected::Owner)
     }
 }

@@ -11,6 +11,7 @@ pub(crate) mod error;
 pub(crate) mod issuers;
 pub(crate) mod keys;
 pub(crate) mod overview;
+mod personal_holder;
 pub(crate) mod personal_store;
 pub(crate) mod personal_task;
 pub(crate) mod redirect;

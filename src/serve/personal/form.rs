@@ -114,6 +114,11 @@ pub(super) async fn change(
     change: PersonalChange,
 ) -> Result<usize, Notice> {
     debug_assert_eq!(person.name, personal.caller.name, "a person changes their own tokens");
+    if let PersonalChange::Make(_, Wanted { targets: Targets::Named(names), .. }) = &change
+        && let Some(name) = names.iter().find(|name| !personal.targets.contains(&name.as_str()))
+    {
+        return Err(Notice::bad(StatusCode::BAD_REQUEST, &format!("There is no target of the name {name}.")));
+    }
     personal.store.change(change).await.map_err(|error| match error {
         ChangeError::NotMade(why) => Notice::bad(StatusCode::BAD_REQUEST, &why.to_string()),
         error => Notice::bad(

@@ -170,7 +170,7 @@ fn choices(personal: &PersonalRequest<'_>, person: &Person) -> Markup {
             "<label class=\"check\"><input type=\"checkbox\" name=\"target\" value=\"{{name}}\"> {{name}}</label>";
         boxes.push(&fill(template, &[("name", Place::Text(name))]));
     }
-    let template = "<fieldset><legend>Targets (all, if you choose none)</legend>{{boxes}}</fieldset>";
+    let template = "<fieldset><legend>Targets (none means all)</legend>{{boxes}}</fieldset>";
     fill(template, &[("boxes", Place::Markup(&boxes))])
 }
 

@@ -154,10 +154,10 @@ fn a_user_makes_personal_tokens_that_lose_what_the_user_loses() {
     });
     assert!(text().contains("owner = \"oidc\"") && text().contains("role = \"admin\""), "{}", text());
     // The next request of the user shows that the user is only a reader today.
-    assert_eq!(status(&appliance, "GET", "/api/2.0/mlflow/runs/search", &reader), 200);
+    assert_eq!(status(&appliance, "POST", "/api/2.0/mlflow/runs/search", &reader), 200);
     eventually("the token has lost the role", || text().contains("role = \"read\""));
     assert_eq!(webhooks(), 403);
-    assert_eq!(status(&appliance, "GET", "/api/2.0/mlflow/runs/search", &admin), 200);
+    assert_eq!(status(&appliance, "POST", "/api/2.0/mlflow/runs/search", &admin), 200);
     assert_eq!(webhooks(), 403, "the token does not get the role back");
 }
 
