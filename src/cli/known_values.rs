@@ -51,16 +51,15 @@ fn with_values(argument: clap::Arg) -> clap::Arg {
     }
 }
 
-#[cfg(all(test, feature = "generate"))]
+#[cfg(test)]
 mod tests {
-    use clap::Args as _;
-
     use super::*;
-    use crate::cli::options::ServeOptions;
 
+    #[cfg(feature = "generate")]
     #[test]
     fn each_choice_stands_in_the_help_of_its_option() {
-        let command = ServeOptions::augment_args(clap::Command::new("serve"));
+        use clap::Args as _;
+        let command = super::super::options::ServeOptions::augment_args(clap::Command::new("serve"));
         for (name, values) in CHOICES {
             let argument = command.get_arguments().find(|argument| argument.get_id() == name).expect(name);
             let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
