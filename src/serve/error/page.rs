@@ -53,6 +53,8 @@ impl ProxyError {
     fn heading(&self) -> &'static str {
         match self {
             Self::Access(AccessError::SignOn(error)) if error.status().is_server_error() => "You cannot sign in now",
+            // The provider has signed the person in, so the heading must not contradict the message.
+            Self::Access(AccessError::SignOn(error)) if error.other_person().is_some() => heading(self.status()),
             Self::Access(AccessError::SignOn(_)) => "You are not signed in",
             _ => heading(self.status()),
         }

@@ -160,6 +160,7 @@ fn groups_decide_and_people_without_access_read_why() {
     stranger.open(&format!("{url}/"));
     signs_in_as(&mut stranger, "eve");
     stranger.wait_for("document.body.innerText.includes('signed in as eve, but you have no access')");
+    assert_eq!(stranger.evaluate("document.querySelector('h1').textContent"), "Access denied");
     picture(&mut stranger, "no-access.png");
     appliance.saw("eve", |event| event["refusal"] == "no-grant" && event["status"] == 403);
     // Eve is another person for MLflow, or comes back as one.
