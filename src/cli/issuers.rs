@@ -154,12 +154,11 @@ fn trusted(table: &IssuerTable, problems: &mut Problems) -> Option<TrustedIssuer
 
 /// The grant of one `[[caller]]` with an `issuer`; none after adding a problem.
 fn grant(table: &CallerTable, url: &str, problems: &mut Problems) -> Option<ClaimGrant> {
-    if let Some(given) = table.values.get("certificate") {
-        problems.add(
-            &given.origin,
-            "a `[[caller]]` is for a certificate or for an issuer's tokens",
-            "write two tables",
-        );
+    for (key, other) in [("certificate", "a certificate"), ("principal", "an AWS principal")] {
+        if let Some(given) = table.values.get(key) {
+            let text = format!("a `[[caller]]` is for {other} or for an issuer's tokens");
+            problems.add(&given.origin, text, "write two tables");
+        }
     }
     let given = table.claims();
     let mut claims = Vec::new();

@@ -223,8 +223,9 @@ impl Callers {
             // Boxed, since a token is verified once, and this would make every request's future larger.
             return Ok(Box::pin(self.issuers.authenticate(token, now)).await?);
         }
-        let found =
-            if self.tokens.is_configured() { self.tokens.holder(token, now) } else { Err(AccessError::NotAJwt) };
+        // Without tokens of its own, the store knows none.
+        let is_jwt_only = self.issuers.are_configured() && !self.tokens.is_configured();
+        let found = if is_jwt_only { Err(AccessError::NotAJwt) } else { self.tokens.holder(token, now) };
         match found {
             Err(error) if self.personal.is_some() => Box::pin(self.personal_holder(token, error, now)).await,
             found => found,

@@ -69,7 +69,7 @@ fn an_sts_that_verifies_signatures_rejects_what_was_signed_for_something_else() 
     };
     let signature = url.split("X-Amz-Signature=").nth(1).unwrap().split('&').next().unwrap();
     let date = url.split("X-Amz-Date=").nth(1).unwrap().split('&').next().unwrap();
-    let other_second = format!("{}{}Z", &date[..14], if date.ends_with("0Z") { 1 } else { 0 });
+    let other_second = format!("{}{}Z", &date[..14], i32::from(date.ends_with("0Z")));
     let forged: Vec<(&str, Value, &str)> = vec![
         ("a token for another audience", json!({"audience": AUDIENCE, "url": other["url"]}), "SignatureDoesNotMatch"),
         ("another signature", changed(signature, &"0".repeat(64)), "SignatureDoesNotMatch"),

@@ -57,6 +57,10 @@ fn an_incomplete_or_unsafe_configuration_is_explained() {
         (format!("{issuer}{caller}targets = \"other\"\n"), "granted the target `other`, which does not exist"),
         (format!("{issuer}{caller}certificate = \"dns:ci\"\n"), "is for a certificate or for an issuer's tokens"),
         (
+            format!("{issuer}{caller}principal = \"arn:aws:iam::123456789012:role/ci\"\n"),
+            "is for an AWS principal or for an issuer's tokens",
+        ),
+        (
             format!("{issuer}[[caller]]\nclaim = [\"a=b\", \"c=d\"]\nrole = \"read\"\n{caller}"),
             "several claims need an `issuer`",
         ),
