@@ -192,7 +192,8 @@ mod tests {
             assert_eq!(options.listener.listen.map(|given| given.text).as_deref(), Some("127.0.0.1:5000"));
             assert_eq!(options.telemetry.admin_listen.map(|given| given.text).as_deref(), Some("127.0.0.1:5090"));
             assert_eq!((options.target_tables.len(), options.caller_tables.len()), (1, 1));
-            assert_eq!(options.caller_tables[0].values.len(), 3);
+            let caller = &options.caller_tables[0];
+            assert_eq!(caller.values.len() + caller.lists.len(), 3);
         }
     }
 

@@ -159,7 +159,7 @@ fn forged_changed_and_old_requests_make_no_token() {
         ("no code", query.clone(), ""),
         ("another code", query.clone(), "BCDF-GHJK"),
         ("another name", query.replace("name=laptop", "name=desktop"), &*code),
-        ("another hash", query.replace("hash=", "hash=00").replace("&name", "&name"), &*code),
+        ("another hash", query.replace("hash=", "hash=00"), &*code),
         ("another lifetime", query.replace("seconds=", "seconds=1"), &*code),
         ("another role", query.replace("&seconds", "&role=admin&seconds"), &*code),
         ("an older request", old, &*code),

@@ -92,7 +92,7 @@ fn ten_thousand_made_up_tokens_cause_one_reload_a_second() {
 
 /// A text that only the list of tokens tells from a token: its check is right.
 fn made_up(number: usize) -> String {
-    let text = format!("mlfa_{number:010}_{:032}", number);
+    let text = format!("mlfa_{number:010}_{number:032}");
     let hash = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
     let alphabet = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
     let check = hash.as_ref()[..6].iter().map(|byte| char::from(alphabet[usize::from(byte % 62)]));
