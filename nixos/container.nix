@@ -21,7 +21,11 @@ dockerTools.streamLayeredImage {
     User = "65534:65534";
     # The command reads the variables of `serve`. Docker counts in nanoseconds.
     Healthcheck = {
-      Test = [ "CMD" (lib.getExe mlflow-appliance-instance) "healthcheck" ];
+      Test = [
+        "CMD"
+        (lib.getExe mlflow-appliance-instance)
+        "healthcheck"
+      ];
       Interval = 30000000000;
       Timeout = 5000000000;
       StartPeriod = 10000000000;
