@@ -29,7 +29,7 @@ pub enum XmlError {
     /// It ends too early.
     #[error("it is not complete")]
     Incomplete,
-    /// Elements are nested more than [`DEPTH_LIMIT`] deep.
+    /// Elements are nested more than 64 deep.
     #[error("its elements are nested too deeply")]
     Depth,
 }
