@@ -8,7 +8,12 @@
 //! carries that change along with its own from then on. Whoever overwrites several versions repairs only the last of
 //! them, because the writer of that one does the same for the one before it.
 //!
+//! A version that lacks a token does not say if its writer has revoked it or has never seen it. So each version names in a
+//! comment what its writer has revoked, and what any version in the history names never comes back.
+//!
 //! If a writer is killed between its write and its repair, the overwritten change stays lost. The history still has it.
+
+use std::collections::BTreeSet;
 
 use serde::Deserialize;
 use serde_json::json;
@@ -22,6 +27,8 @@ use crate::access::tokens::Tokens;
 
 const HISTORY: &str = "AmazonSSM.GetParameterHistory";
 const PUT: &str = "AmazonSSM.PutParameter";
+/// The beginning of a comment with the ids of revoked tokens.
+const REVOKED: &str = "# revoked:";
 /// AWS keeps 100 versions, on pages of at most 50.
 const PAGE_LIMIT: usize = 10;
 
@@ -89,16 +96,23 @@ async fn replace(
     let mut read = latest.version;
     let mut waits = SecretCalls::waits();
     for _ in 0..ATTEMPTS {
-        let written = put(calls, latest, &new).await?;
+        let written = put(calls, latest, &with_revoked(&new, &change)).await?;
         // After a deletion the numbers begin anew, and there is nothing that was overwritten.
         if written <= read + 1 {
             return Ok(());
         }
-        let before = history(calls).await?.into_iter().find(|one| one.version == written - 1);
+        let versions = history(calls).await?;
+        let revoked: BTreeSet<_> =
+            versions.iter().flat_map(|one| revoked_in(&one.value)).map(ToOwned::to_owned).collect();
+        let before = versions.into_iter().find(|one| one.version == written - 1);
         let before = before.ok_or_else(|| TokenSourceError::Answer(calls.action(HISTORY)))?;
         let overwritten = calls.parsed(&before.value)?;
-        change = change.after(TokenPatch::between(&old, &overwritten));
-        let repaired = change.applied(&overwritten);
+        let theirs = TokenPatch::between(&old, &overwritten);
+        // Another program than this one writes no such comment, and may have revoked what is missing.
+        let is_ours = before.value.lines().any(|line| line.starts_with(REVOKED));
+        change = change.after(if is_ours { theirs.intended(&revoked) } else { theirs });
+        let mut repaired = change.applied(&overwritten);
+        repaired.remove(|entry| revoked.contains(&entry.id));
         if TokenPatch::between(&new, &repaired).is_empty() {
             return Ok(());
         }
@@ -109,9 +123,9 @@ async fn replace(
 }
 
 /// Overwrites the parameter, and returns the number of the new version. Type, key and tier stay as they were.
-async fn put(calls: &SecretCalls<'_>, latest: &ParameterVersion, tokens: &Tokens) -> Result<u64, TokenSourceError> {
+async fn put(calls: &SecretCalls<'_>, latest: &ParameterVersion, text: &str) -> Result<u64, TokenSourceError> {
     // AWS accepts no ARN here, so the name is the one in the history.
-    let mut input = json!({"Name": latest.name, "Value": tokens.to_string(), "Type": latest.r#type, "Overwrite": true});
+    let mut input = json!({"Name": latest.name, "Value": text, "Type": latest.r#type, "Overwrite": true});
     if let (Some(key), "SecureString") = (&latest.key_id, latest.r#type.as_str()) {
         input["KeyId"] = key.as_str().into();
     }
@@ -120,6 +134,17 @@ async fn put(calls: &SecretCalls<'_>, latest: &ParameterVersion, tokens: &Tokens
     }
     let answer = calls.ask(PUT, &input).await?;
     answer["Version"].as_u64().ok_or_else(|| TokenSourceError::Answer(calls.action(PUT)))
+}
+
+/// The text of the tokens, with a comment that names what the change revokes.
+fn with_revoked(tokens: &Tokens, change: &TokenPatch) -> String {
+    let ids: Vec<&str> = change.revoked().collect();
+    format!("{tokens}{REVOKED} {}\n", ids.join(" "))
+}
+
+/// The ids in such a comment.
+fn revoked_in(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().filter_map(|line| line.strip_prefix(REVOKED)).flat_map(str::split_whitespace)
 }
 
 /// All versions that AWS keeps; none if there is no such parameter.

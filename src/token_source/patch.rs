@@ -1,6 +1,6 @@
 //! The difference between two sets of tokens, and its application to a third. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::access::tokens::{TokenEntry, Tokens};
 
@@ -49,6 +49,19 @@ impl TokenPatch {
             result.add(entry).expect("each id comes once");
         }
         result
+    }
+
+    /// This change of another writer, as far as it says what that writer wanted. A token that is missing there may only be
+    /// unknown to the writer, unless it is among the revoked ones, and a revoked one that is there is a stale copy.
+    #[must_use]
+    pub(super) fn intended(mut self, revoked: &BTreeSet<String>) -> Self {
+        self.0.retain(|id, change| change.is_none() == revoked.contains(id));
+        self
+    }
+
+    /// The ids of the tokens that the change revokes.
+    pub(super) fn revoked(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter(|(_, change)| change.is_none()).map(|(id, _)| id.as_str())
     }
 
     /// True if nothing changes.
@@ -100,6 +113,17 @@ mod tests {
         assert_eq!(ids(&patch.applied(&other)), ["x:read", "c:admin", "d:read"]);
         assert_eq!(ids(&patch.applied(&new)), ids(&new), "a second application changes nothing");
         assert!(TokenPatch::between(&new, &patch.applied(&new)).is_empty());
+    }
+
+    #[test]
+    fn a_stale_writer_neither_revokes_nor_brings_back_a_token() {
+        let revoked = BTreeSet::from(["gone".to_owned()]);
+        let ours = tokens(&[("a", Role::Read), ("new", Role::Read)]);
+        let stale = tokens(&[("a", Role::Read), ("gone", Role::Read), ("other", Role::Read)]);
+        let patch = TokenPatch::between(&ours, &stale).intended(&revoked);
+        assert_eq!(ids(&patch.applied(&ours)), ["a:read", "new:read", "other:read"]);
+        let patch = TokenPatch::between(&stale, &ours).intended(&revoked);
+        assert_eq!(patch.revoked().collect::<Vec<_>>(), ["gone"]);
     }
 
     #[test]

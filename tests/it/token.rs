@@ -114,6 +114,30 @@ fn a_change_that_was_overwritten_in_the_parameter_store_is_restored() {
 }
 
 #[test]
+fn a_writer_with_an_old_copy_does_not_bring_a_revoked_token_back() {
+    let tables = tables(&["kept", "gone", "other"]);
+    let text = |chosen: &[usize]| chosen.iter().map(|at| tables[*at].as_str()).collect::<String>();
+    // Another writer has read the tokens before `gone` was revoked, and adds `other` right before our write.
+    let stale = text(&[0, 1, 2]) + "# revoked:\n";
+    let revoked = format!("{}# revoked: {}\n", text(&[0]), id(&tables[1]));
+    let server = parameter_store(vec![text(&[0, 1]), revoked], vec![Box::new(move |versions| versions.push(stale))]);
+    let arguments = ["new", "--name", "mine", "--role", "write", "--file", "ssm:/mlflow/tokens"];
+    let (code, _, said) = token(&server, &arguments);
+    assert_eq!(code, Some(0), "{said}");
+    let writes = inputs(&server, "PutParameter");
+    let last = writes.last().unwrap()["Value"].as_str().unwrap();
+    for (name, is_there) in [("kept", true), ("mine", true), ("other", true), ("gone", false)] {
+        assert_eq!(last.contains(&format!("name = \"{name}\"")), is_there, "{name}: {last}");
+    }
+}
+
+/// The id in a token's table.
+fn id(table: &str) -> String {
+    let line = table.lines().find_map(|line| line.strip_prefix("id = ")).unwrap();
+    line.trim_matches('"').to_owned()
+}
+
+#[test]
 fn without_another_writer_the_parameter_store_is_read_and_written_once() {
     let server = parameter_store(vec![tables(&["old"])[0].clone()], Vec::new());
     let (code, stdout, said) = token(&server, &["revoke", "old", "--file", "ssm:/mlflow/tokens"]);
