@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use crate::support::{figure, prepared};
 
-/// The binary that an instance downloads, an image contains and a person copies.
-const SIZE_LIMIT: usize = 13 << 20;
+/// The binary that an instance downloads, an image contains and a person copies. It was 12 MiB before people could sign in at an
+/// identity provider, with personal tokens and with AWS identities, which take 1.4 MiB of it.
+const SIZE_LIMIT: usize = 14 << 20;
 /// The same with all features, with symbols and without optimisation across crates: it is for tests and for people's machines.
 const SIZE_LIMIT_WITH_ALL_FEATURES: usize = 48 << 20;
 
