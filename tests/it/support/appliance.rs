@@ -1,10 +1,8 @@
 //! The program under test, as a process.
 
-use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -14,6 +12,7 @@ use serde_json::Value;
 use super::authority::authority;
 use super::caller::{Answer, Caller};
 use super::eventually;
+use super::log::Log;
 use super::scrape::Scrape;
 use super::tokens::TokenFile;
 use super::upstream::Upstream;
@@ -69,7 +68,7 @@ pub struct Builder {
 pub struct Appliance {
     child: Child,
     address: SocketAddr,
-    log: Arc<Mutex<Vec<String>>>,
+    log: Log,
 }
 
 impl Builder {
@@ -165,23 +164,17 @@ impl Builder {
     /// Starts it and waits until it listens and, unless told otherwise, is ready.
     #[track_caller]
     pub fn start(mut self) -> Appliance {
-        let mut child = self.command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let log = Arc::<Mutex<Vec<String>>>::default();
-        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let sink = Arc::clone(&log);
-        thread::spawn(move || lines.map_while(Result::ok).for_each(|line| sink.lock().unwrap().push(line)));
-        let listening = |log: &Mutex<Vec<String>>| {
-            let log = log.lock().unwrap();
-            let mut events = log.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-            events.find_map(|event| event["listen"].as_str()?.parse().ok())
-        };
+        let log = Log::new();
+        let mut child = self.command.stdout(Stdio::null()).stderr(log.stdio()).spawn().unwrap();
+        let mut address = None;
         eventually("the appliance listens", || {
             if let Some(status) = child.try_wait().unwrap() {
-                panic!("the appliance ended ({status}): {}", log.lock().unwrap().join("\n"));
+                panic!("the appliance ended ({status}): {}", log.text());
             }
-            listening(&log).is_some()
+            address = log.events().iter().find_map(|event| event["listen"].as_str()?.parse().ok());
+            address.is_some()
         });
-        let address = listening(&log).unwrap();
+        let address = address.unwrap();
         let appliance = Appliance { child, address, log };
         if self.wait_until_ready {
             eventually("the appliance is ready", || appliance.get("/_appliance/readyz").status == 200);
@@ -221,9 +214,8 @@ impl Appliance {
     /// Where its admin listener is.
     #[track_caller]
     pub fn admin_address(&self) -> SocketAddr {
-        let log = self.log();
-        let mut events = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        events.find_map(|event| event["admin"].as_str()?.parse().ok()).expect("there is an admin listener")
+        let events = self.log.events();
+        events.iter().find_map(|event| event["admin"].as_str()?.parse().ok()).expect("there is an admin listener")
     }
 
     /// A request to the admin listener, on a new connection.
@@ -242,13 +234,13 @@ impl Appliance {
 
     /// Everything it has logged.
     pub fn log(&self) -> String {
-        self.log.lock().unwrap().join("\n")
+        self.log.text()
     }
 
     /// The access log's events.
     pub fn access_log(&self) -> Vec<Value> {
-        let log = self.log.lock().unwrap();
-        let events = log.iter().map(|line| serde_json::from_str::<Value>(line).expect("JSON lines"));
+        let log = self.log.text();
+        let events = log.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON lines"));
         events.filter(|event| event["target"] == "access").collect()
     }
 

@@ -8,6 +8,7 @@ pub mod collector;
 pub mod http2;
 pub mod http2_caller;
 pub mod issuer;
+mod log;
 pub mod openid_provider;
 pub mod personal;
 pub mod python;
