@@ -202,10 +202,17 @@ async fn run(step: &'static str, mut command: Command, report: &dyn Reporter) ->
     Err(MlflowInstallError::Step { step, status: status.to_string(), output })
 }
 
-/// The environment of MLflow: no telemetry, and a long time before a worker is killed that a busy machine delays. By default
-/// uvicorn kills it after five seconds, and its requests get no response. Older versions ignore the variable.
-pub(super) const ENVIRONMENT: [(&str, &str); 3] =
-    [("MLFLOW_DISABLE_TELEMETRY", "true"), ("DO_NOT_TRACK", "true"), ("UVICORN_TIMEOUT_WORKER_HEALTHCHECK", "120")];
+/// The defaults of MLflow's environment, which the user's own replaces: no telemetry, no jobs, and a long time before a worker
+/// is killed that a busy machine delays. By default uvicorn kills it after five seconds, and its requests get no response.
+///
+/// For jobs, as of LLM judges, MLflow starts eight more processes, which take 1.8 GB and seconds of processor time even if
+/// nobody begins a job. Older versions ignore what they do not know.
+pub(super) const ENVIRONMENT: [(&str, &str); 4] = [
+    ("MLFLOW_DISABLE_TELEMETRY", "true"),
+    ("DO_NOT_TRACK", "true"),
+    ("UVICORN_TIMEOUT_WORKER_HEALTHCHECK", "120"),
+    ("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false"),
+];
 
 /// Returns the command that serves MLflow on a port of this machine, with everything under `data`.
 pub(super) fn server(program: &Path, port: u16, data: &Path) -> Command {

@@ -220,7 +220,7 @@ async fn start_mlflow(
     let port = quiet_port().map_err(|source| SandboxError::Port { port: 0, source })?;
     report.step(&format!("starting mlflow server on port {port}"));
     let mut command = mlflow::server(program, port, &data);
-    command.env_clear().envs(settings.environment.iter().cloned()).envs(mlflow::ENVIRONMENT);
+    command.env_clear().envs(mlflow::ENVIRONMENT).envs(settings.environment.iter().cloned());
     command.envs(environment.iter().cloned());
     let process = ManagedProcess::start(error::MLFLOW_SERVER, command, directory.join("mlflow.log"));
     started.programs.push(process.map_err(io_error("starting mlflow server"))?);

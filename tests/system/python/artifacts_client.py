@@ -129,7 +129,8 @@ def odd_names(run_id):
     program = pathlib.Path(sys.executable).with_name("mlflow")
     arguments = [program, "server", "--port", str(PLAIN_PORT), "--workers", "1", "--backend-store-uri", f"sqlite:///{home}/db"]
     arguments += ["--artifacts-destination", f"{home}/artifacts", "--host", "127.0.0.1"]
-    server = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=home)
+    without_jobs = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    server = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=home, env=without_jobs)
     global client
     kept = client
     try:
