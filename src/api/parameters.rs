@@ -22,6 +22,17 @@ pub struct SsmParameter {
     pub name: String,
     /// Its value, decrypted.
     pub value: String,
+    /// Its type: `String`, `StringList` or `SecureString`.
+    #[serde(default, rename = "Type")]
+    pub kind: String,
+}
+
+impl SsmParameter {
+    /// Returns true if the value is several texts with commas between them.
+    #[must_use]
+    pub fn is_list(&self) -> bool {
+        self.kind == "StringList"
+    }
 }
 
 /// Why the parameters are not known.

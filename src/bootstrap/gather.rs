@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::error::BootstrapError;
+use super::parameters::from_parameters;
 use super::plan::{self, Plan, PlanEntry, with_origins};
 use super::services::{credentials, endpoint};
 use super::settings::{BootstrapSettings, ConfigurationReader, Say, UsableConfiguration};
@@ -114,7 +115,7 @@ pub(super) async fn gather(
     let mut found = ConfigurationSource::default();
     if let Some(path) = plan::own(&[&user, &told, &file], "parameters") {
         match parameters_below(&path.text, &identity.region, settings, say).await {
-            Ok(parameters) => match sources::from_parameters(&path.text, &parameters) {
+            Ok(parameters) => match from_parameters(&path.text, &parameters) {
                 Ok(source) => found = source,
                 Err(fault) => faults.push(fault),
             },

@@ -8,6 +8,7 @@ mod dry_run;
 mod error;
 mod gather;
 pub mod install;
+mod parameters;
 mod plan;
 mod ready;
 mod services;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::sources::{ConfigurationSource, ConfiguredValue, ConfiguredValues};
+use super::sources::{ConfigurationSource, ConfiguredValue, ConfiguredValues, quoted};
 
 const HEADING: &str = "\
 # Written by `appliance bootstrap` at each start of this instance, from its user data, parameters, tags and the file of
@@ -51,11 +51,11 @@ pub(super) fn plan(sources: &[&ConfigurationSource]) -> Plan {
     let mut plan = Plan { text: HEADING.to_owned(), signals: signals(sources), ..Plan::default() };
     let options = merged(sources, |source| &source.options);
     plan.write(&options, "");
-    for kind in ["target", "caller"] {
+    for kind in ["target", "issuer", "caller"] {
         plan.write_tables(sources, |found| found == kind);
     }
     // `serve` reports the problems of other tables.
-    plan.write_tables(sources, |found| found != "target" && found != "caller");
+    plan.write_tables(sources, |found| !["target", "issuer", "caller"].contains(&found));
     plan
 }
 
@@ -68,10 +68,9 @@ impl Plan {
 
     fn write(&mut self, values: &ConfiguredValues, prefix: &str) {
         for (key, value) in values {
-            let ConfiguredValue { text, origin } = value;
             // SECURITY: an origin may quote a name that another person chose.
-            let origin: String = origin.chars().map(|one| if one.is_control() { ' ' } else { one }).collect();
-            let _ = writeln!(self.text, "# {origin}\n{} = {}", quoted_key(key), quoted(text));
+            let origin: String = value.origin.chars().map(|one| if one.is_control() { ' ' } else { one }).collect();
+            let _ = writeln!(self.text, "# {origin}\n{} = {}", quoted_key(key), value.toml);
             let line = self.text.matches('\n').count();
             self.entries.push(PlanEntry { key: format!("{prefix}{key}"), value: value.clone(), line });
         }
@@ -127,22 +126,6 @@ pub(super) fn with_origins(problems: Vec<(Option<usize>, String)>, plan: &Plan) 
     problems.into_iter().map(text).collect()
 }
 
-/// Returns a TOML basic string.
-fn quoted(text: &str) -> String {
-    let mut quoted = String::from("\"");
-    for one in text.chars() {
-        match one {
-            '"' | '\\' => quoted.extend(['\\', one]),
-            one if one.is_control() => {
-                let _ = write!(quoted, "\\u{:04X}", u32::from(one));
-            }
-            one => quoted.push(one),
-        }
-    }
-    quoted.push('"');
-    quoted
-}
-
 fn quoted_key(key: &str) -> String {
     let is_bare = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
     if !key.is_empty() && key.bytes().all(is_bare) { key.to_owned() } else { quoted(key) }
@@ -180,7 +163,7 @@ mod tests {
     #[test]
     fn any_text_survives_writing_and_reading() {
         let hostile = "a\"b\\c\nlisten = \"0.0.0.0:1\"\u{7f}\u{1}é";
-        let value = ConfiguredValue { text: hostile.to_owned(), origin: format!("a place\nlisten = {hostile}") };
+        let value = ConfiguredValue::one(hostile.to_owned(), format!("a place\nlisten = {hostile}"));
         let options = [("workers".to_owned(), value.clone()), ("a b\nc".to_owned(), value)].into_iter().collect();
         let plan = plan(&[&ConfigurationSource { options, ..ConfigurationSource::default() }]);
         let read = from_toml(&plan.text, "x").expect("readable");

@@ -1,15 +1,18 @@
-//! The sources of values: user data, parameters, a file, and tags ([`super::tags`]). Each value keeps its origin. Pure.
+//! The sources of values: user data, a file, parameters ([`super::parameters`]) and tags ([`super::tags`]). Each value keeps
+//! its origin. Pure.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use serde_json::Value as Json;
 use toml::de::{DeTable, DeValue};
 
 use super::user_data::UserData;
-use crate::api::parameters::SsmParameter;
 
 /// The table of user data that configures `bootstrap` itself.
 const OWN: &str = "bootstrap";
+/// The place of its keys, in origins.
+const OWN_PLACE: &str = "bootstrap.";
 /// The keys of that table. As tags, they need no table.
 pub(super) const OWN_KEYS: &[&str] =
     &["auto-scaling-group", "lifecycle-hook", "logical-id", "parameters", "stack-name", "target-group", "wait-handle"];
@@ -17,10 +20,23 @@ pub(super) const OWN_KEYS: &[&str] =
 /// A value and its origin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ConfiguredValue {
-    /// The value as text, like all options.
+    /// The value as text, like all options; the texts of a list, with commas between them.
     pub text: String,
+    /// The value as TOML: a string, or an array of strings.
+    pub toml: String,
     /// The origin for people, as in `user data, line 3`.
     pub origin: String,
+}
+
+impl ConfiguredValue {
+    pub(super) fn one(text: String, origin: String) -> Self {
+        Self { toml: quoted(&text), text, origin }
+    }
+
+    pub(super) fn list(texts: &[String], origin: String) -> Self {
+        let quoted: Vec<String> = texts.iter().map(|text| quoted(text)).collect();
+        Self { toml: format!("[{}]", quoted.join(", ")), text: texts.join(", "), origin }
+    }
 }
 
 /// Values by their keys.
@@ -31,7 +47,7 @@ pub(super) type ConfiguredValues = BTreeMap<String, ConfiguredValue>;
 pub(super) struct ConfigurationSource {
     /// Options of `serve`.
     pub options: ConfiguredValues,
-    /// `[[target]]` and `[[caller]]` tables, by their kind.
+    /// `[[target]]`, `[[issuer]]` and `[[caller]]` tables, by their kind.
     pub tables: Vec<(String, ConfiguredValues)>,
     /// The values for `bootstrap` itself.
     pub own: ConfiguredValues,
@@ -58,17 +74,17 @@ pub(super) fn from_toml(text: &str, name: &str) -> Result<ConfigurationSource, S
         let at = error.span().map_or(1, |span| line(span.start));
         format!("{name}, line {at}: {}", error.message())
     })?;
-    let read = |table: &DeTable<'_>| -> Result<ConfiguredValues, String> {
+    let read = |table: &DeTable<'_>, is_repeated: bool| -> Result<ConfiguredValues, String> {
         let one = |(key, value): (&toml::Spanned<toml::de::DeString<'_>>, &toml::Spanned<DeValue<'_>>)| {
             let origin = format!("{name}, line {}", line(key.span().start));
-            let text = match value.get_ref() {
-                DeValue::String(text) => text.to_string(),
-                DeValue::Integer(number) => number.to_string(),
-                DeValue::Float(number) => number.to_string(),
-                DeValue::Boolean(truth) => truth.to_string(),
-                _ => return Err(unfit(&origin, key.get_ref())),
+            let value = match value.get_ref() {
+                DeValue::Array(values) if is_repeated => {
+                    let texts = values.iter().map(|value| toml_text(value.get_ref())).collect::<Option<Vec<_>>>();
+                    texts.map(|texts| ConfiguredValue::list(&texts, origin.clone()))
+                }
+                value => toml_text(value).map(|text| ConfiguredValue::one(text, origin.clone())),
             };
-            Ok((key.get_ref().to_string(), ConfiguredValue { text, origin }))
+            Ok((key.get_ref().to_string(), value.ok_or_else(|| unfit(&origin, key.get_ref()))?))
         };
         table.iter().map(one).collect()
     };
@@ -76,19 +92,19 @@ pub(super) fn from_toml(text: &str, name: &str) -> Result<ConfigurationSource, S
     let mut flat = DeTable::new();
     for (key, value) in table.get_ref() {
         match (key.get_ref().as_ref(), value.get_ref()) {
-            (OWN, DeValue::Table(table)) => source.own = read(table)?,
+            (OWN, DeValue::Table(table)) => source.own = read(table, false)?,
             (kind, DeValue::Array(tables)) => {
                 for table in tables {
                     let DeValue::Table(table) = table.get_ref() else {
                         return Err(unfit(&format!("{name}, line {}", line(key.span().start)), kind));
                     };
-                    source.tables.push((kind.to_owned(), read(table)?));
+                    source.tables.push((kind.to_owned(), read(table, true)?));
                 }
             }
             _ => drop(flat.insert(key.clone(), value.clone())),
         }
     }
-    source.options = read(&flat)?;
+    source.options = read(&flat, false)?;
     known(&source.own)?;
     Ok(source)
 }
@@ -99,13 +115,14 @@ fn from_json(text: &str, name: &str) -> Result<ConfigurationSource, String> {
     let read = |table: &serde_json::Map<String, Json>, place: &str| -> Result<ConfiguredValues, String> {
         let one = |(key, value): (&String, &Json)| {
             let origin = format!("{name}, `{place}{key}`");
-            let text = match value {
-                Json::String(text) => text.clone(),
-                Json::Number(number) => number.to_string(),
-                Json::Bool(truth) => truth.to_string(),
-                Json::Null | Json::Array(_) | Json::Object(_) => return Err(unfit(&origin, key)),
+            let value = match value {
+                Json::Array(values) if !place.is_empty() && place != OWN_PLACE => {
+                    let texts = values.iter().map(json_text).collect::<Option<Vec<_>>>();
+                    texts.map(|texts| ConfiguredValue::list(&texts, origin.clone()))
+                }
+                value => json_text(value).map(|text| ConfiguredValue::one(text, origin.clone())),
             };
-            Ok((key.clone(), ConfiguredValue { text, origin }))
+            Ok((key.clone(), value.ok_or_else(|| unfit(&origin, key))?))
         };
         table.iter().map(one).collect()
     };
@@ -113,7 +130,7 @@ fn from_json(text: &str, name: &str) -> Result<ConfigurationSource, String> {
     let mut flat = serde_json::Map::new();
     for (key, value) in &document {
         match (key.as_str(), value) {
-            (OWN, Json::Object(table)) => source.own = read(table, "bootstrap.")?,
+            (OWN, Json::Object(table)) => source.own = read(table, OWN_PLACE)?,
             (kind, Json::Array(tables)) => {
                 for table in tables {
                     let Json::Object(table) = table else { return Err(unfit(name, kind)) };
@@ -128,32 +145,6 @@ fn from_json(text: &str, name: &str) -> Result<ConfigurationSource, String> {
     Ok(source)
 }
 
-/// Reads parameters below a path: `<path>/<key>`, and `<path>/target/<name>/<key>` for targets.
-///
-/// # Errors
-/// A name that has neither form.
-pub(super) fn from_parameters(path: &str, parameters: &[SsmParameter]) -> Result<ConfigurationSource, String> {
-    let mut source = ConfigurationSource::default();
-    let mut targets: BTreeMap<String, ConfiguredValues> = BTreeMap::new();
-    for SsmParameter { name, value } in parameters {
-        let origin = format!("parameter `{name}`");
-        let below = name.strip_prefix(path.trim_end_matches('/')).unwrap_or(name).trim_matches('/');
-        let value = ConfiguredValue { text: value.clone(), origin: origin.clone() };
-        match below.split('/').collect::<Vec<_>>()[..] {
-            [key] => drop(source.options.insert(key.to_owned(), value)),
-            ["target", target, key] => {
-                let name = || ConfiguredValue { text: target.to_owned(), origin: origin.clone() };
-                let values = targets.entry(target.to_owned()).or_default();
-                values.entry("name".to_owned()).or_insert_with(name);
-                values.insert(key.to_owned(), value);
-            }
-            _ => return Err(format!("{origin}: write `{path}/<option>` or `{path}/target/<name>/<option>`")),
-        }
-    }
-    source.tables = targets.into_values().map(|values| ("target".to_owned(), values)).collect();
-    Ok(source)
-}
-
 fn known(own: &ConfiguredValues) -> Result<(), String> {
     match own.iter().find(|(key, _)| !OWN_KEYS.contains(&key.as_str())) {
         Some((key, value)) => {
@@ -163,8 +154,43 @@ fn known(own: &ConfiguredValues) -> Result<(), String> {
     }
 }
 
+fn toml_text(value: &DeValue<'_>) -> Option<String> {
+    match value {
+        DeValue::String(text) => Some(text.to_string()),
+        DeValue::Integer(number) => Some(number.to_string()),
+        DeValue::Float(number) => Some(number.to_string()),
+        DeValue::Boolean(truth) => Some(truth.to_string()),
+        _ => None,
+    }
+}
+
+fn json_text(value: &Json) -> Option<String> {
+    match value {
+        Json::String(text) => Some(text.clone()),
+        Json::Number(number) => Some(number.to_string()),
+        Json::Bool(truth) => Some(truth.to_string()),
+        Json::Null | Json::Array(_) | Json::Object(_) => None,
+    }
+}
+
 fn unfit(origin: &str, key: &str) -> String {
-    format!("{origin}: `{key}` must be a text, a number or true/false")
+    format!("{origin}: `{key}` must be a text, a number or true/false; in a repeated table, also a list of those")
+}
+
+/// Returns a TOML basic string.
+pub(super) fn quoted(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for one in text.chars() {
+        match one {
+            '"' | '\\' => quoted.extend(['\\', one]),
+            one if one.is_control() => {
+                let _ = write!(quoted, "\\u{:04X}", u32::from(one));
+            }
+            one => quoted.push(one),
+        }
+    }
+    quoted.push('"');
+    quoted
 }
 
 #[cfg(test)]
@@ -209,16 +235,19 @@ mod tests {
     }
 
     #[test]
-    fn parameters_become_options_by_their_names() {
-        let parameter = |name: &str, value: &str| SsmParameter { name: name.into(), value: value.into() };
-        let parameters = [parameter("/m/workers", "3"), parameter("/m/target/a/resource-arn", "arn")];
-        let source = from_parameters("/m/", &parameters).expect("readable");
-        assert_eq!(shown(&source.options), ["workers=3 <- parameter `/m/workers`"]);
-        let target = "parameter `/m/target/a/resource-arn`";
-        assert_eq!(
-            shown(&source.tables[0].1),
-            [format!("name=a <- {target}"), format!("resource-arn=arn <- {target}")]
-        );
-        assert!(from_parameters("/m", &[parameter("/m/a/b", "x")]).is_err());
+    fn repeated_tables_have_lists_and_nothing_else_has() {
+        let toml = "[[caller]]\nclaim = [\"a=b\", \"c=\\\"d\"]\n";
+        let json = r#"{"caller": [{"claim": ["a=b", "c=\"d"]}]}"#;
+        for source in [from_toml(toml, "user data"), from_json(json, "user data")] {
+            let source = source.expect("readable");
+            assert_eq!(source.tables[0].1["claim"].toml, "[\"a=b\", \"c=\\\"d\"]");
+        }
+        assert!(from_toml("[[caller]]\nclaim = [[\"a\"]]\n", "user data").is_err());
+        assert!(from_toml("[bootstrap]\nparameters = [\"/a\"]\n", "user data").is_err());
+        for json in
+            [r#"{"a": ["b"]}"#, r#"{"bootstrap": {"parameters": ["/a"]}}"#, r#"{"caller": [{"claim": [null]}]}"#]
+        {
+            assert!(from_json(json, "user data").is_err(), "{json}");
+        }
     }
 }

@@ -23,7 +23,7 @@ const OWN_KEYS: &[&str] = &["auto-scaling-group", "lifecycle-hook", "logical-id"
 pub(super) fn from_tags(tags: &[(String, String)]) -> (ConfigurationSource, Vec<String>) {
     let (mut source, mut warnings) = (ConfigurationSource::default(), Vec::new());
     for (key, text) in tags {
-        let value = ConfiguredValue { text: text.clone(), origin: format!("tag `{key}`") };
+        let value = ConfiguredValue::one(text.clone(), format!("tag `{key}`"));
         let aws = match key.as_str() {
             "aws:cloudformation:stack-name" => Some("stack-name"),
             "aws:cloudformation:logical-id" => Some("logical-id"),
