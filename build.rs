@@ -62,10 +62,11 @@ fn main() {
     }
 }
 
-/// The template without comments, empty lines, and one column of indentation.
+/// The template without comments and empty lines, and with half the indentation of its first three levels, which are maps.
 fn stripped(text: &str) -> String {
     let lines = text.lines().filter(|line| !matches!(line.trim_start().chars().next(), None | Some('#')));
-    lines.flat_map(|line| [if line.starts_with("  ") { &line[1..] } else { line }, "\n"]).collect()
+    let needless = |line: &str| (line.len() - line.trim_start().len()).min(7) / 2;
+    lines.flat_map(|line| [&line[needless(line)..], "\n"]).collect()
 }
 
 fn parsed(text: &str, path: &str) -> Value {

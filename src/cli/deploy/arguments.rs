@@ -12,6 +12,7 @@ use super::super::command_error::{Class, CommandError};
 use super::super::output::ask;
 use super::super::trust::Trust;
 use super::super::{probe_settings, values};
+use super::serve_configuration;
 use super::terminal::{answer, delayed};
 use crate::api::Transport;
 use crate::api::account::Account;
@@ -44,7 +45,7 @@ pub(super) struct StackArguments {
     /// Also create a SageMaker Studio domain
     #[arg(long)]
     pub(super) domain: bool,
-    /// The value of a template's parameter; wins over the file
+    /// The value of a template's parameter, or with `@FILE` the content of a file; wins over `--config`
     #[arg(long = "parameter", value_name = "NAME=VALUE", value_parser = pair)]
     pub(super) parameters: Vec<(String, String)>,
     /// The TOML file with values of parameters: `Name = "value"`
@@ -211,6 +212,7 @@ impl StackArguments {
             }
         }
         given.extend(self.parameters.iter().cloned());
+        serve_configuration::check(&given)?;
         Ok(given)
     }
 }
@@ -227,6 +229,10 @@ fn role(text: &str) -> Result<String, String> {
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
-    Ok((name.to_owned(), value.to_owned()))
+    let (name, value) = text.split_once('=').ok_or("write NAME=VALUE, or NAME=@FILE for the content of a file")?;
+    let value = match value.strip_prefix('@') {
+        Some(path) => fs::read_to_string(path).map_err(|error| format!("`{path}`: {error}"))?,
+        None => value.to_owned(),
+    };
+    Ok((name.to_owned(), value))
 }

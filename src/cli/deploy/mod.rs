@@ -1,6 +1,7 @@
 //! `appliance deploy`: its subcommands and their output.
 
 mod arguments;
+mod serve_configuration;
 mod terminal;
 
 use std::fs;

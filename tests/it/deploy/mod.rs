@@ -5,6 +5,7 @@ mod cloud;
 mod foresight;
 mod ownership;
 mod preflight;
+mod serve_configuration;
 mod trouble;
 
 use std::collections::BTreeMap;

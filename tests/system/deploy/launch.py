@@ -34,6 +34,27 @@ def own(mode):
     return [f"mlflow-mlflow-{mode}", f"mlflow-appliance-{mode}"]
 
 
+# Options, an issuer and callers as an operator would write them, with what TOML allows: quotes, lists and braces.
+SERVE_CONFIGURATION = """
+aws-audience = "https://mlflow.example.com"
+sign-in-help = 'Ask "ops".'
+
+[[issuer]]
+name = "gha"
+url = "https://token.actions.githubusercontent.com"
+audience = ["mlflow", "mlflow-test"]
+
+[[caller]]
+issuer = "gha"
+claim = ["repository=corp/models", "ref=refs/heads/main"]
+name = "gha-{repository}"
+role = "write"
+
+[[caller]]
+principal = "arn:aws:iam::123456789012:role/ml-*"
+role = "read"
+"""
+
 class Quiet(MotoRequestHandler):
     def log_request(self, *_):
         pass
@@ -106,7 +127,8 @@ class Launch:
             "CertificateArn": acm.request_certificate(DomainName="mlflow.example.com")["CertificateArn"], "DomainName": "mlflow.example.com",
             "OidcIssuer": oidc, "OidcAuthorizationEndpoint": f"{oidc}/a", "OidcTokenEndpoint": f"{oidc}/t", "OidcUserInfoEndpoint": f"{oidc}/u",
             "OidcClientId": "appliance", "OidcClientSecretArn": secrets.create_secret(Name="oidc", SecretString="x")["ARN"],
-            "OidcAdminClaim": "groups=mlflow-admins", "WebAcl": "managed", "MinInstances": "2", "AlarmEmail": "ops@example.com",
+            "OidcAdminClaim": "groups=mlflow-admins", "PersonalTokens": "on", "ServeConfiguration": SERVE_CONFIGURATION,
+            "ReadableSecretArns": ",".join(secrets.create_secret(Name=name, SecretString="x")["ARN"] for name in ("okta", "entra")), "WebAcl": "managed", "MinInstances": "2", "AlarmEmail": "ops@example.com",
         }  # fmt: skip
         path = self.directory / "tracking.toml"
         path.write_text("".join(f"{name} = {json.dumps(value)}\n" for name, value in values.items()))

@@ -125,8 +125,8 @@ class Looks:
         self.same(bool(passed["ArtifactKmsKeyArn"]), mode == "serverless", "whether there is a key")
         self.mlflow(mode, mlflow)
         self.launch_template(mode, stacks, image, outputs, ids)
-        self.user_data(mode, stacks, outputs, mlflow, values)
-        self.roles(mode, outputs, mlflow)
+        self.user_data(mode, stacks, (outputs, ids), mlflow, values)
+        self.roles(mode, (outputs, ids), mlflow, values)
         self.connections(ids, outputs, values)
         self.balancer(outputs, network, ids, values)
 
@@ -152,18 +152,22 @@ class Looks:
         profile = self.aws("iam").get_instance_profile(InstanceProfileName=data["IamInstanceProfile"]["Arn"].rpartition("/")[2])
         self.same([one["Arn"] for one in profile["InstanceProfile"]["Roles"]], [outputs["InstanceRoleArn"]], "the role of the instance profile")
 
-    def user_data(self, mode, stacks, outputs, mlflow, values):
+    def user_data(self, mode, stacks, made, mlflow, values):
+        outputs, ids = made
         text = base64.b64decode(self.template(mode, stacks)[1]["UserData"]).decode()
         document, name = tomllib.loads(text), f"mlflow-appliance-{mode}"
         wanted = {
             "listen": "0.0.0.0:5000", "resource-arn": mlflow["ResourceArn"], "role-arn": outputs["RoleArn"],
             "tokens": f"secretsmanager:{outputs['TokenSecretArn']}", "artifact-store": mlflow["ArtifactStoreUri"],
+            "session-key": f"secretsmanager:{ids['SessionKey']}",
             "trusted-proxies": self.outputs(stacks["mlflow-networking"])["PrivateSubnetCidrs"],
             "bootstrap": {"parameters": f"/{name}", "stack-name": name, "logical-id": "Group", "target-group": outputs["TargetGroupArn"]},
         }  # fmt: skip
         if values:
             wanted |= {"oidc-signer": outputs["LoadBalancerArn"], "oidc-issuer": values["OidcIssuer"], "oidc-client-id": values["OidcClientId"]}
-            wanted["caller"] = [{"claim": values["OidcAdminClaim"], "role": "admin"}, {"claim": "*", "role": "read"}]
+            more = tomllib.loads(values["ServeConfiguration"])
+            ours = [{"claim": values["OidcAdminClaim"], "role": "admin"}, {"claim": "*", "role": "read"}]
+            wanted |= more | {"caller": more["caller"] + ours, "personal-tokens": f"secretsmanager:{ids['PersonalTokenSecret']}"}
         self.same({key: document.get(key) for key in wanted}, wanted, "user data")
         self.same(set(document) - set(wanted), {"keep-alive", "log-format"}, "the other keys of user data")
         # The program itself takes what `appliance bootstrap` would write from it.
@@ -172,7 +176,8 @@ class Looks:
         done = subprocess.run([self.program, "check", "--elsewhere", "--config", str(path)], env={}, capture_output=True, text=True, timeout=60)
         self.check(done.returncode == 0, f"{path}: {done.stdout}{done.stderr}")
 
-    def roles(self, mode, outputs, mlflow):
+    def roles(self, mode, made, mlflow, values):
+        outputs, ids = made
         iam = self.aws("iam")
         role, machine = (outputs[key].rpartition("/")[2] for key in ("RoleArn", "InstanceRoleArn"))
         (trust,) = iam.get_role(RoleName=role)["Role"]["AssumeRolePolicyDocument"]["Statement"]
@@ -185,14 +190,20 @@ class Looks:
                 document = iam.get_role_policy(RoleName=name, PolicyName=policy)["PolicyDocument"]
                 for statement in document["Statement"]:
                     actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
-                    allowed |= {(name, action): statement["Resource"] for action in actions}
+                    resources = statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]]
+                    for action in actions:
+                        allowed.setdefault((name, action), []).extend(resources)
+        one = lambda role, action: only[0] if len(only := allowed.get((role, action), [None])) == 1 else only  # noqa: E731
         action = "sagemaker-mlflow:*" if mode == "tracking" else "sagemaker:CallMlflowAppApi"
-        self.same(allowed[role, action], mlflow["ResourceArn"], f"the resource of {action}")
+        self.same(one(role, action), mlflow["ResourceArn"], f"the resource of {action}")
         self.same((role, "sagemaker-mlflow:AccessUI") in allowed, mode == "tracking", "whether pages may be looked at")
-        self.same(allowed[role, "s3:PutObject"], f"arn:aws:s3:::{mlflow['ArtifactBucket']}/mlflow/*", "the prefix that may be written")
-        self.same(allowed.get((role, "kms:Decrypt")), mlflow.get("ArtifactKmsKeyArn"), "the key that is used")
-        self.same(allowed[machine, "sts:AssumeRole"], outputs["RoleArn"], "the role that instances may assume")
-        self.same(allowed[machine, "secretsmanager:GetSecretValue"], outputs["TokenSecretArn"], "the secret that instances read")
+        self.same(one(role, "s3:PutObject"), f"arn:aws:s3:::{mlflow['ArtifactBucket']}/mlflow/*", "the prefix that may be written")
+        self.same(one(role, "kms:Decrypt"), mlflow.get("ArtifactKmsKeyArn"), "the key that is used")
+        self.same(one(machine, "sts:AssumeRole"), outputs["RoleArn"], "the role that instances may assume")
+        written = [ids["PersonalTokenSecret"]] if values else []
+        read = [outputs["TokenSecretArn"], ids["SessionKey"], *written, *(values["ReadableSecretArns"].split(",") if values else [])]
+        self.same(sorted(allowed[machine, "secretsmanager:GetSecretValue"]), sorted(read), "the secrets that instances read")
+        self.same(allowed.get((machine, "secretsmanager:PutSecretValue"), []), written, "the secrets that instances write")
         self.check(not any(name == machine and action.startswith(("sagemaker", "s3:")) for name, action in allowed), allowed)
 
     def connections(self, ids, outputs, values):
