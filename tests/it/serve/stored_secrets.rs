@@ -9,10 +9,10 @@ use super::sessions::{FORM, OWN, ask, cookie, sign_in};
 use crate::support::Message as _;
 use crate::support::appliance::{ACCESS_KEY_ID, Appliance, Builder, SECRET_ACCESS_KEY, TRACKING_ARN, run};
 use crate::support::authority::authority;
-use crate::support::eventually;
 use crate::support::secrets::Secrets;
 use crate::support::tokens::TokenFile;
 use crate::support::upstream::Upstream;
+use crate::support::{eventually, python, quiet_port};
 
 /// As `GenerateSecretString` of CloudFormation makes it by default.
 const KEY: &str = "u=4Q^m(Kf0]x@9Zr'T{h7!bW2s~Lc#Pd";
@@ -103,6 +103,26 @@ fn without_credentials_the_session_key_waits_for_them() {
     eventually("the reason is known", || answer().json()["message"].as_str().unwrap().contains("no AWS credentials"));
     assert_eq!((answer().status, answer().header("x-appliance-error")), (503, "session-key-unknown"));
     assert_eq!(secrets.calls("GetSecretValue"), 0);
+}
+
+#[test]
+#[ignore = "needs tests/run: a Python environment with MLflow, botocore and moto"]
+fn a_key_in_either_store_is_shared() {
+    let bin = python::environment();
+    for (service, source, variable) in
+        [("ssm", "ssm:/mlflow/session-key", "AWS_ENDPOINT_URL_SSM"), ("secretsmanager", SOURCE, ENDPOINT)]
+    {
+        let (upstream, tokens) = (Upstream::ok(), TokenFile::new());
+        let (token, port) = (tokens.add("ada", "read", &[]), quiet_port());
+        let start = || {
+            let builder = Builder::new(&upstream).with_tokens(&tokens).with(&["--session-key", source]);
+            builder.env(variable, &format!("http://127.0.0.1:{port}")).without_waiting().start()
+        };
+        let (one, two) = (start(), start());
+        let arguments = [&port.to_string(), &one.url(), &two.url(), service, &token.text];
+        let result = python::run(&bin, "moto_session_key.py", &arguments, b"");
+        assert_eq!(result["checks"], 8, "{service}");
+    }
 }
 
 /// Checks a configuration, and returns the findings about secrets.
