@@ -16,6 +16,7 @@ pub mod query;
 mod sagemaker;
 #[cfg(feature = "deploy")]
 pub mod service;
+pub mod stored_secret;
 mod transport;
 
 pub use error::ApiError;

@@ -5,25 +5,19 @@ use std::num::NonZeroU32;
 
 use super::options::{CallerOptions, CallerTable, RawValue, ServeOptions, ValueOrigin, similar};
 use super::problems::{Problems, Reported};
-use super::random::random;
 use super::rights::{HINT_ROLE, rights, role};
 use super::targets::ParsedTarget;
-use super::token_place::located;
-use super::{aws_identities, issuers, oidc, personal_tokens};
+use super::{aws_identities, issuers, oidc, personal_tokens, secrets, sessions};
 use crate::access::address::Networks;
 use crate::access::caller::{self, Grant, Role, Subject, Targets};
 use crate::access::limits::Limits;
 use crate::access::policy::{Denial, Policy};
 use crate::access::routes;
-use crate::access::session::Sessions;
 use crate::access::tokens::Tokens;
-use crate::aws::secret::Secret;
 use crate::serve::{CallerSettings, LONGEST_HELP, TokenSettings};
 use crate::token_source::{self, TokenSource};
 
 const HINT_NETWORKS: &str = "write networks like `10.0.0.0/8,192.0.2.1`";
-/// The length of the hash that uses the key.
-const SESSION_KEY_LENGTH: usize = 32;
 
 /// The settings of callers; none after adding a problem.
 ///
@@ -38,7 +32,7 @@ pub(super) fn resolve(
     let tokens = tokens(options, region, problems);
     let personal = personal_tokens::resolve(all, region, problems);
     let oidc = oidc::resolve(options, problems);
-    let issuers = issuers::resolve(all, problems);
+    let issuers = issuers::resolve(all, region, problems);
     let of_others = all.caller_tables.iter().filter(|caller| !caller.values.contains_key("issuer"));
     let grants = of_others.filter_map(|caller| grant(caller, problems)).collect::<Vec<_>>();
     let anonymous = anonymous(all, listen, problems);
@@ -62,7 +56,7 @@ pub(super) fn resolve(
     }
     let policy = policy(options.deny.as_ref(), problems);
     let limits = limits(options, problems);
-    let sessions = sessions(options, problems);
+    let sessions = sessions::resolve(options, region, problems);
     let sign_in_help = sign_in_help(all, problems);
     Some(CallerSettings {
         tokens: tokens.ok()?,
@@ -73,7 +67,7 @@ pub(super) fn resolve(
         // The regions of the targets are the default, so `aws_identities` adds this.
         aws: None,
         anonymous,
-        sessions: sessions?,
+        sessions: sessions.ok()?,
         sign_in_help,
         networks,
         trusted_proxies: trusted_proxies.unwrap_or_default(),
@@ -164,14 +158,8 @@ pub(super) fn check_targets(callers: &CallerSettings, targets: &[ParsedTarget], 
 
 fn tokens(options: &CallerOptions, region: &str, problems: &mut Problems) -> Result<Option<TokenSettings>, Reported> {
     let Some(given) = &options.tokens else { return Ok(None) };
-    if let Some(secret) = Secret::parse(&given.text) {
-        return match located(secret, region) {
-            Ok(secret) => Ok(Some(TokenSettings { source: TokenSource::Secret(secret), initial: None })),
-            Err(what) => {
-                problems.add(&given.origin, what, "write `https://host` or `https://host:port`");
-                Err(Reported)
-            }
-        };
+    if let Some(secret) = secrets::stored(given, region, problems)? {
+        return Ok(Some(TokenSettings { source: TokenSource::Secret(secret), initial: None }));
     }
     let path = problems.file(given, "name a file, or add the credential to the systemd unit").ok_or(Reported)?;
     match token_source::read_file(&path) {
@@ -264,37 +252,4 @@ fn sign_in_help(all: &ServeOptions, problems: &mut Problems) -> Option<String> {
         problems.add(&given.origin, what, "shorten it, and add a link to a page with the rest");
     }
     Some(given.text.clone())
-}
-
-fn sessions(options: &CallerOptions, problems: &mut Problems) -> Option<Sessions> {
-    let lifetime = problems.duration(options.session_lifetime.as_ref(), 12 * 3600);
-    let key = match &options.session_key {
-        None => {
-            let key = random::<SESSION_KEY_LENGTH>();
-            if key.is_none() {
-                problems.add(
-                    &ValueOrigin::Default,
-                    "the operating system has no random numbers",
-                    "start the appliance later",
-                );
-            }
-            key?.to_vec()
-        }
-        Some(given) => {
-            let path = problems.file(given, "name a file, or add the credential to the systemd unit")?;
-            let key = std::fs::read(path).map_err(|error| error.to_string());
-            let key = key.and_then(|key| {
-                if key.len() < SESSION_KEY_LENGTH { Err(format!("it has only {} bytes", key.len())) } else { Ok(key) }
-            });
-            match key {
-                Ok(key) => key,
-                Err(error) => {
-                    let what = format!("`{}`: {error}", given.text.escape_debug());
-                    problems.add_local(&given.origin, what, "create it with `head -c 32 /dev/urandom > FILE`");
-                    return None;
-                }
-            }
-        }
-    };
-    Some(Sessions::new(&key, lifetime))
 }

@@ -82,7 +82,7 @@ impl Check {
             let subjects = probe_settings::of(&settings, !self.read_only);
             // An instance that starts does not wait for issuers, so only this command probes them.
             let issuers = settings.callers.issuers.iter().map(|issuer| issuer.trusted.clone()).collect();
-            let subjects = ProbeSettings { issuers, ..subjects };
+            let subjects = ProbeSettings { issuers, secrets: probe_settings::secrets(&settings), ..subjects };
             let mut note = |finding| printer.note(finding);
             actix_web::rt::System::new().block_on(probe::run(&subjects, &mut note));
         }

@@ -17,8 +17,12 @@ const HINT_CLAIM: &str = "write `claim = \"repository=corp/ml-*\"`, or a list of
 const PUBLIC_ISSUERS: [&str; 3] =
     ["https://token.actions.githubusercontent.com", "https://gitlab.com", "https://accounts.google.com"];
 
-/// The settings of all issuers.
-pub(super) fn resolve(all: &ServeOptions, problems: &mut Problems) -> Result<Vec<IssuerSettings>, Reported> {
+/// The settings of all issuers. `region` is the region of secrets that are named without one.
+pub(super) fn resolve(
+    all: &ServeOptions,
+    region: &str,
+    problems: &mut Problems,
+) -> Result<Vec<IssuerSettings>, Reported> {
     let tables = &all.issuer_tables;
     let known: Vec<_> = tables.iter().filter_map(|table| Some(table.value("name")?.text.as_str())).collect();
     let is_known = |given: &&RawValue| known.contains(&given.text.as_str());
@@ -38,7 +42,7 @@ pub(super) fn resolve(all: &ServeOptions, problems: &mut Problems) -> Result<Vec
         let own: Vec<_> = all.caller_tables.iter().filter(is_own).collect();
         let url = trusted.as_ref().map(|trusted| trusted.issuer.url.clone()).unwrap_or_default();
         let grants: Vec<_> = own.iter().filter_map(|caller| grant(caller, &url, problems)).collect();
-        let sign_on = sign_on::resolve(table, problems);
+        let sign_on = sign_on::resolve(table, region, problems);
         let (Some(trusted), Ok(sign_on)) = (trusted, sign_on) else { continue };
         if own.is_empty() {
             let text = "the tokens of this issuer grant nothing";

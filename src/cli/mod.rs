@@ -39,7 +39,9 @@ mod random;
 mod rights;
 #[cfg(feature = "sandbox")]
 mod sandbox;
+mod secrets;
 mod serve;
+mod sessions;
 mod settings;
 mod sign_on;
 mod socket_activation;

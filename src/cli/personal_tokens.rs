@@ -2,7 +2,7 @@
 
 use super::options::{CallerOptions, ServeOptions};
 use super::problems::{Problems, Reported};
-use super::token_place::located;
+use super::secrets::located;
 use crate::access::tokens::Tokens;
 use crate::aws::secret::Secret;
 use crate::serve::{PersonalSettings, TokenSettings};

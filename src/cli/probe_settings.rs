@@ -1,9 +1,11 @@
 //! The settings of the probes, made of those of `serve`.
 
 use crate::api::Transport;
+use crate::api::stored_secret::StoredSecret;
 use crate::http::client::Endpoint;
-use crate::probe::{ProbeSettings, ProbeTarget, ProbedStore};
-use crate::serve::{self, TargetSettings};
+use crate::probe::{ProbeSettings, ProbeTarget, ProbedSecret, ProbedStore};
+use crate::serve::{self, ClientSecretSource, SessionSettings, TargetSettings};
+use crate::token_source::TokenSource;
 
 use super::values;
 
@@ -12,6 +14,7 @@ pub(super) fn of(settings: &serve::ServeSettings, may_write: bool) -> ProbeSetti
     ProbeSettings {
         targets: settings.served_targets.iter().map(subject).collect(),
         issuers: Vec::new(),
+        secrets: Vec::new(),
         identity_endpoints: settings
             .callers
             .aws
@@ -23,6 +26,31 @@ pub(super) fn of(settings: &serve::ServeSettings, may_write: bool) -> ProbeSetti
         egress: settings.egress.clone(),
         may_write,
     }
+}
+
+/// The secrets that AWS stores and `serve` reads.
+pub(super) fn secrets(settings: &serve::ServeSettings) -> Vec<ProbedSecret> {
+    let callers = &settings.callers;
+    let probed = |option: &str, stored: &StoredSecret, least| ProbedSecret {
+        option: option.to_owned(),
+        stored: stored.clone(),
+        least,
+    };
+    let tokens = callers.tokens.iter().filter_map(|tokens| match &tokens.source {
+        TokenSource::Secret(stored) => Some(probed("tokens", stored, 0)),
+        TokenSource::File(_) => None,
+    });
+    let key = match &callers.sessions {
+        SessionSettings::Stored { key, .. } => Some(probed("session-key", key, serve::SESSION_KEY_LENGTH)),
+        SessionSettings::Known(_) => None,
+    };
+    let of_issuers = callers.issuers.iter().filter_map(|issuer| match &issuer.sign_on.as_ref()?.secret {
+        Some(ClientSecretSource::Stored(stored)) => {
+            Some(probed(&format!("client-secret of `{}`", issuer.trusted.issuer.name), stored, 1))
+        }
+        _ => None,
+    });
+    tokens.chain(key).chain(of_issuers).collect()
 }
 
 fn subject(served: &TargetSettings) -> ProbeTarget {

@@ -4,9 +4,10 @@ use url::{Host, Url};
 
 use super::options::{IssuerTable, RawValue};
 use super::problems::{Problems, Reported};
+use super::secrets;
 use crate::access::openid::OpenIdClient;
 use crate::probe::Finding;
-use crate::serve::{self, AllowedHosts, ServeSettings, SignOnClient};
+use crate::serve::{self, AllowedHosts, ClientSecretSource, ServeSettings, SignOnClient};
 
 /// The keys that have no effect without `client-id`.
 const OTHERS: [&str; 4] = ["client-secret", "label", "redirect-url", "scopes"];
@@ -15,7 +16,11 @@ const DEFAULT_SCOPES: &str = "openid profile email";
 const LABEL_LIMIT: usize = 60;
 
 /// The client that the appliance is at this issuer; none if people do not sign in there.
-pub(super) fn resolve(table: &IssuerTable, problems: &mut Problems) -> Result<Option<SignOnClient>, Reported> {
+pub(super) fn resolve(
+    table: &IssuerTable,
+    region: &str,
+    problems: &mut Problems,
+) -> Result<Option<SignOnClient>, Reported> {
     let Some(id) = table.value("client-id") else {
         for given in OTHERS.iter().filter_map(|key| table.value(key)) {
             let hint = "set `client-id` to the client of the appliance at the identity provider, or remove this";
@@ -31,7 +36,7 @@ pub(super) fn resolve(table: &IssuerTable, problems: &mut Problems) -> Result<Op
         let is_valid = !text.is_empty() && text.len() <= 512 && text.bytes().all(|byte| byte.is_ascii_graphic());
         if is_valid { Ok(text.to_owned()) } else { Err("not a client id".to_owned()) }
     });
-    let secret = table.value("client-secret").map(|given| secret(given, problems)).transpose();
+    let secret = table.value("client-secret").map(|given| secret(given, region, problems)).transpose();
     let redirect_url = problems.read(table.value("redirect-url"), &hint_redirect(), redirect_url);
     let label = problems.read(table.value("label"), "write a short name, as in `Okta`", |text| {
         let is_valid = (1..=LABEL_LIMIT).contains(&text.chars().count()) && !text.contains(char::is_control);
@@ -73,19 +78,23 @@ pub(super) fn findings(settings: &ServeSettings) -> Vec<Finding> {
     offered.collect()
 }
 
-/// The file with the client's secret.
+/// The source of the client's secret.
 ///
 /// SECURITY: a value that is not a path may be the secret itself, so no message repeats it.
-fn secret(given: &RawValue, problems: &mut Problems) -> Result<std::path::PathBuf, Reported> {
-    let hint = "write the secret to a file that only the appliance can read, and name it here";
+fn secret(given: &RawValue, region: &str, problems: &mut Problems) -> Result<ClientSecretSource, Reported> {
+    if let Some(stored) = secrets::stored(given, region, problems)? {
+        return Ok(ClientSecretSource::Stored(stored));
+    }
+    let hint = "write the secret to a file that only the appliance can read, or store it in AWS, and name the file or \
+                `secretsmanager:` with the secret's name here";
     if !given.text.starts_with('/') && !given.text.starts_with("credential:") {
-        let what = "neither an absolute path nor `credential:<name>`; the secret itself does not belong into this file";
+        let what = "this is no absolute path, and does not begin with `credential:`, `ssm:` or `secretsmanager:`; the secret itself does not belong into this file";
         problems.add(&given.origin, what, hint);
         return Err(Reported);
     }
     let path = problems.file(given, hint).ok_or(Reported)?;
     match serve::read_client_secret(&path) {
-        Ok(_) => Ok(path),
+        Ok(_) => Ok(ClientSecretSource::File(path)),
         Err(what) => {
             problems.add_local(&given.origin, what, hint);
             Err(Reported)

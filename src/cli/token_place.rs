@@ -1,29 +1,12 @@
-//! The place that `token --file` and `serve --tokens` name: a file, or a secret that AWS keeps.
+//! The place that `token --file` names: a file, or a secret that AWS keeps.
 
 use super::aws_connection::{AwsArguments, AwsConnection};
 use super::command_error::{Class, CommandError};
-use super::values;
+use super::secrets::located;
 use crate::access::tokens::Tokens;
-use crate::aws::secret::{Keeper, Secret};
-use crate::http::client::Endpoint;
-use crate::token_source::{self, SecretAccess, TokenSecret, TokenSource, TokenSourceError, UpdateError, WhenMissing};
-
-/// The secret, and the service to ask for it: by the variables of AWS's SDKs, otherwise the region's.
-///
-/// The variables are read here, because these calls use no SDK.
-pub(super) fn located(secret: Secret, region: &str) -> Result<TokenSecret, String> {
-    let service = match secret.keeper() {
-        Keeper::ParameterStore => "AWS_ENDPOINT_URL_SSM",
-        Keeper::SecretsManager => "AWS_ENDPOINT_URL_SECRETS_MANAGER",
-    };
-    let region = secret.region(region).to_owned();
-    let given = [service, "AWS_ENDPOINT_URL"].into_iter().find_map(|variable| {
-        let url = std::env::var(variable).ok().filter(|url| !url.is_empty())?;
-        Some(values::endpoint(&url).map_err(|what| format!("{variable}: {what}")))
-    });
-    let endpoint = given.unwrap_or_else(|| Ok(Endpoint::https(secret.host(&region))))?;
-    Ok(TokenSecret { secret, region, endpoint })
-}
+use crate::api::stored_secret::SecretAccess;
+use crate::aws::secret::Secret;
+use crate::token_source::{self, TokenSource, TokenSourceError, UpdateError, WhenMissing};
 
 /// The place of the tokens, and the means to reach it.
 pub(super) struct TokenPlace {

@@ -9,6 +9,7 @@ mod identity;
 mod issuer;
 mod mlflow;
 mod network;
+mod secrets;
 mod settings;
 
 use tokio::time::{Instant, timeout};
@@ -17,11 +18,11 @@ use crate::api::describe::ArtifactLocation;
 use crate::aws::credentials::Current;
 use crate::aws::regional_host;
 use crate::aws::role::AssumedRole;
-use crate::aws::sdk;
+use crate::aws::sdk::{self, Egress};
 use crate::http::client::Endpoint;
 pub use finding::{Finding, ProbeOutcome};
 use settings::PROBE_LIMIT;
-pub use settings::{ProbeSettings, ProbeTarget, ProbedStore};
+pub use settings::{ProbeSettings, ProbeTarget, ProbedSecret, ProbedStore};
 
 /// An identity that was probed, for further targets that use it.
 struct ProbedIdentity<'a> {
@@ -57,16 +58,7 @@ pub async fn run(settings: &ProbeSettings, found: &mut dyn FnMut(Finding)) -> bo
     for subject in &settings.targets {
         let region = subject.target.arn().region();
         let role = subject.role.as_ref();
-        let same = known.iter().find(|other| other.region == region && other.role == role);
-        let credentials = if let Some(same) = same {
-            same.credentials.clone()
-        } else {
-            let config = sdk::load(region, &settings.egress).await;
-            let (findings, credentials) = identity::probe(&config, role).await;
-            findings.into_iter().for_each(&mut note);
-            known.push(ProbedIdentity { region, role, credentials: credentials.clone() });
-            credentials
-        };
+        let credentials = credentials((region, role), &mut known, &settings.egress, &mut note).await;
         let Some(credentials) = credentials else {
             note(Finding::skipped("target", &subject.name, "there are no credentials"));
             continue;
@@ -77,7 +69,35 @@ pub async fn run(settings: &ProbeSettings, found: &mut dyn FnMut(Finding)) -> bo
             note(timed("artifacts", &subject.name, probe).await);
         }
     }
+    for (secret, subject) in settings.secrets.iter().zip(settings.targets.iter().cycle()) {
+        // The role of a target need not be able to read it.
+        let credentials = credentials((&secret.stored.region, None), &mut known, &settings.egress, &mut note).await;
+        note(match credentials {
+            Some(credentials) => {
+                let probe = secrets::probe(secret, &subject.transport, &credentials);
+                timed(secrets::CHECK, &secret.option, probe).await
+            }
+            None => Finding::skipped(secrets::CHECK, &secret.option, "there are no credentials"),
+        });
+    }
     is_well
+}
+
+/// Returns the credentials of an identity, which it probes if it is a new one.
+async fn credentials<'a>(
+    (region, role): (&'a str, Option<&'a AssumedRole>),
+    known: &mut Vec<ProbedIdentity<'a>>,
+    egress: &Egress,
+    note: &mut impl FnMut(Finding),
+) -> Option<Current> {
+    if let Some(same) = known.iter().find(|other| other.region == region && other.role == role) {
+        return same.credentials.clone();
+    }
+    let config = sdk::load(region, egress).await;
+    let (findings, credentials) = identity::probe(&config, role).await;
+    findings.into_iter().for_each(note);
+    known.push(ProbedIdentity { region, role, credentials: credentials.clone() });
+    credentials
 }
 
 /// Returns the endpoints that a target needs, with their purposes.
@@ -88,6 +108,7 @@ fn endpoints(settings: &ProbeSettings, subject: &ProbeTarget) -> Vec<(&'static s
     if subject.role.is_some() {
         all.push(("STS", settings.sts_endpoint.clone().unwrap_or_else(|| regional("sts"))));
     }
+    all.extend(settings.secrets.iter().map(|secret| (secret.stored.place(), secret.stored.endpoint.clone())));
     all.extend(settings.identity_endpoints.iter().map(|endpoint| ("STS", endpoint.clone())));
     if let Some(artifacts) = &subject.artifacts {
         all.push(match &artifacts.place {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::api::Transport;
 use crate::api::describe::ArtifactLocation;
+use crate::api::stored_secret::StoredSecret;
 use crate::aws::role::AssumedRole;
 use crate::aws::sdk::Egress;
 use crate::http::client::Endpoint;
@@ -37,12 +38,24 @@ pub struct ProbedStore {
     pub kms_key: Option<String>,
 }
 
+/// A secret to be probed, which AWS stores and the machine's own credentials read.
+pub struct ProbedSecret {
+    /// The option that names it.
+    pub option: String,
+    /// The secret.
+    pub stored: StoredSecret,
+    /// The shortest text that can be used. Bytes.
+    pub least: usize,
+}
+
 /// The settings that all probes share.
 pub struct ProbeSettings {
     /// The targets.
     pub targets: Vec<ProbeTarget>,
     /// The issuers of callers' JWTs.
     pub issuers: Vec<TrustedIssuer>,
+    /// The secrets that AWS stores.
+    pub secrets: Vec<ProbedSecret>,
     /// The STS endpoints that confirm the AWS identities of callers.
     pub identity_endpoints: Vec<Endpoint>,
     /// An endpoint that replaces the region's STS.

@@ -12,7 +12,7 @@ use crate::serve::artifacts::store_discovery;
 use crate::serve::auth::issuers::IssuerState;
 use crate::serve::auth::personal_store::PersonalStore;
 use crate::serve::auth::personal_task;
-use crate::serve::auth::token_store::SecretReader;
+use crate::serve::auth::secret_reader::SecretReader;
 use crate::serve::reload;
 use crate::serve::state::SharedState;
 use crate::serve::systemd::{self, Heartbeat};
@@ -40,8 +40,22 @@ pub(super) fn start(
         })
     };
     let personal_reader = reader(shared.callers.personal.as_ref().and_then(PersonalStore::region));
-    let reader = reader(shared.callers.tokens.region());
+    let session_reader = reader(shared.callers.sessions.region());
     let mut tasks = Vec::new();
+    for issuer in shared.callers.issuers.all() {
+        let region = issuer.stored_client_secret().map(|(_, place)| place.region.as_str());
+        if let Some(reader) = reader(region) {
+            let issuer = Arc::clone(issuer);
+            tasks.push(rt::spawn(
+                async move { reload::client_secret(&issuer, &reader, settings.reload_interval).await },
+            ));
+        }
+    }
+    let reader = reader(shared.callers.tokens.region());
+    if let Some(reader) = session_reader {
+        let owner = Arc::clone(shared);
+        tasks.push(rt::spawn(async move { owner.callers.sessions.obtain(&reader).await }));
+    }
     for identity in identities {
         let egress = settings.egress.clone();
         tasks.push(rt::spawn(async move { identity.keep_fresh(&egress).await }));

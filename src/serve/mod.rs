@@ -48,12 +48,15 @@ use tracing::info;
 pub use admin::AdminSettings;
 pub use auth::browser::AllowedHosts;
 use auth::callers::Callers;
+pub use auth::client_secret::read_file as read_client_secret;
 use auth::overview::AccessOverview;
+pub use auth::session_store::SESSION_KEY_LENGTH;
 pub use auth::settings::{
-    AwsIdentitySettings, CallerSettings, IssuerSettings, OidcSettings, PersonalSettings, SignOnClient, TokenSettings,
+    AwsIdentitySettings, CallerSettings, ClientSecretSource, IssuerSettings, OidcSettings, PersonalSettings,
+    SessionSettings, SignOnClient, TokenSettings,
 };
 pub use auth::sign_in_page::LONGEST_HELP;
-pub use auth::sign_on::{CALLBACK, SIGNED_OUT, read_secret as read_client_secret};
+pub use auth::sign_on::{CALLBACK, SIGNED_OUT};
 use background::Background;
 pub use serve_error::ServeError;
 use server::{Server, ServerSettings};

@@ -1,14 +1,15 @@
-//! The reload of tokens, certificates and the keys of issuers, and the reopening of the audit log.
+//! The reload of tokens, certificates, client secrets and the keys of issuers, and the reopening of the audit log.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::sleep;
 use tracing::{info, warn};
 
 use crate::http::tls::server::ServerTls;
-use crate::serve::auth::token_store::SecretReader;
+use crate::serve::auth::issuers::IssuerState;
+use crate::serve::auth::secret_reader::SecretReader;
 use crate::serve::state::SharedState;
 use crate::{clock, error_chain};
 
@@ -28,22 +29,13 @@ pub(crate) async fn run(
     }
     shared.callers.tokens.obtain(reader.as_ref()).await;
     loop {
-        let signalled = async {
-            match &mut hangup {
-                Some(hangup) => drop(hangup.recv().await),
-                None => std::future::pending().await,
+        if is_signalled(&mut hangup, interval).await {
+            info!("reloading");
+            shared.reports.audit.reopen();
+            shared.callers.issuers.all().iter().for_each(|issuer| issuer.keys.refresh());
+            if let Some(personal) = &shared.callers.personal {
+                personal.reload_soon();
             }
-        };
-        tokio::select! {
-            () = signalled => {
-                info!("reloading");
-                shared.reports.audit.reopen();
-                shared.callers.issuers.all().iter().for_each(|issuer| issuer.keys.refresh());
-                if let Some(personal) = &shared.callers.personal {
-                    personal.reload_soon();
-                }
-            }
-            () = sleep(interval) => {}
         }
         shared.callers.tokens.reload(reader.as_ref()).await;
         match tls.as_ref().map(ServerTls::reload) {
@@ -60,6 +52,32 @@ pub(crate) async fn run(
             }
             _ => {}
         }
+    }
+}
+
+/// Reads the secret of an issuer's client that AWS stores, and reloads it at SIGHUP and at each interval, for as long as it is
+/// polled. It has a task of its own, because the tokens may not be readable.
+pub(crate) async fn client_secret(issuer: &IssuerState, reader: &SecretReader, interval: Duration) {
+    let Some((secret, _)) = issuer.stored_client_secret() else { return };
+    let (name, mut hangup) = (&issuer.issuer().name, signal(SignalKind::hangup()).ok());
+    secret.obtain(name, reader).await;
+    loop {
+        is_signalled(&mut hangup, interval).await;
+        secret.reload(name, reader).await;
+    }
+}
+
+/// Waits for SIGHUP, or for the interval. Returns true if the signal came.
+async fn is_signalled(hangup: &mut Option<Signal>, interval: Duration) -> bool {
+    let signalled = async {
+        match hangup {
+            Some(hangup) => drop(hangup.recv().await),
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = signalled => true,
+        () = sleep(interval) => false,
     }
 }
 

@@ -1,34 +1,28 @@
-//! Calls of the service that keeps the tokens, with retries where AWS asks for them.
-
-use std::time::Duration;
+//! Calls of the service that keeps the tokens.
 
 use actix_web::http::StatusCode;
-use bytes::Bytes;
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
-use tokio::time::sleep;
 
 use super::error::TokenSourceError;
-use super::source::{SecretAccess, TokenSecret};
 use crate::access::tokens::Tokens;
-use crate::api::json::{self, JsonCall};
+use crate::api::json;
+use crate::api::stored_secret::{SecretAccess, StoredSecret};
 use crate::backoff::Backoff;
 
-/// The most attempts of one call that AWS throttles, and of one update that others overtake.
+/// The most attempts of one update that others overtake.
 pub(super) const ATTEMPTS: usize = 12;
-/// The longest first wait, and the longest of all.
-const WAITS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 /// The longest part of AWS's text that is shown.
 const MESSAGE_LIMIT: usize = 400;
 
 /// Calls of one service about one secret.
 pub(super) struct SecretCalls<'a> {
-    secret: &'a TokenSecret,
+    secret: &'a StoredSecret,
     access: SecretAccess<'a>,
 }
 
 impl<'a> SecretCalls<'a> {
-    pub(super) fn new(secret: &'a TokenSecret, access: Option<SecretAccess<'a>>) -> Result<Self, TokenSourceError> {
+    pub(super) fn new(secret: &'a StoredSecret, access: Option<SecretAccess<'a>>) -> Result<Self, TokenSourceError> {
         Ok(Self { secret, access: access.ok_or(TokenSourceError::NoAccess)? })
     }
 
@@ -39,14 +33,14 @@ impl<'a> SecretCalls<'a> {
 
     /// The waits between the attempts of an update.
     pub(super) fn waits() -> Backoff {
-        Backoff::new(WAITS.0, WAITS.1)
+        StoredSecret::waits()
     }
 
     /// Reads the current tokens with the one permission that `serve` needs.
     pub(super) async fn tokens(&self) -> Result<Tokens, TokenSourceError> {
         let secret = &self.secret.secret;
         let (operation, input) = secret.request();
-        let (status, answer) = self.send(operation, &input).await?;
+        let (status, answer) = self.secret.call(self.access, operation, &input).await?;
         let text = secret.text(status == StatusCode::OK, &answer)?;
         self.parsed(text.expose_secret())
     }
@@ -58,7 +52,7 @@ impl<'a> SecretCalls<'a> {
 
     /// Calls an operation, such as `AmazonSSM.PutParameter`.
     pub(super) async fn ask(&self, operation: &str, input: &Value) -> Result<Value, TokenSourceError> {
-        let (status, answer) = self.send(operation, input).await?;
+        let (status, answer) = self.secret.call(self.access, operation, input).await?;
         let action = self.action(operation);
         if status == StatusCode::OK {
             return serde_json::from_slice(&answer).map_err(|_| TokenSourceError::Answer(action));
@@ -77,26 +71,4 @@ impl<'a> SecretCalls<'a> {
         let name = operation.rsplit('.').next().unwrap_or_default();
         format!("{}:{name}", self.secret.secret.service())
     }
-
-    async fn send(&self, operation: &str, input: &Value) -> Result<(StatusCode, Bytes), TokenSourceError> {
-        let TokenSecret { secret, region, endpoint } = self.secret;
-        let mut waits = Self::waits();
-        let mut attempt = 1;
-        loop {
-            let call = JsonCall { endpoint, region, service: secret.service(), operation, input };
-            let (status, answer) = json::send(call, self.access.transport, self.access.credentials).await?;
-            if attempt >= ATTEMPTS || !may_pass(status, &answer) {
-                return Ok((status, answer));
-            }
-            attempt += 1;
-            sleep(waits.wait()).await;
-        }
-    }
-}
-
-/// True if AWS asks for a retry. Each of our changes may be sent twice: a version has a name of its own, or its number tells.
-fn may_pass(status: StatusCode, answer: &[u8]) -> bool {
-    let code = json::error_code(answer);
-    status.is_server_error()
-        || (status.is_client_error() && (code.starts_with("Throttling") || code == "TooManyUpdates"))
 }

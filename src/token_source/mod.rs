@@ -14,10 +14,11 @@ mod source;
 
 pub use self::error::{TokenSourceError, UpdateError};
 pub use self::file::read_file;
-pub use self::source::{SecretAccess, TokenSecret, TokenSource, WhenMissing};
+pub use self::source::{TokenSource, WhenMissing};
 
 use self::calls::SecretCalls;
 use crate::access::tokens::Tokens;
+use crate::api::stored_secret::SecretAccess;
 use crate::aws::secret::Keeper;
 
 /// Reads the tokens.

@@ -40,7 +40,7 @@ pub fn authorization_url(
 #[must_use]
 pub fn end_session_url(provider: &Provider, client: &OpenIdClient, return_to: &str) -> Option<Url> {
     let mut url = provider.end_session.clone()?;
-    url.query_pairs_mut().append_pair("client_id", &client.id).append_pair("post_logout_redirect_uri", return_to);
+    url.query_pairs_mut().append_pair("client_id", &client.id).append_pair(provider.return_parameter, return_to);
     Some(url)
 }
 
@@ -150,6 +150,9 @@ mod tests {
             "https://idp.example/logout?client_id=ml+flow&post_logout_redirect_uri=https%3A%2F%2Fmlflow.corp%2F\
              _appliance%2Flogin"
         );
+        let cognito = Provider { return_parameter: "logout_uri", ..provider() };
+        let out = end_session_url(&cognito, &client(), "https://mlflow.corp/out").expect("it has one");
+        assert_eq!(out.query(), Some("client_id=ml+flow&logout_uri=https%3A%2F%2Fmlflow.corp%2Fout"));
     }
 
     #[test]

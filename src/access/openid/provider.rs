@@ -17,8 +17,10 @@ pub struct Provider {
     pub token: Url,
     /// `userinfo_endpoint`.
     pub user_info: Option<Url>,
-    /// `end_session_endpoint`.
+    /// `end_session_endpoint`, or Cognito's own address.
     pub end_session: Option<Url>,
+    /// The parameter with the address to which the sign-out returns the browser.
+    pub return_parameter: &'static str,
     /// If this is true, the client's secret goes into the form of the token request instead of `Authorization`.
     pub posts_secret: bool,
     /// If this is true, every authorization response has `iss` (RFC 9207).
@@ -61,16 +63,32 @@ impl Provider {
         if lists("code_challenge_methods_supported", "S256") == Some(false) {
             return Err(ProviderError::Pkce);
         }
+        let authorization = needed("authorization_endpoint")?;
+        let (end_session, return_parameter) = if is_cognito(issuer) {
+            // https://docs.aws.amazon.com/cognito/latest/developerguide/logout-endpoint.html
+            (authorization.join("/logout").ok(), "logout_uri")
+        } else {
+            (address("end_session_endpoint")?, "post_logout_redirect_uri")
+        };
         Ok(Self {
-            authorization: needed("authorization_endpoint")?,
+            authorization,
             token: needed("token_endpoint")?,
             user_info: address("userinfo_endpoint")?,
-            end_session: address("end_session_endpoint")?,
+            end_session,
+            return_parameter,
             posts_secret: lists(METHODS, "client_secret_basic") == Some(false)
                 && lists(METHODS, "client_secret_post") == Some(true),
             names_itself: document("authorization_response_iss_parameter_supported") == Some(&Value::Bool(true)),
         })
     }
+}
+
+/// True for a user pool of Amazon Cognito, whose sign-out has a protocol of its own.
+fn is_cognito(issuer: &str) -> bool {
+    let url = Url::parse(issuer).ok();
+    let host = url.as_ref().and_then(Url::host_str).unwrap_or_default();
+    let region = host.strip_prefix("cognito-idp.").and_then(|rest| rest.strip_suffix(".amazonaws.com"));
+    region.is_some_and(|region| !region.is_empty() && !region.contains('.'))
 }
 
 /// SECURITY: codes, secrets and people go to these addresses. Plain HTTP is for a provider on this machine only.
@@ -128,6 +146,28 @@ mod tests {
         ] {
             let provider = parse("token_endpoint_auth_methods_supported", &methods).expect("valid");
             assert_eq!(provider.posts_secret, posts, "{methods}");
+        }
+    }
+
+    #[test]
+    fn cognito_has_a_sign_out_of_its_own() {
+        let cognito = "https://cognito-idp.eu-west-1.amazonaws.com/eu-west-1_AbCdEfGhI";
+        let domain = json!("https://corp.auth.eu-west-1.amazoncognito.com/oauth2/authorize");
+        let signs_out = |issuer: &str| {
+            let provider = parse_for(issuer, "authorization_endpoint", &domain).expect("valid");
+            (provider.end_session.map(String::from), provider.return_parameter)
+        };
+        let own = "https://corp.auth.eu-west-1.amazoncognito.com/logout".to_owned();
+        assert_eq!(signs_out(cognito), (Some(own), "logout_uri"));
+        for other in [
+            "https://idp.example",
+            "https://cognito-idp.amazonaws.com",
+            "https://cognito-idp.eu.west.amazonaws.com/x",
+            "https://cognito-idp.eu-west-1.amazonaws.com.evil.example/x",
+            "https://evil.example/cognito-idp.eu-west-1.amazonaws.com",
+        ] {
+            let usual = (Some("https://idp.example/logout".to_owned()), "post_logout_redirect_uri");
+            assert_eq!(signs_out(other), usual, "{other}");
         }
     }
 

@@ -43,16 +43,17 @@ option_group! {
             caller_rate_limit: "APPLIANCE_CALLER_RATE_LIMIT" "NUMBER",
         }
         "Advanced: callers" {
-            /// The interval at which tokens and certificates are reloaded; SIGHUP reloads them at once [default: 1m]
+            /// The interval at which tokens, certificates and client secrets are reloaded; SIGHUP reloads them at once [default: 1m]
             reload_interval: "APPLIANCE_RELOAD_INTERVAL" "DURATION",
             /// The longest lifetime of a personal token [default: 90d]
             personal_token_lifetime: "APPLIANCE_PERSONAL_TOKEN_LIFETIME" "DURATION",
             /// The time for which a browser stays signed in [default: 12h]
             session_lifetime: "APPLIANCE_SESSION_LIFETIME" "DURATION",
-            /// The file with 32 or more random bytes that sign sessions, or `credential:<name>` of systemd [default: a new key at each start]
+            /// The key that signs sessions: a file, `credential:<name>` of systemd, or `ssm:` or `secretsmanager:` with a name [default: a new key at each start]
             ///
-            /// Several appliances behind one load balancer share one key.
-            session_key: "APPLIANCE_SESSION_KEY" "FILE",
+            /// The key has 32 or more random bytes, and in AWS it is a text. Several appliances behind one load balancer share one
+            /// key. A changed key has an effect after a restart, and ends all sessions.
+            session_key: "APPLIANCE_SESSION_KEY" "SOURCE",
             /// The text on the sign-in page that says who gives out tokens; addresses of web pages in it become links
             sign_in_help: "APPLIANCE_SIGN_IN_HELP" "TEXT",
             /// The client id at the identity provider [default: any]

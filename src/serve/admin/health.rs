@@ -105,7 +105,9 @@ pub(crate) fn obstacle_of(served: &ServedTarget, shared: &SharedState) -> Option
 fn common_obstacle(shared: &SharedState) -> Option<String> {
     let draining = shared.draining.load(std::sync::atomic::Ordering::Relaxed);
     let stopping = draining.then(|| "the appliance is shutting down".to_owned());
-    stopping.or_else(|| shared.callers.tokens.obstacle().map(|unknown| unknown.to_string()))
+    let callers = &shared.callers;
+    let unread = || callers.tokens.obstacle().map(|unknown| unknown.to_string());
+    stopping.or_else(unread).or_else(|| callers.sessions.get().err().map(|unknown| unknown.to_string()))
 }
 
 /// Returns the reason that concerns one target only.

@@ -17,7 +17,6 @@ use crate::access::jwt;
 use crate::access::limits::{Meter, Permit};
 use crate::access::oidc::OidcError;
 use crate::access::policy::Policy;
-use crate::access::session::Sessions;
 use crate::http::body::Holdings;
 use crate::serve::auth::aws_identities::{AwsIdentities, StsAccess};
 use crate::serve::auth::balancer::BalancerTrust;
@@ -26,6 +25,7 @@ use crate::serve::auth::error::AccessError;
 use crate::serve::auth::issuers::Issuers;
 use crate::serve::auth::keys::KeyFetcher;
 use crate::serve::auth::personal_store::PersonalStore;
+use crate::serve::auth::session_store::SessionStore;
 use crate::serve::auth::settings::CallerSettings;
 use crate::serve::auth::token_store::TokenStore;
 use crate::serve::limits::lifo_semaphore::LifoSemaphore;
@@ -49,7 +49,7 @@ pub(crate) struct Callers {
     balancer: Option<BalancerTrust>,
     aws: Option<AwsIdentities>,
     anonymous: Option<Role>,
-    pub(crate) sessions: Sessions,
+    pub(crate) sessions: SessionStore,
     pub(crate) sign_in_help: Option<String>,
     networks: Option<Networks>,
     trusted_proxies: Networks,
@@ -73,7 +73,7 @@ impl Callers {
             balancer,
             aws,
             anonymous: settings.anonymous,
-            sessions: settings.sessions,
+            sessions: SessionStore::new(settings.sessions),
             sign_in_help: settings.sign_in_help,
             networks: settings.networks,
             trusted_proxies: settings.trusted_proxies,
@@ -200,13 +200,14 @@ impl Callers {
     /// Returns the holder of the session in a cookie, and the time at which it ends. Returns nothing if it has ended.
     ///
     /// # Errors
-    /// [`AccessError::TokensUnknown`].
+    /// [`AccessError::SessionKeyUnknown`] and [`AccessError::TokensUnknown`].
     pub(crate) fn session(&self, value: &str, now: SystemTime) -> Result<Option<(Caller, SystemTime)>, AccessError> {
+        let sessions = self.sessions.get()?;
         if IssuerSession::is_meant(value) {
-            let session = IssuerSession::open(&self.sessions.sealer, value, now);
+            let session = IssuerSession::open(&sessions.sealer, value, now);
             return Ok(session.and_then(|session| Some((self.issuers.session_holder(&session)?, session.end()))));
         }
-        let Some((id, end)) = self.sessions.open(value, now).filter(|_| self.tokens.is_configured()) else {
+        let Some((id, end)) = sessions.open(value, now).filter(|_| self.tokens.is_configured()) else {
             return Ok(None);
         };
         let Some(caller) = self.tokens.session_holder(id, now)? else { return Ok(None) };

@@ -16,6 +16,7 @@ use crate::access::oidc::OidcError;
 use crate::access::policy::Denied;
 use crate::access::tokens::Rejected;
 use crate::serve::auth::issuers::{JwtRejected, JwtRejection};
+use crate::serve::auth::session_store::SessionKeyUnknown;
 use crate::serve::auth::sign_on::error::SignOnError;
 
 /// The appliance has not read the tokens that AWS keeps. If it has no credentials to read them with, the text says so.
@@ -68,6 +69,9 @@ pub(crate) enum AccessError {
     /// The tokens have not been read yet; with the reason, if it is known.
     #[error(transparent)]
     TokensUnknown(#[from] TokensUnknown),
+    /// The key that signs sessions has not been read yet; with the reason, if it is known.
+    #[error(transparent)]
+    SessionKeyUnknown(#[from] SessionKeyUnknown),
     /// The client address is in a network that is not allowed.
     #[error("{0} is in none of the allowed networks")]
     Network(IpAddr),
@@ -131,6 +135,7 @@ impl AccessError {
             Self::AwsToken(_) => "unauthenticated",
             Self::StsUnavailable => "sts-unavailable",
             Self::TokensUnknown(_) => "tokens-unknown",
+            Self::SessionKeyUnknown(_) => "session-key-unknown",
             Self::Network(_) | Self::Forwarded(_) => "foreign-network",
             Self::NotAPerson | Self::NotPersonal => "wrong-credential",
             Self::Target => "target-not-allowed",
@@ -159,7 +164,9 @@ impl AccessError {
             Self::SignOn(error) => error.status(),
             Self::AwsToken(AwsTokenError::NoGrant(_)) => StatusCode::FORBIDDEN,
             Self::AwsToken(_) => StatusCode::UNAUTHORIZED,
-            Self::TokensUnknown(_) | Self::StsUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::TokensUnknown(_) | Self::SessionKeyUnknown(_) | Self::StsUnavailable => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::NoGrant
             | Self::NoName
             | Self::Network(_)
@@ -238,6 +245,10 @@ impl AccessError {
             Self::TokensUnknown(unknown) => match unknown.0.as_deref() {
                 Some(why) => format!("The appliance cannot read its tokens at the moment: {why}."),
                 None => "The appliance has not read its tokens yet. Try again shortly.".into(),
+            },
+            Self::SessionKeyUnknown(unknown) => match unknown.0.as_deref() {
+                Some(why) => format!("The appliance cannot read the key of its sessions at the moment: {why}."),
+                None => "The appliance has not read the key of its sessions yet. Try again shortly.".into(),
             },
             Self::Network(_) | Self::Forwarded(_) => "Requests from this network are not accepted.".into(),
             Self::NotAPerson => {

@@ -22,10 +22,7 @@ impl AccessOverview {
         if let Some(tokens) = &settings.tokens {
             let place = match &tokens.source {
                 TokenSource::File(_) => "a file",
-                TokenSource::Secret(secret) => match secret.secret.service() {
-                    "ssm" => "AWS Parameter Store",
-                    _ => "AWS Secrets Manager",
-                },
+                TokenSource::Secret(secret) => secret.place(),
             };
             add(AuthMethod::Token, format!("access tokens in {place}, and browsers that signed in with one"));
         }

@@ -7,10 +7,11 @@ use tracing::warn;
 
 use crate::access::personal::NotMade;
 use crate::access::tokens::Tokens;
+use crate::api::stored_secret::SecretAccess;
 use crate::aws::secret::SecretError;
 use crate::serve::auth::personal_store::{ChangeError, Job, PersonalChange, PersonalStore};
-use crate::serve::auth::token_store::SecretReader;
-use crate::token_source::{self, SecretAccess, TokenSource, TokenSourceError, UpdateError, WhenMissing};
+use crate::serve::auth::secret_reader::SecretReader;
+use crate::token_source::{self, TokenSource, TokenSourceError, UpdateError, WhenMissing};
 use crate::{clock, error_chain};
 
 /// The shortest time between the beginnings of two reloads. SECURITY: made-up tokens cause no more than one in this time.

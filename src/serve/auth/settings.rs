@@ -12,6 +12,7 @@ use crate::access::openid::OpenIdClient;
 use crate::access::policy::Policy;
 use crate::access::session::Sessions;
 use crate::access::tokens::Tokens;
+use crate::api::stored_secret::StoredSecret;
 use crate::http::client::Endpoint;
 use crate::issuer::TrustedIssuer;
 use crate::token_source::TokenSource;
@@ -33,7 +34,7 @@ pub struct CallerSettings {
     /// The role of unauthenticated callers; without it they are rejected.
     pub anonymous: Option<Role>,
     /// The sessions of browsers.
-    pub sessions: Sessions,
+    pub sessions: SessionSettings,
     /// The operator's text on the sign-in page.
     pub sign_in_help: Option<String>,
     /// The networks that requests may come from; any, if this is not set.
@@ -46,6 +47,19 @@ pub struct CallerSettings {
     pub policy: Policy,
     /// The limits of each caller.
     pub limits: Limits,
+}
+
+/// The sessions of browsers, or the place of the key that signs them.
+pub enum SessionSettings {
+    /// The key is known from the start.
+    Known(Box<Sessions>),
+    /// AWS stores the key.
+    Stored {
+        /// Its place.
+        key: StoredSecret,
+        /// The lifetime of a session.
+        lifetime: Duration,
+    },
 }
 
 /// The tokens and their source.
@@ -79,8 +93,17 @@ pub struct IssuerSettings {
 pub struct SignOnClient {
     /// The client, except for its secret.
     pub client: OpenIdClient,
-    /// The file with its secret, if it has one.
-    pub secret: Option<PathBuf>,
+    /// The source of its secret, if it has one.
+    pub secret: Option<ClientSecretSource>,
+}
+
+/// The source of a client's secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClientSecretSource {
+    /// A file; also a systemd credential.
+    File(PathBuf),
+    /// A secret in AWS's Parameter Store or Secrets Manager.
+    Stored(StoredSecret),
 }
 
 /// The load balancer in front, which signs users in.

@@ -91,6 +91,8 @@ pub(crate) async fn answer(
     let (callers, request) = (sign_in.callers, sign_in.request);
     let response = match (path, request.method()) {
         (LOGIN, &(Method::GET | Method::HEAD)) => {
+            // A person need not type a token before the appliance can begin a session.
+            callers.sessions.get().map_err(AccessError::from)?;
             let query = request.uri().query().unwrap_or_default();
             let next = percent_decode_str(query.strip_prefix("next=").unwrap_or_default()).decode_utf8_lossy();
             let visitor = match Visitor::of(request, callers, sign_in.has_tls, clock::now())? {
@@ -131,6 +133,7 @@ async fn submit(sign_in: SignInRequest<'_>, payload: web::Payload) -> Result<Sig
     if !browser::is_from_own_page(request, callers) {
         return Err(AccessError::Unproven.into());
     }
+    let sessions = callers.sessions.get().map_err(AccessError::from)?;
     let (size_limit, memory_limit, timing) = (FORM_LIMIT, FORM_LIMIT, FORM_TIMING);
     let intake = BodyLimits { size_limit, memory_limit, timing, ..sign_in.intake.clone() };
     let received = buffer(payload, None, &intake, &sign_in.account).await?;
@@ -148,9 +151,9 @@ async fn submit(sign_in: SignInRequest<'_>, payload: web::Payload) -> Result<Sig
             return Ok(SignInResponse { response, result: SignInResult::Rejected(error) });
         }
     };
-    let session = callers.sessions.begin(token::id(token).unwrap_or_default(), now);
+    let session = sessions.begin(token::id(token).unwrap_or_default(), now);
     let mut response = see_other(request, redirect::own_path(&next));
-    session_cookie::begin(&mut response, request, callers, sign_in.has_tls, (&session, callers.sessions.lifetime));
+    session_cookie::begin(&mut response, request, callers, sign_in.has_tls, (&session, sessions.lifetime));
     Ok(SignInResponse { response, result: SignInResult::SignedIn(caller) })
 }
 

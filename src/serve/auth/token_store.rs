@@ -1,7 +1,7 @@
 //! The tokens that are in force, and their reload: operators add and revoke tokens without a restart.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use arc_swap::ArcSwapOption;
 use tokio::time::sleep;
@@ -10,16 +10,12 @@ use tracing::{info, warn};
 use crate::access::caller::{AuthMethod, Caller, Role, Targets};
 use crate::access::personal;
 use crate::access::tokens::{Rejected, Tokens};
-use crate::api::Transport;
-use crate::aws::credentials::Current;
 use crate::backoff::Backoff;
+use crate::error_chain;
 use crate::serve::auth::error::{AccessError, TokensUnknown};
+use crate::serve::auth::secret_reader::{CREDENTIALS_PAUSE, SecretReader, WAITS};
 use crate::serve::auth::settings::TokenSettings;
-use crate::token_source::{self, SecretAccess, TokenSource};
-use crate::{clock, error_chain};
-
-/// The longest first wait and the longest wait of all between attempts to read the tokens at the start.
-const WAITS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+use crate::token_source::{self, TokenSource};
 
 /// The tokens of all workers.
 pub(crate) struct TokenStore {
@@ -28,14 +24,6 @@ pub(crate) struct TokenStore {
     tokens: ArcSwapOption<Tokens>,
     /// The reason why there are no credentials to read them with, if there are none.
     without_credentials: ArcSwapOption<String>,
-}
-
-/// Reads secrets from AWS.
-pub(crate) struct SecretReader {
-    /// The connections to AWS.
-    pub transport: Transport,
-    /// The credentials that sign the requests.
-    pub credentials: Current,
 }
 
 impl TokenStore {
@@ -131,10 +119,11 @@ impl TokenStore {
         let mut backoff = Backoff::new(WAITS.0, WAITS.1);
         while self.obstacle().is_some() {
             // Another task obtains the credentials, and logs why it cannot.
-            let unsigned = reader.and_then(|reader| reader.credentials.with(clock::now(), |_| ()).err());
-            self.without_credentials.store(unsigned.as_ref().map(|why| Arc::new(why.to_string())));
-            if unsigned.is_some() {
-                sleep(WAITS.0 / 10).await;
+            let unsigned = reader.and_then(SecretReader::unsigned);
+            let is_unsigned = unsigned.is_some();
+            self.without_credentials.store(unsigned.map(Arc::new));
+            if is_unsigned {
+                sleep(CREDENTIALS_PAUSE).await;
                 continue;
             }
             self.reload(reader).await;
@@ -170,12 +159,5 @@ impl TokenStore {
         }
         info!(tokens = new.entries().len(), "tokens read");
         self.tokens.store(Some(Arc::new(new)));
-    }
-}
-
-impl SecretReader {
-    /// The means to call AWS, for reading and for changing the tokens.
-    pub(crate) fn access(&self) -> SecretAccess<'_> {
-        SecretAccess { transport: &self.transport, credentials: &self.credentials }
     }
 }

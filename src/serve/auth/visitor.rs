@@ -35,7 +35,7 @@ impl Visitor {
     /// Finds out whose browser has sent a request.
     ///
     /// # Errors
-    /// [`AccessError::TokensUnknown`].
+    /// [`AccessError::SessionKeyUnknown`] and [`AccessError::TokensUnknown`].
     pub(crate) fn of(
         request: &HttpRequest,
         callers: &Callers,

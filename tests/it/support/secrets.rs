@@ -9,6 +9,9 @@ use serde_json::{Value, json};
 use super::Message as _;
 use super::upstream::{Recorded, Upstream};
 
+/// The header that names the operation. A probe of the network sends none.
+const OPERATION: &str = "x-amz-target";
+
 /// The running simulation.
 pub struct Secrets {
     server: Upstream,
@@ -20,6 +23,7 @@ struct State {
     versions: HashMap<String, String>,
     current: Option<String>,
     is_frozen: bool,
+    is_denied: bool,
 }
 
 impl Secrets {
@@ -45,6 +49,19 @@ impl Secrets {
         state.current.as_ref().map(|version| state.versions[version].clone()).unwrap_or_default()
     }
 
+    /// Makes a text the current one, as somebody does in AWS's console.
+    pub fn put(&self, text: &str) {
+        let mut state = self.state.lock().unwrap();
+        let version = format!("by-hand-{}", state.versions.len());
+        state.versions.insert(version.clone(), text.to_owned());
+        state.current = Some(version);
+    }
+
+    /// Says whether nobody may read.
+    pub fn deny(&self, is_denied: bool) {
+        self.state.lock().unwrap().is_denied = is_denied;
+    }
+
     /// From now on, nobody may write.
     pub fn freeze(&self) {
         self.state.lock().unwrap().is_frozen = true;
@@ -52,16 +69,24 @@ impl Secrets {
 
     /// The number of calls of an operation.
     pub fn calls(&self, operation: &str) -> usize {
-        self.server.requests().iter().filter(|request| request.header("x-amz-target").ends_with(operation)).count()
+        self.server
+            .requests()
+            .iter()
+            .filter(|request| request.has(OPERATION) && request.header(OPERATION).ends_with(operation))
+            .count()
     }
 }
 
 impl State {
     fn answer(&mut self, request: &Recorded) -> Result<Value, &'static str> {
+        if !request.has(OPERATION) {
+            return Err("UnknownOperationException");
+        }
         let input: Value = serde_json::from_slice(&request.body).unwrap();
         let text = |key: &str| input[key].as_str().unwrap_or_default().to_owned();
-        let operation = request.header("x-amz-target").rsplit('.').next().unwrap_or_default();
+        let operation = request.header(OPERATION).rsplit('.').next().unwrap_or_default();
         match operation {
+            "GetSecretValue" if self.is_denied => Err("AccessDeniedException"),
             "GetSecretValue" => match &self.current {
                 Some(version) => Ok(json!({"SecretString": self.versions[version], "VersionId": version})),
                 None => Err("ResourceNotFoundException"),

@@ -3,12 +3,15 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use secrecy::SecretString;
 use tokio::time::timeout;
 
 use crate::access::caller::{AuthMethod, Caller};
 use crate::access::issuer_session::IssuerSession;
 use crate::access::jwt::{JwtAlgorithm, JwtClaims, JwtError, JwtIssuer, UnverifiedJwt};
 use crate::access::openid::Provider;
+use crate::api::stored_secret::StoredSecret;
+use crate::serve::auth::client_secret::ClientSecret;
 use crate::serve::auth::issuers::Issuers;
 use crate::serve::auth::issuers::counts::VerificationResult;
 use crate::serve::auth::issuers::issuer_state::IssuerState;
@@ -23,6 +26,32 @@ impl IssuerState {
     #[must_use]
     pub(crate) fn sign_on(&self) -> Option<&SignOnClient> {
         self.sign_on.as_ref().map(|sign_on| &sign_on.client)
+    }
+
+    /// Returns the secret of the client, if AWS stores it.
+    #[must_use]
+    pub(crate) fn stored_client_secret(&self) -> Option<(&ClientSecret, &StoredSecret)> {
+        let secret = &self.sign_on.as_ref()?.secret;
+        Some((secret, secret.place()?))
+    }
+
+    /// Checks that the secret of the client has been read, if AWS stores it.
+    ///
+    /// # Errors
+    /// [`SignOnError::SecretUnknown`].
+    pub(crate) fn check_client_secret(&self) -> Result<(), SignOnError> {
+        self.sign_on.as_ref().map_or(Ok(()), |sign_on| sign_on.secret.check())
+    }
+
+    /// Returns the secret of the client; nothing if it has none.
+    ///
+    /// # Errors
+    /// As those of [`ClientSecret::current`].
+    pub(crate) async fn client_secret(&self) -> Result<Option<SecretString>, SignOnError> {
+        match &self.sign_on {
+            Some(sign_on) => sign_on.secret.current().await,
+            None => Ok(None),
+        }
     }
 
     /// Returns the addresses of the issuer.

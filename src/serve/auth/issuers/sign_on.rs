@@ -2,11 +2,13 @@
 
 use crate::access::issuer_session;
 use crate::access::jwt::{ClaimGrant, JwtIssuer};
+use crate::serve::auth::client_secret::ClientSecret;
 use crate::serve::auth::settings::SignOnClient;
 
 /// The sign-in of people at one issuer.
 pub(super) struct SignOn {
     pub(super) client: SignOnClient,
+    pub(super) secret: ClientSecret,
     /// The rules for ID tokens.
     pub(super) rules: JwtIssuer,
     /// The hash of the issuer's URL.
@@ -24,6 +26,7 @@ impl SignOn {
             JwtIssuer { audiences: vec![client.client.id.clone()], audience_claim: "aud".to_owned(), ..issuer.clone() };
         let fact = |pattern: &dyn ToString| issuer_session::hashed(&pattern.to_string());
         let facts = grants.iter().map(|grant| grant.claims.iter().map(|pattern| fact(pattern)).collect()).collect();
-        Self { client, rules, url: issuer_session::hashed(&issuer.url), facts }
+        let secret = ClientSecret::new(client.secret.clone());
+        Self { client, secret, rules, url: issuer_session::hashed(&issuer.url), facts }
     }
 }

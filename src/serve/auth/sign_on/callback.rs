@@ -10,6 +10,7 @@ use crate::access::code_flow::{self, ResumedFlow};
 use crate::access::jwt::{JwtClaims, UnverifiedJwt};
 use crate::access::openid::{self, AuthorizationResponse, Provider};
 use crate::clock;
+use crate::serve::auth::error::AccessError;
 use crate::serve::auth::issuers::IssuerState;
 use crate::serve::auth::settings::SignOnClient;
 use crate::serve::auth::sign_in_response::{SignInError, SignInResponse, SignInResult};
@@ -24,7 +25,8 @@ const PERMIT_WAIT: std::time::Duration = std::time::Duration::from_secs(10);
 pub(super) async fn callback(sign_on: &SignOnRequest<'_>) -> Result<SignInResponse, SignInError> {
     let query = sign_on.request.uri().query().unwrap_or_default();
     let response = AuthorizationResponse::parse(query).map_err(SignOnError::from)?;
-    let sealer = &sign_on.callers.sessions.sealer;
+    let sessions = sign_on.callers.sessions.get().map_err(AccessError::from)?;
+    let sealer = &sessions.sealer;
     // SECURITY: nothing in the response counts before this. It rejects the responses that belong to sign-ins of others, with
     // which somebody could sign a visitor in under another name.
     let resumed = code_flow::resume(sealer, &response.state, flow_cookie::of(sign_on), clock::now());
@@ -39,7 +41,7 @@ pub(super) async fn callback(sign_on: &SignOnRequest<'_>) -> Result<SignInRespon
     let code = response.result.map_err(|(code, description)| SignOnError::Refused { code, description })?;
     let claims = claims(sign_on, (issuer, client, &provider), &resumed, &code).await?;
     let now = clock::now();
-    let (caller, session) = issuer.begin_session(&claims, now + sign_on.callers.sessions.lifetime)?;
+    let (caller, session) = issuer.begin_session(&claims, now + sessions.lifetime)?;
     let session = session.seal(sealer, &SystemRandom::new()).map_err(SignOnError::from)?;
     let next = redirect::relative(sign_on.request.uri().path(), redirect::own_path(&resumed.flow.next));
     let mut response = HttpResponse::SeeOther()
@@ -47,7 +49,7 @@ pub(super) async fn callback(sign_on: &SignOnRequest<'_>) -> Result<SignInRespon
         .insert_header((header::CACHE_CONTROL, "no-store"))
         .insert_header((header::REFERRER_POLICY, "no-referrer"))
         .finish();
-    let lifetime = sign_on.callers.sessions.lifetime;
+    let lifetime = sessions.lifetime;
     session_cookie::begin(&mut response, sign_on.request, sign_on.callers, sign_on.has_tls, (&session, lifetime));
     Ok(SignInResponse { response, result: SignInResult::SignedIn(caller) })
 }
@@ -63,7 +65,8 @@ async fn claims(
     let permit = timeout(PERMIT_WAIT, callers.exchanges.acquire()).await.ok().flatten();
     let _permit = permit.ok_or(SignOnError::Busy)?;
     let exchanged = (code, resumed.flow.redirect_uri.as_str(), resumed.verifier.as_str());
-    let tokens = exchange::tokens(sign_on.dialer, provider, client, exchanged).await?;
+    let secret = issuer.client_secret().await?;
+    let tokens = exchange::tokens(sign_on.dialer, provider, (&client.client.id, secret.as_ref()), exchanged).await?;
     let jwt = UnverifiedJwt::parse(&tokens.id_token)?;
     let id = &client.client.id;
     let (claims, algorithm) = issuer.verify_id_token(&jwt, clock::now()).await?;

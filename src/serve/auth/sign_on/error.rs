@@ -74,6 +74,9 @@ pub(crate) enum SignOnError {
     /// The client's secret cannot be read.
     #[error("the secret of the client cannot be read: {0}")]
     Secret(String),
+    /// AWS stores the client's secret, and the appliance has not read it yet; with the reason, if it is known.
+    #[error("the secret of the client is not known yet{}", .0.as_ref().map(|why| format!(": {why}")).unwrap_or_default())]
+    SecretUnknown(Option<Arc<String>>),
     /// Too many people sign in at this moment.
     #[error("too many sign-ins wait for the identity provider")]
     Busy,
@@ -105,7 +108,8 @@ impl SignOnError {
             Self::NotDiscovered | Self::Provider(_) | Self::NoHost | Self::Exchange { .. } | Self::Timeout { .. } => {
                 Meaning::Broken
             }
-            Self::Token(_) | Self::UserInfo(_) | Self::Secret(_) | Self::Busy | Self::Random(_) => Meaning::Broken,
+            Self::Token(_) | Self::UserInfo(_) | Self::Secret(_) | Self::SecretUnknown(_) => Meaning::Broken,
+            Self::Busy | Self::Random(_) => Meaning::Broken,
         }
     }
 
@@ -113,6 +117,7 @@ impl SignOnError {
     #[must_use]
     pub(crate) fn kind(&self) -> &'static str {
         match self.meaning() {
+            _ if matches!(self, Self::SecretUnknown(_)) => "client-secret-unknown",
             Meaning::Rejected => "sign-in-rejected",
             Meaning::NoAccess => "no-grant",
             Meaning::Broken => "identity-provider-failed",
@@ -123,7 +128,7 @@ impl SignOnError {
     #[must_use]
     pub(crate) fn status(&self) -> StatusCode {
         match (self, self.meaning()) {
-            (Self::Busy, _) => StatusCode::SERVICE_UNAVAILABLE,
+            (Self::Busy | Self::SecretUnknown(_), _) => StatusCode::SERVICE_UNAVAILABLE,
             // 401 would send the browser to the provider again, and in a circle.
             (_, Meaning::Rejected | Meaning::NoAccess) => StatusCode::FORBIDDEN,
             (_, Meaning::Broken) => StatusCode::BAD_GATEWAY,
@@ -168,6 +173,11 @@ impl SignOnError {
             }
             Self::NoGrant { person: None, .. } | Self::NoName => {
                 "You are signed in, but you have no access here. Ask the appliance's operator.".into()
+            }
+            Self::SecretUnknown(_) => {
+                "The appliance has not read the secret yet with which it signs people in at this identity provider. Try again \
+                 shortly."
+                    .into()
             }
             Self::Busy => "Too many people are signing in at the moment. Try again shortly.".into(),
             Self::NotDiscovered | Self::Exchange { .. } | Self::Timeout { .. } => {

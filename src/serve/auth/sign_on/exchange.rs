@@ -3,7 +3,6 @@
 //! SECURITY: anybody can begin a sign-in and come back with a made-up code, so few exchanges run at once, each with limits
 //! for time and size and without redirects; and a flood displaces itself.
 
-use std::path::Path;
 use std::time::Duration;
 
 use actix_web::http::header::{self, HeaderValue};
@@ -18,39 +17,27 @@ use crate::access::openid::{Provider, TokenResponse, basic_credentials, token_fo
 use crate::http::client::{Dialer, ServiceClient, ServiceLimits, ServiceResponse};
 use crate::http::fields::Fields;
 use crate::issuer::Location;
-use crate::serve::auth::settings::SignOnClient;
 use crate::serve::auth::sign_on::error::SignOnError;
 
 /// The longest time for one request. The person waits for it.
 const DEADLINE: Duration = Duration::from_secs(10);
 /// The largest response. People in hundreds of groups have long ones.
 const SIZE_LIMIT: usize = 256 * 1024;
-/// The largest file with a secret.
-const SECRET_LIMIT: u64 = 4096;
 
-/// Exchanges a code for tokens.
+/// Exchanges a code for tokens, as the client with this id and secret.
 ///
 /// # Errors
 /// [`SignOnError`].
 pub(super) async fn tokens(
     dialer: &Dialer,
     provider: &Provider,
-    client: &SignOnClient,
+    (id, secret): (&str, Option<&SecretString>),
     (code, redirect_uri, verifier): (&str, &str, &str),
 ) -> Result<TokenResponse, SignOnError> {
-    let secret = match client.secret.clone() {
-        // It is read each time, so that a new secret needs no restart, and is in memory only for a moment.
-        Some(path) => {
-            let read = tokio::task::spawn_blocking(move || read_secret(&path)).await;
-            Some(read.unwrap_or_else(|error| Err(error.to_string())).map_err(SignOnError::Secret)?)
-        }
-        None => None,
-    };
-    let id = &client.client.id;
     let mut headers = Fields::new();
     headers.append(header::CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
-    let in_form = secret.as_ref().filter(|_| provider.posts_secret).map(SecretString::expose_secret);
-    if let Some(secret) = secret.as_ref().filter(|_| !provider.posts_secret) {
+    let in_form = secret.filter(|_| provider.posts_secret).map(SecretString::expose_secret);
+    if let Some(secret) = secret.filter(|_| !provider.posts_secret) {
         headers.append(header::AUTHORIZATION, sensitive(&basic_credentials(id, secret.expose_secret()))?);
     }
     let form = token_form(id, in_form, code, redirect_uri, verifier);
@@ -100,21 +87,4 @@ fn sensitive(value: &SecretString) -> Result<HeaderValue, SignOnError> {
         .map_err(|_| SignOnError::Secret("it has characters that no header can have".to_owned()))?;
     value.set_sensitive(true);
     Ok(value)
-}
-
-/// Reads the secret of a client, without the line break at its end.
-///
-/// # Errors
-/// A message that names the file and the problem.
-pub fn read_secret(path: &Path) -> Result<SecretString, String> {
-    use std::io::Read as _;
-    let named = |error: &dyn std::fmt::Display| format!("`{}`: {error}", path.display());
-    let file = std::fs::File::open(path).map_err(|error| named(&error))?;
-    let mut text = String::new();
-    file.take(SECRET_LIMIT + 1).read_to_string(&mut text).map_err(|error| named(&error))?;
-    match text.trim_end_matches(['\r', '\n']) {
-        "" => Err(named(&"it is empty")),
-        secret if secret.len() as u64 > SECRET_LIMIT => Err(named(&"it is longer than 4096 bytes")),
-        secret => Ok(secret.into()),
-    }
 }

@@ -17,7 +17,6 @@ mod start;
 use actix_web::http::Method;
 
 pub(crate) use departure::departure;
-pub use exchange::read_secret;
 pub(crate) use paths::START;
 pub use paths::{CALLBACK, SIGNED_OUT};
 pub(crate) use request::SignOnRequest;

@@ -37,7 +37,7 @@ pub(crate) fn sign_out(sign_on: &SignOnRequest<'_>) -> Option<HttpResponse> {
 fn at_provider(sign_on: &SignOnRequest<'_>) -> Option<(Url, String)> {
     let cookie = browser::session_cookie(sign_on.request, sign_on.callers, sign_on.has_tls);
     let value = credentials::session(sign_on.request.headers(), cookie)?;
-    let session = IssuerSession::open(&sign_on.callers.sessions.sealer, value, clock::now())?;
+    let session = IssuerSession::open(&sign_on.callers.sessions.get().ok()?.sealer, value, clock::now())?;
     let (issuer, client) = sign_on.issuer(&session.issuer)?;
     let provider = issuer.provider().ok()?;
     let configured = client.client.redirect_url.as_deref().and_then(|url| url.strip_suffix(CALLBACK));

@@ -9,6 +9,7 @@ use crate::access::code_flow::{self, SignInFlow};
 use crate::access::openid;
 use crate::clock;
 use crate::serve::auth::callers::Callers;
+use crate::serve::auth::error::AccessError;
 use crate::serve::auth::redirect;
 use crate::serve::auth::sign_in_response::{SignInError, SignInResponse, SignInResult};
 use crate::serve::auth::sign_on::error::SignOnError;
@@ -31,6 +32,9 @@ pub(crate) fn ways(callers: &Callers, page: &str, next: &str) -> Vec<PageLink> {
 pub(super) async fn start(sign_on: &SignOnRequest<'_>) -> Result<SignInResponse, SignInError> {
     let name = sign_on.parameter("issuer").unwrap_or_default();
     let (issuer, client) = sign_on.issuer(&name).ok_or(SignInError::NoSuchPage)?;
+    let sessions = sign_on.callers.sessions.get().map_err(AccessError::from)?;
+    // Without it, the person would come back in vain.
+    issuer.check_client_secret()?;
     let provider = issuer.discovered_provider().await?;
     if let Some(elsewhere) = elsewhere(sign_on, client.client.redirect_url.as_deref()) {
         return Ok(shown(HttpResponse::SeeOther().insert_header((header::LOCATION, elsewhere)).finish()));
@@ -43,7 +47,7 @@ pub(super) async fn start(sign_on: &SignOnRequest<'_>) -> Result<SignInResponse,
     let random = SystemRandom::new();
     let binding = code_flow::binding(flow_cookie::of(sign_on), &random).map_err(SignOnError::from)?;
     let redirect_uri = flow.redirect_uri.clone();
-    let started = code_flow::begin(&sign_on.callers.sessions.sealer, flow, &binding, clock::now(), &random);
+    let started = code_flow::begin(&sessions.sealer, flow, &binding, clock::now(), &random);
     let started = started.map_err(SignOnError::from)?;
     let is_again = sign_on.parameter("again").is_some();
     let to = openid::authorization_url(&provider, &client.client, &redirect_uri, &started, is_again);

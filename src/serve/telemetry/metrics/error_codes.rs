@@ -63,6 +63,16 @@ pub(crate) const ERROR_CODES: &[ErrorCode] = &[
         "STS did not confirm a caller's AWS identity in time; the log has the reason. Callers that were confirmed before are not affected.",
     ),
     of("tokens-unknown", "The appliance could not read the tokens from AWS yet; the log has the reason."),
+    of(
+        "session-key-unknown",
+        "The appliance could not read the key of `session-key` from AWS yet, so nobody can sign in with a browser; the log has \
+         the reason.",
+    ),
+    of(
+        "client-secret-unknown",
+        "The appliance could not read the `client-secret` of an issuer from AWS yet, so nobody can sign in there; the log has \
+         the reason.",
+    ),
     of("role-too-low", "The caller's role does not allow this action. Grant a higher role if the caller needs it."),
     of("denied-by-rule", "A `deny` rule forbids the action."),
     of("target-not-allowed", "The caller may not use this target; its token names others."),

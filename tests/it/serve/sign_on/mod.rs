@@ -4,6 +4,7 @@ mod attacks;
 mod browser;
 mod flow;
 mod stand_in;
+mod stored_secret;
 
 use std::path::PathBuf;
 
@@ -49,23 +50,27 @@ impl Scene {
     /// An appliance with further keys of the issuer, and these callers.
     fn appliance_with(&self, of_issuer: &str, callers: &str, arguments: &[&str]) -> Appliance {
         let secret = self.file("secret", format!("{SECRET}\n"));
+        let configuration = self.configuration(&secret.display().to_string(), of_issuer, callers);
+        let appliance = Builder::from_file(&configuration).with(arguments).start();
+        eventually("the provider is known", || appliance.log().contains("fetched the keys of an issuer"));
+        appliance
+    }
+
+    /// A configuration with a client secret, further keys of the issuer, and these callers.
+    fn configuration(&self, secret: &str, of_issuer: &str, callers: &str) -> PathBuf {
         let key = self.file("session-key", [7; 32]);
-        let configuration = self.file(
+        self.file(
             "appliance.toml",
             format!(
                 "resource-arn = \"{TRACKING_ARN}\"\nupstream-endpoint = \"{}\"\nca-file = \"{}\"\nsession-key = \"{}\"\n\
-                 [[issuer]]\nname = \"idp\"\nurl = \"{}\"\nclient-id = \"{CLIENT}\"\nclient-secret = \"{}\"\n{of_issuer}\n\
+                 [[issuer]]\nname = \"idp\"\nurl = \"{}\"\nclient-id = \"{CLIENT}\"\nclient-secret = \"{secret}\"\n{of_issuer}\n\
                  {callers}",
                 self.upstream.url(),
                 authority().file().display(),
                 key.display(),
                 self.provider.url(),
-                secret.display(),
             ),
-        );
-        let appliance = Builder::from_file(&configuration).with(arguments).start();
-        eventually("the provider is known", || appliance.log().contains("fetched the keys of an issuer"));
-        appliance
+        )
     }
 
     fn appliance(&self) -> Appliance {

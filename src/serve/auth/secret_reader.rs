@@ -1,0 +1,115 @@
+//! Reads secrets that AWS stores, with the machine's own credentials.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use secrecy::SecretString;
+use tokio::time::sleep;
+use tracing::error;
+
+use crate::api::Transport;
+use crate::api::stored_secret::{SecretAccess, StoredSecret, StoredSecretError};
+use crate::aws::credentials::Current;
+use crate::backoff::Backoff;
+use crate::{clock, error_chain};
+
+/// The longest first wait and the longest wait of all between attempts to read a secret at the start.
+pub(super) const WAITS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+/// The time between two looks for credentials at the start.
+pub(super) const CREDENTIALS_PAUSE: Duration = Duration::from_millis(100);
+
+/// Reads secrets from AWS.
+pub(crate) struct SecretReader {
+    /// The connections to AWS.
+    pub transport: Transport,
+    /// The credentials that sign the requests.
+    pub credentials: Current,
+}
+
+/// The text of a secret cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{text}")]
+pub(crate) struct UnusableSecret {
+    /// The problem, without the secret.
+    pub text: String,
+    /// The fix, as an instruction.
+    pub hint: &'static str,
+}
+
+/// The reason why a value of a secret is not there.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SecretObstacle {
+    #[error(transparent)]
+    Unread(#[from] StoredSecretError),
+    #[error(transparent)]
+    Unusable(#[from] UnusableSecret),
+}
+
+impl SecretObstacle {
+    /// Returns the fix, as an instruction.
+    #[must_use]
+    pub(crate) fn hint(&self) -> &'static str {
+        match self {
+            Self::Unread(error) => error.hint(),
+            Self::Unusable(error) => error.hint,
+        }
+    }
+}
+
+impl SecretReader {
+    /// The means to call AWS, for reading and for changing secrets.
+    pub(crate) fn access(&self) -> SecretAccess<'_> {
+        SecretAccess { transport: &self.transport, credentials: &self.credentials }
+    }
+
+    /// Returns the reason why there are no credentials, if there are none.
+    pub(crate) fn unsigned(&self) -> Option<String> {
+        self.credentials.with(clock::now(), |_| ()).err().map(|why| why.to_string())
+    }
+
+    /// Reads a secret, and makes a value of its text.
+    ///
+    /// # Errors
+    /// [`SecretObstacle`].
+    pub(crate) async fn read<T>(
+        &self,
+        secret: &StoredSecret,
+        make: impl Fn(&SecretString) -> Result<T, UnusableSecret>,
+    ) -> Result<T, SecretObstacle> {
+        let text = secret.text(self.access()).await?;
+        Ok(make(&text)?)
+    }
+
+    /// Reads a secret, and retries until a value can be made of its text. `option` names it in the log, and `obstacle` has the
+    /// reason of the last failure meanwhile.
+    pub(crate) async fn obtain<T>(
+        &self,
+        secret: &StoredSecret,
+        (option, obstacle): (&str, &ArcSwapOption<String>),
+        make: impl Fn(&SecretString) -> Result<T, UnusableSecret>,
+    ) -> T {
+        let mut backoff = Backoff::new(WAITS.0, WAITS.1);
+        loop {
+            // Another task obtains the credentials, and logs why it cannot.
+            if let Some(why) = self.unsigned() {
+                obstacle.store(Some(Arc::new(why)));
+                sleep(CREDENTIALS_PAUSE).await;
+                continue;
+            }
+            match self.read(secret, &make).await {
+                Ok(value) => {
+                    obstacle.store(None);
+                    return value;
+                }
+                Err(failure) => {
+                    let (error, hint) = (error_chain::joined(&failure), failure.hint());
+                    error!(option, error, hint, "cannot use a secret that AWS stores; the appliance retries");
+                    // SECURITY: `readyz` shows it to clients, and the error names the secret.
+                    obstacle.store(Some(Arc::new("the log has the reason".to_owned())));
+                }
+            }
+            sleep(backoff.wait()).await;
+        }
+    }
+}
