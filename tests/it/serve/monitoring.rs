@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use rcgen::SanType;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::appliance::{Appliance, Builder, TRACKING_ARN};
 use crate::support::authority::authority;
@@ -104,7 +104,8 @@ fn busy() -> (Appliance, Scrape, tempfile::TempDir) {
 
 /// Returns the metrics of an appliance with two issuers, of which one cannot be reached.
 fn of_issuers(directory: &tempfile::TempDir) -> Scrape {
-    let issuer = TestIssuer::new(&[SigningKey::p256().jwk("k")]);
+    let key = SigningKey::p256();
+    let issuer = TestIssuer::new(&[key.jwk("k")]);
     let table = |name: &str, url: &str| {
         format!(
             "[[issuer]]\nname = \"{name}\"\nurl = \"{url}\"\naudience = \"{AUDIENCE}\"\n\
@@ -120,6 +121,9 @@ fn of_issuers(directory: &tempfile::TempDir) -> Scrape {
         appliance.metrics().count("appliance_issuer_fetches_total", &labels)
     };
     eventually("both were asked", || fetches("up", "ok") > 0 && fetches("down", "failed") > 0);
+    let claims = issuer.claims(&json!({"aud": "another", "sub": "ada"}));
+    let bearer = format!("Bearer {}", key.token(&json!({"alg": "ES256", "kid": "k"}), &claims));
+    assert_eq!(appliance.connect().request("GET", "/version", &[("Authorization", &*bearer)], None).status, 401);
     let scrape = appliance.metrics();
     // The rules say so: keys of one and none of the other.
     let keys = |issuer: &str| scrape.count("appliance_issuer_keys", &[("issuer", issuer)]);

@@ -56,7 +56,10 @@ mod tests {
 
     #[test]
     fn the_page_has_the_mark_of_all_pages_and_no_empty_place() {
-        assert!(PAGE.text.contains(MARK.trim_end()) && PAGE.text.contains(&format!("<link rel=\"icon\" href=\"{}\">", *ICON)));
+        assert!(
+            PAGE.text.contains(MARK.trim_end())
+                && PAGE.text.contains(&format!("<link rel=\"icon\" href=\"{}\">", *ICON))
+        );
         for place in ["<!--", "/*style*/", "/*script*/"] {
             assert!(!PAGE.text.contains(place), "{place}");
         }
