@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use super::aws_principal::PrincipalPattern;
 
@@ -186,6 +187,8 @@ pub struct Caller {
     pub means: AuthMethod,
     /// The name of the issuer whose JWT named the caller, if one did.
     pub issuer: Option<Arc<str>>,
+    /// The end of the personal token, the JWT or the AWS identity token in the request; nothing for other methods.
+    pub expires: Option<SystemTime>,
 }
 
 impl Caller {
@@ -247,7 +250,7 @@ impl Grant {
     #[must_use]
     pub fn caller(&self, own: &str, means: AuthMethod) -> Caller {
         let name = self.name.clone().unwrap_or_else(|| own.to_owned());
-        Caller { name, role: self.role, targets: self.targets.clone(), means, issuer: None }
+        Caller { name, role: self.role, targets: self.targets.clone(), means, issuer: None, expires: None }
     }
 }
 

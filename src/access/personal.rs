@@ -181,6 +181,7 @@ pub fn caller(entry: &TokenEntry, personal: &PersonalEntry, (role, targets): (Ro
         targets: entry.targets.and(targets),
         means: AuthMethod::Personal(personal.owner),
         issuer: personal.issuer.clone(),
+        expires: entry.expires,
     }
 }
 

@@ -146,7 +146,14 @@ impl TokenEntry {
     /// Returns the caller that presents the token.
     #[must_use]
     pub fn caller(&self, means: AuthMethod) -> Caller {
-        Caller { name: self.name.clone(), role: self.role, targets: self.targets.clone(), means, issuer: None }
+        Caller {
+            name: self.name.clone(),
+            role: self.role,
+            targets: self.targets.clone(),
+            means,
+            issuer: None,
+            expires: None,
+        }
     }
 }
 

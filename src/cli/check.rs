@@ -13,9 +13,9 @@ use super::output::{show, show_document, show_outcome};
 use super::problems::Problem;
 use super::settings::Configuration;
 use super::variables::UnknownVariable;
-use super::{examples, probe_settings, settings, sign_on, summary};
+use super::{examples, personal_tokens, probe_settings, settings, sign_on, summary};
 use crate::clock;
-use crate::probe::{self, Finding, ProbeOutcome, ProbeSettings};
+use crate::probe::{self, Finding, ProbeOutcome, ProbeSettings, ProbedIssuer};
 use crate::serve::ServeSettings;
 
 /// A certificate that expires within this time should have been renewed.
@@ -76,13 +76,21 @@ impl Check {
         for finding in inbound(&settings, clock::now()) {
             printer.note(finding);
         }
+        if let Some(personal) = &settings.callers.personal {
+            printer.note(personal_tokens::finding(personal, !self.read_only));
+        }
         if self.offline {
             printer.note(Finding::skipped("network", "", "skipped because of `--offline`"));
         } else {
             let subjects = probe_settings::of(&settings, !self.read_only);
             // An instance that starts does not wait for issuers, so only this command probes them.
-            let issuers = settings.callers.issuers.iter().map(|issuer| issuer.trusted.clone()).collect();
-            let subjects = ProbeSettings { issuers, secrets: probe_settings::secrets(&settings), ..subjects };
+            let issuers = settings
+                .callers
+                .issuers
+                .iter()
+                .map(|issuer| ProbedIssuer { trusted: issuer.trusted.clone(), has_sign_on: issuer.sign_on.is_some() });
+            let subjects =
+                ProbeSettings { issuers: issuers.collect(), secrets: probe_settings::secrets(&settings), ..subjects };
             let mut note = |finding| printer.note(finding);
             actix_web::rt::System::new().block_on(probe::run(&subjects, &mut note));
         }

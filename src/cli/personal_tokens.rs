@@ -4,7 +4,8 @@ use super::options::{CallerOptions, ServeOptions};
 use super::problems::{Problems, Reported};
 use super::secrets::located;
 use crate::access::tokens::Tokens;
-use crate::aws::secret::Secret;
+use crate::aws::secret::{Keeper, Secret};
+use crate::probe::Finding;
 use crate::serve::{PersonalSettings, TokenSettings};
 use crate::token_source::{self, TokenSource};
 
@@ -63,6 +64,41 @@ pub(super) fn resolve(
             let hint = "correct the file, or restore an earlier version of it";
             problems.add_local(&given.origin, what.to_string(), hint);
             Err(Reported)
+        }
+    }
+}
+
+/// The finding about the source: whether the appliance can write it. `may_write` allows a temporary file beside it.
+pub(super) fn finding(settings: &PersonalSettings, may_write: bool) -> Finding {
+    const CHECK: &str = "personal";
+    match &settings.tokens.source {
+        TokenSource::File(path) if !may_write => {
+            Finding::skipped(CHECK, &path.display().to_string(), "skipped because of `--read-only`")
+        }
+        TokenSource::File(path) => {
+            let shown = path.display().to_string();
+            match token_source::check_writable(path) {
+                Ok(()) => Finding::ok(CHECK, &shown, "this user can write the file of the personal tokens"),
+                Err(error) => {
+                    let hint = "create the directory, and let the user of the appliance write to it: each change replaces the file";
+                    Finding::failure(CHECK, &shown, error.to_string(), hint)
+                }
+            }
+        }
+        // AWS has no call that tests this and changes nothing.
+        TokenSource::Secret(secret) => {
+            let actions = match secret.secret.keeper() {
+                Keeper::SecretsManager => {
+                    "`secretsmanager:GetSecretValue`, `secretsmanager:PutSecretValue` and \
+                     `secretsmanager:UpdateSecretVersionStage`, and `secretsmanager:CreateSecret` unless the secret exists"
+                }
+                Keeper::ParameterStore => "`ssm:GetParameter`, `ssm:GetParameterHistory` and `ssm:PutParameter`",
+            };
+            let text = "not tested, because a test would change the personal tokens";
+            let hint = format!(
+                "the machine's own identity needs {actions}, and `kms:Decrypt`, `kms:Encrypt` and `kms:GenerateDataKey` if a KMS key of yours encrypts it"
+            );
+            Finding { fix: Some(hint), ..Finding::skipped(CHECK, secret.secret.name(), text) }
         }
     }
 }

@@ -2,8 +2,10 @@
 
 use super::error::DeployError;
 use super::parameters::unfit;
+use super::planned_stacks::MODE;
 use super::rules::KnownValues;
-use super::templates::StackKind;
+use super::settings::DeployMode;
+use super::templates::{StackKind, Template};
 use crate::api::cloudformation::Pairs;
 
 const HOURS: f64 = 730.0;
@@ -19,6 +21,13 @@ const KMS_KEY: f64 = 1.0;
 const SECRET: f64 = 0.4;
 /// The web ACL and four rules, without requests.
 const WEB_ACL: f64 = 9.0;
+/// An alarm on one metric.
+const ALARM: f64 = 0.1;
+/// The pages on which AWS states its prices.
+const SAGEMAKER_PRICES: &str = "https://aws.amazon.com/sagemaker/pricing/";
+const S3_PRICES: &str = "https://aws.amazon.com/s3/pricing/";
+const CLOUDWATCH_PRICES: &str = "https://aws.amazon.com/cloudwatch/pricing/";
+const EC2_PRICES: &str = "https://aws.amazon.com/ec2/pricing/on-demand/";
 /// An hour of an instance.
 const INSTANCES: &[(&str, f64)] = &[
     ("t4g.nano", 0.0042),
@@ -42,115 +51,178 @@ const INSTANCES: &[(&str, f64)] = &[
 pub struct CostItem {
     /// A description of the item.
     pub what: String,
-    /// US dollars a month; nothing if the price is not known here.
-    pub dollars: Option<f64>,
+    /// The price of the item.
+    pub price: CostPrice,
 }
 
-/// Estimates the cost of these settings, without data transfer and managed MLflow itself.
+/// The price of an item, or the place where AWS states it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum CostPrice {
+    /// US dollars a month.
+    Dollars(f64),
+    /// The price is not known here, or depends on use; this page of AWS has it.
+    StatedAt(&'static str),
+}
+
+impl CostItem {
+    /// Returns the US dollars a month; nothing if they are not known here.
+    #[must_use]
+    pub fn dollars(&self) -> Option<f64> {
+        match self.price {
+            CostPrice::Dollars(dollars) => Some(dollars),
+            CostPrice::StatedAt(_) => None,
+        }
+    }
+}
+
+/// Estimates the cost of these settings, without data transfer. Items whose price is not known here are listed without one.
 ///
 /// # Errors
 /// [`DeployError::Unknown`] and [`DeployError::Parameters`]: the settings are invalid.
-pub fn cost(given: &Pairs, has_domain: bool) -> Result<Vec<CostItem>, DeployError> {
+pub fn cost(given: &Pairs, mode: Option<DeployMode>, has_domain: bool) -> Result<Vec<CostItem>, DeployError> {
+    let mut given = given.clone();
+    given.extend(mode.map(|mode| (MODE.to_owned(), mode.name().to_owned())));
     let templates = StackKind::ALL.map(|kind| (kind, kind.template()));
-    let problems = unfit(&templates, given)?;
+    let problems = unfit(&templates, &given)?;
     if !problems.is_empty() {
         return Err(DeployError::Parameters("the estimate".to_owned(), problems));
     }
     let mut values = Pairs::new();
-    for (name, parameter) in templates.into_iter().flat_map(|(_, template)| template.parameters) {
-        values.extend(parameter.default.map(|value| (name, value.to_string())));
+    for (name, parameter) in templates.iter().flat_map(|(_, template)| &template.parameters) {
+        values.extend(parameter.default.as_ref().map(|value| (name.clone(), value.to_string())));
     }
-    values.extend(given.clone());
-    Ok(items(&values, has_domain))
+    values.extend(given);
+    let mut estimate = Estimate { values: &values, templates: &templates, items: Vec::new() };
+    estimate.network();
+    estimate.appliance();
+    estimate.mlflow();
+    if has_domain {
+        estimate.domain();
+    }
+    Ok(estimate.items)
 }
 
-fn items(values: &Pairs, has_domain: bool) -> Vec<CostItem> {
-    let is = |name: &str, text: &str| values.get(name).is_some_and(|value| value == text);
-    let number =
-        |name: &str, otherwise: f64| values.get(name).and_then(|value| value.parse().ok()).unwrap_or(otherwise);
-    let mut items = Vec::new();
-    let mut add = |what: String, dollars: f64| items.push(CostItem { what, dollars: Some(dollars) });
-    let zones = number("Zones", 2.0);
-    if values.get("ExistingVpcId").is_none_or(String::is_empty) {
-        let gateways = if is("NatMode", "none") {
-            0.0
-        } else if is("NatMode", "one") {
-            1.0
-        } else {
-            zones
-        };
+/// An estimate in progress.
+struct Estimate<'a> {
+    values: &'a Pairs,
+    templates: &'a [(StackKind, Template)],
+    items: Vec<CostItem>,
+}
+
+impl Estimate<'_> {
+    fn network(&mut self) {
+        let zones = self.number("Zones", 2.0);
+        let gateways = self.count(StackKind::Networking, "AWS::EC2::NatGateway");
         if gateways > 0.0 {
-            add(format!("{gateways} NAT gateway(s), without data"), gateways * (NAT_GATEWAY + PUBLIC_ADDRESS) * HOURS);
+            let hour = NAT_GATEWAY + PUBLIC_ADDRESS;
+            self.add(format!("{gateways} NAT gateway(s), without data"), gateways * hour * HOURS);
+        }
+        // All but the gateway to S3, which is free.
+        let endpoints = self.count_but(StackKind::Networking, "AWS::EC2::VPCEndpoint", "S3Endpoint");
+        if endpoints > 0.0 {
+            let dollars = endpoints * zones * INTERFACE_ENDPOINT * HOURS;
+            self.add(format!("{endpoints} interface endpoints in {zones} zones"), dollars);
+        }
+        if self.count(StackKind::Networking, "AWS::Logs::LogGroup") > 0.0 {
+            let which = if self.is("FlowLogs", "all") { "all" } else { "rejected" };
+            self.leave_open(format!("flow logs of {which} connections, by the GB"), CLOUDWATCH_PRICES);
         }
     }
-    // All but the gateway to S3, which is free.
-    let network = StackKind::Networking.template();
-    let known = KnownValues { template: &network, values };
-    let interfaces = network.resources.iter().filter(|(name, one)| {
-        one.r#type == "AWS::EC2::VPCEndpoint" && *name != "S3Endpoint" && known.makes(one) == Some(true)
-    });
-    let endpoints: f64 = interfaces.map(|_| 1.0).sum();
-    if endpoints > 0.0 {
-        add(
-            format!("{endpoints} interface endpoints in {zones} zones"),
-            endpoints * zones * INTERFACE_ENDPOINT * HOURS,
+
+    fn appliance(&mut self) {
+        let zones = self.number("Zones", 2.0);
+        let addresses = if self.is("Scheme", "internet-facing") { zones } else { 0.0 };
+        let hour = LOAD_BALANCER + CAPACITY_UNIT + addresses * PUBLIC_ADDRESS;
+        self.add("load balancer with one capacity unit".to_owned(), hour * HOURS);
+        self.leave_open("logs of the load balancer in S3, by the GB".to_owned(), S3_PRICES);
+        let instances = self.number("MinInstances", 1.0);
+        let chosen = match self.values.get("InstanceType").map_or("", String::as_str) {
+            "" if self.is("Architecture", "x86_64") => "t3.small",
+            "" => "t4g.small",
+            other => other,
+        };
+        let what = format!("{instances} × {chosen}");
+        match INSTANCES.iter().find(|(name, _)| *name == chosen) {
+            Some((_, price)) => self.add(what, price * HOURS * instances),
+            None => self.leave_open(format!("{what}, by the hour"), EC2_PRICES),
+        }
+        let size = self.number("RootVolumeSize", 8.0);
+        self.add(format!("{instances} × {size} GiB of disk"), VOLUME * size * instances);
+        if self.count(StackKind::Appliance, "AWS::SecretsManager::Secret") > 0.0 {
+            self.add("the tokens' secret".to_owned(), SECRET);
+        }
+        if self.is("WebAcl", "managed") {
+            self.add("WAF with its rules, without requests".to_owned(), WEB_ACL);
+        }
+        let alarms = self.count(StackKind::Appliance, "AWS::CloudWatch::Alarm");
+        self.add(format!("{alarms} alarms"), alarms * ALARM);
+        self.leave_open("a dashboard; the first three of an account are free".to_owned(), CLOUDWATCH_PRICES);
+    }
+
+    fn mlflow(&mut self) {
+        if self.values.get("ExistingResourceArn").is_some_and(|arn| !arn.is_empty()) {
+            return;
+        }
+        self.leave_open(
+            match self.values.get(MODE).map(String::as_str) {
+                Some("tracking") => {
+                    let size = self.values.get("TrackingServerSize").map_or("", String::as_str);
+                    format!("managed MLflow: a tracking server of the size {size}, by the hour, and its storage")
+                }
+                Some(_) => "managed MLflow: a serverless app, by use".to_owned(),
+                None => "managed MLflow, a tracking server (by the hour) or a serverless app (by use): set `--mode`"
+                    .to_owned(),
+            },
+            SAGEMAKER_PRICES,
         );
+        self.leave_open("artifacts in S3, by the GB".to_owned(), S3_PRICES);
+        if self.count(StackKind::Mlflow, "AWS::KMS::Key") > 0.0 {
+            self.add("the KMS key of the artifacts".to_owned(), KMS_KEY);
+        }
     }
-    let addresses = if is("Scheme", "internet-facing") { zones } else { 0.0 };
-    let hour = LOAD_BALANCER + CAPACITY_UNIT + addresses * PUBLIC_ADDRESS;
-    add("load balancer with one capacity unit".to_owned(), hour * HOURS);
-    let instances = number("MinInstances", 1.0);
-    let chosen = values.get("InstanceType").map_or("", String::as_str);
-    let chosen = match chosen {
-        "" if is("Architecture", "x86_64") => "t3.small",
-        "" => "t4g.small",
-        other => other,
-    };
-    let price = INSTANCES.iter().find(|(name, _)| *name == chosen).map(|(_, price)| price * HOURS * instances);
-    items.push(CostItem { what: format!("{instances} × {chosen}"), dollars: price });
-    let mut add = |what: String, dollars: f64| items.push(CostItem { what, dollars: Some(dollars) });
-    let size = number("RootVolumeSize", 8.0);
-    add(format!("{instances} × {size} GiB of disk"), VOLUME * size * instances);
-    add("the tokens' secret".to_owned(), SECRET);
-    if is("WebAcl", "managed") {
-        add("WAF with its rules".to_owned(), WEB_ACL);
+
+    fn domain(&mut self) {
+        self.add("the KMS key of Studio".to_owned(), KMS_KEY);
+        self.leave_open(
+            "applications of Studio by the hour, and its file system by the GB".to_owned(),
+            SAGEMAKER_PRICES,
+        );
+        self.leave_open("the bucket of Studio, by the GB".to_owned(), S3_PRICES);
     }
-    let has_key =
-        is("ArtifactEncryption", "kms") && values.get("ExistingArtifactKmsKeyArn").is_none_or(String::is_empty);
-    if has_domain || has_key {
-        add("KMS keys".to_owned(), KMS_KEY * f64::from(u8::from(has_domain) + u8::from(has_key)));
+
+    fn add(&mut self, what: String, dollars: f64) {
+        self.items.push(CostItem { what, price: CostPrice::Dollars(dollars) });
     }
-    items
+
+    /// Adds an item whose price is not known here.
+    fn leave_open(&mut self, what: String, page: &'static str) {
+        self.items.push(CostItem { what, price: CostPrice::StatedAt(page) });
+    }
+
+    fn is(&self, name: &str, text: &str) -> bool {
+        self.values.get(name).is_some_and(|value| value == text)
+    }
+
+    fn number(&self, name: &str, otherwise: f64) -> f64 {
+        self.values.get(name).and_then(|value| value.parse().ok()).unwrap_or(otherwise)
+    }
+
+    /// Returns the number of resources of a type that a stack would have.
+    fn count(&self, kind: StackKind, of_type: &str) -> f64 {
+        self.count_but(kind, of_type, "")
+    }
+
+    /// Returns the number of resources of a type that a stack would have, without the one of this name.
+    fn count_but(&self, kind: StackKind, of_type: &str, but: &str) -> f64 {
+        let Some((_, template)) = self.templates.iter().find(|(known, _)| *known == kind) else { return 0.0 };
+        let known = KnownValues { template, values: self.values };
+        let made = template.resources.iter().filter(|(name, one)| {
+            // A condition that depends on an output of another stack is open, and the resource may come.
+            one.r#type == of_type && *name != but && known.makes(one) != Some(false)
+        });
+        made.map(|_| 1.0).sum()
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn sum(pairs: &[(&str, &str)]) -> f64 {
-        let values = pairs.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
-        cost(&values, false).expect("these can be chosen").iter().filter_map(|item| item.dollars).sum()
-    }
-
-    #[test]
-    fn the_estimate_follows_the_parameters() {
-        let lean = [("NatMode", "none"), ("InterfaceEndpoints", "none"), ("InstanceType", "t4g.micro")];
-        let nat = [("NatMode", "one"), ("InterfaceEndpoints", "none"), ("InstanceType", "t4g.micro")];
-        let endpoints = [
-            ("NatMode", "none"),
-            ("InterfaceEndpoints", "minimal"),
-            ("MlflowEndpoints", "both"),
-            ("InstanceType", "t4g.micro"),
-        ];
-        assert!((sum(&nat) - sum(&lean) - 36.5).abs() < 0.01, "{}", sum(&nat));
-        assert!((sum(&endpoints) - sum(&lean) - 87.6).abs() < 0.01, "{}", sum(&endpoints));
-        let one_less = [&endpoints[..], &[("EndpointSts", "no")]].concat();
-        assert!((sum(&endpoints) - sum(&one_less) - 14.6).abs() < 0.01, "{}", sum(&one_less));
-        let choices = StackKind::Appliance.template().parameters["InstanceType"].allowed_values.clone();
-        for choice in choices.iter().map(ToString::to_string).filter(|choice| !choice.is_empty()) {
-            assert!(INSTANCES.iter().any(|(name, _)| *name == choice), "{choice} has no price");
-        }
-        let unknown = items(&Pairs::from([("InstanceType".into(), "m9z.huge".into())]), false);
-        assert!(unknown.iter().any(|item| item.dollars.is_none()));
-    }
-}
+mod tests;

@@ -27,7 +27,7 @@ mod templates;
 mod watch;
 
 pub use apply::apply;
-pub use cost::{CostItem, cost};
+pub use cost::{CostItem, CostPrice, cost};
 pub use destroy::destroy;
 pub use diff::{DiffLine, Weight, is_permission};
 pub use error::DeployError;

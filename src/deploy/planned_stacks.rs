@@ -14,7 +14,7 @@ use super::templates::{StackKind, Template};
 use crate::api::cloudformation::Pairs;
 
 /// The parameter that `--mode` sets.
-const MODE: &str = "Mode";
+pub(super) const MODE: &str = "Mode";
 /// The path under which the bake publishes the image of each architecture.
 const IMAGES: &str = "/mlflow-appliance/ami/";
 /// The prefix of a parameter's type if its value names a parameter of the Parameter Store.

@@ -89,21 +89,33 @@ fn usable(text: &[u8], trusted: &TrustedIssuer, from: String) -> Result<KeySet, 
     }
 }
 
+/// Requests the head of a page without credentials, and returns the status of the response, whatever it is.
+///
+/// # Errors
+/// [`IssuerError::Timeout`] and [`IssuerError::Exchange`], if there was no response.
+pub async fn reach(location: &Location, dialer: &Dialer) -> Result<StatusCode, IssuerError> {
+    ask(Method::HEAD, location, dialer).await.map(|response| response.status)
+}
+
 async fn get(location: &Location, dialer: &Dialer) -> Result<ServiceResponse, IssuerError> {
+    let response = ask(Method::GET, location, dialer).await?;
+    match response.status {
+        StatusCode::OK => Ok(response),
+        status => Err(IssuerError::Status { url: location.url(), status }),
+    }
+}
+
+async fn ask(method: Method, location: &Location, dialer: &Dialer) -> Result<ServiceResponse, IssuerError> {
     // Fetches are minutes apart, so each has a connection of its own. The deadline below comes first, and says more.
     let limits = ServiceLimits { exchange_timeout: 2 * DEADLINE, keep_alive: Duration::ZERO, body_limit: SIZE_LIMIT };
     let client = ServiceClient::new(dialer.to(location.endpoint.clone()), limits);
     let mut headers = Fields::new();
     headers.append(header::ACCEPT, header::HeaderValue::from_static("application/json"));
-    let exchange = client.exchange(Method::GET, &location.target, headers, Bytes::new());
+    let exchange = client.exchange(method, &location.target, headers, Bytes::new());
     let url = || location.url();
     let response =
         timeout(DEADLINE, exchange).await.map_err(|_| IssuerError::Timeout { url: url(), limit: DEADLINE })?;
-    let response = response.map_err(|source| IssuerError::Exchange { url: url(), source })?;
-    match response.status {
-        StatusCode::OK => Ok(response),
-        status => Err(IssuerError::Status { url: url(), status }),
-    }
+    response.map_err(|source| IssuerError::Exchange { url: url(), source })
 }
 
 fn date(headers: &HeaderMap) -> Option<SystemTime> {

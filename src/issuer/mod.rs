@@ -10,6 +10,6 @@ mod trusted;
 
 pub use discovery::DiscoveryDocument;
 pub use error::IssuerError;
-pub use fetch::{FetchedKeys, fetch, read_keys};
+pub use fetch::{FetchedKeys, fetch, reach, read_keys};
 pub use location::Location;
 pub use trusted::{KeySource, TrustedIssuer};

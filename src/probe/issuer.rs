@@ -1,21 +1,69 @@
-//! Tests a trusted issuer: its discovery document, its keys, and the difference between its clock and ours.
+//! Tests a trusted issuer: its discovery document, its keys, its clock, and the addresses at which people sign in.
 
 use std::time::{Duration, SystemTime};
 
+use actix_web::http::StatusCode;
+use tokio::time::Instant;
+
 use super::finding::Finding;
 use crate::http::client::{ClientError, DialError, Dialer, ServiceClientError};
-use crate::issuer::{FetchedKeys, IssuerError, KeySource, TrustedIssuer, fetch};
+use crate::issuer::{DiscoveryDocument, FetchedKeys, IssuerError, KeySource, Location, TrustedIssuer, fetch, reach};
 use crate::{clock, error_chain};
 
 const CHECK: &str = "issuer";
+const ENDPOINT: &str = "endpoint";
 
-/// Probes one issuer.
-pub(super) async fn probe(trusted: &TrustedIssuer, dialer: &Dialer) -> Finding {
+/// The keys in the discovery document with the addresses for people who sign in, and whether a sign-in needs them.
+const ENDPOINTS: [(&str, bool); 4] = [
+    ("authorization_endpoint", true),
+    ("token_endpoint", true),
+    ("userinfo_endpoint", false),
+    ("end_session_endpoint", false),
+];
+
+/// Probes the keys of one issuer. Returns its discovery document as well, if there is one.
+pub(super) async fn probe(trusted: &TrustedIssuer, dialer: &Dialer) -> (Finding, Option<DiscoveryDocument>) {
     let name = &*trusted.issuer.name;
     match fetch(trusted, dialer).await {
-        Ok(fetched) => finding(trusted, &fetched, clock::now()),
-        Err(error) => Finding::failure(CHECK, name, error_chain::joined(&error), fix(&error)),
+        Ok(fetched) => (finding(trusted, &fetched, clock::now()), fetched.discovery),
+        Err(error) => (Finding::failure(CHECK, name, error_chain::joined(&error), fix(&error)), None),
     }
+}
+
+/// Probes the addresses that a sign-in needs, each with one request without credentials. A response of any status is fine, because
+/// a request without the parameters of a sign-in is an error there.
+pub(super) async fn probe_endpoints(name: &str, document: &DiscoveryDocument, dialer: &Dialer) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (key, is_needed) in ENDPOINTS {
+        if !is_needed && document.get(key).is_none() {
+            continue;
+        }
+        let began = Instant::now();
+        let finding = match document.location(key) {
+            Ok(location) => match reach(&location, dialer).await {
+                Ok(status) => answered(name, key, &location, status),
+                // Something answers there; a sign-in reads other responses than this one.
+                Err(IssuerError::Exchange { source: ServiceClientError::Body(_), .. }) => {
+                    Finding::ok(ENDPOINT, name, format!("{key}: {} answers", location.url()))
+                }
+                Err(error) => {
+                    let hint = "allow this machine to reach that host, by HTTPS or by way of `HTTPS_PROXY`; people cannot sign in \
+                                or out without it";
+                    Finding::failure(ENDPOINT, name, format!("{key}: {}", error_chain::joined(&error)), hint)
+                }
+            },
+            Err(error) => {
+                let hint = "check the issuer's discovery document; people cannot sign in with it";
+                Finding::failure(ENDPOINT, name, error_chain::joined(&error), hint)
+            }
+        };
+        findings.push(Finding { took: began.elapsed(), ..finding });
+    }
+    findings
+}
+
+fn answered(name: &str, key: &str, location: &Location, status: StatusCode) -> Finding {
+    Finding::ok(ENDPOINT, name, format!("{key}: {} answers ({})", location.url(), status.as_u16()))
 }
 
 fn finding(trusted: &TrustedIssuer, fetched: &FetchedKeys, here: SystemTime) -> Finding {

@@ -22,7 +22,7 @@ use crate::aws::sdk::{self, Egress};
 use crate::http::client::Endpoint;
 pub use finding::{Finding, ProbeOutcome};
 use settings::PROBE_LIMIT;
-pub use settings::{ProbeSettings, ProbeTarget, ProbedSecret, ProbedStore};
+pub use settings::{ProbeSettings, ProbeTarget, ProbedIssuer, ProbedSecret, ProbedStore};
 
 /// An identity that was probed, for further targets that use it.
 struct ProbedIdentity<'a> {
@@ -51,8 +51,17 @@ pub async fn run(settings: &ProbeSettings, found: &mut dyn FnMut(Finding)) -> bo
         }
     }
     let dialer = settings.targets.first().map(|subject| &subject.transport.dialer);
-    for (trusted, dialer) in settings.issuers.iter().zip(dialer.into_iter().cycle()) {
-        note(timed("issuer", &trusted.issuer.name, issuer::probe(trusted, dialer)).await);
+    for (ProbedIssuer { trusted, has_sign_on }, dialer) in settings.issuers.iter().zip(dialer.into_iter().cycle()) {
+        let (name, mut discovery) = (&*trusted.issuer.name, None);
+        let keys = async {
+            let (finding, document) = issuer::probe(trusted, dialer).await;
+            discovery = document;
+            finding
+        };
+        note(timed("issuer", name, keys).await);
+        if let Some(document) = discovery.filter(|_| *has_sign_on) {
+            issuer::probe_endpoints(name, &document, dialer).await.into_iter().for_each(&mut note);
+        }
     }
     let mut known: Vec<ProbedIdentity<'_>> = Vec::new();
     for subject in &settings.targets {

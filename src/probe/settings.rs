@@ -48,12 +48,20 @@ pub struct ProbedSecret {
     pub least: usize,
 }
 
+/// An issuer to be probed.
+pub struct ProbedIssuer {
+    /// The issuer.
+    pub trusted: TrustedIssuer,
+    /// True if people sign in there with their browser.
+    pub has_sign_on: bool,
+}
+
 /// The settings that all probes share.
 pub struct ProbeSettings {
     /// The targets.
     pub targets: Vec<ProbeTarget>,
     /// The issuers of callers' JWTs.
-    pub issuers: Vec<TrustedIssuer>,
+    pub issuers: Vec<ProbedIssuer>,
     /// The secrets that AWS stores.
     pub secrets: Vec<ProbedSecret>,
     /// The STS endpoints that confirm the AWS identities of callers.

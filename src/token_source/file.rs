@@ -39,23 +39,50 @@ pub(super) fn update<T, E>(
         TokenSourceError::Unwritable(format!("cannot write `{}`: {error}", path.display()))
     };
     let path = &resolved(path).map_err(|error| failed(&error))?;
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let directory = directory_of(path);
     let lock = File::open(directory).map_err(|error| failed(&error))?;
     wait_for(&lock).map_err(|error| failed(&error))?;
     let is_new = missing == WhenMissing::Create && !path.exists();
     let mut tokens = if is_new { Tokens::default() } else { read_file(path)? };
     let result = edit(&mut tokens).map_err(UpdateError::Edit)?;
-    // The new file has mode 0600, and then owner and mode of the file that it replaces, so that its readers can still read it.
-    let mut file = tempfile::NamedTempFile::new_in(directory).map_err(|error| failed(&error))?;
-    if let Ok(old) = path.metadata() {
-        // The owner comes before the mode, which could open the file to the wrong group.
-        fchown(file.as_file(), Some(old.uid()), Some(old.gid())).map_err(|error| failed(&error))?;
-        file.as_file().set_permissions(old.permissions()).map_err(|error| failed(&error))?;
-    }
+    let mut file = successor(path, directory).map_err(|error| failed(&error))?;
     file.write_all(tokens.to_string().as_bytes()).map_err(|error| failed(&error))?;
     file.as_file().sync_all().map_err(|error| failed(&error))?;
     file.persist(path).map_err(|error| failed(&error.error))?;
     Ok(result)
+}
+
+/// Tests whether this process can change a token file, and changes nothing: it takes the same steps as a change, up to the new
+/// file, which it deletes.
+///
+/// # Errors
+/// [`TokenSourceError::Unwritable`].
+pub fn check_writable(path: &Path) -> Result<(), TokenSourceError> {
+    let check = || {
+        let path = &resolved(path)?;
+        let directory = directory_of(path);
+        File::open(directory)?;
+        // The file is replaced and never written, so it is the directory that has to be writable.
+        successor(path, directory)?.close()
+    };
+    check()
+        .map_err(|error: io::Error| TokenSourceError::Unwritable(format!("cannot write `{}`: {error}", path.display())))
+}
+
+fn directory_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Creates the file that is to replace the one at this path.
+fn successor(path: &Path, directory: &Path) -> io::Result<tempfile::NamedTempFile> {
+    // The new file has mode 0600, and then owner and mode of the file that it replaces, so that its readers can still read it.
+    let file = tempfile::NamedTempFile::new_in(directory)?;
+    if let Ok(old) = path.metadata() {
+        // The owner comes before the mode, which could open the file to the wrong group.
+        fchown(file.as_file(), Some(old.uid()), Some(old.gid()))?;
+        file.as_file().set_permissions(old.permissions())?;
+    }
+    Ok(file)
 }
 
 /// Takes the lock, which ends with the process at the latest.

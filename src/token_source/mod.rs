@@ -13,7 +13,7 @@ mod secrets_manager;
 mod source;
 
 pub use self::error::{TokenSourceError, UpdateError};
-pub use self::file::read_file;
+pub use self::file::{check_writable, read_file};
 pub use self::source::{TokenSource, WhenMissing};
 
 use self::calls::SecretCalls;

@@ -1,12 +1,14 @@
 //! `appliance check` reports each problem with a hint.
 
 use std::process::Output;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::appliance::{ACCESS_KEY_ID, APP_ARN, SECRET_ACCESS_KEY, TRACKING_ARN, command};
 use crate::support::authority::authority;
+use crate::support::issuer::{SigningKey, TestIssuer};
 use crate::support::upstream::Upstream;
 
 fn check(arguments: &[&str]) -> (Output, String) {
@@ -156,4 +158,101 @@ fn an_appliance_that_accepts_all_callers_or_none_gets_a_warning() {
     let empty = tempfile::NamedTempFile::new().unwrap();
     let said = with(&["--tokens", empty.path().to_str().unwrap()]);
     assert!(said.contains("warning  callers        nobody, because there is no valid token"), "{said}");
+}
+
+#[test]
+fn the_source_of_personal_tokens_is_tested_without_a_change() {
+    let directory = tempfile::tempdir().unwrap();
+    let (tokens, personal) = (directory.path().join("tokens.toml"), directory.path().join("personal.toml"));
+    std::fs::write(&tokens, "").unwrap();
+    let with = |source: &str, more: &[&str]| {
+        let arguments = ["--offline", "--resource-arn", TRACKING_ARN, "--listen", "127.0.0.1:0", "--json", "--tokens"];
+        let arguments = [&arguments[..], &[tokens.to_str().unwrap(), "--personal-tokens", source], more].concat();
+        let (output, said) = check(&arguments);
+        let finding = findings(&said).into_iter().find(|one| one["check"] == "personal").unwrap();
+        (output.status.code(), finding)
+    };
+    let path = personal.to_str().unwrap();
+    let (code, finding) = with(path, &[]);
+    assert_eq!((code, &finding["outcome"], &finding["subject"]), (Some(0), &"ok".into(), &path.into()), "{finding}");
+    let names = || std::fs::read_dir(directory.path()).unwrap().count();
+    assert_eq!(names(), 1, "the check leaves nothing behind");
+    let (code, finding) = with(path, &["--read-only"]);
+    assert_eq!((code, &finding["outcome"]), (Some(0), &"skipped".into()), "{finding}");
+
+    // A missing directory rejects root as well.
+    let (code, finding) = with(directory.path().join("none/personal.toml").to_str().unwrap(), &[]);
+    assert_eq!((code, &finding["outcome"]), (Some(1), &"failure".into()), "{finding}");
+    assert!(finding["text"].as_str().unwrap().contains("No such file or directory"), "{finding}");
+    assert!(finding["hint"].as_str().unwrap().contains("let the user of the appliance write to it"), "{finding}");
+
+    for (source, actions) in [
+        ("secretsmanager:mlflow-personal", ["`secretsmanager:PutSecretValue`", "`secretsmanager:CreateSecret`"]),
+        ("ssm:/mlflow/personal", ["`ssm:PutParameter`", "`ssm:GetParameterHistory`"]),
+    ] {
+        let (code, finding) = with(source, &[]);
+        assert_eq!((code, &finding["outcome"]), (Some(0), &"skipped".into()), "{finding}");
+        for action in actions {
+            assert!(finding["hint"].as_str().unwrap().contains(action), "{action}: {finding}");
+        }
+    }
+}
+
+#[test]
+fn the_endpoints_of_an_identity_provider_have_to_answer() {
+    let upstream = answering("200 OK", 0, "{}");
+    let issuer = TestIssuer::new(&[SigningKey::p256().jwk("k")]);
+    let url = issuer.url();
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let (seen, base) = (Arc::clone(&asked), url.clone());
+    // The sign-out is at an address where nothing listens.
+    issuer.intercept(move |request, wire| match request.target.as_str() {
+        "/.well-known/openid-configuration" => Some(
+            wire.answer(
+                "200 OK",
+                json!({
+                    "issuer": base,
+                    "jwks_uri": format!("{base}/keys"),
+                    "authorization_endpoint": format!("{base}/authorize"),
+                    "token_endpoint": format!("{base}/token"),
+                    "end_session_endpoint": "http://127.0.0.1:9/end",
+                })
+                .to_string(),
+            ),
+        ),
+        "/authorize" | "/token" => {
+            let has_credentials = request.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("authorization"));
+            seen.lock().unwrap().push((request.method.clone(), request.target.clone(), has_credentials));
+            Some(wire.send("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"))
+        }
+        _ => None,
+    });
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("appliance.toml");
+    let write = |more: &str| {
+        let issuer = format!("[[issuer]]\nname = \"idp\"\nurl = \"{url}\"\naudience = \"mlflow\"\n{more}");
+        let caller = "[[caller]]\nissuer = \"idp\"\nclaim = \"*\"\nrole = \"read\"\n";
+        let common = format!("resource-arn = \"{TRACKING_ARN}\"\nupstream-endpoint = \"{}\"\n", upstream.url());
+        std::fs::write(&path, format!("{common}listen = \"127.0.0.1:0\"\n{issuer}{caller}")).unwrap();
+    };
+    let endpoints = || {
+        let (output, said) = check(&["--json", "--config", path.to_str().unwrap()]);
+        let findings = findings(&said).into_iter().filter(|one| one["check"] == "endpoint");
+        let findings: Vec<_> =
+            findings.map(|one| (one["outcome"].clone(), one["text"].as_str().unwrap().to_owned())).collect();
+        (output.status.code(), findings)
+    };
+    write("client-id = \"mlflow\"\n");
+    let (code, found) = endpoints();
+    let expected = ["ok", "ok", "failure"];
+    assert_eq!(found.iter().map(|(outcome, _)| outcome.as_str().unwrap()).collect::<Vec<_>>(), expected, "{found:?}");
+    assert_eq!(code, Some(1));
+    assert_eq!(found[0].1, format!("authorization_endpoint: {url}/authorize answers (400)"));
+    assert!(found[2].1.starts_with("end_session_endpoint: ") && found[2].1.contains("127.0.0.1:9"), "{found:?}");
+    let request = |target: &str| ("HEAD".to_owned(), target.to_owned(), false);
+    assert_eq!(*asked.lock().unwrap(), [request("/authorize"), request("/token")]);
+
+    // Nobody signs in at an issuer without `client-id`.
+    write("");
+    assert_eq!(endpoints(), (Some(0), Vec::new()));
 }

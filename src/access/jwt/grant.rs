@@ -37,6 +37,6 @@ impl ClaimGrant {
     ) -> Option<Caller> {
         let name = self.name.as_ref().unwrap_or(own).fill(claims)?;
         let (role, targets) = (self.role, self.targets.clone());
-        Some(Caller { name, role, targets, means, issuer: Some(Arc::clone(issuer)) })
+        Some(Caller { name, role, targets, means, issuer: Some(Arc::clone(issuer)), expires: None })
     }
 }

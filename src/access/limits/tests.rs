@@ -10,7 +10,7 @@ fn meter(rate: Option<(u32, u32)>, concurrency: Option<u32>) -> Meter<()> {
 }
 
 fn caller(name: &str, means: AuthMethod) -> Caller {
-    Caller { name: name.to_owned(), role: Role::Read, targets: Targets::All, means, issuer: None }
+    Caller { name: name.to_owned(), role: Role::Read, targets: Targets::All, means, issuer: None, expires: None }
 }
 
 fn ci() -> Caller {

@@ -83,7 +83,10 @@ pub(super) fn for_looking(argument: clap::Arg) -> clap::Arg {
 
 /// An estimate does not ask AWS.
 pub(super) fn for_cost(argument: clap::Arg) -> clap::Arg {
-    hiding(argument, &["mode", "prefix", "region", "tags", "role_arn", "timeout", "ca_file"])
+    if argument.get_id() == "mode" {
+        return argument.help("The kind of managed MLflow: `tracking` (a server) or `serverless` (an app)");
+    }
+    hiding(argument, &["prefix", "region", "tags", "role_arn", "timeout", "ca_file"])
 }
 
 /// Runs an action on the stacks of a set, while the credentials are renewed.

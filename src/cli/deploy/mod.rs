@@ -14,7 +14,7 @@ use super::command_error::{Class, CommandError};
 use super::examples;
 use super::output::{one_line, say, shell_word, show, show_document};
 use crate::api::cloudformation::Change;
-use crate::deploy::{self, PlannedChange, StackKind, StackPlan};
+use crate::deploy::{self, CostPrice, DeployMode, PlannedChange, StackKind, StackPlan};
 use arguments::{StackArguments, explained, for_cost, for_looking, with, without_values};
 use terminal::Terminal;
 
@@ -180,22 +180,31 @@ fn described(change: &Change) -> serde_json::Value {
 
 fn cost(arguments: &StackArguments, json: bool) -> Result<(), CommandError> {
     let given = arguments.given()?;
-    let items = deploy::cost(&given, arguments.domain).map_err(|error| explained(&error))?;
+    let mode = arguments.mode.as_deref().map(|mode| match mode {
+        "tracking" => DeployMode::Tracking,
+        _ => DeployMode::Serverless,
+    });
+    let items = deploy::cost(&given, mode, arguments.domain).map_err(|error| explained(&error))?;
     let cents = |dollars: f64| (dollars * 100.0).round() / 100.0;
-    let sum = cents(items.iter().filter_map(|item| item.dollars).sum());
+    let sum = cents(items.iter().filter_map(deploy::CostItem::dollars).sum());
     if json {
-        let items = items.iter().map(|item| json!({"what": item.what, "dollars": item.dollars.map(cents)}));
+        let items = items.iter().map(|deploy::CostItem { what, price }| match price {
+            CostPrice::Dollars(dollars) => json!({"what": what, "dollars": cents(*dollars), "price_page": null}),
+            CostPrice::StatedAt(page) => json!({"what": what, "dollars": null, "price_page": page}),
+        });
         let items: Vec<_> = items.collect();
         show_document(&json!({"estimate": true, "currency": "USD", "per": "month", "sum": sum, "items": items}));
         return Ok(());
     }
-    for deploy::CostItem { what, dollars } in &items {
-        show(&match dollars {
-            Some(dollars) => format!("{dollars:9.2}  {what}"),
-            None => format!("        ?  {what}"),
+    for deploy::CostItem { what, price } in &items {
+        show(&match price {
+            CostPrice::Dollars(dollars) => format!("{dollars:9.2}  {what}"),
+            CostPrice::StatedAt(page) => format!("        ?  {what}: {page}"),
         });
     }
-    show(&format!("{sum:9.2}  US dollars a month: an ESTIMATE, without data transfer, logs and managed MLflow itself"));
+    show(&format!(
+        "{sum:9.2}  US dollars a month: an ESTIMATE; data transfer and the items with `?` come on top, whose prices AWS states there"
+    ));
     Ok(())
 }
 

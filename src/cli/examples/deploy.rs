@@ -55,7 +55,7 @@ Exit codes: 0 success, 1 failure or, with `--env`, no appliance yet, 2 wrong usa
 
 pub(crate) const DEPLOY_COST: &str = "\
 Examples:
-  appliance deploy cost
+  appliance deploy cost --mode tracking
   appliance deploy cost --domain --parameter MinInstances=3
   appliance deploy cost --json | jq .sum
 

@@ -70,7 +70,12 @@ function moved(bytes, urls) {
   return parts.length ? parts.join(' + ') : '–';
 }
 
-function tokenEnd(tokens) {
+/** Formats the end of a caller's tokens: of the first of the token file, or of the one in the last request. */
+function tokenEnd({ tokens, token_expires: last }) {
+  if (!tokens && last) {
+    const left = last - now();
+    return [left > 0 ? `in ${span(left, 1)}` : `${span(-left, 1)} ago`, ''];
+  }
   if (!tokens) return ['–', ''];
   if (tokens.first_expires === null) return ['never', ''];
   const first = `in ${span(tokens.first_expires - now(), 1)}`;
@@ -86,14 +91,14 @@ function callers() {
   const cell = (...content) => element('td', {}, ...content);
   const count = (value, kind) => cell(value ? pill(number(value), kind) : '–');
   replace(byId('callers').tBodies[0], JSON.stringify(shown.callers), () => (all.length ? all.map((row) => element('tr', {},
-    element('th', { scope: 'row' }, row.label ? element('em', {}, row.label) : element('strong', {}, row.name), row.role ? element('span', { class: 'quiet' }, ` ${row.role} · ${row.means}`) : null),
+    element('th', { scope: 'row' }, row.label ? element('em', {}, row.label) : element('strong', {}, row.name), row.role ? element('span', { class: 'quiet' }, ` ${row.role} · ${row.means}${row.issuer ? ` of ${row.issuer}` : ''}`) : null),
     cell(bar([[row.requests - row.rejected - row.failed, 'first'], [row.rejected, 'second'], [row.failed, 'third']], most), element('span', { class: 'count' }, number(row.requests))),
     count(row.rejected, 'warn'),
     count(row.failed, 'bad'),
     cell(moved(row.artifact_bytes.received, row.presigned.uploads)),
     cell(moved(row.artifact_bytes.sent, row.presigned.downloads)),
     cell(ticking(() => [`${span(Math.max(0, now() - row.last_seen), 1)} ago`, ''])),
-    cell(ticking(() => tokenEnd(row.tokens))))) : [element('tr', {}, element('td', { colspan: 8 }, 'No request yet.'))]));
+    cell(ticking(() => tokenEnd(row))))) : [element('tr', {}, element('td', { colspan: 8 }, 'No request yet.'))]));
 }
 
 /** Describes credentials. They renew by themselves, so only a failed renewal needs attention. */

@@ -158,7 +158,7 @@ impl AwsIdentities {
         let Some(grant) = Grant::first(&self.grants, is_for) else {
             return Ok(Err(AwsTokenError::NoGrant(identity.arn)));
         };
-        let caller = grant.caller(&identity.name, AuthMethod::Aws);
+        let caller = Caller { expires: Some(token.expires), ..grant.caller(&identity.name, AuthMethod::Aws) };
         info!(caller = caller.name, role = %caller.role, principal = identity.arn, "AWS confirmed an identity");
         Ok(Ok(caller))
     }

@@ -114,7 +114,14 @@ mod tests {
     const NOW: SystemTime = SystemTime::UNIX_EPOCH;
 
     fn caller(name: &str) -> Caller {
-        Caller { name: name.to_owned(), role: Role::Read, targets: Targets::All, means: AuthMethod::Aws, issuer: None }
+        Caller {
+            name: name.to_owned(),
+            role: Role::Read,
+            targets: Targets::All,
+            means: AuthMethod::Aws,
+            issuer: None,
+            expires: None,
+        }
     }
 
     fn number(of: usize, kind: u8) -> Fingerprint {

@@ -188,7 +188,7 @@ impl Callers {
         }
         let role = self.anonymous.ok_or(AccessError::Nothing)?;
         let (name, targets) = ("anonymous".to_owned(), Targets::All);
-        Ok(Caller { name, role, targets, means: AuthMethod::Anonymous, issuer: None })
+        Ok(Caller { name, role, targets, means: AuthMethod::Anonymous, issuer: None, expires: None })
     }
 
     /// Returns true if a person with a browser can sign in.

@@ -14,7 +14,8 @@ use sha2::{Digest as _, Sha256};
 use template::{Markup, Place, fill, markup};
 
 const STYLE: &str = include_str!("style.css");
-const MARK: &str = include_str!("mark.svg");
+/// The mark of the appliance, as an image within a page.
+pub(crate) const MARK: &str = include_str!("mark.svg");
 
 /// The mark of the appliance as the URL of an icon, so that a browser does not request `/favicon.ico`.
 pub(crate) static ICON: LazyLock<String> =

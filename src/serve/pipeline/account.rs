@@ -88,7 +88,14 @@ mod tests {
     use crate::access::routes;
 
     fn caller(role: Role) -> Caller {
-        Caller { name: "ada+b".to_owned(), role, targets: Targets::All, means: AuthMethod::Session, issuer: None }
+        Caller {
+            name: "ada+b".to_owned(),
+            role,
+            targets: Targets::All,
+            means: AuthMethod::Session,
+            issuer: None,
+            expires: None,
+        }
     }
 
     #[test]

@@ -107,6 +107,21 @@ fn what_it_costs_is_for_programs_too_and_of_settings_that_can_be() {
     assert!(code == Some(0) && all["estimate"] == true && (all["sum"].as_f64().unwrap() - sum).abs() < 0.01, "{shown}");
     let (_, shown, _) = deploy(&cloud, &["cost"]);
     assert!(shown.contains(&format!("{sum:9.2}  US dollars a month: an ESTIMATE")), "{shown}");
+    let of_mlflow = |shown: &str| -> Vec<String> {
+        shown.lines().filter(|line| line.contains("managed MLflow")).map(ToOwned::to_owned).collect()
+    };
+    assert!(of_mlflow(&shown).len() == 1 && shown.contains("set `--mode`"), "{shown}");
+    let large = ["cost", "--mode", "tracking", "--parameter", "TrackingServerSize=Large"];
+    let (_, shown, _) = deploy(&cloud, &large);
+    let expected = "        ?  managed MLflow: a tracking server of the size Large, by the hour, and its storage: \
+                    https://aws.amazon.com/sagemaker/pricing/";
+    assert_eq!(of_mlflow(&shown), [expected], "{shown}");
+    let (_, shown, _) = deploy(&cloud, &[&large[..], &["--json"]].concat());
+    let all: Value = serde_json::from_str(&shown).unwrap();
+    let items = all["items"].as_array().unwrap();
+    let mlflow = items.iter().find(|item| item["what"].as_str().unwrap().contains("size Large")).unwrap();
+    assert!(mlflow["dollars"].is_null() && mlflow["price_page"] == "https://aws.amazon.com/sagemaker/pricing/");
+    assert!(items.iter().all(|item| item["dollars"].is_null() != item["price_page"].is_null()), "{shown}");
     let (code, _, said) = deploy(&cloud, &["cost", "--parameter", "NatMode=many"]);
     assert!(code == Some(78) && said.contains("NatMode: `many`: not one of"), "{said}");
     let (code, _, said) = deploy(&cloud, &["cost", "--parameter", "Nonsense=1"]);

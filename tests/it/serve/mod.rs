@@ -52,6 +52,7 @@ mod slow_readers;
 mod span_export;
 mod status;
 mod status_document;
+mod status_tokens;
 mod stored_secrets;
 mod targets;
 mod tls;

@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 
 use rcgen::SanType;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::support::appliance::{Appliance, Builder};
+use crate::support::appliance::{Appliance, Builder, TRACKING_ARN};
 use crate::support::authority::authority;
 use crate::support::eventually;
+use crate::support::issuer::{AUDIENCE, SigningKey, TestIssuer};
 use crate::support::scrape::Scrape;
 use crate::support::upstream::Upstream;
 
@@ -93,8 +94,41 @@ fn busy() -> (Appliance, Scrape, tempfile::TempDir) {
         assert!(caller.request("POST", path, &[], Some(b"{}")).status >= 400);
     }
     eventually("all requests are counted", || appliance.metrics().count("appliance_requests_total", &[]) == 5);
-    let scrape = appliance.metrics();
+    let mut scrape = appliance.metrics();
+    let of_issuers = of_issuers(&directory);
+    let is_new = |name: &String| !scrape.families.contains_key(name);
+    let new: Vec<_> = of_issuers.families.into_iter().filter(|(name, _)| is_new(name)).collect();
+    scrape.families.extend(new);
     (appliance, scrape, directory)
+}
+
+/// Returns the metrics of an appliance with two issuers, of which one cannot be reached.
+fn of_issuers(directory: &tempfile::TempDir) -> Scrape {
+    let key = SigningKey::p256();
+    let issuer = TestIssuer::new(&[key.jwk("k")]);
+    let table = |name: &str, url: &str| {
+        format!(
+            "[[issuer]]\nname = \"{name}\"\nurl = \"{url}\"\naudience = \"{AUDIENCE}\"\n\
+             [[caller]]\nissuer = \"{name}\"\nclaim = \"*\"\nrole = \"read\"\n"
+        )
+    };
+    let tables = table("up", &issuer.url()) + &table("down", "http://127.0.0.1:9");
+    let path = directory.path().join("issuers.toml");
+    std::fs::write(&path, format!("resource-arn = \"{TRACKING_ARN}\"\n{tables}")).unwrap();
+    let appliance = Builder::from_file(&path).with_admin().start();
+    let fetches = |issuer: &str, result: &str| {
+        let labels = [("issuer", issuer), ("result", result)];
+        appliance.metrics().count("appliance_issuer_fetches_total", &labels)
+    };
+    eventually("both were asked", || fetches("up", "ok") > 0 && fetches("down", "failed") > 0);
+    let claims = issuer.claims(&json!({"aud": "another", "sub": "ada"}));
+    let bearer = format!("Bearer {}", key.token(&json!({"alg": "ES256", "kid": "k"}), &claims));
+    assert_eq!(appliance.connect().request("GET", "/version", &[("Authorization", &*bearer)], None).status, 401);
+    let scrape = appliance.metrics();
+    // The rules say so: keys of one and none of the other.
+    let keys = |issuer: &str| scrape.count("appliance_issuer_keys", &[("issuer", issuer)]);
+    assert_eq!((keys("up"), keys("down"), fetches("down", "ok")), (1, 0, 0));
+    scrape
 }
 
 #[test]

@@ -9,6 +9,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest as _, Sha256};
 
+use crate::serve::page::{ICON, MARK};
+
 const STYLE: &str = include_str!("../page.css");
 /// The parts of the script, in the order in which they use one another.
 const SCRIPT: &str = concat!(
@@ -24,7 +26,11 @@ struct StatusPage {
 }
 
 static PAGE: LazyLock<StatusPage> = LazyLock::new(|| {
-    let text = include_str!("../page.html").replace("/*style*/", STYLE).replace("/*script*/", SCRIPT);
+    let text = include_str!("../page.html")
+        .replace("<!--icon-->", &ICON)
+        .replace("<!--mark-->", MARK.trim_end())
+        .replace("/*style*/", STYLE)
+        .replace("/*script*/", SCRIPT);
     let hash = |piece: &str| STANDARD.encode(Sha256::digest(piece));
     let policy = format!(
         "default-src 'none'; script-src 'sha256-{}'; style-src 'sha256-{}'; connect-src 'self'; img-src data:; \
@@ -42,4 +48,20 @@ pub(crate) fn page() -> HttpResponse {
         .content_type("text/html; charset=utf-8")
         .insert_header((header::CONTENT_SECURITY_POLICY, PAGE.policy.as_str()))
         .body(PAGE.text.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_has_the_mark_of_all_pages_and_no_empty_place() {
+        assert!(
+            PAGE.text.contains(MARK.trim_end())
+                && PAGE.text.contains(&format!("<link rel=\"icon\" href=\"{}\">", *ICON))
+        );
+        for place in ["<!--", "/*style*/", "/*script*/"] {
+            assert!(!PAGE.text.contains(place), "{place}");
+        }
+    }
 }

@@ -112,8 +112,8 @@ impl Issuers {
         let state = &self.states[issuer];
         // SECURITY: this comes first, so that keys which are replaced meanwhile end what is remembered.
         let (claims, generation) = state.verify(jwt, state.issuer(), now).await?;
-        let caller = state.grant(claims, AuthMethod::Jwt)?;
         let end = state.issuer().end(claims).map_err(JwtRejection::Token)?;
+        let caller = Caller { expires: Some(end), ..state.grant(claims, AuthMethod::Jwt)? };
         self.verified.remember(verified_tokens::id(token), issuer, generation, end, &caller, now);
         Ok(caller)
     }

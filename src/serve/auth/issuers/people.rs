@@ -127,7 +127,14 @@ impl IssuerState {
         let grant = sign_on.facts.iter().position(|facts| facts.iter().all(|fact| session.has(fact)))?;
         let (name, grant) = (session.name.clone(), self.grants.get(grant)?);
         let issuer = Some(Arc::clone(&self.issuer().name));
-        Some(Caller { name, role: grant.role, targets: grant.targets.clone(), means: AuthMethod::Session, issuer })
+        Some(Caller {
+            name,
+            role: grant.role,
+            targets: grant.targets.clone(),
+            means: AuthMethod::Session,
+            issuer,
+            expires: None,
+        })
     }
 }
 

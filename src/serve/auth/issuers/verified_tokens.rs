@@ -107,7 +107,14 @@ mod tests {
 
     fn caller(name: &str) -> Caller {
         let issuer = Some("github".into());
-        Caller { name: name.to_owned(), role: Role::Read, targets: Targets::All, means: AuthMethod::Jwt, issuer }
+        Caller {
+            name: name.to_owned(),
+            role: Role::Read,
+            targets: Targets::All,
+            means: AuthMethod::Jwt,
+            issuer,
+            expires: None,
+        }
     }
 
     #[test]

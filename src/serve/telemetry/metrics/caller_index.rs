@@ -17,7 +17,7 @@ pub(super) struct CallerIndex {
     found: RefCell<FoundRows>,
 }
 
-/// The rows by the names of their callers. One name has as many rows as it has methods of authentication and roles.
+/// The rows by the names of their callers. One name has as many rows as it has methods of authentication, issuers and roles.
 #[derive(Default)]
 struct FoundRows {
     by_name: HashMap<String, Vec<Arc<CallerRow>>, RandomState>,
@@ -40,7 +40,9 @@ impl CallerIndex {
             return;
         };
         let mut found = self.found.borrow_mut();
-        found.cells(rows, caller).count(&request, moment);
+        let cells = found.cells(rows, caller);
+        cells.count(&request, moment);
+        cells.note_end(caller.expires);
     }
 }
 
@@ -59,7 +61,12 @@ impl FoundRows {
     #[cold]
     fn insert(&mut self, rows: &CallerRows, caller: &Caller) -> Arc<CallerRow> {
         let (means, role) = (caller.means, caller.role);
-        let label = CallerLabel { name: caller.name.clone(), means: means.as_str(), role: role.as_str() };
+        let label = CallerLabel {
+            name: caller.name.clone(),
+            means: means.as_str(),
+            issuer: caller.issuer.clone(),
+            role: role.as_str(),
+        };
         let row = Arc::new(CallerRow { label, kind: (means, role), cells: CallerCells::default() });
         if let Some(replaced) = rows.add(Arc::clone(&row)) {
             let name = &replaced.label.name;
@@ -76,19 +83,19 @@ impl FoundRows {
 }
 
 fn is_row_of(row: &CallerRow, caller: &Caller) -> bool {
-    row.kind == (caller.means, caller.role) && row.label.name == caller.name
+    row.kind == (caller.means, caller.role) && row.label.name == caller.name && row.label.issuer == caller.issuer
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::time::{Duration, UNIX_EPOCH};
 
     use super::*;
     use crate::access::caller::{AuthMethod, Role, Targets};
     use crate::serve::telemetry::metrics::callers::{CALLER_LIMIT, CallerFigures, CallerSums};
 
     fn caller(name: &str, means: AuthMethod, role: Role) -> Caller {
-        Caller { name: name.to_owned(), role, targets: Targets::All, means, issuer: None }
+        Caller { name: name.to_owned(), role, targets: Targets::All, means, issuer: None, expires: None }
     }
 
     /// A worker's rows, and its index of them.
@@ -128,11 +135,36 @@ mod tests {
             downloaded: 14,
             presigned: [2, 1],
             last_seen: 9000,
+            token_expires: 0,
         };
         let of_session = CallerFigures { requests: 2, rejected: 2, last_seen: 2000, ..CallerFigures::default() };
         assert_eq!(rows, [("token", of_token), ("session", of_session)]);
         assert_eq!(table.unauthenticated, of_session);
         assert_eq!(table.others, CallerFigures::default());
+    }
+
+    #[test]
+    fn two_issuers_have_two_rows_and_a_row_has_the_end_of_the_token_that_was_used_last() {
+        let start = Instant::now();
+        let workers = [Worker::new(start), Worker::new(start)];
+        let jwt = |issuer: &str, end: u64| Caller {
+            issuer: Some(issuer.into()),
+            expires: Some(UNIX_EPOCH + Duration::from_secs(end)),
+            ..caller("ada", AuthMethod::Jwt, Role::Read)
+        };
+        for (worker, second, issuer, end) in
+            [(0, 1, "okta", 100), (1, 3, "okta", 300), (0, 2, "okta", 200), (0, 4, "entra", 400)]
+        {
+            workers[worker].count(Some(&jwt(issuer, end)), second, CallerRequest::default());
+        }
+        let table = CallerSums::of(workers.iter().map(|worker| &worker.0));
+        let rows = table.rows.iter().map(|(label, figures)| {
+            (label.issuer.as_deref().unwrap_or("none"), figures.requests, figures.token_expires)
+        });
+        assert_eq!(rows.collect::<Vec<_>>(), [("entra", 1, 400), ("okta", 3, 300)]);
+        workers[1].count(Some(&Caller { expires: None, ..jwt("okta", 0) }), 5, CallerRequest::default());
+        let table = CallerSums::of(workers.iter().map(|worker| &worker.0));
+        assert_eq!(table.rows[0].1.token_expires, 0, "the last one does not end");
     }
 
     #[test]

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::access::caller::{AuthMethod, Role};
 
@@ -40,6 +41,8 @@ pub(crate) struct CallerFigures {
     pub presigned: [u64; 2],
     /// The time of the last request's end, in milliseconds since the start.
     pub last_seen: u64,
+    /// The end of the token in the last request, in seconds since 1970; 0 if it has none.
+    pub token_expires: u64,
 }
 
 impl CallerFigures {
@@ -52,7 +55,9 @@ impl CallerFigures {
         for (sum, more) in self.presigned.iter_mut().zip(other.presigned) {
             *sum += more;
         }
-        self.last_seen = self.last_seen.max(other.last_seen);
+        if other.last_seen >= self.last_seen {
+            (self.last_seen, self.token_expires) = (other.last_seen, other.token_expires);
+        }
     }
 }
 
@@ -66,9 +71,16 @@ pub(super) struct CallerCells {
     downloaded: AtomicU64,
     presigned: [AtomicU64; 2],
     last_seen: AtomicU64,
+    token_expires: AtomicU64,
 }
 
 impl CallerCells {
+    /// Notes the end of the token in a request. Only the cells' own worker may call this.
+    pub(super) fn note_end(&self, expires: Option<SystemTime>) {
+        let since = expires.and_then(|end| end.duration_since(UNIX_EPOCH).ok());
+        self.token_expires.store(since.map_or(0, |since| since.as_secs()), Ordering::Relaxed);
+    }
+
     /// Counts a request that ended at `moment`. Only the cells' own worker may call this.
     pub(super) fn count(&self, request: &CallerRequest, moment: u64) {
         // One thread writes, so nothing comes between the load and the store.
@@ -104,16 +116,19 @@ impl CallerCells {
             downloaded: value(&self.downloaded),
             presigned: [value(&self.presigned[0]), value(&self.presigned[1])],
             last_seen: value(&self.last_seen),
+            token_expires: value(&self.token_expires),
         }
     }
 }
 
-/// A caller as rows tell callers apart: by name, method of authentication and role.
+/// A caller as rows tell callers apart: by name, method of authentication, issuer and role.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct CallerLabel {
     pub name: String,
     /// The method of authentication.
     pub means: &'static str,
+    /// The name of the issuer that has named the caller. Two issuers may give one name to different callers.
+    pub issuer: Option<Arc<str>>,
     pub role: &'static str,
 }
 
