@@ -148,9 +148,9 @@ impl Estimate<'_> {
         }
         let size = self.number("RootVolumeSize", 8.0);
         self.add(format!("{instances} × {size} GiB of disk"), VOLUME * size * instances);
-        if self.count(StackKind::Appliance, "AWS::SecretsManager::Secret") > 0.0 {
-            self.add("the tokens' secret".to_owned(), SECRET);
-        }
+        let secrets = self.count(StackKind::Appliance, "AWS::SecretsManager::Secret");
+        let plural = if secrets > 1.0 { "s" } else { "" };
+        self.add(format!("{secrets} secret{plural} for tokens and sessions"), SECRET * secrets);
         if self.is("WebAcl", "managed") {
             self.add("WAF with its rules, without requests".to_owned(), WEB_ACL);
         }

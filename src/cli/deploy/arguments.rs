@@ -214,7 +214,16 @@ impl StackArguments {
                 given.insert(name, text);
             }
         }
-        given.extend(self.parameters.iter().cloned());
+        for (name, value) in &self.parameters {
+            let value = match value.strip_prefix('@') {
+                Some(path) => fs::read_to_string(path).map_err(|error| {
+                    CommandError::of(Class::Usage, &format!("--parameter {name}: `{path}`: {error}"), None)
+                })?,
+                None => value.clone(),
+            };
+            given.insert(name.clone(), value);
+        }
+        serve_configuration::normalize(&mut given);
         serve_configuration::check(&given)?;
         Ok(given)
     }
@@ -233,9 +242,5 @@ fn role(text: &str) -> Result<String, String> {
 
 fn pair(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("write NAME=VALUE, or NAME=@FILE for the content of a file")?;
-    let value = match value.strip_prefix('@') {
-        Some(path) => fs::read_to_string(path).map_err(|error| format!("`{path}`: {error}"))?,
-        None => value.to_owned(),
-    };
-    Ok((name.to_owned(), value))
+    Ok((name.to_owned(), value.to_owned()))
 }

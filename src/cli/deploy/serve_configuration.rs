@@ -28,6 +28,14 @@ const OF_PERSONAL_TOKENS: &str =
     "personal-tokens = \"secretsmanager:arn:aws:secretsmanager:us-east-1:123456789012:secret:other\"\n";
 const OF_OIDC_CALLERS: &str = "[[caller]]\nclaim = \"*\"\nrole = \"read\"\n";
 
+/// Removes what XML does not keep, in which CloudFormation returns the parameter: otherwise the same file would be a change, which
+/// replaces the instances.
+pub(super) fn normalize(given: &mut Pairs) {
+    if let Some(text) = given.get_mut(PARAMETER) {
+        *text = text.replace("\r\n", "\n").trim().to_owned();
+    }
+}
+
 /// Checks the configuration that the instances would get.
 ///
 /// # Errors
