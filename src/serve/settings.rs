@@ -41,7 +41,7 @@ pub struct ServeSettings {
     pub served_targets: Vec<TargetSettings>,
     /// The callers and what each may do.
     pub callers: CallerSettings,
-    /// The interval in which tokens and certificates are reloaded.
+    /// The interval at which tokens, certificates and client secrets are reloaded.
     pub reload_interval: Duration,
     /// The destination of the audit log.
     pub audit: Option<AuditSink>,
