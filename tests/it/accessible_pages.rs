@@ -9,8 +9,11 @@ use crate::support::personal::{PAGE, PersonalFile};
 use crate::support::tokens::TokenFile;
 use crate::support::upstream::Upstream;
 
-/// The preferences of a person, and the contrast that texts have then by the Web Content Accessibility Guidelines.
-const PEOPLE: [(&str, &[(&str, &str)], f64); 3] = [
+/// Media features with their values.
+type Preferences = &'static [(&'static str, &'static str)];
+
+/// The name of a group of people, their preferences, and the contrast that texts have then by the Web Content Accessibility Guidelines.
+const PEOPLE: [(&str, Preferences, f64); 3] = [
     ("usual", &[], 4.5),
     ("forced", &[("forced-colors", "active")], 7.0),
     ("contrast", &[("prefers-contrast", "more"), ("prefers-reduced-motion", "reduce")], 7.0),
