@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods, clippy::print_stderr, reason = "tests wait, and tell what they see")]
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub, reason = "a test that panics has said what it has to say")]
 
+mod accessible_pages;
 mod architecture;
 mod bootstrap;
 mod check;

@@ -133,7 +133,7 @@ fn run(shell: &Shell, page: &str, line: &str) -> Option<&'static str> {
         }
         shell.run(command);
         Some("token")
-    } else if command == "appliance deploy cost" {
+    } else if command.starts_with("appliance deploy cost") {
         let shown = shell.run(command);
         let sum = shown.lines().last().unwrap().split_whitespace().next().unwrap().parse::<f64>().unwrap();
         let about: f64 = comment.split_whitespace().find_map(|word| word.parse().ok()).expect("how much");

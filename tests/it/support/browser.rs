@@ -104,13 +104,19 @@ impl Browser {
     }
 
     /// A window of this size, on a screen that is dark or light.
-    pub fn look_like(&mut self, (width, height): (u32, u32), scheme: &str) {
+    pub fn look_like(&mut self, size: (u32, u32), scheme: &str) {
+        self.look_like_for(size, scheme, &[]);
+    }
+
+    /// The same for a person with these preferences, as in `forced-colors` and `active`.
+    pub fn look_like_for(&mut self, (width, height): (u32, u32), scheme: &str, preferences: &[(&str, &str)]) {
         let is_phone = width < 600;
         self.call(
             "Emulation.setDeviceMetricsOverride",
             &json!({"width": width, "height": height, "deviceScaleFactor": if is_phone { 2 } else { 1 }, "mobile": is_phone}),
         );
-        let features = json!([{"name": "prefers-color-scheme", "value": scheme}]);
+        let features = [&[("prefers-color-scheme", scheme)], preferences].concat();
+        let features: Vec<_> = features.iter().map(|(name, value)| json!({"name": name, "value": value})).collect();
         self.call("Emulation.setEmulatedMedia", &json!({"features": features}));
     }
 

@@ -94,7 +94,9 @@ def subscription(region, name, asked):
 
 
 def secret(region, name, asked):
-    """AWS::SecretsManager::Secret: known by its ARN, which ends in six characters of chance."""
+    """AWS::SecretsManager::Secret: known by its ARN, which ends in six characters of chance. CloudFormation makes up a text itself."""
+    if generate := asked.pop("GenerateSecretString", None):
+        asked["SecretString"] = aws("secretsmanager", region).get_random_password(**generate)["RandomPassword"]
     return aws("secretsmanager", region).create_secret(Name=name, **asked)["ARN"], {}
 
 
