@@ -76,6 +76,11 @@ impl ProxyError {
                 format!("The request body was not complete after {} seconds.", limit.as_secs())
             }
             Self::Receive(RequestBodyError::Broken(_)) => "The request body is incomplete or malformed.".into(),
+            Self::Receive(RequestBodyError::ForeignMd5) => {
+                "The request body does not match its Content-MD5 (BadDigest), so nothing was stored. Check the file, and send it \
+                 again."
+                    .into()
+            }
             Self::Receive(RequestBodyError::Disk(_)) => {
                 "The appliance has no disk space for this upload at the moment.".into()
             }
