@@ -29,10 +29,10 @@ pub(super) struct ForeignMd5;
 pub struct VerifiedPayload<S> {
     payload: S,
     /// Nothing if the caller has sent no checksum, or once the body has been verified.
-    check: Option<Check>,
+    check: Option<Md5Check>,
 }
 
-struct Check {
+struct Md5Check {
     expected: [u8; SIZE],
     hash: Md5,
     /// The bytes that are still to come, if the caller has announced the length.
@@ -52,7 +52,7 @@ impl<S> VerifiedPayload<S> {
             (Some(value), None) => {
                 let decoded = BASE64_STANDARD.decode(value.as_bytes()).map_err(|_| InvalidContentMd5)?;
                 let expected = decoded.try_into().map_err(|_| InvalidContentMd5)?;
-                Some(Check { expected, hash: Md5::new(), left: declared })
+                Some(Md5Check { expected, hash: Md5::new(), left: declared })
             }
         };
         Ok(Self { payload, check })
@@ -70,7 +70,7 @@ impl<S: Stream<Item = Result<Bytes, PayloadError>> + Unpin> Stream for VerifiedP
             (Some(check), Some(Ok(piece))) => check.update(piece),
             (Some(_), None) => true,
         };
-        if is_last && this.check.take().is_some_and(|check| !check.is_right()) {
+        if is_last && this.check.take().is_some_and(|check| !check.matches()) {
             // The last piece goes no further, so that nobody can take the body for complete.
             return Poll::Ready(Some(Err(PayloadError::Io(io::Error::other(ForeignMd5)))));
         }
@@ -78,7 +78,7 @@ impl<S: Stream<Item = Result<Bytes, PayloadError>> + Unpin> Stream for VerifiedP
     }
 }
 
-impl Check {
+impl Md5Check {
     /// Adds a piece; true if it is known to be the last.
     fn update(&mut self, piece: &[u8]) -> bool {
         self.hash.update(piece);
@@ -86,7 +86,7 @@ impl Check {
         self.left == Some(0)
     }
 
-    fn is_right(self) -> bool {
+    fn matches(self) -> bool {
         self.hash.finalize()[..] == self.expected
     }
 }

@@ -42,7 +42,9 @@ pub enum RequestBodyError {
 impl From<PayloadError> for RequestBodyError {
     fn from(error: PayloadError) -> Self {
         match &error {
-            PayloadError::Io(inner) if inner.get_ref().is_some_and(|inner| inner.is::<ForeignMd5>()) => {
+            PayloadError::Io(inner)
+                if inner.get_ref().is_some_and(|inner| inner.downcast_ref::<ForeignMd5>().is_some()) =>
+            {
                 Self::ForeignMd5
             }
             _ => Self::Broken(error),

@@ -77,9 +77,7 @@ impl ProxyError {
             }
             Self::Receive(RequestBodyError::Broken(_)) => "The request body is incomplete or malformed.".into(),
             Self::Receive(RequestBodyError::ForeignMd5) => {
-                "The request body does not match its Content-MD5 (BadDigest), so nothing was stored. Check the file, and send it \
-                 again."
-                    .into()
+                "The body does not match its Content-MD5 (BadDigest). Nothing was stored; send it again.".into()
             }
             Self::Receive(RequestBodyError::Disk(_)) => {
                 "The appliance has no disk space for this upload at the moment.".into()
