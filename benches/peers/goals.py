@@ -19,7 +19,8 @@ class Ratio:
     peer: str = APPLIANCE
 
     def __str__(self):
-        what = "requests/s" if self.figure == "per_second" else self.figure.removesuffix("_ms")
+        known = {"per_second": "requests/s", "cpu_ms": "processor time"}
+        what = known.get(self.figure, self.figure.removesuffix("_ms"))
         who = self.workload if self.peer == APPLIANCE else f"{self.workload}, {self.peer}"
         return f"{who}: {what} {'≥' if self.at_least else '≤'} {self.bound:g} × {self.other}"
 
@@ -70,6 +71,7 @@ class Size:
 
 
 SMALL = ("get16", "get64", "get256")
+OBJECTS = ("object256m", "object256m4")
 GOALS = [
     *(Ratio(name, "nginx", 1.0, 1.2) for name in SMALL),
     *(Ratio(name, "envoy", 2.0, 4.0) for name in SMALL),
@@ -78,12 +80,16 @@ GOALS = [
     Ratio("get64", "nginx", 1.0, 0.8, "p99_ms", at_least=False),
     Ratio("put256m", "nginx", 2.5, 3.0),
     Ratio("put256m", "nginx", 2.5, 3.0, peer="appliance-unsigned"),
+    *(Ratio(name, "nginx", 2.5, 3.0) for name in OBJECTS),
+    *(Ratio(name, "nginx", 1.0, 0.8, "cpu_ms", at_least=False) for name in OBJECTS),
     Ratio("get256m", "nginx", 1.7, 2.2),
     Ratio("get256m", "envoy", 1.0, 1.2),
     Ratio("churn", "nginx", 0.95, 1.1),
     Ratio("over2000", "nginx", 2.5, 3.0),
     Limit("peak MiB, small calls", ("get1", "get16", "get64", "get256", "post1k", "churn"), "peak_mib", 16, 12),
     Limit("peak MiB, bodies", ("post100k", "put256m", "get256m", "get256m4"), "peak_mib", 40, 20),
+    Limit("peak MiB, bodies to S3", OBJECTS, "peak_mib", 16, 12),
+    Limit("disk MiB, bodies to S3", OBJECTS, "written_mib", 0, 0),
     Limit("peak MiB, 2,000 connections", ("over2000",), "peak_mib", 64, 48),
     Limit("idle MiB", ("start",), "idle_mib", 10, 8),
     Limit("first answer, ms after start", ("start",), "first_answer_ms", 30, 20),

@@ -19,6 +19,7 @@ class Oha:
 
     def __init__(self, binary, workload, requests, running, upstream, share=1.0, patience=120):
         self.workload, self.requests, self.patience = workload, requests, patience
+        self.received = workload.received if running.received is None else running.received
         self.arguments = [binary, "--no-tui", "--output-format", "json", "--disable-compression", "-t", f"{patience}s"]
         for name, value in running.headers.items():
             self.arguments += ["-H", f"{name}: {value}"]
@@ -74,7 +75,7 @@ class Oha:
         facts = {
             "statuses": (told["statusCodeDistribution"], {"200": self.requests}),
             "errors": (told["errorDistribution"], {}),
-            "bytes received": (told["summary"]["totalData"], self.requests * self.workload.received),
+            "bytes received": (told["summary"]["totalData"], self.requests * self.received),
         }
         return figures, facts
 

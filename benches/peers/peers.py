@@ -35,7 +35,7 @@ def nginx(place, _):
     return place.started("nginx", [scene.nginx(), "-p", str(directory), "-c", path], port)
 
 
-def appliance(place, workload, name="appliance", *options):
+def appliance(place, workload, name="appliance", *options, s3=None):
     """It authenticates each caller by a token and signs each request."""
     tokens, token = place.directory / "tokens.toml", place.directory / "token"
     if not token.exists():
@@ -47,8 +47,12 @@ def appliance(place, workload, name="appliance", *options):
     port, upstream = processes.free_port(), f"https://127.0.0.1:{place.upstream.port}"
     arguments = [place.appliance, "serve", "--listen", f"127.0.0.1:{port}"]
     arguments += ["--ca-file", str(place.upstream.authority), "--tokens", str(tokens), *options]
-    # 256 MiB are sent as a call of the API, since the artifact gateway would sign for S3 and nobody else has one.
-    arguments += ["--api-body-size-limit", "1GiB"]
+    if workload.is_object:
+        # The artifact gateway. It streams a body in signed chunks, or without a signature.
+        arguments += ["--artifact-store", "s3://bench/mlflow", "--s3-endpoint", s3 or upstream]
+    else:
+        # 256 MiB are sent as a call of the API, as with peers that know nothing of artifacts.
+        arguments += ["--api-body-size-limit", "1GiB"]
     if workload.targets:
         path = place.directory / "targets.toml"
         path.write_text("".join(table(name, upstream) for name in workload.targets))
@@ -56,16 +60,23 @@ def appliance(place, workload, name="appliance", *options):
     else:
         arguments += ["--resource-arn", ARN, "--upstream-endpoint", upstream]
     headers = {"authorization": f"Bearer {token.read_text()}"}
-    return place.started(name, arguments, port, CREDENTIALS, headers, signs=True)
+    running = place.started(name, arguments, port, CREDENTIALS, headers, signs=True)
+    if workload.is_object:
+        running.received = len("{}")
+        running.signs_chunks = "--unsigned-payload" not in options
+    return running
 
 
 def table(name, upstream):
     return f'[[target]]\nname = "{name}"\nresource-arn = "{ARN}-{name}"\nupstream-endpoint = "{upstream}"\n'
 
 
-def envoy(place, _, name="envoy", buffer=BUFFER):
+def envoy(place, workload, name="envoy", buffer=BUFFER):
     port, upstream = processes.free_port(), f"127.0.0.1:{place.upstream.port}"
     values = {"PORT": port, "UPSTREAM": upstream, "UPSTREAM_PORT": place.upstream.port, "BUFFER": buffer}
+    # Without a buffer it cannot sign a large body, but S3 takes one that is not signed.
+    is_unsigned = workload.is_object and buffer == BUFFER
+    values |= {"SERVICE": "s3" if workload.is_object else "sagemaker-mlflow", "UNSIGNED": str(is_unsigned).lower()}
     path = place.filled("envoy.yaml", place.directory / f"{name}.yaml", **values)
     arguments = [str(scene.python_of_peers() / "envoy"), "-c", path, "--concurrency", str(os.cpu_count())]
     arguments += ["--log-level", "error", "--use-dynamic-base-id"]

@@ -119,6 +119,17 @@ class Process:
             total += sum(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
         return total / 1024
 
+    def written_mib(self):
+        """What its processes have written to disk so far."""
+        total = 0
+        for pid in self.pids():
+            try:
+                lines = Path(f"/proc/{pid}/io").read_text().splitlines()
+            except OSError:
+                continue
+            total += sum(int(line.split()[1]) for line in lines if line.startswith("write_bytes:"))
+        return total / (1 << 20)
+
     def reset_peak(self):
         """Lets `VmHWM` begin anew at what is resident now."""
         for pid in self.pids():

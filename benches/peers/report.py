@@ -6,7 +6,8 @@ from statistics import median
 import sizing
 from goals import GOALS
 
-CALLS = ["requests/s", "× nginx", "min–max", "p50 ms", "p99 ms", "CPU ms/request", "peak MiB", "upstream connections"]
+CALLS = ["requests/s", "× nginx", "min–max", "p50 ms", "p99 ms", "CPU ms/request", "CPU × nginx"]
+CALLS += ["peak MiB", "disk MiB", "upstream connections"]
 START = ["first answer ms", "min–max", "idle MiB"]
 
 
@@ -28,7 +29,9 @@ class Measured:
     def ratios(self, name, workload, peer, other):
         """Of a figure of one peer to that of another, for each round that has both."""
         mine, theirs = self.rows[workload, peer], self.rows[workload, other]
-        return [mine[number][name] / theirs[number][name] for number in mine if number in theirs]
+        both = [(mine[number][name], theirs[number][name]) for number in mine if number in theirs]
+        # A trial may be shorter than the kernel's clock can tell.
+        return [this / that for this, that in both if that]
 
 
 def report(measured, workloads, peers, missing):
@@ -59,6 +62,7 @@ def calls(measured, workload, peer):
         return f"{median(measured.values(name, workload, peer)):,.{digits}f}"
 
     ratios = measured.ratios("per_second", workload, peer, "nginx")
+    cpu = measured.ratios("cpu_ms", workload, peer, "nginx")
     return [
         middle("per_second", 0 if max(measured.values("per_second", workload, peer)) > 100 else 2),
         f"{median(ratios):.2f}" if ratios else "–",
@@ -66,7 +70,9 @@ def calls(measured, workload, peer):
         middle("p50_ms", 2),
         middle("p99_ms", 2),
         middle("cpu_ms", 4),
+        f"{median(cpu):.2f}" if any(cpu) else "–",
         middle("peak_mib", 1),
+        middle("written_mib", 1),
         middle("upstream_connections", 0),
     ]
 

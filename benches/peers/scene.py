@@ -35,6 +35,10 @@ class Running:
     headers: dict = field(default_factory=dict)
     is_tls: bool = False
     signs: bool = False
+    # Whether each body goes to the upstream in S3's signed chunks.
+    signs_chunks: bool = False
+    # The bytes of its answer, where that is not the upstream's.
+    received: int | None = None
     # MLflow's client signs by itself, with the plugin.
     is_plugin: bool = False
     first_answer_ms: float | None = None

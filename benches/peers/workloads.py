@@ -34,6 +34,8 @@ class Workload:
     targets: tuple = ()
     # The call of MLflow's client.
     client: str = ""
+    # The upstream is S3, and the path leads to an object; the body is streamed.
+    is_object: bool = False
     # The peers that take part, if not all do; and the special peers that take part beside all.
     peers: tuple = ()
     also: tuple = ()
@@ -46,8 +48,10 @@ class Workload:
 
 ARTIFACT = "/api/2.0/mlflow-artifacts/artifacts/0/run/artifacts/model.bin"
 BLOB = f"/api/2.0/mlflow-artifacts/artifacts/0/run/artifacts/blob/{LARGE}"
+OBJECT = "/api/2.0/mlflow-artifacts/artifacts/objects/model.bin"
 LOG_METRIC, LOG_BATCH = "/api/2.0/mlflow/runs/log-metric", "/api/2.0/mlflow/runs/log-batch"
 OURS = ("nginx", "appliance")
+STREAMED = (*OURS, "appliance-unsigned", "envoy", "envoy-buffer")
 CLIENTS = ("direct", "plugin", *OURS)
 FIFTY = tuple(f"team-{number:02}" for number in range(50))
 # Nothing is asked but what the first answer takes.
@@ -61,6 +65,12 @@ WORKLOADS = [
     Workload("post1k", "POST 1 KiB, 16 connections", 16, 40_000, "POST", LOG_METRIC, SMALL),
     Workload("post100k", "POST 100 KiB, 16 connections", 16, 6_000, "POST", LOG_BATCH, 100 * 1024),
     Workload("put256m", "PUT 256 MiB", 1, 4, "PUT", ARTIFACT, LARGE, also=("appliance-unsigned", "envoy-buffer")),
+    Workload(
+        "object256m", "PUT 256 MiB to S3", 1, 4, "PUT", OBJECT, LARGE, received=0, is_object=True, peers=STREAMED
+    ),
+    Workload(
+        "object256m4", "PUT 256 MiB to S3, 4 at once", 4, 8, "PUT", OBJECT, LARGE, received=0, is_object=True, peers=STREAMED
+    ),
     Workload("get256m", "GET 256 MiB", 1, 4, path=BLOB, received=LARGE),
     Workload("get256m4", "GET 256 MiB, 4 at once", 4, 8, path=BLOB, received=LARGE),
     Workload("churn", "a new connection for each GET, 16 at once", 16, 8_000, is_churn=True),
@@ -95,6 +105,7 @@ def measure(oha, workload, running, upstream, scale=1.0, share=1.0):
         if process:
             process.reset_peak()
         before, busy = upstream.counts(), processes.busy_seconds()
+        written = process.written_mib() if process else 0
         using = {"": process, "upstream_": upstream.process, "load_": load}
         cpu = {name: who.cpu_seconds() if who else 0 for name, who in using.items()}
         began = time.perf_counter()
@@ -109,10 +120,11 @@ def measure(oha, workload, running, upstream, scale=1.0, share=1.0):
         **figures,
         **{f"{name}cpu_ms": seconds * 1000 / requests for name, seconds in cpu.items()},
         "peak_mib": process.memory_mib("VmHWM") if process else 0,
+        "written_mib": process.written_mib() - written if process else 0,
         "upstream_connections": counted["connections"],
         # In cores: what neither the peer nor the upstream nor the load needed.
         "others_cpu": max(0.0, busy - sum(cpu.values())) / wall,
-        "wrong": wrong({**facts, **at_upstream(workload, requests, counted, running.signs)}),
+        "wrong": wrong({**facts, **at_upstream(workload, requests, counted, running)}),
     }
 
 
@@ -127,10 +139,11 @@ def measure_start(running):
     return {"workload": START.name, "idle_mib": process.memory_mib("VmRSS"), "others_cpu": others_cpu, "wrong": []}
 
 
-def at_upstream(workload, requests, counted, signs):
+def at_upstream(workload, requests, counted, running):
     facts = {
         "requests at the upstream": (counted["requests"], requests),
-        "signatures": (counted["signed"], requests if signs else 0),
+        "signatures": (counted["signed"], requests if running.signs else 0),
+        "bodies in signed chunks": (counted["chunked"], requests if running.signs_chunks else 0),
     }
     if workload.sent is not None:
         facts["bytes sent"] = (counted["body"], requests * workload.sent)

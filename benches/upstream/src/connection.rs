@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use httparse::{EMPTY_HEADER, Header, Status};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
+use crate::signed_chunks;
+
 /// Holds any request's head.
 const BUFFER: usize = 32 * 1024;
 
@@ -16,6 +18,8 @@ static CONNECTIONS: AtomicU64 = AtomicU64::new(0);
 static REQUESTS: AtomicU64 = AtomicU64::new(0);
 static SIGNED: AtomicU64 = AtomicU64::new(0);
 static BODY: AtomicU64 = AtomicU64::new(0);
+/// Requests whose body came in signed chunks.
+static CHUNKED: AtomicU64 = AtomicU64::new(0);
 
 /// An answer of which the body is 1 KiB, made once.
 static SMALL: LazyLock<Vec<u8>> = LazyLock::new(|| {
@@ -30,9 +34,13 @@ static SMALL: LazyLock<Vec<u8>> = LazyLock::new(|| {
     answer("application/json", &format!("{before}{}{after}", "x".repeat(padding)))
 });
 
+/// The answer of S3 to an object that is complete.
+const STORED: &[u8] = b"HTTP/1.1 200 OK\r\netag: \"0123456789abcdef\"\r\ncontent-length: 0\r\n\r\n";
+
 /// The answer that a request asks for.
 enum Asked {
     Blob(u64),
+    Object,
     Stat,
     Small,
 }
@@ -41,6 +49,11 @@ enum Asked {
 enum Framing {
     Length(u64),
     Chunked,
+    /// S3's signed chunks: the length with and without their lines.
+    Signed {
+        encoded: u64,
+        decoded: u64,
+    },
 }
 
 struct Request {
@@ -51,7 +64,7 @@ struct Request {
 }
 
 /// A stream, and what was read from it but not used yet.
-struct Reader<S> {
+pub(crate) struct Reader<S> {
     stream: S,
     buffer: Vec<u8>,
     from: usize,
@@ -66,6 +79,7 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(stream: S) -> io::R
         let body = match request.framing {
             Framing::Length(length) => reader.skip(length).await?,
             Framing::Chunked => reader.skip_chunks().await?,
+            Framing::Signed { encoded, decoded } => signed_chunks::skip(&mut reader, encoded, decoded).await?,
         };
         if !matches!(request.asked, Asked::Stat) {
             CONNECTIONS.fetch_add(u64::from(!is_counted), Relaxed);
@@ -73,9 +87,11 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(stream: S) -> io::R
             REQUESTS.fetch_add(1, Relaxed);
             SIGNED.fetch_add(u64::from(request.is_signed), Relaxed);
             BODY.fetch_add(body, Relaxed);
+            CHUNKED.fetch_add(u64::from(matches!(request.framing, Framing::Signed { .. })), Relaxed);
         }
         match request.asked {
             Asked::Small => reader.stream.write_all(&SMALL).await?,
+            Asked::Object => reader.stream.write_all(STORED).await?,
             Asked::Stat => reader.stream.write_all(&stat()).await?,
             Asked::Blob(length) => write_blob(&mut reader.stream, length).await?,
         }
@@ -122,7 +138,7 @@ impl<S: AsyncRead + Unpin> Reader<S> {
         }
     }
 
-    async fn skip(&mut self, length: u64) -> io::Result<u64> {
+    pub(crate) async fn skip(&mut self, length: u64) -> io::Result<u64> {
         let mut left = length;
         loop {
             let here = (self.to - self.from).min(usize::try_from(left).unwrap_or(usize::MAX));
@@ -150,7 +166,7 @@ impl<S: AsyncRead + Unpin> Reader<S> {
         }
     }
 
-    async fn line(&mut self) -> io::Result<String> {
+    pub(crate) async fn line(&mut self) -> io::Result<String> {
         loop {
             let rest = &self.buffer[self.from..self.to];
             if let Some(length) = rest.windows(2).position(|pair| pair == b"\r\n") {
@@ -167,9 +183,13 @@ fn interpret(path: &str, headers: &[Header<'_>]) -> io::Result<Request> {
     let asked = match path.rsplit_once("/blob/") {
         Some((_, length)) => Asked::Blob(length.parse().map_err(io::Error::other)?),
         None if path == "/stat" => Asked::Stat,
+        None if path.contains("/objects/") => Asked::Object,
         None => Asked::Small,
     };
-    let mut request = Request { asked, framing: Framing::Length(0), is_signed: false, is_last: false };
+    // S3's presigned URLs have their signature in the query.
+    let is_signed = path.contains("X-Amz-Signature=");
+    let mut request = Request { asked, framing: Framing::Length(0), is_signed, is_last: false };
+    let (mut is_in_chunks, mut decoded) = (false, None);
     for header in headers {
         let value = String::from_utf8_lossy(header.value);
         if header.name.eq_ignore_ascii_case("content-length") {
@@ -180,7 +200,14 @@ fn interpret(path: &str, headers: &[Header<'_>]) -> io::Result<Request> {
             request.is_signed = value.starts_with("AWS4-HMAC-SHA256 ");
         } else if header.name.eq_ignore_ascii_case("connection") {
             request.is_last = value.eq_ignore_ascii_case("close");
+        } else if header.name.eq_ignore_ascii_case("x-amz-content-sha256") {
+            is_in_chunks = value == signed_chunks::PAYLOAD;
+        } else if header.name.eq_ignore_ascii_case("x-amz-decoded-content-length") {
+            decoded = Some(value.parse().map_err(io::Error::other)?);
         }
+    }
+    if let (Framing::Length(encoded), Some(decoded), true) = (&request.framing, decoded, is_in_chunks) {
+        request.framing = Framing::Signed { encoded: *encoded, decoded };
     }
     Ok(request)
 }
@@ -190,10 +217,15 @@ fn answer(kind: &str, body: &str) -> Vec<u8> {
 }
 
 fn stat() -> Vec<u8> {
-    let [connections, requests, signed, body] =
-        [&CONNECTIONS, &REQUESTS, &SIGNED, &BODY].map(|counter| counter.load(Relaxed));
-    let counts = format!(r#"{{"connections":{connections},"requests":{requests},"signed":{signed},"body":{body}}}"#);
-    answer("application/json", &counts)
+    let counters = [
+        ("connections", &CONNECTIONS),
+        ("requests", &REQUESTS),
+        ("signed", &SIGNED),
+        ("body", &BODY),
+        ("chunked", &CHUNKED),
+    ];
+    let counts = counters.map(|(name, counter)| format!(r#""{name}":{}"#, counter.load(Relaxed)));
+    answer("application/json", &format!("{{{}}}", counts.join(",")))
 }
 
 async fn write_blob<S: AsyncWrite + Unpin>(stream: &mut S, length: u64) -> io::Result<()> {

@@ -2,6 +2,7 @@
 //!
 //! It reads a request's body whole before it answers, so that an early answer never flatters a proxy.
 //! - `GET …/blob/<number>` is answered with that many bytes
+//! - `PUT …/objects/…` is answered as by S3. A body in S3's signed chunks is taken out of them
 //! - `GET /stat` is answered with what was counted, and is not counted itself
 //! - anything else is answered with 1 KiB of JSON, which is a run of MLflow
 //!
@@ -9,6 +10,7 @@
 
 mod certificates;
 mod connection;
+mod signed_chunks;
 
 use std::error::Error;
 use std::io::{self, Write as _};

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use actix_web::error::PayloadError;
 
+use super::content_md5::ForeignMd5;
+
 /// Why a request body was rejected.
 #[derive(Debug, thiserror::Error)]
 pub enum RequestBodyError {
@@ -29,7 +31,23 @@ pub enum RequestBodyError {
     /// The caller disconnected or broke the framing.
     #[error("the request body is incomplete or malformed")]
     Broken(#[source] PayloadError),
+    /// The body is not the one whose `Content-MD5` the caller sent.
+    #[error("the request body does not match its `Content-MD5`")]
+    ForeignMd5,
     /// The disk failed, most likely full.
     #[error("cannot write the request body to disk")]
     Disk(#[source] io::Error),
+}
+
+impl From<PayloadError> for RequestBodyError {
+    fn from(error: PayloadError) -> Self {
+        match &error {
+            PayloadError::Io(inner)
+                if inner.get_ref().is_some_and(|inner| inner.downcast_ref::<ForeignMd5>().is_some()) =>
+            {
+                Self::ForeignMd5
+            }
+            _ => Self::Broken(error),
+        }
+    }
 }

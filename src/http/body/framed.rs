@@ -12,6 +12,9 @@ use super::streaming::StreamingBody;
 
 /// Smaller pieces are copied into one buffer, because a caller who sends single bytes must not make us hold thousands of buffers.
 const SMALL: usize = 4096;
+/// Between chunks, only a multiple of this leaves: the size of a TLS record. The line of a chunk would otherwise take a record, a
+/// system call and a packet of its own. Bytes.
+const SENT_AT_ONCE: usize = 16 * 1024;
 
 /// Writes what stands before and after the chunks of one body, in their order.
 pub trait ChunkFraming {
@@ -59,6 +62,8 @@ pub(super) struct FramedStream {
     left: u64,
     /// The chunk that is being sent, with its line.
     ready: VecDeque<Bytes>,
+    /// The end of a finished chunk, which leaves with the next one.
+    held: VecDeque<Bytes>,
     has_chunk: bool,
     has_ended: bool,
 }
@@ -76,6 +81,7 @@ impl FramedStream {
             gathered_size: 0,
             rest: Bytes::new(),
             ready: VecDeque::new(),
+            held: VecDeque::new(),
             has_chunk: false,
             has_ended: false,
         }
@@ -85,9 +91,18 @@ impl FramedStream {
         self.encoded_length
     }
 
+    pub(super) fn has_more_at_hand(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    /// Returns a piece that needs no wait for the caller.
+    pub(super) fn next_at_hand(&mut self) -> Option<Bytes> {
+        self.ready.pop_front()
+    }
+
     pub(super) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, RequestBodyError>>> {
         loop {
-            if let Some(bytes) = self.ready.pop_front() {
+            if let Some(bytes) = self.next_at_hand() {
                 return Poll::Ready(Some(Ok(bytes)));
             }
             if self.has_ended {
@@ -114,6 +129,7 @@ impl FramedStream {
             }
             if is_last {
                 self.has_ended = true;
+                self.ready.append(&mut self.held);
                 let line_end = if self.has_chunk { "\r\n" } else { "" };
                 self.ready.push_back(format!("{line_end}{}", self.framing.end()).into());
             }
@@ -139,9 +155,27 @@ impl FramedStream {
     fn finish_chunk(&mut self) {
         self.gather_small();
         let line_end = if self.has_chunk { "\r\n" } else { "" };
+        self.ready.append(&mut self.held);
         self.ready.push_back(format!("{line_end}{}", self.framing.chunk(self.gathered_size)).into());
         self.ready.append(&mut self.gathered);
         (self.gathered_size, self.has_chunk) = (0, true);
+        self.hold_the_rest();
+    }
+
+    /// Holds what is more than a multiple of [`SENT_AT_ONCE`].
+    fn hold_the_rest(&mut self) {
+        let mut more = self.ready.iter().map(Bytes::len).sum::<usize>() % SENT_AT_ONCE;
+        while more > 0
+            && let Some(mut last) = self.ready.pop_back()
+        {
+            if last.len() > more {
+                self.held.push_front(last.split_off(last.len() - more));
+                self.ready.push_back(last);
+                return;
+            }
+            more -= last.len();
+            self.held.push_front(last);
+        }
     }
 }
 
@@ -174,18 +208,43 @@ mod tests {
         }
     }
 
-    async fn framed(pieces: &[usize], announced: usize) -> Result<String, RequestBodyError> {
+    /// What leaves together, of a body in these pieces.
+    async fn batches(pieces: &[usize], announced: usize, chunk_size: usize) -> Result<Vec<Vec<u8>>, RequestBodyError> {
         let pieces: Vec<_> =
             pieces.iter().map(|size| Ok::<_, PayloadError>(Bytes::from("\u{1}".repeat(*size)))).collect();
         let limits = limits::small(Path::new("/"));
         let body = StreamingBody::begin(stream::iter(pieces), announced as u64, &limits, &BodyOwner::default())?;
         let framing: Rc<dyn Fn() -> Box<dyn ChunkFraming>> = Rc::new(|| Box::new(Sums(0)));
-        let mut stream = FramedStream::new(&FramedBody { body, chunk_size: 4, encoded_length: 0, framing });
-        let mut text = Vec::new();
+        let mut stream = FramedStream::new(&FramedBody { body, chunk_size, encoded_length: 0, framing });
+        let mut batches = Vec::new();
         while let Some(piece) = poll_fn(|context| stream.poll_next(context)).await {
-            text.extend(piece?);
+            let mut batch = piece?.to_vec();
+            while let Some(piece) = stream.next_at_hand() {
+                batch.extend(piece);
+            }
+            batches.push(batch);
         }
+        Ok(batches)
+    }
+
+    async fn framed(pieces: &[usize], announced: usize) -> Result<String, RequestBodyError> {
+        let text = batches(pieces, announced, 4).await?.concat();
         Ok(String::from_utf8(text).expect("text").replace('\u{1}', "x"))
+    }
+
+    #[test]
+    fn what_leaves_between_chunks_fills_tls_records_whole() {
+        actix_web::rt::System::new().block_on(async {
+            let whole = batches(&[400_000], 400_000, 40_000).await.expect("whole").concat();
+            for pieces in
+                [vec![400_000], vec![1000; 400], vec![8192; 48].into_iter().chain([400_000 - 48 * 8192]).collect()]
+            {
+                let sent = batches(&pieces, 400_000, 40_000).await.expect("whole");
+                let (_, before) = sent.split_last().expect("some");
+                assert!(before.len() > 3 && before.iter().all(|batch| batch.len() % SENT_AT_ONCE == 0), "{pieces:?}");
+                assert!(sent.concat() == whole, "{pieces:?}");
+            }
+        });
     }
 
     #[test]

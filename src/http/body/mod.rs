@@ -8,6 +8,7 @@
 
 mod budget;
 mod buffer;
+mod content_md5;
 mod error;
 mod framed;
 mod gathered;
@@ -20,6 +21,7 @@ mod streaming;
 
 pub use budget::{BodyOwner, Budget, BudgetKind, Holdings};
 pub use buffer::{BufferedBody, buffer};
+pub use content_md5::{InvalidContentMd5, VerifiedPayload};
 pub use error::RequestBodyError;
 pub use framed::{ChunkFraming, FramedBody};
 pub use limits::BodyLimits;

@@ -106,6 +106,20 @@ impl Outgoing {
         Self { source, progress: Progress::default() }
     }
 
+    /// True if [`Self::next_at_hand`] has a piece.
+    #[must_use]
+    pub fn has_more_at_hand(&self) -> bool {
+        matches!(&self.source, OutgoingSource::Framed(framed) if framed.has_more_at_hand())
+    }
+
+    /// The next piece, if it was made together with the one before it.
+    pub fn next_at_hand(&mut self) -> Option<Bytes> {
+        let OutgoingSource::Framed(framed) = &mut self.source else { return None };
+        let piece = framed.next_at_hand()?;
+        self.progress.0.bytes.set(self.progress.bytes() + piece.len() as u64);
+        Some(piece)
+    }
+
     /// A shared view of the progress.
     #[must_use]
     pub fn progress(&self) -> Progress {

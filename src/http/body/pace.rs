@@ -55,7 +55,8 @@ impl Pace {
     /// The next piece of the body; nothing after its end.
     ///
     /// # Errors
-    /// [`RequestBodyError::Stalled`], [`RequestBodyError::Slow`], [`RequestBodyError::Late`] and [`RequestBodyError::Broken`].
+    /// [`RequestBodyError::Stalled`], [`RequestBodyError::Slow`], [`RequestBodyError::Late`], [`RequestBodyError::Broken`] and
+    /// [`RequestBodyError::ForeignMd5`].
     pub(super) fn poll_next<S>(
         &mut self,
         payload: Pin<&mut S>,
@@ -70,7 +71,7 @@ impl Pace {
         if let Some(since) = self.since.take() {
             self.waited += since.elapsed();
         }
-        let piece = piece.transpose().map_err(RequestBodyError::Broken)?;
+        let piece = piece.transpose()?;
         if let Some(piece) = &piece {
             self.received += piece.len() as u64;
             // SECURITY: a caller that sends a byte before each idle timeout would hold memory and disk for ever.

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
 use crate::aws::s3::Bucket;
-use crate::http::body::{Body, BodyLimits, StreamingBody, buffer};
+use crate::http::body::{Body, BodyLimits, StreamingBody, VerifiedPayload, buffer};
 use crate::http::fields::Fields;
 use crate::http::headers;
 use crate::mlflow::download;
@@ -115,13 +115,16 @@ pub(crate) enum SignedBytes {
     None,
 }
 
-/// Streams a large body of an announced length, and buffers any other body, of at most `limit` bytes.
+/// Streams a large body of an announced length, and buffers any other body, of at most `limit` bytes. If the caller sends a
+/// `Content-MD5`, a body that differs from it never arrives at its end.
 pub(crate) async fn buffer_or_stream(
     request: &ArtifactRequest<'_>,
     payload: web::Payload,
     declared: Option<u64>,
     limit: u64,
 ) -> Result<(Body, SignedBytes), ProxyError> {
+    let payload = VerifiedPayload::new(payload, request.request.headers(), declared)
+        .map_err(|error| ProxyError::Artifact(error.to_string()))?;
     let intake = BodyLimits { size_limit: request.intake.size_limit.min(limit), ..request.intake.clone() };
     let large = intake.large(declared).filter(|_| intake.passes_large || !request.s3.signs_whole_uploads);
     if let Some(length) = large {

@@ -54,6 +54,7 @@ impl ProxyError {
             RequestBodyError::NoRoom => "uploads-over-budget",
             RequestBodyError::Stalled(_) | RequestBodyError::Slow(_) | RequestBodyError::Late(_) => "body-stalled",
             RequestBodyError::Broken(_) => "body-broken",
+            RequestBodyError::ForeignMd5 => "bad-digest",
             RequestBodyError::Disk(_) => "spool-failed",
         }
     }

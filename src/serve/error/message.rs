@@ -76,6 +76,9 @@ impl ProxyError {
                 format!("The request body was not complete after {} seconds.", limit.as_secs())
             }
             Self::Receive(RequestBodyError::Broken(_)) => "The request body is incomplete or malformed.".into(),
+            Self::Receive(RequestBodyError::ForeignMd5) => {
+                "The body does not match its Content-MD5 (BadDigest). Nothing was stored; send it again.".into()
+            }
             Self::Receive(RequestBodyError::Disk(_)) => {
                 "The appliance has no disk space for this upload at the moment.".into()
             }

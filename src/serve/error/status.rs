@@ -35,7 +35,7 @@ impl ProxyError {
             Self::Receive(RequestBodyError::Stalled(_) | RequestBodyError::Slow(_) | RequestBodyError::Late(_)) => {
                 StatusCode::REQUEST_TIMEOUT
             }
-            Self::Receive(RequestBodyError::Broken(_)) => StatusCode::BAD_REQUEST,
+            Self::Receive(RequestBodyError::Broken(_) | RequestBodyError::ForeignMd5) => StatusCode::BAD_REQUEST,
             Self::Receive(RequestBodyError::Disk(_)) | Self::Credentials(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Upstream(ClientError::Body(_)) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Upstream(ClientError::Dial(DialError::Timeout { .. }) | ClientError::NoAnswer(_)) => {

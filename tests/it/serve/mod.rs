@@ -13,6 +13,7 @@ mod caller_limits;
 mod callers;
 mod chunked_uploads;
 mod configuration;
+mod content_md5;
 mod credentials;
 mod downloads;
 mod endings;

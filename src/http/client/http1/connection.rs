@@ -1,6 +1,8 @@
 //! One HTTP/1.1 connection: it sends a request and reads the head of the response.
 
+use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
+use std::io::IoSlice;
 use std::mem::MaybeUninit;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker, ready};
@@ -26,6 +28,8 @@ pub(super) const SMALL_READ: usize = 4 * 1024;
 const LARGE_READ: usize = 16 * 1024;
 /// A body up to this size goes out in one piece with the head. Bytes.
 const JOINED: usize = 16 * 1024;
+/// The number of pieces that go out together.
+const SLICES: usize = 32;
 
 /// An open connection and what has been read from it and not been used yet.
 pub(crate) struct Http1Connection {
@@ -73,7 +77,12 @@ impl Http1Connection {
         body: Outgoing,
         config: &ServiceConfig,
     ) -> Result<(ResponseHead, ClientCodec, bool), ClientError> {
-        let mut sending = Sending { head: head(request, body.size()), piece: Bytes::new(), is_unflushed: true };
+        let mut sending = Sending {
+            head: head(request, body.size()),
+            piece: Bytes::new(),
+            more: VecDeque::new(),
+            is_unflushed: true,
+        };
         let mut body = pin!(body);
         let mut is_sent = false;
         let mut failure = None;
@@ -134,6 +143,8 @@ struct Sending {
     /// The head, with the beginning of the body if that is small.
     head: BytesMut,
     piece: Bytes,
+    /// The pieces that were made together with it.
+    more: VecDeque<Bytes>,
     is_unflushed: bool,
 }
 
@@ -148,7 +159,7 @@ impl Sending {
         loop {
             if self.piece.is_empty() {
                 match body.as_mut().poll_next(context) {
-                    Poll::Ready(Some(Ok(piece))) if self.head.len() + piece.len() <= JOINED => {
+                    Poll::Ready(Some(Ok(piece))) if self.joins(&piece, &body) => {
                         self.head.extend_from_slice(&piece);
                         continue;
                     }
@@ -173,10 +184,46 @@ impl Sending {
                 self.head.advance(taken(written)?);
             }
             while self.piece.has_remaining() {
-                let written = ready!(Pin::new(&mut *stream).poll_write(context, &self.piece));
-                self.piece.advance(taken(written)?);
+                while self.more.len() < SLICES - 1
+                    && let Some(piece) = body.as_mut().get_mut().next_at_hand()
+                {
+                    self.more.push_back(piece);
+                }
+                let written = ready!(self.poll_pieces(stream, context));
+                self.advance(taken(written)?);
             }
         }
+    }
+
+    /// True if a piece is copied behind the head. A small piece whose followers are at hand goes out with them, without a copy.
+    fn joins(&self, piece: &Bytes, body: &Outgoing) -> bool {
+        self.head.len() + piece.len() <= JOINED && (!self.head.is_empty() || !body.has_more_at_hand())
+    }
+
+    /// Writes the pieces together, so that small ones need no TLS record of their own.
+    fn poll_pieces(&self, stream: &mut UpstreamStream, context: &mut Context<'_>) -> Poll<std::io::Result<usize>> {
+        if self.more.is_empty() {
+            return Pin::new(stream).poll_write(context, &self.piece);
+        }
+        let mut slices = [IoSlice::new(&[]); SLICES];
+        let pieces = [&self.piece].into_iter().chain(&self.more);
+        for (slice, piece) in slices.iter_mut().zip(pieces) {
+            *slice = IoSlice::new(piece);
+        }
+        Pin::new(stream).poll_write_vectored(context, &slices[..=self.more.len()])
+    }
+
+    /// Drops what has been written.
+    fn advance(&mut self, mut written: usize) {
+        while written >= self.piece.len() {
+            written -= self.piece.len();
+            let Some(next) = self.more.pop_front() else {
+                self.piece.clear();
+                return;
+            };
+            self.piece = next;
+        }
+        self.piece.advance(written);
     }
 }
 

@@ -29,6 +29,10 @@ pub(crate) const ERROR_CODES: &[ErrorCode] = &[
     ),
     of("body-broken", "The body was truncated or its framing was invalid; usually the client closed the connection."),
     of(
+        "bad-digest",
+        "An artifact does not match the `Content-MD5` that its client sent; nothing was stored. Something changes bytes on the way.",
+    ),
+    of(
         "body-stalled",
         "The client stopped sending, or sent too slowly. Check its network; `body-idle-timeout` and `body-timeout` are the limits.",
     ),
