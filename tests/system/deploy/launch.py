@@ -53,7 +53,7 @@ role = "write"
 [[caller]]
 principal = "arn:aws:iam::123456789012:role/ml-*"
 role = "read"
-"""
+""".strip()
 
 class Quiet(MotoRequestHandler):
     def log_request(self, *_):
