@@ -32,7 +32,7 @@ const OF_OIDC_CALLERS: &str = "[[caller]]\nclaim = \"*\"\nrole = \"read\"\n";
 /// replaces the instances.
 pub(super) fn normalize(given: &mut Pairs) {
     if let Some(text) = given.get_mut(PARAMETER) {
-        *text = text.replace("\r\n", "\n").trim().to_owned();
+        text.replace("\r\n", "\n").trim().clone_into(text);
     }
 }
 
