@@ -140,7 +140,11 @@ fn corrupting(to: SocketAddr, at: Arc<AtomicUsize>) -> SocketAddr {
                 let _ = into.shutdown(Shutdown::Write);
             });
             let (mut from, mut into) = (upstream, caller);
-            thread::spawn(move || std::io::copy(&mut from, &mut into));
+            thread::spawn(move || {
+                let _ = std::io::copy(&mut from, &mut into);
+                // S3 ends the connection after it has rejected an upload. The next request must not begin on it.
+                let _ = into.shutdown(Shutdown::Both);
+            });
         }
     });
     address

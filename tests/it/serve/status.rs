@@ -326,9 +326,12 @@ fn rates_are_easy_to_imagine_and_only_what_needs_attention_is_coloured() {
         ("expiry({ held: true, expires: null, failure: null }).join()", "held, do not expire,"),
         ("moved(0, 0)", "–"),
         ("moved(3 << 20, 2)", "3 MiB + 2 by URL"),
-        (&format!("tokenEnd({token}).join()"), "in 1 d,warn"),
-        (&format!("tokenEnd({{ ...{token}, count: 2, end_soon: false }}).join()"), "in 1 d (1 of 2),"),
-        ("tokenEnd({ count: 1, end_soon: false, first_expires: null }).join()", "never,"),
+        (&format!("tokenEnd({{ tokens: {token} }}).join()"), "in 1 d,warn"),
+        (&format!("tokenEnd({{ tokens: {{ ...{token}, count: 2, end_soon: false }} }}).join()"), "in 1 d (1 of 2),"),
+        ("tokenEnd({ tokens: { count: 1, end_soon: false, first_expires: null } }).join()", "never,"),
+        ("tokenEnd({ tokens: null, token_expires: now() + 86405 }).join()", "in 1 d,"),
+        ("tokenEnd({ tokens: null, token_expires: now() - 7205 }).join()", "2 h ago,"),
+        ("tokenEnd({ tokens: null, token_expires: null }).join()", "–,"),
     ] {
         assert_eq!(browser.evaluate(expression), expected, "{expression}");
     }

@@ -180,14 +180,14 @@ fn a_failing_credential_source_affects_no_request_while_the_credentials_are_vali
         for mood in [Mood::Down, Mood::Silent, Mood::Throttling, Mood::Stale] {
             scope.spawn(move || {
                 let (upstream, service) = (Upstream::ok(), Service::new(Mood::Well));
-                // Renewed after six seconds of eight.
+                // Renewed after three quarters of this. STS names the expiry in whole seconds, so it is up to one second less.
                 let sts = sts(&service, 8);
                 let appliance = with_sts(&upstream, &sts).start();
                 eventually("it is ready", || appliance.get("/x").status == 200);
                 service.becomes(mood);
                 let began = Instant::now();
                 let (mut caller, mut slowest, mut count) = (appliance.connect(), Duration::ZERO, 0);
-                while began.elapsed() < Duration::from_millis(7000) {
+                while began.elapsed() < Duration::from_millis(6500) {
                     let asked = Instant::now();
                     assert_eq!(caller.request("POST", "/x", &[], Some(b"{}")).status, 200, "{mood:?}");
                     slowest = slowest.max(asked.elapsed());
