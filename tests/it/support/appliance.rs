@@ -152,6 +152,12 @@ impl Builder {
         self
     }
 
+    /// Waiting until it is ready, also without credentials in the environment.
+    pub fn with_waiting(mut self) -> Self {
+        self.wait_until_ready = true;
+        self
+    }
+
     /// No credentials in the environment, and no waiting for them.
     pub fn without_credentials(mut self) -> Self {
         for name in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"] {

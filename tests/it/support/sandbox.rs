@@ -90,8 +90,8 @@ impl Sandbox {
     /// Another appliance before both, by such a file.
     pub fn serve(&self, file: &Path) -> Builder {
         let variables = self.aws().into_iter();
-        variables
-            .fold(Builder::from_file(file).without_credentials(), |builder, (name, value)| builder.env(name, value))
+        let builder = Builder::from_file(file).without_credentials();
+        variables.fold(builder, |builder, (name, value)| builder.env(name, value)).with_waiting()
     }
 
     /// Where the appliance of a mode is.
