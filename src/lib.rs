@@ -30,6 +30,7 @@ pub mod probe;
 pub mod proxy;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;
+pub mod scalar;
 pub mod serve;
 pub mod token_source;
 pub mod ui;

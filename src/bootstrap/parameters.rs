@@ -2,11 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::sources::{ConfigurationSource, ConfiguredValue, ConfiguredValues};
+use super::sources::{ConfigurationSource, ConfiguredValue, ConfiguredValues, TABLES};
 use crate::api::parameters::SsmParameter;
-
-/// The tables that parameters can have.
-const TABLES: &[&str] = &["caller", "issuer", "target"];
 
 /// Reads parameters below a path: `<path>/<key>`, and `<path>/target/<name>/<key>` for a table, also of an issuer or a caller.
 /// The tables have the order of their names; a `StringList` is a list.

@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::sources::{ConfigurationSource, ConfiguredValue, ConfiguredValues, quoted};
+use super::sources::{ConfigurationSource, ConfiguredValue, ConfiguredValues, TABLES};
+use crate::scalar;
 
 const HEADING: &str = "\
 # Written by `appliance bootstrap` at each start of this instance, from its user data, parameters, tags and the file of
@@ -51,11 +52,11 @@ pub(super) fn plan(sources: &[&ConfigurationSource]) -> Plan {
     let mut plan = Plan { text: HEADING.to_owned(), signals: signals(sources), ..Plan::default() };
     let options = merged(sources, |source| &source.options);
     plan.write(&options, "");
-    for kind in ["target", "issuer", "caller"] {
+    for kind in TABLES {
         plan.write_tables(sources, |found| found == kind);
     }
     // `serve` reports the problems of other tables.
-    plan.write_tables(sources, |found| !["target", "issuer", "caller"].contains(&found));
+    plan.write_tables(sources, |found| !TABLES.contains(&found));
     plan
 }
 
@@ -128,7 +129,7 @@ pub(super) fn with_origins(problems: Vec<(Option<usize>, String)>, plan: &Plan) 
 
 fn quoted_key(key: &str) -> String {
     let is_bare = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
-    if !key.is_empty() && key.bytes().all(is_bare) { key.to_owned() } else { quoted(key) }
+    if !key.is_empty() && key.bytes().all(is_bare) { key.to_owned() } else { scalar::to_toml(key) }
 }
 
 #[cfg(test)]

@@ -2,20 +2,21 @@
 //! its origin. Pure.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 use serde_json::Value as Json;
 use toml::de::{DeTable, DeValue};
 
 use super::user_data::UserData;
+use crate::scalar;
 
 /// The table of user data that configures `bootstrap` itself.
 const OWN: &str = "bootstrap";
-/// The place of its keys, in origins.
-const OWN_PLACE: &str = "bootstrap.";
 /// The keys of that table. As tags, they need no table.
 pub(super) const OWN_KEYS: &[&str] =
     &["auto-scaling-group", "lifecycle-hook", "logical-id", "parameters", "stack-name", "target-group", "wait-handle"];
+
+/// The tables that may be repeated, in their order in the configuration file.
+pub(super) const TABLES: [&str; 3] = ["target", "issuer", "caller"];
 
 /// A value and its origin.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,11 +31,11 @@ pub(super) struct ConfiguredValue {
 
 impl ConfiguredValue {
     pub(super) fn one(text: String, origin: String) -> Self {
-        Self { toml: quoted(&text), text, origin }
+        Self { toml: scalar::to_toml(&text), text, origin }
     }
 
     pub(super) fn list(texts: &[String], origin: String) -> Self {
-        let quoted: Vec<String> = texts.iter().map(|text| quoted(text)).collect();
+        let quoted: Vec<String> = texts.iter().map(|text| scalar::to_toml(text)).collect();
         Self { toml: format!("[{}]", quoted.join(", ")), text: texts.join(", "), origin }
     }
 }
@@ -79,10 +80,11 @@ pub(super) fn from_toml(text: &str, name: &str) -> Result<ConfigurationSource, S
             let origin = format!("{name}, line {}", line(key.span().start));
             let value = match value.get_ref() {
                 DeValue::Array(values) if is_repeated => {
-                    let texts = values.iter().map(|value| toml_text(value.get_ref())).collect::<Option<Vec<_>>>();
+                    let texts =
+                        values.iter().map(|value| scalar::from_toml(value.get_ref())).collect::<Option<Vec<_>>>();
                     texts.map(|texts| ConfiguredValue::list(&texts, origin.clone()))
                 }
-                value => toml_text(value).map(|text| ConfiguredValue::one(text, origin.clone())),
+                value => scalar::from_toml(value).map(|text| ConfiguredValue::one(text, origin.clone())),
             };
             Ok((key.get_ref().to_string(), value.ok_or_else(|| unfit(&origin, key.get_ref()))?))
         };
@@ -112,35 +114,36 @@ pub(super) fn from_toml(text: &str, name: &str) -> Result<ConfigurationSource, S
 fn from_json(text: &str, name: &str) -> Result<ConfigurationSource, String> {
     let document: serde_json::Map<String, Json> =
         serde_json::from_str(text).map_err(|error| format!("{name}: {error}"))?;
-    let read = |table: &serde_json::Map<String, Json>, place: &str| -> Result<ConfiguredValues, String> {
-        let one = |(key, value): (&String, &Json)| {
-            let origin = format!("{name}, `{place}{key}`");
-            let value = match value {
-                Json::Array(values) if !place.is_empty() && place != OWN_PLACE => {
-                    let texts = values.iter().map(json_text).collect::<Option<Vec<_>>>();
-                    texts.map(|texts| ConfiguredValue::list(&texts, origin.clone()))
-                }
-                value => json_text(value).map(|text| ConfiguredValue::one(text, origin.clone())),
+    let read =
+        |table: &serde_json::Map<String, Json>, place: &str, is_repeated: bool| -> Result<ConfiguredValues, String> {
+            let one = |(key, value): (&String, &Json)| {
+                let origin = format!("{name}, `{place}{key}`");
+                let value = match value {
+                    Json::Array(values) if is_repeated => {
+                        let texts = values.iter().map(scalar::from_json).collect::<Option<Vec<_>>>();
+                        texts.map(|texts| ConfiguredValue::list(&texts, origin.clone()))
+                    }
+                    value => scalar::from_json(value).map(|text| ConfiguredValue::one(text, origin.clone())),
+                };
+                Ok((key.clone(), value.ok_or_else(|| unfit(&origin, key))?))
             };
-            Ok((key.clone(), value.ok_or_else(|| unfit(&origin, key))?))
+            table.iter().map(one).collect()
         };
-        table.iter().map(one).collect()
-    };
     let mut source = ConfigurationSource::default();
     let mut flat = serde_json::Map::new();
     for (key, value) in &document {
         match (key.as_str(), value) {
-            (OWN, Json::Object(table)) => source.own = read(table, OWN_PLACE)?,
+            (OWN, Json::Object(table)) => source.own = read(table, "bootstrap.", false)?,
             (kind, Json::Array(tables)) => {
                 for table in tables {
                     let Json::Object(table) = table else { return Err(unfit(name, kind)) };
-                    source.tables.push((kind.to_owned(), read(table, &format!("{kind}."))?));
+                    source.tables.push((kind.to_owned(), read(table, &format!("{kind}."), true)?));
                 }
             }
             _ => drop(flat.insert(key.clone(), value.clone())),
         }
     }
-    source.options = read(&flat, "")?;
+    source.options = read(&flat, "", false)?;
     known(&source.own)?;
     Ok(source)
 }
@@ -154,43 +157,8 @@ fn known(own: &ConfiguredValues) -> Result<(), String> {
     }
 }
 
-fn toml_text(value: &DeValue<'_>) -> Option<String> {
-    match value {
-        DeValue::String(text) => Some(text.to_string()),
-        DeValue::Integer(number) => Some(number.to_string()),
-        DeValue::Float(number) => Some(number.to_string()),
-        DeValue::Boolean(truth) => Some(truth.to_string()),
-        _ => None,
-    }
-}
-
-fn json_text(value: &Json) -> Option<String> {
-    match value {
-        Json::String(text) => Some(text.clone()),
-        Json::Number(number) => Some(number.to_string()),
-        Json::Bool(truth) => Some(truth.to_string()),
-        Json::Null | Json::Array(_) | Json::Object(_) => None,
-    }
-}
-
 fn unfit(origin: &str, key: &str) -> String {
     format!("{origin}: `{key}` must be a text, a number or true/false; in a repeated table, also a list of those")
-}
-
-/// Returns a TOML basic string.
-pub(super) fn quoted(text: &str) -> String {
-    let mut quoted = String::from("\"");
-    for one in text.chars() {
-        match one {
-            '"' | '\\' => quoted.extend(['\\', one]),
-            one if one.is_control() => {
-                let _ = write!(quoted, "\\u{:04X}", u32::from(one));
-            }
-            one => quoted.push(one),
-        }
-    }
-    quoted.push('"');
-    quoted
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use super::options::{
     fields, key, similar,
 };
 use super::problems::{Problem, Problems};
+use crate::scalar;
 
 /// The tables that may be repeated.
 const TARGET: &str = "target";
@@ -170,7 +171,7 @@ fn in_order<'a, 'b>(table: &'b DeTable<'a>) -> Vec<(&'b Spanned<DeString<'a>>, &
 }
 
 fn given(name: &str, value: &DeValue<'_>, origin: ValueOrigin, problems: &mut Problems) -> Option<RawValue> {
-    let text = scalar(value);
+    let text = scalar::from_toml(value);
     if text.is_none() {
         problems.add(&origin, format!("`{name}` must be a string, a number or true/false"), "write one value");
     }
@@ -183,16 +184,6 @@ fn unknown(name: &str, origin: &ValueOrigin, known: impl IntoIterator<Item: AsRe
         |known| format!("did you mean `{known}`?"),
     );
     problems.add(origin, format!("`{name}` is not an option"), hint);
-}
-
-fn scalar(value: &DeValue<'_>) -> Option<String> {
-    match value {
-        DeValue::String(text) => Some(text.to_string()),
-        DeValue::Integer(number) => Some(number.to_string()),
-        DeValue::Float(number) => Some(number.to_string()),
-        DeValue::Boolean(truth) => Some(truth.to_string()),
-        DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_) => None,
-    }
 }
 
 #[cfg(test)]

@@ -46,6 +46,12 @@ impl DeployMode {
         }
     }
 
+    /// Returns the mode with this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Tracking, Self::Serverless].into_iter().find(|mode| mode.name() == name)
+    }
+
     /// Returns the resource type in ARNs.
     pub(super) fn resource(self) -> &'static str {
         match self {

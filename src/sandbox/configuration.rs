@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::aws_callers;
 use super::error::{SandboxError, io_error};
 use super::services::{ROLE_ARN, SandboxServices, target_name};
+use crate::scalar;
 
 /// What differs between two appliances that run against the same sandbox.
 pub(super) struct ApplianceFile<'a> {
@@ -26,7 +27,8 @@ impl ApplianceFile<'_> {
     /// Returns the text of the file.
     pub(super) fn text(&self, services: &SandboxServices) -> Result<String, SandboxError> {
         let Self { heading, port, status_port, .. } = self;
-        let (tokens, authority) = (quoted(path_text(self.tokens)?), quoted(path_text(&services.authority)?));
+        let (tokens, authority) =
+            (scalar::to_toml(path_text(self.tokens)?), scalar::to_toml(path_text(&services.authority)?));
         let mut text = format!(
             "{heading}listen = \"127.0.0.1:{port}\"
 admin-listen = \"127.0.0.1:{status_port}\"  # the status page (/status) and the metrics (/metrics)
@@ -53,11 +55,11 @@ upstream-endpoint = {}  # sandbox
 sagemaker-endpoint = {}  # sandbox
 s3-endpoint = {}  # sandbox
 ",
-                quoted(arn.as_str()),
-                quoted(ROLE_ARN),
-                quoted(&endpoint.url),
-                quoted(&services.sagemaker),
-                quoted(services.s3()),
+                scalar::to_toml(arn.as_str()),
+                scalar::to_toml(ROLE_ARN),
+                scalar::to_toml(&endpoint.url),
+                scalar::to_toml(&services.sagemaker),
+                scalar::to_toml(services.s3()),
             );
         }
         text += aws_callers::GRANTS;
@@ -94,11 +96,6 @@ pub(super) fn path_text(path: &Path) -> Result<&str, SandboxError> {
     })
 }
 
-/// A string of TOML. JSON's escapes are valid in it, and TOML also rejects DEL.
-fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string().replace('\u{7f}', "\\u007f")
-}
-
 /// Returns the path of the token file that belongs to a configuration file: `a.tokens.toml` beside `a.toml`.
 pub(super) fn token_file(configuration: &Path) -> PathBuf {
     configuration.with_extension("tokens.toml")
@@ -107,15 +104,6 @@ pub(super) fn token_file(configuration: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn strings_are_toml() {
-        for text in ["", "/tmp/a b/ü", "a\"b\\c", "\u{7f}\u{1}\n\t", "日本語"] {
-            let file = format!("key = {}", quoted(text));
-            let read: toml::Table = toml::from_str(&file).unwrap_or_else(|error| panic!("{file}: {error}"));
-            assert_eq!(read["key"].as_str(), Some(text));
-        }
-    }
 
     #[test]
     fn the_token_file_is_beside_the_configuration() {

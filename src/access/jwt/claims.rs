@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde_json::{Map, Value};
 
 use super::error::JwtError;
+use crate::scalar;
 
 /// The last second of the year 9999. Later times would overflow a clock somewhere.
 const LAST_SECOND: f64 = 253_402_300_799.0;
@@ -70,7 +71,7 @@ impl JwtClaims {
     /// Returns the claim at this place as a text that is not empty.
     #[must_use]
     pub fn text(&self, path: &ClaimPath) -> Option<String> {
-        self.at(path).and_then(plain).filter(|text| !text.is_empty())
+        self.at(path).and_then(scalar::from_json).filter(|text| !text.is_empty())
     }
 }
 
@@ -82,16 +83,6 @@ fn nested<'a>(object: &'a Map<String, Value>, path: &str) -> Option<&'a Value> {
     let dots = path.rmatch_indices('.').map(|(at, _)| at);
     let mut found = dots.filter_map(|at| Some((object.get(&path[..at])?.as_object()?, &path[at + 1..])));
     found.next().and_then(|(inner, rest)| nested(inner, rest))
-}
-
-/// Returns a text, a number or a truth value as text.
-fn plain(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
-        Value::Bool(truth) => Some(truth.to_string()),
-        Value::Null | Value::Array(_) | Value::Object(_) => None,
-    }
 }
 
 impl ClaimPath {
@@ -139,7 +130,7 @@ impl ClaimPattern {
     /// Returns true if the claim has this value, or is a list with it.
     #[must_use]
     pub fn matches(&self, claims: &JwtClaims) -> bool {
-        let is_meant = |value: &Value| plain(value).is_some_and(|text| glob(&self.value, &text));
+        let is_meant = |value: &Value| scalar::from_json(value).is_some_and(|text| glob(&self.value, &text));
         match claims.at(&self.path) {
             Some(Value::Array(list)) => list.iter().any(is_meant),
             Some(value) => is_meant(value),

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::time::Instant;
-use toml::de::{DeTable, DeValue};
+use toml::de::DeTable;
 
 use super::super::command_error::{Class, CommandError};
 use super::super::output::ask;
@@ -25,6 +25,7 @@ use crate::aws::source::CredentialSource;
 use crate::aws::{regional_host, sdk};
 use crate::deploy::{DeployError, DeployMode, DeploySettings};
 use crate::http::client::{Dialer, Endpoint};
+use crate::scalar;
 
 /// A connection that takes longer is attempted again.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
@@ -173,14 +174,10 @@ fn mode(given: Option<&str>) -> Result<DeployMode, CommandError> {
             answer()
         })
     };
-    match given.map(ToOwned::to_owned).or_else(asked).as_deref() {
-        Some("tracking") => Ok(DeployMode::Tracking),
-        Some("serverless") => Ok(DeployMode::Serverless),
-        _ => {
-            let hint = "set `--mode tracking` or `--mode serverless`";
-            Err(CommandError::of(Class::Usage, "the kind of managed MLflow is not set", Some(hint)))
-        }
-    }
+    given.map(ToOwned::to_owned).or_else(asked).as_deref().and_then(DeployMode::named).ok_or_else(|| {
+        let hint = "set `--mode tracking` or `--mode serverless`";
+        CommandError::of(Class::Usage, "the kind of managed MLflow is not set", Some(hint))
+    })
 }
 
 pub(super) fn explained(error: &DeployError) -> CommandError {
@@ -204,13 +201,8 @@ impl StackArguments {
             let table = DeTable::parse(&text).map_err(|error| rejected(error.message()))?;
             for (name, value) in table.get_ref() {
                 let name = name.get_ref().to_string();
-                let text = match value.get_ref() {
-                    DeValue::String(text) => text.to_string(),
-                    DeValue::Integer(number) => number.to_string(),
-                    DeValue::Float(number) => number.to_string(),
-                    DeValue::Boolean(truth) => truth.to_string(),
-                    _ => return Err(rejected(&format!("`{name}` must be a string, a number or true/false"))),
-                };
+                let text = scalar::from_toml(value.get_ref())
+                    .ok_or_else(|| rejected(&format!("`{name}` must be a string, a number or true/false")))?;
                 given.insert(name, text);
             }
         }

@@ -180,10 +180,7 @@ fn described(change: &Change) -> serde_json::Value {
 
 fn cost(arguments: &StackArguments, json: bool) -> Result<(), CommandError> {
     let given = arguments.given()?;
-    let mode = arguments.mode.as_deref().map(|mode| match mode {
-        "tracking" => DeployMode::Tracking,
-        _ => DeployMode::Serverless,
-    });
+    let mode = arguments.mode.as_deref().and_then(DeployMode::named);
     let items = deploy::cost(&given, mode, arguments.domain).map_err(|error| explained(&error))?;
     let cents = |dollars: f64| (dollars * 100.0).round() / 100.0;
     let sum = cents(items.iter().filter_map(deploy::CostItem::dollars).sum());
