@@ -2,9 +2,9 @@
 
 use super::options::{CallerOptions, ServeOptions};
 use super::problems::{Problems, Reported};
-use super::secrets::located;
+use super::secrets;
 use crate::access::tokens::Tokens;
-use crate::aws::secret::{Keeper, Secret};
+use crate::aws::secret::Keeper;
 use crate::probe::Finding;
 use crate::serve::{PersonalSettings, TokenSettings};
 use crate::token_source::{self, TokenSource};
@@ -43,17 +43,12 @@ pub(super) fn resolve(
         let hint = "set `tokens`, `oidc-signer`, `tls-client-ca` or an `[[issuer]]` with which people sign in";
         return Err(rejected("nobody can sign in to make a personal token", hint, problems));
     }
-    if let Some(secret) = Secret::parse(text) {
-        let secret = located(secret, region)
-            .map_err(|what| rejected(&what, "write `https://host` or `https://host:port`", problems))?;
+    if let Some(secret) = secrets::stored(given, region, problems)? {
         return Ok(Some(settings(TokenSource::Secret(secret), None, lifetime)));
     }
     if text.starts_with("credential:") {
         let hint = "name a file in a directory that the appliance may write, such as its state directory";
         return Err(rejected("the appliance cannot change a credential of systemd", hint, problems));
-    }
-    if ["ssm:", "secretsmanager:"].iter().any(|keeper| text.starts_with(keeper)) {
-        return Err(rejected("not the name of a secret", "write a name or an ARN after the colon", problems));
     }
     let path = std::path::PathBuf::from(text);
     // The first person who makes a token creates the file.
