@@ -80,6 +80,7 @@ fn shown(Problem { origin, text, hint, .. }: &Problem, offset: usize) -> String 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::deploy::StackKind;
 
     fn said(pairs: &[(&str, &str)]) -> String {
         problems(&pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()).join("\n")
@@ -100,6 +101,20 @@ mod tests {
             ),
         ] {
             assert_eq!(said(&[("ServeConfiguration", text), more]), "", "{text}");
+        }
+    }
+
+    #[test]
+    fn every_option_that_the_template_sets_is_known_here() {
+        let ours: String = [OF_THE_TEMPLATE, OF_OIDC, OF_PERSONAL_TOKENS].concat();
+        let others = ["claim", "role", "parameters", "stack-name", "logical-id", "target-group"];
+        let is_part = |one: char| one.is_ascii_lowercase() || one == '-';
+        let text = StackKind::Appliance.text();
+        let keys = text.match_indices(" = ").map(|(at, _)| text[..at].rsplit(|one| !is_part(one)).next().unwrap_or(""));
+        let options: Vec<_> = keys.filter(|key| !others.contains(key)).collect();
+        assert!(options.len() > 10, "{options:?}");
+        for option in options {
+            assert!(ours.lines().any(|line| line.starts_with(&format!("{option} = "))), "{option}");
         }
     }
 
