@@ -110,25 +110,22 @@ class Process:
 
     def memory_mib(self, name):
         """`VmRSS` or `VmHWM`, summed over its processes: pages that they share count for each."""
+        return self._sum("status", name) / 1024
+
+    def written_mib(self):
+        """The bytes that its processes have written to disk so far."""
+        return self._sum("io", "write_bytes") / (1 << 20)
+
+    def _sum(self, file, name):
+        """The number behind a name in a file of /proc, summed over its processes. One that has ended meanwhile does not count."""
         total = 0
         for pid in self.pids():
             try:
-                lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+                lines = Path(f"/proc/{pid}/{file}").read_text().splitlines()
             except OSError:
                 continue
             total += sum(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
-        return total / 1024
-
-    def written_mib(self):
-        """What its processes have written to disk so far."""
-        total = 0
-        for pid in self.pids():
-            try:
-                lines = Path(f"/proc/{pid}/io").read_text().splitlines()
-            except OSError:
-                continue
-            total += sum(int(line.split()[1]) for line in lines if line.startswith("write_bytes:"))
-        return total / (1 << 20)
+        return total
 
     def reset_peak(self):
         """Lets `VmHWM` begin anew at what is resident now."""

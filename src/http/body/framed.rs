@@ -208,7 +208,7 @@ mod tests {
         }
     }
 
-    /// What leaves together, of a body in these pieces.
+    /// Returns the bytes that leave together, for a body that arrives in these pieces.
     async fn batches(pieces: &[usize], announced: usize, chunk_size: usize) -> Result<Vec<Vec<u8>>, RequestBodyError> {
         let pieces: Vec<_> =
             pieces.iter().map(|size| Ok::<_, PayloadError>(Bytes::from("\u{1}".repeat(*size)))).collect();

@@ -29,6 +29,11 @@ fn targets() -> [String; 2] {
     ["x", "x?partNumber=1&uploadId=u"].map(|name| format!("{SERVICE}/artifacts/{name}"))
 }
 
+/// An upload of each length to each target.
+fn uploads() -> impl Iterator<Item = (usize, String)> {
+    LENGTHS.iter().flat_map(|length| targets().map(|target| (*length, target)))
+}
+
 fn accepting() -> Upstream {
     s3(|_: &Recorded, wire| wire.send("HTTP/1.1 200 OK\r\nETag: \"e\"\r\nContent-Length: 0\r\n\r\n"))
 }
@@ -39,7 +44,7 @@ fn a_body_that_has_its_md5_is_stored_whether_it_is_buffered_or_streamed() {
     for more in [&[][..], &["--unsigned-payload"]] {
         let s3 = accepting();
         let appliance = gateway(&mlflow, &s3, more);
-        for (length, target) in LENGTHS.iter().flat_map(|length| targets().map(|target| (*length, target))) {
+        for (length, target) in uploads() {
             let before = s3.requests().len();
             let put =
                 appliance.connect().request("PUT", &target, &[("Content-MD5", &md5(length))], Some(&body(length)));
@@ -59,7 +64,7 @@ fn a_body_with_another_md5_is_rejected_and_never_completed_at_s3() {
     for more in [&[][..], &["--unsigned-payload"]] {
         let s3 = accepting();
         let appliance = gateway(&mlflow, &s3, more);
-        for (length, target) in LENGTHS.iter().flat_map(|length| targets().map(|target| (*length, target))) {
+        for (length, target) in uploads() {
             // The last byte differs, so all but the last piece may have been sent.
             let mut wrong = body(length);
             *wrong.last_mut().unwrap() ^= 1;

@@ -6,7 +6,7 @@ use std::process::Stdio;
 
 use serde_json::Value;
 
-/// What a process writes to its standard error.
+/// This collects what a process writes to its standard error.
 ///
 /// It is a file, not a pipe: what the process wrote before it answered is here as soon as its answer is. A thread that
 /// reads a pipe would be late on a busy machine.

@@ -31,7 +31,7 @@ fn a_client_secret_is_read_from_aws_and_again_after_its_rotation() {
     assert!(!page.text().contains("mlflow/client-secret"), "only the log names it: {}", page.text());
     assert_eq!(get(&appliance, "/version", &[("Authorization", &token.bearer())]).status, 200, "others work");
 
-    // Somebody stores another secret than the provider has, and corrects that.
+    // The operator stores another secret than the provider has, and corrects that.
     secrets.put("an old secret");
     eventually("the secret is read", || get(&appliance, START, &[]).status == 303);
     let failed = scene.sign_in(&appliance, "/");
