@@ -21,8 +21,8 @@ use crate::sandbox::{self, SandboxError, SandboxSettings};
 /// appliance, which serves a tracking server at `/` and a serverless app at `/t/serverless`. It accepts requests without a token,
 /// and prints a token for each role. The sign-in page and the status page work as well.
 ///
-/// This takes 20 seconds if `mlflow` is on the PATH. Otherwise it first installs MLflow into your cache directory, which downloads
-/// about 210 MB once, needs 900 MB on the disk, and takes 3 to 5 minutes on two cores.
+/// This takes 10 seconds if `mlflow` is on the PATH. Otherwise it first installs MLflow into your cache directory, which downloads
+/// about 210 MB once, needs 900 MB on the disk, and takes 1 to 5 minutes on two cores.
 #[derive(Args, Debug)]
 #[command(after_help = examples::SANDBOX)]
 pub(super) struct Sandbox {
