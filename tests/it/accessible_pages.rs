@@ -15,11 +15,12 @@ type Preferences = &'static [(&'static str, &'static str)];
 /// The name of a group of people, their preferences, and the contrast that texts have then by the Web Content Accessibility Guidelines.
 const PEOPLE: [(&str, Preferences, f64); 3] = [
     ("usual", &[], 4.5),
-    ("forced", &[("forced-colors", "active")], 7.0),
     ("contrast", &[("prefers-contrast", "more"), ("prefers-reduced-motion", "reduce")], 7.0),
+    ("forced", &[("forced-colors", "active")], 7.0),
 ];
+/// The phone comes first: pictures keep the background of forced colours until the window becomes or ceases to be a phone's.
 const LOOKS: [(&str, (u32, u32), &str); 3] =
-    [("light", (1280, 900), "light"), ("dark", (1280, 900), "dark"), ("phone", (390, 844), "light")];
+    [("phone", (390, 844), "light"), ("light", (1280, 900), "light"), ("dark", (1280, 900), "dark")];
 
 /// Returns what is wrong with the page that the browser shows, for a contrast of texts of at least `limit`.
 fn problems(browser: &mut Browser, limit: f64, is_forced: bool) -> Vec<String> {
@@ -52,6 +53,11 @@ fn problems(browser: &mut Browser, limit: f64, is_forced: bool) -> Vec<String> {
             const colour = parts(e.closest('svg') ? style.fill : style.color);
             const ratio = contrast(colour, behind(e));
             if (ratio < limit) found.add(`text ${ratio.toFixed(1)}: ${name(e)}`);
+        }
+        for (const e of all.filter((e) => e.placeholder)) {
+            const style = getComputedStyle(e, '::placeholder');
+            const ratio = contrast(parts(style.color), behind(e));
+            if (ratio < limit || style.opacity !== '1') found.add(`placeholder ${ratio.toFixed(1)}: ${e.placeholder}`);
         }
         const edged = 'button, .button, input:not([type=radio], [type=checkbox]), select' + (isForced ? ', .pill, .notice, .tile, .card, .token, .failures > li' : '');
         for (const e of all.filter((e) => e.matches(edged))) {

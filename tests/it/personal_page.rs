@@ -83,6 +83,14 @@ fn a_person_makes_a_token_for_a_program_and_revokes_it() {
     click(&mut browser, "button.primary");
     browser.wait_for("document.querySelector('#made').value.startsWith('mlfa_')");
     look(&mut browser, "made");
+    // The test's browser may not use the clipboard's API, as a page without encryption may not.
+    browser.evaluate("Object.defineProperty(navigator, 'clipboard', { value: undefined })");
+    browser.evaluate("document.addEventListener('copy', () => { copied = document.getSelection().toString(); })");
+    browser.evaluate("document.querySelector('#made').focus()");
+    browser.press("Tab");
+    browser.press("Enter");
+    browser.wait_for("document.querySelector('#copy').textContent === 'Copied'");
+    assert_eq!(browser.evaluate("copied"), browser.evaluate("document.querySelector('#made').value"));
     let token = browser.evaluate("document.querySelector('#made').value").as_str().unwrap().to_owned();
     assert!(can_use_mlflow(&bin, &appliance, &token));
     appliance.saw("the person", |event| {

@@ -88,17 +88,18 @@ function callers() {
   if (others) all.push({ ...others, label: `all others, beyond ${shown.callers.limit} callers` });
   if (unauthenticated) all.push({ ...unauthenticated, label: 'not authenticated' });
   const most = Math.max(1, ...all.map((row) => row.requests));
-  const cell = (...content) => element('td', {}, ...content);
-  const count = (value, kind) => cell(value ? pill(number(value), kind) : '–');
+  // Narrow screens show a caller as a card, in which each value has its label.
+  const cell = (label, ...content) => element('td', { 'data-label': label }, ...content);
+  const count = (label, value, kind) => cell(label, value ? pill(number(value), kind) : '–');
   replace(byId('callers').tBodies[0], JSON.stringify(shown.callers), () => (all.length ? all.map((row) => element('tr', {},
     element('th', { scope: 'row' }, row.label ? element('em', {}, row.label) : element('strong', {}, row.name), row.role ? element('span', { class: 'quiet' }, ` ${row.role} · ${row.means}${row.issuer ? ` of ${row.issuer}` : ''}`) : null),
-    cell(bar([[row.requests - row.rejected - row.failed, 'first'], [row.rejected, 'second'], [row.failed, 'third']], most), element('span', { class: 'count' }, number(row.requests))),
-    count(row.rejected, 'warn'),
-    count(row.failed, 'bad'),
-    cell(moved(row.artifact_bytes.received, row.presigned.uploads)),
-    cell(moved(row.artifact_bytes.sent, row.presigned.downloads)),
-    cell(ticking(() => [`${span(Math.max(0, now() - row.last_seen), 1)} ago`, ''])),
-    cell(ticking(() => tokenEnd(row))))) : [element('tr', {}, element('td', { colspan: 8 }, 'No request yet.'))]));
+    cell('Requests', bar([[row.requests - row.rejected - row.failed, 'first'], [row.rejected, 'second'], [row.failed, 'third']], most), element('span', { class: 'count' }, number(row.requests))),
+    count('Rejected', row.rejected, 'warn'),
+    count('Failed', row.failed, 'bad'),
+    cell('Artifacts in', moved(row.artifact_bytes.received, row.presigned.uploads)),
+    cell('Artifacts out', moved(row.artifact_bytes.sent, row.presigned.downloads)),
+    cell('Last seen', ticking(() => [`${span(Math.max(0, now() - row.last_seen), 1)} ago`, ''])),
+    cell('Token expires', ticking(() => tokenEnd(row))))) : [element('tr', {}, element('td', { colspan: 8 }, 'No request yet.'))]));
 }
 
 /** Describes credentials. They renew by themselves, so only a failed renewal needs attention. */

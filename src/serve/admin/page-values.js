@@ -26,24 +26,25 @@ const code = (text) => element('span', { class: 'code' }, text);
 const sum = (values) => values.reduce((all, value) => all + value, 0);
 const number = (value) => (value >= 100 || Number.isInteger(value) ? wide : short).format(value);
 
+// A no-break space keeps a number and its unit on one line.
 function time(milliseconds) {
   if (milliseconds === null) return '–';
-  return milliseconds < 1000 ? `${number(milliseconds)} ms` : `${number(milliseconds / 1000)} s`;
+  return milliseconds < 1000 ? `${number(milliseconds)}\u00a0ms` : `${number(milliseconds / 1000)}\u00a0s`;
 }
 
 function span(seconds, parts = 2) {
   const whole = Math.max(0, Math.floor(seconds));
   const all = [['d', Math.floor(whole / 86400)], ['h', Math.floor(whole / 3600) % 24], ['min', Math.floor(whole / 60) % 60], ['s', whole % 60]];
   const first = all.findIndex(([, value]) => value > 0);
-  if (first < 0) return '0 s';
-  return all.slice(first, first + parts).filter(([, value], at) => at === 0 || value > 0).map(([unit, value]) => `${value} ${unit}`).join(' ');
+  if (first < 0) return '0\u00a0s';
+  return all.slice(first, first + parts).filter(([, value], at) => at === 0 || value > 0).map(([unit, value]) => `${value}\u00a0${unit}`).join(' ');
 }
 
 function size(bytes) {
   const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
   let power = 0;
   while (bytes >= 1024 && power < units.length - 1) { bytes /= 1024; power += 1; }
-  return `${number(bytes)} ${units[power]}`;
+  return `${number(bytes)}\u00a0${units[power]}`;
 }
 
 /** Formats a rate so that it is easy to imagine: `12/s`, or `1 in 10 s`. */
@@ -51,7 +52,7 @@ function rate(count, seconds) {
   return count >= seconds || count === 0 ? `${number(count / seconds)}/s` : `${number(count)} in ${Math.round(seconds)} s`;
 }
 
-const percent = (part, all) => (all ? (part / all > 0 && part / all < 0.001 ? '<0.1 %' : `${number(Math.round((part / all) * 1000) / 10)} %`) : '0 %');
+const percent = (part, all) => (all ? (part / all > 0 && part / all < 0.001 ? '<0.1\u00a0%' : `${number(Math.round((part / all) * 1000) / 10)}\u00a0%`) : '0\u00a0%');
 const clock = (seconds) => new Date(seconds * 1000).toLocaleTimeString([], { hour12: false });
 // The appliance's clock, running on since the last document.
 const now = () => shown.now + (performance.now() - shownAt) / 1000;

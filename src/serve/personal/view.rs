@@ -26,6 +26,14 @@ const USUAL: u32 = 30;
 pub(super) struct Notice {
     status: StatusCode,
     content: Markup,
+    script: Option<&'static str>,
+}
+
+impl Default for Notice {
+    /// A page without a notice.
+    fn default() -> Self {
+        Self { status: StatusCode::OK, content: Markup::default(), script: None }
+    }
 }
 
 impl Notice {
@@ -33,14 +41,14 @@ impl Notice {
     #[must_use]
     pub(super) fn good(text: &str) -> Self {
         let template = "<p class=\"notice\" role=\"status\">{{text}}</p>";
-        Self { status: StatusCode::OK, content: fill(template, &[("text", Place::Text(text))]) }
+        Self { status: StatusCode::OK, content: fill(template, &[("text", Place::Text(text))]), script: None }
     }
 
     /// Says why it did not work.
     #[must_use]
     pub(super) fn bad(status: StatusCode, text: &str) -> Self {
         let template = "<p class=\"notice bad\" role=\"alert\">{{text}}</p>";
-        Self { status, content: fill(template, &[("text", Place::Text(text))]) }
+        Self { status, content: fill(template, &[("text", Place::Text(text))]), script: None }
     }
 
     /// Shows a new token, for the only time.
@@ -48,7 +56,8 @@ impl Notice {
     pub(super) fn made(label: &str, token: &NewToken) -> Self {
         let text = token.to_string();
         let places = [("label", Place::Text(label)), ("token", Place::Text(&text))];
-        Self { status: StatusCode::OK, content: fill(include_str!("made.html"), &places) }
+        let content = fill(include_str!("made.html"), &places);
+        Self { status: StatusCode::OK, content, script: Some(include_str!("made.js")) }
     }
 }
 
@@ -72,7 +81,7 @@ pub(super) fn list(personal: &PersonalRequest<'_>, person: &Person, notice: Opti
             list
         }
     };
-    let (status, notice) = notice.map_or((StatusCode::OK, Markup::default()), |notice| (notice.status, notice.content));
+    let Notice { status, content: notice, script } = notice.unwrap_or_default();
     let content = fill(
         include_str!("list.html"),
         &[
@@ -87,7 +96,7 @@ pub(super) fn list(personal: &PersonalRequest<'_>, person: &Person, notice: Opti
             ("home", Place::Text(&home)),
         ],
     );
-    Page { title: "Personal tokens", content, script: None }.response(status)
+    Page { title: "Personal tokens", content, script }.response(status)
 }
 
 /// Asks the person to confirm the request of a terminal.

@@ -225,6 +225,9 @@ fn the_page_fits_every_screen_and_colour_scheme() {
         browser.wait_for("document.querySelectorAll('#failures li').length === 5");
         let overflow = browser.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth");
         assert_eq!(overflow, 0, "{name}: the page does not scroll sideways");
+        let table = "document.querySelector('#callers').closest('.scroll')";
+        let hidden = browser.evaluate(&format!("{table}.scrollWidth - {table}.clientWidth"));
+        assert_eq!(hidden, 0, "{name}: no figure of a caller is beyond the edge");
         browser.picture(&pictures().join(format!("{name}.png")));
         let page = browser.evaluate("document.body.innerText");
         let page = page.as_str().unwrap();
@@ -333,8 +336,14 @@ fn rates_are_easy_to_imagine_and_only_what_needs_attention_is_coloured() {
         ("tokenEnd({ tokens: null, token_expires: now() - 7205 }).join()", "2 h ago,"),
         ("tokenEnd({ tokens: null, token_expires: null }).join()", "–,"),
     ] {
-        assert_eq!(browser.evaluate(expression), expected, "{expression}");
+        // A no-break space stands between a number and its unit.
+        let shown = browser.evaluate(expression).as_str().unwrap().replace('\u{a0}', " ");
+        assert_eq!(shown, expected, "{expression}");
     }
+    assert_eq!(
+        browser.evaluate("time(1.5) + size(2048) + span(1) + percent(1, 2)"),
+        "1.5\u{a0}ms2\u{a0}KiB1\u{a0}s50\u{a0}%"
+    );
 }
 
 #[test]

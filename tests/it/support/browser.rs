@@ -110,14 +110,15 @@ impl Browser {
 
     /// The same for a person with these preferences, as in `forced-colors` and `active`.
     pub fn look_like_for(&mut self, (width, height): (u32, u32), scheme: &str, preferences: &[(&str, &str)]) {
+        let features = [&[("prefers-color-scheme", scheme)], preferences].concat();
+        let features: Vec<_> = features.iter().map(|(name, value)| json!({"name": name, "value": value})).collect();
+        // They come before the size: only a new size paints the background behind the page anew.
+        self.call("Emulation.setEmulatedMedia", &json!({"features": features}));
         let is_phone = width < 600;
         self.call(
             "Emulation.setDeviceMetricsOverride",
             &json!({"width": width, "height": height, "deviceScaleFactor": if is_phone { 2 } else { 1 }, "mobile": is_phone}),
         );
-        let features = [&[("prefers-color-scheme", scheme)], preferences].concat();
-        let features: Vec<_> = features.iter().map(|(name, value)| json!({"name": name, "value": value})).collect();
-        self.call("Emulation.setEmulatedMedia", &json!({"features": features}));
     }
 
     /// Opens a page.
