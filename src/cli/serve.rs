@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::ArgMatches;
+use clap::builder::UnknownArgumentValueParser;
+use clap::{ArgAction, ArgMatches};
 use tracing::{info, warn};
 
 use super::command_error::{Class, CommandError};
@@ -23,8 +24,19 @@ pub(super) struct ServeCommand {
     /// Print help with the advanced options
     #[arg(long)]
     pub(super) help_all: bool,
+    /// The name that other programs have for `--listen`.
+    #[arg(long, hide = true, value_name = "PORT", value_parser = instead("--listen 127.0.0.1:PORT"))]
+    port: Option<String>,
+    /// The name that other programs have for a more detailed log.
+    #[arg(long, short, hide = true, action = ArgAction::SetTrue, value_parser = instead("--log-filter debug"))]
+    verbose: Option<String>,
     #[command(flatten)]
     options: ServeOptions,
+}
+
+/// Rejects an option, with a tip.
+fn instead(option: &'static str) -> UnknownArgumentValueParser {
+    UnknownArgumentValueParser::suggest_arg(option)
 }
 
 impl ServeCommand {

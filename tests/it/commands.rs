@@ -220,3 +220,15 @@ fn a_token_for_a_target_that_does_not_exist_is_reported() {
     );
     assert!(!stdout.contains("target `default`"), "{stdout}");
 }
+
+#[test]
+fn options_that_other_programs_have_lead_to_those_of_serve() {
+    for (arguments, tip) in [
+        (&["serve", "--port", "5000"][..], "--listen 127.0.0.1:PORT"),
+        (&["serve", "--verbose"], "--log-filter debug"),
+        (&["serve", "-v"], "--log-filter debug"),
+    ] {
+        let (code, _, said) = ran(arguments, &[]);
+        assert!(code == 2 && said.contains(&format!("tip: a similar argument exists: '{tip}'")), "{code}: {said}");
+    }
+}

@@ -50,9 +50,7 @@ pub struct Installation {
 pub fn install(installation: &Installation, say: Say<'_>) -> Result<(), InstallError> {
     let Installation { root, program, from_instance, start } = installation;
     let is_here = root == Path::new("/");
-    if is_nixos(root) {
-        return Err(InstallError::NixOs);
-    }
+    check_system(root)?;
     let units = at(root, UNITS);
     if !units.parent().is_some_and(Path::exists) || (is_here && !Path::new("/run/systemd/system").exists()) {
         return Err(InstallError::NoSystemd(root.clone()));
@@ -100,9 +98,7 @@ pub fn install(installation: &Installation, say: Say<'_>) -> Result<(), InstallE
 /// # Errors
 /// [`InstallError`]; the command can be run again.
 pub fn uninstall(root: &Path, purge: bool, say: Say<'_>) -> Result<(), InstallError> {
-    if is_nixos(root) {
-        return Err(InstallError::NixOs);
-    }
+    check_system(root)?;
     let units = at(root, UNITS);
     let installed: Vec<_> = INSTANCE.iter().chain(SERVE).filter(|unit| units.join(unit).exists()).collect();
     if !installed.is_empty() {
@@ -139,8 +135,15 @@ fn file(name: &str) -> String {
     String::from_utf8_lossy(&file.data).into_owned()
 }
 
-fn is_nixos(root: &Path) -> bool {
-    at(root, "/etc/NIXOS").exists()
+/// Checks that the root is that of a system in which services are installed, so that a mistyped root is an error.
+fn check_system(root: &Path) -> Result<(), InstallError> {
+    if !at(root, "/etc").is_dir() {
+        return Err(InstallError::NoSystem(root.to_owned()));
+    }
+    if at(root, "/etc/NIXOS").exists() {
+        return Err(InstallError::NixOs);
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -14,6 +14,9 @@ pub enum InstallError {
     /// NixOS declares services in its configuration.
     #[error("this is NixOS, where services are not installed but declared")]
     NixOs,
+    /// The root is not that of a system.
+    #[error("`{}` is not the root of a system: it has no directory `etc`", .0.display())]
+    NoSystem(PathBuf),
     /// The machine has no systemd.
     #[error("`{}` has no systemd", .0.display())]
     NoSystemd(PathBuf),
@@ -44,6 +47,10 @@ impl InstallError {
         match self {
             Self::NixOs => {
                 "import the flake's `nixosModules.default` and set `services.mlflow-appliance.enable = true`"
+            }
+            Self::NoSystem(_) => "name the directory at which the image is mounted with `--root`",
+            Self::NoSystemd(root) if root != Path::new("/") => {
+                "install systemd in the image first, or start `appliance serve --config FILE` with its service manager"
             }
             Self::NoSystemd(_) => "start `appliance serve --config FILE` with the service manager of this machine",
             Self::File { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {

@@ -37,3 +37,25 @@ fn installing_into_an_image_keeps_edited_files() {
     assert!(!place("etc/mlflow-appliance").exists());
     assert!(Path::new("/etc").exists());
 }
+
+#[test]
+fn a_root_that_is_no_system_is_an_error_and_stays_as_it_is() {
+    let root = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(root.path().join("empty")).unwrap();
+    for name in ["mistyped", "empty"] {
+        for verb in ["install", "uninstall"] {
+            let place = root.path().join(name);
+            let output = command(&["bootstrap", verb, "--root"]).arg(&place).output().unwrap();
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(!output.status.success(), "{verb} {name}: {said}");
+            for text in [name, "is not the root of a system", "name the directory at which the image is mounted"] {
+                assert!(said.contains(text), "{verb} {name}: {text}: {said}");
+            }
+            assert!(std::fs::read_dir(&place).map_or(true, |mut entries| entries.next().is_none()), "{verb} {name}");
+        }
+    }
+    std::fs::create_dir_all(root.path().join("without/etc")).unwrap();
+    let output = command(&["bootstrap", "install", "--root"]).arg(root.path().join("without")).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("has no systemd") && said.contains("install systemd in the image first"), "{said}");
+}
