@@ -35,7 +35,7 @@ class Running:
     headers: dict = field(default_factory=dict)
     is_tls: bool = False
     signs: bool = False
-    # Whether each body goes to the upstream in S3's signed chunks.
+    # True if each body goes to the upstream in S3's signed chunks.
     signs_chunks: bool = False
     # The bytes of its answer, where that is not the upstream's.
     received: int | None = None

@@ -9,7 +9,7 @@ use super::error::{SandboxError, io_error};
 use super::services::{ROLE_ARN, SandboxServices, target_name};
 use crate::scalar;
 
-/// What differs between two appliances that run against the same sandbox.
+/// The settings that differ between two appliances in front of the same sandbox.
 pub(super) struct ApplianceFile<'a> {
     /// Comments above the keys.
     pub(super) heading: String,

@@ -23,7 +23,7 @@ const OLDEST_PYTHON: &str = "3.10";
 const S3_CLIENT: &str = "boto3";
 /// A file that is written last, so that an interrupted installation is noticed and repeated. It lists the packages.
 const COMPLETE: &str = "complete";
-/// What an installation takes on the disk of the cache directory, with some room for pip. Bytes.
+/// The size of an installation on the disk of the cache directory, with some room for pip. Bytes.
 const INSTALL_SPACE: u64 = 1_200_000_000;
 /// An installation takes 3 to 5 minutes on two cores; this bounds one that hangs.
 const INSTALL_LIMIT: Duration = Duration::from_mins(30);

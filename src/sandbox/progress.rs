@@ -1,6 +1,6 @@
 //! The progress of an installation, from the lines that pip prints.
 
-/// What the installation of MLflow downloads, in megabytes: the sum of the sizes that pip reports.
+/// The size of the download when MLflow is installed, in megabytes: the sum of the sizes that pip reports.
 pub(super) const DOWNLOAD: u32 = 210;
 
 /// The megabytes of the downloads that have begun.

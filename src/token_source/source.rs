@@ -13,7 +13,7 @@ pub enum TokenSource {
     Secret(StoredSecret),
 }
 
-/// What an update does if there are no tokens in this place yet.
+/// The behaviour of an update if there are no tokens in this place yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WhenMissing {
     /// It creates the file or the secret.

@@ -38,7 +38,7 @@ fn inputs(server: &Upstream, operation: &str) -> Vec<Value> {
     requests.map(|request| serde_json::from_slice(&request.body).unwrap()).collect()
 }
 
-/// What another writer does right before a write of ours.
+/// The change that another writer makes right before a write of ours.
 type Interference = Box<dyn FnOnce(&mut Vec<String>) + Send>;
 
 /// A Parameter Store with one parameter. Before its writes, others act in their order.

@@ -94,7 +94,7 @@ impl Spool {
     /// Begins to append `chunks`, for which `held` is reserved, once what was begun before is written.
     ///
     /// # Errors
-    /// What was begun before failed. The file is gone then.
+    /// An earlier operation failed. The file is gone then.
     pub(super) async fn append(&mut self, chunks: Vec<Bytes>, held: Reservation) -> io::Result<()> {
         let writer = self.take().await?;
         *self = Self::Writing(writer.append(chunks), Some(held));

@@ -1,4 +1,4 @@
-//! What a signature consists of wherever it stands in a request, and what AWS checks of it in either place.
+//! The parts of a signature, wherever it stands in a request, and the checks that AWS makes in either place.
 
 use std::time::{Duration, SystemTime};
 

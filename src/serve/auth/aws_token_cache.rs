@@ -17,7 +17,7 @@ const REJECTED_LIMIT: usize = 1000;
 /// The time for which a rejection is remembered. A new access key is known to all of AWS after some seconds.
 const REJECTED_FOR: Duration = Duration::from_secs(10);
 
-/// What is known about tokens.
+/// The results that are known about tokens.
 #[derive(Default)]
 pub(crate) struct AwsTokenCache {
     /// By the fingerprints of the token as it was written first, and of its request.

@@ -1,4 +1,4 @@
-//! What the sandbox reports before it starts anything, and what it says about an installation before it begins.
+//! The obstacles that the sandbox reports before it starts anything, and its notice before an installation begins.
 
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;

@@ -171,7 +171,7 @@ impl TestIssuer {
         *self.interception.lock().unwrap() = None;
     }
 
-    /// How often its keys were asked for.
+    /// The number of requests for its keys.
     pub fn fetches(&self) -> usize {
         self.server.requests().iter().filter(|request| request.target == "/keys").count()
     }

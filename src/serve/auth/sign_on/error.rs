@@ -85,7 +85,7 @@ pub(crate) enum SignOnError {
     Random(#[from] NoRandomness),
 }
 
-/// What a failure means for the person.
+/// The meaning of a failure for the person.
 enum Meaning {
     /// Starting again may help.
     Rejected,

@@ -25,7 +25,7 @@ pub struct StandIn {
     script: Arc<Mutex<Script>>,
 }
 
-/// What the provider says.
+/// The answers of the provider.
 pub struct Script {
     /// Claims that replace those of the ID token; null removes one.
     pub claims: Value,
