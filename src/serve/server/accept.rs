@@ -1,7 +1,8 @@
 //! The distribution of new connections over threads.
 //!
-//! All threads wait at the same sockets, so any idle thread accepts. A thread that has more connections than another hands
-//! a new one over; otherwise, long-lived connections would stay with the thread that was awake when they came.
+//! Two threads wait at the sockets, so one that is busy delays nobody. Each new connection wakes all that wait, so with more of
+//! them it would cost as many wake-ups as there are threads. A thread that has more connections than another hands a new one
+//! over; otherwise, long-lived connections would stay with the thread that was awake when they came.
 //!
 //! One address cannot take all permits: connections beyond its share are closed at once.
 
@@ -20,6 +21,9 @@ use crate::serve::server::permits::{AcceptCounts, AcceptPermit};
 
 /// The wait of a thread that has no descriptor or no memory for a connection.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(500);
+
+/// The number of threads that accept connections.
+const ACCEPTING: usize = 2;
 
 /// The allowed imbalance: a thread that has more connections than another by this number hands new ones over. It is absolute,
 /// because the number of connections that a thread takes on at once is limited.
@@ -64,6 +68,12 @@ impl Acceptor {
         let senders: Arc<[_]> = senders.into();
         let acceptor = |own| Self { own, counts: Arc::clone(&counts), threads: Arc::clone(&senders) };
         receivers.into_iter().enumerate().map(|(own, receiver)| (acceptor(own), receiver)).collect()
+    }
+
+    /// True if this thread accepts connections; otherwise, it serves those that others hand over.
+    #[must_use]
+    pub(crate) fn accepts(&self) -> bool {
+        self.own < ACCEPTING
     }
 
     /// Accepts for as long as this thread has fewer than `limit` connections. It never ends.

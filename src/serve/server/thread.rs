@@ -92,7 +92,9 @@ impl ServerThread {
         let Self { listeners, acceptor, mut handed_over, settings, mut phase, closes } = self;
         let drain = CancellationToken::new();
         let begin = services(&settings, drain.clone(), configure).await?;
-        let listeners: Vec<_> = listeners.into_iter().map(TcpListener::from_std).collect::<Result<_, _>>()?;
+        // Only those of a thread that accepts are registered: a registered socket wakes the thread.
+        let listeners = listeners.into_iter().filter(|_| acceptor.accepts());
+        let listeners: Vec<_> = listeners.map(TcpListener::from_std).collect::<Result<_, _>>()?;
         let _ = starts.send(Ok(()));
 
         let connections = Rc::new(ServerConnections::default());
@@ -107,7 +109,7 @@ impl ServerThread {
                     listeners.iter().map(|listener| acceptor.accept(listener, settings.connection_limit, &serve));
                 tokio::select! {
                     () = reach(&mut phase, Phase::Closed) => {}
-                    _ = join_all(accept) => {}
+                    _ = join_all(accept), if acceptor.accepts() => {}
                 }
             }
             drop(listeners);

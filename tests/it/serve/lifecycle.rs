@@ -147,3 +147,32 @@ fn a_request_over_http2_is_finished_before_the_appliance_ends() {
         began.elapsed()
     );
 }
+
+/// The number of times that the threads of a process were woken up.
+fn wake_ups(process: u32) -> u64 {
+    let tasks = std::fs::read_dir(format!("/proc/{process}/task")).unwrap();
+    let of = |status: String| {
+        let line = status.lines().find(|line| line.starts_with("voluntary_ctxt_switches:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap()
+    };
+    tasks.map(|task| of(std::fs::read_to_string(task.unwrap().path().join("status")).unwrap())).sum()
+}
+
+#[test]
+fn a_new_connection_wakes_no_more_threads_if_there_are_more() {
+    const CONNECTIONS: u64 = 100;
+    let upstream = Upstream::ok();
+    let mut figures = Vec::new();
+    for workers in ["2", "16", "64"] {
+        let appliance = Builder::new(&upstream).with(&["--workers", workers]).start();
+        assert_eq!(appliance.get("/_appliance/healthz").status, 200);
+        let before = wake_ups(appliance.id());
+        for _ in 0..CONNECTIONS {
+            assert_eq!(appliance.connect().get("/_appliance/healthz").status, 200);
+        }
+        figures.push((wake_ups(appliance.id()) - before) as f64 / CONNECTIONS as f64);
+    }
+    figure(&format!("wake-ups per new connection with 2, 16 and 64 workers: {figures:.1?}"));
+    // A connection wakes the two threads that accept, and the one that serves it.
+    assert!(figures.iter().all(|&wake_ups| wake_ups < 6.0), "{figures:?}");
+}
