@@ -31,7 +31,9 @@ def nginx(place, _):
     port, directory = processes.free_port(), place.directory / "nginx"
     directory.mkdir(exist_ok=True)
     upstream = f"127.0.0.1:{place.upstream.port}"
-    path = place.filled("nginx.conf", directory / "nginx.conf", DIRECTORY=directory, PORT=port, UPSTREAM=upstream)
+    # Callgrind does not report on processes that were forked.
+    values = {"DIRECTORY": directory, "PORT": port, "UPSTREAM": upstream, "MASTER": "off" if place.wrapper else "on"}
+    path = place.filled("nginx.conf", directory / "nginx.conf", **values)
     return place.started("nginx", [scene.nginx(), "-p", str(directory), "-c", path], port)
 
 

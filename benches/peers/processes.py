@@ -32,9 +32,9 @@ def _stat(pid):
 class Process:
     """A server in a session of its own, with its descendants; stopped on leaving the `with`."""
 
-    def __init__(self, arguments, environment, log, directory=None, output=None, source=None):
+    def __init__(self, arguments, environment, log, directory=None, output=None, source=None, patience=30):
         base = {name: os.environ[name] for name in ("HOME", "LANG", "PATH") if name in os.environ}
-        self.log = log
+        self.log, self.patience = log, patience
         self.began, self.busy = time.perf_counter(), busy_seconds()
         with open(log, "ab") as errors:
             self.process = subprocess.Popen(
@@ -52,7 +52,7 @@ class Process:
         return self
 
     def __exit__(self, *_):
-        for number, patience in ((signal.SIGTERM, 5), (signal.SIGKILL, 5)):
+        for number, patience in ((signal.SIGTERM, self.patience / 6), (signal.SIGKILL, 5)):
             try:
                 os.killpg(self.process.pid, number)
             except ProcessLookupError:
@@ -63,17 +63,17 @@ class Process:
             except subprocess.TimeoutExpired:
                 continue
 
-    def first_answer(self, port, path, headers, patience=30):
+    def first_answer(self, port, path, headers):
         """Seconds from the start of the process to the end of its first answer with status 200."""
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{lines}Connection: close\r\n\r\n".encode()
         answer = b""
-        while time.perf_counter() - self.began < patience:
+        while time.perf_counter() - self.began < self.patience:
             if self.process.poll() is not None:
                 raise RuntimeError(f"ended with {self.process.returncode}: {self.last_words()}")
             try:
                 with socket.create_connection(("127.0.0.1", port), 1) as connection:
-                    connection.settimeout(5)
+                    connection.settimeout(self.patience / 6)
                     connection.sendall(request)
                     answer = b""
                     while piece := connection.recv(65536):
@@ -105,8 +105,12 @@ class Process:
 
     def cpu_seconds(self):
         """User and system time so far, of all of its processes."""
+        return sum(self.times())
+
+    def times(self):
+        """User time and system time so far, in seconds, each of all of its processes."""
         fields = [fields for pid in self.pids() if (fields := _stat(pid))]
-        return sum(int(field[11]) + int(field[12]) for field in fields) / TICKS
+        return tuple(sum(int(field[number]) for field in fields) / TICKS for number in (11, 12))
 
     def memory_mib(self, name):
         """`VmRSS` or `VmHWM`, summed over its processes: pages that they share count for each."""

@@ -3,19 +3,26 @@
 from collections import defaultdict
 from statistics import median
 
+import counts
+import idle
 import sizing
-from goals import GOALS
+from goals import APPLIANCE, GOALS
+from workloads import IDLE
 
-CALLS = ["requests/s", "× nginx", "min–max", "p50 ms", "p99 ms", "CPU ms/request", "CPU × nginx"]
+# First the figures that vary least.
+CALLS = ["CPU × nginx", "min–max", "user ms", "system ms", "p50 ms", "p99 ms", "requests/s", "× nginx", "min–max"]
 CALLS += ["peak MiB", "disk MiB", "upstream connections"]
+SUMMARY = ["CPU × nginx", "instructions × nginx", "p99 × nginx", "requests/s × nginx", "requests/s × envoy", "peak MiB"]
 START = ["first answer ms", "min–max", "idle MiB"]
 
 
 class Measured:
     """The measurements that are right and were not disturbed: by workload, peer and round."""
 
-    def __init__(self, rows, disturbance, binary_mib):
+    def __init__(self, rows, disturbance, binary_mib, instructions):
+        """`instructions` are those per request, by workload and peer."""
         self.taken = len(rows)
+        self.instructions = instructions
         self.rows = defaultdict(dict)
         for row in rows:
             if not row["wrong"] and row["others_cpu"] <= disturbance:
@@ -36,7 +43,8 @@ class Measured:
 
 def report(measured, workloads, peers, missing):
     """All of it, as Markdown."""
-    parts = [table(measured, workload, peers) for workload in workloads]
+    parts = [summary(measured, workloads), work(measured, workloads)]
+    parts += [table(measured, workload, peers) for workload in workloads]
     parts += [*sizing.tables(measured, workloads), verdict(measured)]
     if measured.kept < measured.taken:
         left_out = measured.taken - measured.kept
@@ -45,7 +53,52 @@ def report(measured, workloads, peers, missing):
     return "\n\n".join(filter(None, parts))
 
 
+def ratio(measured, figure, workload, other, digits=2):
+    """The median of the appliance's figure as a multiple of another peer's, as text."""
+    ratios = measured.ratios(figure, workload, APPLIANCE, other)
+    return f"{median(ratios):.{digits}f}" if ratios else "–"
+
+
+def summary(measured, workloads):
+    """The appliance in one line for each workload."""
+    lines = []
+    for workload in workloads:
+        if not workload.requests or not measured.rows[workload.name, APPLIANCE]:
+            continue
+        ours, theirs = (measured.instructions.get((workload.name, peer)) for peer in (APPLIANCE, "nginx"))
+        cells = [
+            ratio(measured, "cpu_ms", workload.name, "nginx"),
+            f"{ours / theirs:.2f}" if ours and theirs else "–",
+            ratio(measured, "p99_ms", workload.name, "nginx"),
+            ratio(measured, "per_second", workload.name, "nginx"),
+            ratio(measured, "per_second", workload.name, "envoy"),
+            f"{median(measured.values('peak_mib', workload.name, APPLIANCE)):.1f}",
+        ]
+        lines.append(f"| {workload.title} | {' | '.join(cells)} |")
+    head = ["### The appliance beside nginx and Envoy", "", f"| workload | {' | '.join(SUMMARY)} |", f"|---|{'---:|' * len(SUMMARY)}"]
+    return "\n".join([*head, *lines]) if lines else None
+
+
+def work(measured, workloads):
+    """The instructions of user space for each request, and for each MiB of its bodies."""
+    if not measured.instructions:
+        return None
+    lines = []
+    for workload in workloads:
+        found = [measured.instructions.get((workload.name, peer)) for peer in counts.PEERS]
+        if not any(found):
+            continue
+        mib = counts.moved(workload)
+        unit, part = ("MiB", mib) if mib > 1 else ("request", 1)
+        cells = [f"{count / part:,.0f}" if count else "–" for count in found]
+        lines.append(f"| {workload.title} | {unit} | {' | '.join(cells)} |")
+    head = ["### Instructions in user space", "", f"| workload | for each | {' | '.join(counts.PEERS)} |"]
+    return "\n".join([*head, f"|---|---|{'---:|' * len(counts.PEERS)}", *lines])
+
+
 def table(measured, workload, peers):
+    if workload is IDLE:
+        return idle.table(measured, peers)
     present = [peer for peer in peers if measured.rows[workload.name, peer]]
     if not present:
         return None
@@ -61,16 +114,18 @@ def calls(measured, workload, peer):
     def middle(name, digits):
         return f"{median(measured.values(name, workload, peer)):,.{digits}f}"
 
-    ratios = measured.ratios("per_second", workload, peer, "nginx")
-    cpu = measured.ratios("cpu_ms", workload, peer, "nginx")
+    def beside_nginx(name):
+        ratios = measured.ratios(name, workload, peer, "nginx")
+        return [f"{median(ratios):.2f}", f"{min(ratios):.2f}–{max(ratios):.2f}"] if any(ratios) else ["–", "–"]
+
     return [
-        middle("per_second", 0 if max(measured.values("per_second", workload, peer)) > 100 else 2),
-        f"{median(ratios):.2f}" if ratios else "–",
-        f"{min(ratios):.2f}–{max(ratios):.2f}" if ratios else "–",
+        *beside_nginx("cpu_ms"),
+        middle("user_ms", 4),
+        middle("system_ms", 4),
         middle("p50_ms", 2),
         middle("p99_ms", 2),
-        middle("cpu_ms", 4),
-        f"{median(cpu):.2f}" if any(cpu) else "–",
+        middle("per_second", 0 if max(measured.values("per_second", workload, peer)) > 100 else 2),
+        *beside_nginx("per_second"),
         middle("peak_mib", 1),
         middle("written_mib", 1),
         middle("upstream_connections", 0),

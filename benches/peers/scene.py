@@ -53,10 +53,15 @@ class Scene:
 
     def __init__(self, directory, upstream, appliance):
         self.directory, self.upstream, self.appliance = directory, upstream, appliance
+        # What runs a peer, if it does not run by itself.
+        self.wrapper = []
 
     def started(self, name, arguments, port, environment=None, headers=None, signs=False, directory=None):
         """Starts a peer and waits for its first answer; a fresh process, which the caller ends."""
-        process = processes.Process(arguments, environment or {}, self.directory / f"{name}.log", directory)
+        # Valgrind's processor is fifty times as slow.
+        patience = 300 if self.wrapper else 30
+        arguments, log = [*self.wrapper, *arguments], self.directory / f"{name}.log"
+        process = processes.Process(arguments, environment or {}, log, directory, patience=patience)
         try:
             seconds = process.first_answer(port, CALL, headers or {})
         except RuntimeError:

@@ -56,8 +56,11 @@ CLIENTS = ("direct", "plugin", *OURS)
 FIFTY = tuple(f"team-{number:02}" for number in range(50))
 # Nothing is asked but what the first answer takes.
 START = Workload("start", "start-up and idle", 0, 0)
+# Connections that have had a response stay open.
+IDLE = Workload("idle", "idle connections", 0, 0, peers=("nginx", "appliance", "envoy"))
 WORKLOADS = [
     START,
+    IDLE,
     Workload("get1", "GET 1 KiB, 1 connection", 1, 6_000),
     Workload("get16", "GET 1 KiB, 16 connections", 16, 40_000),
     Workload("get64", "GET 1 KiB, 64 connections", 64, 40_000),
@@ -108,17 +111,20 @@ def measure(oha, workload, running, upstream, scale=1.0, share=1.0):
         written = process.written_mib() if process else 0
         using = {"": process, "upstream_": upstream.process, "load_": load}
         cpu = {name: who.cpu_seconds() if who else 0 for name, who in using.items()}
+        times = process.times() if process else (0, 0)
         began = time.perf_counter()
         figures, facts = load.measured()
         wall = time.perf_counter() - began
         busy = processes.busy_seconds() - busy
         cpu = {name: who.cpu_seconds() - cpu[name] if who else 0 for name, who in using.items()}
+        user, system = (now - then for now, then in zip(process.times() if process else (0, 0), times))
     counted = {name: value - before[name] for name, value in upstream.counts().items()}
     return {
-        "workload": workload.name,
         "requests": requests,
         **figures,
         **{f"{name}cpu_ms": seconds * 1000 / requests for name, seconds in cpu.items()},
+        "user_ms": user * 1000 / requests,
+        "system_ms": system * 1000 / requests,
         "peak_mib": process.memory_mib("VmHWM") if process else 0,
         "written_mib": process.written_mib() - written if process else 0,
         "upstream_connections": counted["connections"],
@@ -136,7 +142,7 @@ def measure_start(running):
     time.sleep(1)
     others = processes.busy_seconds() - process.busy - process.cpu_seconds()
     others_cpu = max(0.0, others) / (time.perf_counter() - process.began)
-    return {"workload": START.name, "idle_mib": process.memory_mib("VmRSS"), "others_cpu": others_cpu, "wrong": []}
+    return {"idle_mib": process.memory_mib("VmRSS"), "others_cpu": others_cpu, "wrong": []}
 
 
 def at_upstream(workload, requests, counted, running):
