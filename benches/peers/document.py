@@ -5,15 +5,18 @@ import time
 from pathlib import Path
 
 README = Path(__file__).resolve().parents[1] / "README.md"
-BEGIN, END = "<!-- measurements -->\n", "<!-- end -->\n"
+END = "<!-- end -->\n"
 
 
-def write(tables, versions):
-    before, rest = README.read_text().split(BEGIN)
-    _, after = rest.split(END)
+def write(summary, tables, versions):
     lines = [f"- Measured on {time.strftime('%Y-%m-%d')}, on {machine()}"]
     lines += [f"- {name}: {version}" for name, version in versions.items() if version]
-    README.write_text("\n".join([before + BEGIN, *lines, "", tables, "", END + after]))
+    text = README.read_text()
+    for begin, content in (("<!-- summary -->\n", summary), ("<!-- measurements -->\n", "\n".join([*lines, "", tables]))):
+        before, rest = text.split(begin)
+        _, after = rest.split(END, 1)
+        text = f"{before}{begin}\n{content}\n\n{END}{after}"
+    README.write_text(text)
 
 
 def machine():

@@ -41,10 +41,9 @@ class Measured:
         return [this / that for this, that in both if that]
 
 
-def report(measured, workloads, peers, missing):
-    """All of it, as Markdown."""
-    parts = [summary(measured, workloads), work(measured, workloads)]
-    parts += [table(measured, workload, peers) for workload in workloads]
+def details(measured, workloads, peers, missing):
+    """All tables but the summary, as Markdown."""
+    parts = [work(measured, workloads), *(table(measured, workload, peers) for workload in workloads)]
     parts += [*sizing.tables(measured, workloads), verdict(measured)]
     if measured.kept < measured.taken:
         left_out = measured.taken - measured.kept
@@ -60,7 +59,7 @@ def ratio(measured, figure, workload, other, digits=2):
 
 
 def summary(measured, workloads):
-    """The appliance in one line for each workload."""
+    """The appliance beside nginx and Envoy, in one line for each workload, as Markdown."""
     lines = []
     for workload in workloads:
         if not workload.requests or not measured.rows[workload.name, APPLIANCE]:
@@ -75,8 +74,8 @@ def summary(measured, workloads):
             f"{median(measured.values('peak_mib', workload.name, APPLIANCE)):.1f}",
         ]
         lines.append(f"| {workload.title} | {' | '.join(cells)} |")
-    head = ["### The appliance beside nginx and Envoy", "", f"| workload | {' | '.join(SUMMARY)} |", f"|---|{'---:|' * len(SUMMARY)}"]
-    return "\n".join([*head, *lines]) if lines else None
+    head = [f"| workload | {' | '.join(SUMMARY)} |", f"|---|{'---:|' * len(SUMMARY)}"]
+    return "\n".join([*head, *lines])
 
 
 def work(measured, workloads):
