@@ -25,7 +25,7 @@ struct Inner {
 }
 
 /// An HTTP proxy. It is shown without its credentials.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Proxy {
     /// Host name or address, without brackets.
     pub host: String,

@@ -3,10 +3,14 @@
 //! Only an allow-list of headers is signed, so that a hop that rewrites any other header cannot break the signature. The path
 //! and query must already be in normal form (`http::uri`); the exact strings that are passed here are the ones to send.
 //!
-//! `aws-sigv4` derives the key. The canonical request is built here, because that crate decodes the query as UTF-8 text and so
+//! `aws-sigv4` derives the key (`keys`). The canonical request is built here, because that crate decodes the query as UTF-8 text and so
 //! signs another query than was sent if a byte in it is not UTF-8. From normal form, little more than sorting is left to do.
 //!
 //! Every request passes here, so values that hold for a second or a day are cached, and texts are built in place.
+
+mod keys;
+
+pub use keys::SigningKeys;
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -14,7 +18,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use actix_web::http::header::HeaderValue;
 use aws_credential_types::Credentials;
-use aws_sigv4::sign::v4::generate_signing_key;
 use bytes::Bytes;
 use ring::{digest, hmac};
 
@@ -56,6 +59,7 @@ pub struct RequestSignature {
 pub struct Signer {
     region: String,
     service: &'static str,
+    keys: SigningKeys,
     kept: RefCell<Option<CachedSigning>>,
 }
 
@@ -69,7 +73,6 @@ struct CachedSigning {
     session: Option<String>,
     date: HeaderValue,
     token: Option<HeaderValue>,
-    /// Deriving it costs four HMACs, as much as the rest of a signature.
     key: hmac::Key,
     /// The string to sign, up to the hash of the canonical request.
     to_sign: String,
@@ -90,7 +93,6 @@ impl CachedSigning {
         let mut date = humantime::format_rfc3339_seconds(time).to_string();
         date.retain(|character| !matches!(character, '-' | ':'));
         let (secret, token) = (credentials.secret_access_key(), credentials.session_token());
-        let key = generate_signing_key(secret, time, &signer.region, signer.service);
         let scope = format!("{}/{}/{}/aws4_request", &date[..8], signer.region, signer.service);
         let headers = [
             Some(("content-type", "")),
@@ -117,7 +119,7 @@ impl CachedSigning {
             secret: secret.to_owned(),
             session: token.map(ToOwned::to_owned),
             token: token.map(|token| header_value(token.to_owned())),
-            key: hmac::Key::new(hmac::HMAC_SHA256, key.as_ref()),
+            key: signer.keys.of(secret, second, &signer.region, signer.service),
             to_sign: format!("{ALGORITHM}\n{date}\n{scope}\n"),
             headers: (
                 format!("{}x-amz-content-sha256:", line(&headers[1])),
@@ -170,7 +172,13 @@ impl Signer {
     /// A signer for a service, by its signing name, in a region.
     #[must_use]
     pub fn new(region: impl Into<String>, service: &'static str) -> Self {
-        Self { region: region.into(), service, kept: RefCell::default() }
+        Self::sharing(&SigningKeys::default(), region, service)
+    }
+
+    /// The same with keys that other signers of the thread use as well.
+    #[must_use]
+    pub fn sharing(keys: &SigningKeys, region: impl Into<String>, service: &'static str) -> Self {
+        Self { region: region.into(), service, keys: keys.clone(), kept: RefCell::default() }
     }
 
     /// Signs `request` as sent at `time`. The caller sends, beside what is in the request and in the signature,

@@ -85,12 +85,17 @@ pub(super) fn resolve(options: &ServeOptions, mut problems: Problems, run: u64) 
     let warnings = problems.none_or_all()?;
 
     let tls = tls.expect("without it there is a problem");
+    // The dialers of all targets come from one, so that targets behind one endpoint can share its connections.
+    let mut family: Option<Dialer> = None;
     let served_targets = targets.into_iter().map(|target| {
         let endpoint = target.endpoint.unwrap_or_else(|| Endpoint::https(target.target.host()));
+        let new = |endpoint| Dialer::new(endpoint, &tls, connect_timeout, handshake_timeout).through(&proxies);
+        let dialer = family.as_ref().map_or_else(|| new(endpoint.clone()), |known| known.to(endpoint.clone()));
+        family.get_or_insert_with(|| dialer.clone());
         TargetSettings {
             name: target.name,
             is_default: target.is_default,
-            dialer: Dialer::new(endpoint, &tls, connect_timeout, handshake_timeout).through(&proxies),
+            dialer,
             target: target.target,
             client,
             role: target.role,

@@ -73,6 +73,7 @@ use telemetry::spans::{ExportTask, Exporter};
 use upstream::served_target::ServedTarget;
 pub use upstream::settings::{ArtifactAccess, ArtifactLocation, ArtifactSettings, TargetSettings};
 use upstream::signing_identity::SigningIdentity;
+use upstream::target_names::TargetNames;
 
 /// Serves until a signal stops it and the requests in flight are finished.
 ///
@@ -97,6 +98,7 @@ pub async fn run(settings: ServeSettings) -> Result<(), ServeError> {
     let names = served_targets.iter().map(|served| served.name.as_deref());
     let shared = Arc::new(SharedState {
         metrics: Metrics::new(names, settings.intake.clone()),
+        target_names: TargetNames::new(&served_targets),
         served_targets,
         allowed_hosts: settings.allowed_hosts,
         access: AccessOverview::of(&settings.callers),

@@ -13,12 +13,14 @@ use crate::serve::auth::overview::AccessOverview;
 use crate::serve::auth::sts_clients::StsClients;
 use crate::serve::telemetry::metrics::{Metrics, WorkerCounters};
 use crate::serve::telemetry::request_reports::RequestReports;
-use crate::serve::upstream::mlflow::MlflowClient;
+use crate::serve::upstream::mlflow::{MlflowClient, UpstreamParts};
 use crate::serve::upstream::served_target::ServedTarget;
+use crate::serve::upstream::target_names::TargetNames;
 
 /// The state that all workers share. Nothing in it is locked while a request is served.
 pub(crate) struct SharedState {
     pub served_targets: Vec<Arc<ServedTarget>>,
+    pub target_names: TargetNames,
     pub allowed_hosts: AllowedHosts,
     pub callers: Callers,
     pub access: AccessOverview,
@@ -50,7 +52,9 @@ impl WorkerState {
     /// Prepares a worker on the thread that will use it.
     #[must_use]
     pub(crate) fn new(shared: Arc<SharedState>, intake: BodyLimits, api_body_size_limit: u64) -> Self {
-        let upstreams = shared.served_targets.iter().map(|served| MlflowClient::new(Arc::clone(served))).collect();
+        let parts = UpstreamParts::default();
+        let upstreams =
+            shared.served_targets.iter().map(|served| MlflowClient::new(Arc::clone(served), &parts)).collect();
         let api_intake = BodyLimits { size_limit: intake.size_limit.min(api_body_size_limit), ..intake.clone() };
         let first = &shared.served_targets[0];
         let keys = KeyFetcher::new(first.dialer.clone(), first.client.keep_alive);

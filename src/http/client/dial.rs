@@ -8,7 +8,7 @@ use rustls::pki_types::ServerName;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use super::connections::ConnectionCounts;
+use super::connections::{ConnectionCounts, EndpointCounts};
 use super::dial_error::{DialError, TunnelError};
 use super::endpoint::Endpoint;
 use super::read_ahead::ReadAhead;
@@ -36,6 +36,7 @@ pub struct Dialer {
     connect_timeout: Duration,
     handshake_timeout: Duration,
     connections: Arc<ConnectionCounts>,
+    counts: Arc<EndpointCounts>,
     proxies: Proxies,
 }
 
@@ -52,8 +53,9 @@ impl Dialer {
             TlsConnector::from(Arc::new(config))
         };
         let (http1, http2) = (offering(&[HTTP1]), offering(&[HTTP2, HTTP1]));
-        let (connections, proxies) = (Arc::default(), Proxies::default());
-        Self { endpoint, http1, http2, connect_timeout, handshake_timeout, connections, proxies }
+        let (counts, proxies) = (Arc::<EndpointCounts>::default(), Proxies::default());
+        let connections = counts.of(&endpoint);
+        Self { endpoint, http1, http2, connect_timeout, handshake_timeout, connections, counts, proxies }
     }
 
     /// Uses a proxy for hosts that are not reached directly.
@@ -68,10 +70,20 @@ impl Dialer {
         self.proxies.to(&self.endpoint.host).filter(|_| self.endpoint.tls)
     }
 
-    /// A dialer for another endpoint with the same trust and deadlines; its connections are counted together.
+    /// A dialer for another endpoint with the same trust, proxies and deadlines.
     #[must_use]
     pub fn to(&self, endpoint: Endpoint) -> Self {
-        Self { endpoint, ..self.clone() }
+        Self { connections: self.counts.of(&endpoint), endpoint, ..self.clone() }
+    }
+
+    /// True if a connection of one dialer can stand for one of the other: endpoint, trust and proxy are the same.
+    ///
+    /// SECURITY: two dialers that trust different authorities share no connection, even to the same endpoint.
+    #[must_use]
+    pub fn is_interchangeable_with(&self, other: &Self) -> bool {
+        self.endpoint == other.endpoint
+            && Arc::ptr_eq(self.http1.config(), other.http1.config())
+            && self.proxy() == other.proxy()
     }
 
     /// The endpoint that connections lead to.
@@ -80,10 +92,10 @@ impl Dialer {
         &self.endpoint
     }
 
-    /// The connections that this dialer and its copies have opened.
+    /// The connections that this dialer, its copies and those for other endpoints have opened.
     #[must_use]
-    pub fn connections(&self) -> &ConnectionCounts {
-        &self.connections
+    pub fn counts(&self) -> &EndpointCounts {
+        &self.counts
     }
 
     /// Opens a connection.
@@ -128,5 +140,28 @@ impl Dialer {
             .map_err(|_| timed_out("the TLS handshake with", self.handshake_timeout))?
             .map_err(|source| DialError::Tls { authority: authority(), source })?;
         Ok(Io::Tls(Box::new(stream)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::tls::trust;
+
+    #[test]
+    fn dialers_are_interchangeable_if_endpoint_trust_and_proxy_are_the_same() {
+        let limit = Duration::from_secs(1);
+        let tls = trust::client_config(None).expect("the system's authorities");
+        let one = Dialer::new(Endpoint::https("a.example"), &tls, limit, limit);
+        assert!(one.is_interchangeable_with(&one.clone()));
+        assert!(one.is_interchangeable_with(&one.to(Endpoint::https("b.example")).to(Endpoint::https("a.example"))));
+        for (different, to) in [
+            ("the host", one.to(Endpoint::https("b.example"))),
+            ("the port", one.to(Endpoint { port: 8443, ..Endpoint::https("a.example") })),
+            ("the scheme", one.to(Endpoint { tls: false, ..Endpoint::https("a.example") })),
+            ("the trust", Dialer::new(Endpoint::https("a.example"), &tls, limit, limit)),
+        ] {
+            assert!(!one.is_interchangeable_with(&to), "{different} differs");
+        }
     }
 }

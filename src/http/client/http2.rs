@@ -22,7 +22,7 @@ use tokio::time::{sleep, timeout};
 
 use super::dial::{Dialer, Offer};
 use super::error::ClientError;
-use super::peer::{Peer, Watched};
+use super::peer::{Peer, Watched, size};
 use super::permits::{ConnectionPermit, ConnectionPermits};
 use super::request::Request;
 use super::settings::ClientSettings;
@@ -41,10 +41,10 @@ const CONNECTION_WINDOW: u32 = STREAM_WINDOW * 100;
 /// Bytes, as HTTP/2 counts them.
 const HEADER_LIST_LIMIT: u32 = 128 * 1024;
 const _: () = assert!(CONNECTION_WINDOW as usize == STREAM_WINDOW as usize * REQUESTS_PER_CONNECTION);
-/// Requests on one connection before another is opened. An upstream that allows fewer makes the rest wait; RFC 9113
-/// §6.5.2 recommends that none allow fewer than 100.
+/// Requests on one connection before another is opened, unless the upstream allows fewer; RFC 9113 §6.5.2 recommends that
+/// none allow fewer than 100.
 const REQUESTS_PER_CONNECTION: usize = 100;
-/// Connections for one worker.
+/// Connections for one worker, unless so many requests are allowed that they need more.
 const CONNECTION_LIMIT: usize = 8;
 /// A connection that does not answer a ping in this time is given up, and with it every request on it.
 const PING_INTERVAL: Duration = Duration::from_secs(20);
@@ -58,6 +58,10 @@ pub(super) struct Http2 {
     connections: RefCell<Vec<Rc<Http2Connection>>>,
     dialing: Mutex<()>,
     permits: ConnectionPermits,
+    /// The number of connections that are opened at most.
+    limit: usize,
+    /// The number of requests that the upstream takes on one connection.
+    streams: Cell<usize>,
 }
 
 /// The head of a response, and what its body is read from.
@@ -85,14 +89,22 @@ impl Http2Connection {
 
 impl Http2 {
     pub(super) fn new(dialer: Dialer, settings: &ClientSettings) -> Self {
+        let limit = settings.connection_limit.div_ceil(REQUESTS_PER_CONNECTION).max(CONNECTION_LIMIT);
         Self {
             dialer,
             keep_alive: settings.keep_alive,
             lifetime: settings.lifetime,
             connections: RefCell::default(),
             dialing: Mutex::new(()),
-            permits: ConnectionPermits::new(CONNECTION_LIMIT * REQUESTS_PER_CONNECTION),
+            permits: ConnectionPermits::new(limit.saturating_mul(REQUESTS_PER_CONNECTION)),
+            limit,
+            streams: Cell::new(REQUESTS_PER_CONNECTION),
         }
+    }
+
+    /// The number of requests that do not wait for each other. An upstream that allows few on a connection lowers it.
+    pub(super) fn request_limit(&self) -> usize {
+        self.limit.saturating_mul(self.streams.get())
     }
 
     /// Opens a connection, offering both protocols.
@@ -179,7 +191,7 @@ impl Http2 {
         if let Some(connection) = self.with_room() {
             return Ok(connection);
         }
-        if self.connections.borrow().len() < CONNECTION_LIMIT {
+        if self.connections.borrow().len() < self.limit {
             let stream = self.dial().await?;
             self.adopt(stream).await?;
         }
@@ -190,9 +202,14 @@ impl Http2 {
 
     fn with_room(&self) -> Option<Rc<Http2Connection>> {
         let connections = self.connections.borrow();
-        let found =
-            connections.iter().find(|connection| is_alive(connection) && connection.in_use() < REQUESTS_PER_CONNECTION);
-        found.map(Rc::clone)
+        let has_room = |connection: &&Rc<Http2Connection>| {
+            // All connections lead to one upstream, so a new one is taken to allow as much as the last that has said so.
+            if let Some(streams) = connection.peer.streams() {
+                self.streams.set(streams.clamp(1, REQUESTS_PER_CONNECTION));
+            }
+            connection.in_use() < self.streams.get() && is_alive(connection)
+        };
+        connections.iter().find(has_room).map(Rc::clone)
     }
 
     fn head(&self, request: Request<'_>, size: BodySize) -> Result<(http::Request<()>, bool), ClientError> {
@@ -214,18 +231,6 @@ impl Http2 {
         }
         Ok((head, matches!(size, BodySize::None | BodySize::Sized(0))))
     }
-}
-
-/// The size of a head as HTTP/2 counts it (RFC 9113 §6.5.2).
-fn size(head: &http::Request<()>) -> usize {
-    const FOR_EACH: usize = 32;
-    const PSEUDO: usize = ":method:scheme:authority:path".len() + 4 * FOR_EACH;
-    let fields = head.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + FOR_EACH);
-    // Scheme, authority and path.
-    let target = head.uri().authority().map_or(0, |authority| authority.as_str().len())
-        + head.uri().scheme_str().map_or(0, str::len)
-        + head.uri().path_and_query().map_or(0, |target| target.as_str().len());
-    PSEUDO + head.method().as_str().len() + target + fields.sum::<usize>()
 }
 
 /// The values that a response keeps until its body has ended: its permit, and the sending half of a stream that was answered

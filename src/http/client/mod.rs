@@ -12,7 +12,7 @@
 //!
 //! [`Client`] is a pooled, streaming client for one upstream. It speaks HTTP/1.1, and HTTP/2 when the upstream offers it. The
 //! first connection finds out, and the result is remembered until an upstream changes its mind. One client belongs to one worker
-//! thread, so nothing in it is locked.
+//! thread, so nothing in it is locked. All targets behind one endpoint share it (`serve/upstream/endpoints`).
 
 mod connections;
 mod dial;
@@ -34,7 +34,7 @@ mod stream;
 mod tcp;
 mod tunnel;
 
-pub use connections::ConnectionCounts;
+pub use connections::{ConnectionCounts, EndpointCounts};
 pub use dial::{Dialer, Offer};
 pub use dial_error::{DialError, TunnelError};
 pub use endpoint::Endpoint;
@@ -80,6 +80,12 @@ impl Client {
             failed: Cell::new(None),
             settings,
         }
+    }
+
+    /// The number of requests that can be under way without waiting for each other.
+    #[must_use]
+    pub fn request_limit(&self) -> usize {
+        if self.protocol.get() == Protocol::Http2 { self.http2.request_limit() } else { self.settings.connection_limit }
     }
 
     /// Sends a request and waits for the head of its response.

@@ -1,6 +1,9 @@
-//! The largest head that an HTTP/2 upstream accepts: its `SETTINGS_MAX_HEADER_LIST_SIZE`, which `h2` reads and does not obey.
+//! What an HTTP/2 upstream accepts, as its first frame says: the largest head (`SETTINGS_MAX_HEADER_LIST_SIZE`), and the number of
+//! requests at a time (`SETTINGS_MAX_CONCURRENT_STREAMS`).
 //!
-//! Many servers close the connection where they get more, and with it all other requests on it.
+//! `h2` reads the first and does not obey it. Many servers close the connection where they get more, and with it all other
+//! requests on it. `h2` obeys the second, but does not say so: further requests would wait on a connection that is full while
+//! another could be opened, and those of one target would wait behind those of another.
 
 use std::cell::Cell;
 use std::io::{self, IoSlice};
@@ -22,13 +25,22 @@ const UNASKED: usize = 8 * 1024;
 const FRAME_HEAD: usize = 9;
 const FRAME_LIMIT: usize = 1024;
 const SETTINGS: u8 = 4;
+const MAX_CONCURRENT_STREAMS: u16 = 3;
 const MAX_HEADER_LIST_SIZE: u16 = 6;
 
 /// The limits that an upstream has announced.
 #[derive(Default)]
 pub(super) struct Peer {
     limit: Cell<Option<usize>>,
+    streams: Cell<Option<usize>>,
     known: Notify,
+}
+
+/// The settings in a first frame, as far as they matter here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct PeerSettings {
+    header_list: Option<usize>,
+    streams: Option<usize>,
 }
 
 impl Peer {
@@ -45,8 +57,14 @@ impl Peer {
         }
     }
 
-    fn learn(&self, limit: usize) {
-        self.limit.set(Some(limit.min(USUAL_LIMIT)));
+    /// The number of requests that it takes at a time, if it has named one.
+    pub(super) fn streams(&self) -> Option<usize> {
+        self.streams.get()
+    }
+
+    fn learn(&self, settings: PeerSettings) {
+        self.limit.set(Some(settings.header_list.unwrap_or(USUAL_LIMIT).min(USUAL_LIMIT)));
+        self.streams.set(settings.streams);
         self.known.notify_waiters();
     }
 }
@@ -69,24 +87,37 @@ impl Drop for Watched {
     fn drop(&mut self) {
         // The settings frame can no longer come, so waiting ends.
         if self.begun.is_some() {
-            self.peer.learn(USUAL_LIMIT);
+            self.peer.learn(PeerSettings::default());
         }
     }
 }
 
-/// The limit in the first frame, [`usize::MAX`] if there is none; nothing until the frame is whole.
-fn limit_in(begun: &[u8]) -> Option<usize> {
+/// The size of a head as HTTP/2 counts it (RFC 9113 §6.5.2).
+pub(super) fn size(head: &http::Request<()>) -> usize {
+    const FOR_EACH: usize = 32;
+    const PSEUDO: usize = ":method:scheme:authority:path".len() + 4 * FOR_EACH;
+    let fields = head.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + FOR_EACH);
+    // Scheme, authority and path.
+    let target = head.uri().authority().map_or(0, |authority| authority.as_str().len())
+        + head.uri().scheme_str().map_or(0, str::len)
+        + head.uri().path_and_query().map_or(0, |target| target.as_str().len());
+    PSEUDO + head.method().as_str().len() + target + fields.sum::<usize>()
+}
+
+/// The settings in the first frame; nothing until the frame is whole.
+fn settings_in(begun: &[u8]) -> Option<PeerSettings> {
     let (head, rest) = begun.split_at_checked(FRAME_HEAD)?;
     let length = usize::from(head[0]) << 16 | usize::from(head[1]) << 8 | usize::from(head[2]);
     if head[3] != SETTINGS || length > FRAME_LIMIT {
-        return Some(usize::MAX);
+        return Some(PeerSettings::default());
     }
     let (settings, _) = rest.split_at_checked(length)?;
-    // The last one holds (RFC 9113 §6.5.3).
-    let mut settings = settings.chunks_exact(6).rev();
-    let setting = settings.find(|setting| setting[..2] == MAX_HEADER_LIST_SIZE.to_be_bytes());
-    let value = setting.map(|setting| u32::from_be_bytes([setting[2], setting[3], setting[4], setting[5]]));
-    Some(value.and_then(|value| usize::try_from(value).ok()).unwrap_or(usize::MAX))
+    let value = |name: u16| {
+        // The last one holds (RFC 9113 §6.5.3).
+        let setting = settings.chunks_exact(6).rev().find(|setting| setting[..2] == name.to_be_bytes())?;
+        usize::try_from(u32::from_be_bytes([setting[2], setting[3], setting[4], setting[5]])).ok()
+    };
+    Some(PeerSettings { header_list: value(MAX_HEADER_LIST_SIZE), streams: value(MAX_CONCURRENT_STREAMS) })
 }
 
 impl AsyncRead for Watched {
@@ -101,9 +132,9 @@ impl AsyncRead for Watched {
         if let Some(begun) = &mut this.begun {
             let piece = &buffer.filled()[before..];
             begun.extend_from_slice(&piece[..piece.len().min(FRAME_HEAD + FRAME_LIMIT)]);
-            if let Some(limit) = limit_in(begun) {
+            if let Some(settings) = settings_in(begun) {
                 this.begun = None;
-                this.peer.learn(limit);
+                this.peer.learn(settings);
             }
         }
         Poll::Ready(Ok(()))
@@ -153,25 +184,29 @@ mod tests {
     }
 
     #[test]
-    fn the_limit_is_in_the_first_frame() {
-        let named = frame(SETTINGS, &[(3, 100), (MAX_HEADER_LIST_SIZE, 16_384), (4, 65_535)]);
+    fn the_limits_are_in_the_first_frame() {
+        let named = frame(SETTINGS, &[(MAX_CONCURRENT_STREAMS, 7), (MAX_HEADER_LIST_SIZE, 16_384), (4, 65_535)]);
         for end in 0..named.len() {
-            assert_eq!(limit_in(&named[..end]), None, "{end}");
+            assert_eq!(settings_in(&named[..end]), None, "{end}");
         }
-        assert_eq!(limit_in(&[&named[..], b"more"].concat()), Some(16_384));
+        let both = PeerSettings { header_list: Some(16_384), streams: Some(7) };
+        assert_eq!(settings_in(&[&named[..], b"more"].concat()), Some(both));
         let twice = frame(SETTINGS, &[(MAX_HEADER_LIST_SIZE, 1), (MAX_HEADER_LIST_SIZE, 2)]);
-        assert_eq!(limit_in(&twice), Some(2));
-        assert_eq!(limit_in(&frame(SETTINGS, &[(3, 100)])), Some(usize::MAX));
-        assert_eq!(limit_in(&frame(SETTINGS, &[])), Some(usize::MAX));
-        assert_eq!(limit_in(&frame(7, &[])), Some(usize::MAX), "no settings");
-        assert_eq!(limit_in(&[0xff; 9]), Some(usize::MAX), "too long");
+        assert_eq!(settings_in(&twice), Some(PeerSettings { header_list: Some(2), streams: None }));
+        let streams = frame(SETTINGS, &[(MAX_CONCURRENT_STREAMS, 100)]);
+        assert_eq!(settings_in(&streams), Some(PeerSettings { header_list: None, streams: Some(100) }));
+        for (other, why) in
+            [(frame(SETTINGS, &[]), "empty"), (frame(7, &[]), "no settings"), (vec![0xff; 9], "too long")]
+        {
+            assert_eq!(settings_in(&other), Some(PeerSettings::default()), "{why}");
+        }
     }
 
     proptest::proptest! {
         #[test]
         fn any_beginning_is_read(begun in proptest::collection::vec(proptest::num::u8::ANY, 0..3000)) {
             let settings = [&[0, 0, 12, SETTINGS, 0, 0, 0, 0, 0], &begun[..]].concat();
-            let (_, found) = (limit_in(&begun), limit_in(&settings));
+            let (_, found) = (settings_in(&begun), settings_in(&settings));
             proptest::prop_assert_eq!(found.is_some(), begun.len() >= 12);
         }
     }
@@ -182,7 +217,9 @@ mod tests {
         assert_eq!(peer.limit(UNASKED).now_or_never(), Some(UNASKED));
         let mut waiting = Box::pin(peer.limit(UNASKED + 1));
         assert_eq!((&mut waiting).now_or_never(), None);
-        peer.learn(1 << 20);
+        assert_eq!(peer.streams(), None);
+        peer.learn(PeerSettings { header_list: Some(1 << 20), streams: Some(7) });
+        assert_eq!(peer.streams(), Some(7));
         assert_eq!(waiting.now_or_never(), Some(USUAL_LIMIT), "others are on the way, too");
     }
 }

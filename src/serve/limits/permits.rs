@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::access::limits::Permit;
 use crate::http::body::{BodyOwner, Holdings};
 use crate::serve::limits::in_flight::{InFlight, InFlightLimit};
-use crate::serve::limits::shares::{CallerKey, ConnectionShares, ShareExceeded, SharePermit};
+use crate::serve::limits::shares::{ConnectionShares, HolderKey, ShareExceeded, SharePermit};
 
 /// The permits of one request. Dropping them releases the limits that they count against, in the order of the fields.
 #[derive(Default)]
@@ -19,9 +19,16 @@ pub(crate) struct Permits {
     caller: RefCell<Option<Permit<Arc<Holdings>>>>,
 }
 
-/// A share of the connections to one server, if the request holds one at the moment.
+/// The share that a target has of the connections to an endpoint that other targets use as well.
+#[derive(Clone, Copy)]
+pub(crate) struct EndpointShare<'a> {
+    pub shares: &'a Rc<ConnectionShares>,
+    pub target: HolderKey,
+}
+
+/// The caller's share of the connections to one server, if the request holds one at the moment, and with it the target's share.
 #[derive(Default)]
-struct HeldShare(RefCell<Option<SharePermit>>);
+struct HeldShare(RefCell<Option<(SharePermit, Option<SharePermit>)>>);
 
 impl Permits {
     /// Holds the permit that counts against the limits of the caller and its address, in place of an earlier one.
@@ -39,8 +46,8 @@ impl Permits {
 
     /// Returns the key of the caller whose share of connections the request counts against.
     #[must_use]
-    pub(crate) fn caller_key(&self) -> CallerKey {
-        CallerKey::of(self.caller.borrow().as_ref().and_then(Permit::caller))
+    pub(crate) fn caller_key(&self) -> HolderKey {
+        HolderKey::of(self.caller.borrow().as_ref().and_then(Permit::caller))
     }
 
     /// Counts the request against the in-flight limit of its target.
@@ -52,8 +59,12 @@ impl Permits {
     ///
     /// # Errors
     /// [`ShareExceeded`].
-    pub(crate) async fn share_target(&self, shares: &Rc<ConnectionShares>) -> Result<(), ShareExceeded> {
-        self.target.take(shares, self.caller_key()).await
+    pub(crate) async fn share_target(
+        &self,
+        shares: &Rc<ConnectionShares>,
+        endpoint: Option<EndpointShare<'_>>,
+    ) -> Result<(), ShareExceeded> {
+        self.target.take(shares, self.caller_key(), endpoint).await
     }
 
     /// Gives the connection to the target back.
@@ -65,8 +76,12 @@ impl Permits {
     ///
     /// # Errors
     /// [`ShareExceeded`].
-    pub(crate) async fn share_store(&self, shares: &Rc<ConnectionShares>) -> Result<(), ShareExceeded> {
-        self.store.take(shares, self.caller_key()).await
+    pub(crate) async fn share_store(
+        &self,
+        shares: &Rc<ConnectionShares>,
+        endpoint: Option<EndpointShare<'_>>,
+    ) -> Result<(), ShareExceeded> {
+        self.store.take(shares, self.caller_key(), endpoint).await
     }
 
     /// Gives the connection to S3 back.
@@ -76,10 +91,20 @@ impl Permits {
 }
 
 impl HeldShare {
-    async fn take(&self, shares: &Rc<ConnectionShares>, key: CallerKey) -> Result<(), ShareExceeded> {
+    async fn take(
+        &self,
+        shares: &Rc<ConnectionShares>,
+        key: HolderKey,
+        endpoint: Option<EndpointShare<'_>>,
+    ) -> Result<(), ShareExceeded> {
         if self.0.borrow().is_none() {
-            let share = shares.take(key).await?;
-            self.0.replace(Some(share));
+            let of_caller = shares.take(key).await?;
+            // Always in this order, so that a caller who waits for its share keeps no connection from other targets.
+            let of_target = match endpoint {
+                Some(EndpointShare { shares, target }) => Some(shares.take(target).await?),
+                None => None,
+            };
+            self.0.replace(Some((of_caller, of_target)));
         }
         Ok(())
     }

@@ -1,11 +1,12 @@
-//! Each caller's share of a worker's connections to one upstream.
+//! Each holder's share of a worker's connections to one upstream. Callers share those of a target, and targets share those of
+//! an endpoint.
 //!
-//! A caller gets another connection as long as it holds fewer than are free. Alone it can have half of them, and each further
-//! caller half of the rest, so that one caller never takes the last connection. This needs no configuration, and reserves
-//! nothing for callers that are not there (Choudhury and Hahne, "Dynamic Queue Length Thresholds", 1998). Each worker has one
-//! count for each upstream, so no lock is needed.
+//! A holder gets another connection as long as it holds fewer than are free. Alone it can have half of them, and each further
+//! holder half of the rest, so that one never takes the last connection. This needs no configuration, and reserves nothing for
+//! holders that are not there (Choudhury and Hahne, "Dynamic Queue Length Thresholds", 1998). Each worker has one count for
+//! each upstream, so no lock is needed.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
@@ -22,19 +23,19 @@ const LONGEST_WAIT: Duration = Duration::from_secs(10);
 /// client does.
 const FOR_EACH_CONNECTION: usize = 4;
 
-/// A worker's connections to one upstream, and the callers that hold them.
+/// A worker's connections to one upstream, and those who hold them.
 pub(crate) struct ConnectionShares {
-    connections: usize,
+    connections: Cell<usize>,
     usage: RefCell<ConnectionUsage>,
 }
 
-/// Distinguishes a caller from all others that have a request running. It is the address in memory of the caller's counters,
-/// which no caller can choose, and which needs no hash of a name.
+/// Distinguishes a caller or a target from all others that have a request running. It is the address in memory of the caller's
+/// counters or of the target, which no caller can choose, and which needs no hash of a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct CallerKey(usize);
+pub(crate) struct HolderKey(usize);
 
-impl CallerKey {
-    /// Returns the key of the caller with these counters, which must live as long as the caller has a share or waits.
+impl HolderKey {
+    /// Returns the key of the caller with these counters, or of a target, which must live as long as it has a share or waits.
     #[must_use]
     pub(crate) fn of<T>(counters: Option<&Arc<T>>) -> Self {
         Self(counters.map_or(0, |counters| Arc::as_ptr(counters).addr()))
@@ -48,7 +49,7 @@ struct ConnectionUsage {
     /// The number of requests that wait, of all callers.
     waiting: usize,
     /// The callers that hold a connection or wait for one.
-    callers: HashMap<CallerKey, CallerUsage, FixedState>,
+    callers: HashMap<HolderKey, CallerUsage, FixedState>,
 }
 
 #[derive(Default)]
@@ -61,7 +62,7 @@ struct CallerUsage {
 /// The permit to use one connection, which counts for its caller until it is dropped.
 pub(crate) struct SharePermit {
     shares: Rc<ConnectionShares>,
-    caller: CallerKey,
+    caller: HolderKey,
 }
 
 /// The caller has used up its share, and no connection became free in time.
@@ -72,17 +73,22 @@ impl ConnectionShares {
     /// Returns the shares of this many connections.
     #[must_use]
     pub(crate) fn new(connections: usize) -> Rc<Self> {
-        Rc::new(Self { connections, usage: RefCell::default() })
+        Rc::new(Self { connections: Cell::new(connections), usage: RefCell::default() })
+    }
+
+    /// Sets the number of connections, which an upstream can lower and raise.
+    pub(crate) fn set_connections(&self, connections: usize) {
+        self.connections.set(connections);
     }
 
     /// Checks that `caller` may wait for a connection, before it sends the body of the request.
     ///
     /// # Errors
     /// [`ShareExceeded`].
-    pub(crate) fn check(&self, caller: CallerKey) -> Result<(), ShareExceeded> {
+    pub(crate) fn check(&self, caller: HolderKey) -> Result<(), ShareExceeded> {
         let mut usage = self.usage.borrow_mut();
         // If no request waits, every caller is below its share.
-        if usage.waiting > 0 && usage.is_full(caller, self.connections) {
+        if usage.waiting > 0 && usage.is_full(caller, self.connections.get()) {
             return Err(ShareExceeded);
         }
         Ok(())
@@ -92,17 +98,17 @@ impl ConnectionShares {
     ///
     /// # Errors
     /// [`ShareExceeded`].
-    pub(crate) async fn take(self: &Rc<Self>, caller: CallerKey) -> Result<SharePermit, ShareExceeded> {
+    pub(crate) async fn take(self: &Rc<Self>, caller: HolderKey) -> Result<SharePermit, ShareExceeded> {
         let granted = {
             let mut usage = self.usage.borrow_mut();
-            let free = self.connections.saturating_sub(usage.used);
+            let free = self.connections.get().saturating_sub(usage.used);
             let account = usage.callers.entry(caller).or_default();
             if account.waiting.is_empty() && account.held < free {
                 account.held += 1;
                 usage.used += 1;
                 return Ok(SharePermit { shares: Rc::clone(self), caller });
             }
-            if usage.is_full(caller, self.connections) {
+            if usage.is_full(caller, self.connections.get()) {
                 return Err(ShareExceeded);
             }
             let (sender, granted) = oneshot::channel();
@@ -124,7 +130,7 @@ impl ConnectionShares {
                 if usage.waiting == 0 {
                     return;
                 }
-                let free = self.connections.saturating_sub(usage.used);
+                let free = self.connections.get().saturating_sub(usage.used);
                 let waiting = usage.callers.iter().filter(|(_, caller)| !caller.waiting.is_empty());
                 let least = waiting.map(|(key, caller)| (caller.held, *key)).min();
                 let Some((_, key)) = least.filter(|(held, _)| *held < free) else { return };
@@ -149,7 +155,7 @@ impl CallerUsage {
 
 impl ConnectionUsage {
     /// Returns true if no more requests of `key` may wait. Requests that have stopped waiting are removed first.
-    fn is_full(&mut self, key: CallerKey, connections: usize) -> bool {
+    fn is_full(&mut self, key: HolderKey, connections: usize) -> bool {
         let Some(account) = self.callers.get_mut(&key) else { return false };
         if !account.is_full(connections) {
             return false;
@@ -161,7 +167,7 @@ impl ConnectionUsage {
     }
 
     /// Takes the first request of `key` that still waits, and counts a connection for it.
-    fn next(&mut self, key: CallerKey) -> Option<oneshot::Sender<SharePermit>> {
+    fn next(&mut self, key: HolderKey) -> Option<oneshot::Sender<SharePermit>> {
         let account = self.callers.get_mut(&key)?;
         let mut next = None;
         while next.is_none()
@@ -181,7 +187,7 @@ impl ConnectionUsage {
     }
 
     /// Removes a caller that neither holds a connection nor waits.
-    fn forget(&mut self, key: CallerKey) {
+    fn forget(&mut self, key: HolderKey) {
         if self.callers.get(&key).is_some_and(CallerUsage::is_unused) {
             self.callers.remove(&key);
         }
@@ -210,18 +216,18 @@ mod tests {
 
     use super::*;
 
-    const A: CallerKey = CallerKey(1);
-    const B: CallerKey = CallerKey(2);
+    const A: HolderKey = HolderKey(1);
+    const B: HolderKey = HolderKey(2);
 
     /// Returns all permits that a caller gets without waiting.
-    fn all(shares: &Rc<ConnectionShares>, caller: CallerKey) -> Vec<SharePermit> {
+    fn all(shares: &Rc<ConnectionShares>, caller: HolderKey) -> Vec<SharePermit> {
         std::iter::from_fn(|| shares.take(caller).now_or_never()?.ok()).collect()
     }
 
     #[tokio::test]
     async fn a_caller_gets_at_most_half_of_the_connections_that_others_leave() {
         let shares = ConnectionShares::new(256);
-        let held: Vec<_> = (1..=8).map(|caller| all(&shares, CallerKey(caller))).collect();
+        let held: Vec<_> = (1..=8).map(|caller| all(&shares, HolderKey(caller))).collect();
         assert_eq!(held.iter().map(Vec::len).collect::<Vec<_>>(), [128, 64, 32, 16, 8, 4, 2, 1]);
         drop(held);
         let usage = shares.usage.borrow();

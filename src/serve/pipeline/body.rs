@@ -54,7 +54,7 @@ pub(super) async fn buffer_or_stream<'a>(
         headers::ask_for_identity(&mut fields);
     }
     upstream.in_flight.check()?;
-    upstream.shares.check(scope.context.permits.caller_key())?;
+    upstream.connections.callers.check(scope.context.permits.caller_key())?;
     let depends_on_document = prepared.authorized.depends_on_document();
     let intake = &scope.worker.api_intake;
     let (body, sha256) = match &prepared.store {

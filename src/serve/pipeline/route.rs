@@ -1,7 +1,6 @@
 //! Route: finds the target that a path names, and the path as the target knows it.
 
 use std::borrow::Cow;
-use std::sync::Arc;
 
 use actix_web::HttpResponse;
 use actix_web::http::header;
@@ -15,7 +14,7 @@ use crate::serve::error::ProxyError;
 use crate::serve::pipeline::authenticate::Authenticated;
 use crate::serve::pipeline::scope::RequestScope;
 use crate::serve::upstream::mlflow::MlflowClient;
-use crate::serve::upstream::served_target::ServedTarget;
+use crate::serve::upstream::target_names::TargetNames;
 
 /// Paths under `/t/<name>/` belong to the target of that name.
 const PREFIX: &str = "/t/";
@@ -47,7 +46,7 @@ pub(super) enum Destination<'a> {
 pub(super) fn route<'a>(authenticated: &Authenticated<'a>) -> Result<Destination<'a>, ProxyError> {
     let Authenticated { scope, path, caller } = *authenticated;
     let query = uri::normalize_query(scope.request.uri().query().unwrap_or_default());
-    let (index, prefix, inner) = target_of(path, &scope.worker.shared.served_targets, &caller.targets)?;
+    let (index, prefix, inner) = target_of(path, &scope.worker.shared.target_names, &caller.targets)?;
     if inner.is_empty() {
         let with_slash = uri::joined(&format!("{prefix}/"), &query);
         let location = redirect::relative(scope.request.uri().path(), &with_slash);
@@ -63,12 +62,12 @@ pub(super) fn route<'a>(authenticated: &Authenticated<'a>) -> Result<Destination
 /// Returns with it the part of the path that names the target, and the rest.
 fn target_of<'a>(
     path: &'a str,
-    targets: &[Arc<ServedTarget>],
+    names: &TargetNames,
     allowed: &Targets,
 ) -> Result<(usize, &'a str, &'a str), ProxyError> {
     let rooted = uri::rooted(path);
     let Some(rest) = rooted.strip_prefix(PREFIX) else {
-        let default = targets.iter().position(|target| target.is_default).ok_or(ProxyError::UnknownTarget)?;
+        let default = names.default().ok_or(ProxyError::UnknownTarget)?;
         return Ok((default, "", path));
     };
     let name = rest.split_once('/').map_or(rest, |(name, _)| name);
@@ -76,7 +75,7 @@ fn target_of<'a>(
     if !allowed.contains(name) {
         return Err(AccessError::Target.into());
     }
-    let index = targets.iter().position(|target| target.name.as_deref() == Some(name));
+    let index = names.index(name);
     let (prefix, inner) = rooted.split_at(PREFIX.len() + name.len());
     Ok((index.ok_or(ProxyError::UnknownTarget)?, prefix, inner))
 }

@@ -1,4 +1,4 @@
-//! The client of one managed MLflow on one worker thread: connections, the day's signing key, prepared header values.
+//! The client of one managed MLflow on one worker thread: its connections, its signer, prepared header values.
 //!
 //! Each worker prepares it once, so that no request locks or formats any of it.
 
@@ -12,39 +12,45 @@ use actix_web::http::header::{self, HeaderName, HeaderValue};
 
 use crate::api::insert_signature;
 use crate::aws::credentials::Current;
-use crate::aws::sigv4::{Signable, Signer};
+use crate::aws::sigv4::{Signable, Signer, SigningKeys};
 use crate::http::body::Body;
-use crate::http::client::{Client, ClientError, Request, Response};
+use crate::http::client::{ClientError, Request, Response};
 use crate::http::fields::Fields;
 use crate::serve::context::RequestContext;
 use crate::serve::error::ProxyError;
 use crate::serve::limits::circuit_breaker::CircuitOpen;
 use crate::serve::limits::in_flight::InFlightLimit;
 use crate::serve::limits::retry_budget::RetryBudget;
-use crate::serve::limits::shares::ConnectionShares;
+use crate::serve::upstream::endpoints::{Endpoints, TargetConnections};
 use crate::serve::upstream::retry_executor::{Attempt, RetryExecutor, RetryableRequest};
 use crate::serve::upstream::retry_rules::{AttemptFailure, Repeatability};
 use crate::serve::upstream::s3::S3Client;
 use crate::serve::upstream::served_target::ServedTarget;
 
-/// A worker's own connections to one managed MLflow, and prepared values.
+/// The parts of the targets' clients that all targets of a worker share.
+#[derive(Default)]
+pub(crate) struct UpstreamParts {
+    mlflow: Endpoints,
+    s3: Rc<Endpoints>,
+    keys: SigningKeys,
+}
+
+/// A worker's client of one managed MLflow, and prepared values.
 pub(crate) struct MlflowClient {
     /// The target, which all workers share.
     pub served: Arc<ServedTarget>,
-    client: Client,
+    /// The connections to it.
+    pub connections: TargetConnections,
     signer: Signer,
     authority: String,
     host_value: HeaderValue,
     arn_name: HeaderName,
     arn_value: HeaderValue,
     store: OnceCell<Rc<S3Client>>,
+    s3: Rc<Endpoints>,
     budget: RetryBudget,
     /// The limit of this worker's requests to the target.
     pub in_flight: Rc<InFlightLimit>,
-    /// The callers' shares of the connections to the target.
-    pub shares: Rc<ConnectionShares>,
-    /// The callers' shares of the connections to S3.
-    pub s3_shares: Rc<ConnectionShares>,
 }
 
 /// A request to managed MLflow, before it is signed.
@@ -61,23 +67,21 @@ pub(crate) struct MlflowRequest<'a> {
 impl MlflowClient {
     /// Prepares the client on the thread that will use it.
     #[must_use]
-    pub(crate) fn new(served: Arc<ServedTarget>) -> Self {
+    pub(crate) fn new(served: Arc<ServedTarget>, parts: &UpstreamParts) -> Self {
         let endpoint = served.dialer.endpoint();
         let authority = endpoint.authority();
         let value = |text: &str| HeaderValue::try_from(text).expect("hosts and ARNs were checked when parsed");
-        let connections = served.client.connection_limit;
         Self {
             host_value: value(&authority),
             arn_name: HeaderName::from_static(served.target.arn_header()),
             arn_value: value(served.target.arn().as_str()),
-            signer: Signer::new(served.target.arn().region(), served.target.signing_name()),
-            client: Client::new(served.dialer.clone(), served.client),
+            signer: Signer::sharing(&parts.keys, served.target.arn().region(), served.target.signing_name()),
+            connections: parts.mlflow.connections(&served, served.dialer.clone(), served.client),
             authority,
             store: OnceCell::new(),
+            s3: Rc::clone(&parts.s3),
             budget: RetryBudget::default(),
-            in_flight: InFlightLimit::new(connections),
-            shares: ConnectionShares::new(connections),
-            s3_shares: ConnectionShares::new(connections),
+            in_flight: InFlightLimit::new(served.client.connection_limit),
             served,
         }
     }
@@ -93,8 +97,8 @@ impl MlflowClient {
             return Ok(Some(store));
         }
         let known = self.served.store.load();
-        let store =
-            S3Client::new(&self.served, settings, known.as_deref().ok_or_else(|| self.served.without_store())?)?;
+        let known = known.as_deref().ok_or_else(|| self.served.without_store())?;
+        let store = S3Client::new(&self.served, settings, known, &self.s3)?;
         Ok(Some(self.store.get_or_init(|| Rc::new(store))))
     }
 
@@ -108,13 +112,13 @@ impl MlflowClient {
         context: &RequestContext,
     ) -> Result<Response, ProxyError> {
         let credentials = self.served.credentials_for(context.log.caller()).await?;
-        context.permits.share_target(&self.shares).await?;
+        context.permits.share_target(&self.connections.callers, self.connections.share()).await?;
         let trace = context.log.trace.as_ref();
         if let Some(trace) = trace {
             trace.take_over(&mut request.fields);
         }
         let executor = RetryExecutor {
-            client: &self.client,
+            client: self.connections.client(),
             endpoint: self.served.dialer.endpoint(),
             target: &self.served,
             breaker: &self.served.breaker,

@@ -14,7 +14,7 @@ use crate::aws::credentials::Current;
 use crate::aws::s3::{self, Bucket, ChunkedPutError, SignedS3Request};
 use crate::clock;
 use crate::http::body::Body;
-use crate::http::client::{Client, ClientError, Endpoint, Request, Response};
+use crate::http::client::{ClientError, Endpoint, Request, Response};
 use crate::http::fields::Fields;
 use crate::mlflow::store::{ArtifactPath, ArtifactStore};
 use crate::serve::error::ProxyError;
@@ -22,6 +22,7 @@ use crate::serve::error::s3_error::{S3Action, S3Error};
 use crate::serve::limits::circuit_breaker::CircuitOpen;
 use crate::serve::limits::retry_budget::RetryBudget;
 use crate::serve::telemetry::spans::Trace;
+use crate::serve::upstream::endpoints::{Endpoints, TargetConnections};
 use crate::serve::upstream::retry_executor::{Attempt, RetryExecutor, RetryableRequest};
 use crate::serve::upstream::retry_rules::{AttemptFailure, Repeatability};
 use crate::serve::upstream::served_target::ServedTarget;
@@ -41,7 +42,8 @@ pub(crate) struct S3Client {
     /// If this is true, uploads are buffered and not signed in chunks.
     pub signs_whole_uploads: bool,
     bucket: Rc<Bucket>,
-    client: Rc<Client>,
+    /// The connections to S3.
+    pub connections: Rc<TargetConnections>,
     host: HeaderValue,
     /// The validity of a URL for a download.
     pub url_lifetime: Duration,
@@ -66,6 +68,7 @@ impl S3Client {
         target: &Arc<ServedTarget>,
         settings: &ArtifactSettings,
         store: &ArtifactStore,
+        endpoints: &Endpoints,
     ) -> Result<Self, ProxyError> {
         let url = settings.s3_endpoint.as_ref().map(Endpoint::url);
         let region = target.target.arn().region();
@@ -78,7 +81,7 @@ impl S3Client {
             store: store.clone(),
             access: settings.access,
             signs_whole_uploads: settings.signs_whole_uploads,
-            client: Rc::new(Client::new(target.dialer.to(endpoint.clone()), target.client)),
+            connections: Rc::new(endpoints.connections(target, target.dialer.to(endpoint.clone()), target.client)),
             host,
             url_lifetime: settings.url_lifetime,
             credentials: target.credentials.clone(),
@@ -146,7 +149,7 @@ impl S3Client {
         body: &Body,
     ) -> Result<Response, ProxyError> {
         let executor = RetryExecutor {
-            client: &self.client,
+            client: self.connections.client(),
             endpoint: &self.endpoint,
             target: &self.target,
             breaker: &self.target.s3_breaker,

@@ -33,7 +33,7 @@ fn the_admin_listener_responds_while_all_workers_are_busy_and_while_draining() {
     assert!(waiting.head().is_err(), "a second client is not served");
     let scrape = appliance.metrics();
     assert_eq!(scrape.count("appliance_requests_in_flight", &[]), 1);
-    assert_eq!(scrape.count("appliance_upstream_connections_open", &[("target", "default")]), 1);
+    assert_eq!(scrape.count("appliance_upstream_connections_open", &[("endpoint", &upstream.authority())]), 1);
     assert_eq!((appliance.admin("/livez").status, appliance.admin("/readyz").status), (200, 200));
 
     appliance.signal(Signal::TERM);

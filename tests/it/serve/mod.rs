@@ -17,6 +17,7 @@ mod content_md5;
 mod credentials;
 mod downloads;
 mod endings;
+mod endpoints;
 mod error_pages;
 mod faults;
 mod fidelity;

@@ -33,30 +33,52 @@ pub struct Http2 {
     port: u16,
     seen: Arc<Mutex<Vec<Seen>>>,
     connections: Arc<AtomicUsize>,
+    slow: Arc<Slow>,
+}
+
+/// The requests for `/slow`.
+#[derive(Default)]
+struct Slow {
+    now: AtomicUsize,
+    most: AtomicUsize,
+}
+
+/// The limits that the upstream announces.
+#[derive(Clone, Copy, Default)]
+struct Announced {
+    header_list: Option<u32>,
+    streams: Option<u32>,
 }
 
 impl Http2 {
     pub fn start() -> Self {
-        Self::begin("localhost", None)
+        Self::begin("localhost", Announced::default())
     }
 
     /// With a certificate for another name.
     pub fn named(name: &str) -> Self {
-        Self::begin(name, None)
+        Self::begin(name, Announced::default())
     }
 
     /// One that announces how large a head it takes.
-    pub fn with_header_list_limit(header_list_limit: Option<u32>) -> Self {
-        Self::begin("localhost", header_list_limit)
+    pub fn with_header_list_limit(header_list: Option<u32>) -> Self {
+        Self::begin("localhost", Announced { header_list, streams: None })
     }
 
-    fn begin(name: &str, header_list_limit: Option<u32>) -> Self {
+    /// One that announces how many requests it takes at a time on one connection.
+    pub fn with_stream_limit(streams: u32) -> Self {
+        Self::begin("localhost", Announced { header_list: None, streams: Some(streams) })
+    }
+
+    fn begin(name: &str, announced: Announced) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         listener.set_nonblocking(true).unwrap();
         let port = listener.local_addr().unwrap().port();
         let seen = Arc::<Mutex<Vec<Seen>>>::default();
         let connections = Arc::<AtomicUsize>::default();
-        let server = Self { port, seen: Arc::clone(&seen), connections: Arc::clone(&connections) };
+        let slow = Arc::<Slow>::default();
+        let (seen_too, connections_too, slow_too) = (Arc::clone(&seen), Arc::clone(&connections), Arc::clone(&slow));
+        let server = Self { port, seen: seen_too, connections: connections_too, slow: slow_too };
         let tls = TlsAcceptor::from(authority().server(name, &["h2"]));
         thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -66,12 +88,15 @@ impl Http2 {
                     let (stream, _) = listener.accept().await.unwrap();
                     stream.set_nodelay(true).unwrap();
                     connections.fetch_add(1, Ordering::SeqCst);
-                    let (tls, seen) = (tls.clone(), Arc::clone(&seen));
+                    let (tls, seen, slow) = (tls.clone(), Arc::clone(&seen), Arc::clone(&slow));
                     tokio::spawn(async move {
                         let Ok(stream) = tls.accept(stream).await else { return };
                         let mut builder = h2::server::Builder::new();
-                        if let Some(limit) = header_list_limit {
+                        if let Some(limit) = announced.header_list {
                             builder.max_header_list_size(limit);
+                        }
+                        if let Some(limit) = announced.streams {
+                            builder.max_concurrent_streams(limit);
                         }
                         let mut connection = builder.handshake(stream).await.unwrap();
                         let (ends, mut ended) = mpsc::unbounded_channel();
@@ -93,7 +118,9 @@ impl Http2 {
                             let ending = request.uri().path().strip_prefix("/end/").map(ToOwned::to_owned);
                             match ending {
                                 Some(ending) => drop(tokio::spawn(end(ending, request, respond, ends.clone()))),
-                                None => drop(tokio::spawn(answer(request, respond, Arc::clone(&seen)))),
+                                None => {
+                                    drop(tokio::spawn(answer(request, respond, Arc::clone(&seen), Arc::clone(&slow))))
+                                }
                             }
                         }
                     });
@@ -122,6 +149,11 @@ impl Http2 {
 
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
+    }
+
+    /// The most requests for `/slow` that were answered at the same time.
+    pub fn most_at_once(&self) -> usize {
+        self.slow.most.load(Ordering::SeqCst)
     }
 }
 
@@ -188,7 +220,12 @@ async fn end(
     }
 }
 
-async fn answer(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, seen: Arc<Mutex<Vec<Seen>>>) {
+async fn answer(
+    request: Request<RecvStream>,
+    mut respond: SendResponse<Bytes>,
+    seen: Arc<Mutex<Vec<Seen>>>,
+    slow: Arc<Slow>,
+) {
     let (head, mut body) = request.into_parts();
     let mut note = Seen { uri: head.uri, headers: head.headers, body_len: 0 };
     let path = note.uri.path().to_owned();
@@ -216,7 +253,10 @@ async fn answer(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, 
         "/large" => Bytes::from(vec![b'x'; 5 << 20]),
         "/truncated" => Bytes::from_static(b"only this"),
         "/slow" => {
+            let now = slow.now.fetch_add(1, Ordering::SeqCst) + 1;
+            slow.most.fetch_max(now, Ordering::SeqCst);
             tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+            slow.now.fetch_sub(1, Ordering::SeqCst);
             Bytes::from_static(b"slow")
         }
         _ => Bytes::from(format!("{{\"received\":{length}}}")),

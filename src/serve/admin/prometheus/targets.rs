@@ -1,4 +1,4 @@
-//! The metrics of targets: readiness, credentials, circuit breaker, clock skew and connections.
+//! The metrics of targets: readiness, credentials, circuit breaker and clock skew. With them, the connections to their endpoints.
 
 use std::sync::Arc;
 
@@ -54,20 +54,21 @@ pub(super) fn render(shared: &SharedState, exposition: &mut Exposition) {
     for (target, served) in served_targets() {
         family.sample(&[("target", target)], served.skew.seconds());
     }
+    // Targets share the connections to their endpoint, so there are no figures by target. All dialers belong to one family.
+    let endpoints = shared.served_targets.first().map(|served| served.dialer.counts().all()).unwrap_or_default();
     let mut family = exposition.gauge(
         "appliance_upstream_connections_open",
-        "Connections to AWS that are open for the target, in use or idle",
+        "Connections to the endpoint that are open, in use or idle; targets with the same endpoint share them",
     );
-    for (target, served) in served_targets() {
-        family.sample(&[("target", target)], served.dialer.connections().open());
+    for (endpoint, connections) in &endpoints {
+        family.sample(&[("endpoint", endpoint)], connections.open());
     }
     let mut family = exposition.counter(
         "appliance_upstream_connections_total",
-        "Connections to AWS that the appliance opened for the target, or failed to open",
+        "Connections to the endpoint that the appliance opened, or failed to open",
     );
-    for (target, served) in served_targets() {
-        let connections = served.dialer.connections();
-        family.sample(&[("target", target), ("result", "opened")], connections.opened());
-        family.sample(&[("target", target), ("result", "failed")], connections.failed());
+    for (endpoint, connections) in &endpoints {
+        family.sample(&[("endpoint", endpoint), ("result", "opened")], connections.opened());
+        family.sample(&[("endpoint", endpoint), ("result", "failed")], connections.failed());
     }
 }
