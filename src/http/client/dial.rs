@@ -146,12 +146,12 @@ impl Dialer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::tls::trust;
+    use crate::http::tls;
 
     #[test]
     fn dialers_are_interchangeable_if_endpoint_trust_and_proxy_are_the_same() {
         let limit = Duration::from_secs(1);
-        let tls = trust::client_config(None).expect("the system's authorities");
+        let tls = tls::client_config(None).expect("the system's authorities");
         let one = Dialer::new(Endpoint::https("a.example"), &tls, limit, limit);
         assert!(one.is_interchangeable_with(&one.clone()));
         assert!(one.is_interchangeable_with(&one.to(Endpoint::https("b.example")).to(Endpoint::https("a.example"))));

@@ -18,7 +18,9 @@ use tokio::time::sleep;
 use tracing::debug;
 
 use crate::http::headers::HeaderSummary;
+use crate::serve::server::LINGER;
 use crate::serve::server::permits::AcceptPermit;
+use crate::serve::server::rest::RestState;
 
 /// The interval at which a thread checks the timeouts of its connections.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -28,6 +30,9 @@ const INTERVAL: Duration = Duration::from_secs(1);
 const READ_AHEAD: i64 = 62 * 1024;
 /// The part of a head that is neither method, target nor field: `  HTTP/1.1`, line ends and optional white space. Bytes.
 const SEPARATORS: usize = 80;
+/// A connection rests after this time without a request. One that ends lingers for less, and must not be mistaken for one that
+/// waits.
+const REST: Duration = LINGER.saturating_mul(2);
 /// Stands for the length of a body that is known only at its end.
 const UNBOUNDED: i64 = 1 << 60;
 
@@ -50,6 +55,7 @@ pub(crate) struct ServerConnection {
     blocked: Cell<Option<Instant>>,
     /// True if the connection has to end with a reset.
     is_reset: Cell<bool>,
+    pub(super) rest: RestState,
     /// The task that serves the connection.
     task: OnceCell<AbortHandle>,
     key: usize,
@@ -125,6 +131,7 @@ impl ServerConnections {
             reader: Cell::new(None),
             blocked: Cell::new(None),
             is_reset: Cell::new(false),
+            rest: RestState::default(),
             task: OnceCell::new(),
             key: entry.key(),
             all: Rc::clone(self),
@@ -144,6 +151,7 @@ impl ServerConnections {
             for one in all {
                 one.end_if_idle(idle_timeout);
                 one.end_if_blocked(send_timeout);
+                one.rest_if_idle();
             }
         }
     }
@@ -170,8 +178,21 @@ impl ServerConnection {
     }
 
     /// Counts bytes that were read.
-    pub(crate) fn note_read(&self, count: usize) {
-        self.ahead.set(self.ahead.get().saturating_add_unsigned(count as u64));
+    pub(crate) fn note_read(&self, piece: &[u8]) {
+        self.ahead.set(self.ahead.get().saturating_add_unsigned(piece.len() as u64));
+        self.rest.note_read(piece);
+    }
+
+    /// Lets the connection rest if no request has come for a while.
+    fn rest_if_idle(&self) {
+        if self.running.get() == 0 && !self.is_over.get() && self.blocked.get().is_none() && self.idle_time() >= REST {
+            self.rest.begin();
+        }
+    }
+
+    /// Returns the time since the last request ended.
+    pub(crate) fn idle_time(&self) -> Duration {
+        self.since.get().elapsed()
     }
 
     /// Subtracts a request from the bytes that were read.
@@ -190,6 +211,7 @@ impl ServerConnection {
         let ahead = if self.ahead.get() < -UNBOUNDED / 2 { 0 } else { self.ahead.get() };
         let ahead = ahead.saturating_sub_unsigned(size as u64).max(0);
         self.ahead.set(ahead.saturating_sub(body));
+        self.rest.note_request(body == 0 && request.version() == Version::HTTP_11);
         self.is_stuck.set(false);
         self.wake_reader();
     }

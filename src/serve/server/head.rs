@@ -106,9 +106,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for BoundedHead<T> {
                 buffer.put_slice(piece.filled());
             }
         }
-        let read = buffer.filled().len() - before;
-        this.turn += read;
-        this.connection.note_read(read);
+        let piece = &buffer.filled()[before..];
+        this.turn += piece.len();
+        this.connection.note_read(piece);
         Poll::Ready(Ok(()))
     }
 }

@@ -22,6 +22,11 @@ impl ServerStream {
     pub(crate) fn new(tcp: TcpStream, connection: Rc<ServerConnection>) -> Self {
         Self { tcp, connection }
     }
+
+    /// Waits until there is something to read.
+    pub(crate) async fn readable(&self) -> io::Result<()> {
+        self.tcp.readable().await
+    }
 }
 
 impl Drop for ServerStream {

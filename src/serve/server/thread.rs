@@ -27,20 +27,19 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error};
 
 use crate::http::tls::HTTP2;
+use crate::serve::server::LINGER;
 use crate::serve::server::accept::{Accepted, Acceptor, HandedOver};
 use crate::serve::server::connection::ServerConnections;
 use crate::serve::server::head::BoundedHead;
 use crate::serve::server::http1::Versioned;
 use crate::serve::server::http2::{self, Http2Settings};
 use crate::serve::server::phase::{Phase, reach};
+use crate::serve::server::rest::{Http1Server, Lent};
 use crate::serve::server::settings::ServerSettings;
 use crate::serve::server::stream::ServerStream;
 
 /// The maximum time for a TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
-/// The maximum time that a client may go on sending an unwanted body. A client that is disconnected at once would not see the
-/// response.
-const LINGER: Duration = Duration::from_secs(5);
 /// The part of a large response that is written to the client at once; actix's own limit is half as much. Bytes.
 const WRITE_SIZE: usize = 64 * 1024;
 /// The number of threads for blocking work in the whole server.
@@ -150,14 +149,14 @@ async fn services(
         fn_factory(move || ready(Ok::<_, ()>(Rc::clone(&app))))
     };
     let Some(tls) = &settings.tls else {
-        let service = http1_service(factory, settings, drain, |stream: &BoundedHead<ServerStream>, data| {
-            data.insert(Rc::clone(&stream.io.connection));
-        });
-        let service = service.await?;
+        let note = |stream: &Lent<BoundedHead<ServerStream>>, data: &mut Extensions| {
+            data.insert(Rc::clone(&stream.stream().io.connection));
+        };
+        let server = Rc::new(http1_server(factory, settings, drain, note).await?);
         return Ok(Box::new(move |stream, peer| {
             let connection = Rc::clone(&stream.connection);
-            let stream = BoundedHead::new(stream, connection);
-            spawn_local(service.call((stream, Protocol::Http1, Some(peer)))).abort_handle()
+            let (server, stream) = (Rc::clone(&server), BoundedHead::new(stream, connection));
+            spawn_local(async move { server.serve(stream, |stream| &stream.io, peer).await }).abort_handle()
         }));
     };
     let note = settings.note;
@@ -172,12 +171,13 @@ async fn services(
         send_timeout: settings.send_timeout,
         drain: drain.clone(),
     };
-    let note_guarded =
-        move |stream: &BoundedHead<TlsStream<ServerStream>>, data: &mut Extensions| note(&stream.io, data);
-    let service = Rc::new(http1_service(factory, settings, drain, note_guarded).await?);
+    let note_lent = move |stream: &Lent<BoundedHead<TlsStream<ServerStream>>>, data: &mut Extensions| {
+        note(&stream.stream().io, data)
+    };
+    let server = Rc::new(http1_server(factory, settings, drain, note_lent).await?);
     let acceptor = TlsAcceptor::from(Arc::clone(tls));
     Ok(Box::new(move |stream, peer| {
-        let (service, handshake) = (Rc::clone(&service), acceptor.accept(stream));
+        let (server, handshake) = (Rc::clone(&server), acceptor.accept(stream));
         let (app, http2_settings) = (Rc::clone(&app), http2_settings.clone());
         let serve = async move {
             match timeout(HANDSHAKE_TIMEOUT, handshake).await {
@@ -189,7 +189,7 @@ async fn services(
                 Ok(Ok(stream)) => {
                     let connection = Rc::clone(&stream.get_ref().0.connection);
                     let stream = BoundedHead::new(stream, connection);
-                    let _ = service.call((stream, Protocol::Http1, Some(peer))).await;
+                    server.serve(stream, |stream| stream.io.get_ref().0, peer).await;
                 }
                 Ok(Err(error)) => debug!(%error, "a client's TLS handshake failed"),
                 Err(_) => debug!("a client's TLS handshake took too long"),
@@ -199,14 +199,14 @@ async fn services(
     }))
 }
 
-/// Makes the service for HTTP/1.1 over connections of one kind. Its errors need no log: a connection's failure concerns only
+/// Makes the server of HTTP/1.1 over connections of one kind. Its errors need no log: a connection's failure concerns only
 /// the client, and a request's is in the access log.
-async fn http1_service<T, S>(
+async fn http1_server<T, S>(
     app: S,
     settings: &ServerSettings,
     drain: CancellationToken,
     on_connect: impl Fn(&T, &mut Extensions) + 'static,
-) -> io::Result<<HttpService<T, S, BoxBody> as ServiceFactory<(T, Protocol, Option<SocketAddr>)>>::Service>
+) -> io::Result<Http1Server<<HttpService<T, S, BoxBody> as ServiceFactory<(T, Protocol, Option<SocketAddr>)>>::Service>>
 where
     T: AsyncRead + AsyncWrite + Unpin + 'static,
     S: ServiceFactory<Request, Config = ()> + 'static,
@@ -216,8 +216,9 @@ where
     S::InitError: Debug,
     <S::Service as Service<Request>>::Future: 'static,
 {
-    HttpService::build()
-        .graceful_shutdown_signal(move || drain.clone().cancelled_owned())
+    let signal = drain.clone();
+    let service = HttpService::build()
+        .graceful_shutdown_signal(move || signal.clone().cancelled_owned())
         .keep_alive(settings.keep_alive)
         .client_request_timeout(settings.head_timeout)
         .client_disconnect_timeout(LINGER)
@@ -226,5 +227,6 @@ where
         .finish(app)
         .new_service(())
         .await
-        .map_err(|()| io::Error::other("the HTTP service could not be initialized"))
+        .map_err(|()| io::Error::other("the HTTP service could not be initialized"))?;
+    Ok(Http1Server { service, drain, keep_alive: settings.keep_alive })
 }

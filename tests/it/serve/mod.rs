@@ -45,6 +45,7 @@ mod proxy;
 mod rates;
 mod refusals;
 mod responses;
+mod rest;
 mod s3_failures;
 mod sessions;
 mod shares;
