@@ -20,7 +20,7 @@ use tracing::debug;
 use crate::http::headers::HeaderSummary;
 use crate::serve::server::LINGER;
 use crate::serve::server::permits::AcceptPermit;
-use crate::serve::server::rest::RestState;
+use crate::serve::server::rest_state::RestState;
 
 /// The interval at which a thread checks the timeouts of its connections.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -180,7 +180,7 @@ impl ServerConnection {
     /// Counts bytes that were read.
     pub(crate) fn note_read(&self, piece: &[u8]) {
         self.ahead.set(self.ahead.get().saturating_add_unsigned(piece.len() as u64));
-        self.rest.note_read(piece);
+        self.rest.note_read(piece, self.running.get() > 0);
     }
 
     /// Lets the connection rest if no request has come for a while.
@@ -211,7 +211,9 @@ impl ServerConnection {
         let ahead = if self.ahead.get() < -UNBOUNDED / 2 { 0 } else { self.ahead.get() };
         let ahead = ahead.saturating_sub_unsigned(size as u64).max(0);
         self.ahead.set(ahead.saturating_sub(body));
-        self.rest.note_request(body == 0 && request.version() == Version::HTTP_11);
+        let has_bounds = !fields.is_chunked && !fields.has_upgrade && request.version() == Version::HTTP_11;
+        let body_length = if fields.has_length { fields.length } else { Some(0) };
+        self.rest.note_request(body_length.filter(|_| has_bounds));
         self.is_stuck.set(false);
         self.wake_reader();
     }

@@ -11,6 +11,7 @@ mod http2;
 mod permits;
 mod phase;
 mod rest;
+mod rest_state;
 mod settings;
 mod stream;
 mod thread;

@@ -10,7 +10,7 @@ use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use actix_http::Protocol;
@@ -28,19 +28,6 @@ pub(super) struct Http1Server<S> {
     pub(super) drain: CancellationToken,
     /// The idle time after which a connection ends.
     pub(super) keep_alive: Duration,
-}
-
-/// What decides whether a connection may rest.
-#[derive(Default)]
-pub(super) struct RestState {
-    /// True if the last bytes that were read end a head.
-    ends_head: Cell<bool>,
-    /// True if nothing was read since the last request began, and nothing after its head.
-    is_between: Cell<bool>,
-    /// True once the connection is to rest, until its client sends something.
-    rests: Cell<bool>,
-    /// Wakes the task that serves the connection.
-    task: Cell<Option<Waker>>,
 }
 
 /// A stream that returns to its home when the dispatcher is dropped.
@@ -85,50 +72,6 @@ impl<S> Http1Server<S> {
                 () = self.drain.cancelled() => return,
             }
         }
-    }
-}
-
-impl RestState {
-    /// Notes bytes that were read.
-    pub(super) fn note_read(&self, piece: &[u8]) {
-        self.ends_head.set(piece.ends_with(b"\r\n\r\n"));
-        self.is_between.set(false);
-    }
-
-    /// Notes that a request has begun, without a body if `is_whole`.
-    pub(super) fn note_request(&self, is_whole: bool) {
-        self.is_between.set(is_whole && self.ends_head.get());
-    }
-
-    /// Lets an idle connection rest if no byte of a request is lost by that.
-    ///
-    /// SECURITY: a byte that was read and is lost would shift the bounds of all later requests. So the bytes that were read must end
-    /// with a head, and the last request must have no body: what follows its head in actix's buffer then ends as a head does, and
-    /// would have become a request.
-    pub(super) fn begin(&self) {
-        if self.is_between.get()
-            && let Some(task) = self.task.take()
-        {
-            self.rests.set(true);
-            task.wake();
-        }
-    }
-
-    /// Returns true if the connection is to rest. If it is not, its task is woken when it is.
-    fn poll(&self, context: &Context<'_>) -> bool {
-        if self.rests.get() {
-            return true;
-        }
-        // A task has one waker for its life.
-        let known = self.task.take();
-        self.task.set(known.or_else(|| Some(context.waker().clone())));
-        false
-    }
-
-    /// Notes that the client sends again.
-    fn end(&self) {
-        self.rests.set(false);
-        self.is_between.set(false);
     }
 }
 

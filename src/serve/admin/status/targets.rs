@@ -56,7 +56,7 @@ fn state(shared: &SharedState, index: usize, served: &ServedTarget) -> Value {
 
 fn traffic(index: usize, snapshot: &Snapshot) -> Value {
     let target = Some(index);
-    let requests: u64 = snapshot.requests(target).map(|(_, count)| count).sum();
+    let requests = snapshot.request_count(target);
     let (answered, time) = snapshot.answered(target);
     let artifacts = |direction| -> u64 {
         let of_artifacts =

@@ -38,7 +38,7 @@ impl RequestTotals {
     pub(crate) fn of(snapshot: &Snapshot) -> Self {
         let mut sum = Self::default();
         for target in snapshot.targets() {
-            sum.requests += snapshot.requests(target).map(|(_, count)| count).sum::<u64>();
+            sum.requests += snapshot.request_count(target);
             sum.failed += snapshot.failed(target);
             sum.rejected += snapshot.rejected(target);
             let (answered, time) = snapshot.answered(target);

@@ -14,6 +14,11 @@ pub(crate) const STATUSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "none
 /// The ways in which a response ends, as in the access log.
 pub(crate) const OUTCOMES: [&str; 3] = ["complete", "caller-gone", "truncated"];
 
+/// The index of `5xx` in [`STATUSES`].
+pub(super) const SERVER_ERROR: usize = 4;
+/// The index of `truncated` in [`OUTCOMES`].
+pub(super) const TRUNCATED: usize = 2;
+
 /// A stage of a request whose duration is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Latency {

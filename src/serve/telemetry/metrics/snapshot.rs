@@ -7,7 +7,7 @@ use crate::serve::telemetry::metrics::error_codes::ERROR_CODES;
 use crate::serve::telemetry::metrics::histogram::{BUCKETS, Distribution};
 use crate::serve::telemetry::metrics::layout::{
     ANSWERED, Direction, ENDED, Latency, OUTCOMES, PRESIGNED, PRESIGNED_KINDS, RECEIVED, REFUSALS, REJECTED, REQUESTS,
-    RETRIES, ROLES, SENT, STATUSES, TIME, base, distribution, size,
+    RETRIES, ROLES, SENT, SERVER_ERROR, STATUSES, TIME, TRUNCATED, base, distribution, size,
 };
 use crate::serve::telemetry::metrics::route::RouteClass;
 use crate::serve::telemetry::metrics::time_shares::TimeShares;
@@ -74,13 +74,24 @@ impl Snapshot {
         self.cells[base(self.targets, target) + RETRIES]
     }
 
+    /// Returns the number of requests. Every second this is called for every target, so it does not look at labels.
+    #[must_use]
+    pub(crate) fn request_count(&self, target: Option<usize>) -> u64 {
+        self.by_status(target).iter().sum()
+    }
+
     /// Returns the number of requests that got a 5xx or a truncated response.
     #[must_use]
     pub(crate) fn failed(&self, target: Option<usize>) -> u64 {
-        let errors = self.requests(target).filter(|([_, _, status], _)| *status == "5xx").map(|(_, count)| count);
+        let errors: u64 = self.by_status(target).iter().skip(SERVER_ERROR).step_by(STATUSES.len()).sum();
         // The status of a truncated response does not show the failure.
-        let truncated = self.ended(target).filter(|([outcome], _)| *outcome == "truncated").map(|(_, count)| count);
-        errors.chain(truncated).sum()
+        errors + self.cells[base(self.targets, target) + ENDED + TRUNCATED]
+    }
+
+    /// The numbers of requests, of which the statuses of one role and route lie together.
+    fn by_status(&self, target: Option<usize>) -> &[u64] {
+        let first = base(self.targets, target);
+        &self.cells[first + REQUESTS..first + RECEIVED]
     }
 
     /// Returns the number of requests that the appliance rejected with a 4xx.
@@ -201,6 +212,30 @@ mod tests {
         assert_eq!(snapshot.presigned(None).collect::<Vec<_>>(), [(["download"], 4), (["upload"], 5)]);
         // Every cell that is not named above is still zero.
         assert_eq!(snapshot.cells.iter().filter(|cell| **cell > 0).count(), 14 + 11);
+    }
+
+    #[test]
+    fn requests_and_failures_are_counted_as_their_labels_say() {
+        let counters = WorkerCounters::new(2, Instant::now());
+        let statuses = [None, Some(100), Some(200), Some(302), Some(404), Some(500), Some(503), Some(599)];
+        for (number, role) in [Role::Read, Role::Write, Role::Admin].into_iter().enumerate() {
+            for status in statuses {
+                let (route, outcome) = (RouteClass::ALL[number], number);
+                let one = Observation { role: Some(role), route, status, outcome, target: Some(0), ..observation() };
+                counters.count(&one);
+            }
+        }
+        let mut snapshot = Snapshot::new(2);
+        snapshot.add(counters.shared());
+        let labelled = |wanted: &str| -> u64 {
+            snapshot.requests(Some(0)).filter(|([_, _, status], _)| *status == wanted).map(|(_, count)| count).sum()
+        };
+        let truncated: u64 =
+            snapshot.ended(Some(0)).filter(|([outcome], _)| *outcome == "truncated").map(|(_, count)| count).sum();
+        assert_eq!((labelled("5xx"), truncated), (9, 8));
+        assert_eq!(snapshot.failed(Some(0)), labelled("5xx") + truncated);
+        assert_eq!(snapshot.request_count(Some(0)), snapshot.requests(Some(0)).map(|(_, count)| count).sum::<u64>());
+        assert_eq!((snapshot.request_count(Some(1)), snapshot.failed(Some(1))), (0, 0));
     }
 
     #[test]
