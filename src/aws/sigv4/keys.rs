@@ -83,7 +83,7 @@ mod tests {
     fn the_number_of_keys_is_bounded() {
         let keys = SigningKeys::default();
         for number in 0..2 * KEY_LIMIT {
-            drop(keys.of(&number.to_string(), 0, "us-east-1", "sagemaker"));
+            let _ = keys.of(&number.to_string(), 0, "us-east-1", "sagemaker");
         }
         assert_eq!(keys.0.borrow().len(), KEY_LIMIT);
     }

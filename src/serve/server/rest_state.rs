@@ -121,9 +121,8 @@ fn behind_head(piece: &[u8]) -> Option<u64> {
     loop {
         let line = rest;
         let length = rest.skip_until(b'\n').ok()?;
-        match line[..length].strip_suffix(b"\r\n")? {
-            [] => return Some(rest.len() as u64),
-            _ => {}
+        if line[..length].strip_suffix(b"\r\n")?.is_empty() {
+            return Some(rest.len() as u64);
         }
     }
 }

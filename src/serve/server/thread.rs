@@ -172,7 +172,7 @@ async fn services(
         drain: drain.clone(),
     };
     let note_lent = move |stream: &Lent<BoundedHead<TlsStream<ServerStream>>>, data: &mut Extensions| {
-        note(&stream.stream().io, data)
+        note(&stream.stream().io, data);
     };
     let server = Rc::new(http1_server(factory, settings, drain, note_lent).await?);
     let acceptor = TlsAcceptor::from(Arc::clone(tls));

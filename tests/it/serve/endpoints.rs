@@ -169,7 +169,9 @@ fn slow_targets_leave_connections_to_the_others_behind_their_endpoint() {
     gates[0].open(1);
     eventually("the target with one connection gets another", || count("slow-2") == 2);
     assert_eq!((count("slow-0"), count("slow-1")), (4, 2));
-    gates.iter().for_each(|gate| gate.open(100));
+    for gate in &gates {
+        gate.open(100);
+    }
     for caller in &mut waiting {
         assert_eq!(caller.answer(false).unwrap().status, 200);
     }

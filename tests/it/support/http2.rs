@@ -119,7 +119,7 @@ impl Http2 {
                             match ending {
                                 Some(ending) => drop(tokio::spawn(end(ending, request, respond, ends.clone()))),
                                 None => {
-                                    drop(tokio::spawn(answer(request, respond, Arc::clone(&seen), Arc::clone(&slow))))
+                                    drop(tokio::spawn(answer(request, respond, Arc::clone(&seen), Arc::clone(&slow))));
                                 }
                             }
                         }
