@@ -17,9 +17,9 @@ use foldhash::fast::FixedState;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-/// The longest wait for a connection, as for those of all callers together (`http::client`).
+/// The longest wait for a connection, as for those of all together (`http::client`).
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
-/// The limit of one caller's requests, running and waiting, for each connection. A request on top would wait longer than its
+/// The limit of one holder's requests, running and waiting, for each connection. A request on top would wait longer than its
 /// client does.
 const FOR_EACH_CONNECTION: usize = 4;
 
@@ -46,26 +46,26 @@ impl HolderKey {
 struct ConnectionUsage {
     /// The number of connections in use.
     used: usize,
-    /// The number of requests that wait, of all callers.
+    /// The number of requests that wait, of all holders.
     waiting: usize,
-    /// The callers that hold a connection or wait for one.
-    callers: HashMap<HolderKey, CallerUsage, FixedState>,
+    /// Those that hold a connection or wait for one.
+    holders: HashMap<HolderKey, HolderUsage, FixedState>,
 }
 
 #[derive(Default)]
-struct CallerUsage {
+struct HolderUsage {
     held: usize,
     /// The request that has waited longest is at the front.
     waiting: VecDeque<oneshot::Sender<SharePermit>>,
 }
 
-/// The permit to use one connection, which counts for its caller until it is dropped.
+/// The permit to use one connection, which counts for its holder until it is dropped.
 pub(crate) struct SharePermit {
     shares: Rc<ConnectionShares>,
-    caller: HolderKey,
+    holder: HolderKey,
 }
 
-/// The caller has used up its share, and no connection became free in time.
+/// The share is used up, and no connection became free in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ShareExceeded;
 
@@ -81,38 +81,38 @@ impl ConnectionShares {
         self.connections.set(connections);
     }
 
-    /// Checks that `caller` may wait for a connection, before it sends the body of the request.
+    /// Checks that `holder` may wait for a connection, before it sends the body of the request.
     ///
     /// # Errors
     /// [`ShareExceeded`].
-    pub(crate) fn check(&self, caller: HolderKey) -> Result<(), ShareExceeded> {
+    pub(crate) fn check(&self, holder: HolderKey) -> Result<(), ShareExceeded> {
         let mut usage = self.usage.borrow_mut();
-        // If no request waits, every caller is below its share.
-        if usage.waiting > 0 && usage.is_full(caller, self.connections.get()) {
+        // If no request waits, each holder is below its share.
+        if usage.waiting > 0 && usage.is_full(holder, self.connections.get()) {
             return Err(ShareExceeded);
         }
         Ok(())
     }
 
-    /// Waits for a connection for `caller`.
+    /// Waits for a connection for `holder`.
     ///
     /// # Errors
     /// [`ShareExceeded`].
-    pub(crate) async fn take(self: &Rc<Self>, caller: HolderKey) -> Result<SharePermit, ShareExceeded> {
+    pub(crate) async fn take(self: &Rc<Self>, holder: HolderKey) -> Result<SharePermit, ShareExceeded> {
         let granted = {
             let mut usage = self.usage.borrow_mut();
             let free = self.connections.get().saturating_sub(usage.used);
-            let account = usage.callers.entry(caller).or_default();
+            let account = usage.holders.entry(holder).or_default();
             if account.waiting.is_empty() && account.held < free {
                 account.held += 1;
                 usage.used += 1;
-                return Ok(SharePermit { shares: Rc::clone(self), caller });
+                return Ok(SharePermit { shares: Rc::clone(self), holder });
             }
-            if usage.is_full(caller, self.connections.get()) {
+            if usage.is_full(holder, self.connections.get()) {
                 return Err(ShareExceeded);
             }
             let (sender, granted) = oneshot::channel();
-            usage.callers.entry(caller).or_default().waiting.push_back(sender);
+            usage.holders.entry(holder).or_default().waiting.push_back(sender);
             usage.waiting += 1;
             granted
         };
@@ -122,28 +122,28 @@ impl ConnectionShares {
         }
     }
 
-    /// Gives free connections to waiting requests, first to those of the caller that holds least.
+    /// Gives free connections to waiting requests, first to those of the holder that has least.
     fn grant(self: &Rc<Self>) {
         loop {
-            let (sender, caller) = {
+            let (sender, holder) = {
                 let mut usage = self.usage.borrow_mut();
                 if usage.waiting == 0 {
                     return;
                 }
                 let free = self.connections.get().saturating_sub(usage.used);
-                let waiting = usage.callers.iter().filter(|(_, caller)| !caller.waiting.is_empty());
-                let least = waiting.map(|(key, caller)| (caller.held, *key)).min();
+                let waiting = usage.holders.iter().filter(|(_, holder)| !holder.waiting.is_empty());
+                let least = waiting.map(|(key, holder)| (holder.held, *key)).min();
                 let Some((_, key)) = least.filter(|(held, _)| *held < free) else { return };
                 let Some(sender) = usage.next(key) else { continue };
                 (sender, key)
             };
             // A request that has stopped waiting drops the permit, which frees the connection.
-            let _ = sender.send(SharePermit { shares: Rc::clone(self), caller });
+            let _ = sender.send(SharePermit { shares: Rc::clone(self), holder });
         }
     }
 }
 
-impl CallerUsage {
+impl HolderUsage {
     fn is_unused(&self) -> bool {
         self.held == 0 && self.waiting.is_empty()
     }
@@ -156,7 +156,7 @@ impl CallerUsage {
 impl ConnectionUsage {
     /// Returns true if no more requests of `key` may wait. Requests that have stopped waiting are removed first.
     fn is_full(&mut self, key: HolderKey, connections: usize) -> bool {
-        let Some(account) = self.callers.get_mut(&key) else { return false };
+        let Some(account) = self.holders.get_mut(&key) else { return false };
         if !account.is_full(connections) {
             return false;
         }
@@ -168,7 +168,7 @@ impl ConnectionUsage {
 
     /// Takes the first request of `key` that still waits, and counts a connection for it.
     fn next(&mut self, key: HolderKey) -> Option<oneshot::Sender<SharePermit>> {
-        let account = self.callers.get_mut(&key)?;
+        let account = self.holders.get_mut(&key)?;
         let mut next = None;
         while next.is_none()
             && let Some(first) = account.waiting.pop_front()
@@ -186,10 +186,10 @@ impl ConnectionUsage {
         next
     }
 
-    /// Removes a caller that neither holds a connection nor waits.
+    /// Removes a holder that neither has a connection nor waits.
     fn forget(&mut self, key: HolderKey) {
-        if self.callers.get(&key).is_some_and(CallerUsage::is_unused) {
-            self.callers.remove(&key);
+        if self.holders.get(&key).is_some_and(HolderUsage::is_unused) {
+            self.holders.remove(&key);
         }
     }
 }
@@ -199,7 +199,7 @@ impl Drop for SharePermit {
         {
             let mut usage = self.shares.usage.borrow_mut();
             usage.used -= 1;
-            if let Entry::Occupied(mut account) = usage.callers.entry(self.caller) {
+            if let Entry::Occupied(mut account) = usage.holders.entry(self.holder) {
                 account.get_mut().held -= 1;
                 if account.get().is_unused() {
                     account.remove();
@@ -231,7 +231,7 @@ mod tests {
         assert_eq!(held.iter().map(Vec::len).collect::<Vec<_>>(), [128, 64, 32, 16, 8, 4, 2, 1]);
         drop(held);
         let usage = shares.usage.borrow();
-        assert_eq!((usage.used, usage.callers.len()), (0, 0));
+        assert_eq!((usage.used, usage.holders.len()), (0, 0));
     }
 
     #[tokio::test]

@@ -18,7 +18,6 @@ use tokio::time::sleep;
 use tracing::debug;
 
 use crate::http::headers::HeaderSummary;
-use crate::serve::server::LINGER;
 use crate::serve::server::permits::AcceptPermit;
 use crate::serve::server::rest_state::RestState;
 
@@ -30,6 +29,9 @@ const INTERVAL: Duration = Duration::from_secs(1);
 const READ_AHEAD: i64 = 62 * 1024;
 /// The part of a head that is neither method, target nor field: `  HTTP/1.1`, line ends and optional white space. Bytes.
 const SEPARATORS: usize = 80;
+/// The maximum time that a client may go on sending an unwanted body. A client that is disconnected at once would not see the
+/// response.
+pub(crate) const LINGER: Duration = Duration::from_secs(5);
 /// A connection rests after this time without a request. One that ends lingers for less, and must not be mistaken for one that
 /// waits.
 const REST: Duration = LINGER.saturating_mul(2);

@@ -33,9 +33,6 @@ use thread::ServerThread;
 
 /// The maximum number of connections that wait in the kernel while all threads are busy.
 const BACKLOG: i32 = 4096;
-/// The maximum time that a client may go on sending an unwanted body. A client that is disconnected at once would not see the
-/// response.
-const LINGER: Duration = Duration::from_secs(5);
 /// The time that a new client gets to send its request before draining begins and its connection counts as idle.
 const SETTLING: Duration = Duration::from_millis(50);
 /// The maximum time that threads may take to end.

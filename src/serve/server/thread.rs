@@ -27,9 +27,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error};
 
 use crate::http::tls::HTTP2;
-use crate::serve::server::LINGER;
 use crate::serve::server::accept::{Accepted, Acceptor, HandedOver};
-use crate::serve::server::connection::ServerConnections;
+use crate::serve::server::connection::{LINGER, ServerConnections};
 use crate::serve::server::head::BoundedHead;
 use crate::serve::server::http1::Versioned;
 use crate::serve::server::http2::{self, Http2Settings};
