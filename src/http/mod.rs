@@ -6,6 +6,7 @@ pub mod fields;
 pub mod headers;
 mod idle_timer;
 mod into_response;
+pub mod request_framing;
 pub mod tls;
 pub mod trace_context;
 pub mod uri;

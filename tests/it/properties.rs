@@ -9,6 +9,21 @@ use std::path::Path;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
+/// A seed, and requests of each kind: without a body, with a length, in chunks, to the connection's end, and with lines that
+/// may be or become any of these.
+const REQUESTS: &str = concat!(
+    "[\\x00-\\x7f](",
+    "(\r?\n){0,2}(GET|HEAD|OPTIONS) /[a-z]{0,30} HTTP/1\\.[01]\r\nHost: h\r\n([A-Za-z-]{1,20}:[ -~]{0,40}\r?\n){0,3}\r?\n",
+    "|POST /x HTTP/1\\.[01]\r\nhost:h\r\n(Expect: 100-continue\r\n)?[Cc]ontent-[Ll]ength:[ \t]{0,12}0{0,30}5[ \t]{0,3}\r\n\r\n[a-z\r\n]{5}",
+    "|(POST|CONNECT) /x HTTP/1\\.1\r\nHost: h\r\n(Upgrade: websocket\r\n)?[Tt]ransfer-[Ee]ncoding:[ \t]{0,4}[Cc]hunked[ \t]?\r\n\r\n",
+    "((1|0001 )(;[a-z=\" ]{0,9})?\r\n[a-z\r\n]\r\n|[aA](\t;)?\r\n[a-z\r\n]{10}\r\n){0,4}0{1,3}(;x)?\r\n([A-Z]:[a-z\n]{0,9}\r\n){0,2}\r\n",
+    "|GET /x HTTP/1\\.1\r\nHost: h\r\n(Connection: )?[Uu]pgrade:[ \t]{0,20}([wW]eb[sS]ocket|h2c, websocket|web socket|websockets)[ \t]{0,3}\r\n(content-length: 5\r\n)?\r\n",
+    "|CONNECT h:1 HTTP/1\\.1\r\nHost: h\r\n(content-length: [05]\r\n)?\r\n",
+    "|PUT /x HTTP/1\\.[01]\r\nHost: h\r\n((content-length|transfer-encoding|upgrade|content-lengt|transfer-encodings) {0,1}:[ \t]?(0|5|[0-9]{19,21}|\\+5|5, 5|chunked|identity|websocket)?\r?\n){0,3}\r\n",
+    "|[ -~\r\n]{0,9}|[0-9a-fA-F]{1,3}[;\r]?\n",
+    "){0,7}"
+);
+
 /// Text that looks a little like what is parsed: random bytes alone seldom get past the first character.
 fn input(name: &str) -> BoxedStrategy<Vec<u8>> {
     let alphabet = match name {
@@ -50,6 +65,7 @@ fn input(name: &str) -> BoxedStrategy<Vec<u8>> {
             "(query|mutation|\\{|\\}|mlflowGetRun|run|experiment|x|\\.\\.\\.|F|fragment|on|Query|\"|\\\\|\\(|\\)|:| ){0,24}"
         }
         "traceparent" => "(00|01|ff|0)-[0-9a-f]{31,32}-[0-9a-f]{16}-(0[0-3]|[0-9a-fA-F]{2})(-|-x|)",
+        "request_framing" => REQUESTS,
         other => panic!("`{other}` has no input"),
     };
     let text = proptest::string::string_regex(alphabet).unwrap().prop_map(String::into_bytes);

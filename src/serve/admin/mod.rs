@@ -19,7 +19,6 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use tracing::{info, warn};
 
 use crate::access::address::Networks;
-use crate::http::headers::HeaderSummary;
 use crate::serve::auth::browser::{self, AllowedHosts};
 use crate::serve::serve_error::ServeError;
 use crate::serve::server::{self, Server, ServerSettings, connection};
@@ -86,7 +85,7 @@ pub(crate) fn open(settings: AdminSettings, shared: &Arc<SharedState>) -> Result
 async fn handle(request: HttpRequest) -> HttpResponse {
     let admin = Rc::clone(request.app_data::<Rc<AdminListener>>().expect("it was registered at the start"));
     // The connection counts as in use until the response is ready.
-    let Ok(_running) = connection::run(&request, &HeaderSummary::of(request.headers())) else {
+    let Ok(_running) = connection::run(&request) else {
         return HttpResponse::BadRequest().force_close().finish();
     };
     let mut response = admin.respond(&request);

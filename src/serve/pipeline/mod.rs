@@ -51,7 +51,7 @@ pub(crate) fn handle(request: HttpRequest, payload: web::Payload) -> LocalBoxFut
 async fn answer(request: HttpRequest, payload: web::Payload) -> HttpResponse {
     let worker = Rc::clone(request.app_data::<Rc<WorkerState>>().expect("every worker has a state"));
     let fields = HeaderSummary::of(request.headers());
-    let (running, is_beyond_end) = match connection::run(&request, &fields) {
+    let (running, is_beyond_end) = match connection::run(&request) {
         Ok(running) => (running, false),
         Err(connection::AfterTheLast) => (None, true),
     };

@@ -17,29 +17,23 @@ use tokio::task::AbortHandle;
 use tokio::time::sleep;
 use tracing::debug;
 
-use crate::http::headers::HeaderSummary;
 use crate::serve::server::permits::AcceptPermit;
 use crate::serve::server::rest_state::RestState;
 
 /// The interval at which a thread checks the timeouts of its connections.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// The maximum number of bytes that are read before they become a request. It is below the 65,535 bytes of the longest field name
-/// that actix parses.
-const READ_AHEAD: i64 = 62 * 1024;
-/// The part of a head that is neither method, target nor field: `  HTTP/1.1`, line ends and optional white space. Bytes.
-const SEPARATORS: usize = 80;
 /// The maximum time that a client may go on sending an unwanted body. A client that is disconnected at once would not see the
 /// response.
 pub(crate) const LINGER: Duration = Duration::from_secs(5);
 /// A connection rests after this time without a request. One that ends lingers for less, and must not be mistaken for one that
 /// waits.
 const REST: Duration = LINGER.saturating_mul(2);
-/// Stands for the length of a body that is known only at its end.
-const UNBOUNDED: i64 = 1 << 60;
 
 /// The state of a connection.
 pub(crate) struct ServerConnection {
+    /// The number of requests that have begun.
+    begun: Cell<usize>,
     /// The number of requests that run.
     running: Cell<usize>,
     /// The time at which the last request ended.
@@ -47,11 +41,7 @@ pub(crate) struct ServerConnection {
     /// True once a request has announced that it is the last.
     is_over: Cell<bool>,
     is_secure: bool,
-    /// The number of bytes that were read and belong to no request yet. If it is negative, so many bytes of a body are still to come.
-    ahead: Cell<i64>,
-    /// True once the read-ahead limit was reached without a request, until there is one.
-    is_stuck: Cell<bool>,
-    /// The reader, if it waits for a request.
+    /// The reader, if it waits for requests.
     reader: Cell<Option<Waker>>,
     /// The time since which the client does not read.
     blocked: Cell<Option<Instant>>,
@@ -84,8 +74,10 @@ impl Drop for RunningRequest {
 ///
 /// # Errors
 /// [`AfterTheLast`].
-pub(crate) fn run(request: &HttpRequest, fields: &HeaderSummary) -> Result<Option<RunningRequest>, AfterTheLast> {
+pub(crate) fn run(request: &HttpRequest) -> Result<Option<RunningRequest>, AfterTheLast> {
     let Some(connection) = data::<Rc<ServerConnection>>(request) else { return Ok(None) };
+    connection.begun.set(connection.begun.get().wrapping_add(1));
+    connection.wake_reader();
     // SECURITY: a proxy in front of the appliance assumes that no request follows (RFC 9112 §9.6), so a later one may be
     // smuggled. actix would serve it.
     if connection.is_over.get() {
@@ -94,9 +86,6 @@ pub(crate) fn run(request: &HttpRequest, fields: &HeaderSummary) -> Result<Optio
     let is_last = request.head().connection_type() == ConnectionType::Close;
     connection.is_over.set(is_last && request.version() < Version::HTTP_2);
     connection.running.set(connection.running.get() + 1);
-    if request.version() < Version::HTTP_2 {
-        connection.note_request(request, fields);
-    }
     Ok(Some(RunningRequest(connection)))
 }
 
@@ -124,12 +113,11 @@ impl ServerConnections {
         let mut all = self.0.borrow_mut();
         let entry = all.vacant_entry();
         let connection = Rc::new(ServerConnection {
+            begun: Cell::new(0),
             running: Cell::new(0),
             since: Cell::new(Instant::now()),
             is_over: Cell::new(false),
             is_secure,
-            ahead: Cell::new(0),
-            is_stuck: Cell::new(false),
             reader: Cell::new(None),
             blocked: Cell::new(None),
             is_reset: Cell::new(false),
@@ -174,20 +162,14 @@ impl ServerConnection {
         self.end();
     }
 
-    /// Returns the number of bytes that may be read.
-    pub(crate) fn room(&self) -> usize {
-        usize::try_from(READ_AHEAD.saturating_sub(self.ahead.get())).unwrap_or(0)
-    }
-
-    /// Counts bytes that were read.
-    pub(crate) fn note_read(&self, piece: &[u8]) {
-        self.ahead.set(self.ahead.get().saturating_add_unsigned(piece.len() as u64));
-        self.rest.note_read(piece, self.running.get() > 0);
+    /// Returns how many of the requests whose heads have arrived have not begun.
+    pub(crate) fn waiting(&self, heads: usize) -> usize {
+        heads.wrapping_sub(self.begun.get())
     }
 
     /// Lets the connection rest if no request has come for a while.
     fn rest_if_idle(&self) {
-        if self.running.get() == 0 && !self.is_over.get() && self.blocked.get().is_none() && self.idle_time() >= REST {
+        if !self.is_over.get() && self.is_idle_after(self.rest.heads()) && self.idle_time() >= REST {
             self.rest.begin();
         }
     }
@@ -197,40 +179,12 @@ impl ServerConnection {
         self.since.get().elapsed()
     }
 
-    /// Subtracts a request from the bytes that were read.
-    fn note_request(&self, request: &HttpRequest, fields: &HeaderSummary) {
-        let head = request.head();
-        // The usual length of a head and a little more. An underestimate would add up over the requests of a connection.
-        let target = head.uri.path_and_query().map_or(1, |target| target.as_str().len());
-        let lines = fields.size + fields.count * ": \r\n".len();
-        let size = head.method.as_str().len() + target + lines + SEPARATORS;
-        let body = if fields.is_chunked || fields.has_upgrade {
-            UNBOUNDED
-        } else {
-            fields.length.map_or(0, |length| i64::try_from(length).unwrap_or(UNBOUNDED))
-        };
-        // Bytes after a body without a length cannot be distinguished from the body.
-        let ahead = if self.ahead.get() < -UNBOUNDED / 2 { 0 } else { self.ahead.get() };
-        let ahead = ahead.saturating_sub_unsigned(size as u64).max(0);
-        self.ahead.set(ahead.saturating_sub(body));
-        let has_bounds = !fields.is_chunked && !fields.has_upgrade && request.version() == Version::HTTP_11;
-        let body_length = if fields.has_length { fields.length } else { Some(0) };
-        self.rest.note_request(body_length.filter(|_| has_bounds));
-        self.is_stuck.set(false);
-        self.wake_reader();
+    /// True if all requests whose heads have arrived have ended, and the client's socket has taken their responses.
+    pub(crate) fn is_idle_after(&self, heads: usize) -> bool {
+        self.waiting(heads) == 0 && self.running.get() == 0 && self.blocked.get().is_none()
     }
 
-    /// Notes that the read-ahead limit is reached. Returns true if it was already noted, with no request in between.
-    pub(crate) fn note_stuck(&self) -> bool {
-        self.is_stuck.replace(true)
-    }
-
-    /// True while a request runs.
-    pub(crate) fn is_in_use(&self) -> bool {
-        self.running.get() > 0
-    }
-
-    /// Wakes a reader once a request begins or ends.
+    /// Wakes a reader once a request begins or ends, or the client reads on.
     pub(crate) fn wake_later(&self, reader: &Waker) {
         self.reader.set(Some(reader.clone()));
     }
@@ -246,7 +200,10 @@ impl ServerConnection {
         // Reading the clock costs time, so it is read only if the client blocks a write.
         match (is_blocked, self.blocked.get()) {
             (true, None) => self.blocked.set(Some(Instant::now())),
-            (false, Some(_)) => self.blocked.set(None),
+            (false, Some(_)) => {
+                self.blocked.set(None);
+                self.wake_reader();
+            }
             (true, Some(_)) | (false, None) => {}
         }
     }

@@ -1,7 +1,7 @@
-//! HTTP/1.1: the limit of bytes that are read before they become a request.
+//! HTTP/1.1: the limits of heads, and of the lines around chunks, which hold before actix-http parses them.
 //!
-//! actix-http would read up to 128 KiB, and panic over a field whose name alone has 64 KiB. A head that is larger than any
-//! valid one is rejected here, before it is parsed.
+//! actix-http would read up to 128 KiB, and panic over a field whose name alone has 64 KiB. So a head that is larger than any
+//! valid one is rejected here, after the responses to the requests before it.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -11,6 +11,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tracing::debug;
 
+use crate::http::request_framing::{FramingError, RequestFraming};
 use crate::serve::server::connection::ServerConnection;
 
 /// The response to a head that is too large. The access log does not have it, because the request is not parsed.
@@ -24,19 +25,33 @@ const RESPONSE: &[u8] = b"HTTP/1.1 431 Request Header Fields Too Large\r\n\
 /// The maximum number of bytes that are discarded after that. A client that is disconnected while it sends may not see the
 /// response.
 const DISCARDED: usize = 1 << 20;
-/// The size of one read when there is room for little. Bytes.
+/// The size of one read of bytes that are discarded.
 const PIECE: usize = 4096;
 /// The maximum number of bytes that are read from one connection in a turn, which takes less than a millisecond. Without it, a
 /// thread would serve a fast sender for as long as the socket has bytes.
 const TURN: usize = 256 * 1024;
+/// The number of requests that may wait behind the current one before no more bytes are read. actix-http makes requests of all
+/// that it has read, and each takes 5 KiB.
+const WAITING: usize = 2;
 
 /// A connection whose heads are limited.
 pub(crate) struct BoundedHead<T> {
     pub(crate) io: T,
     connection: Rc<ServerConnection>,
-    rejecting: Option<Rejecting>,
+    framing: RequestFraming,
+    /// How the connection ends, once bytes have arrived that must not be parsed.
+    end: Option<End>,
     /// The number of bytes that were read in this turn.
     turn: usize,
+}
+
+/// How a connection ends whose bytes must not be parsed.
+enum End {
+    /// Malformed chunks: actix sees the end of the connection, and the application a truncated body.
+    Truncated,
+    /// A large head: it is rejected when the requests before it have their responses.
+    TooLarge,
+    Rejecting(Rejecting),
 }
 
 /// The steps that remain of a rejection.
@@ -47,28 +62,56 @@ struct Rejecting {
 
 impl<T: AsyncRead + AsyncWrite + Unpin> BoundedHead<T> {
     pub(crate) fn new(io: T, connection: Rc<ServerConnection>) -> Self {
-        Self { io, connection, rejecting: None, turn: 0 }
+        Self { io, connection, framing: RequestFraming::default(), end: None, turn: 0 }
     }
 
-    /// Sends the response and discards what the client sends after it.
-    fn poll_reject(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let rejecting = self.rejecting.get_or_insert_with(|| {
+    fn is_rejecting(&self) -> bool {
+        matches!(self.end, Some(End::Rejecting(_)))
+    }
+
+    /// Ends the connection, as soon as the requests before the end allow it.
+    fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let is_due = match &self.end {
+            Some(End::TooLarge) => self.connection.is_idle_after(self.framing.heads()),
+            // The body of an earlier request must not count as truncated.
+            Some(End::Truncated) => self.connection.waiting(self.framing.heads()) == 0,
+            Some(End::Rejecting(_)) | None => true,
+        };
+        if !is_due {
+            self.connection.wake_later(context.waker());
+            return Poll::Pending;
+        }
+        if matches!(self.end, Some(End::TooLarge)) {
             debug!("rejecting a head that is too large");
-            Rejecting { unsent: RESPONSE, undiscarded: DISCARDED }
-        });
-        while !rejecting.unsent.is_empty() {
-            match ready!(Pin::new(&mut self.io).poll_write(context, rejecting.unsent))? {
+            self.end = Some(End::Rejecting(Rejecting { unsent: RESPONSE, undiscarded: DISCARDED }));
+        }
+        match &mut self.end {
+            Some(End::Rejecting(rejecting)) => rejecting.poll(&mut self.io, context),
+            _ => Poll::Ready(Ok(())),
+        }
+    }
+}
+
+impl Rejecting {
+    /// Sends the response and discards what the client sends after it.
+    fn poll<T: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        io: &mut T,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        while !self.unsent.is_empty() {
+            match ready!(Pin::new(&mut *io).poll_write(context, self.unsent))? {
                 0 => return Poll::Ready(Ok(())),
-                written => rejecting.unsent = &rejecting.unsent[written..],
+                written => self.unsent = &self.unsent[written..],
             }
         }
-        ready!(Pin::new(&mut self.io).poll_flush(context))?;
-        while rejecting.undiscarded > 0 {
+        ready!(Pin::new(&mut *io).poll_flush(context))?;
+        while self.undiscarded > 0 {
             let mut piece = [0; PIECE];
             let mut piece = ReadBuf::new(&mut piece);
-            ready!(Pin::new(&mut self.io).poll_read(context, &mut piece))?;
+            ready!(Pin::new(&mut *io).poll_read(context, &mut piece))?;
             let read = piece.filled().len();
-            rejecting.undiscarded = if read == 0 { 0 } else { rejecting.undiscarded.saturating_sub(read) };
+            self.undiscarded = if read == 0 { 0 } else { self.undiscarded.saturating_sub(read) };
         }
         Poll::Ready(Ok(()))
     }
@@ -77,38 +120,34 @@ impl<T: AsyncRead + AsyncWrite + Unpin> BoundedHead<T> {
 impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for BoundedHead<T> {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.rejecting.is_some() {
-            return this.poll_reject(context);
+        if this.end.is_some() {
+            return this.poll_end(context);
         }
         if this.turn >= TURN {
             this.turn = 0;
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
+        if this.connection.waiting(this.framing.heads()) >= WAITING {
+            this.connection.wake_later(context.waker());
+            return Poll::Pending;
+        }
         let before = buffer.filled().len();
-        match this.connection.room() {
-            room if room >= buffer.remaining() => ready!(Pin::new(&mut this.io).poll_read(context, buffer))?,
-            // A later request waits until the current one has ended.
-            0 if this.connection.is_in_use() => {
-                this.connection.wake_later(context.waker());
-                return Poll::Pending;
-            }
-            // The bytes that were read are parsed first: they may contain a whole request.
-            0 if !this.connection.note_stuck() => {
-                context.waker().wake_by_ref();
-                return Poll::Pending;
-            }
-            0 => return this.poll_reject(context),
-            room => {
-                let mut piece = [0; PIECE];
-                let mut piece = ReadBuf::new(&mut piece[..room.min(PIECE)]);
-                ready!(Pin::new(&mut this.io).poll_read(context, &mut piece))?;
-                buffer.put_slice(piece.filled());
+        ready!(Pin::new(&mut this.io).poll_read(context, buffer))?;
+        this.turn += buffer.filled().len() - before;
+        if let Err(error) = this.framing.advance(&buffer.filled()[before..]) {
+            let (end, count) = match error {
+                FramingError::HeadTooLarge(count) => (End::TooLarge, count),
+                FramingError::Chunks(count) => (End::Truncated, count),
+            };
+            this.end = Some(end);
+            buffer.set_filled(before + count);
+            if count == 0 {
+                // Nothing was read, which would mean the end of the connection.
+                return this.poll_end(context);
             }
         }
-        let piece = &buffer.filled()[before..];
-        this.turn += piece.len();
-        this.connection.note_read(piece);
+        this.connection.rest.note_read(this.framing.heads(), this.framing.is_between());
         Poll::Ready(Ok(()))
     }
 }
@@ -116,7 +155,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for BoundedHead<T> {
 impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for BoundedHead<T> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         // No other response follows the rejection.
-        if self.rejecting.is_some() {
+        if self.is_rejecting() {
             Poll::Ready(Ok(bytes.len()))
         } else {
             Pin::new(&mut self.io).poll_write(context, bytes)
@@ -128,7 +167,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for BoundedHead<T> {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        if self.rejecting.is_some() {
+        if self.is_rejecting() {
             return Poll::Ready(Ok(slices.iter().map(|slice| slice.len()).sum()));
         }
         Pin::new(&mut self.io).poll_write_vectored(context, slices)

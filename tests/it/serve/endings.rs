@@ -146,7 +146,7 @@ fn check(appliance: &Appliance, secure: &Appliance, cases: &[Case]) {
         let answer = Http2Caller::connect(secure.address()).request("GET", path);
         let text = answer.map(|answer| String::from_utf8(answer.body).unwrap());
         expect("HTTP/2", text.map_err(|error| error.to_string()));
-        assert!(!appliance.log().contains("panicked"), "{path}");
+        assert!(!appliance.has_panicked(), "{path}");
     }
 }
 

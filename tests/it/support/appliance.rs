@@ -243,6 +243,11 @@ impl Appliance {
         self.log.text()
     }
 
+    /// True if a part of it has panicked. What that ends is one connection, so an answer does not show it.
+    pub fn has_panicked(&self) -> bool {
+        self.log().contains("a part of the program failed unexpectedly")
+    }
+
     /// The access log's events.
     pub fn access_log(&self) -> Vec<Value> {
         let log = self.log.text();
@@ -306,6 +311,8 @@ impl Drop for Appliance {
         let _ = self.child.wait();
         if thread::panicking() {
             eprintln!("--- log of the appliance ---\n{}\n---", self.log());
+        } else {
+            assert!(!self.has_panicked(), "{}", self.log());
         }
     }
 }

@@ -1,6 +1,9 @@
 //! Properties that hold for any input, however hostile. Fuzzing looks for a counter-example for as long as one lets it; the
 //! tests in `tests/it/properties.rs` try the same on random and on collected input in every run.
 
+#[path = "framing.rs"]
+pub mod framing;
+
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use appliance::access::address::{self, Networks};
 use appliance::access::aws_token::{self, ExpectedRequest, UnconfirmedToken};
@@ -30,7 +33,7 @@ use std::time::{Duration, UNIX_EPOCH};
 type Property = fn(&[u8]);
 
 /// Each property by its name.
-pub const ALL: [(&str, Property); 16] = [
+pub const ALL: [(&str, Property); 17] = [
     ("arn", arn),
     ("path", path),
     ("query", query),
@@ -47,6 +50,7 @@ pub const ALL: [(&str, Property); 16] = [
     ("forwarded", forwarded),
     ("graphql", graphql_document),
     ("traceparent", traceparent),
+    ("request_framing", framing::request_framing),
 ];
 
 fn decoded(text: &str) -> Vec<u8> {

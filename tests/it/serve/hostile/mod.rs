@@ -4,6 +4,7 @@
 //! appliance disagreed on where a request ends, a part of it would turn up at the upstream as a request.
 
 mod corpus;
+mod long_heads;
 mod oversized;
 mod slow;
 

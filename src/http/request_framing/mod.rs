@@ -1,0 +1,125 @@
+//! The boundaries of the requests of an HTTP/1.1 connection, found in its bytes as they arrive.
+//!
+//! actix-http reads as many bytes as it gets before it parses a head, and panics over a field whose name alone has 64 KiB. So
+//! the bytes are followed here before it sees them, and none is given to it behind the limit of a head.
+//!
+//! SECURITY: an error about a boundary would take a head for a body, whose bytes have no limit. So this follows the rules of
+//! actix-http's decoder, and properties compare the two (`tests/system/fuzz/framing.rs`). It judges no head:
+//! what the decoder rejects ends the connection, and so it does not matter which boundary is assumed behind it.
+
+mod chunks;
+mod head;
+
+use chunks::{ChunkEnd, Chunks};
+use head::{BodyFraming, Head};
+
+/// The maximum size of a head, with the empty lines before it. It is below the 65,535 bytes of the longest field name that
+/// actix-http parses. Bytes.
+pub const HEAD_LIMIT: usize = 62 * 1024;
+
+/// The state of one connection between two of its bytes.
+#[derive(Debug)]
+pub struct RequestFraming {
+    heads: usize,
+    part: Part,
+}
+
+/// The part of a request to which the next byte belongs.
+#[derive(Debug)]
+enum Part {
+    Head(Head),
+    /// So many bytes of a body are still to come.
+    Body(u64),
+    Chunks(Chunks),
+    /// Everything to the connection's end is the body: `CONNECT`, or a WebSocket's handshake.
+    Rest,
+    /// No more bytes may be parsed.
+    Over,
+}
+
+/// No byte from a certain one on may be parsed.
+#[derive(Debug, PartialEq, Eq)]
+pub enum FramingError {
+    /// A head is larger than [`HEAD_LIMIT`]. Its bytes from this position on have to be dropped.
+    HeadTooLarge(usize),
+    /// The chunks of a body are malformed, or the lines around them too long. The byte at this position is the first that must
+    /// not be parsed.
+    Chunks(usize),
+}
+
+impl Default for RequestFraming {
+    fn default() -> Self {
+        Self { heads: 0, part: Part::Head(Head::default()) }
+    }
+}
+
+impl RequestFraming {
+    /// The number of heads that are complete so far.
+    #[must_use]
+    pub fn heads(&self) -> usize {
+        self.heads
+    }
+
+    /// The number of bytes of the current head, if it is incomplete, with the empty lines before it.
+    #[must_use]
+    pub fn incomplete_head(&self) -> usize {
+        if let Part::Head(head) = &self.part { head.size() } else { 0 }
+    }
+
+    /// True if the bytes so far end with a request.
+    #[must_use]
+    pub fn is_between(&self) -> bool {
+        matches!(self.part, Part::Head) && self.head.size() == 0
+    }
+
+    /// Follows the next bytes of the connection.
+    ///
+    /// # Errors
+    /// [`FramingError`], with a position in `bytes`. Later bytes must not be parsed either.
+    pub fn advance(&mut self, bytes: &[u8]) -> Result<(), FramingError> {
+        let mut at = 0;
+        while at < bytes.len() {
+            let rest = &bytes[at..];
+            at += match &mut self.part {
+                Part::Head(head) => {
+                    let end = head.advance(rest);
+                    if head.size() > HEAD_LIMIT {
+                        self.part = Part::Over;
+                        return Err(FramingError::HeadTooLarge(at));
+                    }
+                    let Some(end) = end else { return Ok(()) };
+                    self.heads += 1;
+                    self.part = match head.body() {
+                        BodyFraming::Length(0) => Part::Head(Head::default()),
+                        BodyFraming::Length(length) => Part::Body(length),
+                        BodyFraming::Chunks => Part::Chunks(Chunks::default()),
+                        BodyFraming::Rest => Part::Rest,
+                    };
+                    end
+                }
+                Part::Body(length) => {
+                    let passed = rest.len().min(usize::try_from(*length).unwrap_or(usize::MAX));
+                    *length -= passed as u64;
+                    if *length == 0 {
+                        self.part = Part::Head(Head::default());
+                    }
+                    passed
+                }
+                Part::Chunks(chunks) => match chunks.advance(rest) {
+                    ChunkEnd::None => return Ok(()),
+                    ChunkEnd::At(end) => {
+                        self.part = Part::Head(Head::default());
+                        end
+                    }
+                    ChunkEnd::Invalid(end) => {
+                        self.part = Part::Over;
+                        return Err(FramingError::Chunks(at + end));
+                    }
+                },
+                Part::Rest => return Ok(()),
+                Part::Over => return Err(FramingError::Chunks(at)),
+            };
+        }
+        Ok(())
+    }
+}
