@@ -1,5 +1,6 @@
 //! Wire tools that know nothing of callers, policies or AWS.
 
+pub mod blocking;
 pub mod body;
 pub mod client;
 pub mod fields;

@@ -1,21 +1,11 @@
 //! Moves work that would block a worker for too long to another thread.
 
-use std::sync::LazyLock;
-use std::thread;
-
-use tokio::sync::Semaphore;
-use tokio::task::spawn_blocking;
-
+use crate::http::blocking;
 use crate::serve::error::ProxyError;
 
 /// Larger documents are processed on another thread. The slowest parser, that of GraphQL, reads 15 MB a second, so a document
 /// of this size takes four milliseconds; a change of threads takes 0.05.
 const LARGE: usize = 64 << 10;
-/// The number of such documents that all workers process at once: one for every two processors. More would take the processors
-/// away from the workers.
-static PERMITS: LazyLock<Semaphore> = LazyLock::new(|| {
-    Semaphore::new(thread::available_parallelism().map_or(1, |processors| processors.get() / 2).max(1))
-});
 
 /// Runs `work` on a document of `size` bytes.
 ///
@@ -28,12 +18,12 @@ pub(crate) async fn offload<T: Send + 'static>(
     if size <= LARGE {
         return Ok(work());
     }
-    let _permit = PERMITS.acquire().await.map_err(|_| ProxyError::Busy)?;
-    spawn_blocking(work).await.map_err(|_| ProxyError::Busy)
+    blocking::run(work).await.ok_or(ProxyError::Busy)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::thread;
     use std::time::{Duration, Instant};
 
     use super::*;

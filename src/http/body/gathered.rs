@@ -5,9 +5,9 @@
 //! and another thread joins the segments.
 
 use bytes::{Bytes, BytesMut};
-use tokio::task::spawn_blocking;
 
 use super::error::RequestBodyError;
+use crate::http::blocking;
 
 /// The most that is copied at once on a worker, which takes less than half a millisecond. Bytes.
 const SEGMENT: usize = 1 << 20;
@@ -18,7 +18,7 @@ pub(super) enum Gathered {
     #[default]
     Nothing,
     One(Bytes),
-    /// The segments that are full, and the one that is not. It grows with what arrives, not with what was announced.
+    /// The segments that are full, and the one that is not. The first grows with what arrives, not with what was announced.
     Many(Vec<Bytes>, BytesMut),
 }
 
@@ -33,7 +33,9 @@ impl Gathered {
             }
             Self::Many(full, last) => {
                 if last.len() + piece.len() > SEGMENT {
-                    full.push(std::mem::take(last).freeze());
+                    // The next one is as large: a buffer that grows leaves its smaller ones to the allocator, twice as many bytes
+                    // for the kernel to take back in one go. No page of it is used before something arrives.
+                    full.push(std::mem::replace(last, BytesMut::with_capacity(SEGMENT)).freeze());
                 }
                 last.extend_from_slice(&piece);
             }
@@ -61,7 +63,7 @@ impl Gathered {
             return Ok(pieces.next().unwrap_or_default());
         }
         let pieces: Vec<_> = pieces.collect();
-        spawn_blocking(move || Bytes::from(pieces.concat())).await.map_err(|_| RequestBodyError::NoRoom)
+        blocking::run(move || Bytes::from(pieces.concat())).await.ok_or(RequestBodyError::NoRoom)
     }
 }
 

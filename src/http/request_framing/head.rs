@@ -11,14 +11,19 @@ const WEBSOCKET: &[u8] = b"websocket";
 pub(super) struct Head {
     /// The number of bytes that have arrived, with the empty lines before the head.
     size: usize,
+    length: u64,
+    flags: Flags,
+    /// The current line, if a part of it has arrived.
+    line: Line,
+}
+
+#[derive(Debug, Default)]
+struct Flags {
     /// True once the request line has arrived.
     is_begun: bool,
     is_connect: bool,
     is_chunked: bool,
     is_websocket: bool,
-    length: u64,
-    /// The current line, if a part of it has arrived.
-    line: Line,
 }
 
 /// A line that has arrived in part.
@@ -56,15 +61,28 @@ impl Head {
         self.size
     }
 
+    /// Begins another head.
+    pub(super) fn restart(&mut self) {
+        // A line that has arrived in part was forgotten at its end.
+        self.size = 0;
+        self.length = 0;
+        self.flags = Flags::default();
+    }
+
     /// Follows bytes of the head, and returns the position behind the head if it ends in them.
     ///
     /// The decoder takes a line feed for the end of a line, and skips empty lines before a head.
+    #[inline]
     pub(super) fn advance(&mut self, bytes: &[u8]) -> Option<usize> {
         let mut at = 0;
         while let Some(length) = memchr(b'\n', &bytes[at..]) {
             let rest = &bytes[at..at + length];
             at += length + 1;
-            // Nearly all lines arrive in one piece, which needs no copy.
+            // Nearly all lines arrive in one piece, and are fields that say nothing about the body.
+            let is_field = length > 1 && self.flags.is_begun && self.line.size == 0;
+            if is_field && !matches!(rest[0] | 0x20, b'c' | b't' | b'u') {
+                continue;
+            }
             let is_end = if self.line.size == 0 { self.end_line(rest) } else { self.end_split_line(rest) };
             if is_end {
                 self.size += at;
@@ -80,9 +98,9 @@ impl Head {
     ///
     /// The decoder rejects repeated lengths and codings, a length beside a coding, and values that it does not know.
     pub(super) fn body(&self) -> BodyFraming {
-        if self.is_chunked {
+        if self.flags.is_chunked {
             BodyFraming::Chunks
-        } else if self.is_websocket || self.is_connect && self.length == 0 {
+        } else if self.flags.is_websocket || self.flags.is_connect && self.length == 0 {
             BodyFraming::Rest
         } else {
             BodyFraming::Length(self.length)
@@ -90,11 +108,12 @@ impl Head {
     }
 
     /// Follows a whole line, and returns true if the head ends with it.
+    #[inline(never)]
     fn end_line(&mut self, line: &[u8]) -> bool {
         if line.is_empty() || line == b"\r" {
-            return self.is_begun;
+            return self.flags.is_begun;
         }
-        if self.is_begun {
+        if self.flags.is_begun {
             let (value, text) = field(line);
             let value = self.follow(value, text);
             self.end_value(value);
@@ -105,13 +124,14 @@ impl Head {
     }
 
     /// Follows the end of a line that has arrived in part.
+    #[cold]
     fn end_split_line(&mut self, rest: &[u8]) -> bool {
         self.begin_line(rest);
         let line = std::mem::take(&mut self.line);
         if line.size < START {
             return self.end_line(&line.start[..line.size]);
         }
-        if self.is_begun {
+        if self.flags.is_begun {
             self.end_value(line.value);
         } else {
             self.begin(&line.start);
@@ -126,7 +146,7 @@ impl Head {
         if known < START {
             let (start, rest) = part.split_at(part.len().min(START - known));
             self.line.start[known..known + start.len()].copy_from_slice(start);
-            if self.line.size < START || !self.is_begun {
+            if self.line.size < START || !self.flags.is_begun {
                 return;
             }
             let start = self.line.start;
@@ -138,15 +158,15 @@ impl Head {
     }
 
     fn begin(&mut self, request_line: &[u8]) {
-        self.is_begun = true;
-        self.is_connect = request_line.starts_with(b"CONNECT ");
+        self.flags.is_begun = true;
+        self.flags.is_connect = request_line.starts_with(b"CONNECT ");
     }
 
     /// Follows a part of a value.
     fn follow(&mut self, value: Value, text: &[u8]) -> Value {
         match value {
             Value::Upgrade(count) => return follow_upgrade(count, text),
-            Value::Coding => self.is_chunked = true,
+            Value::Coding => self.flags.is_chunked = true,
             Value::Length => {
                 for digit in text.iter().filter(|byte| byte.is_ascii_digit()) {
                     self.length = self.length.saturating_mul(10).saturating_add(u64::from(digit - b'0'));
@@ -158,20 +178,21 @@ impl Head {
     }
 
     fn end_value(&mut self, value: Value) {
-        self.is_websocket |= matches!(value, Value::Upgrade(count) if count >= WEBSOCKET.len());
+        self.flags.is_websocket |= matches!(value, Value::Upgrade(count) if count >= WEBSOCKET.len());
     }
 }
 
 /// Returns the kind of a line's value, and where its text begins.
 fn field(line: &[u8]) -> (Value, &[u8]) {
+    // The colon is compared first, because it alone excludes most of the others.
     let after = |name: &[u8]| {
-        let (start, rest) = line.split_at_checked(name.len())?;
-        start.eq_ignore_ascii_case(name).then_some(rest)
+        let text = line.get(name.len()..)?.strip_prefix(b":")?;
+        line[..name.len()].eq_ignore_ascii_case(name).then_some(text)
     };
     let found = match line.first().map(u8::to_ascii_lowercase) {
-        Some(b'c') => after(b"content-length:").map(|text| (Value::Length, text)),
-        Some(b't') => after(b"transfer-encoding:").map(|text| (Value::Coding, text)),
-        Some(b'u') => after(b"upgrade:").map(|text| (Value::Upgrade(0), text)),
+        Some(b'c') => after(b"content-length").map(|text| (Value::Length, text)),
+        Some(b't') => after(b"transfer-encoding").map(|text| (Value::Coding, text)),
+        Some(b'u') => after(b"upgrade").map(|text| (Value::Upgrade(0), text)),
         _ => None,
     };
     found.unwrap_or((Value::Other, b""))

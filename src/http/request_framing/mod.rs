@@ -18,19 +18,23 @@ use head::{BodyFraming, Head};
 pub const HEAD_LIMIT: usize = 62 * 1024;
 
 /// The state of one connection between two of its bytes.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct RequestFraming {
     heads: usize,
     part: Part,
+    head: Head,
+    /// The number of bytes of a body that are still to come.
+    length: u64,
+    chunks: Chunks,
 }
 
 /// The part of a request to which the next byte belongs.
-#[derive(Debug)]
+#[derive(Debug, Default, Clone, Copy)]
 enum Part {
-    Head(Head),
-    /// So many bytes of a body are still to come.
-    Body(u64),
-    Chunks(Chunks),
+    #[default]
+    Head,
+    Body,
+    Chunks,
     /// Everything to the connection's end is the body: `CONNECT`, or a WebSocket's handshake.
     Rest,
     /// No more bytes may be parsed.
@@ -47,12 +51,6 @@ pub enum FramingError {
     Chunks(usize),
 }
 
-impl Default for RequestFraming {
-    fn default() -> Self {
-        Self { heads: 0, part: Part::Head(Head::default()) }
-    }
-}
-
 impl RequestFraming {
     /// The number of heads that are complete so far.
     #[must_use]
@@ -63,7 +61,7 @@ impl RequestFraming {
     /// The number of bytes of the current head, if it is incomplete, with the empty lines before it.
     #[must_use]
     pub fn incomplete_head(&self) -> usize {
-        if let Part::Head(head) = &self.part { head.size() } else { 0 }
+        if matches!(self.part, Part::Head) { self.head.size() } else { 0 }
     }
 
     /// True if the bytes so far end with a request.
@@ -80,35 +78,29 @@ impl RequestFraming {
         let mut at = 0;
         while at < bytes.len() {
             let rest = &bytes[at..];
-            at += match &mut self.part {
-                Part::Head(head) => {
-                    let end = head.advance(rest);
-                    if head.size() > HEAD_LIMIT {
+            at += match self.part {
+                Part::Head => {
+                    let end = self.head.advance(rest);
+                    if self.head.size() > HEAD_LIMIT {
                         self.part = Part::Over;
                         return Err(FramingError::HeadTooLarge(at));
                     }
                     let Some(end) = end else { return Ok(()) };
-                    self.heads += 1;
-                    self.part = match head.body() {
-                        BodyFraming::Length(0) => Part::Head(Head::default()),
-                        BodyFraming::Length(length) => Part::Body(length),
-                        BodyFraming::Chunks => Part::Chunks(Chunks::default()),
-                        BodyFraming::Rest => Part::Rest,
-                    };
+                    self.end_head();
                     end
                 }
-                Part::Body(length) => {
-                    let passed = rest.len().min(usize::try_from(*length).unwrap_or(usize::MAX));
-                    *length -= passed as u64;
-                    if *length == 0 {
-                        self.part = Part::Head(Head::default());
+                Part::Body => {
+                    let passed = rest.len().min(usize::try_from(self.length).unwrap_or(usize::MAX));
+                    self.length -= passed as u64;
+                    if self.length == 0 {
+                        self.part = Part::Head;
                     }
                     passed
                 }
-                Part::Chunks(chunks) => match chunks.advance(rest) {
+                Part::Chunks => match self.chunks.advance(rest) {
                     ChunkEnd::None => return Ok(()),
                     ChunkEnd::At(end) => {
-                        self.part = Part::Head(Head::default());
+                        self.part = Part::Head;
                         end
                     }
                     ChunkEnd::Invalid(end) => {
@@ -121,5 +113,23 @@ impl RequestFraming {
             };
         }
         Ok(())
+    }
+
+    /// Goes on to the body of the head that has ended.
+    fn end_head(&mut self) {
+        self.heads += 1;
+        self.part = match self.head.body() {
+            BodyFraming::Length(0) => Part::Head,
+            BodyFraming::Length(length) => {
+                self.length = length;
+                Part::Body
+            }
+            BodyFraming::Chunks => {
+                self.chunks = Chunks::default();
+                Part::Chunks
+            }
+            BodyFraming::Rest => Part::Rest,
+        };
+        self.head.restart();
     }
 }

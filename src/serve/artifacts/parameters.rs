@@ -3,7 +3,7 @@
 use actix_web::web;
 use serde::de::DeserializeOwned;
 
-use crate::http::body::{BodyLimits, buffer};
+use crate::http::body::{Body, BodyLimits, buffer};
 use crate::mlflow::store::ArtifactPath;
 use crate::serve::artifacts::request::ArtifactRequest;
 use crate::serve::error::ProxyError;
@@ -59,8 +59,9 @@ pub(crate) async fn document<T: DeserializeOwned + Send + 'static>(
     let intake = BodyLimits { size_limit: DOCUMENT_LIMIT, memory_limit: DOCUMENT_LIMIT, ..request.intake.clone() };
     let received = buffer(payload, None, &intake, &request.context.permits.account()).await?;
     request.context.log.received(received.len, None);
-    let bytes = received.body.bytes().ok_or(ProxyError::Busy)?.clone();
-    // The body counts against the memory budget until the document is parsed.
+    // The body counts against the memory budget until the document is parsed. Its memory is released where that happens: it is
+    // many pages for the kernel to take back.
+    let Body::Memory(bytes, _reservation) = received.body else { return Err(ProxyError::Busy) };
     offload(bytes.len(), move || serde_json::from_slice(&bytes))
         .await?
         .map_err(|error| ProxyError::Artifact(format!("the document is not as expected: {error}")))
