@@ -39,7 +39,7 @@ mod tests {
             let (running, most) = (Arc::clone(&running), Arc::clone(&most));
             run(move || {
                 most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-                thread::sleep(Duration::from_millis(5));
+                thread::park_timeout(Duration::from_millis(5));
                 running.fetch_sub(1, Ordering::SeqCst);
             })
         };

@@ -12,15 +12,16 @@ pub(super) struct Head {
     /// The number of bytes that have arrived, with the empty lines before the head.
     size: usize,
     length: u64,
+    /// True once the request line has arrived.
+    is_begun: bool,
     flags: Flags,
     /// The current line, if a part of it has arrived.
     line: Line,
 }
 
+/// The facts from which the kind of the body follows.
 #[derive(Debug, Default)]
 struct Flags {
-    /// True once the request line has arrived.
-    is_begun: bool,
     is_connect: bool,
     is_chunked: bool,
     is_websocket: bool,
@@ -66,6 +67,7 @@ impl Head {
         // A line that has arrived in part was forgotten at its end.
         self.size = 0;
         self.length = 0;
+        self.is_begun = false;
         self.flags = Flags::default();
     }
 
@@ -79,8 +81,7 @@ impl Head {
             let rest = &bytes[at..at + length];
             at += length + 1;
             // Nearly all lines arrive in one piece, and are fields that say nothing about the body.
-            let is_field = length > 1 && self.flags.is_begun && self.line.size == 0;
-            if is_field && !matches!(rest[0] | 0x20, b'c' | b't' | b'u') {
+            if length > 1 && self.is_begun && self.line.size == 0 && !may_concern_body(rest) {
                 continue;
             }
             let is_end = if self.line.size == 0 { self.end_line(rest) } else { self.end_split_line(rest) };
@@ -111,9 +112,9 @@ impl Head {
     #[inline(never)]
     fn end_line(&mut self, line: &[u8]) -> bool {
         if line.is_empty() || line == b"\r" {
-            return self.flags.is_begun;
+            return self.is_begun;
         }
-        if self.flags.is_begun {
+        if self.is_begun {
             let (value, text) = field(line);
             let value = self.follow(value, text);
             self.end_value(value);
@@ -131,7 +132,7 @@ impl Head {
         if line.size < START {
             return self.end_line(&line.start[..line.size]);
         }
-        if self.flags.is_begun {
+        if self.is_begun {
             self.end_value(line.value);
         } else {
             self.begin(&line.start);
@@ -146,7 +147,7 @@ impl Head {
         if known < START {
             let (start, rest) = part.split_at(part.len().min(START - known));
             self.line.start[known..known + start.len()].copy_from_slice(start);
-            if self.line.size < START || !self.flags.is_begun {
+            if self.line.size < START || !self.is_begun {
                 return;
             }
             let start = self.line.start;
@@ -158,7 +159,7 @@ impl Head {
     }
 
     fn begin(&mut self, request_line: &[u8]) {
-        self.flags.is_begun = true;
+        self.is_begun = true;
         self.flags.is_connect = request_line.starts_with(b"CONNECT ");
     }
 
@@ -182,20 +183,33 @@ impl Head {
     }
 }
 
+/// False for nearly all lines that say nothing about the body. This costs less than to compare their names.
+#[inline]
+fn may_concern_body(line: &[u8]) -> bool {
+    let colon = match line[0] | 0x20 {
+        b'c' => "content-length".len(),
+        b't' => "transfer-encoding".len(),
+        b'u' => "upgrade".len(),
+        _ => return false,
+    };
+    line.get(colon) == Some(&b':')
+}
+
 /// Returns the kind of a line's value, and where its text begins.
 fn field(line: &[u8]) -> (Value, &[u8]) {
-    // The colon is compared first, because it alone excludes most of the others.
-    let after = |name: &[u8]| {
-        let text = line.get(name.len()..)?.strip_prefix(b":")?;
-        line[..name.len()].eq_ignore_ascii_case(name).then_some(text)
-    };
-    let found = match line.first().map(u8::to_ascii_lowercase) {
-        Some(b'c') => after(b"content-length").map(|text| (Value::Length, text)),
-        Some(b't') => after(b"transfer-encoding").map(|text| (Value::Coding, text)),
-        Some(b'u') => after(b"upgrade").map(|text| (Value::Upgrade(0), text)),
-        _ => None,
-    };
-    found.unwrap_or((Value::Other, b""))
+    let fields = [
+        (b"content-length:".as_slice(), Value::Length),
+        (b"transfer-encoding:", Value::Coding),
+        (b"upgrade:", Value::Upgrade(0)),
+    ];
+    for (name, value) in fields {
+        if let Some((start, text)) = line.split_at_checked(name.len())
+            && start.eq_ignore_ascii_case(name)
+        {
+            return (value, text);
+        }
+    }
+    (Value::Other, b"")
 }
 
 /// Follows a part of the value of `upgrade`, which is compared without the white space around it.

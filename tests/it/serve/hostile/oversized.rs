@@ -11,8 +11,8 @@ const FLOOD: usize = 64 << 20;
 /// The limit for the growth of memory meanwhile: a connection's buffers, and what the allocator keeps of them. Some take pages in
 /// blocks of several megabytes.
 const GROWTH: u64 = 16 << 20;
-/// The listener takes in up to 128 KiB and makes requests of all of it, some 5 KiB for each. The rest waits.
-const PIPELINE_GROWTH: u64 = 48 << 20;
+/// The listener reads some 8 KiB and makes requests of all of it, some 5 KiB for each. The rest waits in the socket.
+const PIPELINE_GROWTH: u64 = 16 << 20;
 
 /// Sends `piece` until the flood is over or refused; says how much went out.
 fn flood(caller: &mut Caller, piece: &str, appliance: &Appliance, most: &mut u64) -> usize {
