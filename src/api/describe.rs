@@ -91,6 +91,20 @@ pub async fn state(
     })
 }
 
+/// Asks for the ARN of the role with which a target acts, if AWS names one.
+///
+/// # Errors
+/// [`DescribeError`].
+pub async fn service_role(
+    target: &Target,
+    endpoint: &Endpoint,
+    transport: &Transport,
+    credentials: &Current,
+) -> Result<Option<String>, DescribeError> {
+    let answer = describe(target, endpoint, transport, credentials).await?;
+    Ok(answer["RoleArn"].as_str().map(ToOwned::to_owned))
+}
+
 async fn describe(
     target: &Target,
     endpoint: &Endpoint,

@@ -93,6 +93,35 @@ pub async fn target_health(
     })
 }
 
+/// IAM `GetRole`: the trust policy of a role.
+///
+/// # Errors
+/// [`QueryError`].
+pub async fn trust_policy(
+    transport: &Transport,
+    endpoint: &Endpoint,
+    role: &str,
+    credentials: &Current,
+) -> Result<serde_json::Value, QueryError> {
+    let target = target(&[("Action", "GetRole"), ("RoleName", role), ("Version", "2010-05-08")]);
+    let call = SignedRequest {
+        endpoint,
+        // IAM is in one region of its partition.
+        region: "us-east-1",
+        service: "iam",
+        method: Method::GET,
+        target: &target,
+        content_type: None,
+        routing: None,
+        body: Bytes::new(),
+    };
+    let answer = transport.signed(call, credentials).await?;
+    accepted(&answer)?;
+    let policy = xml(&answer.body).text_of("AssumeRolePolicyDocument").unwrap_or_default();
+    let policy = percent_encoding::percent_decode_str(&policy).decode_utf8_lossy().into_owned();
+    Ok(serde_json::from_str(&policy).unwrap_or_default())
+}
+
 /// CloudFormation `SignalResource`, proven by the instance's identity: no IAM permission is needed, and AWS lets an
 /// instance signal for its own stack only. The form is that of `cfn-signal`.
 ///

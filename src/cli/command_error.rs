@@ -15,6 +15,8 @@ pub(super) enum Class {
     Usage,
     /// The configuration has to change first (`EX_CONFIG` of sysexits).
     Configuration,
+    /// The command succeeded, and an assumption about AWS is false.
+    Disproved,
     /// There are changes, and the exit code was asked to say so.
     #[cfg(feature = "deploy")]
     Changes,
@@ -27,6 +29,7 @@ impl Class {
             Self::Failed => ExitCode::from(1),
             Self::Usage => ExitCode::from(2),
             Self::Configuration => ExitCode::from(78),
+            Self::Disproved => ExitCode::from(3),
             #[cfg(feature = "deploy")]
             Self::Changes => ExitCode::from(2),
         }

@@ -1,5 +1,6 @@
 //! The command line: the only part that knows clap, the environment, the terminal and exit codes.
 
+mod assumptions;
 mod aws_connection;
 mod aws_identities;
 mod bodies;
@@ -8,6 +9,7 @@ mod callers;
 mod check;
 mod columns;
 mod command_error;
+mod consent;
 mod core_dumps;
 #[cfg(feature = "deploy")]
 mod deploy;
@@ -27,6 +29,7 @@ mod login;
 #[cfg(feature = "generate")]
 mod man;
 mod oidc;
+mod one_target;
 mod opener;
 mod options;
 mod output;
@@ -78,6 +81,7 @@ enum Command {
     Targets(known_targets::TargetsCommand),
     Serve(Box<serve::ServeCommand>),
     Check(Box<check::Check>),
+    Assumptions(Box<assumptions::Assumptions>),
     Healthcheck(healthcheck::Healthcheck),
     Ui(Box<ui::Ui>),
     Bootstrap(bootstrap::Bootstrap),
@@ -123,6 +127,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Targets(command) => command.run(),
         Command::Serve(command) => command.run(matches, &unknown),
         Command::Check(command) => command.run(matches, &unknown),
+        Command::Assumptions(command) => command.run(matches, &unknown),
         Command::Healthcheck(command) => command.run(),
         Command::Ui(command) => command.run(matches, &unknown),
         Command::Bootstrap(command) => checked().and_then(|()| command.run()),

@@ -74,7 +74,6 @@ pub(super) fn say_coloured(lead: &str, text: &str, colour: &str) {
 }
 
 /// Asks a question. The answer is typed on the same line.
-#[cfg(feature = "deploy")]
 #[expect(clippy::print_stderr, reason = "questions are for people")]
 pub(super) fn ask(question: &str) {
     eprint!("{} ", plain(question));
@@ -85,10 +84,10 @@ pub(super) fn ask(question: &str) {
 pub(super) fn show_outcome(outcome: &str, description: &str) {
     let (word, description) = (format!("{outcome:8}"), plain(description));
     let line = if is_coloured(&io::stdout()) {
-        let colour = match outcome {
-            "ok" => GREEN,
+        let colour = match outcome.trim_end() {
+            "ok" | "holds" => GREEN,
             "warning" => YELLOW,
-            "failure" => RED,
+            "failure" | "does not hold" => RED,
             _ => GREY,
         };
         format!("{} {}\n", coloured(&word, colour), with_labels(&description))
@@ -144,7 +143,6 @@ pub(super) fn show_document(value: &serde_json::Value) {
 }
 
 /// A word for a POSIX shell that means exactly this text.
-#[cfg(any(feature = "deploy", feature = "sandbox", test))]
 #[must_use]
 pub(super) fn shell_word(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))

@@ -3,37 +3,41 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::{ArgMatches, Args, FromArgMatches};
+use clap::ArgMatches;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::json;
 
 use super::command_error::{Class, CommandError};
-use super::options::{ServeOptions, fields};
+use super::one_target::{self, OneTarget};
+use super::options::{ChosenOptions, ServeOptions, ShownOptions};
 use super::output::{say, show, show_document};
-use super::problems::{Problem, Problems};
-use super::targets::ParsedTarget;
+use super::problems::Problem;
 use super::variables::UnknownVariable;
-use super::{core_dumps, examples, file, opener, probe_settings, proxies, targets, trust, values, variables};
+use super::{core_dumps, examples, opener, values};
 use crate::api::Transport;
 use crate::api::presign::{Lifetimes, SESSION_LIFETIME, URL_LIFETIME};
-use crate::aws::sdk::Egress;
-use crate::http::client::{Dialer, Endpoint};
+use crate::http::client::Dialer;
 use crate::ui::{self, UiSettings};
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 const ANSWER_LIMIT: Duration = Duration::from_secs(20);
 
 /// The options of `serve` that have an effect here.
-const SHOWN: &[&str] = &[
-    "resource_arn",
-    "region",
-    "ca_file",
-    "role_arn",
-    "role_external_id",
-    "role_session_name",
-    "role_session_duration",
-    "sagemaker_endpoint",
-];
+#[derive(Debug)]
+struct UiOptions;
+
+impl ShownOptions for UiOptions {
+    const SHOWN: &'static [&'static str] = &[
+        "resource_arn",
+        "region",
+        "ca_file",
+        "role_arn",
+        "role_external_id",
+        "role_session_name",
+        "role_session_duration",
+        "sagemaker_endpoint",
+    ];
+}
 
 /// Print, or open in the browser, a URL of AWS's own MLflow page that needs no sign-in to the console
 ///
@@ -61,40 +65,7 @@ pub(super) struct Ui {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    options: UiOptions,
-}
-
-/// The options of `serve`. All are accepted, so that the same variables and files work, but the help shows few.
-#[derive(Debug)]
-struct UiOptions(ServeOptions);
-
-impl Args for UiOptions {
-    fn augment_args(command: clap::Command) -> clap::Command {
-        let options = fields::<ServeOptions>();
-        ServeOptions::augment_args(command).mut_args(|argument| {
-            let field = argument.get_id().as_str();
-            if options.iter().any(|option| option == field) {
-                let is_shown = SHOWN.contains(&field);
-                argument.hide(!is_shown).help_heading("Options of `appliance serve`")
-            } else {
-                argument
-            }
-        })
-    }
-
-    fn augment_args_for_update(command: clap::Command) -> clap::Command {
-        Self::augment_args(command)
-    }
-}
-
-impl FromArgMatches for UiOptions {
-    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        ServeOptions::from_arg_matches(matches).map(Self)
-    }
-
-    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
-        self.0.update_from_arg_matches(matches)
-    }
+    options: ChosenOptions<UiOptions>,
 }
 
 /// A duration, or a number of seconds as in AWS's own tools, within the limits of the service.
@@ -113,7 +84,7 @@ impl Ui {
         core_dumps::disable();
         let Self { config, target, open, expires_in, session, json, options } = self;
         let lifetimes = Lifetimes { url: expires_in, session };
-        let settings = resolve(config.as_deref(), options.0.locate(matches), unknown, target.as_deref(), lifetimes)
+        let settings = resolve(config.as_deref(), options.locate(matches), unknown, target.as_deref(), lifetimes)
             .map_err(|problems| CommandError::configuration(&problems))?;
         let system = actix_web::rt::System::new();
         let url = system
@@ -147,44 +118,16 @@ fn resolve(
     name: Option<&str>,
     lifetimes: Lifetimes,
 ) -> Result<UiSettings, Vec<Problem>> {
-    let mut problems = Problems::default();
-    let file = file::read(config, &mut problems)?;
-    variables::check(unknown, &mut problems);
-    let options = flags.or(file);
-    let trust = trust::authorities(options.upstream.ca_file.as_ref(), &mut problems);
-    let proxies = proxies::read(&mut problems);
-    let targets = targets::resolve(&options, &mut problems);
-    let names: Vec<String> = targets.iter().filter_map(|target| target.name.clone()).collect();
-    let is_meant = |target: &ParsedTarget| match name {
-        Some(name) => target.name.as_deref() == Some(name),
-        None => target.is_default,
-    };
-    let target = targets.into_iter().find(is_meant);
-    if let (None, Some(name)) = (&target, name) {
-        let hint = match names.as_slice() {
-            [] => "remove `--target`, or name a file with `[[target]]` tables with `--config`".to_owned(),
-            names => format!("choose one of {}", names.join(", ")),
-        };
-        problems.add(&"--target", format!("`{}`: no target has this name", name.escape_debug()), hint);
-    }
-    // If there is no default target, a problem has been added.
-    let (Some(target), Some((tls, authorities))) = (target, trust) else {
-        return Err(problems.none_or_all().err().unwrap_or_default());
-    };
-    problems.none_or_all()?;
-    let endpoint = target
-        .sagemaker
-        .or_else(|| probe_settings::service("SAGEMAKER"))
-        .unwrap_or_else(|| Endpoint::https(target.target.control_plane_host()));
+    let OneTarget { target, tls, egress, sagemaker: endpoint } = one_target::resolve(config, flags, unknown, name)?;
     Ok(UiSettings {
         transport: Transport {
-            dialer: Dialer::new(endpoint.clone(), &tls, CONNECT_LIMIT, CONNECT_LIMIT).through(&proxies),
+            dialer: Dialer::new(endpoint.clone(), &tls, CONNECT_LIMIT, CONNECT_LIMIT).through(&egress.proxies),
             exchange_timeout: ANSWER_LIMIT,
         },
         target: target.target,
         endpoint,
         role: target.role,
-        egress: Egress { authorities, proxies },
+        egress,
         lifetimes,
     })
 }
@@ -214,12 +157,5 @@ mod tests {
         assert!(lifetime("1799", &SESSION_LIFETIME).is_err() && lifetime("43201", &SESSION_LIFETIME).is_err());
         let said = lifetime("1h", &URL_LIFETIME).unwrap_err();
         assert_eq!(said, "AWS allows whole seconds from 5s to 5m");
-    }
-
-    #[test]
-    fn every_shown_option_exists() {
-        for field in SHOWN {
-            assert!(fields::<ServeOptions>().iter().any(|option| option == field), "{field}");
-        }
     }
 }

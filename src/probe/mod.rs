@@ -4,6 +4,7 @@
 //! an instruction.
 
 mod artifacts;
+pub mod assumptions;
 mod finding;
 mod identity;
 mod issuer;

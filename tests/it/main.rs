@@ -4,6 +4,7 @@
 
 mod accessible_pages;
 mod architecture;
+mod assumptions;
 mod bootstrap;
 mod check;
 mod clients;

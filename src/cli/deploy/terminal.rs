@@ -1,10 +1,11 @@
 //! The progress of stacks on standard error, and the questions to the person at the terminal.
 
-use std::io::{self, BufRead as _, IsTerminal as _};
+use std::io::{self, IsTerminal as _};
 use std::time::Duration;
 
 use crate::api::cloudformation::StackEvent;
 use crate::api::service::Delay;
+use crate::cli::consent::answer;
 use crate::cli::output::{ask, one_line, say, say_coloured};
 use crate::deploy::{DiffLine, Prompter, Weight};
 use crate::error_chain::joined;
@@ -68,13 +69,6 @@ fn rounded(duration: Duration) -> String {
         return format!("{:.1}s", duration.as_secs_f64());
     }
     humantime::format_duration(Duration::from_secs(duration.as_secs())).to_string()
-}
-
-/// The line that the person types.
-pub(super) fn answer() -> String {
-    let mut line = String::new();
-    drop(io::stdin().lock().read_line(&mut line));
-    line.trim().to_owned()
 }
 
 /// Explains a delay of a response.

@@ -57,6 +57,18 @@ Examples:
 
 Exit codes: 0 no failure, warnings possible, 1 a check failed, 2 wrong usage, 78 invalid configuration";
 
+pub(super) const ASSUMPTIONS: &str = "\
+Examples:
+  appliance assumptions --list                            # the assumptions, without any request
+  appliance assumptions --config appliance.toml           # asks before it creates anything
+  appliance assumptions --config appliance.toml --read-only
+  AWS_PROFILE=research appliance assumptions --yes --artifact-store auto \\
+    --resource-arn arn:aws:sagemaker:us-east-1:123456789012:mlflow-app/app-ABCDEF123456
+  appliance assumptions --config appliance.toml --yes --json |
+    jq '.assumptions[] | select(.result == \"does-not-hold\")'
+
+Exit codes: 0 all tested assumptions hold, 1 nothing could be tested, the run was interrupted, or something is still there, 2 wrong usage or no consent, 3 an assumption does not hold, 78 invalid configuration";
+
 pub(super) const INIT: &str = "\
 Examples:
   appliance init

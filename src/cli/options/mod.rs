@@ -6,6 +6,7 @@
 
 mod bodies;
 mod callers;
+mod chosen;
 pub(super) mod group;
 mod listener;
 mod names;
@@ -20,6 +21,7 @@ use clap::{ArgMatches, Args};
 
 pub(super) use self::bodies::BodyOptions;
 pub(super) use self::callers::CallerOptions;
+pub(super) use self::chosen::{ChosenOptions, ShownOptions};
 pub(super) use self::group::{OptionGroup, fields, show_advanced};
 pub(super) use self::listener::ListenerOptions;
 pub(super) use self::names::{key, similar};

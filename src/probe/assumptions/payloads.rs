@@ -1,0 +1,121 @@
+//! Tests which signatures of a body MLflow accepts. Every request is a search, so nothing is stored.
+
+use std::time::Duration;
+
+use actix_web::http::Method;
+use actix_web::http::StatusCode;
+use actix_web::http::header;
+use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
+
+use super::answer::ProofAnswer;
+use super::proof::{NoProof, Proof};
+use super::session::{MlflowRequest, ProofRequest, ProofSession, REQUEST_LIMIT};
+use super::signing::{FreeSignature, in_chunks};
+use crate::aws::sigv4::UNSIGNED_PAYLOAD;
+use crate::aws::skew::Skew;
+use crate::clock;
+
+/// A request that only reads, has a body, and is in every MLflow.
+const SEARCH: &str = "/api/2.0/mlflow/experiments/search";
+const BODY: &[u8] = b"{\"max_results\": 1}";
+/// A signature of this age is one that AWS rejects.
+const AGE: Duration = Duration::from_mins(20);
+
+/// Tests the signature of all requests. The other tests show nothing if this one fails.
+pub(super) async fn signed(session: &ProofSession<'_>) -> Result<Proof, NoProof> {
+    let answer = session.mlflow(Method::POST, SEARCH, Some(Bytes::from_static(BODY))).await?;
+    if is_search_result(&answer) {
+        session.mark_readable();
+    }
+    Ok(accepted(&answer))
+}
+
+pub(super) async fn unsigned(session: &ProofSession<'_>) -> Result<Proof, NoProof> {
+    Ok(accepted(&search(session, UNSIGNED_PAYLOAD, Duration::ZERO).await?))
+}
+
+pub(super) async fn wrong_hash(session: &ProofSession<'_>) -> Result<Proof, NoProof> {
+    let other = hex::encode(Sha256::digest(b"{\"max_results\": 2}"));
+    let answer = search(session, &other, Duration::ZERO).await?;
+    if answer.status.is_server_error() {
+        return Ok(Proof::untested(failed(&answer)));
+    }
+    Ok(Proof::of(answer.status.is_client_error(), answer.said()))
+}
+
+pub(super) async fn stale(session: &ProofSession<'_>) -> Result<Proof, NoProof> {
+    let sha256 = hex::encode(Sha256::digest(BODY));
+    let signed = clock::now() - AGE;
+    let answer = search(session, &sha256, AGE).await?;
+    let there = httpdate::parse_http_date(answer.header("date")).ok();
+    let is_learnt = there.is_some_and(|there| Skew::default().learn(there, clock::now(), signed));
+    let said = answer.said();
+    Ok(match (answer.status, there) {
+        (StatusCode::FORBIDDEN, Some(_)) => Proof::of(is_learnt, said),
+        (StatusCode::FORBIDDEN, None) => Proof::fails(format!("the answer has no `Date`: {said}")),
+        (status, _) if status.is_server_error() => Proof::untested(failed(&answer)),
+        _ => Proof::fails(said),
+    })
+}
+
+pub(super) async fn in_signed_chunks(session: &ProofSession<'_>, has_trailer: bool) -> Result<Proof, NoProof> {
+    session.readable()?;
+    let (target, endpoint) = (&session.settings.target, session.settings.dialer.endpoint());
+    let mut headers = vec![
+        ("content-encoding", "aws-chunked".to_owned()),
+        ("content-type", "application/json".to_owned()),
+        ("x-amz-decoded-content-length", BODY.len().to_string()),
+        (target.arn_header(), target.arn().as_str().to_owned()),
+    ];
+    let payload = if has_trailer {
+        headers.push(("x-amz-trailer", "x-amz-checksum-crc32".to_owned()));
+        "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER"
+    } else {
+        "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"
+    };
+    let (region, service) = (target.arn().region(), target.signing_name());
+    let request = FreeSignature { method: "POST", endpoint, target: SEARCH, region, service, headers, payload };
+    let mut signed = request.sign(&session.credentials(), clock::now())?;
+    let body = Some(in_chunks(&mut signed.chunks, BODY, has_trailer));
+    let (method, headers, limit) = (Method::POST, signed.headers, REQUEST_LIMIT);
+    let answer = session.send(ProofRequest { endpoint, method, target: SEARCH, headers, body, limit }).await?;
+    Ok(accepted(&answer))
+}
+
+/// The search with a payload hash and an age of its signature.
+async fn search(session: &ProofSession<'_>, payload: &str, age: Duration) -> Result<ProofAnswer, NoProof> {
+    session.readable()?;
+    let request = MlflowRequest {
+        method: Method::POST,
+        target: SEARCH,
+        body: Some(Bytes::from_static(BODY)),
+        payload: Some(payload),
+        time: clock::now() - age,
+        limit: REQUEST_LIMIT,
+    };
+    session.signed(request).await
+}
+
+/// Holds if MLflow has answered the search.
+fn accepted(answer: &ProofAnswer) -> Proof {
+    if is_search_result(answer) {
+        return Proof::holds(answer.said());
+    }
+    if answer.status.is_server_error() {
+        return Proof::untested(failed(answer));
+    }
+    if answer.status.is_success() {
+        let kind = answer.header(header::CONTENT_TYPE.as_str());
+        return Proof::fails(format!("{}, and the answer ({kind}) is not MLflow's", answer.said()));
+    }
+    Proof::fails(answer.said())
+}
+
+fn is_search_result(answer: &ProofAnswer) -> bool {
+    answer.status == StatusCode::OK && answer.json().is_object()
+}
+
+pub(super) fn failed(answer: &ProofAnswer) -> String {
+    format!("MLflow failed: {}", answer.said())
+}
