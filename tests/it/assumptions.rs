@@ -6,6 +6,8 @@ mod sandbox;
 mod store;
 
 use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
 
 use serde_json::Value;
 
@@ -206,6 +208,31 @@ fn results_are_lines_and_a_table_for_people() {
     ] {
         assert!(said.contains(part), "{part}: {said}");
     }
+}
+
+#[test]
+fn the_page_has_the_list_of_the_program() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reference/assumptions.md");
+    let page = fs::read_to_string(page).unwrap();
+    let rows: Vec<&str> = page
+        .lines()
+        .skip_while(|line| !line.starts_with("| name | assumption |"))
+        .skip(2)
+        .take_while(|line| line.starts_with('|'))
+        .collect();
+    let output = command(&["assumptions", "--list", "--json"]).output().unwrap();
+    let linked = |one: &Value| match one.as_str().unwrap() {
+        text if text.starts_with("docs/") => format!("[{0}](../{0})", &text["docs/".len()..]),
+        text => text.to_owned(),
+    };
+    let row = |one: &Value| {
+        let depends: Vec<_> = one["depends_on"].as_array().unwrap().iter().map(linked).collect();
+        let text = |key: &str| one[key].as_str().unwrap().to_owned();
+        format!("| `{}` | {} | {} |", text("name"), text("assumption"), depends.join(", "))
+    };
+    let expected: Vec<_> = document(&output).as_array().unwrap().iter().map(row).collect();
+    assert!(rows.len() > 20);
+    assert_eq!(rows, expected, "docs/reference/assumptions.md has another table than `appliance assumptions --list`");
 }
 
 #[test]

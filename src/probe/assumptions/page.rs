@@ -54,7 +54,7 @@ async fn open(session: &ProofSession<'_>, endpoint: &Endpoint, target: &str) -> 
 fn described(answer: &ProofAnswer) -> String {
     let mut text = answer.status.as_u16().to_string();
     if let Ok(location) = answer.header(LOCATION.as_str()).parse::<Uri>() {
-        let host = location.authority().map(|authority| authority.host()).unwrap_or_default();
+        let host = location.host().unwrap_or_default();
         text = format!("{text} to `{host}{}`", location.path());
     }
     let cookies = cookies(answer);

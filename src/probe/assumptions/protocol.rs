@@ -33,7 +33,7 @@ pub(super) async fn http2(session: &ProofSession<'_>) -> Result<Proof, NoProof> 
         // The peer's settings come before its answer to a ping.
         tokio::select! {
             ended = &mut connection => ended.map_err(broken)?,
-            answered = pings.ping(Ping::opaque()) => drop(answered.map_err(broken)?),
+            answered = pings.ping(Ping::opaque()) => answered.map(|_| ()).map_err(broken)?,
         }
         Ok(connection.max_concurrent_send_streams())
     };
@@ -52,6 +52,6 @@ async fn plain_request(session: &ProofSession<'_>) -> Result<String, NoProof> {
     let headers: Fields = host.into_iter().map(|host| (header::HOST, host)).collect();
     let client = Client::new(dialer.clone(), client_settings(true));
     let request = Request { method: Method::GET, target: "/", headers: &headers, body: &sendable(None) };
-    let answer = exchange(&client, request, REQUEST_LIMIT).await?;
+    let answer = Box::pin(exchange(&client, request, REQUEST_LIMIT)).await?;
     Ok(answer.status.as_u16().to_string())
 }

@@ -158,15 +158,12 @@ fn left_upload(scratch: &Scratch, (key, upload): &(String, Option<String>), why:
 fn left_experiment(session: &ProofSession<'_>, experiment: Option<&str>, why: NoProof) -> Leftover {
     let uri = format!("MLFLOW_TRACKING_URI={}", session.settings.target.arn().as_str());
     let name = session.settings.experiment();
-    match experiment {
-        Some(experiment) => {
-            let command = ["env", &uri, "mlflow", "experiments", "delete", "--experiment-id", experiment];
-            leftover(format!("experiment {experiment} (`{name}`)"), why, &command)
-        }
-        None => {
-            let command = ["env", &uri, "mlflow", "experiments", "search"];
-            leftover(format!("experiment `{name}`, if it exists"), why, &command)
-        }
+    if let Some(experiment) = experiment {
+        let command = ["env", &uri, "mlflow", "experiments", "delete", "--experiment-id", experiment];
+        leftover(format!("experiment {experiment} (`{name}`)"), why, &command)
+    } else {
+        let command = ["env", &uri, "mlflow", "experiments", "search"];
+        leftover(format!("experiment `{name}`, if it exists"), why, &command)
     }
 }
 

@@ -13,8 +13,11 @@ use super::{assert_removed, evidence, path, with};
 use crate::support::PATIENCE;
 use crate::support::upstream::{Recorded, Wire};
 
+/// True for the request at which a run is interrupted.
+type Choice = fn(&Recorded) -> bool;
+
 /// A cloud that reports a request and holds its answer back until it is told to go on.
-fn waiting_at(is_meant: fn(&Recorded) -> bool) -> (Cloud, Receiver<()>, Sender<()>) {
+fn waiting_at(is_meant: Choice) -> (Cloud, Receiver<()>, Sender<()>) {
     let (arrived, arrival) = mpsc::channel();
     let (go_on, goes_on) = mpsc::channel();
     let waiting = Mutex::new((arrived, goes_on));
@@ -34,7 +37,7 @@ fn signal(child: &Child, signal: Signal) {
 }
 
 /// Starts a run, and sends it a signal while a request waits for its answer.
-fn interrupted(is_meant: fn(&Recorded) -> bool, by: Signal) -> (Cloud, Output, Value) {
+fn interrupted(is_meant: Choice, by: Signal) -> (Cloud, Output, Value) {
     let (cloud, arrival, go_on) = waiting_at(is_meant);
     let mut command = cloud.command(&["--yes", "--json"]);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -50,7 +53,7 @@ fn interrupted(is_meant: fn(&Recorded) -> bool, by: Signal) -> (Cloud, Output, V
 
 #[test]
 fn an_interruption_at_any_request_leaves_nothing_behind() {
-    let at: [(fn(&Recorded) -> bool, Signal); 5] = [
+    let at: [(Choice, Signal); 5] = [
         (|request| request.target.contains("experiments/create"), Signal::INT),
         (|request| request.target.contains("runs/create"), Signal::TERM),
         (|request| request.target.contains("log-batch"), Signal::INT),

@@ -1,7 +1,7 @@
 //! The same with a real MLflow, behind endpoints that verify every signature.
 
+use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
-use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ use super::{evidence, set, with};
 use crate::support::appliance::command;
 use crate::support::caller::Caller;
 use crate::support::sandbox::Sandbox;
-use crate::support::{eventually, figure, python};
+use crate::support::{figure, python};
 
 /// The command for a target of the sandbox.
 fn assumptions(sandbox: &Sandbox, file: &tempfile::NamedTempFile, arguments: &[&str]) -> std::process::Command {
@@ -72,15 +72,18 @@ fn an_interrupted_run_leaves_nothing_in_the_sandbox() {
     let bin = python::environment();
     let sandbox = Sandbox::start(&bin, &["--mode", "both", "--credential-lifetime", "1h"]);
     let file = sandbox.configuration();
-    let child = assumptions(&sandbox, &file, &["--largest-body", "64MiB"])
+    let mut child = assumptions(&sandbox, &file, &["--largest-body", "64MiB"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    eventually("there is an experiment", || experiments(&sandbox, "ACTIVE_ONLY") == 1);
-    std::thread::sleep(Duration::from_millis(100));
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    assert!(lines.by_ref().any(|line| line.unwrap() == "testing mlflow-body-size"), "the largest test begins");
+    assert_eq!(experiments(&sandbox, "ACTIVE_ONLY"), 1);
     kill_process(Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap(), Signal::INT).unwrap();
+    let rest = std::thread::spawn(move || lines.map_while(Result::ok).collect::<Vec<_>>());
     let output = child.wait_with_output().unwrap();
+    assert!(rest.join().unwrap().iter().any(|line| line.starts_with("interrupted; ")));
     let found = document(&output);
     assert_eq!((output.status.code(), &found["interrupted"]), (Some(1), &true.into()), "{found:#}");
     assert_eq!(found["left"], json!([]), "{found:#}");

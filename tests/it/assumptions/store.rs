@@ -1,6 +1,7 @@
 //! A pretended S3: one bucket in memory, which decodes chunks, checks their checksum and knows incomplete uploads.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -103,12 +104,12 @@ impl Objects {
                 let mut headers = String::new();
                 if !object.kms.is_empty() && !is("s3-kms-headers") {
                     headers += "x-amz-server-side-encryption: aws:kms\r\n";
-                    headers += &format!("x-amz-server-side-encryption-aws-kms-key-id: {}\r\n", object.kms);
+                    let _ = write!(headers, "x-amz-server-side-encryption-aws-kms-key-id: {}\r\n", object.kms);
                 }
                 if let Some(disposition) = parameter("response-content-disposition")
                     && !is("s3-presigned-download")
                 {
-                    headers += &format!("Content-Disposition: {disposition}\r\n");
+                    let _ = write!(headers, "Content-Disposition: {disposition}\r\n");
                 }
                 ("200 OK", headers, object.data.clone())
             }
