@@ -7,6 +7,7 @@ mod bodies;
 mod bootstrap;
 mod callers;
 mod check;
+mod chosen_options;
 mod columns;
 mod command_error;
 mod consent;

@@ -7,9 +7,10 @@ use clap::ArgMatches;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::json;
 
+use super::chosen_options::{ChosenOptions, ShownOptions};
 use super::command_error::{Class, CommandError};
 use super::one_target::{self, OneTarget};
-use super::options::{ChosenOptions, ServeOptions, ShownOptions};
+use super::options::ServeOptions;
 use super::output::{say, show, show_document};
 use super::problems::Problem;
 use super::variables::UnknownVariable;

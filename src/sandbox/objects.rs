@@ -21,6 +21,7 @@ use s3s::dto::{
 use s3s::{S3, S3Error, S3Request, S3Response, S3Result, s3_error};
 use s3s_fs::FileSystem;
 
+use super::encryption::EncryptionKeys;
 use super::listing::page;
 
 /// Objects of one page, as of S3.
@@ -35,6 +36,7 @@ pub(super) struct Objects {
     /// The directory with their keys, each in a file of the same name.
     names: PathBuf,
     keys: Mutex<BTreeSet<String>>,
+    encryption: EncryptionKeys,
 }
 
 impl Objects {
@@ -52,7 +54,8 @@ impl Objects {
             }
         }
         let files = FileSystem::new(root).map_err(|error| io::Error::other(format!("{error:?}")))?;
-        Ok(Self { files, bucket, contents, names, keys: Mutex::new(keys) })
+        let encryption = EncryptionKeys::default();
+        Ok(Self { files, bucket, contents, names, keys: Mutex::new(keys), encryption })
     }
 
     fn keys(&self) -> MutexGuard<'_, BTreeSet<String>> {
@@ -116,12 +119,16 @@ impl S3 for Objects {
     }
 
     async fn head_object(&self, mut request: S3Request<HeadObjectInput>) -> S3Result<S3Response<HeadObjectOutput>> {
-        request.input.key = self.existing(&request.input.bucket, &request.input.key)?;
-        self.files.head_object(request).await
+        let name = self.existing(&request.input.bucket, &request.input.key)?;
+        request.input.key.clone_from(&name);
+        let mut answer = self.files.head_object(request).await?;
+        self.encryption.describe(&name, &mut answer.output);
+        Ok(answer)
     }
 
     async fn put_object(&self, mut request: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
         let name = self.coming(&request.input.bucket, &request.input.key)?;
+        self.encryption.note(&name, request.input.ssekms_key_id.clone());
         let key = std::mem::replace(&mut request.input.key, name);
         let answer = self.files.put_object(request).await?;
         self.keys().insert(key);
@@ -194,6 +201,7 @@ impl S3 for Objects {
     ) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
         self.check(&request.input.bucket)?;
         let name = name(&request.input.key);
+        self.encryption.note(&name, request.input.ssekms_key_id.clone());
         let key = std::mem::replace(&mut request.input.key, name);
         let mut answer = self.files.create_multipart_upload(request).await?;
         answer.output.key = Some(key);

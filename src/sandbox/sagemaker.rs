@@ -11,6 +11,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use ring::digest;
 use serde_json::{Value, json};
 
+use super::iam;
 use super::identity::{Issuer, Principal, random_text};
 use super::s3;
 use super::verify::{self, AwsRejection, ReceivedRequest, SigningScope};
@@ -82,10 +83,13 @@ fn described(target: &Target) -> Value {
         Mode::TrackingServer => json!({
             "TrackingServerArn": arn,
             "ArtifactStoreUri": store,
+            "RoleArn": iam::SERVICE_ROLE_ARN,
             "TrackingServerStatus": "Created",
             "IsActive": "Active",
         }),
-        Mode::App => json!({"Arn": arn, "ArtifactStoreUri": store, "Status": "Created"}),
+        Mode::App => {
+            json!({"Arn": arn, "ArtifactStoreUri": store, "RoleArn": iam::SERVICE_ROLE_ARN, "Status": "Created"})
+        }
     }
 }
 

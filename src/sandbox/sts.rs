@@ -7,6 +7,7 @@ use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use ring::digest;
 
+use super::iam;
 use super::identity::{IssuedCredentials, Issuer, Principal};
 use super::imds::INSTANCE_ROLE;
 use super::verify::{self, AwsRejection, ReceivedRequest, SigningScope};
@@ -24,7 +25,9 @@ pub(super) struct Sts {
 
 /// Responds to any request.
 pub(super) async fn handle(sts: web::Data<Sts>, request: HttpRequest, body: web::Bytes) -> HttpResponse {
-    let response = if verify::is_presigned(request.query_string()) {
+    let response = if iam::is_meant(request.query_string()) {
+        iam::role(&request, &body, &sts.issuer).map(|text| xml(StatusCode::OK, text))
+    } else if verify::is_presigned(request.query_string()) {
         presigned(&sts, &request, &body)
     } else {
         signed(&sts, &request, &body)

@@ -74,6 +74,7 @@ fn commands_that_need_no_aws_do_what_the_pages_say() {
     let least = [
         ("serve", 12),
         ("check", 2),
+        ("assumptions", 4),
         ("token", 5),
         ("token aws", 3),
         ("cost", 1),
@@ -107,6 +108,12 @@ fn run(shell: &Shell, page: &str, line: &str) -> Option<&'static str> {
         let shown = shell.run(&format!("appliance check --elsewhere --config {file}"));
         assert!(shown.contains("configuration  valid"), "{page}: {line}: {shown}");
         Some("check")
+    } else if command.starts_with("appliance assumptions ") {
+        if command.contains("--list") {
+            shell.run(command);
+        }
+        // The others need a target, and `tests/it/assumptions.rs` runs them.
+        Some("assumptions")
     } else if command.starts_with("sudo appliance token new ") {
         shell.run(&command.replace("sudo ", "").replace("/etc/mlflow-appliance/", ""));
         Some("token")

@@ -8,9 +8,10 @@ use std::time::Duration;
 use clap::ArgMatches;
 
 use self::screen::ProofScreen;
+use super::chosen_options::{ChosenOptions, ShownOptions};
 use super::command_error::{Class, CommandError};
 use super::one_target::{self, OneTarget};
-use super::options::{ChosenOptions, ServeOptions, ShownOptions};
+use super::options::ServeOptions;
 use super::output::say;
 use super::problems::Problem;
 use super::random::random;

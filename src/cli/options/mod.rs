@@ -6,7 +6,6 @@
 
 mod bodies;
 mod callers;
-mod chosen;
 pub(super) mod group;
 mod listener;
 mod names;
@@ -21,7 +20,6 @@ use clap::{ArgMatches, Args};
 
 pub(super) use self::bodies::BodyOptions;
 pub(super) use self::callers::CallerOptions;
-pub(super) use self::chosen::{ChosenOptions, ShownOptions};
 pub(super) use self::group::{OptionGroup, fields, show_advanced};
 pub(super) use self::listener::ListenerOptions;
 pub(super) use self::names::{key, similar};

@@ -9,7 +9,7 @@ use actix_web::http::Method;
 use bytes::Bytes;
 
 use super::proof::{NoProof, Proof};
-use super::session::{MlflowRequest, ProofSession};
+use super::session::{ProofSession, SignedProofRequest};
 use crate::clock;
 
 const TARGET: &str = "/api/2.0/mlflow/runs/log-batch";
@@ -21,10 +21,10 @@ const LIMIT: Duration = Duration::from_mins(1);
 
 pub(super) async fn body_size(session: &ProofSession<'_>) -> Result<Proof, NoProof> {
     session.readable()?;
-    let run = session.scratch.borrow().run()?;
+    let run = session.scratch.borrow().known_run()?;
     let mut passed: Vec<String> = Vec::new();
     for size in sizes(session.settings.largest_body) {
-        let request = MlflowRequest {
+        let request = SignedProofRequest {
             method: Method::POST,
             target: TARGET,
             body: Some(padded(&run, size)),

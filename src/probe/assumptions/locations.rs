@@ -16,7 +16,7 @@ use crate::mlflow::store::ArtifactStore;
 /// Compares the location of the scratch run with the artifact store, and prepares the tests of S3.
 pub(super) async fn artifact_location(session: &ProofSession<'_>) -> Result<Proof, NoProof> {
     session.readable()?;
-    let run = session.scratch.borrow().run()?;
+    let run = session.scratch.borrow().known_run()?;
     let uri = session.scratch.borrow().artifact_uri.clone().unwrap_or_default();
     let Ok(location) = ArtifactStore::parse(&uri) else {
         return Ok(Proof::fails("the artifact location of the scratch run is not on S3"));
@@ -71,7 +71,7 @@ fn prepared(session: &ProofSession<'_>, location: &ArtifactStore) -> Result<Scra
 /// Lets MLflow, with its own role, list the objects that the tests of S3 have written.
 pub(super) async fn read_by_mlflow(session: &ProofSession<'_>) -> Result<Proof, NoProof> {
     session.readable()?;
-    let run = session.scratch.borrow().run()?;
+    let run = session.scratch.borrow().known_run()?;
     session.scratch.borrow().store()?;
     let names: Vec<String> = session.scratch.borrow().written.clone();
     if names.is_empty() {

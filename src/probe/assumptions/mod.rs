@@ -6,6 +6,7 @@
 mod answer;
 mod body_size;
 mod catalog;
+mod creation;
 mod downloads;
 mod identity;
 mod locations;
@@ -34,9 +35,9 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use crate::aws::sdk;
 use crate::aws::source::{CredentialSource, SourceError};
 pub use catalog::{ASSUMPTIONS, Assumption};
+pub use creation::plan;
 use proof::NoProof;
 pub use proof::{Proof, ProofVerdict, ProvenAssumption};
-pub use scratch::plan;
 use session::ProofSession;
 pub use settings::{AssumptionEvent, AssumptionRun, AssumptionSettings, Leftover, RouteFamily};
 
@@ -128,7 +129,7 @@ impl ProofRunner<'_, '_> {
         self.prove(&catalog::STS_AUDIENCE, identity::signed_audience(session)).await;
         self.prove(&catalog::PRESIGNED_PAGE, page::presigned(session)).await;
 
-        self.guarded(scratch::create(session)).await;
+        self.guarded(creation::create(session)).await;
         self.prove(&catalog::QUERY_CHARACTERS, paths::query_characters(session)).await;
         self.prove(&catalog::BODY_SIZE, body_size::body_size(session)).await;
         self.prove(&catalog::ARTIFACT_LOCATION, locations::artifact_location(session)).await;

@@ -6,7 +6,7 @@ use actix_web::http::header::LOCATION;
 use super::answer::ProofAnswer;
 use super::payloads::failed;
 use super::proof::{NoProof, Proof};
-use super::scratch::TAG;
+use super::scratch::{ODD_TEXT, TAG};
 use super::session::{ProofRequest, ProofSession, REQUEST_LIMIT};
 use super::signing::FreeSignature;
 use crate::aws::sigv4::EMPTY_SHA256;
@@ -14,8 +14,6 @@ use crate::clock;
 use crate::http::uri::encoded;
 
 const DOUBLED: &str = "/api/2.0//mlflow/experiments/search?max_results=1";
-/// A text that each layer could misread. A tag of the scratch experiment has it.
-pub(super) const ODD_TEXT: &str = "a+b c/%2F=&\u{fc}";
 
 /// Finds the scratch experiment by its odd tag; without one, looks for an experiment with an odd name.
 pub(super) async fn query_characters(session: &ProofSession<'_>) -> Result<Proof, NoProof> {

@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::answer::ProofAnswer;
 use super::proof::{NoProof, Proof};
-use super::session::{MlflowRequest, ProofRequest, ProofSession, REQUEST_LIMIT};
+use super::session::{ProofRequest, ProofSession, REQUEST_LIMIT, SignedProofRequest};
 use super::signing::{FreeSignature, in_chunks};
 use crate::aws::sigv4::UNSIGNED_PAYLOAD;
 use crate::aws::skew::Skew;
@@ -86,7 +86,7 @@ pub(super) async fn in_signed_chunks(session: &ProofSession<'_>, has_trailer: bo
 /// The search with a payload hash and an age of its signature.
 async fn search(session: &ProofSession<'_>, payload: &str, age: Duration) -> Result<ProofAnswer, NoProof> {
     session.readable()?;
-    let request = MlflowRequest {
+    let request = SignedProofRequest {
         method: Method::POST,
         target: SEARCH,
         body: Some(Bytes::from_static(BODY)),

@@ -5,8 +5,9 @@ use bytes::Bytes;
 use serde_json::json;
 
 use super::answer::ProofAnswer;
+use super::creation::{id, post};
 use super::proof::NoProof;
-use super::scratch::{Scratch, TAG, id, post};
+use super::scratch::{Scratch, TAG};
 use super::session::ProofSession;
 use super::settings::{AssumptionRun, Leftover};
 use crate::http::uri::encoded;

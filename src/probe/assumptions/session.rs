@@ -43,7 +43,7 @@ pub(super) struct ProofRequest<'a> {
 }
 
 /// A request to MLflow that is to be signed.
-pub(super) struct MlflowRequest<'a> {
+pub(super) struct SignedProofRequest<'a> {
     pub(super) method: Method,
     /// Path and query in normal form.
     pub(super) target: &'a str,
@@ -137,12 +137,12 @@ impl<'a> ProofSession<'a> {
         body: Option<Bytes>,
     ) -> Result<ProofAnswer, NoProof> {
         let (payload, time, limit) = (None, clock::now(), REQUEST_LIMIT);
-        self.signed(MlflowRequest { method, target, body, payload, time, limit }).await
+        self.signed(SignedProofRequest { method, target, body, payload, time, limit }).await
     }
 
     /// A request to MLflow whose signature may differ from the usual one.
-    pub(super) async fn signed(&self, request: MlflowRequest<'_>) -> Result<ProofAnswer, NoProof> {
-        let MlflowRequest { method, target, body, payload, time, limit } = request;
+    pub(super) async fn signed(&self, request: SignedProofRequest<'_>) -> Result<ProofAnswer, NoProof> {
+        let SignedProofRequest { method, target, body, payload, time, limit } = request;
         let (endpoint, arn) = (self.settings.dialer.endpoint(), &self.settings.target);
         let (host, routing) = (endpoint.authority(), (arn.arn_header(), arn.arn().as_str()));
         let content_type = body.is_some().then_some("application/json");

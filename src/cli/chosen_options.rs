@@ -4,21 +4,21 @@ use std::marker::PhantomData;
 
 use clap::{ArgMatches, Args, FromArgMatches};
 
-use super::{ServeOptions, fields};
+use super::options::{ServeOptions, fields};
 
 /// The options that the help of a command shows.
-pub(crate) trait ShownOptions {
+pub(super) trait ShownOptions {
     /// The names of their fields.
     const SHOWN: &'static [&'static str];
 }
 
 /// The options of `serve`. All are accepted, so that the same variables and files work, but the help shows few.
 #[derive(Debug)]
-pub(crate) struct ChosenOptions<C>(ServeOptions, PhantomData<C>);
+pub(super) struct ChosenOptions<C>(ServeOptions, PhantomData<C>);
 
 impl<C: ShownOptions> ChosenOptions<C> {
     /// Sets the origin of each value, as [`ServeOptions::locate`] does.
-    pub(crate) fn locate(self, matches: &ArgMatches) -> ServeOptions {
+    pub(super) fn locate(self, matches: &ArgMatches) -> ServeOptions {
         self.0.locate(matches)
     }
 }
