@@ -110,6 +110,21 @@ fn assert_removed_elsewhere(cloud: &Cloud) {
 }
 
 #[test]
+fn a_denied_identity_learns_that_nothing_could_be_tested() {
+    let cloud = Cloud::with(&[], |request, wire| {
+        let is_mlflow = crate::support::Message::has(request, "x-mlflow-sm-tracking-server-arn");
+        is_mlflow.then(|| wire.answer("403 Forbidden", "{\"message\": \"User is not authorized\"}"))
+    });
+    let (output, found) = cloud.run(&["--yes"]);
+    let expected = "the identity may not search for experiments: 403: User is not authorized";
+    assert_eq!(evidence(&found, "mlflow-signed-request"), expected);
+    assert_eq!(with(&found, "does-not-hold"), set(&["mlflow-http2"]), "{found:#}");
+    assert_eq!(with(&found, "holds"), set(&["sts-signed-audience"]), "{found:#}");
+    assert_eq!(output.status.code(), Some(3));
+    assert!(cloud.asked("POST", "create").is_empty());
+}
+
+#[test]
 fn no_output_has_a_secret_or_a_control_character() {
     let all = names();
     let broken: Vec<&'static str> = all.iter().map(|name| &*Box::leak(name.clone().into_boxed_str())).collect();

@@ -154,6 +154,7 @@ fn every_error_has_a_hint() {
         (&["serve"], 78),
         (&["serve", "--config", missing], 78),
         (&["check", "--config", missing], 78),
+        (&["assumptions", "--read-only"], 78),
         (&["bootstrap", "status", "--state-directory", missing], 1),
         (&["generate", "man-pages", "/dev/null/man"], 1),
         (&["init", missing], 1),
