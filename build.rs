@@ -62,11 +62,44 @@ fn main() {
     }
 }
 
-/// The template without comments and empty lines, and with half the indentation of its first three levels, which are maps.
+/// The template without comments and empty lines, and with the least indentation that keeps its meaning: one column for each
+/// level of a map, none for a list below a key. Texts in blocks keep their own indentation.
 fn stripped(text: &str) -> String {
-    let lines = text.lines().filter(|line| !matches!(line.trim_start().chars().next(), None | Some('#')));
-    let needless = |line: &str| (line.len() - line.trim_start().len()).min(7) / 2;
-    lines.flat_map(|line| [&line[needless(line)..], "\n"]).collect()
+    let mut stripped = String::new();
+    // The columns of the levels around a line, in the source and here.
+    let mut levels = vec![(0, 0)];
+    // The column of the line that a block belongs to, and how far the block moves to the left, once its first line is known.
+    let mut block: Option<(usize, Option<usize>)> = None;
+    let mut is_list_below = false;
+    for line in text.lines().filter(|line| !matches!(line.trim_start().chars().next(), None | Some('#'))) {
+        let mut content = line.trim_start();
+        let column = line.len() - content.len();
+        if let Some((owner, shift)) = &mut block
+            && column > *owner
+        {
+            let shift = *shift.get_or_insert(column - levels.last().map_or(0, |(_, here)| here + 1));
+            stripped.extend([&line[shift..], "\n"]);
+            continue;
+        }
+        levels.retain(|(there, _)| *there <= column);
+        let (there, mut here) = levels.last().copied().unwrap_or_default();
+        if there < column {
+            here += usize::from(!(is_list_below && content.starts_with("- ")));
+            levels.push((column, here));
+        }
+        stripped.extend([&" ".repeat(here), content, "\n"]);
+        let mut owner = column;
+        while let Some(item) = content.strip_prefix("- ") {
+            content = item;
+            let inner = levels.last().map_or((0, 0), |(there, here)| (there + 2, here + 2));
+            levels.push(inner);
+            // A block without a key of its own belongs to the item.
+            owner = if content.contains(": ") { inner.0 } else { owner };
+        }
+        block = ["|", ">", ">-"].iter().any(|sign| content.ends_with(sign)).then_some((owner, None));
+        is_list_below = content.ends_with(':');
+    }
+    stripped
 }
 
 fn parsed(text: &str, path: &str) -> Value {

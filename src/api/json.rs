@@ -2,6 +2,7 @@
 
 use actix_web::http::{Method, StatusCode};
 use bytes::Bytes;
+use serde::Serialize;
 use serde_json::Value;
 
 use super::error::ApiError;
@@ -14,7 +15,7 @@ const OPERATION: &str = "x-amz-target";
 const CONTENT_TYPE: &str = "application/x-amz-json-1.1";
 
 /// A call: the service, the operation and its input.
-pub struct JsonCall<'a> {
+pub struct JsonCall<'a, T = Value> {
     /// The service's endpoint.
     pub endpoint: &'a Endpoint,
     /// The region of the signature.
@@ -24,15 +25,15 @@ pub struct JsonCall<'a> {
     /// As in `AmazonSSM.GetParameter`.
     pub operation: &'a str,
     /// Its input.
-    pub input: &'a Value,
+    pub input: &'a T,
 }
 
 /// Makes the call.
 ///
 /// # Errors
 /// [`ApiError`]: no credentials, or no response.
-pub async fn send(
-    call: JsonCall<'_>,
+pub async fn send<T: Serialize>(
+    call: JsonCall<'_, T>,
     transport: &Transport,
     credentials: &Current,
 ) -> Result<(StatusCode, Bytes), ApiError> {
@@ -45,7 +46,7 @@ pub async fn send(
         target: "/",
         content_type: Some(CONTENT_TYPE),
         routing: Some((OPERATION, operation)),
-        body: Bytes::from(input.to_string()),
+        body: Bytes::from(serde_json::to_vec(input).expect("memory takes everything, and keys are texts")),
     };
     let answer = transport.signed(call, credentials).await?;
     Ok((answer.status, answer.body))
@@ -54,10 +55,15 @@ pub async fn send(
 /// The code of an error response.
 #[must_use]
 pub fn error_code(answer: &[u8]) -> String {
+    named_error(answer).unwrap_or_else(|| "an error without a name".to_owned())
+}
+
+/// The code of an error response, if it has one. That of a proxy on the way has none.
+#[must_use]
+pub fn named_error(answer: &[u8]) -> Option<String> {
     let answer: Value = serde_json::from_slice(answer).unwrap_or_default();
     // Some services write `com.amazonaws.…#Name`.
-    let code = answer["__type"].as_str().and_then(|code| code.rsplit('#').next());
-    code.unwrap_or("an error without a name").to_owned()
+    answer["__type"].as_str().and_then(|code| code.rsplit('#').next()).map(ToOwned::to_owned)
 }
 
 /// The message of an error response.

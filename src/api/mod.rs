@@ -10,6 +10,7 @@ pub mod describe;
 mod error;
 pub mod imds;
 pub mod json;
+pub mod log_events;
 pub mod parameters;
 pub mod presign;
 pub mod query;

@@ -37,7 +37,7 @@ pub(super) struct Check {
     /// Check the configuration of another machine, without opening the files that it names
     #[arg(long)]
     elsewhere: bool,
-    /// Write nothing to the artifact store; by default, the check writes and deletes a small object
+    /// Write nothing to the artifact store, where the check writes and deletes a small object, and nothing to the log group
     #[arg(long)]
     read_only: bool,
     /// Print one JSON object instead of lines
@@ -83,14 +83,18 @@ impl Check {
             printer.note(Finding::skipped("network", "", "skipped because of `--offline`"));
         } else {
             let subjects = probe_settings::of(&settings, !self.read_only);
-            // An instance that starts does not wait for issuers, so only this command probes them.
+            // An instance that starts waits neither for issuers nor for logs, so only this command probes them.
             let issuers = settings
                 .callers
                 .issuers
                 .iter()
                 .map(|issuer| ProbedIssuer { trusted: issuer.trusted.clone(), has_sign_on: issuer.sign_on.is_some() });
-            let subjects =
-                ProbeSettings { issuers: issuers.collect(), secrets: probe_settings::secrets(&settings), ..subjects };
+            let subjects = ProbeSettings {
+                issuers: issuers.collect(),
+                secrets: probe_settings::secrets(&settings),
+                logs: probe_settings::logs(&settings),
+                ..subjects
+            };
             let mut note = |finding| printer.note(finding);
             actix_web::rt::System::new().block_on(probe::run(&subjects, &mut note));
         }

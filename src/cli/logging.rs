@@ -1,15 +1,19 @@
-//! Log lines on standard error, for people or for machines.
+//! Log lines on standard error, for people or for machines, and a copy of each for CloudWatch Logs.
 
+use std::io::{self, Stderr, Write};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use tracing::{Level, Metadata};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::FmtSpan;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::output::is_coloured;
+use crate::serve::LogQueue;
 
 /// The format of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,6 +42,7 @@ impl FromStr for LogFormat {
 pub(super) struct Logging {
     format: LogFormat,
     filter: EnvFilter,
+    export: Option<Arc<LogQueue>>,
 }
 
 /// The filter for one level: the appliance's own lines at that level, those of libraries only as warnings.
@@ -62,7 +67,13 @@ impl Logging {
     /// Logging in `format`, of the lines that `filter` selects.
     #[must_use]
     pub(super) fn new(format: LogFormat, filter: Option<EnvFilter>) -> Self {
-        Self { format, filter: filter.unwrap_or_else(|| EnvFilter::new(own("info"))) }
+        Self { format, filter: filter.unwrap_or_else(|| EnvFilter::new(own("info"))), export: None }
+    }
+
+    /// The same, with a copy of each line in this queue.
+    #[must_use]
+    pub(super) fn exported(self, export: Option<Arc<LogQueue>>) -> Self {
+        Self { export, ..self }
     }
 
     /// Reads a filter. A bare level means the appliance's own lines, not those of every library.
@@ -81,11 +92,13 @@ impl Logging {
     pub(super) fn start(self) {
         // journald adds the time itself and shows escape sequences as they are.
         let journal = std::env::var_os("JOURNAL_STREAM").is_some();
+        // CloudWatch shows escape sequences as they are, too.
+        let is_coloured = !journal && self.export.is_none() && is_coloured(&io::stderr());
         let base = tracing_subscriber::fmt()
             .with_env_filter(self.filter)
-            .with_writer(std::io::stderr)
+            .with_writer(LogOutput(self.export))
             .with_span_events(FmtSpan::NONE)
-            .with_ansi(!journal && is_coloured(&std::io::stderr()));
+            .with_ansi(is_coloured);
         let discretion = filter_fn(is_discreet);
         match (self.format, journal) {
             (LogFormat::Json, _) => base.json().flatten_event(true).finish().with(discretion).init(),
@@ -97,5 +110,40 @@ impl Logging {
             let place = panic.location().map(ToString::to_string);
             tracing::error!(place, panic = panic.payload_as_str(), "a part of the program failed unexpectedly");
         }));
+    }
+}
+
+/// Standard error, and the queue that gets a copy of each line.
+struct LogOutput(Option<Arc<LogQueue>>);
+
+/// The writer of one line.
+struct LineWriter<'a> {
+    stderr: Stderr,
+    export: Option<&'a LogQueue>,
+}
+
+impl<'a> MakeWriter<'a> for LogOutput {
+    type Writer = LineWriter<'a>;
+
+    fn make_writer(&'a self) -> LineWriter<'a> {
+        LineWriter { stderr: io::stderr(), export: self.0.as_deref() }
+    }
+}
+
+impl Write for LineWriter<'_> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.write_all(line).map(|()| line.len())
+    }
+
+    /// Writes a whole line, as the subscriber does with each event.
+    fn write_all(&mut self, line: &[u8]) -> io::Result<()> {
+        if let Some(export) = self.export {
+            export.record(line);
+        }
+        self.stderr.write_all(line)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stderr.flush()
     }
 }

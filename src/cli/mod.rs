@@ -19,12 +19,14 @@ mod file;
 #[cfg(feature = "generate")]
 mod generate;
 mod healthcheck;
+mod host_name;
 mod huge_pages;
 mod init;
 mod issuers;
 mod known_targets;
 mod known_values;
 mod listener;
+mod log_export;
 mod logging;
 mod login;
 #[cfg(feature = "generate")]

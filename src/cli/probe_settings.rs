@@ -3,7 +3,7 @@
 use crate::api::Transport;
 use crate::api::stored_secret::StoredSecret;
 use crate::http::client::Endpoint;
-use crate::probe::{ProbeSettings, ProbeTarget, ProbedSecret, ProbedStore};
+use crate::probe::{ProbeSettings, ProbeTarget, ProbedLogs, ProbedSecret, ProbedStore};
 use crate::serve::{self, ClientSecretSource, SessionSettings, TargetSettings};
 use crate::token_source::TokenSource;
 
@@ -15,6 +15,7 @@ pub(super) fn of(settings: &serve::ServeSettings, may_write: bool) -> ProbeSetti
         targets: settings.served_targets.iter().map(subject).collect(),
         issuers: Vec::new(),
         secrets: Vec::new(),
+        logs: None,
         identity_endpoints: settings
             .callers
             .aws
@@ -51,6 +52,12 @@ pub(super) fn secrets(settings: &serve::ServeSettings) -> Vec<ProbedSecret> {
         _ => None,
     });
     tokens.chain(key).chain(of_issuers).collect()
+}
+
+/// The log group to which `serve` sends events.
+pub(super) fn logs(settings: &serve::ServeSettings) -> Option<ProbedLogs> {
+    let export = settings.log_export.as_ref()?;
+    Some(ProbedLogs { group: export.group.clone(), machine: export.machine.clone() })
 }
 
 fn subject(served: &TargetSettings) -> ProbeTarget {

@@ -8,10 +8,12 @@ use super::logging::Logging;
 use super::options::{ServeOptions, TelemetryOptions, UpstreamOptions};
 use super::problems::{Problem, Problems};
 use super::variables::UnknownVariable;
-use super::{aws_identities, bodies, callers, file, listener, proxies, targets, telemetry, trust, values, variables};
+use super::{
+    aws_identities, bodies, callers, file, listener, log_export, proxies, targets, telemetry, trust, values, variables,
+};
 use crate::aws::sdk::Egress;
 use crate::http::client::{ClientSettings, Dialer, Endpoint};
-use crate::serve::{AdminSettings, AllowedHosts, AuditSink, CallerSettings, ServeSettings, TargetSettings};
+use crate::serve::{AdminSettings, AllowedHosts, AuditSink, CallerSettings, LogContent, ServeSettings, TargetSettings};
 
 /// A configuration without problems.
 pub(super) struct Configuration {
@@ -66,6 +68,7 @@ pub(super) fn resolve(options: &ServeOptions, mut problems: Problems, run: u64) 
     let client = client(upstream, problem);
     let targets = targets::resolve(options, problem);
     let region = targets.first().map_or("us-east-1", |target| target.target.arn().region());
+    let log_export = log_export::resolve(&options.telemetry, region, (tls.as_ref(), &proxies), problem);
     let callers = callers::resolve(options, listen, region, problem);
     let intake = bodies::resolve(&options.bodies, problem);
     let api_body_size_limit = bodies::api_size_limit(&options.bodies, problem);
@@ -83,6 +86,7 @@ pub(super) fn resolve(options: &ServeOptions, mut problems: Problems, run: u64) 
         callers::check_targets(callers, &targets, problem);
     }
     let warnings = problems.none_or_all()?;
+    let logging = logging.exported(log_export.as_ref().and_then(|export| export.queue(LogContent::Log)));
 
     let tls = tls.expect("without it there is a problem");
     // The dialers of all targets come from one, so that targets behind one endpoint can share its connections.
@@ -108,6 +112,7 @@ pub(super) fn resolve(options: &ServeOptions, mut problems: Problems, run: u64) 
         tls: listener_tls,
         admin: admin.map(|admin| AdminSettings { names: allowed_hosts.clone().unwrap_or_default(), ..admin }),
         spans,
+        log_export,
         allowed_hosts: match allowed_hosts {
             Some(names) => AllowedHosts::Listed(names),
             None if listen.ip().is_loopback() => AllowedHosts::Listed(Vec::new()),

@@ -8,6 +8,7 @@ pub mod assumptions;
 mod finding;
 mod identity;
 mod issuer;
+mod logs;
 mod mlflow;
 mod network;
 mod secrets;
@@ -23,7 +24,7 @@ use crate::aws::sdk::{self, Egress};
 use crate::http::client::Endpoint;
 pub use finding::{Finding, ProbeOutcome};
 use settings::PROBE_LIMIT;
-pub use settings::{ProbeSettings, ProbeTarget, ProbedIssuer, ProbedSecret, ProbedStore};
+pub use settings::{ProbeSettings, ProbeTarget, ProbedIssuer, ProbedLogs, ProbedSecret, ProbedStore};
 
 /// An identity that was probed, for further targets that use it.
 struct ProbedIdentity<'a> {
@@ -90,6 +91,16 @@ pub async fn run(settings: &ProbeSettings, found: &mut dyn FnMut(Finding)) -> bo
             None => Finding::skipped(secrets::CHECK, &secret.option, "there are no credentials"),
         });
     }
+    if let (Some(logs), Some(subject)) = (&settings.logs, settings.targets.first()) {
+        let credentials = credentials((&logs.group.region, None), &mut known, &settings.egress, &mut note).await;
+        note(match credentials {
+            Some(credentials) => {
+                let probe = logs::probe(logs, settings.may_write, &subject.transport, &credentials);
+                timed(logs::CHECK, &logs.group.name, probe).await
+            }
+            None => Finding::skipped(logs::CHECK, &logs.group.name, "there are no credentials"),
+        });
+    }
     is_well
 }
 
@@ -119,6 +130,7 @@ fn endpoints(settings: &ProbeSettings, subject: &ProbeTarget) -> Vec<(&'static s
         all.push(("STS", settings.sts_endpoint.clone().unwrap_or_else(|| regional("sts"))));
     }
     all.extend(settings.secrets.iter().map(|secret| (secret.stored.place(), secret.stored.endpoint.clone())));
+    all.extend(settings.logs.iter().map(|logs| ("CloudWatch Logs", logs.group.endpoint.clone())));
     all.extend(settings.identity_endpoints.iter().map(|endpoint| ("STS", endpoint.clone())));
     if let Some(artifacts) = &subject.artifacts {
         all.push(match &artifacts.place {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::api::Transport;
 use crate::api::describe::ArtifactLocation;
+use crate::api::log_events::LogGroup;
 use crate::api::stored_secret::StoredSecret;
 use crate::aws::role::AssumedRole;
 use crate::aws::sdk::Egress;
@@ -48,6 +49,14 @@ pub struct ProbedSecret {
     pub least: usize,
 }
 
+/// The log group to be probed, into which the machine's own credentials put events.
+pub struct ProbedLogs {
+    /// The group.
+    pub group: LogGroup,
+    /// The name of this machine in names of streams.
+    pub machine: String,
+}
+
 /// An issuer to be probed.
 pub struct ProbedIssuer {
     /// The issuer.
@@ -64,12 +73,14 @@ pub struct ProbeSettings {
     pub issuers: Vec<ProbedIssuer>,
     /// The secrets that AWS stores.
     pub secrets: Vec<ProbedSecret>,
+    /// The log group that receives the log and the audit log.
+    pub logs: Option<ProbedLogs>,
     /// The STS endpoints that confirm the AWS identities of callers.
     pub identity_endpoints: Vec<Endpoint>,
     /// An endpoint that replaces the region's STS.
     pub sts_endpoint: Option<Endpoint>,
     /// The route by which the AWS SDK leaves this machine.
     pub egress: Egress,
-    /// True if the probe may write to the artifact store: it creates and deletes one object.
+    /// True if the probe may write to the artifact store, where it creates and deletes one object, and to the log group.
     pub may_write: bool,
 }

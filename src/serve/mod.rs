@@ -66,7 +66,9 @@ use state::{SharedState, WorkerState};
 use systemd::Heartbeat;
 use telemetry::audit::AuditLog;
 pub use telemetry::audit::AuditSink;
-use telemetry::metrics::Metrics;
+use telemetry::log_export::LogExport;
+pub use telemetry::log_export::{LogContent, LogExportSettings, LogQueue};
+use telemetry::metrics::{Metrics, RequestTotals};
 use telemetry::request_reports::RequestReports;
 pub use telemetry::spans::{Collector, SpanSettings};
 use telemetry::spans::{ExportTask, Exporter};
@@ -93,7 +95,13 @@ pub async fn run(settings: ServeSettings) -> Result<(), ServeError> {
         Arc::new(ServedTarget::new(served, credentials))
     });
     let served_targets: Vec<_> = served_targets.collect();
-    let audit = AuditLog::start(settings.audit).map_err(ServeError::Audit)?;
+    let audit_export = settings.log_export.as_ref().and_then(|export| export.queue(LogContent::Audit));
+    let audit = AuditLog::start(settings.audit, audit_export).map_err(ServeError::Audit)?;
+    let mut log_export = settings.log_export.map(|export| {
+        // The role of a target need not be able to write there.
+        let credentials = SigningIdentity::of_machine(&export.group.region, &mut identities);
+        LogExport::start(export, &credentials, settings.run)
+    });
     let export = settings.spans.map(Exporter::start);
     let names = served_targets.iter().map(|served| served.name.as_deref());
     let shared = Arc::new(SharedState {
@@ -104,10 +112,19 @@ pub async fn run(settings: ServeSettings) -> Result<(), ServeError> {
         access: AccessOverview::of(&settings.callers),
         callers: Callers::new(settings.callers),
         tls: settings.tls.clone(),
-        reports: Arc::new(RequestReports::new(settings.run, audit, export.as_ref().map(ExportTask::exporter))),
+        reports: Arc::new(RequestReports::new(
+            settings.run,
+            audit,
+            export.as_ref().map(ExportTask::exporter),
+            log_export.as_ref().map(LogExport::queues).unwrap_or_default(),
+        )),
         draining: AtomicBool::new(false),
     });
 
+    if let Some(log_export) = &mut log_export {
+        let shared = Arc::clone(&shared);
+        log_export.watch(move || RequestTotals::of(&shared.metrics.snapshot()));
+    }
     let admin = settings.admin.map(|admin| admin::open(admin, &shared)).transpose()?.flatten();
     let heartbeat = Heartbeat::new();
     let server_settings = ServerSettings {
@@ -158,6 +175,10 @@ pub async fn run(settings: ServeSettings) -> Result<(), ServeError> {
         export.finish(deadline).await;
     }
     info!(in_flight = shared.reports.in_flight(), "stopped");
+    // Last, because all others may still log.
+    if let Some(log_export) = log_export {
+        log_export.finish(deadline).await;
+    }
     result
 }
 

@@ -11,6 +11,7 @@ use crate::serve::admin::settings::AdminSettings;
 use crate::serve::auth::browser::AllowedHosts;
 use crate::serve::auth::settings::CallerSettings;
 use crate::serve::telemetry::audit::AuditSink;
+use crate::serve::telemetry::log_export::LogExportSettings;
 use crate::serve::telemetry::spans::SpanSettings;
 use crate::serve::upstream::settings::TargetSettings;
 
@@ -49,6 +50,8 @@ pub struct ServeSettings {
     pub admin: Option<AdminSettings>,
     /// The spans of requests, if there is a collector for them.
     pub spans: Option<SpanSettings>,
+    /// The export to CloudWatch Logs, if there is a log group for it.
+    pub log_export: Option<LogExportSettings>,
     /// The limits and budgets of bodies.
     pub intake: BodyLimits,
     /// The largest body outside of artifacts. Bytes.

@@ -21,7 +21,7 @@ use self::client::{Answer, ApplianceClient};
 pub(super) use self::logout::Logout;
 use super::command_error::{Class, CommandError};
 use super::output::{say, try_show};
-use super::{core_dumps, examples, opener, values};
+use super::{core_dumps, examples, host_name, opener, values};
 use crate::access::caller::{Role, Targets, check_name};
 use crate::access::login_request::{CONFIRMABLE, LoginRequest};
 use crate::access::token::{self, NewToken};
@@ -174,9 +174,8 @@ fn unwritable(path: &Path, error: &std::io::Error) -> CommandError {
 
 /// The name of this machine, and a part of the token's id, so that no two logins have one name.
 fn usual_name(id: &str) -> String {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").or_else(|_| std::env::var("HOSTNAME"));
-    let host: String =
-        host.unwrap_or_default().trim().chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
+    let host = host_name::read();
+    let host: String = host.unwrap_or_default().chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
     let host = if host.is_empty() { "login" } else { host.get(..40).unwrap_or(&host) };
     format!("{host}-{}", &id[..4])
 }

@@ -31,6 +31,19 @@ option_group! {
             /// This option has no effect any more; the admin listener serves the metrics at `/metrics`
             metrics_emf: "APPLIANCE_METRICS_EMF" "FILE",
         }
+        "Advanced: CloudWatch Logs" {
+            /// Send the log and the audit log to this group of CloudWatch Logs: its name, or its ARN [default: none]
+            ///
+            /// The group must exist. The machine's own role or user needs `logs:CreateLogStream` and `logs:PutLogEvents` on it.
+            /// Requests do not wait for CloudWatch Logs; the metrics count the events that are lost in a long outage.
+            cloudwatch_log_group: "APPLIANCE_CLOUDWATCH_LOG_GROUP" "GROUP",
+            /// The contents to send there, comma-separated: `log`, `audit`, `metrics` [default: log,audit]
+            ///
+            /// `metrics` is a line a minute in CloudWatch's embedded metric format. AWS bills the six metrics that it becomes.
+            cloudwatch_log_content: "APPLIANCE_CLOUDWATCH_LOG_CONTENT" "CONTENTS",
+            /// The name of this machine in the names of log streams [default: its host name]
+            cloudwatch_log_machine: "APPLIANCE_CLOUDWATCH_LOG_MACHINE" "NAME",
+        }
         "Advanced: traces" {
             /// The share, from 0 to 1, of the requests outside of a caller's trace that are recorded [default: 1]
             ///

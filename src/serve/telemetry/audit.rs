@@ -1,17 +1,21 @@
-//! The audit log: one line of JSON for every request, in a file of its own. The log filter does not apply to it.
+//! The audit log: one line of JSON for every request, in a file of its own, in CloudWatch Logs, or in both. The log filter
+//! does not apply to it.
 //!
-//! A thread writes the events, so that no request waits for the disk. If the thread cannot keep up, requests wait, because
-//! none may go unrecorded.
+//! A thread writes the events to the file, so that no request waits for the disk. If the thread cannot keep up, requests wait,
+//! because none may go unrecorded. None waits for CloudWatch Logs.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::mem;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use tracing::error;
+
+use crate::serve::telemetry::log_export::LogQueue;
 
 /// The maximum number of events that wait for the disk.
 const QUEUE_LIMIT: usize = 16_384;
@@ -67,48 +71,56 @@ enum AuditMessage {
 }
 
 /// The audit log, to which requests write.
-pub(crate) struct AuditLog(Option<SyncSender<AuditMessage>>);
+pub(crate) struct AuditLog {
+    writer: Option<SyncSender<AuditMessage>>,
+    /// The queue to CloudWatch Logs.
+    export: Option<Arc<LogQueue>>,
+}
 
 impl AuditLog {
-    /// Opens the log and starts its thread. Without a sink, no events are written.
+    /// Opens the log and starts its thread. Without a sink and a queue, no events are written.
     ///
     /// # Errors
     /// When the file cannot be opened.
-    pub(crate) fn start(sink: Option<AuditSink>) -> io::Result<Self> {
-        let Some(sink) = sink else { return Ok(Self(None)) };
+    pub(crate) fn start(sink: Option<AuditSink>, export: Option<Arc<LogQueue>>) -> io::Result<Self> {
+        let Some(sink) = sink else { return Ok(Self { writer: None, export }) };
         let output = AuditOutput::open(&sink)?;
         let (sender, receiver) = sync_channel(QUEUE_LIMIT);
         std::thread::Builder::new().name("audit".to_owned()).spawn(move || write(output, &sink, &receiver))?;
-        Ok(Self(Some(sender)))
+        Ok(Self { writer: Some(sender), export })
     }
 
     /// True if the audit log is configured.
     #[must_use]
     pub(crate) fn is_on(&self) -> bool {
-        self.0.is_some()
+        self.writer.is_some() || self.export.is_some()
     }
 
     /// Writes an event.
     pub(crate) fn record(&self, event: &AuditEvent<'_>) {
-        if let (Some(sender), Ok(mut line)) = (&self.0, serde_json::to_vec(event)) {
+        let Ok(mut line) = serde_json::to_vec(event) else { return };
+        if let Some(export) = &self.export {
+            export.record(&line);
+        }
+        if let Some(writer) = &self.writer {
             line.push(b'\n');
             // This fails only if the thread has panicked, which is logged.
-            let _ = sender.send(AuditMessage::Line(line));
+            let _ = writer.send(AuditMessage::Line(line));
         }
     }
 
     /// Reopens the file.
     pub(crate) fn reopen(&self) {
-        if let Some(sender) = &self.0 {
-            let _ = sender.send(AuditMessage::Reopen);
+        if let Some(writer) = &self.writer {
+            let _ = writer.send(AuditMessage::Reopen);
         }
     }
 
     /// Blocks until all events are written. Only for the end of the process.
     pub(crate) fn flush(&self) {
         let (done, is_done) = sync_channel(1);
-        if let Some(sender) = &self.0
-            && sender.send(AuditMessage::Flush(done)).is_ok()
+        if let Some(writer) = &self.writer
+            && writer.send(AuditMessage::Flush(done)).is_ok()
         {
             let _ = is_done.recv_timeout(LAST_WAIT);
         }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crate::serve::telemetry::audit::AuditLog;
+use crate::serve::telemetry::log_export::LogQueue;
 use crate::serve::telemetry::spans::Exporter;
 
 /// The reports that all requests of the process share.
@@ -16,13 +17,15 @@ pub(crate) struct RequestReports {
     pub(crate) audit: AuditLog,
     /// The exporter of spans, if there is a collector.
     pub(crate) spans: Option<Arc<Exporter>>,
+    /// The queues of the export to CloudWatch Logs.
+    pub(crate) log_queues: Vec<Arc<LogQueue>>,
 }
 
 impl RequestReports {
     /// Reports whose request ids start with `run`, a random number.
     #[must_use]
-    pub(crate) fn new(run: u64, audit: AuditLog, spans: Option<Arc<Exporter>>) -> Self {
-        Self { in_flight: AtomicUsize::new(0), next: AtomicU64::new(0), run, audit, spans }
+    pub(crate) fn new(run: u64, audit: AuditLog, spans: Option<Arc<Exporter>>, log_queues: Vec<Arc<LogQueue>>) -> Self {
+        Self { in_flight: AtomicUsize::new(0), next: AtomicU64::new(0), run, audit, spans, log_queues }
     }
 
     /// Counts a request that begins, and returns its id.

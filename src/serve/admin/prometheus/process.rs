@@ -1,10 +1,13 @@
-//! The metrics of the process: bodies, requests in flight, the listener's certificate, spans, and the kernel's figures.
+//! The metrics of the process: bodies, requests in flight, the listener's certificate, spans, the export of logs, and the
+//! kernel's figures.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::http::tls::server::ServerTls;
 use crate::serve::admin::prometheus::exposition::{Exposition, seconds};
 use crate::serve::state::SharedState;
+use crate::serve::telemetry::log_export::LogQueue;
 use crate::serve::telemetry::metrics::{Metrics, ProcessUsage};
 
 pub(super) fn render(shared: &SharedState, exposition: &mut Exposition) {
@@ -31,10 +34,34 @@ pub(super) fn render(shared: &SharedState, exposition: &mut Exposition) {
             family.sample(&[("reason", reason)], count);
         }
     }
+    log_export(&shared.reports.log_queues, exposition);
     exposition
         .gauge("process_start_time_seconds", "Time at which the process began to serve")
         .sample(&[], seconds(shared.metrics.started));
     usage(exposition);
+}
+
+fn log_export(queues: &[Arc<LogQueue>], exposition: &mut Exposition) {
+    if queues.is_empty() {
+        return;
+    }
+    let (name, help) = ("appliance_log_events_exported_total", "Log events that CloudWatch Logs took, by content");
+    let mut family = exposition.counter(name, help);
+    for queue in queues {
+        family.sample(&[("content", queue.content().word())], queue.exported());
+    }
+    let (name, help) = ("appliance_log_events_dropped_total", "Log events lost, by content and reason");
+    let mut family = exposition.counter(name, help);
+    for queue in queues {
+        for (reason, count) in queue.lost() {
+            family.sample(&[("content", queue.content().word()), ("reason", reason)], count);
+        }
+    }
+    let (name, help) = ("appliance_log_queue_bytes", "Memory of log events that wait for CloudWatch Logs, by content");
+    let mut family = exposition.gauge(name, help);
+    for queue in queues {
+        family.sample(&[("content", queue.content().word())], queue.held());
+    }
 }
 
 fn bodies(metrics: &Metrics, exposition: &mut Exposition) {

@@ -31,7 +31,7 @@ pub(crate) use counters::{Observation, WorkerCounters};
 pub(crate) use error_codes::{CUT_OFF, ERROR_CODES, UPSTREAM_DENIED, UPSTREAM_ERROR, index as error_code_index};
 pub(crate) use failures::{FailedRequest, FailureGroup};
 pub(crate) use histogram::{BOUNDS, Distribution, micros};
-pub(crate) use history::{HistoryView, STEP, STEPS, Step};
+pub(crate) use history::{HistoryView, RequestTotals, STEP, STEPS, Step};
 pub(crate) use layout::{Direction, Latency, STATUSES};
 pub(crate) use process::ProcessUsage;
 pub(crate) use route::RouteClass;
@@ -41,7 +41,7 @@ pub(crate) use time_shares::TimeShares;
 use crate::clock;
 use crate::http::body::BodyLimits;
 use counters::SharedCounters;
-use history::{History, RequestTotals, TICK};
+use history::{History, TICK};
 
 /// The metrics of the process.
 pub(crate) struct Metrics {
