@@ -50,7 +50,7 @@
     '';
   };
 
-  # The logs of some weeks, and never a full disk. What has to last belongs into CloudWatch or an audit log.
+  # The logs of some weeks, and never a full disk. What has to last goes to CloudWatch Logs (`cloudwatch-log-group`).
   services.journald.extraConfig = ''
     SystemMaxUse=512M
     SystemKeepFree=1G

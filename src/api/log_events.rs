@@ -201,17 +201,17 @@ struct EventsInput<'a> {
 fn rejected(answer: &[u8], sent: usize) -> usize {
     #[derive(Default, Deserialize)]
     #[serde(default, rename_all = "camelCase")]
-    struct Rejected {
+    struct RejectedEvents {
         too_old_log_event_end_index: usize,
         expired_log_event_end_index: usize,
         too_new_log_event_start_index: Option<usize>,
     }
     #[derive(Default, Deserialize)]
     #[serde(default, rename_all = "camelCase")]
-    struct Taken {
-        rejected_log_events_info: Option<Rejected>,
+    struct PutAnswer {
+        rejected_log_events_info: Option<RejectedEvents>,
     }
-    let taken: Taken = serde_json::from_slice(answer).unwrap_or_default();
+    let taken: PutAnswer = serde_json::from_slice(answer).unwrap_or_default();
     let Some(info) = taken.rejected_log_events_info else { return 0 };
     // The ends are exclusive, and the start is inclusive.
     let old = info.too_old_log_event_end_index.max(info.expired_log_event_end_index);

@@ -10,7 +10,7 @@ use super::parameters::from_parameters;
 use super::plan::{self, Plan, PlanEntry, with_origins};
 use super::services::{credentials, endpoint};
 use super::settings::{BootstrapSettings, ConfigurationReader, Say, UsableConfiguration};
-use super::sources::{self, ConfigurationSource};
+use super::sources::{self, ConfigurationSource, ConfiguredValue};
 use super::tags::{self, PREFIX};
 use super::user_data;
 use crate::api::imds::{ImdsClient, ImdsError, InstanceIdentity};
@@ -25,7 +25,7 @@ const WAITS: (Duration, Duration) = (Duration::from_millis(500), Duration::from_
 pub(super) struct InstanceFacts {
     /// The identity of the instance.
     pub identity: InstanceIdentity,
-    /// The sources, the one with precedence first: user data, parameters, tags, the file of the image.
+    /// The sources, the one with precedence first: user data, parameters, tags, the file of the image, the identity.
     pub sources: Vec<ConfigurationSource>,
     /// Sources that cannot be parsed, which a person has to correct.
     pub faults: Vec<String>,
@@ -125,7 +125,17 @@ pub(super) async fn gather(
     for warning in tags::restrict(&mut told, &[&user, &found]) {
         say(&format!("warning: {warning}"));
     }
-    Ok(InstanceFacts { identity, sources: vec![user, found, told, file], faults, without_parameters })
+    let mut sources = vec![user, found, told, file];
+    sources.extend(machine(&identity, &sources));
+    Ok(InstanceFacts { identity, sources, faults, without_parameters })
+}
+
+/// Returns the name of this instance for log streams, if it sends its logs: a host name may return with another instance.
+fn machine(identity: &InstanceIdentity, sources: &[ConfigurationSource]) -> Option<ConfigurationSource> {
+    let has_group = sources.iter().any(|source| source.options.contains_key("cloudwatch-log-group"));
+    let value = ConfiguredValue::one(identity.instance.clone(), "identity document".to_owned());
+    let options = [("cloudwatch-log-machine".to_owned(), value)].into_iter().collect();
+    has_group.then(|| ConfigurationSource { options, ..ConfigurationSource::default() })
 }
 
 /// Returns the tags for the appliance, if the instance can see its tags.

@@ -34,11 +34,9 @@ pub(super) fn resolve(
     let group = problems.read(given, HINT_GROUP, group);
     let contents = problems.read(options.cloudwatch_log_content.as_ref(), HINT_CONTENT, contents);
     let machine = problems.read(options.cloudwatch_log_machine.as_ref(), HINT_MACHINE, machine);
-    if given.is_none() {
-        for idle in [&options.cloudwatch_log_content, &options.cloudwatch_log_machine].into_iter().flatten() {
-            let text = "this has no effect, because nothing is sent to CloudWatch Logs";
-            problems.add(&idle.origin, text, "set `cloudwatch-log-group`, or remove this option");
-        }
+    if let (None, Some(idle)) = (given, &options.cloudwatch_log_content) {
+        let text = "this has no effect, because nothing is sent to CloudWatch Logs";
+        problems.add(&idle.origin, text, "set `cloudwatch-log-group`, or remove this option");
     }
     let (own_region, name) = group?;
     let region = own_region.unwrap_or_else(|| region.to_owned());

@@ -135,6 +135,10 @@ impl Estimate<'_> {
         let hour = LOAD_BALANCER + CAPACITY_UNIT + addresses * PUBLIC_ADDRESS;
         self.add("load balancer with one capacity unit".to_owned(), hour * HOURS);
         self.leave_open("logs of the load balancer in S3, by the GB".to_owned(), S3_PRICES);
+        if self.count(StackKind::Appliance, "AWS::Logs::LogGroup") > 0.0 {
+            let what = "the log and the audit log in CloudWatch Logs, about 1 GB for each million requests, by the GB";
+            self.leave_open(what.to_owned(), CLOUDWATCH_PRICES);
+        }
         let instances = self.number("MinInstances", 1.0);
         let chosen = match self.values.get("InstanceType").map_or("", String::as_str) {
             "" if self.is("Architecture", "x86_64") => "t3.small",

@@ -316,6 +316,22 @@ fn a_denied_probe_names_the_missing_permission() {
 }
 
 #[test]
+fn the_log_streams_of_an_instance_have_its_id() {
+    let instance = Instance::new();
+    instance.has("user-data", instance.configuration("cloudwatch-log-group = \"g\"\n"));
+    instance.tags(&[("appliance:cloudwatch-log-group", "elsewhere"), ("appliance:cloudwatch-log-content", "metrics")]);
+    let (output, said) = instance.bootstrap(&["--dry-run"]);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("cloudwatch-log-machine = i-0123456789abcdef0 ← identity document"), "{said}");
+    // Whoever may tag instances must not be able to lead the audit log elsewhere, or to end it.
+    assert!(said.contains("cloudwatch-log-group = g ← user data, line 4") && !said.contains("elsewhere"), "{said}");
+    assert!(said.contains("`cloudwatch-log-content` cannot be set by a tag"), "{said}");
+    instance.has("user-data", instance.configuration(""));
+    let (_, said) = instance.bootstrap(&["--dry-run"]);
+    assert!(!said.contains("cloudwatch-log-machine"), "{said}");
+}
+
+#[test]
 fn an_unwritable_directory_is_reported() {
     let instance = Instance::new();
     instance.has("user-data", instance.configuration(""));

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::support::appliance::{ACCESS_KEY_ID, APP_ARN, SECRET_ACCESS_KEY, TRACKING_ARN, command};
 use crate::support::authority::authority;
 use crate::support::issuer::{SigningKey, TestIssuer};
+use crate::support::log_service::{GROUP, LogService, Mood};
 use crate::support::upstream::Upstream;
 
 fn check(arguments: &[&str]) -> (Output, String) {
@@ -255,4 +256,50 @@ fn the_endpoints_of_an_identity_provider_have_to_answer() {
     // An issuer without `client-id` signs nobody in.
     write("");
     assert_eq!(endpoints(), (Some(0), Vec::new()));
+}
+
+#[test]
+fn the_log_group_is_tried_and_what_is_missing_is_named() {
+    let upstream = answering("200 OK", 0, "{}");
+    let url = upstream.url();
+    let probe = |service: &LogService, more: &[&str]| {
+        let group = ["--cloudwatch-log-group", GROUP, "--cloudwatch-log-machine", "i-1"];
+        let target = ["--resource-arn", TRACKING_ARN, "--upstream-endpoint", &url, "--listen", "127.0.0.1:0"];
+        let arguments = [&["--json"], &group[..], &target, more].concat();
+        let output = command(&["check"])
+            .args(arguments)
+            .env("APPLIANCE_CA_FILE", authority().file())
+            .env("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID)
+            .env("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY)
+            .env("AWS_ENDPOINT_URL_STS", "http://127.0.0.1:9")
+            .env("AWS_ENDPOINT_URL_CLOUDWATCH_LOGS", service.url())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let found = findings(&said).into_iter().find(|one| one["check"] == "logs");
+        (output.status.code(), found)
+    };
+    let service = LogService::start();
+    let (_, offline) = probe(&service, &["--offline"]);
+    assert_eq!((offline, service.requests().len()), (None, 0));
+    // Without leave to write, nothing is made, and the permission is known nevertheless.
+    let (code, found) = probe(&service, &["--read-only"]);
+    assert_eq!((code, &found.as_ref().unwrap()["outcome"]), (Some(0), &"ok".into()), "{found:?}");
+    assert_eq!(service.streams(), Vec::<String>::new());
+    for _ in 0..2 {
+        let (code, found) = probe(&service, &[]);
+        assert_eq!((code, &found.as_ref().unwrap()["outcome"]), (Some(0), &"ok".into()), "{found:?}");
+    }
+    assert_eq!((service.streams(), service.messages("check/").len()), (vec!["check/i-1".to_owned()], 2));
+    for more in [&[][..], &["--read-only"]] {
+        for (mood, hint) in
+            [(Mood::WithoutGroup, "create the log group"), (Mood::Denying, "allow `logs:CreateLogStream`")]
+        {
+            service.becomes(mood);
+            let (code, found) = probe(&service, more);
+            let found = found.unwrap();
+            assert_eq!((code, &found["outcome"]), (Some(1), &"failure".into()), "{found}");
+            assert!(found["hint"].as_str().unwrap().contains(hint), "{found}");
+        }
+    }
 }

@@ -26,6 +26,7 @@ oidc-client-id = "name"
 "#;
 const OF_PERSONAL_TOKENS: &str =
     "personal-tokens = \"secretsmanager:arn:aws:secretsmanager:us-east-1:123456789012:secret:other\"\n";
+const OF_LOGS: &str = "cloudwatch-log-group = \"group\"\n";
 const OF_OIDC_CALLERS: &str = "[[caller]]\nclaim = \"*\"\nrole = \"read\"\n";
 
 /// Removes what XML does not keep, in which CloudFormation returns the parameter: otherwise the same file would be a change, which
@@ -53,7 +54,12 @@ fn problems(given: &Pairs) -> Vec<String> {
     }
     let mut before = OF_THE_TEMPLATE.to_owned();
     let has_oidc = !text("OidcIssuer").is_empty();
-    for (applies, options) in [(has_oidc, OF_OIDC), (text("PersonalTokens") == "on", OF_PERSONAL_TOKENS)] {
+    let parts = [
+        (has_oidc, OF_OIDC),
+        (text("PersonalTokens") == "on", OF_PERSONAL_TOKENS),
+        (text("LogRetentionDays") != "0", OF_LOGS),
+    ];
+    for (applies, options) in parts {
         before.push_str(if applies { options } else { "" });
     }
     let whole = format!("{before}{ours}\n{}", if has_oidc { OF_OIDC_CALLERS } else { "" });
@@ -95,6 +101,8 @@ mod tests {
             (issuer, ("PersonalTokens", "off")),
             (issuer, ("OidcIssuer", "https://idp.example.com")),
             ("sign-in-help = \"Ask ops.\"\npersonal-token-lifetime = \"30d\"", ("PersonalTokens", "on")),
+            ("cloudwatch-log-content = \"audit\"", ("PersonalTokens", "off")),
+            ("cloudwatch-log-group = \"mine\"", ("LogRetentionDays", "0")),
             (
                 "aws-audience = \"mlflow\"\n[[caller]]\nprincipal = \"arn:aws:iam::123456789012:role/ml-*\"\nrole = \"read\"",
                 ("a", ""),
@@ -106,7 +114,7 @@ mod tests {
 
     #[test]
     fn every_option_that_the_template_sets_is_known_here() {
-        let ours: String = [OF_THE_TEMPLATE, OF_OIDC, OF_PERSONAL_TOKENS].concat();
+        let ours: String = [OF_THE_TEMPLATE, OF_OIDC, OF_PERSONAL_TOKENS, OF_LOGS].concat();
         let others = ["claim", "role", "parameters", "stack-name", "logical-id", "target-group"];
         let is_part = |one: char| one.is_ascii_lowercase() || one == '-';
         let text = StackKind::Appliance.text();
@@ -124,6 +132,7 @@ mod tests {
             ("\nlisten = \"0.0.0.0:1\"", "ServeConfiguration, line 2: "),
             ("worker = 3", "ServeConfiguration, line 1: "),
             ("workers = 2\n[[caller]]\nissuer = \"gha\"\nclaim = \"a=b\"\nrole = \"read\"", "gha"),
+            ("cloudwatch-log-group = \"mine\"", "ServeConfiguration, line 1: "),
             ("personal-token-lifetime = \"x\"", "ServeConfiguration, line 1: "),
         ] {
             let said = said(&[("ServeConfiguration", text)]);

@@ -20,7 +20,7 @@ fn the_estimate_follows_the_parameters() {
         ("InstanceType", "t4g.micro"),
     ];
     assert!((sum(&nat) - sum(&lean) - 36.5).abs() < 0.01, "{}", sum(&nat));
-    assert!((sum(&endpoints) - sum(&lean) - 87.6).abs() < 0.01, "{}", sum(&endpoints));
+    assert!((sum(&endpoints) - sum(&lean) - 102.2).abs() < 0.01, "{}", sum(&endpoints));
     let one_less = [&endpoints[..], &[("EndpointSts", "no")]].concat();
     assert!((sum(&endpoints) - sum(&one_less) - 14.6).abs() < 0.01, "{}", sum(&one_less));
     let secret = ("ExistingTokenSecretArn", "arn:aws:secretsmanager:us-east-1:123456789012:secret:tokens-AbCdEf");
@@ -57,6 +57,13 @@ fn managed_mlflow_is_listed_with_its_size_and_without_an_invented_price() {
     }
     let arn = "arn:aws:sagemaker:us-east-1:123456789012:mlflow-tracking-server/mine";
     assert_eq!(mlflow(&[("ExistingResourceArn", arn)], Some(DeployMode::Tracking)), None);
+}
+
+#[test]
+fn logs_are_listed_unless_none_are_sent() {
+    let listed =
+        |days| items(&[("LogRetentionDays", days)], None, false).iter().any(|item| item.what.contains("audit log"));
+    assert!(listed("90") && !listed("0"));
 }
 
 #[test]

@@ -34,6 +34,15 @@ fn each_endpoint_can_be_left_out() {
 }
 
 #[test]
+fn the_minimal_endpoints_include_those_of_all_that_the_appliance_calls_by_default() {
+    let networking = template("networking");
+    for service in ["Sts", "Ssm", "SecretsManager", "CloudFormation", "Logs"] {
+        let condition = words(&networking["Conditions"][format!("{service}Endpoint")]);
+        assert!(condition.contains(&"Endpoints".to_owned()), "{service}: {condition:?}");
+    }
+}
+
+#[test]
 fn endpoints_in_an_existing_network_block_no_other_client() {
     for (_, name, value) in resources("AWS::EC2::VPCEndpoint") {
         if let Some(policy) = value["Properties"].get("PolicyDocument") {

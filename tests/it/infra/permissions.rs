@@ -109,11 +109,28 @@ fn instances_may_use_keys_and_a_log_group_that_are_named() {
     assert!(all(&statement["Resource"]).contains(&"InstanceKmsKeyArns".to_owned()), "{statement}");
     // Session Manager needs these on the instance to record a session in CloudWatch Logs.
     let logs = of_instances("LogPolicy");
-    assert_eq!(logs["Condition"], "Logs");
+    assert_eq!(logs["Condition"], "Recordings");
     let allowed = all(&logs["Properties"]["PolicyDocument"]);
     for action in ["CreateLogStream", "PutLogEvents", "DescribeLogGroups", "DescribeLogStreams"] {
         assert!(allowed.contains(&format!("logs:{action}")), "{action}: {allowed:?}");
     }
+}
+
+#[test]
+fn instances_may_only_add_to_the_log_group_of_their_stack_which_outlives_it() {
+    let (_, _, group) = resources("AWS::Logs::LogGroup").into_iter().find(|(name, ..)| *name == "appliance").unwrap();
+    assert_eq!((&group["Condition"], &group["DeletionPolicy"]), (&"Logs".into(), &"RetainExceptOnCreate".into()));
+    assert_eq!(group["UpdateReplacePolicy"], "Retain");
+    // `InstancePolicy` and not a policy of its own: the instances start after it and stop before it goes.
+    let policy = of_instances("InstancePolicy");
+    let statements = policy["Properties"]["PolicyDocument"]["Statement"].as_array().unwrap();
+    let [choice] = &statements.iter().filter(|one| one[0] == "Logs").collect::<Vec<_>>()[..] else {
+        panic!("{statements:?}")
+    };
+    assert_eq!(all(&choice[1]["Action"]), ["logs:CreateLogStream", "logs:PutLogEvents"]);
+    assert_eq!((&choice[1]["Resource"], &choice[2]), (&"LogGroup.Arn".into(), &"AWS::NoValue".into()));
+    let defaults = template("appliance")["Parameters"]["LogRetentionDays"].clone();
+    assert!(defaults["Default"] == 90 && defaults["AllowedValues"].as_array().unwrap().contains(&0.into()));
 }
 
 #[test]

@@ -30,6 +30,7 @@ mod leaks;
 mod lifecycle;
 mod limits;
 mod locations;
+mod log_export;
 mod metrics;
 mod monitoring;
 mod multipart;

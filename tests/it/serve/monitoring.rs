@@ -81,6 +81,8 @@ fn busy() -> (Appliance, Scrape, tempfile::TempDir) {
     let appliance = Builder::new(&upstream)
         .with(&["--tls-certificate", &certificate, "--tls-key", &key, "--role-arn", super::credentials::ROLE])
         .with(&["--artifact-store", "s3://bucket/team", "--artifact-access", "presigned-only"])
+        .with(&["--cloudwatch-log-group", "g"])
+        .env("AWS_ENDPOINT_URL_CLOUDWATCH_LOGS", "http://127.0.0.1:9")
         .env("AWS_ENDPOINT_URL_STS", &sts.url())
         .without_waiting()
         .with_admin()

@@ -9,6 +9,7 @@ pub mod http2;
 pub mod http2_caller;
 pub mod issuer;
 mod log;
+pub mod log_service;
 pub mod openid_provider;
 pub mod personal;
 pub mod python;

@@ -192,8 +192,8 @@ class Launch:
         self.destroy(tracking, serverless)
 
     def nothing_is_left_of_a_failed_start(self):
-        """Of the appliance's stack nothing is left: no bucket, no role, no target group."""
-        left = self.look.buckets("accesslog") + self.aws("elbv2").describe_target_groups()["TargetGroups"]
+        """Of the appliance's stack nothing is left: no bucket, no log group, no role, no target group."""
+        left = self.look.buckets("accesslog") + self.look.log_groups("mlflow-appliance-") + self.aws("elbv2").describe_target_groups()["TargetGroups"]
         left += [one["RoleName"] for one in self.aws("iam").list_roles()["Roles"] if one["RoleName"].startswith("mlflow-appliance-")]
         self.check(not left, f"left behind by a failed start: {left}")
 
@@ -257,6 +257,9 @@ class Launch:
         self.check(len(self.aws("elbv2").describe_load_balancers()["LoadBalancers"]) == 1, "not one load balancer")
         kept = self.look.buckets("serverless")
         self.check(len(kept) == 2 and all(name in said for name in kept), f"{kept}\n{said}")
+        # An audit trail outlives its stack.
+        kept = self.look.log_groups("serverless")
+        self.check(len(kept) == 1 and f"AWS::Logs::LogGroup {kept[0]}" in said, f"{kept}\n{said}")
         self.deploy("destroy", "--yes", "--shared", *tracking)
         self.check(not self.stacks(), self.statuses())
         self.look.nothing_is_left()

@@ -43,6 +43,9 @@ class Looks:
     def buckets(self, part):
         return [one["Name"] for one in self.aws("s3").list_buckets()["Buckets"] if part in one["Name"]]
 
+    def log_groups(self, part):
+        return [one["logGroupName"] for one in self.aws("logs").describe_log_groups()["logGroups"] if part in one["logGroupName"]]
+
     def bucket(self, name, algorithm):
         """Encrypted, versioned, not public, and only over TLS."""
         client = self.aws("s3")
@@ -127,6 +130,7 @@ class Looks:
         self.launch_template(mode, stacks, image, outputs, ids)
         self.user_data(mode, stacks, (outputs, ids), mlflow, values)
         self.roles(mode, (outputs, ids), mlflow, values)
+        self.logs(outputs, ids)
         self.connections(ids, outputs, values)
         self.balancer(outputs, network, ids, values)
 
@@ -161,6 +165,7 @@ class Looks:
             "tokens": f"secretsmanager:{outputs['TokenSecretArn']}", "artifact-store": mlflow["ArtifactStoreUri"],
             "session-key": f"secretsmanager:{ids['SessionKey']}",
             "trusted-proxies": self.outputs(stacks["mlflow-networking"])["PrivateSubnetCidrs"],
+            "cloudwatch-log-group": outputs["LogGroupName"],
             "bootstrap": {"parameters": f"/{name}", "stack-name": name, "logical-id": "Group", "target-group": outputs["TargetGroupArn"]},
         }  # fmt: skip
         if values:
@@ -206,6 +211,17 @@ class Looks:
         self.same(allowed.get((machine, "secretsmanager:PutSecretValue"), []), written, "the secrets that instances write")
         self.check(not any(name == machine and action.startswith(("sagemaker", "s3:")) for name, action in allowed), allowed)
 
+    def logs(self, outputs, ids):
+        """The instances write to one group, and read from none."""
+        (group,) = self.aws("logs").describe_log_groups(logGroupNamePrefix=outputs["LogGroupName"])["logGroups"]
+        self.same((group["logGroupName"], group["retentionInDays"]), (ids["LogGroup"], 90), "the log group and its retention")
+        iam, machine, granted = self.aws("iam"), outputs["InstanceRoleArn"].rpartition("/")[2], {}
+        for policy in iam.list_role_policies(RoleName=machine)["PolicyNames"]:
+            for statement in iam.get_role_policy(RoleName=machine, PolicyName=policy)["PolicyDocument"]["Statement"]:
+                if any(action.startswith("logs:") for action in statement["Action"]):
+                    granted[statement["Resource"]] = sorted(statement["Action"])
+        self.same(granted, {group["arn"]: ["logs:CreateLogStream", "logs:PutLogEvents"]}, "what instances may do with logs")
+
     def connections(self, ids, outputs, values):
         """Callers to the balancer, the balancer to the instances, the instances to AWS; nothing else."""
 
@@ -250,7 +266,7 @@ class Looks:
         body = json.loads(self.aws("cloudwatch").get_dashboard(DashboardName=ids["Dashboard"])["DashboardBody"])
         self.check(len(body["widgets"]) > 3 and arn.partition("loadbalancer/")[2] in json.dumps(body), body)
 
-    def nothing_is_left(self, buckets=5):
+    def nothing_is_left(self, buckets=5, groups_kept=2):
         """But for what the templates keep."""
         ec2, iam = self.aws("ec2"), self.aws("iam")
         mine = {"Name": "tag:aws:cloudformation:stack-name", "Values": ["mlflow-networking"]}
@@ -265,3 +281,6 @@ class Looks:
         kept = self.buckets("mlflow-")
         # Artifacts and logs of each mode, and Studio's.
         self.same(len(kept), buckets, f"buckets that are kept: {kept}")
+        # Of each mode that has started.
+        groups = self.log_groups("mlflow-")
+        self.same(len(groups), groups_kept, f"log groups that are kept: {groups}")

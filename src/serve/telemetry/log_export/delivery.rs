@@ -61,6 +61,10 @@ impl LogDelivery {
                 if !self.deliver(&batch).await {
                     return;
                 }
+                // What has come meanwhile waits for others, unless it is enough for a call.
+                if !is_last && !self.queue.is_filled() {
+                    break;
+                }
             }
             self.report_losses();
             if is_last {

@@ -14,10 +14,11 @@ use tracing::warn;
 use crate::api::Transport;
 use crate::aws::credentials::Current;
 use crate::clock;
+use crate::serve::telemetry::log_export::content::LogContent;
 use crate::serve::telemetry::log_export::delivery::{DeliveryState, LogDelivery};
 use crate::serve::telemetry::log_export::metric_lines::MetricLines;
 use crate::serve::telemetry::log_export::queue::LogQueue;
-use crate::serve::telemetry::log_export::settings::{LogContent, LogExportSettings};
+use crate::serve::telemetry::log_export::settings::LogExportSettings;
 use crate::serve::telemetry::metrics::RequestTotals;
 
 /// The longest time for one call, with a batch of a megabyte.

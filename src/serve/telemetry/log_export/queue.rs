@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use crate::api::log_events::{BATCH_BYTES, BATCH_EVENTS, BATCH_SPAN, EVENT_OVERHEAD, LogEvent, MESSAGE_BYTES};
-use crate::serve::telemetry::log_export::settings::LogContent;
+use crate::serve::telemetry::log_export::content::LogContent;
 
 /// The bytes in memory of an event besides its text.
 const EVENT_MEMORY: usize = size_of::<LogEvent>() + 16;
@@ -45,6 +45,12 @@ struct QueueState {
     /// The bytes of the events that wait, as AWS counts them.
     waiting: usize,
     last: u64,
+}
+
+impl QueueState {
+    fn is_filled(&self) -> bool {
+        self.waiting >= BATCH_BYTES || self.events.len() >= BATCH_EVENTS
+    }
 }
 
 /// Events that are on their way. They count against the queue's limit until they are given back.
@@ -104,7 +110,7 @@ impl LogQueue {
         state.held += memory;
         state.waiting += size;
         state.events.push_back(event);
-        let is_filled = state.waiting >= BATCH_BYTES || state.events.len() >= BATCH_EVENTS;
+        let is_filled = state.is_filled();
         drop(state);
         if is_filled {
             self.filled.notify_one();
@@ -114,6 +120,11 @@ impl LogQueue {
     /// Waits until a whole batch waits.
     pub(crate) async fn filled(&self) {
         self.filled.notified().await;
+    }
+
+    /// True if a whole batch waits.
+    pub(crate) fn is_filled(&self) -> bool {
+        self.state().is_filled()
     }
 
     /// Takes the oldest events, as many as one call may have; nothing if no event waits.
