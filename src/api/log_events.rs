@@ -200,11 +200,14 @@ struct EventsInput<'a> {
 /// Returns the number of events, of so many, that AWS did not take because they are too old or too new.
 fn rejected(answer: &[u8], sent: usize) -> usize {
     #[derive(Default, Deserialize)]
-    #[serde(default, rename_all = "camelCase")]
+    #[serde(default)]
     struct RejectedEvents {
-        too_old_log_event_end_index: usize,
-        expired_log_event_end_index: usize,
-        too_new_log_event_start_index: Option<usize>,
+        #[serde(rename = "tooOldLogEventEndIndex")]
+        old_until: usize,
+        #[serde(rename = "expiredLogEventEndIndex")]
+        expired_until: usize,
+        #[serde(rename = "tooNewLogEventStartIndex")]
+        new_from: Option<usize>,
     }
     #[derive(Default, Deserialize)]
     #[serde(default, rename_all = "camelCase")]
@@ -214,8 +217,8 @@ fn rejected(answer: &[u8], sent: usize) -> usize {
     let taken: PutAnswer = serde_json::from_slice(answer).unwrap_or_default();
     let Some(info) = taken.rejected_log_events_info else { return 0 };
     // The ends are exclusive, and the start is inclusive.
-    let old = info.too_old_log_event_end_index.max(info.expired_log_event_end_index);
-    let new = info.too_new_log_event_start_index.map_or(0, |start| sent.saturating_sub(start));
+    let old = info.old_until.max(info.expired_until);
+    let new = info.new_from.map_or(0, |start| sent.saturating_sub(start));
     old.saturating_add(new).min(sent)
 }
 

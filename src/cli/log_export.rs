@@ -58,19 +58,15 @@ fn is_name(text: &str, length: usize) -> bool {
 
 /// The region, if the text is an ARN, and the name.
 fn group(text: &str) -> Result<(Option<String>, String), String> {
-    let named = |name: &str| match is_name(name, GROUP_LENGTH) {
-        true => Ok(name.to_owned()),
-        false => Err("a name has 1 to 512 letters, digits and `.-_/#`".to_owned()),
-    };
+    const UNFIT: &str = "a name has 1 to 512 letters, digits and `.-_/#`";
+    let named = |name: &str| if is_name(name, GROUP_LENGTH) { Ok(name.to_owned()) } else { Err(UNFIT.to_owned()) };
     if !text.starts_with("arn:") {
         return Ok((None, named(text)?));
     }
-    let parts: Vec<&str> = text.split(':').collect();
-    let (region, name) = match parts[..] {
-        [_, _, "logs", region, _, "log-group", name] | [_, _, "logs", region, _, "log-group", name, "*"] => {
-            (region, name)
-        }
-        _ => return Err("not the ARN of a log group".to_owned()),
+    // The console adds an asterisk for the streams.
+    let parts: Vec<&str> = text.strip_suffix(":*").unwrap_or(text).split(':').collect();
+    let [_, _, "logs", region, _, "log-group", name] = parts[..] else {
+        return Err("not the ARN of a log group".to_owned());
     };
     let is_region = region.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
     if region.is_empty() || !is_region {

@@ -220,7 +220,8 @@ class Looks:
             for statement in iam.get_role_policy(RoleName=machine, PolicyName=policy)["PolicyDocument"]["Statement"]:
                 if any(action.startswith("logs:") for action in statement["Action"]):
                     granted[statement["Resource"]] = sorted(statement["Action"])
-        self.same(granted, {group["arn"]: ["logs:CreateLogStream", "logs:PutLogEvents"]}, "what instances may do with logs")
+        # In AWS, the attribute of the resource ends in an asterisk as well.
+        self.same(granted, {group["arn"].removesuffix(":*"): ["logs:CreateLogStream", "logs:PutLogEvents"]}, "what instances may do with logs")
 
     def connections(self, ids, outputs, values):
         """Callers to the balancer, the balancer to the instances, the instances to AWS; nothing else."""

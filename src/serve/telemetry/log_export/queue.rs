@@ -200,7 +200,7 @@ mod tests {
     #[test]
     fn a_batch_respects_the_limits_of_a_call() {
         let queue = queue(64 << 20);
-        for _ in 0..BATCH_EVENTS + 1 {
+        for _ in 0..=BATCH_EVENTS {
             queue.record(b"x\n");
         }
         assert_eq!(queue.take().map(|batch| batch.events.len()), Some(BATCH_EVENTS));
