@@ -133,6 +133,18 @@ class Hour:
         same("the new image", instance["ImageId"], image)
         holds("another machine, and the old one is off", new != old and self.fleet.has_ended(old), (old, new))
         same("the token still holds", self.get(url, token)[0], 200)
+        self.audit_log_outlasts(old)
+
+    def audit_log_outlasts(self, machine):
+        """What was done on a machine that is gone is still known."""
+        logs, group = self.aws("logs"), self.outputs()["LogGroupName"]
+        names = [one["logStreamName"] for one in logs.describe_log_streams(logGroupName=group)["logStreams"]]
+        of_machine = [name for name in names if name.startswith(f"audit/{machine}/")]
+        same(f"streams of the audit log of {machine}, among {names}", len(of_machine), 1)
+        pages = logs.get_paginator("filter_log_events").paginate(logGroupName=group, logStreamNames=of_machine)
+        events = [json.loads(event["message"]) for page in pages for event in page["events"]]
+        done = {one["action"] for one in events if one["caller"] == "ci"}
+        holds("the run and its artifact are in it", {"runs:create", "artifacts:upload"} <= done, done)
 
     def destroy(self):
         before = {one["Name"] for one in self.aws("s3").list_buckets()["Buckets"]}
@@ -141,7 +153,7 @@ class Hour:
         kept = {one["Name"] for one in self.aws("s3").list_buckets()["Buckets"]}
         same("buckets that are left, and not listed", [name for name in kept if name not in said], [])
         holds("buckets that were listed are left", kept and kept <= before, kept)
-        self.launch.look.nothing_is_left(len(kept))
+        self.launch.look.nothing_is_left(len(kept), groups_kept=1)
         same("instances that are left", self.fleet.running(), {})
         self.fleet.until(lambda: not self.fleet.machines, "the last machine ends")
 

@@ -22,7 +22,7 @@ from scene import Scene, stop
 here = Path(__file__).parent
 REGION, AWS, METADATA = "us-east-1", "10.77.0.1", "169.254.169.254"
 # Of the services that the rehearsal imitates, those that moto answers for here: stacks and instances speak to the same one.
-MOTO = ["elasticloadbalancing", "secretsmanager", "ssm", "sts"]
+MOTO = ["elasticloadbalancing", "logs", "secretsmanager", "ssm", "sts"]
 
 
 class World(Scene):

@@ -20,7 +20,7 @@ from machine import run
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
 here, venv = Path(__file__).parent, Path(sys.executable).parent
 URL = "http://10.78.0.1:5000"
-OF_AWS = ("api.sagemaker", "autoscaling", "cloudformation", "elasticloadbalancing", "s3", "secretsmanager", "ssm", "sts")
+OF_AWS = ("api.sagemaker", "autoscaling", "cloudformation", "elasticloadbalancing", "logs", "s3", "secretsmanager", "ssm", "sts")
 SERVICES = [f"{name}.us-east-1.amazonaws.com" for name in OF_AWS]
 SERVICES += ["us-east-1.experiments.sagemaker.aws", "mlflow.sagemaker.us-east-1.app.aws"]
 TAGS = {"Name": "x", "appliance:stack-name": "mlflow", "appliance:logical-id": "Group", "appliance:auto-scaling-group": "asg", "appliance:log-format": "json"}
