@@ -11,7 +11,8 @@ use super::upstream::{Recorded, Upstream};
 use super::{Message as _, eventually};
 
 pub const GROUP: &str = "/mlflow/appliance";
-const ANSWERED_HEADER: &str = "x-amz-target";
+/// The header that names the operation. A probe of the network sends none.
+const OPERATION: &str = "x-amz-target";
 
 /// The way in which it behaves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -118,7 +119,7 @@ impl LogService {
     /// The number of calls of an operation.
     pub fn calls(&self, operation: &str) -> usize {
         let wanted = format!("Logs_20140328.{operation}");
-        self.requests().iter().filter(|request| request.all(ANSWERED_HEADER) == [wanted.as_str()]).count()
+        self.requests().iter().filter(|request| request.all(OPERATION) == [wanted.as_str()]).count()
     }
 }
 
@@ -130,7 +131,7 @@ fn refused(kind: &'static str, message: &'static str) -> Answer {
 
 impl State {
     fn answer(&mut self, request: &Recorded) -> Answer {
-        if !request.has(ANSWERED_HEADER) {
+        if !request.has(OPERATION) {
             return refused("UnknownOperationException", "no operation");
         }
         match self.mood {
@@ -152,7 +153,7 @@ impl State {
         if input["logGroupName"] != GROUP {
             return refused("ResourceNotFoundException", "The specified log group does not exist.");
         }
-        match request.header(ANSWERED_HEADER).rsplit('.').next().unwrap_or_default() {
+        match request.header(OPERATION).rsplit('.').next().unwrap_or_default() {
             "CreateLogStream" if self.streams.contains_key(&stream) => {
                 refused("ResourceAlreadyExistsException", "The specified log stream already exists")
             }
