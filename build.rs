@@ -19,7 +19,7 @@ fn main() {
     println!("cargo::rerun-if-changed=infra");
     pack_relocations();
     let directory = env::var_os("OUT_DIR").expect("Cargo sets it");
-    for name in ["networking", "sagemaker-domain", "mlflow", "appliance"] {
+    for name in ["networking", "sagemaker-domain", "mlflow", "appliance", "fargate"] {
         let path = format!("infra/{name}.yaml");
         let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
         let template = parsed(&text, &path);

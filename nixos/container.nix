@@ -10,8 +10,13 @@ dockerTools.streamLayeredImage {
   name = "mlflow-appliance";
   tag = mlflow-appliance-instance.version;
   contents = [ dockerTools.caCertificates ];
-  # Large request bodies pass through /var/tmp.
-  extraCommands = "mkdir -p -m 1777 tmp var/tmp";
+  # Large request bodies pass through /var/tmp. The health check of Fargate's task definition names the program by one path for
+  # each image.
+  extraCommands = ''
+    mkdir -p -m 1777 tmp var/tmp
+    mkdir -p usr/bin
+    ln -s ${lib.getExe mlflow-appliance-instance} usr/bin/appliance
+  '';
   config = {
     Entrypoint = [ (lib.getExe mlflow-appliance-instance) ];
     Cmd = [ "serve" ];
@@ -19,6 +24,8 @@ dockerTools.streamLayeredImage {
     Env = [ "APPLIANCE_LISTEN=0.0.0.0:5000" ];
     ExposedPorts."5000/tcp" = { };
     User = "65534:65534";
+    # A volume that is mounted there is the user's only if the image says so.
+    Volumes."/var/tmp" = { };
     # The command reads the variables of `serve`. Docker counts in nanoseconds.
     Healthcheck = {
       Test = [

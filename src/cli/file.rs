@@ -1,4 +1,4 @@
-//! The configuration file: TOML with the keys of the flags. Every problem is reported with its line.
+//! The configuration file, or its text in a variable: TOML with the keys of the flags. Every problem is reported with its line.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -19,21 +19,40 @@ const TARGET: &str = "target";
 const CALLER: &str = "caller";
 const ISSUER: &str = "issuer";
 const HINT_SYNTAX: &str = "write `key = value`, one per line, as TOML";
+/// The variable that holds the text of a configuration file. A container on Fargate has variables and no files, and only a
+/// file has tables.
+pub(super) const TEXT_VARIABLE: &str = "APPLIANCE_CONFIG_TEXT";
 
-/// Reads the file, if one is named. Unknown keys and wrong types become problems.
+/// Reads the file, if one is named, or the text of the variable. Unknown keys and wrong types become problems.
 ///
 /// # Errors
 /// The file cannot be read, or is no TOML. That is the only problem then: others would only follow from the missing file.
 pub(super) fn read(path: Option<&Path>, problems: &mut Problems) -> Result<ServeOptions, Vec<Problem>> {
-    let Some(path) = path else { return Ok(ServeOptions::default()) };
     let unreadable = |origin: &dyn Display, text: String, hint: &str| {
         let mut problems = Problems::default();
         problems.add(origin, text, hint);
         problems.none_or_all().err().unwrap_or_default()
     };
-    let text = std::fs::read_to_string(path).map_err(|error| {
-        unreadable(&path.display(), format!("cannot read the file: {error}"), "check the path of `--config`")
-    })?;
+    let in_variable = std::env::var_os(TEXT_VARIABLE).filter(|text| !text.is_empty());
+    let (path, text) = match (path, in_variable) {
+        (None, None) => return Ok(ServeOptions::default()),
+        (Some(path), Some(_)) => {
+            let text = format!("`{}` is named as the configuration file, too", path.display());
+            return Err(unreadable(&TEXT_VARIABLE, text, "set the variable or name a file, not both"));
+        }
+        (None, Some(text)) => {
+            let text = text
+                .into_string()
+                .map_err(|_| unreadable(&TEXT_VARIABLE, "the text is not valid UTF-8".to_owned(), HINT_SYNTAX))?;
+            (Path::new(TEXT_VARIABLE), text)
+        }
+        (Some(path), None) => {
+            let text = std::fs::read_to_string(path).map_err(|error| {
+                unreadable(&path.display(), format!("cannot read the file: {error}"), "check the path of `--config`")
+            })?;
+            (path, text)
+        }
+    };
     if let Err((origin, error)) = table(&text, path) {
         return Err(unreadable(&origin, error, HINT_SYNTAX));
     }

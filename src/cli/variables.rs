@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use clap::Command;
 
+use super::file::TEXT_VARIABLE;
 use super::options::similar;
 use super::problems::{Problem, Problems};
 
@@ -55,7 +56,8 @@ pub(super) fn checked(unknown: &[UnknownVariable]) -> Result<(), Vec<Problem>> {
 }
 
 fn among(grammar: &Command, names: impl Iterator<Item = String>) -> Vec<UnknownVariable> {
-    let mut known = BTreeSet::new();
+    // The one variable without a flag: a text of many lines is no argument.
+    let mut known = BTreeSet::from([TEXT_VARIABLE.to_owned()]);
     collect(grammar, &mut known);
     let foreign = names.filter(|name| {
         PREFIXES.iter().any(|prefix| name.starts_with(prefix))
@@ -99,6 +101,7 @@ mod tests {
             #[cfg(feature = "deploy")]
             ("APPLIANCE_DEPLOY_PREFX", "APPLIANCE_DEPLOY_PREFIX"),
             ("SM_MLFLOW_ROLE_ARM", "SM_MLFLOW_ROLE_ARN"),
+            ("APPLIANCE_CONFIG_TXT", "APPLIANCE_CONFIG_TEXT"),
             ("APPLIANCE_XYZ", ""),
         ] {
             assert_eq!(found(name).as_deref(), Some(meant), "{name}");
@@ -106,6 +109,7 @@ mod tests {
         for name in [
             "APPLIANCE_LISTEN",
             "APPLIANCE_CONFIG",
+            "APPLIANCE_CONFIG_TEXT",
             "APPLIANCE_CONNECTION_LIMIT",
             "SM_MLFLOW_RESOURCE_ARN",
             "SM_MLFLOW_XYZ",

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::change_set::{change_set, compute, execute, show};
+use super::change_set::{change_set, computed, execute, show};
+use super::compute;
 use super::error::DeployError;
 use super::parameters::{ParameterOrigin, ParameterValue, stack_values};
 use super::planned_stacks::{PlannedStack, checked_templates, planned_stacks, stored_image};
@@ -19,6 +20,7 @@ use crate::api::cloudformation::{ChangeSet, Pairs, Stack};
 /// # Errors
 /// [`DeployError`]; the command can be run again.
 pub async fn apply(settings: &mut DeploySettings<'_>, prompter: &mut dyn Prompter) -> Result<Pairs, DeployError> {
+    compute::choose(settings).await?;
     let templates = checked_templates(settings)?;
     let stacks = planned_stacks(settings, templates, prompter).await?;
     let image = stored_image(settings, &stacks, prompter).await?;
@@ -29,7 +31,10 @@ pub async fn apply(settings: &mut DeploySettings<'_>, prompter: &mut dyn Prompte
     let mut outputs = Pairs::new();
     for PlannedStack { kind, template, .. } in stacks {
         let name = settings.stack(kind);
-        let (before, previous) = recover(settings, &name, &template, prompter).await?;
+        let (before, mut previous) = recover(settings, &name, &template, prompter).await?;
+        if before.is_none() && previous.is_empty() {
+            previous = compute::inherited(settings, kind, &template).await?;
+        }
         let mut values = stack_values(&settings.given, &name, &template, &outputs, &previous)?;
         // A protected load balancer would block the rollback of a failed creation, so protection is enabled last.
         let protection = values.get_mut(PROTECTION).filter(|value| before.is_none() && value.text == "true");
@@ -46,7 +51,7 @@ pub async fn apply(settings: &mut DeploySettings<'_>, prompter: &mut dyn Prompte
         let mut after = settings.cloud.stack(&name).await?.unwrap_or_default();
         if is_protected_later {
             after.parameters.insert(PROTECTION.to_owned(), "true".to_owned());
-            if let Some((id, set)) = compute(settings, &name, None, &after.parameters, Some(&after)).await? {
+            if let Some((id, set)) = computed(settings, &name, None, &after.parameters, Some(&after)).await? {
                 prompter.say(&format!("{name}: enabling the deletion protection of its load balancer"));
                 execute(settings, &name, (&id, &set), prompter).await?;
             }
@@ -55,6 +60,9 @@ pub async fn apply(settings: &mut DeploySettings<'_>, prompter: &mut dyn Prompte
             settings.cloud.protect(&name, true).await?;
             prompter.say(&format!("{name}: termination protection is on; only `appliance deploy destroy` deletes it"));
             for step in next_steps(&values, &after.outputs) {
+                prompter.say(&step);
+            }
+            if let Some(step) = compute::next_step(settings, kind).await? {
                 prompter.say(&step);
             }
         }

@@ -27,11 +27,11 @@ pub(super) async fn change_set(
     before: Option<&Stack>,
 ) -> Result<Option<(String, ChangeSet)>, DeployError> {
     let parameters: Pairs = values.iter().map(|(key, value)| (key.clone(), value.text.clone())).collect();
-    compute(settings, &settings.stack(kind), Some(&kind.text()), &parameters, before).await
+    computed(settings, &settings.stack(kind), Some(&kind.text()), &parameters, before).await
 }
 
 /// Returns a change set once CloudFormation has computed it. Without a template, the stack keeps its own.
-pub(super) async fn compute(
+pub(super) async fn computed(
     settings: &DeploySettings<'_>,
     stack: &str,
     template: Option<&str>,

@@ -1,5 +1,6 @@
 //! An estimate of the monthly cost of the stacks: list prices of us-east-1 of 2026 in US dollars, for 730 hours.
 
+use super::compute::Compute;
 use super::error::DeployError;
 use super::parameters::unfit;
 use super::planned_stacks::MODE;
@@ -27,6 +28,7 @@ const ALARM: f64 = 0.1;
 const SAGEMAKER_PRICES: &str = "https://aws.amazon.com/sagemaker/pricing/";
 const S3_PRICES: &str = "https://aws.amazon.com/s3/pricing/";
 const CLOUDWATCH_PRICES: &str = "https://aws.amazon.com/cloudwatch/pricing/";
+const ECR_PRICES: &str = "https://aws.amazon.com/ecr/pricing/";
 const EC2_PRICES: &str = "https://aws.amazon.com/ec2/pricing/on-demand/";
 /// An hour of an instance.
 const INSTANCES: &[(&str, f64)] = &[
@@ -75,14 +77,26 @@ impl CostItem {
     }
 }
 
+/// An hour of a virtual processor and of a GiB of memory on Fargate, by architecture.
+const TASKS: [(&str, f64, f64); 2] = [("x86_64", 0.04048, 0.004_445), ("arm64", 0.03238, 0.00356)];
+/// An hour of a GiB of a task's disk, of which this many GiB are free.
+const TASK_DISK: f64 = 0.000_111;
+const FREE_TASK_DISK: f64 = 20.0;
+
 /// Estimates the cost of these settings, without data transfer. Items whose price is not known here are listed without one.
 ///
 /// # Errors
 /// [`DeployError::Unknown`] and [`DeployError::Parameters`]: the settings are invalid.
-pub fn cost(given: &Pairs, mode: Option<DeployMode>, has_domain: bool) -> Result<Vec<CostItem>, DeployError> {
+pub fn cost(
+    given: &Pairs,
+    mode: Option<DeployMode>,
+    compute: Compute,
+    has_domain: bool,
+) -> Result<Vec<CostItem>, DeployError> {
     let mut given = given.clone();
     given.extend(mode.map(|mode| (MODE.to_owned(), mode.name().to_owned())));
-    let templates = StackKind::ALL.map(|kind| (kind, kind.template()));
+    let kinds = StackKind::ALL.into_iter().filter(|kind| Compute::of(*kind).is_none_or(|of| of == compute));
+    let templates: Vec<_> = kinds.map(|kind| (kind, kind.template())).collect();
     let problems = unfit(&templates, &given)?;
     if !problems.is_empty() {
         return Err(DeployError::Parameters("the estimate".to_owned(), problems));
@@ -94,7 +108,12 @@ pub fn cost(given: &Pairs, mode: Option<DeployMode>, has_domain: bool) -> Result
     values.extend(given);
     let mut estimate = Estimate { values: &values, templates: &templates, items: Vec::new() };
     estimate.network();
-    estimate.appliance();
+    estimate.balancer();
+    match compute {
+        Compute::Instances => estimate.instances(),
+        Compute::Fargate => estimate.tasks(),
+    }
+    estimate.around(compute.stack());
     estimate.mlflow();
     if has_domain {
         estimate.domain();
@@ -129,7 +148,7 @@ impl Estimate<'_> {
         }
     }
 
-    fn appliance(&mut self) {
+    fn balancer(&mut self) {
         let zones = self.number("Zones", 2.0);
         let addresses = if self.is("Scheme", "internet-facing") { zones } else { 0.0 };
         let hour = LOAD_BALANCER + CAPACITY_UNIT + addresses * PUBLIC_ADDRESS;
@@ -139,6 +158,9 @@ impl Estimate<'_> {
             let what = "the log and the audit log in CloudWatch Logs, about 1 GB for each million requests, by the GB";
             self.leave_open(what.to_owned(), CLOUDWATCH_PRICES);
         }
+    }
+
+    fn instances(&mut self) {
         let instances = self.number("MinInstances", 1.0);
         let chosen = match self.values.get("InstanceType").map_or("", String::as_str) {
             "" if self.is("Architecture", "x86_64") => "t3.small",
@@ -152,13 +174,35 @@ impl Estimate<'_> {
         }
         let size = self.number("RootVolumeSize", 8.0);
         self.add(format!("{instances} × {size} GiB of disk"), VOLUME * size * instances);
-        let secrets = self.count(StackKind::Appliance, "AWS::SecretsManager::Secret");
+    }
+
+    fn tasks(&mut self) {
+        let tasks = self.number("MinTasks", 1.0);
+        let size = self.values.get("TaskSize").map_or("", String::as_str);
+        let (units, mebibytes) = size.split_once('/').unwrap_or_default();
+        let (processors, memory) = (part(units) / 1024.0, part(mebibytes) / 1024.0);
+        let architecture = self.values.get("Architecture").map_or("", String::as_str);
+        let (_, by_processor, by_memory) = TASKS.into_iter().find(|(of, ..)| *of == architecture).unwrap_or(TASKS[0]);
+        let disk = (self.number("EphemeralStorage", FREE_TASK_DISK) - FREE_TASK_DISK) * TASK_DISK;
+        let hour = processors * by_processor + memory * by_memory + disk;
+        let what = format!("{tasks} × Fargate task with {processors} processors and {memory} GiB, {architecture}");
+        self.add(what, tasks * hour * HOURS);
+        self.leave_open("the log of the tasks, by the GB".to_owned(), CLOUDWATCH_PRICES);
+        if !self.is("ContainerInsights", "disabled") {
+            self.leave_open("metrics of Container Insights".to_owned(), CLOUDWATCH_PRICES);
+        }
+        self.leave_open("the image in ECR, by the GB".to_owned(), ECR_PRICES);
+    }
+
+    /// What the appliance has with each kind of compute.
+    fn around(&mut self, kind: StackKind) {
+        let secrets = self.count(kind, "AWS::SecretsManager::Secret");
         let plural = if secrets > 1.0 { "s" } else { "" };
         self.add(format!("{secrets} secret{plural} for tokens and sessions"), SECRET * secrets);
         if self.is("WebAcl", "managed") {
             self.add("WAF with its rules, without requests".to_owned(), WEB_ACL);
         }
-        let alarms = self.count(StackKind::Appliance, "AWS::CloudWatch::Alarm");
+        let alarms = self.count(kind, "AWS::CloudWatch::Alarm");
         self.add(format!("{alarms} alarms"), alarms * ALARM);
         self.leave_open("a dashboard; the first three of an account are free".to_owned(), CLOUDWATCH_PRICES);
     }
@@ -226,6 +270,11 @@ impl Estimate<'_> {
         });
         made.map(|_| 1.0).sum()
     }
+}
+
+/// Returns the number in a part of a parameter's value, of which the template allows only numbers.
+fn part(text: &str) -> f64 {
+    text.parse().unwrap_or_default()
 }
 
 #[cfg(test)]

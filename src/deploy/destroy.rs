@@ -1,5 +1,7 @@
-//! `destroy`: deletes a mode's stacks, and the shared ones if the other mode does not need them. It updates no stack on the way.
+//! `destroy`: deletes a mode's stacks, or those of one kind of compute, and the shared ones if nothing else needs them. It updates no
+//! stack on the way.
 
+use super::compute::Compute;
 use super::error::DeployError;
 use super::operation::{delete, wait_until_stable};
 use super::prompter::Prompter;
@@ -19,10 +21,23 @@ pub async fn destroy(
     prompter: &mut dyn Prompter,
 ) -> Result<(), DeployError> {
     let mut doomed = Vec::new();
-    for kind in StackKind::ALL.into_iter().rev().filter(|kind| is_shared_too || !kind.is_shared()) {
+    let user = other_compute(settings).await?;
+    let wanted = |kind: &StackKind| match Compute::of(*kind) {
+        Some(compute) => settings.compute.is_none_or(|chosen| chosen == compute),
+        None => is_shared_too || !kind.is_shared(),
+    };
+    for kind in StackKind::ALL.into_iter().rev().filter(wanted) {
         if let Some(stack) = settings.cloud.stack(&settings.stack(kind)).await? {
-            if kind.is_shared() {
-                refuse_if_needed(settings, kind).await?;
+            match &user {
+                Some(user) if kind.is_shared() => {
+                    return Err(DeployError::Needed { shared: settings.stack(kind), user: user.clone() });
+                }
+                Some(user) if Compute::of(kind).is_none() => {
+                    prompter.say(&format!("{} is kept, because {user} needs it", settings.stack(kind)));
+                    continue;
+                }
+                _ if kind.is_shared() => refuse_if_needed(settings, kind).await?,
+                _ => {}
             }
             doomed.push((kind, stack));
         }
@@ -73,9 +88,16 @@ async fn remove(
     Ok(())
 }
 
+/// Returns the stack of the kind of compute that is not deleted, if there is one.
+async fn other_compute(settings: &DeploySettings<'_>) -> Result<Option<String>, DeployError> {
+    let Some(other) = settings.compute.map(Compute::other) else { return Ok(None) };
+    let name = settings.stack(other.stack());
+    Ok(settings.cloud.stack(&name).await?.filter(|stack| stack.stack_status != "REVIEW_IN_PROGRESS").map(|_| name))
+}
+
 /// Fails if the other mode has stacks that use a shared one.
 async fn refuse_if_needed(settings: &DeploySettings<'_>, shared: StackKind) -> Result<(), DeployError> {
-    for kind in [StackKind::Appliance, StackKind::Mlflow] {
+    for kind in [StackKind::Appliance, StackKind::Fargate, StackKind::Mlflow] {
         let user = settings.stack_of(kind, settings.mode.other());
         if settings.cloud.stack(&user).await?.is_some_and(|stack| stack.stack_status != "REVIEW_IN_PROGRESS") {
             return Err(DeployError::Needed { shared: settings.stack(shared), user });

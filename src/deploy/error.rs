@@ -61,6 +61,9 @@ pub enum DeployError {
         /// Such as `CREATE_IN_PROGRESS`.
         status: String,
     },
+    /// The deployment has both kinds of compute: the names of their stacks.
+    #[error("{0} and {1} exist, and the command is for one of them")]
+    BothComputes(String, String),
     /// The other mode's stacks need the stack that was to be removed.
     #[error("{shared} is needed by {user}")]
     Needed {
@@ -108,7 +111,8 @@ impl DeployError {
             Self::Declined(_) => None,
             Self::Failed { hint, .. } => Some(hint),
             Self::Late { .. } => Some("run the command again to keep watching"),
-            Self::Needed { .. } => Some("destroy the other mode first, or leave out `--shared`"),
+            Self::BothComputes(..) => Some("say which with `--compute instances` or `--compute fargate`"),
+            Self::Needed { .. } => Some("destroy that one first, or leave out `--shared`"),
         }
     }
 }

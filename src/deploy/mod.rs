@@ -5,6 +5,8 @@
 
 mod apply;
 mod change_set;
+mod compute;
+mod container_image;
 mod cost;
 mod destroy;
 mod diff;
@@ -27,6 +29,7 @@ mod templates;
 mod watch;
 
 pub use apply::apply;
+pub use compute::Compute;
 pub use cost::{CostItem, CostPrice, cost};
 pub use destroy::destroy;
 pub use diff::{DiffLine, Weight, is_permission};

@@ -1,6 +1,7 @@
 //! `plan`: shows what `apply` would do.
 
 use super::change_set::{change_set, counted, show};
+use super::compute;
 use super::diff;
 use super::error::DeployError;
 use super::parameters::stack_values;
@@ -39,6 +40,7 @@ pub async fn plan(
     settings: &mut DeploySettings<'_>,
     prompter: &mut dyn Prompter,
 ) -> Result<Vec<StackPlan>, DeployError> {
+    compute::choose(settings).await?;
     let templates = checked_templates(settings)?;
     let stacks = planned_stacks(settings, templates, prompter).await?;
     let stored = stored_image(settings, &stacks, prompter).await;

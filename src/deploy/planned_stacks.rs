@@ -3,6 +3,8 @@
 
 use std::collections::BTreeSet;
 
+use super::compute::{self, Compute};
+use super::container_image::EcrImage;
 use super::error::DeployError;
 use super::parameters::{ParameterOrigin, ValueSources, resolved, unfit};
 use super::prompter::Prompter;
@@ -31,11 +33,7 @@ pub(super) fn checked_templates(settings: &mut DeploySettings<'_>) -> Result<Vec
         return Err(DeployError::Region(region.to_owned()));
     }
     settings.given.insert(MODE.to_owned(), settings.mode.name().to_owned());
-    // The bake publishes an image for each architecture, and a template cannot choose between two parameters of the store.
-    if let (Some(architecture), None) = (settings.given.get("Architecture"), settings.given.get("AmiParameter")) {
-        let image = format!("{IMAGES}{architecture}");
-        settings.given.insert("AmiParameter".to_owned(), image);
-    }
+    add_derived(settings);
     let templates: Vec<(StackKind, Template)> = settings.kinds().map(|kind| (kind, kind.template())).collect();
     let mut problems = unfit(&templates, &settings.given)?;
     problems.extend(tags::unfit(&settings.tags));
@@ -53,6 +51,22 @@ pub(super) fn checked_templates(settings: &mut DeploySettings<'_>) -> Result<Vec
         }
     }
     if problems.is_empty() { Ok(templates) } else { Err(DeployError::Parameters(settings.prefix.clone(), problems)) }
+}
+
+/// Adds the values that follow from others, and that a template cannot derive itself.
+fn add_derived(settings: &mut DeploySettings<'_>) {
+    let given = |name: &str| settings.given.get(name);
+    let derived = match settings.compute {
+        // The bake publishes an image for each architecture, and a template cannot choose between two parameters of the store.
+        Some(Compute::Instances) if given("AmiParameter").is_none() => {
+            given("Architecture").map(|architecture| ("AmiParameter", format!("{IMAGES}{architecture}")))
+        }
+        Some(Compute::Fargate) if given("RepositoryArn").is_none() => given("ContainerImage").map(|image| {
+            ("RepositoryArn", EcrImage::parse(image).map(|image| image.repository_arn()).unwrap_or_default())
+        }),
+        _ => None,
+    };
+    settings.given.extend(derived.map(|(name, value)| (name.to_owned(), value)));
 }
 
 /// A stack as it is known before the first operation.
@@ -80,7 +94,10 @@ pub(super) async fn planned_stacks(
         let name = settings.stack(kind);
         let stack = settings.cloud.stack(&name).await?;
         let is_new = stack.as_ref().is_none_or(|stack| DEAD.contains(&stack.stack_status.as_str()));
-        let previous = previous(stack.as_ref());
+        let mut previous = previous(stack.as_ref());
+        if previous.is_empty() {
+            previous = compute::inherited(settings, kind, &template).await?;
+        }
         if kind == StackKind::Appliance && previous.is_empty() {
             choose_architecture(settings, &template, prompter).await;
         }

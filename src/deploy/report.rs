@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+use super::compute::{self, Compute};
 use super::error::DeployError;
 use super::settings::DeploySettings;
+use super::templates::StackKind;
 use crate::api::cloudformation::{Pairs, Stack};
 
 /// The interval between two questions whether the drift detection has ended.
@@ -31,7 +33,15 @@ pub struct StackReport {
 /// [`DeployError::Cloud`].
 pub async fn report(settings: &DeploySettings<'_>, with_drift: bool) -> Result<Vec<StackReport>, DeployError> {
     let mut reports = Vec::new();
-    for kind in settings.kinds() {
+    // Without a choice, a kind of compute that the deployment does not have is left out, but for the default.
+    let present = compute::present(settings).await?;
+    let is_shown = |kind: &StackKind| match Compute::of(*kind) {
+        Some(of) if settings.compute.is_none() => {
+            present.contains(&of) || (present.is_empty() && of == Compute::Instances)
+        }
+        _ => true,
+    };
+    for kind in settings.kinds().filter(is_shown) {
         let name = settings.stack(kind);
         let found = settings.cloud.stack(&name).await?;
         let drifted = match &found {

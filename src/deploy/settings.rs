@@ -2,6 +2,7 @@
 
 use tokio::time::Instant;
 
+use super::compute::Compute;
 use super::templates::StackKind;
 use crate::api::account::Account;
 use crate::api::cloudformation::{CloudFormation, Pairs};
@@ -82,6 +83,8 @@ pub struct DeploySettings<'a> {
     pub prefix: String,
     /// The kind of managed MLflow.
     pub mode: DeployMode,
+    /// The kind of compute of the appliance; without one, that of the deployment.
+    pub compute: Option<Compute>,
     /// True if the set includes a Studio domain.
     pub has_domain: bool,
     /// The values of parameters from the command line and from files.
@@ -113,7 +116,10 @@ impl DeploySettings<'_> {
     /// Returns the stacks of this set in the order of their creation.
     #[must_use]
     pub fn kinds(&self) -> impl DoubleEndedIterator<Item = StackKind> + use<> {
-        let has_domain = self.has_domain;
-        StackKind::ALL.into_iter().filter(move |kind| has_domain || *kind != StackKind::SagemakerDomain)
+        let (has_domain, compute) = (self.has_domain, self.compute);
+        StackKind::ALL.into_iter().filter(move |kind| match Compute::of(*kind) {
+            Some(of) => compute.is_none_or(|compute| compute == of),
+            None => has_domain || *kind != StackKind::SagemakerDomain,
+        })
     }
 }

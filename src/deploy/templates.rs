@@ -16,13 +16,15 @@ pub enum StackKind {
     SagemakerDomain,
     /// The managed MLflow of a mode.
     Mlflow,
-    /// The appliance of a mode.
+    /// The appliance of a mode, on instances.
     Appliance,
+    /// The appliance of a mode, on Fargate.
+    Fargate,
 }
 
 impl StackKind {
     /// All kinds, in the order of creation.
-    pub const ALL: [Self; 4] = [Self::Networking, Self::SagemakerDomain, Self::Mlflow, Self::Appliance];
+    pub const ALL: [Self; 5] = [Self::Networking, Self::SagemakerDomain, Self::Mlflow, Self::Appliance, Self::Fargate];
 
     /// Returns the name of the kind.
     #[must_use]
@@ -32,6 +34,7 @@ impl StackKind {
             Self::SagemakerDomain => "sagemaker-domain",
             Self::Mlflow => "mlflow",
             Self::Appliance => "appliance",
+            Self::Fargate => "fargate",
         }
     }
 
@@ -68,6 +71,7 @@ impl StackKind {
             Self::SagemakerDomain => built!("sagemaker-domain"),
             Self::Mlflow => built!("mlflow"),
             Self::Appliance => built!("appliance"),
+            Self::Fargate => built!("fargate"),
         }
     }
 }

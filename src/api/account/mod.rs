@@ -2,6 +2,7 @@
 
 mod balancing;
 mod calls;
+mod containers;
 mod ec2;
 mod limits;
 mod permissions;

@@ -24,7 +24,7 @@ use crate::aws::role::check_arn;
 use crate::aws::source::CredentialSource;
 use crate::aws::{regional_host, sdk};
 use crate::cli::consent::answer;
-use crate::deploy::{DeployError, DeployMode, DeploySettings};
+use crate::deploy::{Compute, DeployError, DeployMode, DeploySettings};
 use crate::http::client::{Dialer, Endpoint};
 use crate::scalar;
 
@@ -38,6 +38,9 @@ pub(super) struct StackArguments {
     /// The kind of managed MLflow: `tracking` (a server) or `serverless` (an app); on a terminal, you are asked
     #[arg(long, env = "APPLIANCE_DEPLOY_MODE", hide_env_values = true, value_name = "MODE", value_parser = ["tracking", "serverless"])]
     pub(super) mode: Option<String>,
+    /// The kind of compute: `instances` (with the AMI) or `fargate` (with the image of a container) [default: that of the deployment; `instances` for a new one]
+    #[arg(long, env = "APPLIANCE_DEPLOY_COMPUTE", hide_env_values = true, value_name = "KIND", value_parser = ["instances", "fargate"])]
+    pub(super) compute: Option<String>,
     /// The prefix of all stack names
     #[arg(long, env = "APPLIANCE_DEPLOY_PREFIX", hide_env_values = true, default_value = "mlflow", value_name = "NAME", value_parser = prefix)]
     pub(super) prefix: String,
@@ -88,6 +91,9 @@ pub(super) fn for_cost(argument: clap::Arg) -> clap::Arg {
     if argument.get_id() == "mode" {
         return argument.help("The kind of managed MLflow: `tracking` (a server) or `serverless` (an app)");
     }
+    if argument.get_id() == "compute" {
+        return argument.help("The kind of compute: `instances` (with the AMI) or `fargate` (with the image of a container) [default: instances]");
+    }
     hiding(argument, &["prefix", "region", "tags", "role_arn", "timeout", "ca_file"])
 }
 
@@ -98,6 +104,7 @@ pub(super) fn with<T>(
 ) -> Result<T, CommandError> {
     let given = arguments.given()?;
     let mode = mode(arguments.mode.as_deref())?;
+    let compute = arguments.compute();
     actix_web::rt::System::new().block_on(async {
         let CloudConnection { transport, endpoint, region, current, source } = connect(&arguments).await?;
         let (transport, credentials, region) = (&transport, &current, region.as_str());
@@ -115,6 +122,7 @@ pub(super) fn with<T>(
             store: ParameterStore { transport, endpoint: place("SSM", "ssm"), region, credentials },
             prefix: arguments.prefix,
             mode,
+            compute,
             has_domain: arguments.domain,
             given,
             tags: arguments.tags.into_iter().collect(),
@@ -190,6 +198,11 @@ pub(super) fn explained(error: &DeployError) -> CommandError {
 }
 
 impl StackArguments {
+    /// The kind of compute, if one is chosen.
+    pub(super) fn compute(&self) -> Option<Compute> {
+        self.compute.as_deref().and_then(Compute::named)
+    }
+
     /// The values of parameters. Those of the command line win over those of the file.
     pub(super) fn given(&self) -> Result<Pairs, CommandError> {
         let mut given = Pairs::new();

@@ -14,11 +14,11 @@ use super::command_error::{Class, CommandError};
 use super::examples;
 use super::output::{one_line, say, shell_word, show, show_document};
 use crate::api::cloudformation::Change;
-use crate::deploy::{self, CostPrice, DeployMode, PlannedChange, StackKind, StackPlan};
+use crate::deploy::{self, Compute, CostPrice, DeployMode, PlannedChange, StackKind, StackPlan};
 use arguments::{StackArguments, explained, for_cost, for_looking, with, without_values};
 use terminal::Terminal;
 
-/// Launch the appliance on AWS: network, managed MLflow, load balancer and instances, as CloudFormation stacks
+/// Launch the appliance on AWS: network, managed MLflow, load balancer, and instances or tasks, as CloudFormation stacks
 #[derive(Debug, clap::Args)]
 #[command(after_help = examples::DEPLOY)]
 pub(super) struct Deploy {
@@ -181,7 +181,8 @@ fn described(change: &Change) -> serde_json::Value {
 fn cost(arguments: &StackArguments, json: bool) -> Result<(), CommandError> {
     let given = arguments.given()?;
     let mode = arguments.mode.as_deref().and_then(DeployMode::named);
-    let items = deploy::cost(&given, mode, arguments.domain).map_err(|error| explained(&error))?;
+    let compute = arguments.compute().unwrap_or(Compute::Instances);
+    let items = deploy::cost(&given, mode, compute, arguments.domain).map_err(|error| explained(&error))?;
     let cents = |dollars: f64| (dollars * 100.0).round() / 100.0;
     let sum = cents(items.iter().filter_map(deploy::CostItem::dollars).sum());
     if json {
@@ -227,7 +228,13 @@ fn status(arguments: StackArguments, json: bool, drift: bool) -> Result<(), Comm
 fn outputs(arguments: StackArguments, json: bool, env: bool) -> Result<(), CommandError> {
     let reports = with(arguments, async |settings| deploy::report(settings, false).await)?;
     if env {
-        let url = reports.iter().find_map(|one| one.outputs.get("Url"));
+        let mut urls = reports.iter().filter_map(|one| one.outputs.get("Url"));
+        let url = urls.next();
+        if urls.next().is_some() {
+            let hint = "say which with `--compute instances` or `--compute fargate`";
+            let text = "this mode has an appliance on instances and one on Fargate, with a URL each";
+            return Err(CommandError::of(Class::Failed, text, Some(hint)));
+        }
         let url = url.ok_or_else(|| {
             CommandError::of(
                 Class::Failed,

@@ -117,12 +117,15 @@ mod tests {
         let ours: String = [OF_THE_TEMPLATE, OF_OIDC, OF_PERSONAL_TOKENS, OF_LOGS].concat();
         let others = ["claim", "role", "parameters", "stack-name", "logical-id", "target-group"];
         let is_part = |one: char| one.is_ascii_lowercase() || one == '-';
-        let text = StackKind::Appliance.text();
-        let keys = text.match_indices(" = ").map(|(at, _)| text[..at].rsplit(|one| !is_part(one)).next().unwrap_or(""));
-        let options: Vec<_> = keys.filter(|key| !others.contains(key)).collect();
-        assert!(options.len() > 10, "{options:?}");
-        for option in options {
-            assert!(ours.lines().any(|line| line.starts_with(&format!("{option} = "))), "{option}");
+        for kind in [StackKind::Appliance, StackKind::Fargate] {
+            let text = kind.text().replace("\\n", "\n");
+            let keys =
+                text.match_indices(" = ").map(|(at, _)| text[..at].rsplit(|one| !is_part(one)).next().unwrap_or(""));
+            let options: Vec<_> = keys.filter(|key| !others.contains(key)).collect();
+            assert!(options.len() > 10, "{options:?}");
+            for option in options {
+                assert!(ours.lines().any(|line| line.starts_with(&format!("{option} = "))), "{kind:?}: {option}");
+            }
         }
     }
 

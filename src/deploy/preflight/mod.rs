@@ -3,6 +3,7 @@
 //! a warning, and is left to CloudFormation.
 
 mod certificate;
+mod container;
 mod context;
 mod domain;
 mod endpoints;
@@ -29,8 +30,9 @@ pub(super) async fn obstacles(
 ) -> Vec<Obstacle> {
     let context = PreflightContext { settings, stacks, image, zones: &OnceCell::new() };
     // The checks run concurrently, because a service that cannot be reached takes its time to fail.
-    let (image, types, zones, endpoints, quotas, certificate, domain, permissions) = tokio::join!(
+    let (image, container, types, zones, endpoints, quotas, certificate, domain, permissions) = tokio::join!(
         image::check(context),
+        container::check(context),
         types::check(context),
         zones::check(context),
         endpoints::check(context),
@@ -40,7 +42,7 @@ pub(super) async fn obstacles(
         permissions::check(context),
     );
     let mut obstacles = Vec::new();
-    for report in [image, types, zones, endpoints, quotas, certificate, domain, permissions] {
+    for report in [image, container, types, zones, endpoints, quotas, certificate, domain, permissions] {
         report.notes.iter().for_each(|note| prompter.say(note));
         obstacles.extend(report.obstacles);
     }

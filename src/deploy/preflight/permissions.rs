@@ -4,9 +4,11 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::context::{CheckResult, PreflightContext};
+use crate::deploy::templates::StackKind;
 
-/// The policy of the deployer, for this account and the prefix `mlflow`.
+/// The policy of the deployer, for this account and the prefix `mlflow`; and what Fargate needs in addition.
 const POLICY: &str = include_str!("../../../infra/deployer-policy.json");
+const FARGATE_POLICY: &str = include_str!("../../../infra/deployer-policy-fargate.json");
 const ACCOUNT: &str = "123456789012";
 /// The most actions that are named; the others are counted.
 const NAMED: usize = 8;
@@ -36,9 +38,14 @@ pub(super) async fn check(context: PreflightContext<'_>) -> CheckResult {
     let acting = context.settings.role.clone().or_else(|| simulated(&caller));
     // The root user may do everything.
     let Some(acting) = acting else { return report };
-    let policy: DeployerPolicy = serde_json::from_str(POLICY).expect("a test reads it");
+    let has_tasks = context.stacks.iter().any(|stack| stack.kind == StackKind::Fargate);
+    let (policies, files): (&[&str], _) = if has_tasks {
+        (&[POLICY, FARGATE_POLICY], "infra/deployer-policy.json and infra/deployer-policy-fargate.json")
+    } else {
+        (&[POLICY], "infra/deployer-policy.json")
+    };
     let mut denied = Vec::new();
-    for statement in policy.statement {
+    for statement in policies.iter().flat_map(|policy| statements(policy)) {
         let actions: Vec<String> =
             texts(&statement.action).into_iter().filter(|action| is_needed(context, action)).collect();
         let resource = texts(&statement.resource).into_iter().next().unwrap_or_default();
@@ -60,11 +67,16 @@ pub(super) async fn check(context: PreflightContext<'_>) -> CheckResult {
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         report.notes.push(format!(
             "warning: IAM's simulator says that {acting} may not call {}{more}\n  hint: give it the policy of \
-             infra/deployer-policy.json; policies of the organisation count as well",
+             {files}; policies of the organisation count as well",
             named.join(", ")
         ));
     }
     report
+}
+
+fn statements(policy: &str) -> Vec<Statement> {
+    let policy: DeployerPolicy = serde_json::from_str(policy).expect("a test reads it");
+    policy.statement
 }
 
 /// Returns the ARN whose policies are simulated: that of a user, or of the role of a session.
@@ -127,14 +139,16 @@ mod tests {
 
     #[test]
     fn the_policy_is_read_and_its_patterns_become_examples() {
-        let policy: DeployerPolicy = serde_json::from_str(POLICY).unwrap();
-        let resources: Vec<String> = policy.statement.iter().flat_map(|one| texts(&one.resource)).collect();
+        let policy = statements(POLICY);
+        let resources: Vec<String> = policy.iter().flat_map(|one| texts(&one.resource)).collect();
         let examples: Vec<String> = resources.iter().map(|one| example(one, "1", "ml", "eu-west-1")).collect();
         assert!(examples.contains(&"arn:aws:cloudformation:eu-west-1:1:stack/ml-x".to_owned()), "{examples:?}");
-        let passed = policy.statement.iter().find(|one| texts(&one.action) == ["iam:PassRole"]).unwrap();
+        let passed = policy.iter().find(|one| texts(&one.action) == ["iam:PassRole"]).unwrap();
         assert_eq!(
             simulation_context(&passed.condition),
             [("iam:PassedToService".to_owned(), "ec2.amazonaws.com".to_owned())]
         );
+        let tasks = statements(FARGATE_POLICY);
+        assert!(tasks.iter().any(|one| texts(&one.action).contains(&"ecs:CreateService".to_owned())));
     }
 }

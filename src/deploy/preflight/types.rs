@@ -1,4 +1,4 @@
-//! Checks that CloudFormation has the resource types of SageMaker in this region, to which they come one by one.
+//! Checks that CloudFormation has the resource types of SageMaker and ECS in this region, to which they come one by one.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,8 @@ use super::context::{CheckResult, PreflightContext};
 pub(super) async fn check(context: PreflightContext<'_>) -> CheckResult {
     let mut report = CheckResult::default();
     let types = context.additions().map(|resource| resource.r#type.as_str());
-    let types: BTreeSet<&str> = types.filter(|name| name.starts_with("AWS::SageMaker::")).collect();
+    let types: BTreeSet<&str> =
+        types.filter(|name| name.starts_with("AWS::SageMaker::") || *name == "AWS::ECS::Service").collect();
     for name in types {
         let answer = context.settings.cloud.has_type(name).await;
         let what = format!("whether CloudFormation has {name} here");
@@ -17,6 +18,8 @@ pub(super) async fn check(context: PreflightContext<'_>) -> CheckResult {
                 format!("CloudFormation has no {name} in {}", context.region()),
                 if name.contains("Mlflow") {
                     "choose another region or mode, or make the MLflow otherwise and name it with `--parameter ExistingResourceArn=…`"
+                } else if name.contains("ECS") {
+                    "choose another region, or `--compute instances`"
                 } else {
                     "choose another region, or leave out `--domain`"
                 },

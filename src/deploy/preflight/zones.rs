@@ -10,7 +10,8 @@ const USUAL: [(&str, &str); 2] = [("arm64", "t4g.small"), ("x86_64", "t3.small")
 
 pub(super) async fn check(context: PreflightContext<'_>) -> CheckResult {
     let mut report = CheckResult::default();
-    if !context.is_new(StackKind::Appliance) && !context.is_new(StackKind::Networking) {
+    let has_instances = context.stacks.iter().any(|stack| stack.kind == StackKind::Appliance);
+    if !has_instances || !(context.is_new(StackKind::Appliance) || context.is_new(StackKind::Networking)) {
         return report;
     }
     let usual = || {
