@@ -6,7 +6,7 @@ use super::change_set::{change_set, computed, execute, show};
 use super::compute;
 use super::error::DeployError;
 use super::parameters::{ParameterOrigin, ParameterValue, stack_values};
-use super::planned_stacks::{PlannedStack, checked_templates, planned_stacks, stored_image};
+use super::planned_stacks::{PlannedStack, chosen_templates, planned_stacks, stored_image};
 use super::preflight;
 use super::prompter::Prompter;
 use super::recovery::recover;
@@ -20,8 +20,7 @@ use crate::api::cloudformation::{ChangeSet, Pairs, Stack};
 /// # Errors
 /// [`DeployError`]; the command can be run again.
 pub async fn apply(settings: &mut DeploySettings<'_>, prompter: &mut dyn Prompter) -> Result<Pairs, DeployError> {
-    compute::choose(settings).await?;
-    let templates = checked_templates(settings)?;
+    let templates = chosen_templates(settings).await?;
     let stacks = planned_stacks(settings, templates, prompter).await?;
     let image = stored_image(settings, &stacks, prompter).await?;
     let obstacles = Box::pin(preflight::obstacles(settings, &stacks, image.as_deref(), prompter)).await;

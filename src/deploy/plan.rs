@@ -1,11 +1,10 @@
 //! `plan`: shows what `apply` would do.
 
 use super::change_set::{change_set, counted, show};
-use super::compute;
 use super::diff;
 use super::error::DeployError;
 use super::parameters::stack_values;
-use super::planned_stacks::{PlannedStack, checked_templates, planned_stacks, stored_image};
+use super::planned_stacks::{PlannedStack, chosen_templates, planned_stacks, stored_image};
 use super::preflight;
 use super::prompter::Prompter;
 use super::rules::KnownValues;
@@ -40,8 +39,7 @@ pub async fn plan(
     settings: &mut DeploySettings<'_>,
     prompter: &mut dyn Prompter,
 ) -> Result<Vec<StackPlan>, DeployError> {
-    compute::choose(settings).await?;
-    let templates = checked_templates(settings)?;
+    let templates = chosen_templates(settings).await?;
     let stacks = planned_stacks(settings, templates, prompter).await?;
     let stored = stored_image(settings, &stacks, prompter).await;
     let (image, missing) = stored.map_or_else(|error| (None, Some(error)), |image| (image, None));

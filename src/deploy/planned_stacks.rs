@@ -24,8 +24,21 @@ const STORED: &str = "AWS::SSM::Parameter::Value<";
 /// Parameters that CloudFormation, or the load balancer, takes from its own region only.
 const REGIONAL: [&str; 2] = ["CertificateArn", "OidcClientSecretArn"];
 
+/// Returns the templates of this set, with one kind of compute.
+pub(super) async fn chosen_templates(
+    settings: &mut DeploySettings<'_>,
+) -> Result<Vec<(StackKind, Template)>, DeployError> {
+    // Wrong values are reported before AWS is asked which kind of compute the deployment has.
+    let templates = checked_templates(settings)?;
+    if settings.compute.is_some() {
+        return Ok(templates);
+    }
+    compute::choose(settings).await?;
+    checked_templates(settings)
+}
+
 /// Returns the templates of this set, after all checks that need no answer from AWS. Adds the values that follow from others.
-pub(super) fn checked_templates(settings: &mut DeploySettings<'_>) -> Result<Vec<(StackKind, Template)>, DeployError> {
+fn checked_templates(settings: &mut DeploySettings<'_>) -> Result<Vec<(StackKind, Template)>, DeployError> {
     let region = settings.account.region;
     // The list is for a command that cannot ask AWS. The check of types asks AWS, also about later regions.
     let makes_mlflow = settings.given.get("ExistingResourceArn").is_none_or(String::is_empty);

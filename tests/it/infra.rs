@@ -2,6 +2,7 @@
 
 mod balancer;
 mod endpoints;
+mod fargate;
 mod kubernetes;
 mod permissions;
 
@@ -9,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-const NAMES: [&str; 4] = ["networking", "sagemaker-domain", "mlflow", "appliance"];
+const NAMES: [&str; 5] = ["networking", "sagemaker-domain", "mlflow", "appliance", "fargate"];
 
 fn text(name: &str) -> String {
     std::fs::read_to_string(format!("{}/infra/{name}.yaml", env!("CARGO_MANIFEST_DIR"))).unwrap()
@@ -90,14 +91,18 @@ fn parameters_are_explained() {
 
 #[test]
 fn later_stacks_find_the_outputs_of_earlier_ones() {
-    let mut given: BTreeSet<String> = BTreeSet::from(["Mode".to_owned()]);
-    for name in NAMES {
-        let template = template(name);
-        for (parameter, value) in template["Parameters"].as_object().unwrap() {
-            assert!(value.get("Default").is_some() || given.contains(parameter), "{name}: {parameter} has no value");
-        }
-        for output in template["Outputs"].as_object().unwrap().keys() {
-            assert!(given.insert(output.clone()), "two stacks have the output {output}");
+    // Each kind of compute has a stack of its own behind the others. Only an operator knows where the image of the tasks is.
+    for compute in ["appliance", "fargate"] {
+        let mut given: BTreeSet<String> = BTreeSet::from(["Mode", "ContainerImage"].map(ToOwned::to_owned));
+        for name in NAMES[..3].iter().chain([&compute]) {
+            let template = template(name);
+            for (parameter, value) in template["Parameters"].as_object().unwrap() {
+                let has_value = value.get("Default").is_some() || given.contains(parameter);
+                assert!(has_value, "{name}: {parameter} has no value");
+            }
+            for output in template["Outputs"].as_object().unwrap().keys() {
+                assert!(given.insert(output.clone()), "two stacks have the output {output}");
+            }
         }
     }
 }
@@ -244,8 +249,10 @@ fn the_balancer_is_protected_and_its_health_check_has_the_path_of_the_appliance(
     assert_eq!(*attributes["routing.http.desync_mitigation_mode"], "defensive");
     assert_eq!(*attributes["deletion_protection.enabled"], "DeletionProtection");
     assert_eq!(template("appliance")["Parameters"]["DeletionProtection"]["Default"], "true");
-    for (_, _, group) in resources("AWS::ElasticLoadBalancingV2::TargetGroup") {
-        assert_eq!(group["Properties"]["HealthCheckPath"], "/_appliance/healthz");
+    for (name, _, group) in resources("AWS::ElasticLoadBalancingV2::TargetGroup") {
+        // An instance signals that it is ready; of a task, only its health check can say so.
+        let page = if name == "fargate" { "/_appliance/readyz" } else { "/_appliance/healthz" };
+        assert_eq!(group["Properties"]["HealthCheckPath"], page);
         assert_eq!(group["Properties"]["Port"], 5000);
     }
 }

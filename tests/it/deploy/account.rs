@@ -22,6 +22,8 @@ pub struct Account {
     pub vpcs: usize,
     /// The names of the Studio domains, of which each page of a list has one.
     pub domains: Vec<&'static str>,
+    /// The tags of the repository `mlflow-appliance` in ECR.
+    pub pushed: Vec<&'static str>,
     /// Status of the certificate; it is for two names.
     pub certificate: &'static str,
     /// Actions that IAM's simulator says no to.
@@ -44,6 +46,7 @@ impl Default for Account {
             endpoints: Vec::new(),
             vpcs: 1,
             domains: Vec::new(),
+            pushed: vec!["0.1.0", "0.2.0"],
             certificate: "ISSUED",
             denied: Vec::new(),
             tagged: Vec::new(),
@@ -67,6 +70,9 @@ impl Account {
             };
             return ("403 Forbidden", refusal);
         }
+        if service == "ecr" {
+            return self.images(&operation, body);
+        }
         if !operation.is_empty() {
             return ("200 OK", self.json(&operation, body).to_string());
         }
@@ -78,6 +84,20 @@ impl Account {
             format!("<{action}Result>{}</{action}Result>", self.query(action, &form))
         };
         ("200 OK", format!("<{action}Response>{inner}</{action}Response>"))
+    }
+
+    fn images(&self, operation: &str, body: &[u8]) -> Answer {
+        assert_eq!(operation, "DescribeImages");
+        let question: Value = serde_json::from_slice(body).unwrap();
+        assert_eq!(question["registryId"], "123456789012");
+        let tag = question["imageIds"][0]["imageTag"].as_str().unwrap();
+        if question["repositoryName"] != "mlflow-appliance" {
+            return ("400 Bad Request", json!({"__type": "RepositoryNotFoundException", "message": "no"}).to_string());
+        }
+        if !self.pushed.contains(&tag) {
+            return ("400 Bad Request", json!({"__type": "ImageNotFoundException", "message": "no"}).to_string());
+        }
+        ("200 OK", json!({"imageDetails": [{"imageTags": [tag]}]}).to_string())
     }
 
     fn ec2(&self, action: &str, form: &BTreeMap<String, String>) -> String {

@@ -2,6 +2,7 @@
 
 mod account;
 mod cloud;
+mod fargate;
 mod foresight;
 mod ownership;
 mod preflight;
@@ -51,6 +52,12 @@ fn ready(cloud: &Cloud) {
             ("TokenSecretArn", "arn:aws:secretsmanager:us-east-1:123456789012:secret:TokenSecret-x"),
         ];
         world.outputs.insert(format!("mlflow-appliance-{mode}"), outputs);
+        let outputs = vec![
+            ("Url", "http://tasks.elb.amazonaws.com"),
+            ("LoadBalancerDnsName", "tasks.elb.amazonaws.com"),
+            ("TokenSecretArn", "arn:aws:secretsmanager:us-east-1:123456789012:secret:TokenSecret-y"),
+        ];
+        world.outputs.insert(format!("mlflow-fargate-{mode}"), outputs);
     }
 }
 

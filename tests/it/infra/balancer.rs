@@ -6,9 +6,10 @@ use serde_json::Value;
 
 use super::{resources, strings, template};
 
-/// The one resource of this type and its properties.
+/// The properties of the one resource of this type that instances have. `fargate.rs` compares it with that of the tasks.
 fn only(of: &str) -> Value {
     let mut found = resources(of);
+    found.retain(|(name, ..)| *name != "fargate");
     assert_eq!(found.len(), 1, "{of}");
     found.remove(0).2["Properties"].clone()
 }

@@ -28,7 +28,7 @@ fn each_endpoint_can_be_left_out() {
         assert!(chosen == "MlflowEndpoints" || condition.contains(&"yes".to_owned()), "{name}: {condition:?}");
         choices.insert(chosen);
     }
-    assert_eq!(choices.len(), 10, "{choices:?}");
+    assert_eq!(choices.len(), 12, "{choices:?}");
     let of_mlflow = words(&networking["Parameters"]["MlflowEndpoints"]["AllowedValues"]);
     assert_eq!(of_mlflow, ["both", "tracking", "serverless", "none"]);
 }

@@ -7,9 +7,12 @@ use serde_json::Value;
 use super::{NAMES, resources, strings, template, text};
 
 fn policy() -> Vec<Value> {
-    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/infra/deployer-policy.json")).unwrap();
-    let policy: Value = serde_json::from_str(&text).unwrap();
-    policy["Statement"].as_array().unwrap().clone()
+    let statements = |name: &str| {
+        let text = std::fs::read_to_string(format!("{}/infra/{name}.json", env!("CARGO_MANIFEST_DIR"))).unwrap();
+        let policy: Value = serde_json::from_str(&text).unwrap();
+        policy["Statement"].as_array().unwrap().clone()
+    };
+    [statements("deployer-policy"), statements("deployer-policy-fargate")].concat()
 }
 
 fn all(part: &Value) -> Vec<String> {
@@ -20,7 +23,8 @@ fn all(part: &Value) -> Vec<String> {
 
 /// The policy of this name, which has to be one of the instances.
 fn of_instances(resource: &str) -> Value {
-    let found = resources("AWS::IAM::Policy").into_iter().find(|(_, name, _)| name == resource);
+    let found =
+        resources("AWS::IAM::Policy").into_iter().find(|(file, name, _)| *file == "appliance" && name == resource);
     let (_, _, value) = found.unwrap_or_else(|| panic!("no {resource}"));
     assert_eq!(all(&value["Properties"]["Roles"]), ["InstanceRole"], "{resource}");
     value
@@ -78,7 +82,7 @@ fn only_cloudformation_has_permissions_on_all_resources() {
 fn the_deployers_policy_can_resolve_the_references_of_the_templates() {
     let references: Vec<&str> =
         NAMES.into_iter().filter(|name| text(name).contains("{{resolve:secretsmanager:")).collect();
-    assert_eq!(references, ["appliance"], "the client's secret");
+    assert_eq!(references, ["appliance", "fargate"], "the client's secret");
     // CloudFormation reads it with the permissions of the deployer.
     let allowed = policy().into_iter().any(|one| {
         all(&one["Action"]).iter().any(|action| action == "secretsmanager:GetSecretValue")
