@@ -13,6 +13,7 @@ lib.fileset.toSource {
       (lib.fileset.fileFilter (file: file.hasExt "rs") ../benches)
       (lib.fileset.fileFilter (file: file.hasExt "yaml") ../infra)
       ../infra/deployer-policy.json
+      ../infra/deployer-policy-fargate.json
       ../src
     ]
     ++ more

@@ -126,7 +126,7 @@ mod tests {
         type Given = &'static [(&'static str, &'static str)];
         const CERTIFICATE: (&str, &str) = ("CertificateArn", "arn:aws:acm:us-east-1:123456789012:certificate/x");
         const PUBLIC: (&str, &str) = ("Scheme", "internet-facing");
-        let cases: [(StackKind, Given, &[&str]); 12] = [
+        let cases: [(StackKind, Given, &[&str]); 15] = [
             (StackKind::Networking, &[], &[]),
             (
                 StackKind::Networking,
@@ -174,6 +174,9 @@ mod tests {
                 &[("Mode", "serverless"), ("Access", "read-only")],
                 &["IAM cannot limit an app to reading"],
             ),
+            (StackKind::Fargate, &[("Mode", "tracking")], &[]),
+            (StackKind::Fargate, &[("MinTasks", "3"), ("MaxTasks", "2")], &["MaxTasks has to be more than"]),
+            (StackKind::Fargate, &[CERTIFICATE], &["With CertificateArn, DomainName has to be"]),
         ];
         for (kind, given, expected) in cases {
             let template = kind.template();

@@ -122,7 +122,16 @@ fn the_package_requires_the_rustc_of_the_manifest() {
     let source: Vec<&str> = source.iter().filter_map(|path| path.strip_prefix(root().to_str().unwrap())).collect();
     assert_eq!(
         source,
-        ["/Cargo.lock", "/Cargo.toml", "/build.rs", "/benches", "/infra", "/infra/deployer-policy.json", "/src"]
+        [
+            "/Cargo.lock",
+            "/Cargo.toml",
+            "/build.rs",
+            "/benches",
+            "/infra",
+            "/infra/deployer-policy.json",
+            "/infra/deployer-policy-fargate.json",
+            "/src"
+        ]
     );
     assert_eq!(made["env"], serde_json::json!({}));
     assert_eq!((&made["buildType"], &made["checkType"]), (&"release".into(), &"release".into()));

@@ -2,7 +2,12 @@ use super::*;
 
 fn items(pairs: &[(&str, &str)], mode: Option<DeployMode>, has_domain: bool) -> Vec<CostItem> {
     let values = pairs.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
-    cost(&values, mode, has_domain).expect("these can be chosen")
+    cost(&values, mode, Compute::Instances, has_domain).expect("these can be chosen")
+}
+
+fn items_of_tasks(pairs: &[(&str, &str)]) -> Vec<CostItem> {
+    let values = pairs.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
+    cost(&values, None, Compute::Fargate, false).expect("these can be chosen")
 }
 
 fn sum(pairs: &[(&str, &str)]) -> f64 {
@@ -40,6 +45,26 @@ fn the_estimate_follows_the_parameters() {
 }
 
 #[test]
+fn tasks_are_priced_by_processor_memory_and_disk() {
+    let sum = |pairs: &[(&str, &str)]| -> f64 { items_of_tasks(pairs).iter().filter_map(CostItem::dollars).sum() };
+    let price = |pairs: &[(&str, &str)]| {
+        let all = items_of_tasks(pairs);
+        all.iter().find(|item| item.what.contains("Fargate")).and_then(CostItem::dollars).expect("tasks")
+    };
+    // Half a processor, 1 GiB and 1 GiB of disk that is not free.
+    assert!((price(&[]) - 730.0 * (0.5 * 0.04048 + 0.004_445 + 0.000_111)).abs() < 0.01, "{}", price(&[]));
+    let large = [("TaskSize", "2048/8192"), ("Architecture", "arm64"), ("MinTasks", "2")];
+    assert!((price(&large) - 2.0 * 730.0 * (2.0 * 0.03238 + 8.0 * 0.00356 + 0.000_111)).abs() < 0.01);
+    // All else costs what it costs beside instances.
+    let instances: f64 =
+        items(&[], None, false).iter().filter(|item| !item.what.contains("1 ×")).filter_map(CostItem::dollars).sum();
+    assert!((sum(&[]) - price(&[]) - instances).abs() < 0.01);
+    let insights =
+        |value| items_of_tasks(&[("ContainerInsights", value)]).iter().any(|one| one.what.contains("Insights"));
+    assert!(insights("enabled") && !insights("disabled"));
+}
+
+#[test]
 fn managed_mlflow_is_listed_with_its_size_and_without_an_invented_price() {
     let mlflow = |pairs: &[(&str, &str)], mode| {
         let all = items(pairs, mode, false);
@@ -69,9 +94,14 @@ fn logs_are_listed_unless_none_are_sent() {
 #[test]
 fn every_type_of_resource_is_free_or_in_the_estimate() {
     let free = [
+        "AWS::ApplicationAutoScaling::ScalableTarget",
+        "AWS::ApplicationAutoScaling::ScalingPolicy",
         "AWS::AutoScaling::AutoScalingGroup",
         "AWS::AutoScaling::ScalingPolicy",
         "AWS::EC2::EIP",
+        // The tasks cost.
+        "AWS::ECS::Cluster",
+        "AWS::ECS::Service",
         "AWS::EC2::FlowLog",
         "AWS::EC2::InternetGateway",
         "AWS::EC2::LaunchTemplate",
@@ -101,9 +131,10 @@ fn every_type_of_resource_is_free_or_in_the_estimate() {
         ("AWS::CloudWatch::Dashboard", "dashboard"),
         ("AWS::EC2::NatGateway", "NAT"),
         ("AWS::EC2::VPCEndpoint", "endpoints"),
+        ("AWS::ECS::TaskDefinition", "Fargate"),
         ("AWS::ElasticLoadBalancingV2::LoadBalancer", "load balancer"),
         ("AWS::KMS::Key", "KMS"),
-        ("AWS::Logs::LogGroup", "flow logs"),
+        ("AWS::Logs::LogGroup", "log"),
         ("AWS::S3::Bucket", "S3"),
         ("AWS::SageMaker::Domain", "Studio"),
         ("AWS::SageMaker::MlflowApp", "managed MLflow"),
@@ -112,7 +143,7 @@ fn every_type_of_resource_is_free_or_in_the_estimate() {
         ("AWS::WAFv2::WebACL", "WAF"),
     ];
     let all = [("InterfaceEndpoints", "full"), ("WebAcl", "managed"), ("ArtifactEncryption", "kms")];
-    let items = items(&all, Some(DeployMode::Tracking), true);
+    let items = [items(&all, Some(DeployMode::Tracking), true), items_of_tasks(&all)].concat();
     for kind in StackKind::ALL {
         for (name, resource) in kind.template().resources {
             let of_type = resource.r#type.as_str();

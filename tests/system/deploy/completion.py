@@ -5,7 +5,9 @@ shim.py calls the function of a type once a resource is made, and again whenever
 
 import json
 
-from resources import aws, permission
+import tasks
+from account import aws
+from resources import permission
 
 
 def lifecycle(rule):
@@ -86,4 +88,4 @@ FINISH = {
     "AWS::ElasticLoadBalancingV2::LoadBalancer": finish_load_balancer,
     "AWS::ElasticLoadBalancingV2::TargetGroup": finish_target_group,
     "AWS::AutoScaling::AutoScalingGroup": finish_group,
-}
+} | tasks.FINISH

@@ -239,7 +239,7 @@ class Looks:
         self.same(short(instance["IpPermissions"]), {(5000, groups[0])}, "the group that may connect to instances")
         self.same(short(instance["IpPermissionsEgress"]), {(443, "0.0.0.0/0")}, "where instances may go")
 
-    def balancer(self, outputs, network, ids, values):
+    def balancer(self, outputs, network, ids, values, health="/_appliance/healthz"):
         elb, arn = self.aws("elbv2"), outputs["LoadBalancerArn"]
         (one,) = elb.describe_load_balancers(LoadBalancerArns=[arn])["LoadBalancers"]
         self.same((one["Scheme"], one["VpcId"]), ("internal", network["VpcId"]), "where the balancer is")
@@ -251,7 +251,7 @@ class Looks:
         for key in ("access_logs.s3.enabled", "deletion_protection.enabled"):
             self.same(attributes[key], "true", key)
         (target,) = elb.describe_target_groups(TargetGroupArns=[outputs["TargetGroupArn"]])["TargetGroups"]
-        self.same((target["HealthCheckPath"], target["Port"], target["Protocol"]), ("/_appliance/healthz", 5000, "HTTP"), "the targets")
+        self.same((target["HealthCheckPath"], target["Port"], target["Protocol"]), (health, 5000, "HTTP"), "the targets")
         listeners = {one["Port"]: one for one in elb.describe_listeners(LoadBalancerArn=arn)["Listeners"]}
         kinds = {port: [action["Type"] for action in one["DefaultActions"]] for port, one in listeners.items()}
         self.same(kinds, {80: ["redirect"], 443: ["authenticate-oidc", "forward"]} if values else {80: ["forward"]}, "listeners")
@@ -267,7 +267,7 @@ class Looks:
         body = json.loads(self.aws("cloudwatch").get_dashboard(DashboardName=ids["Dashboard"])["DashboardBody"])
         self.check(len(body["widgets"]) > 3 and arn.partition("loadbalancer/")[2] in json.dumps(body), body)
 
-    def nothing_is_left(self, buckets=5, groups_kept=2):
+    def nothing_is_left(self, buckets, groups):
         """But for what the templates keep."""
         ec2, iam = self.aws("ec2"), self.aws("iam")
         mine = {"Name": "tag:aws:cloudformation:stack-name", "Values": ["mlflow-networking"]}
@@ -283,5 +283,5 @@ class Looks:
         # Artifacts and logs of each mode, and Studio's.
         self.same(len(kept), buckets, f"buckets that are kept: {kept}")
         # Of each mode that has started.
-        groups = self.log_groups("mlflow-")
-        self.same(len(groups), groups_kept, f"log groups that are kept: {groups}")
+        logs = self.log_groups("mlflow-")
+        self.same(len(logs), groups, f"log groups that are kept: {logs}")

@@ -6,6 +6,7 @@ moto makes resources as others mention them, ignores conditions in change sets, 
 import json
 import re
 
+import tasks
 from moto.cloudformation import models, parsing
 from moto.cloudformation.exceptions import ValidationError
 from moto.ssm import ssm_backends
@@ -92,6 +93,10 @@ def mentioned(part):
     return {name for pattern in patterns for name in re.findall(pattern, text)}
 
 
+def of_type(plan, name):
+    return plan.template["Resources"].get(name, {}).get("Type")
+
+
 def changes(before, after):
     """Returns what is added, modified and removed. What names the latest version of a modified resource is modified, too."""
     old, found = before.order if before else [], {}
@@ -102,6 +107,7 @@ def changes(before, after):
         was, now = before.written(name), after.written(name)
         properties = [key for key in sorted(set(was) | set(now)) if was.get(key) != now.get(key)]
         latest = set(re.findall(r'"Fn::GetAtt": \["([^"]+)", "Latest', json.dumps(now)))
+        latest |= {other for other in re.findall(r'"Ref": "([^"]+)"', json.dumps(now)) if of_type(after, other) in tasks.REPLACED}
         if properties or latest & {other for other, (action, _) in found.items() if action == "Modify"}:
             found[name] = ("Modify", properties)
     found |= {name: ("Remove", []) for name in old if name not in after.order}

@@ -8,22 +8,17 @@ against botocore's description of the API's request, and only remembered.
 import json
 import uuid
 
-import boto3
 import botocore.session
+import tasks
+from account import aws
 from botocore.validate import ParamValidator
 
 # Before ours, with all of moto's types: of two types of one name, the later wins.
 from moto.cloudformation import parsing as _of_moto  # noqa: F401
 from moto.core.common_models import CloudFormationModel
 
-# Where moto answers; launch.py says it once it is known.
-ENDPOINT = {}
 # The resources for which moto has no service, as CloudFormation would ask for them: (type, id) to properties.
 REMEMBERED = {}
-
-
-def aws(service, region):
-    return boto3.client(service, endpoint_url=ENDPOINT["url"], region_name=region, aws_access_key_id="AKIASHIM", aws_secret_access_key="x")
 
 
 def valid(operation, properties):
@@ -219,7 +214,7 @@ REMOVE = {
     "AWS::SecretsManager::Secret": call("secretsmanager", "delete_secret", SecretId=ID, ForceDeleteWithoutRecovery=True),
     "AWS::WAFv2::WebACL": remove_web_acl,
     "AWS::WAFv2::WebACLAssociation": call("wafv2", "disassociate_web_acl", ResourceArn="ResourceArn"),
-}
+} | tasks.REMOVE
 
 MAKE = {
     "AWS::S3::BucketPolicy": bucket_policy,
@@ -235,7 +230,7 @@ MAKE = {
     "AWS::SageMaker::UserProfile": user_profile,
     "AWS::SageMaker::MlflowTrackingServer": tracking_server,
     "AWS::SageMaker::MlflowApp": app,
-}
+} | tasks.MAKE
 
 
 class Made:

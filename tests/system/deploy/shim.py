@@ -10,6 +10,7 @@ import time
 
 import completion
 import resources
+import tasks
 from moto.cloudformation import models, parsing, responses
 from moto.cloudformation.exceptions import ValidationError
 from moto.ec2.responses import EC2Response
@@ -122,6 +123,9 @@ def make(backend, stack, plan, name, kind, doing):
         one = plan.map[name]
         if one is None:
             raise ValueError(f"moto makes no {kind}")
+    elif kind in tasks.REPLACED:
+        one = parsing.parse_and_create_resource(name, plain, plan.map, backend.account_id, region)
+        plan.map._parsed_resources[name] = one
     else:
         one = plan.map._parsed_resources[name]
         if kind not in completion.FINISH:

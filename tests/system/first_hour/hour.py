@@ -153,7 +153,7 @@ class Hour:
         kept = {one["Name"] for one in self.aws("s3").list_buckets()["Buckets"]}
         same("buckets that are left, and not listed", [name for name in kept if name not in said], [])
         holds("buckets that were listed are left", kept and kept <= before, kept)
-        self.launch.look.nothing_is_left(len(kept), groups_kept=1)
+        self.launch.look.nothing_is_left(len(kept), groups=1)
         same("instances that are left", self.fleet.running(), {})
         self.fleet.until(lambda: not self.fleet.machines, "the last machine ends")
 

@@ -1,6 +1,7 @@
 """Holds the deployer's policy against what CloudFormation's own schemas say that it calls for each type of resource.
 
-Arguments: the policy and the templates. Every permission of a type's handlers has to be allowed, those that it needs to
+Arguments: the policy, what Fargate needs in addition, and the templates. The policy alone has to suffice for the templates but
+fargate.yaml. Every permission of a type's handlers has to be allowed, those that it needs to
 tag what it makes (`appliance deploy` puts tags on each stack, which CloudFormation hands on), and the actions on which the
 allowed ones depend by the Service Authorization Reference; or it has to be one that only properties need which the
 templates do not use. Prints the policy as a template, for cfn-lint to say whether its actions exist.
@@ -15,10 +16,15 @@ import policy_sentry
 from cfnlint.decode import decode
 from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
 
+# The template that needs the second policy as well.
+FARGATE = "fargate"
+
 # Of what the templates leave out. IAM ignores case.
 UNUSED = """
 # Other kinds of resource that can have a web ACL.
 amplify:* apigateway:* apprunner:* appsync:* bedrock-agentcore:* cognito-idp:* ec2:*VerifiedAccess* payments:*
+# Other things that scale, on a schedule; capacity providers, settings of the account and volumes of ECS, Service Connect.
+lambda:* application-autoscaling:*ScheduledAction ecs:PutClusterCapacityProviders ecs:PutAccountSetting*
 # Traffic by VPC Lattice, fleets, lifecycle hooks, notifications, instance refreshes, classic balancers.
 vpc-lattice:* vpce:* managed-fleets:* autoscaling:*LifecycleHook autoscaling:*NotificationConfiguration
 autoscaling:*InstanceRefresh autoscaling:*LoadBalancers ec2:Get*
@@ -57,19 +63,27 @@ def matches(action: str, patterns: list[str]) -> bool:
     return any(fnmatch.fnmatchcase(action.lower(), pattern.lower()) for pattern in patterns)
 
 
-policy = json.load(open(sys.argv[1], encoding="utf-8"))
-allowed = []
-for statement in policy["Statement"]:
-    actions = statement["Action"]
-    allowed += [actions] if isinstance(actions, str) else actions
+def actions_of(statements: list[dict]) -> list[str]:
+    found = []
+    for statement in statements:
+        actions = statement["Action"]
+        found += [actions] if isinstance(actions, str) else actions
+    return found
+
+
+policy, more = (json.load(open(path, encoding="utf-8")) for path in sys.argv[1:3])
+base = actions_of(policy["Statement"])
+allowed = base + actions_of(more["Statement"])
 unused = [word for line in UNUSED.splitlines() if not line.startswith("#") for word in line.split()]
 
-types = set()
-for path in sys.argv[2:]:
+# Each type, and whether a template without tasks has it.
+types: dict[str, bool] = {}
+for path in sys.argv[3:]:
     template, problems = decode(path)
     if problems:
         sys.exit(f"{path} cannot be read")
-    types |= {resource["Type"] for resource in template["Resources"].values()}
+    for resource in template["Resources"].values():
+        types[resource["Type"]] = types.get(resource["Type"], False) or Path(path).stem != FARGATE
 
 needed: dict[str, set[str]] = {}
 for kind in types:
@@ -90,18 +104,28 @@ for action in allowed:
                     needed.setdefault(dependent, set()).add(f"{service}:{name}")
                     dependents += 1
 
-missing = {one: kinds for one, kinds in needed.items() if not matches(one, allowed) and not matches(one, unused)}
-for one, kinds in sorted(missing.items()):
-    print(f"{sys.argv[1]} lacks {one}, for {', '.join(sorted(kinds))}", file=sys.stderr)
+def is_for_tasks(kinds: set[str]) -> bool:
+    """True if only the template for Fargate has the types, and only the second policy the actions, that need a permission."""
+    return not any(types.get(kind, matches(kind, base)) for kind in kinds)
+
+
+missing = {}
+for one, kinds in needed.items():
+    of, path = (allowed, sys.argv[2]) if is_for_tasks(kinds) else (base, sys.argv[1])
+    if not matches(one, of) and not matches(one, unused):
+        missing[one] = kinds
+        print(f"{path} lacks {one}, for {', '.join(sorted(kinds))}", file=sys.stderr)
 idle = [pattern for pattern in unused if not any(matches(one, [pattern]) for one in needed)]
 if idle:
     print(f"no type needs what is left out: {' '.join(idle)}", file=sys.stderr)
 if missing or idle or len(types) < 30 or not dependents:
     sys.exit(1)
-size = len(json.dumps(policy, separators=(",", ":")))
-# The inline policies of a role may have this size together. White space does not count.
-if size > 10240:
-    sys.exit(f"{sys.argv[1]} has {size} characters, of which IAM takes 10240")
-resource = {"Type": "AWS::IAM::ManagedPolicy", "Properties": {"PolicyDocument": policy}}
-json.dump({"AWSTemplateFormatVersion": "2010-09-09", "Resources": {"Deployer": resource}}, sys.stdout)
-print(f"{len(types)} types, {len(needed)} permissions, {size} characters", file=sys.stderr)
+size, size_of_more = (len(json.dumps(one, separators=(",", ":"))) for one in (policy, more))
+# The inline policies of a role may have the first size together, and a managed policy the second. White space does not count.
+if size > 10240 or size_of_more > 6144:
+    sys.exit(f"the policies have {size} and {size_of_more} characters, of which IAM takes 10240 and 6144")
+resources = {
+    name: {"Type": "AWS::IAM::ManagedPolicy", "Properties": {"PolicyDocument": one}} for name, one in (("Deployer", policy), ("Fargate", more))
+}
+json.dump({"AWSTemplateFormatVersion": "2010-09-09", "Resources": resources}, sys.stdout)
+print(f"{len(types)} types, {len(needed)} permissions, {size} and {size_of_more} characters", file=sys.stderr)
