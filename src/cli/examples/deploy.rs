@@ -25,6 +25,8 @@ Examples:
   appliance deploy apply --mode tracking --tag CostCenter=42 \\
     --role-arn arn:aws:iam::111122223333:role/cloudformation
   appliance deploy apply --mode serverless --yes --json | jq -r .Url
+  appliance deploy apply --mode serverless --compute fargate \\
+    --parameter ContainerImage=111122223333.dkr.ecr.us-east-1.amazonaws.com/mlflow-appliance:0.1.0
 
 Ctrl-C stops only the command, not the update; the same command continues to watch it.
 
@@ -34,6 +36,7 @@ pub(crate) const DEPLOY_DESTROY: &str = "\
 Examples:
   appliance deploy destroy --mode tracking
   appliance deploy destroy --mode serverless --shared     # also the network
+  appliance deploy destroy --mode tracking --compute instances    # after a move to Fargate
 
 Exit codes: 0 success, 1 failure or not confirmed, 2 wrong usage, 78 invalid configuration";
 
@@ -57,6 +60,7 @@ pub(crate) const DEPLOY_COST: &str = "\
 Examples:
   appliance deploy cost --mode tracking
   appliance deploy cost --domain --parameter MinInstances=3
+  appliance deploy cost --compute fargate --parameter TaskSize=1024/2048 --parameter MinTasks=2
   appliance deploy cost --json | jq .sum
 
 Exit codes: 0 success, 1 failure, 2 wrong usage, 78 invalid configuration";

@@ -2,6 +2,10 @@
 
 use super::context::{CheckResult, PreflightContext};
 use crate::api::account::Quota;
+use crate::deploy::templates::StackKind;
+
+/// The processors of all tasks on Fargate together. AWS does not count those in use for whoever asks for the quota.
+const PROCESSORS: Quota = Quota { title: "processors of tasks on Fargate", service: "fargate", code: "L-3032A538" };
 
 /// Each type of resource that is counted in the templates, and its quota.
 const COUNTED: [(&str, Quota); 3] = [
@@ -15,6 +19,7 @@ const COUNTED: [(&str, Quota); 3] = [
 
 pub(super) async fn check(context: PreflightContext<'_>) -> CheckResult {
     let mut report = CheckResult::default();
+    tasks(context, &mut report).await;
     let account = &context.settings.account;
     for (kind, quota) in &COUNTED {
         let wanted = context.additions().filter(|resource| resource.r#type == *kind).count();
@@ -33,6 +38,30 @@ pub(super) async fn check(context: PreflightContext<'_>) -> CheckResult {
         judge(quota, wanted, used, limit, context.region(), &mut report);
     }
     report
+}
+
+/// The processors of new tasks, of which an update runs twice as many.
+async fn tasks(context: PreflightContext<'_>, report: &mut CheckResult) {
+    let number = |text: Option<&str>| text.and_then(|text| text.parse::<f64>().ok());
+    let size = context.value("TaskSize").and_then(|size| size.split_once('/'));
+    let units = size.and_then(|(units, _)| number(Some(units)));
+    let (Some(units), Some(count)) = (units, number(context.value("MinTasks"))) else { return };
+    if !context.is_new(StackKind::Fargate) {
+        return;
+    }
+    let answer = context.settings.account.quota(&PROCESSORS).await;
+    let what = "whether the quota allows the tasks";
+    let Some(limit) = report.known(what, "servicequotas:GetServiceQuota", answer) else { return };
+    let wanted = units / 1024.0 * count * 2.0;
+    if wanted > limit {
+        let Quota { title, service, code } = PROCESSORS;
+        let what = format!("{wanted} {title} are needed during an update, and the account may have {limit}");
+        let fix = format!(
+            "have the quota raised (`aws service-quotas request-service-quota-increase --service-code {service} \
+             --quota-code {code} --desired-value {wanted}`), or choose a smaller TaskSize or MinTasks"
+        );
+        report.found(what, fix);
+    }
 }
 
 fn judge(quota: &Quota, wanted: usize, used: usize, limit: f64, region: &str, report: &mut CheckResult) {

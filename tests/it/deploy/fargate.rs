@@ -127,6 +127,13 @@ fn an_image_that_tasks_cannot_pull_is_an_obstacle() {
         assert!(code == Some(1) && said.contains(obstacle) && said.contains(fix), "{image} {more:?}: {said}");
         assert!(cloud.acts().is_empty(), "{:?}", cloud.acts());
     }
+    // The emulated account may have five processors.
+    let cloud = Cloud::start();
+    ready(&cloud);
+    let large = ["--parameter", "TaskSize=4096/8192"];
+    let (code, _, said) = deploy(&cloud, &[&["apply", "--yes"], &FARGATE[..], &large].concat());
+    assert!(code == Some(1) && said.contains("8 processors of tasks on Fargate are needed"), "{said}");
+    assert!(said.contains("--service-code fargate --quota-code L-3032A538 --desired-value 8`"), "{said}");
     // All that tasks need is there; and no zone has to have an instance type.
     let cloud = Cloud::start();
     ready(&cloud);

@@ -17,6 +17,38 @@ fn failure(arguments: &[&str], variables: &[(&str, &str)]) -> (i32, String) {
 }
 
 #[test]
+fn the_text_of_a_file_can_be_in_a_variable() {
+    let text = format!(
+        "resource-arn = \"{APP_ARN}\"\naws-audience = \"mlflow\"\n\n[[caller]]\n\
+         principal = \"arn:aws:iam::123456789012:role/ml-*\"\nrole = \"read\"\n"
+    );
+    let check = |text: &str, more: &[&str]| {
+        let variables = [("APPLIANCE_LISTEN", "127.0.0.1:0"), ("APPLIANCE_CONFIG_TEXT", text)];
+        let output = run(&[&["check", "--offline"], more].concat(), &variables);
+        let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+        (output.status.code().unwrap(), said.into_owned())
+    };
+    let (code, said) = check(&text, &[]);
+    assert!(code == 0 && said.contains("valid; 1 target"), "{said}");
+    // Flags win over it, as over a file.
+    let (code, said) = check(&text, &["--resource-arn", "nonsense"]);
+    assert!(code == 78 && said.contains("--resource-arn: "), "{said}");
+    // A problem names its line, and a text that is no TOML is the only problem.
+    let (code, said) = check(&text.replace("role = \"read\"", "role = \"reader\""), &[]);
+    assert!(code == 78 && said.contains("APPLIANCE_CONFIG_TEXT:6: "), "{said}");
+    let (code, said) = check("listen = \n", &[]);
+    assert!(code == 78 && said.contains("error: 1 problem") && said.contains("APPLIANCE_CONFIG_TEXT:1: "), "{said}");
+    // An empty variable is none.
+    assert_eq!(check("", &["--resource-arn", APP_ARN]).0, 0);
+
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("a.toml");
+    fs::write(&file, &text).unwrap();
+    let (code, said) = check(&text, &["--config", file.to_str().unwrap()]);
+    assert!(code == 78 && said.contains("set the variable or name a file, not both"), "{said}");
+}
+
+#[test]
 fn each_wrong_value_is_reported_with_its_origin_its_cause_and_a_hint() {
     let arn = |arn: &'static str| ("--resource-arn", arn);
     for ((flag, value), cause, hint) in [

@@ -21,7 +21,7 @@ from pathlib import Path
 here = Path(__file__).parent
 sys.path += [str(here.parent / name) for name in ("deploy", "rehearsal")]
 
-import resources  # noqa: E402
+import account  # noqa: E402
 import shim  # noqa: E402
 from fleet import Fleet, explain  # noqa: E402
 from figures import figures, holds, same  # noqa: E402
@@ -168,7 +168,7 @@ def main(directory, appliance, whole, tree, mode):
         server = make_server("127.0.0.1", 0, DomainDispatcherApplication(create_backend_app), threaded=True, request_handler=Quiet)
         launch = Launch(directory, str(whole), f"http://127.0.0.1:{server.server_port}")
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        resources.ENDPOINT["url"] = launch.url
+        account.ENDPOINT["url"] = launch.url
         world.start(whole, mode, launch.aws, server.server_port)
         chosen = system(tree, appliance)
         fleet = Fleet(world, launch, mode, world.image(chosen), chosen)
