@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::change_set::{change_set, computed, execute, show};
-use super::compute;
+use super::chosen_compute;
 use super::error::DeployError;
 use super::parameters::{ParameterOrigin, ParameterValue, stack_values};
 use super::planned_stacks::{PlannedStack, chosen_templates, planned_stacks, stored_image};
@@ -32,7 +32,7 @@ pub async fn apply(settings: &mut DeploySettings<'_>, prompter: &mut dyn Prompte
         let name = settings.stack(kind);
         let (before, mut previous) = recover(settings, &name, &template, prompter).await?;
         if before.is_none() && previous.is_empty() {
-            previous = compute::inherited(settings, kind, &template).await?;
+            previous = chosen_compute::inherited(settings, kind, &template).await?;
         }
         let mut values = stack_values(&settings.given, &name, &template, &outputs, &previous)?;
         // A protected load balancer would block the rollback of a failed creation, so protection is enabled last.
@@ -61,7 +61,7 @@ pub async fn apply(settings: &mut DeploySettings<'_>, prompter: &mut dyn Prompte
             for step in next_steps(&values, &after.outputs) {
                 prompter.say(&step);
             }
-            if let Some(step) = compute::next_step(settings, kind).await? {
+            if let Some(step) = chosen_compute::next_step(settings, kind).await? {
                 prompter.say(&step);
             }
         }

@@ -5,6 +5,7 @@
 
 mod apply;
 mod change_set;
+mod chosen_compute;
 mod compute;
 mod container_image;
 mod cost;

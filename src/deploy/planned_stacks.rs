@@ -3,7 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use super::compute::{self, Compute};
+use super::chosen_compute;
+use super::compute::Compute;
 use super::container_image::EcrImage;
 use super::error::DeployError;
 use super::parameters::{ParameterOrigin, ValueSources, resolved, unfit};
@@ -33,7 +34,7 @@ pub(super) async fn chosen_templates(
     if settings.compute.is_some() {
         return Ok(templates);
     }
-    compute::choose(settings).await?;
+    chosen_compute::choose(settings).await?;
     checked_templates(settings)
 }
 
@@ -109,7 +110,7 @@ pub(super) async fn planned_stacks(
         let is_new = stack.as_ref().is_none_or(|stack| DEAD.contains(&stack.stack_status.as_str()));
         let mut previous = previous(stack.as_ref());
         if previous.is_empty() {
-            previous = compute::inherited(settings, kind, &template).await?;
+            previous = chosen_compute::inherited(settings, kind, &template).await?;
         }
         if kind == StackKind::Appliance && previous.is_empty() {
             choose_architecture(settings, &template, prompter).await;

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::compute::{self, Compute};
+use super::chosen_compute;
+use super::compute::Compute;
 use super::error::DeployError;
 use super::settings::DeploySettings;
 use super::templates::StackKind;
@@ -34,7 +35,7 @@ pub struct StackReport {
 pub async fn report(settings: &DeploySettings<'_>, with_drift: bool) -> Result<Vec<StackReport>, DeployError> {
     let mut reports = Vec::new();
     // Without a choice, a kind of compute that the deployment does not have is left out, but for the default.
-    let present = compute::present(settings).await?;
+    let present = chosen_compute::present(settings).await?;
     let is_shown = |kind: &StackKind| match Compute::of(*kind) {
         Some(of) if settings.compute.is_none() => {
             present.contains(&of) || (present.is_empty() && of == Compute::Instances)

@@ -78,11 +78,17 @@ fn hiding(argument: clap::Arg, hidden: &[&str]) -> clap::Arg {
 
 /// The deletion of stacks needs no values of parameters.
 pub(super) fn without_values(argument: clap::Arg) -> clap::Arg {
+    if argument.get_id() == "compute" {
+        return argument.help("The kind of compute whose stack is deleted, `instances` or `fargate`, and what the other does not need [default: both]");
+    }
     hiding(argument, &["parameters", "config", "tags"])
 }
 
 /// A look at the stacks changes nothing and waits for nothing.
 pub(super) fn for_looking(argument: clap::Arg) -> clap::Arg {
+    if argument.get_id() == "compute" {
+        return argument.help("The kind of compute: `instances` or `fargate` [default: those of the deployment]");
+    }
     hiding(argument, &["parameters", "config", "tags", "role_arn", "timeout"])
 }
 

@@ -182,11 +182,12 @@ fn ecs_may_pull_the_image_and_write_the_log_and_nothing_else() {
         "logs:PutLogEvents",
     ];
     assert_eq!(allowed, BTreeSet::from(wanted.map(ToOwned::to_owned)));
-    // Nobody but ECS of this account.
-    for role in ["TaskRole", "ExecutionRole"] {
+    // Nobody but ECS, and for the role of the appliance only in this account. AWS documents no condition for the other role.
+    for (role, has_condition) in [("TaskRole", true), ("ExecutionRole", false)] {
         let trust = &resources[role]["Properties"]["AssumeRolePolicyDocument"]["Statement"][0];
         assert_eq!(trust["Principal"]["Service"], "ecs-tasks.amazonaws.com", "{role}");
-        assert_eq!(trust["Condition"]["StringEquals"]["aws:SourceAccount"], "AWS::AccountId", "{role}");
+        let account = &trust["Condition"]["StringEquals"]["aws:SourceAccount"];
+        assert_eq!(account == "AWS::AccountId", has_condition, "{role}: {trust}");
     }
 }
 

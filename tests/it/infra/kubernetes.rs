@@ -24,6 +24,19 @@ fn configuration(manifest: &str) -> String {
 }
 
 #[test]
+fn the_manifests_are_those_of_a_whole_service() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("infra/kubernetes/appliance.yaml");
+    let manifest = fs::read_to_string(path).unwrap();
+    let kinds: Vec<&str> = manifest.lines().filter_map(|line| line.strip_prefix("kind: ")).collect();
+    let whole =
+        ["Namespace", "ServiceAccount", "ConfigMap", "Deployment", "Service", "PodDisruptionBudget", "NetworkPolicy"];
+    assert_eq!(kinds, whole);
+    for part in ["eks.amazonaws.com/role-arn: ", "readinessProbe:", "livenessProbe:", "secretName: appliance-tokens"] {
+        assert!(manifest.contains(part), "{part}");
+    }
+}
+
+#[test]
 fn the_appliance_accepts_the_configuration_of_the_config_map() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("infra/kubernetes/appliance.yaml");
     let manifest = fs::read_to_string(path).unwrap();
