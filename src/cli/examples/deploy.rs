@@ -26,7 +26,7 @@ Examples:
     --role-arn arn:aws:iam::111122223333:role/cloudformation
   appliance deploy apply --mode serverless --yes --json | jq -r .Url
   appliance deploy apply --mode serverless --compute fargate \\
-    --parameter ContainerImage=111122223333.dkr.ecr.us-east-1.amazonaws.com/mlflow-appliance:0.1.0
+    --parameter ContainerImage=registry.example.com/mlflow-appliance:0.1.0
 
 Ctrl-C stops only the command, not the update; the same command continues to watch it.
 

@@ -118,7 +118,9 @@ class Running:
 
     def __init__(self, stack, name, port, **variables):
         self.name, self.port, self.log = name, port, directory / f"{name}.log"
-        variables |= {"APPLIANCE_LISTEN": f"127.0.0.1:{port}", "APPLIANCE_CONFIG": "/etc/mlflow-appliance/appliance.toml"}
+        if "APPLIANCE_CONFIG_TEXT" not in variables:
+            variables["APPLIANCE_CONFIG"] = "/etc/mlflow-appliance/appliance.toml"
+        variables["APPLIANCE_LISTEN"] = f"127.0.0.1:{port}"
         variables |= {"AWS_EC2_METADATA_DISABLED": "true"}
         settings = [f"--env={key}={value}" for key, value in variables.items()]
         mount = f"--volume={directory}/configuration:/etc/mlflow-appliance:ro"
@@ -187,7 +189,9 @@ with contextlib.ExitStack() as stack:
         "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": "/etc/mlflow-appliance/pod",
         "SM_MLFLOW_ROLE_ARN": sandbox["role_arn"], "AWS_ENDPOINT_URL_STS": sandbox["sts"],
     }  # fmt: skip
-    first = Running(stack, "first", FIRST, **provider)
+    # As a task on Fargate has it; the second finds a file, as a pod does.
+    text = (directory / "configuration/appliance.toml").read_text()
+    first = Running(stack, "first", FIRST, **provider, APPLIANCE_CONFIG_TEXT=text)
     web = {"AWS_ROLE_ARN": ROLE, "AWS_WEB_IDENTITY_TOKEN_FILE": "/etc/mlflow-appliance/identity", "AWS_ENDPOINT_URL_STS": identities.url}
     second = Running(stack, "second", SECOND, **web)
     for one in (first, second):
