@@ -236,7 +236,7 @@ impl StackArguments {
             given.insert(name.clone(), value);
         }
         serve_configuration::normalize(&mut given);
-        serve_configuration::check(&given)?;
+        serve_configuration::check(&given, self.compute())?;
         Ok(given)
     }
 }

@@ -7,6 +7,7 @@ use super::super::command_error::{Class, CommandError};
 use super::super::problems::{Problem, Problems};
 use super::super::{file, settings};
 use crate::api::cloudformation::Pairs;
+use crate::deploy::Compute;
 
 const PARAMETER: &str = "ServeConfiguration";
 /// The options that the template sets, with values of the same kind: one that is set twice is an error of TOML.
@@ -27,6 +28,8 @@ oidc-client-id = "name"
 const OF_PERSONAL_TOKENS: &str =
     "personal-tokens = \"secretsmanager:arn:aws:secretsmanager:us-east-1:123456789012:secret:other\"\n";
 const OF_LOGS: &str = "cloudwatch-log-group = \"group\"\n";
+/// Of a task, ECS sends the log.
+const OF_TASKS: &str = "cloudwatch-log-content = \"audit\"\n";
 const OF_OIDC_CALLERS: &str = "[[caller]]\nclaim = \"*\"\nrole = \"read\"\n";
 
 /// Removes what XML does not keep, in which CloudFormation returns the parameter: otherwise the same file would be a change, which
@@ -37,16 +40,16 @@ pub(super) fn normalize(given: &mut Pairs) {
     }
 }
 
-/// Checks the configuration that the instances would get.
+/// Checks the configuration that the instances or tasks would get.
 ///
 /// # Errors
 /// All problems, each with its line in the parameter.
-pub(super) fn check(given: &Pairs) -> Result<(), CommandError> {
-    let problems = problems(given);
+pub(super) fn check(given: &Pairs, compute: Option<Compute>) -> Result<(), CommandError> {
+    let problems = problems(given, compute == Some(Compute::Fargate) || given.contains_key("ContainerImage"));
     if problems.is_empty() { Ok(()) } else { Err(CommandError::of(Class::Configuration, &problems.join("\n"), None)) }
 }
 
-fn problems(given: &Pairs) -> Vec<String> {
+fn problems(given: &Pairs, has_tasks: bool) -> Vec<String> {
     let text = |name: &str| given.get(name).map_or("", String::as_str);
     let ours = text(PARAMETER);
     if ours.is_empty() {
@@ -57,7 +60,8 @@ fn problems(given: &Pairs) -> Vec<String> {
     let parts = [
         (has_oidc, OF_OIDC),
         (text("PersonalTokens") == "on", OF_PERSONAL_TOKENS),
-        (text("LogRetentionDays") != "0", OF_LOGS),
+        (has_tasks || text("LogRetentionDays") != "0", OF_LOGS),
+        (has_tasks, OF_TASKS),
     ];
     for (applies, options) in parts {
         before.push_str(if applies { options } else { "" });
@@ -89,7 +93,8 @@ mod tests {
     use crate::deploy::StackKind;
 
     fn said(pairs: &[(&str, &str)]) -> String {
-        problems(&pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()).join("\n")
+        let pairs: Pairs = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        problems(&pairs, pairs.contains_key("ContainerImage")).join("\n")
     }
 
     #[test]
@@ -114,7 +119,7 @@ mod tests {
 
     #[test]
     fn every_option_that_the_template_sets_is_known_here() {
-        let ours: String = [OF_THE_TEMPLATE, OF_OIDC, OF_PERSONAL_TOKENS, OF_LOGS].concat();
+        let ours: String = [OF_THE_TEMPLATE, OF_OIDC, OF_PERSONAL_TOKENS, OF_LOGS, OF_TASKS].concat();
         let others = ["claim", "role", "parameters", "stack-name", "logical-id", "target-group"];
         let is_part = |one: char| one.is_ascii_lowercase() || one == '-';
         for kind in [StackKind::Appliance, StackKind::Fargate] {
@@ -141,5 +146,9 @@ mod tests {
             let said = said(&[("ServeConfiguration", text)]);
             assert!(said.contains(expected) && said.contains("hint: "), "{text}: {said}");
         }
+        let twice = ("ServeConfiguration", "cloudwatch-log-content = \"log\"");
+        assert_eq!(said(&[twice]), "");
+        let said = said(&[twice, ("ContainerImage", "ghcr.io/corp/appliance:1")]);
+        assert!(said.contains("ServeConfiguration, line 1: "), "{said}");
     }
 }

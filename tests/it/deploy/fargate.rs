@@ -99,7 +99,7 @@ fn a_deployment_moves_from_instances_to_tasks_without_downtime() {
 fn an_image_that_tasks_cannot_pull_is_an_obstacle() {
     let host = "123456789012.dkr.ecr.us-east-1.amazonaws.com";
     let no_nat = ["NatMode=none", "InterfaceEndpoints=minimal"];
-    let closed = ["NatMode=none", "InterfaceEndpoints=minimal", "EndpointEcrApi=yes", "EndpointEcrDkr=yes"];
+    let closed = ["NatMode=none", "EndpointEcrApi=yes", "EndpointEcrDkr=yes", "EndpointLogs=no"];
     let cases = [
         (format!("{host}/mlflow-appliance:9"), &[][..], "ContainerImage: the registry has no", "push it"),
         (format!("{host}/other:0.1.0"), &[], "ContainerImage: the registry has no", "push it"),

@@ -9,7 +9,12 @@ use super::{strings, template, text};
 use crate::support::appliance::{Builder, TRACKING_ARN, command};
 
 /// The parts of both templates that have to differ.
-const DIFFERENT: [&str; 12] = [
+const DIFFERENT: [&str; 16] = [
+    // Tasks cannot do without it, because they have no journal.
+    "Outputs.LogGroupName",
+    "Parameters.LogKmsKeyArn.Description",
+    "Parameters.LogRetentionDays",
+    "Resources.LogGroup",
     // Both have a processor, but other things that have to fit it.
     "Parameters.Architecture.Description",
     "Parameters.TaskKmsKeyArns.Description",
@@ -73,9 +78,14 @@ fn both_kinds_of_compute_have_the_same_load_balancer_roles_and_alarms() {
     let substituted = |data: &Value| data["Fn::Sub"].clone();
     let data = &instances["Resources"]["LaunchTemplate"]["Properties"]["LaunchTemplateData"]["UserData"]["Fn::Base64"];
     let (ours, theirs) = (substituted(&environment()["APPLIANCE_CONFIG_TEXT"]), substituted(data));
-    assert_eq!(ours[1], theirs[1]);
-    let before_bootstrap = theirs[0].as_str().unwrap().split("[bootstrap]").next().unwrap().to_owned();
-    assert_eq!(ours[0].as_str().unwrap(), before_bootstrap);
+    // Instances send their log themselves, and need no group for it; of a task, ECS sends the log.
+    let audit = "cloudwatch-log-group = \"${LogGroup}\"\ncloudwatch-log-content = \"audit\"\n";
+    let mut values = theirs[1].clone();
+    assert!(values.as_object_mut().unwrap().remove("Logs").is_some());
+    assert_eq!(ours[1], values);
+    let before_bootstrap = theirs[0].as_str().unwrap().split("[bootstrap]").next().unwrap().replace("${Logs}", "");
+    assert!(ours[0].as_str().unwrap().contains(audit), "{ours}");
+    assert_eq!(ours[0].as_str().unwrap().replace(audit, ""), before_bootstrap);
 }
 
 fn task_definition() -> Value {
@@ -227,6 +237,7 @@ fn rendered(is_full: bool) -> String {
         ("MlflowRole.Arn", "arn:aws:iam::123456789012:role/mlflow".to_owned()),
         ("TokenSecret", secret("TokenSecret")),
         ("SessionKey", secret("SessionKey")),
+        ("LogGroup", "mlflow-tasks".to_owned()),
         ("PersonalTokenSecret", secret("PersonalTokenSecret")),
         ("PrivateSubnetCidrs", "10.42.32.0/20,10.42.64.0/20".to_owned()),
         ("ArtifactStoreUri", "s3://bucket/mlflow".to_owned()),
