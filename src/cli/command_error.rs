@@ -16,6 +16,7 @@ pub(super) enum Class {
     /// The configuration has to change first (`EX_CONFIG` of sysexits).
     Configuration,
     /// The command succeeded, and an assumption about AWS is false.
+    #[cfg(feature = "assumptions")]
     Disproved,
     /// There are changes, and the exit code was asked to say so.
     #[cfg(feature = "deploy")]
@@ -29,6 +30,7 @@ impl Class {
             Self::Failed => ExitCode::from(1),
             Self::Usage => ExitCode::from(2),
             Self::Configuration => ExitCode::from(78),
+            #[cfg(feature = "assumptions")]
             Self::Disproved => ExitCode::from(3),
             #[cfg(feature = "deploy")]
             Self::Changes => ExitCode::from(2),

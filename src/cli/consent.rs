@@ -1,10 +1,14 @@
 //! The consent of the person at the terminal.
 
-use std::io::{self, BufRead as _, IsTerminal as _};
+#[cfg(feature = "assumptions")]
+use std::io::IsTerminal as _;
+use std::io::{self, BufRead as _};
 
+#[cfg(feature = "assumptions")]
 use super::output::ask;
 
 /// Asks a question that is answered with yes or no; nothing if this is no terminal.
+#[cfg(feature = "assumptions")]
 pub(super) fn agrees(question: &str) -> Option<bool> {
     if !io::stdin().is_terminal() {
         return None;

@@ -1,5 +1,6 @@
 //! The command line: the only part that knows clap, the environment, the terminal and exit codes.
 
+#[cfg(feature = "assumptions")]
 mod assumptions;
 mod aws_connection;
 mod aws_identities;
@@ -10,6 +11,7 @@ mod check;
 mod chosen_options;
 mod columns;
 mod command_error;
+#[cfg(any(feature = "assumptions", feature = "deploy"))]
 mod consent;
 mod core_dumps;
 #[cfg(feature = "deploy")]
@@ -84,6 +86,7 @@ enum Command {
     Targets(known_targets::TargetsCommand),
     Serve(Box<serve::ServeCommand>),
     Check(Box<check::Check>),
+    #[cfg(feature = "assumptions")]
     Assumptions(Box<assumptions::Assumptions>),
     Healthcheck(healthcheck::Healthcheck),
     Ui(Box<ui::Ui>),
@@ -130,6 +133,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Targets(command) => command.run(),
         Command::Serve(command) => command.run(matches, &unknown),
         Command::Check(command) => command.run(matches, &unknown),
+        #[cfg(feature = "assumptions")]
         Command::Assumptions(command) => command.run(matches, &unknown),
         Command::Healthcheck(command) => command.run(),
         Command::Ui(command) => command.run(matches, &unknown),

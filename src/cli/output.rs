@@ -74,6 +74,7 @@ pub(super) fn say_coloured(lead: &str, text: &str, colour: &str) {
 }
 
 /// Asks a question. The answer is typed on the same line.
+#[cfg(any(feature = "assumptions", feature = "deploy"))]
 #[expect(clippy::print_stderr, reason = "questions are for people")]
 pub(super) fn ask(question: &str) {
     eprint!("{} ", plain(question));
@@ -143,6 +144,7 @@ pub(super) fn show_document(value: &serde_json::Value) {
 }
 
 /// A word for a POSIX shell that means exactly this text.
+#[cfg(any(feature = "assumptions", feature = "deploy", feature = "sandbox", test))]
 #[must_use]
 pub(super) fn shell_word(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))

@@ -4,6 +4,7 @@
 //! an instruction.
 
 mod artifacts;
+#[cfg(feature = "assumptions")]
 pub mod assumptions;
 mod finding;
 mod identity;

@@ -57,6 +57,7 @@ Examples:
 
 Exit codes: 0 no failure, warnings possible, 1 a check failed, 2 wrong usage, 78 invalid configuration";
 
+#[cfg(feature = "assumptions")]
 pub(super) const ASSUMPTIONS: &str = "\
 Examples:
   appliance assumptions --list                            # the assumptions, without any request

@@ -14,7 +14,7 @@ option_group! {
             ///
             /// The signature then does not cover the uploaded bytes (`UNSIGNED-PAYLOAD`), and TLS alone protects them. This is
             /// twice as fast and needs no disk, but the appliance cannot retry an upload that fails. S3 accepts such uploads;
-            /// AWS does not document whether the MLflow API does; `appliance assumptions` tests it.
+            /// AWS does not document whether the MLflow API does; docs/reference/assumptions.md says how to find out.
             unsigned_payload: "APPLIANCE_UNSIGNED_PAYLOAD" "BOOL" [num_args = 0..=1, require_equals = true, default_missing_value = "true"],
         }
         "Advanced: request bodies" {
