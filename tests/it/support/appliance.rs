@@ -34,8 +34,8 @@ pub fn instance_binary() -> PathBuf {
 }
 
 /// The commands that the binary for instances has.
-const INSTANCE_COMMANDS: [&str; 10] =
-    ["assumptions", "bootstrap", "check", "healthcheck", "init", "policy", "serve", "targets", "token", "ui"];
+const INSTANCE_COMMANDS: [&str; 9] =
+    ["bootstrap", "check", "healthcheck", "init", "policy", "serve", "targets", "token", "ui"];
 
 /// A command in an environment that holds nothing but what a test puts there.
 pub fn command(arguments: &[&str]) -> Command {
