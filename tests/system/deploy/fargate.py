@@ -101,6 +101,7 @@ class Fargate:
             "tokens": f"secretsmanager:{outputs['TokenSecretArn']}", "session-key": f"secretsmanager:{ids['SessionKey']}",
             "personal-tokens": f"secretsmanager:{ids['PersonalTokenSecret']}", "oidc-signer": outputs["LoadBalancerArn"],
             "oidc-issuer": values["OidcIssuer"], "oidc-client-id": values["OidcClientId"], "caller": more["caller"] + ours,
+            "cloudwatch-log-group": outputs["LogGroupName"], "cloudwatch-log-content": "audit",
         }  # fmt: skip
         self.same({key: document.get(key) for key in wanted}, wanted, "the configuration of a task")
         self.same(set(document) - set(wanted), {"listen", "keep-alive", "log-format", "trusted-proxies"}, "the other keys")
@@ -128,4 +129,8 @@ class Fargate:
         self.same(sorted(allowed["taskRoleArn", "secretsmanager:GetSecretValue"]), sorted(read), "the secrets that tasks read")
         self.same(allowed["executionRoleArn", "ecr:BatchGetImage"], [repository], "the repository")
         others = {action for key, action in allowed if key == "taskRoleArn" and not action.startswith(("sts:", "secretsmanager:"))}
-        self.same(others, set(), "what tasks may do besides")
+        # Both add events, the one of the log and the other of the audit log, and neither reads or deletes any.
+        self.same(others, {"logs:CreateLogStream", "logs:PutLogEvents"}, "what tasks may do besides")
+        for key in ("taskRoleArn", "executionRoleArn"):
+            groups = [arn.removesuffix(":*").rpartition(":")[2] for arn in allowed[key, "logs:PutLogEvents"]]
+            self.same(groups, [outputs["LogGroupName"]], f"the log groups of {key}")
