@@ -114,7 +114,7 @@ class Size:
 SMALL = ("get16", "get64", "get256")
 OBJECTS = ("object256m", "object256m4")
 GOALS = [
-    # What varies least comes first.
+    # The figures that vary least come first.
     *(Ratio(name, "nginx", 0.9, 0.8, "cpu_ms", at_least=False) for name in SMALL),
     Ratio("churn", "nginx", 1.0, 0.9, "cpu_ms", at_least=False),
     *(Ratio(name, "nginx", 1.0, 0.8, "cpu_ms", at_least=False) for name in OBJECTS),

@@ -53,7 +53,7 @@ class Scene:
 
     def __init__(self, directory, upstream, appliance):
         self.directory, self.upstream, self.appliance = directory, upstream, appliance
-        # What runs a peer, if it does not run by itself.
+        # The command that runs a peer, if it does not run by itself.
         self.wrapper = []
 
     def started(self, name, arguments, port, environment=None, headers=None, signs=False, directory=None):

@@ -194,7 +194,7 @@ impl Estimate<'_> {
         self.leave_open("the image in ECR, by the GB".to_owned(), ECR_PRICES);
     }
 
-    /// What the appliance has with each kind of compute.
+    /// The parts of the appliance with each kind of compute.
     fn around(&mut self, kind: StackKind) {
         let secrets = self.count(kind, "AWS::SecretsManager::Secret");
         let plural = if secrets > 1.0 { "s" } else { "" };

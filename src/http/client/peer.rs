@@ -1,4 +1,4 @@
-//! What an HTTP/2 upstream accepts, as its first frame says: the largest head (`SETTINGS_MAX_HEADER_LIST_SIZE`), and the number of
+//! The limits of an HTTP/2 upstream, as its first frame states them: the largest head (`SETTINGS_MAX_HEADER_LIST_SIZE`), and the number of
 //! requests at a time (`SETTINGS_MAX_CONCURRENT_STREAMS`).
 //!
 //! `h2` reads the first and does not obey it. Many servers close the connection where they get more, and with it all other

@@ -88,9 +88,9 @@ pub struct AssumptionRun {
     pub proven: Vec<ProvenAssumption>,
     /// The families of routes.
     pub routes: Vec<RouteFamily>,
-    /// What was created and is removed again.
+    /// The things that were created and are removed again.
     pub removed: Vec<String>,
-    /// What was created and is still there.
+    /// The things that were created and are still there.
     pub left: Vec<Leftover>,
     /// True if the operator interrupted the run.
     pub is_interrupted: bool,

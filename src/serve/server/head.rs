@@ -39,13 +39,13 @@ pub(crate) struct BoundedHead<T> {
     pub(crate) io: T,
     connection: Rc<ServerConnection>,
     framing: RequestFraming,
-    /// How the connection ends, once bytes have arrived that must not be parsed.
+    /// The end of the connection, once bytes have arrived that must not be parsed.
     end: Option<End>,
     /// The number of bytes that were read in this turn.
     turn: usize,
 }
 
-/// How a connection ends whose bytes must not be parsed.
+/// The way in which a connection ends whose bytes must not be parsed.
 enum End {
     /// Malformed chunks: actix sees the end of the connection, and the application a truncated body.
     Truncated,

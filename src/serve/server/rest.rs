@@ -22,7 +22,7 @@ use tracing::debug;
 
 use crate::serve::server::stream::ServerStream;
 
-/// What all connections of a thread have in common.
+/// The parts that all connections of a thread have in common.
 pub(super) struct Http1Server<S> {
     pub(super) service: S,
     pub(super) drain: CancellationToken,
