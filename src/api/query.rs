@@ -72,19 +72,7 @@ pub async fn target_health(
         ("Targets.member.1.Id", instance),
         ("Version", "2015-12-01"),
     ]);
-    let call = SignedRequest {
-        endpoint,
-        region,
-        service: "elasticloadbalancing",
-        method: Method::GET,
-        target: &target,
-        content_type: None,
-        routing: None,
-        body: Bytes::new(),
-    };
-    let answer = transport.signed(call, credentials).await?;
-    accepted(&answer)?;
-    let health = xml(&answer.body);
+    let health = xml(&signed(transport, (endpoint, region), "elasticloadbalancing", &target, credentials).await?);
     let text = |name| health.find("TargetHealth").and_then(|health| health.text_of(name));
     Ok(TargetHealth {
         state: text("State").unwrap_or_else(|| "unknown".to_owned()),
@@ -104,20 +92,9 @@ pub async fn trust_policy(
     credentials: &Current,
 ) -> Result<serde_json::Value, QueryError> {
     let target = target(&[("Action", "GetRole"), ("RoleName", role), ("Version", "2010-05-08")]);
-    let call = SignedRequest {
-        endpoint,
-        // IAM is in one region of its partition.
-        region: "us-east-1",
-        service: "iam",
-        method: Method::GET,
-        target: &target,
-        content_type: None,
-        routing: None,
-        body: Bytes::new(),
-    };
-    let answer = transport.signed(call, credentials).await?;
-    accepted(&answer)?;
-    let policy = xml(&answer.body).text_of("AssumeRolePolicyDocument").unwrap_or_default();
+    // IAM is in one region of its partition.
+    let answer = signed(transport, (endpoint, "us-east-1"), "iam", &target, credentials).await?;
+    let policy = xml(&answer).text_of("AssumeRolePolicyDocument").unwrap_or_default();
     let policy = percent_encoding::percent_decode_str(&policy).decode_utf8_lossy().into_owned();
     Ok(serde_json::from_str(&policy).unwrap_or_default())
 }
@@ -172,17 +149,22 @@ pub async fn complete_lifecycle_action(
         ("LifecycleHookName", hook),
         ("Version", "2011-01-01"),
     ]);
-    let call = SignedRequest {
-        endpoint,
-        region,
-        service: "autoscaling",
-        method: Method::GET,
-        target: &target,
-        content_type: None,
-        routing: None,
-        body: Bytes::new(),
-    };
-    accepted(&transport.signed(call, credentials).await?)
+    signed(transport, (endpoint, region), "autoscaling", &target, credentials).await.map(drop)
+}
+
+/// Sends a signed request, and returns the body of a success.
+async fn signed(
+    transport: &Transport,
+    (endpoint, region): (&Endpoint, &str),
+    service: &'static str,
+    target: &str,
+    credentials: &Current,
+) -> Result<Bytes, QueryError> {
+    let (method, body) = (Method::GET, Bytes::new());
+    let call = SignedRequest { endpoint, region, service, method, target, content_type: None, routing: None, body };
+    let answer = transport.signed(call, credentials).await?;
+    accepted(&answer)?;
+    Ok(answer.body)
 }
 
 /// The parameters, which are sorted by name, as path and query in normal form.

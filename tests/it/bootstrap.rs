@@ -323,7 +323,7 @@ fn the_log_streams_of_an_instance_have_its_id() {
     let (output, said) = instance.bootstrap(&["--dry-run"]);
     assert!(output.status.success(), "{said}");
     assert!(said.contains("cloudwatch-log-machine = i-0123456789abcdef0 ← identity document"), "{said}");
-    // Whoever may tag instances must not be able to lead the audit log elsewhere, or to end it.
+    // A person who may tag instances must not be able to send the audit log elsewhere, or to end it.
     assert!(said.contains("cloudwatch-log-group = g ← user data, line 4") && !said.contains("elsewhere"), "{said}");
     assert!(said.contains("`cloudwatch-log-content` cannot be set by a tag"), "{said}");
     instance.has("user-data", instance.configuration(""));

@@ -1,6 +1,6 @@
 //! `appliance check` reports each problem with a hint.
 
-use std::process::Output;
+use std::process::{Command, Output};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,17 +13,22 @@ use crate::support::log_service::{GROUP, LogService, Mood};
 use crate::support::upstream::Upstream;
 
 fn check(arguments: &[&str]) -> (Output, String) {
-    let output = command(&["check"])
+    let output = checking(arguments).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    (output, said)
+}
+
+/// `check` with credentials.
+fn checking(arguments: &[&str]) -> Command {
+    let mut command = command(&["check"]);
+    command
         .args(arguments)
         .env("APPLIANCE_CA_FILE", authority().file())
         .env("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID)
         .env("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY)
         // STS cannot be reached, which is no failure.
-        .env("AWS_ENDPOINT_URL_STS", "http://127.0.0.1:9")
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    (output, said)
+        .env("AWS_ENDPOINT_URL_STS", "http://127.0.0.1:9");
+    command
 }
 
 /// An upstream that sends the same response to every request, with a `Date` that is off by so many seconds.
@@ -266,15 +271,7 @@ fn the_log_group_is_tried_and_what_is_missing_is_named() {
         let group = ["--cloudwatch-log-group", GROUP, "--cloudwatch-log-machine", "i-1"];
         let target = ["--resource-arn", TRACKING_ARN, "--upstream-endpoint", &url, "--listen", "127.0.0.1:0"];
         let arguments = [&["--json"], &group[..], &target, more].concat();
-        let output = command(&["check"])
-            .args(arguments)
-            .env("APPLIANCE_CA_FILE", authority().file())
-            .env("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID)
-            .env("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY)
-            .env("AWS_ENDPOINT_URL_STS", "http://127.0.0.1:9")
-            .env("AWS_ENDPOINT_URL_CLOUDWATCH_LOGS", service.url())
-            .output()
-            .unwrap();
+        let output = checking(&arguments).env("AWS_ENDPOINT_URL_CLOUDWATCH_LOGS", service.url()).output().unwrap();
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         let found = findings(&said).into_iter().find(|one| one["check"] == "logs");
         (output.status.code(), found)

@@ -4,7 +4,7 @@ use actix_web::http::Method;
 use actix_web::http::header::LOCATION;
 
 use super::answer::ProofAnswer;
-use super::payloads::failed;
+use super::payloads::inconclusive;
 use super::proof::{NoProof, Proof};
 use super::scratch::{ODD_TEXT, TAG};
 use super::session::{ProofRequest, ProofSession, REQUEST_LIMIT};
@@ -79,11 +79,7 @@ fn checked(answer: &ProofAnswer) -> Proof {
     };
     if answer.rejects_signature() {
         Proof::fails(said)
-    } else if answer.is_denied() {
-        Proof::untested(format!("the identity may not send such a request: {said}"))
-    } else if answer.status.is_server_error() && answer.mlflow_code().is_none() {
-        Proof::untested(failed(answer))
     } else {
-        Proof::holds(said)
+        inconclusive(answer, &said).unwrap_or_else(|| Proof::holds(said))
     }
 }

@@ -120,6 +120,17 @@ fn is_search_result(answer: &ProofAnswer) -> bool {
     answer.status == StatusCode::OK && answer.json().is_object()
 }
 
-pub(super) fn failed(answer: &ProofAnswer) -> String {
+/// The result if the answer shows nothing about the assumption: the identity may not ask, or MLflow itself has failed.
+pub(super) fn inconclusive(answer: &ProofAnswer, said: &str) -> Option<Proof> {
+    if answer.is_denied() {
+        Some(Proof::untested(format!("the identity may not send such a request: {said}")))
+    } else if answer.status.is_server_error() && answer.mlflow_code().is_none() {
+        Some(Proof::untested(failed(answer)))
+    } else {
+        None
+    }
+}
+
+fn failed(answer: &ProofAnswer) -> String {
     format!("MLflow failed: {}", answer.said())
 }

@@ -36,21 +36,9 @@ pub(super) fn abandon(session: &ProofSession<'_>, results: &mut AssumptionRun) {
 }
 
 async fn objects(session: &ProofSession<'_>, results: &mut AssumptionRun) {
-    let mut count = 0;
-    loop {
-        let next = session.scratch.borrow().keys.first().cloned();
-        let Some(key) = next else { break };
-        let removed = remove_object(session, &key).await;
-        let mut scratch = session.scratch.borrow_mut();
-        match removed {
-            Ok(()) => count += 1,
-            Err(why) => results.left.push(left_object(&scratch, &key, why)),
-        }
-        scratch.keys.retain(|other| *other != key);
-    }
-    if count > 0 {
-        results.removed.push(format!("{count} object{}", if count == 1 { "" } else { "s" }));
-    }
+    let remove = async |key: &String| remove_object(session, key).await;
+    let left = |scratch: &Scratch, key: &String, why| left_object(scratch, key, why);
+    each(session, results, "object", |scratch| &mut scratch.keys, remove, left).await;
 }
 
 async fn remove_object(session: &ProofSession<'_>, key: &str) -> Result<(), NoProof> {
@@ -60,20 +48,34 @@ async fn remove_object(session: &ProofSession<'_>, key: &str) -> Result<(), NoPr
 }
 
 async fn uploads(session: &ProofSession<'_>, results: &mut AssumptionRun) {
+    let remove = async |upload: &(String, Option<String>)| abort(session, upload).await;
+    each(session, results, "incomplete upload", |scratch| &mut scratch.uploads, remove, left_upload).await;
+}
+
+/// Removes everything on a list, and notes the things that stay with the reason. Each leaves the list after its request, so that an
+/// interruption finds the rest there.
+async fn each<T: Clone + PartialEq>(
+    session: &ProofSession<'_>,
+    results: &mut AssumptionRun,
+    what: &str,
+    list: impl Fn(&mut Scratch) -> &mut Vec<T>,
+    remove: impl AsyncFn(&T) -> Result<(), NoProof>,
+    left: impl Fn(&Scratch, &T, NoProof) -> Leftover,
+) {
     let mut count = 0;
     loop {
-        let next = session.scratch.borrow().uploads.first().cloned();
-        let Some(upload) = next else { break };
-        let removed = abort(session, &upload).await;
+        let next = list(&mut session.scratch.borrow_mut()).first().cloned();
+        let Some(thing) = next else { break };
+        let removed = remove(&thing).await;
         let mut scratch = session.scratch.borrow_mut();
         match removed {
             Ok(()) => count += 1,
-            Err(why) => results.left.push(left_upload(&scratch, &upload, why)),
+            Err(why) => results.left.push(left(&scratch, &thing, why)),
         }
-        scratch.uploads.retain(|other| *other != upload);
+        list(&mut scratch).retain(|other| *other != thing);
     }
     if count > 0 {
-        results.removed.push(format!("{count} incomplete upload{}", if count == 1 { "" } else { "s" }));
+        results.removed.push(format!("{count} {what}{}", if count == 1 { "" } else { "s" }));
     }
 }
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde_json::json;
 
 use super::answer::ProofAnswer;
-use super::payloads::failed;
+use super::payloads::inconclusive;
 use super::proof::{NoProof, Proof};
 use super::session::ProofSession;
 use super::settings::RouteFamily;
@@ -53,15 +53,7 @@ pub(super) async fn graphql(session: &ProofSession<'_>) -> Result<Proof, NoProof
 }
 
 fn judged(answer: &ProofAnswer, holds: bool, said: &str) -> Proof {
-    if holds {
-        Proof::holds(said)
-    } else if answer.is_denied() {
-        Proof::untested(format!("the identity may not send such a request: {said}"))
-    } else if answer.status.is_server_error() && answer.mlflow_code().is_none() {
-        Proof::untested(failed(answer))
-    } else {
-        Proof::fails(said)
-    }
+    if holds { Proof::holds(said) } else { inconclusive(answer, said).unwrap_or_else(|| Proof::fails(said)) }
 }
 
 /// Tries every family of the table, and judges those that clients have always used.

@@ -24,12 +24,7 @@ const BINARY: &str = "application/octet-stream";
 pub(super) async fn chunked(session: &ProofSession<'_>) -> Result<Proof, NoProof> {
     let data = pattern(SIZE);
     let (answer, key) = put_in_chunks(session, CHUNKED, &data, &data).await?;
-    if !answer.status.is_success() {
-        return Ok(rejected(&answer));
-    }
-    let read = get(session, &key).await?;
-    let evidence = format!("{}, and {} bytes read back", answer.said(), read.body.len());
-    Ok(stored(session, CHUNKED, read.body == data, evidence))
+    read_back(session, (CHUNKED, &key), &answer, &data).await
 }
 
 /// Changes a byte of a signed chunk on its way.
@@ -70,12 +65,22 @@ pub(super) async fn unsigned_trailer(session: &ProofSession<'_>) -> Result<Proof
     body.extend_from_slice(format!("\r\n0\r\nx-amz-checksum-crc32:{checksum}\r\n\r\n").as_bytes());
     let (method, body, limit) = (Method::PUT, Some(Bytes::from(body)), 3 * REQUEST_LIMIT);
     let answer = session.send(ProofRequest { endpoint, method, target: path, headers, body, limit }).await?;
+    read_back(session, (name, &key), &answer, &data).await
+}
+
+/// Judges an upload by its answer, and by the object that is there then.
+async fn read_back(
+    session: &ProofSession<'_>,
+    (name, key): (&str, &str),
+    answer: &ProofAnswer,
+    data: &Bytes,
+) -> Result<Proof, NoProof> {
     if !answer.status.is_success() {
-        return Ok(rejected(&answer));
+        return Ok(rejected(answer));
     }
-    let read = get(session, &key).await?;
+    let read = get(session, key).await?;
     let evidence = format!("{}, and {} bytes read back", answer.said(), read.body.len());
-    Ok(stored(session, name, read.body == data, evidence))
+    Ok(stored(session, name, read.body == *data, evidence))
 }
 
 /// Writes, reads and lists an object with an odd key.

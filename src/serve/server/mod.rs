@@ -79,8 +79,10 @@ impl Server {
         let (ends, ended) = mpsc::unbounded_channel();
         let (starts, started) = channel::channel();
         for (index, (acceptor, handed_over)) in Acceptor::for_threads(threads).into_iter().enumerate() {
+            // A thread that has a socket is woken by it.
+            let own = listeners.iter().filter(|_| acceptor.accepts());
             let thread = ServerThread {
-                listeners: listeners.iter().map(TcpListener::try_clone).collect::<Result<_, _>>()?,
+                listeners: own.map(TcpListener::try_clone).collect::<Result<_, _>>()?,
                 acceptor,
                 handed_over,
                 settings: settings.clone(),

@@ -65,7 +65,7 @@ impl<S> Http1Server<S> {
             let left = self.keep_alive.saturating_sub(connection.idle_time());
             tokio::select! {
                 readable = timeout(left, beneath(&stream).readable()) => match readable {
-                    // What the client sends next, or the end of the connection, is for a new dispatcher to read.
+                    // A new dispatcher reads what the client sends next, or the end of the connection.
                     Ok(Ok(())) => connection.rest.end(),
                     Ok(Err(_)) | Err(_) => return,
                 },

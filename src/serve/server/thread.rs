@@ -90,9 +90,7 @@ impl ServerThread {
         let Self { listeners, acceptor, mut handed_over, settings, mut phase, closes } = self;
         let drain = CancellationToken::new();
         let begin = services(&settings, drain.clone(), configure).await?;
-        // Only those of a thread that accepts are registered: a registered socket wakes the thread.
-        let listeners = listeners.into_iter().filter(|_| acceptor.accepts());
-        let listeners: Vec<_> = listeners.map(TcpListener::from_std).collect::<Result<_, _>>()?;
+        let listeners: Vec<_> = listeners.into_iter().map(TcpListener::from_std).collect::<Result<_, _>>()?;
         let _ = starts.send(Ok(()));
 
         let connections = Rc::new(ServerConnections::default());
@@ -107,7 +105,7 @@ impl ServerThread {
                     listeners.iter().map(|listener| acceptor.accept(listener, settings.connection_limit, &serve));
                 tokio::select! {
                     () = reach(&mut phase, Phase::Closed) => {}
-                    _ = join_all(accept), if acceptor.accepts() => {}
+                    _ = join_all(accept), if !listeners.is_empty() => {}
                 }
             }
             drop(listeners);

@@ -62,7 +62,7 @@ fn a_deployment_moves_from_instances_to_tasks_without_downtime() {
     assert_eq!(world.stacks["mlflow-appliance-tracking"].parameters, before, "the instances stay as they are");
     let after = world.stacks["mlflow-fargate-tracking"].parameters.clone();
     drop(world);
-    // What both templates have is taken over.
+    // The new stack takes over the values that both templates have.
     for name in ["CertificateArn", "DomainName"] {
         assert_eq!(after[name], before[name], "{name}");
     }

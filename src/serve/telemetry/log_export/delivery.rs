@@ -61,7 +61,7 @@ impl LogDelivery {
                 if !self.deliver(&batch).await {
                     return;
                 }
-                // What has come meanwhile waits for others, unless it is enough for a call.
+                // Events that have come meanwhile wait for others, unless they are enough for a call.
                 if !is_last && !self.queue.is_filled() {
                     break;
                 }
