@@ -34,8 +34,15 @@ class Ratio:
         return value >= self.bound if self.at_least else value <= self.bound
 
 
+class AtMost:
+    """A goal whose figure may not be larger than its bound."""
+
+    def is_met(self, value):
+        return value <= self.bound
+
+
 @dataclass(frozen=True)
-class Between:
+class Between(AtMost):
     """The appliance's processor time at one workload, as a multiple of that at another, within each round."""
 
     workload: str
@@ -51,12 +58,9 @@ class Between:
         ratios = [mine[number]["cpu_ms"] / theirs[number]["cpu_ms"] for number in mine if number in theirs]
         return median(ratios) if ratios else None
 
-    def is_met(self, value):
-        return value <= self.bound
-
 
 @dataclass(frozen=True)
-class Limit:
+class Limit(AtMost):
     """The largest of a figure's medians over some workloads."""
 
     title: str
@@ -72,12 +76,9 @@ class Limit:
         of = [found for name in self.workloads if (found := measured.values(self.figure, name, APPLIANCE))]
         return max(map(median, of)) if of else None
 
-    def is_met(self, value):
-        return value <= self.bound
-
 
 @dataclass(frozen=True)
-class Idle:
+class Idle(AtMost):
     """The memory of the appliance with idle connections."""
 
     connections: int
@@ -90,12 +91,9 @@ class Idle:
     def value(self, measured):
         return idle.mib(measured, APPLIANCE, self.connections)
 
-    def is_met(self, value):
-        return value <= self.bound
-
 
 @dataclass(frozen=True)
-class Size:
+class Size(AtMost):
     """The static binary's."""
 
     bound: float
@@ -106,9 +104,6 @@ class Size:
 
     def value(self, measured):
         return measured.binary_mib
-
-    def is_met(self, value):
-        return value <= self.bound
 
 
 SMALL = ("get16", "get64", "get256")

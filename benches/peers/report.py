@@ -52,10 +52,10 @@ def details(measured, workloads, peers, missing):
     return "\n\n".join(filter(None, parts))
 
 
-def ratio(measured, figure, workload, other, digits=2):
+def ratio(measured, figure, workload, other):
     """The median of the appliance's figure as a multiple of another peer's, as text."""
     ratios = measured.ratios(figure, workload, APPLIANCE, other)
-    return f"{median(ratios):.{digits}f}" if ratios else "–"
+    return f"{median(ratios):.2f}" if ratios else "–"
 
 
 def summary(measured, workloads):
