@@ -16,12 +16,13 @@ class Appliance:
 
     number = 0
 
-    def __init__(self, scene, binary, upstream, listener=None, arguments=(), before=()):
+    def __init__(self, scene, binary, upstream, listener=None, arguments=(), before=(), environment=None):
         Appliance.number += 1
         self.log = scene / f"appliance-{Appliance.number}.log"
         self.socket_path = scene / f"notify-{Appliance.number}"
         self.binary, self.upstream, self.listener = binary, upstream, listener
         self.arguments, self.before = list(arguments), list(before)
+        self.environment = environment or {}
         self.port = listener.getsockname()[1] if listener else free_port()
 
     async def start(self):
@@ -35,6 +36,7 @@ class Appliance:
             "SM_MLFLOW_RESOURCE_ARN": ARN,
             "NOTIFY_SOCKET": str(self.socket_path),
             "PATH": os.environ["PATH"],
+            **self.environment,
         }
         command = [*self.before, str(self.binary), "serve", "--listen", f"127.0.0.1:{self.port}", "--log-format", "json"]
         command += ["--log-filter", "info,access=off", "--upstream-endpoint", f"http://127.0.0.1:{self.upstream}"]
