@@ -37,15 +37,19 @@ skipped() {
     printf '0\t%s\tSKIPPED: %s\n' "$1" "$2" >>"$STAGES_REPORT"
 }
 
-# beside COMMAND COMMAND...: runs commands at the same time, each a function without arguments. It prints the output of each
-# when it has ended, and ends the script if one of them failed.
+# beside COMMAND COMMAND...: runs commands at the same time, each a function without arguments, and ends the script if one of
+# them failed. The first one prints at once; it prints the output of each other when that has ended.
 beside() {
-    local logs lane status=0 pids=()
+    local logs lane first status=0 pids=()
     logs=$(mktemp -d)
+    (trap - EXIT; "$1") &
+    first=$!
+    shift
     for lane in "$@"; do
         (trap - EXIT; "$lane") >"$logs/$lane" 2>&1 &
         pids+=($!)
     done
+    wait "$first" || status=1
     for lane in "$@"; do
         wait "${pids[0]}" || status=1
         pids=("${pids[@]:1}")
