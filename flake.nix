@@ -106,6 +106,9 @@
         default = pkgs.callPackage ./nixos/shell.nix { };
       });
 
-      formatter = forAll (pkgs: pkgs.nixfmt-tree);
+      # The formatter that CI runs, where the release of nixpkgs has it.
+      formatter = forAll (
+        pkgs: pkgs.nixfmt-tree.override { nixfmtPackage = pkgs.nixfmt-rs or pkgs.nixfmt; }
+      );
     };
 }
