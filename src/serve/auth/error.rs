@@ -19,6 +19,9 @@ use crate::serve::auth::issuers::{JwtRejected, JwtRejection};
 use crate::serve::auth::session_store::SessionKeyUnknown;
 use crate::serve::auth::sign_on::error::SignOnError;
 
+/// The error code and the status of credentials that are missing or not valid.
+const UNAUTHENTICATED: (&str, StatusCode) = ("unauthenticated", StatusCode::UNAUTHORIZED);
+
 /// The appliance has not read the tokens that AWS keeps. If it has no credentials to read them with, the text says so.
 #[derive(Debug, thiserror::Error)]
 #[error("the tokens are not known yet{}", .0.as_ref().map(|why| format!(": {why}")).unwrap_or_default())]
@@ -122,64 +125,44 @@ impl AccessError {
     /// Returns the error code for logs, metrics and headers.
     #[must_use]
     pub(crate) fn kind(&self) -> &'static str {
-        match self {
-            Self::Nothing | Self::Authorization | Self::Signed => "unauthenticated",
-            Self::Token(_) | Self::NotAJwt | Self::Certificate | Self::Oidc(_) => "unauthenticated",
-            Self::Jwt(JwtRejected { why, .. }) => match why {
-                JwtRejection::Token(JwtError::NoKeys) => "issuer-unavailable",
-                JwtRejection::Token(_) => "unauthenticated",
-                JwtRejection::NoGrant | JwtRejection::NoName => "no-grant",
-            },
-            Self::SignOn(error) => error.kind(),
-            Self::AwsToken(AwsTokenError::NoGrant(_)) | Self::NoGrant | Self::NoName => "no-grant",
-            Self::AwsToken(_) => "unauthenticated",
-            Self::StsUnavailable => "sts-unavailable",
-            Self::TokensUnknown(_) => "tokens-unknown",
-            Self::SessionKeyUnknown(_) => "session-key-unknown",
-            Self::Network(_) | Self::Forwarded(_) => "foreign-network",
-            Self::NotAPerson | Self::NotPersonal => "wrong-credential",
-            Self::Target => "target-not-allowed",
-            Self::Denied(denied) | Self::NoRoute { denied, .. } => match denied {
-                Denied::Role { .. } => "role-too-low",
-                Denied::Rule { .. } => "denied-by-rule",
-            },
-            Self::ForeignHost => "foreign-host",
-            Self::Unproven | Self::ForeignOrigin => "foreign-origin",
-            Self::Excess(Excess::Rate(_)) => "rate-limited",
-            Self::Excess(Excess::Concurrency) => "concurrency-limited",
-        }
+        self.class().0
     }
 
     /// Returns the status of the response.
     #[must_use]
     pub(crate) fn status(&self) -> StatusCode {
+        self.class().1
+    }
+
+    /// Returns the error code and the status.
+    #[must_use]
+    pub(crate) fn class(&self) -> (&'static str, StatusCode) {
         match self {
-            Self::Nothing | Self::Authorization | Self::Signed => StatusCode::UNAUTHORIZED,
-            Self::Token(_) | Self::NotAJwt | Self::Certificate | Self::Oidc(_) => StatusCode::UNAUTHORIZED,
+            Self::Nothing | Self::Authorization | Self::Signed | Self::Token(_) => UNAUTHENTICATED,
+            Self::NotAJwt | Self::Certificate | Self::Oidc(_) => UNAUTHENTICATED,
             Self::Jwt(JwtRejected { why, .. }) => match why {
-                JwtRejection::Token(JwtError::NoKeys) => StatusCode::SERVICE_UNAVAILABLE,
-                JwtRejection::Token(_) => StatusCode::UNAUTHORIZED,
-                JwtRejection::NoGrant | JwtRejection::NoName => StatusCode::FORBIDDEN,
+                JwtRejection::Token(JwtError::NoKeys) => ("issuer-unavailable", StatusCode::SERVICE_UNAVAILABLE),
+                JwtRejection::Token(_) => UNAUTHENTICATED,
+                JwtRejection::NoGrant | JwtRejection::NoName => ("no-grant", StatusCode::FORBIDDEN),
             },
-            Self::SignOn(error) => error.status(),
-            Self::AwsToken(AwsTokenError::NoGrant(_)) => StatusCode::FORBIDDEN,
-            Self::AwsToken(_) => StatusCode::UNAUTHORIZED,
-            Self::TokensUnknown(_) | Self::SessionKeyUnknown(_) | Self::StsUnavailable => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
-            Self::NoGrant
-            | Self::NoName
-            | Self::Network(_)
-            | Self::Forwarded(_)
-            | Self::NotAPerson
-            | Self::NotPersonal
-            | Self::Target
-            | Self::Denied(_)
-            | Self::NoRoute { .. }
-            | Self::Unproven
-            | Self::ForeignHost
-            | Self::ForeignOrigin => StatusCode::FORBIDDEN,
-            Self::Excess(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::SignOn(error) => error.class(),
+            Self::AwsToken(AwsTokenError::NoGrant(_)) => ("no-grant", StatusCode::FORBIDDEN),
+            Self::NoGrant | Self::NoName => ("no-grant", StatusCode::FORBIDDEN),
+            Self::AwsToken(_) => UNAUTHENTICATED,
+            Self::StsUnavailable => ("sts-unavailable", StatusCode::SERVICE_UNAVAILABLE),
+            Self::TokensUnknown(_) => ("tokens-unknown", StatusCode::SERVICE_UNAVAILABLE),
+            Self::SessionKeyUnknown(_) => ("session-key-unknown", StatusCode::SERVICE_UNAVAILABLE),
+            Self::Network(_) | Self::Forwarded(_) => ("foreign-network", StatusCode::FORBIDDEN),
+            Self::NotAPerson | Self::NotPersonal => ("wrong-credential", StatusCode::FORBIDDEN),
+            Self::Target => ("target-not-allowed", StatusCode::FORBIDDEN),
+            Self::Denied(denied) | Self::NoRoute { denied, .. } => match denied {
+                Denied::Role { .. } => ("role-too-low", StatusCode::FORBIDDEN),
+                Denied::Rule { .. } => ("denied-by-rule", StatusCode::FORBIDDEN),
+            },
+            Self::ForeignHost => ("foreign-host", StatusCode::FORBIDDEN),
+            Self::Unproven | Self::ForeignOrigin => ("foreign-origin", StatusCode::FORBIDDEN),
+            Self::Excess(Excess::Rate(_)) => ("rate-limited", StatusCode::TOO_MANY_REQUESTS),
+            Self::Excess(Excess::Concurrency) => ("concurrency-limited", StatusCode::TOO_MANY_REQUESTS),
         }
     }
 

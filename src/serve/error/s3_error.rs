@@ -91,30 +91,18 @@ impl S3Error {
         Self::Denied { action, resource }
     }
 
-    /// Returns the error code for logs and metrics.
-    pub(crate) fn kind(&self) -> &'static str {
+    /// Returns the error code for logs and metrics, and the status of the response to the caller.
+    pub(crate) fn class(&self) -> (&'static str, StatusCode) {
         match self {
-            Self::Missing => "no-such-artifact",
-            Self::Denied { .. } => "artifact-access-denied",
-            Self::Busy(_) => "artifact-store-busy",
-            Self::Range => "bad-range",
-            Self::Bucket(_) => "artifact-store-misconfigured",
-            Self::Rejected(_) | Self::InvalidResponse => "artifact-store-refused",
-            Self::Unreachable(_) => "artifact-store-unreachable",
-            Self::CircuitOpen(_) => "artifact-store-circuit-open",
-        }
-    }
-
-    /// Returns the status of the response to the caller.
-    pub(crate) fn status(&self) -> StatusCode {
-        match self {
-            Self::Missing => StatusCode::NOT_FOUND,
-            Self::Denied { .. } => StatusCode::FORBIDDEN,
-            Self::Busy(_) | Self::CircuitOpen(_) => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Range => StatusCode::RANGE_NOT_SATISFIABLE,
-            Self::Bucket(_) => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::Rejected(_) => StatusCode::BAD_REQUEST,
-            Self::InvalidResponse | Self::Unreachable(_) => StatusCode::BAD_GATEWAY,
+            Self::Missing => ("no-such-artifact", StatusCode::NOT_FOUND),
+            Self::Denied { .. } => ("artifact-access-denied", StatusCode::FORBIDDEN),
+            Self::Busy(_) => ("artifact-store-busy", StatusCode::SERVICE_UNAVAILABLE),
+            Self::Range => ("bad-range", StatusCode::RANGE_NOT_SATISFIABLE),
+            Self::Bucket(_) => ("artifact-store-misconfigured", StatusCode::INTERNAL_SERVER_ERROR),
+            Self::Rejected(_) => ("artifact-store-refused", StatusCode::BAD_REQUEST),
+            Self::InvalidResponse => ("artifact-store-refused", StatusCode::BAD_GATEWAY),
+            Self::Unreachable(_) => ("artifact-store-unreachable", StatusCode::BAD_GATEWAY),
+            Self::CircuitOpen(_) => ("artifact-store-circuit-open", StatusCode::SERVICE_UNAVAILABLE),
         }
     }
 

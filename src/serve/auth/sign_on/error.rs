@@ -85,54 +85,34 @@ pub(crate) enum SignOnError {
     Random(#[from] NoRandomness),
 }
 
-/// The meaning of a failure for the person.
-enum Meaning {
-    /// Starting again may help.
-    Rejected,
-    /// The person has no access.
-    NoAccess,
-    /// The provider, or its configuration here, does not work.
-    Broken,
-}
+/// The error code and the status where starting again may help.
+const REJECTED: (&str, StatusCode) = ("sign-in-rejected", StatusCode::FORBIDDEN);
+/// The error code and the status where the person has no access.
+const NO_ACCESS: (&str, StatusCode) = ("no-grant", StatusCode::FORBIDDEN);
+/// The error code and the status where the provider, or its configuration here, does not work.
+const BROKEN: (&str, StatusCode) = ("identity-provider-failed", StatusCode::BAD_GATEWAY);
 
 impl SignOnError {
-    fn meaning(&self) -> Meaning {
-        match self {
-            Self::Response(_) | Self::State(_) | Self::MixUp | Self::Refused { .. } | Self::IdToken(_) => {
-                Meaning::Rejected
-            }
-            Self::Token(TokenResponseError::Code(_)) => Meaning::Rejected,
-            Self::Jwt(JwtError::NoKeys) => Meaning::Broken,
-            Self::Jwt(_) => Meaning::Rejected,
-            Self::NoGrant { .. } | Self::NoName => Meaning::NoAccess,
-            Self::NotDiscovered | Self::Provider(_) | Self::NoHost | Self::Exchange { .. } | Self::Timeout { .. } => {
-                Meaning::Broken
-            }
-            Self::Token(_) | Self::UserInfo(_) | Self::Secret(_) | Self::SecretUnknown(_) => Meaning::Broken,
-            Self::Busy | Self::Random(_) => Meaning::Broken,
-        }
-    }
-
-    /// Returns the error code for logs, metrics and headers.
+    /// Returns the error code for logs, metrics and headers, and the status of the response.
     #[must_use]
-    pub(crate) fn kind(&self) -> &'static str {
-        match self.meaning() {
-            _ if matches!(self, Self::SecretUnknown(_)) => "client-secret-unknown",
-            Meaning::Rejected => "sign-in-rejected",
-            Meaning::NoAccess => "no-grant",
-            Meaning::Broken => "identity-provider-failed",
+    pub(crate) fn class(&self) -> (&'static str, StatusCode) {
+        match self {
+            Self::Response(_) | Self::State(_) | Self::MixUp | Self::Refused { .. } | Self::IdToken(_) => REJECTED,
+            Self::Token(TokenResponseError::Code(_)) => REJECTED,
+            Self::Jwt(JwtError::NoKeys) => BROKEN,
+            Self::Jwt(_) => REJECTED,
+            Self::NoGrant { .. } | Self::NoName => NO_ACCESS,
+            Self::NotDiscovered | Self::Provider(_) | Self::NoHost | Self::Exchange { .. } => BROKEN,
+            Self::Timeout { .. } | Self::Token(_) | Self::UserInfo(_) | Self::Secret(_) | Self::Random(_) => BROKEN,
+            Self::SecretUnknown(_) => ("client-secret-unknown", StatusCode::SERVICE_UNAVAILABLE),
+            Self::Busy => ("identity-provider-failed", StatusCode::SERVICE_UNAVAILABLE),
         }
     }
 
     /// Returns the status of the response.
     #[must_use]
     pub(crate) fn status(&self) -> StatusCode {
-        match (self, self.meaning()) {
-            (Self::Busy | Self::SecretUnknown(_), _) => StatusCode::SERVICE_UNAVAILABLE,
-            // 401 would send the browser to the provider again, and in a circle.
-            (_, Meaning::Rejected | Meaning::NoAccess) => StatusCode::FORBIDDEN,
-            (_, Meaning::Broken) => StatusCode::BAD_GATEWAY,
-        }
+        self.class().1
     }
 
     /// Returns the path, without a slash at its beginning, at which another person can sign in, if that helps.
