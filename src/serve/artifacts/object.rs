@@ -134,7 +134,7 @@ pub(crate) async fn buffer_or_stream(
     }
     let began = Instant::now();
     // No connection is needed while the caller sends the body.
-    request.context.permits.release_store();
+    request.context.permits.store.release();
     let received = buffer(payload, declared, &intake, &request.context.permits.account()).await?;
     request.take_share().await?;
     request.context.log.received(received.len, Some(began.elapsed()));

@@ -59,8 +59,8 @@ impl ArtifactResponse {
 impl ArtifactRequest<'_> {
     /// Takes a permit for a connection to S3 from the caller's share.
     pub(crate) async fn take_share(&self) -> Result<(), ProxyError> {
-        let connections = &self.s3.connections;
-        Ok(self.context.permits.share_store(&connections.callers, connections.share()).await?)
+        let (connections, permits) = (&self.s3.connections, &self.context.permits);
+        Ok(permits.store.take(&connections.callers, permits.caller_key(), connections.share()).await?)
     }
 
     /// Requests a document from managed MLflow. A response other than 200 is for the caller.

@@ -13,8 +13,10 @@ use crate::serve::limits::shares::{ConnectionShares, HolderKey, ShareExceeded, S
 #[derive(Default)]
 pub(crate) struct Permits {
     in_flight: OnceCell<InFlight>,
-    target: HeldShare,
-    store: HeldShare,
+    /// The connection to the target.
+    pub(crate) target: HeldShare,
+    /// The connection to S3.
+    pub(crate) store: HeldShare,
     /// Has the counters whose address is the key of the shares above, so it is released after them.
     caller: RefCell<Option<Permit<Arc<Holdings>>>>,
 }
@@ -28,7 +30,7 @@ pub(crate) struct EndpointShare<'a> {
 
 /// The caller's share of the connections to one server, if the request holds one at the moment, and with it the target's share.
 #[derive(Default)]
-struct HeldShare(RefCell<Option<(SharePermit, Option<SharePermit>)>>);
+pub(crate) struct HeldShare(RefCell<Option<(SharePermit, Option<SharePermit>)>>);
 
 impl Permits {
     /// Holds the permit that counts against the limits of the caller and its address, in place of an earlier one.
@@ -54,44 +56,14 @@ impl Permits {
     pub(crate) fn enter(&self, limit: &Rc<InFlightLimit>) {
         self.in_flight.get_or_init(|| limit.enter());
     }
-
-    /// Waits for a connection to the target, unless the request has one.
-    ///
-    /// # Errors
-    /// [`ShareExceeded`].
-    pub(crate) async fn share_target(
-        &self,
-        shares: &Rc<ConnectionShares>,
-        endpoint: Option<EndpointShare<'_>>,
-    ) -> Result<(), ShareExceeded> {
-        self.target.take(shares, self.caller_key(), endpoint).await
-    }
-
-    /// Gives the connection to the target back.
-    pub(crate) fn release_target(&self) {
-        self.target.release();
-    }
-
-    /// Waits for a connection to S3, unless the request has one.
-    ///
-    /// # Errors
-    /// [`ShareExceeded`].
-    pub(crate) async fn share_store(
-        &self,
-        shares: &Rc<ConnectionShares>,
-        endpoint: Option<EndpointShare<'_>>,
-    ) -> Result<(), ShareExceeded> {
-        self.store.take(shares, self.caller_key(), endpoint).await
-    }
-
-    /// Gives the connection to S3 back.
-    pub(crate) fn release_store(&self) {
-        self.store.release();
-    }
 }
 
 impl HeldShare {
-    async fn take(
+    /// Waits for a connection for the caller with this key, unless the request has one.
+    ///
+    /// # Errors
+    /// [`ShareExceeded`].
+    pub(crate) async fn take(
         &self,
         shares: &Rc<ConnectionShares>,
         key: HolderKey,
@@ -109,7 +81,8 @@ impl HeldShare {
         Ok(())
     }
 
-    fn release(&self) {
+    /// Gives the connection back.
+    pub(crate) fn release(&self) {
         drop(self.0.take());
     }
 }

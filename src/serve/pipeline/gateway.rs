@@ -106,12 +106,12 @@ pub(super) async fn answer_from_s3(
         ArtifactResponse::Own(response) => ControlFlow::Break(Forwarded::Own(response)),
         ArtifactResponse::Object { response, name } => {
             // The target has answered, so its connection is free.
-            permits.release_target();
+            permits.target.release();
             ControlFlow::Break(Forwarded::Object { response: Box::new(response), name })
         }
         ArtifactResponse::Upstream(response) => ControlFlow::Break(prepared.forwarded(response, None)),
         ArtifactResponse::Elsewhere(payload) => {
-            permits.release_store();
+            permits.store.release();
             ControlFlow::Continue(payload)
         }
     })

@@ -61,9 +61,7 @@ pub(crate) async fn serve<T, S>(
     settings: &Http2Settings,
 ) where
     T: AsyncRead + AsyncWrite + Unpin,
-    S: Service<Request> + 'static,
-    S::Response: Into<Response<BoxBody>>,
-    S::Error: Into<Response<BoxBody>>,
+    S: Service<Request, Response: Into<Response<BoxBody>>, Error: Into<Response<BoxBody>>> + 'static,
 {
     let handshake = Builder::new()
         .max_concurrent_streams(STREAM_LIMIT)
@@ -93,9 +91,7 @@ async fn accept<T, S>(
     settings: &Http2Settings,
 ) where
     T: AsyncRead + AsyncWrite + Unpin,
-    S: Service<Request> + 'static,
-    S::Response: Into<Response<BoxBody>>,
-    S::Error: Into<Response<BoxBody>>,
+    S: Service<Request, Response: Into<Response<BoxBody>>, Error: Into<Response<BoxBody>>> + 'static,
 {
     let mut is_draining = false;
     loop {
@@ -151,9 +147,7 @@ async fn exchange<S>(
     send_timeout: Duration,
 ) -> Result<(), h2::Error>
 where
-    S: Service<Request>,
-    S::Response: Into<Response<BoxBody>>,
-    S::Error: Into<Response<BoxBody>>,
+    S: Service<Request, Response: Into<Response<BoxBody>>, Error: Into<Response<BoxBody>>>,
 {
     let response = tokio::select! {
         response = service.call(request) => response.map_or_else(Into::into, Into::into),

@@ -112,7 +112,8 @@ impl MlflowClient {
         context: &RequestContext,
     ) -> Result<Response, ProxyError> {
         let credentials = self.served.credentials_for(context.log.caller()).await?;
-        context.permits.share_target(&self.connections.callers, self.connections.share()).await?;
+        let (connections, permits) = (&self.connections, &context.permits);
+        permits.target.take(&connections.callers, permits.caller_key(), connections.share()).await?;
         let trace = context.log.trace.as_ref();
         if let Some(trace) = trace {
             trace.take_over(&mut request.fields);

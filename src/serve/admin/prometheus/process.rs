@@ -28,9 +28,9 @@ pub(super) fn render(shared: &SharedState, exposition: &mut Exposition) {
     }
     if let Some(spans) = &shared.reports.spans {
         let (name, help) = ("appliance_spans_exported_total", "Spans that the collector accepted");
-        exposition.counter(name, help).sample(&[], spans.exported());
+        exposition.counter(name, help).sample(&[], spans.counts.exported());
         let mut family = exposition.counter("appliance_spans_dropped_total", "Spans dropped, by reason");
-        for (reason, count) in spans.dropped() {
+        for (reason, count) in spans.counts.dropped() {
             family.sample(&[("reason", reason)], count);
         }
     }

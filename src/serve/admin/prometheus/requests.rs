@@ -83,10 +83,10 @@ fn durations(metrics: &Metrics, snapshot: &Snapshot, exposition: &mut Exposition
     {
         let mut family = exposition.histogram(name, help);
         for target in snapshot.targets() {
-            for route in RouteClass::ALL {
+            for (route, name) in RouteClass::ALL {
                 let distribution = snapshot.latency(target, latency, route);
                 if distribution.count() > 0 {
-                    let labels = [("target", metrics.label(target)), ("route", route.as_str())];
+                    let labels = [("target", metrics.label(target)), ("route", name)];
                     family.distribution(&labels, &distribution);
                 }
             }
@@ -155,7 +155,7 @@ mod tests {
         let counters = metrics.add_worker();
         for target in (0..targets).map(Some).chain([None]) {
             for role in [Some(Role::Read), Some(Role::Write), Some(Role::Admin), None] {
-                for route in RouteClass::ALL {
+                for (route, _) in RouteClass::ALL {
                     for status in [Some(101), Some(200), Some(302), Some(404), Some(503), None] {
                         counters.count(&Observation {
                             target,

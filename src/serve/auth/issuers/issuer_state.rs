@@ -45,18 +45,6 @@ impl IssuerState {
         &self.trusted.issuer
     }
 
-    /// Returns the grants of its tokens.
-    #[must_use]
-    pub(crate) fn grants(&self) -> &[ClaimGrant] {
-        &self.grants
-    }
-
-    /// Returns a number that changes when the issuer withdraws a key.
-    #[must_use]
-    pub(crate) fn generation(&self) -> u64 {
-        self.keys.generation()
-    }
-
     /// Keeps the keys fresh for as long as it is polled. Exactly one task runs this.
     pub(crate) async fn keep_fresh(&self, dialer: &Dialer) {
         self.keys.keep_fresh(&self.trusted, dialer).await;
@@ -107,7 +95,7 @@ impl IssuerState {
         rules: &JwtIssuer,
         now: SystemTime,
     ) -> Result<(&'a JwtClaims, u64), JwtError> {
-        let generation = self.generation();
+        let generation = self.keys.generation();
         let keys = self.keys.current().ok_or(JwtError::NoKeys)?;
         Ok((jwt.verify(rules, &rules.audiences, &keys, now)?, generation))
     }

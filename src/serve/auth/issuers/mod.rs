@@ -5,7 +5,7 @@ mod issuer_state;
 mod people;
 mod published_keys;
 mod rejection;
-mod sign_on;
+pub(super) mod sign_on;
 mod verified_tokens;
 
 use std::sync::Arc;
@@ -53,7 +53,7 @@ impl Issuers {
     #[must_use]
     pub(crate) fn rights(&self, issuer: &str) -> Option<(Role, Targets)> {
         let state = self.states.iter().find(|state| &*state.issuer().name == issuer)?;
-        state.grants().iter().map(|grant| (grant.role, &grant.targets)).fold(None, personal::either)
+        state.grants.iter().map(|grant| (grant.role, &grant.targets)).fold(None, personal::either)
     }
 
     /// Returns the results for tokens of which no issuer is known.
@@ -72,7 +72,7 @@ impl Issuers {
     #[must_use]
     pub(crate) fn known(&self, token: &str, now: SystemTime) -> Option<Caller> {
         let id = verified_tokens::id(token);
-        let is_valid = |issuer: usize, generation: u64| self.states[issuer].generation() == generation;
+        let is_valid = |issuer: usize, generation: u64| self.states[issuer].keys.generation() == generation;
         let (issuer, caller) = self.verified.find(&id, now, is_valid)?;
         self.states[issuer].counts.count(VerificationResult::Cached);
         Some(caller)

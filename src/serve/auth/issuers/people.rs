@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use secrecy::SecretString;
 use tokio::time::timeout;
 
 use crate::access::caller::{AuthMethod, Caller};
@@ -15,17 +14,17 @@ use crate::serve::auth::client_secret::ClientSecret;
 use crate::serve::auth::issuers::Issuers;
 use crate::serve::auth::issuers::counts::VerificationResult;
 use crate::serve::auth::issuers::issuer_state::IssuerState;
-use crate::serve::auth::settings::SignOnClient;
+use crate::serve::auth::issuers::sign_on::SignOn;
 use crate::serve::auth::sign_on::error::SignOnError;
 
 /// The longest wait for a discovery document.
 const DISCOVERY_WAIT: Duration = Duration::from_secs(10);
 
 impl IssuerState {
-    /// Returns the client that the appliance is at the issuer, if people can sign in there.
+    /// Returns the sign-in of people at the issuer, if there is one.
     #[must_use]
-    pub(crate) fn sign_on(&self) -> Option<&SignOnClient> {
-        self.sign_on.as_ref().map(|sign_on| &sign_on.client)
+    pub(crate) fn sign_on(&self) -> Option<&SignOn> {
+        self.sign_on.as_ref()
     }
 
     /// Returns the secret of the client, if AWS stores it.
@@ -33,25 +32,6 @@ impl IssuerState {
     pub(crate) fn stored_client_secret(&self) -> Option<(&ClientSecret, &StoredSecret)> {
         let secret = &self.sign_on.as_ref()?.secret;
         Some((secret, secret.place()?))
-    }
-
-    /// Checks that the secret of the client has been read, if AWS stores it.
-    ///
-    /// # Errors
-    /// [`SignOnError::SecretUnknown`].
-    pub(crate) fn check_client_secret(&self) -> Result<(), SignOnError> {
-        self.sign_on.as_ref().map_or(Ok(()), |sign_on| sign_on.secret.check())
-    }
-
-    /// Returns the secret of the client; nothing if it has none.
-    ///
-    /// # Errors
-    /// As those of [`ClientSecret::current`].
-    pub(crate) async fn client_secret(&self) -> Result<Option<SecretString>, SignOnError> {
-        match &self.sign_on {
-            Some(sign_on) => sign_on.secret.current().await,
-            None => Ok(None),
-        }
     }
 
     /// Returns the addresses of the issuer.

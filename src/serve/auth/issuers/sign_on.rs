@@ -2,13 +2,16 @@
 
 use crate::access::issuer_session;
 use crate::access::jwt::{ClaimGrant, JwtIssuer};
+use crate::access::openid::OpenIdClient;
 use crate::serve::auth::client_secret::ClientSecret;
 use crate::serve::auth::settings::SignOnClient;
 
 /// The sign-in of people at one issuer.
-pub(super) struct SignOn {
-    pub(super) client: SignOnClient,
-    pub(super) secret: ClientSecret,
+pub(crate) struct SignOn {
+    /// The client that the appliance is there.
+    pub(crate) client: OpenIdClient,
+    /// The secret of the client.
+    pub(crate) secret: ClientSecret,
     /// The rules for ID tokens.
     pub(super) rules: JwtIssuer,
     /// The hash of the issuer's URL.
@@ -20,13 +23,14 @@ pub(super) struct SignOn {
 impl SignOn {
     /// Returns the sign-in of a client.
     #[must_use]
-    pub(super) fn new(client: SignOnClient, issuer: &JwtIssuer, grants: &[ClaimGrant]) -> Self {
+    pub(super) fn new(settings: SignOnClient, issuer: &JwtIssuer, grants: &[ClaimGrant]) -> Self {
         // An ID token is for the client that has requested it, whatever audience bearer tokens have to have.
+        let SignOnClient { client, secret } = settings;
         let rules =
-            JwtIssuer { audiences: vec![client.client.id.clone()], audience_claim: "aud".to_owned(), ..issuer.clone() };
+            JwtIssuer { audiences: vec![client.id.clone()], audience_claim: "aud".to_owned(), ..issuer.clone() };
         let fact = |pattern: &dyn ToString| issuer_session::hashed(&pattern.to_string());
         let facts = grants.iter().map(|grant| grant.claims.iter().map(|pattern| fact(pattern)).collect()).collect();
-        let secret = ClientSecret::new(client.secret.clone());
+        let secret = ClientSecret::new(secret);
         Self { client, secret, rules, url: issuer_session::hashed(&issuer.url), facts }
     }
 }

@@ -12,7 +12,7 @@ use crate::access::openid::{self, AuthorizationResponse, Provider};
 use crate::clock;
 use crate::serve::auth::error::AccessError;
 use crate::serve::auth::issuers::IssuerState;
-use crate::serve::auth::settings::SignOnClient;
+use crate::serve::auth::issuers::sign_on::SignOn;
 use crate::serve::auth::sign_in_response::{SignInError, SignInResponse, SignInResult};
 use crate::serve::auth::sign_on::error::SignOnError;
 use crate::serve::auth::sign_on::request::SignOnRequest;
@@ -57,7 +57,7 @@ pub(super) async fn callback(sign_on: &SignOnRequest<'_>) -> Result<SignInRespon
 /// Exchanges the code, and returns the verified claims about the person.
 async fn claims(
     sign_on: &SignOnRequest<'_>,
-    (issuer, client, provider): (&IssuerState, &SignOnClient, &Provider),
+    (issuer, client, provider): (&IssuerState, &SignOn, &Provider),
     resumed: &ResumedFlow,
     code: &str,
 ) -> Result<JwtClaims, SignOnError> {
@@ -65,7 +65,7 @@ async fn claims(
     let permit = timeout(PERMIT_WAIT, callers.exchanges.acquire()).await.ok().flatten();
     let _permit = permit.ok_or(SignOnError::Busy)?;
     let exchanged = (code, resumed.flow.redirect_uri.as_str(), resumed.verifier.as_str());
-    let secret = issuer.client_secret().await?;
+    let secret = client.secret.current().await?;
     let tokens = exchange::tokens(sign_on.dialer, provider, (&client.client.id, secret.as_ref()), exchanged).await?;
     let jwt = UnverifiedJwt::parse(&tokens.id_token)?;
     let id = &client.client.id;

@@ -32,23 +32,23 @@ pub(crate) enum RouteClass {
 }
 
 impl RouteClass {
-    /// All classes, in the order of their indices.
-    pub(crate) const ALL: [Self; 15] = [
-        Self::Experiments,
-        Self::Runs,
-        Self::Metrics,
-        Self::Artifacts,
-        Self::Models,
-        Self::Registry,
-        Self::Traces,
-        Self::Datasets,
-        Self::Evaluation,
-        Self::Gateway,
-        Self::Ui,
-        Self::Administration,
-        Self::Server,
-        Self::Unclassified,
-        Self::None,
+    /// All classes with the names that labels have, in the order of their indices.
+    pub(crate) const ALL: [(Self, &'static str); 15] = [
+        (Self::Experiments, "experiments"),
+        (Self::Runs, "runs"),
+        (Self::Metrics, "metrics"),
+        (Self::Artifacts, "artifacts"),
+        (Self::Models, "models"),
+        (Self::Registry, "registry"),
+        (Self::Traces, "traces"),
+        (Self::Datasets, "datasets"),
+        (Self::Evaluation, "evaluation"),
+        (Self::Gateway, "gateway"),
+        (Self::Ui, "ui"),
+        (Self::Administration, "administration"),
+        (Self::Server, "server"),
+        (Self::Unclassified, "unclassified"),
+        (Self::None, "none"),
     ];
 
     /// Returns the class of an action of the table of routes.
@@ -81,23 +81,7 @@ impl RouteClass {
     /// Returns the name that labels have.
     #[must_use]
     pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Experiments => "experiments",
-            Self::Runs => "runs",
-            Self::Metrics => "metrics",
-            Self::Artifacts => "artifacts",
-            Self::Models => "models",
-            Self::Registry => "registry",
-            Self::Traces => "traces",
-            Self::Datasets => "datasets",
-            Self::Evaluation => "evaluation",
-            Self::Gateway => "gateway",
-            Self::Ui => "ui",
-            Self::Administration => "administration",
-            Self::Server => "server",
-            Self::Unclassified => "unclassified",
-            Self::None => "none",
-        }
+        Self::ALL[self as usize].1
     }
 }
 
@@ -123,9 +107,9 @@ mod tests {
     #[test]
     fn indices_and_names_of_classes_are_unique() {
         let mut words = std::collections::HashSet::new();
-        for (index, class) in RouteClass::ALL.into_iter().enumerate() {
+        for (index, (class, name)) in RouteClass::ALL.into_iter().enumerate() {
             assert_eq!(class as usize, index);
-            assert!(words.insert(class.as_str()));
+            assert!(words.insert(name));
         }
     }
 }

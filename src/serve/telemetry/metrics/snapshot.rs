@@ -43,7 +43,7 @@ impl Snapshot {
     /// Returns the requests by role, route and status.
     pub(crate) fn requests(&self, target: Option<usize>) -> impl Iterator<Item = Labelled<3>> {
         let labels = ROLES.into_iter().flat_map(|role| {
-            RouteClass::ALL.into_iter().flat_map(move |route| STATUSES.map(|status| [role, route.as_str(), status]))
+            RouteClass::ALL.into_iter().flat_map(move |(_, route)| STATUSES.map(|status| [role, route, status]))
         });
         labels.zip(self.block(target, REQUESTS))
     }
@@ -54,7 +54,7 @@ impl Snapshot {
             Direction::Received => RECEIVED,
             Direction::Sent => SENT,
         };
-        let labels = ROLES.into_iter().flat_map(|role| RouteClass::ALL.map(|route| [role, route.as_str()]));
+        let labels = ROLES.into_iter().flat_map(|role| RouteClass::ALL.map(|(_, route)| [role, route]));
         labels.zip(self.block(target, offset))
     }
 
@@ -220,7 +220,7 @@ mod tests {
         let statuses = [None, Some(100), Some(200), Some(302), Some(404), Some(500), Some(503), Some(599)];
         for (number, role) in [Role::Read, Role::Write, Role::Admin].into_iter().enumerate() {
             for status in statuses {
-                let (route, outcome) = (RouteClass::ALL[number], number);
+                let (route, outcome) = (RouteClass::ALL[number].0, number);
                 let one = Observation { role: Some(role), route, status, outcome, target: Some(0), ..observation() };
                 counters.count(&one);
             }

@@ -23,8 +23,10 @@ const LEAST_WAIT: Duration = Duration::from_millis(50);
 /// The end of the queue that spans enter.
 pub(crate) struct Exporter {
     queue: mpsc::UnboundedSender<FinishedSpans>,
-    counts: Arc<SpanCounts>,
-    sampler: Sampler,
+    /// The counts of spans.
+    pub(crate) counts: Arc<SpanCounts>,
+    /// Decides whether a new trace is recorded.
+    pub(super) sampler: Sampler,
     stop: Arc<Notify>,
 }
 
@@ -46,11 +48,6 @@ impl Exporter {
         ExportTask { task, exporter }
     }
 
-    /// True if a new trace is recorded.
-    pub(crate) fn samples(&self, trace: u128) -> bool {
-        self.sampler.samples(trace)
-    }
-
     /// Queues the spans of a request, or drops them if the queue is full. It never waits.
     pub(crate) fn record(&self, finished: FinishedSpans) {
         let count = finished.spans.len();
@@ -60,22 +57,6 @@ impl Exporter {
             self.counts.leave(count);
             self.counts.add_dropped(DropReason::Undelivered, count);
         }
-    }
-
-    /// Counts spans that were dropped before they were queued.
-    pub(crate) fn add_dropped(&self, reason: DropReason, spans: usize) {
-        self.counts.add_dropped(reason, spans);
-    }
-
-    /// Returns the number of spans that the collector accepted.
-    #[must_use]
-    pub(crate) fn exported(&self) -> u64 {
-        self.counts.exported()
-    }
-
-    /// Returns the number of dropped spans by reason.
-    pub(crate) fn dropped(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
-        self.counts.dropped()
     }
 }
 

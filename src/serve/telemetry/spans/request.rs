@@ -31,7 +31,7 @@ impl Trace {
         attributes.word("appliance.role", request.caller.map(|caller| caller.role.as_str()));
         attributes.word("appliance.refusal", request.error_kind);
         let (calls, unrecorded) = self.take_calls();
-        self.exporter.add_dropped(DropReason::TooMany, unrecorded);
+        self.exporter.counts.add_dropped(DropReason::TooMany, unrecorded);
         let has_failed = note_failure(request, &mut attributes);
         let span = Span {
             id: self.context.span,

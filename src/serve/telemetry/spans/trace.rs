@@ -54,7 +54,7 @@ impl Trace {
             Some(client) => (Some(client.span), TraceContext { span: random(), ..client }),
             None => {
                 let trace = u128::from(random()) << 64 | u128::from(random());
-                if !exporter.samples(trace) {
+                if !exporter.sampler.samples(trace) {
                     return None;
                 }
                 (None, TraceContext { trace, span: random(), flags: SAMPLED })
