@@ -11,8 +11,7 @@ use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderMap, HeaderName};
 use actix_web::http::uri::Authority;
 
-use crate::serve::auth::callers::Callers;
-use crate::serve::auth::credentials::{COOKIE, SECURE_COOKIE};
+use crate::serve::auth::credentials::{self, COOKIE, SECURE_COOKIE};
 use crate::serve::auth::error::AccessError;
 
 // Constant names save parsing, which takes hundreds of instructions for each request.
@@ -27,6 +26,16 @@ pub enum AllowedHosts {
     Any,
     /// These names, without port, in lower case.
     Listed(Vec<String>),
+}
+
+/// A request that a browser may have sent, with the facts about its way that cookies and redirects depend on.
+#[derive(Clone, Copy)]
+pub(crate) struct BrowserRequest<'a> {
+    pub request: &'a HttpRequest,
+    /// If this is true, the peer is a proxy that is trusted to say how it was reached.
+    pub is_proxied: bool,
+    /// If this is true, the listener speaks TLS.
+    pub has_tls: bool,
 }
 
 /// Rejects a request that a browser sends on behalf of another site. `host` is the host that the caller has addressed;
@@ -60,20 +69,6 @@ pub(crate) fn check(
     if is_same_origin && is_same_site { Ok(()) } else { Err(AccessError::ForeignOrigin) }
 }
 
-/// Returns true if a request with a cookie cannot come from another site's page: it changes nothing, or the browser says that
-/// one of our pages sent it. Unlike in [`check`], missing headers prove nothing here, because browsers attach cookies by
-/// themselves.
-#[must_use]
-pub(crate) fn is_from_own_page(request: &HttpRequest, callers: &Callers) -> bool {
-    if matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) {
-        return true;
-    }
-    let headers = request.headers();
-    let public_host = public_host(request, callers);
-    text(headers, &header::ORIGIN).is_some_and(|origin| is_of(origin, host(request)) || is_of(origin, public_host))
-        || text(headers, &SEC_FETCH_SITE) == Some("same-origin")
-}
-
 /// Returns the host that a request addresses: `Host`, or `:authority` in HTTP/2.
 #[must_use]
 pub(crate) fn host(request: &HttpRequest) -> Option<&str> {
@@ -81,21 +76,52 @@ pub(crate) fn host(request: &HttpRequest) -> Option<&str> {
     authority.or_else(|| text(request.headers(), &header::HOST))
 }
 
-/// Returns the host by which a trusted proxy in front was addressed, if it says so.
-///
-/// SECURITY: it is trusted only for the comparison with `Origin`. The names in `allowed-hosts` are compared with `Host`,
-/// which a page that uses DNS rebinding cannot choose.
-#[must_use]
-pub(crate) fn public_host<'a>(request: &'a HttpRequest, callers: &Callers) -> Option<&'a str> {
-    text(request.headers(), &FORWARDED_HOST).filter(|_| callers.trusts(request))
-}
+impl<'a> BrowserRequest<'a> {
+    /// Returns true if a request with a cookie cannot come from another site's page: it changes nothing, or the browser says
+    /// that one of our pages sent it. Unlike in [`check`], missing headers prove nothing here, because browsers attach cookies
+    /// by themselves.
+    #[must_use]
+    pub(crate) fn is_from_own_page(self) -> bool {
+        let headers = self.request.headers();
+        let is_ours = |origin| is_of(origin, host(self.request)) || is_of(origin, self.public_host());
+        matches!(*self.request.method(), Method::GET | Method::HEAD | Method::OPTIONS)
+            || text(headers, &header::ORIGIN).is_some_and(is_ours)
+            || text(headers, &SEC_FETCH_SITE) == Some("same-origin")
+    }
 
-/// Returns the name of the session cookie on this connection: one for TLS, to the appliance or to a trusted proxy, and one for
-/// plain HTTP.
-#[must_use]
-pub(crate) fn session_cookie(request: &HttpRequest, callers: &Callers, has_tls: bool) -> &'static str {
-    let is_https = || request.headers().get("x-forwarded-proto").is_some_and(|value| value == "https");
-    if has_tls || (callers.trusts(request) && is_https()) { SECURE_COOKIE } else { COOKIE }
+    /// Returns the host by which a trusted proxy in front was addressed, if it says so.
+    ///
+    /// SECURITY: it is trusted only for the comparison with `Origin`. The names in `allowed-hosts` are compared with `Host`,
+    /// which a page that uses DNS rebinding cannot choose.
+    #[must_use]
+    pub(crate) fn public_host(self) -> Option<&'a str> {
+        text(self.request.headers(), &FORWARDED_HOST).filter(|_| self.is_proxied)
+    }
+
+    /// Returns the host by which the browser addresses the appliance or the trusted proxy in front.
+    #[must_use]
+    pub(crate) fn addressed_host(self) -> Option<&'a str> {
+        self.public_host().or_else(|| host(self.request))
+    }
+
+    /// Returns true if the browser speaks TLS, to the appliance or to a trusted proxy.
+    #[must_use]
+    pub(crate) fn is_secure(self) -> bool {
+        let is_https = || self.request.headers().get("x-forwarded-proto").is_some_and(|value| value == "https");
+        self.has_tls || (self.is_proxied && is_https())
+    }
+
+    /// Returns the name of the session cookie on this connection: one for TLS, and one for plain HTTP.
+    #[must_use]
+    pub(crate) fn session_cookie(self) -> &'static str {
+        if self.is_secure() { SECURE_COOKIE } else { COOKIE }
+    }
+
+    /// Returns the session that the browser has sent, if there is one.
+    #[must_use]
+    pub(crate) fn session(self) -> Option<&'a str> {
+        credentials::session(self.request.headers(), self.session_cookie())
+    }
 }
 
 /// Returns true if a `Host` is an address and not a name.

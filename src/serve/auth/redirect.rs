@@ -3,10 +3,14 @@
 //! Such a proxy shows the appliance below `/mlflow/`, for example, and forwards paths without that prefix. The appliance does
 //! not know the prefix, so its redirects are relative to the requested path, and the browser adds the prefix.
 
-use actix_web::HttpRequest;
+use actix_web::HttpResponse;
+use actix_web::http::header;
 
-use crate::serve::auth::callers::Callers;
+use crate::http::uri;
+use crate::serve::auth::browser::BrowserRequest;
 
+/// The path of the page on which people sign in.
+pub(crate) const LOGIN: &str = "/_appliance/login";
 /// The path of the page of personal tokens.
 pub(crate) const PERSONAL: &str = "/_appliance/tokens";
 
@@ -37,15 +41,46 @@ pub(crate) fn own_path(asked: &str) -> &str {
     if is_path && is_plain && !leads_out && is_page { asked } else { "/" }
 }
 
-/// Returns the prefix below which a trusted proxy shows the appliance, without a slash at its end, if there is one.
-///
-/// SECURITY: it becomes the path of a cookie. It is read only from a trusted proxy, and a value that could be more than a path,
-/// or another path to a browser, is ignored.
+/// Returns a redirect to an address that the browser neither stores nor names to the next page.
 #[must_use]
-pub(crate) fn prefix<'a>(request: &'a HttpRequest, callers: &Callers) -> Option<&'a str> {
-    let mut values = request.headers().get_all(FORWARDED_PREFIX);
-    let (Some(value), None, true) = (values.next(), values.next(), callers.trusts(request)) else { return None };
-    value.to_str().ok().and_then(valid_prefix)
+pub(crate) fn see_other_privately(address: &str) -> HttpResponse {
+    HttpResponse::SeeOther()
+        .insert_header((header::LOCATION, address))
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .insert_header((header::REFERRER_POLICY, "no-referrer"))
+        .finish()
+}
+
+impl<'a> BrowserRequest<'a> {
+    /// Returns a path relative to the requested one.
+    #[must_use]
+    pub(crate) fn path_to(self, path: &str) -> String {
+        relative(self.request.uri().path(), path)
+    }
+
+    /// Returns a redirect to a path.
+    #[must_use]
+    pub(crate) fn see_other(self, path: &str) -> HttpResponse {
+        HttpResponse::SeeOther().insert_header((header::LOCATION, self.path_to(path))).finish()
+    }
+
+    /// Returns the path of the sign-in page that leads back to the requested page.
+    #[must_use]
+    pub(crate) fn login_then(self) -> String {
+        let asked = self.request.uri().path_and_query().map_or("/", |target| target.as_str());
+        format!("{LOGIN}?next={}", uri::encoded(asked))
+    }
+
+    /// Returns the prefix below which a trusted proxy shows the appliance, without a slash at its end, if there is one.
+    ///
+    /// SECURITY: it becomes the path of a cookie. It is read only from a trusted proxy, and a value that could be more than a
+    /// path, or another path to a browser, is ignored.
+    #[must_use]
+    pub(crate) fn prefix(self) -> Option<&'a str> {
+        let mut values = self.request.headers().get_all(FORWARDED_PREFIX);
+        let (Some(value), None, true) = (values.next(), values.next(), self.is_proxied) else { return None };
+        value.to_str().ok().and_then(valid_prefix)
+    }
 }
 
 fn valid_prefix(text: &str) -> Option<&str> {

@@ -6,9 +6,8 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use actix_web::http::header;
 use actix_web::http::{Method, StatusCode};
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpResponse, web};
 use percent_encoding::percent_decode_str;
 use secrecy::{ExposeSecret as _, SecretString};
 use url::form_urlencoded;
@@ -18,19 +17,17 @@ use crate::access::token;
 use crate::clock;
 use crate::http::body::{BodyLimits, BodyOwner, Timing, buffer};
 use crate::http::client::Dialer;
-use crate::http::uri;
-use crate::serve::auth::browser;
+use crate::serve::auth::browser::BrowserRequest;
 use crate::serve::auth::callers::Callers;
 use crate::serve::auth::error::AccessError;
+use crate::serve::auth::redirect::{self, LOGIN};
+use crate::serve::auth::session_cookie;
 use crate::serve::auth::sign_in_page::SignInPage;
 use crate::serve::auth::sign_in_response::{SignInError, SignInResponse, SignInResult};
 use crate::serve::auth::sign_on::{self, SignOnRequest};
 use crate::serve::auth::visitor::Visitor;
-use crate::serve::auth::{redirect, session_cookie};
 use crate::serve::page::PageLink;
 
-/// The path of the page on which people sign in.
-pub(crate) const LOGIN: &str = "/_appliance/login";
 /// The path that ends a session.
 pub(crate) const LOGOUT: &str = "/_appliance/logout";
 /// The limit of a form with a token and a path. Bytes.
@@ -50,33 +47,15 @@ pub(crate) struct SignInTarget<'a> {
 /// A request for one of the pages, and what it takes to serve it.
 pub(crate) struct SignInRequest<'a> {
     pub callers: &'a Callers,
-    pub request: &'a HttpRequest,
+    pub browser: BrowserRequest<'a>,
     pub targets: Vec<SignInTarget<'a>>,
     /// The address that failed attempts count against.
     pub client: Option<IpAddr>,
-    /// If this is true, the listener speaks TLS.
-    pub has_tls: bool,
     /// Connects to identity providers.
     pub dialer: &'a Dialer,
     pub intake: &'a BodyLimits,
     /// The account of the memory that the form takes.
     pub account: BodyOwner,
-}
-
-/// Returns the redirect of a browser that requests a page without being signed in, or nothing if it is not a person who waits.
-#[must_use]
-pub(crate) fn redirect_to_login(request: &HttpRequest) -> Option<HttpResponse> {
-    if request.method() != Method::GET || !browser::wants_page(request.headers()) {
-        return None;
-    }
-    Some(see_other(request, &login_then(request)))
-}
-
-/// Returns the path of the sign-in page that leads back to the requested page.
-#[must_use]
-pub(crate) fn login_then(request: &HttpRequest) -> String {
-    let asked = request.uri().path_and_query().map_or("/", |target| target.as_str());
-    format!("{LOGIN}?next={}", uri::encoded(asked))
 }
 
 /// Answers a request for the page at this path.
@@ -88,14 +67,14 @@ pub(crate) async fn answer(
     path: &str,
     payload: web::Payload,
 ) -> Result<SignInResponse, SignInError> {
-    let (callers, request) = (sign_in.callers, sign_in.request);
+    let (callers, browser, request) = (sign_in.callers, sign_in.browser, sign_in.browser.request);
     let response = match (path, request.method()) {
         (LOGIN, &(Method::GET | Method::HEAD)) => {
             // A person need not type a token before the appliance can begin a session.
             callers.sessions.get().map_err(AccessError::from)?;
             let query = request.uri().query().unwrap_or_default();
             let next = percent_decode_str(query.strip_prefix("next=").unwrap_or_default()).decode_utf8_lossy();
-            let visitor = match Visitor::of(request, callers, sign_in.has_tls, clock::now())? {
+            let visitor = match Visitor::of(browser, callers, clock::now())? {
                 Visitor::Stranger if query == SIGNED_OUT => Visitor::SignedOut,
                 visitor => visitor,
             };
@@ -106,17 +85,17 @@ pub(crate) async fn answer(
         }
         (LOGIN, &Method::POST) => return submit(sign_in, payload).await,
         (LOGOUT, &Method::POST) => {
-            if !browser::is_from_own_page(request, callers) {
+            if !browser.is_from_own_page() {
                 return Err(AccessError::Unproven.into());
             }
             let out = format!("{LOGIN}?{SIGNED_OUT}");
-            let mut response = sign_on::sign_out(&sign_in.sign_on()).unwrap_or_else(|| see_other(request, &out));
-            session_cookie::end(&mut response, request, callers);
+            let mut response = sign_on::sign_out(&sign_in.sign_on()).unwrap_or_else(|| browser.see_other(&out));
+            session_cookie::end(&mut response, browser);
             response
         }
         // A page shown here would send its form here, which would sign out.
-        (LOGOUT, &(Method::GET | Method::HEAD)) => see_other(request, LOGIN),
-        (sign_on::SIGNED_OUT, &(Method::GET | Method::HEAD)) => see_other(request, &format!("{LOGIN}?{SIGNED_OUT}")),
+        (LOGOUT, &(Method::GET | Method::HEAD)) => browser.see_other(LOGIN),
+        (sign_on::SIGNED_OUT, &(Method::GET | Method::HEAD)) => browser.see_other(&format!("{LOGIN}?{SIGNED_OUT}")),
         (sign_on::START | sign_on::CALLBACK, _) => return sign_on::answer(sign_in.sign_on(), path).await,
         _ => return Err(SignInError::Method),
     };
@@ -125,12 +104,12 @@ pub(crate) async fn answer(
 
 /// Begins a session for the token in the form.
 async fn submit(sign_in: SignInRequest<'_>, payload: web::Payload) -> Result<SignInResponse, SignInError> {
-    let (callers, request) = (sign_in.callers, sign_in.request);
+    let (callers, browser) = (sign_in.callers, sign_in.browser);
     if !callers.tokens.is_configured() {
         return Err(SignInError::NoSuchPage);
     }
     // SECURITY: otherwise another site could sign a visitor in under another name, and read what the visitor then logs.
-    if !browser::is_from_own_page(request, callers) {
+    if !browser.is_from_own_page() {
         return Err(AccessError::Unproven.into());
     }
     let sessions = callers.sessions.get().map_err(AccessError::from)?;
@@ -152,34 +131,34 @@ async fn submit(sign_in: SignInRequest<'_>, payload: web::Payload) -> Result<Sig
         }
     };
     let session = sessions.begin(token::id(token).unwrap_or_default(), now);
-    let mut response = see_other(request, redirect::own_path(&next));
-    session_cookie::begin(&mut response, request, callers, sign_in.has_tls, (&session, sessions.lifetime));
+    let mut response = browser.see_other(redirect::own_path(&next));
+    session_cookie::begin(&mut response, browser, (&session, sessions.lifetime));
     Ok(SignInResponse { response, result: SignInResult::SignedIn(caller) })
 }
 
 impl SignInRequest<'_> {
     fn sign_on(&self) -> SignOnRequest<'_> {
-        let Self { callers, request, has_tls, dialer, .. } = *self;
-        SignOnRequest { callers, request, has_tls, dialer }
+        let Self { callers, browser, dialer, .. } = *self;
+        SignOnRequest { callers, browser, dialer }
     }
 
     /// Returns the only way to sign in, if a visitor who has just asked for a page has no choice.
     fn only_way(&self, visitor: &Visitor, next: &str) -> Option<PageLink> {
         let is_waiting = matches!(visitor, Visitor::Stranger | Visitor::Expired);
-        let mut ways = sign_on::ways(self.callers, self.request.uri().path(), next);
+        let mut ways = sign_on::ways(self.callers, self.browser, next);
         (is_waiting && !self.callers.tokens.is_configured() && ways.len() == 1).then(|| ways.remove(0))
     }
 
     /// Makes the sign-in page for a visitor.
     fn page(&self, status: StatusCode, visitor: &Visitor, next: &str, problem: Option<&str>) -> HttpResponse {
-        let (callers, request) = (self.callers, self.request);
+        let callers = self.callers;
         let pages = match visitor {
             Visitor::SignedIn(session) => self.pages(&session.caller, next),
             _ => Vec::new(),
         };
-        let ways = sign_on::ways(callers, request.uri().path(), next);
+        let ways = sign_on::ways(callers, self.browser, next);
         let page = SignInPage {
-            host: browser::public_host(request, callers).or_else(|| browser::host(request)),
+            host: self.browser.addressed_host(),
             next,
             visitor,
             problem,
@@ -193,10 +172,7 @@ impl SignInRequest<'_> {
 
     /// Returns the pages that a caller can open, and first the one that was requested before signing in.
     fn pages(&self, caller: &Caller, next: &str) -> Vec<PageLink> {
-        let link = |label: String, path: &str| PageLink {
-            label,
-            address: redirect::relative(self.request.uri().path(), path),
-        };
+        let link = |label: String, path: &str| PageLink { label, address: self.browser.path_to(path) };
         let next = Some(redirect::own_path(next)).filter(|next| *next != "/");
         let open = |target: &SignInTarget<'_>| {
             let label = if self.targets.len() > 1 { format!("Open {}", target.name) } else { "Open MLflow".to_owned() };
@@ -208,9 +184,4 @@ impl SignInRequest<'_> {
         let next = next.map(|next| link("Open the requested page".to_owned(), next));
         next.into_iter().chain(allowed.map(open)).chain(personal).collect()
     }
-}
-
-fn see_other(request: &HttpRequest, target: &str) -> HttpResponse {
-    let target = redirect::relative(request.uri().path(), target);
-    HttpResponse::SeeOther().insert_header((header::LOCATION, target)).finish()
 }

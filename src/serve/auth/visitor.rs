@@ -2,12 +2,9 @@
 
 use std::time::SystemTime;
 
-use actix_web::HttpRequest;
-
 use crate::access::caller::Caller;
-use crate::serve::auth::browser;
+use crate::serve::auth::browser::BrowserRequest;
 use crate::serve::auth::callers::Callers;
-use crate::serve::auth::credentials;
 use crate::serve::auth::error::AccessError;
 
 /// The visitor of the sign-in page.
@@ -36,14 +33,8 @@ impl Visitor {
     ///
     /// # Errors
     /// [`AccessError::SessionKeyUnknown`] and [`AccessError::TokensUnknown`].
-    pub(crate) fn of(
-        request: &HttpRequest,
-        callers: &Callers,
-        has_tls: bool,
-        now: SystemTime,
-    ) -> Result<Self, AccessError> {
-        let cookie = browser::session_cookie(request, callers, has_tls);
-        let Some(value) = credentials::session(request.headers(), cookie) else { return Ok(Self::Stranger) };
+    pub(crate) fn of(browser: BrowserRequest<'_>, callers: &Callers, now: SystemTime) -> Result<Self, AccessError> {
+        let Some(value) = browser.session() else { return Ok(Self::Stranger) };
         let session = callers.session(value, now)?;
         Ok(session.map_or(Self::Expired, |(caller, end)| Self::SignedIn(OpenSession { caller, end })))
     }

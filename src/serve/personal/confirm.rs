@@ -26,7 +26,7 @@ const WRONG_CODE: &str = "This is not the code of this request. Type the code th
 
 /// Shows the page.
 pub(super) fn show(personal: &PersonalRequest<'_>, person: &Person) -> HttpResponse {
-    match read(personal.request.uri().query().unwrap_or_default()) {
+    match read(personal.browser.request.uri().query().unwrap_or_default()) {
         Ok(login) => view::confirm(personal, person, &login, None),
         Err(notice) => view::list(personal, person, Some(notice)),
     }

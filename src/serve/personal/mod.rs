@@ -11,7 +11,6 @@ use actix_web::http::Method;
 use actix_web::{HttpResponse, web};
 
 use crate::access::personal::Person;
-use crate::serve::auth::browser;
 use crate::serve::auth::error::AccessError;
 use crate::serve::auth::redirect;
 use crate::serve::error::ProxyError;
@@ -55,7 +54,7 @@ pub(crate) async fn answer(
         return own::answer(&personal).await;
     }
     let person = Person::of(personal.caller).ok_or(AccessError::NotAPerson)?;
-    match *personal.request.method() {
+    match *personal.browser.request.method() {
         Method::GET | Method::HEAD => {
             personal.log.classified(LIST);
             match page {
@@ -65,7 +64,7 @@ pub(crate) async fn answer(
         }
         Method::POST => {
             // SECURITY: browsers attach certificates and the cookies of load balancers to the requests of other sites, too.
-            if !browser::is_from_own_page(personal.request, personal.callers) {
+            if !personal.browser.is_from_own_page() {
                 return Err(AccessError::Unproven.into());
             }
             let form = form::Form::receive(&personal, payload).await?;

@@ -22,9 +22,9 @@ use crate::serve::personal::personal_request::{LIST, PersonalRequest, REVOKE};
 /// [`ProxyError`].
 pub(super) async fn answer(personal: &PersonalRequest<'_>) -> Result<HttpResponse, ProxyError> {
     let AuthMethod::Personal(owner) = personal.caller.means else { return Err(AccessError::NotPersonal.into()) };
-    let id = presented(personal.request).ok_or(AccessError::NotPersonal)?;
+    let id = presented(personal.browser.request).ok_or(AccessError::NotPersonal)?;
     personal.log.concerns(&id);
-    match *personal.request.method() {
+    match *personal.browser.request.method() {
         Method::GET | Method::HEAD => {
             personal.log.classified(LIST);
             let tokens = personal.store.tokens();

@@ -1,10 +1,8 @@
 //! A request for one of the pages of personal tokens, with everything that answers it.
 
-use actix_web::HttpRequest;
-
 use crate::access::caller::Caller;
 use crate::http::body::{BodyLimits, BodyOwner};
-use crate::serve::auth::callers::Callers;
+use crate::serve::auth::browser::BrowserRequest;
 use crate::serve::auth::personal_store::PersonalStore;
 use crate::serve::telemetry::access_log::AccessLog;
 
@@ -15,9 +13,8 @@ pub(super) const REVOKE: &str = "personal-tokens:revoke";
 
 /// A request for one of the pages, and what it takes to serve it.
 pub(crate) struct PersonalRequest<'a> {
-    pub callers: &'a Callers,
     pub store: &'a PersonalStore,
-    pub request: &'a HttpRequest,
+    pub browser: BrowserRequest<'a>,
     pub log: &'a AccessLog,
     /// The caller, who has been authenticated.
     pub caller: &'a Caller,

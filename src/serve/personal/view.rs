@@ -11,7 +11,7 @@ use crate::access::personal::{Person, spoken};
 use crate::access::token::NewToken;
 use crate::access::tokens::TokenEntry;
 use crate::clock;
-use crate::serve::auth::{browser, redirect};
+use crate::serve::auth::redirect;
 use crate::serve::page::Page;
 use crate::serve::page::template::{Markup, Place, fill};
 use crate::serve::personal::personal_request::PersonalRequest;
@@ -65,7 +65,7 @@ impl Notice {
 pub(super) fn list(personal: &PersonalRequest<'_>, person: &Person, notice: Option<Notice>) -> HttpResponse {
     let now = clock::now();
     let tokens = personal.store.tokens();
-    let (action, home) = (here(personal), home(personal));
+    let (action, home) = (personal.browser.path_to(redirect::PERSONAL), personal.browser.path_to("/"));
     let mut entries: Vec<&TokenEntry> = tokens.iter().flat_map(|tokens| person.own(tokens)).collect();
     entries.sort_by_key(|entry| std::cmp::Reverse(entry.created));
     let mut list = Markup::default();
@@ -106,7 +106,7 @@ pub(super) fn confirm(
     login: &LoginRequest,
     notice: Option<&Notice>,
 ) -> HttpResponse {
-    let host = browser::public_host(personal.request, personal.callers).or_else(|| browser::host(personal.request));
+    let host = personal.browser.addressed_host();
     let lifetime = spoken(Duration::from_secs(login.lifetime));
     let role = login.role.unwrap_or(person.role);
     let content = fill(
@@ -120,7 +120,7 @@ pub(super) fn confirm(
             ("targets", Place::Text(&names(&login.targets.and(&person.targets)))),
             ("lifetime", Place::Text(&lifetime)),
             ("request", Place::Text(&login.query())),
-            ("list", Place::Text(&here(personal))),
+            ("list", Place::Text(&personal.browser.path_to(redirect::PERSONAL))),
         ],
     );
     let status = notice.map_or(StatusCode::OK, |notice| notice.status);
@@ -199,14 +199,4 @@ fn lifetimes(limit: Duration) -> Markup {
         options.push(&fill(template, &places));
     }
     options
-}
-
-/// The address of the list, relative to the requested page.
-fn here(personal: &PersonalRequest<'_>) -> String {
-    redirect::relative(personal.request.uri().path(), redirect::PERSONAL)
-}
-
-/// The address of MLflow, relative to the requested page.
-fn home(personal: &PersonalRequest<'_>) -> String {
-    redirect::relative(personal.request.uri().path(), "/")
 }

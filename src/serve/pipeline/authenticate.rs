@@ -3,7 +3,6 @@
 use crate::access::caller::{AuthMethod, Caller};
 use crate::clock;
 use crate::serve::auth::aws_identities::StsAccess;
-use crate::serve::auth::browser;
 use crate::serve::auth::certificate;
 use crate::serve::auth::error::AccessError;
 use crate::serve::error::ProxyError;
@@ -31,11 +30,11 @@ pub(super) async fn authenticate<'a>(located: &'a Located<'a>) -> Result<Authent
         Some((certificate, tls)) => certificate.names(tls, now)?,
         None => &[],
     };
-    let cookie = browser::session_cookie(request, &shared.callers, shared.tls.is_some());
+    let cookie = scope.browser.session_cookie();
     let sts = StsAccess { clients: &scope.worker.sts, client: scope.context.log.client() };
     let fetchers = (&scope.worker.keys, sts);
     let caller = shared.callers.authenticate(request.headers(), cookie, names, fetchers, now).await?;
-    if caller.means == AuthMethod::Session && !browser::is_from_own_page(request, &shared.callers) {
+    if caller.means == AuthMethod::Session && !scope.browser.is_from_own_page() {
         return Err(AccessError::Unproven.into());
     }
     if let Some(personal) = &shared.callers.personal {

@@ -22,7 +22,7 @@ pub(super) fn locate(incoming: Incoming<'_>) -> Result<Located<'_>, ProxyError> 
     let Incoming { scope, path, client } = incoming;
     client?;
     let (request, shared) = (scope.request, &scope.worker.shared);
-    let hosts = (browser::host(request), browser::public_host(request, &shared.callers));
+    let hosts = (browser::host(request), scope.browser.public_host());
     browser::check(request.method(), request.headers(), hosts, &shared.allowed_hosts)?;
     Ok(Located { scope, path })
 }

@@ -2,7 +2,7 @@
 //!
 //! Each stage has a file of its name, and takes what the stage before it returns, so that no stage can be left out and no
 //! two can change places. `gateway` is the fork between managed MLflow and S3. A request leaves the road early at two places,
-//! for the pages of the appliance itself and for questions about the caller's account. Whatever a stage returns as an error, `respond::reject` turns into a response.
+//! for the pages of the appliance itself and for questions about the caller's account. Whatever a stage returns as an error, `reject` turns into a response.
 //!
 //! Every request is one of these futures, made anew. So what few of them need is boxed: a future is as large as the
 //! largest of its branches, and would be moved and kept that large for all.
@@ -17,6 +17,7 @@ mod gateway;
 mod locate;
 mod pages;
 mod parse;
+mod reject;
 mod relocate;
 mod respond;
 mod response_body;
@@ -30,7 +31,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use futures_util::future::LocalBoxFuture;
 
 use crate::http::headers::HeaderSummary;
-use crate::serve::auth::browser;
+use crate::serve::auth::browser::{self, BrowserRequest};
 use crate::serve::context::RequestContext;
 use crate::serve::error::ProxyError;
 use crate::serve::server::connection;
@@ -56,11 +57,14 @@ async fn answer(request: HttpRequest, payload: web::Payload) -> HttpResponse {
         Err(connection::AfterTheLast) => (None, true),
     };
     let context = RequestContext::new(begin_log(&worker, &request), running);
-    let scope = RequestScope { worker: &worker, request: &request, fields: &fields, context: &context };
+    let shared = &worker.shared;
+    let (is_proxied, has_tls) = (shared.callers.trusts(&request), shared.tls.is_some());
+    let browser = BrowserRequest { request: &request, is_proxied, has_tls };
+    let scope = RequestScope { worker: &worker, request: &request, browser, fields: &fields, context: &context };
     let result = if is_beyond_end { Err(ProxyError::AfterTheLast) } else { travel(scope, payload).await };
     match result {
-        Ok(forwarded) => respond::respond(&worker, &request, forwarded, context),
-        Err(error) => respond::reject(&worker, &request, error, context),
+        Ok(forwarded) => respond::respond(browser, forwarded, context),
+        Err(error) => reject::reject(&shared.callers, browser, error, context),
     }
 }
 

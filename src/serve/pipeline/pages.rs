@@ -4,6 +4,7 @@ use actix_web::web;
 
 use crate::http::uri;
 use crate::serve::admin::health::{self, HealthPage};
+use crate::serve::auth::redirect;
 use crate::serve::auth::sign_in::{self, SignInRequest, SignInTarget};
 use crate::serve::auth::sign_in_response::SignInResult;
 use crate::serve::auth::sign_on;
@@ -32,7 +33,7 @@ pub(super) fn find(incoming: &Incoming<'_>) -> Result<Option<OwnPage>, ProxyErro
     let rooted = uri::rooted(&incoming.path);
     let callers = &incoming.scope.worker.shared.callers;
     let is_sign_in = match rooted {
-        sign_in::LOGIN | sign_in::LOGOUT => callers.can_sign_in(),
+        redirect::LOGIN | sign_in::LOGOUT => callers.can_sign_in(),
         sign_on::START | sign_on::CALLBACK | sign_on::SIGNED_OUT => callers.issuers.sign_people_in(),
         _ => false,
     };
@@ -71,13 +72,12 @@ pub(super) async fn answer(
 }
 
 async fn personal(page: PersonalPage, located: &Located<'_>, payload: web::Payload) -> Result<Forwarded, ProxyError> {
-    let RequestScope { worker, request, context, .. } = located.scope;
+    let RequestScope { worker, browser, context, .. } = located.scope;
     let (callers, served) = (&worker.shared.callers, worker.shared.served_targets.iter());
     let caller = authenticate::authenticate(located).await?.caller;
     let personal = PersonalRequest {
-        callers,
         store: callers.personal.as_ref().ok_or(ProxyError::NoSuchPage)?,
-        request,
+        browser,
         log: &context.log,
         caller,
         targets: served.map(|served| served.label()).collect(),
@@ -88,14 +88,14 @@ async fn personal(page: PersonalPage, located: &Located<'_>, payload: web::Paylo
 }
 
 async fn sign_in(located: &Located<'_>, payload: web::Payload) -> Result<Forwarded, ProxyError> {
-    let RequestScope { worker, request, context, .. } = located.scope;
+    let RequestScope { worker, browser, context, .. } = located.scope;
     let (callers, client) = (&worker.shared.callers, context.log.client());
     context.permits.hold(callers.count_unauthenticated(client)?);
-    let (has_tls, account) = (worker.shared.tls.is_some(), context.permits.account());
+    let account = context.permits.account();
     let dialer = &worker.shared.served_targets[0].dialer;
     let served = worker.shared.served_targets.iter();
     let targets = served.map(|served| SignInTarget { name: served.label(), is_default: served.is_default }).collect();
-    let sign_in = SignInRequest { callers, request, targets, client, has_tls, dialer, intake: &worker.intake, account };
+    let sign_in = SignInRequest { callers, browser, targets, client, dialer, intake: &worker.intake, account };
     let answer = sign_in::answer(sign_in, uri::rooted(&located.path), payload).await?;
     match answer.result {
         SignInResult::Shown => {}

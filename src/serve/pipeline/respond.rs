@@ -1,25 +1,20 @@
-//! Respond: makes the client's response out of the upstream's, or out of an error. Status, bytes and their timing stay the
+//! Respond: makes the client's response out of the upstream's. Status, bytes and their timing stay the
 //! same, and all headers but those in the list in `http::headers`.
 
+use actix_web::HttpResponse;
 use actix_web::body::{BodySize, MessageBody};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use actix_web::{HttpRequest, HttpResponse};
 
-use crate::error_chain;
 use crate::http::client::Response;
 use crate::http::{headers, into_response};
 use crate::mlflow::download;
 use crate::serve::artifacts::translate::Translation;
-use crate::serve::auth::error::AccessError;
-use crate::serve::auth::issuers::JwtRejected;
-use crate::serve::auth::{browser, redirect, sign_in};
+use crate::serve::auth::browser::BrowserRequest;
 use crate::serve::context::RequestContext;
-use crate::serve::error::{ErrorLinks, ProxyError};
 use crate::serve::pipeline::forwarded::Forwarded;
 use crate::serve::pipeline::relocate;
 use crate::serve::pipeline::response_body::ObservedBody;
-use crate::serve::state::WorkerState;
 use crate::serve::telemetry::finished::RequestOutcome;
 
 /// Carries the id of the request on every response.
@@ -32,16 +27,11 @@ static UPSTREAM_REQUEST_ID: [HeaderName; 2] =
 
 /// Responds with the result of forwarding a request.
 #[must_use]
-pub(super) fn respond(
-    worker: &WorkerState,
-    request: &HttpRequest,
-    forwarded: Forwarded,
-    context: RequestContext,
-) -> HttpResponse {
+pub(super) fn respond(browser: BrowserRequest<'_>, forwarded: Forwarded, context: RequestContext) -> HttpResponse {
     match forwarded {
         Forwarded::Mlflow { response, mut prefix, required_action, translation } => {
             if response.headers.contains_key(header::LOCATION)
-                && let Some(stripped) = redirect::prefix(request, &worker.shared.callers)
+                && let Some(stripped) = browser.prefix()
             {
                 prefix.insert_str(0, stripped);
             }
@@ -52,50 +42,8 @@ pub(super) fn respond(
     }
 }
 
-/// Responds with an error, or sends a browser without a session to the sign-in page.
-#[must_use]
-pub(super) fn reject(
-    worker: &WorkerState,
-    request: &HttpRequest,
-    error: ProxyError,
-    context: RequestContext,
-) -> HttpResponse {
-    let (callers, log) = (&worker.shared.callers, &context.log);
-    let excess = callers.count_rejection(log.caller(), log.client(), error.status()).err();
-    let error = excess.map_or(error, ProxyError::from);
-    if let ProxyError::Access(denial) = &error {
-        log.denied();
-        if let AccessError::Jwt(JwtRejected { issuer: Some(issuer), .. }) = denial {
-            log.rejected_issuer(issuer);
-        }
-    }
-    log.rejected(error.kind(), error_chain::joined(&error));
-    if error.is_ours() {
-        log.alarming(None);
-    }
-    let can_sign_in = error.status() == StatusCode::UNAUTHORIZED
-        && callers.can_sign_in()
-        && !matches!(error, ProxyError::Access(AccessError::Certificate));
-    let login = if can_sign_in { sign_in::redirect_to_login(request) } else { None };
-    let response = login.unwrap_or_else(|| {
-        if browser::wants_page(request.headers()) {
-            error.page(&log.request_id, links(worker, request))
-        } else {
-            error.response(&log.request_id)
-        }
-    });
-    own(response, context)
-}
-
-/// The addresses that an error page can link to.
-fn links(worker: &WorkerState, request: &HttpRequest) -> ErrorLinks {
-    let relative = |path: &str| redirect::relative(request.uri().path(), path);
-    let has_sign_in = worker.shared.callers.can_sign_in();
-    ErrorLinks { start: relative("/"), sign_in: has_sign_in.then(|| relative(&sign_in::login_then(request))) }
-}
-
 /// Completes a response of the appliance itself.
-fn own(mut response: HttpResponse, context: RequestContext) -> HttpResponse {
+pub(super) fn own(mut response: HttpResponse, context: RequestContext) -> HttpResponse {
     context.log.responded(response.status());
     context.log.ended(RequestOutcome::Complete);
     if let BodySize::Sized(length) = response.body().size() {

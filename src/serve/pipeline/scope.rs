@@ -3,6 +3,7 @@
 use actix_web::HttpRequest;
 
 use crate::http::headers::HeaderSummary;
+use crate::serve::auth::browser::BrowserRequest;
 use crate::serve::context::RequestContext;
 use crate::serve::state::WorkerState;
 
@@ -11,6 +12,8 @@ use crate::serve::state::WorkerState;
 pub(super) struct RequestScope<'a> {
     pub worker: &'a WorkerState,
     pub request: &'a HttpRequest,
+    /// The same request with the facts about the way by which it came.
+    pub browser: BrowserRequest<'a>,
     /// The facts about the request's header fields.
     pub fields: &'a HeaderSummary,
     pub context: &'a RequestContext,

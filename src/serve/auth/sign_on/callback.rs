@@ -1,7 +1,5 @@
 //! The end of a sign-in: the browser comes back from the identity provider with a code.
 
-use actix_web::HttpResponse;
-use actix_web::http::header;
 use ring::rand::SystemRandom;
 use secrecy::ExposeSecret;
 use tokio::time::timeout;
@@ -23,7 +21,7 @@ use crate::serve::auth::{redirect, session_cookie};
 const PERMIT_WAIT: std::time::Duration = std::time::Duration::from_secs(10);
 
 pub(super) async fn callback(sign_on: &SignOnRequest<'_>) -> Result<SignInResponse, SignInError> {
-    let query = sign_on.request.uri().query().unwrap_or_default();
+    let query = sign_on.browser.request.uri().query().unwrap_or_default();
     let response = AuthorizationResponse::parse(query).map_err(SignOnError::from)?;
     let sessions = sign_on.callers.sessions.get().map_err(AccessError::from)?;
     let sealer = &sessions.sealer;
@@ -43,14 +41,9 @@ pub(super) async fn callback(sign_on: &SignOnRequest<'_>) -> Result<SignInRespon
     let now = clock::now();
     let (caller, session) = issuer.begin_session(&claims, now + sessions.lifetime)?;
     let session = session.seal(sealer, &SystemRandom::new()).map_err(SignOnError::from)?;
-    let next = redirect::relative(sign_on.request.uri().path(), redirect::own_path(&resumed.flow.next));
-    let mut response = HttpResponse::SeeOther()
-        .insert_header((header::LOCATION, next))
-        .insert_header((header::CACHE_CONTROL, "no-store"))
-        .insert_header((header::REFERRER_POLICY, "no-referrer"))
-        .finish();
-    let lifetime = sessions.lifetime;
-    session_cookie::begin(&mut response, sign_on.request, sign_on.callers, sign_on.has_tls, (&session, lifetime));
+    let next = sign_on.browser.path_to(redirect::own_path(&resumed.flow.next));
+    let mut response = redirect::see_other_privately(&next);
+    session_cookie::begin(&mut response, sign_on.browser, (&session, sessions.lifetime));
     Ok(SignInResponse { response, result: SignInResult::SignedIn(caller) })
 }
 

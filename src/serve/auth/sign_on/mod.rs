@@ -31,7 +31,7 @@ use crate::serve::auth::sign_in_response::{SignInError, SignInResponse};
 /// [`SignInError`].
 pub(crate) async fn answer(sign_on: SignOnRequest<'_>, path: &str) -> Result<SignInResponse, SignInError> {
     match path {
-        _ if sign_on.request.method() != Method::GET => Err(SignInError::NoSuchPage),
+        _ if sign_on.browser.request.method() != Method::GET => Err(SignInError::NoSuchPage),
         START => start::start(&sign_on).await,
         _ => callback::callback(&sign_on).await,
     }

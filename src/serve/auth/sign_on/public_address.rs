@@ -1,22 +1,17 @@
 //! The address by which a browser knows the appliance, to which an identity provider returns it.
 
-use actix_web::HttpRequest;
 use url::Url;
 
-use crate::serve::auth::callers::Callers;
-use crate::serve::auth::credentials::SECURE_COOKIE;
-use crate::serve::auth::{browser, redirect};
+use crate::serve::auth::browser::BrowserRequest;
 
 /// Returns the address of the appliance's root without a slash at its end: scheme, host, and the prefix of a trusted proxy.
 ///
 /// SECURITY: a client can write any host into its own request, which misleads that client only, because the provider compares
 /// the address with those that are registered there.
 #[must_use]
-pub(super) fn of(request: &HttpRequest, callers: &Callers, has_tls: bool) -> Option<String> {
-    let is_secure = browser::session_cookie(request, callers, has_tls) == SECURE_COOKIE;
-    let host = browser::public_host(request, callers).or_else(|| browser::host(request))?;
-    let prefix = redirect::prefix(request, callers).unwrap_or_default();
-    origin(if is_secure { "https" } else { "http" }, host).map(|origin| format!("{origin}{prefix}"))
+pub(super) fn of(browser: BrowserRequest<'_>) -> Option<String> {
+    let scheme = if browser.is_secure() { "https" } else { "http" };
+    origin(scheme, browser.addressed_host()?).map(|origin| origin + browser.prefix().unwrap_or_default())
 }
 
 fn origin(scheme: &str, host: &str) -> Option<String> {

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use actix_web::HttpRequest;
 use url::form_urlencoded;
 
 use crate::http::client::Dialer;
 use crate::http::uri;
+use crate::serve::auth::browser::BrowserRequest;
 use crate::serve::auth::callers::Callers;
 use crate::serve::auth::issuers::IssuerState;
 use crate::serve::auth::issuers::sign_on::SignOn;
@@ -16,9 +16,7 @@ use crate::serve::auth::sign_on::public_address;
 /// A request of a browser on its way to the provider or back.
 pub(crate) struct SignOnRequest<'a> {
     pub callers: &'a Callers,
-    pub request: &'a HttpRequest,
-    /// If this is true, the listener speaks TLS.
-    pub has_tls: bool,
+    pub browser: BrowserRequest<'a>,
     /// Connects to providers, with the trust, the proxies and the deadlines of connections.
     pub dialer: &'a Dialer,
 }
@@ -33,7 +31,7 @@ impl SignOnRequest<'_> {
 
     /// Returns the address of the appliance for browsers; see [`public_address::of`].
     pub(super) fn public_address(&self) -> Option<String> {
-        public_address::of(self.request, self.callers, self.has_tls)
+        public_address::of(self.browser)
     }
 
     /// Returns the address to which the provider returns the browser.
@@ -43,7 +41,7 @@ impl SignOnRequest<'_> {
 
     /// Returns a parameter of the query.
     pub(super) fn parameter(&self, name: &str) -> Option<String> {
-        let query = self.request.uri().query().unwrap_or_default();
+        let query = self.browser.request.uri().query().unwrap_or_default();
         form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
     }
 }

@@ -10,7 +10,6 @@ use crate::access::openid;
 use crate::clock;
 use crate::serve::auth::sign_on::paths::{CALLBACK, SIGNED_OUT};
 use crate::serve::auth::sign_on::request::SignOnRequest;
-use crate::serve::auth::{browser, credentials};
 use crate::serve::page::Page;
 use crate::serve::page::template::{Place, fill};
 
@@ -35,8 +34,7 @@ pub(crate) fn sign_out(sign_on: &SignOnRequest<'_>) -> Option<HttpResponse> {
 ///
 /// There is no `id_token_hint`, because an ID token is too large for a cookie. So the provider may ask the person.
 fn at_provider(sign_on: &SignOnRequest<'_>) -> Option<(Url, String)> {
-    let cookie = browser::session_cookie(sign_on.request, sign_on.callers, sign_on.has_tls);
-    let value = credentials::session(sign_on.request.headers(), cookie)?;
+    let value = sign_on.browser.session()?;
     let session = IssuerSession::open(&sign_on.callers.sessions.get().ok()?.sealer, value, clock::now())?;
     let (issuer, client) = sign_on.issuer(&session.issuer)?;
     let provider = issuer.provider().ok()?;

@@ -8,6 +8,7 @@ use url::Url;
 use crate::access::code_flow::{self, SignInFlow};
 use crate::access::openid;
 use crate::clock;
+use crate::serve::auth::browser::BrowserRequest;
 use crate::serve::auth::callers::Callers;
 use crate::serve::auth::error::AccessError;
 use crate::serve::auth::redirect;
@@ -17,14 +18,14 @@ use crate::serve::auth::sign_on::flow_cookie;
 use crate::serve::auth::sign_on::request::{SignOnRequest, start_path};
 use crate::serve::page::PageLink;
 
-/// Returns the ways to sign in at identity providers, for the page at this path.
+/// Returns the ways to sign in at identity providers, for the page that this request is for.
 #[must_use]
-pub(crate) fn ways(callers: &Callers, page: &str, next: &str) -> Vec<PageLink> {
+pub(crate) fn ways(callers: &Callers, browser: BrowserRequest<'_>, next: &str) -> Vec<PageLink> {
     let issuers = callers.issuers.all().iter();
     let offered = issuers.filter_map(|issuer| Some((&issuer.issuer().name, issuer.sign_on()?)));
     let link = offered.map(|(name, client)| PageLink {
         label: format!("Sign in with {}", client.client.label),
-        address: redirect::relative(page, &start_path(name, redirect::own_path(next))),
+        address: browser.path_to(&start_path(name, redirect::own_path(next))),
     });
     link.collect()
 }
@@ -51,11 +52,7 @@ pub(super) async fn start(sign_on: &SignOnRequest<'_>) -> Result<SignInResponse,
     let started = started.map_err(SignOnError::from)?;
     let is_again = sign_on.parameter("again").is_some();
     let to = openid::authorization_url(&provider, &client.client, &redirect_uri, &started, is_again);
-    let mut response = HttpResponse::SeeOther()
-        .insert_header((header::LOCATION, to.as_str()))
-        .insert_header((header::CACHE_CONTROL, "no-store"))
-        .insert_header((header::REFERRER_POLICY, "no-referrer"))
-        .finish();
+    let mut response = redirect::see_other_privately(to.as_str());
     flow_cookie::set(&mut response, sign_on, &binding);
     Ok(shown(response))
 }
@@ -69,7 +66,7 @@ fn elsewhere(sign_on: &SignOnRequest<'_>, redirect_url: Option<&str>) -> Option<
     if there.origin() == here.origin() || sign_on.parameter("moved").is_some() {
         return None;
     }
-    let query = sign_on.request.uri().query()?;
+    let query = sign_on.browser.request.uri().query()?;
     let to = there.join("start").ok()?;
     Some(format!("{to}?{query}&moved=1"))
 }

@@ -1,0 +1,49 @@
+//! Reject: makes the client's response out of an error: a document for programs, a page or the way to sign in for people.
+
+use actix_web::HttpResponse;
+use actix_web::http::{Method, StatusCode};
+
+use crate::error_chain;
+use crate::serve::auth::browser::{self, BrowserRequest};
+use crate::serve::auth::callers::Callers;
+use crate::serve::auth::error::AccessError;
+use crate::serve::auth::issuers::JwtRejected;
+use crate::serve::context::RequestContext;
+use crate::serve::error::{ErrorLinks, ProxyError};
+use crate::serve::pipeline::respond;
+
+/// Responds with an error, or sends a browser without a session to the sign-in page.
+#[must_use]
+pub(super) fn reject(
+    callers: &Callers,
+    browser: BrowserRequest<'_>,
+    error: ProxyError,
+    context: RequestContext,
+) -> HttpResponse {
+    let log = &context.log;
+    let excess = callers.count_rejection(log.caller(), log.client(), error.status()).err();
+    let error = excess.map_or(error, ProxyError::from);
+    if let ProxyError::Access(denial) = &error {
+        log.denied();
+        if let AccessError::Jwt(JwtRejected { issuer: Some(issuer), .. }) = denial {
+            log.rejected_issuer(issuer);
+        }
+    }
+    log.rejected(error.kind(), error_chain::joined(&error));
+    if error.is_ours() {
+        log.alarming(None);
+    }
+    let can_sign_in = callers.can_sign_in();
+    let is_signing_in_the_cure = can_sign_in
+        && error.status() == StatusCode::UNAUTHORIZED
+        && !matches!(error, ProxyError::Access(AccessError::Certificate));
+    let response = if !browser::wants_page(browser.request.headers()) {
+        error.response(&log.request_id)
+    } else if is_signing_in_the_cure && browser.request.method() == Method::GET {
+        browser.see_other(&browser.login_then())
+    } else {
+        let sign_in = can_sign_in.then(|| browser.path_to(&browser.login_then()));
+        error.page(&log.request_id, ErrorLinks { start: browser.path_to("/"), sign_in })
+    };
+    respond::own(response, context)
+}
