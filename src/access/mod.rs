@@ -9,6 +9,7 @@ pub mod aws_token;
 pub mod caller;
 pub mod code_flow;
 pub mod day;
+pub mod grant;
 pub mod graphql;
 pub mod issuer_session;
 pub mod jwt;

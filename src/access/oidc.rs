@@ -14,7 +14,7 @@ use ring::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::caller::Subject;
+use super::grant::Subject;
 
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &URL_SAFE,

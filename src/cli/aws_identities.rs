@@ -6,7 +6,7 @@ use super::problems::Problems;
 use super::targets::ParsedTarget;
 use crate::access::aws_principal::PrincipalPattern;
 use crate::access::aws_token;
-use crate::access::caller::{Grant, Subject};
+use crate::access::grant::{Grant, Subject};
 use crate::aws::regional_host;
 use crate::http::client::Endpoint;
 use crate::serve::AwsIdentitySettings;

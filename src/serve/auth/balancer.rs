@@ -2,7 +2,8 @@
 
 use std::time::SystemTime;
 
-use crate::access::caller::{AuthMethod, Caller, Grant, check_name};
+use crate::access::caller::{AuthMethod, Caller, check_name};
+use crate::access::grant::Grant;
 use crate::access::oidc::{Expected, OidcError, Unverified};
 use crate::serve::auth::error::AccessError;
 use crate::serve::auth::keys::{BalancerKeys, KeyFetcher};

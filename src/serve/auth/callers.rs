@@ -11,7 +11,8 @@ use secrecy::ExposeSecret as _;
 
 use crate::access::address::{self, Networks};
 use crate::access::aws_token::{self, AwsTokenError};
-use crate::access::caller::{AuthMethod, Caller, Grant, Role, Subject, Targets};
+use crate::access::caller::{AuthMethod, Caller, Role, Targets};
+use crate::access::grant::{Grant, Subject};
 use crate::access::issuer_session::IssuerSession;
 use crate::access::jwt;
 use crate::access::limits::{Meter, Permit};

@@ -1,6 +1,7 @@
 //! An overview of the ways in which callers authenticate, as configured, for the status page.
 
-use crate::access::caller::{AuthMethod, Owner, Subject};
+use crate::access::caller::{AuthMethod, Owner};
+use crate::access::grant::Subject;
 use crate::serve::auth::settings::CallerSettings;
 use crate::token_source::TokenSource;
 

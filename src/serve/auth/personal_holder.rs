@@ -2,7 +2,8 @@
 
 use std::time::SystemTime;
 
-use crate::access::caller::{Caller, Grant, Owner, Role, Subject, Targets};
+use crate::access::caller::{Caller, Owner, Role, Targets};
+use crate::access::grant::{Grant, Subject};
 use crate::access::personal;
 use crate::access::tokens::{PersonalEntry, Rejected};
 use crate::serve::auth::callers::Callers;

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::access::address::Networks;
-use crate::access::caller::{Grant, Role};
+use crate::access::caller::Role;
+use crate::access::grant::Grant;
 use crate::access::jwt::ClaimGrant;
 use crate::access::limits::Limits;
 use crate::access::oidc::Expected;
