@@ -8,9 +8,8 @@ use crate::http::body::BodyLimits;
 use crate::http::tls::server::ServerTls;
 use crate::serve::auth::browser::AllowedHosts;
 use crate::serve::auth::callers::Callers;
-use crate::serve::auth::keys::KeyFetcher;
 use crate::serve::auth::overview::AccessOverview;
-use crate::serve::auth::sts_clients::StsClients;
+use crate::serve::auth::service_clients::ServiceClients;
 use crate::serve::telemetry::metrics::{Metrics, WorkerCounters};
 use crate::serve::telemetry::request_reports::RequestReports;
 use crate::serve::upstream::mlflow::{MlflowClient, UpstreamParts};
@@ -40,10 +39,8 @@ pub(crate) struct WorkerState {
     pub intake: BodyLimits,
     /// The limits and budgets of all other bodies.
     pub api_intake: BodyLimits,
-    /// Fetches the keys of load balancers.
-    pub keys: KeyFetcher,
-    /// Asks STS about AWS identities.
-    pub sts: StsClients,
+    /// Connects to the services that authentication asks.
+    pub services: ServiceClients,
     /// The worker's counters.
     pub counters: Rc<WorkerCounters>,
 }
@@ -57,9 +54,8 @@ impl WorkerState {
             shared.served_targets.iter().map(|served| MlflowClient::new(Arc::clone(served), &parts)).collect();
         let api_intake = BodyLimits { size_limit: intake.size_limit.min(api_body_size_limit), ..intake.clone() };
         let first = &shared.served_targets[0];
-        let keys = KeyFetcher::new(first.dialer.clone(), first.client.keep_alive);
-        let sts = StsClients::new(first.dialer.clone(), first.client.keep_alive);
+        let services = ServiceClients::new(first.dialer.clone(), first.client.keep_alive);
         let counters = shared.metrics.add_worker();
-        Self { shared, upstreams, intake, api_intake, keys, sts, counters }
+        Self { shared, upstreams, intake, api_intake, services, counters }
     }
 }

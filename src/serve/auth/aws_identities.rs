@@ -9,23 +9,29 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use actix_web::http::header::HeaderValue;
+use actix_web::http::header::{HeaderName, HeaderValue};
 use tokio::time::timeout;
 use tracing::{info, warn};
 
 use crate::access::address::counted;
 use crate::access::aws_identity::AwsIdentity;
-use crate::access::aws_token::{self, AwsTokenError, ExpectedRequest, Fingerprint, UnconfirmedToken};
+use crate::access::aws_token::{self, AUDIENCE_HEADER, AwsTokenError, ExpectedRequest, Fingerprint, UnconfirmedToken};
 use crate::access::caller::{AuthMethod, Caller};
 use crate::access::grant::{Grant, Subject};
 use crate::api::caller_identity::IdentityResponse;
 use crate::http::client::Endpoint;
+use crate::http::fields::Fields;
 use crate::serve::auth::aws_token_cache::{AwsTokenCache, Turn};
 use crate::serve::auth::error::AccessError;
+use crate::serve::auth::service_clients::ServiceAccess;
 use crate::serve::auth::settings::AwsIdentitySettings;
-use crate::serve::auth::sts_clients::{EXCHANGE_TIMEOUT, StsClients};
+
 use crate::serve::limits::lifo_semaphore::{LifoPermit, LifoSemaphore};
 
+/// The responses of STS have less than a kilobyte; the message of an error repeats the request. Bytes.
+const SIZE_LIMIT: usize = 64 * 1024;
+/// The longest time for one exchange.
+const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest time that a request waits for STS, also behind others.
 const LONGEST_WAIT: Duration = EXCHANGE_TIMEOUT.saturating_mul(2);
 /// The number of calls at once, of all workers.
@@ -47,13 +53,6 @@ pub(crate) struct AwsIdentities {
     cache: Mutex<AwsTokenCache>,
     permits: LifoSemaphore,
     addresses: Mutex<HashMap<IpAddr, Arc<LifoSemaphore>>>,
-}
-
-/// The means of one worker to ask STS for a client at this address.
-#[derive(Clone, Copy)]
-pub(crate) struct StsAccess<'a> {
-    pub(crate) clients: &'a StsClients,
-    pub(crate) client: Option<IpAddr>,
 }
 
 /// A call of STS in progress, which ends when this is dropped.
@@ -94,7 +93,12 @@ impl AwsIdentities {
     ///
     /// # Errors
     /// [`AccessError::AwsToken`] or [`AccessError::StsUnavailable`].
-    pub(crate) async fn caller(&self, token: &str, sts: StsAccess<'_>, now: SystemTime) -> Result<Caller, AccessError> {
+    pub(crate) async fn caller(
+        &self,
+        token: &str,
+        sts: ServiceAccess<'_>,
+        now: SystemTime,
+    ) -> Result<Caller, AccessError> {
         let spelled = aws_token::fingerprint(token);
         if let Some(caller) = self.cache().confirmed(&spelled, now) {
             return Ok(caller);
@@ -109,7 +113,7 @@ impl AwsIdentities {
         &self,
         unconfirmed: &UnconfirmedToken,
         spelled: Fingerprint,
-        sts: StsAccess<'_>,
+        sts: ServiceAccess<'_>,
         now: SystemTime,
     ) -> Result<Caller, AccessError> {
         let request = unconfirmed.fingerprint;
@@ -135,15 +139,22 @@ impl AwsIdentities {
     async fn confirm(
         &self,
         token: &UnconfirmedToken,
-        sts: StsAccess<'_>,
+        sts: ServiceAccess<'_>,
     ) -> Result<Result<Caller, AwsTokenError>, AccessError> {
-        let endpoint = (token.region, &self.endpoints[token.region]);
+        let endpoint = &self.endpoints[token.region];
         let _permits = self.permits(sts.client).await.ok_or(AccessError::StsUnavailable)?;
-        let (arn, account) = match sts.clients.ask(endpoint, token.target(), &self.audience).await {
+        let mut headers = Fields::new();
+        headers.insert(HeaderName::from_static(AUDIENCE_HEADER), self.audience.clone());
+        let limits = (EXCHANGE_TIMEOUT, SIZE_LIMIT);
+        let answer = match sts.clients.get(endpoint, limits, token.target(), headers).await {
+            Ok(response) => IdentityResponse::read(response.status, &response.body),
+            Err(error) => IdentityResponse::Unavailable(error),
+        };
+        let (arn, account) = match answer {
             IdentityResponse::Identity { arn, account } => (arn, account),
             IdentityResponse::Rejected { code, reason } => return Ok(Err(AwsTokenError::Aws { code, reason })),
             IdentityResponse::Unavailable(error) => {
-                let (sts, hint) = (endpoint.1.url(), "allow HTTPS to that host, and see `appliance check`");
+                let (sts, hint) = (endpoint.url(), "allow HTTPS to that host, and see `appliance check`");
                 warn!(sts, error, hint, "cannot confirm an AWS identity");
                 return Err(AccessError::StsUnavailable);
             }

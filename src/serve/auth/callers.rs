@@ -19,13 +19,13 @@ use crate::access::limits::{Meter, Permit};
 use crate::access::oidc::OidcError;
 use crate::access::policy::Policy;
 use crate::http::body::Holdings;
-use crate::serve::auth::aws_identities::{AwsIdentities, StsAccess};
+use crate::serve::auth::aws_identities::AwsIdentities;
 use crate::serve::auth::balancer::BalancerTrust;
 use crate::serve::auth::credentials::{self, CallerCredentials};
 use crate::serve::auth::error::AccessError;
 use crate::serve::auth::issuers::Issuers;
-use crate::serve::auth::keys::KeyFetcher;
 use crate::serve::auth::personal_store::PersonalStore;
+use crate::serve::auth::service_clients::ServiceAccess;
 use crate::serve::auth::session_store::SessionStore;
 use crate::serve::auth::settings::CallerSettings;
 use crate::serve::auth::token_store::TokenStore;
@@ -157,7 +157,7 @@ impl Callers {
         headers: &HeaderMap,
         cookie: &'static str,
         certificate: &[String],
-        (fetcher, sts): (&KeyFetcher, StsAccess<'_>),
+        services: ServiceAccess<'_>,
         now: SystemTime,
     ) -> Result<Caller, AccessError> {
         if self.tokens.is_configured() || self.personal.is_some() || self.issuers.are_configured() || self.aws.is_some()
@@ -165,7 +165,7 @@ impl Callers {
             match credentials::of(headers, cookie)? {
                 CallerCredentials::Token(token) if token.expose_secret().starts_with(aws_token::PREFIX) => {
                     let aws = self.aws.as_ref().ok_or(AwsTokenError::NotConfigured)?;
-                    return Box::pin(aws.caller(token.expose_secret(), sts, now)).await;
+                    return Box::pin(aws.caller(token.expose_secret(), services, now)).await;
                 }
                 CallerCredentials::Token(token) => return self.holder(token.expose_secret(), now).await,
                 // A browser whose session is over is sent to sign in again.
@@ -179,7 +179,7 @@ impl Callers {
         }
         if let (Some(balancer), Some(statement)) = (&self.balancer, headers.get(OIDC_DATA)) {
             let statement = statement.to_str().map_err(|_| OidcError::Malformed)?;
-            return Box::pin(balancer.user(statement, &self.grants, fetcher, now)).await;
+            return Box::pin(balancer.user(statement, &self.grants, services.clients, now)).await;
         }
         let named = |subject: &Subject| matches!(subject, Subject::Certificate(name) if certificate.contains(name));
         if let Some(grant) = Grant::first(&self.grants, named)

@@ -4,21 +4,19 @@
 //! names. There is one fetch at a time for a name and only a few fetches at once, and when too many wait, the oldest give way.
 //! So the key of the next user is fetched soon, in spite of the requests of such clients.
 
-use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use actix_web::http::{Method, StatusCode};
-use bytes::Bytes;
+use actix_web::http::StatusCode;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
 use crate::access::oidc::PublicKey;
-use crate::error_chain;
-use crate::http::client::{Dialer, Endpoint, ServiceClient, ServiceLimits};
+use crate::http::client::Endpoint;
 use crate::http::fields::Fields;
+use crate::serve::auth::service_clients::ServiceClients;
 use crate::serve::limits::lifo_semaphore::LifoSemaphore;
 
 /// The number of names that are cached. A load balancer signs with one or two keys at a time.
@@ -94,21 +92,6 @@ impl Drop for Fetch<'_> {
     }
 }
 
-/// A worker's own connections to the endpoint of the keys.
-pub(crate) struct KeyFetcher {
-    dialer: Dialer,
-    keep_alive: Duration,
-    client: OnceCell<ServiceClient>,
-}
-
-impl KeyFetcher {
-    /// Returns a fetcher that connects when it is first needed.
-    #[must_use]
-    pub(crate) fn new(dialer: Dialer, keep_alive: Duration) -> Self {
-        Self { dialer, keep_alive, client: OnceCell::new() }
-    }
-}
-
 impl BalancerKeys {
     /// Returns an empty cache of the keys that are published below this path.
     #[must_use]
@@ -126,11 +109,11 @@ impl BalancerKeys {
     }
 
     /// Returns the key of this name, which needs no encoding.
-    pub(crate) async fn get(&self, id: &str, fetcher: &KeyFetcher) -> Option<PublicKey> {
-        timeout(2 * DEADLINE, self.obtain(id, fetcher)).await.ok().flatten()
+    pub(crate) async fn get(&self, id: &str, clients: &ServiceClients) -> Option<PublicKey> {
+        timeout(2 * DEADLINE, self.obtain(id, clients)).await.ok().flatten()
     }
 
-    async fn obtain(&self, id: &str, fetcher: &KeyFetcher) -> Option<PublicKey> {
+    async fn obtain(&self, id: &str, clients: &ServiceClients) -> Option<PublicKey> {
         let _fetch = loop {
             let other = {
                 let mut cache = self.cache();
@@ -149,7 +132,7 @@ impl BalancerKeys {
             }
         };
         let _permit = timeout(DEADLINE, self.fetch_permits.acquire()).await.ok().flatten()?;
-        let fetched = timeout(DEADLINE, self.fetch(id, fetcher))
+        let fetched = timeout(DEADLINE, self.fetch(id, clients))
             .await
             .unwrap_or_else(|_| Err(format!("no response within {} s", DEADLINE.as_secs())));
         match &fetched {
@@ -165,16 +148,10 @@ impl BalancerKeys {
         key
     }
 
-    async fn fetch(&self, id: &str, fetcher: &KeyFetcher) -> Result<PublicKey, String> {
-        let client = fetcher.client.get_or_init(|| {
-            // The deadline of a fetch comes first, and its error says more.
-            let exchange_timeout = 2 * DEADLINE;
-            let limits = ServiceLimits { exchange_timeout, keep_alive: fetcher.keep_alive, body_limit: SIZE_LIMIT };
-            ServiceClient::new(fetcher.dialer.to(self.endpoint.clone()), limits)
-        });
-        let target = format!("{}{id}", self.path);
-        let response = client.exchange(Method::GET, &target, Fields::new(), Bytes::new()).await;
-        let response = response.map_err(|error| error_chain::joined(&error))?;
+    async fn fetch(&self, id: &str, clients: &ServiceClients) -> Result<PublicKey, String> {
+        // The deadline of a fetch comes first, and its error says more.
+        let limits = (2 * DEADLINE, SIZE_LIMIT);
+        let response = clients.get(&self.endpoint, limits, &format!("{}{id}", self.path), Fields::new()).await?;
         if response.status != StatusCode::OK {
             return Err(format!("the response has the status {}", response.status));
         }

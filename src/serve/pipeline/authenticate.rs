@@ -2,9 +2,9 @@
 
 use crate::access::caller::{AuthMethod, Caller};
 use crate::clock;
-use crate::serve::auth::aws_identities::StsAccess;
 use crate::serve::auth::certificate;
 use crate::serve::auth::error::AccessError;
+use crate::serve::auth::service_clients::ServiceAccess;
 use crate::serve::error::ProxyError;
 use crate::serve::pipeline::locate::Located;
 use crate::serve::pipeline::scope::RequestScope;
@@ -31,9 +31,8 @@ pub(super) async fn authenticate<'a>(located: &'a Located<'a>) -> Result<Authent
         None => &[],
     };
     let cookie = scope.browser.session_cookie();
-    let sts = StsAccess { clients: &scope.worker.sts, client: scope.context.log.client() };
-    let fetchers = (&scope.worker.keys, sts);
-    let caller = shared.callers.authenticate(request.headers(), cookie, names, fetchers, now).await?;
+    let services = ServiceAccess { clients: &scope.worker.services, client: scope.context.log.client() };
+    let caller = shared.callers.authenticate(request.headers(), cookie, names, services, now).await?;
     if caller.means == AuthMethod::Session && !scope.browser.is_from_own_page() {
         return Err(AccessError::Unproven.into());
     }
