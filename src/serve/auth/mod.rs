@@ -9,6 +9,7 @@ pub(crate) mod certificate;
 pub(crate) mod client_secret;
 pub(crate) mod credentials;
 pub(crate) mod error;
+pub(crate) mod form;
 pub(crate) mod issuers;
 pub(crate) mod keys;
 pub(crate) mod overview;

@@ -4,22 +4,21 @@
 //! signing in: path and query travel in the form, the fragment with the browser.
 
 use std::net::IpAddr;
-use std::time::Duration;
 
 use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpResponse, web};
 use percent_encoding::percent_decode_str;
 use secrecy::{ExposeSecret as _, SecretString};
-use url::form_urlencoded;
 
 use crate::access::caller::{AuthMethod, Caller};
 use crate::access::token;
 use crate::clock;
-use crate::http::body::{BodyLimits, BodyOwner, Timing, buffer};
+use crate::http::body::{BodyLimits, BodyOwner};
 use crate::http::client::Dialer;
 use crate::serve::auth::browser::BrowserRequest;
 use crate::serve::auth::callers::Callers;
 use crate::serve::auth::error::AccessError;
+use crate::serve::auth::form::Form;
 use crate::serve::auth::redirect::{self, LOGIN};
 use crate::serve::auth::session_cookie;
 use crate::serve::auth::sign_in_page::SignInPage;
@@ -30,10 +29,6 @@ use crate::serve::page::PageLink;
 
 /// The path that ends a session.
 pub(crate) const LOGOUT: &str = "/_appliance/logout";
-/// The limit of a form with a token and a path. Bytes.
-const FORM_LIMIT: u64 = 16 * 1024;
-/// SECURITY: unauthenticated clients send the form, and hold a connection meanwhile. A browser sends it in one piece.
-const FORM_TIMING: Timing = Timing { idle_timeout: Duration::from_secs(10), total: Duration::from_secs(10) };
 /// The query of the sign-in page after signing out.
 const SIGNED_OUT: &str = "signed-out";
 
@@ -113,13 +108,8 @@ async fn submit(sign_in: SignInRequest<'_>, payload: web::Payload) -> Result<Sig
         return Err(AccessError::Unproven.into());
     }
     let sessions = callers.sessions.get().map_err(AccessError::from)?;
-    let (size_limit, memory_limit, timing) = (FORM_LIMIT, FORM_LIMIT, FORM_TIMING);
-    let intake = BodyLimits { size_limit, memory_limit, timing, ..sign_in.intake.clone() };
-    let received = buffer(payload, None, &intake, &sign_in.account).await?;
-    let Some(bytes) = received.body.bytes() else { return Err(SignInError::Memory) };
-    let field = |name: &str| form_urlencoded::parse(bytes).find(|(key, _)| key == name).map(|(_, value)| value);
-    let given = SecretString::from(field("token").unwrap_or_default().into_owned());
-    let next = field("next").unwrap_or_default();
+    let form = Form::receive(payload, sign_in.intake, &sign_in.account).await?.ok_or(SignInError::Memory)?;
+    let (given, next) = (SecretString::from(form.field("token")), form.field("next"));
     let now = clock::now();
     let token = given.expose_secret().trim();
     let caller = match callers.tokens.holder(token, now) {

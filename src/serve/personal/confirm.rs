@@ -11,9 +11,10 @@ use actix_web::http::StatusCode;
 use crate::access::login_request::{LoginRequest, is_code};
 use crate::access::personal::{Person, Wanted};
 use crate::clock;
+use crate::serve::auth::form::Form;
 use crate::serve::auth::personal_store::PersonalChange;
 use crate::serve::error::ProxyError;
-use crate::serve::personal::form::{self, Form};
+use crate::serve::personal::form;
 use crate::serve::personal::personal_request::{MAKE, PersonalRequest};
 use crate::serve::personal::view::{self, Notice};
 

@@ -1,52 +1,18 @@
 //! The form in which a person makes and revokes tokens.
 
-use std::time::Duration;
-
+use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
-use actix_web::{HttpResponse, web};
-use bytes::Bytes;
 use ring::rand::SystemRandom;
 use tracing::info;
-use url::form_urlencoded;
 
 use crate::access::caller::Targets;
 use crate::access::personal::{Person, Wanted};
 use crate::access::token;
-use crate::http::body::{BodyLimits, Timing, buffer};
+use crate::serve::auth::form::Form;
 use crate::serve::auth::personal_store::{ChangeError, PersonalChange};
 use crate::serve::error::ProxyError;
 use crate::serve::personal::personal_request::{MAKE, PersonalRequest, REVOKE};
 use crate::serve::personal::view::{self, Notice};
-
-/// The limit of a form with the names of all targets. Bytes.
-const FORM_LIMIT: u64 = 16 * 1024;
-/// A browser sends a form in one piece.
-const FORM_TIMING: Timing = Timing { idle_timeout: Duration::from_secs(10), total: Duration::from_secs(10) };
-
-/// A form that has been received.
-pub(super) struct Form(Bytes);
-
-impl Form {
-    /// Receives the form.
-    ///
-    /// # Errors
-    /// [`ProxyError`] if it does not arrive, or is too large.
-    pub(super) async fn receive(personal: &PersonalRequest<'_>, payload: web::Payload) -> Result<Self, ProxyError> {
-        let (size_limit, memory_limit, timing) = (FORM_LIMIT, FORM_LIMIT, FORM_TIMING);
-        let limits = BodyLimits { size_limit, memory_limit, timing, ..personal.intake.clone() };
-        let received = buffer(payload, None, &limits, &personal.account).await?;
-        received.body.bytes().cloned().map(Self).ok_or(ProxyError::Busy)
-    }
-
-    /// Returns a field; an empty text, if there is none of this name.
-    pub(super) fn field(&self, name: &str) -> String {
-        self.fields(name).next().unwrap_or_default()
-    }
-
-    fn fields<'a>(&'a self, name: &'a str) -> impl Iterator<Item = String> + 'a {
-        form_urlencoded::parse(&self.0).filter(move |(key, _)| key == name).map(|(_, value)| value.into_owned())
-    }
-}
 
 /// Makes or revokes what the form says, and shows the list.
 ///

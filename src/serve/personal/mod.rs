@@ -12,6 +12,7 @@ use actix_web::{HttpResponse, web};
 
 use crate::access::personal::Person;
 use crate::serve::auth::error::AccessError;
+use crate::serve::auth::form::Form;
 use crate::serve::auth::redirect;
 use crate::serve::error::ProxyError;
 use personal_request::LIST;
@@ -67,7 +68,7 @@ pub(crate) async fn answer(
             if !personal.browser.is_from_own_page() {
                 return Err(AccessError::Unproven.into());
             }
-            let form = form::Form::receive(&personal, payload).await?;
+            let form = Form::receive(payload, personal.intake, &personal.account).await?.ok_or(ProxyError::Busy)?;
             match page {
                 PersonalPage::Confirm => confirm::submit(&personal, &person, &form).await,
                 _ => form::submit(&personal, &person, &form).await,
