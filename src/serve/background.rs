@@ -10,13 +10,13 @@ use crate::aws::sdk::Egress;
 use crate::http::tls::server::ServerTls;
 use crate::serve::artifacts::store_discovery;
 use crate::serve::auth::issuers::IssuerState;
-use crate::serve::auth::personal_store::PersonalStore;
 use crate::serve::auth::personal_task;
 use crate::serve::auth::secret_reader::SecretReader;
 use crate::serve::reload;
 use crate::serve::state::SharedState;
 use crate::serve::systemd::{self, Heartbeat};
 use crate::serve::upstream::signing_identity::SigningIdentity;
+use crate::token_source::TokenSource;
 
 /// The settings of the tasks.
 pub(super) struct Background {
@@ -39,7 +39,7 @@ pub(super) fn start(
             credentials: SigningIdentity::of_machine(region?, &mut identities),
         })
     };
-    let personal_reader = reader(shared.callers.personal.as_ref().and_then(PersonalStore::region));
+    let personal_reader = reader(shared.callers.personal.as_ref().and_then(|personal| personal.source.region()));
     let session_reader = reader(shared.callers.sessions.region());
     let mut tasks = Vec::new();
     for issuer in shared.callers.issuers.all() {
@@ -51,7 +51,7 @@ pub(super) fn start(
             ));
         }
     }
-    let reader = reader(shared.callers.tokens.region());
+    let reader = reader(shared.callers.tokens.source.as_ref().and_then(TokenSource::region));
     if let Some(reader) = session_reader {
         let owner = Arc::clone(shared);
         tasks.push(rt::spawn(async move { owner.callers.sessions.obtain(&reader).await }));

@@ -13,6 +13,17 @@ pub enum TokenSource {
     Secret(StoredSecret),
 }
 
+impl TokenSource {
+    /// Returns the region in which AWS keeps the tokens, if it does.
+    #[must_use]
+    pub fn region(&self) -> Option<&str> {
+        match self {
+            Self::Secret(secret) => Some(&secret.region),
+            Self::File(_) => None,
+        }
+    }
+}
+
 /// The behaviour of an update if there are no tokens in this place yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WhenMissing {

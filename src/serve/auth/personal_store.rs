@@ -31,7 +31,8 @@ const RELOAD_LIMIT: Duration = Duration::from_secs(5);
 
 /// The personal tokens of all workers.
 pub(crate) struct PersonalStore {
-    pub(super) source: TokenSource,
+    /// The place of the tokens.
+    pub(crate) source: TokenSource,
     /// The longest lifetime of a token.
     pub(crate) lifetime: Duration,
     /// Empty until the tokens have been read.
@@ -120,15 +121,6 @@ impl PersonalStore {
             begun: AtomicU64::new(0),
             ended: watch::Sender::new(0),
             waiting: Semaphore::new(WAITING_LIMIT),
-        }
-    }
-
-    /// Returns the region in which AWS keeps the tokens, if it does.
-    #[must_use]
-    pub(crate) fn region(&self) -> Option<&str> {
-        match &self.source {
-            TokenSource::Secret(secret) => Some(&secret.region),
-            TokenSource::File(_) => None,
         }
     }
 

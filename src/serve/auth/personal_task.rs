@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 use tracing::warn;
 
 use crate::access::personal::NotMade;
@@ -18,8 +18,6 @@ use crate::{clock, error_chain};
 const RELOAD_PACE: Duration = Duration::from_secs(1);
 /// The time after which a reload is tried again as long as none has succeeded.
 const UNKNOWN_PAUSE: Duration = Duration::from_secs(5);
-/// The time between two looks for credentials at the start.
-const CREDENTIALS_PAUSE: Duration = Duration::from_millis(100);
 /// The shortest time between two writings of nothing but last uses.
 const USES_PACE: Duration = Duration::from_mins(10);
 
@@ -27,8 +25,8 @@ const USES_PACE: Duration = Duration::from_mins(10);
 pub(crate) async fn run(store: &PersonalStore, reader: Option<SecretReader>, interval: Duration) {
     let Some(mut jobs) = store.take_jobs() else { return };
     // Another task obtains the credentials, and logs why it cannot.
-    while reader.as_ref().is_some_and(|reader| reader.credentials.with(clock::now(), |_| ()).is_err()) {
-        sleep(CREDENTIALS_PAUSE).await;
+    if let Some(reader) = &reader {
+        reader.signed(drop).await;
     }
     let task = PersonalTask { store, access: reader.as_ref().map(SecretReader::access) };
     let mut uses_due = Instant::now();

@@ -17,7 +17,7 @@ use crate::{clock, error_chain};
 /// The longest first wait and the longest wait of all between attempts to read a secret at the start.
 pub(super) const WAITS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 /// The time between two looks for credentials at the start.
-pub(super) const CREDENTIALS_PAUSE: Duration = Duration::from_millis(100);
+const CREDENTIALS_PAUSE: Duration = Duration::from_millis(100);
 
 /// Reads secrets from AWS.
 pub(crate) struct SecretReader {
@@ -63,9 +63,12 @@ impl SecretReader {
         SecretAccess { transport: &self.transport, credentials: &self.credentials }
     }
 
-    /// Returns the reason why there are no credentials, if there are none.
-    pub(crate) fn unsigned(&self) -> Option<String> {
-        self.credentials.with(clock::now(), |_| ()).err().map(|why| why.to_string())
+    /// Waits until there are credentials. Another task obtains them, and logs why it cannot. Meanwhile `note` gets the reason.
+    pub(crate) async fn signed(&self, note: impl Fn(String)) {
+        while let Err(why) = self.credentials.with(clock::now(), |_| ()) {
+            note(why.to_string());
+            sleep(CREDENTIALS_PAUSE).await;
+        }
     }
 
     /// Reads a secret, and makes a value of its text.
@@ -92,11 +95,7 @@ impl SecretReader {
         let mut backoff = Backoff::new(WAITS.0, WAITS.1);
         loop {
             // Another task obtains the credentials, and logs why it cannot.
-            if let Some(why) = self.unsigned() {
-                obstacle.store(Some(Arc::new(why)));
-                sleep(CREDENTIALS_PAUSE).await;
-                continue;
-            }
+            self.signed(|why| obstacle.store(Some(Arc::new(why)))).await;
             match self.read(secret, &make).await {
                 Ok(value) => {
                     obstacle.store(None);

@@ -13,13 +13,14 @@ use crate::access::tokens::{Rejected, Tokens};
 use crate::backoff::Backoff;
 use crate::error_chain;
 use crate::serve::auth::error::{AccessError, TokensUnknown};
-use crate::serve::auth::secret_reader::{CREDENTIALS_PAUSE, SecretReader, WAITS};
+use crate::serve::auth::secret_reader::{SecretReader, WAITS};
 use crate::serve::auth::settings::TokenSettings;
 use crate::token_source::{self, TokenSource};
 
 /// The tokens of all workers.
 pub(crate) struct TokenStore {
-    source: Option<TokenSource>,
+    /// The place of the tokens, if callers authenticate with any.
+    pub(crate) source: Option<TokenSource>,
     /// Empty until the tokens have been read.
     tokens: ArcSwapOption<Tokens>,
     /// The reason why there are no credentials to read them with, if there are none.
@@ -45,15 +46,6 @@ impl TokenStore {
     #[must_use]
     pub(crate) fn tokens(&self) -> Option<Arc<Tokens>> {
         self.tokens.load_full()
-    }
-
-    /// Returns the region in which AWS keeps the tokens, if it does.
-    #[must_use]
-    pub(crate) fn region(&self) -> Option<&str> {
-        match &self.source {
-            Some(TokenSource::Secret(secret)) => Some(&secret.region),
-            _ => None,
-        }
     }
 
     /// Returns the reason why the appliance cannot accept tokens at the moment, if there is one.
@@ -118,13 +110,9 @@ impl TokenStore {
     pub(crate) async fn obtain(&self, reader: Option<&SecretReader>) {
         let mut backoff = Backoff::new(WAITS.0, WAITS.1);
         while self.obstacle().is_some() {
-            // Another task obtains the credentials, and logs why it cannot.
-            let unsigned = reader.and_then(SecretReader::unsigned);
-            let is_unsigned = unsigned.is_some();
-            self.without_credentials.store(unsigned.map(Arc::new));
-            if is_unsigned {
-                sleep(CREDENTIALS_PAUSE).await;
-                continue;
+            if let Some(reader) = reader {
+                reader.signed(|why| self.without_credentials.store(Some(Arc::new(why)))).await;
+                self.without_credentials.store(None);
             }
             self.reload(reader).await;
             if self.obstacle().is_some() {
