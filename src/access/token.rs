@@ -15,8 +15,6 @@ const ID_LENGTH: usize = 10;
 const SECRET_LENGTH: usize = 32;
 const CHECK_LENGTH: usize = 6;
 const LENGTH: usize = PREFIX.len() + ID_LENGTH + 1 + SECRET_LENGTH + CHECK_LENGTH;
-/// A regular expression for secret scanners.
-pub const PATTERN: &str = "mlfa_[0-9A-Za-z]{10}_[0-9A-Za-z]{38}";
 const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
 /// A new token. Only its owner keeps the text.

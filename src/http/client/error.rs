@@ -45,15 +45,6 @@ pub enum ClientError {
 }
 
 impl ClientError {
-    /// True if it is certain that the upstream has not begun to act on the request.
-    #[must_use]
-    pub fn is_certainly_unprocessed(&self) -> bool {
-        match self {
-            Self::Dial(_) | Self::Crowded(_) | Self::Refused(_) | Self::HeadTooLarge { .. } => true,
-            Self::NoAnswer(_) | Self::Closed | Self::Broken(_) | Self::Invalid(_) | Self::Body(_) => false,
-        }
-    }
-
     pub(super) fn from_io(error: io::Error) -> Self {
         if Closed::is(&error) || error.kind() == io::ErrorKind::UnexpectedEof {
             Self::Closed

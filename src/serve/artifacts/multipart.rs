@@ -4,8 +4,6 @@
 //! happens much later. So a URL of S3 is valid for at least an hour, as with MLflow's own server. If not even renewed
 //! credentials live that long, the URLs lead to the appliance, which signs each part when it arrives.
 
-use std::time::Instant;
-
 use actix_web::body::SizedStream;
 use actix_web::http::header::{self, HeaderMap};
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -17,13 +15,10 @@ use tokio::time::Duration;
 
 use crate::access::caller::AuthMethod;
 use crate::aws::s3::{self, PartUrls};
-use crate::http::body::Body;
-use crate::http::fields::Fields;
-use crate::http::headers;
 use crate::http::uri::encoded;
 use crate::mlflow::download;
 use crate::mlflow::store::ArtifactPath;
-use crate::serve::artifacts::object::{SignedBytes, buffer_or_stream};
+use crate::serve::artifacts::object::{SignedBytes, upload};
 use crate::serve::artifacts::parameters::{parameter, required};
 use crate::serve::artifacts::request::{ArtifactRequest, ArtifactResponse};
 use crate::serve::auth::browser;
@@ -122,26 +117,12 @@ pub(crate) async fn write(
     path: &ArtifactPath,
     part: &UploadPart,
 ) -> Result<ArtifactResponse, ProxyError> {
-    let s3 = request.s3;
-    if s3.access == ArtifactAccess::PresignedOnly {
-        return Err(ProxyError::PresignedOnly);
-    }
-    let declared = headers::content_length(request.request.headers());
-    let (body, signed) = buffer_or_stream(request, payload, declared, SIZE_LIMIT).await?;
-    let key = s3.store.key(path);
-    let began = Instant::now();
-    let sign = |bucket: &s3::Bucket, credentials: &_| match signed {
-        SignedBytes::Chunks(length) => {
-            bucket.put_part_in_chunks(credentials, &key, (&part.upload, part.number), length)
-        }
-        SignedBytes::Whole(_) | SignedBytes::None => Ok(bucket.put_part(credentials, &key, &part.upload, part.number)),
-    };
-    let written = s3.send(S3Action::Write, sign, Fields::new(), &body).await;
-    if let Body::Streaming(passing) = &body {
-        request.context.log.received(passing.passed(), None);
-    }
-    let written = written?;
-    request.context.log.upstream_responded(began.elapsed());
+    let UploadPart { upload: id, number } = part;
+    let written = upload(request, payload, path, SIZE_LIMIT, |bucket, credentials, key, signed| match signed {
+        SignedBytes::Chunks(length) => bucket.put_part_in_chunks(credentials, key, (id, *number), *length),
+        SignedBytes::Whole(_) | SignedBytes::None => Ok(bucket.put_part(credentials, key, id, *number)),
+    })
+    .await?;
     // The client needs the tag to complete the upload.
     let tag = written.headers.get(header::ETAG).ok_or(S3Error::InvalidResponse)?;
     Ok(ArtifactResponse::Own(HttpResponse::Ok().insert_header((header::ETAG, tag.clone())).finish()))

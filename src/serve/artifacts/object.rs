@@ -5,12 +5,14 @@ use std::time::Instant;
 use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderName};
 use actix_web::{HttpResponse, web};
+use aws_credential_types::Credentials;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
-use crate::aws::s3::Bucket;
+use crate::aws::s3::{Bucket, ChunkedPutError, SignedS3Request};
 use crate::http::body::{Body, BodyLimits, StreamingBody, VerifiedPayload, buffer};
+use crate::http::client::Response;
 use crate::http::fields::Fields;
 use crate::http::headers;
 use crate::mlflow::download;
@@ -73,36 +75,44 @@ pub(crate) async fn write(
     path: &ArtifactPath,
     limit: u64,
 ) -> Result<ArtifactResponse, ProxyError> {
+    let given = request.request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    // A client that reads the artifact by a presigned URL sees the stored type.
+    let content_type = given.unwrap_or_else(|| download::content_type(path.name()));
+    upload(request, payload, path, limit, |bucket, credentials, key, signed| match signed {
+        SignedBytes::Whole(sha256) => Ok(bucket.put(credentials, key, Some(content_type), Some(sha256))),
+        SignedBytes::Chunks(length) => bucket.put_in_chunks(credentials, key, content_type, *length),
+        SignedBytes::None => Ok(bucket.put(credentials, key, Some(content_type), None)),
+    })
+    .await?;
+    Ok(ArtifactResponse::json(&json!({})))
+}
+
+/// Sends a body of at most `limit` bytes to S3. `sign` signs the request for the key of the artifact.
+///
+/// # Errors
+/// [`ProxyError`].
+pub(crate) async fn upload(
+    request: &ArtifactRequest<'_>,
+    payload: web::Payload,
+    path: &ArtifactPath,
+    limit: u64,
+    sign: impl Fn(&Bucket, &Credentials, &str, &SignedBytes) -> Result<SignedS3Request, ChunkedPutError>,
+) -> Result<Response, ProxyError> {
     let s3 = request.s3;
     if s3.access == ArtifactAccess::PresignedOnly {
         return Err(ProxyError::PresignedOnly);
     }
-    let fields = request.request.headers();
-    let declared = headers::content_length(fields);
-    let given = fields.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    // A client that reads the artifact by a presigned URL sees the stored type.
-    let content_type = given.unwrap_or_else(|| download::content_type(path.name()));
-    let (body, signed) = buffer_or_stream(request, payload, declared, limit).await?;
+    let (body, signed) = buffer_or_stream(request, payload, limit).await?;
     let key = s3.store.key(path);
     let began = Instant::now();
-    let written = s3
-        .send(
-            S3Action::Write,
-            |bucket, credentials| match &signed {
-                SignedBytes::Whole(sha256) => Ok(bucket.put(credentials, &key, Some(content_type), Some(sha256))),
-                SignedBytes::Chunks(length) => bucket.put_in_chunks(credentials, &key, content_type, *length),
-                SignedBytes::None => Ok(bucket.put(credentials, &key, Some(content_type), None)),
-            },
-            Fields::new(),
-            &body,
-        )
-        .await;
+    let sign = |bucket: &Bucket, credentials: &Credentials| sign(bucket, credentials, &key, &signed);
+    let response = s3.send(S3Action::Write, sign, Fields::new(), &body).await;
     if let Body::Streaming(passing) = &body {
         request.context.log.received(passing.passed(), None);
     }
-    written?;
+    let response = response?;
     request.context.log.upstream_responded(began.elapsed());
-    Ok(ArtifactResponse::json(&json!({})))
+    Ok(response)
 }
 
 /// The part of an upload that S3 checks.
@@ -117,12 +127,12 @@ pub(crate) enum SignedBytes {
 
 /// Streams a large body of an announced length, and buffers any other body, of at most `limit` bytes. If the caller sends a
 /// `Content-MD5`, a body that differs from it never arrives at its end.
-pub(crate) async fn buffer_or_stream(
+async fn buffer_or_stream(
     request: &ArtifactRequest<'_>,
     payload: web::Payload,
-    declared: Option<u64>,
     limit: u64,
 ) -> Result<(Body, SignedBytes), ProxyError> {
+    let declared = headers::content_length(request.request.headers());
     let payload = VerifiedPayload::new(payload, request.request.headers(), declared)
         .map_err(|error| ProxyError::Artifact(error.to_string()))?;
     let intake = BodyLimits { size_limit: request.intake.size_limit.min(limit), ..request.intake.clone() };

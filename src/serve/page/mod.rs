@@ -105,7 +105,8 @@ fn policy(script: Option<&str>) -> String {
     )
 }
 
-fn hash(text: &str) -> String {
+/// Returns the hash by which a content security policy names a script or a style.
+pub(crate) fn hash(text: &str) -> String {
     STANDARD.encode(Sha256::digest(text))
 }
 

@@ -5,11 +5,8 @@ use std::sync::LazyLock;
 
 use actix_web::HttpResponse;
 use actix_web::http::header;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use sha2::{Digest as _, Sha256};
 
-use crate::serve::page::{ICON, MARK};
+use crate::serve::page::{ICON, MARK, hash};
 
 const STYLE: &str = include_str!("../page.css");
 /// The parts of the script, in the order in which they use one another.
@@ -31,7 +28,6 @@ static PAGE: LazyLock<StatusPage> = LazyLock::new(|| {
         .replace("<!--mark-->", MARK.trim_end())
         .replace("/*style*/", STYLE)
         .replace("/*script*/", SCRIPT);
-    let hash = |piece: &str| STANDARD.encode(Sha256::digest(piece));
     let policy = format!(
         "default-src 'none'; script-src 'sha256-{}'; style-src 'sha256-{}'; connect-src 'self'; img-src data:; \
          base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'",
