@@ -145,15 +145,15 @@ fn time(time: SystemTime) -> Markup {
 
 /// Writes the operator's help text, with the addresses of web pages in it as links.
 fn help(text: &str) -> Markup {
-    let mut written = Markup::default();
-    for word in text.split_inclusive(char::is_whitespace) {
+    let written = text.split_inclusive(char::is_whitespace).map(|word| {
         let is_end = |c: char| c.is_whitespace() || ".,;:!?)".contains(c);
         let (address, end) = word.split_at(word.trim_end_matches(is_end).len());
         let host = address.strip_prefix("https://").or_else(|| address.strip_prefix("http://"));
         let is_link = host.is_some_and(|host| !host.is_empty());
         let template = if is_link { "<a href=\"{{word}}\">{{word}}</a>{{end}}" } else { "{{word}}{{end}}" };
-        written.push(&fill(template, &[("word", Place::Text(address)), ("end", Place::Text(end))]));
-    }
+        fill(template, &[("word", Place::Text(address)), ("end", Place::Text(end))])
+    });
+    let written = written.collect();
     fill("<p class=\"quiet lines\">{{text}}</p>", &[("text", Place::Markup(&written))])
 }
 

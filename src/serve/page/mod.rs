@@ -43,18 +43,17 @@ pub(crate) struct PageLink {
 /// Writes links as buttons, the first of them as the primary one.
 #[must_use]
 pub(crate) fn buttons(links: &[PageLink]) -> Markup {
-    let mut all = Markup::default();
-    for (index, link) in links.iter().enumerate() {
-        all.push(&fill(
+    let button = |(index, link): (usize, &PageLink)| {
+        fill(
             "<a class=\"{{class}}\" href=\"{{address}}\">{{label}}</a>",
             &[
                 ("class", Place::Text(class(index == 0))),
                 ("address", Place::Text(&link.address)),
                 ("label", Place::Text(&link.label)),
             ],
-        ));
-    }
-    all
+        )
+    };
+    links.iter().enumerate().map(button).collect()
 }
 
 /// Returns the class of a button. A page has at most one primary button.

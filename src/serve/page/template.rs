@@ -21,10 +21,11 @@ impl Markup {
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
+}
 
-    /// Appends another piece.
-    pub(crate) fn push(&mut self, other: &Self) {
-        self.0.push_str(&other.0);
+impl FromIterator<Markup> for Markup {
+    fn from_iter<I: IntoIterator<Item = Self>>(pieces: I) -> Self {
+        Self(pieces.into_iter().map(|piece| piece.0).collect())
     }
 }
 
@@ -61,17 +62,16 @@ pub(crate) fn fill(template: &'static str, places: &[(&str, Place<'_>)]) -> Mark
 #[must_use]
 pub(crate) fn with_code(text: &str) -> Markup {
     let pieces: Vec<_> = text.split('`').collect();
-    let mut written = Markup::default();
-    for (index, piece) in pieces.iter().enumerate() {
+    let written = pieces.iter().enumerate().map(|(index, piece)| {
         // A backquote without its partner begins no code.
         let template = match (index % 2, index + 1 == pieces.len()) {
             (0, _) => "{{piece}}",
             (_, false) => "<code>{{piece}}</code>",
             (_, true) => "`{{piece}}",
         };
-        written.push(&fill(template, &[("piece", Place::Text(piece))]));
-    }
-    written
+        fill(template, &[("piece", Place::Text(piece))])
+    });
+    written.collect()
 }
 
 fn escape(text: &str, to: &mut String) {

@@ -68,18 +68,12 @@ pub(super) fn list(personal: &PersonalRequest<'_>, person: &Person, notice: Opti
     let (action, home) = (personal.browser.path_to(redirect::PERSONAL), personal.browser.path_to("/"));
     let mut entries: Vec<&TokenEntry> = tokens.iter().flat_map(|tokens| person.own(tokens)).collect();
     entries.sort_by_key(|entry| std::cmp::Reverse(entry.created));
-    let mut list = Markup::default();
-    for entry in &entries {
-        list.push(&row(entry, &action, now));
-    }
+    let list: Markup = entries.iter().map(|entry| row(entry, &action, now)).collect();
     let list = match entries.len() {
         0 if tokens.is_none() => fill("<p>The tokens have not been read yet. Try again shortly.</p>", &[]),
         0 => fill("<p>You have no tokens.</p>", &[]),
         1 => list,
-        _ => {
-            list.push(&fill(include_str!("revoke_all.html"), &[("action", Place::Text(&action))]));
-            list
-        }
+        _ => [list, fill(include_str!("revoke_all.html"), &[("action", Place::Text(&action))])].into_iter().collect(),
     };
     let Notice { status, content: notice, script } = notice.unwrap_or_default();
     let content = fill(
@@ -160,11 +154,8 @@ fn names(targets: &Targets) -> String {
 
 /// The roles that the person may give; the lowest comes first.
 fn roles(person: &Person) -> Markup {
-    let mut options = Markup::default();
-    for role in [Role::Read, Role::Write, Role::Admin].into_iter().filter(|role| *role <= person.role) {
-        options.push(&fill("<option>{{role}}</option>", &[("role", Place::Text(role.as_str()))]));
-    }
-    options
+    let allowed = [Role::Read, Role::Write, Role::Admin].into_iter().filter(|role| *role <= person.role);
+    allowed.map(|role| fill("<option>{{role}}</option>", &[("role", Place::Text(role.as_str()))])).collect()
 }
 
 /// The targets that the person may choose from; nothing if there is no choice.
@@ -173,12 +164,9 @@ fn choices(personal: &PersonalRequest<'_>, person: &Person) -> Markup {
     if allowed.len() < 2 {
         return Markup::default();
     }
-    let mut boxes = Markup::default();
-    for name in allowed {
-        let template =
-            "<label class=\"check\"><input type=\"checkbox\" name=\"target\" value=\"{{name}}\"> {{name}}</label>";
-        boxes.push(&fill(template, &[("name", Place::Text(name))]));
-    }
+    let template =
+        "<label class=\"check\"><input type=\"checkbox\" name=\"target\" value=\"{{name}}\"> {{name}}</label>";
+    let boxes = allowed.into_iter().map(|name| fill(template, &[("name", Place::Text(name))])).collect();
     let template = "<fieldset><legend>Targets (none means all)</legend>{{boxes}}</fieldset>";
     fill(template, &[("boxes", Place::Markup(&boxes))])
 }
@@ -187,8 +175,7 @@ fn choices(personal: &PersonalRequest<'_>, person: &Person) -> Markup {
 fn lifetimes(limit: Duration) -> Markup {
     let mut all: Vec<Duration> = LIFETIMES.into_iter().map(|days| DAY * days).filter(|time| *time < limit).collect();
     all.push(limit);
-    let mut options = Markup::default();
-    for time in all.into_iter().rev() {
+    let option = |time| {
         let template = if time == DAY * USUAL {
             "<option value=\"{{value}}\" selected>{{shown}}</option>"
         } else {
@@ -196,7 +183,7 @@ fn lifetimes(limit: Duration) -> Markup {
         };
         let value = humantime::format_duration(time).to_string();
         let places = [("value", Place::Text(&value)), ("shown", Place::Text(&spoken(time)))];
-        options.push(&fill(template, &places));
-    }
-    options
+        fill(template, &places)
+    };
+    all.into_iter().rev().map(option).collect()
 }

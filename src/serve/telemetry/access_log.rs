@@ -28,6 +28,12 @@ pub(crate) struct AccessLog {
     method: Method,
     path: String,
     started: Instant,
+    notes: RequestNotes,
+}
+
+/// The notes that the stages have made about a request.
+#[derive(Default)]
+struct RequestNotes {
     client: Cell<Option<IpAddr>>,
     caller: OnceCell<Caller>,
     /// The issuer of a JWT that was rejected.
@@ -75,210 +81,190 @@ impl AccessLog {
             method: request.method().clone(),
             path: request.path().to_owned(),
             started: Instant::now(),
-            client: Cell::new(request.peer_addr().map(|address| address.ip())),
-            caller: OnceCell::new(),
-            issuer: OnceCell::new(),
-            target: Cell::default(),
-            target_name: OnceCell::new(),
-            action: Cell::default(),
-            token: OnceCell::new(),
-            received: Cell::default(),
-            receiving: Cell::default(),
-            retries: Cell::default(),
-            upstream: Cell::default(),
-            calls: Cell::default(),
-            presigned: Cell::default(),
-            upstream_request_id: RefCell::default(),
-            error_kind: Cell::default(),
-            is_denied: Cell::default(),
-            cause: RefCell::default(),
-            severity: Cell::new(Severity::Usual),
-            status: Cell::default(),
-            responded: Cell::default(),
-            sent: Cell::default(),
-            outcome: Cell::new(RequestOutcome::CallerGone),
+            notes: RequestNotes {
+                client: Cell::new(request.peer_addr().map(|address| address.ip())),
+                ..RequestNotes::default()
+            },
         }
     }
 
     /// The address that the request comes from: that of the peer, until [`Self::located`].
     pub(crate) fn client(&self) -> Option<IpAddr> {
-        self.client.get()
+        self.notes.client.get()
     }
 
     /// The caller, once it is authenticated.
     pub(crate) fn caller(&self) -> Option<&Caller> {
-        self.caller.get()
+        self.notes.caller.get()
     }
 
     /// Notes the client's address.
     pub(crate) fn located(&self, client: Option<IpAddr>) {
-        self.client.set(client);
+        self.notes.client.set(client);
     }
 
     /// Notes the caller.
     pub(crate) fn authenticated(&self, caller: Caller) -> &Caller {
-        self.caller.get_or_init(|| caller)
+        self.notes.caller.get_or_init(|| caller)
     }
 
     /// Notes the issuer of a JWT that was rejected.
     pub(crate) fn rejected_issuer(&self, issuer: &Arc<str>) {
-        self.issuer.get_or_init(|| Arc::clone(issuer));
+        self.notes.issuer.get_or_init(|| Arc::clone(issuer));
     }
 
     /// Notes the target's index and name.
     pub(crate) fn routed(&self, target: usize, name: Option<&str>) {
-        self.target.set(Some(target));
+        self.notes.target.set(Some(target));
         if let Some(name) = name {
-            self.target_name.get_or_init(|| name.to_owned());
+            self.notes.target_name.get_or_init(|| name.to_owned());
         }
     }
 
     /// Notes the action, as in the table of routes.
     pub(crate) fn classified(&self, action: &'static str) {
-        self.action.set(Some(action));
+        self.notes.action.set(Some(action));
     }
 
     /// Notes the id of the personal token that the request makes, revokes or asks about.
     pub(crate) fn concerns(&self, token: &str) {
-        self.token.get_or_init(|| token.to_owned());
+        self.notes.token.get_or_init(|| token.to_owned());
     }
 
     /// Notes the size of a body, and the time that it took to arrive if it was buffered.
     pub(crate) fn received(&self, bytes: u64, time: Option<Duration>) {
-        self.received.set(bytes);
+        self.notes.received.set(bytes);
         if let Some(time) = time {
-            self.receiving.set(time);
+            self.notes.receiving.set(time);
         }
     }
 
     /// Notes a retry.
     pub(crate) fn retried(&self) {
-        self.retries.set(self.retries.get() + 1);
+        self.notes.retries.set(self.notes.retries.get() + 1);
     }
 
     /// Notes the time from the first byte sent to the upstream to the head of its response.
     pub(crate) fn upstream_responded(&self, time: Duration) {
-        self.upstream.set(Some(time));
+        self.notes.upstream.set(Some(time));
     }
 
     /// Notes the time from the first byte sent to managed MLflow to the head of its response.
     pub(crate) fn mlflow_responded(&self, time: Duration) {
         self.upstream_responded(time);
-        let calls = self.calls.get();
-        self.calls.set(CallTimes { mlflow: calls.mlflow + time, ..calls });
+        let calls = self.notes.calls.get();
+        self.notes.calls.set(CallTimes { mlflow: calls.mlflow + time, ..calls });
     }
 
     /// Notes the time of all calls to S3, and that S3 has answered the last of them if `is_answered` is true.
     pub(crate) fn called_s3(&self, time: Duration, is_answered: bool) {
-        self.calls.set(CallTimes { s3: time, ..self.calls.get() });
-        if is_answered && !time.is_zero() && self.upstream.get().is_none() {
+        self.notes.calls.set(CallTimes { s3: time, ..self.notes.calls.get() });
+        if is_answered && !time.is_zero() && self.notes.upstream.get().is_none() {
             self.upstream_responded(time);
         }
     }
 
     /// Notes that the response lets the client read an artifact from S3 itself.
     pub(crate) fn presigned_download(&self) {
-        self.presigned.set([1, 0]);
+        self.notes.presigned.set([1, 0]);
     }
 
     /// Notes that the response lets the client write an artifact to S3 itself.
     pub(crate) fn presigned_upload(&self) {
-        self.presigned.set([0, 1]);
+        self.notes.presigned.set([0, 1]);
     }
 
     /// Notes AWS's own id of the request.
     pub(crate) fn identified_by_aws(&self, id: Option<&str>) {
-        self.upstream_request_id.replace(id.map(ToOwned::to_owned));
+        self.notes.upstream_request_id.replace(id.map(ToOwned::to_owned));
     }
 
     /// Notes the kind and the cause of a proxy error.
     pub(crate) fn rejected(&self, kind: &'static str, cause: String) {
-        self.error_kind.set(Some(kind));
-        self.cause.replace(Some(cause));
+        self.notes.error_kind.set(Some(kind));
+        self.notes.cause.replace(Some(cause));
     }
 
     /// Notes that the caller may not do what it asks for.
     pub(crate) fn denied(&self) {
-        self.is_denied.set(true);
+        self.notes.is_denied.set(true);
     }
 
     /// Notes something that the operator has to do something about.
     pub(crate) fn alarming(&self, cause: Option<String>) {
-        self.severity.set(Severity::Alarming);
+        self.notes.severity.set(Severity::Alarming);
         if cause.is_some() {
-            self.cause.replace(cause);
+            self.notes.cause.replace(cause);
         }
     }
 
     /// Notes that the request is the probe of a load balancer, which no log has to show.
     pub(crate) fn probed(&self) {
-        self.severity.set(Severity::Probe);
+        self.notes.severity.set(Severity::Probe);
     }
 
     /// Notes that the head of the response is ready.
     pub(crate) fn responded(&self, status: StatusCode) {
-        self.status.set(Some(status));
-        self.responded.set(Some(self.started.elapsed()));
+        self.notes.status.set(Some(status));
+        self.notes.responded.set(Some(self.started.elapsed()));
     }
 
     /// Notes that more of the response's body was sent.
     pub(crate) fn sent(&self, bytes: u64) {
-        self.sent.set(self.sent.get() + bytes);
+        self.notes.sent.set(self.notes.sent.get() + bytes);
     }
 
     /// The bytes of the response's body that were sent until now.
     pub(crate) fn bytes_sent(&self) -> u64 {
-        self.sent.get()
+        self.notes.sent.get()
     }
 
     /// Notes how the response ended, as far as that is known yet.
     pub(crate) fn ended(&self, outcome: RequestOutcome) {
-        self.outcome.set(outcome);
+        self.notes.outcome.set(outcome);
     }
 }
 
 impl Drop for AccessLog {
     fn drop(&mut self) {
         self.reports.end();
-        let (cause, upstream_request_id) = (self.cause.take(), self.upstream_request_id.take());
-        let (upstream, calls) = (self.upstream.get(), self.calls.get());
+        let notes = &self.notes;
+        let (cause, upstream_request_id) = (notes.cause.take(), notes.upstream_request_id.take());
+        let (upstream, calls) = (notes.upstream.get(), notes.calls.get());
+        let of_caller = notes.caller.get().and_then(|caller| caller.issuer.as_deref());
         let ended = Instant::now();
         // Where the appliance made several calls, all of them are the upstream's time.
         let added = |last: Duration| {
             let upstream = last.max(calls.mlflow + calls.s3);
-            Some(self.responded.get()?.saturating_sub(upstream).saturating_sub(self.receiving.get()))
+            Some(notes.responded.get()?.saturating_sub(upstream).saturating_sub(notes.receiving.get()))
         };
         let finished = FinishedRequest {
             request_id: &self.request_id,
             method: &self.method,
             path: &self.path,
-            client: self.client.get(),
-            caller: self.caller.get(),
-            issuer: self
-                .caller
-                .get()
-                .and_then(|caller| caller.issuer.as_deref())
-                .or(self.issuer.get().map(|name| &**name)),
-            target: self.target.get(),
-            target_name: self.target_name.get().map(String::as_str),
-            action: self.action.get(),
-            token: self.token.get().map(String::as_str),
-            is_denied: self.is_denied.get(),
-            status: self.status.get(),
-            error_kind: self.error_kind.get(),
+            client: notes.client.get(),
+            caller: notes.caller.get(),
+            issuer: of_caller.or(notes.issuer.get().map(|name| &**name)),
+            target: notes.target.get(),
+            target_name: notes.target_name.get().map(String::as_str),
+            action: notes.action.get(),
+            token: notes.token.get().map(String::as_str),
+            is_denied: notes.is_denied.get(),
+            status: notes.status.get(),
+            error_kind: notes.error_kind.get(),
             cause: cause.as_deref(),
-            received: self.received.get(),
-            sent: self.sent.get(),
+            received: notes.received.get(),
+            sent: notes.sent.get(),
             ended,
             total: ended.saturating_duration_since(self.started),
             upstream,
             overhead: upstream.and_then(added),
             calls,
-            presigned: self.presigned.get(),
+            presigned: notes.presigned.get(),
             upstream_request_id: upstream_request_id.as_deref(),
-            retries: self.retries.get(),
-            outcome: self.outcome.get(),
-            severity: self.severity.get(),
+            retries: notes.retries.get(),
+            outcome: notes.outcome.get(),
+            severity: notes.severity.get(),
         };
         report::report(&finished, self.trace.as_deref(), &self.counters, &self.reports.audit);
     }

@@ -9,11 +9,12 @@ use crate::access::caller::Caller;
 use crate::serve::telemetry::metrics::{CUT_OFF, UPSTREAM_DENIED, UPSTREAM_ERROR};
 
 /// The end of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum RequestOutcome {
     /// The client received the whole response.
     Complete,
     /// The client closed the connection before that.
+    #[default]
     CallerGone,
     /// The upstream closed its connection in the middle of the response.
     Truncated,
@@ -31,11 +32,12 @@ impl RequestOutcome {
 }
 
 /// The attention that a request needs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Severity {
     /// None: a load balancer probes several times a minute, for ever.
     Probe,
     /// A line in the log.
+    #[default]
     Usual,
     /// The operator has to do something.
     Alarming,
