@@ -1,6 +1,6 @@
 //! One target of a configuration, and what is needed to connect to it, for commands that serve nobody.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustls::ClientConfig;
@@ -13,6 +13,17 @@ use super::{file, probe_settings, proxies, targets, trust, variables};
 use crate::aws::sdk::Egress;
 use crate::http::client::Endpoint;
 
+/// The choice of a target.
+#[derive(Debug, clap::Args)]
+pub(super) struct TargetChoice {
+    /// The TOML file with the options of `appliance serve`; flags and variables win over it
+    #[arg(long, env = "APPLIANCE_CONFIG", hide_env_values = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The name of the target in the file [default: the target that is served at `/`]
+    #[arg(long, value_name = "NAME")]
+    target: Option<String>,
+}
+
 /// A target, without problems.
 pub(super) struct OneTarget {
     pub(super) target: ParsedTarget,
@@ -24,18 +35,18 @@ pub(super) struct OneTarget {
     pub(super) sagemaker: Endpoint,
 }
 
-/// Reads the options, and chooses the target with this name, or the default one.
+/// Reads the options, and finds the chosen target, or the default one.
 ///
 /// # Errors
 /// All problems of the options that matter to connections.
 pub(super) fn resolve(
-    config: Option<&Path>,
+    choice: &TargetChoice,
     flags: ServeOptions,
     unknown: &[UnknownVariable],
-    name: Option<&str>,
 ) -> Result<OneTarget, Vec<Problem>> {
     let mut problems = Problems::default();
-    let file = file::read(config, &mut problems)?;
+    let name = choice.target.as_deref();
+    let file = file::read(choice.config.as_deref(), &mut problems)?;
     variables::check(unknown, &mut problems);
     let options = flags.or(file);
     let trust = trust::authorities(options.upstream.ca_file.as_ref(), &mut problems);

@@ -1,15 +1,14 @@
 //! `appliance ui`: a URL of AWS's own MLflow page, for one browser.
 
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::ArgMatches;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::json;
 
-use super::chosen_options::{ChosenOptions, ShownOptions};
+use super::chosen_options::ChosenOptions;
 use super::command_error::{Class, CommandError};
-use super::one_target::{self, OneTarget};
+use super::one_target::{self, OneTarget, TargetChoice};
 use super::options::ServeOptions;
 use super::output::{say, show, show_document};
 use super::problems::Problem;
@@ -23,23 +22,6 @@ use crate::ui::{self, UiSettings};
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 const ANSWER_LIMIT: Duration = Duration::from_secs(20);
 
-/// The options of `serve` that have an effect here.
-#[derive(Debug)]
-struct UiOptions;
-
-impl ShownOptions for UiOptions {
-    const SHOWN: &'static [&'static str] = &[
-        "resource_arn",
-        "region",
-        "ca_file",
-        "role_arn",
-        "role_external_id",
-        "role_session_name",
-        "role_session_duration",
-        "sagemaker_endpoint",
-    ];
-}
-
 /// Print, or open in the browser, a URL of AWS's own MLflow page that needs no sign-in to the console
 ///
 /// The URL is a secret: it works once, and signs its first user in as the identity that requested it. The command accepts
@@ -47,12 +29,8 @@ impl ShownOptions for UiOptions {
 #[derive(Debug, clap::Args)]
 #[command(after_help = examples::UI)]
 pub(super) struct Ui {
-    /// The TOML file with the options of `appliance serve`; flags and variables win over it
-    #[arg(long, env = "APPLIANCE_CONFIG", hide_env_values = true, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// The name of the target in the file [default: the target that is served at `/`]
-    #[arg(long, value_name = "NAME")]
-    target: Option<String>,
+    #[command(flatten)]
+    choice: TargetChoice,
     /// Open the URL in this machine's browser instead of printing it; other users can see it in the list of processes for a moment
     #[arg(long, conflicts_with = "json")]
     open: bool,
@@ -66,7 +44,7 @@ pub(super) struct Ui {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    options: ChosenOptions<UiOptions>,
+    options: ChosenOptions<false>,
 }
 
 /// A duration, or a number of seconds as in AWS's own tools, within the limits of the service.
@@ -83,9 +61,9 @@ impl Ui {
     /// Obtains the URL, and prints or opens it.
     pub(super) fn run(self, matches: &ArgMatches, unknown: &[UnknownVariable]) -> Result<(), CommandError> {
         core_dumps::disable();
-        let Self { config, target, open, expires_in, session, json, options } = self;
+        let Self { choice, open, expires_in, session, json, options } = self;
         let lifetimes = Lifetimes { url: expires_in, session };
-        let settings = resolve(config.as_deref(), options.locate(matches), unknown, target.as_deref(), lifetimes)
+        let settings = resolve(&choice, options.locate(matches), unknown, lifetimes)
             .map_err(|problems| CommandError::configuration(&problems))?;
         let system = actix_web::rt::System::new();
         let url = system
@@ -113,13 +91,12 @@ impl Ui {
 
 /// The settings for one target.
 fn resolve(
-    config: Option<&Path>,
+    choice: &TargetChoice,
     flags: ServeOptions,
     unknown: &[UnknownVariable],
-    name: Option<&str>,
     lifetimes: Lifetimes,
 ) -> Result<UiSettings, Vec<Problem>> {
-    let OneTarget { target, tls, egress, sagemaker: endpoint } = one_target::resolve(config, flags, unknown, name)?;
+    let OneTarget { target, tls, egress, sagemaker: endpoint } = one_target::resolve(choice, flags, unknown)?;
     Ok(UiSettings {
         transport: Transport {
             dialer: Dialer::new(endpoint.clone(), &tls, CONNECT_LIMIT, CONNECT_LIMIT).through(&egress.proxies),

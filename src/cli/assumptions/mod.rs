@@ -2,15 +2,14 @@
 
 mod screen;
 
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::ArgMatches;
 
 use self::screen::ProofScreen;
-use super::chosen_options::{ChosenOptions, ShownOptions};
+use super::chosen_options::ChosenOptions;
 use super::command_error::{Class, CommandError};
-use super::one_target::{self, OneTarget};
+use super::one_target::{self, OneTarget, TargetChoice};
 use super::options::ServeOptions;
 use super::output::say;
 use super::problems::Problem;
@@ -26,27 +25,6 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// The sizes that `--largest-body` may have. A body is held in memory. Bytes.
 const BODY_RANGE: std::ops::RangeInclusive<u64> = 1024..=64 << 20;
 
-/// The options of `serve` that have an effect here.
-#[derive(Debug)]
-struct AssumptionOptions;
-
-impl ShownOptions for AssumptionOptions {
-    const SHOWN: &'static [&'static str] = &[
-        "resource_arn",
-        "region",
-        "ca_file",
-        "role_arn",
-        "role_external_id",
-        "role_session_name",
-        "role_session_duration",
-        "upstream_endpoint",
-        "artifact_store",
-        "artifact_kms_key",
-        "s3_endpoint",
-        "sagemaker_endpoint",
-    ];
-}
-
 /// Find out in your own AWS account whether the appliance's assumptions about AWS are true
 ///
 /// The appliance was built without an AWS account. This command tests each assumption that only an account can prove, and prints
@@ -57,12 +35,8 @@ impl ShownOptions for AssumptionOptions {
 #[command(after_help = examples::ASSUMPTIONS)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(super) struct Assumptions {
-    /// The TOML file with the options of `appliance serve`; flags and variables win over it
-    #[arg(long, env = "APPLIANCE_CONFIG", hide_env_values = true, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// The name of the target in the file [default: the target that is served at `/`]
-    #[arg(long, value_name = "NAME")]
-    target: Option<String>,
+    #[command(flatten)]
+    choice: TargetChoice,
     /// List the assumptions and what depends on them, without any request
     #[arg(long, conflicts_with_all = ["yes", "read_only"])]
     list: bool,
@@ -82,7 +56,7 @@ pub(super) struct Assumptions {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    options: ChosenOptions<AssumptionOptions>,
+    options: ChosenOptions<true>,
 }
 
 fn body_size(text: &str) -> Result<u64, String> {
@@ -98,8 +72,8 @@ impl Assumptions {
             screen::list(self.json);
             return Ok(());
         }
-        let Self { config, target, yes, read_only, open_page, largest_body, json, options, .. } = self;
-        let found = resolve(config.as_deref(), options.locate(matches), unknown, target.as_deref())
+        let Self { choice, yes, read_only, open_page, largest_body, json, options, .. } = self;
+        let found = resolve(&choice, options.locate(matches), unknown)
             .map_err(|problems| CommandError::configuration(&problems))?;
         let suffix = random::<8>().map(hex::encode).ok_or_else(|| {
             let hint = "check that this machine has `/dev/urandom`";
@@ -135,12 +109,11 @@ fn agree(settings: &AssumptionSettings) -> Result<(), CommandError> {
 
 /// The settings of a run that may not do anything yet.
 fn resolve(
-    config: Option<&Path>,
+    choice: &TargetChoice,
     flags: ServeOptions,
     unknown: &[UnknownVariable],
-    name: Option<&str>,
 ) -> Result<AssumptionSettings, Vec<Problem>> {
-    let OneTarget { target, tls, egress, sagemaker } = one_target::resolve(config, flags, unknown, name)?;
+    let OneTarget { target, tls, egress, sagemaker } = one_target::resolve(choice, flags, unknown)?;
     let endpoint = target.endpoint.unwrap_or_else(|| Endpoint::https(target.target.host()));
     let sts = || Endpoint::https(regional_host("sts", target.target.arn().region()));
     let iam = || Endpoint::https("iam.amazonaws.com");
