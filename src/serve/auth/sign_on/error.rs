@@ -85,7 +85,8 @@ pub(crate) enum SignOnError {
     Random(#[from] NoRandomness),
 }
 
-/// The error code and the status where starting again may help.
+/// The error code and the status where starting again may help. 401 would send the browser to the provider again, and in a
+/// circle.
 const REJECTED: (&str, StatusCode) = ("sign-in-rejected", StatusCode::FORBIDDEN);
 /// The error code and the status where the person has no access.
 const NO_ACCESS: (&str, StatusCode) = ("no-grant", StatusCode::FORBIDDEN);
