@@ -58,6 +58,12 @@ fn another_secret_under_a_known_id_is_unknown() {
     assert_eq!(tokens.find(&other, NOW).err(), Some(Rejected::Unknown));
     assert_eq!(tokens.find("", NOW).err(), Some(Rejected::Malformed));
     assert_eq!(tokens.find(&format!("{first} "), NOW).err(), Some(Rejected::Malformed));
+    // A known id with the secret and the check of another token.
+    let mixed = format!("{}{}", &first[..16], &other[16..]);
+    assert_eq!(tokens.find(&mixed, NOW).err(), Some(Rejected::Malformed));
+    let mut guessed = first.clone();
+    guessed.replace_range(guessed.len() - 1.., if first.ends_with('a') { "b" } else { "a" });
+    assert_eq!(tokens.find(&guessed, NOW).err(), Some(Rejected::Malformed), "only the check differs");
 }
 
 #[test]
