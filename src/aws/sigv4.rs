@@ -24,7 +24,9 @@ use ring::{digest, hmac};
 /// Takes the place of the payload hash where the body is not part of the signature.
 pub const UNSIGNED_PAYLOAD: &str = "UNSIGNED-PAYLOAD";
 /// The SHA-256 of no bytes, in hex: the payload hash of a request without a body.
-pub const EMPTY_SHA256: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+///
+/// It is a `static`, so that it has one address, by which it is recognised.
+pub static EMPTY_SHA256: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
 pub(super) const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 
@@ -68,9 +70,8 @@ struct CachedSigning {
     second: u64,
     host: String,
     routing: Option<(String, String)>,
-    id: String,
-    secret: String,
-    session: Option<String>,
+    /// The credentials, which share their secrets with all who hold them.
+    credentials: Credentials,
     date: HeaderValue,
     token: Option<HeaderValue>,
     key: hmac::Key,
@@ -115,9 +116,7 @@ impl CachedSigning {
             second,
             host: request.host.to_owned(),
             routing: request.routing.map(|(name, value)| (name.to_owned(), value.to_owned())),
-            id: credentials.access_key_id().to_owned(),
-            secret: secret.to_owned(),
-            session: token.map(ToOwned::to_owned),
+            credentials: credentials.clone(),
             token: token.map(|token| header_value(token.to_owned())),
             key: signer.keys.of(secret, second, &signer.region, signer.service),
             to_sign: format!("{ALGORITHM}\n{date}\n{scope}\n"),
@@ -133,12 +132,11 @@ impl CachedSigning {
     }
 
     fn is_of(&self, request: &Signable<'_>, credentials: &Credentials, second: u64) -> bool {
+        // Credentials that have not been renewed are the same object, so their texts, of a kilobyte and more, are not compared.
         self.second == second
+            && self.credentials == *credentials
             && self.host == request.host
             && self.routing.as_ref().map(|(name, value)| (name.as_str(), value.as_str())) == request.routing
-            && self.id == credentials.access_key_id()
-            && self.secret == credentials.secret_access_key()
-            && self.session.as_deref() == credentials.session_token()
     }
 
     fn sign(&mut self, request: &Signable<'_>) -> RequestSignature {
@@ -209,6 +207,10 @@ fn push(text: &mut Vec<u8>, parts: &[&str]) {
 /// such byte is the percent sign, and there are no dot segments.
 fn push_path(canonical: &mut Vec<u8>, path: &str) {
     let bytes = path.as_bytes();
+    // The usual case.
+    if !path.is_empty() && !bytes.contains(&b'%') && !bytes.windows(2).any(|pair| pair == b"//") {
+        return push(canonical, &[path]);
+    }
     for (at, byte) in bytes.iter().enumerate() {
         match byte {
             b'/' if bytes.get(at + 1) == Some(&b'/') => {}
@@ -241,9 +243,10 @@ fn collapsed(value: &str) -> Cow<'_, str> {
 
 /// Appends a hash in hex, without an allocation.
 fn push_hex(text: &mut Vec<u8>, hash: &[u8]) {
-    let start = text.len();
-    text.resize(start + 2 * hash.len(), 0);
-    hex::encode_to_slice(hash, &mut text[start..]).expect("two digits for each byte");
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for byte in hash {
+        text.extend_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+    }
 }
 
 #[cfg(test)]

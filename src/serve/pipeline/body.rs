@@ -1,6 +1,7 @@
 //! Buffer or stream: makes the body ready to be sent. A buffered body is hashed and its locations are translated; a streamed
 //! body is neither.
 
+use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::rc::Rc;
 use std::time::Instant;
@@ -31,7 +32,7 @@ pub(super) struct ReadyRequest<'a> {
     pub fields: Fields,
     pub body: Body,
     /// The body's hash in hex, or the word for a body without one.
-    pub sha256: String,
+    pub sha256: Cow<'static, str>,
     /// Where artifact locations stand in the response.
     pub places: JsonPaths,
 }
@@ -61,7 +62,7 @@ pub(super) async fn buffer_or_stream<'a>(
         Some(store) if !prepared.locations.request.is_empty() => Box::pin(translated(prepared, store, payload)).await?,
         _ if !depends_on_document && let Some(length) = intake.passes(scope.fields.length) => {
             let body = StreamingBody::begin(payload, length, intake, &scope.context.permits.account())?;
-            (Body::Streaming(body), UNSIGNED_PAYLOAD.to_owned())
+            (Body::Streaming(body), UNSIGNED_PAYLOAD.into())
         }
         _ => buffered(*scope, payload).await?,
     };
@@ -81,7 +82,7 @@ async fn translated(
     prepared: &Prepared<'_>,
     store: &Rc<S3Client>,
     payload: web::Payload,
-) -> Result<(Body, String), ProxyError> {
+) -> Result<(Body, Cow<'static, str>), ProxyError> {
     let scope = prepared.authorized.routed.scope;
     let (headers, places) = (scope.request.headers(), prepared.locations.request);
     let (payload, objection) = translate::of_request(payload, headers, places, store, prepared.may_be_elsewhere());
@@ -93,7 +94,7 @@ async fn translated(
 }
 
 /// Buffers a body, if the request announces one, and returns it with its SHA-256 in hex.
-async fn buffered<S>(scope: RequestScope<'_>, payload: S) -> Result<(Body, String), ProxyError>
+async fn buffered<S>(scope: RequestScope<'_>, payload: S) -> Result<(Body, Cow<'static, str>), ProxyError>
 where
     S: Stream<Item = Result<Bytes, PayloadError>> + Unpin,
 {
@@ -102,14 +103,14 @@ where
     let may_have_body = declared.is_some() || is_chunked || scope.request.version() == Version::HTTP_2;
     if !may_have_body {
         // There is nothing to read; what an `Upgrade` request would send later is no body either.
-        return Ok((Body::None, EMPTY_SHA256.to_owned()));
+        return Ok((Body::None, EMPTY_SHA256.into()));
     }
     let began = Instant::now();
     let received = buffer(payload, declared, &scope.worker.api_intake, &scope.context.permits.account()).await?;
     scope.context.log.received(received.len, Some(began.elapsed()));
     if received.len == 0 && declared.is_none() && !is_chunked {
-        return Ok((Body::None, EMPTY_SHA256.to_owned()));
+        return Ok((Body::None, EMPTY_SHA256.into()));
     }
     let sha256 = received.sha256_hex();
-    Ok((received.body, sha256))
+    Ok((received.body, sha256.into()))
 }
