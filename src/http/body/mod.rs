@@ -25,7 +25,7 @@ pub use content_md5::{InvalidContentMd5, VerifiedPayload};
 pub use error::RequestBodyError;
 pub use framed::{ChunkFraming, FramedBody};
 pub use limits::BodyLimits;
-pub use outgoing::{Outgoing, OutgoingError};
+pub use outgoing::{Outgoing, OutgoingError, Progress};
 pub use pace::Timing;
 pub use sendable::Body;
 pub use streaming::StreamingBody;

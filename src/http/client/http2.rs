@@ -141,7 +141,7 @@ impl Http2 {
         !self.connections.borrow().is_empty()
     }
 
-    pub(super) async fn send(&self, request: Request<'_>, body: Outgoing) -> Result<Http2Response, ClientError> {
+    pub(super) async fn send(&self, request: &Request<'_>, body: Outgoing) -> Result<Http2Response, ClientError> {
         let permit = self.permits.take().await?;
         let connection = self.connection().await?;
         connection.last_used.set(Instant::now());
@@ -212,11 +212,11 @@ impl Http2 {
         connections.iter().find(has_room).map(Rc::clone)
     }
 
-    fn head(&self, request: Request<'_>, size: BodySize) -> Result<(http::Request<()>, bool), ClientError> {
+    fn head(&self, request: &Request<'_>, size: BodySize) -> Result<(http::Request<()>, bool), ClientError> {
         let endpoint = self.dialer.endpoint();
         let invalid = |error: http::Error| ClientError::Invalid(Box::new(error));
         let mut head = http::Request::builder()
-            .method(request.method)
+            .method(request.method.clone())
             .uri(format!("{}://{}{}", endpoint.scheme(), endpoint.authority(), request.target))
             .version(Version::HTTP_2)
             .body(())

@@ -49,6 +49,8 @@ use std::time::Instant;
 
 use tokio::sync::Mutex;
 
+use crate::http::body::{Body, Outgoing, Progress};
+
 /// The client.
 pub struct Client {
     http1: http1::Http1,
@@ -65,6 +67,15 @@ enum Protocol {
     Unknown,
     Http1,
     Http2,
+}
+
+/// A body that is to be sent, and how much of it is.
+///
+/// A function of its own, since a future keeps room for what it has lent, even after it has moved it into another.
+fn begun(body: &Body) -> (Outgoing, Progress) {
+    let outgoing = body.outgoing();
+    let progress = outgoing.progress();
+    (outgoing, progress)
 }
 
 impl Client {
@@ -93,13 +104,13 @@ impl Client {
     /// # Errors
     /// [`ClientError`], which says whether the upstream may have seen the request.
     pub async fn send(&self, request: Request<'_>) -> Result<Response, ClientError> {
-        let outgoing = request.body.outgoing();
-        let progress = outgoing.progress();
+        let (mut outgoing, progress) = begun(request.body);
         let exchange = async {
-            match self.protocol().await? {
-                Protocol::Http2 => Box::pin(self.http2.send(request, outgoing)).await.map(Response::from_http2),
+            let protocol = self.protocol().await?;
+            match protocol {
+                Protocol::Http2 => Box::pin(self.http2.send(&request, outgoing)).await.map(Response::from_http2),
                 Protocol::Http1 | Protocol::Unknown => {
-                    self.http1.send(request, outgoing).await.map(Response::from_http1)
+                    self.http1.send(&request, &mut outgoing).await.map(Response::from_http1)
                 }
             }
         };

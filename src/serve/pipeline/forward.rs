@@ -13,16 +13,23 @@ use crate::serve::upstream::mlflow::MlflowRequest;
 /// # Errors
 /// [`ProxyError`] if there is no response.
 pub(super) async fn forward(ready: ReadyRequest<'_>) -> Result<Forwarded, ProxyError> {
-    let ReadyRequest { prepared, fields, body, sha256, places } = ready;
+    // Used where it is: a future keeps room for an argument, so parts that were moved out of it would have room twice.
+    let prepared = ready.prepared;
     let Routed { scope, upstream, .. } = &prepared.authorized.routed;
     let method = scope.request.method();
-    let request = MlflowRequest { method, target: &prepared.target, fields, body: &body, sha256: &sha256 };
+    let request = MlflowRequest {
+        method,
+        target: &prepared.target,
+        fields: ready.fields,
+        body: &ready.body,
+        sha256: &ready.sha256,
+    };
     let response = upstream.send(request, scope.context).await;
-    if let Body::Streaming(passing) = &body {
+    if let Body::Streaming(passing) = &ready.body {
         scope.context.log.received(passing.passed(), None);
     }
     let response = response?;
     let translation =
-        prepared.store.as_ref().and_then(|store| translate::of_response(&response.headers, places, store));
+        prepared.store.as_ref().and_then(|store| translate::of_response(&response.headers, ready.places, store));
     Ok(prepared.forwarded(response, translation))
 }

@@ -108,16 +108,13 @@ impl MlflowClient {
     /// [`ProxyError`]: there are no credentials, or there is no response.
     pub(crate) async fn send(
         &self,
-        mut request: MlflowRequest<'_>,
+        request: MlflowRequest<'_>,
         context: &RequestContext,
     ) -> Result<Response, ProxyError> {
         let credentials = self.served.credentials_for(context.log.caller()).await?;
         let (connections, permits) = (&self.connections, &context.permits);
         permits.target.take(&connections.callers, permits.caller_key(), connections.share()).await?;
         let trace = context.log.trace.as_ref();
-        if let Some(trace) = trace {
-            trace.take_over(&mut request.fields);
-        }
         let executor = RetryExecutor {
             client: self.connections.client(),
             endpoint: self.served.dialer.endpoint(),
@@ -127,8 +124,11 @@ impl MlflowClient {
             trace,
         };
         let (repeatability, body) = (Repeatability::of(request.method), request.body);
-        let request = SignedMlflowRequest { mlflow: self, request, credentials, started: None, context };
-        executor.send(request, repeatability, body).await
+        let mut request = SignedMlflowRequest { mlflow: self, request, credentials, started: None, context };
+        if let Some(trace) = trace {
+            trace.take_over(&mut request.request.fields);
+        }
+        executor.send(&mut request, repeatability, body).await
     }
 }
 

@@ -77,11 +77,11 @@ impl RetryExecutor<'_> {
     /// [`ProxyError`]: the request was not sent, or the upstream has not responded.
     pub(crate) async fn send<R: RetryableRequest>(
         &self,
-        mut request: R,
+        request: &mut R,
         repeatability: Repeatability,
         body: &Body,
     ) -> Result<Response, ProxyError> {
-        let once = async |number: u32| self.attempt(&mut request, number).await;
+        let once = async |number: u32| self.attempt(request, number).await;
         attempts(repeatability, body, (self.breaker, self.budget), once)
             .await
             .unwrap_or_else(|open| Err(R::circuit_open(open)))

@@ -160,9 +160,9 @@ impl S3Client {
             S3Action::Read | S3Action::List | S3Action::Write => Repeatability::Safe,
             S3Action::Assemble | S3Action::Delete | S3Action::Abort => Repeatability::Unsafe,
         };
-        let request = S3Request { s3: self, action, sign, conditions: fields, body, signed: None };
+        let mut request = S3Request { s3: self, action, sign, conditions: fields, body, signed: None };
         let began = Instant::now();
-        let result = executor.send(request, repeatability, body).await;
+        let result = executor.send(&mut request, repeatability, body).await;
         if let Some(time) = &self.time {
             time.set(time.get() + began.elapsed());
         }

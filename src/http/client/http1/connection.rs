@@ -74,7 +74,7 @@ impl Http1Connection {
     pub(super) async fn exchange(
         &mut self,
         request: &Request<'_>,
-        body: Outgoing,
+        body: &mut Outgoing,
         config: &ServiceConfig,
     ) -> Result<(ResponseHead, ClientCodec, bool), ClientError> {
         let mut sending = Sending {
@@ -83,12 +83,11 @@ impl Http1Connection {
             more: VecDeque::new(),
             is_unflushed: true,
         };
-        let mut body = pin!(body);
         let mut is_sent = false;
         let mut failure = None;
         let (head, codec) = poll_fn(|context| {
             if !is_sent && failure.is_none() {
-                match sending.poll(&mut self.stream, body.as_mut(), context) {
+                match sending.poll(&mut self.stream, body, context) {
                     Poll::Ready(Ok(())) => is_sent = true,
                     Poll::Ready(Err(error @ ClientError::Body(_))) => return Poll::Ready(Err(error)),
                     // If the upstream stopped taking the request, its answer says why.
@@ -153,13 +152,13 @@ impl Sending {
     fn poll(
         &mut self,
         stream: &mut UpstreamStream,
-        mut body: Pin<&mut Outgoing>,
+        body: &mut Outgoing,
         context: &mut Context<'_>,
     ) -> Poll<Result<(), ClientError>> {
         loop {
             if self.piece.is_empty() {
-                match body.as_mut().poll_next(context) {
-                    Poll::Ready(Some(Ok(piece))) if self.joins(&piece, &body) => {
+                match Pin::new(&mut *body).poll_next(context) {
+                    Poll::Ready(Some(Ok(piece))) if self.joins(&piece, body) => {
                         self.head.extend_from_slice(&piece);
                         continue;
                     }
@@ -185,7 +184,7 @@ impl Sending {
             }
             while self.piece.has_remaining() {
                 while self.more.len() < SLICES - 1
-                    && let Some(piece) = body.as_mut().get_mut().next_at_hand()
+                    && let Some(piece) = body.next_at_hand()
                 {
                     self.more.push_back(piece);
                 }

@@ -103,13 +103,13 @@ impl Http1 {
         Ok(Http1Connection::new(stream))
     }
 
-    pub(super) async fn send(&self, request: Request<'_>, body: Outgoing) -> Result<Http1Response, ClientError> {
+    pub(super) async fn send(&self, request: &Request<'_>, body: &mut Outgoing) -> Result<Http1Response, ClientError> {
         let permit = self.permits.take().await?;
         let mut connection = match self.pool.take() {
             Some(connection) => connection,
             None => self.connect().await?,
         };
-        let (mut head, codec, is_sent) = connection.exchange(&request, body, &self.codec).await?;
+        let (mut head, codec, is_sent) = connection.exchange(request, body, &self.codec).await?;
         if head.status == StatusCode::SWITCHING_PROTOCOLS {
             // No request asks for that, since `Upgrade` is not forwarded. Callers of HTTP/1.0 and HTTP/2 cannot use it.
             return Err(ClientError::Invalid("the upstream switches protocols without being asked to".into()));
