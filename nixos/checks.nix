@@ -29,7 +29,7 @@ let
       postInstall = "";
     });
 
-  # A machine of somebody else, with the module.
+  # The machine of a user who imports the module.
   machine = pkgs.nixos {
     imports = [ module ];
     services.mlflow-appliance = {

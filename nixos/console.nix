@@ -1,4 +1,4 @@
-# The console: nobody logs in there. It shows how the appliance is doing, in the "system log" of the EC2 console.
+# The console has no login. It shows the state of the appliance in the "system log" of the EC2 console.
 {
   config,
   lib,

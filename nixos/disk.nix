@@ -26,7 +26,8 @@ in
 {
   imports = [ (modulesPath + "/image/repart.nix") ];
 
-  # The firmware starts kernel, initrd and command line as one file. No menu, so nobody at a console changes the command line.
+  # The firmware starts kernel, initrd and command line as one file. There is no menu, so the
+  # command line cannot be changed at a console.
   boot.loader.grub.enable = lib.mkForce false;
 
   fileSystems = lib.mkForce {

@@ -40,7 +40,7 @@
   services.amazon-ssm-agent.enable = true;
   users.allowNoPasswordLogin = true;
 
-  # The hypervisor's clock. Nobody is served, nobody configures it over the network.
+  # chrony uses the hypervisor's clock. It serves no client, and cannot be configured over the network.
   services.chrony = {
     enable = true;
     servers = lib.mkForce [ "169.254.169.123" ];

@@ -54,7 +54,7 @@ build {
     script          = "${path.root}/install.sh"
     remote_path     = "${local.upload}.sh"
     execute_command = "sudo bash '{{ .Path }}' '${local.upload}' '${local.version}'"
-    # The script removes itself, and then nobody is let in any more.
+    # The script removes itself and the access by SSH, so Packer cannot remove it.
     skip_clean = true
   }
 

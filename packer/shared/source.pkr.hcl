@@ -22,7 +22,7 @@ locals {
     architecture = local.architecture
   })
 
-  # Where uploads wait on the instance.
+  # The directory of uploads on the instance.
   upload = "/var/tmp/mlflow-appliance"
 
   # EC2 encrypts a copy anew for another region, with that region's default key. Only another key there takes a detour

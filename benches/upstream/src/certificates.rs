@@ -8,7 +8,7 @@ use rustls::crypto::ring::{Ticketer, default_provider};
 use rustls::pki_types::PrivateKeyDer;
 
 pub(crate) struct Certificates {
-    /// For the proxies to trust.
+    /// The certificate that the proxies trust.
     pub(crate) authority_pem: String,
     pub(crate) server: ServerConfig,
 }

@@ -12,7 +12,7 @@ import subprocess
 import time
 from pathlib import Path
 
-# Where the template puts what it uploads.
+# The directory of the template's uploads.
 UPLOADS, UPLOADED = Path("/var/tmp"), "mlflow-appliance.*"
 SUDO = """#!/bin/sh
 i=0

@@ -46,7 +46,7 @@ def a_whole_machine(one):
     source, label, size = one.inside("findmnt", "-nbro", "SOURCE,PARTLABEL,SIZE", "/").stdout.split()
     same("the root is the image's", (source, label), ("/dev/nvme0n1p2", "nixos"))
     holds("the root has grown", int(size) > SIZE - 2**29, size)
-    # SECURITY: whoever could write there would choose what starts next.
+    # SECURITY: a program that could write there would choose what starts next.
     mounts = one.inside("findmnt", "-nro", "TARGET,SOURCE,FSTYPE").stdout.splitlines()
     reachable = [line for line in mounts if line.startswith(("/boot", "/efi")) or "nvme0n1p1" in line or "vfat" in line]
     same("the ESP is mounted nowhere, nor would it be", reachable, [])

@@ -58,7 +58,7 @@ class Guest(Machine):
             try:
                 if agent is None and port.exists():
                     agent = Agent(port)
-                    # It waits in the port until somebody opens that.
+                    # The text waits in the port until a program opens the port.
                     agent.send("guest-ping")
                 if agent and agent.answer(0.5) == {}:
                     self.agent = agent

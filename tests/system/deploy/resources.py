@@ -170,7 +170,7 @@ def revoke(direction):
 
 
 def call(service, operation, **arguments):
-    """One call, with the resource's id where ID is, and otherwise with the property that is named."""
+    """One call, with the resource's id in the place of ID, and otherwise with the named property."""
 
     def value(wanted, identity, asked):
         if isinstance(wanted, list):

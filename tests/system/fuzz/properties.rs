@@ -76,7 +76,7 @@ pub fn arn(data: &[u8]) {
     }
 }
 
-/// A path in normal form is stable, means what it meant, and has no dot segment for any reader.
+/// A path in normal form is stable, has the meaning of the original, and has no dot segment for any reader.
 pub fn path(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let Ok(normal) = uri::normalize_path(text) else { return };
@@ -187,7 +187,7 @@ pub fn artifact_key(data: &[u8]) {
     }
 }
 
-/// Rewriting does not depend on how a text is cut, and touches nothing but what it replaces.
+/// Rewriting does not depend on the pieces in which a text arrives, and changes only the locations.
 pub fn rewriting(data: &[u8]) {
     let store = ArtifactStore::parse("s3://bucket/team").expect("a store");
     let chosen = vec![vec!["runs".to_owned(), "info".to_owned(), "artifact_uri".to_owned()], vec!["a".to_owned()]];
@@ -295,7 +295,7 @@ pub fn aws_token(data: &[u8]) {
     assert!(token.expires > now && token.expires <= now + aws_token::LONGEST_LIFETIME);
 }
 
-/// The key of RFC 6979 §A.2.5, whose private half nobody who fuzzes this uses.
+/// The public key of RFC 6979 §A.2.5; no fuzzer has a use for its private half.
 const KEY: &str = "-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEYP7UuiVanTHJYet0xjVtaMBJuJI7\nYfps5mliLmDyn7Z5A/4QCLi8maQa6eWKLxk8vGyDC1+n1F3o8KU1EYimaQ==\n-----END PUBLIC KEY-----\n";
 
 /// A JWT without the issuer's signature is never believed, and nothing panics over it, over keys or over names.
@@ -376,7 +376,7 @@ pub fn forwarded(data: &[u8]) {
     }
 }
 
-/// A document always needs somebody: nothing at all is never the answer.
+/// A document always needs at least one action: the list of its actions is never empty.
 pub fn graphql_document(data: &[u8]) {
     assert!(!graphql::routes(data).is_empty());
     let _ = locations::of_graphql(Some(data));

@@ -222,7 +222,7 @@ context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
 context.load_cert_chain(directory / "server.pem")
 context.sni_callback = note_name
 if "parameters" in cloud:
-    # Otherwise whoever started this has a moto.
+    # Otherwise the caller has started a moto.
     ThreadedMotoServer(ip_address="127.0.0.1", port=cloud["moto"], verbose=False).start()
 ssm = boto3.client(
     "ssm", endpoint_url=f"http://127.0.0.1:{cloud['moto']}", region_name=region, aws_access_key_id="a", aws_secret_access_key="b"

@@ -111,7 +111,7 @@ def rehearse(made):
 
     with machine(made, "mistyped") as one:
         scene.tell(scene.configuration(workers="many"), TAGS)
-        fails(one, "a value that cannot be", "user data, line 3: `many`: not a whole number")
+        fails(one, "a value that cannot be", "user data, line 3: workers: `many`: not a whole number")
 
     with machine(made, "full") as one:
         scene.tell(scene.configuration(), TAGS)

@@ -1,4 +1,4 @@
-"""The program under load, as a process: how it is started, watched and ended."""
+"""The appliance as a process under load: starts, watches and ends it."""
 
 import asyncio
 import contextlib
@@ -12,7 +12,7 @@ ARN = "arn:aws:sagemaker:us-east-1:123456789012:mlflow-tracking-server/soak"
 
 
 class Appliance:
-    """One process. `stop` ends it in order and says what it said last."""
+    """One process. `stop` ends it gracefully and returns its last output."""
 
     number = 0
 
@@ -66,7 +66,7 @@ class Appliance:
         self.process.send_signal(number)
 
     async def stop(self):
-        """Ends it with SIGTERM; its exit code, and how many requests it has cut."""
+        """Ends the process with SIGTERM; returns its exit code and the number of truncated requests."""
         self.signal(signal.SIGTERM)
         code = await asyncio.wait_for(self.process.wait(), 60)
         stopped = [event for event in self.events() if event["message"] == "stopped"]
@@ -80,7 +80,7 @@ class Appliance:
             self.process.kill()
 
     def resident(self):
-        """Bytes of memory that it holds."""
+        """The resident memory of the process in bytes."""
         with open(f"/proc/{self.process.pid}/status") as status:
             return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmRSS:"))
 

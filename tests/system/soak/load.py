@@ -1,4 +1,4 @@
-"""Callers, many at once, and what they saw.
+"""Many concurrent callers, and the results that they saw.
 
 Each keeps its connection, as MLflow's clients do. A request on a connection that had been idle and ends without a byte
 of an answer is sent once more on a new one, if it is a GET (RFC 9110 §9.2.2): that is counted, but is no failure.
@@ -68,7 +68,7 @@ def post(kind, number, body=b"{}"):
 
 
 class Load:
-    """Callers that ask until they are told to stop. `pick` says where the next request goes."""
+    """Callers that send requests until `stop`. `pick` returns the appliance for the next request."""
 
     number = 0
 

@@ -1,4 +1,4 @@
-"""Each scene does something to the appliance while it is under load, counts, and says what it has counted."""
+"""Each scene disturbs the appliance while it is under load, and returns what it has counted."""
 
 import asyncio
 import signal
@@ -17,7 +17,7 @@ def holds(what, condition, *seen):
 
 
 def unscathed(scene, load):
-    """No caller has seen a failure."""
+    """Raises an error if a caller has seen a failure."""
     wrong = {status: count for status, count in load.answers.items() if status != 200}
     holds(f"{scene}: no request failed", not load.failures and not wrong, load.failures[:5], wrong)
 
@@ -63,7 +63,7 @@ async def replacement_behind_a_balancer(stage):
 
 
 async def replacement_on_one_socket(stage):
-    """The same on one machine: systemd keeps the socket, and the next process takes it over."""
+    """A replacement on one machine: systemd keeps the socket, and the next process takes it over."""
     listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
     current = await stage.appliance(listener).start()
     load = Load(lambda: current.port)
@@ -81,7 +81,7 @@ async def replacement_on_one_socket(stage):
 
 
 async def reloads(stage):
-    """SIGHUP again and again."""
+    """Sends SIGHUP again and again."""
     one = await stage.appliance().start()
     load = Load(lambda: one.port, make=lambda number: post("small", number))
     for _ in range(200):
@@ -95,7 +95,7 @@ async def reloads(stage):
 
 
 async def termination(stage):
-    """SIGTERM under load: what has begun is finished, and what comes after is not half done."""
+    """Sends SIGTERM under load: requests in flight are finished, and later ones are not sent in part."""
     finished = 0
     for _ in range(5):
         await stage.upstream.forget()
@@ -160,7 +160,7 @@ async def uploads(stage):
 
 
 async def descriptors(stage):
-    """Fewer file descriptors than callers."""
+    """Runs the appliance with fewer file descriptors than callers."""
     one = await stage.appliance(before=["prlimit", "--nofile=256:256"]).start()
     inside = Load(lambda: one.port, callers=8, make=lambda number: post("small", number))
     await inside.until(200)
@@ -180,7 +180,7 @@ async def descriptors(stage):
 
 
 async def soak(stage):
-    """All kinds of requests for as long as is wanted: memory and descriptors do not grow."""
+    """Sends all kinds of requests for the given time: memory and descriptors do not grow."""
     # The allocator returns freed pages at once. With its usual delay, the resident memory wanders by 9 MiB within half
     # a minute although the program holds the same, and hides what this scene looks for.
     one = await stage.appliance(environment={"MIMALLOC_PURGE_DELAY": "0"}).start()

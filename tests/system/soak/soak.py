@@ -1,4 +1,4 @@
-"""Runs the scenes one after the other and prints what each has counted; `tests/system/soak/run` says how it is started."""
+"""Runs the scenes one after the other and prints the counts of each; `tests/system/soak/run` describes the arguments."""
 
 import argparse
 import asyncio
@@ -39,7 +39,7 @@ class Upstream:
 
 
 class Stage:
-    """Gives the scenes what they are made of, and says how long they may be."""
+    """The parts that the scenes use, and the longest duration of a scene."""
 
     def __init__(self, chosen, upstream):
         self.scene, self.binary, self.upstream = chosen.scene, chosen.binary, upstream

@@ -1,4 +1,4 @@
-"""An MLflow for load: takes everything, counts each request by its number, and now and then misbehaves when asked to.
+"""An upstream for load: accepts every request, counts each by its number, and misbehaves at times if a scene asks for that.
 
     python upstream.py      prints its port, and on standard input:  `counts` → one line of JSON,  `forget`
 
