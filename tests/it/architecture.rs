@@ -128,7 +128,7 @@ fn the_library_needs_no_file_of_the_repository() {
 }
 
 #[test]
-fn words_that_every_binary_says_name_no_command_that_some_lack() {
+fn texts_of_every_binary_name_no_command_that_the_server_binary_lacks() {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut checked = 0;
     for file in sources(&source) {

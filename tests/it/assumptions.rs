@@ -1,4 +1,4 @@
-//! `appliance assumptions`: what it finds out, what it creates, and that it removes all of it.
+//! `appliance assumptions`: its results, and the removal of everything that it creates.
 
 mod cloud;
 mod interruption;
@@ -100,7 +100,7 @@ fn every_assumption_can_turn_out_to_be_false() {
     assert!(cloud.asked("POST", "create").is_empty() && cloud.s3.requests().is_empty());
 }
 
-/// As [`assert_removed`], for a bucket with another name.
+/// Asserts the same as [`assert_removed`], for a bucket with another name.
 #[track_caller]
 fn assert_removed_elsewhere(cloud: &Cloud) {
     assert_eq!(cloud.asked("POST", "experiments/delete").len(), 1);

@@ -258,7 +258,7 @@ fn the_endpoints_of_an_identity_provider_have_to_answer() {
     let request = |target: &str| ("HEAD".to_owned(), target.to_owned(), false);
     assert_eq!(*asked.lock().unwrap(), [request("/authorize"), request("/token")]);
 
-    // An issuer without `client-id` signs nobody in.
+    // An issuer without `client-id` signs no person in.
     write("");
     assert_eq!(endpoints(), (Some(0), Vec::new()));
 }

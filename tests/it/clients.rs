@@ -241,7 +241,7 @@ fn clients_with_the_plugin_of_aws_get_an_instruction_or_are_served() {
     });
     assert!(!scene.appliance.log().contains("AKIDPLUGIN"), "{}", scene.appliance.log());
 
-    // Where none is asked for, the path chooses, the appliance signs, and artifacts are the plugin's own affair.
+    // If no token is required, the path selects the target and the appliance signs; the plugin reads and writes artifacts itself.
     let open = scene.sandbox.serve(scene.files.0.path()).start();
     crate::support::eventually("it is ready", || open.get("/_appliance/readyz").status == 200);
     let (is_well, said) = with_plugin(arn, &format!("{}/t/tracking", open.url()));

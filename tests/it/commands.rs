@@ -198,7 +198,7 @@ fn healthcheck_tells_a_living_appliance_from_a_dead_one() {
 }
 
 #[test]
-fn healthcheck_waits_no_longer_than_it_was_told() {
+fn healthcheck_waits_no_longer_than_its_timeout() {
     let began = std::time::Instant::now();
     let port = quiet_port();
     let silent = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();

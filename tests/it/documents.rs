@@ -91,7 +91,7 @@ fn links(page: &str) -> Vec<(String, String)> {
     parts.map(|(file, heading)| (file.to_owned(), heading.to_owned())).collect()
 }
 
-/// Where a link of a page leads, from the root of the repository.
+/// The path that a link of a page leads to, from the root of the repository.
 fn resolved(page: &str, file: &str) -> PathBuf {
     if file.is_empty() {
         return page.into();

@@ -196,7 +196,7 @@ fn forged_changed_and_old_requests_make_no_token() {
 }
 
 #[test]
-fn login_says_at_once_why_it_cannot_work() {
+fn login_reports_at_once_why_it_cannot_work() {
     let (upstream, tokens) = (Upstream::ok(), TokenFile::new());
     tokens.add("ada", "write", &[]);
     let without = crate::support::appliance::Builder::new(&upstream).with_tokens(&tokens).start();

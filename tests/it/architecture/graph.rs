@@ -172,7 +172,7 @@ fn expand_some(before: &str, tree: &str, found: &mut Vec<String>) {
     }
 }
 
-/// Files of a source that nobody has written, for tests of the graph itself.
+/// The files of an invented source, for tests of the graph itself.
 fn synthetic(files: &[(&str, &str)]) -> Graph {
     Graph::of(&files.iter().map(|(file, text)| ((*file).to_owned(), (*text).to_owned())).collect::<Vec<_>>())
 }

@@ -1,4 +1,4 @@
-//! A pretended AWS that is as the appliance assumes, except where a test breaks it. It verifies no signature, which the sandbox
+//! A simulated AWS that behaves as the appliance assumes, except where a test breaks it. It verifies no signature, which the sandbox
 //! does; it looks only at the kind of each signature.
 
 use std::collections::BTreeSet;
@@ -41,7 +41,7 @@ impl Cloud {
         Self::with(broken, |_, _| None)
     }
 
-    /// The same with a look at each request of MLflow and S3.
+    /// Starts the cloud, and calls a function for each request to MLflow and S3.
     pub fn with(
         broken: &[&'static str],
         hook: impl Fn(&Recorded, &mut Wire) -> Option<io::Result<()>> + Send + Sync + 'static,

@@ -16,7 +16,7 @@ use crate::support::upstream::{Recorded, Wire};
 /// True for the request at which a run is interrupted.
 type Choice = fn(&Recorded) -> bool;
 
-/// A cloud that reports a request and holds its answer back until it is told to go on.
+/// A cloud that reports a request, and holds the response back until the test releases it.
 fn waiting_at(is_meant: Choice) -> (Cloud, Receiver<()>, Sender<()>) {
     let (arrived, arrival) = mpsc::channel();
     let (go_on, goes_on) = mpsc::channel();

@@ -1,4 +1,4 @@
-//! The same with a real MLflow, behind endpoints that verify every signature.
+//! `appliance assumptions` with a real MLflow, behind endpoints that verify every signature.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
@@ -50,7 +50,7 @@ fn assumptions_are_tested_in_the_sandbox() {
         let output = assumptions(&sandbox, &file, &["--target", mode, "--open-page"]).output().unwrap();
         let found = document(&output);
         figure(&format!("assumptions about {mode}: {} hold", with(&found, "holds").len()));
-        // The sandbox is strict where nobody knows what AWS does.
+        // The sandbox is strict where the behaviour of AWS is unknown.
         let strict = ["mlflow-chunk-signed-payload", "mlflow-chunk-signed-trailer", "mlflow-unsigned-payload"];
         assert_eq!(with(&found, "does-not-hold"), set(&strict), "{found:#}");
         assert_eq!(with(&found, "not-tested"), set(&[]), "{found:#}");

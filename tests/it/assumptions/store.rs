@@ -1,4 +1,4 @@
-//! A pretended S3: one bucket in memory, which decodes chunks, checks their checksum and knows incomplete uploads.
+//! A simulated S3: one bucket in memory, which decodes chunks, checks their checksum and knows incomplete uploads.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

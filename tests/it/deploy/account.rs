@@ -32,7 +32,7 @@ pub struct Account {
     pub tagged: Vec<String>,
     /// Services that answer only that this must not be asked.
     pub closed: Vec<&'static str>,
-    /// Load balancers that were told that they may be deleted.
+    /// The load balancers without deletion protection.
     pub unprotected: Vec<String>,
 }
 

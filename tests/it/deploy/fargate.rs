@@ -6,7 +6,7 @@ use super::{CERTIFICATE, apply, deploy, ready};
 const IMAGE: &str = "ContainerImage=123456789012.dkr.ecr.us-east-1.amazonaws.com/mlflow-appliance:0.1.0";
 const FARGATE: [&str; 6] = ["--mode", "tracking", "--compute", "fargate", "--parameter", IMAGE];
 
-/// Runs `deploy ACTION`, which has to succeed; what it prints and what it says.
+/// Runs `deploy ACTION`, which has to succeed, and returns its standard output and its standard error.
 fn succeeds(cloud: &Cloud, action: &[&str], arguments: &[&str]) -> (String, String) {
     let (code, shown, said) = deploy(cloud, &[action, arguments].concat());
     assert_eq!(code, Some(0), "{said}");
@@ -69,7 +69,7 @@ fn a_deployment_moves_from_instances_to_tasks_without_downtime() {
     assert_eq!(after["DeletionProtection"], "true");
     assert!(!after.contains_key("AmiParameter"), "{after:?}");
 
-    // With both, a command has to say which.
+    // With both kinds of compute, a command needs `--compute`.
     let hint = "say which with `--compute instances` or `--compute fargate`";
     for arguments in [&["apply", "--yes"][..], &["plan"], &["outputs", "--env"]] {
         let (code, _, said) = deploy(&cloud, &[arguments, &["--mode", "tracking"]].concat());
@@ -141,7 +141,7 @@ fn an_image_that_tasks_cannot_pull_is_an_obstacle() {
     let open = [&closed[..], &["EndpointLogs=yes"]].concat();
     let open: Vec<&str> = open.iter().flat_map(|one| ["--parameter", one]).collect();
     succeeds(&cloud, &["apply", "--yes"], &[&FARGATE[..], &open].concat());
-    // Nobody can look into the registry of somebody else.
+    // `plan` cannot look into another company's registry.
     let image = "ContainerImage=ghcr.io/corp/appliance:1";
     let (_, said) =
         succeeds(&cloud, &["plan", "--mode", "serverless", "--compute", "fargate"], &["--parameter", image]);

@@ -84,7 +84,7 @@ fn a_plan_can_be_printed_as_json() {
     assert!(said.contains(&format!("mlflow-networking: would be created, with {} resources", network.len())), "{said}");
     let role = network.iter().find(|one| one["type"] == "AWS::IAM::Role").unwrap();
     assert!(role["permissions"] == true && role["action"] == "Add", "{role}");
-    // Which endpoints there will be is another stack's to say.
+    // The endpoints depend on another stack, which does not exist yet.
     assert!(said.contains("? perhaps add"), "{said}");
 
     assert_eq!(apply(&cloud).0, Some(0));
@@ -99,7 +99,7 @@ fn a_plan_can_be_printed_as_json() {
 }
 
 #[test]
-fn what_it_costs_is_for_programs_too_and_of_settings_that_can_be() {
+fn cost_has_json_and_rejects_impossible_settings() {
     let cloud = Cloud::start();
     let (code, shown, _) = deploy(&cloud, &["cost", "--json"]);
     let all: Value = serde_json::from_str(&shown).unwrap();

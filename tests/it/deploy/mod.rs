@@ -77,7 +77,7 @@ fn configured(cloud: &Cloud) -> Command {
     command
 }
 
-/// The same at a terminal, which is what `script` is for what it starts; what is seen there.
+/// Runs the command at a terminal, which `script` provides, and returns what the terminal shows.
 fn at_a_terminal(cloud: &Cloud, arguments: &[&str], answers: &str) -> String {
     let line = format!("{} deploy {}", full_binary().display(), arguments.join(" "));
     let mut command = Command::new("script");

@@ -251,7 +251,7 @@ fn an_interrupted_deletion_is_resumed() {
     );
 }
 
-/// A title, a cursor that goes up, a colour by C1, letters turned around, and a line that pretends to be another.
+/// Hostile text: a window title, a cursor movement, a colour by C1, reversed letters, and a line that imitates another.
 const EVIL: &str = "\u{1b}]0;owned\u{7}\u{1b}[2A\r\u{9b}31m\u{202e}\u{2066}evil\u{7f}\nexport X=1";
 
 #[track_caller]

@@ -1,4 +1,4 @@
-//! The template for Fargate: what it has in common with that for instances, its tasks, and the environment that they get.
+//! The template for Fargate: the parts that it shares with the template for instances, its tasks, and their environment.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::{Command, Stdio};
@@ -74,7 +74,7 @@ fn both_kinds_of_compute_have_the_same_load_balancer_roles_and_alarms() {
         resources.iter().filter(|(_, value)| is_part(value)).map(|(name, _)| name.clone()).collect()
     };
     assert_eq!(of(&instances), of(&tasks));
-    // The same options, in user data and in a variable.
+    // User data and the variable have the same options.
     let substituted = |data: &Value| data["Fn::Sub"].clone();
     let data = &instances["Resources"]["LaunchTemplate"]["Properties"]["LaunchTemplateData"]["UserData"]["Fn::Base64"];
     let (ours, theirs) = (substituted(&environment()["APPLIANCE_CONFIG_TEXT"]), substituted(data));
@@ -138,7 +138,7 @@ fn the_image_and_its_health_check_agree_with_the_task_definition() {
     assert_eq!(check, ["CMD", "/usr/bin/appliance", "healthcheck"]);
     // Fargate ignores the image's own.
     assert!(file.contains(r#"CMD ["/usr/bin/appliance", "healthcheck"]"#), "{file}");
-    // Without it, an empty volume belongs to root.
+    // Without `VOLUME` and `USER` in the image, an empty volume belongs to root.
     assert!(file.contains("\nVOLUME /var/tmp\n") && file.contains("\nUSER 65534:65534\n"), "{file}");
     let nix = std::fs::read_to_string(format!("{root}/nixos/container.nix")).unwrap();
     assert!(nix.contains("usr/bin/appliance") && nix.contains(r#"Volumes."/var/tmp""#), "{nix}");
@@ -192,7 +192,7 @@ fn ecs_may_pull_the_image_and_write_the_log_and_nothing_else() {
         "logs:PutLogEvents",
     ];
     assert_eq!(allowed, BTreeSet::from(wanted.map(ToOwned::to_owned)));
-    // Nobody but ECS, and for the role of the appliance only in this account. AWS documents no condition for the other role.
+    // Only ECS can assume the roles, and the appliance's role only in this account. AWS documents no condition for the other role.
     for (role, has_condition) in [("TaskRole", true), ("ExecutionRole", false)] {
         let trust = &resources[role]["Properties"]["AssumeRolePolicyDocument"]["Statement"][0];
         assert_eq!(trust["Principal"]["Service"], "ecs-tasks.amazonaws.com", "{role}");
@@ -274,7 +274,7 @@ fn the_program_starts_with_exactly_the_environment_of_a_task() {
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.code() == Some(78) && said.contains("APPLIANCE_CONFIG_TEXT:1: "), "{said}");
 
-        // Alive, although no service of AWS answers; and nobody gets in without a token.
+        // The appliance is alive, although no service of AWS answers; and it rejects requests without a token.
         let appliance = Builder::anywhere()
             .env("APPLIANCE_CONFIG_TEXT", &text)
             .env("AWS_ENDPOINT_URL", "http://127.0.0.1:1")

@@ -91,7 +91,7 @@ fn a_failed_program_shows_the_end_of_its_log() {
 }
 
 #[test]
-fn the_installation_says_its_size_and_time_before_it_begins() {
+fn the_installation_states_its_size_and_time_before_it_begins() {
     let (python, home) = (python_that_cannot_install(), tempfile::tempdir().unwrap());
     let variables = [("PATH", python.path().to_str().unwrap()), ("HOME", home.path().to_str().unwrap())];
     let output = run(&["sandbox", "--port", &quiet_port().to_string()], &variables);

@@ -21,7 +21,7 @@ pub fn send(url: &str, method: &str, headers: &[(&str, &str)], body: Option<&str
 }
 
 #[test]
-fn each_role_may_do_what_is_said_on_both_targets_and_no_token_is_needed() {
+fn each_role_works_as_printed_on_both_targets_and_no_token_is_required() {
     let behind = Upstream::plain(|_, wire| wire.send(OK));
     let sandbox = sandbox(&behind);
     let url = sandbox.url("tracking").to_owned();

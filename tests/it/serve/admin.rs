@@ -1,4 +1,4 @@
-//! The admin listener: who may use it, and what it shows.
+//! The admin listener: the clients that may use it, and its pages.
 
 use std::net::TcpListener;
 use std::process::Command;

@@ -139,7 +139,7 @@ fn no_spelling_of_a_path_leaves_the_prefix() {
     assert_eq!(s3.requests().len(), 0, "S3 has seen none of it");
     assert_eq!(mlflow.requests().len(), 0, "nor has managed MLflow");
 
-    // Look-alikes are letters like others, and stay where they are put.
+    // Characters that look like dots and slashes are ordinary characters, and stay in the name.
     let odd = "%E2%80%A4%E2%80%A4/%EF%BC%8E%EF%BC%8E%EF%BC%8F%E2%88%95..x";
     assert_eq!(appliance.connect().request("PUT", &format!("{SERVICE}/artifacts/{odd}"), &[], Some(b"x")).status, 200);
     assert_eq!(path(&s3.only_request()), format!("/bucket/team/mlflow/{odd}"));

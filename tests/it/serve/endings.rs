@@ -109,7 +109,7 @@ fn over_http1(request: &Recorded, wire: &mut Wire) -> io::Result<()> {
             pause(wire, chunked("3\r\nabc\r\n"))?;
             wire.send("nonsense\r\n")
         }
-        // Without TLS's goodbye.
+        // The connection ends without the `close_notify` of TLS.
         "/close-reset" => {
             pause(wire, ok("", "abc"))?;
             Err(wire.reset())

@@ -14,10 +14,10 @@ use crate::support::upstream::{OK, Recorded, Upstream};
 use crate::support::{Message as _, eventually};
 
 const ARN_HEADER: &str = "x-mlflow-sm-tracking-server-arn";
-/// The longest time that a request may take that waits for nobody.
+/// The longest time that a request may take if it waits for no other request.
 const AT_ONCE: Duration = Duration::from_secs(2);
 
-/// A gate that holds requests until it is told to let so many through.
+/// A gate that holds requests, and lets as many through as the test says.
 #[derive(Clone, Default)]
 struct Gate(Arc<(Mutex<usize>, Condvar)>);
 
@@ -165,7 +165,7 @@ fn slow_targets_leave_connections_to_the_others_behind_their_endpoint() {
     }
     assert!(upstream.connections() <= 2 * CONNECTIONS, "{} connections", upstream.connections());
 
-    // What one slow target gives back goes to the one that holds least.
+    // A connection that one slow target gives back goes to the target that holds fewest.
     gates[0].open(1);
     eventually("the target with one connection gets another", || count("slow-2") == 2);
     assert_eq!((count("slow-0"), count("slow-1")), (4, 2));

@@ -107,13 +107,13 @@ const FILTERS: [&str; 11] = [
     "trace,aws_config=trace,tokio=trace",
 ];
 
-/// Answers that hold credentials and are cut off, so that whoever reads them complains.
+/// Returns a response that is truncated and holds credentials, so that its reader reports an error.
 fn cut(body: &str) -> String {
     format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len())
 }
 
 #[test]
-fn credentials_that_cannot_be_read_are_not_shown_whatever_the_filter_says() {
+fn unreadable_credentials_are_never_logged_with_any_filter() {
     let token = "HTTP/1.1 200 OK\r\nx-aws-ec2-metadata-token-ttl-seconds: 60\r\nContent-Length: 5\r\n\r\ntoken";
     let broken =
         cut("{\"Code\":\"Success\",\"AccessKeyId\":\"ASIAX\",\"SecretAccessKey\":\"imds-secret-5d\",\"Expiration\":");

@@ -40,7 +40,7 @@ impl Wire {
         wire
     }
 
-    /// Sends a frame; whoever reads nothing any more has ended the connection.
+    /// Sends a frame, and ignores an error: a peer that no longer reads has ended the connection.
     fn send(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
         let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
         let mut frame = vec![length[1], length[2], length[3], kind, flags];

@@ -49,7 +49,7 @@ fn no_spelling_of_a_route_reveals_a_real_location() {
         "/api%2f2.0%2Fmlflow%2Fruns%2Fget",
         "/%2Fapi/2.0/mlflow/runs/get",
         "/%61pi/2.0/m%6Cflow/runs/get",
-        // Not known, but perhaps to a later MLflow.
+        // The appliance does not know the field, but a later MLflow may.
         "/api/2.0/mlflow%2Fruns%2Fget-later",
         "//api/2.0/mlflow/runs/get/",
     ] {

@@ -82,7 +82,7 @@ fn parameter<'a>(url: &'a str, name: &str) -> &'a str {
     found.unwrap_or_else(|| panic!("no `{name}` in {url}"))
 }
 
-/// Sends a part as MLflow's client does, to exactly the URL that it was told.
+/// Sends a part as MLflow's client does, to exactly the URL that the appliance has returned.
 fn put(appliance: &Appliance, url: &str, headers: &[(&str, &str)], body: &[u8]) -> crate::support::caller::Answer {
     // As the test's callers address it.
     let target = url.strip_prefix("http://localhost:5000").unwrap_or_else(|| panic!("{url} does not lead back"));

@@ -33,7 +33,7 @@ pub(super) fn sign_in(appliance: &Appliance, token: &str, next: &str) -> Answer 
     ask(appliance, "POST", "/_appliance/login", &[OWN, FORM], Some(&format!("token={token}&next={next}")))
 }
 
-/// Where a browser goes next that was sent away from a path, by RFC 3986; below `/mlflow`, if a proxy shows it there.
+/// The path to which a browser goes after a redirect from a path (RFC 3986), below `/mlflow` if a proxy shows it there.
 #[track_caller]
 fn next(from: &str, answer: &Answer) -> String {
     let location = answer.header("location");

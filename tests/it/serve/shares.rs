@@ -16,7 +16,7 @@ use crate::support::{Message as _, eventually, figure};
 const SEARCH: &str = "/api/2.0/mlflow/runs/search";
 const LOG_METRIC: &str = "/api/2.0/mlflow/runs/log-metric";
 const LOG_BATCH: &str = "/api/2.0/mlflow/runs/log-batch";
-/// The longest time that a request of somebody else may take, whatever the attacker does.
+/// The longest time that a request of another caller may take during the attack.
 const AT_ONCE: Duration = Duration::from_secs(5);
 
 struct Scene {

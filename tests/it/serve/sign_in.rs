@@ -30,7 +30,7 @@ fn time(page: &str) -> SystemTime {
 }
 
 #[test]
-fn the_page_says_who_is_signed_in_until_when_and_that_one_is_signed_out() {
+fn the_page_shows_the_person_and_the_end_of_the_session_and_confirms_a_sign_out() {
     let upstream = Upstream::ok();
     let tokens = TokenFile::new();
     let (long, short) = (tokens.add("ada", "read", &[]), tokens.add("bob", "write", &["--expires", "1h"]));
@@ -61,7 +61,7 @@ fn the_page_says_who_is_signed_in_until_when_and_that_one_is_signed_out() {
     assert_eq!(address, format!("{LOGIN}?signed-out"));
     let out = page(&appliance, &address, "");
     assert!(out.contains("You are signed out") && !out.contains("Sign out"), "{out}");
-    // The address proves nothing: a browser that has a session is told so.
+    // The address proves nothing: to a browser with a session, the page says that it is signed in.
     assert!(page(&appliance, &address, &session).contains("Signed in as ada"));
 
     tokens.command(&["revoke", "ada"]);

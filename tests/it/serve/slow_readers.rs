@@ -21,7 +21,7 @@ use crate::support::{Message as _, eventually, figure};
 const LARGE: usize = 64 << 20;
 /// Time for what is on its way.
 const MOMENT: Duration = Duration::from_millis(100);
-/// Of the appliance to the upstream, and to S3.
+/// The connections of the appliance to the upstream, and to S3.
 const CONNECTIONS: usize = 16;
 
 /// An upstream whose objects are large, and how many of them are on their way.

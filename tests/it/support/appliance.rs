@@ -88,7 +88,7 @@ impl Builder {
         builder
     }
 
-    /// `serve` before the targets of a configuration file, which says whom to trust, too.
+    /// Runs `serve` with the targets of a configuration file, which also names the trusted authorities.
     pub fn from_file(path: &Path) -> Self {
         let mut builder = Self::anywhere();
         builder.command.arg("--config").arg(path);
@@ -112,7 +112,7 @@ impl Builder {
         self
     }
 
-    /// With an admin listener.
+    /// Adds an admin listener.
     pub fn with_admin(self) -> Self {
         self.with(&["--admin-listen", "127.0.0.1:0"])
     }
@@ -129,7 +129,7 @@ impl Builder {
         self
     }
 
-    /// Without a variable that tests usually set.
+    /// Removes a variable that tests usually set.
     pub fn without(mut self, name: &str) -> Self {
         self.command.env_remove(name);
         self
@@ -167,7 +167,7 @@ impl Builder {
         self
     }
 
-    /// Starts it and waits until it listens and, unless told otherwise, is ready.
+    /// Starts the appliance, and waits until it listens and, by default, is ready.
     #[track_caller]
     pub fn start(mut self) -> Appliance {
         let log = Log::new();
@@ -196,7 +196,7 @@ impl Appliance {
         Builder::new(upstream).start()
     }
 
-    /// Where it listens.
+    /// The URL of the appliance's listener.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
@@ -206,7 +206,7 @@ impl Appliance {
         Caller::connect(self.address)
     }
 
-    /// Where it listens, for connections of another kind.
+    /// The address of the appliance's listener, for connections of another kind.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -217,7 +217,7 @@ impl Appliance {
         self.connect().get(target)
     }
 
-    /// Where its admin listener is.
+    /// The URL of the admin listener.
     #[track_caller]
     pub fn admin_address(&self) -> SocketAddr {
         let events = self.log.events();
@@ -282,7 +282,7 @@ impl Appliance {
         std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
     }
 
-    /// Its process id.
+    /// The id of the appliance's process.
     pub fn id(&self) -> u32 {
         self.child.id()
     }

@@ -1,4 +1,4 @@
-//! A headless Chromium, told what to do over a pipe (the DevTools protocol), and kept off the network.
+//! A headless Chromium without network, which tests control over a pipe (the DevTools protocol).
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -108,7 +108,7 @@ impl Browser {
         self.look_like_for(size, scheme, &[]);
     }
 
-    /// The same for a person with these preferences, as in `forced-colors` and `active`.
+    /// Opens the page for a person with these preferences, as in `forced-colors` and `active`.
     pub fn look_like_for(&mut self, (width, height): (u32, u32), scheme: &str, preferences: &[(&str, &str)]) {
         let features = [&[("prefers-color-scheme", scheme)], preferences].concat();
         let features: Vec<_> = features.iter().map(|(name, value)| json!({"name": name, "value": value})).collect();

@@ -1,4 +1,4 @@
-//! A caller that says exactly the bytes it is told to, and reads answers strictly.
+//! A caller that sends exactly the given bytes, and reads responses strictly.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};

@@ -30,7 +30,7 @@ impl Collector {
         Self { server: Upstream::plain(handler) }
     }
 
-    /// Where it is.
+    /// The URL of the collector.
     pub fn url(&self) -> String {
         self.server.url()
     }

@@ -55,7 +55,7 @@ impl Http2 {
         Self::begin("localhost", Announced::default())
     }
 
-    /// With a certificate for another name.
+    /// Starts the upstream with a certificate for another name.
     pub fn named(name: &str) -> Self {
         Self::begin(name, Announced::default())
     }
@@ -130,7 +130,7 @@ impl Http2 {
         server
     }
 
-    /// Where it listens.
+    /// The address of the upstream.
     pub fn address(&self) -> std::net::SocketAddr {
         (Ipv4Addr::LOCALHOST, self.port).into()
     }

@@ -59,7 +59,7 @@ impl Http2Caller {
         Self::with_buffer(address, None)
     }
 
-    /// Connects, with so much room for what it does not read.
+    /// Connects, with a receive buffer of this size for responses that it does not read.
     pub fn with_buffer(address: SocketAddr, buffer: Option<u32>) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let sender = runtime.block_on(async {

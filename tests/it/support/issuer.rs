@@ -1,4 +1,4 @@
-//! An issuer of JWTs: it publishes keys as providers do, and signs whatever it is told to.
+//! An issuer of JWTs: it publishes keys as providers do, and signs any claims.
 
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -151,7 +151,7 @@ impl TestIssuer {
         Self { server, keys, interception }
     }
 
-    /// Its `iss`.
+    /// The issuer's `iss`.
     pub fn url(&self) -> String {
         self.server.url()
     }

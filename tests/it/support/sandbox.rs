@@ -1,4 +1,4 @@
-//! `appliance sandbox` as a process: a pretended AWS, and whatever MLflow is put behind it.
+//! `appliance sandbox` as a process: a simulated AWS, with an MLflow behind it that the test chooses.
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
@@ -23,7 +23,7 @@ impl Sandbox {
         Self::start_with(bin, arguments, &[])
     }
 
-    /// The same with further variables.
+    /// Starts the sandbox with further variables.
     pub fn start_with(bin: &Path, arguments: &[&str], variables: &[(&str, &Path)]) -> Self {
         let port = quiet_port().to_string();
         let mut child = Command::new(full_binary())
@@ -59,7 +59,7 @@ impl Sandbox {
         self.ready[name].as_str().unwrap()
     }
 
-    /// Where an AWS SDK finds the pretended services that hand out credentials.
+    /// The variables with which an AWS SDK finds the simulated services that issue credentials.
     pub fn aws(&self) -> [(&'static str, &str); 3] {
         [
             ("AWS_EC2_METADATA_DISABLED", "false"),
@@ -94,12 +94,12 @@ impl Sandbox {
         variables.fold(builder, |builder, (name, value)| builder.env(name, value)).with_waiting()
     }
 
-    /// Where the appliance of a mode is.
+    /// The URL of the appliance for a mode.
     pub fn url(&self, mode: &str) -> &str {
         self.ready["appliances"][mode].as_str().unwrap()
     }
 
-    /// Presses Ctrl-C and returns what is said at the end.
+    /// Sends SIGINT, as Ctrl-C does, and returns the last output.
     pub fn interrupt(mut self) -> String {
         let id = Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
         kill_process(id, Signal::INT).unwrap();

@@ -49,7 +49,7 @@ impl Secrets {
         state.current.as_ref().map(|version| state.versions[version].clone()).unwrap_or_default()
     }
 
-    /// Makes a text the current one, as somebody does in AWS's console.
+    /// Makes a text the current one, as a person does in AWS's console.
     pub fn put(&self, text: &str) {
         let mut state = self.state.lock().unwrap();
         let version = format!("by-hand-{}", state.versions.len());
@@ -57,12 +57,12 @@ impl Secrets {
         state.current = Some(version);
     }
 
-    /// Says whether nobody may read.
+    /// Denies reading, or allows it again.
     pub fn deny(&self, is_denied: bool) {
         self.state.lock().unwrap().is_denied = is_denied;
     }
 
-    /// From now on, nobody may write.
+    /// Denies writing from now on.
     pub fn freeze(&self) {
         self.state.lock().unwrap().is_frozen = true;
     }

@@ -33,12 +33,12 @@ impl TokenFile {
         Self { directory: tempfile::tempdir().unwrap() }
     }
 
-    /// Where it is.
+    /// The path of the token file.
     pub fn path(&self) -> PathBuf {
         self.directory.path().join("tokens.toml")
     }
 
-    /// Its text.
+    /// The text of the token file.
     pub fn text(&self) -> String {
         std::fs::read_to_string(self.path()).unwrap()
     }
@@ -66,7 +66,7 @@ impl TokenFile {
 }
 
 impl Token {
-    /// As a value of `Authorization`.
+    /// The token as a value of `Authorization`.
     pub fn bearer(&self) -> String {
         format!("Bearer {}", self.text)
     }

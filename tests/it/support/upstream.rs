@@ -1,4 +1,4 @@
-//! A server that records what it receives byte by byte and answers byte by byte, well or badly.
+//! A server that records each byte that it receives, and answers with any bytes, valid or not.
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
@@ -105,7 +105,7 @@ impl Upstream {
         Self::listen(Some(authority().server("localhost", &[])), Arc::new(handler))
     }
 
-    /// The same without TLS.
+    /// Starts an upstream without TLS.
     pub fn plain(handler: impl Fn(&Recorded, &mut Wire) -> io::Result<()> + Send + Sync + 'static) -> Self {
         Self::listen(None, Arc::new(handler))
     }
@@ -178,7 +178,7 @@ impl Upstream {
         format!("localhost:{}", self.address.port())
     }
 
-    /// Where it listens.
+    /// The address of the upstream.
     pub fn address(&self) -> SocketAddr {
         self.address
     }

@@ -1,4 +1,4 @@
-//! When there is nothing to open: what is said, and what to do about it.
+//! The errors of `appliance ui` if there is nothing to open, and their hints.
 
 use serde_json::json;
 

@@ -170,7 +170,7 @@ fn a_token_contains_no_secret_key_and_says_what_it_is_for() {
 }
 
 #[test]
-fn principals_get_what_the_first_matching_grant_says() {
+fn the_first_matching_grant_decides_the_rights_of_a_principal() {
     const CALLERS: &str = "
 [[caller]]
 principal = \"arn:aws:iam::123456789012:role/ml-admin\"
@@ -221,7 +221,7 @@ role = \"read\"
 }
 
 #[test]
-fn a_token_ends_when_it_says_so_although_sts_confirmed_it() {
+fn a_token_ends_at_its_own_expiry_although_sts_confirmed_it() {
     let (upstream, sts) = (Upstream::ok(), confirming());
     let (appliance, _directory) = start(&upstream, &sts, ROLE);
     let bearer = format!("Bearer {}", token_with(&sts, &["--expires", "3s"]));

@@ -1,4 +1,4 @@
-//! STS is down, slow or flooded: callers that were confirmed before notice nothing, and nobody takes all calls.
+//! STS is down, slow or flooded: callers that were confirmed before notice nothing, and no client takes all calls.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -41,7 +41,7 @@ fn callers_that_were_confirmed_before_notice_no_outage_of_sts() {
 }
 
 #[test]
-fn an_sts_that_cannot_be_reached_or_is_no_sts_lets_nobody_in() {
+fn an_unreachable_or_invalid_sts_confirms_no_token() {
     let upstream = Upstream::ok();
     let garbage = sts(|_, wire| wire.answer("200 OK", "<html>Welcome to the hotel</html>"));
     let login = sts(|_, wire| wire.answer("403 Forbidden", "<html>blocked</html>"));

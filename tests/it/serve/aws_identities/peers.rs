@@ -122,7 +122,7 @@ fn the_python_program_of_the_page_logs_a_run_with_a_token_that_botocore_signs() 
 
 #[test]
 #[ignore = "needs tests/run: a Python environment with MLflow, botocore and moto"]
-fn motos_sts_confirms_roles_and_its_outage_keeps_nobody_out_who_was_confirmed() {
+fn motos_sts_confirms_roles_and_confirmed_callers_survive_its_outage() {
     let bin = python::environment();
     let (upstream, port) = (Upstream::ok(), quiet_port());
     let unused = Upstream::ok();

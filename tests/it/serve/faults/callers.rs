@@ -67,7 +67,7 @@ fn callers_that_disconnect_leave_no_connection_and_no_memory_behind() {
     });
     // Two thirds of it are one caller's share, which the upload between two rounds needs whole.
     let budget = ["--body-memory-limit", "1 KiB", "--body-disk-budget", "1500 KiB"];
-    // Answers that nobody waited for leave connections in the pool; those go when they have been idle for so long.
+    // Responses whose callers have gone leave connections in the pool, which are closed after this idle time.
     let appliance = Builder::new(&upstream).with(&budget).with(&["--upstream-keep-alive", "1s"]).start();
     assert_eq!(appliance.get("/x").status, 200);
     let before = appliance.descriptors();
@@ -97,7 +97,7 @@ fn callers_that_disconnect_leave_no_connection_and_no_memory_behind() {
         });
         reached += 1;
     }
-    // A short answer to somebody who has left may still be taken by the kernel.
+    // The kernel may still accept a short response to a caller that has gone.
     let left = |path: &str, outcomes: &[&str]| {
         let is_meant =
             |event: &&serde_json::Value| event["path"] == path && outcomes.iter().any(|one| event["outcome"] == *one);

@@ -17,7 +17,7 @@ fn a_renewed_certificate_interrupts_no_request() {
             assert_eq!(caller.request("POST", "/x", &[], Some(b"{}")).status, 200);
             sent += 1;
         }
-        // As after a deployment: the old connections end, the next ones meet the new certificate.
+        // This is what happens after a deployment: the old connections end, and the next ones get the new certificate.
         upstream.disconnect();
         std::thread::sleep(std::time::Duration::from_millis(20));
     }

@@ -143,7 +143,7 @@ fn requests_that_wait_for_the_same_connection_fail_together() {
         }
     });
     let took = began.elapsed();
-    // For another's attempt and for one's own, twice.
+    // The request waits twice: for the attempt of another request, and for its own.
     assert!(took < Duration::from_secs(6), "{took:?}");
     figure(&format!("outage: 50 callers at once, limit of 1 s, the last one heard after {took:.1?}"));
 }

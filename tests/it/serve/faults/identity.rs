@@ -15,7 +15,7 @@ use crate::support::{Message as _, eventually, figure};
 enum Mood {
     Well,
     Down,
-    /// Says nothing for a minute.
+    /// The service does not answer for a minute.
     Silent,
     /// Refuses three times, and then no more.
     Throttling,

@@ -14,7 +14,7 @@ const LIMIT: usize = 4 * CONNECTIONS;
 /// The results that one caller gets.
 const SHARE: usize = CONNECTIONS / 2;
 
-/// An upstream that answers nobody until it is told to.
+/// An upstream that holds all responses back until the test opens its gate.
 fn held() -> (Upstream, Arc<(Mutex<bool>, Condvar)>) {
     let gate = Arc::new((Mutex::new(false), Condvar::new()));
     let wait = Arc::clone(&gate);
@@ -44,7 +44,7 @@ fn requests_over_the_in_flight_limit_are_rejected_early_and_those_that_wait_too_
     let began = Instant::now();
     let mut refused = 0;
     eventually("there is no more room", || {
-        // Only the head: whoever is turned away need not send the rest.
+        // The client sends only the head: a rejected request needs no body.
         let mut caller = appliance.connect();
         caller.send("POST /late HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n").unwrap();
         caller.wait_for(Duration::from_millis(300));

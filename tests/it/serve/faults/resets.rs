@@ -7,7 +7,7 @@ use crate::support::appliance::Appliance;
 use crate::support::upstream::{OK, Upstream};
 use crate::support::{Message as _, figure};
 
-/// Where it breaks off, what it has sent by then, and whether the caller can have seen the head of the answer.
+/// For each reset: its place, the bytes that were sent before it, and true if the caller can have seen the head of the response.
 const PLACES: [(&str, &str, bool); 6] = [
     ("before the head", "", false),
     ("in the first line", "HTTP/1.1 2", false),
@@ -107,7 +107,7 @@ fn bytes_after_a_response_are_never_taken_for_the_next_response() {
 fn an_upstream_that_stops_reading_a_large_body_causes_a_504_in_time() {
     let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", server.local_addr().unwrap());
-    // Accepted by the kernel, and read by nobody.
+    // The kernel accepts the connection, and no program reads from it.
     let appliance = crate::support::appliance::Builder::to(&url).with(&["--upstream-response-timeout", "1s"]).start();
     let began = std::time::Instant::now();
     let answer = appliance.connect().request("PUT", "/x", &[], Some(&vec![b'a'; 16 << 20]));

@@ -22,7 +22,7 @@ fn token(key: &SigningKey, id: &str, issuer: &TestIssuer, sub: &str) -> String {
 }
 
 #[test]
-fn an_issuer_that_is_down_keeps_nobody_out_whose_key_is_known() {
+fn callers_with_known_keys_are_accepted_while_their_issuer_is_down() {
     let (upstream, key, new) = (Upstream::ok(), SigningKey::p256(), SigningKey::p256());
     let issuer = TestIssuer::new(&[key.jwk("k")]);
     let (appliance, _file) = start(&upstream, &issuer);
@@ -157,7 +157,7 @@ fn an_issuer_that_lies_is_not_believed_and_is_asked_again() {
 }
 
 #[test]
-fn a_flood_of_made_up_keys_causes_few_fetches_and_keeps_nobody_out() {
+fn a_flood_of_invented_keys_causes_few_fetches_and_rejects_no_valid_caller() {
     const STRANGERS: usize = 300;
     let (upstream, key, new) = (Upstream::ok(), SigningKey::p256(), SigningKey::p256());
     let issuer = TestIssuer::new(&[key.jwk("k")]);

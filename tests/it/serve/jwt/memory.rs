@@ -21,7 +21,7 @@ fn ten_thousand_callers_take_little_memory_and_are_verified_once() {
     let file = ConfigFile::new(&upstream, &(issuer_table("ci", &issuer, "") + &caller_table("ci", grant)));
     let appliance = file.start();
     let header = json!({"alg": "RS256", "kid": "k", "typ": "JWT"});
-    // As long as those of GitHub.
+    // These tokens are as long as those of GitHub.
     let rest = "x".repeat(600);
     let token = |number: usize| {
         let claims = json!({"repository": format!("corp/repository-{number}"), "rest": rest, "exp": 4_000_000_000_u64});

@@ -1,4 +1,4 @@
-//! People who sign in at an identity provider, whom the appliance knows by what the provider says.
+//! People who sign in at an identity provider, and whose rights follow from the provider's claims.
 
 mod attacks;
 mod browser;

@@ -79,7 +79,7 @@ impl StandIn {
         change(&mut self.script.lock().unwrap());
     }
 
-    /// Lets somebody sign in who was sent to this address, and returns the code.
+    /// Signs a person in who was redirected to this address, and returns the code.
     #[track_caller]
     pub fn grants(&self, address: &str) -> String {
         let url = Url::parse(address).unwrap();
