@@ -30,11 +30,11 @@ pub struct Tokens {
 /// The reason why a file is rejected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokensError {
-    /// Larger than [`SIZE_LIMIT`].
+    /// The file is larger than [`SIZE_LIMIT`].
     #[error("it is larger than {SIZE_LIMIT} bytes")]
     TooLarge,
-    /// Not TOML, or with other keys.
-    #[error("it cannot be read: {0}")]
+    /// The text is not TOML, or has unknown keys.
+    #[error("{0}")]
     Syntax(String),
     /// An entry that is invalid.
     #[error("`[[token]]` number {number} (`{id}`): {what}")]
@@ -51,13 +51,13 @@ pub enum TokensError {
 /// The reason why a presented token is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Rejected {
-    /// Not the text of a token at all.
+    /// The text has not the form of a token.
     #[error("it is not a token of the appliance")]
     Malformed,
-    /// Never created, or revoked.
+    /// The token was never created, or it was revoked.
     #[error("it is not known, or was revoked")]
     Unknown,
-    /// Expired.
+    /// The token has expired.
     #[error("it has expired")]
     Expired,
     /// A personal token of a person who has no access any more.

@@ -29,7 +29,7 @@ const PROLONGATION_LIMIT: Duration = Duration::from_secs(10);
 /// each upload would ask STS again.
 const PROLONGATION_PAUSE: Duration = Duration::from_secs(30);
 
-/// The latest credentials, shared by everyone who signs. Cloning shares.
+/// The latest credentials, which all signers share. A clone shares them as well.
 #[derive(Clone, Debug)]
 pub struct Current {
     state: Arc<ArcSwap<CredentialState>>,
@@ -45,8 +45,15 @@ pub struct Current {
 struct CredentialState {
     credentials: Option<Credentials>,
     problem: String,
-    /// True if the last attempt to obtain credentials failed.
-    has_failed: bool,
+    /// The last failures, if the last attempt to obtain credentials failed.
+    failed: Option<Failures>,
+}
+
+/// Failures one after the other, of which the log has each cause once: otherwise it would repeat itself every 30 seconds.
+#[derive(Debug)]
+struct Failures {
+    attempts: u32,
+    detail: String,
 }
 
 /// There are no valid credentials at this moment. The text says why, and any caller may read it.
@@ -72,7 +79,7 @@ impl Current {
             state: Arc::new(ArcSwap::from_pointee(CredentialState {
                 credentials,
                 problem: problem.to_owned(),
-                has_failed: false,
+                failed: None,
             })),
             renew: Arc::default(),
             attempted: Arc::default(),
@@ -103,7 +110,7 @@ impl Current {
     #[must_use]
     pub fn failure(&self) -> Option<String> {
         let state = self.state.load();
-        state.has_failed.then(|| state.problem.clone())
+        state.failed.is_some().then(|| state.problem.clone())
     }
 
     /// The counters of the attempts to obtain credentials.
@@ -128,7 +135,7 @@ impl Current {
         self.prolong_by(needed, renew).await;
     }
 
-    /// Does the same with the given way to renew them.
+    /// Prolongs the credentials by the given renewal, which tests replace.
     pub(super) async fn prolong_by(&self, needed: Duration, renew: impl AsyncFnOnce()) {
         let are_short = || {
             let state = self.state.load();
@@ -183,21 +190,29 @@ impl Current {
     pub(super) fn publish(&self, credentials: Credentials) {
         let lifetime = credentials.expiry().and_then(|expiry| expiry.duration_since(clock::now()).ok());
         let problem = "the AWS credentials have expired and could not be renewed yet".to_owned();
-        self.state.store(Arc::new(CredentialState { credentials: Some(credentials), problem, has_failed: false }));
+        self.state.store(Arc::new(CredentialState { credentials: Some(credentials), problem, failed: None }));
         self.attempted.notify_waiters();
         info!(valid_for_s = lifetime.map(|lifetime| lifetime.as_secs()), "AWS credentials obtained");
     }
 
     pub(super) fn note_failure(&self, error: &SourceError) {
         let state = self.state.load();
+        let detail = error.detail();
+        let earlier = state.failed.as_ref();
+        let attempts = earlier.map_or(1, |failed| failed.attempts.saturating_add(1));
+        let is_repeated = earlier.is_some_and(|failed| failed.detail == detail);
         self.state.store(Arc::new(CredentialState {
             credentials: state.credentials.clone(),
             problem: error.to_string(),
-            has_failed: true,
+            failed: Some(Failures { attempts, detail: detail.clone() }),
         }));
         self.attempted.notify_waiters();
         let still_valid = self.with(clock::now(), |_| ()).is_ok();
-        warn!(still_valid, error = error.detail(), hint = error.hint(), "AWS credentials not obtained");
+        if is_repeated {
+            warn!(still_valid, attempts, error = %error, "AWS credentials still not obtained");
+        } else {
+            warn!(still_valid, error = detail, hint = error.hint(), "AWS credentials not obtained");
+        }
     }
 }
 

@@ -52,6 +52,10 @@ impl SourceError {
     #[must_use]
     pub fn hint(&self) -> &'static str {
         match self {
+            // The SDK has no error of its own for this case, only a text.
+            Self::Chain(_) if error_chain::joined(self).contains("was not defined") => {
+                "correct AWS_PROFILE, or add that profile to the AWS configuration file"
+            }
             Self::Chain(_) => {
                 "set AWS_PROFILE, run `aws sso login`, or attach a role to this machine; on EC2 check that IMDSv2 answers"
             }
@@ -91,9 +95,23 @@ impl SourceError {
                 (Some(code), message) => format!("{self}: {code}: {}", message.unwrap_or("no message")),
                 (None, _) => error_chain::joined(self),
             },
-            Self::Chain(_) | Self::Incomplete | Self::AlreadyExpired => error_chain::joined(self),
+            Self::Chain(_) => in_one_line(&error_chain::joined(self)),
+            Self::Incomplete | Self::AlreadyExpired => error_chain::joined(self),
         }
     }
+}
+
+/// The SDK's text about a chain in which no source has credentials, as one line of a log. The SDK writes a line for each source,
+/// and says of each that it is not enabled; other texts stay as they are.
+fn in_one_line(text: &str) -> String {
+    let Some((before, sources)) = text.split_once("Attempted:\n") else { return text.to_owned() };
+    let summary = before.split(": ").next().unwrap_or_default();
+    let tried = sources.lines().map(|line| match line.trim().split_once(": the credential provider was not enabled") {
+        Some((source, reason)) if reason.is_empty() => format!("{source}: not configured"),
+        Some((source, reason)) => format!("{source}{reason}"),
+        None => line.trim().to_owned(),
+    });
+    format!("{summary}; tried {}", tried.collect::<Vec<_>>().join("; "))
 }
 
 impl CredentialSource {
@@ -105,7 +123,7 @@ impl CredentialSource {
         Self { chain, role, outcomes: Arc::default(), skew: Skew::default() }
     }
 
-    /// The same, counting together with others how it goes.
+    /// Returns the same source, which counts its outcomes together with those of other sources.
     #[must_use]
     pub fn counting(self, outcomes: Arc<Outcomes>) -> Self {
         Self { outcomes, ..self }
@@ -158,7 +176,7 @@ impl CredentialSource {
         let Some((role, sts)) = &self.role else {
             return self.chain.provide_credentials().await.map_err(SourceError::Chain);
         };
-        // Without a caller it is the appliance itself: a trust policy may demand that there is a name.
+        // Without a caller, the appliance itself needs credentials; a trust policy may require a name all the same.
         let name = caller.unwrap_or(&role.session_name);
         let tag = || Tag::builder().key(CALLER_TAG).value(name).build().ok();
         let tag = (role.carries == Some(Carries::SessionTag)).then(tag).flatten();
@@ -191,4 +209,20 @@ impl CredentialSource {
 /// The ARN of the identity behind the default chain's credentials, if STS tells it.
 pub async fn caller_identity(config: &SdkConfig) -> Option<String> {
     aws_sdk_sts::Client::new(config).get_caller_identity().send().await.ok()?.arn
+}
+
+#[cfg(test)]
+mod tests {
+    use super::in_one_line;
+
+    #[test]
+    fn the_sources_that_were_tried_are_one_line() {
+        let text = "no AWS credentials were found: the credential provider was not enabled: no credentials found in chain. \
+                    Attempted:\n  Environment: the credential provider was not enabled: environment variable not set\n  \
+                    Profile: the credential provider was not enabled\n  Ec2InstanceMetadata: failed to load credentials";
+        let expected = "no AWS credentials were found; tried Environment: environment variable not set; \
+                        Profile: not configured; Ec2InstanceMetadata: failed to load credentials";
+        assert_eq!(in_one_line(text), expected);
+        assert_eq!(in_one_line("no AWS credentials were found: a: b\nc"), "no AWS credentials were found: a: b\nc");
+    }
 }

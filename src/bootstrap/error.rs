@@ -31,6 +31,9 @@ pub enum BootstrapError {
     /// The appliance did not become ready.
     #[error("{0}")]
     Ready(String),
+    /// The state of the instance, which has been printed, is not ready.
+    #[error("the appliance on this instance is not ready")]
+    NotReady,
     /// Bootstrap has not run, so there is no record.
     #[error("`appliance bootstrap` has not run on this instance")]
     NoRecord,

@@ -121,7 +121,11 @@ fn merged(
 /// Returns the text of each problem, with the origin of the value in front of it.
 pub(super) fn with_origins(problems: Vec<(Option<usize>, String)>, plan: &Plan) -> Vec<String> {
     let text = |(line, text): (Option<usize>, String)| match line.and_then(|line| plan.origin(line)) {
-        Some(origin) => format!("{origin}: {text}"),
+        // A tag and a parameter name the key, with which the text begins.
+        Some(origin) => match text.split_once(": ") {
+            Some((key, rest)) if origin.ends_with(&format!("{key}`")) => format!("{origin}: {rest}"),
+            _ => format!("{origin}: {text}"),
+        },
         None => text,
     };
     problems.into_iter().map(text).collect()

@@ -51,7 +51,7 @@ impl InstanceStatus {
 /// Reports the state; with `watch` for ever, after each change.
 ///
 /// # Errors
-/// [`BootstrapError::Ready`], unless the appliance is ready; never with `watch`.
+/// [`BootstrapError::NotReady`], unless the appliance is ready; never with `watch`.
 pub async fn status(
     settings: &BootstrapSettings,
     reader: &dyn ConfigurationReader,
@@ -65,7 +65,7 @@ pub async fn status(
             tell(&now);
         }
         if !watch {
-            return if now.is_ready { Ok(()) } else { Err(BootstrapError::Ready(now.state)) };
+            return if now.is_ready { Ok(()) } else { Err(BootstrapError::NotReady) };
         }
         last = Some(now);
         sleep(INTERVAL).await;

@@ -19,7 +19,7 @@ pub(super) fn resolve(
 ) -> Option<AwsIdentitySettings> {
     let options = &all.callers;
     if let (Some(given), None) = (&options.aws_regions, &options.aws_audience) {
-        let hint = "set `aws-audience`, or remove it";
+        let hint = "set `aws-audience`, or remove this option";
         problems.add(&given.origin, "this has no effect without `aws-audience`", hint);
     }
     let audience = problems.read(

@@ -30,7 +30,7 @@ const NAME: &str = "configuration";
 
 /// Configure this EC2 instance from user data, parameters and tags; nothing in them is executed
 ///
-/// Writes the configuration of `appliance serve`, waits until AWS grants access, and signals a failure to CloudFormation.
+/// The command writes the configuration of `appliance serve`, waits until AWS grants access, and signals a failure to CloudFormation.
 #[derive(Debug, clap::Args)]
 #[command(after_help = examples::BOOTSTRAP, args_conflicts_with_subcommands = true)]
 pub(super) struct Bootstrap {
@@ -186,7 +186,7 @@ fn block_on(future: impl Future<Output = Result<(), BootstrapError>>) -> Result<
         BootstrapError::Probe(_) => {
             CommandError::new(Class::Failed, &error, Some("run `appliance check` with the configuration for details"))
         }
-        BootstrapError::Ready(_) => {
+        BootstrapError::Ready(_) | BootstrapError::NotReady => {
             CommandError::new(Class::Failed, &error, Some("read the log: `journalctl -u mlflow-appliance`"))
         }
     })

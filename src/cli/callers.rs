@@ -18,6 +18,7 @@ use crate::access::tokens::Tokens;
 use crate::serve::{CallerSettings, LONGEST_HELP, TokenSettings};
 use crate::token_source::{self, TokenSource};
 
+const HINT_TOKENS: &str = "name a file that `appliance token new` made, and that this user may read";
 const HINT_NETWORKS: &str = "write networks like `10.0.0.0/8,192.0.2.1`";
 
 /// The settings of callers; none after adding a problem.
@@ -52,7 +53,7 @@ pub(super) fn resolve(
         problems.add(
             &given.origin,
             "this has no effect without `trusted-proxies`",
-            "set `trusted-proxies`, or remove it",
+            "set `trusted-proxies`, or remove this option",
         );
     }
     let policy = policy(options.deny.as_ref(), problems);
@@ -84,7 +85,8 @@ pub(super) fn policy(deny: Option<&RawValue>, problems: &mut Problems) -> Policy
     let rule = |rule: &str| {
         Denial::parse(rule).map_err(|what| {
             let action = rule.split('@').next().unwrap_or_default();
-            let meant = similar(action, known()).map(|known| format!("; did you mean `{known}`?"));
+            let meant = similar(action, known()).filter(|known| known != action);
+            let meant = meant.map(|known| format!("; did you mean `{known}`?"));
             format!("the rule `{}`: {what}{}", rule.escape_debug(), meant.unwrap_or_default())
         })
     };
@@ -119,7 +121,7 @@ fn anonymous(all: &ServeOptions, listen: SocketAddr, problems: &mut Problems) ->
         problems.add(
             &given.origin,
             "this has no effect, because callers without credentials are rejected",
-            "remove it, or set `--allow-anonymous`",
+            "remove this option, or set `--allow-anonymous`",
         );
     }
     is_allowed.then_some(granted)
@@ -166,8 +168,7 @@ fn tokens(options: &CallerOptions, region: &str, problems: &mut Problems) -> Res
     match token_source::read_file(&path) {
         Ok(tokens) => Ok(Some(TokenSettings { source: TokenSource::File(path), initial: Some(tokens) })),
         Err(what) => {
-            let hint = "create the file with `appliance token new`, and let this user read it";
-            problems.add_local(&given.origin, what.to_string(), hint);
+            problems.add_local(&given.origin, what.to_string(), HINT_TOKENS);
             Err(Reported)
         }
     }
@@ -231,7 +232,11 @@ fn limits(options: &CallerOptions, problems: &mut Problems) -> Limits {
     let burst = problems.read(options.caller_burst_limit.as_ref(), hint, number);
     let concurrency = problems.read(options.caller_concurrency_limit.as_ref(), hint, number);
     if let (Some(given), None) = (&options.caller_burst_limit, &options.caller_rate_limit) {
-        problems.add(&given.origin, "this has no effect without a rate", "set `caller-rate-limit`, or remove it");
+        problems.add(
+            &given.origin,
+            "this has no effect without a rate",
+            "set `caller-rate-limit`, or remove this option",
+        );
     }
     Limits {
         rate: rate.map(|rate| (rate, burst.unwrap_or(rate.saturating_add(rate.get())))),
@@ -245,7 +250,7 @@ fn sign_in_help(all: &ServeOptions, problems: &mut Problems) -> Option<String> {
     let signs_people_in = all.issuer_tables.iter().any(|issuer| issuer.value("client-id").is_some());
     if all.callers.tokens.is_none() && !signs_people_in {
         let what = "this has no effect without `tokens` or an `[[issuer]]` with `client-id`";
-        problems.add(&given.origin, what, "set one of them, or remove this");
+        problems.add(&given.origin, what, "set one of them, or remove this option");
     }
     let length = given.text.chars().count();
     if length > LONGEST_HELP {

@@ -23,7 +23,7 @@ const SOON: Duration = Duration::from_hours(24 * 14);
 
 /// Find out whether the appliance would work: configuration, network, clock, credentials, permissions, artifacts, callers
 ///
-/// Takes the steps of a request one at a time, and prints the result of each step and a hint for what does not work.
+/// The command takes the steps of a request one at a time, and prints the result of each step, with a hint for each failure.
 #[derive(Debug, clap::Args)]
 #[command(after_help = examples::CHECK)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]

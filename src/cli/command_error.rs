@@ -39,7 +39,7 @@ impl Class {
 }
 
 /// An error, ready to be printed.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct CommandError {
     /// The class, which decides the exit code.
     pub class: Class,

@@ -1,7 +1,6 @@
 //! The configuration file, or its text in a variable: TOML with the keys of the flags. Every problem is reported with its line.
 
 use std::collections::BTreeMap;
-use std::fmt::Display;
 use std::path::Path;
 
 use toml::Spanned;
@@ -11,7 +10,7 @@ use super::options::{
     CallerTable, IssuerTable, OptionGroup as _, RawValue, ServeOptions, TargetOptions, TargetTable, ValueOrigin,
     fields, key, similar,
 };
-use super::problems::{Problem, Problems};
+use super::problems::{Problem, ProblemOrigin, Problems};
 use crate::scalar;
 
 /// The tables that may be repeated.
@@ -28,7 +27,7 @@ pub(super) const TEXT_VARIABLE: &str = "APPLIANCE_CONFIG_TEXT";
 /// # Errors
 /// The file cannot be read, or is no TOML. That is the only problem then: others would only follow from the missing file.
 pub(super) fn read(path: Option<&Path>, problems: &mut Problems) -> Result<ServeOptions, Vec<Problem>> {
-    let unreadable = |origin: &dyn Display, text: String, hint: &str| {
+    let unreadable = |origin: &dyn ProblemOrigin, text: String, hint: &str| {
         let mut problems = Problems::default();
         problems.add(origin, text, hint);
         problems.none_or_all().err().unwrap_or_default()
@@ -111,7 +110,7 @@ pub(super) fn parse(text: &str, path: &Path, problems: &mut Problems) -> ServeOp
                 if let Some(given) = given(name, value, at, problems)
                     && !options.set(name, given.clone())
                 {
-                    unknown(name, &given.origin, fields::<ServeOptions>(), problems);
+                    unknown(name, given.origin, fields::<ServeOptions>(), problems);
                 }
             }
         }
@@ -137,11 +136,11 @@ fn target(
             "default" => target.default = Some(given),
             _ if target.options.set(name, given) => {}
             _ if fields::<ServeOptions>().iter().any(|field| key(field) == name) => problems.add(
-                &at,
+                &at.without_key(),
                 format!("`{name}` is the same for all targets"),
                 "write it above the first `[[target]]`",
             ),
-            _ => unknown(name, &at, fields::<TargetOptions>(), problems),
+            _ => unknown(name, at, fields::<TargetOptions>(), problems),
         }
     }
     target
@@ -171,7 +170,7 @@ fn keyed(
                 } else if keys.contains(&name) {
                     single.insert(name.to_owned(), given);
                 } else {
-                    unknown(name, &given.origin, keys.iter().chain(lists), problems);
+                    unknown(name, given.origin, keys.iter().chain(lists), problems);
                 }
             }
         }
@@ -194,15 +193,15 @@ fn given(name: &str, value: &DeValue<'_>, origin: ValueOrigin, problems: &mut Pr
     if text.is_none() {
         problems.add(&origin, format!("`{name}` must be a string, a number or true/false"), "write one value");
     }
-    Some(RawValue { text: text?, origin })
+    Some(RawValue { text: text?, origin: origin.with_key(name) })
 }
 
-fn unknown(name: &str, origin: &ValueOrigin, known: impl IntoIterator<Item: AsRef<str>>, problems: &mut Problems) {
+fn unknown(name: &str, origin: ValueOrigin, known: impl IntoIterator<Item: AsRef<str>>, problems: &mut Problems) {
     let hint = similar(name, known.into_iter().map(|field| key(field.as_ref()))).map_or_else(
         || "remove it, or see `appliance serve --help-all` for all options".to_owned(),
         |known| format!("did you mean `{known}`?"),
     );
-    problems.add(origin, format!("`{name}` is not an option"), hint);
+    problems.add(&origin.without_key(), format!("`{name}` is not an option"), hint);
 }
 
 #[cfg(test)]
@@ -223,7 +222,7 @@ mod tests {
         assert_eq!(problems, Vec::<String>::new());
         assert_eq!(
             options.listener.workers,
-            Some(RawValue { text: "2".into(), origin: ValueOrigin::File("a.toml".into(), 4) })
+            Some(RawValue { text: "2".into(), origin: ValueOrigin::Key("a.toml".into(), 4, "workers".into()) })
         );
         assert_eq!(options.callers.allow_anonymous.map(|given| given.text).as_deref(), Some("true"));
     }

@@ -63,7 +63,9 @@ impl Generate {
                 clap_complete::generate(shell, &mut completable(grammar), "appliance", &mut output);
                 Ok(())
             }
-            Self::ManPages { directory } => man::generate(grammar, &directory),
+            Self::ManPages { directory } => man::generate(grammar, &directory).map_err(|error| {
+                io::Error::new(error.kind(), format!("cannot write to `{}`: {error}", directory.display()))
+            }),
             Self::Options => serde_json::to_writer_pretty(&mut output, &list())
                 .map_err(io::Error::from)
                 .and_then(|()| output.write_all(b"\n")),

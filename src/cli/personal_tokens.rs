@@ -25,7 +25,7 @@ pub(super) fn resolve(
     let lifetime = problems.duration(options.personal_token_lifetime.as_ref(), LIFETIME_S);
     let Some(given) = &options.personal_tokens else {
         if let Some(given) = &options.personal_token_lifetime {
-            let hint = "set `personal-tokens`, or remove it";
+            let hint = "set `personal-tokens`, or remove this option";
             problems.add(&given.origin, "this has no effect without `personal-tokens`", hint);
         }
         return Ok(None);

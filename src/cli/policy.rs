@@ -15,13 +15,13 @@ use super::{examples, file};
 use crate::access::caller::Role;
 use crate::access::graphql;
 use crate::access::policy::Policy;
-use crate::access::routes::{self, Route, RouteLine, RoutePath};
+use crate::access::routes::{self, Route, RouteLine, RoutePath, UNCLASSIFIED};
 use crate::http::uri;
 use crate::mlflow::locations;
 
 /// Find out whether a role may send a request, and by which rule
 ///
-/// Decides as `appliance serve` does, and sends nothing. Without a request, it prints the table of MLflow's routes with the
+/// The command decides as `appliance serve` does, and sends nothing. Without a request, it prints the table of MLflow's routes with the
 /// least role and the action of each; with `--role` only those that this role may use.
 #[derive(Debug, clap::Args)]
 #[command(after_help = examples::POLICY)]
@@ -123,7 +123,12 @@ fn classified(method: &str, path: &str, data: Option<&str>) -> Result<Vec<Route>
 }
 
 fn decision(rules: &Policy, role: Role, routes: &[Route]) -> RoleDecision {
-    let denied = routes.iter().find_map(|route| rules.decide(role, *route).err()).map(|denied| denied.to_string());
+    let reason = |route: &Route| {
+        let denied = rules.decide(role, *route).err()?;
+        let unknown = if *route == UNCLASSIFIED { "; this version knows no such request of MLflow" } else { "" };
+        Some(format!("{denied}{unknown}"))
+    };
+    let denied = routes.iter().find_map(reason);
     let mut actions: Vec<_> = routes.iter().map(|route| route.action).collect();
     actions.dedup();
     RoleDecision { role, actions, denied }

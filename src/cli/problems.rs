@@ -4,8 +4,19 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::options::RawValue;
+use super::options::{RawValue, ValueOrigin};
 use super::values;
+
+/// The origin of a problem.
+pub(super) trait ProblemOrigin {
+    /// The flag, the variable, or the file and the line.
+    fn place(&self) -> String;
+
+    /// The key of the value, if the place does not name it.
+    fn key(&self) -> Option<&str> {
+        None
+    }
+}
 
 /// One thing that is wrong with a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,24 +46,23 @@ pub(super) struct Problems {
 
 impl Problems {
     /// Adds a problem.
-    pub(super) fn add(&mut self, origin: &dyn fmt::Display, text: impl Into<String>, hint: impl Into<String>) {
+    pub(super) fn add(&mut self, origin: &dyn ProblemOrigin, text: impl Into<String>, hint: impl Into<String>) {
         self.problems.push(problem(origin, text.into(), hint.into(), false));
     }
 
     /// Adds a problem with a file or with something else of this machine.
-    pub(super) fn add_local(&mut self, origin: &dyn fmt::Display, text: impl Into<String>, hint: impl Into<String>) {
+    pub(super) fn add_local(&mut self, origin: &dyn ProblemOrigin, text: impl Into<String>, hint: impl Into<String>) {
         self.problems.push(problem(origin, text.into(), hint.into(), true));
     }
 
     /// Adds a warning, which keeps no command from its work.
-    pub(super) fn warn(&mut self, origin: &dyn fmt::Display, text: impl Into<String>, hint: impl Into<String>) {
+    pub(super) fn warn(&mut self, origin: &dyn ProblemOrigin, text: impl Into<String>, hint: impl Into<String>) {
         self.warnings.push(problem(origin, text.into(), hint.into(), false));
     }
 
     /// The path of a file, or of a credential that systemd passes.
     pub(super) fn file(&mut self, given: &RawValue, hint: &str) -> Option<PathBuf> {
-        let rejected =
-            |text: String| self.add_local(&given.origin, format!("`{}`: {text}", given.text.escape_debug()), hint);
+        let rejected = |text: String| self.add_local(&given.origin, with_value(given, &text), hint);
         values::credential_path(&given.text).map_err(rejected).ok()
     }
 
@@ -64,7 +74,7 @@ impl Problems {
         parse: impl FnOnce(&str) -> Result<T, String>,
     ) -> Option<T> {
         let given = given?;
-        let rejected = |text| self.add(&given.origin, format!("`{}`: {text}", given.text.escape_debug()), hint);
+        let rejected = |text: String| self.add(&given.origin, with_value(given, &text), hint);
         parse(&given.text).map_err(rejected).ok()
     }
 
@@ -104,6 +114,41 @@ impl Problems {
 /// The error of a function that has already added a problem.
 pub(super) struct Reported;
 
-fn problem(origin: &dyn fmt::Display, text: String, hint: String, is_local: bool) -> Problem {
-    Problem { origin: origin.to_string(), text, hint, is_local }
+/// The text with the value that it is about, unless it quotes that value, or a part of it, already.
+fn with_value(given: &RawValue, text: &str) -> String {
+    let value = given.text.escape_debug();
+    if text.contains(&format!("`{value}`")) { text.to_owned() } else { format!("`{value}`: {text}") }
+}
+
+fn problem(origin: &dyn ProblemOrigin, text: String, hint: String, is_local: bool) -> Problem {
+    let text = origin.key().map_or_else(|| text.clone(), |key| format!("{key}: {text}"));
+    Problem { origin: origin.place(), text, hint, is_local }
+}
+
+impl ProblemOrigin for ValueOrigin {
+    fn place(&self) -> String {
+        self.to_string()
+    }
+
+    fn key(&self) -> Option<&str> {
+        if let Self::Key(_, _, key) = self { Some(key) } else { None }
+    }
+}
+
+impl ProblemOrigin for &str {
+    fn place(&self) -> String {
+        (*self).to_owned()
+    }
+}
+
+impl ProblemOrigin for String {
+    fn place(&self) -> String {
+        self.clone()
+    }
+}
+
+impl ProblemOrigin for std::path::Display<'_> {
+    fn place(&self) -> String {
+        self.to_string()
+    }
 }

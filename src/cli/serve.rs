@@ -1,10 +1,11 @@
 //! `appliance serve`: its options, its start, and the hints for its errors.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use clap::builder::UnknownArgumentValueParser;
 use clap::{ArgAction, ArgMatches};
-use tracing::{info, warn};
+use tracing::warn;
 
 use super::command_error::{Class, CommandError};
 use super::options::ServeOptions;
@@ -53,20 +54,31 @@ impl ServeCommand {
         for warning in warnings {
             warn!(setting = warning.origin, hint = warning.hint, "{}", warning.text);
         }
-        info!("{}", summary::line(&settings));
+        let summary = summary::line(&settings);
         core_dumps::disable();
         let settings = ServeSettings { inherited, ..settings };
-        actix_web::rt::System::new().block_on(serve::run(settings)).map_err(|error| explained(&error))
+        actix_web::rt::System::new().block_on(serve::run(settings, &summary)).map_err(|error| explained(&error))
+    }
+}
+
+/// The fix, as an instruction, for an address that cannot be listened on.
+fn bind_hint(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::AddrNotAvailable => {
+            "set `--listen` or `--admin-listen` to an address of this machine, or to `0.0.0.0` for all of its addresses"
+        }
+        ErrorKind::PermissionDenied => {
+            "choose a port from 1024 on with `--listen` or `--admin-listen`, or give the process the capability \
+             CAP_NET_BIND_SERVICE"
+        }
+        _ => "stop the program that listens there, or choose another address with `--listen` or `--admin-listen`",
     }
 }
 
 fn explained(error: &ServeError) -> CommandError {
     let (class, hint) = match error {
-        ServeError::Bind { .. } => (
-            Class::Configuration,
-            "stop the program that listens there, or choose another address with `--listen` or `--admin-listen`",
-        ),
-        ServeError::Audit(_) => (Class::Configuration, "name a file in a writable directory with `--audit-log`"),
+        ServeError::Bind { source, .. } => (Class::Configuration, bind_hint(source.kind())),
+        ServeError::Audit { .. } => (Class::Configuration, "name a file in a writable directory with `--audit-log`"),
         ServeError::Server(_) => {
             (Class::Failed, "start it again; if this does not help, allow it more threads, memory or open files")
         }

@@ -1,7 +1,6 @@
 //! The targets of the options: either one without a table, for `/`, or those of the file's `[[target]]` tables.
 
 use std::collections::HashSet;
-use std::fmt::Display;
 use std::time::Duration;
 
 use super::options::{OptionGroup as _, ServeOptions, TargetOptions, TargetTable, ValueOrigin, fields, key};
@@ -71,7 +70,7 @@ fn reject_options_beside_tables(options: &TargetOptions, first: &TargetTable, pr
             ValueOrigin::Variable(name) => format!("unset {name}, or write `{key}` in the table that it is meant for"),
             _ => format!("remove it, or write `{key}` in the table that it is meant for"),
         };
-        problems.add(&origin, text, hint);
+        problems.add(&origin.without_key(), text, hint);
     }
 }
 
@@ -91,7 +90,7 @@ fn name(table: &TargetTable, names: &mut HashSet<String>, problems: &mut Problem
     })
 }
 
-fn one(options: &TargetOptions, origin: &dyn Display, problems: &mut Problems) -> Option<ParsedTarget> {
+fn one(options: &TargetOptions, origin: &ValueOrigin, problems: &mut Problems) -> Option<ParsedTarget> {
     let target = target(options, origin, problems);
     let endpoint = problems.read(options.upstream_endpoint.as_ref(), HINT_ENDPOINT, values::endpoint);
     let role = role(options, problems);
@@ -100,15 +99,18 @@ fn one(options: &TargetOptions, origin: &dyn Display, problems: &mut Problems) -
     Some(ParsedTarget { name: None, is_default: false, target: target?, endpoint, sagemaker, role, artifacts })
 }
 
-fn target(options: &TargetOptions, origin: &dyn Display, problems: &mut Problems) -> Option<Target> {
+fn target(options: &TargetOptions, origin: &ValueOrigin, problems: &mut Problems) -> Option<Target> {
     const HINT: &str = "copy the ARN from the SageMaker console, or from the list that `appliance targets` prints";
     let given = options.resource_arn.as_ref();
     if given.is_none() {
-        problems.add(
-            origin,
-            "no managed MLflow is configured",
-            "set `--resource-arn`, SM_MLFLOW_RESOURCE_ARN or `resource-arn` to an ARN that `appliance targets` prints",
-        );
+        let (what, hint) = match origin {
+            ValueOrigin::Default => (
+                "no managed MLflow is configured",
+                "set `--resource-arn`, SM_MLFLOW_RESOURCE_ARN or `resource-arn` to an ARN that `appliance targets` prints",
+            ),
+            _ => ("the target has no `resource-arn`", "write an ARN that `appliance targets` prints"),
+        };
+        problems.add(origin, what, hint);
     }
     let arn = problems.read(given, HINT, |text| Arn::parse(text).map_err(|error| error.to_string()));
     if let (Some(arn), Some(region)) = (&arn, &options.region)
@@ -117,7 +119,7 @@ fn target(options: &TargetOptions, origin: &dyn Display, problems: &mut Problems
         problems.add(
             &region.origin,
             format!("the region is `{}`, but the ARN is in `{}`", region.text.escape_debug(), arn.region()),
-            "leave the region out, or name the one in the ARN",
+            format!("remove this option, or set it to `{}`", arn.region()),
         );
     }
     arn.map(Target::new)
@@ -159,7 +161,7 @@ fn role(options: &TargetOptions, problems: &mut Problems) -> Option<AssumedRole>
             problems.add(
                 &given.origin,
                 "this has no effect, because no role is assumed",
-                "set `role-arn`, or remove it",
+                "set `role-arn`, or remove this option",
             );
         }
     }
@@ -228,7 +230,7 @@ fn artifacts(
         ];
         for given in without_effect.into_iter().flatten() {
             let what = "this has no effect, because the artifact gateway is off";
-            problems.add(&given.origin, what, "set `artifact-store`, or remove it");
+            problems.add(&given.origin, what, "set `artifact-store`, or remove this option");
         }
     }
     let place = match store? {

@@ -137,12 +137,16 @@ fn entry(
     expires: &str,
     now: SystemTime,
 ) -> Result<(token::NewToken, TokenEntry), String> {
-    caller::check_name(&name)?;
-    let targets = targets.map(values::target_names).transpose()?.map_or(Targets::All, Targets::Named);
+    caller::check_name(&name).map_err(|error| format!("`--name {}`: {error}", name.escape_debug()))?;
+    let named = |text: &str| {
+        values::target_names(text).map_err(|error| format!("`--targets {}`: {error}", text.escape_debug()))
+    };
+    let targets = targets.map(named).transpose()?.map_or(Targets::All, Targets::Named);
     let expires = match expires {
         "never" => None,
         text => {
-            let lifetime = values::duration(text).map_err(|error| format!("`--expires {text}`: {error}"))?;
+            let lifetime = values::duration(text)
+                .map_err(|error| format!("`--expires {text}`: {error}; write a number with a unit, as in `90d`"))?;
             Some(now.checked_add(lifetime).ok_or("`--expires` is too far in the future")?)
         }
     };
@@ -153,7 +157,7 @@ fn entry(
 }
 
 fn wrong(class: Class, text: &str) -> CommandError {
-    CommandError::of(class, text, Some("see `appliance token new --help`"))
+    CommandError::of(class, text, Some("correct the option; `appliance token new --help` describes each of them"))
 }
 
 fn described(entry: &TokenEntry, now: SystemTime) -> serde_json::Value {

@@ -18,7 +18,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
         Ok(Duration::ZERO) => Err("a duration must be more than zero".into()),
         Ok(duration) => Ok(duration),
-        Err(error) => Err(format!("not a duration ({error})")),
+        Err(_) => Err("not a duration".into()),
     }
 }
 
@@ -27,7 +27,7 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
     match text.parse::<ByteSize>() {
         Ok(ByteSize(0)) => Err("a size must be more than zero".into()),
         Ok(ByteSize(bytes)) => Ok(bytes),
-        Err(error) => Err(format!("not a size ({error})")),
+        Err(_) => Err("not a size".into()),
     }
 }
 
@@ -56,7 +56,7 @@ pub(super) fn endpoint(text: &str) -> Result<Endpoint, String> {
     let tls = match uri.scheme_str() {
         Some("https") => true,
         Some("http") => false,
-        _ => return Err("the URL must start with `https://`".into()),
+        _ => return Err("the URL must start with `https://`, or with `http://` for this machine".into()),
     };
     if uri.path() != "/" || uri.query().is_some() || text.contains(['#', '@']) {
         return Err("the URL must have a host and a port only".into());

@@ -31,12 +31,12 @@ impl Location {
             Some(Host::Ipv6(address)) => IpAddr::V6(address).is_loopback(),
             None => return Err("the URL has no host"),
         };
-        // SECURITY: keys that somebody on the way could replace would let that person in.
+        // SECURITY: an attacker on the way could replace the keys of plain http, and sign tokens with their own.
         let tls = match url.scheme() {
             "https" => true,
             "http" if is_this_machine => false,
             "http" => return Err("plain http is allowed to this machine only"),
-            _ => return Err("the URL must start with `https://`"),
+            _ => return Err("the URL must start with `https://`, or with `http://` for this machine"),
         };
         let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
         let port = url.port_or_known_default().ok_or("the URL has no port")?;

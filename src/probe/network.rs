@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout};
 use super::finding::Finding;
 use super::settings::PROBE_LIMIT;
 use crate::api::{ApiError, Transport};
-use crate::http::client::{ClientError, DialError, Endpoint};
+use crate::http::client::{ClientError, DialError, Endpoint, TunnelError};
 use crate::http::fields::Fields;
 use crate::{clock, error_chain};
 
@@ -31,14 +31,14 @@ pub(super) async fn probe(purpose: &str, endpoint: &Endpoint, transport: &Transp
     let proxy = transport.dialer.to(endpoint.clone()).proxy().cloned();
     if let Some(proxy) = &proxy {
         // The proxy resolves the name.
-        note(Finding::ok("proxy", host, format!("{purpose}: by way of proxy {proxy}")), began);
+        note(Finding::ok("proxy", host, format!("{purpose}: through the proxy {proxy}")), began);
     } else {
         let addresses = match timeout(PROBE_LIMIT, lookup_host((host, endpoint.port))).await {
             Ok(Ok(addresses)) => addresses.map(|address| address.ip()).collect::<Vec<_>>(),
             Ok(Err(_)) | Err(_) => Vec::new(),
         };
         if addresses.is_empty() {
-            let text = format!("{purpose} is at `{host}`, and that name has no address");
+            let text = format!("{purpose}: that name has no address");
             let fix =
                 "check the region in the ARN, and that this machine can resolve names (in a VPC: `enableDnsSupport`)";
             note(Finding::failure("name", host, text, fix), began);
@@ -56,7 +56,7 @@ pub(super) async fn probe(purpose: &str, endpoint: &Endpoint, transport: &Transp
             return findings;
         }
         Err(_) => {
-            let fix = "allow it in this machine's security group and routes on this port";
+            let fix = "allow connections to this port in this machine's security group and routes";
             note(Finding::failure("connection", host, format!("no answer within {PROBE_LIMIT:?}"), fix), began);
             return findings;
         }
@@ -93,17 +93,27 @@ fn unreachable(host: &str, error: &ApiError) -> Finding {
         ApiError::Client(ClientError::Dial(DialError::Tls { .. })) => {
             "set `ca-file` to the certificate authority of the proxy that intercepts TLS, and check this machine's clock"
         }
+        ApiError::Client(ClientError::Dial(DialError::Proxy { source: TunnelError::Unreachable(_), .. })) => {
+            "check `HTTPS_PROXY` and that the proxy runs, or name the host in `NO_PROXY`"
+        }
         ApiError::Client(ClientError::Dial(DialError::Proxy { .. })) => {
             "allow CONNECT to this host in the proxy, put user and password into `HTTPS_PROXY` if it requires them, or name the \
              host in `NO_PROXY`"
         }
+        ApiError::Client(ClientError::Dial(_)) if is_this_machine(host) => {
+            "start the server that listens there, or correct the address"
+        }
         ApiError::Client(ClientError::Dial(_)) => {
-            "allow it in this machine's security group and routes on this port; for a VPC endpoint check its own \
-             security group, too"
+            "allow connections to this port in this machine's security group and routes; for a VPC endpoint, check its \
+             own security group as well"
         }
         _ => "check for a proxy or a firewall between this machine and AWS that closes connections",
     };
     Finding::failure("connection", host, text, fix)
+}
+
+fn is_this_machine(host: &str) -> bool {
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 fn clocks(host: &str, here: SystemTime, there: SystemTime) -> Finding {

@@ -11,9 +11,9 @@
 //! - `upstream`: the clients of managed MLflow and of S3
 //! - `context`: the access log and the permits of one request
 //! - `error`: the errors with which the appliance itself answers
-//! - `telemetry`, `auth`, `limits`: what is observed, who is let in, how much each may have
+//! - `telemetry`, `auth`, `limits`: observes requests, finds the caller, bounds what each caller gets
 //! - `page`: the look of the pages for people
-//! - `server`: connections and HTTP, which know nothing of the rest
+//! - `server`: connections and HTTP; it imports no other group
 
 mod admin;
 mod artifacts;
@@ -77,11 +77,11 @@ pub use upstream::settings::{ArtifactAccess, ArtifactLocation, ArtifactSettings,
 use upstream::signing_identity::SigningIdentity;
 use upstream::target_names::TargetNames;
 
-/// Serves until a signal stops it and the requests in flight are finished.
+/// Serves until a signal stops it and the requests in flight are finished. `summary` is logged once it listens.
 ///
 /// # Errors
 /// [`ServeError`].
-pub async fn run(settings: ServeSettings) -> Result<(), ServeError> {
+pub async fn run(settings: ServeSettings, summary: &str) -> Result<(), ServeError> {
     let mut listeners = settings.inherited;
     if listeners.is_empty() {
         let bound =
@@ -96,7 +96,8 @@ pub async fn run(settings: ServeSettings) -> Result<(), ServeError> {
     });
     let served_targets: Vec<_> = served_targets.collect();
     let audit_export = settings.log_export.as_ref().and_then(|export| export.queue(LogContent::Audit));
-    let audit = AuditLog::start(settings.audit, audit_export).map_err(ServeError::Audit)?;
+    let path = settings.audit.as_ref().map(ToString::to_string).unwrap_or_default();
+    let audit = AuditLog::start(settings.audit, audit_export).map_err(|source| ServeError::Audit { path, source })?;
     let mut log_export = settings.log_export.map(|export| {
         // The role of a target need not be able to write there.
         let credentials = SigningIdentity::of_machine(&export.group.region, &mut identities);
@@ -149,6 +150,7 @@ pub async fn run(settings: ServeSettings) -> Result<(), ServeError> {
     };
     drop(listeners);
 
+    info!("{summary}");
     announce(&shared, &addresses);
     let inputs =
         Background { tls: settings.tls, egress: settings.egress, reload_interval: settings.reload_interval, heartbeat };
@@ -188,7 +190,7 @@ fn announce(shared: &SharedState, addresses: &[SocketAddr]) {
         let (arn, upstream) = (served.target.arn(), served.dialer.endpoint().authority());
         let proxy = served.dialer.proxy().map(ToString::to_string);
         for address in addresses {
-            info!(listen = %address, target_name = served.label(), mlflow = %arn, upstream, proxy, "listening");
+            info!(listen = %address, target_name = served.label(), resource_arn = %arn, upstream, proxy, "listening");
         }
     }
 }

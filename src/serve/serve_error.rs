@@ -15,8 +15,13 @@ pub enum ServeError {
         source: io::Error,
     },
     /// The audit log cannot be written to.
-    #[error("cannot open the audit log")]
-    Audit(#[source] io::Error),
+    #[error("cannot open the audit log `{path}`")]
+    Audit {
+        /// The file.
+        path: String,
+        /// The error of the kernel.
+        source: io::Error,
+    },
     /// The server failed as a whole.
     #[error("the server failed")]
     Server(#[source] io::Error),

@@ -21,7 +21,9 @@ const LOCK_PAUSE: Duration = Duration::from_millis(5);
 /// # Errors
 /// A message that names the file and the problem.
 pub fn read_file(path: &Path) -> Result<Tokens, TokenSourceError> {
-    let named = |error: &dyn std::fmt::Display| TokenSourceError::Unreadable(format!("`{}`: {error}", path.display()));
+    let named = |error: &dyn std::fmt::Display| {
+        TokenSourceError::Unreadable(format!("cannot read the token file `{}`: {error}", path.display()))
+    };
     let file = File::open(path).map_err(|error| named(&error))?;
     let mut text = String::new();
     let limit = tokens::SIZE_LIMIT as u64 + 1;

@@ -132,7 +132,7 @@ fn an_offline_check_reads_only_the_configuration_and_its_files() {
     std::fs::write(path, "resource-arn = \"x\"\nlisten = \"0.0.0.0:0\"\nnonsense = 1\n").unwrap();
     let (output, said) = check(&["--offline", "--config", path]);
     assert_eq!(output.status.code(), Some(78), "{said}");
-    assert!(said.contains(":1: `x`") && said.contains(":3: `nonsense` is not an option"), "{said}");
+    assert!(said.contains(":1: resource-arn: `x`") && said.contains(":3: `nonsense` is not an option"), "{said}");
 }
 
 #[test]

@@ -15,6 +15,7 @@ mod download_button;
 mod help;
 mod infra;
 mod login;
+mod messages;
 mod nixos;
 mod own_pages;
 mod pages;

@@ -103,7 +103,11 @@ fn agree(settings: &AssumptionSettings) -> Result<(), CommandError> {
     match consent::agrees("Create them?") {
         Some(true) => Ok(()),
         Some(false) => Err(CommandError::of(Class::Failed, "nothing was tested", Some(hint))),
-        None => Err(CommandError::of(Class::Usage, "nothing was tested, because this is no terminal", Some(hint))),
+        None => Err(CommandError::of(
+            Class::Usage,
+            "nothing was tested, because there is no terminal to ask at",
+            Some(hint),
+        )),
     }
 }
 

@@ -217,7 +217,10 @@ impl StackArguments {
                 let text = format!("{}: {text}", path.display());
                 CommandError::of(Class::Configuration, &text, Some("write lines like `InstanceType = \"t4g.small\"`"))
             };
-            let text = fs::read_to_string(path).map_err(|error| rejected(&error.to_string()))?;
+            let text = fs::read_to_string(path).map_err(|error| {
+                let text = format!("cannot read `{}`: {error}", path.display());
+                CommandError::of(Class::Configuration, &text, Some("check the path of `--config`"))
+            })?;
             let table = DeTable::parse(&text).map_err(|error| rejected(error.message()))?;
             for (name, value) in table.get_ref() {
                 let name = name.get_ref().to_string();

@@ -20,7 +20,7 @@ pub(super) fn appliance() -> String {
     format!(
         "\
 Examples:
-{sandbox}  appliance targets                                       # the MLflows of your AWS account
+{sandbox}  appliance targets                                       # list your tracking servers and apps
   appliance init                                          # write a commented appliance.toml
   appliance check --config appliance.toml                 # find problems first
   appliance serve --config appliance.toml
@@ -68,7 +68,7 @@ Examples:
   appliance assumptions --config appliance.toml --yes --json |
     jq '.assumptions[] | select(.result == \"does-not-hold\")'
 
-Exit codes: 0 all tested assumptions hold, 1 nothing could be tested, the run was interrupted, or something is still there, 2 wrong usage or no consent, 3 an assumption does not hold, 78 invalid configuration";
+Exit codes: 0 all tested assumptions hold, 1 nothing could be tested, the run was interrupted, or a removal failed, 2 wrong usage or no consent, 3 an assumption does not hold, 78 invalid configuration";
 
 pub(super) const INIT: &str = "\
 Examples:
@@ -219,7 +219,7 @@ Examples:
   export MLFLOW_TRACKING_TOKEN=$(appliance login https://mlflow.corp --role read)
   appliance login https://mlflow.corp --name laptop --expires 7d --write ~/.mlflow-token
 
-The page that confirms the token needs a person who has signed in there. Nobody sees the token but this terminal: the address has only its hash, and the person types the code that the terminal shows. Standard output has only the token.
+The page that confirms the token needs a person who has signed in there. Only this terminal sees the token: the address has only its hash, and the person types the code that the terminal shows. Standard output has only the token.
 
 Exit codes: 0 success, 1 failure, such as no confirmation within 10 minutes, 2 wrong usage, 78 this appliance has no personal tokens";
 

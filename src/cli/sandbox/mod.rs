@@ -17,9 +17,9 @@ use crate::sandbox::{self, SandboxError, SandboxSettings};
 
 /// Try everything on this machine, with a real MLflow and no AWS account
 ///
-/// Starts an MLflow server. In front of it runs an endpoint that checks every signature as AWS does, and in front of that the
-/// appliance, which serves a tracking server at `/` and a serverless app at `/t/serverless`. It accepts requests without a token,
-/// and prints a token for each role. The sign-in page and the status page work as well.
+/// The command starts an MLflow server, an endpoint in front of it that checks every signature as AWS does, and the appliance in
+/// front of that endpoint. The appliance serves a tracking server at `/` and a serverless app at `/t/serverless`. Requests need no
+/// token; the command prints a token for each role, to try roles, the sign-in page and the status page.
 ///
 /// This takes 10 seconds if `mlflow` is on the PATH. Otherwise it first installs MLflow into your cache directory, which downloads
 /// about 210 MB once, needs 900 MB on the disk, and takes 1 to 5 minutes on two cores.

@@ -169,7 +169,7 @@ fn roles(ready: &Ready) -> String {
     let mut lines = String::new();
     for token in &ready.tokens {
         let may = match token.role {
-            Role::Read => "a reader sees everything, and the Python line above fails with PERMISSION_DENIED:",
+            Role::Read => "a reader sees runs and models; the Python line above fails with PERMISSION_DENIED:",
             Role::Write => "a writer logs, changes and deletes:",
             Role::Admin => "an administrator also uses webhooks, secrets and the AI gateway:",
         };

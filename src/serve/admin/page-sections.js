@@ -26,8 +26,10 @@ function tiles() {
   const { moment } = shown.hour;
   const { disk, memory } = shown.bodies;
   const lasted = `in ${Math.round(moment.seconds)} s`;
+  const [pace, count] = [rate(moment.requests, moment.seconds), `${number(moment.requests)} ${lasted}`];
   const all = [
-    ['Requests', rate(moment.requests, moment.seconds), `${number(moment.requests)} ${lasted}`],
+    // A slow rate is shown as the count already.
+    ['Requests', pace, pace === count ? 'requests' : count],
     ['Failed', percent(moment.failed, moment.requests), `${number(moment.failed)} failed, ${number(moment.rejected)} rejected`, moment.failed > 0],
     ['Response time', time(moment.median_ms), moment.median_ms === null ? `no response of MLflow ${lasted}` : `median; 99 % below ${time(moment.high_ms)}`],
     ['In flight', number(shown.in_flight), shown.in_flight === 1 ? 'request' : 'requests'],

@@ -129,8 +129,8 @@ impl SignInPage<'_> {
 
 fn meaning(role: Role) -> &'static str {
     match role {
-        Role::Read => "you can see everything and change nothing",
-        Role::Write => "you can see everything, and create, change and delete experiments and models",
+        Role::Read => "you can see experiments, runs and models, and change nothing",
+        Role::Write => "you can see, create, change and delete experiments, runs and models",
         Role::Admin => "you can do everything",
     }
 }

@@ -4,6 +4,7 @@
 //! A thread writes the events to the file, so that no request waits for the disk. If the thread cannot keep up, requests wait,
 //! because none may go unrecorded. None waits for CloudWatch Logs.
 
+use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::mem;
@@ -32,6 +33,15 @@ pub enum AuditSink {
     Stdout,
     /// A file, to which events are appended. SIGHUP reopens it, so that it can be rotated.
     File(PathBuf),
+}
+
+impl fmt::Display for AuditSink {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stdout => formatter.write_str("stdout"),
+            Self::File(path) => write!(formatter, "{}", path.display()),
+        }
+    }
 }
 
 /// The event of one request.

@@ -69,7 +69,11 @@ fn each_wrong_value_is_reported_with_its_origin_its_cause_and_a_hint() {
             "copy the ARN",
         ),
         (arn("arn:aws:sagemaker:us-east-1:1:mlflow-app/a"), "expected 12 digits", "copy the ARN"),
-        (("--region", "eu-west-1"), "the region is `eu-west-1`, but the ARN is in `us-east-1`", "leave the region out"),
+        (
+            ("--region", "eu-west-1"),
+            "the region is `eu-west-1`, but the ARN is in `us-east-1`",
+            "set it to `us-east-1`",
+        ),
         (("--role-arn", "arn:aws:iam::123456789012:user/a"), "not the ARN of a role", "IAM console"),
         (("--ca-file", "/does/not/exist"), "cannot read certificates from `/does/not/exist`", "PEM file"),
         (("--upstream-endpoint", "http://example.com"), "plain http is allowed to this machine only", "https://host"),
@@ -109,7 +113,7 @@ fn problems_of_files_flags_and_variables_are_reported_together() {
     assert!(text.starts_with("error: 6 problems in the configuration"), "{text}");
     for part in [
         format!("{file}:2: `resorce-arn` is not an option\n    hint: did you mean `resource-arn`?"),
-        format!("{file}:3: `30`: not a duration"),
+        format!("{file}:3: keep-alive: `30`: not a duration\n    hint: write a number with a unit"),
         format!("{file}:4: `listen` must be"),
         "--workers: `none`: not a whole number".to_owned(),
         "SM_MLFLOW_RESOURCE_ARN: `arn`: it is not an ARN".to_owned(),

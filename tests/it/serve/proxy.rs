@@ -214,7 +214,7 @@ fn check_prints_the_route_to_each_host() {
     keeps_the_password(&said);
     let all = findings(&said);
     let of = |check: &str| all.iter().find(|one| one["check"] == check && one["subject"] == HOST).unwrap().clone();
-    assert_eq!(of("proxy")["text"], format!("MLflow: by way of proxy {}", proxy.shown()));
+    assert_eq!(of("proxy")["text"], format!("MLflow: through the proxy {}", proxy.shown()));
     assert_eq!(of("connection")["outcome"], "ok", "{said}");
     assert!(!all.iter().any(|one| one["check"] == "name" && one["subject"] == HOST), "{said}");
 

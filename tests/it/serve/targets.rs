@@ -158,17 +158,17 @@ fn all_mistakes_in_targets_are_reported_together() {
     assert_eq!(output.status.code(), Some(78), "{said}");
     for expected in [
         "toml:1: `role-arn` is not allowed beside `[[target]]` tables, the first of which is at ",
-        "toml:3: `Team A`: a name has 1 to 63 lower-case letters",
-        "toml:4: `arn:nonsense`",
+        "toml:3: name: `Team A`: a name has 1 to 63 lower-case letters",
+        "toml:4: resource-arn: `arn:nonsense`",
         "toml:5: the target has no `name`",
         "toml:7: `listen` is the same for all targets",
         "toml:8: `role-anr` is not an option",
         "did you mean `role-arn`?",
         "more than one target is the default",
-        "toml:14: `bucket`: an artifact store starts with `s3://`",
-        "toml:16: `b`: another target has this name",
-        "toml:15: no managed MLflow is configured",
-        "toml:17: this has no effect, because the artifact gateway is off",
+        "toml:14: artifact-store: `bucket`: an artifact store starts with `s3://`",
+        "toml:16: name: `b`: another target has this name",
+        "toml:15: the target has no `resource-arn`",
+        "toml:17: s3-endpoint: this has no effect, because the artifact gateway is off",
     ] {
         assert!(said.contains(expected), "`{expected}` is missing in\n{said}");
     }
