@@ -1,6 +1,6 @@
 //! The SageMaker MLflow appliance: any HTTP client gets all of managed MLflow, without AWS credentials.
 //!
-//! Where to look:
+//! The parts:
 //! - [`cli`]: flags, variables, files, messages, exit codes
 //! - [`serve`]: a request on its way through; [`sandbox`]: all of it on a laptop, without AWS
 //! - `deploy`: the stacks on AWS, from templates in this binary

@@ -17,7 +17,7 @@ pub struct Proxies(Option<Arc<Inner>>);
 
 struct Inner {
     proxy: Proxy,
-    /// With user and password, and always with a scheme.
+    /// The URL of the proxy, with user and password, and always with a scheme.
     url: String,
     /// The hosts that are connected to directly.
     direct: String,

@@ -26,7 +26,7 @@ pub enum XmlError {
     /// A character is written in a way that is not known.
     #[error("`&{0};` is no character")]
     Character(String),
-    /// It ends too early.
+    /// The document ends too early.
     #[error("it is not complete")]
     Incomplete,
     /// Elements are nested more than 64 deep.

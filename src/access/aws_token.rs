@@ -46,7 +46,7 @@ pub enum AwsTokenError {
     /// Longer than any that AWS's credentials need.
     #[error("it is longer than {LENGTH_LIMIT} characters")]
     TooLong,
-    /// Not base64url, or not the JSON that it should be.
+    /// The token is not base64url, or has not the expected JSON in it.
     #[error("it is malformed")]
     Malformed,
     /// Made for another appliance.

@@ -34,7 +34,7 @@ impl fmt::Display for Role {
     }
 }
 
-/// Not the name of a [`Role`].
+/// The text is not the name of a [`Role`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a role is `read`, `write` or `admin`")]
 pub struct NotARole;
@@ -47,7 +47,7 @@ impl FromStr for Role {
     }
 }
 
-/// Which targets a caller may use.
+/// The targets that a caller may use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Targets {
     /// All targets.

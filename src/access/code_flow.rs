@@ -74,7 +74,7 @@ pub enum StateError {
     /// The browser sent no cookie of a sign-in.
     #[error("the browser has no cookie of a sign-in")]
     NoCookie,
-    /// It was made for another browser, by another appliance, or by somebody else.
+    /// The state was made for another browser, or by another party than this appliance.
     #[error("the state is not of this browser")]
     Foreign,
     /// The person took too long.

@@ -67,7 +67,7 @@ pub struct Meter<A> {
 }
 
 struct Usages<A> {
-    /// By name: holders of tokens, users of the load balancer, holders of certificates, holders of issuers' JWTs, AWS identities.
+    /// The callers by name: holders of tokens, users of the load balancer, holders of certificates and JWTs, AWS identities.
     named: [UsageMap<String, A>; 5],
     /// Callers without a name.
     unauthenticated: UsageMap<IpAddr, A>,

@@ -48,7 +48,7 @@ pub struct PublicKey(Vec<u8>);
 /// The reason why a JWT is rejected. None of these texts contains a part of the JWT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OidcError {
-    /// Not three parts of base64url, or not the JSON that it should be.
+    /// The token is not three parts of base64url, or has not the expected JSON in it.
     #[error("it is malformed")]
     Malformed,
     /// Another algorithm than ES256.

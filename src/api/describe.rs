@@ -30,7 +30,7 @@ pub enum DescribeError {
     /// AWS answered with an error.
     #[error("the SageMaker API answered {status} ({code}); `{action}` on the target is needed")]
     Refused {
-        /// With this status.
+        /// The status of the answer.
         status: StatusCode,
         /// AWS's name for the error.
         code: String,

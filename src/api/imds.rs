@@ -41,7 +41,7 @@ pub enum ImdsError {
     /// The connection was opened, and no token came: its packets have a time to live of one network hop by default.
     #[error("the instance metadata service returned no token")]
     NoToken(#[source] ApiError),
-    /// It is switched off for this instance.
+    /// The service is switched off for this instance.
     #[error("the instance metadata service is switched off for this instance")]
     SwitchedOff,
     /// The service gave no complete response.
@@ -52,7 +52,7 @@ pub enum ImdsError {
         /// The error of the exchange.
         source: ApiError,
     },
-    /// It answered with an error, throttling among them.
+    /// The service answered with an error, for example because of throttling.
     #[error("the instance metadata service answered {status} for `{path}`")]
     Refused {
         /// The path that was asked for.
@@ -168,7 +168,7 @@ impl ImdsClient {
         let document = self.get("dynamic/instance-identity/document").await?.ok_or(ImdsError::Unreadable(WHAT))?;
         let read: IdentityDocument = serde_json::from_slice(&document).map_err(|_| ImdsError::Unreadable(WHAT))?;
         let plain = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-        // They become parts of host names and requests.
+        // The values become parts of host names and requests.
         if ![&read.instance_id, &read.account_id, &read.region, &read.availability_zone].into_iter().all(|t| plain(t)) {
             return Err(ImdsError::Unreadable(WHAT));
         }

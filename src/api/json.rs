@@ -22,7 +22,7 @@ pub struct JsonCall<'a, T = Value> {
     pub region: &'a str,
     /// The service's name in the signature.
     pub service: &'static str,
-    /// As in `AmazonSSM.GetParameter`.
+    /// The operation with its service, as in `AmazonSSM.GetParameter`.
     pub operation: &'a str,
     /// Its input.
     pub input: &'a T,

@@ -46,7 +46,7 @@ pub enum ParametersError {
         "the Parameter Store answered {status} ({code}); `ssm:{operation}` on `parameter{path}` is needed, and `kms:Decrypt` if a key of your own encrypts one"
     )]
     Refused {
-        /// With this status.
+        /// The status of the answer.
         status: StatusCode,
         /// AWS's name for the error.
         code: String,

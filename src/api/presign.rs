@@ -50,7 +50,7 @@ pub enum PresignError {
     Refused {
         /// The operation.
         operation: &'static str,
-        /// With this status.
+        /// The status of the answer.
         status: StatusCode,
         /// AWS's name for the error.
         code: String,

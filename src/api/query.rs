@@ -24,7 +24,7 @@ pub enum QueryError {
     /// AWS answered with an error.
     #[error("AWS answered {status}: {text}")]
     Refused {
-        /// With this status.
+        /// The status of the answer.
         status: StatusCode,
         /// The text of the error.
         text: String,

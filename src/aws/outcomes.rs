@@ -62,7 +62,7 @@ impl CredentialOutcome {
 /// Counts of one identity.
 #[derive(Debug, Default)]
 pub struct Outcomes {
-    /// Of the default chain, and of AssumeRole.
+    /// The counts of the default chain, and those of AssumeRole.
     counts: [[AtomicU64; CredentialOutcome::ALL.len()]; 2],
 }
 

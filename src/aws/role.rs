@@ -20,16 +20,16 @@ pub struct AssumedRole {
 /// The ways in which a session can carry a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Carries {
-    /// As its source identity, which stays in CloudTrail through further roles.
+    /// The session has the name as its source identity, which stays in CloudTrail through further roles.
     SourceIdentity,
-    /// As its tag `caller`, which policies may refer to.
+    /// The session has the name in its tag `caller`, which policies may refer to.
     SessionTag,
 }
 
 /// Why a part of a [`AssumedRole`] is refused. The limits are those of the STS `AssumeRole` reference.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RoleError {
-    /// Not the ARN of an IAM role.
+    /// The text is not the ARN of an IAM role.
     #[error("it is not the ARN of a role: expected `arn:aws:iam::<account>:role/<name>`")]
     NotARole,
     /// A session name that STS would refuse.

@@ -233,7 +233,7 @@ fn push_query(canonical: &mut Vec<u8>, query: &str) {
     }
 }
 
-/// Without outer white space, and inner runs of it as one space.
+/// Returns the text without outer white space, and with one space for each inner run of white space.
 fn collapsed(value: &str) -> Cow<'_, str> {
     if value.bytes().all(|byte| byte > b' ') {
         return Cow::Borrowed(value);

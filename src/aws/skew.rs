@@ -18,7 +18,7 @@ const NONE: Duration = Duration::from_secs(30);
 /// The largest skew that is corrected.
 const LIMIT: Duration = Duration::from_hours(24);
 
-/// The difference, shared by all who sign for one target. Cloning shares.
+/// The difference, which all signers of one target share. A clone shares it as well.
 #[derive(Clone, Debug, Default)]
 pub struct Skew(Arc<AtomicI64>);
 

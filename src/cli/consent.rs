@@ -7,7 +7,7 @@ use std::io::{self, BufRead as _};
 #[cfg(feature = "assumptions")]
 use super::output::ask;
 
-/// Asks a question that is answered with yes or no; nothing if this is no terminal.
+/// Asks a question that is answered with yes or no. Returns nothing if standard input is not a terminal.
 #[cfg(feature = "assumptions")]
 pub(super) fn agrees(question: &str) -> Option<bool> {
     if !io::stdin().is_terminal() {

@@ -76,7 +76,7 @@ fn trusted(table: &IssuerTable, problems: &mut Problems) -> Option<TrustedIssuer
     required("name", "choose a short name for logs and for `[[caller]]`, as in `github`");
     required("url", HINT_URL);
     // SECURITY: without it, a token that was made for any other service would be accepted here.
-    // People who sign in bring no token, and without an audience, nobody can bring one.
+    // People who sign in send no bearer token, and without an audience the issuer's bearer tokens are rejected.
     if table.value("client-id").is_none() {
         required(
             "audience",
@@ -93,7 +93,7 @@ fn trusted(table: &IssuerTable, problems: &mut Problems) -> Option<TrustedIssuer
     let is_fetched = table.value("keys-url").is_none() && table.value("keys-file").is_none();
     let url = problems.read(table.value("url"), HINT_URL, |text| match Location::parse(text) {
         Ok(location) => Ok((text.to_owned(), Some(location))),
-        // Without discovery, it is only compared.
+        // Without discovery, the URL is only compared with `iss`.
         Err(_) if !is_fetched && !text.is_empty() => Ok((text.to_owned(), None)),
         Err(why) => Err(why.to_owned()),
     });

@@ -70,7 +70,7 @@ impl Logging {
         Self { format, filter: filter.unwrap_or_else(|| EnvFilter::new(own("info"))), export: None }
     }
 
-    /// The same, with a copy of each line in this queue.
+    /// Returns the same logging, which puts a copy of each line into this queue.
     #[must_use]
     pub(super) fn exported(self, export: Option<Arc<LogQueue>>) -> Self {
         Self { export, ..self }

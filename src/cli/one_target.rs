@@ -1,4 +1,4 @@
-//! One target of a configuration, and what is needed to connect to it, for commands that serve nobody.
+//! One target of a configuration, and what is needed to connect to it, for commands that do not serve clients.
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -23,7 +23,7 @@ pub struct StackPlan {
 
 /// The change that `apply` would make to a stack.
 pub enum PlannedChange {
-    /// It would be created with these resources; a resource is `Dynamic` if that is not certain yet.
+    /// The stack would be created with these resources; a resource is `Dynamic` if that is not certain yet.
     New(Vec<Change>),
     /// Nothing would change.
     Same,

@@ -28,16 +28,16 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// The end of an operation on a stack.
 #[derive(Clone, Debug)]
 pub(super) enum OperationEnd {
-    /// It succeeded.
+    /// The operation succeeded.
     Complete(String),
-    /// It was rolled back, or it is stuck: the last status and the cause.
+    /// The operation was rolled back, or the stack is stuck: the last status and the cause.
     Failed {
         /// Such as `ROLLBACK_COMPLETE`.
         status: String,
         /// The first failure.
         cause: Option<StackEvent>,
     },
-    /// It still ran at the deadline.
+    /// The operation still ran at the deadline.
     Late(String),
 }
 

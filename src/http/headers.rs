@@ -116,7 +116,7 @@ impl HeaderSummary {
 #[must_use]
 pub fn for_upstream(inbound: &HeaderMap) -> Fields {
     let named = fields_named_by_connection(inbound);
-    // With room for those that signing adds.
+    // The capacity has room for the headers that signing adds.
     let mut outbound = Fields::with_capacity(inbound.len() + 8);
     for (name, value) in inbound {
         let text = name.as_str();

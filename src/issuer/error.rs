@@ -35,7 +35,7 @@ pub enum IssuerError {
         /// The status.
         status: StatusCode,
     },
-    /// Not a discovery document.
+    /// The answer is not a discovery document.
     #[error("the discovery document is not an object of JSON with an `issuer`")]
     NotDiscovery,
     /// The document describes another issuer.

@@ -70,7 +70,7 @@ pub struct Arn {
 /// The reason why an ARN is rejected; each text names the part and the valid form.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ArnError {
-    /// Not six colon-separated fields starting with `arn`.
+    /// The text does not have six fields between colons, of which the first is `arn`.
     #[error(
         "it is not an ARN: expected `arn:aws:sagemaker:<region>:<account>:mlflow-tracking-server/<name>` or `…:mlflow-app/<id>`"
     )]

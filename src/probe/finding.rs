@@ -7,9 +7,9 @@ use std::time::Duration;
 pub enum ProbeOutcome {
     /// All is well.
     Ok,
-    /// It works, but a person should look at it.
+    /// The step succeeded, but a person should look at the result.
     Warning,
-    /// It does not work.
+    /// The step failed.
     Failure,
     /// The probe did not run, because an earlier one failed or it is not configured.
     Skipped,

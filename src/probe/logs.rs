@@ -11,7 +11,7 @@ pub(super) const CHECK: &str = "logs";
 
 /// The stream of a machine's probes, which is always the same, so that they leave no trail of streams behind.
 const STREAM: &str = "check";
-/// A stream that nobody makes. AWS looks for the permission and the group before it misses the stream.
+/// A stream that does not exist. AWS looks for the permission and the group before it misses the stream.
 const ABSENT_STREAM: &str = "never-made";
 
 /// Probes the group. Without leave to write, it puts an event into a stream that does not exist.

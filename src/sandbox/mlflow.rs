@@ -206,7 +206,7 @@ async fn run(step: &'static str, mut command: Command, report: &dyn Reporter) ->
 /// is killed that a busy machine delays. By default uvicorn kills it after five seconds, and its requests get no response.
 ///
 /// For jobs, as of LLM judges, MLflow starts eight more processes, which take 1.8 GB and seconds of processor time even if
-/// nobody begins a job. Older versions ignore what they do not know.
+/// no job ever begins. Older versions ignore settings that they do not know.
 pub(super) const ENVIRONMENT: [(&str, &str); 4] = [
     ("MLFLOW_DISABLE_TELEMETRY", "true"),
     ("DO_NOT_TRACK", "true"),

@@ -63,7 +63,7 @@ fn code(code: &str) -> &str {
     }
 }
 
-/// Responds to a request with its signature in the query: the only use of these is to prove an identity to somebody else.
+/// Responds to a request with its signature in the query: such requests serve only to prove an identity to another party.
 fn presigned(sts: &Sts, request: &HttpRequest, body: &[u8]) -> Result<HttpResponse, AwsRejection> {
     let sha256 = digest::digest(&digest::SHA256, body);
     let received = ReceivedRequest::new(request, sha256.as_ref());

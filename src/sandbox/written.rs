@@ -55,7 +55,7 @@ impl ReservedFile {
             return Err(SandboxError::Exists { path: path.to_owned() });
         }
         let directory = path.parent().unwrap_or(Path::new("/"));
-        // The file has mode 0600, so nobody else reads or changes who may do what.
+        // The file has mode 0600, so no other user can read it, or change the callers' rights.
         let file = NamedTempFile::new_in(directory).map_err(|error| failed(error.kind().into()))?;
         Ok(Self { path: path.to_owned(), file })
     }

@@ -65,7 +65,7 @@ pub(super) fn start(
         tasks.push(rt::spawn(async move { store_discovery::run(&served).await }));
     }
     let keep_fresh = |issuer: Arc<IssuerState>| {
-        // It gives trust, proxies and the deadlines of connections.
+        // The dialer supplies the trusted authorities, the proxies and the deadlines of connections.
         let dialer = shared.served_targets[0].dialer.clone();
         rt::spawn(async move { issuer.keep_fresh(&dialer).await })
     };

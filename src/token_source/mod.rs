@@ -2,7 +2,7 @@
 //!
 //! [`update`] loses no change of another writer. Its promise depends on the place: a file has a lock; Secrets Manager moves
 //! its label `AWSCURRENT` only from the version that was read; the Parameter Store can do neither, so a writer there finds
-//! out afterwards that it has overwritten somebody, and repairs it.
+//! out afterwards that it has overwritten another writer's change, and repairs that.
 
 mod calls;
 mod error;

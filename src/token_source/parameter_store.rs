@@ -1,7 +1,7 @@
 //! Changes of tokens in the Parameter Store, which cannot compare and swap.
 //!
 //! `PutParameter` overwrites whatever is there, and returns the number of the new version. The next number after the one that
-//! was read means that nothing came between. Otherwise the writer has overwritten somebody, and repairs that: it reads the
+//! was read means that nothing came between. Otherwise the writer has overwritten another change, and repairs that: it reads the
 //! version before its own from the history, applies its own change to it, and writes the result, until nothing comes between.
 //!
 //! A third writer may have read what was written before the repair, and lack the change that the repair restores. So a writer

@@ -51,7 +51,7 @@ async fn replace(calls: &SecretCalls<'_>, read: Option<&str>, tokens: &Tokens) -
         let input = json!({"Name": name, "ClientRequestToken": version, "SecretString": text});
         match calls.ask("secretsmanager.CreateSecret", &input).await {
             Ok(_) => return Ok(true),
-            // It has no value yet, as after its creation in the console, or another writer has just created it.
+            // The secret has no value yet, as after its creation in the console, or another writer has just created it.
             Err(TokenSourceError::Refused { code, .. }) if code == "ResourceExistsException" => {}
             Err(error) => return Err(error),
         }

@@ -27,8 +27,8 @@ impl TokenSource {
 /// The behaviour of an update if there are no tokens in this place yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WhenMissing {
-    /// It creates the file or the secret.
+    /// The update creates the file or the secret.
     Create,
-    /// It fails.
+    /// The update fails.
     Fail,
 }

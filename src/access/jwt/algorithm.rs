@@ -26,7 +26,7 @@ pub enum JwtAlgorithm {
     EdDsa,
 }
 
-/// Not the name of a [`JwtAlgorithm`].
+/// The text is not the name of a [`JwtAlgorithm`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("an algorithm is RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384 or EdDSA")]
 pub struct NotAnAlgorithm;

@@ -6,7 +6,7 @@ pub enum JwtError {
     /// Longer than any token of the known issuers.
     #[error("it is longer than 16 KiB")]
     TooLong,
-    /// Not three parts of base64url without padding.
+    /// The token is not three parts of base64url without padding.
     #[error("it is not three parts of base64url without padding")]
     Malformed,
     /// Five parts, or an `enc` in the header.
@@ -36,7 +36,7 @@ pub enum JwtError {
     /// Meant for another service.
     #[error("it is meant for another audience")]
     Audience,
-    /// It never expires.
+    /// The token never expires.
     #[error("it has no expiry")]
     NoExpiry,
     /// A time that is not a number, or that no clock shows.
@@ -54,7 +54,7 @@ pub enum JwtError {
     /// The issuer publishes no such key.
     #[error("its issuer publishes no key with its `kid` for its algorithm")]
     UnknownKey,
-    /// It names no key, and several fit; or several keys have the same `kid`.
+    /// The token names no key, and several keys fit; or several keys have the same `kid`.
     #[error("several keys of its issuer fit, because it names none or they have the same `kid`")]
     AmbiguousKey,
     /// The keys could not be fetched, so nothing is known about the token.

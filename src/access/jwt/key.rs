@@ -39,7 +39,7 @@ enum KeyMaterial {
 /// The reason why a key of a set cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyRejected {
-    /// Not an object with the parameters of its type.
+    /// The key is not an object with the parameters of its type.
     #[error("it is malformed")]
     Malformed,
     /// Meant for encryption.

@@ -17,7 +17,7 @@ pub struct KeySet(Vec<VerificationKey>);
 /// The reason why a set of keys is rejected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeySetError {
-    /// Not an object of JSON with a list `keys`.
+    /// The document is not an object of JSON with a list `keys`.
     #[error("it is not a JSON Web Key Set: an object of JSON with a list `keys`")]
     NotASet,
     /// More keys than an issuer needs.

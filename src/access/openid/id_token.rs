@@ -13,19 +13,19 @@ const SUBJECT_LIMIT: usize = 255;
 /// The reason why an ID token with a valid signature is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IdTokenError {
-    /// It was made for another sign-in.
+    /// The token was made for another sign-in.
     #[error("the ID token has the nonce of another sign-in, or none")]
     Nonce,
-    /// It was issued to another client.
+    /// The token was issued to another client.
     #[error("the ID token was issued to another client")]
     Client,
-    /// It belongs to another access token.
+    /// The token belongs to another access token.
     #[error("the ID token belongs to another access token")]
     AccessToken,
-    /// It names nobody.
+    /// The token names no person.
     #[error("the ID token names no subject")]
     Subject,
-    /// The user info is about somebody else.
+    /// The user info is about another person.
     #[error("the user info is about another subject than the ID token")]
     OtherSubject,
 }

@@ -72,7 +72,7 @@ pub enum TokenResponseError {
     /// The provider does not accept the client or its secret.
     #[error("the identity provider does not accept the client or its secret: {0}")]
     Client(ProviderRefusal),
-    /// Not an object of JSON with a token in it.
+    /// The answer is not an object of JSON with a token in it.
     #[error("the identity provider's response has no ID token")]
     NoIdToken,
 }

@@ -47,7 +47,7 @@ impl PartUrls {
         for piece in ["PUT\n", first.path(), "\n", query, NUMBER] {
             hashed.update(piece.as_bytes());
         }
-        // Without the port that the scheme implies, as it is sent.
+        // The header is sent without the port that the scheme implies, so it is signed without that port.
         let host = &first[Position::BeforeHost..Position::AfterPort];
         let key = generate_signing_key(secret, time, region, "s3");
         Self {

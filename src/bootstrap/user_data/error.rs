@@ -11,13 +11,13 @@ pub enum UserDataError {
     /// More than [`RAW_LIMIT`].
     #[error("it has more than {RAW_LIMIT} bytes; keep secrets and long texts in the Parameter Store")]
     TooLarge,
-    /// It would decompress to more than [`TEXT_LIMIT`].
+    /// The user data would decompress to more than [`TEXT_LIMIT`].
     #[error("it decompresses to more than {TEXT_LIMIT} bytes; that is no configuration")]
     Bomb,
     /// The compression is broken.
     #[error("it begins like gzip but cannot be decompressed; compress it again, or send it as it is")]
     Gzip,
-    /// Neither UTF-8 nor compressed.
+    /// The user data is neither UTF-8 nor compressed.
     #[error("it is not text; write TOML or JSON in UTF-8")]
     NotText,
     /// The text is something that other systems execute.
@@ -32,7 +32,7 @@ pub enum UserDataError {
     /// A MIME message that cannot be read.
     #[error("its MIME message cannot be read: {0}")]
     Mime(&'static str),
-    /// Neither TOML nor a JSON object.
+    /// The text is neither TOML nor a JSON object.
     #[error("it is neither TOML nor a JSON object: {0}")]
     Syntax(String),
 }

@@ -28,7 +28,7 @@ oidc-client-id = "name"
 const OF_PERSONAL_TOKENS: &str =
     "personal-tokens = \"secretsmanager:arn:aws:secretsmanager:us-east-1:123456789012:secret:other\"\n";
 const OF_LOGS: &str = "cloudwatch-log-group = \"group\"\n";
-/// Of a task, ECS sends the log.
+/// ECS sends the log of a task.
 const OF_TASKS: &str = "cloudwatch-log-content = \"audit\"\n";
 const OF_OIDC_CALLERS: &str = "[[caller]]\nclaim = \"*\"\nrole = \"read\"\n";
 

@@ -4,7 +4,7 @@ use super::context::{CheckResult, PreflightContext};
 use crate::api::account::Quota;
 use crate::deploy::templates::StackKind;
 
-/// The processors of all tasks on Fargate together. AWS does not count those in use for whoever asks for the quota.
+/// The processors of all tasks on Fargate together. AWS states the quota without the number in use.
 const PROCESSORS: Quota = Quota { title: "processors of tasks on Fargate", service: "fargate", code: "L-3032A538" };
 
 /// Each type of resource that is counted in the templates, and its quota.

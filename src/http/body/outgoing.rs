@@ -41,7 +41,7 @@ enum OutgoingSource {
 /// Why a body cannot be sent to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum OutgoingError {
-    /// It could not be read back.
+    /// The buffered body could not be read back.
     #[error("cannot read the request body back from disk")]
     Disk(#[source] io::Error),
     /// Its caller did not send the rest.

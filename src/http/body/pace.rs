@@ -91,7 +91,7 @@ impl Pace {
             };
             let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(left)));
             ready!(timer.as_mut().poll(context));
-            // It may have been set for an earlier piece.
+            // The timer may have been set for an earlier piece.
             if let Some(due) = Instant::now().checked_add(left) {
                 timer.as_mut().reset(due.into());
             }

@@ -77,7 +77,7 @@ impl Writer {
 /// A file being filled, while more for it is gathered.
 #[derive(Debug)]
 pub(super) enum Spool {
-    /// It is being written to; what is written is held in memory until then.
+    /// A piece is being written to the file; until that ends, the piece is held in memory.
     Writing(Work<Writer>, Option<Reservation>),
     /// There is nothing to write.
     Resting(Writer),

@@ -77,18 +77,18 @@ pub enum TunnelError {
     /// The proxy itself cannot be reached.
     #[error("{0}")]
     Unreachable(String),
-    /// It answered with an error.
+    /// The proxy answered with an error.
     #[error("it answered {status}{reason}")]
     Refused {
-        /// With this status.
+        /// The status of the answer.
         status: u16,
         /// The reason phrase that follows the status.
         reason: String,
     },
-    /// It ended the connection, or the connection broke.
+    /// The proxy ended the connection, or the connection broke.
     #[error("the connection to it ended")]
     Broken(#[source] io::Error),
-    /// It is not an HTTP proxy.
+    /// The server at the address is not an HTTP proxy.
     #[error("its response is not HTTP")]
     Invalid,
     /// Name, TCP and answer together took too long.

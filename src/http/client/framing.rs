@@ -9,7 +9,7 @@ pub(super) fn size(method: &Method, status: StatusCode, announced: Option<u64>) 
     match announced {
         _ if bodiless => BodySize::None,
         Some(length) => BodySize::Sized(length),
-        // For HEAD a length is announced and nothing follows; without one there is nothing to say.
+        // A response to HEAD may announce a length, and no body follows; without a length nothing is announced.
         None if *method == Method::HEAD => BodySize::None,
         None => BodySize::Stream,
     }

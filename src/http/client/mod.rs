@@ -57,7 +57,7 @@ pub struct Client {
     http2: http2::Http2,
     protocol: Cell<Protocol>,
     asking: Mutex<()>,
-    /// When the last one who asked got no connection.
+    /// The time when the last request that asked got no connection.
     failed: Cell<Option<Instant>>,
     settings: ClientSettings,
 }
@@ -127,7 +127,7 @@ impl Client {
         }
     }
 
-    /// Which protocol to speak; asks the upstream if that is not known, one asker at a time.
+    /// Returns the protocol to speak. If that is not known, one request at a time asks the upstream.
     async fn protocol(&self) -> Result<Protocol, ClientError> {
         if self.protocol.get() == Protocol::Http1 || self.http2.has_connection() {
             return Ok(self.protocol.get());
@@ -142,7 +142,8 @@ impl Client {
             return Ok(self.protocol.get());
         }
         if self.failed.get().is_some_and(|failed| failed >= began) {
-            // Those who have waited for a failure try for themselves now: in turn, the last would wait for all others.
+            // Requests that have waited for a failure now try for themselves: one after the other, the last would wait for
+            // all others.
             asking = None;
         }
         let stream = self.http2.dial().await.inspect_err(|_| self.failed.set(Some(Instant::now())))?;

@@ -32,7 +32,7 @@ struct Flags {
 struct Line {
     size: usize,
     start: [u8; START],
-    /// It is known once the line is as long as its `start`.
+    /// The value of the line, which is known once the line is as long as its `start`.
     value: Value,
 }
 
@@ -41,16 +41,16 @@ struct Line {
 enum Value {
     Length,
     Coding,
-    /// So many letters of `websocket` have arrived, or one more if white space follows them.
+    /// This many letters of `websocket` have arrived, or one more if white space follows them.
     Upgrade(usize),
-    /// It says nothing about the body.
+    /// The header says nothing about the body.
     #[default]
     Other,
 }
 
 /// The end of a body.
 pub(super) enum BodyFraming {
-    /// So many bytes, or none at all.
+    /// The body has this many bytes, or none at all.
     Length(u64),
     Chunks,
     /// The end of the connection.

@@ -30,7 +30,7 @@ pub enum TrustError {
         /// The error of the certificate.
         source: rustls::Error,
     },
-    /// Neither the system nor the file gave an authority: every connection would fail later and less clearly.
+    /// Neither the system nor the file has an authority. Every connection would fail later, and less clearly.
     #[error("no certificate authorities were found on this system")]
     NoRoots,
 }

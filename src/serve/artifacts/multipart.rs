@@ -130,9 +130,9 @@ pub(crate) async fn write(
 
 /// The URLs of the parts of one upload.
 enum Urls {
-    /// They lead to S3.
+    /// The URLs lead to S3.
     Direct(Box<PartUrls>),
-    /// They lead here: the text before the number, and the text after it.
+    /// The URLs lead to the appliance: the text before the number of the part, and the text after it.
     Own(String, String),
 }
 

@@ -20,9 +20,9 @@ const REJECTED_FOR: Duration = Duration::from_secs(10);
 /// The results that are known about tokens.
 #[derive(Default)]
 pub(crate) struct AwsTokenCache {
-    /// By the fingerprints of the token as it was written first, and of its request.
+    /// The confirmed tokens, by the fingerprints of the token as it was first written, and of its request.
     confirmed: HashMap<Fingerprint, Arc<Confirmed>>,
-    /// By the fingerprint of the request. SECURITY: these cannot displace confirmed tokens.
+    /// The rejected tokens, by the fingerprint of the request. SECURITY: these cannot displace confirmed tokens.
     rejected: HashMap<Fingerprint, (AwsTokenError, SystemTime)>,
     /// The requests that STS is being asked about.
     calls: HashMap<Fingerprint, Arc<Notify>>,
@@ -41,7 +41,7 @@ pub(crate) enum Turn {
     Ask,
     /// Another request asks about the same token.
     Wait(OwnedNotified),
-    /// It is known.
+    /// The cache knows the token.
     Known(Result<Caller, AwsTokenError>),
 }
 

@@ -139,7 +139,7 @@ impl Callers {
         status: StatusCode,
     ) -> Result<(), AccessError> {
         match (caller, client) {
-            // Only errors of the client count.
+            // Only errors of the client count against its limit.
             (None, Some(address)) if status.is_client_error() => {
                 self.meter.reject(address).map_err(AccessError::Excess)
             }

@@ -72,7 +72,7 @@ impl SessionStore {
             })
             .await;
         info!(place = key.place(), "the session key was read");
-        // Only this task sets it.
+        // Only this task sets the value.
         let _ = self.sessions.set(sessions);
     }
 }

@@ -1,4 +1,4 @@
-//! The visitor of the sign-in page: the holder of a session, somebody whose session has ended, or a stranger.
+//! The visitor of the sign-in page: a person with a session, a person whose session has ended, or an unauthenticated one.
 
 use std::time::SystemTime;
 

@@ -107,7 +107,7 @@ impl CircuitBreaker {
         self.record_failure_at(admission, self.now(), less);
     }
 
-    /// Does the same at the given time, with a pause that is shorter by `less` milliseconds.
+    /// Notes a failure at the given time, with a pause that is shorter by `less` milliseconds.
     fn record_failure_at(&self, admission: Admission, now: u64, less: u64) {
         let count = self.failures.fetch_add(1, Ordering::Relaxed).saturating_add(1);
         let until = now + PAUSE_MS - less;
@@ -137,7 +137,7 @@ impl CircuitBreaker {
     }
 
     fn now(&self) -> u64 {
-        // Never 0, which means that the breaker is closed.
+        // The value is never 0, because 0 means that the breaker is closed.
         u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX / 2).max(1)
     }
 }

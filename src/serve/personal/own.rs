@@ -1,4 +1,4 @@
-//! The page of the token that a request presents: it says who the token is, and revokes it.
+//! The page of the token that a request presents: it shows the caller, role and end of the token, and revokes it.
 //!
 //! `appliance login` asks it until the token is accepted, and `appliance logout` revokes the token there.
 

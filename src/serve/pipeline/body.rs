@@ -33,7 +33,7 @@ pub(super) struct ReadyRequest<'a> {
     pub body: Body,
     /// The body's hash in hex, or the word for a body without one.
     pub sha256: Cow<'static, str>,
-    /// Where artifact locations stand in the response.
+    /// The places of artifact locations in the response.
     pub places: JsonPaths,
 }
 

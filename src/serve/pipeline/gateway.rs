@@ -26,7 +26,7 @@ pub(super) struct Prepared<'a> {
     pub authorized: Authorized<'a>,
     /// The target's artifact store; nothing if the gateway is off.
     pub store: Option<Rc<S3Client>>,
-    /// Where artifact locations stand in the body of this route's requests and responses.
+    /// The places of artifact locations in the bodies of this route's requests and responses.
     pub locations: Locations,
     /// Path and query, with real artifact locations.
     pub target: String,

@@ -32,7 +32,7 @@ pub(super) struct Routed<'a> {
     pub query: Cow<'a, str>,
 }
 
-/// Where a path leads.
+/// The target and the route that a path names.
 pub(super) enum Destination<'a> {
     Target(Routed<'a>),
     /// The same path with a slash at its end, so that the UI's relative URLs work.

@@ -132,7 +132,7 @@ impl ServerConnections {
     }
 
     /// Ends connections without a request for `idle_timeout`, and those whose clients have read nothing for `send_timeout`.
-    /// It never returns.
+    /// This function never returns.
     pub(crate) async fn enforce_timeouts(&self, idle_timeout: Duration, send_timeout: Duration) {
         loop {
             sleep(INTERVAL).await;

@@ -233,7 +233,7 @@ impl Drop for AccessLog {
         let (upstream, calls) = (notes.upstream.get(), notes.calls.get());
         let of_caller = notes.caller.get().and_then(|caller| caller.issuer.as_deref());
         let ended = Instant::now();
-        // Where the appliance made several calls, all of them are the upstream's time.
+        // If the appliance made several calls, the time of all of them counts as the upstream's.
         let added = |last: Duration| {
             let upstream = last.max(calls.mlflow + calls.s3);
             Some(notes.responded.get()?.saturating_sub(upstream).saturating_sub(notes.receiving.get()))

@@ -1,4 +1,4 @@
-//! A request whose response has ended, as plain values for those who report it.
+//! A request whose response has ended, as plain values for the log, the metrics and the spans.
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};

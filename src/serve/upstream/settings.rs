@@ -52,6 +52,6 @@ pub enum ArtifactAccess {
     /// Through the appliance, and in parts by presigned URLs where the client knows how.
     #[default]
     Multipart,
-    /// Only by presigned URLs; no artifact byte crosses the appliance.
+    /// Artifacts travel only by presigned URLs; no byte of an artifact crosses the appliance.
     PresignedOnly,
 }

@@ -30,7 +30,7 @@ pub(crate) struct Http1Body {
     /// Nothing once it is complete.
     connection: Option<Http1Connection>,
     framing: Framing,
-    /// Where the connection goes then, if it can be used again.
+    /// The pool to which the connection returns afterwards, if it can be used again.
     pool: Option<Rc<Pool>>,
     permit: Option<ConnectionPermit>,
 }

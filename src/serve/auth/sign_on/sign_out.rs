@@ -19,7 +19,8 @@ const CONTENT: &str = "<h1>You are signed out of MLflow</h1><p>Continue to sign 
 /// Returns the page that leads on to the sign-out at the provider; nothing if no provider has named the holder of the
 /// request's session, or if it has no such address.
 ///
-/// It is a page because browsers let a form not be redirected to another site under the policy of our pages.
+/// The answer is a page and no redirect, because the content security policy of our pages stops browsers from following the
+/// redirect of a form to another site.
 #[must_use]
 pub(crate) fn sign_out(sign_on: &SignOnRequest<'_>) -> Option<HttpResponse> {
     let (address, label) = at_provider(sign_on)?;

@@ -34,7 +34,7 @@ pub(super) async fn start(sign_on: &SignOnRequest<'_>) -> Result<SignInResponse,
     let name = sign_on.parameter("issuer").unwrap_or_default();
     let (issuer, client) = sign_on.issuer(&name).ok_or(SignInError::NoSuchPage)?;
     let sessions = sign_on.callers.sessions.get().map_err(AccessError::from)?;
-    // Without it, the person would come back in vain.
+    // Without the client secret, the sign-in would fail only when the person comes back.
     client.secret.check()?;
     let provider = issuer.discovered_provider().await?;
     if let Some(elsewhere) = elsewhere(sign_on, client.client.redirect_url.as_deref()) {

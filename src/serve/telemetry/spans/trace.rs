@@ -86,7 +86,7 @@ impl Trace {
         // Setting `traceparent` is not enough: an invalid request may have it twice.
         fields.remove(&TRACEPARENT);
         if self.parent.is_none() {
-            // It belongs to the trace that is not continued.
+            // The state belongs to the trace that is not continued.
             fields.remove(&TRACESTATE);
         }
     }
