@@ -107,7 +107,7 @@ fn in_one_line(text: &str) -> String {
     let Some((before, sources)) = text.split_once("Attempted:\n") else { return text.to_owned() };
     let summary = before.split(": ").next().unwrap_or_default();
     let tried = sources.lines().map(|line| match line.trim().split_once(": the credential provider was not enabled") {
-        Some((source, reason)) if reason.is_empty() => format!("{source}: not configured"),
+        Some((source, "")) => format!("{source}: not configured"),
         Some((source, reason)) => format!("{source}{reason}"),
         None => line.trim().to_owned(),
     });

@@ -121,7 +121,10 @@ fn with_value(given: &RawValue, text: &str) -> String {
 }
 
 fn problem(origin: &dyn ProblemOrigin, text: String, hint: String, is_local: bool) -> Problem {
-    let text = origin.key().map_or_else(|| text.clone(), |key| format!("{key}: {text}"));
+    let text = match origin.key() {
+        Some(key) => format!("{key}: {text}"),
+        None => text,
+    };
     Problem { origin: origin.place(), text, hint, is_local }
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::SystemTime;
 
+use crate::access::caller::Subject;
 use crate::access::tokens::Tokens;
 use crate::clock;
 use crate::probe::Finding;
@@ -27,10 +28,8 @@ pub(super) fn line(settings: &ServeSettings) -> String {
 pub(super) fn callers(settings: &ServeSettings, now: SystemTime) -> Finding {
     const CHECK: &str = "callers";
     let callers = &settings.callers;
-    let has_others =
-        callers.oidc.is_some() || callers.aws.is_some() || !callers.grants.is_empty() || !callers.issuers.is_empty();
-    let of_issuers = of_issuers(callers);
-    let and_issuers = of_issuers.as_ref().map(|text| format!(", {text}")).unwrap_or_default();
+    let others = without_tokens(callers);
+    let and_others: String = others.iter().flat_map(|text| [", ", text.as_str()]).collect();
     match (&callers.tokens, callers.anonymous) {
         (_, Some(role)) if settings.listen.ip().is_loopback() => {
             Finding::ok(CHECK, "", format!("every client on this machine, as {role}"))
@@ -44,7 +43,7 @@ pub(super) fn callers(settings: &ServeSettings, now: SystemTime) -> Finding {
         (Some(tokens), None) => match &tokens.initial {
             Some(tokens) => {
                 let (valid, expired) = count(tokens, now);
-                if valid == 0 && !has_others {
+                if valid == 0 && others.is_empty() {
                     let text = format!("nobody, because there is no valid token ({expired} expired)");
                     return Finding::warning(CHECK, "", text, "create one with `appliance token new`");
                 }
@@ -52,23 +51,34 @@ pub(super) fn callers(settings: &ServeSettings, now: SystemTime) -> Finding {
                 Finding::ok(
                     CHECK,
                     "",
-                    format!("holders of {valid} valid token{plural} ({expired} expired){and_issuers}"),
+                    format!("holders of {valid} valid token{plural} ({expired} expired){and_others}"),
                 )
             }
-            None => Finding::ok(CHECK, "", format!("holders of the tokens that AWS stores{and_issuers}")),
+            None => Finding::ok(CHECK, "", format!("holders of the tokens that AWS stores{and_others}")),
         },
-        (None, None) => {
-            let others = if callers.aws.is_some() && callers.oidc.is_none() {
-                "AWS identities or holders of client certificates"
-            } else {
-                "users of the load balancer or holders of client certificates"
-            };
-            Finding::ok(CHECK, "", of_issuers.unwrap_or_else(|| others.to_owned()))
-        }
+        (None, None) if others.is_empty() => Finding::warning(
+            CHECK,
+            "",
+            "nobody, because no `[[caller]]` grants a role",
+            "add a `[[caller]]` for the holders of client certificates",
+        ),
+        (None, None) => Finding::ok(CHECK, "", others.join(", ")),
     }
 }
 
-/// The callers whom issuers name; none without issuers.
+/// The callers that need no token of the token file.
+fn without_tokens(callers: &CallerSettings) -> Vec<String> {
+    let has_certificates = callers.grants.iter().any(|grant| matches!(grant.to, Subject::Certificate(_)));
+    let ways = [
+        (callers.oidc.is_some(), "users of the load balancer"),
+        (callers.aws.is_some(), "AWS identities"),
+        (has_certificates, "holders of client certificates"),
+    ];
+    let texts = ways.into_iter().filter(|(is_one, _)| *is_one).map(|(_, text)| text.to_owned());
+    texts.chain(of_issuers(callers)).collect()
+}
+
+/// The callers that issuers name; none without issuers.
 fn of_issuers(callers: &CallerSettings) -> Option<String> {
     let named = |is_meant: fn(&IssuerSettings) -> bool| {
         let names = callers.issuers.iter().filter(|issuer| is_meant(issuer));

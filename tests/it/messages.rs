@@ -3,6 +3,7 @@
 use std::fs;
 
 use crate::support::appliance::{Builder, TRACKING_ARN, run};
+use crate::support::tokens::TokenFile;
 use crate::support::upstream::Upstream;
 use crate::support::{eventually, quiet_port};
 
@@ -18,108 +19,62 @@ fn serve<'a>(options: &[&'a str]) -> Vec<&'a str> {
     [&["serve", "--resource-arn", TRACKING_ARN, "--admin-listen", "off"][..], options].concat()
 }
 
+/// Asserts that a command ends with this code and these texts, and names its object once.
+#[track_caller]
+fn fails(arguments: &[&str], code: i32, expected: &[&str], object: &str) {
+    let (ended, text) = said(arguments, &[]);
+    assert_eq!(ended, Some(code), "{arguments:?}: {text}");
+    for part in expected {
+        assert!(text.contains(part), "`{part}` is missing for {arguments:?}:\n{text}");
+    }
+    assert_eq!(text.matches(object).count(), 1, "`{object}` stands once for {arguments:?}:\n{text}");
+    assert!(!text.contains("serving "), "{arguments:?} serves nothing:\n{text}");
+}
+
 #[test]
-fn a_message_names_its_object_once_and_the_fix_for_its_reason() {
+fn serve_names_its_object_once_and_the_fix_for_its_reason() {
     let directory = tempfile::tempdir().unwrap();
     let tokens = directory.path().join("tokens.toml");
     fs::write(&tokens, "token = [\n").unwrap();
     let (tokens, missing) = (tokens.to_str().unwrap(), directory.path().join("missing/file"));
     let missing = missing.to_str().unwrap();
-    for (arguments, code, expected, object) in [
-        (
-            serve(&["--listen", "192.0.2.7:5000", "--allow-anonymous"]),
-            78,
-            vec![
-                "error: cannot listen on `192.0.2.7:5000`",
-                "hint: set `--listen` or `--admin-listen` to an address of this",
-            ],
-            "192.0.2.7:5000",
-        ),
-        (
-            serve(&["--listen", "127.0.0.1:0", "--audit-log", missing]),
-            78,
-            vec![
-                "error: cannot open the audit log `",
-                "caused by: No such file",
-                "hint: name a file in a writable directory",
-            ],
-            missing,
-        ),
-        (
-            serve(&["--tokens", missing]),
-            78,
-            vec![
-                "--tokens: cannot read the token file `",
-                "No such file",
-                "hint: name a file that `appliance token new` made",
-            ],
-            missing,
-        ),
-        (serve(&["--tokens", tokens]), 78, vec!["--tokens: cannot read the token file `", "`: line 1: "], tokens),
-        (serve(&["--deny", "foo"]), 78, vec!["--deny: the rule `foo`: a rule has the form `resource:action`"], "`foo`"),
-        (
-            serve(&["--deny", "experiments:delete@boss"]),
-            78,
-            vec!["--deny: the rule `experiments:delete@boss`: a role is `read`, `write` or `admin`\n"],
-            "experiments:delete",
-        ),
-        (
-            serve(&["--allowed-networks", "10.0.0.0/33"]),
-            78,
-            vec!["--allowed-networks: `10.0.0.0/33` is not a network"],
-            "10.0.0.0/33",
-        ),
-        (
-            vec!["token", "new", "--file", missing, "--role", "read", "--name", "a b"],
-            2,
-            vec!["error: `--name a b`: a name has 2 to 64 characters", "hint: correct the option"],
-            "`--name a b`",
-        ),
-        (
-            vec!["policy", "--role", "read", "POST", "/api/2.0/mlflow/nothing"],
-            1,
-            vec![
-                "denied   `unclassified:unknown` needs the role `admin`",
-                "; this version knows no such request of MLflow\n",
-            ],
-            "unclassified:unknown",
-        ),
-        (
-            vec!["deploy", "plan", "--mode", "serverless", "--region", "eu-west-1", "--config", missing],
-            78,
-            vec!["error: cannot read `", "No such file", "hint: check the path of `--config`"],
-            missing,
-        ),
-        (
-            vec!["generate", "man-pages", "/proc/x"],
-            1,
-            vec!["error: cannot write to `/proc/x`: ", "hint: make room"],
-            "/proc/x",
-        ),
-        (
-            vec!["bootstrap", "status", "--state-directory", missing],
-            1,
-            vec![
-                "state: this instance has not configured itself yet\n",
-                "error: the appliance on this instance is not ready",
-            ],
-            "has not configured itself",
-        ),
-        (
-            vec!["sandbox", "--mlflow-url", "ftp://x"],
-            2,
-            vec!["the URL must start with `https://`, or with `http://` for this machine"],
-            "the URL must start",
-        ),
-    ] {
-        let (ended, text) = said(&arguments, &[("AWS_EC2_METADATA_DISABLED", "true")]);
-        assert_eq!(ended, Some(code), "{arguments:?}: {text}");
-        for part in expected {
-            assert!(text.contains(part), "`{part}` is missing for {arguments:?}:\n{text}");
-        }
-        assert_eq!(text.matches(object).count(), 1, "`{object}` stands once for {arguments:?}:\n{text}");
-        assert!(!text.contains("serving "), "{arguments:?} serves nothing:\n{text}");
-    }
+    let foreign = "192.0.2.7:5000";
+    let listen =
+        ["error: cannot listen on `192.0.2.7:5000`", "hint: set `--listen` or `--admin-listen` to an address of this"];
+    fails(&serve(&["--listen", foreign, "--allow-anonymous"]), 78, &listen, foreign);
+    let audit = ["error: cannot open the audit log `", "caused by: No such file", "hint: name a file in a writable"];
+    fails(&serve(&["--listen", "127.0.0.1:0", "--audit-log", missing]), 78, &audit, missing);
+    let unread =
+        ["--tokens: cannot read the token file `", "No such file", "hint: name a file that `appliance token new` made"];
+    fails(&serve(&["--tokens", missing]), 78, &unread, missing);
+    fails(&serve(&["--tokens", tokens]), 78, &["--tokens: cannot read the token file `", "`: line 1: "], tokens);
+    let form = ["--deny: the rule `foo`: a rule has the form `resource:action`"];
+    fails(&serve(&["--deny", "foo"]), 78, &form, "`foo`");
+    let role = ["--deny: the rule `experiments:delete@boss`: a role is `read`, `write` or `admin`\n"];
+    fails(&serve(&["--deny", "experiments:delete@boss"]), 78, &role, "experiments:delete");
+    let network = ["--allowed-networks: `10.0.0.0/33` is not a network"];
+    fails(&serve(&["--allowed-networks", "10.0.0.0/33"]), 78, &network, "10.0.0.0/33");
+}
+
+#[test]
+fn other_commands_name_their_object_once_and_the_fix_for_its_reason() {
+    let directory = tempfile::tempdir().unwrap();
+    let missing = directory.path().join("missing/file");
+    let missing = missing.to_str().unwrap();
+    let name = ["error: `--name a b`: a name has 2 to 64 characters", "hint: correct the option"];
+    fails(&["token", "new", "--file", missing, "--role", "read", "--name", "a b"], 2, &name, "`--name a b`");
+    let route =
+        ["denied   `unclassified:unknown` needs the role `admin`", "; this version knows no such request of MLflow\n"];
+    fails(&["policy", "--role", "read", "POST", "/api/2.0/mlflow/nothing"], 1, &route, "unclassified:unknown");
+    let plan = ["deploy", "plan", "--mode", "serverless", "--region", "eu-west-1", "--config", missing];
+    fails(&plan, 78, &["error: cannot read `", "No such file", "hint: check the path of `--config`"], missing);
+    let pages = ["error: cannot write to `/proc/x`: ", "hint: make room"];
+    fails(&["generate", "man-pages", "/proc/x"], 1, &pages, "/proc/x");
+    let state =
+        ["state: this instance has not configured itself yet\n", "error: the appliance on this instance is not ready"];
+    fails(&["bootstrap", "status", "--state-directory", missing], 1, &state, "has not configured itself");
+    let url = "the URL must start with `https://`, or with `http://` for this machine";
+    fails(&["sandbox", "--mlflow-url", "ftp://x"], 2, &[url], url);
 }
 
 #[test]
@@ -176,4 +131,26 @@ fn the_log_states_the_reason_for_missing_credentials_once() {
     assert_eq!(log.matches("tried Environment: environment variable not set; Profile: ").count(), 1, "{log}");
     assert!(log.contains("\"attempts\":2"), "{log}");
     assert!(!log.contains("\\n"), "each event is one line: {log}");
+}
+
+#[test]
+fn the_summary_names_every_way_in_and_no_other() {
+    let (directory, tokens) = (tempfile::tempdir().unwrap(), TokenFile::new());
+    tokens.add("ci", "write", &[]);
+    let file = directory.path().join("appliance.toml");
+    let principal = "[[caller]]\nprincipal = \"arn:aws:iam::123456789012:role/ml-*\"\nrole = \"read\"\n";
+    let of_tokens = format!("tokens = \"{}\"\n", tokens.path().display());
+    for (configuration, expected) in [
+        (
+            format!("{of_tokens}aws-audience = \"a\"\n{principal}"),
+            "holders of 1 valid token (0 expired), AWS identities\n",
+        ),
+        (format!("aws-audience = \"a\"\n{principal}"), "callers        AWS identities\n"),
+        (of_tokens.clone(), "holders of 1 valid token (0 expired)\n"),
+    ] {
+        fs::write(&file, format!("resource-arn = \"{TRACKING_ARN}\"\nlisten = \"127.0.0.1:0\"\n{configuration}"))
+            .unwrap();
+        let (code, text) = said(&["check", "--offline", "--config", file.to_str().unwrap()], &[]);
+        assert!(code == Some(0) && text.contains(expected), "{expected}: {text}");
+    }
 }
