@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use crate::access::caller::Subject;
+use crate::access::grant::Subject;
 use crate::access::tokens::Tokens;
 use crate::clock;
 use crate::probe::Finding;
