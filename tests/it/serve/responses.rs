@@ -54,6 +54,22 @@ fn responses_are_forwarded_with_status_headers_and_bytes() {
 }
 
 #[test]
+fn a_response_with_a_transfer_encoding_that_is_not_understood_is_rejected() {
+    let upstream = Upstream::start(|request, wire| {
+        let (version, coding) = request.target[1..].split_once('/').unwrap();
+        wire.send(format!("HTTP/{version} 200 OK\r\nTransfer-Encoding: {coding}\r\n\r\n2\r\nab\r\n0\r\n\r\n"))?;
+        Err(wire.close())
+    });
+    let appliance = Appliance::before(&upstream);
+    for target in ["/1.1/identity", "/1.1/gzip", "/1.1/chunked,gzip", "/1.0/identity", "/1.0/chunked", "/1.0/gzip"] {
+        let got = appliance.get(target);
+        assert_eq!((got.status, got.header("x-appliance-error")), (502, "upstream-invalid"), "{target}");
+    }
+    assert_eq!(appliance.get("/1.1/Chunked").text(), "ab");
+    assert!(!appliance.has_panicked(), "{}", appliance.log());
+}
+
+#[test]
 fn redirects_of_the_upstream_lead_back_to_the_appliance() {
     let upstream = Upstream::start(|request, wire| {
         let host = request.header("host");

@@ -117,8 +117,8 @@ impl Http1 {
         let is_reusable = is_sent && head.keep_alive();
         let (status, version) = (head.status, head.version);
         let headers = std::mem::take(head.headers_mut());
-        let is_chunked = headers.contains_key(header::TRANSFER_ENCODING);
         // Chunks win over a length (RFC 9112 §6.3).
+        let is_chunked = is_chunked(version, &headers)?;
         let announced = if is_chunked { None } else { content_length(&headers) };
         let size = framing::size(&request.method, status, announced);
         let framing = match size {
@@ -131,4 +131,17 @@ impl Http1 {
         let body = Http1Body::new(connection, framing, is_reusable.then(|| Rc::clone(&self.pool)), permit);
         Ok(Http1Response { status, version, headers, announced, size, body })
     }
+}
+
+/// Returns true if the body comes in chunks.
+///
+/// The codec ignores `identity`, and any coding over HTTP/1.0, where none is defined (RFC 9112 §6.1). So it has no decoder for such
+/// a body, and panics if it is asked for one.
+fn is_chunked(version: Version, headers: &HeaderMap) -> Result<bool, ClientError> {
+    let Some(coding) = headers.get(header::TRANSFER_ENCODING) else { return Ok(false) };
+    let is_chunked = coding.to_str().is_ok_and(|coding| coding.trim().eq_ignore_ascii_case("chunked"));
+    if is_chunked && version == Version::HTTP_11 {
+        return Ok(true);
+    }
+    Err(ClientError::Invalid("the response has a `Transfer-Encoding` other than `chunked`, or over HTTP/1.0".into()))
 }
