@@ -28,6 +28,7 @@ pub mod issuer;
 pub mod mlflow;
 pub mod probe;
 pub mod proxy;
+pub mod regular_file;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;
 pub mod scalar;

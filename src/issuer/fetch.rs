@@ -16,6 +16,7 @@ use super::trusted::{KeySource, TrustedIssuer};
 use crate::access::jwt::KeySet;
 use crate::http::client::{Dialer, ServiceClient, ServiceLimits, ServiceResponse};
 use crate::http::fields::Fields;
+use crate::regular_file;
 
 /// The longest time for one document.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -41,7 +42,8 @@ pub async fn fetch(trusted: &TrustedIssuer, dialer: &Dialer) -> Result<FetchedKe
     let (discovery, location) = match &trusted.keys {
         KeySource::File(path) => {
             let (shown, path) = (path.display().to_string(), path.clone());
-            let text = tokio::task::spawn_blocking(move || read(&path)).await.unwrap_or_else(|error| Err(error.into()));
+            let reading = move || regular_file::check(&path).and_then(|()| read(&path));
+            let text = tokio::task::spawn_blocking(reading).await.unwrap_or_else(|error| Err(error.into()));
             let text = text.map_err(|source| IssuerError::File { path: shown.clone(), source })?;
             return Ok(FetchedKeys { keys: usable(&text, trusted, shown)?, discovery: None, date: None });
         }

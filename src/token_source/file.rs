@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::error::{TokenSourceError, UpdateError};
 use super::source::WhenMissing;
 use crate::access::tokens::{self, Tokens};
+use crate::regular_file;
 
 /// A writer holds the lock for milliseconds. One that holds it for longer hangs.
 const LOCK_LIMIT: Duration = Duration::from_secs(10);
@@ -31,6 +32,16 @@ pub fn read_file(path: &Path) -> Result<Tokens, TokenSourceError> {
     Tokens::parse(&text).map_err(|error| named(&error))
 }
 
+/// Reads and checks a token file that may have been replaced by anything.
+///
+/// # Errors
+/// A message that names the file and the problem.
+pub(super) fn read_file_again(path: &Path) -> Result<Tokens, TokenSourceError> {
+    regular_file::check(path)
+        .map_err(|error| TokenSourceError::Unreadable(format!("`{}`: {error}", path.display())))?;
+    read_file(path)
+}
+
 /// Changes a token file under a lock. A reader sees either the whole old file or the whole new one.
 pub(super) fn update<T, E>(
     path: &Path,
@@ -45,7 +56,7 @@ pub(super) fn update<T, E>(
     let lock = File::open(directory).map_err(|error| failed(&error))?;
     wait_for(&lock).map_err(|error| failed(&error))?;
     let is_new = missing == WhenMissing::Create && !path.exists();
-    let mut tokens = if is_new { Tokens::default() } else { read_file(path)? };
+    let mut tokens = if is_new { Tokens::default() } else { read_file_again(path)? };
     let result = edit(&mut tokens).map_err(UpdateError::Edit)?;
     let mut file = successor(path, directory).map_err(|error| failed(&error))?;
     file.write_all(tokens.to_string().as_bytes()).map_err(|error| failed(&error))?;

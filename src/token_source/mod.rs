@@ -13,6 +13,7 @@ mod secrets_manager;
 mod source;
 
 pub use self::error::{TokenSourceError, UpdateError};
+use self::file::read_file_again;
 pub use self::file::{check_writable, read_file};
 pub use self::source::{TokenSource, WhenMissing};
 
@@ -29,7 +30,7 @@ pub async fn read(source: &TokenSource, access: Option<SecretAccess<'_>>) -> Res
     match source {
         TokenSource::File(path) => {
             let path = path.clone();
-            let task = tokio::task::spawn_blocking(move || read_file(&path));
+            let task = tokio::task::spawn_blocking(move || read_file_again(&path));
             task.await.unwrap_or_else(|error| Err(TokenSourceError::Unreadable(error.to_string())))
         }
         TokenSource::Secret(secret) => SecretCalls::new(secret, access)?.tokens().await,

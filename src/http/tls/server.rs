@@ -20,6 +20,7 @@ use super::alpn::{HTTP1, HTTP2};
 use super::certificate;
 use super::client_verifier::{ClientVerifier, Trusted};
 use super::trust::{TrustError, provider, read_authorities, read_certificates};
+use crate::regular_file;
 
 /// The files of a listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +60,14 @@ pub enum ServerTlsError {
         /// The certificate's file.
         certificate: PathBuf,
     },
+    /// A file cannot be read again.
+    #[error("cannot read `{}` again", path.display())]
+    Unreloadable {
+        /// The file.
+        path: PathBuf,
+        /// The problem.
+        source: io::Error,
+    },
     /// The authorities cannot be used to check clients.
     #[error("`{}` cannot be used to check client certificates", path.display())]
     Verifier {
@@ -93,6 +102,11 @@ impl ServerTls {
     /// # Errors
     /// [`ServerTlsError`]; what was in use stays in use.
     pub fn reload(&self) -> Result<bool, ServerTlsError> {
+        // SECURITY: this runs on the thread of all background tasks, and a named pipe would stop them.
+        let files = [Some(&self.files.certificate), Some(&self.files.key), self.files.client_authorities.as_ref()];
+        for path in files.into_iter().flatten() {
+            regular_file::check(path).map_err(|source| ServerTlsError::Unreloadable { path: path.clone(), source })?;
+        }
         let identity = read_identity(&self.files)?;
         let trusted = read_verifier(&self.files)?;
         let old = self.identity.0.swap(identity);

@@ -8,10 +8,10 @@ use secrecy::{ExposeSecret as _, SecretString};
 use tracing::{info, warn};
 
 use crate::api::stored_secret::StoredSecret;
-use crate::error_chain;
 use crate::serve::auth::secret_reader::{SecretReader, UnusableSecret};
 use crate::serve::auth::settings::ClientSecretSource;
 use crate::serve::auth::sign_on::error::SignOnError;
+use crate::{error_chain, regular_file};
 
 /// The longest secret. Bytes.
 const SECRET_LIMIT: u64 = 4096;
@@ -62,7 +62,7 @@ impl ClientSecret {
             // It is read each time, so that a new secret needs no restart, and is in memory only for a moment.
             Some(ClientSecretSource::File(path)) => {
                 let path = path.clone();
-                let read = tokio::task::spawn_blocking(move || read_file(&path)).await;
+                let read = tokio::task::spawn_blocking(move || read_file_again(&path)).await;
                 read.unwrap_or_else(|error| Err(error.to_string())).map(Some).map_err(SignOnError::Secret)
             }
             Some(ClientSecretSource::Stored(_)) => Ok(self.stored.load().as_deref().cloned()),
@@ -109,6 +109,12 @@ pub fn read_file(path: &Path) -> Result<SecretString, String> {
     let mut text = String::new();
     file.take(SECRET_LIMIT + 1).read_to_string(&mut text).map_err(|error| named(&error))?;
     trimmed(&text).map_err(|problem| named(&problem))
+}
+
+/// Reads the secret of a client from a file that may have been replaced by anything.
+fn read_file_again(path: &Path) -> Result<SecretString, String> {
+    regular_file::check(path).map_err(|error| format!("`{}`: {error}", path.display()))?;
+    read_file(path)
 }
 
 /// Returns the secret in a text that AWS stores.

@@ -45,6 +45,7 @@ mod prefix_proxy;
 mod proxy;
 mod rates;
 mod refusals;
+mod replaced_files;
 mod responses;
 mod rest;
 mod s3_failures;

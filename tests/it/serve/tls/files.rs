@@ -4,9 +4,13 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::process::Command;
 
-use super::{dns, present};
+use rustix::process::Signal;
+
+use super::{Listener, dns, present};
 use crate::support::appliance::{TRACKING_ARN, instance_binary, run};
-use crate::support::authority::authority;
+use crate::support::authority::{Authority, authority};
+use crate::support::eventually;
+use crate::support::upstream::Upstream;
 
 #[test]
 fn unusable_files_are_reported_before_the_appliance_listens() {
@@ -60,4 +64,26 @@ fn a_key_that_is_readable_by_a_group_can_be_read_by_its_members() {
     assert_eq!(status, Some(0), "{said}");
     let (status, said) = check("--clear-groups");
     assert!(status == Some(78) && said.contains("Permission denied"), "{said}");
+}
+
+/// SECURITY: whoever reads a named pipe waits for its writer, and the thread of all background tasks must not.
+#[test]
+fn a_file_that_becomes_a_named_pipe_stops_nothing() {
+    for name in ["certificate.pem", "key.pem"] {
+        let upstream = Upstream::ok();
+        let listener = Listener::start(&upstream, "");
+        let path = listener.directory.path().join(name);
+        fs::remove_file(&path).unwrap();
+        assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+        listener.appliance.signal(Signal::HUP);
+        let log = || listener.appliance.log();
+        eventually("the pipe is reported", || log().contains("it is not a regular file"));
+        let (old, new) = (authority().client(None, &[]), Authority::new());
+        assert_eq!(listener.status(&old, "GET", "/version"), Some(200), "the old one stays in use");
+        fs::remove_file(&path).unwrap();
+        present(&listener.directory, &new);
+        listener.appliance.signal(Signal::HUP);
+        let client = new.client(None, &[]);
+        eventually("the new one is used", || listener.status(&client, "GET", "/version") == Some(200));
+    }
 }
