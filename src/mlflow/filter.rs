@@ -15,7 +15,7 @@ const PATTERNS: [&str; 3] = ["LIKE", "ILIKE", "RLIKE"];
 /// Returns the filter with real locations; nothing if there are none to translate in it.
 #[must_use]
 pub fn resolved(filter: &str, store: &ArtifactStore) -> Option<String> {
-    let mut scan = Scan { rest: filter, key: String::new(), comparison: None };
+    let mut scan = Scan { rest: filter, is_adjacent: false, key: String::new(), comparison: None };
     let (mut text, mut from) = (String::new(), 0);
     while let Some(token) = scan.token() {
         let end = filter.len() - scan.rest.len();
@@ -47,6 +47,8 @@ fn resolve(value: &str, comparison: &str, store: &ArtifactStore) -> Option<Strin
 
 struct Scan<'a> {
     rest: &'a str,
+    /// If this is true, the last token followed the one before it without white space.
+    is_adjacent: bool,
     /// This is the part of the comparison's key that has been read, without quotes.
     key: String,
     /// This is the comparison's operator, once it has been read.
@@ -56,7 +58,9 @@ struct Scan<'a> {
 impl<'a> Scan<'a> {
     /// Returns the next word, quoted text or other character.
     fn token(&mut self) -> Option<&'a str> {
-        self.rest = self.rest.trim_start();
+        let rest = self.rest.trim_start();
+        self.is_adjacent = rest.len() == self.rest.len();
+        self.rest = rest;
         let first = self.rest.chars().next()?;
         let length = match first {
             '\'' | '"' | '`' => quoted(self.rest, first),
@@ -93,7 +97,8 @@ impl<'a> Scan<'a> {
                 } else if word == "IN" || PATTERNS.contains(&word.as_str()) {
                     self.comparison = Some(word);
                 } else if self.comparison.is_none() && word != "NOT" {
-                    self.extend_key(token, false);
+                    // The entity in front of a dot may be quoted as well.
+                    self.extend_key(token, first == '.' && self.is_adjacent);
                 }
                 None
             }
@@ -161,6 +166,8 @@ mod tests {
                 "artifact_uri NOT IN ('s3://bucket/team/1', 'x', \"s3://bucket/team/2\")",
             ),
             ("é = 'ü' AND artifact_uri = 'mlflow-artifacts:/é'", "é = 'ü' AND artifact_uri = 's3://bucket/team/é'"),
+            ("`attributes`.artifact_uri = 'mlflow-artifacts:/1'", "`attributes`.artifact_uri = 's3://bucket/team/1'"),
+            ("`run`.`artifact_uri` LIKE 'mlflow-artifacts:/%'", "`run`.`artifact_uri` LIKE 's3://bucket/team/%'"),
             ("artifact_location = 'mlflow-artifacts:///1'", "artifact_location = 's3://bucket/team/1'"),
         ] {
             assert_eq!(resolved(filter, &store).as_deref(), Some(expected), "{filter}");
@@ -175,6 +182,8 @@ mod tests {
             "params.artifact_uri = 'mlflow-artifacts:/1'",
             "source_?path = 'mlflow-artifacts:/1'",
             "source_ path = 'mlflow-artifacts:/1'",
+            "`tags`.artifact_uri = 'mlflow-artifacts:/1'",
+            "`run` .artifact_uri = 'mlflow-artifacts:/1'",
             "\"source\"`_path` = 'mlflow-artifacts:/1'",
             "tags.`source_path` = 'mlflow-artifacts:/1'",
             "tags.x = 'artifact_uri = ''mlflow-artifacts:/1'''",

@@ -116,7 +116,10 @@ fn fields(document: &str) -> Option<Vec<RequestedField>> {
             Definition::OperationDefinition(operation) => operations.push(operation),
             Definition::FragmentDefinition(fragment) => {
                 let name = fragment.fragment_name()?.name()?.text().to_string();
-                walk.fragments.insert(name, fragment.selection_set()?);
+                // SECURITY: servers differ in which of two fragments with one name they take.
+                if walk.fragments.insert(name, fragment.selection_set()?).is_some() {
+                    return None;
+                }
             }
             _ => return None,
         }
@@ -248,6 +251,7 @@ mod tests {
         assert_eq!(fields(&document), None);
         assert_eq!(fields("{ ...F } fragment F on Query { ...G } fragment G on Query { ...F }"), None);
         assert_eq!(fields("subscription { x }"), None);
+        assert_eq!(fields("{ ...F } fragment F on Query { a } fragment F on Query { b }"), None);
     }
 
     #[test]
