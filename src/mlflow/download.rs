@@ -65,8 +65,10 @@ pub fn attachment(name: &str) -> String {
         return format!("attachment; filename={}", quoted(name));
     }
     let decomposed = DecomposingNormalizerBorrowed::new_nfkd().normalize(name);
-    let plain: String = decomposed.chars().filter(char::is_ascii).collect();
-    let plain = if plain.is_empty() { "download" } else { &plain };
+    // SECURITY: a full-width slash or dot becomes a plain one here, and a program that saves the file under this name would leave its
+    // directory.
+    let plain: String = decomposed.chars().filter(|c| c.is_ascii() && !matches!(c, '/' | '\\')).collect();
+    let plain = if plain.trim_start_matches('.').is_empty() { "download" } else { &plain };
     format!("attachment; filename={}; filename*=UTF-8''{}", quoted(plain), utf8_percent_encode(name, &ATTRIBUTE))
 }
 
@@ -235,6 +237,9 @@ mod tests {
                 "\u{e9}\u{2014}'(1).pdf",
                 "attachment; filename=\"e'(1).pdf\"; filename*=UTF-8''%C3%A9%E2%80%94%27%281%29.pdf",
             ),
+            ("\u{ff0f}etc\u{ff0f}x", "attachment; filename=etcx; filename*=UTF-8''%EF%BC%8Fetc%EF%BC%8Fx"),
+            ("\u{ff0e}\u{ff0e}", "attachment; filename=download; filename*=UTF-8''%EF%BC%8E%EF%BC%8E"),
+            ("\u{ff0e}\u{ff3c}x", "attachment; filename=.x; filename*=UTF-8''%EF%BC%8E%EF%BC%BCx"),
             ("a\r\nSet-Cookie: x", "attachment; filename=\"aSet-Cookie: x\""),
         ] {
             assert_eq!(attachment(name), expected);
