@@ -40,7 +40,9 @@ const CONDITIONS: [HeaderName; 6] = [
 pub(crate) async fn read(request: &ArtifactRequest<'_>, path: &ArtifactPath) -> Result<ArtifactResponse, ProxyError> {
     let s3 = request.s3;
     let key = s3.store.key(path);
-    if s3.access == ArtifactAccess::PresignedOnly {
+    let is_head = request.request.method() == Method::HEAD;
+    // The signature in a URL is for GET alone, and the response to HEAD has no bytes of the artifact.
+    if s3.access == ArtifactAccess::PresignedOnly && !is_head {
         let url = download_url(s3, path, None).await?;
         request.context.log.presigned_download();
         // The URL is a secret and expires soon, so nothing may cache it.
@@ -50,7 +52,6 @@ pub(crate) async fn read(request: &ArtifactRequest<'_>, path: &ArtifactPath) -> 
             .finish();
         return Ok(ArtifactResponse::Own(response));
     }
-    let is_head = request.request.method() == Method::HEAD;
     let ask = if is_head { Bucket::head } else { Bucket::get };
     let mut fields = Fields::new();
     for name in CONDITIONS {

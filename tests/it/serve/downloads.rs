@@ -82,6 +82,9 @@ fn a_browser_saves_a_presigned_download_and_never_renders_it() {
                 assert_eq!(answer["headers"], json!({}));
             }
             let got = appliance.get(&format!("{SERVICE}/artifacts/1/{encoded}"));
+            // A presigned URL is for GET alone.
+            let head = appliance.connect().request("HEAD", &format!("{SERVICE}/artifacts/1/{encoded}"), &[], None);
+            assert_eq!((head.status, s3.requests().pop().unwrap().method.as_str()), (200, "HEAD"));
             if access == "presigned-only" {
                 assert_eq!(got.status, 307);
                 assert!(
