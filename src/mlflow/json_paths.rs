@@ -20,8 +20,11 @@ pub enum StringKind {
     Filter,
     /// A GraphQL document, in which conditions can stand.
     Document,
-    /// Nothing that can be replaced: a location has passed because it came before the key that makes it one, or because it
-    /// is too long to be held.
+    /// A text for people, in which locations can stand. MLflow's errors repeat values of the request, which have become real
+    /// locations by then.
+    Message,
+    /// Nothing that can be replaced: a location has passed because it came before the key that makes it one, because it is too
+    /// long to be held, or because it is no text.
     Missed,
 }
 
@@ -44,8 +47,8 @@ impl JsonPath {
 pub enum JsonPaths {
     /// These paths are the same for every text of a route.
     Known(&'static [JsonPath]),
-    /// Locations at these paths of keys, which a caller has chosen.
-    Requested(Vec<Vec<String>>),
+    /// Strings at these paths of keys, which a caller has chosen.
+    Requested(Vec<(Vec<String>, StringKind)>),
     /// Every string may be a location.
     Everywhere,
 }
@@ -84,7 +87,7 @@ impl JsonPaths {
     pub(super) fn key(&self, index: usize, depth: usize) -> Option<(&str, bool)> {
         let (key, length) = match self {
             Self::Known(paths) => (paths[index].path.get(depth).copied(), paths[index].path.len()),
-            Self::Requested(paths) => (paths[index].get(depth).map(String::as_str), paths[index].len()),
+            Self::Requested(paths) => (paths[index].0.get(depth).map(String::as_str), paths[index].0.len()),
             Self::Everywhere => (None, 0),
         };
         key.map(|key| (key, depth + 1 == length))
@@ -100,7 +103,8 @@ impl JsonPaths {
     pub(super) fn kind(&self, index: usize) -> StringKind {
         match self {
             Self::Known(paths) => paths[index].kind,
-            Self::Requested(_) | Self::Everywhere => StringKind::Location,
+            Self::Requested(paths) => paths[index].1,
+            Self::Everywhere => StringKind::Location,
         }
     }
 }

@@ -111,13 +111,16 @@ const GRAPHQL: Locations = Locations {
     ],
     response: NONE,
 };
-/// The fields of MLflow's GraphQL schema that are locations.
-const GRAPHQL_FIELDS: [(&str, &str); 4] = [
-    ("MlflowRunInfo", "artifactUri"),
-    ("MlflowExperiment", "artifactLocation"),
-    ("MlflowModelVersion", "source"),
-    ("MlflowListArtifactsResponse", "rootUri"),
+/// The fields of MLflow's GraphQL schema that are locations, or texts that can repeat some.
+const GRAPHQL_FIELDS: [(&str, &str, StringKind); 5] = [
+    ("MlflowRunInfo", "artifactUri", StringKind::Location),
+    ("MlflowExperiment", "artifactLocation", StringKind::Location),
+    ("MlflowModelVersion", "source", StringKind::Location),
+    ("MlflowListArtifactsResponse", "rootUri", StringKind::Location),
+    ("ApiError", "message", StringKind::Message),
 ];
+/// The paths in an error of the REST API.
+pub const ERROR: &[JsonPath] = &[JsonPath::of(StringKind::Message, &["message"])];
 
 /// Returns the paths to translate for a request path, as MLflow reads it.
 #[must_use]
@@ -131,6 +134,8 @@ pub fn of(path: &str) -> Locations {
         // The frequent calls that log to a run contain no location, and are not looked through.
         Some("runs") if rest == "runs/search" => Locations { request: &[FILTER], ..RUNS },
         Some("runs") => RUNS,
+        // A file is no document of the API, whatever is in it.
+        Some("logged-models") if rest.ends_with("/artifacts/files") => Locations::default(),
         Some("logged-models") if rest == "logged-models/search" => Locations { request: &[FILTER], ..LOGGED_MODELS },
         Some("logged-models") => LOGGED_MODELS,
         Some("registered-models" | "model-versions") => REGISTRY,
@@ -155,10 +160,16 @@ pub fn of_graphql(body: Option<&[u8]>) -> JsonPaths {
     if asked.iter().any(|field| !field.is_known) {
         return JsonPaths::Everywhere;
     }
-    let is_location = |field: &graphql::RequestedField| GRAPHQL_FIELDS.contains(&(field.parent, &field.name));
-    let mut paths: Vec<Vec<String>> =
-        asked.into_iter().filter(is_location).map(|field| [vec!["data".to_owned()], field.path].concat()).collect();
-    paths.sort_unstable();
+    let kind = |field: &graphql::RequestedField| {
+        GRAPHQL_FIELDS
+            .iter()
+            .find(|(parent, name, _)| (*parent, *name) == (field.parent, &field.name))
+            .map(|found| found.2)
+    };
+    let found = asked.into_iter().filter_map(|field| Some((kind(&field)?, field.path)));
+    let mut paths: Vec<_> = found.map(|(kind, path)| ([vec!["data".to_owned()], path].concat(), kind)).collect();
+    paths.push((vec!["errors".to_owned(), "message".to_owned()], StringKind::Message));
+    paths.sort_unstable_by(|(left, _), (right, _)| left.cmp(right));
     paths.dedup();
     if paths.len() > JsonPaths::LIMIT { JsonPaths::Everywhere } else { JsonPaths::Requested(paths) }
 }

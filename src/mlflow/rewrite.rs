@@ -4,18 +4,20 @@
 //! where a string is replaced: numbers, white space, the order of keys and users' data that looks like an artifact's URI stay
 //! unchanged. One string and the longest path bound the memory, whatever the text is. Pure.
 
+mod pending;
 mod piece;
-
-use std::borrow::Cow;
 
 use bytes::{BufMut, Bytes};
 
+use pending::{PendingString, StringRole, unescaped};
 use piece::RewrittenPiece;
 
 use super::json_paths::{JsonPaths, StringKind};
 
 /// The most bytes of a string that may be replaced. A longer string is no artifact URI, and passes unchanged.
 const STRING_LIMIT: usize = 16 * 1024;
+/// This stands for a message that is longer, because locations could stand anywhere in it.
+const LEFT_OUT: &[u8] = b"\"The message is longer than 16 KiB, and the appliance leaves it out.";
 /// The most bytes of a key. A longer key is on no path, even if each of its characters is written as an escape.
 const KEY_LIMIT: usize = 256;
 
@@ -52,22 +54,6 @@ struct Level {
     early: u64,
 }
 
-/// A string that is not complete yet.
-struct PendingString {
-    role: StringRole,
-    escaped: bool,
-    /// The part that has been read, without quotes: the beginning of a key, or all of a string that may be replaced.
-    read: Vec<u8>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum StringRole {
-    Key,
-    KeyMember,
-    Target(StringKind),
-    Other,
-}
-
 impl<F: FnMut(StringKind, &str) -> Option<String>> Rewriter<F> {
     /// Returns a scanner that replaces a string if `replace` returns another one.
     ///
@@ -90,7 +76,7 @@ impl<F: FnMut(StringKind, &str) -> Option<String>> Rewriter<F> {
                 None => self.between(byte, at, &mut out),
             }
         }
-        if let Some(PendingString { role: StringRole::Target(_), .. }) = &self.string {
+        if self.string.as_ref().is_some_and(PendingString::is_held_back) {
             // The held string already contains these bytes.
             out.skip_to(piece.len());
         }
@@ -216,12 +202,16 @@ impl<F: FnMut(StringKind, &str) -> Option<String>> Rewriter<F> {
         }
         text.escaped = byte == b'\\' && !text.escaped;
         match text.role {
-            StringRole::Other => {}
+            StringRole::Other | StringRole::LeftOut => {}
             StringRole::Key | StringRole::KeyMember if text.read.len() > KEY_LIMIT => {}
             StringRole::Key | StringRole::KeyMember => text.read.push(byte),
             StringRole::Target(kind) => {
                 text.read.push(byte);
-                if text.read.len() > STRING_LIMIT {
+                if text.read.len() > STRING_LIMIT && kind == StringKind::Message {
+                    out.skip_to(at + 1);
+                    out.insert(LEFT_OUT);
+                    text = PendingString { role: StringRole::LeftOut, read: Vec::new(), ..text };
+                } else if text.read.len() > STRING_LIMIT {
                     if kind == StringKind::Location {
                         let _ = (self.replace)(StringKind::Missed, &String::from_utf8_lossy(&text.read));
                     }
@@ -238,6 +228,9 @@ impl<F: FnMut(StringKind, &str) -> Option<String>> Rewriter<F> {
     fn complete(&mut self, text: &PendingString, at: usize, out: &mut RewrittenPiece<'_>) {
         match text.role {
             StringRole::Other => {}
+            StringRole::LeftOut => {
+                out.skip_to(at);
+            }
             StringRole::Key => {
                 let Some(level) = self.levels.last_mut() else { return };
                 let key = unescaped(&text.read);
@@ -267,8 +260,12 @@ impl<F: FnMut(StringKind, &str) -> Option<String>> Rewriter<F> {
             }
             StringRole::Target(kind) => {
                 let quoted = [b"\"", text.read.as_slice(), b"\""].concat();
-                let value = serde_json::from_slice::<String>(&quoted).ok();
-                let replaced = value.and_then(|value| (self.replace)(kind, &value));
+                let replaced = match serde_json::from_slice::<String>(&quoted) {
+                    Ok(value) => (self.replace)(kind, &value),
+                    // SECURITY: Python reads strings that are no Unicode text, such as half of a surrogate pair.
+                    Err(_) if kind == StringKind::Location => (self.replace)(StringKind::Missed, ""),
+                    Err(_) => None,
+                };
                 out.skip_to(at + 1);
                 match replaced {
                     Some(value) => out.insert(serde_json::Value::String(value).to_string().as_bytes()),
@@ -277,15 +274,6 @@ impl<F: FnMut(StringKind, &str) -> Option<String>> Rewriter<F> {
             }
         }
     }
-}
-
-/// Returns a string without its escapes: `"\u0061"` is the key `a` for every parser of JSON.
-fn unescaped(text: &[u8]) -> Cow<'_, [u8]> {
-    if !text.contains(&b'\\') {
-        return Cow::Borrowed(text);
-    }
-    let quoted = [b"\"", text, b"\""].concat();
-    serde_json::from_slice::<String>(&quoted).map_or(Cow::Borrowed(text), |text| Cow::Owned(text.into_bytes()))
 }
 
 #[cfg(test)]

@@ -177,6 +177,27 @@ impl ArtifactStore {
         self.locate(uri).map(|path| format!("{PUBLIC}{}", path.0))
     }
 
+    /// Returns a text in which the public forms of this store's URIs stand instead of the real ones; nothing if there are none in it.
+    #[must_use]
+    pub fn publish_within(&self, text: &str) -> Option<String> {
+        let root = format!("s3://{}/{}", self.bucket, self.prefix);
+        let root = root.trim_end_matches('/');
+        let is_longer_name = |next: char| next.is_alphanumeric() || matches!(next, '-' | '_');
+        let (mut published, mut rest) = (String::new(), text);
+        while let Some(at) = rest.find(root) {
+            let (before, behind) = (&rest[..at], &rest[at + root.len()..]);
+            published.push_str(before);
+            if behind.starts_with(is_longer_name) {
+                published.push_str(root);
+                rest = behind;
+            } else {
+                published.push_str(PUBLIC);
+                rest = behind.strip_prefix('/').unwrap_or(behind);
+            }
+        }
+        (rest.len() < text.len()).then(|| published + rest)
+    }
+
     /// Returns the real form of a public URI. A URI with an authority names another server.
     #[must_use]
     pub fn resolve(&self, uri: &str) -> Option<String> {

@@ -78,6 +78,10 @@ fn graphql_shows_no_location_under_any_name() {
             "{ mlflowGetRun { run { ...F } } } fragment F on MlflowRunExtension { ... { experiment { name: artifactLocation } } }",
             r#"{"mlflowGetRun":{"run":{"experiment":{"name":"@"}}}}"#,
         ),
+        (
+            "{ mlflowGetRun { e: apiError { m: message code } } }",
+            r#"{"mlflowGetRun":{"e":{"m":"@","code":"s3://b/1"}}}"#,
+        ),
         // The first is of a later MLflow's schema, and the second is no document at all.
         ("{ mlflowGetRun { run { parent { uri } } } }", r#"{"mlflowGetRun":{"run":{"parent":{"uri":["@"]}}}}"#),
         ("{", r#"{"x":"@"}"#),
@@ -87,6 +91,10 @@ fn graphql_shows_no_location_under_any_name() {
         let paths = of_graphql(Some(body.as_bytes()));
         assert_eq!(rewritten(paths, &format!("{{\"data\":{real}}}")), format!("{{\"data\":{public}}}"), "{document}");
     }
+    let body = br#"{"query": "{ mlflowGetRun { run { info { runId } } } }"}"#;
+    let errors =
+        |location: &str| format!(r#"{{"errors":[{{"message":"{location}","path":["s3://b/1"]}}],"data":null}}"#);
+    assert_eq!(rewritten(of_graphql(Some(body)), &errors("s3://b/x")), errors("mlflow-artifacts:/x"));
     assert!(matches!(of_graphql(None), JsonPaths::Everywhere));
     let aliases: String = (0..100).map(|at| format!("a{at}: mlflowListArtifacts {{ rootUri }} ")).collect();
     let body = serde_json::json!({"query": format!("{{ {aliases} }}")}).to_string();
@@ -104,6 +112,7 @@ fn other_routes_are_not_touched() {
         "/api/2.0/other/runs/get",
         "/runs/get",
         "/graphql/x",
+        "/ajax-api/2.0/mlflow/logged-models/m-1/artifacts/files",
     ] {
         assert!(of(path).response.is_empty() && of(path).request.is_empty(), "{path}");
     }

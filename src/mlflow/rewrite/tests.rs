@@ -74,6 +74,8 @@ fn a_location_that_cannot_be_replaced_is_reported() {
         (r#"{"tags":[{"value":"s3:a","key":"loc.ation"}]}"#, true),
         (r#"{"tags":[{"key":"x","value":"s3:a","key":"loc.ation"}]}"#, true),
         (&long, true),
+        (r#"{"uri":"s3:\ud800"}"#, true),
+        (r#"{"uri":"s3:\x"}"#, true),
         (r#"{"tags":[{"value":"s3:a","key":"x"},{"key":"loc.ation"}]}"#, false),
         (r#"{"tags":[{"key":"loc.ation","value":"s3:a"}]}"#, false),
     ] {
@@ -85,6 +87,20 @@ fn a_location_that_cannot_be_replaced_is_reported() {
         let _ = rewriter.push(Bytes::copy_from_slice(text.as_bytes()));
         drop(rewriter);
         assert_eq!(missed, expected, "{}", &text[..text.len().min(80)]);
+    }
+}
+
+#[test]
+fn a_message_that_is_too_long_is_left_out() {
+    const PATHS: &[JsonPath] = &[JsonPath::of(StringKind::Message, &["message"])];
+    let text = format!(r#"{{"message":"{}\"","code":1}}"#, "x".repeat(STRING_LIMIT));
+    let expected = format!(r#"{{"message":{}","code":1}}"#, std::str::from_utf8(LEFT_OUT).expect("text"));
+    for size in [1, 2, 7, text.len()] {
+        let mut rewriter = Rewriter::new(PATHS, replaced);
+        let pieces = text.as_bytes().chunks(size).map(|piece| rewriter.push(Bytes::copy_from_slice(piece)));
+        let mut out = pieces.collect::<Vec<_>>().concat();
+        out.extend_from_slice(&rewriter.finish());
+        assert_eq!(String::from_utf8_lossy(&out), expected, "in pieces of {size}");
     }
 }
 
@@ -182,7 +198,7 @@ proptest! {
         tail in "[a-z\\[{]{0,20}",
     ) {
         let text = unit.repeat(100_000 / unit.len()) + &tail.repeat(2_000);
-        for paths in [JsonPaths::Known(PATHS), JsonPaths::Requested(vec![vec!["run".into(), "uri".into()]]), JsonPaths::Everywhere] {
+        for paths in [JsonPaths::Known(PATHS), JsonPaths::Requested(vec![(vec!["run".into(), "uri".into()], StringKind::Message)]), JsonPaths::Everywhere] {
             let mut rewriter = Rewriter::new(paths, replaced);
             let mut most = 0;
             for piece in text.as_bytes().chunks(1000) {

@@ -102,3 +102,29 @@ fn no_path_leads_out_of_the_prefix() {
         assert_eq!(ArtifactPath::decode(encoded).map(|path| store.key(&path)).as_deref(), Ok(key), "{encoded}");
     }
 }
+
+#[test]
+fn locations_within_a_text_become_public_and_nothing_else_changes() {
+    let store = ArtifactStore::parse("s3://bucket/team").expect("a store");
+    for (text, expected) in [
+        ("Invalid source: 's3://bucket/team/1/x'.", "Invalid source: 'mlflow-artifacts:/1/x'."),
+        ("s3://bucket/team/1 s3://bucket/team/2", "mlflow-artifacts:/1 mlflow-artifacts:/2"),
+        ("at s3://bucket/team", "at mlflow-artifacts:/"),
+        ("s3://bucket/team2/1, s3://bucket/team/1", "s3://bucket/team2/1, mlflow-artifacts:/1"),
+        ("\u{e9}s3://bucket/team/\u{e9}", "\u{e9}mlflow-artifacts:/\u{e9}"),
+    ] {
+        assert_eq!(store.publish_within(text).as_deref(), Some(expected), "{text}");
+    }
+    for text in ["", "no location", "s3://other/team/1", "s3://bucket/tea", "S3://bucket/team/1"] {
+        assert_eq!(store.publish_within(text), None, "{text}");
+    }
+    assert_eq!(
+        store.publish_within("s3://bucket/team2/1").as_deref().unwrap_or("s3://bucket/team2/1"),
+        "s3://bucket/team2/1"
+    );
+    let bucket = ArtifactStore::parse("s3://bucket").expect("a store");
+    assert_eq!(
+        bucket.publish_within("s3://bucket/1 s3://bucket2/1").as_deref(),
+        Some("mlflow-artifacts:/1 s3://bucket2/1")
+    );
+}

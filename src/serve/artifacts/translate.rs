@@ -5,15 +5,17 @@ use std::cell::OnceCell;
 use std::pin::Pin;
 use std::rc::Rc;
 
+use actix_web::body::{BodySize, MessageBody as _};
 use actix_web::error::PayloadError;
 use actix_web::http::header::{self, HeaderMap};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
 
+use crate::http::client::{ClientError, Response};
 use crate::http::uri;
 use crate::mlflow::json_paths::{JsonPath, JsonPaths, StringKind};
 use crate::mlflow::rewrite::Rewriter;
-use crate::mlflow::{filter, foreign, graphql};
+use crate::mlflow::{filter, foreign, graphql, locations};
 use crate::serve::error::ProxyError;
 use crate::serve::upstream::s3::S3Client;
 
@@ -26,12 +28,34 @@ pub(crate) type TranslatedBody = Pin<Box<dyn Stream<Item = Result<Bytes, Payload
 /// An objection to the locations of a request, which is set while its body is read.
 pub(crate) type Objection = Rc<OnceCell<ProxyError>>;
 
-/// Returns the translation of a response with these headers, or nothing if the response needs none.
-#[must_use]
-pub(crate) fn of_response(headers: &HeaderMap, places: JsonPaths, s3: &Rc<S3Client>) -> Option<Translation> {
-    let s3 = Rc::clone(s3);
-    (!places.is_empty() && is_plain_json(headers))
-        .then(|| Rewriter::new(places, Box::new(move |_, uri: &str| s3.store.publish(uri)) as Box<_>))
+/// Returns the translation of a response, or nothing if the response needs none. Its type does not matter, because only JSON has
+/// strings at these places.
+///
+/// # Errors
+/// [`ClientError::Invalid`] if the body is compressed, although the request has excluded that. Locations could not be found in it.
+pub(crate) fn of_response(
+    response: &Response,
+    places: JsonPaths,
+    s3: &Rc<S3Client>,
+) -> Result<Option<Translation>, ClientError> {
+    let is_error = response.status.is_client_error() || response.status.is_server_error();
+    let places = match places {
+        JsonPaths::Known(paths) if is_error && !paths.is_empty() => locations::ERROR.into(),
+        places => places,
+    };
+    if places.is_empty() || matches!(response.body.size(), BodySize::None | BodySize::Sized(0)) {
+        return Ok(None);
+    }
+    if !is_plain(&response.headers) {
+        return Err(ClientError::Invalid("the response is compressed, although the request has excluded that".into()));
+    }
+    let (s3, is_everywhere) = (Rc::clone(s3), matches!(places, JsonPaths::Everywhere));
+    let publish = move |kind, text: &str| match kind {
+        StringKind::Message => s3.store.publish_within(text),
+        _ if is_everywhere => s3.store.publish(text).or_else(|| s3.store.publish_within(text)),
+        _ => s3.store.publish(text),
+    };
+    Ok(Some(Rewriter::new(places, Box::new(publish) as Box<_>)))
 }
 
 /// Returns the body of a request with these headers, in which public locations become real ones. Unless locations may be
@@ -58,7 +82,7 @@ where
         StringKind::Document if filter::may_have_locations(text) => {
             graphql::with_strings(text, |string| filter::resolved(string, &s3.store))
         }
-        StringKind::Document => None,
+        StringKind::Document | StringKind::Message => None,
         StringKind::Missed => {
             if is_judged {
                 let _ = noted.set(ProxyError::UnreadableLocations);
@@ -145,9 +169,12 @@ fn is_plain_json(headers: &HeaderMap) -> bool {
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
         .is_none_or(|value| value.to_ascii_lowercase().trim_start().starts_with("application/json"));
-    let is_plain = headers
-        .get(header::CONTENT_ENCODING)
-        .and_then(|value| value.to_str().ok())
-        .is_none_or(|value| value.trim().eq_ignore_ascii_case("identity"));
-    is_json && is_plain
+    is_json && is_plain(headers)
+}
+
+/// Returns true for a body without a content encoding.
+fn is_plain(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(header::CONTENT_ENCODING)
+        .all(|value| value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"identity"))
 }

@@ -29,7 +29,9 @@ pub(super) async fn forward(ready: ReadyRequest<'_>) -> Result<Forwarded, ProxyE
         scope.context.log.received(passing.passed(), None);
     }
     let response = response?;
-    let translation =
-        prepared.store.as_ref().and_then(|store| translate::of_response(&response.headers, ready.places, store));
+    let translation = match &prepared.store {
+        Some(store) => translate::of_response(&response, ready.places, store)?,
+        None => None,
+    };
     Ok(prepared.forwarded(response, translation))
 }

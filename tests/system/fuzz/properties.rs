@@ -18,7 +18,7 @@ use appliance::http::trace_context::TraceContext;
 use appliance::http::{headers, uri};
 use appliance::mlflow::arn::Arn;
 use appliance::mlflow::graphql as document;
-use appliance::mlflow::json_paths::JsonPaths;
+use appliance::mlflow::json_paths::{JsonPaths, StringKind};
 use appliance::mlflow::rewrite::Rewriter;
 use appliance::mlflow::store::{ArtifactPath, ArtifactStore};
 use appliance::mlflow::target::Target;
@@ -190,7 +190,12 @@ pub fn artifact_key(data: &[u8]) {
 /// Rewriting does not depend on the pieces in which a text arrives, and changes only the locations.
 pub fn rewriting(data: &[u8]) {
     let store = ArtifactStore::parse("s3://bucket/team").expect("a store");
-    let chosen = vec![vec!["runs".to_owned(), "info".to_owned(), "artifact_uri".to_owned()], vec!["a".to_owned()]];
+    let path = |keys: &[&str], kind| (keys.iter().map(|key| (*key).to_owned()).collect::<Vec<_>>(), kind);
+    let chosen = vec![
+        path(&["runs", "info", "artifact_uri"], StringKind::Location),
+        path(&["a"], StringKind::Location),
+        path(&["b"], StringKind::Message),
+    ];
     for places in [
         locations::of("/api/2.0/mlflow/runs/search").response.into(),
         locations::of("/api/3.0/mlflow/traces").request.into(),
