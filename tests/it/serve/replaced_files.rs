@@ -8,9 +8,9 @@ use std::process::Command;
 use rustix::process::Signal;
 
 use crate::support::appliance::Builder;
+use crate::support::eventually;
 use crate::support::tokens::TokenFile;
 use crate::support::upstream::Upstream;
-use crate::support::eventually;
 
 fn make_pipe(path: &Path) {
     assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
