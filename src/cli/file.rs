@@ -1,6 +1,9 @@
 //! The configuration file, or its text in a variable: TOML with the keys of the flags. Every problem is reported with its line.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::io::Read as _;
 use std::path::Path;
 
 use toml::Spanned;
@@ -17,6 +20,8 @@ use crate::scalar;
 const TARGET: &str = "target";
 const CALLER: &str = "caller";
 const ISSUER: &str = "issuer";
+/// The size of a file with ten thousand callers. Bytes.
+const SIZE_LIMIT: u64 = 4 << 20;
 const HINT_SYNTAX: &str = "write `key = value`, one per line, as TOML";
 /// The variable that holds the text of a configuration file. A container on Fargate has variables and no files, and only a
 /// file has tables.
@@ -46,7 +51,7 @@ pub(super) fn read(path: Option<&Path>, problems: &mut Problems) -> Result<Serve
             (Path::new(TEXT_VARIABLE), text)
         }
         (Some(path), None) => {
-            let text = std::fs::read_to_string(path).map_err(|error| {
+            let text = bounded(path).map_err(|error| {
                 unreadable(&path.display(), format!("cannot read the file: {error}"), "check the path of `--config`")
             })?;
             (path, text)
@@ -56,6 +61,16 @@ pub(super) fn read(path: Option<&Path>, problems: &mut Problems) -> Result<Serve
         return Err(unreadable(&origin, error, HINT_SYNTAX));
     }
     Ok(parse(&text, path, problems))
+}
+
+/// Reads a file that is not too large.
+fn bounded(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    File::open(path)?.take(SIZE_LIMIT + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > SIZE_LIMIT {
+        return Err(io::Error::other(format!("it is larger than {SIZE_LIMIT} bytes")));
+    }
+    Ok(text)
 }
 
 /// The content of the text; or the line at which it is no TOML, and the reason.

@@ -16,8 +16,8 @@ use super::json_paths::{JsonPaths, StringKind};
 
 /// The most bytes of a string that may be replaced. A longer string is no artifact URI, and passes unchanged.
 const STRING_LIMIT: usize = 16 * 1024;
-/// This stands for a message that is longer, because locations could stand anywhere in it.
-const LEFT_OUT: &[u8] = b"\"The message is longer than 16 KiB, and the appliance leaves it out.";
+/// This stands for a message in which locations cannot be found.
+const LEFT_OUT: &[u8] = b"\"The appliance leaves out this message, which is longer than 16 KiB or no Unicode text.";
 /// The most bytes of a key. A longer key is on no path, even if each of its characters is written as an escape.
 const KEY_LIMIT: usize = 256;
 
@@ -260,7 +260,9 @@ impl<F: FnMut(StringKind, &str) -> Option<String>> Rewriter<F> {
             }
             StringRole::Target(kind) => {
                 let quoted = [b"\"", text.read.as_slice(), b"\""].concat();
-                let replaced = match serde_json::from_slice::<String>(&quoted) {
+                let value = serde_json::from_slice::<String>(&quoted);
+                let is_unreadable = value.is_err();
+                let replaced = match value {
                     Ok(value) => (self.replace)(kind, &value),
                     // SECURITY: Python reads strings that are no Unicode text, such as half of a surrogate pair.
                     Err(_) if kind == StringKind::Location => (self.replace)(StringKind::Missed, ""),
@@ -268,6 +270,7 @@ impl<F: FnMut(StringKind, &str) -> Option<String>> Rewriter<F> {
                 };
                 out.skip_to(at + 1);
                 match replaced {
+                    None if is_unreadable && kind == StringKind::Message => out.insert(&[LEFT_OUT, b"\""].concat()),
                     Some(value) => out.insert(serde_json::Value::String(value).to_string().as_bytes()),
                     None => out.insert(&quoted),
                 }

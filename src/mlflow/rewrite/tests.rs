@@ -91,11 +91,12 @@ fn a_location_that_cannot_be_replaced_is_reported() {
 }
 
 #[test]
-fn a_message_that_is_too_long_is_left_out() {
+fn a_message_that_cannot_be_read_is_left_out() {
     const PATHS: &[JsonPath] = &[JsonPath::of(StringKind::Message, &["message"])];
-    let text = format!(r#"{{"message":"{}\"","code":1}}"#, "x".repeat(STRING_LIMIT));
+    let long = format!("{}\\\"", "x".repeat(STRING_LIMIT));
     let expected = format!(r#"{{"message":{}","code":1}}"#, std::str::from_utf8(LEFT_OUT).expect("text"));
-    for size in [1, 2, 7, text.len()] {
+    for (message, size) in [(&*long, 1), (&long, 7), (&long, 40_000), (r"s3:\ud800", 1), (r"s3:\ud800", 100)] {
+        let text = format!(r#"{{"message":"{message}","code":1}}"#);
         let mut rewriter = Rewriter::new(PATHS, replaced);
         let pieces = text.as_bytes().chunks(size).map(|piece| rewriter.push(Bytes::copy_from_slice(piece)));
         let mut out = pieces.collect::<Vec<_>>().concat();

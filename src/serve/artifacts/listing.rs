@@ -52,7 +52,9 @@ pub(crate) async fn list(s3: &S3Client, path: &ArtifactPath) -> Result<Vec<Listi
         for (key, size) in folders.chain(objects) {
             let name = key.strip_prefix(&prefix).unwrap_or_default().trim_end_matches('/');
             // An object that only marks its folder has no name of its own.
-            if !name.is_empty() {
+            // SECURITY: a key such as `../x`, which only others can write to the bucket, would lead a client that saves all files out
+            // of its directory. No path of a caller names it.
+            if !name.is_empty() && !name.contains('/') && ArtifactPath::parse(name).is_ok() {
                 entries.push(ListingEntry { name: name.to_owned(), size });
             }
         }
@@ -103,5 +105,10 @@ pub(crate) async fn page(
     next: Option<&str>,
 ) -> Result<s3::ObjectListing, ProxyError> {
     let text = s3.text(S3Action::List, |bucket, credentials| bucket.list(credentials, prefix, delimiter, next)).await?;
-    Ok(offload(text.len(), move || s3::page(&text)).await?.ok_or(S3Error::InvalidResponse)?)
+    let page = offload(text.len(), move || s3::page(&text)).await?.ok_or(S3Error::InvalidResponse)?;
+    // The same page would come for ever.
+    if page.next.is_some() && page.next.as_deref() == next {
+        return Err(S3Error::InvalidResponse.into());
+    }
+    Ok(page)
 }

@@ -138,9 +138,11 @@ fn an_unreadable_file_is_the_only_problem() {
     let directory = tempfile::tempdir().unwrap();
     let broken = directory.path().join("broken.toml");
     fs::write(&broken, "workers = 1\nlisten = \n").unwrap();
-    for (file, place) in
-        [("/does/not/exist.toml", "/does/not/exist.toml: cannot read the file"), (broken.to_str().unwrap(), ":2: ")]
-    {
+    for (file, place) in [
+        ("/does/not/exist.toml", "/does/not/exist.toml: cannot read the file"),
+        ("/dev/zero", "/dev/zero: cannot read the file: it is larger than 4194304 bytes"),
+        (broken.to_str().unwrap(), ":2: "),
+    ] {
         let (code, text) = failure(&["--config", file], &[]);
         assert_eq!(code, 78);
         assert!(text.starts_with("error: 1 problem in the configuration") && text.contains(place), "{text}");

@@ -29,6 +29,7 @@ mod jwt;
 mod leaks;
 mod lifecycle;
 mod limits;
+mod listings;
 mod locations;
 mod log_export;
 mod metrics;

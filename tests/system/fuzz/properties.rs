@@ -191,11 +191,8 @@ pub fn artifact_key(data: &[u8]) {
 pub fn rewriting(data: &[u8]) {
     let store = ArtifactStore::parse("s3://bucket/team").expect("a store");
     let path = |keys: &[&str], kind| (keys.iter().map(|key| (*key).to_owned()).collect::<Vec<_>>(), kind);
-    let chosen = vec![
-        path(&["runs", "info", "artifact_uri"], StringKind::Location),
-        path(&["a"], StringKind::Location),
-        path(&["b"], StringKind::Message),
-    ];
+    let chosen =
+        vec![path(&["runs", "info", "artifact_uri"], StringKind::Location), path(&["a"], StringKind::Location)];
     for places in [
         locations::of("/api/2.0/mlflow/runs/search").response.into(),
         locations::of("/api/3.0/mlflow/traces").request.into(),
