@@ -12,6 +12,9 @@ use crate::support::eventually;
 use crate::support::tokens::TokenFile;
 use crate::support::upstream::Upstream;
 
+/// The name of something, what puts it there, and the problem that the log reports.
+type Replacement = (&'static str, fn(&Path), &'static str);
+
 fn make_pipe(path: &Path) {
     assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
 }
@@ -19,7 +22,7 @@ fn make_pipe(path: &Path) {
 #[test]
 fn tokens_stay_in_force_and_can_be_revoked_later_whatever_takes_the_place_of_their_file() {
     let upstream = Upstream::ok();
-    let replacements: [(&str, fn(&Path), &str); 5] = [
+    let replacements: [Replacement; 5] = [
         ("named pipe", make_pipe, "it is not a regular file"),
         ("directory", |path| fs::create_dir(path).unwrap(), "directory"),
         ("link to /dev/null", |path| symlink("/dev/null", path).unwrap(), "it is not a regular file"),
