@@ -71,6 +71,10 @@ pub(super) async fn send_all(
                 say(&format!("sent readiness signal to {entry}"));
                 sent.push(entry);
             }
+            Err(error) if is_unawaited(&error) => {
+                say(&format!("no readiness signal is needed: {recipient} waits for none now"));
+                sent.push(entry);
+            }
             Err(error) => {
                 say(&format!("cannot send readiness signal to {entry}: {}", error_chain::joined(&error)));
                 are_all_sent = false;
@@ -113,6 +117,14 @@ async fn send_with_retries(
             result => return result,
         }
     }
+}
+
+/// Returns true if the stack waits for no signal, as when Auto Scaling starts an instance between two operations of
+/// CloudFormation: for more load, in place of an unhealthy one, or in an instance refresh.
+fn is_unawaited(error: &SignalError) -> bool {
+    let SignalError::Query(QueryError::Refused { text, .. }) = error else { return false };
+    text.starts_with("ValidationError")
+        && ["cannot be signaled", "can not be signaled"].iter().any(|of| text.contains(of))
 }
 
 fn is_transient(error: &SignalError) -> bool {

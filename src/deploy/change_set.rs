@@ -46,14 +46,20 @@ pub(super) async fn computed(
         let reason = set.reason.clone().unwrap_or_default();
         match set.status.as_str() {
             "CREATE_COMPLETE" => return Ok(Some((id, set))),
-            "FAILED" => {
+            "FAILED"
+                if reason.contains("didn't contain changes") || reason.contains("No updates are to be performed") =>
+            {
                 settings.cloud.delete_change_set(&id).await?;
-                if reason.contains("didn't contain changes") || reason.contains("No updates are to be performed") {
-                    return Ok(None);
-                }
+                return Ok(None);
+            }
+            "FAILED" => {
+                // Only the change set has the details. Without the permission to read them, the reason alone has to do.
+                let problems = settings.cloud.problems(&id).await.unwrap_or_default();
+                settings.cloud.delete_change_set(&id).await?;
                 if is_new {
                     settings.cloud.delete(stack, role).await?;
                 }
+                let reason = [vec![reason], problems].concat().join("\n  ");
                 return Err(DeployError::ChangeSet { stack: stack.to_owned(), reason });
             }
             _ if Instant::now() >= settings.deadline => {

@@ -170,6 +170,10 @@ fn is_cause(event: &StackEvent) -> bool {
 pub(super) fn hint(reason: &str) -> &'static str {
     const HINTS: &[(&[&str], &str)] = &[
         (
+            &["assume the service linked role"],
+            "IAM has just made this role of the service, and needs a minute until it can be used: run the command again",
+        ),
+        (
             &["not authorized to perform", "accessdenied"],
             "add the action that it names to the policy of the identity that deploys, or of the role of `--role-arn`",
         ),
@@ -197,7 +201,7 @@ pub(super) fn hint(reason: &str) -> &'static str {
         ),
         (
             &["signal"],
-            "the instance did not become ready: its reason is in its system log, and in /var/lib/mlflow-appliance/bootstrap.json",
+            "the instance did not become ready, and its system log has the reason (`aws ec2 get-console-output --latest --instance-id …`, up to an hour after its end); or EC2 did not start it, as `aws autoscaling describe-scaling-activities --include-deleted-groups` shows",
         ),
         (&["certificate"], "the certificate must be issued, and of this region"),
         (&["not supported"], "choose another region, zone or instance type"),

@@ -1,5 +1,6 @@
 //! Properties of every template. cfn-lint and checkov check the rest (`tests/system/templates`).
 
+mod accepted;
 mod balancer;
 mod endpoints;
 mod fargate;

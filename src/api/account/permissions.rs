@@ -1,4 +1,4 @@
-//! The identity that deploys, and the actions that IAM's simulator denies to it.
+//! The identity that deploys, the actions that IAM's simulator denies to it, and the roles that services make for themselves.
 
 use super::calls::Account;
 use crate::api::service::QueryService;
@@ -29,7 +29,6 @@ impl Account<'_> {
         resource: &str,
         context: &[(String, String)],
     ) -> ServiceResult<Vec<String>> {
-        let iam = QueryService { region: IAM_REGION, ..self.query("IAM", "IAM", "iam", "2010-05-08") };
         let mut given = vec![
             ("PolicySourceArn".to_owned(), principal.to_owned()),
             ("ResourceArns.member.1".to_owned(), resource.to_owned()),
@@ -45,8 +44,24 @@ impl Account<'_> {
             given.push((format!("{entry}.ContextKeyValues.member.1"), value.clone()));
         }
         let given: Vec<_> = given.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        let found = iam.ask("SimulatePrincipalPolicy", &given).await?;
+        let found = self.iam().ask("SimulatePrincipalPolicy", &given).await?;
         let denied = found.members("EvaluationResults").filter(|one| one.text("EvalDecision") != "allowed");
         Ok(denied.map(|one| one.text("EvalActionName")).collect())
+    }
+
+    /// Returns true if the account has a role of this name.
+    ///
+    /// # Errors
+    /// [`crate::api::service::ServiceError`].
+    pub async fn has_role(&self, name: &str) -> ServiceResult<bool> {
+        match self.iam().call("GetRole", &[("RoleName", name)]).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.code() == Some("NoSuchEntity") => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn iam(&self) -> QueryService<'_> {
+        QueryService { region: IAM_REGION, ..self.query("IAM", "IAM", "iam", "2010-05-08") }
     }
 }

@@ -145,3 +145,12 @@ impl StackResource {
         }
     }
 }
+
+/// Returns an event of an operation as a text: the resource, the place in the template and the problem.
+pub(super) fn problem(event: &Element) -> Option<String> {
+    let reason = ["ValidationStatusReason", "HookStatusReason", "ResourceStatusReason"];
+    let reason = reason.into_iter().find_map(|name| event.some(name))?;
+    let place: Vec<String> =
+        ["LogicalResourceId", "ValidationPath"].into_iter().filter_map(|name| event.some(name)).collect();
+    Some(if place.is_empty() { reason } else { format!("{}: {reason}", place.join(" ")) })
+}

@@ -99,6 +99,17 @@ impl CloudFormation<'_> {
         }
     }
 
+    /// The problems that CloudFormation has found in a change set before anything is made, each with its resource. The reason of
+    /// the change set only counts the checks that failed.
+    ///
+    /// # Errors
+    /// [`ServiceError`](super::service::ServiceError).
+    pub async fn problems(&self, change_set: &str) -> ServiceResult<Vec<String>> {
+        let given = [("ChangeSetName", change_set), ("Filters.FailedEvents", "true")];
+        let found = self.0.ask("DescribeEvents", &given).await?;
+        Ok(found.members("OperationEvents").filter_map(answers::problem).collect())
+    }
+
     /// Starts to execute a change set.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! Checks that the image of the container exists, and that the tasks on Fargate can reach what they start with.
+//! Checks that the image of the container exists, that the tasks on Fargate can reach what they start with, and that ECS has its role.
 
 use super::super::container_image::EcrImage;
 use super::context::{CheckResult, PreflightContext};
@@ -9,11 +9,15 @@ use crate::deploy::templates::StackKind;
 const NEEDED: [(&str, &str); 3] =
     [(".ecr.api", "EndpointEcrApi"), (".ecr.dkr", "EndpointEcrDkr"), (".logs", "EndpointLogs")];
 
+/// The role that ECS makes for itself, and uses at once, when an account calls it for the first time.
+const ROLE: &str = "AWSServiceRoleForECS";
+
 pub(super) async fn check(context: PreflightContext<'_>) -> CheckResult {
     let mut report = CheckResult::default();
     if !context.stacks.iter().any(|stack| stack.kind == StackKind::Fargate) {
         return report;
     }
+    role(context, &mut report).await;
     let Some(name) = context.value("ContainerImage") else { return report };
     let image = EcrImage::parse(name);
     reachable(context, image.is_some(), &mut report);
@@ -37,6 +41,21 @@ pub(super) async fn check(context: PreflightContext<'_>) -> CheckResult {
         );
     }
     report
+}
+
+/// IAM needs some seconds until a new role can be assumed, so the first cluster or service of an account often fails with "Unable
+/// to assume the service linked role".
+async fn role(context: PreflightContext<'_>, report: &mut CheckResult) {
+    if !context.is_new(StackKind::Fargate) {
+        return;
+    }
+    let answer = context.settings.account.has_role(ROLE).await;
+    if report.known(&format!("whether the account has the role {ROLE}"), "iam:GetRole", answer) == Some(false) {
+        report.found(
+            format!("the account has never used ECS: it lacks the role {ROLE}, and the first call of ECS fails while IAM makes it"),
+            "make the role once (`aws iam create-service-linked-role --aws-service-name ecs.amazonaws.com`), and wait a minute",
+        );
+    }
 }
 
 /// In a new VPC without NAT, the tasks reach only endpoints.

@@ -10,6 +10,7 @@ use super::{Instance, call};
 use crate::support::appliance::{ACCESS_KEY_ID, SECRET_ACCESS_KEY, command};
 use crate::support::authority::authority;
 use crate::support::quiet_port;
+use crate::support::upstream::{Recorded, Upstream, Wire};
 
 /// `serve` on the address of its configuration.
 pub(super) struct Serving(Child);
@@ -88,4 +89,41 @@ fn an_appliance_with_tls_is_recognised_by_its_certificate() {
     let ca = authority().file().display().to_string();
     let closed = "tls-client-certificate = \"required\"\n\n[[caller]]\ncertificate = \"dns:a.corp\"\nrole = \"read\"\n";
     signalled(&Instance::new(), &format!("{options}tls-client-ca = \"{ca}\"\n{closed}"));
+}
+
+/// An instance with an appliance that is ready, whose signals CloudFormation answers with this error.
+fn rejected(message: &'static str) -> (Instance, Serving) {
+    let mut instance = Instance::new();
+    instance.signals = Upstream::start(move |_: &Recorded, wire: &mut Wire| {
+        let body = serde_json::json!({"Error": {"Code": "ValidationError", "Message": message, "Type": "Sender"}});
+        wire.answer("400 Bad Request", body.to_string())
+    });
+    let port = quiet_port();
+    instance.has("user-data", instance.configuration(&format!("listen = \"127.0.0.1:{port}\"\n")));
+    instance.tags(&[("appliance:stack-name", "s"), ("appliance:logical-id", "Group")]);
+    let (output, said) = instance.bootstrap(&[]);
+    assert!(output.status.success(), "{said}");
+    let appliance = Serving::start(&instance.state.path().join("appliance.toml"));
+    (instance, appliance)
+}
+
+#[test]
+fn an_instance_that_starts_between_two_operations_of_the_stack_needs_no_signal() {
+    // Auto Scaling has started it for more load, or in place of another one.
+    let stack = "Stack arn:aws:cloudformation:us-east-1:123456789012:stack/s/1 is in UPDATE_COMPLETE state and cannot be signaled";
+    let (instance, _appliance) = rejected(stack);
+    let (output, said) = instance.bootstrap(&["signal", "--timeout", "30s"]);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("no readiness signal is needed: CloudFormation stack `s`, resource `Group` waits"), "{said}");
+    // The unit is not started again and again, and a reboot asks no more.
+    let (output, said) = instance.bootstrap(&["signal"]);
+    assert!(output.status.success() && instance.signals.requests().len() == 1, "{said}");
+}
+
+#[test]
+fn a_signal_that_is_rejected_for_another_reason_is_a_failure() {
+    let (instance, _appliance) = rejected("Resource Group does not exist for stack s");
+    let (output, said) = instance.bootstrap(&["signal", "--timeout", "30s"]);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("cannot send readiness signal") && said.contains("does not exist for stack s"), "{said}");
 }

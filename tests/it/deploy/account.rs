@@ -24,6 +24,8 @@ pub struct Account {
     pub domains: Vec<&'static str>,
     /// The tags of the repository `mlflow-appliance` in ECR.
     pub pushed: Vec<&'static str>,
+    /// True if the account has used ECS before, which has left its role.
+    pub has_used_ecs: bool,
     /// Status of the certificate; it is for two names.
     pub certificate: &'static str,
     /// Actions that IAM's simulator says no to.
@@ -47,6 +49,7 @@ impl Default for Account {
             vpcs: 1,
             domains: Vec::new(),
             pushed: vec!["0.1.0", "0.2.0"],
+            has_used_ecs: true,
             certificate: "ISSUED",
             denied: Vec::new(),
             tagged: Vec::new(),
@@ -78,6 +81,14 @@ impl Account {
         }
         let form: BTreeMap<String, String> = url::form_urlencoded::parse(body).into_owned().collect();
         let action = &form["Action"];
+        if action == "GetRole" {
+            assert_eq!((form["RoleName"].as_str(), form["Version"].as_str()), ("AWSServiceRoleForECS", "2010-05-08"));
+            if !self.has_used_ecs {
+                let refusal =
+                    "<ErrorResponse><Error><Code>NoSuchEntity</Code><Message>no</Message></Error></ErrorResponse>";
+                return ("404 Not Found", refusal.to_owned());
+            }
+        }
         let inner = if service == "ec2" {
             self.ec2(action, &form)
         } else {
@@ -164,6 +175,7 @@ impl Account {
                 };
                 format!("<EvaluationResults>{}</EvaluationResults>", actions.map(result).collect::<String>())
             }
+            "GetRole" => "<Role><RoleName>AWSServiceRoleForECS</RoleName></Role>".to_owned(),
             "DescribeLoadBalancers" => "<LoadBalancers/>".to_owned(),
             "ModifyLoadBalancerAttributes" => {
                 assert_eq!(form["Attributes.member.1.Key"], "deletion_protection.enabled");

@@ -55,6 +55,8 @@ pub struct World {
     pub outputs: BTreeMap<String, Vec<(&'static str, &'static str)>>,
     /// The changes in change sets of existing stacks; empty for no changes.
     pub changes: String,
+    /// Why no change set can be made, and the problems in detail: resource, place in the template, problem.
+    pub invalid: Option<(&'static str, Vec<(&'static str, &'static str, &'static str)>)>,
     /// Refused: the operation, which call of it from now on, code of the error. An empty code: the connection breaks; `slow`: after a while.
     pub hiccups: Vec<(&'static str, usize, &'static str)>,
     /// An access key of the past.
@@ -80,6 +82,7 @@ impl Default for World {
             scripts: BTreeMap::new(),
             outputs: BTreeMap::new(),
             changes: String::new(),
+            invalid: None,
             hiccups: Vec::new(),
             expired: "nobody's".to_owned(),
             page: 100,
@@ -270,6 +273,20 @@ impl World {
                 Ok(format!("<StackResources>{all}</StackResources>"))
             }
             "CreateChangeSet" | "DescribeChangeSet" | "ExecuteChangeSet" => self.change_set(operation, form, &name),
+            "DescribeEvents" => {
+                assert_eq!(form["Filters.FailedEvents"], "true");
+                assert!(self.wishes.contains_key(&form["ChangeSetName"]), "the change set is there");
+                let (_, problems) = self.invalid.clone().unwrap();
+                let event = |(resource, place, problem): (&str, &str, &str)| {
+                    format!(
+                        "<member><EventType>VALIDATION_ERROR</EventType><LogicalResourceId>{resource}</LogicalResourceId><ValidationPath>{place}</ValidationPath><ValidationStatusReason>{problem}</ValidationStatusReason></member>"
+                    )
+                };
+                Ok(format!(
+                    "<OperationEvents>{}</OperationEvents>",
+                    problems.into_iter().map(event).collect::<String>()
+                ))
+            }
             "DescribeType" if self.without.contains(&form["TypeName"].as_str()) => {
                 Err(("TypeNotFoundException".into(), format!("The type '{}' cannot be found.", form["TypeName"])))
             }
@@ -281,7 +298,10 @@ impl World {
                 let all = fake.drifted.iter().map(|one| format!("<member><LogicalResourceId>{one}</LogicalResourceId><StackResourceDriftStatus>MODIFIED</StackResourceDriftStatus></member>"));
                 Ok(format!("<StackResourceDrifts>{}</StackResourceDrifts>", all.collect::<String>()))
             }
-            "DeleteChangeSet" => Ok(String::new()),
+            "DeleteChangeSet" => {
+                self.wishes.remove(&form["ChangeSetName"]);
+                Ok(String::new())
+            }
             "ContinueUpdateRollback" => {
                 let script = Script { events: vec![("Thing", "UPDATE_COMPLETE", "")], end: "UPDATE_ROLLBACK_COMPLETE" };
                 let script = self.scripts.get(&format!("continue {name}")).cloned().unwrap_or(script);
@@ -344,6 +364,10 @@ impl World {
                 let id = format!("arn:aws:cloudformation:us-east-1:123456789012:changeSet/{}/1", form["ChangeSetName"]);
                 self.wishes.insert(id.clone(), (name, parameters));
                 Ok(format!("<Id>{id}</Id>"))
+            }
+            "DescribeChangeSet" if self.invalid.is_some() => {
+                let (reason, _) = self.invalid.clone().unwrap();
+                Ok(format!("<Status>FAILED</Status><StatusReason>{reason}</StatusReason>"))
             }
             "DescribeChangeSet" => {
                 let (name, parameters) = self.wishes[&form["ChangeSetName"]].clone();

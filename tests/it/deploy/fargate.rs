@@ -49,6 +49,22 @@ fn tasks_are_launched_without_an_ami_and_upgraded_by_another_tag() {
 }
 
 #[test]
+fn an_account_that_has_never_used_ecs_is_an_obstacle() {
+    let cloud = Cloud::start();
+    ready(&cloud);
+    cloud.world().account.has_used_ecs = false;
+    let (code, _, said) = deploy(&cloud, &[&["apply", "--yes"][..], &FARGATE].concat());
+    assert!(
+        code == Some(1) && said.contains("the account has never used ECS: it lacks the role AWSServiceRoleForECS"),
+        "{said}"
+    );
+    assert!(said.contains("`aws iam create-service-linked-role --aws-service-name ecs.amazonaws.com`"), "{said}");
+    assert!(stacks(&cloud).is_empty(), "{said}");
+    // Instances need no such role.
+    assert_eq!(apply(&cloud).0, Some(0));
+}
+
+#[test]
 fn a_deployment_moves_from_instances_to_tasks_without_downtime() {
     let cloud = Cloud::start();
     ready(&cloud);

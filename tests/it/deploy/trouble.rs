@@ -37,7 +37,10 @@ fn a_failed_update_is_rolled_back_and_can_be_repeated() {
     let error = said.split("error: ").nth(1).unwrap();
     let words = "mlflow-appliance-tracking is UPDATE_ROLLBACK_COMPLETE: Group (AWS::Test::Thing) UPDATE_FAILED: Failed to receive 1";
     assert!(
-        code == Some(1) && error.starts_with(words) && error.contains("hint: the instance did not become"),
+        code == Some(1)
+            && error.starts_with(words)
+            && error.contains("hint: the instance did not become")
+            && error.contains("`aws autoscaling describe-scaling-activities --include-deleted-groups`"),
         "{said}"
     );
     assert_eq!(cloud.world().stacks[APPLIANCE].parameters["RootVolumeSize"], "20");
@@ -47,6 +50,34 @@ fn a_failed_update_is_rolled_back_and_can_be_repeated() {
     let world = cloud.world();
     let parameters = &world.stacks[APPLIANCE].parameters;
     assert_eq!((parameters["RootVolumeSize"].as_str(), parameters["DomainName"].as_str()), ("30", "mlflow.corp"));
+}
+
+#[test]
+fn problems_that_cloudformation_finds_in_a_change_set_are_named() {
+    let cloud = Cloud::start();
+    ready(&cloud);
+    let reason = "The following hook(s)/validation failed: [AWS::EarlyValidation::PropertyValidation]. To troubleshoot Early Validation errors, use the DescribeEvents API for detailed failure information.";
+    let problem = ("Vpc", "/Resources/Vpc/Properties/CidrBlock", "#/CidrBlock: does not match the pattern");
+    cloud.world().invalid = Some((reason, vec![problem, ("Key", "", "it exists already")]));
+    let (code, _, said) = apply(&cloud);
+    assert_eq!(code, Some(1), "{said}");
+    for line in [
+        "error: CloudFormation cannot compute the changes to mlflow-networking: The following hook(s)/validation failed",
+        "\n  Vpc /Resources/Vpc/Properties/CidrBlock: #/CidrBlock: does not match the pattern\n",
+        "\n  Key: it exists already\n",
+        "hint: correct the parameter or template that it names",
+    ] {
+        assert!(said.contains(line), "{line}: {said}");
+    }
+    // Nothing is left, neither the change set nor the empty stack.
+    assert_eq!(cloud.acts(), ["CreateChangeSet", "DeleteChangeSet", "DeleteStack"]);
+    // Without the permission to read the problems, the reason stays.
+    let cloud = Cloud::start();
+    ready(&cloud);
+    cloud.world().invalid = Some((reason, Vec::new()));
+    cloud.world().hiccups = vec![("DescribeEvents", 1, "AccessDenied")];
+    let (code, _, said) = apply(&cloud);
+    assert!(code == Some(1) && said.contains("use the DescribeEvents API"), "{said}");
 }
 
 #[test]

@@ -57,6 +57,46 @@ fn endpoints_in_an_existing_network_block_no_other_client() {
     assert_eq!(open["Properties"]["GroupId"], "EndpointSecurityGroup");
 }
 
+/// The names of services in actions that are not the names of endpoints, and the resource of their endpoint.
+const NAMED: [(&str, &str); 6] = [
+    ("logs", "LogsEndpoint"),
+    ("secretsmanager", "SecretsManagerEndpoint"),
+    ("ssm", "SsmEndpoint"),
+    ("ssmmessages", "SsmMessagesEndpoint"),
+    ("sts", "StsEndpoint"),
+    ("sagemaker-mlflow", "ExperimentsEndpoint"),
+];
+
+#[test]
+fn endpoints_let_through_all_that_the_roles_of_the_appliance_allow() {
+    let networking = template("networking");
+    let mut seen = BTreeSet::new();
+    for (stack, prefixes) in [("appliance", ["InstanceRole", "MlflowRole"]), ("fargate", ["TaskRole", "MlflowRole"])] {
+        let template = template(stack);
+        for (resource, value) in template["Resources"].as_object().unwrap() {
+            let is_of_role = words(&value["Properties"]["Roles"]).iter().any(|role| prefixes.contains(&role.as_str()));
+            if !(is_of_role || prefixes.contains(&resource.as_str())) {
+                continue;
+            }
+            for action in words(&value["Properties"]).iter().filter(|word| !word.contains(char::is_whitespace)) {
+                let Some((service, name)) = action.split_once(':') else { continue };
+                let Some((_, endpoint)) = NAMED.iter().find(|(of, _)| *of == service) else { continue };
+                let policy = &networking["Resources"][*endpoint]["Properties"]["PolicyDocument"][1];
+                let allowed = words(&policy["Statement"]);
+                let is_allowed = allowed.iter().any(|one| one == action || *one == format!("{service}:*"));
+                // A trust policy names the same actions as the caller's.
+                assert!(is_allowed, "{stack}: {resource} may {service}:{name}, and {endpoint} does not let it through");
+                seen.insert(action.clone());
+            }
+        }
+    }
+    assert!(seen.len() > 12 && seen.contains("secretsmanager:PutSecretValue"), "{seen:?}");
+    // Callers may prove an identity of another account.
+    let statements = &networking["Resources"]["StsEndpoint"]["Properties"]["PolicyDocument"][1]["Statement"];
+    let is_for_all = |one: &&Value| one["Action"] == "sts:GetCallerIdentity" && one.get("Condition").is_none();
+    assert_eq!(statements.as_array().unwrap().iter().filter(is_for_all).count(), 1, "{statements}");
+}
+
 #[test]
 fn objects_in_the_buckets_of_aws_can_be_fetched() {
     let (_, _, endpoint) =

@@ -25,6 +25,9 @@ class Fargate:
         arn = ecr.create_repository(repositoryName="mlflow-appliance")["repository"]["repositoryArn"]
         _, said = self.deploy("apply", "--yes", *arguments, f"ContainerImage={HOST}/mlflow-appliance:0.1.0", code=1)
         self.check("the registry has no" in said and STACK not in self.launch.stacks(), said)
+        # The account has never used ECS, and the fix is the one that the obstacle names.
+        self.check("the account has never used ECS" in said and "create-service-linked-role --aws-service-name ecs.amazonaws.com" in said, said)
+        self.aws("iam").create_service_linked_role(AWSServiceName="ecs.amazonaws.com")
 
         # Sign-in, personal tokens and more configuration, as instances get them.
         image = self.push("0.1.0")

@@ -38,7 +38,8 @@ iam:*AttachRolePolicy iam:DetachRolePolicy iam:*GroupPolicy iam:*UserPolicy
 # Keys are never disabled.
 kms:DisableKey kms:DisableKeyRotation kms:EnableKey
 # Log groups with data protection, indexes, resource policies, other destinations of flow logs.
-firehose:* ecs:List* logs:*DataProtectionPolicy logs:*IndexPolicy logs:*ResourcePolicy
+firehose:* ecs:ListClusters ecs:ListContainerInstances ecs:ListServices ecs:ListTask* logs:PutDataProtectionPolicy
+logs:DeleteDataProtectionPolicy logs:*IndexPolicy logs:*ResourcePolicy
 logs:PutBearerTokenAuthentication logs:PutLogGroupDeletionProtection s3:REST.PUT.OBJECT
 # Buckets can have these besides.
 s3tables:* s3:*Object* s3:*Analytics* s3:*Cors s3:*Metadata* s3:*Metrics* s3:*Replication* s3:*Website s3:*Accelerate*
