@@ -74,6 +74,15 @@ pub enum DeployError {
     },
 }
 
+/// The codes by which services answer when a region does not know the access key.
+const UNKNOWN: [&str; 4] = ["AuthFailure", "InvalidClientTokenId", "OptInRequired", "UnrecognizedClientException"];
+
+/// Returns true if AWS rejects a signature because of its time.
+fn is_of_the_clock(code: &str, message: &str) -> bool {
+    code == "RequestTimeTooSkewed"
+        || ["Signature expired", "Signature not yet current"].iter().any(|words| message.contains(words))
+}
+
 fn joined(obstacles: &[Obstacle]) -> String {
     obstacles.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n  ")
 }
@@ -101,6 +110,12 @@ impl DeployError {
             Self::Cloud(error) if error.is_expiry() => Some(
                 "renew the session (`aws sso login`) or set the clock, then run the command again: AWS continues meanwhile, and the command resumes watching",
             ),
+            Self::Cloud(ServiceError::Refused { code, message, .. }) if is_of_the_clock(code, message) => {
+                Some("set the clock of this machine, by which the calls are signed, then run the command again")
+            }
+            Self::Cloud(ServiceError::Refused { code, .. }) if UNKNOWN.contains(&code.as_str()) => Some(
+                "correct the access key; or the region is one that the account has to enable first (`aws account enable-region --region-name …`)",
+            ),
             Self::Cloud(_) => Some("run `appliance check` to test the connection to AWS and the credentials"),
             Self::Parameters(..) | Self::Unknown(_) => {
                 Some("pass `--parameter NAME=VALUE`, or set it in the `--config` file")
@@ -114,5 +129,27 @@ impl DeployError {
             Self::BothComputes(..) => Some("say which with `--compute instances` or `--compute fargate`"),
             Self::Needed { .. } => Some("destroy that one first, or leave out `--shared`"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rejected_calls_have_a_hint_by_their_cause() {
+        let hint = |code: &str, message: &str| {
+            let (code, message) = (code.to_owned(), message.to_owned());
+            DeployError::Cloud(ServiceError::Refused { operation: "DescribeStacks", code, message }).hint().unwrap()
+        };
+        let expired =
+            "Signature expired: 20260101T000000Z is now earlier than 20260101T001000Z (20260101T001500Z - 5 min.)";
+        assert!(hint("SignatureDoesNotMatch", expired).starts_with("set the clock"));
+        let future = "Signature not yet current: 20260101T010000Z is still later than 20260101T000500Z";
+        assert!(hint("InvalidSignatureException", future).starts_with("set the clock"));
+        let invalid = "The security token included in the request is invalid.";
+        assert!(hint("InvalidClientTokenId", invalid).contains("enable-region"));
+        assert!(hint("SignatureDoesNotMatch", "The request signature we calculated does not match").contains("check"));
+        assert!(hint("ExpiredToken", "The security token included in the request is expired").contains("sso login"));
     }
 }

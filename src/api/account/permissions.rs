@@ -49,14 +49,14 @@ impl Account<'_> {
         Ok(denied.map(|one| one.text("EvalActionName")).collect())
     }
 
-    /// Returns true if the account has a role of this name.
+    /// The ARN of a role by its name, with its path; nothing if there is none.
     ///
     /// # Errors
     /// [`crate::api::service::ServiceError`].
-    pub async fn has_role(&self, name: &str) -> ServiceResult<bool> {
-        match self.iam().call("GetRole", &[("RoleName", name)]).await {
-            Ok(_) => Ok(true),
-            Err(error) if error.code() == Some("NoSuchEntity") => Ok(false),
+    pub async fn role(&self, name: &str) -> ServiceResult<Option<String>> {
+        match self.iam().ask("GetRole", &[("RoleName", name)]).await {
+            Ok(found) => Ok(Some(found.find("Role").unwrap_or(&found).text("Arn"))),
+            Err(error) if error.code() == Some("NoSuchEntity") => Ok(None),
             Err(error) => Err(error),
         }
     }

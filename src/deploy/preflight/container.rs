@@ -49,8 +49,8 @@ async fn role(context: PreflightContext<'_>, report: &mut CheckResult) {
     if !context.is_new(StackKind::Fargate) {
         return;
     }
-    let answer = context.settings.account.has_role(ROLE).await;
-    if report.known(&format!("whether the account has the role {ROLE}"), "iam:GetRole", answer) == Some(false) {
+    let answer = context.settings.account.role(ROLE).await;
+    if report.known(&format!("whether the account has the role {ROLE}"), "iam:GetRole", answer) == Some(None) {
         report.found(
             format!("the account has never used ECS: it lacks the role {ROLE}, and the first call of ECS fails while IAM makes it"),
             "make the role once (`aws iam create-service-linked-role --aws-service-name ecs.amazonaws.com`), and wait a minute",

@@ -37,7 +37,14 @@ pub(super) async fn check(context: PreflightContext<'_>) -> CheckResult {
     let number = caller.split(':').nth(4).unwrap_or_default().to_owned();
     let acting = context.settings.role.clone().or_else(|| simulated(&caller));
     // The root user may do everything.
-    let Some(acting) = acting else { return report };
+    let Some(mut acting) = acting else { return report };
+    // A session does not show the path of its role, which the simulator needs: roles of IAM Identity Center have one.
+    if context.settings.role.is_none()
+        && let Some((_, name)) = acting.split_once(":role/")
+        && let Ok(Some(found)) = account.role(name).await
+    {
+        acting = found;
+    }
     let has_tasks = context.stacks.iter().any(|stack| stack.kind == StackKind::Fargate);
     let (policies, files): (&[&str], _) = if has_tasks {
         (&[POLICY, FARGATE_POLICY], "infra/deployer-policy.json and infra/deployer-policy-fargate.json")

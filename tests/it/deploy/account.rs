@@ -24,8 +24,8 @@ pub struct Account {
     pub domains: Vec<&'static str>,
     /// The tags of the repository `mlflow-appliance` in ECR.
     pub pushed: Vec<&'static str>,
-    /// True if the account has used ECS before, which has left its role.
-    pub has_used_ecs: bool,
+    /// Names of roles; ECS has made its own when it was used before.
+    pub roles: Vec<&'static str>,
     /// Status of the certificate; it is for two names.
     pub certificate: &'static str,
     /// Actions that IAM's simulator says no to.
@@ -34,6 +34,8 @@ pub struct Account {
     pub tagged: Vec<String>,
     /// Services that answer only that this must not be asked.
     pub closed: Vec<&'static str>,
+    /// The identities for which IAM's simulator was asked.
+    pub simulated: Vec<String>,
     /// The load balancers without deletion protection.
     pub unprotected: Vec<String>,
 }
@@ -49,11 +51,12 @@ impl Default for Account {
             vpcs: 1,
             domains: Vec::new(),
             pushed: vec!["0.1.0", "0.2.0"],
-            has_used_ecs: true,
+            roles: vec!["AWSServiceRoleForECS"],
             certificate: "ISSUED",
             denied: Vec::new(),
             tagged: Vec::new(),
             closed: Vec::new(),
+            simulated: Vec::new(),
             unprotected: Vec::new(),
         }
     }
@@ -81,13 +84,10 @@ impl Account {
         }
         let form: BTreeMap<String, String> = url::form_urlencoded::parse(body).into_owned().collect();
         let action = &form["Action"];
-        if action == "GetRole" {
-            assert_eq!((form["RoleName"].as_str(), form["Version"].as_str()), ("AWSServiceRoleForECS", "2010-05-08"));
-            if !self.has_used_ecs {
-                let refusal =
-                    "<ErrorResponse><Error><Code>NoSuchEntity</Code><Message>no</Message></Error></ErrorResponse>";
-                return ("404 Not Found", refusal.to_owned());
-            }
+        if action == "GetRole" && !self.roles.contains(&form["RoleName"].as_str()) {
+            let refusal =
+                "<ErrorResponse><Error><Code>NoSuchEntity</Code><Message>no</Message></Error></ErrorResponse>";
+            return ("404 Not Found", refusal.to_owned());
         }
         let inner = if service == "ec2" {
             self.ec2(action, &form)
@@ -166,6 +166,7 @@ impl Account {
             "GetCallerIdentity" => "<Arn>arn:aws:sts::123456789012:assumed-role/deployer/me</Arn>".to_owned(),
             "SimulatePrincipalPolicy" => {
                 assert_eq!(form["Version"], "2010-05-08");
+                self.simulated.push(form["PolicySourceArn"].clone());
                 let actions = (1..).map_while(|number| form.get(&format!("ActionNames.member.{number}")));
                 let result = |action: &String| {
                     let decision = if self.denied.contains(&action.as_str()) { "implicitDeny" } else { "allowed" };
@@ -175,7 +176,11 @@ impl Account {
                 };
                 format!("<EvaluationResults>{}</EvaluationResults>", actions.map(result).collect::<String>())
             }
-            "GetRole" => "<Role><RoleName>AWSServiceRoleForECS</RoleName></Role>".to_owned(),
+            "GetRole" => {
+                assert_eq!(form["Version"], "2010-05-08");
+                let name = &form["RoleName"];
+                format!("<Role><RoleName>{name}</RoleName><Arn>arn:aws:iam::123456789012:role/path/{name}</Arn></Role>")
+            }
             "DescribeLoadBalancers" => "<LoadBalancers/>".to_owned(),
             "ModifyLoadBalancerAttributes" => {
                 assert_eq!(form["Attributes.member.1.Key"], "deletion_protection.enabled");

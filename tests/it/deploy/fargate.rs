@@ -52,7 +52,7 @@ fn tasks_are_launched_without_an_ami_and_upgraded_by_another_tag() {
 fn an_account_that_has_never_used_ecs_is_an_obstacle() {
     let cloud = Cloud::start();
     ready(&cloud);
-    cloud.world().account.has_used_ecs = false;
+    cloud.world().account.roles = Vec::new();
     let (code, _, said) = deploy(&cloud, &[&["apply", "--yes"][..], &FARGATE].concat());
     assert!(
         code == Some(1) && said.contains("the account has never used ECS: it lacks the role AWSServiceRoleForECS"),

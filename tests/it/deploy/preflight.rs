@@ -190,6 +190,18 @@ fn missing_permissions_are_named() {
 }
 
 #[test]
+fn a_role_with_a_path_is_simulated_by_its_whole_arn() {
+    let cloud = Cloud::start();
+    ready(&cloud);
+    // A session of IAM Identity Center shows the name of its role alone.
+    cloud.world().account.roles.push("deployer");
+    assert_eq!(apply(&cloud).0, Some(0));
+    let simulated = cloud.world().account.simulated.clone();
+    let whole = "arn:aws:iam::123456789012:role/path/deployer";
+    assert!(!simulated.is_empty() && simulated.iter().all(|one| one == whole), "{simulated:?}");
+}
+
+#[test]
 fn the_architecture_that_was_baked_is_chosen() {
     let (usual, other) = ("x86_64", "arm64");
     let cloud = Cloud::start();

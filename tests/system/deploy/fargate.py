@@ -27,7 +27,10 @@ class Fargate:
         self.check("the registry has no" in said and STACK not in self.launch.stacks(), said)
         # The account has never used ECS, and the fix is the one that the obstacle names.
         self.check("the account has never used ECS" in said and "create-service-linked-role --aws-service-name ecs.amazonaws.com" in said, said)
-        self.aws("iam").create_service_linked_role(AWSServiceName="ecs.amazonaws.com")
+        # moto's own name for the role differs in its case.
+        trust = {"Effect": "Allow", "Principal": {"Service": "ecs.amazonaws.com"}, "Action": "sts:AssumeRole"}
+        document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+        self.aws("iam").create_role(RoleName="AWSServiceRoleForECS", Path="/aws-service-role/ecs.amazonaws.com/", AssumeRolePolicyDocument=document)
 
         # Sign-in, personal tokens and more configuration, as instances get them.
         image = self.push("0.1.0")
