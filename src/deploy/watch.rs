@@ -201,7 +201,7 @@ pub(super) fn hint(reason: &str) -> &'static str {
         ),
         (
             &["signal"],
-            "the instance did not become ready, and its system log has the reason (`aws ec2 get-console-output --latest --instance-id …`, up to an hour after its end); or EC2 did not start it, as `aws autoscaling describe-scaling-activities --include-deleted-groups` shows",
+            "the instance did not become ready, and its system log has the reason (`aws ec2 get-console-output --instance-id …`, up to an hour after its end); or EC2 did not start it, as `aws autoscaling describe-scaling-activities --include-deleted-groups` shows",
         ),
         (&["certificate"], "the certificate must be issued, and of this region"),
         (&["not supported"], "choose another region, zone or instance type"),
