@@ -46,6 +46,9 @@ pub struct Fake {
     before: BTreeMap<String, String>,
 }
 
+/// A problem of a change set: resource, place in the template, reason.
+type Problem = (&'static str, &'static str, &'static str);
+
 /// The state of the emulated account.
 pub struct World {
     pub stacks: BTreeMap<String, Fake>,
@@ -56,7 +59,7 @@ pub struct World {
     /// The changes in change sets of existing stacks; empty for no changes.
     pub changes: String,
     /// Why no change set can be made, and the problems in detail: resource, place in the template, problem.
-    pub invalid: Option<(&'static str, Vec<(&'static str, &'static str, &'static str)>)>,
+    pub invalid: Option<(&'static str, Vec<Problem>)>,
     /// Refused: the operation, which call of it from now on, code of the error. An empty code: the connection breaks; `slow`: after a while.
     pub hiccups: Vec<(&'static str, usize, &'static str)>,
     /// An access key of the past.
@@ -277,7 +280,7 @@ impl World {
                 assert_eq!(form["Filters.FailedEvents"], "true");
                 assert!(self.wishes.contains_key(&form["ChangeSetName"]), "the change set is there");
                 let (_, problems) = self.invalid.clone().unwrap();
-                let event = |(resource, place, problem): (&str, &str, &str)| {
+                let event = |(resource, place, problem): Problem| {
                     format!(
                         "<member><EventType>VALIDATION_ERROR</EventType><LogicalResourceId>{resource}</LogicalResourceId><ValidationPath>{place}</ValidationPath><ValidationStatusReason>{problem}</ValidationStatusReason></member>"
                     )
