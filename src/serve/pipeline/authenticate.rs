@@ -11,7 +11,7 @@ use crate::serve::pipeline::scope::RequestScope;
 
 /// A request of a known caller, within the caller's limits.
 pub(super) struct Authenticated<'a> {
-    pub scope: RequestScope<'a>,
+    pub scope: &'a RequestScope<'a>,
     /// The path in its normal form.
     pub path: &'a str,
     pub caller: &'a Caller,
@@ -46,7 +46,7 @@ pub(super) async fn authenticate<'a>(located: &'a Located<'a>) -> Result<Authent
 ///
 /// # Errors
 /// [`AccessError::Excess`].
-pub(super) fn count(scope: RequestScope<'_>, caller: Caller) -> Result<&Caller, AccessError> {
+pub(super) fn count<'a>(scope: &RequestScope<'a>, caller: Caller) -> Result<&'a Caller, AccessError> {
     let permit = scope.worker.shared.callers.count(&caller, scope.context.log.client());
     let caller = scope.context.log.authenticated(caller);
     scope.context.permits.hold(permit?);

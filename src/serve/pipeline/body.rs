@@ -64,7 +64,7 @@ pub(super) async fn buffer_or_stream<'a>(
             let body = StreamingBody::begin(payload, length, intake, &scope.context.permits.account())?;
             (Body::Streaming(body), UNSIGNED_PAYLOAD.into())
         }
-        _ => buffered(*scope, payload).await?,
+        _ => buffered(scope, payload).await?,
     };
     if depends_on_document {
         prepared.authorized.check_document(&body).await?;
@@ -94,7 +94,7 @@ async fn translated(
 }
 
 /// Buffers a body, if the request announces one, and returns it with its SHA-256 in hex.
-async fn buffered<S>(scope: RequestScope<'_>, payload: S) -> Result<(Body, Cow<'static, str>), ProxyError>
+async fn buffered<S>(scope: &RequestScope<'_>, payload: S) -> Result<(Body, Cow<'static, str>), ProxyError>
 where
     S: Stream<Item = Result<Bytes, PayloadError>> + Unpin,
 {

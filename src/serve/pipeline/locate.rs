@@ -9,7 +9,7 @@ use crate::serve::pipeline::scope::RequestScope;
 
 /// A request from an allowed network, addressed to an allowed host.
 pub(super) struct Located<'a> {
-    pub scope: RequestScope<'a>,
+    pub scope: &'a RequestScope<'a>,
     /// The path in its normal form.
     pub path: Cow<'a, str>,
 }

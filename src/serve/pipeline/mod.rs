@@ -61,7 +61,7 @@ async fn answer(request: HttpRequest, payload: web::Payload) -> HttpResponse {
     let (is_proxied, has_tls) = (shared.callers.trusts(&request), shared.tls.is_some());
     let browser = BrowserRequest { request: &request, is_proxied, has_tls };
     let scope = RequestScope { worker: &worker, request: &request, browser, fields: &fields, context: &context };
-    let result = if is_beyond_end { Err(ProxyError::AfterTheLast) } else { travel(scope, payload).await };
+    let result = if is_beyond_end { Err(ProxyError::AfterTheLast) } else { travel(&scope, payload).await };
     match result {
         Ok(forwarded) => respond::respond(browser, forwarded, context),
         Err(error) => reject::reject(&shared.callers, browser, error, context),
@@ -75,7 +75,7 @@ fn begin_log(worker: &WorkerState, request: &HttpRequest) -> AccessLog {
 }
 
 /// Takes a request through all stages.
-async fn travel(scope: RequestScope<'_>, mut payload: web::Payload) -> Result<Forwarded, ProxyError> {
+async fn travel(scope: &RequestScope<'_>, mut payload: web::Payload) -> Result<Forwarded, ProxyError> {
     // In a block: a future keeps room for what was borrowed, until its scope ends.
     let (page, located) = {
         let incoming = parse::parse(scope)?;

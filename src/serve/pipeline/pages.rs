@@ -54,7 +54,7 @@ pub(super) fn find(incoming: &Incoming<'_>) -> Result<Option<OwnPage>, ProxyErro
 /// [`ProxyError`], but never for a page of health.
 pub(super) async fn answer(
     page: OwnPage,
-    scope: RequestScope<'_>,
+    scope: &RequestScope<'_>,
     located: Result<Located<'_>, ProxyError>,
     payload: web::Payload,
 ) -> Result<Forwarded, ProxyError> {
@@ -72,7 +72,7 @@ pub(super) async fn answer(
 }
 
 async fn personal(page: PersonalPage, located: &Located<'_>, payload: web::Payload) -> Result<Forwarded, ProxyError> {
-    let RequestScope { worker, browser, context, .. } = located.scope;
+    let &RequestScope { worker, browser, context, .. } = located.scope;
     let (callers, served) = (&worker.shared.callers, worker.shared.served_targets.iter());
     let caller = authenticate::authenticate(located).await?.caller;
     let personal = PersonalRequest {
@@ -88,7 +88,7 @@ async fn personal(page: PersonalPage, located: &Located<'_>, payload: web::Paylo
 }
 
 async fn sign_in(located: &Located<'_>, payload: web::Payload) -> Result<Forwarded, ProxyError> {
-    let RequestScope { worker, browser, context, .. } = located.scope;
+    let &RequestScope { worker, browser, context, .. } = located.scope;
     let (callers, client) = (&worker.shared.callers, context.log.client());
     context.permits.hold(callers.count_unauthenticated(client)?);
     let account = context.permits.account();

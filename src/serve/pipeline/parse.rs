@@ -15,7 +15,7 @@ use crate::serve::pipeline::scope::RequestScope;
 
 /// A request whose head is well formed.
 pub(super) struct Incoming<'a> {
-    pub scope: RequestScope<'a>,
+    pub scope: &'a RequestScope<'a>,
     /// The path in its normal form.
     pub path: Cow<'a, str>,
     /// The client's address. If it is an error, the request may not come from there.
@@ -26,7 +26,7 @@ pub(super) struct Incoming<'a> {
 ///
 /// # Errors
 /// [`ProxyError`].
-pub(super) fn parse(scope: RequestScope<'_>) -> Result<Incoming<'_>, ProxyError> {
+pub(super) fn parse<'a>(scope: &'a RequestScope<'a>) -> Result<Incoming<'a>, ProxyError> {
     let request = scope.request;
     if scope.fields.is_too_large() {
         return Err(ProxyError::HeadTooLarge);

@@ -21,7 +21,7 @@ const PREFIX: &str = "/t/";
 
 /// A request whose target is known.
 pub(super) struct Routed<'a> {
-    pub scope: RequestScope<'a>,
+    pub scope: &'a RequestScope<'a>,
     pub caller: &'a Caller,
     pub upstream: &'a MlflowClient,
     /// The beginning of the client's path, which names the target; empty for the default target.

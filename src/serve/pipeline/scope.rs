@@ -8,7 +8,6 @@ use crate::serve::context::RequestContext;
 use crate::serve::state::WorkerState;
 
 /// One request as it came, the worker that serves it, and its context.
-#[derive(Clone, Copy)]
 pub(super) struct RequestScope<'a> {
     pub worker: &'a WorkerState,
     pub request: &'a HttpRequest,
