@@ -1,4 +1,4 @@
-//! Checks that a file can be read again while the program runs.
+//! Checks that a file can be reloaded while the program runs.
 
 use std::io;
 use std::path::Path;

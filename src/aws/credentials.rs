@@ -17,7 +17,7 @@ use super::source::{CredentialSource, SourceError};
 use crate::backoff::Backoff;
 use crate::clock;
 
-/// Credentials without an expiry may still change, in a profile file for example; they are read again this often.
+/// Credentials without an expiry may still change, in a profile file for example; they are reloaded this often.
 const REREAD_INTERVAL: Duration = Duration::from_mins(15);
 /// Credentials are renewed this long before they expire, or a quarter of their life, whichever is shorter.
 const RENEWAL_MARGIN: Duration = Duration::from_mins(10);
@@ -189,10 +189,11 @@ impl Current {
 
     pub(super) fn publish(&self, credentials: Credentials) {
         let lifetime = credentials.expiry().and_then(|expiry| expiry.duration_since(clock::now()).ok());
+        // Before the requests that wait for them: their lines follow this one in the log.
+        info!(valid_for_s = lifetime.map(|lifetime| lifetime.as_secs()), "AWS credentials obtained");
         let problem = "the AWS credentials have expired and could not be renewed yet".to_owned();
         self.state.store(Arc::new(CredentialState { credentials: Some(credentials), problem, failed: None }));
         self.attempted.notify_waiters();
-        info!(valid_for_s = lifetime.map(|lifetime| lifetime.as_secs()), "AWS credentials obtained");
     }
 
     pub(super) fn note_failure(&self, error: &SourceError) {
@@ -201,18 +202,18 @@ impl Current {
         let earlier = state.failed.as_ref();
         let attempts = earlier.map_or(1, |failed| failed.attempts.saturating_add(1));
         let is_repeated = earlier.is_some_and(|failed| failed.detail == detail);
-        self.state.store(Arc::new(CredentialState {
-            credentials: state.credentials.clone(),
-            problem: error.to_string(),
-            failed: Some(Failures { attempts, detail: detail.clone() }),
-        }));
-        self.attempted.notify_waiters();
         let still_valid = self.with(clock::now(), |_| ()).is_ok();
         if is_repeated {
             warn!(still_valid, attempts, error = %error, "AWS credentials still not obtained");
         } else {
-            warn!(still_valid, error = detail, hint = error.hint(), "AWS credentials not obtained");
+            warn!(still_valid, error = &detail, hint = error.hint(), "AWS credentials not obtained");
         }
+        self.state.store(Arc::new(CredentialState {
+            credentials: state.credentials.clone(),
+            problem: error.to_string(),
+            failed: Some(Failures { attempts, detail }),
+        }));
+        self.attempted.notify_waiters();
     }
 }
 

@@ -60,8 +60,8 @@ pub enum ServerTlsError {
         /// The certificate's file.
         certificate: PathBuf,
     },
-    /// A file cannot be read again.
-    #[error("cannot read `{}` again", path.display())]
+    /// A file cannot be reloaded.
+    #[error("cannot reload `{}`", path.display())]
     Unreloadable {
         /// The file.
         path: PathBuf,

@@ -20,7 +20,7 @@ use crate::error_chain;
 use crate::http::client::Dialer;
 use crate::issuer::{DiscoveryDocument, KeySource, TrustedIssuer, fetch};
 
-/// The time after which published keys are fetched again, and files are read again.
+/// The time after which published keys are fetched again, and files are reloaded.
 const REFRESH: (Duration, Duration) = (Duration::from_mins(15), Duration::from_mins(1));
 /// The least time between the beginnings of two fetches.
 const SHORTEST_INTERVAL: Duration = Duration::from_secs(3);
