@@ -11,7 +11,7 @@ use crate::support::authority::authority;
 use crate::support::caller::{Answer, Caller};
 use crate::support::tokens::{Token, TokenFile};
 use crate::support::upstream::Upstream;
-use crate::support::{Message as _, eventually, figure};
+use crate::support::{Message as _, eventually, figure, settled};
 
 const SEARCH: &str = "/api/2.0/mlflow/runs/search";
 const LOG_METRIC: &str = "/api/2.0/mlflow/runs/log-metric";
@@ -65,17 +65,18 @@ impl Scene {
         self.appliance.metrics().count("appliance_body_bytes", &[("place", place)])
     }
 
-    /// Begins bodies one after the other. The next one begins when the appliance holds `size` more bytes, which reach the disk in
-    /// pieces of 256 KiB.
+    /// Begins bodies one after the other. The next one begins when the appliance holds `size` bytes of each, which reach the disk
+    /// in pieces of 256 KiB. A piece on its way there is in both counts, so only settled counts are a base.
     #[track_caller]
-    fn fill(&self, count: usize, size: u64, begin: impl Fn() -> Caller) -> Vec<Caller> {
+    fn fill(&self, count: u64, size: u64, begin: impl Fn() -> Caller) -> Vec<Caller> {
         let all = || self.held("memory") + self.held("disk");
-        let one = |_| {
-            let (before, caller) = (all(), begin());
-            eventually("it holds the body", || all() >= before + size);
+        let base = settled("the bytes held before", all);
+        let one = |number| {
+            let caller = begin();
+            eventually("it holds the body", || all() >= base + number * size);
             caller
         };
-        (0..count).map(one).collect()
+        (1..=count).map(one).collect()
     }
 }
 
