@@ -24,6 +24,15 @@ pub(super) enum StringRole {
 }
 
 impl PendingString {
+    /// Returns true if this byte is in a string whose content does not matter, and is not its end.
+    pub(super) fn ignores(&mut self, byte: u8) -> bool {
+        if !matches!(self.role, StringRole::Other | StringRole::LeftOut) || (byte == b'"' && !self.escaped) {
+            return false;
+        }
+        self.escaped = byte == b'\\' && !self.escaped;
+        true
+    }
+
     /// Returns true if none of the string has been passed on, or none of its rest is going to be.
     pub(super) fn is_held_back(&self) -> bool {
         matches!(self.role, StringRole::Target(_) | StringRole::LeftOut)
