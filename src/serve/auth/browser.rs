@@ -11,6 +11,7 @@ use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderMap, HeaderName};
 use actix_web::http::uri::Authority;
 
+use crate::access::address::Networks;
 use crate::serve::auth::credentials::{self, COOKIE, SECURE_COOKIE};
 use crate::serve::auth::error::AccessError;
 
@@ -32,8 +33,8 @@ pub enum AllowedHosts {
 #[derive(Clone, Copy)]
 pub(crate) struct BrowserRequest<'a> {
     pub request: &'a HttpRequest,
-    /// If this is true, the peer is a proxy that is trusted to say how it was reached.
-    pub is_proxied: bool,
+    /// The proxies that are trusted to say how they were reached.
+    pub proxies: &'a Networks,
     /// If this is true, the listener speaks TLS.
     pub has_tls: bool,
 }
@@ -77,6 +78,12 @@ pub(crate) fn host(request: &HttpRequest) -> Option<&str> {
 }
 
 impl<'a> BrowserRequest<'a> {
+    /// Returns true if the peer is a proxy that is trusted to say how it was reached. Few requests ask.
+    #[must_use]
+    pub(crate) fn is_proxied(self) -> bool {
+        self.request.peer_addr().is_some_and(|peer| self.proxies.contain(peer.ip()))
+    }
+
     /// Returns true if a request with a cookie cannot come from another site's page: it changes nothing, or the browser says
     /// that one of our pages sent it. Unlike in [`check`], missing headers prove nothing here, because browsers attach cookies
     /// by themselves.
@@ -95,7 +102,7 @@ impl<'a> BrowserRequest<'a> {
     /// which a page that uses DNS rebinding cannot choose.
     #[must_use]
     pub(crate) fn public_host(self) -> Option<&'a str> {
-        text(self.request.headers(), &FORWARDED_HOST).filter(|_| self.is_proxied)
+        text(self.request.headers(), &FORWARDED_HOST).filter(|_| self.is_proxied())
     }
 
     /// Returns the host by which the browser addresses the appliance or the trusted proxy in front.
@@ -108,7 +115,7 @@ impl<'a> BrowserRequest<'a> {
     #[must_use]
     pub(crate) fn is_secure(self) -> bool {
         let is_https = || self.request.headers().get("x-forwarded-proto").is_some_and(|value| value == "https");
-        self.has_tls || (self.is_proxied && is_https())
+        self.has_tls || (self.is_proxied() && is_https())
     }
 
     /// Returns the name of the session cookie on this connection: one for TLS, and one for plain HTTP.

@@ -53,7 +53,7 @@ pub(crate) struct Callers {
     pub(crate) sessions: SessionStore,
     pub(crate) sign_in_help: Option<String>,
     networks: Option<Networks>,
-    trusted_proxies: Networks,
+    pub(crate) trusted_proxies: Networks,
     trusted_hops: usize,
     pub(crate) policy: Policy,
     meter: Meter<Arc<Holdings>>,
@@ -101,12 +101,6 @@ impl Callers {
             Some(networks) if !networks.contain(client) => Err(AccessError::Network(client)),
             _ => Ok(Some(client)),
         }
-    }
-
-    /// Returns true if the peer is a proxy that is trusted to say how it was reached.
-    #[must_use]
-    pub(crate) fn trusts(&self, request: &HttpRequest) -> bool {
-        request.peer_addr().is_some_and(|peer| self.trusted_proxies.contain(peer.ip()))
     }
 
     /// Counts a request of a caller against the caller's limits.

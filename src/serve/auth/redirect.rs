@@ -78,7 +78,7 @@ impl<'a> BrowserRequest<'a> {
     #[must_use]
     pub(crate) fn prefix(self) -> Option<&'a str> {
         let mut values = self.request.headers().get_all(FORWARDED_PREFIX);
-        let (Some(value), None, true) = (values.next(), values.next(), self.is_proxied) else { return None };
+        let (Some(value), None, true) = (values.next(), values.next(), self.is_proxied()) else { return None };
         value.to_str().ok().and_then(valid_prefix)
     }
 }

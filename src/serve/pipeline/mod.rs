@@ -58,8 +58,8 @@ async fn answer(request: HttpRequest, payload: web::Payload) -> HttpResponse {
     };
     let context = RequestContext::new(begin_log(&worker, &request), running);
     let shared = &worker.shared;
-    let (is_proxied, has_tls) = (shared.callers.trusts(&request), shared.tls.is_some());
-    let browser = BrowserRequest { request: &request, is_proxied, has_tls };
+    let (proxies, has_tls) = (&shared.callers.trusted_proxies, shared.tls.is_some());
+    let browser = BrowserRequest { request: &request, proxies, has_tls };
     let scope = RequestScope { worker: &worker, request: &request, browser, fields: &fields, context: &context };
     let result = if is_beyond_end { Err(ProxyError::AfterTheLast) } else { travel(&scope, payload).await };
     match result {
