@@ -7,11 +7,8 @@ use std::time::Duration;
 use super::options::{RawValue, ValueOrigin};
 use super::values;
 
-/// The origin of a problem.
-pub(super) trait ProblemOrigin {
-    /// The flag, the variable, or the file and the line.
-    fn place(&self) -> String;
-
+/// The origin of a problem, which is shown as the flag, the variable, or the file and the line.
+pub(super) trait ProblemOrigin: fmt::Display {
     /// The key of the value, if the place does not name it.
     fn key(&self) -> Option<&str> {
         None
@@ -125,33 +122,15 @@ fn problem(origin: &dyn ProblemOrigin, text: String, hint: String, is_local: boo
         Some(key) => format!("{key}: {text}"),
         None => text,
     };
-    Problem { origin: origin.place(), text, hint, is_local }
+    Problem { origin: origin.to_string(), text, hint, is_local }
 }
 
 impl ProblemOrigin for ValueOrigin {
-    fn place(&self) -> String {
-        self.to_string()
-    }
-
     fn key(&self) -> Option<&str> {
         if let Self::Key(_, _, key) = self { Some(key) } else { None }
     }
 }
 
-impl ProblemOrigin for &str {
-    fn place(&self) -> String {
-        (*self).to_owned()
-    }
-}
-
-impl ProblemOrigin for String {
-    fn place(&self) -> String {
-        self.clone()
-    }
-}
-
-impl ProblemOrigin for std::path::Display<'_> {
-    fn place(&self) -> String {
-        self.to_string()
-    }
-}
+impl ProblemOrigin for &str {}
+impl ProblemOrigin for String {}
+impl ProblemOrigin for std::path::Display<'_> {}
