@@ -71,15 +71,11 @@ impl<F: FnMut(StringKind, &str) -> Option<String>> Rewriter<F> {
     pub fn push(&mut self, piece: Bytes) -> Bytes {
         let mut out = RewrittenPiece { piece: &piece, copied: None, from: 0 };
         for (at, byte) in piece.iter().copied().enumerate() {
-            // Most bytes are in strings that stay as they are. They leave the string where it is, which takes a third less.
-            if let Some(text) = &mut self.string
-                && text.ignores(byte)
-            {
-                continue;
-            }
-            match self.string.take() {
-                Some(text) => self.in_string(text, byte, at, &mut out),
+            // A string stays where it is while it is read: to move it for each byte takes half as many instructions again.
+            match self.string.as_mut().map(|text| text.ends_at(byte)) {
                 None => self.between(byte, at, &mut out),
+                Some(false) => self.in_string(byte, at, &mut out),
+                Some(true) => self.complete(at, &mut out),
             }
         }
         if self.string.as_ref().is_some_and(PendingString::is_held_back) {
@@ -201,37 +197,36 @@ impl<F: FnMut(StringKind, &str) -> Option<String>> Rewriter<F> {
         if level.is_key_member { StringRole::KeyMember } else { StringRole::Other }
     }
 
-    fn in_string(&mut self, mut text: PendingString, byte: u8, at: usize, out: &mut RewrittenPiece<'_>) {
-        if byte == b'"' && !text.escaped {
-            self.complete(&text, at, out);
-            return;
-        }
-        text.escaped = byte == b'\\' && !text.escaped;
+    fn in_string(&mut self, byte: u8, at: usize, out: &mut RewrittenPiece<'_>) {
+        let Some(text) = &mut self.string else { return };
         match text.role {
             StringRole::Other | StringRole::LeftOut => {}
             StringRole::Key | StringRole::KeyMember if text.read.len() > KEY_LIMIT => {}
             StringRole::Key | StringRole::KeyMember => text.read.push(byte),
             StringRole::Target(kind) => {
                 text.read.push(byte);
-                if text.read.len() > STRING_LIMIT && kind == StringKind::Message {
-                    out.skip_to(at + 1);
-                    out.insert(LEFT_OUT);
-                    text = PendingString { role: StringRole::LeftOut, read: Vec::new(), ..text };
-                } else if text.read.len() > STRING_LIMIT {
-                    if kind == StringKind::Location {
-                        let _ = (self.replace)(StringKind::Missed, &String::from_utf8_lossy(&text.read));
-                    }
-                    out.skip_to(at + 1);
-                    out.insert(b"\"");
-                    out.insert(&text.read);
-                    text = PendingString { role: StringRole::Other, read: Vec::new(), ..text };
+                if text.read.len() <= STRING_LIMIT {
+                    return;
                 }
+                let read = std::mem::take(&mut text.read);
+                out.skip_to(at + 1);
+                if kind == StringKind::Message {
+                    out.insert(LEFT_OUT);
+                    text.role = StringRole::LeftOut;
+                    return;
+                }
+                if kind == StringKind::Location {
+                    let _ = (self.replace)(StringKind::Missed, &String::from_utf8_lossy(&read));
+                }
+                out.insert(b"\"");
+                out.insert(&read);
+                text.role = StringRole::Other;
             }
         }
-        self.string = Some(text);
     }
 
-    fn complete(&mut self, text: &PendingString, at: usize, out: &mut RewrittenPiece<'_>) {
+    fn complete(&mut self, at: usize, out: &mut RewrittenPiece<'_>) {
+        let Some(text) = self.string.take() else { return };
         match text.role {
             StringRole::Other => {}
             StringRole::LeftOut => {

@@ -24,13 +24,11 @@ pub(super) enum StringRole {
 }
 
 impl PendingString {
-    /// Returns true if this byte is in a string whose content does not matter, and is not its end.
-    pub(super) fn ignores(&mut self, byte: u8) -> bool {
-        if !matches!(self.role, StringRole::Other | StringRole::LeftOut) || (byte == b'"' && !self.escaped) {
-            return false;
-        }
+    /// Returns true if this byte is the quote at the end of the string.
+    pub(super) fn ends_at(&mut self, byte: u8) -> bool {
+        let is_end = byte == b'"' && !self.escaped;
         self.escaped = byte == b'\\' && !self.escaped;
-        true
+        is_end
     }
 
     /// Returns true if none of the string has been passed on, or none of its rest is going to be.
