@@ -1,4 +1,4 @@
-//! The single values of TOML and JSON documents as text, and text as TOML. Pure.
+//! The single values of TOML and JSON documents as text, and text as TOML. This module is pure.
 
 use std::fmt::Write as _;
 

@@ -1,4 +1,4 @@
-//! The rules of personal tokens: which a person may make, and which rights each has today. Pure.
+//! The rules of personal tokens: which a person may make, and which rights each has today. This module is pure.
 //!
 //! A token never has more rights than the person who makes it, and loses those that the person loses, as far as the appliance
 //! can know that. Only the person's own sign-in makes tokens; a token makes none, so that it cannot prolong its own life.

@@ -28,7 +28,7 @@ pub struct ListedMlflow {
     pub version: String,
 }
 
-/// Why there is no list.
+/// The reason why there is no list.
 #[derive(Debug, thiserror::Error)]
 pub enum CatalogError {
     /// The service did not answer.

@@ -21,7 +21,7 @@ pub enum ArtifactLocation {
     Described(Endpoint),
 }
 
-/// Why the location is not known.
+/// The reason why the location is not known.
 #[derive(Debug, thiserror::Error)]
 pub enum DescribeError {
     /// The service did not answer.

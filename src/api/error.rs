@@ -3,7 +3,7 @@
 use crate::aws::credentials::Unavailable;
 use crate::http::client::{BodyError, ClientError, ServiceClientError};
 
-/// Why a service gave no response.
+/// The reason why a service gave no response.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
     /// There is nothing to sign with.

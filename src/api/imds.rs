@@ -32,7 +32,7 @@ const TOKEN_LIFETIME_HEADER: &str = "x-aws-ec2-metadata-token-ttl-seconds";
 const TOKEN_LIFETIME: &str = "21600";
 const TOKEN_HEADER: &str = "x-aws-ec2-metadata-token";
 
-/// Why a value of the metadata service is not known.
+/// The reason why a value of the metadata service is not known.
 #[derive(Debug, thiserror::Error)]
 pub enum ImdsError {
     /// There is no server at the address.

@@ -35,7 +35,7 @@ impl SsmParameter {
     }
 }
 
-/// Why the parameters are not known.
+/// The reason why the parameters are not known.
 #[derive(Debug, thiserror::Error)]
 pub enum ParametersError {
     /// The service did not answer.

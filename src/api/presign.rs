@@ -28,7 +28,7 @@ pub struct Lifetimes {
     pub session: Option<Duration>,
 }
 
-/// Why there is no URL.
+/// The reason why there is no URL.
 #[derive(Debug, thiserror::Error)]
 pub enum PresignError {
     /// The service did not answer.

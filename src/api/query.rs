@@ -15,7 +15,7 @@ use crate::http::fields::Fields;
 use crate::http::uri;
 use crate::xml::Element;
 
-/// Why a call had no effect.
+/// The reason why a call had no effect.
 #[derive(Debug, thiserror::Error)]
 pub enum QueryError {
     /// The service did not answer.

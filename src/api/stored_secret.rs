@@ -41,7 +41,7 @@ pub struct SecretAccess<'a> {
     pub credentials: &'a Current,
 }
 
-/// Why the text of a secret cannot be read.
+/// The reason why the text of a secret cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum StoredSecretError {
     /// AWS did not answer.

@@ -1,4 +1,4 @@
-//! A role to assume, with the limits that STS puts on each part. Pure.
+//! A role to assume, with the limits that STS puts on each part. This module is pure.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ pub enum Carries {
     SessionTag,
 }
 
-/// Why a part of a [`AssumedRole`] is refused. The limits are those of the STS `AssumeRole` reference.
+/// The reason why a part of a [`AssumedRole`] is refused. The limits are those of the STS `AssumeRole` reference.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RoleError {
     /// The text is not the ARN of an IAM role.

@@ -1,4 +1,4 @@
-//! Secrets in AWS's stores: the name of one, the request for it, and the response. Pure.
+//! Secrets in AWS's stores: the name of one, the request for it, and the response. This module is pure.
 //!
 //! One call of the Parameter Store and one of Secrets Manager, both in AWS's JSON 1.1 protocol: not worth two SDKs.
 
@@ -27,7 +27,7 @@ pub enum Keeper {
     SecretsManager,
 }
 
-/// Why a secret was not obtained.
+/// The reason why a secret was not obtained.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SecretError {
     /// AWS answered with an error; the text names the permission that is needed.

@@ -30,7 +30,7 @@ pub struct CredentialSource {
     skew: Skew,
 }
 
-/// Why no credentials were obtained.
+/// The reason why no credentials were obtained.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
     /// The default chain found nothing.

@@ -1,4 +1,4 @@
-//! The configuration in the Parameter Store. Pure.
+//! The configuration in the Parameter Store. This module is pure.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,5 @@
-//! Plans the configuration that `serve` will read and the readiness signals, from the values of all sources. Pure.
+//! Plans the configuration that `serve` will read and the readiness signals, from the values of all sources. This
+//! module is pure.
 
 use std::fmt::Write as _;
 

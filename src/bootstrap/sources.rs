@@ -1,5 +1,5 @@
 //! The sources of values: user data, a file, parameters ([`super::parameters`]) and tags ([`super::tags`]). Each value keeps
-//! its origin. Pure.
+//! its origin. This module is pure.
 
 use std::collections::BTreeMap;
 

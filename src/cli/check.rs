@@ -18,9 +18,6 @@ use crate::clock;
 use crate::probe::{self, Finding, ProbeOutcome, ProbeSettings, ProbedIssuer};
 use crate::serve::ServeSettings;
 
-/// A certificate that expires within this time should have been renewed.
-const SOON: Duration = Duration::from_hours(24 * 14);
-
 /// Find out whether the appliance would work: configuration, network, clock, credentials, permissions, artifacts, callers
 ///
 /// The command takes the steps of a request one at a time, and prints the result of each step, with a hint for each failure.
@@ -114,13 +111,13 @@ fn inbound(settings: &ServeSettings, now: SystemTime) -> Vec<Finding> {
     findings.extend(settings.admin.as_ref().map(|admin| port(admin.listen, "admin-listen")));
     findings.push(summary::callers(settings, now));
     findings.extend(sign_on::findings(settings));
-    if let Some(end) = settings.tls.as_ref().and_then(crate::http::tls::server::ServerTls::end) {
+    if let Some((begin, end)) = settings.tls.as_ref().and_then(crate::http::tls::server::ServerTls::validity) {
         let left = end.duration_since(now).unwrap_or_default();
-        let shown = humantime::format_duration(Duration::from_secs(left.as_secs() / 3600 * 3600));
+        let shown = humantime::format_duration(Duration::from_secs(left.as_secs() / 60 * 60));
         let hint = "renew it; the appliance reloads it while running";
         findings.push(match left {
             Duration::ZERO => Finding::failure("certificate", "", "the listener's certificate has expired", hint),
-            left if left < SOON => {
+            _ if clock::ends_soon(begin, end, now) => {
                 Finding::warning("certificate", "", format!("the listener's certificate expires in {shown}"), hint)
             }
             _ => Finding::ok("certificate", "", format!("the listener's certificate is valid for {shown}")),

@@ -36,8 +36,8 @@ pub(super) struct AwsToken {
     /// The lifetime of the token, up to 15m; it also ends with the credentials
     #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = expires)]
     expires: Duration,
-    /// The PEM file with certificate authorities to trust beside the system's, for SSO behind a proxy
-    #[arg(long, value_name = "FILE")]
+    /// The PEM file of certificate authorities to trust in addition to the system's, for SSO behind a proxy
+    #[arg(long, env = "APPLIANCE_CA_FILE", hide_env_values = true, value_name = "FILE")]
     ca_file: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]

@@ -126,7 +126,7 @@ impl DeployError {
             Self::Declined(_) => None,
             Self::Failed { hint, .. } => Some(hint),
             Self::Late { .. } => Some("run the command again to keep watching"),
-            Self::BothComputes(..) => Some("say which with `--compute instances` or `--compute fargate`"),
+            Self::BothComputes(..) => Some("choose one with `--compute instances` or `--compute fargate`"),
             Self::Needed { .. } => Some("destroy that one first, or leave out `--shared`"),
         }
     }

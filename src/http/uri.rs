@@ -8,7 +8,7 @@
 
 use std::borrow::Cow;
 
-/// Why a path is rejected.
+/// The reason why a path is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RequestPathError {
     /// The request target does not start with a slash.

@@ -1,7 +1,7 @@
 //! The parts of an ARN of a managed MLflow resource, or the reason why the ARN is rejected.
 //!
 //! Strict on purpose: the ARN chooses the host that is called, the scope that is signed and the header that
-//! routes the request, so a value that merely looks like one must not get further than this file. Pure.
+//! routes the request, so a value that merely looks like one must not get further than this file. This module is pure.
 
 use std::fmt;
 

@@ -7,7 +7,7 @@ use super::store::ArtifactStore;
 
 /// The keys whose values are locations: of runs, of model versions, of logged models.
 const KEYS: [&str; 3] = ["artifact_uri", "source_path", "artifact_location"];
-/// MLflow takes these words in front of a key for "an attribute of the thing itself".
+/// The words that MLflow accepts before a key that is an attribute of the entity itself.
 const ENTITIES: [&str; 4] = ["attribute", "attributes", "attr", "run"];
 /// Comparisons with a pattern.
 const PATTERNS: [&str; 3] = ["LIKE", "ILIKE", "RLIKE"];

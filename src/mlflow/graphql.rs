@@ -1,4 +1,4 @@
-//! This file reads which fields a GraphQL document asks for, and to which type each belongs, despite fragments and aliases.
+//! Reads the fields that a GraphQL document requests, and the type of each, despite fragments and aliases.
 //!
 //! The types are those of MLflow 3.17 (`mlflow/server/graphql`). Type conditions are not looked at: no field of MLflow's
 //! has an interface or a union as its type, so a condition that names another type than the field's is an error there.
@@ -10,9 +10,9 @@ use apollo_parser::cst::{CstNode, Definition, Document, OperationDefinition, Sel
 use apollo_parser::{Parser, SyntaxTree};
 use serde::Deserialize;
 
-/// MLflow's UI nests a dozen levels.
+/// The deepest nesting of a document. MLflow's UI nests a dozen levels.
 const RECURSION_LIMIT: usize = 64;
-/// The UI's largest document has a few hundred.
+/// The most tokens of a document. The UI's largest document has a few hundred.
 const TOKEN_LIMIT: usize = 20_000;
 /// MLflow refuses documents with more than 1,000. Fragments that name each other can ask for a million in a few lines.
 const SELECTION_LIMIT: usize = 2_000;

@@ -2,7 +2,7 @@
 //!
 //! A path consists of object keys; arrays between them do not count. The text is scanned once, byte by byte, and copied only
 //! where a string is replaced: numbers, white space, the order of keys and users' data that looks like an artifact's URI stay
-//! unchanged. One string and the longest path bound the memory, whatever the text is. Pure.
+//! unchanged. One string and the longest path bound the memory, whatever the text is. This module is pure.
 
 mod pending;
 mod piece;
@@ -17,7 +17,8 @@ use super::json_paths::{JsonPaths, StringKind};
 /// The most bytes of a string that may be replaced. A longer string is no artifact URI, and passes unchanged.
 const STRING_LIMIT: usize = 16 * 1024;
 /// This stands for a message in which locations cannot be found.
-const LEFT_OUT: &[u8] = b"\"The appliance leaves out this message, which is longer than 16 KiB or no Unicode text.";
+const LEFT_OUT: &[u8] =
+    b"\"The appliance has left out this message, because it is longer than 16 KiB or is not Unicode text.";
 /// The most bytes of a key. A longer key is on no path, even if each of its characters is written as an escape.
 const KEY_LIMIT: usize = 256;
 

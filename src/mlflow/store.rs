@@ -1,7 +1,7 @@
 //! The artifact store, and the public names of its artifacts.
 //!
 //! Managed MLflow keeps artifacts under `s3://bucket/prefix`. Callers without AWS credentials see
-//! `mlflow-artifacts:/…` instead, MLflow's own scheme for "ask the tracking server". Pure.
+//! `mlflow-artifacts:/…` instead, MLflow's own scheme for "ask the tracking server". This module is pure.
 
 /// The scheme that MLflow clients resolve against their tracking URI.
 const PUBLIC: &str = "mlflow-artifacts:/";

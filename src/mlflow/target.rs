@@ -1,7 +1,7 @@
 //! The host, signing name and headers of one managed MLflow, derived once from its ARN.
 //!
-//! Nothing after [`Target::new`] looks inside an ARN again. Pure. Endpoints, signing names and headers are those of
-//! the `sagemaker-mlflow` plugin 0.5.0.
+//! Nothing after [`Target::new`] looks inside an ARN again. This module is pure. Endpoints, signing names and headers are
+//! those of the `sagemaker-mlflow` plugin 0.5.0.
 
 use super::arn::{Arn, Mode, Partition};
 

@@ -1,4 +1,4 @@
-//! Listings of the sandbox's S3: ordered, grouped by a delimiter, and in pages. Pure.
+//! Listings of the sandbox's S3: ordered, grouped by a delimiter, and in pages. This module is pure.
 
 use std::collections::BTreeSet;
 use std::ops::Bound::{Excluded, Included, Unbounded};

@@ -1,7 +1,7 @@
 //! The reload of tokens, certificates, client secrets and the keys of issuers, and the reopening of the audit log.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::sleep;
@@ -13,8 +13,8 @@ use crate::serve::auth::secret_reader::SecretReader;
 use crate::serve::state::SharedState;
 use crate::{clock, error_chain};
 
-/// The remaining lifetime below which a certificate causes a warning.
-const CERTIFICATE_MARGIN: Duration = Duration::from_hours(24 * 14);
+/// The time between two warnings of the same certificate's end.
+const WARNING_INTERVAL: Duration = Duration::from_hours(24);
 
 /// Reloads at SIGHUP and at each interval, for as long as it is polled.
 pub(crate) async fn run(
@@ -24,9 +24,8 @@ pub(crate) async fn run(
     interval: Duration,
 ) {
     let mut hangup = signal(SignalKind::hangup()).ok();
-    if let Some(tls) = &tls {
-        warn_of_expiry(tls);
-    }
+    let mut warned = None;
+    tls.iter().for_each(|tls| warn_of_expiry(tls, &mut warned));
     shared.callers.tokens.obtain(reader.as_ref()).await;
     loop {
         if is_signalled(&mut hangup, interval).await {
@@ -41,7 +40,7 @@ pub(crate) async fn run(
         match tls.as_ref().map(ServerTls::reload) {
             Some(Ok(true)) => {
                 info!("the certificate was reloaded");
-                tls.iter().for_each(warn_of_expiry);
+                warned = None;
             }
             Some(Err(error)) => {
                 let hint = "correct the files; the appliance reloads them automatically";
@@ -52,6 +51,8 @@ pub(crate) async fn run(
             }
             _ => {}
         }
+        // A certificate that nobody renews comes to its end without any change of its files.
+        tls.iter().for_each(|tls| warn_of_expiry(tls, &mut warned));
     }
 }
 
@@ -81,11 +82,14 @@ async fn is_signalled(hangup: &mut Option<Signal>, interval: Duration) -> bool {
     }
 }
 
-/// Warns if a certificate has expired or is about to expire.
-fn warn_of_expiry(tls: &ServerTls) {
-    let Some(end) = tls.end() else { return };
-    match end.duration_since(clock::now()) {
-        Ok(left) if left > CERTIFICATE_MARGIN => {}
+/// Warns if a certificate has expired or is about to expire, unless it did so within the last day.
+fn warn_of_expiry(tls: &ServerTls, warned: &mut Option<Instant>) {
+    let (Some((begin, end)), now) = (tls.validity(), clock::now()) else { return };
+    if !clock::ends_soon(begin, end, now) || warned.is_some_and(|last| last.elapsed() < WARNING_INTERVAL) {
+        return;
+    }
+    *warned = Some(Instant::now());
+    match end.duration_since(now) {
         Ok(left) => warn!(days_left = left.as_secs() / 86_400, "the listener's certificate is about to expire"),
         Err(_) => warn!("the listener's certificate has expired"),
     }

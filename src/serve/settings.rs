@@ -27,7 +27,7 @@ pub struct ServeSettings {
     pub allowed_hosts: AllowedHosts,
     /// The number of threads that handle requests.
     pub workers: NonZeroUsize,
-    /// The number of clients' connections per worker; more wait in the kernel.
+    /// The number of clients' connections per worker; further connections wait in the kernel.
     pub connection_limit: usize,
     /// The idle timeout of a client's connection.
     pub keep_alive: Duration,

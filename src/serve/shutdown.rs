@@ -40,7 +40,7 @@ pub(crate) async fn drain(server: &mut Server, signals: &mut StopSignals, shared
     info!(in_flight = shared.reports.in_flight(), "draining");
     tokio::select! {
         () = server.drain() => {}
-        () = sleep(limit) => warn!(in_flight = shared.reports.in_flight(), "cutting requests that are still running"),
+        () = sleep(limit) => warn!(in_flight = shared.reports.in_flight(), "the drain timeout has passed; ending the requests that still run"),
         () = signals.next() => {}
     }
 }

@@ -5,7 +5,7 @@ use crate::api::ApiError;
 use crate::aws::secret::SecretError;
 use crate::error_chain;
 
-/// Why tokens cannot be read or changed in their place.
+/// The reason why tokens cannot be read or changed in their place.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenSourceError {
     /// The file cannot be read, or is invalid. The text names it.
@@ -102,7 +102,7 @@ impl From<ApiError> for TokenSourceError {
     }
 }
 
-/// Why an update has no effect.
+/// The reason why an update has no effect.
 #[derive(Debug)]
 pub enum UpdateError<E> {
     /// The edit failed.

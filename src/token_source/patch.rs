@@ -1,4 +1,4 @@
-//! The difference between two sets of tokens, and its application to a third. Pure.
+//! The difference between two sets of tokens, and its application to a third. This module is pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -14,7 +14,7 @@ pub struct Stack {
     pub stack_id: String,
     /// Such as `UPDATE_COMPLETE`.
     pub stack_status: String,
-    /// Why it has that status.
+    /// The reason why it has that status.
     pub stack_status_reason: Option<String>,
     /// True if it is protected from deletion.
     pub enable_termination_protection: bool,
@@ -54,7 +54,7 @@ impl Stack {
 pub struct ChangeSet {
     /// Such as `CREATE_COMPLETE`.
     pub status: String,
-    /// Why it has that status.
+    /// The reason why it has that status.
     pub reason: Option<String>,
     /// The changes that it would make.
     pub changes: Vec<Change>,

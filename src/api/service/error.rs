@@ -6,7 +6,7 @@ use crate::xml::XmlError;
 /// The result of a call.
 pub type ServiceResult<T> = Result<T, ServiceError>;
 
-/// Why a call had no effect.
+/// The reason why a call had no effect.
 #[derive(Debug, thiserror::Error)]
 pub enum ServiceError {
     /// AWS did not answer.

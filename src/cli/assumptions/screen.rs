@@ -31,7 +31,7 @@ impl ProofScreen {
             AssumptionEvent::Begins(assumption) if self.json => say(&format!("testing {}", assumption.name)),
             AssumptionEvent::Proven(proven) if !self.json => show_proven(proven),
             AssumptionEvent::Interrupted => {
-                say("interrupted; what was created is removed now, and a second Ctrl-C ends that, too");
+                say("interrupted: removing what was created; press Ctrl-C again to stop that as well");
             }
             AssumptionEvent::Removing => say("removing what the tests have created"),
             AssumptionEvent::Begins(_) | AssumptionEvent::Proven(_) => {}

@@ -79,7 +79,10 @@ fn hiding(argument: clap::Arg, hidden: &[&str]) -> clap::Arg {
 /// The deletion of stacks needs no values of parameters.
 pub(super) fn without_values(argument: clap::Arg) -> clap::Arg {
     if argument.get_id() == "compute" {
-        return argument.help("The kind of compute whose stack is deleted, `instances` or `fargate`, and what the other does not need [default: both]");
+        return argument.help(
+            "The kind of compute to delete, `instances` or `fargate`, together with the stacks that the other kind does not \
+             need [default: both]",
+        );
     }
     hiding(argument, &["parameters", "config", "tags"])
 }

@@ -201,7 +201,8 @@ fn cost(arguments: &StackArguments, json: bool) -> Result<(), CommandError> {
         });
     }
     show(&format!(
-        "{sum:9.2}  US dollars a month: an ESTIMATE; data transfer and the items with `?` come on top, whose prices AWS states there"
+        "{sum:9.2}  US dollars a month. This is an estimate without data transfer and without the items marked `?`; AWS \
+         states their prices at the addresses above."
     ));
     Ok(())
 }
@@ -231,7 +232,7 @@ fn outputs(arguments: StackArguments, json: bool, env: bool) -> Result<(), Comma
         let mut urls = reports.iter().filter_map(|one| one.outputs.get("Url"));
         let url = urls.next();
         if urls.next().is_some() {
-            let hint = "say which with `--compute instances` or `--compute fargate`";
+            let hint = "choose one with `--compute instances` or `--compute fargate`";
             let text = "this mode has an appliance on instances and one on Fargate, with a URL each";
             return Err(CommandError::of(Class::Failed, text, Some(hint)));
         }

@@ -25,8 +25,8 @@ pub(crate) struct Logout {
     /// The file with the token, as `appliance login --write` made it; it is deleted
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
-    /// A PEM file with further certificate authorities to trust
-    #[arg(long, value_name = "FILE")]
+    /// The PEM file of certificate authorities to trust in addition to the system's
+    #[arg(long, env = "APPLIANCE_CA_FILE", hide_env_values = true, value_name = "FILE")]
     ca_file: Option<PathBuf>,
 }
 

@@ -55,8 +55,8 @@ pub(super) struct Login {
     /// Print the address only, and open no browser
     #[arg(long)]
     no_browser: bool,
-    /// A PEM file with further certificate authorities to trust
-    #[arg(long, value_name = "FILE")]
+    /// The PEM file of certificate authorities to trust in addition to the system's
+    #[arg(long, env = "APPLIANCE_CA_FILE", hide_env_values = true, value_name = "FILE")]
     ca_file: Option<PathBuf>,
 }
 

@@ -18,16 +18,16 @@ option_group! {
             unsigned_payload: "APPLIANCE_UNSIGNED_PAYLOAD" "BOOL" [num_args = 0..=1, require_equals = true, default_missing_value = "true"],
         }
         "Advanced: request bodies" {
-            /// The largest request body of requests other than for artifacts [default: 100 MiB]
+            /// The largest body of a request that is not for artifacts [default: 100 MiB]
             api_body_size_limit: "APPLIANCE_API_BODY_SIZE_LIMIT" "SIZE",
             /// The largest request body that is buffered in memory; larger ones go to disk [default: 1 MiB]
             body_memory_limit: "APPLIANCE_BODY_MEMORY_LIMIT" "SIZE",
-            /// The memory for all request bodies together; more go to disk [default: 64 MiB]
+            /// The memory for all request bodies together; bodies beyond it go to disk [default: 64 MiB]
             ///
             /// A quarter of it is reserved for bodies of up to 64 KiB. Of this and of the disk budget, one caller can hold
             /// twice as much as is left free, and one address eight times as much.
             body_memory_budget: "APPLIANCE_BODY_MEMORY_BUDGET" "SIZE",
-            /// The disk space for all request bodies together; more get 429 [default: 10 GiB]
+            /// The disk space for all request bodies together; requests beyond it get 429 [default: 10 GiB]
             body_disk_budget: "APPLIANCE_BODY_DISK_BUDGET" "SIZE",
             /// The longest time without progress within a request body [default: 60s]
             ///

@@ -27,13 +27,13 @@ option_group! {
             tls_client_certificate: "APPLIANCE_TLS_CLIENT_CERTIFICATE" "MODE",
             /// The number of worker threads [default: one per core]
             workers: "APPLIANCE_WORKERS" "NUMBER",
-            /// The connections of callers that each worker accepts; more wait [default: 25000]
+            /// The connections of callers that each worker accepts; further connections wait [default: 25000]
             connection_limit: "APPLIANCE_CONNECTION_LIMIT" "NUMBER",
-            /// Close a caller's connection that was idle for this long; more than a load balancer's 60 s [default: 75s]
+            /// The time after which a caller's idle connection is closed; longer than a load balancer's 60 s [default: 75s]
             keep_alive: "APPLIANCE_KEEP_ALIVE" "DURATION",
             /// The longest time in which a caller has to send the head of a request [default: 10s]
             head_timeout: "APPLIANCE_HEAD_TIMEOUT" "DURATION",
-            /// Close a caller's connection that accepted no part of a response for this long [default: 60s]
+            /// The time after which a connection is closed whose caller reads nothing of a response [default: 60s]
             send_timeout: "APPLIANCE_SEND_TIMEOUT" "DURATION",
             /// The longest time for which requests in flight may continue after SIGTERM [default: 30s]
             drain_timeout: "APPLIANCE_DRAIN_TIMEOUT" "DURATION",

@@ -12,7 +12,10 @@ option_group! {
         "Advanced: upstream connections" {
             /// Use HTTP/2 if the upstream offers it [default: true]
             upstream_http2: "APPLIANCE_UPSTREAM_HTTP2" "BOOL" [num_args = 0..=1, require_equals = true, default_missing_value = "true"],
-            /// The HTTP/1.1 connections of each worker to a target, and half of those that targets with the same host share; with more than four times as many requests in flight, further ones get 429 [default: 256]
+            /// The HTTP/1.1 connections of each worker to a target [default: 256]
+            ///
+            /// Targets with the same host share twice as many. If a worker has more than four times as many requests of
+            /// a target in flight, further requests get 429.
             upstream_connections: "APPLIANCE_UPSTREAM_CONNECTIONS" "NUMBER",
             /// The longest time for resolving the name and connecting by TCP [default: 5s]
             upstream_connect_timeout: "APPLIANCE_UPSTREAM_CONNECT_TIMEOUT" "DURATION",

@@ -12,12 +12,12 @@ use bytes::Bytes;
 use futures_util::Stream;
 use md5::{Digest, Md5};
 
-/// MD5 has so many bytes.
+/// The size of an MD5. Bytes.
 const SIZE: usize = 16;
 
-/// The value of `Content-MD5` is not one.
+/// The value of `Content-MD5` is not an MD5.
 #[derive(Debug, thiserror::Error)]
-#[error("it needs one `Content-MD5` with the 16 bytes of an MD5 in base64, or none")]
+#[error("`Content-MD5` must be absent, or occur once with the 16 bytes of an MD5 in base64")]
 pub struct InvalidContentMd5;
 
 /// The body is not the one that its caller announced.

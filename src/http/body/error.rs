@@ -7,7 +7,7 @@ use actix_web::error::PayloadError;
 
 use super::content_md5::ForeignMd5;
 
-/// Why a request body was rejected.
+/// The reason why a request body was rejected.
 #[derive(Debug, thiserror::Error)]
 pub enum RequestBodyError {
     /// Larger than allowed, by its announcement or in fact.

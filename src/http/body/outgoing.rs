@@ -38,7 +38,7 @@ enum OutgoingSource {
     Framed(Box<FramedStream>),
 }
 
-/// Why a body cannot be sent to its end.
+/// The reason why a body cannot be sent to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum OutgoingError {
     /// The buffered body could not be read back.

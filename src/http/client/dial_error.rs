@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-/// Why no connection was opened. No byte of any request has been sent then.
+/// The reason why no connection was opened. No byte of any request has been sent then.
 #[derive(Debug, thiserror::Error)]
 pub enum DialError {
     /// The name has no address.
@@ -71,7 +71,7 @@ impl DialError {
     }
 }
 
-/// Why a proxy opened no connection to a host.
+/// The reason why a proxy opened no connection to a host.
 #[derive(Debug, thiserror::Error)]
 pub enum TunnelError {
     /// The proxy itself cannot be reached.

@@ -66,7 +66,7 @@ impl From<h2::Error> for ClientError {
     }
 }
 
-/// Why a body ended early.
+/// The reason why a body ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum BodyError {
     /// The upstream closed the connection before the announced end.

@@ -130,7 +130,7 @@ impl Http2 {
         Ok(())
     }
 
-    /// True if there is a usable connection. Dead and stale ones are let go; a stale one closes when its last
+    /// True if there is a usable connection. Dead and stale connections are removed; a stale one closes when its last
     /// request is done.
     pub(super) fn has_connection(&self) -> bool {
         let now = Instant::now();

@@ -47,7 +47,7 @@ impl Peer {
     /// The most bytes of header fields that it takes, where it matters for so many.
     pub(super) async fn limit(&self, size: usize) -> usize {
         loop {
-            // Before the look, so that nothing is missed that comes right after it.
+            // Listening begins before the check, so that no change after the check is missed.
             let known = self.known.notified();
             match self.limit.get() {
                 Some(limit) => return limit,

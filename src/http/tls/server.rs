@@ -35,7 +35,7 @@ pub struct ServerFiles {
     pub is_client_certificate_required: bool,
 }
 
-/// Why a listener's files cannot be used.
+/// The reason why a listener's files cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerTlsError {
     /// A file of certificates.
@@ -114,12 +114,6 @@ impl ServerTls {
             clients.replace(trusted);
         }
         Ok(old.cert != self.identity.0.load().cert)
-    }
-
-    /// The end of the certificate's validity; nothing if it cannot be read.
-    #[must_use]
-    pub fn end(&self) -> Option<SystemTime> {
-        self.certificate().and_then(|certificate| certificate::end(&certificate).ok())
     }
 
     /// The begin and the end of the certificate's validity; nothing if it cannot be read.
@@ -246,7 +240,7 @@ mod tests {
             is_client_certificate_required: false,
         };
         let tls = ServerTls::load(files.clone()).expect("loaded");
-        assert!(tls.end().is_some());
+        assert!(tls.validity().is_some());
         assert!(matches!(tls.reload(), Ok(false)));
         write(&directory, "key.pem", &other.1);
         assert!(matches!(tls.reload(), Err(ServerTlsError::Mismatch { .. })));

@@ -8,7 +8,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 
-/// Why certificates could not be used, before anything was connected.
+/// The reason why certificates could not be used, before anything was connected.
 #[derive(Debug, thiserror::Error)]
 pub enum TrustError {
     /// The file cannot be read or is not PEM.

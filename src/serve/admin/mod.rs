@@ -27,7 +27,7 @@ use health::HealthPage;
 use prometheus::CONTENT_TYPE;
 pub use settings::AdminSettings;
 
-/// The maximum number of connections; more wait in the kernel. Scrapers and open status pages are few.
+/// The maximum number of connections; further connections wait in the kernel. Scrapers and open status pages are few.
 const CONNECTION_LIMIT: usize = 100;
 /// The maximum time that a connection may be idle. It is longer than most intervals between scrapes.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);

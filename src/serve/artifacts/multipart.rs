@@ -198,7 +198,8 @@ fn base(request: &HttpRequest, prefix: &str) -> String {
         .map(|outer| outer.trim_end_matches('/'))
         .filter(|outer| outer.starts_with('/') && !outer.starts_with("//") && outer.bytes().all(is_plain));
     let is_host = |host: &&str| host.bytes().all(|byte| is_plain(byte) && byte != b'/' || b":[]".contains(&byte));
-    let host = browser::host(request).filter(is_host).unwrap_or("localhost");
+    let host = forwarded("x-forwarded-host").or_else(|| browser::host(request));
+    let host = host.filter(is_host).unwrap_or("localhost");
     format!("{scheme}://{host}{}{prefix}", outer.unwrap_or_default())
 }
 

@@ -1,4 +1,4 @@
-//! The routes of the artifact gateway. Pure.
+//! The routes of the artifact gateway. This module is pure.
 
 use actix_web::http::Method;
 

@@ -19,6 +19,7 @@ use crate::access::aws_token::{self, AUDIENCE_HEADER, AwsTokenError, ExpectedReq
 use crate::access::caller::{AuthMethod, Caller};
 use crate::access::grant::{Grant, Subject};
 use crate::api::caller_identity::IdentityResponse;
+use crate::clock;
 use crate::http::client::Endpoint;
 use crate::http::fields::Fields;
 use crate::serve::auth::aws_token_cache::{AwsTokenCache, Turn};
@@ -126,7 +127,8 @@ impl AwsIdentities {
             }
         };
         let confirmed = self.confirm(unconfirmed, sts).await?;
-        let mut cache = self.cache();
+        // STS may have taken longer to answer than a rejection is remembered.
+        let (mut cache, now) = (self.cache(), clock::now());
         match &confirmed {
             Ok(caller) => cache.confirm([spelled, request], caller.clone(), unconfirmed.expires, now),
             Err(error) => cache.reject(request, error.clone(), now),

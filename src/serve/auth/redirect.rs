@@ -86,7 +86,7 @@ impl<'a> BrowserRequest<'a> {
 fn valid_prefix(text: &str) -> Option<&str> {
     let prefix = text.strip_suffix('/').unwrap_or(text);
     let is_segment = |segment: &str| {
-        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~_".contains(&byte);
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
         !matches!(segment, "" | "." | "..") && segment.bytes().all(is_plain)
     };
     let is_prefix = prefix.len() <= LONGEST_PREFIX && prefix.strip_prefix('/')?.split('/').all(is_segment);

@@ -61,7 +61,8 @@ impl SignInPage<'_> {
 
     /// Says which MLflow the page is for.
     ///
-    /// SECURITY: a stranger reads only names that the browser has sent, since the names of the targets are not for everybody.
+    /// SECURITY: an unauthenticated client reads only names that its own browser has sent, because it must not learn
+    /// the names of the targets.
     fn place(&self) -> String {
         let target = self.next.strip_prefix("/t/").and_then(|rest| rest.split(['/', '?']).next());
         let target = target.filter(|name| is_target_name(name));

@@ -38,6 +38,7 @@ impl ProxyError {
             Self::PresignedOnly => ("presigned-only", StatusCode::FORBIDDEN),
             Self::NoPresigned => ("no-presigned", StatusCode::NOT_IMPLEMENTED),
             Self::Busy => ("memory-over-budget", StatusCode::SERVICE_UNAVAILABLE),
+            Self::PersonalTokens(_) => ("personal-tokens-unavailable", StatusCode::SERVICE_UNAVAILABLE),
             Self::Store(error) => error.class(),
             Self::Document(_) | Self::UnreadableDocument => ("upstream-invalid", StatusCode::BAD_GATEWAY),
             Self::Receive(error) => class_of_body(error),

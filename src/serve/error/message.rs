@@ -13,7 +13,11 @@ impl ProxyError {
             Self::Path(error) => format!("The appliance did not forward the request: {error}."),
             Self::RepeatedContentType => "The request has more than one Content-Type header.".into(),
             Self::Access(error) => error.message(),
-            Self::AfterTheLast => "An earlier request on this connection said `Connection: close`.".into(),
+            Self::AfterTheLast => {
+                "An earlier request on this connection announced with `Connection: close` that it was the last. Open a new \
+                 connection."
+                    .into()
+            }
             Self::HeadTooLarge | Self::Upstream(ClientError::HeadTooLarge { .. }) => {
                 "The request has more or longer header fields than the appliance forwards. Remove cookies and other fields that \
                  MLflow does not need."
@@ -28,7 +32,7 @@ impl ProxyError {
             Self::StoreUnknown(None) => {
                 "The appliance does not know yet where the artifacts are. Try again shortly.".into()
             }
-            Self::ArtifactMethod => "The artifact service has no such method at this path.".into(),
+            Self::ArtifactMethod => "This path of the artifact service does not support the request's method.".into(),
             Self::ArtifactPath(error) => format!("The artifact's path is rejected: {error}."),
             Self::Artifact(reason) => format!("The request for an artifact is rejected: {reason}."),
             Self::ForeignLocation(uri) => format!(
@@ -56,9 +60,14 @@ impl ProxyError {
                     .into()
             }
             Self::Busy => "The appliance has no memory for this request at the moment. Try again shortly.".into(),
+            Self::PersonalTokens(_) => {
+                "The appliance cannot change its personal tokens at the moment. Try again in a minute; if this does not help, \
+                 tell the operator of the appliance."
+                    .into()
+            }
             Self::Store(error) => error.message(),
             Self::Document(_) | Self::UnreadableDocument => {
-                "Managed MLflow did not describe what the appliance needs to know for this request.".into()
+                "Managed MLflow's answer did not arrive completely, or lacks what the appliance needs for this request.".into()
             }
             Self::Receive(RequestBodyError::TooLarge { limit }) => {
                 format!("The request body is larger than the appliance's limit of {limit} bytes.")
@@ -67,7 +76,7 @@ impl ProxyError {
                 "Too many uploads are in progress, yours or those of others. Try again shortly.".into()
             }
             Self::Receive(RequestBodyError::Stalled(limit)) => {
-                format!("The request body did not arrive: nothing came for {} seconds.", limit.as_secs())
+                format!("The request body stopped arriving: no byte came for {} seconds.", limit.as_secs())
             }
             Self::Receive(RequestBodyError::Slow(rate)) => {
                 format!("The request body arrived too slowly: a caller has to send {rate} bytes per second.")
@@ -87,8 +96,8 @@ impl ProxyError {
             }
             Self::Upstream(ClientError::Body(_)) => "The appliance failed to prepare the request.".into(),
             Self::Overloaded | Self::Upstream(ClientError::Crowded(_)) => {
-                "More requests of this caller, or of all callers together, wait for managed MLflow or S3 than they can \
-                 take. Try again shortly, with fewer at a time."
+                "Too many requests of this caller, or of all callers together, are waiting for managed MLflow or S3. \
+                 Try again shortly, with fewer at a time."
                     .into()
             }
             Self::CircuitOpen(_) => {

@@ -9,6 +9,7 @@ use crate::http::client::{BodyError, ClientError};
 use crate::http::uri::RequestPathError;
 use crate::mlflow::store;
 use crate::serve::auth::error::AccessError;
+use crate::serve::auth::personal_store::ChangeError;
 use crate::serve::auth::sign_in_response::SignInError;
 use crate::serve::error::s3_error::S3Error;
 use crate::serve::limits::circuit_breaker::CircuitOpen;
@@ -30,11 +31,11 @@ pub(crate) enum ProxyError {
     /// A header that may occur once occurred twice.
     #[error("the header `content-type` is repeated")]
     RepeatedContentType,
-    /// The caller is not authenticated, or may not do it.
+    /// The caller is not authenticated, or is not allowed to send this request, or the appliance could not find out.
     #[error(transparent)]
     Access(#[from] AccessError),
     /// The request follows one that announced to be the last of its connection.
-    #[error("the connection was to end with an earlier request")]
+    #[error("a request arrived after one with `Connection: close`")]
     AfterTheLast,
     /// More or longer header fields than are served.
     #[error("the header fields are too many or too long")]
@@ -78,6 +79,9 @@ pub(crate) enum ProxyError {
     /// The memory for request bodies is used up.
     #[error("the memory for request bodies is used up")]
     Busy,
+    /// The personal tokens cannot be changed.
+    #[error("the personal tokens cannot be changed")]
+    PersonalTokens(#[from] ChangeError),
     /// A call to S3 has failed.
     #[error(transparent)]
     Store(#[from] S3Error),

@@ -46,10 +46,7 @@ pub(super) async fn answer(personal: &PersonalRequest<'_>) -> Result<HttpRespons
         }
         Method::DELETE => {
             personal.log.classified(REVOKE);
-            personal.store.change(PersonalChange::RevokeItself(id.clone())).await.map_err(|error| {
-                tracing::warn!(id, error = error.to_string(), "a personal token could not revoke itself");
-                ProxyError::Busy
-            })?;
+            personal.store.change(PersonalChange::RevokeItself(id.clone())).await?;
             info!(owner = personal.caller.name, means = owner.as_str(), id, "personal token revoked");
             Ok(HttpResponse::NoContent().finish())
         }

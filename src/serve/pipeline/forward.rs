@@ -1,4 +1,5 @@
-//! Forward: sends a request to managed MLflow, which signs it, retries where that is harmless, and waits for its turn.
+//! Forward: waits for a connection from the caller's share, signs the request, sends it to managed MLflow, and retries
+//! it where that is harmless.
 
 use crate::http::body::Body;
 use crate::serve::artifacts::translate;

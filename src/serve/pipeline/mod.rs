@@ -1,8 +1,9 @@
 //! The road of one request: parse, locate, authenticate, route, authorize, buffer or stream, forward, respond.
 //!
 //! Each stage has a file of its name, and takes what the stage before it returns, so that no stage can be left out and no
-//! two can change places. `gateway` is the fork between managed MLflow and S3. A request leaves the road early at two places,
-//! for the pages of the appliance itself and for questions about the caller's account. Whatever a stage returns as an error, `reject` turns into a response.
+//! two can change places. `gateway` is the fork between managed MLflow and S3. A request leaves the road early at
+//! three places: for the pages of the appliance itself, for the redirect of a target's path that lacks its slash, and
+//! for questions about the caller's account. Whatever a stage returns as an error, `reject` turns into a response.
 //!
 //! Every request is one of these futures, made anew. So what few of them need is boxed: a future is as large as the
 //! largest of its branches, and would be moved and kept that large for all.

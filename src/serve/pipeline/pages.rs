@@ -1,4 +1,5 @@
-//! The pages of the appliance itself, at which a request leaves the road: health, for load balancers, and sign-in, for people.
+//! The pages of the appliance itself, at which a request leaves the road: health, for load balancers, and sign-in and
+//! personal tokens, for people.
 
 use actix_web::web;
 
@@ -62,7 +63,8 @@ pub(super) async fn answer(
     match page {
         OwnPage::Health(page) => {
             scope.context.log.probed();
-            // SECURITY: a balancer's probe need not know the appliance's name, and strangers need not learn the targets'.
+            // SECURITY: the probe of a load balancer need not use a host name of the appliance, but an unauthenticated
+            // client must not learn the names of the targets.
             let render = if located.is_ok() { health::render } else { health::render_briefly };
             Ok(Forwarded::Own(render(&page, shared)))
         }

@@ -21,13 +21,16 @@ pub(super) fn reject(
     context: RequestContext,
 ) -> HttpResponse {
     let log = &context.log;
+    // An outage and a caller's limits say nothing about its rights.
+    if matches!(&error, ProxyError::Access(_))
+        && matches!(error.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
+    {
+        log.denied();
+    }
     let excess = callers.count_rejection(log.caller(), log.client(), error.status()).err();
     let error = excess.map_or(error, ProxyError::from);
-    if let ProxyError::Access(denial) = &error {
-        log.denied();
-        if let AccessError::Jwt(JwtRejected { issuer: Some(issuer), .. }) = denial {
-            log.rejected_issuer(issuer);
-        }
+    if let ProxyError::Access(AccessError::Jwt(JwtRejected { issuer: Some(issuer), .. })) = &error {
+        log.rejected_issuer(issuer);
     }
     log.rejected(error.kind(), error_chain::joined(&error));
     if error.is_ours() {

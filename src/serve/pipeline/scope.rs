@@ -11,7 +11,7 @@ use crate::serve::state::WorkerState;
 pub(super) struct RequestScope<'a> {
     pub worker: &'a WorkerState,
     pub request: &'a HttpRequest,
-    /// The same request with the facts about the way by which it came.
+    /// The same request, with the facts about its connection that cookies and redirects depend on.
     pub browser: BrowserRequest<'a>,
     /// The facts about the request's header fields.
     pub fields: &'a HeaderSummary,

@@ -15,7 +15,7 @@ pub(crate) struct ServerSettings {
     pub name: &'static str,
     /// The number of threads.
     pub threads: NonZeroUsize,
-    /// The maximum number of connections of each thread; more wait in the kernel.
+    /// The maximum number of connections of each thread; further connections wait in the kernel.
     pub connection_limit: usize,
     /// The maximum time that a connection may be idle.
     pub keep_alive: Duration,

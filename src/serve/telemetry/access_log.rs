@@ -185,7 +185,7 @@ impl AccessLog {
         self.notes.cause.replace(Some(cause));
     }
 
-    /// Notes that the caller may not do what it asks for.
+    /// Notes that authentication or authorization rejected the request.
     pub(crate) fn denied(&self) {
         self.notes.is_denied.set(true);
     }

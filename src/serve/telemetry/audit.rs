@@ -62,7 +62,7 @@ pub(crate) struct AuditEvent<'a> {
     /// The id of the personal token that the request makes, revokes or asks about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token: Option<&'a str>,
-    /// The result of authorization, if the request got that far.
+    /// The decision about the request: `denied` if authentication or authorization rejected it.
     pub decision: Option<&'static str>,
     pub refusal: Option<&'static str>,
     /// The reason of a denial.

@@ -71,7 +71,7 @@ pub(crate) struct FinishedRequest<'a> {
     pub action: Option<&'static str>,
     /// The id of the personal token that the request makes, revokes or asks about.
     pub token: Option<&'a str>,
-    /// True if the caller may not do it.
+    /// True if authentication or authorization rejected the request.
     pub is_denied: bool,
     pub status: Option<StatusCode>,
     /// The kind of the proxy error, if the appliance rejected the request.

@@ -13,7 +13,7 @@ use crate::serve::telemetry::metrics::{
 };
 use crate::serve::telemetry::spans::Trace;
 
-/// Reports a request to everybody but those whom a load balancer's probes would only disturb.
+/// Writes the reports of a request. The probe of a load balancer gets only a line in the log, at the level debug.
 pub(crate) fn report(
     request: &FinishedRequest<'_>,
     trace: Option<&Trace>,

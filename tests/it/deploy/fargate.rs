@@ -86,7 +86,7 @@ fn a_deployment_moves_from_instances_to_tasks_without_downtime() {
     assert!(!after.contains_key("AmiParameter"), "{after:?}");
 
     // With both kinds of compute, a command needs `--compute`.
-    let hint = "say which with `--compute instances` or `--compute fargate`";
+    let hint = "choose one with `--compute instances` or `--compute fargate`";
     for arguments in [&["apply", "--yes"][..], &["plan"], &["outputs", "--env"]] {
         let (code, _, said) = deploy(&cloud, &[arguments, &["--mode", "tracking"]].concat());
         assert!(code == Some(1) && said.contains(hint), "{arguments:?}: {said}");

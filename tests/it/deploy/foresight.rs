@@ -106,7 +106,7 @@ fn cost_has_json_and_rejects_impossible_settings() {
     let sum: f64 = all["items"].as_array().unwrap().iter().filter_map(|item| item["dollars"].as_f64()).sum();
     assert!(code == Some(0) && all["estimate"] == true && (all["sum"].as_f64().unwrap() - sum).abs() < 0.01, "{shown}");
     let (_, shown, _) = deploy(&cloud, &["cost"]);
-    assert!(shown.contains(&format!("{sum:9.2}  US dollars a month: an ESTIMATE")), "{shown}");
+    assert!(shown.contains(&format!("{sum:9.2}  US dollars a month. This is an estimate")), "{shown}");
     let of_mlflow = |shown: &str| -> Vec<String> {
         shown.lines().filter(|line| line.contains("managed MLflow")).map(ToOwned::to_owned).collect()
     };

@@ -66,7 +66,9 @@ fn a_request_that_exceeds_the_drain_timeout_is_aborted_and_counted() {
     assert!(appliance.ended().success());
     assert!(caller.answer(false).is_err());
     assert!(
-        appliance.log().contains("\"cutting requests that are still running\",\"in_flight\":1"),
+        appliance
+            .log()
+            .contains("\"the drain timeout has passed; ending the requests that still run\",\"in_flight\":1"),
         "{}",
         appliance.log()
     );

@@ -41,7 +41,7 @@ class Fargate:
         _, said = self.deploy("apply", "--yes", *arguments, f"ContainerImage={image}")
         self.check(said.count(": no changes") == 4, said)
         _, said = self.deploy("apply", "--yes", *serverless, code=1)
-        self.check("say which with `--compute instances`" in said, said)
+        self.check("choose one with `--compute instances`" in said, said)
 
         # Another tag is another task definition, which the service then runs.
         image = self.push("0.2.0")

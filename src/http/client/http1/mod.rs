@@ -80,8 +80,8 @@ impl Http1 {
         self.pool.put(Http1Connection::new(stream));
     }
 
-    /// Waits for a connection that comes back, or for the turn to open one, whichever is first. Those before may meet
-    /// silence, so after a while it is everybody's turn.
+    /// Waits until a connection is returned, or until this request may open one, whichever is first. The requests
+    /// before it may get no answer, so after a while every request may open one.
     async fn next_or_turn(&self) -> Result<Http1Connection, Option<SemaphorePermit<'_>>> {
         tokio::select! {
             biased;

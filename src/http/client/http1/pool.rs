@@ -39,8 +39,8 @@ impl Pool {
         connection.is_quiet().then_some(connection)
     }
 
-    /// A connection that waits, if there is one on which a request can be sent. The one that was used last: the others
-    /// grow old and go.
+    /// Returns the idle connection that was used last, if a request can be sent on one. So the others become old and
+    /// are closed.
     pub(super) fn take(&self) -> Option<Http1Connection> {
         let now = Instant::now();
         self.sweep(now);
@@ -53,7 +53,7 @@ impl Pool {
         None
     }
 
-    /// Lets those go that have waited for too long, as long as there is a pool.
+    /// Closes the connections that were idle for too long, for as long as the pool exists.
     pub(super) async fn keep_swept(pool: Weak<Self>, interval: Duration) {
         while let Some(pool) = pool.upgrade() {
             pool.sweep(Instant::now());
@@ -69,7 +69,7 @@ impl Pool {
         }
     }
 
-    /// Gives a connection back, or a new one into use; one with something left to read is let go.
+    /// Takes a connection back, or adds a new one. A connection with unread bytes is closed.
     pub(super) fn put(&self, mut connection: Http1Connection) {
         // SECURITY: bytes that are there already would be taken for the response to the next request.
         if !connection.unread.is_empty() {

@@ -21,7 +21,7 @@ pub(super) fn render(shared: &SharedState, exposition: &mut Exposition) {
     exposition
         .gauge("appliance_draining", "1 while the appliance finishes its requests in flight before it exits")
         .sample(&[], u8::from(shared.draining.load(Ordering::Relaxed)));
-    if let Some(end) = shared.tls.as_ref().and_then(ServerTls::end) {
+    if let Some((_, end)) = shared.tls.as_ref().and_then(ServerTls::validity) {
         exposition
             .gauge("appliance_certificate_expiry_timestamp_seconds", "Time at which the listener's certificate expires")
             .sample(&[], seconds(end));

@@ -6,8 +6,8 @@ use std::time::SystemTime;
 use serde_json::{Value, json};
 
 use super::numbers::seconds;
-use super::validity;
 use crate::access::caller::AuthMethod;
+use crate::clock;
 use crate::serve::state::SharedState;
 use crate::serve::telemetry::metrics::{CALLER_LIMIT, CallerFigures};
 
@@ -83,7 +83,7 @@ fn token_ends(shared: &SharedState, now: SystemTime) -> HashMap<(String, &'stati
     let Some(tokens) = shared.callers.tokens.tokens() else { return all };
     for entry in tokens.entries().iter().filter(|entry| entry.expires.is_none_or(|end| end > now)) {
         let ends = all.entry((entry.name.clone(), entry.role.as_str())).or_default();
-        let is_soon = entry.expires.is_some_and(|end| validity::ends_soon(entry.created, end, now));
+        let is_soon = entry.expires.is_some_and(|end| clock::ends_soon(entry.created, end, now));
         ends.end_soon = is_soon && (ends.count == 0 || ends.end_soon);
         ends.last = if ends.count == 0 { entry.expires } else { ends.last.zip(entry.expires).map(|(a, b)| a.max(b)) };
         ends.first = ends.first.into_iter().chain(entry.expires).min();

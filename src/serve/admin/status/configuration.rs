@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use serde_json::{Value, json};
 
 use super::numbers::seconds;
-use super::validity;
+use crate::clock;
 use crate::serve::auth::browser::AllowedHosts;
 use crate::serve::state::SharedState;
 
@@ -38,7 +38,7 @@ fn tokens(shared: &SharedState, now: SystemTime) -> Option<Value> {
         .entries()
         .iter()
         .filter_map(|entry| Some((entry.expires.filter(|end| *end > now)?, entry)))
-        .filter(|(end, entry)| validity::ends_soon(entry.created, *end, now))
+        .filter(|(end, entry)| clock::ends_soon(entry.created, *end, now))
         .collect();
     soon.sort_by_key(|(end, _)| *end);
     let listed: Vec<_> = soon

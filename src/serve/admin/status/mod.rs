@@ -5,7 +5,6 @@ mod configuration;
 mod numbers;
 mod page;
 mod targets;
-mod validity;
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -34,7 +33,7 @@ pub(crate) fn document(shared: &SharedState) -> Value {
         "obstacle": health::obstacle(shared),
         "certificate": certificate.map(|(begin, end)| json!({
             "expires": seconds(end),
-            "ends_soon": validity::ends_soon(begin, end, now),
+            "ends_soon": clock::ends_soon(begin, end, now),
         })),
         "in_flight": shared.reports.in_flight(),
         "bodies": {

@@ -24,7 +24,7 @@ use crate::issuer::{DiscoveryDocument, KeySource, TrustedIssuer, fetch};
 const REFRESH: (Duration, Duration) = (Duration::from_mins(15), Duration::from_mins(1));
 /// The least time between the beginnings of two fetches.
 const SHORTEST_INTERVAL: Duration = Duration::from_secs(3);
-/// The shortest first and the longest wait after a fetch that failed.
+/// The longest first wait and the longest wait of all after a fetch that failed.
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(60));
 /// The time for which keys serve without a successful fetch. SECURITY: an issuer that withdraws a key and cannot be reached is
 /// not obeyed for this long.

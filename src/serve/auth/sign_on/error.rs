@@ -145,7 +145,7 @@ impl SignOnError {
                 "The appliance cannot obtain the identity provider's keys at the moment. Try again shortly.".into()
             }
             Self::Jwt(_) | Self::IdToken(_) => {
-                "What the identity provider said about you is not valid. Sign in again; if that does not help, ask the \
+                "The identity provider's statement about you is not valid. Sign in again; if that does not help, ask the \
                  appliance's operator."
                     .into()
             }

@@ -77,6 +77,10 @@ pub(crate) const ERROR_CODES: &[ErrorCode] = &[
         "The appliance could not read the `client-secret` of an issuer from AWS yet, so nobody can sign in there; the log has \
          the reason.",
     ),
+    of(
+        "personal-tokens-unavailable",
+        "The appliance could not change the personal tokens where they are stored; the log has the reason.",
+    ),
     of("role-too-low", "The caller's role does not allow this action. Grant a higher role if the caller needs it."),
     of("denied-by-rule", "A `deny` rule forbids the action."),
     of("target-not-allowed", "The caller may not use this target; its token names others."),
