@@ -249,6 +249,7 @@ mod tests {
             (vec![("host", "m.example"), ("x-forwarded-prefix", "//evil.example")], "http://m.example/t/x"),
             (vec![("host", "m.example"), ("x-forwarded-prefix", "/a\"b")], "http://m.example/t/x"),
             (vec![("host", "m\"x")], "http://localhost/t/x"),
+            (vec![("host", "inner"), ("x-forwarded-host", "m.example, p.example")], "http://m.example/t/x"),
         ] {
             let mut request = TestRequest::default();
             for field in &fields {
