@@ -4,8 +4,28 @@
 if [ -z "${STAGES_REPORT:-}" ]; then
     STAGES_REPORT=$(mktemp)
     export STAGES_REPORT
-    trap 'status=$?; report_stages; rm -f "$STAGES_REPORT"; exit "$status"' EXIT
+    trap 'status=$?; end_jobs; report_stages; rm -f "$STAGES_REPORT"; exit "$status"' EXIT
+else
+    trap end_jobs EXIT
 fi
+# Ctrl-C reaches the commands in front alone, so what runs beside them is ended here.
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+# Ends what runs in the background, with the processes that it has started.
+end_jobs() {
+    local job
+    for job in $(jobs -p); do
+        kill -- "-$job" 2>/dev/null || true
+    done
+}
+
+# in_background COMMAND...: starts a command with a process group of its own.
+in_background() {
+    set -m
+    (trap - EXIT INT TERM; "$@") &
+    set +m
+}
 
 report_stages() {
     [ -s "$STAGES_REPORT" ] || return 0
@@ -42,11 +62,11 @@ skipped() {
 beside() {
     local logs lane first status=0 pids=()
     logs=$(mktemp -d)
-    (trap - EXIT; "$1") &
+    in_background "$1"
     first=$!
     shift
     for lane in "$@"; do
-        (trap - EXIT; "$lane") >"$logs/$lane" 2>&1 &
+        in_background "$lane" >"$logs/$lane" 2>&1
         pids+=($!)
     done
     wait "$first" || status=1

@@ -15,6 +15,12 @@ tool() {
         CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 cargo install "$name" --version "$version" --locked --quiet --root "$root" "${@:---debug}"
 }
 
+# Runs cargo so that binaries carry the list of what they were built from.
+auditable() {
+    tool cargo-auditable 0.7.7
+    cargo auditable "$@"
+}
+
 # Sets `venv` to a Python environment with what the lists of requirements name, made anew whenever they change.
 environment() {
     venv=$cache/venv-$(cat "$@" | sha256sum | cut -c1-12)
