@@ -11,7 +11,7 @@
 //! - [`aws`]: signatures and credentials; [`mlflow`]: ARNs and targets; [`proxy`]: the way out, where there is only one
 //!
 //! Imports point one way: `cli` → verbs → `probe` → `api`, `issuer` → `http`, `aws` → `access`, `mlflow`, `proxy`,
-//! `backoff`, `error_chain`, `clock`, `xml`.
+//! `backoff`, `error_chain`, `clock`, `labelled`, `xml`.
 
 pub mod access;
 pub mod api;
@@ -25,6 +25,7 @@ pub mod deploy;
 pub mod error_chain;
 pub mod http;
 pub mod issuer;
+mod labelled;
 pub mod mlflow;
 pub mod probe;
 pub mod proxy;

@@ -5,26 +5,18 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-/// The permissions of a caller. Each role includes those before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Role {
-    /// Read-only access.
-    Read,
-    /// Read access, and creating, changing and deleting experiments, models, traces and their parts.
-    Write,
-    /// All actions, also those that the route table does not contain.
-    Admin,
-}
+use crate::labelled::labelled;
 
-impl Role {
-    /// Returns the role's name in files and logs.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Read => "read",
-            Self::Write => "write",
-            Self::Admin => "admin",
-        }
+labelled! {
+    /// The permissions of a caller. Each role includes those before it.
+    #[derive(PartialOrd, Ord, Hash)]
+    pub enum Role {
+        /// Read-only access.
+        Read = "read",
+        /// Read access, and creating, changing and deleting experiments, models, traces and their parts.
+        Write = "write",
+        /// All actions, also those that the route table does not contain.
+        Admin = "admin",
     }
 }
 
@@ -43,7 +35,7 @@ impl FromStr for Role {
     type Err = NotARole;
 
     fn from_str(text: &str) -> Result<Self, NotARole> {
-        [Self::Read, Self::Write, Self::Admin].into_iter().find(|role| role.as_str() == text).ok_or(NotARole)
+        Self::parse(text).ok_or(NotARole)
     }
 }
 
@@ -123,35 +115,18 @@ pub enum AuthMethod {
     Anonymous,
 }
 
-/// The method with which the owner of a personal token signs in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Owner {
-    /// A session that began with a token of an operator.
-    Token,
-    /// The sign-in at a load balancer.
-    Oidc,
-    /// The sign-in at a trusted issuer.
-    Issuer,
-    /// A client certificate.
-    Certificate,
-}
-
-impl Owner {
-    /// Returns the name of the method in token files.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Token => "token",
-            Self::Oidc => "oidc",
-            Self::Issuer => "issuer",
-            Self::Certificate => "certificate",
-        }
-    }
-
-    /// Reads the name of a method; nothing if it is another text.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        [Self::Token, Self::Oidc, Self::Issuer, Self::Certificate].into_iter().find(|owner| owner.as_str() == text)
+labelled! {
+    /// The method with which the owner of a personal token signs in.
+    #[derive(Hash)]
+    pub enum Owner {
+        /// A session that began with a token of an operator.
+        Token = "token",
+        /// The sign-in at a load balancer.
+        Oidc = "oidc",
+        /// The sign-in at a trusted issuer.
+        Issuer = "issuer",
+        /// A client certificate.
+        Certificate = "certificate",
     }
 }
 

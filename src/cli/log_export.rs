@@ -78,8 +78,7 @@ fn group(text: &str) -> Result<(Option<String>, String), String> {
 fn contents(text: &str) -> Result<Vec<LogContent>, String> {
     let mut contents = Vec::new();
     for word in text.split(',').map(str::trim) {
-        let known = LogContent::ALL.into_iter().find(|(_, known)| *known == word);
-        let (content, _) = known.ok_or_else(|| format!("`{}` is not a content", word.escape_debug()))?;
+        let content = LogContent::parse(word).ok_or_else(|| format!("`{}` is not a content", word.escape_debug()))?;
         if contents.contains(&content) {
             return Err(format!("`{word}` occurs twice"));
         }

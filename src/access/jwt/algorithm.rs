@@ -3,27 +3,31 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// An algorithm with a public key. There is none with a shared secret, and not `none`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum JwtAlgorithm {
-    /// RSA PKCS #1 v1.5 with SHA-256.
-    Rs256,
-    /// RSA PKCS #1 v1.5 with SHA-384.
-    Rs384,
-    /// RSA PKCS #1 v1.5 with SHA-512.
-    Rs512,
-    /// RSA-PSS with SHA-256.
-    Ps256,
-    /// RSA-PSS with SHA-384.
-    Ps384,
-    /// RSA-PSS with SHA-512.
-    Ps512,
-    /// ECDSA on P-256 with SHA-256.
-    Es256,
-    /// ECDSA on P-384 with SHA-384.
-    Es384,
-    /// Ed25519.
-    EdDsa,
+use crate::labelled::labelled;
+
+labelled! {
+    /// An algorithm with a public key. There is none with a shared secret, and not `none`.
+    #[derive(Hash)]
+    pub enum JwtAlgorithm {
+        /// RSA PKCS #1 v1.5 with SHA-256.
+        Rs256 = "RS256",
+        /// RSA PKCS #1 v1.5 with SHA-384.
+        Rs384 = "RS384",
+        /// RSA PKCS #1 v1.5 with SHA-512.
+        Rs512 = "RS512",
+        /// RSA-PSS with SHA-256.
+        Ps256 = "PS256",
+        /// RSA-PSS with SHA-384.
+        Ps384 = "PS384",
+        /// RSA-PSS with SHA-512.
+        Ps512 = "PS512",
+        /// ECDSA on P-256 with SHA-256.
+        Es256 = "ES256",
+        /// ECDSA on P-384 with SHA-384.
+        Es384 = "ES384",
+        /// Ed25519.
+        EdDsa = "EdDSA",
+    }
 }
 
 /// The text is not the name of a [`JwtAlgorithm`].
@@ -32,35 +36,8 @@ pub enum JwtAlgorithm {
 pub struct NotAnAlgorithm;
 
 impl JwtAlgorithm {
-    const ALL: [Self; 9] = [
-        Self::Rs256,
-        Self::Rs384,
-        Self::Rs512,
-        Self::Ps256,
-        Self::Ps384,
-        Self::Ps512,
-        Self::Es256,
-        Self::Es384,
-        Self::EdDsa,
-    ];
     /// The algorithms of an issuer whose table names none.
     pub const DEFAULT: [Self; 4] = [Self::Rs256, Self::Ps256, Self::Es256, Self::EdDsa];
-
-    /// Returns the name in `alg`.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Rs256 => "RS256",
-            Self::Rs384 => "RS384",
-            Self::Rs512 => "RS512",
-            Self::Ps256 => "PS256",
-            Self::Ps384 => "PS384",
-            Self::Ps512 => "PS512",
-            Self::Es256 => "ES256",
-            Self::Es384 => "ES384",
-            Self::EdDsa => "EdDSA",
-        }
-    }
 }
 
 impl fmt::Display for JwtAlgorithm {
@@ -75,6 +52,6 @@ impl FromStr for JwtAlgorithm {
     fn from_str(text: &str) -> Result<Self, NotAnAlgorithm> {
         // RFC 9864 gives Ed25519 a name of its own.
         let name = if text == "Ed25519" { "EdDSA" } else { text };
-        Self::ALL.into_iter().find(|algorithm| algorithm.as_str() == name).ok_or(NotAnAlgorithm)
+        Self::parse(name).ok_or(NotAnAlgorithm)
     }
 }

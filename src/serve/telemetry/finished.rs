@@ -6,28 +6,20 @@ use std::time::{Duration, Instant};
 use actix_web::http::{Method, StatusCode};
 
 use crate::access::caller::Caller;
-use crate::serve::telemetry::metrics::{CUT_OFF, UPSTREAM_DENIED, UPSTREAM_ERROR};
+use crate::labelled::labelled;
+use crate::serve::telemetry::error_codes::{CUT_OFF, UPSTREAM_DENIED, UPSTREAM_ERROR};
 
-/// The end of a request.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum RequestOutcome {
-    /// The client received the whole response.
-    Complete,
-    /// The client closed the connection before that.
-    #[default]
-    CallerGone,
-    /// The upstream closed its connection in the middle of the response.
-    Truncated,
-}
-
-impl RequestOutcome {
-    /// The word in logs, metrics and spans.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Complete => "complete",
-            Self::CallerGone => "caller-gone",
-            Self::Truncated => "truncated",
-        }
+labelled! {
+    /// The end of a request.
+    #[derive(Default)]
+    pub(crate) enum RequestOutcome {
+        /// The client received the whole response.
+        Complete = "complete",
+        /// The client closed the connection before that.
+        #[default]
+        CallerGone = "caller-gone",
+        /// The upstream closed its connection in the middle of the response.
+        Truncated = "truncated",
     }
 }
 
@@ -54,6 +46,7 @@ pub(crate) struct CallTimes {
 
 /// A request whose response has ended. It has no query, no header and no body, so that nothing that a caller or AWS
 /// considers secret is reported.
+#[derive(Clone, Copy)]
 pub(crate) struct FinishedRequest<'a> {
     pub request_id: &'a str,
     pub method: &'a Method,
@@ -118,6 +111,18 @@ impl FinishedRequest<'_> {
         self.error_kind.is_some() && self.status.is_some_and(|status| status.is_client_error())
     }
 
+    /// Returns the bytes of an artifact that came from the client, and of one that went there.
+    #[must_use]
+    pub(crate) fn artifact_bytes(&self) -> (u64, u64) {
+        // A response with a presigned URL contains no byte of the artifact.
+        let has_bytes = self.presigned == [0, 0] && self.status.is_some_and(|status| status.is_success());
+        match self.action {
+            Some("artifacts:upload") if has_bytes => (self.received, 0),
+            Some("artifacts:get" | "logged-models:get-artifact") if has_bytes => (0, self.sent),
+            _ => (0, 0),
+        }
+    }
+
     /// The error code under which it is shown among the recent failures, if it is one.
     #[must_use]
     pub(crate) fn failure_code(&self) -> Option<&'static str> {
@@ -137,35 +142,42 @@ impl FinishedRequest<'_> {
 mod tests {
     use super::*;
 
-    fn finished(status: u16, error_kind: Option<&'static str>) -> FinishedRequest<'static> {
-        FinishedRequest {
-            request_id: "1",
-            method: &Method::GET,
-            path: "/",
-            client: None,
-            caller: None,
-            issuer: None,
-            target: None,
-            target_name: None,
-            action: None,
-            token: None,
-            is_denied: false,
-            status: StatusCode::from_u16(status).ok(),
-            error_kind,
-            cause: None,
-            received: 0,
-            sent: 0,
-            ended: Instant::now(),
-            total: Duration::ZERO,
-            upstream: None,
-            overhead: None,
-            calls: CallTimes::default(),
-            presigned: [0, 0],
-            upstream_request_id: None,
-            retries: 0,
-            outcome: RequestOutcome::Complete,
-            severity: Severity::Usual,
+    impl FinishedRequest<'static> {
+        /// A request without a caller, a target and an action, which took no time and no bytes.
+        pub(crate) fn plain() -> Self {
+            Self {
+                request_id: "1",
+                method: &Method::GET,
+                path: "/",
+                client: None,
+                caller: None,
+                issuer: None,
+                target: None,
+                target_name: None,
+                action: None,
+                token: None,
+                is_denied: false,
+                status: None,
+                error_kind: None,
+                cause: None,
+                received: 0,
+                sent: 0,
+                ended: Instant::now(),
+                total: Duration::ZERO,
+                upstream: None,
+                overhead: None,
+                calls: CallTimes::default(),
+                presigned: [0, 0],
+                upstream_request_id: None,
+                retries: 0,
+                outcome: RequestOutcome::Complete,
+                severity: Severity::Usual,
+            }
         }
+    }
+
+    fn finished(status: u16, error_kind: Option<&'static str>) -> FinishedRequest<'static> {
+        FinishedRequest { status: StatusCode::from_u16(status).ok(), error_kind, ..FinishedRequest::plain() }
     }
 
     #[test]
@@ -201,6 +213,22 @@ mod tests {
         ] {
             let case = (request.status, request.error_kind, request.outcome);
             assert_eq!((request.failure_code(), request.concerns_operator()), (code, concerns_operator), "{case:?}");
+        }
+    }
+
+    #[test]
+    fn only_bytes_of_artifacts_that_passed_the_appliance_count_for_a_caller() {
+        let success = FinishedRequest { received: 10, sent: 7, ..finished(200, None) };
+        for (action, request, expected) in [
+            (Some("artifacts:upload"), success, (10, 0)),
+            (Some("artifacts:get"), success, (0, 7)),
+            (Some("logged-models:get-artifact"), success, (0, 7)),
+            (Some("runs:get"), success, (0, 0)),
+            (None, success, (0, 0)),
+            (Some("artifacts:upload"), FinishedRequest { status: None, ..success }, (0, 0)),
+            (Some("artifacts:get"), FinishedRequest { presigned: [1, 0], ..success }, (0, 0)),
+        ] {
+            assert_eq!(FinishedRequest { action, ..request }.artifact_bytes(), expected, "{action:?}");
         }
     }
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod access_log;
 pub(crate) mod audit;
+pub(crate) mod error_codes;
 pub(crate) mod finished;
 pub(crate) mod log_export;
 pub(crate) mod metrics;

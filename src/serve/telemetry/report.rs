@@ -7,10 +7,8 @@ use tracing::{debug, info, warn};
 
 use crate::clock;
 use crate::serve::telemetry::audit::{AuditEvent, AuditLog};
-use crate::serve::telemetry::finished::{FinishedRequest, RequestOutcome, Severity};
-use crate::serve::telemetry::metrics::{
-    CallerRequest, FailedRequest, Observation, RouteClass, TimeShares, WorkerCounters, micros,
-};
+use crate::serve::telemetry::finished::{FinishedRequest, Severity};
+use crate::serve::telemetry::metrics::{WorkerCounters, micros};
 use crate::serve::telemetry::spans::Trace;
 
 /// Writes the reports of a request. The probe of a load balancer gets only a line in the log, at the level debug.
@@ -30,11 +28,7 @@ pub(crate) fn report(
     if let Some(trace) = trace {
         trace.end(request);
     }
-    counters.count(&counted(request));
-    counters.count_caller(request.caller, request.ended, of_caller(request));
-    if let Some(kind) = request.failure_code() {
-        counters.remember(failure(request, kind));
-    }
+    counters.count(request);
 }
 
 /// Writes the event for the log that people read.
@@ -97,68 +91,6 @@ fn audited<'a>(request: &FinishedRequest<'a>) -> AuditEvent<'a> {
         sent: request.sent,
         total_ms: milliseconds(request.total),
         outcome: request.outcome.as_str(),
-    }
-}
-
-fn counted(request: &FinishedRequest<'_>) -> Observation {
-    Observation {
-        target: request.target,
-        role: request.caller.map(|caller| caller.role),
-        route: RouteClass::of(request.action),
-        status: request.status.map(|status| status.as_u16()),
-        outcome: request.outcome as usize,
-        refusal: request.error_kind,
-        retries: request.retries,
-        received: request.received,
-        sent: request.sent,
-        total: request.total,
-        upstream: request.upstream,
-        overhead: request.overhead,
-        time: request.overhead.map(|overhead| TimeShares {
-            appliance: micros(overhead),
-            mlflow: micros(request.calls.mlflow),
-            s3: micros(request.calls.s3),
-            // The counters contain the total, and so this as the rest of it.
-            bodies: 0,
-        }),
-        is_rejected: request.is_rejected(),
-        presigned: request.presigned,
-    }
-}
-
-fn of_caller(request: &FinishedRequest<'_>) -> CallerRequest {
-    let is_success = request.status.is_some_and(|status| status.is_success());
-    let (is_upload, is_download) = match request.action {
-        Some("artifacts:upload") => (true, false),
-        Some("artifacts:get" | "logged-models:get-artifact") => (false, true),
-        _ => (false, false),
-    };
-    // A response with a presigned URL contains no byte of the artifact.
-    let has_bytes = is_success && request.presigned == [0, 0];
-    CallerRequest {
-        is_rejected: request.is_rejected(),
-        is_failed: request.has_failed() || request.outcome == RequestOutcome::Truncated,
-        uploaded: if is_upload && has_bytes { request.received } else { 0 },
-        downloaded: if is_download && has_bytes { request.sent } else { 0 },
-        presigned: request.presigned,
-    }
-}
-
-fn failure(request: &FinishedRequest<'_>, kind: &'static str) -> FailedRequest {
-    FailedRequest {
-        time: clock::now(),
-        request_id: request.request_id.to_owned(),
-        method: request.method.to_string(),
-        path: request.path.to_owned(),
-        action: request.action,
-        caller: request.caller.map(|caller| caller.name.clone()),
-        role: request.caller.map(|caller| caller.role.as_str()),
-        client: request.client,
-        target: request.target,
-        status: request.status.map(|status| status.as_u16()),
-        kind,
-        cause: request.cause.map(ToOwned::to_owned),
-        is_ours: request.concerns_operator(),
     }
 }
 

@@ -48,19 +48,19 @@ fn log_export(queues: &[Arc<LogQueue>], exposition: &mut Exposition) {
     let (name, help) = ("appliance_log_events_exported_total", "Log events that CloudWatch Logs took, by content");
     let mut family = exposition.counter(name, help);
     for queue in queues {
-        family.sample(&[("content", queue.content().word())], queue.exported());
+        family.sample(&[("content", queue.content().as_str())], queue.exported());
     }
     let (name, help) = ("appliance_log_events_dropped_total", "Log events lost, by content and reason");
     let mut family = exposition.counter(name, help);
     for queue in queues {
         for (reason, count) in queue.lost() {
-            family.sample(&[("content", queue.content().word()), ("reason", reason)], count);
+            family.sample(&[("content", queue.content().as_str()), ("reason", reason)], count);
         }
     }
     let (name, help) = ("appliance_log_queue_bytes", "Memory of log events that wait for CloudWatch Logs, by content");
     let mut family = exposition.gauge(name, help);
     for queue in queues {
-        family.sample(&[("content", queue.content().word())], queue.held());
+        family.sample(&[("content", queue.content().as_str())], queue.held());
     }
 }
 

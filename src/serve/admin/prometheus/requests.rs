@@ -5,7 +5,8 @@
 //! failure from `rate`.
 
 use crate::serve::admin::prometheus::exposition::Exposition;
-use crate::serve::telemetry::metrics::{Direction, ERROR_CODES, Latency, Metrics, RouteClass, STATUSES, Snapshot};
+use crate::serve::telemetry::error_codes::ERROR_CODES;
+use crate::serve::telemetry::metrics::{Direction, Latency, Metrics, RouteClass, STATUSES, Snapshot};
 
 /// The statuses that are shown for every combination that has been seen.
 const USUAL: [&str; 3] = ["2xx", "4xx", "5xx"];
@@ -83,10 +84,10 @@ fn durations(metrics: &Metrics, snapshot: &Snapshot, exposition: &mut Exposition
     {
         let mut family = exposition.histogram(name, help);
         for target in snapshot.targets() {
-            for (route, name) in RouteClass::ALL {
+            for route in RouteClass::ALL {
                 let distribution = snapshot.latency(target, latency, route);
                 if distribution.count() > 0 {
-                    let labels = [("target", metrics.label(target)), ("route", name)];
+                    let labels = [("target", metrics.label(target)), ("route", route.as_str())];
                     family.distribution(&labels, &distribution);
                 }
             }
@@ -131,10 +132,13 @@ mod tests {
     use std::path::Path;
     use std::time::Duration;
 
+    use actix_web::http::StatusCode;
+
     use super::*;
-    use crate::access::caller::Role;
+    use crate::access::caller::{AuthMethod, Caller, Role, Targets};
     use crate::http::body::{BodyLimits, Budget, BudgetKind, Timing};
-    use crate::serve::telemetry::metrics::{BUCKETS, OUTCOMES, Observation, PRESIGNED_KINDS, ROLES, TimeShares};
+    use crate::serve::telemetry::finished::{FinishedRequest, RequestOutcome};
+    use crate::serve::telemetry::metrics::{BUCKETS, PRESIGNED_KINDS, ROLES};
 
     fn intake() -> BodyLimits {
         BodyLimits {
@@ -152,51 +156,57 @@ mod tests {
 
     /// Counts one request of every kind.
     fn everything(metrics: &Metrics, targets: usize) {
+        const ACTIONS: [&str; RouteClass::ALL.len() - 1] = [
+            "experiments:get",
+            "runs:get",
+            "metrics:get-history",
+            "artifacts:get",
+            "logged-models:get",
+            "registered-models:get",
+            "traces:get",
+            "datasets:get",
+            "scorers:get",
+            "gateway:get",
+            "ui:get",
+            "webhooks:get",
+            "health:get",
+            "unclassified",
+        ];
         let counters = metrics.add_worker();
+        let callers: Vec<_> = Role::ALL.into_iter().map(caller).collect();
         for target in (0..targets).map(Some).chain([None]) {
-            for role in [Some(Role::Read), Some(Role::Write), Some(Role::Admin), None] {
-                for (route, _) in RouteClass::ALL {
+            for caller in callers.iter().map(Some).chain([None]) {
+                for (class, action) in RouteClass::ALL.into_iter().zip(ACTIONS.map(Some).into_iter().chain([None])) {
+                    assert_eq!(RouteClass::of(action), class);
                     for status in [Some(101), Some(200), Some(302), Some(404), Some(503), None] {
-                        counters.count(&Observation {
+                        counters.count(&FinishedRequest {
                             target,
-                            role,
-                            route,
-                            status,
-                            outcome: 0,
-                            refusal: None,
+                            caller,
+                            action,
+                            status: status.and_then(|status| StatusCode::from_u16(status).ok()),
                             retries: 1,
                             received: 1,
                             sent: 1,
                             total: Duration::from_millis(1),
                             upstream: Some(Duration::from_millis(1)),
                             overhead: Some(Duration::from_millis(1)),
-                            time: Some(TimeShares::default()),
-                            is_rejected: false,
                             presigned: [1, 1],
+                            ..FinishedRequest::plain()
                         });
                     }
                 }
             }
             for code in ERROR_CODES {
-                counters.count(&Observation {
-                    target,
-                    role: None,
-                    route: RouteClass::None,
-                    status: None,
-                    outcome: 1,
-                    refusal: Some(code.kind),
-                    retries: 0,
-                    received: 0,
-                    sent: 0,
-                    total: Duration::ZERO,
-                    upstream: None,
-                    overhead: None,
-                    time: None,
-                    is_rejected: true,
-                    presigned: [0, 0],
-                });
+                let outcome = RequestOutcome::CallerGone;
+                let error_kind = Some(code.kind);
+                counters.count(&FinishedRequest { target, outcome, error_kind, ..FinishedRequest::plain() });
             }
         }
+    }
+
+    fn caller(role: Role) -> Caller {
+        let (name, targets) = ("ada".to_owned(), Targets::All);
+        Caller { name, role, targets, means: AuthMethod::Token, issuer: None, expires: None }
     }
 
     fn series(metrics: &Metrics) -> usize {
@@ -217,7 +227,7 @@ mod tests {
             let distributions = 3 * RouteClass::ALL.len() * (BUCKETS + 2);
             let each = kinds * STATUSES.len()
                 + 2 * kinds
-                + OUTCOMES.len()
+                + RequestOutcome::ALL.len()
                 + ERROR_CODES.len()
                 + sheds
                 + 1
@@ -234,22 +244,14 @@ mod tests {
     #[test]
     fn a_combination_that_was_seen_has_all_usual_results() {
         let metrics = Metrics::new([None].into_iter(), intake());
-        metrics.add_worker().count(&Observation {
+        let reader = caller(Role::Read);
+        metrics.add_worker().count(&FinishedRequest {
             target: Some(0),
-            role: Some(Role::Read),
-            route: RouteClass::Runs,
-            status: Some(200),
-            outcome: 0,
-            refusal: None,
-            retries: 0,
-            received: 0,
+            caller: Some(&reader),
+            action: Some("runs:get"),
+            status: Some(StatusCode::OK),
             sent: 7,
-            total: Duration::ZERO,
-            upstream: None,
-            overhead: None,
-            time: None,
-            is_rejected: false,
-            presigned: [0, 0],
+            ..FinishedRequest::plain()
         });
         let mut exposition = Exposition::default();
         render(&metrics, &mut exposition);

@@ -15,7 +15,8 @@ use crate::clock;
 use crate::http::tls::server::ServerTls;
 use crate::serve::admin::health;
 use crate::serve::state::SharedState;
-use crate::serve::telemetry::metrics::{ERROR_CODES, HistoryView, STEP, STEPS, Step, TimeShares, error_code_index};
+use crate::serve::telemetry::error_codes::{self, ERROR_CODES};
+use crate::serve::telemetry::metrics::{HistoryView, STEP, STEPS, Step, TimeShares};
 use numbers::{milliseconds, rounded, seconds};
 pub(crate) use page::page;
 
@@ -97,7 +98,7 @@ fn failures(shared: &SharedState) -> Vec<Value> {
             "method": last.method,
             "path": last.path,
             "cause": last.cause,
-            "explanation": ERROR_CODES[error_code_index(last.kind)].text,
+            "explanation": ERROR_CODES[error_codes::index(last.kind)].text,
             "is_ours": last.is_ours,
         })
     });

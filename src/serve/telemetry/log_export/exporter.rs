@@ -47,7 +47,7 @@ impl LogExport {
         let start = |queue: &Arc<LogQueue>| {
             let delivery = LogDelivery {
                 group: Arc::clone(&group),
-                stream: format!("{}/{}/{time}-{:04x}", queue.content().word(), settings.machine, run & 0xffff),
+                stream: format!("{}/{}/{time}-{:04x}", queue.content().as_str(), settings.machine, run & 0xffff),
                 transport: Transport { dialer: settings.dialer.clone(), exchange_timeout: EXCHANGE_TIMEOUT },
                 credentials: credentials.clone(),
                 queue: Arc::clone(queue),
@@ -86,7 +86,7 @@ impl LogExport {
         // Tasks that have no time left end with the process.
         let _ = timeout(left.clamp(LEAST_WAIT, LAST_WAIT), join_all(self.tasks)).await;
         for queue in self.settings.queues.iter().filter(|queue| !queue.is_empty()) {
-            let (content, bytes) = (queue.content().word(), queue.held());
+            let (content, bytes) = (queue.content().as_str(), queue.held());
             warn!(content, bytes, "the last log events could not be sent to CloudWatch Logs before the shutdown");
         }
     }

@@ -8,7 +8,8 @@ use std::time::Instant;
 use foldhash::fast::RandomState;
 
 use crate::access::caller::Caller;
-use crate::serve::telemetry::metrics::callers::{CallerCells, CallerLabel, CallerRequest, CallerRow, CallerRows};
+use crate::serve::telemetry::finished::FinishedRequest;
+use crate::serve::telemetry::metrics::callers::{CallerCells, CallerLabel, CallerRow, CallerRows};
 
 /// Finds the rows of callers on one worker's thread.
 pub(super) struct CallerIndex {
@@ -31,18 +32,16 @@ impl CallerIndex {
         Self { start, found: RefCell::default() }
     }
 
-    /// Counts a request that ended at `ended`, of a caller or of a client that is not authenticated.
-    pub(super) fn count(&self, rows: &CallerRows, caller: Option<&Caller>, ended: Instant, request: CallerRequest) {
-        let since = ended.saturating_duration_since(self.start);
+    /// Counts a request for its caller, or for all clients that are not authenticated.
+    pub(super) fn count(&self, rows: &CallerRows, request: &FinishedRequest<'_>) {
+        let since = request.ended.saturating_duration_since(self.start);
         let moment = since.as_secs() * 1000 + u64::from(since.subsec_millis());
-        let Some(caller) = caller else {
-            rows.unauthenticated.count(&request, moment);
-            return;
-        };
         let mut found = self.found.borrow_mut();
-        let cells = found.cells(rows, caller);
-        cells.count(&request, moment);
-        cells.note_end(caller.expires);
+        let cells = match request.caller {
+            Some(caller) => found.cells(rows, caller),
+            None => &rows.unauthenticated,
+        };
+        cells.count(request, moment);
     }
 }
 
@@ -90,6 +89,8 @@ fn is_row_of(row: &CallerRow, caller: &Caller) -> bool {
 mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
+    use actix_web::http::StatusCode;
+
     use super::*;
     use crate::access::caller::{AuthMethod, Role, Targets};
     use crate::serve::telemetry::metrics::callers::{CALLER_LIMIT, CallerFigures, CallerSums};
@@ -106,8 +107,9 @@ mod tests {
             Self(CallerRows::default(), CallerIndex::new(start), start)
         }
 
-        fn count(&self, caller: Option<&Caller>, second: u64, request: CallerRequest) {
-            self.1.count(&self.0, caller, self.2 + Duration::from_secs(second), request);
+        fn count(&self, caller: Option<&Caller>, second: u64, request: FinishedRequest<'_>) {
+            let ended = self.2 + Duration::from_secs(second);
+            self.1.count(&self.0, &FinishedRequest { caller, ended, ..request });
         }
     }
 
@@ -117,14 +119,19 @@ mod tests {
         let workers = [Worker::new(start), Worker::new(start)];
         let ada = caller("ada", AuthMethod::Token, Role::Read);
         let session = caller("ada", AuthMethod::Session, Role::Read);
-        let rejected = CallerRequest { is_rejected: true, ..CallerRequest::default() };
+        let with = |status| FinishedRequest { status: Some(status), ..FinishedRequest::plain() };
+        let success = with(StatusCode::OK);
+        let uploaded = FinishedRequest { action: Some("artifacts:upload"), received: 10, ..success };
+        let downloaded = FinishedRequest { action: Some("artifacts:get"), sent: 7, ..success };
+        let rejected = FinishedRequest { error_kind: Some("rate-limited"), ..with(StatusCode::TOO_MANY_REQUESTS) };
+        let failed = FinishedRequest { presigned: [2, 1], ..with(StatusCode::BAD_GATEWAY) };
         for (second, worker) in (1..).zip(&workers) {
-            worker.count(Some(&ada), second, CallerRequest { uploaded: 10, ..CallerRequest::default() });
+            worker.count(Some(&ada), second, uploaded);
             worker.count(Some(&session), second, rejected);
-            worker.count(Some(&ada), second, CallerRequest { downloaded: 7, ..CallerRequest::default() });
+            worker.count(Some(&ada), second, downloaded);
             worker.count(None, second, rejected);
         }
-        workers[0].count(Some(&ada), 9, CallerRequest { is_failed: true, presigned: [2, 1], ..Default::default() });
+        workers[0].count(Some(&ada), 9, failed);
         let table = CallerSums::of(workers.iter().map(|worker| &worker.0));
         let rows: Vec<_> = table.rows.iter().map(|(label, figures)| (label.means, *figures)).collect();
         let of_token = CallerFigures {
@@ -155,14 +162,14 @@ mod tests {
         for (worker, second, issuer, end) in
             [(0, 1, "okta", 100), (1, 3, "okta", 300), (0, 2, "okta", 200), (0, 4, "entra", 400)]
         {
-            workers[worker].count(Some(&jwt(issuer, end)), second, CallerRequest::default());
+            workers[worker].count(Some(&jwt(issuer, end)), second, FinishedRequest::plain());
         }
         let table = CallerSums::of(workers.iter().map(|worker| &worker.0));
         let rows = table.rows.iter().map(|(label, figures)| {
             (label.issuer.as_deref().unwrap_or("none"), figures.requests, figures.token_expires)
         });
         assert_eq!(rows.collect::<Vec<_>>(), [("entra", 1, 400), ("okta", 3, 300)]);
-        workers[1].count(Some(&Caller { expires: None, ..jwt("okta", 0) }), 5, CallerRequest::default());
+        workers[1].count(Some(&Caller { expires: None, ..jwt("okta", 0) }), 5, FinishedRequest::plain());
         let table = CallerSums::of(workers.iter().map(|worker| &worker.0));
         assert_eq!(table.rows[0].1.token_expires, 0, "the last one does not end");
     }
@@ -172,12 +179,18 @@ mod tests {
         let start = Instant::now();
         let workers = [Worker::new(start), Worker::new(start), Worker::new(start)];
         let regular = caller("regular", AuthMethod::Token, Role::Write);
+        let uploaded = FinishedRequest {
+            action: Some("artifacts:upload"),
+            status: Some(StatusCode::OK),
+            received: 1,
+            ..FinishedRequest::plain()
+        };
         for number in 0..10_000_u64 {
             let one = caller(&format!("user-{number}"), AuthMethod::Oidc, Role::Read);
             for worker in &workers {
-                worker.count(Some(&one), number, CallerRequest { uploaded: 1, ..CallerRequest::default() });
+                worker.count(Some(&one), number, uploaded);
             }
-            workers[0].count(Some(&regular), number, CallerRequest::default());
+            workers[0].count(Some(&regular), number, FinishedRequest::plain());
         }
         for worker in &workers {
             let found = worker.1.found.borrow();

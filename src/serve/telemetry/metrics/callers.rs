@@ -6,28 +6,14 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 use crate::access::caller::{AuthMethod, Role};
+use crate::serve::telemetry::finished::{FinishedRequest, RequestOutcome};
 
 /// The number of callers that a worker, and the status page, tell apart. Of more callers, those that were seen least recently are
 /// counted together.
 pub(crate) const CALLER_LIMIT: usize = 200;
-
-/// The figures that a request adds to those of its caller.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct CallerRequest {
-    /// True if the appliance rejected it because of the client.
-    pub is_rejected: bool,
-    /// True if it failed on the side of the appliance or of its upstream.
-    pub is_failed: bool,
-    /// The bytes of an artifact from the client.
-    pub uploaded: u64,
-    /// The bytes of an artifact to the client.
-    pub downloaded: u64,
-    /// The presigned URLs for downloads and for uploads in the response.
-    pub presigned: [u32; 2],
-}
 
 /// The figures of one caller, or their sum over several.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -64,57 +50,37 @@ impl CallerFigures {
 /// The same figures where one thread writes and others read.
 #[derive(Debug, Default)]
 pub(super) struct CallerCells {
-    requests: AtomicU64,
-    rejected: AtomicU64,
-    failed: AtomicU64,
-    uploaded: AtomicU64,
-    downloaded: AtomicU64,
-    presigned: [AtomicU64; 2],
+    /// All figures that are sums, in the order of [`CallerFigures`].
+    sums: [AtomicU64; 7],
     last_seen: AtomicU64,
     token_expires: AtomicU64,
 }
 
 impl CallerCells {
-    /// Notes the end of the token in a request. Only the cells' own worker may call this.
-    pub(super) fn note_end(&self, expires: Option<SystemTime>) {
-        let since = expires.and_then(|end| end.duration_since(UNIX_EPOCH).ok());
-        self.token_expires.store(since.map_or(0, |since| since.as_secs()), Ordering::Relaxed);
-    }
-
     /// Counts a request that ended at `moment`. Only the cells' own worker may call this.
-    pub(super) fn count(&self, request: &CallerRequest, moment: u64) {
-        // One thread writes, so nothing comes between the load and the store.
-        let add = |cell: &AtomicU64, more: u64| cell.store(cell.load(Ordering::Relaxed) + more, Ordering::Relaxed);
-        add(&self.requests, 1);
+    pub(super) fn count(&self, request: &FinishedRequest<'_>, moment: u64) {
+        let has_failed = request.has_failed() || request.outcome == RequestOutcome::Truncated;
+        let ((uploaded, downloaded), [reads, writes]) = (request.artifact_bytes(), request.presigned.map(u64::from));
+        let added = [1, request.is_rejected().into(), has_failed.into(), uploaded, downloaded, reads, writes];
+        for (cell, more) in self.sums.iter().zip(added).filter(|(_, more)| *more > 0) {
+            // One thread writes, so nothing comes between the load and the store.
+            cell.store(cell.load(Ordering::Relaxed) + more, Ordering::Relaxed);
+        }
         self.last_seen.store(moment, Ordering::Relaxed);
-        if request.is_rejected {
-            add(&self.rejected, 1);
-        }
-        if request.is_failed {
-            add(&self.failed, 1);
-        }
-        if request.uploaded > 0 {
-            add(&self.uploaded, request.uploaded);
-        }
-        if request.downloaded > 0 {
-            add(&self.downloaded, request.downloaded);
-        }
-        for (cell, more) in self.presigned.iter().zip(request.presigned) {
-            if more > 0 {
-                add(cell, more.into());
-            }
-        }
+        let expires = request.caller.and_then(|caller| caller.expires?.duration_since(UNIX_EPOCH).ok());
+        self.token_expires.store(expires.map_or(0, |since| since.as_secs()), Ordering::Relaxed);
     }
 
     fn figures(&self) -> CallerFigures {
         let value = |cell: &AtomicU64| cell.load(Ordering::Relaxed);
+        let [requests, rejected, failed, uploaded, downloaded, reads, writes] = self.sums.each_ref().map(value);
         CallerFigures {
-            requests: value(&self.requests),
-            rejected: value(&self.rejected),
-            failed: value(&self.failed),
-            uploaded: value(&self.uploaded),
-            downloaded: value(&self.downloaded),
-            presigned: [value(&self.presigned[0]), value(&self.presigned[1])],
+            requests,
+            rejected,
+            failed,
+            uploaded,
+            downloaded,
+            presigned: [reads, writes],
             last_seen: value(&self.last_seen),
             token_expires: value(&self.token_expires),
         }

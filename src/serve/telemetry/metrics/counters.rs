@@ -4,49 +4,19 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use crate::access::caller::{Caller, Role};
+use crate::serve::telemetry::error_codes;
+use crate::serve::telemetry::finished::FinishedRequest;
 use crate::serve::telemetry::metrics::caller_index::CallerIndex;
-use crate::serve::telemetry::metrics::callers::{CallerRequest, CallerRows};
-use crate::serve::telemetry::metrics::error_codes;
+use crate::serve::telemetry::metrics::callers::CallerRows;
 use crate::serve::telemetry::metrics::failures::{FailedRequest, RecentFailures};
-use crate::serve::telemetry::metrics::histogram::{self, BUCKETS};
+use crate::serve::telemetry::metrics::histogram::{self, BUCKETS, micros};
 use crate::serve::telemetry::metrics::layout::{
     ANSWERED, CLASSES, ENDED, Latency, PRESIGNED, RECEIVED, REFUSALS, REJECTED, REQUESTS, RETRIES, ROLES, SENT,
     STATUSES, TIME, base, distribution, size, status,
 };
 use crate::serve::telemetry::metrics::route::RouteClass;
-use crate::serve::telemetry::metrics::time_shares::TimeShares;
-
-/// The facts of one request that are counted.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Observation {
-    /// The target's index, if the request was routed to one.
-    pub target: Option<usize>,
-    pub role: Option<Role>,
-    pub route: RouteClass,
-    pub status: Option<u16>,
-    /// An index of [`super::layout::OUTCOMES`].
-    pub outcome: usize,
-    /// The error code, if the appliance rejected the request.
-    pub refusal: Option<&'static str>,
-    /// Attempts after the first.
-    pub retries: u32,
-    /// Bytes of the request's body.
-    pub received: u64,
-    /// Bytes of the response's body.
-    pub sent: u64,
-    pub total: Duration,
-    pub upstream: Option<Duration>,
-    pub overhead: Option<Duration>,
-    /// The shares of the total, if MLflow or S3 has answered.
-    pub time: Option<TimeShares>,
-    /// True if the appliance rejected the request because of the client.
-    pub is_rejected: bool,
-    /// The presigned URLs that the response contains, as in [`super::layout::PRESIGNED_KINDS`].
-    pub presigned: [u32; 2],
-}
 
 /// The counters of one worker, as other threads read them.
 pub(crate) struct SharedCounters {
@@ -78,19 +48,13 @@ impl WorkerCounters {
         &self.shared
     }
 
-    /// Counts a request.
-    pub(crate) fn count(&self, one: &Observation) {
-        self.shared.count(one);
-    }
-
-    /// Counts a request of a caller, or of a client that is not authenticated.
-    pub(crate) fn count_caller(&self, caller: Option<&Caller>, ended: Instant, request: CallerRequest) {
-        self.callers.count(&self.shared.callers, caller, ended, request);
-    }
-
-    /// Keeps a failed request for the status page.
-    pub(crate) fn remember(&self, failure: FailedRequest) {
-        self.shared.recent().push(failure);
+    /// Counts a request, also for its caller, and keeps it for the status page if it failed.
+    pub(crate) fn count(&self, request: &FinishedRequest<'_>) {
+        self.shared.count(request);
+        self.callers.count(&self.shared.callers, request);
+        if let Some(code) = request.failure_code() {
+            self.shared.recent().push(FailedRequest::of(request, code));
+        }
     }
 }
 
@@ -100,41 +64,40 @@ impl SharedCounters {
         self.cells[cell].store(self.cells[cell].load(Ordering::Relaxed).wrapping_add(more), Ordering::Relaxed);
     }
 
-    fn count(&self, one: &Observation) {
-        let target = base(self.targets, one.target);
-        let role = one.role.map_or(ROLES.len() - 1, |role| role as usize);
-        let (route, status) = (one.route as usize, status(one.status));
+    fn count(&self, request: &FinishedRequest<'_>) {
+        let target = base(self.targets, request.target);
+        let role = request.caller.map_or(ROLES.len() - 1, |caller| caller.role as usize);
+        let (route, status) = (RouteClass::of(request.action) as usize, status(request.status));
         let kind = role * CLASSES + route;
         self.add(target + REQUESTS + kind * STATUSES.len() + status, 1);
-        self.add(target + RECEIVED + kind, one.received);
-        self.add(target + SENT + kind, one.sent);
-        self.add(target + ENDED + one.outcome, 1);
-        if let Some(refusal) = one.refusal {
+        self.add(target + RECEIVED + kind, request.received);
+        self.add(target + SENT + kind, request.sent);
+        self.add(target + ENDED + request.outcome as usize, 1);
+        if let Some(refusal) = request.error_kind {
             self.add(target + REFUSALS + error_codes::index(refusal), 1);
         }
-        if one.retries > 0 {
-            self.add(target + RETRIES, one.retries.into());
+        if request.retries > 0 {
+            self.add(target + RETRIES, request.retries.into());
         }
-        let total = histogram::micros(one.total);
+        let total = micros(request.total);
         let bucket = histogram::bucket(total);
         self.observe(target + distribution(Latency::Total, route), bucket, total);
-        for (latency, duration) in [(Latency::Upstream, one.upstream), (Latency::Overhead, one.overhead)] {
-            let Some(duration) = duration else { continue };
-            let micros = histogram::micros(duration);
+        for (latency, duration) in [(Latency::Upstream, request.upstream), (Latency::Overhead, request.overhead)] {
+            let Some(micros) = duration.map(micros) else { continue };
             self.observe(target + distribution(latency, route), histogram::bucket(micros), micros);
         }
-        if let Some(time) = one.time {
+        if let Some(overhead) = request.overhead {
             self.observe(target + ANSWERED, bucket, total);
-            for (share, micros) in time.counted().into_iter().enumerate() {
-                self.add(target + TIME + share, micros);
+            for (share, time) in [overhead, request.calls.mlflow, request.calls.s3].into_iter().enumerate() {
+                self.add(target + TIME + share, micros(time));
             }
         }
-        if one.is_rejected {
+        if request.is_rejected() {
             self.add(target + REJECTED, 1);
         }
-        if one.presigned != [0, 0] {
-            self.add(target + PRESIGNED, one.presigned[0].into());
-            self.add(target + PRESIGNED + 1, one.presigned[1].into());
+        if request.presigned != [0, 0] {
+            self.add(target + PRESIGNED, request.presigned[0].into());
+            self.add(target + PRESIGNED + 1, request.presigned[1].into());
         }
     }
 

@@ -5,6 +5,9 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::SystemTime;
 
+use crate::clock;
+use crate::serve::telemetry::finished::FinishedRequest;
+
 /// The number of groups that a worker keeps of each sort: those that need the operator's action, and the others. They are
 /// kept apart, because requests with a wrong token are more frequent than outages.
 const KEPT: usize = 25;
@@ -33,6 +36,27 @@ pub(crate) struct FailedRequest {
     pub cause: Option<String>,
     /// True if the failure needs the operator's action.
     pub is_ours: bool,
+}
+
+impl FailedRequest {
+    /// Takes what is shown of a request that failed with this error code.
+    pub(super) fn of(request: &FinishedRequest<'_>, kind: &'static str) -> Self {
+        Self {
+            time: clock::now(),
+            request_id: request.request_id.to_owned(),
+            method: request.method.to_string(),
+            path: request.path.to_owned(),
+            action: request.action,
+            caller: request.caller.map(|caller| caller.name.clone()),
+            role: request.caller.map(|caller| caller.role.as_str()),
+            client: request.client,
+            target: request.target,
+            status: request.status.map(|status| status.as_u16()),
+            kind,
+            cause: request.cause.map(ToOwned::to_owned),
+            is_ours: request.concerns_operator(),
+        }
+    }
 }
 
 /// Failures of one kind, caller and route.

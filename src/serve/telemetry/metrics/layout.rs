@@ -3,21 +3,24 @@
 //! Every combination has its cell from the start, so counting needs no lock, no allocation and no text. The number of
 //! cells depends on the number of targets and on nothing that a client sends.
 
-use crate::serve::telemetry::metrics::error_codes::ERROR_CODES;
+use actix_web::http::StatusCode;
+
+use crate::access::caller::Role;
+use crate::serve::telemetry::error_codes::ERROR_CODES;
+use crate::serve::telemetry::finished::RequestOutcome;
 use crate::serve::telemetry::metrics::histogram::BUCKETS;
 use crate::serve::telemetry::metrics::route::RouteClass;
 
 /// The roles of callers. The last stands for a request without a caller.
-pub(crate) const ROLES: [&str; 4] = ["read", "write", "admin", "none"];
+pub(crate) const ROLES: [&str; Role::LABELS.len() + 1] = {
+    let [read, write, admin] = Role::LABELS;
+    [read, write, admin, "none"]
+};
 /// The classes of statuses. The last stands for a request without a response.
 pub(crate) const STATUSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "none"];
-/// The ways in which a response ends, as in the access log.
-pub(crate) const OUTCOMES: [&str; 3] = ["complete", "caller-gone", "truncated"];
 
 /// The index of `5xx` in [`STATUSES`].
 pub(super) const SERVER_ERROR: usize = 4;
-/// The index of `truncated` in [`OUTCOMES`].
-pub(super) const TRUNCATED: usize = 2;
 
 /// A stage of a request whose duration is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +56,7 @@ pub(super) const REQUESTS: usize = 0;
 pub(super) const RECEIVED: usize = REQUESTS + ROLES.len() * CLASSES * STATUSES.len();
 pub(super) const SENT: usize = RECEIVED + ROLES.len() * CLASSES;
 pub(super) const ENDED: usize = SENT + ROLES.len() * CLASSES;
-pub(super) const REFUSALS: usize = ENDED + OUTCOMES.len();
+pub(super) const REFUSALS: usize = ENDED + RequestOutcome::ALL.len();
 pub(super) const RETRIES: usize = REFUSALS + ERROR_CODES.len();
 /// The requests that the appliance rejected with a 4xx.
 pub(super) const REJECTED: usize = RETRIES + 1;
@@ -81,6 +84,6 @@ pub(super) fn distribution(latency: Latency, route: usize) -> usize {
 }
 
 /// Returns the index of a status in [`STATUSES`].
-pub(super) fn status(status: Option<u16>) -> usize {
-    status.map_or(STATUSES.len() - 1, |status| usize::from((status / 100).clamp(1, 5)) - 1)
+pub(super) fn status(status: Option<StatusCode>) -> usize {
+    status.map_or(STATUSES.len() - 1, |status| usize::from((status.as_u16() / 100).clamp(1, 5)) - 1)
 }

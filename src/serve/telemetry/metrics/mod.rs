@@ -6,7 +6,6 @@
 mod caller_index;
 mod callers;
 mod counters;
-mod error_codes;
 mod failures;
 mod histogram;
 mod history;
@@ -25,10 +24,9 @@ use tokio::time::{MissedTickBehavior, interval};
 #[cfg(test)]
 pub(crate) use self::histogram::{BUCKETS, bucket};
 #[cfg(test)]
-pub(crate) use self::layout::{OUTCOMES, PRESIGNED_KINDS, ROLES};
-pub(crate) use callers::{CALLER_LIMIT, CallerFigures, CallerRequest, CallerSums};
-pub(crate) use counters::{Observation, WorkerCounters};
-pub(crate) use error_codes::{CUT_OFF, ERROR_CODES, UPSTREAM_DENIED, UPSTREAM_ERROR, index as error_code_index};
+pub(crate) use self::layout::{PRESIGNED_KINDS, ROLES};
+pub(crate) use callers::{CALLER_LIMIT, CallerFigures, CallerSums};
+pub(crate) use counters::WorkerCounters;
 pub(crate) use failures::{FailedRequest, FailureGroup};
 pub(crate) use histogram::{BOUNDS, Distribution, micros};
 pub(crate) use history::{HistoryView, RequestTotals, STEP, STEPS, Step};

@@ -2,12 +2,13 @@
 
 use std::sync::atomic::Ordering;
 
+use crate::serve::telemetry::error_codes::ERROR_CODES;
+use crate::serve::telemetry::finished::RequestOutcome;
 use crate::serve::telemetry::metrics::counters::SharedCounters;
-use crate::serve::telemetry::metrics::error_codes::ERROR_CODES;
 use crate::serve::telemetry::metrics::histogram::{BUCKETS, Distribution};
 use crate::serve::telemetry::metrics::layout::{
-    ANSWERED, Direction, ENDED, Latency, OUTCOMES, PRESIGNED, PRESIGNED_KINDS, RECEIVED, REFUSALS, REJECTED, REQUESTS,
-    RETRIES, ROLES, SENT, SERVER_ERROR, STATUSES, TIME, TRUNCATED, base, distribution, size,
+    ANSWERED, Direction, ENDED, Latency, PRESIGNED, PRESIGNED_KINDS, RECEIVED, REFUSALS, REJECTED, REQUESTS, RETRIES,
+    ROLES, SENT, SERVER_ERROR, STATUSES, TIME, base, distribution, size,
 };
 use crate::serve::telemetry::metrics::route::RouteClass;
 use crate::serve::telemetry::metrics::time_shares::TimeShares;
@@ -43,7 +44,7 @@ impl Snapshot {
     /// Returns the requests by role, route and status.
     pub(crate) fn requests(&self, target: Option<usize>) -> impl Iterator<Item = Labelled<3>> {
         let labels = ROLES.into_iter().flat_map(|role| {
-            RouteClass::ALL.into_iter().flat_map(move |(_, route)| STATUSES.map(|status| [role, route, status]))
+            RouteClass::LABELS.into_iter().flat_map(move |route| STATUSES.map(|status| [role, route, status]))
         });
         labels.zip(self.block(target, REQUESTS))
     }
@@ -54,13 +55,13 @@ impl Snapshot {
             Direction::Received => RECEIVED,
             Direction::Sent => SENT,
         };
-        let labels = ROLES.into_iter().flat_map(|role| RouteClass::ALL.map(|(_, route)| [role, route]));
+        let labels = ROLES.into_iter().flat_map(|role| RouteClass::LABELS.map(|route| [role, route]));
         labels.zip(self.block(target, offset))
     }
 
     /// Returns the requests by the way their responses ended.
     pub(crate) fn ended(&self, target: Option<usize>) -> impl Iterator<Item = Labelled<1>> {
-        OUTCOMES.map(|outcome| [outcome]).into_iter().zip(self.block(target, ENDED))
+        RequestOutcome::LABELS.map(|outcome| [outcome]).into_iter().zip(self.block(target, ENDED))
     }
 
     /// Returns the rejected requests by error code.
@@ -85,7 +86,7 @@ impl Snapshot {
     pub(crate) fn failed(&self, target: Option<usize>) -> u64 {
         let errors: u64 = self.by_status(target).iter().skip(SERVER_ERROR).step_by(STATUSES.len()).sum();
         // The status of a truncated response does not show the failure.
-        errors + self.cells[base(self.targets, target) + ENDED + TRUNCATED]
+        errors + self.cells[base(self.targets, target) + ENDED + RequestOutcome::Truncated as usize]
     }
 
     /// The numbers of requests, of which the statuses of one role and route lie together.
@@ -137,57 +138,60 @@ impl Snapshot {
 mod tests {
     use std::time::{Duration, Instant};
 
-    use super::*;
-    use crate::access::caller::Role;
-    use crate::serve::telemetry::metrics::counters::{Observation, WorkerCounters};
+    use actix_web::http::StatusCode;
 
-    fn observation() -> Observation {
-        Observation {
+    use super::*;
+    use crate::access::caller::{AuthMethod, Caller, Role, Targets};
+    use crate::serve::telemetry::finished::{CallTimes, FinishedRequest};
+    use crate::serve::telemetry::metrics::counters::WorkerCounters;
+
+    fn caller(role: Role) -> Caller {
+        let (name, targets) = ("ada".to_owned(), Targets::All);
+        Caller { name, role, targets, means: AuthMethod::Token, issuer: None, expires: None }
+    }
+
+    fn answered(caller: &Caller) -> FinishedRequest<'_> {
+        FinishedRequest {
             target: Some(1),
-            role: Some(Role::Write),
-            route: RouteClass::Runs,
-            status: Some(201),
-            outcome: 0,
-            refusal: None,
-            retries: 0,
+            caller: Some(caller),
+            action: Some("runs:create"),
+            status: Some(StatusCode::CREATED),
             received: 10,
             sent: 20,
             total: Duration::from_millis(30),
             upstream: Some(Duration::from_millis(29)),
             overhead: Some(Duration::from_micros(200)),
-            time: Some(TimeShares { appliance: 200, mlflow: 29_000, s3: 0, bodies: 800 }),
-            is_rejected: false,
-            presigned: [0, 0],
+            calls: CallTimes { mlflow: Duration::from_millis(29), s3: Duration::ZERO },
+            ..FinishedRequest::plain()
         }
     }
 
     #[test]
-    fn an_observation_changes_its_own_cells_only() {
+    fn a_request_changes_its_own_cells_only() {
         let start = Instant::now();
         let (first, second) = (WorkerCounters::new(2, start), WorkerCounters::new(2, start));
-        first.count(&observation());
-        second.count(&observation());
-        second.count(&Observation {
+        let writer = caller(Role::Write);
+        first.count(&answered(&writer));
+        second.count(&answered(&writer));
+        second.count(&FinishedRequest {
             target: None,
-            role: None,
-            route: RouteClass::None,
-            status: None,
-            outcome: 1,
-            refusal: Some("unauthenticated"),
+            caller: None,
+            action: None,
+            status: Some(StatusCode::UNAUTHORIZED),
+            outcome: RequestOutcome::CallerGone,
+            error_kind: Some("unauthenticated"),
             retries: 3,
             upstream: None,
             overhead: None,
-            time: None,
-            is_rejected: true,
             presigned: [4, 5],
-            ..observation()
+            ..answered(&writer)
         });
         let mut snapshot = Snapshot::new(2);
         snapshot.add(first.shared());
         snapshot.add(second.shared());
         let some = |all: &mut dyn Iterator<Item = Labelled<3>>| all.filter(|(_, count)| *count > 0).collect::<Vec<_>>();
         assert_eq!(some(&mut snapshot.requests(Some(1))), [(["write", "runs", "2xx"], 2)]);
-        assert_eq!(some(&mut snapshot.requests(None)), [(["none", "none", "none"], 1)]);
+        assert_eq!(some(&mut snapshot.requests(None)), [(["none", "none", "4xx"], 1)]);
         assert_eq!(some(&mut snapshot.requests(Some(0))), []);
         assert_eq!(
             snapshot.bytes(Some(1), Direction::Received).find(|(_, bytes)| *bytes > 0),
@@ -218,11 +222,13 @@ mod tests {
     fn requests_and_failures_are_counted_as_their_labels_say() {
         let counters = WorkerCounters::new(2, Instant::now());
         let statuses = [None, Some(100), Some(200), Some(302), Some(404), Some(500), Some(503), Some(599)];
-        for (number, role) in [Role::Read, Role::Write, Role::Admin].into_iter().enumerate() {
+        let actions = ["experiments:get", "runs:get", "metrics:get-history"];
+        for ((role, outcome), action) in Role::ALL.into_iter().zip(RequestOutcome::ALL).zip(actions) {
+            let caller = caller(role);
             for status in statuses {
-                let (route, outcome) = (RouteClass::ALL[number].0, number);
-                let one = Observation { role: Some(role), route, status, outcome, target: Some(0), ..observation() };
-                counters.count(&one);
+                let status = status.and_then(|status| StatusCode::from_u16(status).ok());
+                let (target, action) = (Some(0), Some(action));
+                counters.count(&FinishedRequest { target, action, status, outcome, ..answered(&caller) });
             }
         }
         let mut snapshot = Snapshot::new(2);
@@ -241,11 +247,14 @@ mod tests {
     #[test]
     fn any_status_and_target_has_a_cell() {
         let counters = WorkerCounters::new(1, Instant::now());
-        for status in [0, 42, 99, 100, 599, 600, 999, u16::MAX] {
-            counters.count(&Observation { status: Some(status), target: Some(7), ..observation() });
+        let writer = caller(Role::Write);
+        for status in [100, 199, 200, 399, 599, 600, 999] {
+            let status = StatusCode::from_u16(status).ok();
+            assert!(status.is_some());
+            counters.count(&FinishedRequest { status, target: Some(7), ..answered(&writer) });
         }
         let mut snapshot = Snapshot::new(1);
         snapshot.add(counters.shared());
-        assert_eq!(snapshot.requests(None).map(|(_, count)| count).sum::<u64>(), 8);
+        assert_eq!(snapshot.requests(None).map(|(_, count)| count).sum::<u64>(), 7);
     }
 }

@@ -2,29 +2,23 @@
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use crate::labelled::labelled;
+
 /// The maximum number of spans that wait for export: a few megabytes, and about a second of a busy appliance.
 const QUEUE_LIMIT: usize = 8192;
 
-/// The reason why a span was dropped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum DropReason {
-    /// Too many spans wait, because the collector is slow or down.
-    QueueFull,
-    /// The request made more upstream calls than are recorded.
-    TooMany,
-    /// The collector did not accept the spans within the attempts that they get.
-    Undelivered,
-    /// The collector rejected these spans of a batch.
-    Rejected,
-}
-
-impl DropReason {
-    const ALL: [(Self, &'static str); 4] = [
-        (Self::QueueFull, "queue-full"),
-        (Self::TooMany, "too-many"),
-        (Self::Undelivered, "undelivered"),
-        (Self::Rejected, "rejected"),
-    ];
+labelled! {
+    /// The reason why a span was dropped.
+    pub(crate) enum DropReason {
+        /// Too many spans wait, because the collector is slow or down.
+        QueueFull = "queue-full",
+        /// The request made more upstream calls than are recorded.
+        TooMany = "too-many",
+        /// The collector did not accept the spans within the attempts that they get.
+        Undelivered = "undelivered",
+        /// The collector rejected these spans of a batch.
+        Rejected = "rejected",
+    }
 }
 
 /// The counts of spans, as the metrics show them.
@@ -72,18 +66,6 @@ impl SpanCounts {
 
     /// Returns the number of dropped spans by reason.
     pub(crate) fn dropped(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
-        DropReason::ALL.into_iter().map(|(reason, name)| (name, self.dropped[reason as usize].load(Ordering::Relaxed)))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reasons_have_their_indices() {
-        for (index, (reason, _)) in DropReason::ALL.into_iter().enumerate() {
-            assert_eq!(reason as usize, index);
-        }
+        DropReason::LABELS.into_iter().zip(&self.dropped).map(|(label, count)| (label, count.load(Ordering::Relaxed)))
     }
 }

@@ -187,10 +187,10 @@ mod tests {
     /// The codes that errors can have: each stands beside its status, as in `("bad-range", StatusCode::…)`.
     fn kinds() -> HashSet<&'static str> {
         let files = [
-            include_str!("../../error/class.rs"),
-            include_str!("../../auth/error.rs"),
-            include_str!("../../auth/sign_on/error.rs"),
-            include_str!("../../error/s3_error.rs"),
+            include_str!("../error/class.rs"),
+            include_str!("../auth/error.rs"),
+            include_str!("../auth/sign_on/error.rs"),
+            include_str!("../error/s3_error.rs"),
         ];
         let pairs = files.iter().map(|text| text.split("(\"").filter_map(|rest| rest.split_once("\", StatusCode::")));
         pairs
