@@ -4,6 +4,7 @@ pub mod blocking;
 pub mod body;
 pub mod client;
 pub mod fields;
+pub(crate) mod forward_writes;
 pub mod headers;
 mod idle_timer;
 mod into_response;

@@ -127,7 +127,7 @@ impl Dialer {
             },
         })??;
         if !self.endpoint.tls {
-            return Ok(Io::Plain(tcp));
+            return Ok(Io::Left(tcp));
         }
         let name = ServerName::try_from(self.endpoint.host.clone())
             .map_err(|_| DialError::InvalidName(self.endpoint.host.clone()))?;
@@ -139,7 +139,7 @@ impl Dialer {
             .await
             .map_err(|_| timed_out("the TLS handshake with", self.handshake_timeout))?
             .map_err(|source| DialError::Tls { authority: authority(), source })?;
-        Ok(Io::Tls(Box::new(stream)))
+        Ok(Io::Right(Box::new(stream)))
     }
 }
 

@@ -8,9 +8,11 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
+use tokio_util::either::Either;
 
 use super::connections::OpenConnection;
 use super::read_ahead::ReadAhead;
+use crate::http::forward_writes::forward_writes;
 use crate::http::tls::HTTP2;
 
 /// The peer ended the connection in an orderly way.
@@ -36,12 +38,8 @@ pub struct UpstreamStream {
     _open: OpenConnection,
 }
 
-pub(super) enum Io {
-    /// A connection without TLS, to a server on this machine.
-    Plain(TcpStream),
-    /// A connection with TLS.
-    Tls(Box<TlsStream<ReadAhead>>),
-}
+/// A connection without TLS, to a server on this machine, or one with TLS.
+pub(super) type Io = Either<TcpStream, Box<TlsStream<ReadAhead>>>;
 
 impl UpstreamStream {
     pub(super) fn new(io: Io, open: OpenConnection) -> Self {
@@ -51,13 +49,13 @@ impl UpstreamStream {
     /// True if the TLS handshake agreed on HTTP/2.
     #[must_use]
     pub fn speaks_http2(&self) -> bool {
-        matches!(&self.io, Io::Tls(stream) if stream.get_ref().1.alpn_protocol() == Some(HTTP2))
+        matches!(&self.io, Either::Right(stream) if stream.get_ref().1.alpn_protocol() == Some(HTTP2))
     }
 
     pub(super) fn tcp(&self) -> &TcpStream {
         match &self.io {
-            Io::Plain(stream) => stream,
-            Io::Tls(stream) => stream.get_ref().0.tcp(),
+            Either::Left(stream) => stream,
+            Either::Right(stream) => stream.get_ref().0.tcp(),
         }
     }
 }
@@ -72,10 +70,7 @@ impl AsyncRead for UpstreamStream {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let room = buffer.remaining();
-        match &mut self.get_mut().io {
-            Io::Plain(stream) => ready!(Pin::new(stream).poll_read(context, buffer))?,
-            Io::Tls(stream) => ready!(Pin::new(stream).poll_read(context, buffer))?,
-        }
+        ready!(Pin::new(&mut self.get_mut().io).poll_read(context, buffer))?;
         if room > 0 && buffer.filled().len() == before {
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::UnexpectedEof, Closed)));
         }
@@ -84,42 +79,5 @@ impl AsyncRead for UpstreamStream {
 }
 
 impl AsyncWrite for UpstreamStream {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match &mut self.get_mut().io {
-            Io::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
-            Io::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
-        }
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        match &mut self.get_mut().io {
-            Io::Plain(stream) => Pin::new(stream).poll_write_vectored(context, slices),
-            Io::Tls(stream) => Pin::new(stream).poll_write_vectored(context, slices),
-        }
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        match &self.io {
-            Io::Plain(stream) => stream.is_write_vectored(),
-            Io::Tls(stream) => stream.is_write_vectored(),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().io {
-            Io::Plain(stream) => Pin::new(stream).poll_flush(context),
-            Io::Tls(stream) => Pin::new(stream).poll_flush(context),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().io {
-            Io::Plain(stream) => Pin::new(stream).poll_shutdown(context),
-            Io::Tls(stream) => Pin::new(stream).poll_shutdown(context),
-        }
-    }
+    forward_writes!(|this| this.io; all);
 }

@@ -11,6 +11,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tracing::debug;
 
+use crate::http::forward_writes::forward_writes;
 use crate::http::request_framing::{FramingError, RequestFraming};
 use crate::serve::server::connection::ServerConnection;
 
@@ -173,17 +174,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for BoundedHead<T> {
         Pin::new(&mut self.io).poll_write_vectored(context, slices)
     }
 
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(context)
-    }
+    forward_writes!(|this| this.io; is_write_vectored, poll_flush, poll_shutdown);
 }
 
 #[cfg(test)]

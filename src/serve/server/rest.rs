@@ -6,8 +6,9 @@
 
 use std::cell::Cell;
 use std::future::poll_fn;
-use std::io::{self, IoSlice};
+use std::io;
 use std::net::SocketAddr;
+use std::ops::{Deref, DerefMut};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -20,6 +21,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
+use crate::http::forward_writes::forward_writes;
 use crate::serve::server::stream::ServerStream;
 
 /// The parts that all connections of a thread have in common.
@@ -75,16 +77,17 @@ impl<S> Http1Server<S> {
     }
 }
 
-impl<T> Lent<T> {
-    /// The stream.
-    pub(super) fn stream(&self) -> &T {
+impl<T> Deref for Lent<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
         self.stream.as_ref().expect("there is a stream until the end")
     }
 }
 
-impl<T: Unpin> Lent<T> {
-    fn pinned(self: Pin<&mut Self>) -> Pin<&mut T> {
-        Pin::new(self.get_mut().stream.as_mut().expect("there is a stream until the end"))
+impl<T> DerefMut for Lent<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        self.stream.as_mut().expect("there is a stream until the end")
     }
 }
 
@@ -96,32 +99,10 @@ impl<T> Drop for Lent<T> {
 
 impl<T: AsyncRead + Unpin> AsyncRead for Lent<T> {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        self.pinned().poll_read(context, buffer)
+        Pin::new(&mut **self.get_mut()).poll_read(context, buffer)
     }
 }
 
 impl<T: AsyncWrite + Unpin> AsyncWrite for Lent<T> {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.pinned().poll_write(context, bytes)
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.pinned().poll_write_vectored(context, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream().is_write_vectored()
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.pinned().poll_flush(context)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.pinned().poll_shutdown(context)
-    }
+    forward_writes!(|this| **this; all);
 }

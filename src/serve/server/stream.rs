@@ -10,6 +10,7 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use crate::http::forward_writes::forward_writes;
 use crate::serve::server::connection::ServerConnection;
 
 /// A TCP stream, and the state of its connection.
@@ -61,13 +62,7 @@ impl AsyncWrite for ServerStream {
         written
     }
 
-    fn is_write_vectored(&self) -> bool {
-        self.tcp.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_flush(cx)
-    }
+    forward_writes!(|this| this.tcp; is_write_vectored, poll_flush);
 
     /// Does nothing: actix drops the connection right after this, and closing it sends the same FIN. That saves a system call.
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -147,7 +147,7 @@ async fn services(
     };
     let Some(tls) = &settings.tls else {
         let note = |stream: &Lent<BoundedHead<ServerStream>>, data: &mut Extensions| {
-            data.insert(Rc::clone(&stream.stream().io.connection));
+            data.insert(Rc::clone(&stream.io.connection));
         };
         let server = Rc::new(http1_server(factory, settings, drain, note).await?);
         return Ok(Box::new(move |stream, peer| {
@@ -169,7 +169,7 @@ async fn services(
         drain: drain.clone(),
     };
     let note_lent = move |stream: &Lent<BoundedHead<TlsStream<ServerStream>>>, data: &mut Extensions| {
-        note(&stream.stream().io, data);
+        note(&stream.io, data);
     };
     let server = Rc::new(http1_server(factory, settings, drain, note_lent).await?);
     let acceptor = TlsAcceptor::from(Arc::clone(tls));

@@ -114,7 +114,7 @@ mod tests {
 
     fn connection(ours: TcpStream) -> Http1Connection {
         let held = Arc::new(ConnectionCounts::default()).hold();
-        Http1Connection::new(UpstreamStream::new(Io::Plain(ours), held))
+        Http1Connection::new(UpstreamStream::new(Io::Left(ours), held))
     }
 
     fn pool() -> Pool {
