@@ -22,12 +22,12 @@ use crate::api::caller_identity::IdentityResponse;
 use crate::clock;
 use crate::http::client::Endpoint;
 use crate::http::fields::Fields;
-use crate::serve::auth::aws_token_cache::{AwsTokenCache, Turn};
+use crate::serve::auth::aws_token_cache::AwsTokenCache;
 use crate::serve::auth::error::AccessError;
 use crate::serve::auth::service_clients::ServiceAccess;
 use crate::serve::auth::settings::AwsIdentitySettings;
-
 use crate::serve::limits::lifo_semaphore::{LifoPermit, LifoSemaphore};
+use crate::serve::limits::single_flight::SingleFlight;
 
 /// The responses of STS have less than a kilobyte; the message of an error repeats the request. Bytes.
 const SIZE_LIMIT: usize = 64 * 1024;
@@ -52,20 +52,10 @@ pub(crate) struct AwsIdentities {
     endpoints: Vec<Endpoint>,
     grants: Vec<Grant>,
     cache: Mutex<AwsTokenCache>,
+    /// The calls of STS in progress, by the fingerprints of their requests.
+    calls: SingleFlight<Fingerprint>,
     permits: LifoSemaphore,
     addresses: Mutex<HashMap<IpAddr, Arc<LifoSemaphore>>>,
-}
-
-/// A call of STS in progress, which ends when this is dropped.
-struct Call<'a> {
-    identities: &'a AwsIdentities,
-    request: Fingerprint,
-}
-
-impl Drop for Call<'_> {
-    fn drop(&mut self) {
-        self.identities.cache().end(&self.request);
-    }
 }
 
 impl AwsIdentities {
@@ -81,6 +71,7 @@ impl AwsIdentities {
             endpoints: regions.into_iter().map(|(_, endpoint)| endpoint).collect(),
             grants: grants.iter().filter(is_for_aws).cloned().collect(),
             cache: Mutex::default(),
+            calls: SingleFlight::default(),
             permits: LifoSemaphore::new(CONCURRENT_CALLS, QUEUE_LIMIT),
             addresses: Mutex::default(),
         }
@@ -118,13 +109,10 @@ impl AwsIdentities {
         now: SystemTime,
     ) -> Result<Caller, AccessError> {
         let request = unconfirmed.fingerprint;
-        let _call = loop {
-            let turn = self.cache().turn(&request, now);
-            match turn {
-                Turn::Known(result) => return Ok(result?),
-                Turn::Ask => break Call { identities: self, request },
-                Turn::Wait(end) => end.await,
-            }
+        let known = || self.cache().result(&request, now);
+        let _call = match self.calls.find_or_begin(&request, known).await {
+            Ok(result) => return Ok(result?),
+            Err(call) => call,
         };
         let confirmed = self.confirm(unconfirmed, sts).await?;
         // STS may have taken longer to answer than a rejection is remembered.

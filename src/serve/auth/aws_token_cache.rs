@@ -4,9 +4,6 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tokio::sync::Notify;
-use tokio::sync::futures::OwnedNotified;
-
 use crate::access::aws_token::{AwsTokenError, Fingerprint};
 use crate::access::caller::Caller;
 
@@ -24,8 +21,6 @@ pub(crate) struct AwsTokenCache {
     confirmed: HashMap<Fingerprint, Arc<Confirmed>>,
     /// The rejected tokens, by the fingerprint of the request. SECURITY: these cannot displace confirmed tokens.
     rejected: HashMap<Fingerprint, (AwsTokenError, SystemTime)>,
-    /// The requests that STS is being asked about.
-    calls: HashMap<Fingerprint, Arc<Notify>>,
 }
 
 /// A token that AWS has confirmed, and for which there is a grant.
@@ -35,42 +30,16 @@ struct Confirmed {
     fingerprints: [Fingerprint; 2],
 }
 
-/// The right to ask STS about a token, or the end of another request's call.
-pub(crate) enum Turn {
-    /// The caller asks STS, and has to call [`AwsTokenCache::end`].
-    Ask,
-    /// Another request asks about the same token.
-    Wait(OwnedNotified),
-    /// The cache knows the token.
-    Known(Result<Caller, AwsTokenError>),
-}
-
 impl AwsTokenCache {
     /// Returns the caller behind a token that was confirmed before.
     pub(crate) fn confirmed(&self, fingerprint: &Fingerprint, now: SystemTime) -> Option<Caller> {
         self.confirmed.get(fingerprint).filter(|known| known.expires > now).map(|known| known.caller.clone())
     }
 
-    /// Returns what to do about a request to STS.
-    pub(crate) fn turn(&mut self, request: &Fingerprint, now: SystemTime) -> Turn {
-        if let Some(caller) = self.confirmed(request, now) {
-            return Turn::Known(Ok(caller));
-        }
-        if let Some((error, _)) = self.rejected.get(request).filter(|(_, until)| *until > now) {
-            return Turn::Known(Err(error.clone()));
-        }
-        if let Some(call) = self.calls.get(request) {
-            return Turn::Wait(Arc::clone(call).notified_owned());
-        }
-        self.calls.insert(*request, Arc::default());
-        Turn::Ask
-    }
-
-    /// Ends the call about a request. Requests that wait for it look again.
-    pub(crate) fn end(&mut self, request: &Fingerprint) {
-        if let Some(call) = self.calls.remove(request) {
-            call.notify_waiters();
-        }
+    /// Returns the result that is known about a request to STS.
+    pub(crate) fn result(&self, request: &Fingerprint, now: SystemTime) -> Option<Result<Caller, AwsTokenError>> {
+        let rejected = || self.rejected.get(request).filter(|(_, until)| *until > now);
+        self.confirmed(request, now).map(Ok).or_else(|| rejected().map(|(error, _)| Err(error.clone())))
     }
 
     /// Remembers a confirmed token until it expires.
@@ -160,16 +129,13 @@ mod tests {
         assert_eq!(cache.confirmed.len(), 2, "expired tokens are forgotten first");
     }
 
-    #[tokio::test]
-    async fn one_request_asks_and_the_others_wait_for_it() {
+    #[test]
+    fn a_rejection_is_known_for_a_moment() {
         let mut cache = AwsTokenCache::default();
         let request = number(1, 1);
-        assert!(matches!(cache.turn(&request, NOW), Turn::Ask));
-        let Turn::Wait(end) = cache.turn(&request, NOW) else { panic!("one call at a time") };
+        assert_eq!(cache.result(&request, NOW), None);
         cache.reject(request, AwsTokenError::Expired, NOW);
-        cache.end(&request);
-        end.await;
-        assert!(matches!(cache.turn(&request, NOW), Turn::Known(Err(AwsTokenError::Expired))));
-        assert!(matches!(cache.turn(&request, NOW + REJECTED_FOR), Turn::Ask));
+        assert_eq!(cache.result(&request, NOW), Some(Err(AwsTokenError::Expired)));
+        assert_eq!(cache.result(&request, NOW + REJECTED_FOR), None);
     }
 }

@@ -5,11 +5,10 @@
 //! So the key of the next user is fetched soon, in spite of the requests of such clients.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use actix_web::http::StatusCode;
-use tokio::sync::Notify;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
@@ -18,6 +17,7 @@ use crate::http::client::Endpoint;
 use crate::http::fields::Fields;
 use crate::serve::auth::service_clients::ServiceClients;
 use crate::serve::limits::lifo_semaphore::LifoSemaphore;
+use crate::serve::limits::single_flight::SingleFlight;
 
 /// The number of names that are cached. A load balancer signs with one or two keys at a time.
 const CACHE_LIMIT: usize = 64;
@@ -37,15 +37,13 @@ pub(crate) struct BalancerKeys {
     endpoint: Endpoint,
     path: String,
     cache: Mutex<KeyCache>,
+    fetches: SingleFlight<String>,
     fetch_permits: LifoSemaphore,
 }
 
+/// The keys by their names.
 #[derive(Default)]
-struct KeyCache {
-    names: HashMap<String, CachedKey>,
-    /// The names that are being fetched. A request that needs the same one waits for the end of that fetch.
-    fetches: HashMap<String, Arc<Notify>>,
-}
+struct KeyCache(HashMap<String, CachedKey>);
 
 struct CachedKey {
     /// Empty if there is no key of this name.
@@ -57,7 +55,7 @@ struct CachedKey {
 impl KeyCache {
     /// Returns a key, or the note that it was missing a moment ago.
     fn find(&mut self, id: &str) -> Option<&CachedKey> {
-        let name = self.names.get_mut(id)?;
+        let name = self.0.get_mut(id)?;
         if name.key.is_some() {
             name.when = Instant::now();
         } else if name.when.elapsed() >= MISSING_FOR {
@@ -68,27 +66,13 @@ impl KeyCache {
 
     /// Stores a key. SECURITY: made-up names must neither fill memory nor evict keys that are in use.
     fn insert(&mut self, id: &str, key: Option<PublicKey>) {
-        if self.names.len() >= CACHE_LIMIT && !self.names.contains_key(id) {
-            let least = self.names.iter().min_by_key(|(_, name)| (name.key.is_some(), name.when));
+        if self.0.len() >= CACHE_LIMIT && !self.0.contains_key(id) {
+            let least = self.0.iter().min_by_key(|(_, name)| (name.key.is_some(), name.when));
             if let Some(least) = least.map(|(id, _)| id.clone()) {
-                self.names.remove(&least);
+                self.0.remove(&least);
             }
         }
-        self.names.insert(id.to_owned(), CachedKey { key, when: Instant::now() });
-    }
-}
-
-/// A fetch in progress, which ends when this is dropped.
-struct Fetch<'a> {
-    keys: &'a BalancerKeys,
-    id: &'a str,
-}
-
-impl Drop for Fetch<'_> {
-    fn drop(&mut self) {
-        if let Some(end) = self.keys.cache().fetches.remove(self.id) {
-            end.notify_waiters();
-        }
+        self.0.insert(id.to_owned(), CachedKey { key, when: Instant::now() });
     }
 }
 
@@ -100,6 +84,7 @@ impl BalancerKeys {
             endpoint,
             path,
             cache: Mutex::default(),
+            fetches: SingleFlight::default(),
             fetch_permits: LifoSemaphore::new(CONCURRENT_FETCHES, QUEUE_LIMIT),
         }
     }
@@ -114,22 +99,10 @@ impl BalancerKeys {
     }
 
     async fn obtain(&self, id: &str, clients: &ServiceClients) -> Option<PublicKey> {
-        let _fetch = loop {
-            let other = {
-                let mut cache = self.cache();
-                if let Some(cached) = cache.find(id) {
-                    return cached.key.clone();
-                }
-                let other = cache.fetches.get(id).map(|end| Arc::clone(end).notified_owned());
-                if other.is_none() {
-                    cache.fetches.insert(id.to_owned(), Arc::default());
-                }
-                other
-            };
-            match other {
-                None => break Fetch { keys: self, id },
-                Some(end) => end.await,
-            }
+        let find = || self.cache().find(id).map(|cached| cached.key.clone());
+        let _fetch = match self.fetches.find_or_begin(&id.to_owned(), find).await {
+            Ok(known) => return known,
+            Err(fetch) => fetch,
         };
         let _permit = timeout(DEADLINE, self.fetch_permits.acquire()).await.ok().flatten()?;
         let fetched = timeout(DEADLINE, self.fetch(id, clients))

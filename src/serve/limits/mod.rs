@@ -6,3 +6,4 @@ pub(crate) mod lifo_semaphore;
 pub(crate) mod permits;
 pub(crate) mod retry_budget;
 pub(crate) mod shares;
+pub(crate) mod single_flight;
