@@ -10,9 +10,9 @@ use actix_web::http::header::{self, HeaderValue};
 use actix_web::http::{Method, StatusCode};
 use bytes::Bytes;
 use serde_json::Value;
-use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::backoff::Backoff;
@@ -35,7 +35,7 @@ const RESPONSE_LIMIT: usize = 64 << 10;
 /// The maximum number of attempts to send a batch.
 const ATTEMPTS: u32 = 3;
 /// The first and the longest wait between attempts.
-const BACKOFF: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(20));
+const BACKOFF: Backoff = Backoff::new(Duration::from_secs(5), Duration::from_secs(20));
 
 /// The reason why a batch was not delivered.
 #[derive(Debug, thiserror::Error)]
@@ -77,17 +77,22 @@ pub(crate) struct Delivery {
     collector: Collector,
     resource: Vec<(String, String)>,
     counts: Arc<SpanCounts>,
+    stop: CancellationToken,
     is_failing: bool,
-    is_stopping: bool,
 }
 
 impl Delivery {
-    pub(crate) fn new(collector: Collector, resource: Vec<(String, String)>, counts: Arc<SpanCounts>) -> Self {
-        Self { collector, resource, counts, is_failing: false, is_stopping: false }
+    pub(crate) fn new(
+        collector: Collector,
+        resource: Vec<(String, String)>,
+        counts: Arc<SpanCounts>,
+        stop: CancellationToken,
+    ) -> Self {
+        Self { collector, resource, counts, stop, is_failing: false }
     }
 
-    /// Sends spans until `stop` is notified, and then the rest.
-    pub(crate) async fn run(mut self, mut queue: UnboundedReceiver<FinishedSpans>, stop: Arc<Notify>) {
+    /// Sends spans until `stop` is cancelled, and then the rest.
+    pub(crate) async fn run(mut self, mut queue: UnboundedReceiver<FinishedSpans>) {
         let limits = ServiceLimits {
             exchange_timeout: EXCHANGE_TIMEOUT,
             // Shorter than the interval, so that no batch meets a connection that the collector is closing.
@@ -96,39 +101,26 @@ impl Delivery {
         };
         let client = ServiceClient::new(self.collector.dialer.clone(), limits);
         loop {
-            let (batch, spans) = self.gather(&mut queue, &stop).await;
+            // Without a sender, no more spans will come.
+            let is_last = self.stop.is_cancelled() || queue.is_closed();
+            let (batch, spans) = self.gather(&mut queue).await;
             if spans > 0 {
-                self.deliver(&client, &batch, spans, &stop).await;
-            } else if self.is_stopping {
+                self.deliver(&client, &batch, spans).await;
+            } else if is_last {
                 return;
             }
         }
     }
 
     /// Returns the next batch and the number of its spans. It is empty once the queue is empty at the end.
-    async fn gather(
-        &mut self,
-        queue: &mut UnboundedReceiver<FinishedSpans>,
-        stop: &Notify,
-    ) -> (Vec<FinishedSpans>, usize) {
+    async fn gather(&self, queue: &mut UnboundedReceiver<FinishedSpans>) -> (Vec<FinishedSpans>, usize) {
         let (mut batch, mut spans) = (Vec::new(), 0);
         let end = Instant::now() + INTERVAL;
         while spans < BATCH {
-            let next = if self.is_stopping {
-                queue.try_recv().ok()
-            } else {
-                tokio::select! {
-                    next = queue.recv() => {
-                        // Without a sender, no more spans will come.
-                        self.is_stopping |= next.is_none();
-                        next
-                    }
-                    () = sleep_until(end) => None,
-                    () = stop.notified() => {
-                        self.is_stopping = true;
-                        continue;
-                    }
-                }
+            let next = tokio::select! {
+                next = queue.recv() => next,
+                () = sleep_until(end) => None,
+                () = self.stop.cancelled() => queue.try_recv().ok(),
             };
             let Some(finished) = next else { break };
             spans += finished.spans.len();
@@ -137,19 +129,20 @@ impl Delivery {
         (batch, spans)
     }
 
-    async fn deliver(&mut self, client: &ServiceClient, batch: &[FinishedSpans], spans: usize, stop: &Notify) {
+    async fn deliver(&mut self, client: &ServiceClient, batch: &[FinishedSpans], spans: usize) {
         let document = Bytes::from(otlp::document(&self.resource, batch));
         let mut attempt = 1;
-        let mut backoff = Backoff::new(BACKOFF.0, BACKOFF.1);
+        let mut backoff = BACKOFF;
+        let mut is_last = self.stop.is_cancelled();
         let sent = loop {
             match self.send(client, document.clone()).await {
-                Err(error) if error.may_retry() && attempt < ATTEMPTS && !self.is_stopping => {
+                Err(error) if error.may_retry() && attempt < ATTEMPTS && !is_last => {
                     self.warn_once(&error);
                     attempt += 1;
                     tokio::select! {
                         () = sleep(backoff.wait()) => {}
                         // The next attempt is the last.
-                        () = stop.notified() => self.is_stopping = true,
+                        () = self.stop.cancelled() => is_last = true,
                     }
                 }
                 sent => break sent,

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix_web::rt;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::serve::telemetry::spans::counts::{DropReason, SpanCounts};
@@ -27,7 +28,7 @@ pub(crate) struct Exporter {
     pub(crate) counts: Arc<SpanCounts>,
     /// Decides whether a new trace is recorded.
     pub(super) sampler: Sampler,
-    stop: Arc<Notify>,
+    stop: CancellationToken,
 }
 
 /// The task that sends spans.
@@ -41,9 +42,9 @@ impl Exporter {
     #[must_use]
     pub(crate) fn start(settings: SpanSettings) -> ExportTask {
         let (queue, finished) = mpsc::unbounded_channel();
-        let (counts, stop) = (Arc::<SpanCounts>::default(), Arc::<Notify>::default());
-        let delivery = Delivery::new(settings.collector, settings.resource, Arc::clone(&counts));
-        let task = rt::spawn(delivery.run(finished, Arc::clone(&stop)));
+        let (counts, stop) = (Arc::<SpanCounts>::default(), CancellationToken::new());
+        let delivery = Delivery::new(settings.collector, settings.resource, Arc::clone(&counts), stop.clone());
+        let task = rt::spawn(delivery.run(finished));
         let exporter = Arc::new(Self { queue, counts, sampler: Sampler::new(settings.sampling_ratio), stop });
         ExportTask { task, exporter }
     }
@@ -71,7 +72,7 @@ impl ExportTask {
     pub(crate) async fn finish(mut self, deadline: Option<Instant>) {
         let left = deadline.map_or(LAST_WAIT, |deadline| deadline.duration_since(Instant::now()));
         let time = left.clamp(LEAST_WAIT, LAST_WAIT);
-        self.exporter.stop.notify_one();
+        self.exporter.stop.cancel();
         if timeout(time, &mut self.task).await.is_err() {
             self.task.abort();
             warn!(spans = self.exporter.counts.waiting(), "the last spans could not be sent before the shutdown");

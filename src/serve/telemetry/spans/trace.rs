@@ -1,5 +1,6 @@
 //! The part of a trace that the appliance records: the span of a request, and those of its upstream calls.
 
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use crate::http::client::{Endpoint, Response};
 use crate::http::fields::Fields;
 use crate::http::trace_context::{SAMPLED, TRACEPARENT, TRACESTATE, TraceContext};
 use crate::serve::telemetry::spans::exporter::Exporter;
-use crate::serve::telemetry::spans::span::{Span, SpanAttributes, SpanKind};
+use crate::serve::telemetry::spans::span::{AttributeValue, Span, SpanAttributes, SpanKind};
 
 /// The maximum number of recorded calls of one request. Removing a directory may take thousands.
 const CALLS: usize = 64;
@@ -108,7 +109,7 @@ impl Trace {
             began: Instant::now(),
             method,
             attributes,
-            outcome: None,
+            error: Some("caller-gone".into()),
         }))
     }
 
@@ -133,13 +134,8 @@ struct PendingCall {
     began: Instant,
     method: &'static str,
     attributes: SpanAttributes,
-    outcome: Option<CallOutcome>,
-}
-
-enum CallOutcome {
-    Succeeded,
-    ErrorStatus(String),
-    Failed(&'static str),
+    /// The error with which the call ended. Without a response, the caller has gone before the end.
+    error: Option<Cow<'static, str>>,
 }
 
 impl CallSpan {
@@ -154,13 +150,12 @@ impl CallSpan {
         self.0.attributes.number("http.response.status_code", Some(status.as_u16().into()));
         self.0.attributes.word("network.protocol.version", Some(version(response.version)));
         let is_error = status.is_client_error() || status.is_server_error();
-        self.0.outcome =
-            Some(if is_error { CallOutcome::ErrorStatus(status.as_str().to_owned()) } else { CallOutcome::Succeeded });
+        self.0.error = is_error.then(|| status.as_str().to_owned().into());
     }
 
     /// Ends without a response.
     pub(crate) fn failed(mut self, kind: &'static str) {
-        self.0.outcome = Some(CallOutcome::Failed(kind));
+        self.0.error = Some(kind.into());
     }
 }
 
@@ -172,21 +167,9 @@ impl Drop for CallSpan {
             return;
         }
         let mut attributes = std::mem::take(&mut self.0.attributes);
-        let has_failed = match self.0.outcome.take() {
-            Some(CallOutcome::Succeeded) => false,
-            Some(CallOutcome::ErrorStatus(status)) => {
-                attributes.text("error.type", Some(&status));
-                true
-            }
-            Some(CallOutcome::Failed(kind)) => {
-                attributes.word("error.type", Some(kind));
-                true
-            }
-            None => {
-                attributes.word("error.type", Some("caller-gone"));
-                true
-            }
-        };
+        let error = self.0.error.take();
+        let has_failed = error.is_some();
+        attributes.0.extend(error.map(|error| ("error.type", AttributeValue::Text(error))));
         calls.push(Span {
             id: self.0.id,
             parent: Some(self.0.trace.context.span),
@@ -208,8 +191,9 @@ fn version(version: Version) -> &'static str {
     }
 }
 
-/// Returns a random id. It is not zero, because zero stands for no id. `RandomState` is the standard library's source of
-/// randomness; it suffices, because a guessed id gives no access to anything.
+/// Returns a random id. It is not zero, because zero stands for no id. `RandomState` is seeded by the kernel; `fastrand`, which
+/// begins with the time since the start of the machine, might give two instances of a fleet the same ids. A guessed id gives no
+/// access to anything.
 fn random() -> u64 {
     use std::hash::{BuildHasher as _, Hasher as _, RandomState};
     RandomState::new().build_hasher().finish().max(1)
