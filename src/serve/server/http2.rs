@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use crate::clock;
+use crate::serve::server::settings::ServerSettings;
 
 /// The maximum number of concurrent requests on a connection. RFC 9113 §6.5.2 recommends no fewer.
 const STREAM_LIMIT: u32 = 100;
@@ -39,18 +40,8 @@ const CONNECTION_WINDOW: u32 = 2 << 20;
 /// The maximum number of bytes of a response that are buffered until the client reads them.
 const SEND_BUFFER: usize = 64 * 1024;
 
-/// Settings of HTTP/2 connections.
-#[derive(Clone)]
-pub(crate) struct Http2Settings {
-    /// The longest time that the handshake may take.
-    pub(crate) head_timeout: Duration,
-    /// The interval of pings, and the longest time that a client may take to acknowledge one.
-    pub(crate) keep_alive: Duration,
-    /// The longest time that a client may read nothing of a response.
-    pub(crate) send_timeout: Duration,
-    /// Is cancelled when connections have to end with the requests that run on them.
-    pub(crate) drain: CancellationToken,
-}
+/// The settings of a server, and the token that is cancelled when connections have to end with the requests that run on them.
+type Http2Settings<'a> = (&'a ServerSettings, &'a CancellationToken);
 
 /// Serves a connection until it ends. Its requests carry `data`.
 pub(crate) async fn serve<T, S>(
@@ -58,7 +49,7 @@ pub(crate) async fn serve<T, S>(
     service: &Rc<S>,
     data: &Rc<Extensions>,
     peer: SocketAddr,
-    settings: &Http2Settings,
+    (settings, drain): Http2Settings<'_>,
 ) where
     T: AsyncRead + AsyncWrite + Unpin,
     S: Service<Request, Response: Into<Response<BoxBody>>, Error: Into<Response<BoxBody>>> + 'static,
@@ -76,7 +67,7 @@ pub(crate) async fn serve<T, S>(
     };
     let pings = connection.ping_pong().expect("asked for once");
     tokio::select! {
-        () = accept(&mut connection, service, data, peer, settings) => {}
+        () = accept(&mut connection, service, data, peer, (settings, drain)) => {}
         () = unanswered_ping(pings, settings.keep_alive) => {
             debug!("ending a connection whose client does not acknowledge pings");
         }
@@ -88,7 +79,7 @@ async fn accept<T, S>(
     service: &Rc<S>,
     data: &Rc<Extensions>,
     peer: SocketAddr,
-    settings: &Http2Settings,
+    (settings, drain): Http2Settings<'_>,
 ) where
     T: AsyncRead + AsyncWrite + Unpin,
     S: Service<Request, Response: Into<Response<BoxBody>>, Error: Into<Response<BoxBody>>> + 'static,
@@ -97,7 +88,7 @@ async fn accept<T, S>(
     loop {
         let accepted = tokio::select! {
             accepted = connection.accept() => accepted,
-            () = settings.drain.cancelled(), if !is_draining => {
+            () = drain.cancelled(), if !is_draining => {
                 connection.graceful_shutdown();
                 is_draining = true;
                 continue;

@@ -12,7 +12,6 @@ use std::ops::{Deref, DerefMut};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use actix_http::Protocol;
 use actix_service::Service;
@@ -22,30 +21,29 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use crate::http::forward_writes::forward_writes;
-use crate::serve::server::stream::ServerStream;
+use crate::serve::server::head::BoundedHead;
+use crate::serve::server::settings::ServerSettings;
+use crate::serve::server::stream::{ClientStream, tcp};
 
 /// The parts that all connections of a thread have in common.
 pub(super) struct Http1Server<S> {
     pub(super) service: S,
     pub(super) drain: CancellationToken,
-    /// The idle time after which a connection ends.
-    pub(super) keep_alive: Duration,
+    pub(super) settings: ServerSettings,
 }
 
 /// A stream that returns to its home when the dispatcher is dropped.
-pub(super) struct Lent<T> {
+pub(super) struct Lent {
     /// Nothing only while it is dropped.
-    stream: Option<T>,
-    home: Rc<Cell<Option<T>>>,
+    stream: Option<BoundedHead<ClientStream>>,
+    home: Rc<Cell<Option<BoundedHead<ClientStream>>>>,
 }
 
-impl<S> Http1Server<S> {
-    /// Serves a connection to its end. `beneath` returns the TCP stream.
-    pub(super) async fn serve<T>(&self, mut stream: T, beneath: impl Fn(&T) -> &ServerStream, peer: SocketAddr)
-    where
-        S: Service<(Lent<T>, Protocol, Option<SocketAddr>)>,
-    {
-        let connection = Rc::clone(&beneath(&stream).connection);
+impl<S: Service<(Lent, Protocol, Option<SocketAddr>)>> Http1Server<S> {
+    /// Serves a connection to its end.
+    pub(super) async fn serve(&self, stream: ClientStream, peer: SocketAddr) {
+        let connection = Rc::clone(&tcp(&stream).connection);
+        let mut stream = BoundedHead::new(stream, Rc::clone(&connection));
         let home = Rc::new(Cell::new(None));
         loop {
             let lent = Lent { stream: Some(stream), home: Rc::clone(&home) };
@@ -64,9 +62,9 @@ impl<S> Http1Server<S> {
             let Some(back) = home.take().filter(|_| rests) else { return };
             stream = back;
             debug!("a connection rests");
-            let left = self.keep_alive.saturating_sub(connection.idle_time());
+            let left = self.settings.keep_alive.saturating_sub(connection.idle_time());
             tokio::select! {
-                readable = timeout(left, beneath(&stream).readable()) => match readable {
+                readable = timeout(left, tcp(&stream.io).readable()) => match readable {
                     // A new dispatcher reads what the client sends next, or the end of the connection.
                     Ok(Ok(())) => connection.rest.end(),
                     Ok(Err(_)) | Err(_) => return,
@@ -77,32 +75,32 @@ impl<S> Http1Server<S> {
     }
 }
 
-impl<T> Deref for Lent<T> {
-    type Target = T;
+impl Deref for Lent {
+    type Target = BoundedHead<ClientStream>;
 
-    fn deref(&self) -> &T {
+    fn deref(&self) -> &Self::Target {
         self.stream.as_ref().expect("there is a stream until the end")
     }
 }
 
-impl<T> DerefMut for Lent<T> {
-    fn deref_mut(&mut self) -> &mut T {
+impl DerefMut for Lent {
+    fn deref_mut(&mut self) -> &mut Self::Target {
         self.stream.as_mut().expect("there is a stream until the end")
     }
 }
 
-impl<T> Drop for Lent<T> {
+impl Drop for Lent {
     fn drop(&mut self) {
         self.home.set(self.stream.take());
     }
 }
 
-impl<T: AsyncRead + Unpin> AsyncRead for Lent<T> {
+impl AsyncRead for Lent {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut **self.get_mut()).poll_read(context, buffer)
     }
 }
 
-impl<T: AsyncWrite + Unpin> AsyncWrite for Lent<T> {
+impl AsyncWrite for Lent {
     forward_writes!(|this| **this; all);
 }

@@ -9,6 +9,8 @@ use std::time::Duration;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
+use tokio_util::either::Either;
 
 use crate::http::forward_writes::forward_writes;
 use crate::serve::server::connection::ServerConnection;
@@ -17,6 +19,17 @@ use crate::serve::server::connection::ServerConnection;
 pub(crate) struct ServerStream {
     tcp: TcpStream,
     pub(crate) connection: Rc<ServerConnection>,
+}
+
+/// A connection of a client, without or with TLS.
+pub(super) type ClientStream = Either<ServerStream, Box<TlsStream<ServerStream>>>;
+
+/// Returns the TCP stream of a connection.
+pub(super) fn tcp(stream: &ClientStream) -> &ServerStream {
+    match stream {
+        Either::Left(stream) => stream,
+        Either::Right(stream) => stream.get_ref().0,
+    }
 }
 
 impl ServerStream {

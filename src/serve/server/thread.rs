@@ -1,21 +1,17 @@
 //! One thread of a server: its runtime, its connections and their end.
 
-use std::fmt::Debug;
 use std::future::ready;
 use std::io;
 use std::net::{self, SocketAddr};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
-use actix_http::body::BoxBody;
-use actix_http::{HttpService, Protocol, Request, Response};
-use actix_service::{IntoServiceFactory as _, Service, ServiceFactory, fn_factory, map_config};
+use actix_http::HttpService;
+use actix_service::{IntoServiceFactory as _, ServiceFactory as _, fn_factory, map_config};
 use actix_web::dev::{AppConfig, Extensions};
 use actix_web::{App, web};
 use futures_util::future::join_all;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, watch};
@@ -23,19 +19,19 @@ use tokio::task::{AbortHandle, spawn_local};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+use tokio_util::either::Either;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error};
 
 use crate::http::tls::HTTP2;
 use crate::serve::server::accept::{Accepted, Acceptor, HandedOver};
 use crate::serve::server::connection::{LINGER, ServerConnections};
-use crate::serve::server::head::BoundedHead;
 use crate::serve::server::http1::Versioned;
-use crate::serve::server::http2::{self, Http2Settings};
+use crate::serve::server::http2;
 use crate::serve::server::phase::{Phase, reach};
 use crate::serve::server::rest::{Http1Server, Lent};
 use crate::serve::server::settings::ServerSettings;
-use crate::serve::server::stream::ServerStream;
+use crate::serve::server::stream::{ClientStream, ServerStream, tcp};
 
 /// The maximum time for a TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -132,98 +128,62 @@ impl ServerThread {
     }
 }
 
-/// Makes the function that serves a connection.
+/// Makes the function that serves a connection. The errors of the service for HTTP/1.1 need no log: a connection's failure
+/// concerns only the client, and a request's is in the access log.
 async fn services(
     settings: &ServerSettings,
     drain: CancellationToken,
     configure: impl FnOnce(&mut web::ServiceConfig),
 ) -> io::Result<ServeConnection> {
+    let failed = |()| io::Error::other("the HTTP service could not be initialized");
     let app = map_config(App::new().configure(configure).into_factory(), |()| AppConfig::default());
-    let app = app.new_service(()).await.map_err(|()| io::Error::other("the HTTP service could not be initialized"))?;
-    let app = Rc::new(Versioned::new(app));
-    let factory = {
-        let app = Rc::clone(&app);
-        fn_factory(move || ready(Ok::<_, ()>(Rc::clone(&app))))
+    let app = Rc::new(Versioned::new(app.new_service(()).await.map_err(failed)?));
+    let (shared, signal, note) = (Rc::clone(&app), drain.clone(), settings.note);
+    let note = move |stream: &ClientStream, data: &mut Extensions| {
+        data.insert(Rc::clone(&tcp(stream).connection));
+        if let Either::Right(tls) = stream {
+            note(tls.get_ref().1.peer_certificates().unwrap_or_default(), data);
+        }
     };
-    let Some(tls) = &settings.tls else {
-        let note = |stream: &Lent<BoundedHead<ServerStream>>, data: &mut Extensions| {
-            data.insert(Rc::clone(&stream.io.connection));
-        };
-        let server = Rc::new(http1_server(factory, settings, drain, note).await?);
-        return Ok(Box::new(move |stream, peer| {
-            let connection = Rc::clone(&stream.connection);
-            let (server, stream) = (Rc::clone(&server), BoundedHead::new(stream, connection));
-            spawn_local(async move { server.serve(stream, |stream| &stream.io, peer).await }).abort_handle()
-        }));
-    };
-    let note = settings.note;
-    let note = move |stream: &TlsStream<ServerStream>, data: &mut Extensions| {
-        let (beneath, tls) = stream.get_ref();
-        data.insert(Rc::clone(&beneath.connection));
-        note(tls.peer_certificates().unwrap_or_default(), data);
-    };
-    let http2_settings = Http2Settings {
-        head_timeout: settings.head_timeout,
-        keep_alive: settings.keep_alive,
-        send_timeout: settings.send_timeout,
-        drain: drain.clone(),
-    };
-    let note_lent = move |stream: &Lent<BoundedHead<TlsStream<ServerStream>>>, data: &mut Extensions| {
-        note(&stream.io, data);
-    };
-    let server = Rc::new(http1_server(factory, settings, drain, note_lent).await?);
-    let acceptor = TlsAcceptor::from(Arc::clone(tls));
-    Ok(Box::new(move |stream, peer| {
-        let (server, handshake) = (Rc::clone(&server), acceptor.accept(stream));
-        let (app, http2_settings) = (Rc::clone(&app), http2_settings.clone());
-        let serve = async move {
-            match timeout(HANDSHAKE_TIMEOUT, handshake).await {
-                Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(HTTP2) => {
-                    let mut data = Extensions::new();
-                    note(&stream, &mut data);
-                    http2::serve(stream, &app, &Rc::new(data), peer, &http2_settings).await;
-                }
-                Ok(Ok(stream)) => {
-                    let connection = Rc::clone(&stream.get_ref().0.connection);
-                    let stream = BoundedHead::new(stream, connection);
-                    server.serve(stream, |stream| stream.io.get_ref().0, peer).await;
-                }
-                Ok(Err(error)) => debug!(%error, "a client's TLS handshake failed"),
-                Err(_) => debug!("a client's TLS handshake took too long"),
-            }
-        };
-        spawn_local(serve).abort_handle()
-    }))
-}
-
-/// Makes the server of HTTP/1.1 over connections of one kind. Its errors need no log: a connection's failure concerns only
-/// the client, and a request's is in the access log.
-async fn http1_server<T, S>(
-    app: S,
-    settings: &ServerSettings,
-    drain: CancellationToken,
-    on_connect: impl Fn(&T, &mut Extensions) + 'static,
-) -> io::Result<Http1Server<<HttpService<T, S, BoxBody> as ServiceFactory<(T, Protocol, Option<SocketAddr>)>>::Service>>
-where
-    T: AsyncRead + AsyncWrite + Unpin + 'static,
-    S: ServiceFactory<Request, Config = ()> + 'static,
-    S::Future: 'static,
-    S::Response: Into<Response<BoxBody>> + 'static,
-    S::Error: Into<Response<BoxBody>> + 'static,
-    S::InitError: Debug,
-    <S::Service as Service<Request>>::Future: 'static,
-{
-    let signal = drain.clone();
     let service = HttpService::build()
         .graceful_shutdown_signal(move || signal.clone().cancelled_owned())
         .keep_alive(settings.keep_alive)
         .client_request_timeout(settings.head_timeout)
         .client_disconnect_timeout(LINGER)
         .h1_write_buffer_size(WRITE_SIZE)
-        .on_connect_ext(on_connect)
-        .finish(app)
+        .on_connect_ext(move |stream: &Lent, data: &mut Extensions| note(&stream.io, data))
+        .finish(fn_factory(move || ready(Ok::<_, ()>(Rc::clone(&shared)))))
         .new_service(())
         .await
-        .map_err(|()| io::Error::other("the HTTP service could not be initialized"))?;
-    Ok(Http1Server { service, drain, keep_alive: settings.keep_alive })
+        .map_err(failed)?;
+    let server = Rc::new(Http1Server { service, drain, settings: settings.clone() });
+    let acceptor = settings.tls.clone().map(TlsAcceptor::from);
+    Ok(Box::new(move |stream, peer| {
+        let (server, app, acceptor) = (Rc::clone(&server), Rc::clone(&app), acceptor.clone());
+        // What only a connection with TLS needs is boxed, so that the others need no memory for it.
+        let serve = async move {
+            let Some(acceptor) = acceptor else { return server.serve(Either::Left(stream), peer).await };
+            let Some(stream) = Box::pin(handshake(&acceptor, stream)).await else { return };
+            let speaks_http2 = stream.get_ref().1.alpn_protocol() == Some(HTTP2);
+            let stream = Either::Right(stream);
+            if speaks_http2 {
+                let mut data = Extensions::new();
+                note(&stream, &mut data);
+                Box::pin(http2::serve(stream, &app, &Rc::new(data), peer, (&server.settings, &server.drain))).await;
+            } else {
+                server.serve(stream, peer).await;
+            }
+        };
+        spawn_local(serve).abort_handle()
+    }))
+}
+
+/// Returns the stream of a connection after its handshake, or nothing if that fails.
+async fn handshake(acceptor: &TlsAcceptor, stream: ServerStream) -> Option<Box<TlsStream<ServerStream>>> {
+    match timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
+        Ok(Ok(stream)) => return Some(Box::new(stream)),
+        Ok(Err(error)) => debug!(%error, "a client's TLS handshake failed"),
+        Err(_) => debug!("a client's TLS handshake took too long"),
+    }
+    None
 }
