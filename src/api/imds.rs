@@ -24,7 +24,7 @@ pub const HOST: &str = "169.254.169.254";
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(2);
 /// The wait between attempts doubles from the first to the second of these.
-const WAITS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
 
 const TOKEN_PATH: &str = "/latest/api/token";
 const TOKEN_LIFETIME_HEADER: &str = "x-aws-ec2-metadata-token-ttl-seconds";
@@ -132,7 +132,7 @@ impl ImdsClient {
     /// # Errors
     /// [`ImdsError`], the last one before the deadline.
     pub async fn get(&self, path: &str) -> Result<Option<Bytes>, ImdsError> {
-        let mut backoff = Backoff::new(WAITS.0, WAITS.1);
+        let mut backoff = BACKOFF;
         loop {
             let wait = backoff.wait();
             match self.attempt(path).await {

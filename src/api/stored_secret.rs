@@ -19,7 +19,7 @@ use crate::http::client::Endpoint;
 /// The most attempts of one call that AWS throttles.
 const ATTEMPTS: usize = 12;
 /// The longest first wait, and the longest of all.
-const WAITS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(1));
 
 /// A secret that AWS stores, and the service to ask for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,7 +70,7 @@ impl StoredSecret {
     /// The waits before another attempt.
     #[must_use]
     pub fn waits() -> Backoff {
-        Backoff::new(WAITS.0, WAITS.1)
+        BACKOFF
     }
 
     /// Reads the current text.

@@ -22,7 +22,7 @@ const REREAD_INTERVAL: Duration = Duration::from_mins(15);
 /// Credentials are renewed this long before they expire, or a quarter of their life, whichever is shorter.
 const RENEWAL_MARGIN: Duration = Duration::from_mins(10);
 /// The wait after a failure doubles from the first to the second of these.
-const RETRY_WAITS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+const BACKOFF: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
 /// Bounds the wait for a renewal that a request has asked for.
 const PROLONGATION_LIMIT: Duration = Duration::from_secs(10);
 /// The pause between two such renewals. Where a role assumes a role, new credentials never live longer than an hour, and
@@ -156,7 +156,7 @@ impl Current {
     /// Keeps the credentials fresh for as long as it is polled; those that are held already are first renewed when it is
     /// time. Run exactly one.
     pub async fn keep_fresh(&self, source: &CredentialSource) {
-        let start = Backoff::new(RETRY_WAITS.0, RETRY_WAITS.1);
+        let start = BACKOFF;
         let mut backoff = start.clone();
         let held = self.state.load().credentials.as_ref().map(|held| until_renewal(held, clock::now()));
         if let Some(wait) = held {

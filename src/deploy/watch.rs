@@ -14,7 +14,7 @@ use crate::clock;
 const STACK: &str = "AWS::CloudFormation::Stack";
 
 /// The wait before asking again what has happened doubles from the first to the second of these.
-const WAITS: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(4));
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(4));
 
 /// After so long without an event, the resources in progress are named: the first wait, and the longest one.
 const QUIET: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(60));
@@ -65,7 +65,7 @@ pub(super) async fn follow(
 ) -> Result<OperationEnd, ServiceError> {
     let mut last = since;
     let mut seen = SeenEvents::default();
-    let mut backoff = Backoff::new(WAITS.0, WAITS.1);
+    let mut backoff = BACKOFF;
     let mut is_begun = false;
     let patience = Instant::now() + PATIENCE;
     let (mut quiet_since, mut quiet) = (Instant::now(), QUIET.0);

@@ -18,7 +18,7 @@ use crate::http::uri;
 use crate::xml::Element;
 
 /// Throttled and failing calls are retried after waits that double, from the first to the second of these.
-const WAITS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(16));
+const BACKOFF: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(16));
 /// Credentials that have expired are renewed meanwhile; those that cannot be are not worth more.
 const ATTEMPTS_AFTER_EXPIRY: u32 = 3;
 /// The time without an answer after which a delay is reported.
@@ -98,7 +98,7 @@ impl QueryService<'_> {
     /// # Errors
     /// [`ServiceError`].
     pub(super) async fn call(&self, operation: &'static str, given: &[(&str, &str)]) -> Result<String, ServiceError> {
-        let mut backoff = Backoff::new(WAITS.0, WAITS.1);
+        let mut backoff = BACKOFF;
         let mut attempt = 1;
         loop {
             let error = match self.call_once(operation, given).await {

@@ -13,7 +13,9 @@ use crate::serve::upstream::served_target::ServedTarget;
 use crate::serve::upstream::settings::ArtifactLocation;
 
 /// The longest first wait and the longest wait of all between attempts.
-const WAITS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+const BACKOFF: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
+/// The time between two looks for credentials.
+const CREDENTIALS_PAUSE: Duration = Duration::from_millis(100);
 
 /// Finds the artifact store, if it is not configured, and returns once it is known.
 pub(crate) async fn run(target: &ServedTarget) {
@@ -21,7 +23,7 @@ pub(crate) async fn run(target: &ServedTarget) {
     else {
         return;
     };
-    let (transport, mut backoff) = (target.transport(), Backoff::new(WAITS.0, WAITS.1));
+    let (transport, mut backoff) = (target.transport(), BACKOFF);
     loop {
         match describe::artifact_store(&target.target, endpoint, &transport, &target.credentials).await {
             Ok(store) => {
@@ -36,7 +38,7 @@ pub(crate) async fn run(target: &ServedTarget) {
                 return;
             }
             // Another task obtains the credentials, and logs why it cannot.
-            Err(DescribeError::Unanswered(ApiError::Credentials(_))) => tokio::time::sleep(WAITS.0 / 10).await,
+            Err(DescribeError::Unanswered(ApiError::Credentials(_))) => tokio::time::sleep(CREDENTIALS_PAUSE).await,
             Err(error) => {
                 // The log says more; a caller need not learn the address of the API.
                 let why = match &error {

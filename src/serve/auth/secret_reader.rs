@@ -15,7 +15,7 @@ use crate::backoff::Backoff;
 use crate::{clock, error_chain};
 
 /// The longest first wait and the longest wait of all between attempts to read a secret at the start.
-pub(super) const WAITS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+pub(super) const BACKOFF: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
 /// The time between two looks for credentials at the start.
 const CREDENTIALS_PAUSE: Duration = Duration::from_millis(100);
 
@@ -92,7 +92,7 @@ impl SecretReader {
         (option, obstacle): (&str, &ArcSwapOption<String>),
         make: impl Fn(&SecretString) -> Result<T, UnusableSecret>,
     ) -> T {
-        let mut backoff = Backoff::new(WAITS.0, WAITS.1);
+        let mut backoff = BACKOFF;
         loop {
             // Another task obtains the credentials, and logs why it cannot.
             self.signed(|why| obstacle.store(Some(Arc::new(why)))).await;

@@ -10,10 +10,9 @@ use tracing::{info, warn};
 use crate::access::caller::{AuthMethod, Caller, Role, Targets};
 use crate::access::personal;
 use crate::access::tokens::{Rejected, Tokens};
-use crate::backoff::Backoff;
 use crate::error_chain;
 use crate::serve::auth::error::{AccessError, TokensUnknown};
-use crate::serve::auth::secret_reader::{SecretReader, WAITS};
+use crate::serve::auth::secret_reader::{BACKOFF, SecretReader};
 use crate::serve::auth::settings::TokenSettings;
 use crate::token_source::{self, TokenSource};
 
@@ -108,7 +107,7 @@ impl TokenStore {
 
     /// Reads the tokens, and retries until that has succeeded once.
     pub(crate) async fn obtain(&self, reader: Option<&SecretReader>) {
-        let mut backoff = Backoff::new(WAITS.0, WAITS.1);
+        let mut backoff = BACKOFF;
         while self.obstacle().is_some() {
             if let Some(reader) = reader {
                 reader.signed(|why| self.without_credentials.store(Some(Arc::new(why)))).await;

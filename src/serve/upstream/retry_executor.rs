@@ -24,7 +24,7 @@ use crate::serve::upstream::served_target::ServedTarget;
 
 /// The first and the longest wait before a retry. The cause of a failed connection (a name server, a process that is being
 /// replaced) takes a moment to pass.
-const WAITS: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(1));
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(250), Duration::from_secs(1));
 
 /// A request that can be signed and sent more than once.
 pub(crate) trait RetryableRequest {
@@ -134,7 +134,7 @@ async fn attempts<T>(
 ) -> Result<T, CircuitOpen> {
     let mut admission = breaker.admit()?;
     budget.deposit();
-    let mut backoff = Backoff::new(WAITS.0, WAITS.1);
+    let mut backoff = BACKOFF;
     let mut number = 1;
     loop {
         let (failure, result) = match once(number).await {

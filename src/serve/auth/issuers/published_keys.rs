@@ -25,7 +25,7 @@ const REFRESH: (Duration, Duration) = (Duration::from_mins(15), Duration::from_m
 /// The least time between the beginnings of two fetches.
 const SHORTEST_INTERVAL: Duration = Duration::from_secs(3);
 /// The longest first wait and the longest wait of all after a fetch that failed.
-const BACKOFF: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(60));
+const BACKOFF: Backoff = Backoff::new(Duration::from_secs(3), Duration::from_secs(60));
 /// The time for which keys serve without a successful fetch. SECURITY: an issuer that withdraws a key and cannot be reached is
 /// not obeyed for this long.
 const STALE_LIMIT: Duration = Duration::from_hours(24);
@@ -110,14 +110,14 @@ impl PublishedKeys {
     /// Keeps the keys fresh for as long as it is polled. Exactly one task runs this.
     pub(super) async fn keep_fresh(&self, trusted: &TrustedIssuer, dialer: &Dialer) {
         let interval = if matches!(trusted.keys, KeySource::File(_)) { REFRESH.1 } else { REFRESH.0 };
-        let mut backoff = Backoff::new(BACKOFF.0, BACKOFF.1);
+        let mut backoff = BACKOFF;
         let mut succeeded = Instant::now();
         loop {
             let began = Instant::now();
             let is_success = self.fetch(trusted, dialer).await;
             let wait = if is_success {
                 succeeded = Instant::now();
-                backoff = Backoff::new(BACKOFF.0, BACKOFF.1);
+                backoff = BACKOFF;
                 // The appliances of a set do not ask at the same time.
                 interval.mul_f64(0.9 + fastrand::f64() / 10.0)
             } else {

@@ -20,8 +20,8 @@ use crate::serve::telemetry::log_export::queue::{LogBatch, LogQueue};
 /// The maximum time that an event waits for others.
 const INTERVAL: Duration = Duration::from_secs(2);
 /// The first and the longest wait between attempts, in an outage and at the end of the process.
-const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
-const LAST_BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(2));
+const BACKOFF: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
+const LAST_BACKOFF: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(2));
 /// The minimum time between two warnings about the same stream.
 const WARNING_INTERVAL: Duration = Duration::from_mins(1);
 
@@ -75,8 +75,8 @@ impl LogDelivery {
 
     /// Sends a batch. Returns false if it gives up, which it does only at the end of the process.
     async fn deliver(&mut self, batch: &LogBatch) -> bool {
-        let mut backoff = Backoff::new(BACKOFF.0, BACKOFF.1);
-        let mut last_backoff = Backoff::new(LAST_BACKOFF.0, LAST_BACKOFF.1);
+        let mut backoff = BACKOFF;
+        let mut last_backoff = LAST_BACKOFF;
         loop {
             let error = match self.send(&batch.events).await {
                 Ok(rejected) => {
