@@ -11,7 +11,7 @@
 //! - [`aws`]: signatures and credentials; [`mlflow`]: ARNs and targets; [`proxy`]: the way out, where there is only one
 //!
 //! Imports point one way: `cli` → verbs → `probe` → `api`, `issuer` → `http`, `aws` → `access`, `mlflow`, `proxy`,
-//! `backoff`, `error_chain`, `clock`, `labelled`, `xml`.
+//! `backoff`, `error_chain`, `clock`, `counted`, `labelled`, `xml`.
 
 pub mod access;
 pub mod api;
@@ -20,6 +20,7 @@ pub mod backoff;
 pub mod bootstrap;
 pub mod cli;
 pub mod clock;
+mod counted;
 #[cfg(feature = "deploy")]
 pub mod deploy;
 pub mod error_chain;

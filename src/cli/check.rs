@@ -15,6 +15,7 @@ use super::settings::Configuration;
 use super::variables::UnknownVariable;
 use super::{examples, personal_tokens, probe_settings, settings, sign_on, summary};
 use crate::clock;
+use crate::counted::counted;
 use crate::probe::{self, Finding, ProbeOutcome, ProbeSettings, ProbedIssuer};
 use crate::serve::ServeSettings;
 
@@ -101,8 +102,7 @@ impl Check {
 
 /// A short description of the configuration.
 fn description(settings: &ServeSettings) -> String {
-    let targets = settings.served_targets.len();
-    format!("valid; {targets} target{}, listening on {}", if targets == 1 { "" } else { "s" }, settings.listen)
+    format!("valid; {}, listening on {}", counted(settings.served_targets.len(), "target"), settings.listen)
 }
 
 /// The findings about callers, and about the ports that they connect to.
@@ -176,10 +176,7 @@ impl Printer {
             show_document(&self.document());
         } else {
             let all = self.findings.len();
-            show(&format!(
-                "\n{all} checks: {failures} failed, {warnings} warning{}",
-                if warnings == 1 { "" } else { "s" }
-            ));
+            show(&format!("\n{all} checks: {failures} failed, {}", counted(warnings, "warning")));
         }
         if failures == 0 { Ok(()) } else { Err(CommandError::reported(Class::Failed)) }
     }

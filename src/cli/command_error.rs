@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use super::output::say;
 use super::problems::Problem;
+use crate::counted::counted;
 
 /// The kinds of errors that a script or a service manager may want to tell apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,8 +74,7 @@ impl CommandError {
     /// The problems of a configuration.
     #[must_use]
     pub(super) fn configuration(problems: &[Problem]) -> Self {
-        let count = problems.len();
-        let mut text = format!("error: {count} problem{} in the configuration", if count == 1 { "" } else { "s" });
+        let mut text = format!("error: {} in the configuration", counted(problems.len(), "problem"));
         for problem in problems {
             let _ = write!(text, "\n\n  {problem}");
         }

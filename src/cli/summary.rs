@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use crate::access::grant::Subject;
 use crate::access::tokens::Tokens;
 use crate::clock;
+use crate::counted::counted;
 use crate::probe::Finding;
 use crate::serve::{CallerSettings, IssuerSettings, ServeSettings};
 
@@ -47,11 +48,10 @@ pub(super) fn callers(settings: &ServeSettings, now: SystemTime) -> Finding {
                     let text = format!("nobody, because there is no valid token ({expired} expired)");
                     return Finding::warning(CHECK, "", text, "create one with `appliance token new`");
                 }
-                let plural = if valid == 1 { "" } else { "s" };
                 Finding::ok(
                     CHECK,
                     "",
-                    format!("holders of {valid} valid token{plural} ({expired} expired){and_others}"),
+                    format!("holders of {} ({expired} expired){and_others}", counted(valid, "valid token")),
                 )
             }
             None => Finding::ok(CHECK, "", format!("holders of the tokens that AWS stores{and_others}")),

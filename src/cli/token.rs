@@ -16,6 +16,7 @@ use crate::access::caller::{self, Role, Targets};
 use crate::access::token;
 use crate::access::tokens::{TokenEntry, Tokens};
 use crate::clock;
+use crate::counted::counted;
 use crate::token_source::WhenMissing;
 
 /// Create and revoke access tokens
@@ -91,10 +92,8 @@ impl Token {
                 // Standard output has the token alone, so that a script can read it.
                 shown(&arguments, &json!({"id": new.id, "token": new.to_string()}), || new.to_string())?;
                 if !arguments.json {
-                    let (file, plural) = (&arguments.file, if count == 1 { "" } else { "s" });
-                    say(&format!(
-                        "Store the token now: it is not shown again. {file} has {count} token{plural}, as hashes."
-                    ));
+                    let (file, tokens) = (&arguments.file, counted(count, "token"));
+                    say(&format!("Store the token now: it is not shown again. {file} has {tokens}, as hashes."));
                 }
                 Ok(())
             }

@@ -15,6 +15,7 @@ use super::templates::StackKind;
 use super::{diff, tags};
 use crate::api::cloudformation::{ChangeSet, ChangeSetRequest, Pairs, Stack};
 use crate::clock;
+use crate::counted::counted;
 
 /// The interval between two questions whether the changes have been computed.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -102,9 +103,4 @@ pub(super) async fn execute(
 fn token() -> String {
     let now = clock::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     format!("appliance-{}-{:09}", now.as_secs(), now.subsec_nanos())
-}
-
-/// Returns a count with its noun in the singular or the plural.
-pub(super) fn counted(count: usize, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }

@@ -1,6 +1,6 @@
 //! `plan`: shows what `apply` would do.
 
-use super::change_set::{change_set, counted, show};
+use super::change_set::{change_set, show};
 use super::diff;
 use super::error::DeployError;
 use super::parameters::stack_values;

@@ -6,6 +6,7 @@ use actix_web::http::StatusCode;
 use tokio::time::Instant;
 
 use super::finding::Finding;
+use crate::counted::counted;
 use crate::http::client::{ClientError, DialError, Dialer, ServiceClientError};
 use crate::issuer::{DiscoveryDocument, FetchedKeys, IssuerError, KeySource, Location, TrustedIssuer, fetch, reach};
 use crate::{clock, error_chain};
@@ -73,8 +74,7 @@ fn finding(trusted: &TrustedIssuer, fetched: &FetchedKeys, here: SystemTime) -> 
         KeySource::Address(location) => format!("at {}", location.url()),
         KeySource::File(path) => format!("in {}", path.display()),
     };
-    let count = fetched.keys.len();
-    let keys = format!("{count} usable key{} {from}", if count == 1 { "" } else { "s" });
+    let keys = format!("{} {from}", counted(fetched.keys.len(), "usable key"));
     let skew = fetched.date.map(|there| here.duration_since(there).or_else(|_| there.duration_since(here)));
     let skew = skew.and_then(Result::ok).unwrap_or_default();
     if skew > trusted.issuer.leeway {

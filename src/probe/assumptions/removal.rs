@@ -10,6 +10,7 @@ use super::proof::NoProof;
 use super::scratch::{Scratch, TAG};
 use super::session::ProofSession;
 use super::settings::{AssumptionRun, Leftover};
+use crate::counted::counted;
 use crate::http::uri::encoded;
 
 /// Removes everything. What cannot be removed gets a command.
@@ -75,7 +76,7 @@ async fn each<T: Clone + PartialEq>(
         list(&mut scratch).retain(|other| *other != thing);
     }
     if count > 0 {
-        results.removed.push(format!("{count} {what}{}", if count == 1 { "" } else { "s" }));
+        results.removed.push(counted(count, what));
     }
 }
 
