@@ -13,7 +13,7 @@ use crate::http::client::{Dialer, Endpoint};
 
 /// A connection that takes longer fails.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
-/// A service answers these calls within a second.
+/// Most services answer within a second; a change set with many resources takes CloudFormation some.
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 
 #[derive(Debug, clap::Args)]
@@ -32,6 +32,9 @@ pub(super) struct AwsConnection {
     pub(super) transport: Transport,
     /// The credentials that sign the requests.
     pub(super) credentials: Current,
+    /// The source of further credentials.
+    #[cfg(feature = "deploy")]
+    pub(super) source: CredentialSource,
 }
 
 impl AwsArguments {
@@ -60,6 +63,8 @@ impl AwsArguments {
         Ok(AwsConnection {
             transport: Transport { dialer, exchange_timeout: ANSWER_LIMIT },
             credentials: Current::holding(credentials),
+            #[cfg(feature = "deploy")]
+            source,
         })
     }
 }

@@ -1,14 +1,10 @@
 //! The consent of the person at the terminal.
 
-#[cfg(feature = "assumptions")]
-use std::io::IsTerminal as _;
-use std::io::{self, BufRead as _};
+use std::io::{self, BufRead as _, IsTerminal as _};
 
-#[cfg(feature = "assumptions")]
 use super::output::ask;
 
 /// Asks a question that is answered with yes or no. Returns nothing if standard input is not a terminal.
-#[cfg(feature = "assumptions")]
 pub(super) fn agrees(question: &str) -> Option<bool> {
     if !io::stdin().is_terminal() {
         return None;

@@ -33,7 +33,7 @@ impl TargetsCommand {
         let region = self.aws.region().await?;
         let endpoint = probe_settings::service("SAGEMAKER")
             .unwrap_or_else(|| Endpoint::https(regional_host("api.sagemaker", &region)));
-        let AwsConnection { transport, credentials } = self.aws.connect(&region, &endpoint).await?;
+        let AwsConnection { transport, credentials, .. } = self.aws.connect(&region, &endpoint).await?;
         let (mut found, mut failures) = (Vec::new(), Vec::new());
         for mode in [Mode::TrackingServer, Mode::App] {
             match catalog::list(mode, (&endpoint, &region), &transport, &credentials).await {

@@ -1,16 +1,16 @@
 //! The settings of the export to CloudWatch Logs: the group, the contents, and the name of this machine.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use rustls::ClientConfig;
 
 use super::options::TelemetryOptions;
 use super::probe_settings;
 use super::problems::Problems;
+use super::trust::dialer;
 use crate::api::log_events::LogGroup;
 use crate::aws::regional_host;
-use crate::http::client::{Dialer, Endpoint};
+use crate::http::client::Endpoint;
 use crate::proxy::Proxies;
 use crate::serve::{LogContent, LogExportSettings, LogQueue};
 
@@ -21,7 +21,6 @@ const HINT_MACHINE: &str = "write letters, digits and `.-_/#`, as in `i-01234567
 /// The longest name of a group, and what remains of a stream's for the machine.
 const GROUP_LENGTH: usize = 512;
 const MACHINE_LENGTH: usize = 256;
-const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 
 /// The settings of the export; none if no group is configured. A group without a region of its own is in `region`.
 pub(super) fn resolve(
@@ -44,7 +43,7 @@ pub(super) fn resolve(
         probe_settings::service("CLOUDWATCH_LOGS").unwrap_or_else(|| Endpoint::https(regional_host("logs", &region)));
     let contents = contents.unwrap_or_else(|| vec![LogContent::Log, LogContent::Audit]);
     Some(LogExportSettings {
-        dialer: Dialer::new(endpoint.clone(), tls?, CONNECT_LIMIT, CONNECT_LIMIT).through(proxies),
+        dialer: dialer(&endpoint, tls?, proxies),
         group: LogGroup { name, region, endpoint },
         machine: machine.unwrap_or_else(host),
         queues: contents.into_iter().map(|content| Arc::new(LogQueue::new(content))).collect(),

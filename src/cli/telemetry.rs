@@ -1,7 +1,6 @@
 //! The settings of traces: our options, and beneath them the variables that every program with OpenTelemetry knows.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use actix_web::http::Uri;
 use percent_encoding::percent_decode_str;
@@ -9,7 +8,8 @@ use rustls::ClientConfig;
 
 use super::options::{RawValue, TelemetryOptions, ValueOrigin};
 use super::problems::Problems;
-use crate::http::client::{Dialer, Endpoint};
+use super::trust::dialer;
+use crate::http::client::Endpoint;
 use crate::proxy::Proxies;
 use crate::serve::{Collector, SpanSettings};
 
@@ -20,7 +20,6 @@ const HINT_ATTRIBUTES: &str = "write `key=value,key=value`, with `%2C` for a com
 const PATH: &str = "/v1/traces";
 /// The variable whose address includes the path.
 const WHOLE_ADDRESS: &str = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT";
-const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 
 /// The address of a collector, as the operator wrote it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,10 +82,7 @@ pub(super) fn resolve(
     let CollectorAddress { endpoint, target } = address?;
     let name = options.otlp_service_name.as_ref().map(|given| given.text.clone());
     Some(SpanSettings {
-        collector: Collector {
-            dialer: Dialer::new(endpoint, tls?, CONNECT_LIMIT, CONNECT_LIMIT).through(proxies),
-            target,
-        },
+        collector: Collector { dialer: dialer(&endpoint, tls?, proxies), target },
         sampling_ratio: ratio.unwrap_or(1.0),
         resource: resource(name, attributes.unwrap_or_default(), run),
     })

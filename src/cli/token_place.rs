@@ -45,7 +45,7 @@ impl TokenPlace {
     }
 
     fn access(&self) -> Option<SecretAccess<'_>> {
-        let AwsConnection { transport, credentials } = self.connection.as_ref()?;
+        let AwsConnection { transport, credentials, .. } = self.connection.as_ref()?;
         Some(SecretAccess { transport, credentials })
     }
 

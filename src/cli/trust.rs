@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::ClientConfig;
 
@@ -11,7 +12,9 @@ use super::problems::Problems;
 use super::proxies;
 use crate::aws::sdk::Egress;
 use crate::error_chain;
+use crate::http::client::{Dialer, Endpoint};
 use crate::http::tls;
+use crate::proxy::Proxies;
 
 /// The authorities of the system and of a file, and the proxies, for our client and for the AWS SDK's.
 pub(super) struct Trust {
@@ -46,6 +49,12 @@ impl Trust {
         problems.none_or_all().map_err(|problems| CommandError::configuration(&problems))?;
         Ok(Self { tls, egress: Egress { authorities, proxies } })
     }
+}
+
+/// Returns the way to a service. A connection that takes longer than five seconds fails.
+pub(super) fn dialer(endpoint: &Endpoint, tls: &Arc<ClientConfig>, proxies: &Proxies) -> Dialer {
+    const LIMIT: Duration = Duration::from_secs(5);
+    Dialer::new(endpoint.clone(), tls, LIMIT, LIMIT).through(proxies)
 }
 
 /// The authorities by the option `ca-file`, for our client and as PEM text for the AWS SDK's.

@@ -12,14 +12,13 @@ use super::one_target::{self, OneTarget, TargetChoice};
 use super::options::ServeOptions;
 use super::output::{say, show, show_document};
 use super::problems::Problem;
+use super::trust::dialer;
 use super::variables::UnknownVariable;
 use super::{core_dumps, examples, opener, values};
 use crate::api::Transport;
 use crate::api::presign::{Lifetimes, SESSION_LIFETIME, URL_LIFETIME};
-use crate::http::client::Dialer;
 use crate::ui::{self, UiSettings};
 
-const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 const ANSWER_LIMIT: Duration = Duration::from_secs(20);
 
 /// Print, or open in the browser, a URL of AWS's own MLflow page that needs no sign-in to the console
@@ -98,10 +97,7 @@ fn resolve(
 ) -> Result<UiSettings, Vec<Problem>> {
     let OneTarget { target, tls, egress, sagemaker: endpoint } = one_target::resolve(choice, flags, unknown)?;
     Ok(UiSettings {
-        transport: Transport {
-            dialer: Dialer::new(endpoint.clone(), &tls, CONNECT_LIMIT, CONNECT_LIMIT).through(&egress.proxies),
-            exchange_timeout: ANSWER_LIMIT,
-        },
+        transport: Transport { dialer: dialer(&endpoint, &tls, &egress.proxies), exchange_timeout: ANSWER_LIMIT },
         target: target.target,
         endpoint,
         role: target.role,

@@ -2,8 +2,6 @@
 
 mod screen;
 
-use std::time::Duration;
-
 use clap::ArgMatches;
 
 use self::screen::ProofScreen;
@@ -14,14 +12,14 @@ use super::options::ServeOptions;
 use super::output::say;
 use super::problems::Problem;
 use super::random::random;
+use super::trust::dialer;
 use super::variables::UnknownVariable;
 use super::{consent, core_dumps, examples, probe_settings, values};
 use crate::aws::regional_host;
-use crate::http::client::{Dialer, Endpoint};
+use crate::http::client::Endpoint;
 use crate::probe::ProbedStore;
 use crate::probe::assumptions::{self, AssumptionSettings};
 
-const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// The sizes that `--largest-body` may have. A body is held in memory. Bytes.
 const BODY_RANGE: std::ops::RangeInclusive<u64> = 1024..=64 << 20;
 
@@ -122,7 +120,7 @@ fn resolve(
     let sts = || Endpoint::https(regional_host("sts", target.target.arn().region()));
     let iam = || Endpoint::https("iam.amazonaws.com");
     Ok(AssumptionSettings {
-        dialer: Dialer::new(endpoint, &tls, CONNECT_LIMIT, CONNECT_LIMIT).through(&egress.proxies),
+        dialer: dialer(&endpoint, &tls, &egress.proxies),
         sts: probe_settings::service("STS").unwrap_or_else(sts),
         iam: probe_settings::service("IAM").unwrap_or_else(iam),
         target: target.target,

@@ -10,28 +10,20 @@ use toml::de::DeTable;
 
 use super::super::command_error::{Class, CommandError};
 use super::super::output::ask;
-use super::super::trust::Trust;
 use super::super::{probe_settings, values};
 use super::serve_configuration;
 use super::terminal::delayed;
-use crate::api::Transport;
 use crate::api::account::Account;
 use crate::api::cloudformation::{self, CloudFormation, Pairs};
 use crate::api::parameters::ParameterStore;
 use crate::api::service::QueryService;
-use crate::aws::credentials::Current;
+use crate::aws::regional_host;
 use crate::aws::role::check_arn;
-use crate::aws::source::CredentialSource;
-use crate::aws::{regional_host, sdk};
+use crate::cli::aws_connection::{AwsArguments, AwsConnection};
 use crate::cli::consent::answer;
 use crate::deploy::{Compute, DeployError, DeployMode, DeploySettings};
-use crate::http::client::{Dialer, Endpoint};
+use crate::http::client::Endpoint;
 use crate::scalar;
-
-/// A connection that takes longer is attempted again.
-const CONNECT_LIMIT: Duration = Duration::from_secs(10);
-/// A change set with many resources takes CloudFormation some seconds.
-const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct StackArguments {
@@ -115,7 +107,10 @@ pub(super) fn with<T>(
     let mode = mode(arguments.mode.as_deref())?;
     let compute = arguments.compute();
     actix_web::rt::System::new().block_on(async {
-        let CloudConnection { transport, endpoint, region, current, source } = connect(&arguments).await?;
+        let aws = AwsArguments { region: arguments.region.clone(), ca_file: arguments.ca_file.clone() };
+        let region = aws.region().await?;
+        let endpoint = endpoint_of("CLOUDFORMATION", "cloudformation", &region);
+        let AwsConnection { transport, credentials: current, source } = aws.connect(&region, &endpoint).await?;
         let (transport, credentials, region) = (&transport, &current, region.as_str());
         let place = |variable: &str, host: &str| endpoint_of(variable, host, region);
         let mut settings = DeploySettings {
@@ -144,35 +139,6 @@ pub(super) fn with<T>(
             () = fresh => Err(CommandError::of(Class::Failed, "cannot renew the credentials", Some("sign in again and repeat the command; it continues where it stopped"))),
         }
     })
-}
-
-/// A connection to CloudFormation, with credentials.
-struct CloudConnection {
-    transport: Transport,
-    endpoint: Endpoint,
-    region: String,
-    current: Current,
-    source: CredentialSource,
-}
-
-async fn connect(arguments: &StackArguments) -> Result<CloudConnection, CommandError> {
-    let Trust { tls, egress } = Trust::read(arguments.ca_file.as_deref())?;
-    let region = match arguments.region.clone().filter(|region| !region.is_empty()) {
-        Some(region) => region,
-        None => sdk::default_region(&egress).await.ok_or_else(|| {
-            CommandError::of(Class::Usage, "no region is configured", Some("set `--region` or AWS_REGION"))
-        })?,
-    };
-    let source = CredentialSource::new(&sdk::load(&region, &egress).await, None);
-    let first = source.obtain(None).await;
-    let current =
-        Current::holding(first.map_err(|error| CommandError::new(Class::Failed, &error, Some(error.hint())))?);
-    let endpoint = endpoint_of("CLOUDFORMATION", "cloudformation", &region);
-    let transport = Transport {
-        dialer: Dialer::new(endpoint.clone(), &tls, CONNECT_LIMIT, CONNECT_LIMIT).through(&egress.proxies),
-        exchange_timeout: ANSWER_LIMIT,
-    };
-    Ok(CloudConnection { transport, endpoint, region, current, source })
 }
 
 /// The endpoint of a service: the one of a variable, or the region's.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::api::cloudformation::StackEvent;
 use crate::api::service::Delay;
-use crate::cli::consent::answer;
+use crate::cli::consent::{self, answer};
 use crate::cli::output::{ask, one_line, say, say_coloured};
 use crate::deploy::{DiffLine, Prompter, Weight};
 use crate::error_chain::joined;
@@ -54,12 +54,10 @@ impl Prompter for Terminal {
         if self.yes {
             return true;
         }
-        if !io::stdin().is_terminal() {
+        consent::agrees(question).unwrap_or_else(|| {
             say(&format!("{question} This is not a terminal; pass `--yes` to confirm."));
-            return false;
-        }
-        ask(&format!("{question} [y/N]"));
-        matches!(answer().as_str(), "y" | "yes")
+            false
+        })
     }
 }
 

@@ -10,11 +10,10 @@ use serde_json::Value;
 
 use super::address::ApplianceUrl;
 use crate::cli::command_error::{Class, CommandError};
-use crate::cli::trust::Trust;
+use crate::cli::trust::{Trust, dialer};
 use crate::http::client::{Dialer, ServiceClient, ServiceLimits, ServiceResponse};
 use crate::http::fields::Fields;
 
-const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// An appliance answers within seconds, even if it reloads its tokens first.
 const ANSWER_LIMIT: Duration = Duration::from_secs(20);
 /// The description of a token has some hundred bytes.
@@ -39,8 +38,7 @@ impl ApplianceClient {
     /// Prepares the connection.
     pub(super) fn new(url: &ApplianceUrl, ca_file: Option<&Path>) -> Result<Self, CommandError> {
         let trust = Trust::read(ca_file)?;
-        let dialer = Dialer::new(url.endpoint.clone(), &trust.tls, CONNECT_LIMIT, CONNECT_LIMIT);
-        Ok(Self { url: url.clone(), dialer: dialer.through(&trust.egress.proxies) })
+        Ok(Self { url: url.clone(), dialer: dialer(&url.endpoint, &trust.tls, &trust.egress.proxies) })
     }
 
     /// Asks whether the appliance accepts a token.
