@@ -8,6 +8,8 @@
 
 use std::borrow::Cow;
 
+use percent_encoding::percent_encode_byte;
+
 /// The reason why a path is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RequestPathError {
@@ -72,7 +74,7 @@ pub fn encoded(text: &str) -> String {
         if is_unreserved(byte) {
             encoded.push(char::from(byte));
         } else {
-            push_escape(&mut encoded, byte);
+            encoded.push_str(percent_encode_byte(byte));
         }
     }
     encoded
@@ -134,7 +136,7 @@ fn normalize(raw: &[u8], mut is_separator: impl FnMut(u8) -> bool, plus_is_space
             if literal {
                 text.push(char::from(value));
             } else {
-                push_escape(text, value);
+                text.push_str(percent_encode_byte(value));
             }
         }
         index += width;
@@ -170,13 +172,6 @@ fn decode_escape(raw: &[u8], at: usize) -> Option<u8> {
         raw.get(at + offset).and_then(|byte| char::from(*byte).to_digit(16)).and_then(|value| u8::try_from(value).ok())
     };
     Some(digit(1)? * 16 + digit(2)?)
-}
-
-fn push_escape(text: &mut String, byte: u8) {
-    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-    text.push('%');
-    text.push(char::from(DIGITS[usize::from(byte >> 4)]));
-    text.push(char::from(DIGITS[usize::from(byte & 15)]));
 }
 
 #[cfg(test)]

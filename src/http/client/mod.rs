@@ -39,6 +39,7 @@ pub use dial::{Dialer, Offer};
 pub use dial_error::{DialError, TunnelError};
 pub use endpoint::Endpoint;
 pub use error::{BodyError, ClientError};
+pub use permits::CONNECTION_WAIT;
 pub use request::Request;
 pub use response::{Response, ResponseBody};
 pub use service::{ServiceClient, ServiceClientError, ServiceLimits, ServiceResponse};

@@ -8,8 +8,8 @@ use tokio::time::timeout;
 
 use super::error::ClientError;
 
-/// The longest wait for a permit. A request that has waited for longer fails instead of holding its buffered body here.
-const LONGEST_WAIT: Duration = Duration::from_secs(10);
+/// The longest wait for a connection. A request that has waited for longer fails instead of holding its buffered body here.
+pub const CONNECTION_WAIT: Duration = Duration::from_secs(10);
 
 /// The permits of one client.
 pub(super) struct ConnectionPermits(Arc<Semaphore>);
@@ -27,7 +27,7 @@ impl ConnectionPermits {
     /// # Errors
     /// [`ClientError::Crowded`].
     pub(super) async fn take(&self) -> Result<ConnectionPermit, ClientError> {
-        self.take_within(LONGEST_WAIT).await
+        self.take_within(CONNECTION_WAIT).await
     }
 
     async fn take_within(&self, limit: Duration) -> Result<ConnectionPermit, ClientError> {

@@ -10,8 +10,8 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-/// Requests for each connection that are sent or wait.
-const FOR_EACH_CONNECTION: usize = 4;
+/// Requests for each connection that are sent or wait. A request on top would wait longer than its client does.
+pub(super) const FOR_EACH_CONNECTION: usize = 4;
 
 /// The limit of a worker's requests to one target.
 #[derive(Debug)]

@@ -11,17 +11,13 @@ use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use foldhash::fast::FixedState;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-/// The longest wait for a connection, as for those of all together (`http::client`).
-const LONGEST_WAIT: Duration = Duration::from_secs(10);
-/// The limit of one holder's requests, running and waiting, for each connection. A request on top would wait longer than its
-/// client does.
-const FOR_EACH_CONNECTION: usize = 4;
+use crate::http::client::CONNECTION_WAIT;
+use crate::serve::limits::in_flight::FOR_EACH_CONNECTION;
 
 /// A worker's connections to one upstream, and those who hold them.
 pub(crate) struct ConnectionShares {
@@ -116,7 +112,7 @@ impl ConnectionShares {
             usage.waiting += 1;
             granted
         };
-        match Box::pin(timeout(LONGEST_WAIT, granted)).await {
+        match Box::pin(timeout(CONNECTION_WAIT, granted)).await {
             Ok(Ok(share)) => Ok(share),
             _ => Err(ShareExceeded),
         }
