@@ -67,7 +67,7 @@ pub(super) fn start(
     let keep_fresh = |issuer: Arc<IssuerState>| {
         // The dialer supplies the trusted authorities, the proxies and the deadlines of connections.
         let dialer = shared.served_targets[0].dialer.clone();
-        rt::spawn(async move { issuer.keep_fresh(&dialer).await })
+        rt::spawn(async move { issuer.keys.keep_fresh(&issuer.trusted, &dialer).await })
     };
     tasks.extend(shared.callers.issuers.all().iter().cloned().map(keep_fresh));
     tasks.push(rt::spawn(reload::run(Arc::clone(shared), settings.tls, reader, settings.reload_interval)));

@@ -176,9 +176,7 @@ impl Callers {
             return Box::pin(balancer.user(statement, &self.grants, services.clients, now)).await;
         }
         let named = |subject: &Subject| matches!(subject, Subject::Certificate(name) if certificate.contains(name));
-        if let Some(grant) = Grant::first(&self.grants, named)
-            && let Some(name) = certificate.iter().find(|name| grant.to == Subject::Certificate((*name).clone()))
-        {
+        if let Some(grant @ Grant { to: Subject::Certificate(name), .. }) = Grant::first(&self.grants, named) {
             return Ok(grant.caller(name, AuthMethod::Certificate));
         }
         let role = self.anonymous.ok_or(AccessError::Nothing)?;

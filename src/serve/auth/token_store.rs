@@ -139,9 +139,7 @@ impl TokenStore {
     }
 
     fn replace(&self, new: Tokens) {
-        let old = self.tokens.load();
-        let text = |tokens: &Tokens| tokens.to_string();
-        if old.as_ref().is_some_and(|old| text(old) == text(&new)) {
+        if self.tokens.load().as_ref().is_some_and(|old| old.entries() == new.entries()) {
             return;
         }
         info!(tokens = new.entries().len(), "tokens read");

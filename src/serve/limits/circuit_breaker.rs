@@ -55,12 +55,6 @@ pub(crate) struct CircuitOpen {
     pub remaining: Duration,
 }
 
-impl Default for CircuitBreaker {
-    fn default() -> Self {
-        Self::to("managed MLflow")
-    }
-}
-
 impl CircuitBreaker {
     /// Returns the closed breaker of a service.
     #[must_use]
@@ -149,7 +143,7 @@ mod tests {
     use super::*;
 
     fn open(at: u64) -> CircuitBreaker {
-        let breaker = CircuitBreaker::default();
+        let breaker = CircuitBreaker::to("managed MLflow");
         for number in 0..THRESHOLD {
             assert_eq!(breaker.admit_at(at), Ok(Admission::Normal), "after {number} failures");
             breaker.record_failure_at(Admission::Normal, at, 0);
@@ -159,7 +153,7 @@ mod tests {
 
     #[test]
     fn the_breaker_opens_only_after_failures_in_a_row() {
-        let breaker = CircuitBreaker::default();
+        let breaker = CircuitBreaker::to("managed MLflow");
         for _ in 0..100 {
             for _ in 1..THRESHOLD {
                 breaker.record_failure_at(Admission::Normal, 1, 0);

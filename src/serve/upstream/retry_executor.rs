@@ -187,7 +187,7 @@ mod tests {
     #[test]
     fn the_retry_budget_bounds_the_attempts_of_all_requests_together() {
         actix_web::rt::System::new().block_on(async {
-            let (breaker, budget) = (CircuitBreaker::default(), RetryBudget::default());
+            let (breaker, budget) = (CircuitBreaker::to("managed MLflow"), RetryBudget::default());
             let mut made = 0;
             for _ in 0..1000 {
                 made += count(&breaker, &budget, AttemptFailure::Lost).await.expect("closed");
@@ -200,7 +200,7 @@ mod tests {
     #[test]
     fn no_retry_follows_an_attempt_that_has_opened_the_circuit_breaker() {
         actix_web::rt::System::new().block_on(async {
-            let (breaker, budget) = (CircuitBreaker::default(), RetryBudget::default());
+            let (breaker, budget) = (CircuitBreaker::to("managed MLflow"), RetryBudget::default());
             for _ in 1..THRESHOLD {
                 assert_eq!(count(&breaker, &budget, AttemptFailure::Unconnectable).await.expect("closed"), 1);
             }

@@ -71,7 +71,7 @@ impl ServedTarget {
             artifacts: settings.artifacts,
             store: ArcSwapOption::new(known),
             describing: ArcSwapOption::empty(),
-            breaker: CircuitBreaker::default(),
+            breaker: CircuitBreaker::to("managed MLflow"),
             s3_breaker: CircuitBreaker::to("S3"),
             skew: Skew::default(),
         }

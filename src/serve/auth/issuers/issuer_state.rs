@@ -6,7 +6,6 @@ use tokio::time::timeout;
 
 use crate::access::caller::{AuthMethod, Caller};
 use crate::access::jwt::{ClaimGrant, JwtClaims, JwtError, JwtIssuer, NameTemplate, UnverifiedJwt};
-use crate::http::client::Dialer;
 use crate::issuer::TrustedIssuer;
 use crate::serve::auth::issuers::counts::VerificationCounts;
 use crate::serve::auth::issuers::published_keys::PublishedKeys;
@@ -19,7 +18,7 @@ const KEY_WAIT: Duration = Duration::from_secs(15);
 
 /// One trusted issuer.
 pub(crate) struct IssuerState {
-    trusted: TrustedIssuer,
+    pub(crate) trusted: TrustedIssuer,
     pub(super) grants: Vec<ClaimGrant>,
     /// The name of callers whose grant has none.
     pub(super) own_name: NameTemplate,
@@ -43,11 +42,6 @@ impl IssuerState {
     #[must_use]
     pub(crate) fn issuer(&self) -> &JwtIssuer {
         &self.trusted.issuer
-    }
-
-    /// Keeps the keys fresh for as long as it is polled. Exactly one task runs this.
-    pub(crate) async fn keep_fresh(&self, dialer: &Dialer) {
-        self.keys.keep_fresh(&self.trusted, dialer).await;
     }
 
     /// Verifies a token by these rules of the issuer. Returns its claims, and the generation of the keys.

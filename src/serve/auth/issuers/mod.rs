@@ -30,7 +30,7 @@ pub(crate) struct Issuers {
 }
 
 impl Issuers {
-    /// Returns the issuers of these settings. Their keys are fetched by [`IssuerState::keep_fresh`].
+    /// Returns the issuers of these settings. Another task fetches their keys.
     #[must_use]
     pub(crate) fn new(settings: Vec<IssuerSettings>) -> Self {
         let states = settings.into_iter().map(|settings| Arc::new(IssuerState::new(settings))).collect();

@@ -108,7 +108,7 @@ impl PublishedKeys {
     }
 
     /// Keeps the keys fresh for as long as it is polled. Exactly one task runs this.
-    pub(super) async fn keep_fresh(&self, trusted: &TrustedIssuer, dialer: &Dialer) {
+    pub(crate) async fn keep_fresh(&self, trusted: &TrustedIssuer, dialer: &Dialer) {
         let interval = if matches!(trusted.keys, KeySource::File(_)) { REFRESH.1 } else { REFRESH.0 };
         let mut backoff = BACKOFF;
         let mut succeeded = Instant::now();
