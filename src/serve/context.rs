@@ -19,7 +19,6 @@ pub(crate) struct RequestContext {
 
 impl RequestContext {
     /// Begins with a request that runs on this connection.
-    #[must_use]
     pub(crate) fn new(log: AccessLog, connection: Option<RunningRequest>) -> Self {
         Self { log, permits: Permits::default(), _connection: connection }
     }

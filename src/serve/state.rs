@@ -47,7 +47,6 @@ pub(crate) struct WorkerState {
 
 impl WorkerState {
     /// Prepares a worker on the thread that will use it.
-    #[must_use]
     pub(crate) fn new(shared: Arc<SharedState>, intake: BodyLimits, api_body_size_limit: u64) -> Self {
         let parts = UpstreamParts::default();
         let upstreams =

@@ -24,7 +24,6 @@ pub(crate) enum HealthPage {
 }
 
 /// Returns the page at a normalised path, or nothing if the path is not reserved.
-#[must_use]
 pub(crate) fn page(path: &str) -> Option<Result<HealthPage, ProxyError>> {
     let rest = path.strip_prefix(PREFIX)?;
     match rest {
@@ -38,7 +37,6 @@ pub(crate) fn page(path: &str) -> Option<Result<HealthPage, ProxyError>> {
 }
 
 /// Renders a page for operators.
-#[must_use]
 pub(crate) fn render(page: &HealthPage, shared: &SharedState) -> HttpResponse {
     match page {
         HealthPage::Healthz => HttpResponse::Ok().json(json!({"status": "ok"})),
@@ -68,7 +66,6 @@ pub(crate) fn render(page: &HealthPage, shared: &SharedState) -> HttpResponse {
 /// Renders a page for unauthenticated clients, with no more than a load balancer needs.
 ///
 /// SECURITY: only operators may see the names of the targets and the reason why one is not ready.
-#[must_use]
 pub(crate) fn render_briefly(page: &HealthPage, shared: &SharedState) -> HttpResponse {
     let status = render(page, shared).status();
     let word = match status {

@@ -60,7 +60,6 @@ pub(crate) fn of_response(
 
 /// Returns the body of a request with these headers, in which public locations become real ones. Unless locations may be
 /// elsewhere, a location outside of the store causes an objection, and so does a body whose locations cannot be read.
-#[must_use]
 pub(crate) fn of_request<S>(
     payload: S,
     headers: &HeaderMap,
@@ -114,7 +113,6 @@ where
 }
 
 /// Returns a query in normal form, in whose conditions public locations become real ones.
-#[must_use]
 pub(crate) fn of_query<'a>(query: &'a str, places: &[JsonPath], s3: &S3Client) -> Cow<'a, str> {
     if query.is_empty() || !places.iter().any(|place| place.kind == StringKind::Filter && place.path == ["filter"]) {
         return Cow::Borrowed(query);

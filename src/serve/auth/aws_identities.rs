@@ -60,7 +60,6 @@ pub(crate) struct AwsIdentities {
 
 impl AwsIdentities {
     /// Returns the identities of these settings, to which `grants` gives roles.
-    #[must_use]
     pub(crate) fn new(settings: AwsIdentitySettings, grants: &[Grant]) -> Self {
         let AwsIdentitySettings { audience, regions } = settings;
         let is_for_aws = |grant: &&Grant| matches!(grant.to, Subject::AwsPrincipal(_));

@@ -71,7 +71,6 @@ pub(crate) fn check(
 }
 
 /// Returns the host that a request addresses: `Host`, or `:authority` in HTTP/2.
-#[must_use]
 pub(crate) fn host(request: &HttpRequest) -> Option<&str> {
     let authority = request.uri().authority().map(Authority::as_str);
     authority.or_else(|| text(request.headers(), &header::HOST))
@@ -79,7 +78,6 @@ pub(crate) fn host(request: &HttpRequest) -> Option<&str> {
 
 impl<'a> BrowserRequest<'a> {
     /// Returns true if the peer is a proxy that is trusted to say how it was reached. Few requests ask.
-    #[must_use]
     pub(crate) fn is_proxied(self) -> bool {
         self.request.peer_addr().is_some_and(|peer| self.proxies.contain(peer.ip()))
     }
@@ -87,7 +85,6 @@ impl<'a> BrowserRequest<'a> {
     /// Returns true if a request with a cookie cannot come from another site's page: it changes nothing, or the browser says
     /// that one of our pages sent it. Unlike in [`check`], missing headers prove nothing here, because browsers attach cookies
     /// by themselves.
-    #[must_use]
     pub(crate) fn is_from_own_page(self) -> bool {
         let headers = self.request.headers();
         let is_ours = |origin| is_of(origin, host(self.request)) || is_of(origin, self.public_host());
@@ -100,46 +97,39 @@ impl<'a> BrowserRequest<'a> {
     ///
     /// SECURITY: it is trusted only for the comparison with `Origin`. The names in `allowed-hosts` are compared with `Host`,
     /// which a page that uses DNS rebinding cannot choose.
-    #[must_use]
     pub(crate) fn public_host(self) -> Option<&'a str> {
         text(self.request.headers(), &FORWARDED_HOST).filter(|_| self.is_proxied())
     }
 
     /// Returns the host by which the browser addresses the appliance or the trusted proxy in front.
-    #[must_use]
     pub(crate) fn addressed_host(self) -> Option<&'a str> {
         self.public_host().or_else(|| host(self.request))
     }
 
     /// Returns true if the browser speaks TLS, to the appliance or to a trusted proxy.
-    #[must_use]
     pub(crate) fn is_secure(self) -> bool {
         let is_https = || self.request.headers().get("x-forwarded-proto").is_some_and(|value| value == "https");
         self.has_tls || (self.is_proxied() && is_https())
     }
 
     /// Returns the name of the session cookie on this connection: one for TLS, and one for plain HTTP.
-    #[must_use]
     pub(crate) fn session_cookie(self) -> &'static str {
         if self.is_secure() { SECURE_COOKIE } else { COOKIE }
     }
 
     /// Returns the session that the browser has sent, if there is one.
-    #[must_use]
     pub(crate) fn session(self) -> Option<&'a str> {
         credentials::session(self.request.headers(), self.session_cookie())
     }
 }
 
 /// Returns true if a `Host` is an address and not a name.
-#[must_use]
 pub(crate) fn is_address(host: &str) -> bool {
     without_port(host).trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().is_ok()
 }
 
 /// Returns true if a browser asks for a page that a person is going to read. Programs and scripts of pages accept any type or
 /// JSON, so they are not affected.
-#[must_use]
 pub(crate) fn wants_page(headers: &HeaderMap) -> bool {
     // A frame does not show our pages, and an image or a script cannot.
     let is_window = text(headers, &SEC_FETCH_DEST).is_none_or(|destination| destination == "document");

@@ -61,7 +61,6 @@ pub(crate) struct Callers {
 
 impl Callers {
     /// Returns the state that these settings describe.
-    #[must_use]
     pub(crate) fn new(settings: CallerSettings) -> Self {
         let balancer = settings.oidc.map(BalancerTrust::new);
         let aws = settings.aws.map(|aws| AwsIdentities::new(aws, &settings.grants));
@@ -185,7 +184,6 @@ impl Callers {
     }
 
     /// Returns true if a person with a browser can sign in.
-    #[must_use]
     pub(crate) fn can_sign_in(&self) -> bool {
         self.tokens.is_configured() || self.issuers.sign_people_in()
     }

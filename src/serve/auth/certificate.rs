@@ -42,7 +42,6 @@ pub(crate) fn note(chain: &[CertificateDer<'_>], data: &mut Extensions) {
 }
 
 /// Returns the client certificate of a request's connection.
-#[must_use]
 pub(crate) fn of(request: &HttpRequest) -> Option<Rc<ClientCertificate>> {
     connection::data(request)
 }

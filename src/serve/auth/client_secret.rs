@@ -27,13 +27,11 @@ pub(crate) struct ClientSecret {
 
 impl ClientSecret {
     /// Returns the secret of this source.
-    #[must_use]
     pub(crate) fn new(source: Option<ClientSecretSource>) -> Self {
         Self { source, stored: ArcSwapOption::empty(), obstacle: ArcSwapOption::empty() }
     }
 
     /// Returns the place in AWS, if AWS stores the secret.
-    #[must_use]
     pub(crate) fn place(&self) -> Option<&StoredSecret> {
         match &self.source {
             Some(ClientSecretSource::Stored(place)) => Some(place),

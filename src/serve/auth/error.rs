@@ -123,19 +123,16 @@ impl From<SignOnError> for AccessError {
 
 impl AccessError {
     /// Returns the error code for logs, metrics and headers.
-    #[must_use]
     pub(crate) fn kind(&self) -> &'static str {
         self.class().0
     }
 
     /// Returns the status of the response.
-    #[must_use]
     pub(crate) fn status(&self) -> StatusCode {
         self.class().1
     }
 
     /// Returns the error code and the status.
-    #[must_use]
     pub(crate) fn class(&self) -> (&'static str, StatusCode) {
         match self {
             Self::Nothing | Self::Authorization | Self::Signed | Self::Token(_) => UNAUTHENTICATED,
@@ -167,7 +164,6 @@ impl AccessError {
     }
 
     /// Returns the message for the caller, with what the caller can do.
-    #[must_use]
     pub(crate) fn message(&self) -> String {
         match self {
             Self::Nothing => "This appliance requires a token: set MLFLOW_TRACKING_TOKEN, or send `Authorization: Bearer …`.".into(),
@@ -269,7 +265,6 @@ impl AccessError {
     }
 
     /// Returns the time after which a retry makes sense.
-    #[must_use]
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Excess(Excess::Rate(wait)) => Some(*wait),

@@ -78,7 +78,6 @@ impl KeyCache {
 
 impl BalancerKeys {
     /// Returns an empty cache of the keys that are published below this path.
-    #[must_use]
     pub(crate) fn new(endpoint: Endpoint, path: String) -> Self {
         Self {
             endpoint,

@@ -16,7 +16,6 @@ pub(crate) struct AccessOverview {
 
 impl AccessOverview {
     /// Describes these settings.
-    #[must_use]
     pub(crate) fn of(settings: &CallerSettings) -> Self {
         let mut methods = Vec::new();
         let mut add = |method: AuthMethod, text: String| methods.push((method.as_str(), text));

@@ -108,7 +108,6 @@ impl PersonalChange {
 
 impl PersonalStore {
     /// Returns a store with the tokens that were read at the start.
-    #[must_use]
     pub(crate) fn new(settings: PersonalSettings) -> Self {
         let (changes, jobs) = mpsc::channel(QUEUE_LIMIT);
         Self {
@@ -125,7 +124,6 @@ impl PersonalStore {
     }
 
     /// Returns the tokens, if they have been read.
-    #[must_use]
     pub(crate) fn tokens(&self) -> Option<Arc<Tokens>> {
         self.tokens.load_full()
     }

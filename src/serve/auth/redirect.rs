@@ -20,7 +20,6 @@ const FORWARDED_PREFIX: &str = "x-forwarded-prefix";
 const LONGEST_PREFIX: usize = 256;
 
 /// Returns the path `to` (perhaps with a query) relative to the requested path `from`. Both begin with a slash.
-#[must_use]
 pub(crate) fn relative(from: &str, to: &str) -> String {
     let levels = from.matches('/').count().saturating_sub(1);
     let up = if levels == 0 { "./".to_owned() } else { "../".repeat(levels) };
@@ -31,7 +30,6 @@ pub(crate) fn relative(from: &str, to: &str) -> String {
 ///
 /// SECURITY: `//elsewhere` and `/\elsewhere` are other hosts to a browser, and `..`, however it is written, leads out of the
 /// prefix of a proxy.
-#[must_use]
 pub(crate) fn own_path(asked: &str) -> &str {
     let is_path = asked.starts_with('/') && !asked[1..].starts_with(['/', '\\']);
     let is_plain = asked.bytes().all(|byte| byte.is_ascii_graphic());
@@ -42,7 +40,6 @@ pub(crate) fn own_path(asked: &str) -> &str {
 }
 
 /// Returns a redirect to an address that the browser neither stores nor names to the next page.
-#[must_use]
 pub(crate) fn see_other_privately(address: &str) -> HttpResponse {
     HttpResponse::SeeOther()
         .insert_header((header::LOCATION, address))
@@ -53,19 +50,16 @@ pub(crate) fn see_other_privately(address: &str) -> HttpResponse {
 
 impl<'a> BrowserRequest<'a> {
     /// Returns a path relative to the requested one.
-    #[must_use]
     pub(crate) fn path_to(self, path: &str) -> String {
         relative(self.request.uri().path(), path)
     }
 
     /// Returns a redirect to a path.
-    #[must_use]
     pub(crate) fn see_other(self, path: &str) -> HttpResponse {
         HttpResponse::SeeOther().insert_header((header::LOCATION, self.path_to(path))).finish()
     }
 
     /// Returns the path of the sign-in page that leads back to the requested page.
-    #[must_use]
     pub(crate) fn login_then(self) -> String {
         let asked = self.request.uri().path_and_query().map_or("/", |target| target.as_str());
         format!("{LOGIN}?next={}", uri::encoded(asked))
@@ -75,7 +69,6 @@ impl<'a> BrowserRequest<'a> {
     ///
     /// SECURITY: it becomes the path of a cookie. It is read only from a trusted proxy, and a value that could be more than a
     /// path, or another path to a browser, is ignored.
-    #[must_use]
     pub(crate) fn prefix(self) -> Option<&'a str> {
         let mut values = self.request.headers().get_all(FORWARDED_PREFIX);
         let (Some(value), None, true) = (values.next(), values.next(), self.is_proxied()) else { return None };

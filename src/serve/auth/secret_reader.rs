@@ -48,7 +48,6 @@ pub(crate) enum SecretObstacle {
 
 impl SecretObstacle {
     /// Returns the fix, as an instruction.
-    #[must_use]
     pub(crate) fn hint(&self) -> &'static str {
         match self {
             Self::Unread(error) => error.hint(),

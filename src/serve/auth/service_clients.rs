@@ -28,7 +28,6 @@ pub(crate) struct ServiceAccess<'a> {
 
 impl ServiceClients {
     /// Returns clients without a connection.
-    #[must_use]
     pub(crate) fn new(dialer: Dialer, keep_alive: Duration) -> Self {
         Self { dialer, keep_alive, clients: RefCell::default() }
     }

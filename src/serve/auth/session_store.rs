@@ -32,7 +32,6 @@ pub(crate) struct SessionKeyUnknown(pub Option<Arc<String>>);
 
 impl SessionStore {
     /// Returns a store that has the key or can obtain it.
-    #[must_use]
     pub(crate) fn new(settings: SessionSettings) -> Self {
         let (sessions, stored) = match settings {
             SessionSettings::Known(sessions) => (OnceLock::from(*sessions), None),
@@ -50,7 +49,6 @@ impl SessionStore {
     }
 
     /// Returns the region in which AWS stores the key, if it does.
-    #[must_use]
     pub(crate) fn region(&self) -> Option<&str> {
         self.stored.as_ref().map(|(key, _)| key.region.as_str())
     }

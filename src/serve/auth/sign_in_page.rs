@@ -38,7 +38,6 @@ pub(crate) struct SignInPage<'a> {
 
 impl SignInPage<'_> {
     /// Makes the response.
-    #[must_use]
     pub(crate) fn response(&self, status: StatusCode) -> HttpResponse {
         let heading = match self.visitor {
             Visitor::SignedIn(session) => format!("Signed in as {}", session.caller.name),

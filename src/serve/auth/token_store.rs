@@ -28,7 +28,6 @@ pub(crate) struct TokenStore {
 
 impl TokenStore {
     /// Returns a store with the tokens that were read at the start.
-    #[must_use]
     pub(crate) fn new(settings: Option<TokenSettings>) -> Self {
         let (source, initial) =
             settings.map_or((None, None), |tokens| (Some(tokens.source), tokens.initial.map(Into::into)));
@@ -36,19 +35,16 @@ impl TokenStore {
     }
 
     /// Returns true if callers authenticate with tokens, so that a person with a browser can sign in.
-    #[must_use]
     pub(crate) fn is_configured(&self) -> bool {
         self.source.is_some()
     }
 
     /// Returns the tokens that are in force, once they have been read.
-    #[must_use]
     pub(crate) fn tokens(&self) -> Option<Arc<Tokens>> {
         self.tokens.load_full()
     }
 
     /// Returns the reason why the appliance cannot accept tokens at the moment, if there is one.
-    #[must_use]
     pub(crate) fn obstacle(&self) -> Option<TokensUnknown> {
         (self.is_configured() && self.tokens.load().is_none()).then(|| self.unknown())
     }
@@ -99,7 +95,6 @@ impl TokenStore {
     }
 
     /// Returns the time at which the token with this id expires, if it does.
-    #[must_use]
     pub(crate) fn end_of(&self, id: &str) -> Option<SystemTime> {
         let tokens = self.tokens.load();
         tokens.as_ref()?.entries().iter().find(|entry| entry.id == id)?.expires

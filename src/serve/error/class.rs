@@ -10,13 +10,11 @@ use crate::serve::error::s3_error::S3Error;
 
 impl ProxyError {
     /// The kind: a word in logs, metrics and the header.
-    #[must_use]
     pub(crate) fn kind(&self) -> &'static str {
         self.class().0
     }
 
     /// The status of the response.
-    #[must_use]
     pub(crate) fn status(&self) -> StatusCode {
         self.class().1
     }
@@ -50,13 +48,11 @@ impl ProxyError {
     }
 
     /// The kind of a request's failure to which no upstream has responded.
-    #[must_use]
     pub(crate) fn kind_of(error: &ClientError) -> &'static str {
         class_of_upstream(error).0
     }
 
     /// True if the operator, and not the caller, has to do something.
-    #[must_use]
     pub(crate) fn is_ours(&self) -> bool {
         self.status().is_server_error() || matches!(self, Self::Store(S3Error::Denied { .. }))
     }

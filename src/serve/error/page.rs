@@ -19,7 +19,6 @@ pub(crate) struct ErrorLinks {
 
 impl ProxyError {
     /// Makes the response for a person with a browser. Apart from the body, it has everything that [`Self::response`] has.
-    #[must_use]
     pub(crate) fn page(&self, request_id: &str, links: ErrorLinks) -> HttpResponse {
         let response = self.response(request_id);
         let advice = match response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()) {

@@ -29,7 +29,6 @@ struct ErrorBody<'a> {
 
 impl ProxyError {
     /// Makes the response.
-    #[must_use]
     pub(crate) fn response(&self, request_id: &str) -> HttpResponse {
         let mut builder = HttpResponseBuilder::new(self.status());
         builder.insert_header((ERROR_HEADER, self.kind()));

@@ -57,7 +57,6 @@ pub(crate) struct CircuitOpen {
 
 impl CircuitBreaker {
     /// Returns the closed breaker of a service.
-    #[must_use]
     pub(crate) fn to(service: &'static str) -> Self {
         Self { service, began: Instant::now(), failures: AtomicU32::new(0), open_until: AtomicU64::new(0) }
     }
@@ -125,7 +124,6 @@ impl CircuitBreaker {
     }
 
     /// Returns true while requests are rejected.
-    #[must_use]
     pub(crate) fn is_open(&self) -> bool {
         self.open_until.load(Ordering::Relaxed) != 0
     }

@@ -30,7 +30,6 @@ pub(crate) struct LoadShed;
 
 impl InFlightLimit {
     /// Returns the limit for a target with at most `connections` connections.
-    #[must_use]
     pub(crate) fn new(connections: usize) -> Rc<Self> {
         Rc::new(Self { limit: connections.saturating_mul(FOR_EACH_CONNECTION), in_flight: Cell::new(0) })
     }

@@ -31,7 +31,6 @@ pub(crate) struct LifoPermit(Option<LifoSemaphore>);
 
 impl LifoSemaphore {
     /// Returns a semaphore with this many permits and room for this many waiters.
-    #[must_use]
     pub(crate) fn new(permits: usize, queue_limit: usize) -> Self {
         Self(Arc::new(SemaphoreState { permits, queue_limit, waiters: Mutex::default() }))
     }
@@ -41,7 +40,6 @@ impl LifoSemaphore {
     }
 
     /// Returns true if no permit is held.
-    #[must_use]
     pub(crate) fn is_idle(&self) -> bool {
         self.waiters().held == 0
     }

@@ -36,7 +36,6 @@ impl RetryBudget {
     }
 
     /// Returns true if the balance pays for a retry.
-    #[must_use]
     pub(crate) fn has_left(&self) -> bool {
         self.has_left_at(Instant::now())
     }

@@ -32,7 +32,6 @@ pub(crate) struct HolderKey(usize);
 
 impl HolderKey {
     /// Returns the key of the caller with these counters, or of a target, which must live as long as it has a share or waits.
-    #[must_use]
     pub(crate) fn of<T>(counters: Option<&Arc<T>>) -> Self {
         Self(counters.map_or(0, |counters| Arc::as_ptr(counters).addr()))
     }
@@ -67,7 +66,6 @@ pub(crate) struct ShareExceeded;
 
 impl ConnectionShares {
     /// Returns the shares of this many connections.
-    #[must_use]
     pub(crate) fn new(connections: usize) -> Rc<Self> {
         Rc::new(Self { connections: Cell::new(connections), usage: RefCell::default() })
     }

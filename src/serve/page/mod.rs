@@ -41,7 +41,6 @@ pub(crate) struct PageLink {
 }
 
 /// Writes links as buttons, the first of them as the primary one.
-#[must_use]
 pub(crate) fn buttons(links: &[PageLink]) -> Markup {
     let button = |(index, link): (usize, &PageLink)| {
         fill(
@@ -57,14 +56,12 @@ pub(crate) fn buttons(links: &[PageLink]) -> Markup {
 }
 
 /// Returns the class of a button. A page has at most one primary button.
-#[must_use]
 pub(crate) fn class(is_primary: bool) -> &'static str {
     if is_primary { "button primary" } else { "button" }
 }
 
 impl Page<'_> {
     /// Makes the response.
-    #[must_use]
     pub(crate) fn response(&self, status: StatusCode) -> HttpResponse {
         let script = self.script.map(markup);
         let script = script.map(|script| fill("<script>{{script}}</script>", &[("script", Place::Markup(&script))]));

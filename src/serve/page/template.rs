@@ -17,7 +17,6 @@ pub(crate) enum Place<'a> {
 
 impl Markup {
     /// Returns the HTML as text.
-    #[must_use]
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
@@ -30,7 +29,6 @@ impl FromIterator<Markup> for Markup {
 }
 
 /// Takes a constant of the source for HTML.
-#[must_use]
 pub(crate) fn markup(constant: &'static str) -> Markup {
     Markup(constant.to_owned())
 }
@@ -42,7 +40,6 @@ pub(crate) fn markup(constant: &'static str) -> Markup {
 ///
 /// # Panics
 /// If the template has a place without a value. The tests fill every template.
-#[must_use]
 pub(crate) fn fill(template: &'static str, places: &[(&str, Place<'_>)]) -> Markup {
     let mut pieces = template.split("{{");
     let mut filled = pieces.next().unwrap_or_default().to_owned();
@@ -59,7 +56,6 @@ pub(crate) fn fill(template: &'static str, places: &[(&str, Place<'_>)]) -> Mark
 }
 
 /// Writes a text in which code stands between backquotes, as in messages for terminals.
-#[must_use]
 pub(crate) fn with_code(text: &str) -> Markup {
     let pieces: Vec<_> = text.split('`').collect();
     let written = pieces.iter().enumerate().map(|(index, piece)| {

@@ -31,7 +31,6 @@ pub(crate) enum PersonalPage {
 
 impl PersonalPage {
     /// Finds the page at this path.
-    #[must_use]
     pub(crate) fn at(path: &str) -> Option<Self> {
         match path.strip_prefix(redirect::PERSONAL)? {
             "" => Some(Self::List),

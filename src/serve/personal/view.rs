@@ -38,21 +38,18 @@ impl Default for Notice {
 
 impl Notice {
     /// Says that it worked.
-    #[must_use]
     pub(super) fn good(text: &str) -> Self {
         let template = "<p class=\"notice\" role=\"status\">{{text}}</p>";
         Self { status: StatusCode::OK, content: fill(template, &[("text", Place::Text(text))]), script: None }
     }
 
     /// Says why it did not work.
-    #[must_use]
     pub(super) fn bad(status: StatusCode, text: &str) -> Self {
         let template = "<p class=\"notice bad\" role=\"alert\">{{text}}</p>";
         Self { status, content: fill(template, &[("text", Place::Text(text))]), script: None }
     }
 
     /// Shows a new token, for the only time.
-    #[must_use]
     pub(super) fn made(label: &str, token: &NewToken) -> Self {
         let text = token.to_string();
         let places = [("label", Place::Text(label)), ("token", Place::Text(&text))];

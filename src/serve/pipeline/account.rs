@@ -22,7 +22,6 @@ const ROLE_ID: u64 = 1;
 const WORKSPACE: &str = "default";
 
 /// Answers a request about the caller's account; nothing if it is about something else.
-#[must_use]
 pub(super) fn answer(authorized: &Authorized<'_>) -> Option<HttpResponse> {
     let resource = authorized.action.strip_prefix(RESOURCE)?;
     let routed = &authorized.routed;

@@ -50,7 +50,6 @@ fn shown(method: &Method, path: &RoutePath<'_>) -> String {
 
 impl Authorized<'_> {
     /// True if the body has to be read to know what the request does.
-    #[must_use]
     pub(super) fn depends_on_document(&self) -> bool {
         let policy = &self.routed.scope.worker.shared.callers.policy;
         !policy.allows_everything(self.routed.caller.role) && locations::is_graphql(self.routed.path.as_str())

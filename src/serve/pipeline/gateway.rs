@@ -119,14 +119,12 @@ pub(super) async fn answer_from_s3(
 
 impl Prepared<'_> {
     /// True if managed MLflow may be asked for artifacts outside of the store.
-    #[must_use]
     pub(super) fn may_be_elsewhere(&self) -> bool {
         let artifacts = self.authorized.routed.upstream.served.artifacts.as_ref();
         artifacts.is_some_and(|artifacts| artifacts.may_be_elsewhere)
     }
 
     /// The result of forwarding the request to managed MLflow.
-    #[must_use]
     pub(super) fn forwarded(&self, response: Response, translation: Option<Translation>) -> Forwarded {
         let Routed { upstream, prefix, .. } = &self.authorized.routed;
         Forwarded::Mlflow {

@@ -13,7 +13,6 @@ use crate::serve::error::{ErrorLinks, ProxyError};
 use crate::serve::pipeline::respond;
 
 /// Responds with an error, or sends a browser without a session to the sign-in page.
-#[must_use]
 pub(super) fn reject(
     callers: &Callers,
     browser: BrowserRequest<'_>,

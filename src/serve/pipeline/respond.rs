@@ -26,7 +26,6 @@ static UPSTREAM_REQUEST_ID: [HeaderName; 2] =
     [HeaderName::from_static("x-amzn-requestid"), HeaderName::from_static("x-amz-request-id")];
 
 /// Responds with the result of forwarding a request.
-#[must_use]
 pub(super) fn respond(browser: BrowserRequest<'_>, forwarded: Forwarded, context: RequestContext) -> HttpResponse {
     match forwarded {
         Forwarded::Mlflow { response, mut prefix, required_action, translation } => {

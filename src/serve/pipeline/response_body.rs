@@ -22,7 +22,6 @@ pub(super) struct ObservedBody {
 
 impl ObservedBody {
     /// Begins with the body as the upstream sends it.
-    #[must_use]
     pub(super) fn new(source: ResponseBody, translation: Option<Translation>, context: RequestContext) -> Self {
         Self { source, translation, at_end: false, context }
     }

@@ -71,7 +71,6 @@ impl Acceptor {
     }
 
     /// True if this thread accepts connections; otherwise, it serves those that others hand over.
-    #[must_use]
     pub(crate) fn accepts(&self) -> bool {
         self.own < ACCEPTING
     }

@@ -90,13 +90,11 @@ pub(crate) fn run(request: &HttpRequest) -> Result<Option<RunningRequest>, After
 }
 
 /// True if a request came over TLS.
-#[must_use]
 pub(crate) fn is_secure(request: &HttpRequest) -> bool {
     data::<Rc<ServerConnection>>(request).is_some_and(|connection| connection.is_secure)
 }
 
 /// Returns the data that was stored when a request's connection began.
-#[must_use]
 pub(crate) fn data<T: Clone + 'static>(request: &HttpRequest) -> Option<T> {
     // actix has no data for HTTP/2 connections of others, so each request carries it.
     let of_http2 = || request.extensions().get::<Rc<Extensions>>()?.get::<T>().cloned();

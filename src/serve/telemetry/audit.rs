@@ -101,7 +101,6 @@ impl AuditLog {
     }
 
     /// True if the audit log is configured.
-    #[must_use]
     pub(crate) fn is_on(&self) -> bool {
         self.writer.is_some() || self.export.is_some()
     }

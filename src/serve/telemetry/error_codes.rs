@@ -173,7 +173,6 @@ pub(crate) const UPSTREAM_ERROR: &str = "upstream-error";
 pub(crate) const CUT_OFF: &str = "cut-off";
 
 /// Returns the index of a code in the list.
-#[must_use]
 pub(crate) fn index(kind: &str) -> usize {
     ERROR_CODES.iter().position(|code| code.kind == kind).unwrap_or(ERROR_CODES.len() - 1)
 }

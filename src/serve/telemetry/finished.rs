@@ -94,25 +94,21 @@ pub(crate) struct FinishedRequest<'a> {
 
 impl FinishedRequest<'_> {
     /// True if it failed on the side of the appliance or its upstream.
-    #[must_use]
     pub(crate) fn has_failed(&self) -> bool {
         self.status.is_some_and(|status| status.is_server_error())
     }
 
     /// True if the operator may have to do something about it.
-    #[must_use]
     pub(crate) fn concerns_operator(&self) -> bool {
         self.has_failed() || self.severity == Severity::Alarming || self.outcome == RequestOutcome::Truncated
     }
 
     /// True if the appliance itself rejected it because of the client. A 4xx of MLflow is an ordinary response.
-    #[must_use]
     pub(crate) fn is_rejected(&self) -> bool {
         self.error_kind.is_some() && self.status.is_some_and(|status| status.is_client_error())
     }
 
     /// Returns the bytes of an artifact that came from the client, and of one that went there.
-    #[must_use]
     pub(crate) fn artifact_bytes(&self) -> (u64, u64) {
         // A response with a presigned URL contains no byte of the artifact.
         let has_bytes = self.presigned == [0, 0] && self.status.is_some_and(|status| status.is_success());
@@ -124,7 +120,6 @@ impl FinishedRequest<'_> {
     }
 
     /// The error code under which it is shown among the recent failures, if it is one.
-    #[must_use]
     pub(crate) fn failure_code(&self) -> Option<&'static str> {
         match (self.error_kind, self.status) {
             // A browser without a session is sent to the sign-in page, as it should be.

@@ -23,7 +23,6 @@ pub(crate) struct RequestReports {
 
 impl RequestReports {
     /// Reports whose request ids start with `run`, a random number.
-    #[must_use]
     pub(crate) fn new(run: u64, audit: AuditLog, spans: Option<Arc<Exporter>>, log_queues: Vec<Arc<LogQueue>>) -> Self {
         Self { in_flight: AtomicUsize::new(0), next: AtomicU64::new(0), run, audit, spans, log_queues }
     }
@@ -42,7 +41,6 @@ impl RequestReports {
     }
 
     /// The number of requests whose response is not complete.
-    #[must_use]
     pub(crate) fn in_flight(&self) -> usize {
         self.in_flight.load(Ordering::Relaxed)
     }

@@ -14,7 +14,6 @@ use crate::serve::upstream::served_target::ServedTarget;
 /// nothing, and the next signature will have a time that AWS accepts.
 ///
 /// The status and `Date` are enough to decide that; the texts differ between AWS's services.
-#[must_use]
 pub(crate) fn is_skewed(response: &Response, signed: SystemTime, target: &ServedTarget) -> bool {
     if response.status != StatusCode::FORBIDDEN {
         return false;

@@ -66,7 +66,6 @@ pub(crate) struct MlflowRequest<'a> {
 
 impl MlflowClient {
     /// Prepares the client on the thread that will use it.
-    #[must_use]
     pub(crate) fn new(served: Arc<ServedTarget>, parts: &UpstreamParts) -> Self {
         let endpoint = served.dialer.endpoint();
         let authority = endpoint.authority();

@@ -28,7 +28,6 @@ pub(crate) enum Repeatability {
 
 impl Repeatability {
     /// Returns the repeatability of a method. `DELETE` is unsafe, because the second one is answered 404.
-    #[must_use]
     pub(crate) fn of(method: &Method) -> Self {
         match *method {
             Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT => Self::Safe,
@@ -37,7 +36,6 @@ impl Repeatability {
     }
 
     /// Returns the repeatability of a request with this body.
-    #[must_use]
     pub(crate) fn with(self, body: &Body) -> Self {
         if body.is_spent() { Self::Impossible } else { self }
     }
@@ -70,7 +68,6 @@ pub(crate) enum AttemptFailure {
 
 impl AttemptFailure {
     /// Returns the failure that an error amounts to.
-    #[must_use]
     pub(crate) fn of(error: &ClientError) -> Self {
         match error {
             ClientError::Dial(error) if error.may_pass() => Self::Unconnected,
@@ -111,7 +108,6 @@ pub(crate) enum Verdict {
 }
 
 /// Decides what follows attempt number `attempt` (from 1). `is_affordable` is true if the retry budget pays for a retry.
-#[must_use]
 pub(crate) fn decide(
     repeatability: Repeatability,
     failure: AttemptFailure,

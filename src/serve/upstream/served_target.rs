@@ -51,7 +51,6 @@ impl ServedTarget {
     }
 
     /// Returns a target whose requests are signed with these credentials.
-    #[must_use]
     pub(crate) fn new(
         settings: TargetSettings,
         (credentials, caller_sessions): (Current, Option<Arc<CallerSessions>>),
@@ -89,7 +88,6 @@ impl ServedTarget {
     }
 
     /// Returns the error of requests that arrive before the artifact store is known.
-    #[must_use]
     pub(crate) fn without_store(&self) -> ProxyError {
         // Without credentials the appliance cannot ask AWS for the store, so the error names the credentials.
         match self.credentials.with(clock::now(), |_| ()) {
@@ -99,7 +97,6 @@ impl ServedTarget {
     }
 
     /// Returns the name, or a stand-in for logs and metrics.
-    #[must_use]
     pub(crate) fn label(&self) -> &str {
         self.name.as_deref().unwrap_or("default")
     }

@@ -6,7 +6,6 @@ use crate::aws::s3::{CHUNK_SIZE, ChunkSigner, encoded_length};
 use crate::http::body::{Body, ChunkFraming, FramedBody};
 
 /// Returns the caller's streamed body in chunks that this signer signs.
-#[must_use]
 pub(super) fn of(body: &Body, signer: Option<ChunkSigner>) -> Option<Body> {
     let (Some(signer), Body::Streaming(body)) = (signer, body) else { return None };
     Some(Body::Framed(FramedBody {

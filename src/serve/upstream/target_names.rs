@@ -16,7 +16,6 @@ pub(crate) struct TargetNames {
 
 impl TargetNames {
     /// Returns the names of these targets.
-    #[must_use]
     pub(crate) fn new(targets: &[Arc<ServedTarget>]) -> Self {
         let named = targets.iter().enumerate();
         Self {
@@ -26,13 +25,11 @@ impl TargetNames {
     }
 
     /// Returns the index of the target with this name.
-    #[must_use]
     pub(crate) fn index(&self, name: &str) -> Option<usize> {
         self.indices.get(name).copied()
     }
 
     /// Returns the index of the target that is also at `/`.
-    #[must_use]
     pub(crate) fn default(&self) -> Option<usize> {
         self.default
     }

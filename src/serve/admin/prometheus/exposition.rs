@@ -46,7 +46,6 @@ impl Exposition {
     }
 
     /// Returns the document.
-    #[must_use]
     pub(crate) fn finish(self) -> String {
         self.text
     }

@@ -12,7 +12,6 @@ use exposition::Exposition;
 use crate::serve::state::SharedState;
 
 /// Renders all metrics.
-#[must_use]
 pub(crate) fn render(shared: &SharedState) -> String {
     let mut exposition = Exposition::default();
     requests::render(&shared.metrics, &mut exposition);

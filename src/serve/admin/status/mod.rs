@@ -21,7 +21,6 @@ use numbers::{milliseconds, rounded, seconds};
 pub(crate) use page::page;
 
 /// Returns the document that the page shows. Its size is bounded under any load.
-#[must_use]
 pub(crate) fn document(shared: &SharedState) -> Value {
     let (metrics, now) = (&shared.metrics, clock::now());
     let snapshot = metrics.snapshot();

@@ -38,7 +38,6 @@ static PAGE: LazyLock<StatusPage> = LazyLock::new(|| {
 });
 
 /// Returns the page.
-#[must_use]
 pub(crate) fn page() -> HttpResponse {
     HttpResponse::Ok()
         .content_type("text/html; charset=utf-8")

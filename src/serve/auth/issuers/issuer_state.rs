@@ -29,7 +29,6 @@ pub(crate) struct IssuerState {
 
 impl IssuerState {
     /// Returns an issuer without keys.
-    #[must_use]
     pub(crate) fn new(settings: IssuerSettings) -> Self {
         let IssuerSettings { trusted, grants, sign_on } = settings;
         let own_name = NameTemplate::of(&trusted.issuer.name_claim);
@@ -39,7 +38,6 @@ impl IssuerState {
     }
 
     /// Returns the rules for its tokens.
-    #[must_use]
     pub(crate) fn issuer(&self) -> &JwtIssuer {
         &self.trusted.issuer
     }

@@ -31,45 +31,38 @@ pub(crate) struct Issuers {
 
 impl Issuers {
     /// Returns the issuers of these settings. Another task fetches their keys.
-    #[must_use]
     pub(crate) fn new(settings: Vec<IssuerSettings>) -> Self {
         let states = settings.into_iter().map(|settings| Arc::new(IssuerState::new(settings))).collect();
         Self { states, verified: VerifiedTokens::default(), unknown: VerificationCounts::default() }
     }
 
     /// Returns true if there is an issuer.
-    #[must_use]
     pub(crate) fn are_configured(&self) -> bool {
         !self.states.is_empty()
     }
 
     /// Returns all issuers, in their order in the configuration.
-    #[must_use]
     pub(crate) fn all(&self) -> &[Arc<IssuerState>] {
         &self.states
     }
 
     /// Returns the rights that some person of this issuer can have.
-    #[must_use]
     pub(crate) fn rights(&self, issuer: &str) -> Option<(Role, Targets)> {
         let state = self.states.iter().find(|state| &*state.issuer().name == issuer)?;
         state.grants.iter().map(|grant| (grant.role, &grant.targets)).fold(None, personal::either)
     }
 
     /// Returns the results for tokens of which no issuer is known.
-    #[must_use]
     pub(crate) fn of_unknown(&self) -> &VerificationCounts {
         &self.unknown
     }
 
     /// Returns the number of tokens whose verification is remembered.
-    #[must_use]
     pub(crate) fn remembered(&self) -> usize {
         self.verified.len()
     }
 
     /// Returns the caller of a token that was verified before, and that is still valid.
-    #[must_use]
     pub(crate) fn known(&self, token: &str, now: SystemTime) -> Option<Caller> {
         let id = verified_tokens::id(token);
         let is_valid = |issuer: usize, generation: u64| self.states[issuer].keys.generation() == generation;

@@ -22,13 +22,11 @@ const DISCOVERY_WAIT: Duration = Duration::from_secs(10);
 
 impl IssuerState {
     /// Returns the sign-in of people at the issuer, if there is one.
-    #[must_use]
     pub(crate) fn sign_on(&self) -> Option<&SignOn> {
         self.sign_on.as_ref()
     }
 
     /// Returns the secret of the client, if AWS stores it.
-    #[must_use]
     pub(crate) fn stored_client_secret(&self) -> Option<(&ClientSecret, &StoredSecret)> {
         let secret = &self.sign_on.as_ref()?.secret;
         Some((secret, secret.place()?))
@@ -74,7 +72,6 @@ impl IssuerState {
     }
 
     /// Returns true if `[[caller]]` or the name needs a claim that is not among these.
-    #[must_use]
     pub(crate) fn lacks(&self, claims: &JwtClaims) -> bool {
         let mut patterns = self.grants.iter().flat_map(|grant| &grant.claims);
         claims.at(&self.issuer().name_claim).is_none() || patterns.any(|pattern| !pattern.is_answered(claims))
@@ -120,13 +117,11 @@ impl IssuerState {
 
 impl Issuers {
     /// Returns true if people can sign in at an issuer.
-    #[must_use]
     pub(crate) fn sign_people_in(&self) -> bool {
         self.all().iter().any(|issuer| issuer.sign_on.is_some())
     }
 
     /// Returns the holder of a session; nothing if the issuer or the grant is no longer in the configuration.
-    #[must_use]
     pub(crate) fn session_holder(&self, session: &IssuerSession) -> Option<Caller> {
         self.all().iter().find(|issuer| *issuer.issuer().name == session.issuer)?.holder(session)
     }

@@ -67,19 +67,16 @@ pub(super) struct FetchEnd {
 
 impl PublishedKeys {
     /// Returns the keys, if there are any.
-    #[must_use]
     pub(crate) fn current(&self) -> Option<Arc<KeySet>> {
         self.current.load_full()
     }
 
     /// Returns the issuer's discovery document, if the keys were found through it.
-    #[must_use]
     pub(crate) fn discovery(&self) -> Option<Arc<DiscoveryDocument>> {
         self.discovery.load_full()
     }
 
     /// Returns a number that changes when a key is withdrawn.
-    #[must_use]
     pub(super) fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
     }

@@ -37,20 +37,17 @@ impl From<JwtError> for JwtRejection {
 
 impl JwtRejected {
     /// Returns a rejection of a token of a configured issuer.
-    #[must_use]
     pub(crate) fn by(issuer: &Arc<str>, why: JwtRejection) -> Self {
         Self { issuer: Some(Arc::clone(issuer)), named: None, why }
     }
 
     /// Returns a rejection of any other token.
-    #[must_use]
     pub(crate) fn of_unknown(why: JwtError, named: Option<&str>) -> Self {
         let named = named.map(|named| named.chars().take(NAMED_LIMIT).flat_map(char::escape_debug).collect());
         Self { issuer: None, named, why: JwtRejection::Token(why) }
     }
 
     /// Returns the reason, which contains no part of the token.
-    #[must_use]
     pub(crate) fn reason(&self) -> String {
         match &self.why {
             JwtRejection::Token(why) => why.to_string(),

@@ -22,7 +22,6 @@ pub(crate) struct SignOn {
 
 impl SignOn {
     /// Returns the sign-in of a client.
-    #[must_use]
     pub(super) fn new(settings: SignOnClient, issuer: &JwtIssuer, grants: &[ClaimGrant]) -> Self {
         // An ID token is for the client that has requested it, whatever audience bearer tokens have to have.
         let SignOnClient { client, secret } = settings;

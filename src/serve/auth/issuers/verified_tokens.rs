@@ -36,7 +36,6 @@ struct VerifiedToken {
 }
 
 /// Returns the key under which a token is remembered.
-#[must_use]
 pub(super) fn id(token: &str) -> TokenDigest {
     digest(&SHA256, token.as_bytes()).as_ref().try_into().expect("SHA-256 has 32 bytes")
 }
@@ -49,7 +48,6 @@ impl VerifiedTokens {
 
     /// Returns the issuer and the caller of a token that is still valid. `is_current` gets the issuer, and the generation of
     /// the keys with which the token was verified.
-    #[must_use]
     pub(super) fn find(
         &self,
         id: &TokenDigest,
@@ -92,7 +90,6 @@ impl VerifiedTokens {
     }
 
     /// Returns the number of tokens.
-    #[must_use]
     pub(super) fn len(&self) -> usize {
         self.0.iter().map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner).len()).sum()
     }

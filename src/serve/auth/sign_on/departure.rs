@@ -12,7 +12,6 @@ const SCRIPT: &str = include_str!("departure.js");
 const CONTENT: &str = "<h1>Sign in to MLflow</h1><a class=\"button primary\" href=\"{{address}}\">{{label}}</a>";
 
 /// Returns the page that leads to the only way to sign in.
-#[must_use]
 pub(crate) fn departure(way: &PageLink) -> HttpResponse {
     let content = fill(CONTENT, &[("address", Place::Text(&way.address)), ("label", Place::Text(&way.label))]);
     Page { title: "Sign in to MLflow", content, script: Some(SCRIPT) }.response(StatusCode::OK)

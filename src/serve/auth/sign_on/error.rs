@@ -95,7 +95,6 @@ const BROKEN: (&str, StatusCode) = ("identity-provider-failed", StatusCode::BAD_
 
 impl SignOnError {
     /// Returns the error code for logs, metrics and headers, and the status of the response.
-    #[must_use]
     pub(crate) fn class(&self) -> (&'static str, StatusCode) {
         match self {
             Self::Response(_) | Self::State(_) | Self::MixUp | Self::Refused { .. } | Self::IdToken(_) => REJECTED,
@@ -111,20 +110,17 @@ impl SignOnError {
     }
 
     /// Returns the status of the response.
-    #[must_use]
     pub(crate) fn status(&self) -> StatusCode {
         self.class().1
     }
 
     /// Returns the path, without a slash at its beginning, at which another person can sign in, if that helps.
-    #[must_use]
     pub(crate) fn other_person(&self) -> Option<String> {
         let Self::NoGrant { issuer, .. } = self else { return None };
         Some(format!("{}?issuer={}&next=%2F&again=yes", START.trim_start_matches('/'), uri::encoded(issuer)))
     }
 
     /// Returns the message for the person, with what the person can do.
-    #[must_use]
     pub(crate) fn message(&self) -> String {
         match self {
             Self::State(StateError::NoCookie) => {

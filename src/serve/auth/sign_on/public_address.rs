@@ -8,7 +8,6 @@ use crate::serve::auth::browser::BrowserRequest;
 ///
 /// SECURITY: a client can write any host into its own request, which misleads that client only, because the provider compares
 /// the address with those that are registered there.
-#[must_use]
 pub(super) fn of(browser: BrowserRequest<'_>) -> Option<String> {
     let scheme = if browser.is_secure() { "https" } else { "http" };
     origin(scheme, browser.addressed_host()?).map(|origin| origin + browser.prefix().unwrap_or_default())

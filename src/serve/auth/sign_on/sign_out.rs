@@ -21,7 +21,6 @@ const CONTENT: &str = "<h1>You are signed out of MLflow</h1><p>Continue to sign 
 ///
 /// The answer is a page and no redirect, because the content security policy of our pages stops browsers from following the
 /// redirect of a form to another site.
-#[must_use]
 pub(crate) fn sign_out(sign_on: &SignOnRequest<'_>) -> Option<HttpResponse> {
     let (address, label) = at_provider(sign_on)?;
     let content = fill(CONTENT, &[("address", Place::Text(address.as_str())), ("label", Place::Text(&label))]);

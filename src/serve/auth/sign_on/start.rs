@@ -19,7 +19,6 @@ use crate::serve::auth::sign_on::request::{SignOnRequest, start_path};
 use crate::serve::page::PageLink;
 
 /// Returns the ways to sign in at identity providers, for the page that this request is for.
-#[must_use]
 pub(crate) fn ways(callers: &Callers, browser: BrowserRequest<'_>, next: &str) -> Vec<PageLink> {
     let issuers = callers.issuers.all().iter();
     let offered = issuers.filter_map(|issuer| Some((&issuer.issuer().name, issuer.sign_on()?)));

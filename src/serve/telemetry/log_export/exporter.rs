@@ -38,7 +38,6 @@ pub(crate) struct LogExport {
 
 impl LogExport {
     /// Starts a task for each content. The credentials are the machine's own.
-    #[must_use]
     pub(crate) fn start(settings: LogExportSettings, credentials: &Current, run: u64) -> Self {
         let stop = CancellationToken::new();
         let group = Arc::new(settings.group.clone());

@@ -35,7 +35,6 @@ pub(crate) struct WorkerCounters {
 
 impl WorkerCounters {
     /// Makes counters for so many targets, and for requests that have no target. Times count from `start`.
-    #[must_use]
     pub(crate) fn new(targets: usize, start: Instant) -> Self {
         let cells = (0..size(targets)).map(|_| AtomicU64::new(0)).collect();
         let shared = SharedCounters { targets, cells, recent: Mutex::default(), callers: CallerRows::default() };
@@ -43,7 +42,6 @@ impl WorkerCounters {
     }
 
     /// Returns the part that other threads read.
-    #[must_use]
     pub(crate) fn shared(&self) -> &Arc<SharedCounters> {
         &self.shared
     }

@@ -136,7 +136,6 @@ fn clip(text: &mut String) {
 }
 
 /// Returns the newest groups of several workers, the newest first. Of each sort there are at most as many as one worker keeps.
-#[must_use]
 pub(crate) fn newest(all: impl Iterator<Item = FailureGroup>) -> Vec<FailureGroup> {
     let mut groups: Vec<FailureGroup> = Vec::new();
     for group in all {

@@ -29,13 +29,11 @@ pub(crate) const BOUNDS: [(u64, &str); 19] = [
 pub(crate) const BUCKETS: usize = BOUNDS.len() + 1;
 
 /// Returns the bucket of a duration in microseconds.
-#[must_use]
 pub(crate) fn bucket(micros: u64) -> usize {
     BOUNDS.partition_point(|(bound, _)| *bound < micros)
 }
 
 /// Returns a duration in microseconds.
-#[must_use]
 pub(crate) fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
@@ -51,13 +49,11 @@ pub(crate) struct Distribution {
 
 impl Distribution {
     /// Returns the number of observations.
-    #[must_use]
     pub(crate) fn count(&self) -> u64 {
         self.buckets.iter().sum()
     }
 
     /// Returns the difference to an earlier distribution.
-    #[must_use]
     pub(crate) fn since(&self, earlier: &Self) -> Self {
         let mut buckets = self.buckets;
         for (now, before) in buckets.iter_mut().zip(&earlier.buckets) {
@@ -76,7 +72,6 @@ impl Distribution {
 
     /// Returns the quantile `part` (0 to 1) in milliseconds, or nothing without an observation. It is an estimate that
     /// assumes observations to be spread evenly within a bucket.
-    #[must_use]
     pub(crate) fn quantile(&self, part: f64) -> Option<f64> {
         let count = self.count();
         if count == 0 {

@@ -34,7 +34,6 @@ pub(crate) struct RequestTotals {
 
 impl RequestTotals {
     /// Adds up a snapshot.
-    #[must_use]
     pub(crate) fn of(snapshot: &Snapshot) -> Self {
         let mut sum = Self::default();
         for target in snapshot.targets() {
@@ -49,7 +48,6 @@ impl RequestTotals {
     }
 
     /// Returns the difference to an earlier sum.
-    #[must_use]
     pub(crate) fn since(&self, earlier: &Self) -> Self {
         Self {
             requests: self.requests.saturating_sub(earlier.requests),
@@ -109,7 +107,6 @@ pub(crate) struct HistoryView {
 
 impl History {
     /// Begins a history.
-    #[must_use]
     pub(crate) fn new(now: Instant) -> Self {
         let begin = (now, RequestTotals::default());
         Self(Mutex::new(HistoryState { steps: VecDeque::new(), began: begin, ticks: VecDeque::from([begin]) }))

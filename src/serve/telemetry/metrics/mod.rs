@@ -60,7 +60,6 @@ const NO_TARGET: &str = "(none)";
 
 impl Metrics {
     /// Makes metrics for targets of these names. The label of a target without a name is `default`.
-    #[must_use]
     pub(crate) fn new<'a>(names: impl Iterator<Item = Option<&'a str>>, intake: BodyLimits) -> Self {
         let names: Vec<_> = names.collect();
         // Another target may have the name `default`.
@@ -76,7 +75,6 @@ impl Metrics {
     }
 
     /// Makes counters for one more worker, which alone may update them. They stay in the sum when the worker ends.
-    #[must_use]
     pub(crate) fn add_worker(&self) -> Rc<WorkerCounters> {
         let counters = WorkerCounters::new(self.labels.len(), self.start);
         self.counters.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(counters.shared()));
@@ -88,7 +86,6 @@ impl Metrics {
     }
 
     /// Returns the sum of all workers' counters.
-    #[must_use]
     pub(crate) fn snapshot(&self) -> Snapshot {
         let mut snapshot = Snapshot::new(self.labels.len());
         self.counters().iter().for_each(|counters| snapshot.add(counters));
@@ -96,32 +93,27 @@ impl Metrics {
     }
 
     /// Returns the label of a target.
-    #[must_use]
     pub(crate) fn label(&self, target: Option<usize>) -> &str {
         target.and_then(|target| self.labels.get(target)).map_or(NO_TARGET, String::as_str)
     }
 
     /// Returns the figures of the last hour.
-    #[must_use]
     pub(crate) fn view(&self, snapshot: &Snapshot) -> HistoryView {
         self.history.view(Instant::now(), &RequestTotals::of(snapshot))
     }
 
     /// Returns the failures since the start, grouped, the newest first.
-    #[must_use]
     pub(crate) fn failures(&self) -> Vec<FailureGroup> {
         let all = self.counters();
         failures::newest(all.iter().flat_map(|counters| counters.recent().all().cloned().collect::<Vec<_>>()))
     }
 
     /// Returns the figures of the callers.
-    #[must_use]
     pub(crate) fn callers(&self) -> CallerSums {
         CallerSums::of(self.counters().iter().map(|counters| &counters.callers))
     }
 
     /// Returns the time of day that is so many milliseconds after the start.
-    #[must_use]
     pub(crate) fn time_of(&self, milliseconds: u64) -> SystemTime {
         self.started + Duration::from_millis(milliseconds)
     }

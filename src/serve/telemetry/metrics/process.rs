@@ -16,7 +16,6 @@ pub(crate) struct ProcessUsage {
 
 impl ProcessUsage {
     /// Reads the current figures. The kernel makes them in memory, so this waits for no disk.
-    #[must_use]
     pub(crate) fn read() -> Self {
         let report = |name: &str| fs::read_to_string(format!("/proc/self/{name}")).ok();
         Self {

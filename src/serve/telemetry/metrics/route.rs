@@ -36,7 +36,6 @@ labelled! {
 
 impl RouteClass {
     /// Returns the class of an action of the table of routes.
-    #[must_use]
     pub(crate) fn of(action: Option<&str>) -> Self {
         let Some(action) = action else { return Self::None };
         let resource = action.split_once(':').map_or(action, |(resource, _)| resource);

@@ -25,7 +25,6 @@ type Labelled<const N: usize> = ([&'static str; N], u64);
 
 impl Snapshot {
     /// Makes a snapshot of zeros for so many targets.
-    #[must_use]
     pub(crate) fn new(targets: usize) -> Self {
         Self { targets, cells: vec![0; size(targets)] }
     }
@@ -70,19 +69,16 @@ impl Snapshot {
     }
 
     /// Returns the number of attempts after the first.
-    #[must_use]
     pub(crate) fn retries(&self, target: Option<usize>) -> u64 {
         self.cells[base(self.targets, target) + RETRIES]
     }
 
     /// Returns the number of requests. Every second this is called for every target, so it does not look at labels.
-    #[must_use]
     pub(crate) fn request_count(&self, target: Option<usize>) -> u64 {
         self.by_status(target).iter().sum()
     }
 
     /// Returns the number of requests that got a 5xx or a truncated response.
-    #[must_use]
     pub(crate) fn failed(&self, target: Option<usize>) -> u64 {
         let errors: u64 = self.by_status(target).iter().skip(SERVER_ERROR).step_by(STATUSES.len()).sum();
         // The status of a truncated response does not show the failure.
@@ -96,7 +92,6 @@ impl Snapshot {
     }
 
     /// Returns the number of requests that the appliance rejected with a 4xx.
-    #[must_use]
     pub(crate) fn rejected(&self, target: Option<usize>) -> u64 {
         self.cells[base(self.targets, target) + REJECTED]
     }
@@ -107,7 +102,6 @@ impl Snapshot {
     }
 
     /// Returns the distribution of the duration of requests that MLflow or S3 has answered, and the shares of the total.
-    #[must_use]
     pub(crate) fn answered(&self, target: Option<usize>) -> (Distribution, TimeShares) {
         let first = base(self.targets, target);
         let total = self.distribution(first + ANSWERED);
@@ -116,7 +110,6 @@ impl Snapshot {
     }
 
     /// Returns the distribution of a latency over the requests of one route.
-    #[must_use]
     pub(crate) fn latency(&self, target: Option<usize>, latency: Latency, route: RouteClass) -> Distribution {
         self.distribution(base(self.targets, target) + distribution(latency, route as usize))
     }

@@ -30,7 +30,6 @@ impl TimeShares {
     }
 
     /// Returns the difference to an earlier sum.
-    #[must_use]
     pub(crate) fn since(&self, earlier: &Self) -> Self {
         Self {
             appliance: self.appliance.saturating_sub(earlier.appliance),

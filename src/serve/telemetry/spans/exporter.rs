@@ -39,7 +39,6 @@ pub(crate) struct ExportTask {
 
 impl Exporter {
     /// Starts the task that sends spans.
-    #[must_use]
     pub(crate) fn start(settings: SpanSettings) -> ExportTask {
         let (queue, finished) = mpsc::unbounded_channel();
         let (counts, stop) = (Arc::<SpanCounts>::default(), CancellationToken::new());
@@ -63,7 +62,6 @@ impl Exporter {
 
 impl ExportTask {
     /// Returns the exporter that requests use.
-    #[must_use]
     pub(crate) fn exporter(&self) -> Arc<Exporter> {
         Arc::clone(&self.exporter)
     }

@@ -84,7 +84,6 @@ enum AnyValue<'a> {
 }
 
 /// Returns the body of a request to a collector.
-#[must_use]
 pub(crate) fn document(resource: &[(String, String)], requests: &[FinishedSpans]) -> Vec<u8> {
     let attributes = resource.iter().map(|(key, text)| Attribute { key, value: AnyValue::StringValue(text) }).collect();
     let spans = requests.iter().flat_map(|request| request.spans.iter().map(move |span| described(request, span)));

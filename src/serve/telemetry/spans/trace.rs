@@ -77,7 +77,6 @@ impl Trace {
     }
 
     /// Returns the trace's id in hexadecimal.
-    #[must_use]
     pub(crate) fn id(&self) -> String {
         format!("{:032x}", self.context.trace)
     }
