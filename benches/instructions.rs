@@ -119,7 +119,7 @@ fn header_filter(inbound: HeaderMap) {
 
 /// A body of a size in bytes, and what receives it.
 fn body(size: usize) -> (Runtime, Bytes, BodyLimits) {
-    let intake = BodyLimits {
+    let body_limits = BodyLimits {
         size_limit: 1 << 30,
         memory_limit: 2 << 20,
         arriving: Budget::new(BudgetKind::Arriving, u64::MAX),
@@ -131,20 +131,20 @@ fn body(size: usize) -> (Runtime, Bytes, BodyLimits) {
         passes_large: false,
     };
     let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
-    (runtime, Bytes::from(vec![b'x'; size]), intake)
+    (runtime, Bytes::from(vec![b'x'; size]), body_limits)
 }
 
 #[library_benchmark]
 #[bench::kib(body(1 << 10))]
 #[bench::mib(body(1 << 20))]
-fn buffering((runtime, body, intake): (Runtime, Bytes, BodyLimits)) {
+fn buffering((runtime, body, body_limits): (Runtime, Bytes, BodyLimits)) {
     // The server hands bodies over in pieces of this size.
     const PIECE: usize = 32 * 1024;
     let pieces = (0..body.len()).step_by(PIECE).map(|at| body.slice(at..body.len().min(at + PIECE)));
     let payload = stream::iter(pieces.map(Ok::<_, PayloadError>));
     drop(black_box(
         runtime
-            .block_on(buffer(payload, Some(body.len() as u64), &intake, &BodyOwner::default()))
+            .block_on(buffer(payload, Some(body.len() as u64), &body_limits, &BodyOwner::default()))
             .expect("there is room"),
     ));
 }

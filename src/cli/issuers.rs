@@ -68,21 +68,7 @@ pub(super) fn resolve(
 
 /// One issuer; none after adding a problem.
 fn trusted(table: &IssuerTable, problems: &mut Problems) -> Option<TrustedIssuer> {
-    let mut required = |key: &str, hint: &str| {
-        if table.value(key).is_none() && table.list(key).is_empty() {
-            problems.add(&table.origin, format!("an `[[issuer]]` needs `{key}`"), hint);
-        }
-    };
-    required("name", "choose a short name for logs and for `[[caller]]`, as in `github`");
-    required("url", HINT_URL);
-    // SECURITY: without it, a token that was made for any other service would be accepted here.
-    // People who sign in send no bearer token, and without an audience the issuer's bearer tokens are rejected.
-    if table.value("client-id").is_none() {
-        required(
-            "audience",
-            "choose a text that means this appliance, such as its URL, and let tokens be issued for it",
-        );
-    }
+    check_required(table, problems);
     let name = problems.read(table.value("name"), "choose a name like `github`", |text| {
         if is_target_name(text) {
             Ok(text.to_owned())
@@ -97,63 +83,83 @@ fn trusted(table: &IssuerTable, problems: &mut Problems) -> Option<TrustedIssuer
         Err(_) if !is_fetched && !text.is_empty() => Ok((text.to_owned(), None)),
         Err(why) => Err(why.to_owned()),
     });
-    let mut audiences = Vec::new();
-    for given in table.list("audience") {
-        audiences.extend(problems.read(Some(given), "write the `aud` of tokens for this appliance", |text| {
-            if text.is_empty() { Err("the audience is empty".to_owned()) } else { Ok(text.to_owned()) }
-        }));
-    }
-    let mut algorithms = Vec::new();
-    for given in table.list("algorithms") {
-        let hint = "leave it out for RS256, PS256, ES256 and EdDSA";
-        algorithms.extend(
-            problems.read(Some(given), hint, |text| text.parse::<JwtAlgorithm>().map_err(|error| error.to_string())),
-        );
-    }
+    let audiences = each(table, "audience", "write the `aud` of tokens for this appliance", problems, |text| {
+        if text.is_empty() { Err("the audience is empty".to_owned()) } else { Ok(text.to_owned()) }
+    });
+    let hint = "leave it out for RS256, PS256, ES256 and EdDSA";
+    let parse = |text: &str| text.parse::<JwtAlgorithm>().map_err(|error| error.to_string());
+    let algorithms = each(table, "algorithms", hint, problems, parse);
     let leeway = problems.duration(table.value("leeway"), 60);
     if leeway.as_secs() > LEEWAY_LIMIT_S {
         let given = table.value("leeway")?;
-        problems.add(
-            &given.origin,
-            "the leeway is longer than 5 minutes",
-            "synchronise the clocks, and write up to `5m`",
-        );
+        let hint = "synchronise the clocks, and write up to `5m`";
+        problems.add(&given.origin, "the leeway is longer than 5 minutes", hint);
     }
     let claim = |text: &str| ClaimPath::parse(text).map_err(ToOwned::to_owned);
     let name_claim = problems.read(table.value("name-claim"), "write the name of a claim, as in `email`", claim);
     let name_claim = name_claim.or_else(|| ClaimPath::parse("sub").ok());
     let (url, location) = url?;
-    let own = |key: &str| table.value(key);
     let issuer = JwtIssuer {
         name: name?.into(),
         url,
         audiences,
-        audience_claim: own("audience-claim").map_or("aud", |given| &given.text).to_owned(),
+        audience_claim: table.value("audience-claim").map_or("aud", |given| &given.text).to_owned(),
         algorithms: if algorithms.is_empty() { JwtAlgorithm::DEFAULT.to_vec() } else { algorithms },
         leeway,
         name_claim: name_claim?,
     };
-    let keys = match (own("keys-url"), own("keys-file")) {
-        (None, None) => KeySource::Discovery(location?),
-        (Some(given), None) => {
-            KeySource::Address(problems.read(Some(given), "write `https://host/path`", |text| {
-                Location::parse(text).map_err(ToOwned::to_owned)
-            })?)
-        }
-        (None, Some(given)) => KeySource::File(problems.file(given, "name a file with a JSON Web Key Set")?),
-        (Some(_), Some(given)) => {
-            problems.add(&given.origin, "the keys have two sources", "remove `keys-url` or `keys-file`");
-            return None;
-        }
-    };
-    let trusted = TrustedIssuer { issuer, keys };
-    if let (KeySource::File(path), Some(given)) = (&trusted.keys, own("keys-file"))
+    let trusted = TrustedIssuer { issuer, keys: keys(table, location, problems)? };
+    if let (KeySource::File(path), Some(given)) = (&trusted.keys, table.value("keys-file"))
         && let Err(error) = read_keys(path, &trusted)
     {
         let hint = "save the issuer's key set there, as with `kubectl get --raw /openid/v1/jwks`";
         problems.add_local(&given.origin, error.to_string(), hint);
     }
     Some(trusted)
+}
+
+/// Adds a problem for each required key that is missing.
+fn check_required(table: &IssuerTable, problems: &mut Problems) {
+    let mut required = |key: &str, hint: &str| {
+        if table.value(key).is_none() && table.list(key).is_empty() {
+            problems.add(&table.origin, format!("an `[[issuer]]` needs `{key}`"), hint);
+        }
+    };
+    required("name", "choose a short name for logs and for `[[caller]]`, as in `github`");
+    required("url", HINT_URL);
+    // SECURITY: without it, a token that was made for any other service would be accepted here.
+    // People who sign in send no bearer token, and without an audience the issuer's bearer tokens are rejected.
+    if table.value("client-id").is_none() {
+        let hint = "choose a text that means this appliance, such as its URL, and let tokens be issued for it";
+        required("audience", hint);
+    }
+}
+
+/// The values of a list, without those that are not valid.
+fn each<T>(
+    table: &IssuerTable,
+    key: &str,
+    hint: &str,
+    problems: &mut Problems,
+    parse: impl Fn(&str) -> Result<T, String>,
+) -> Vec<T> {
+    table.list(key).iter().filter_map(|given| problems.read(Some(given), hint, &parse)).collect()
+}
+
+/// The source of the keys; `discovery` is the location by the issuer's URL.
+fn keys(table: &IssuerTable, discovery: Option<Location>, problems: &mut Problems) -> Option<KeySource> {
+    match (table.value("keys-url"), table.value("keys-file")) {
+        (None, None) => discovery.map(KeySource::Discovery),
+        (Some(given), None) => {
+            let parse = |text: &str| Location::parse(text).map_err(ToOwned::to_owned);
+            problems.read(Some(given), "write `https://host/path`", parse).map(KeySource::Address)
+        }
+        (None, Some(given)) => problems.file(given, "name a file with a JSON Web Key Set").map(KeySource::File),
+        (Some(_), Some(given)) => {
+            problems.add(&given.origin, "the keys have two sources", "remove `keys-url` or `keys-file`");
+            None
+        }
+    }
 }
 
 /// The grant of one `[[caller]]` with an `issuer`; none after adding a problem.

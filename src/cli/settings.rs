@@ -5,15 +5,18 @@ use std::path::Path;
 use std::thread::available_parallelism;
 
 use super::logging::Logging;
-use super::options::{ServeOptions, TelemetryOptions, UpstreamOptions};
+use super::options::{ListenerOptions, ServeOptions, TelemetryOptions, UpstreamOptions};
 use super::problems::{Problem, Problems};
+use super::targets::ParsedTarget;
 use super::variables::UnknownVariable;
 use super::{
     aws_identities, bodies, callers, file, listener, log_export, proxies, targets, telemetry, trust, values, variables,
 };
 use crate::aws::sdk::Egress;
 use crate::http::client::{ClientSettings, Dialer, Endpoint};
-use crate::serve::{AdminSettings, AllowedHosts, AuditSink, CallerSettings, LogContent, ServeSettings, TargetSettings};
+use crate::serve::{
+    AdminSettings, AllowedHosts, AuditSink, CallerSettings, LogContent, ServeSettings, ServerLimits, TargetSettings,
+};
 
 /// A configuration without problems.
 pub(super) struct Configuration {
@@ -70,14 +73,9 @@ pub(super) fn resolve(options: &ServeOptions, mut problems: Problems, run: u64) 
     let region = targets.first().map_or("us-east-1", |target| target.target.arn().region());
     let log_export = log_export::resolve(&options.telemetry, region, (tls.as_ref(), &proxies), problem);
     let callers = callers::resolve(options, listen, region, problem);
-    let intake = bodies::resolve(&options.bodies, problem);
+    let body_limits = bodies::resolve(&options.bodies, problem);
     let api_body_size_limit = bodies::api_size_limit(&options.bodies, problem);
-    let cores = available_parallelism().map_or(1, NonZeroUsize::get);
-    let workers = problem.count(listener.workers.as_ref(), cores);
-    let connection_limit = problem.count(listener.connection_limit.as_ref(), 25_000);
-    let keep_alive = problem.duration(listener.keep_alive.as_ref(), 75);
-    let head_timeout = problem.duration(listener.head_timeout.as_ref(), 10);
-    let send_timeout = problem.duration(listener.send_timeout.as_ref(), 60);
+    let server = server(listener, problem);
     let drain_timeout = problem.duration(listener.drain_timeout.as_ref(), 30);
     let reload_interval = problem.duration(options.callers.reload_interval.as_ref(), 60);
     let aws = aws_identities::resolve(options, &targets, problem);
@@ -89,23 +87,7 @@ pub(super) fn resolve(options: &ServeOptions, mut problems: Problems, run: u64) 
     let logging = logging.exported(log_export.as_ref().and_then(|export| export.queue(LogContent::Log)));
 
     let tls = tls.expect("without it there is a problem");
-    // The dialers of all targets come from one, so that targets behind one endpoint can share its connections.
-    let mut family: Option<Dialer> = None;
-    let served_targets = targets.into_iter().map(|target| {
-        let endpoint = target.endpoint.unwrap_or_else(|| Endpoint::https(target.target.host()));
-        let new = |endpoint| Dialer::new(endpoint, &tls, connect_timeout, handshake_timeout).through(&proxies);
-        let dialer = family.as_ref().map_or_else(|| new(endpoint.clone()), |known| known.to(endpoint.clone()));
-        family.get_or_insert_with(|| dialer.clone());
-        TargetSettings {
-            name: target.name,
-            is_default: target.is_default,
-            dialer,
-            target: target.target,
-            client,
-            role: target.role,
-            artifacts: target.artifacts,
-        }
-    });
+    let new = |endpoint| Dialer::new(endpoint, &tls, connect_timeout, handshake_timeout).through(&proxies);
     let settings = ServeSettings {
         listen,
         inherited: Vec::new(),
@@ -118,25 +100,53 @@ pub(super) fn resolve(options: &ServeOptions, mut problems: Problems, run: u64) 
             None if listen.ip().is_loopback() => AllowedHosts::Listed(Vec::new()),
             None => AllowedHosts::Any,
         },
-        workers: NonZeroUsize::new(workers).unwrap_or(NonZeroUsize::MIN),
-        connection_limit,
-        keep_alive,
-        head_timeout,
-        send_timeout,
+        server,
         drain_timeout,
-        served_targets: served_targets.collect(),
+        served_targets: served(targets, client, new),
         callers: CallerSettings { aws, ..callers.expect("without it there is a problem") },
         reload_interval,
         audit: options.telemetry.audit_log.as_ref().map(|given| match given.text.as_str() {
             "stdout" => AuditSink::Stdout,
             path => AuditSink::File(path.into()),
         }),
-        intake,
+        body_limits,
         api_body_size_limit,
         egress: Egress { authorities: authorities.flatten(), proxies: proxies.clone() },
         run,
     };
     Ok(Configuration { settings, logging, warnings })
+}
+
+/// The settings of the targets. `new` makes the first dialer, and the dialers of all targets come from one, so that targets
+/// behind one endpoint can share its connections.
+fn served(targets: Vec<ParsedTarget>, client: ClientSettings, new: impl Fn(Endpoint) -> Dialer) -> Vec<TargetSettings> {
+    let mut family: Option<Dialer> = None;
+    let served = targets.into_iter().map(|target| {
+        let endpoint = target.endpoint.unwrap_or_else(|| Endpoint::https(target.target.host()));
+        let dialer = family.as_ref().map_or_else(|| new(endpoint.clone()), |known| known.to(endpoint.clone()));
+        family.get_or_insert_with(|| dialer.clone());
+        TargetSettings {
+            name: target.name,
+            is_default: target.is_default,
+            dialer,
+            target: target.target,
+            client,
+            role: target.role,
+            artifacts: target.artifacts,
+        }
+    });
+    served.collect()
+}
+
+fn server(options: &ListenerOptions, problems: &mut Problems) -> ServerLimits {
+    let cores = available_parallelism().map_or(1, NonZeroUsize::get);
+    ServerLimits {
+        threads: NonZeroUsize::new(problems.count(options.workers.as_ref(), cores)).unwrap_or(NonZeroUsize::MIN),
+        connection_limit: problems.count(options.connection_limit.as_ref(), 25_000),
+        keep_alive: problems.duration(options.keep_alive.as_ref(), 75),
+        head_timeout: problems.duration(options.head_timeout.as_ref(), 10),
+        send_timeout: problems.duration(options.send_timeout.as_ref(), 60),
+    }
 }
 
 fn logging(options: &TelemetryOptions, problems: &mut Problems) -> Logging {

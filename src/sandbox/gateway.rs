@@ -44,7 +44,7 @@ pub(super) struct Gateway {
     pub(super) target: Target,
     pub(super) issuer: Issuer,
     pub(super) tally: Arc<Tally>,
-    pub(super) intake: BodyLimits,
+    pub(super) body_limits: BodyLimits,
     pub(super) mlflow: Client,
     pub(super) mlflow_host: HeaderValue,
 }
@@ -67,7 +67,7 @@ async fn exchange(
     payload: web::Payload,
 ) -> Result<HttpResponse, AwsRejection> {
     let length = headers::content_length(request.headers());
-    let body = buffer(payload, length, &gateway.intake, &BodyOwner::default())
+    let body = buffer(payload, length, &gateway.body_limits, &BodyOwner::default())
         .await
         .map_err(|error| rejection(StatusCode::BAD_REQUEST, "BadRequestException", error.to_string()))?;
     let service = SigningScope {

@@ -137,14 +137,14 @@ impl SandboxServices {
         let (target, issuer, tally, mlflow) = (target.clone(), issuer.clone(), Arc::clone(tally), mlflow.clone());
         // The dialer is made once, so that a worker cannot fail to start. Workers cannot share connections.
         let mlflow_host = HeaderValue::try_from(mlflow.authority()).expect("a host that was parsed");
-        let intake = intake(directory);
+        let body_limits = body_limits(directory);
         let mlflow = dialer(&mlflow)?;
         let factory = move || {
             let gateway = Gateway {
                 target: target.clone(),
                 issuer: issuer.clone(),
                 tally: Arc::clone(&tally),
-                intake: intake.clone(),
+                body_limits: body_limits.clone(),
                 mlflow: client(mlflow.clone()),
                 mlflow_host: mlflow_host.clone(),
             };
@@ -242,7 +242,7 @@ fn listener() -> Result<(TcpListener, SocketAddr), SandboxError> {
     Ok((listener, address))
 }
 
-fn intake(directory: &Path) -> BodyLimits {
+fn body_limits(directory: &Path) -> BodyLimits {
     BodyLimits {
         size_limit: u64::MAX,
         memory_limit: 1 << 20,

@@ -42,6 +42,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
+use actix_web::rt::task::JoinHandle;
 use actix_web::web;
 use tracing::info;
 
@@ -59,6 +60,7 @@ pub use auth::sign_in_page::LONGEST_HELP;
 pub use auth::sign_on::{CALLBACK, SIGNED_OUT};
 use background::Background;
 pub use serve_error::ServeError;
+pub use server::ServerLimits;
 use server::{Server, ServerSettings};
 pub use settings::ServeSettings;
 use shutdown::{StopSignals, drain};
@@ -82,11 +84,37 @@ use upstream::target_names::TargetNames;
 /// # Errors
 /// [`ServeError`].
 pub async fn run(settings: ServeSettings, summary: &str) -> Result<(), ServeError> {
+    let drain_timeout = settings.drain_timeout;
+    let mut running = start(settings, summary)?;
+    let mut signals = StopSignals::listen();
+    let (result, deadline) = tokio::select! {
+        error = running.server.failure() => (Err(ServeError::Server(error)), None),
+        () = signals.next() => {
+            let deadline = Instant::now() + drain_timeout;
+            drain(&mut running.server, &mut signals, &running.shared, drain_timeout).await;
+            (Ok(()), Some(deadline))
+        }
+    };
+    running.finish(deadline).await;
+    result
+}
+
+/// What runs until the end of the process.
+struct Running {
+    shared: Arc<SharedState>,
+    server: Server,
+    admin: Option<Server>,
+    tasks: Vec<JoinHandle<()>>,
+    spans: Option<ExportTask>,
+    log_export: Option<LogExport>,
+}
+
+/// Starts everything that these settings describe.
+fn start(settings: ServeSettings, summary: &str) -> Result<Running, ServeError> {
     let mut listeners = settings.inherited;
     if listeners.is_empty() {
-        let bound =
-            server::bind(settings.listen).map_err(|source| ServeError::Bind { address: settings.listen, source })?;
-        listeners.push(bound);
+        let bound = server::bind(settings.listen);
+        listeners.push(bound.map_err(|source| ServeError::Bind { address: settings.listen, source })?);
     }
     let addresses: Vec<_> = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
     let mut identities: Vec<SigningIdentity> = Vec::new();
@@ -103,25 +131,20 @@ pub async fn run(settings: ServeSettings, summary: &str) -> Result<(), ServeErro
         let credentials = SigningIdentity::of_machine(&export.group.region, &mut identities);
         LogExport::start(export, &credentials, settings.run)
     });
-    let export = settings.spans.map(Exporter::start);
+    let spans = settings.spans.map(Exporter::start);
+    let (exporter, queues) = (spans.as_ref().map(ExportTask::exporter), log_export.as_ref().map(LogExport::queues));
     let names = served_targets.iter().map(|served| served.name.as_deref());
     let shared = Arc::new(SharedState {
-        metrics: Metrics::new(names, settings.intake.clone()),
+        metrics: Metrics::new(names, settings.body_limits.clone()),
         target_names: TargetNames::new(&served_targets),
         served_targets,
         allowed_hosts: settings.allowed_hosts,
         access: AccessOverview::of(&settings.callers),
         callers: Callers::new(settings.callers),
         tls: settings.tls.clone(),
-        reports: Arc::new(RequestReports::new(
-            settings.run,
-            audit,
-            export.as_ref().map(ExportTask::exporter),
-            log_export.as_ref().map(LogExport::queues).unwrap_or_default(),
-        )),
+        reports: Arc::new(RequestReports::new(settings.run, audit, exporter, queues.unwrap_or_default())),
         draining: AtomicBool::new(false),
     });
-
     if let Some(log_export) = &mut log_export {
         let shared = Arc::clone(&shared);
         log_export.watch(move || RequestTotals::of(&shared.metrics.snapshot()));
@@ -130,58 +153,45 @@ pub async fn run(settings: ServeSettings, summary: &str) -> Result<(), ServeErro
     let heartbeat = Heartbeat::new();
     let server_settings = ServerSettings {
         name: "worker",
-        threads: settings.workers,
-        connection_limit: settings.connection_limit,
-        keep_alive: settings.keep_alive,
-        head_timeout: settings.head_timeout,
-        send_timeout: settings.send_timeout,
+        limits: settings.server,
         tls: settings.tls.as_ref().map(|tls| Arc::new(tls.config())),
         note: auth::certificate::note,
     };
-    let mut server = {
-        let (shared, heartbeat) = (Arc::clone(&shared), Arc::clone(&heartbeat));
-        let (intake, api_body_size_limit) = (settings.intake, settings.api_body_size_limit);
-        Server::start(&listeners, &server_settings, move |app| {
-            heartbeat.join();
-            let worker = WorkerState::new(Arc::clone(&shared), intake.clone(), api_body_size_limit);
-            app.app_data(Rc::new(worker)).default_service(web::to(pipeline::handle));
-        })
-        .map_err(ServeError::Server)?
-    };
-    drop(listeners);
-
+    let (state, beat, limits) = (Arc::clone(&shared), Arc::clone(&heartbeat), settings.body_limits);
+    let server = Server::start(&listeners, &server_settings, move |app| {
+        beat.join();
+        let worker = WorkerState::new(Arc::clone(&state), limits.clone(), settings.api_body_size_limit);
+        app.app_data(Rc::new(worker)).default_service(web::to(pipeline::handle));
+    });
+    let server = server.map_err(ServeError::Server)?;
     info!("{summary}");
     announce(&shared, &addresses);
     let inputs =
         Background { tls: settings.tls, egress: settings.egress, reload_interval: settings.reload_interval, heartbeat };
     let tasks = background::start(&shared, identities, inputs);
-    let mut signals = StopSignals::listen();
-    let (result, deadline) = tokio::select! {
-        error = server.failure() => (Err(ServeError::Server(error)), None),
-        () = signals.next() => {
-            let deadline = Instant::now() + settings.drain_timeout;
-            drain(&mut server, &mut signals, &shared, settings.drain_timeout).await;
-            (Ok(()), Some(deadline))
+    Ok(Running { shared, server, admin, tasks, spans, log_export })
+}
+
+impl Running {
+    /// Ends everything. What waits for export has until the deadline, if there is one.
+    async fn finish(self, deadline: Option<Instant>) {
+        self.server.stop().await;
+        self.tasks.iter().for_each(JoinHandle::abort);
+        // The admin listener ends last, so that operators can watch the draining.
+        if let Some(admin) = self.admin {
+            admin.stop().await;
         }
-    };
-    server.stop().await;
-    for task in tasks {
-        task.abort();
+        let reports = &self.shared.reports;
+        reports.audit.flush();
+        if let Some(spans) = self.spans {
+            spans.finish(deadline).await;
+        }
+        info!(in_flight = reports.in_flight(), "stopped");
+        // Last, because all others may still log.
+        if let Some(log_export) = self.log_export {
+            log_export.finish(deadline).await;
+        }
     }
-    // The admin listener ends last, so that operators can watch the draining.
-    if let Some(admin) = admin {
-        admin.stop().await;
-    }
-    shared.reports.audit.flush();
-    if let Some(export) = export {
-        export.finish(deadline).await;
-    }
-    info!(in_flight = shared.reports.in_flight(), "stopped");
-    // Last, because all others may still log.
-    if let Some(log_export) = log_export {
-        log_export.finish(deadline).await;
-    }
-    result
 }
 
 /// Logs once for each target the address where it is served.

@@ -1,7 +1,6 @@
 //! The checked settings of `serve`.
 
 use std::net::{SocketAddr, TcpListener};
-use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use crate::aws::sdk::Egress;
@@ -10,6 +9,7 @@ use crate::http::tls::server::ServerTls;
 use crate::serve::admin::settings::AdminSettings;
 use crate::serve::auth::browser::AllowedHosts;
 use crate::serve::auth::settings::CallerSettings;
+use crate::serve::server::ServerLimits;
 use crate::serve::telemetry::audit::AuditSink;
 use crate::serve::telemetry::log_export::LogExportSettings;
 use crate::serve::telemetry::spans::SpanSettings;
@@ -25,17 +25,8 @@ pub struct ServeSettings {
     pub tls: Option<ServerTls>,
     /// The names by which clients may address the appliance.
     pub allowed_hosts: AllowedHosts,
-    /// The number of threads that handle requests.
-    pub workers: NonZeroUsize,
-    /// The number of clients' connections per worker; further connections wait in the kernel.
-    pub connection_limit: usize,
-    /// The idle timeout of a client's connection.
-    pub keep_alive: Duration,
-    /// The time in which a client has to send the head of a request. For a later request on a connection it begins after
-    /// `keep_alive`.
-    pub head_timeout: Duration,
-    /// The time for which a client may read nothing of a response.
-    pub send_timeout: Duration,
+    /// The limits of the threads that handle requests, and of clients' connections.
+    pub server: ServerLimits,
     /// The time that requests in flight have after a signal to stop.
     pub drain_timeout: Duration,
     /// The targets, at least one.
@@ -53,7 +44,7 @@ pub struct ServeSettings {
     /// The export to CloudWatch Logs, if there is a log group for it.
     pub log_export: Option<LogExportSettings>,
     /// The limits and budgets of bodies.
-    pub intake: BodyLimits,
+    pub body_limits: BodyLimits,
     /// The largest body outside of artifacts. Bytes.
     pub api_body_size_limit: u64,
     /// The way by which the AWS SDK leaves this machine.

@@ -36,9 +36,9 @@ pub(crate) struct WorkerState {
     /// A client for each of the shared targets, in their order.
     pub upstreams: Vec<MlflowClient>,
     /// The limits and budgets of artifacts.
-    pub intake: BodyLimits,
+    pub body_limits: BodyLimits,
     /// The limits and budgets of all other bodies.
-    pub api_intake: BodyLimits,
+    pub api_body_limits: BodyLimits,
     /// Connects to the services that authentication asks.
     pub services: ServiceClients,
     /// The worker's counters.
@@ -47,14 +47,15 @@ pub(crate) struct WorkerState {
 
 impl WorkerState {
     /// Prepares a worker on the thread that will use it.
-    pub(crate) fn new(shared: Arc<SharedState>, intake: BodyLimits, api_body_size_limit: u64) -> Self {
+    pub(crate) fn new(shared: Arc<SharedState>, body_limits: BodyLimits, api_body_size_limit: u64) -> Self {
         let parts = UpstreamParts::default();
         let upstreams =
             shared.served_targets.iter().map(|served| MlflowClient::new(Arc::clone(served), &parts)).collect();
-        let api_intake = BodyLimits { size_limit: intake.size_limit.min(api_body_size_limit), ..intake.clone() };
+        let api_body_limits =
+            BodyLimits { size_limit: body_limits.size_limit.min(api_body_size_limit), ..body_limits.clone() };
         let first = &shared.served_targets[0];
         let services = ServiceClients::new(first.dialer.clone(), first.client.keep_alive);
         let counters = shared.metrics.add_worker();
-        Self { shared, upstreams, intake, api_intake, services, counters }
+        Self { shared, upstreams, body_limits, api_body_limits, services, counters }
     }
 }

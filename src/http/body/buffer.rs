@@ -54,18 +54,18 @@ impl BufferedBody {
 pub async fn buffer<S>(
     payload: S,
     declared: Option<u64>,
-    intake: &BodyLimits,
+    body_limits: &BodyLimits,
     account: &BodyOwner,
 ) -> Result<BufferedBody, RequestBodyError>
 where
     S: Stream<Item = Result<Bytes, PayloadError>> + Unpin,
 {
-    let mut source = ArrivingBody { payload, pace: Pace::new(intake.timing), intake, account };
-    if declared.is_some_and(|length| length > intake.size_limit) {
-        return Err(RequestBodyError::TooLarge { limit: intake.size_limit });
+    let mut source = ArrivingBody { payload, pace: Pace::new(body_limits.timing), body_limits, account };
+    if declared.is_some_and(|length| length > body_limits.size_limit) {
+        return Err(RequestBodyError::TooLarge { limit: body_limits.size_limit });
     }
     let expected = declared.unwrap_or(0);
-    if expected <= intake.memory_limit {
+    if expected <= body_limits.memory_limit {
         into_memory(&mut source, expected).await
     } else {
         Box::pin(into_file(&mut source, None, expected)).await
@@ -75,7 +75,7 @@ where
 struct ArrivingBody<'a, S> {
     payload: S,
     pace: Pace,
-    intake: &'a BodyLimits,
+    body_limits: &'a BodyLimits,
     account: &'a BodyOwner,
 }
 
@@ -83,8 +83,8 @@ impl<S: Stream<Item = Result<Bytes, PayloadError>> + Unpin> ArrivingBody<'_, S> 
     async fn next(&mut self) -> Result<Option<Bytes>, RequestBodyError> {
         let Self { payload, pace, .. } = self;
         let chunk = poll_fn(|context| pace.poll_next(Pin::new(&mut *payload), context)).await?;
-        if self.received() > self.intake.size_limit {
-            return Err(RequestBodyError::TooLarge { limit: self.intake.size_limit });
+        if self.received() > self.body_limits.size_limit {
+            return Err(RequestBodyError::TooLarge { limit: self.body_limits.size_limit });
         }
         Ok(chunk)
     }
@@ -98,7 +98,7 @@ async fn into_memory<S>(source: &mut ArrivingBody<'_, S>, expected: u64) -> Resu
 where
     S: Stream<Item = Result<Bytes, PayloadError>> + Unpin,
 {
-    let BodyLimits { memory, memory_limit, .. } = source.intake;
+    let BodyLimits { memory, memory_limit, .. } = source.body_limits;
     // SECURITY: an announcement reserves nothing, or a caller that announces much and sends little would lock others out.
     let mut reservation = memory.open(source.account);
     let most = if expected > 0 { expected } else { *memory_limit };
@@ -126,7 +126,7 @@ async fn into_file<S>(
 where
     S: Stream<Item = Result<Bytes, PayloadError>> + Unpin,
 {
-    let BodyLimits { disk, gathering, arriving, directory, .. } = source.intake;
+    let BodyLimits { disk, gathering, arriving, directory, .. } = source.body_limits;
     let account = source.account;
     let _arriving = arriving.reserve(LISTENER_SHARE, account).ok_or(RequestBodyError::NoRoom)?;
     // A body that has no room now is not worth reading. This check reserves nothing, so others may still take the room.
@@ -166,7 +166,7 @@ where
             }
         }
         if at_end {
-            let room = source.intake.gathering.clone();
+            let room = source.body_limits.gathering.clone();
             let (file, sha256) = spool.finish(reservation, room).await.map_err(RequestBodyError::Disk)?;
             return Ok(BufferedBody { body: Body::File(file), sha256, len: source.received() });
         }

@@ -37,12 +37,17 @@ impl StreamingBody {
     ///
     /// # Errors
     /// [`RequestBodyError::NoRoom`] if too many large bodies arrive already.
-    pub fn begin<S>(payload: S, len: u64, intake: &BodyLimits, account: &BodyOwner) -> Result<Self, RequestBodyError>
+    pub fn begin<S>(
+        payload: S,
+        len: u64,
+        body_limits: &BodyLimits,
+        account: &BodyOwner,
+    ) -> Result<Self, RequestBodyError>
     where
         S: Stream<Item = Result<Bytes, PayloadError>> + 'static,
     {
-        let arriving = intake.arriving.reserve(LISTENER_SHARE, account).ok_or(RequestBodyError::NoRoom)?;
-        let flow = RefCell::new(Flow { payload: Box::pin(payload), pace: Pace::new(intake.timing) });
+        let arriving = body_limits.arriving.reserve(LISTENER_SHARE, account).ok_or(RequestBodyError::NoRoom)?;
+        let flow = RefCell::new(Flow { payload: Box::pin(payload), pace: Pace::new(body_limits.timing) });
         Ok(Self(Rc::new(StreamingState { flow, len, has_begun: Cell::new(false), _arriving: arriving })))
     }
 

@@ -21,20 +21,21 @@ use tracing::{info, warn};
 use crate::access::address::Networks;
 use crate::serve::auth::browser::{self, AllowedHosts};
 use crate::serve::serve_error::ServeError;
-use crate::serve::server::{self, Server, ServerSettings, connection};
+use crate::serve::server::{self, Server, ServerLimits, ServerSettings, connection};
 use crate::serve::state::SharedState;
 use health::HealthPage;
 use prometheus::CONTENT_TYPE;
 pub use settings::AdminSettings;
 
-/// The maximum number of connections; further connections wait in the kernel. Scrapers and open status pages are few.
-const CONNECTION_LIMIT: usize = 100;
-/// The maximum time that a connection may be idle. It is longer than most intervals between scrapes.
-const KEEP_ALIVE: Duration = Duration::from_secs(75);
-/// The maximum time for the head of a request.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
-/// The maximum time that a client may read nothing of a response.
-const SEND_TIMEOUT: Duration = Duration::from_secs(60);
+/// The limits of the listener. Scrapers and open status pages are few.
+const LIMITS: ServerLimits = ServerLimits {
+    threads: NonZeroUsize::MIN,
+    connection_limit: 100,
+    // It is longer than most intervals between scrapes.
+    keep_alive: Duration::from_secs(75),
+    head_timeout: Duration::from_secs(5),
+    send_timeout: Duration::from_secs(60),
+};
 
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
@@ -63,16 +64,7 @@ pub(crate) fn open(settings: AdminSettings, shared: &Arc<SharedState>) -> Result
     let address = listener.local_addr().unwrap_or(listen);
     let shared = Arc::clone(shared);
     let names = AllowedHosts::Listed(names);
-    let server_settings = ServerSettings {
-        name: "admin",
-        threads: NonZeroUsize::MIN,
-        connection_limit: CONNECTION_LIMIT,
-        keep_alive: KEEP_ALIVE,
-        head_timeout: HEAD_TIMEOUT,
-        send_timeout: SEND_TIMEOUT,
-        tls: None,
-        note: |_, _| {},
-    };
+    let server_settings = ServerSettings { name: "admin", limits: LIMITS, tls: None, note: |_, _| {} };
     let server = Server::start(&[listener], &server_settings, move |app| {
         let admin = AdminListener { shared: Arc::clone(&shared), networks: networks.clone(), names: names.clone() };
         app.app_data(Rc::new(admin)).default_service(web::to(handle));

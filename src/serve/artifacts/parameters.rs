@@ -56,8 +56,8 @@ pub(crate) async fn document<T: DeserializeOwned + Send + 'static>(
     request: &ArtifactRequest<'_>,
     payload: web::Payload,
 ) -> Result<T, ProxyError> {
-    let intake = BodyLimits { size_limit: DOCUMENT_LIMIT, memory_limit: DOCUMENT_LIMIT, ..request.intake.clone() };
-    let received = buffer(payload, None, &intake, &request.context.permits.account()).await?;
+    let limits = BodyLimits { size_limit: DOCUMENT_LIMIT, memory_limit: DOCUMENT_LIMIT, ..request.intake.clone() };
+    let received = buffer(payload, None, &limits, &request.context.permits.account()).await?;
     request.context.log.received(received.len, None);
     // The body counts against the memory budget until the document is parsed. Its memory is released where that happens: it is
     // many pages for the kernel to take back.

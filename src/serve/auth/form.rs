@@ -23,10 +23,10 @@ impl Form {
     /// [`RequestBodyError`] if it does not arrive, or is too large.
     pub(crate) async fn receive(
         payload: web::Payload,
-        intake: &BodyLimits,
+        body_limits: &BodyLimits,
         account: &BodyOwner,
     ) -> Result<Option<Self>, RequestBodyError> {
-        let limits = BodyLimits { size_limit: LIMIT, memory_limit: LIMIT, timing: TIMING, ..intake.clone() };
+        let limits = BodyLimits { size_limit: LIMIT, memory_limit: LIMIT, timing: TIMING, ..body_limits.clone() };
         let received = buffer(payload, None, &limits, account).await?;
         Ok(received.body.bytes().cloned().map(Self))
     }

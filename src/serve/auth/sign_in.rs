@@ -48,7 +48,7 @@ pub(crate) struct SignInRequest<'a> {
     pub client: Option<IpAddr>,
     /// Connects to identity providers.
     pub dialer: &'a Dialer,
-    pub intake: &'a BodyLimits,
+    pub body_limits: &'a BodyLimits,
     /// The account of the memory that the form takes.
     pub account: BodyOwner,
 }
@@ -70,7 +70,7 @@ pub(crate) async fn answer(
             let query = request.uri().query().unwrap_or_default();
             let next = percent_decode_str(query.strip_prefix("next=").unwrap_or_default()).decode_utf8_lossy();
             let visitor = match Visitor::of(browser, callers, clock::now())? {
-                Visitor::Stranger if query == SIGNED_OUT => Visitor::SignedOut,
+                Visitor::Unauthenticated if query == SIGNED_OUT => Visitor::SignedOut,
                 visitor => visitor,
             };
             match sign_in.only_way(&visitor, &next) {
@@ -108,7 +108,7 @@ async fn submit(sign_in: SignInRequest<'_>, payload: web::Payload) -> Result<Sig
         return Err(AccessError::Unproven.into());
     }
     let sessions = callers.sessions.get().map_err(AccessError::from)?;
-    let form = Form::receive(payload, sign_in.intake, &sign_in.account).await?.ok_or(SignInError::Memory)?;
+    let form = Form::receive(payload, sign_in.body_limits, &sign_in.account).await?.ok_or(SignInError::Memory)?;
     let (given, next) = (SecretString::from(form.field("token")), form.field("next"));
     let now = clock::now();
     let token = given.expose_secret().trim();
@@ -116,7 +116,7 @@ async fn submit(sign_in: SignInRequest<'_>, payload: web::Payload) -> Result<Sig
         Ok(caller) => Caller { means: AuthMethod::Session, ..caller },
         Err(error) => {
             callers.count_rejection(None, sign_in.client, error.status())?;
-            let response = sign_in.page(error.status(), &Visitor::Stranger, &next, Some(&error.message()));
+            let response = sign_in.page(error.status(), &Visitor::Unauthenticated, &next, Some(&error.message()));
             return Ok(SignInResponse { response, result: SignInResult::Rejected(error) });
         }
     };
@@ -134,7 +134,7 @@ impl SignInRequest<'_> {
 
     /// Returns the only way to sign in, if a visitor who has just asked for a page has no choice.
     fn only_way(&self, visitor: &Visitor, next: &str) -> Option<PageLink> {
-        let is_waiting = matches!(visitor, Visitor::Stranger | Visitor::Expired);
+        let is_waiting = matches!(visitor, Visitor::Unauthenticated | Visitor::Expired);
         let mut ways = sign_on::ways(self.callers, self.browser, next);
         (is_waiting && !self.callers.tokens.is_configured() && ways.len() == 1).then(|| ways.remove(0))
     }
@@ -143,7 +143,7 @@ impl SignInRequest<'_> {
     fn page(&self, status: StatusCode, visitor: &Visitor, next: &str, problem: Option<&str>) -> HttpResponse {
         let callers = self.callers;
         let pages = match visitor {
-            Visitor::SignedIn(session) => self.pages(&session.caller, next),
+            Visitor::SignedIn { caller, .. } => self.pages(caller, next),
             _ => Vec::new(),
         };
         let ways = sign_on::ways(callers, self.browser, next);

@@ -7,7 +7,7 @@ use actix_web::http::StatusCode;
 
 use crate::access::caller::{Role, is_target_name};
 use crate::serve::auth::redirect;
-use crate::serve::auth::visitor::{OpenSession, Visitor};
+use crate::serve::auth::visitor::Visitor;
 use crate::serve::page::template::{Markup, Place, fill, markup};
 use crate::serve::page::{Page, PageLink, buttons, class};
 
@@ -40,7 +40,7 @@ impl SignInPage<'_> {
     /// Makes the response.
     pub(crate) fn response(&self, status: StatusCode) -> HttpResponse {
         let heading = match self.visitor {
-            Visitor::SignedIn(session) => format!("Signed in as {}", session.caller.name),
+            Visitor::SignedIn { caller, .. } => format!("Signed in as {}", caller.name),
             _ => "Sign in to MLflow".to_owned(),
         };
         let content = fill(
@@ -78,13 +78,13 @@ impl SignInPage<'_> {
             (Some(problem), _) => (ALERT, problem),
             (None, Visitor::SignedOut) => (NOTICE, "You are signed out of this browser."),
             (None, Visitor::Expired) => (ALERT, "Your session has ended. Sign in again."),
-            (None, Visitor::Stranger | Visitor::SignedIn(_)) => return Markup::default(),
+            (None, Visitor::Unauthenticated | Visitor::SignedIn { .. }) => return Markup::default(),
         };
         fill(template, &[("text", Place::Text(text))])
     }
 
     fn session(&self) -> Markup {
-        let Visitor::SignedIn(OpenSession { caller, end }) = self.visitor else { return Markup::default() };
+        let Visitor::SignedIn { caller, end } = self.visitor else { return Markup::default() };
         fill(
             include_str!("sign_in_session.html"),
             &[
@@ -98,7 +98,7 @@ impl SignInPage<'_> {
 
     fn other_ways(&self) -> Markup {
         match self.visitor {
-            Visitor::SignedIn(_) => Markup::default(),
+            Visitor::SignedIn { .. } => Markup::default(),
             _ => buttons(self.ways),
         }
     }
@@ -107,7 +107,7 @@ impl SignInPage<'_> {
         if !self.accepts_tokens {
             return Markup::default();
         }
-        let is_signed_in = matches!(self.visitor, Visitor::SignedIn(_));
+        let is_signed_in = matches!(self.visitor, Visitor::SignedIn { .. });
         let is_first = !is_signed_in && self.ways.is_empty();
         let focus = if is_first { markup(" autofocus") } else { Markup::default() };
         let form = fill(

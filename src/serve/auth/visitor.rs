@@ -11,21 +11,13 @@ use crate::serve::auth::error::AccessError;
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Visitor {
     /// The browser has no session.
-    Stranger,
+    Unauthenticated,
     /// The browser has just ended its session.
     SignedOut,
     /// The browser has sent a session that is no longer valid.
     Expired,
-    /// The browser has a session.
-    SignedIn(OpenSession),
-}
-
-/// A session that is valid.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct OpenSession {
-    pub caller: Caller,
-    /// The time at which the session ends, or its token if that is earlier.
-    pub end: SystemTime,
+    /// The browser has a session, which ends at this time, or with its token.
+    SignedIn { caller: Caller, end: SystemTime },
 }
 
 impl Visitor {
@@ -34,8 +26,8 @@ impl Visitor {
     /// # Errors
     /// [`AccessError::SessionKeyUnknown`] and [`AccessError::TokensUnknown`].
     pub(crate) fn of(browser: BrowserRequest<'_>, callers: &Callers, now: SystemTime) -> Result<Self, AccessError> {
-        let Some(value) = browser.session() else { return Ok(Self::Stranger) };
+        let Some(value) = browser.session() else { return Ok(Self::Unauthenticated) };
         let session = callers.session(value, now)?;
-        Ok(session.map_or(Self::Expired, |(caller, end)| Self::SignedIn(OpenSession { caller, end })))
+        Ok(session.map_or(Self::Expired, |(caller, end)| Self::SignedIn { caller, end }))
     }
 }

@@ -13,7 +13,6 @@ use crate::serve::auth::personal_store::ChangeError;
 use crate::serve::auth::sign_in_response::SignInError;
 use crate::serve::error::s3_error::S3Error;
 use crate::serve::limits::circuit_breaker::CircuitOpen;
-use crate::serve::limits::in_flight::LoadShed;
 use crate::serve::limits::shares::ShareExceeded;
 
 /// The reason why the appliance rejects a request, or cannot forward its response.
@@ -126,12 +125,6 @@ impl From<CircuitOpen> for ProxyError {
 
 impl From<ShareExceeded> for ProxyError {
     fn from(_: ShareExceeded) -> Self {
-        Self::Overloaded
-    }
-}
-
-impl From<LoadShed> for ProxyError {
-    fn from(_: LoadShed) -> Self {
         Self::Overloaded
     }
 }

@@ -24,22 +24,15 @@ pub(crate) struct InFlightLimit {
 #[derive(Debug)]
 pub(crate) struct InFlight(Rc<InFlightLimit>);
 
-/// The limit is reached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct LoadShed;
-
 impl InFlightLimit {
     /// Returns the limit for a target with at most `connections` connections.
     pub(crate) fn new(connections: usize) -> Rc<Self> {
         Rc::new(Self { limit: connections.saturating_mul(FOR_EACH_CONNECTION), in_flight: Cell::new(0) })
     }
 
-    /// Checks that there is room for another request.
-    ///
-    /// # Errors
-    /// [`LoadShed`].
-    pub(crate) fn check(&self) -> Result<(), LoadShed> {
-        if self.in_flight.get() < self.limit { Ok(()) } else { Err(LoadShed) }
+    /// Returns true if there is room for another request.
+    pub(crate) fn has_room(&self) -> bool {
+        self.in_flight.get() < self.limit
     }
 
     /// Counts a request.
@@ -64,9 +57,9 @@ mod tests {
     fn a_dropped_permit_makes_room_for_another_request() {
         let limit = InFlightLimit::new(2);
         let mut held: Vec<_> = (0..2 * FOR_EACH_CONNECTION).map(|_| limit.enter()).collect();
-        assert_eq!(limit.check(), Err(LoadShed));
+        assert!(!limit.has_room());
         held.pop();
-        assert_eq!(limit.check(), Ok(()));
+        assert!(limit.has_room());
         held.clear();
         assert_eq!(limit.in_flight.get(), 0);
     }

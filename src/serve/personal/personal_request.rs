@@ -20,7 +20,7 @@ pub(crate) struct PersonalRequest<'a> {
     pub caller: &'a Caller,
     /// The names of all targets.
     pub targets: Vec<&'a str>,
-    pub intake: &'a BodyLimits,
+    pub body_limits: &'a BodyLimits,
     /// The account of the memory that a form takes.
     pub account: BodyOwner,
 }

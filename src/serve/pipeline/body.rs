@@ -54,14 +54,16 @@ pub(super) async fn buffer_or_stream<'a>(
     if is_graphql || !prepared.locations.response.is_empty() {
         headers::ask_for_identity(&mut fields);
     }
-    upstream.in_flight.check()?;
+    if !upstream.in_flight.has_room() {
+        return Err(ProxyError::Overloaded);
+    }
     upstream.connections.callers.check(scope.context.permits.caller_key())?;
     let depends_on_document = prepared.authorized.depends_on_document();
-    let intake = &scope.worker.api_intake;
+    let body_limits = &scope.worker.api_body_limits;
     let (body, sha256) = match &prepared.store {
         Some(store) if !prepared.locations.request.is_empty() => Box::pin(translated(prepared, store, payload)).await?,
-        _ if !depends_on_document && let Some(length) = intake.passes(scope.fields.length) => {
-            let body = StreamingBody::begin(payload, length, intake, &scope.context.permits.account())?;
+        _ if !depends_on_document && let Some(length) = body_limits.passes(scope.fields.length) => {
+            let body = StreamingBody::begin(payload, length, body_limits, &scope.context.permits.account())?;
             (Body::Streaming(body), UNSIGNED_PAYLOAD.into())
         }
         _ => buffered(scope, payload).await?,
@@ -106,7 +108,7 @@ where
         return Ok((Body::None, EMPTY_SHA256.into()));
     }
     let began = Instant::now();
-    let received = buffer(payload, declared, &scope.worker.api_intake, &scope.context.permits.account()).await?;
+    let received = buffer(payload, declared, &scope.worker.api_body_limits, &scope.context.permits.account()).await?;
     scope.context.log.received(received.len, Some(began.elapsed()));
     if received.len == 0 && declared.is_none() && !is_chunked {
         return Ok((Body::None, EMPTY_SHA256.into()));

@@ -83,7 +83,7 @@ async fn personal(page: PersonalPage, located: &Located<'_>, payload: web::Paylo
         log: &context.log,
         caller,
         targets: served.map(|served| served.label()).collect(),
-        intake: &worker.intake,
+        body_limits: &worker.body_limits,
         account: context.permits.account(),
     };
     personal::answer(page, personal, payload).await.map(Forwarded::Own)
@@ -97,7 +97,8 @@ async fn sign_in(located: &Located<'_>, payload: web::Payload) -> Result<Forward
     let dialer = &worker.shared.served_targets[0].dialer;
     let served = worker.shared.served_targets.iter();
     let targets = served.map(|served| SignInTarget { name: served.label(), is_default: served.is_default }).collect();
-    let sign_in = SignInRequest { callers, browser, targets, client, dialer, intake: &worker.intake, account };
+    let sign_in =
+        SignInRequest { callers, browser, targets, client, dialer, body_limits: &worker.body_limits, account };
     let answer = sign_in::answer(sign_in, uri::rooted(&located.path), payload).await?;
     match answer.result {
         SignInResult::Shown => {}

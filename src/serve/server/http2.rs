@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use crate::clock;
-use crate::serve::server::settings::ServerSettings;
+use crate::serve::server::settings::ServerLimits;
 
 /// The maximum number of concurrent requests on a connection. RFC 9113 §6.5.2 recommends no fewer.
 const STREAM_LIMIT: u32 = 100;
@@ -40,8 +40,8 @@ const CONNECTION_WINDOW: u32 = 2 << 20;
 /// The maximum number of bytes of a response that are buffered until the client reads them.
 const SEND_BUFFER: usize = 64 * 1024;
 
-/// The settings of a server, and the token that is cancelled when connections have to end with the requests that run on them.
-type Http2Settings<'a> = (&'a ServerSettings, &'a CancellationToken);
+/// The limits of a server, and the token that is cancelled when connections have to end with the requests that run on them.
+type Http2Settings<'a> = (&'a ServerLimits, &'a CancellationToken);
 
 /// Serves a connection until it ends. Its requests carry `data`.
 pub(crate) async fn serve<T, S>(
@@ -49,7 +49,7 @@ pub(crate) async fn serve<T, S>(
     service: &Rc<S>,
     data: &Rc<Extensions>,
     peer: SocketAddr,
-    (settings, drain): Http2Settings<'_>,
+    (limits, drain): Http2Settings<'_>,
 ) where
     T: AsyncRead + AsyncWrite + Unpin,
     S: Service<Request, Response: Into<Response<BoxBody>>, Error: Into<Response<BoxBody>>> + 'static,
@@ -61,14 +61,14 @@ pub(crate) async fn serve<T, S>(
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buffer_size(SEND_BUFFER)
         .handshake::<_, Bytes>(io);
-    let Ok(Ok(mut connection)) = timeout(settings.head_timeout, handshake).await else {
+    let Ok(Ok(mut connection)) = timeout(limits.head_timeout, handshake).await else {
         debug!("the HTTP/2 handshake of a client failed");
         return;
     };
     let pings = connection.ping_pong().expect("asked for once");
     tokio::select! {
-        () = accept(&mut connection, service, data, peer, (settings, drain)) => {}
-        () = unanswered_ping(pings, settings.keep_alive) => {
+        () = accept(&mut connection, service, data, peer, (limits, drain)) => {}
+        () = unanswered_ping(pings, limits.keep_alive) => {
             debug!("ending a connection whose client does not acknowledge pings");
         }
     }
@@ -79,7 +79,7 @@ async fn accept<T, S>(
     service: &Rc<S>,
     data: &Rc<Extensions>,
     peer: SocketAddr,
-    (settings, drain): Http2Settings<'_>,
+    (limits, drain): Http2Settings<'_>,
 ) where
     T: AsyncRead + AsyncWrite + Unpin,
     S: Service<Request, Response: Into<Response<BoxBody>>, Error: Into<Response<BoxBody>>> + 'static,
@@ -97,7 +97,7 @@ async fn accept<T, S>(
         let Some(Ok((request, respond))) = accepted else { return };
         let is_head = request.method() == Method::HEAD;
         let request = converted(request, data, peer);
-        let (service, send_timeout) = (Rc::clone(service), settings.send_timeout);
+        let (service, send_timeout) = (Rc::clone(service), limits.send_timeout);
         spawn_local(async move {
             if let Err(error) = exchange(&*service, request, is_head, respond, send_timeout).await {
                 debug!(%error, "a response did not reach its client");

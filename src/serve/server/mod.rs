@@ -28,6 +28,7 @@ use tokio::time::{sleep, timeout};
 
 use accept::Acceptor;
 use phase::Phase;
+pub use settings::ServerLimits;
 pub(crate) use settings::ServerSettings;
 use thread::ServerThread;
 
@@ -73,7 +74,7 @@ impl Server {
             // inherit the option.
             SockRef::from(listener).set_tcp_nodelay(true)?;
         }
-        let threads = settings.threads.get();
+        let threads = settings.limits.threads.get();
         let (phase, _) = watch::channel(Phase::Serving);
         let (closes, closed) = mpsc::unbounded_channel();
         let (ends, ended) = mpsc::unbounded_channel();

@@ -22,14 +22,14 @@ use tracing::debug;
 
 use crate::http::forward_writes::forward_writes;
 use crate::serve::server::head::BoundedHead;
-use crate::serve::server::settings::ServerSettings;
+use crate::serve::server::settings::ServerLimits;
 use crate::serve::server::stream::{ClientStream, tcp};
 
 /// The parts that all connections of a thread have in common.
 pub(super) struct Http1Server<S> {
     pub(super) service: S,
     pub(super) drain: CancellationToken,
-    pub(super) settings: ServerSettings,
+    pub(super) limits: ServerLimits,
 }
 
 /// A stream that returns to its home when the dispatcher is dropped.
@@ -62,7 +62,7 @@ impl<S: Service<(Lent, Protocol, Option<SocketAddr>)>> Http1Server<S> {
             let Some(back) = home.take().filter(|_| rests) else { return };
             stream = back;
             debug!("a connection rests");
-            let left = self.settings.keep_alive.saturating_sub(connection.idle_time());
+            let left = self.limits.keep_alive.saturating_sub(connection.idle_time());
             tokio::select! {
                 readable = timeout(left, tcp(&stream.io).readable()) => match readable {
                     // A new dispatcher reads what the client sends next, or the end of the connection.

@@ -8,11 +8,9 @@ use actix_web::dev::Extensions;
 use rustls::ServerConfig;
 use rustls::pki_types::CertificateDer;
 
-/// The settings of a server.
-#[derive(Clone)]
-pub(crate) struct ServerSettings {
-    /// The name of its threads.
-    pub name: &'static str,
+/// The limits of a server's threads and connections.
+#[derive(Clone, Copy)]
+pub struct ServerLimits {
     /// The number of threads.
     pub threads: NonZeroUsize,
     /// The maximum number of connections of each thread; further connections wait in the kernel.
@@ -23,6 +21,14 @@ pub(crate) struct ServerSettings {
     pub head_timeout: Duration,
     /// The maximum time that a client may read nothing of a response.
     pub send_timeout: Duration,
+}
+
+/// The settings of a server.
+#[derive(Clone)]
+pub(crate) struct ServerSettings {
+    /// The name of its threads.
+    pub name: &'static str,
+    pub limits: ServerLimits,
     /// The configuration of TLS, if the listener uses it.
     pub tls: Option<Arc<ServerConfig>>,
     /// Notes the certificates that a client has presented.

@@ -60,7 +60,7 @@ type ServeConnection = Box<dyn Fn(ServerStream, SocketAddr) -> AbortHandle>;
 impl ServerThread {
     /// Reports through `starts` whether the thread can serve, and serves until the server's end.
     pub(crate) fn run(self, configure: impl FnOnce(&mut web::ServiceConfig), starts: &Sender<io::Result<()>>) {
-        let threads = (BLOCKING_THREADS / self.settings.threads).max(1);
+        let threads = (BLOCKING_THREADS / self.settings.limits.threads).max(1);
         let runtime = Builder::new_current_thread()
             .enable_all()
             .max_blocking_threads(threads)
@@ -97,8 +97,9 @@ impl ServerThread {
         let mut over = phase.clone();
         let phases = async {
             {
-                let accept =
-                    listeners.iter().map(|listener| acceptor.accept(listener, settings.connection_limit, &serve));
+                let accept = listeners
+                    .iter()
+                    .map(|listener| acceptor.accept(listener, settings.limits.connection_limit, &serve));
                 tokio::select! {
                     () = reach(&mut phase, Phase::Closed) => {}
                     _ = join_all(accept), if !listeners.is_empty() => {}
@@ -121,7 +122,7 @@ impl ServerThread {
         tokio::select! {
             () = phases => {}
             () = take_over => {}
-            () = connections.enforce_timeouts(settings.keep_alive + settings.head_timeout, settings.send_timeout) => {}
+            () = connections.enforce_timeouts(settings.limits.keep_alive + settings.limits.head_timeout, settings.limits.send_timeout) => {}
             () = reach(&mut over, Phase::Over) => {}
         }
         Ok(())
@@ -147,8 +148,8 @@ async fn services(
     };
     let service = HttpService::build()
         .graceful_shutdown_signal(move || signal.clone().cancelled_owned())
-        .keep_alive(settings.keep_alive)
-        .client_request_timeout(settings.head_timeout)
+        .keep_alive(settings.limits.keep_alive)
+        .client_request_timeout(settings.limits.head_timeout)
         .client_disconnect_timeout(LINGER)
         .h1_write_buffer_size(WRITE_SIZE)
         .on_connect_ext(move |stream: &Lent, data: &mut Extensions| note(&stream.io, data))
@@ -156,7 +157,7 @@ async fn services(
         .new_service(())
         .await
         .map_err(failed)?;
-    let server = Rc::new(Http1Server { service, drain, settings: settings.clone() });
+    let server = Rc::new(Http1Server { service, drain, limits: settings.limits });
     let acceptor = settings.tls.clone().map(TlsAcceptor::from);
     Ok(Box::new(move |stream, peer| {
         let (server, app, acceptor) = (Rc::clone(&server), Rc::clone(&app), acceptor.clone());
@@ -169,7 +170,7 @@ async fn services(
             if speaks_http2 {
                 let mut data = Extensions::new();
                 note(&stream, &mut data);
-                Box::pin(http2::serve(stream, &app, &Rc::new(data), peer, (&server.settings, &server.drain))).await;
+                Box::pin(http2::serve(stream, &app, &Rc::new(data), peer, (&server.limits, &server.drain))).await;
             } else {
                 server.serve(stream, peer).await;
             }

@@ -13,9 +13,11 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
+use serde::ser::{Serialize, SerializeMap as _, Serializer};
 use tracing::error;
 
+use crate::clock;
+use crate::serve::telemetry::finished::{FinishedRequest, milliseconds};
 use crate::serve::telemetry::log_export::LogQueue;
 
 /// The maximum number of events that wait for the disk.
@@ -45,33 +47,39 @@ impl fmt::Display for AuditSink {
 }
 
 /// The event of one request.
-#[derive(Debug, Serialize)]
-pub(crate) struct AuditEvent<'a> {
-    pub time: String,
-    pub request_id: &'a str,
-    pub client: Option<String>,
-    pub caller: Option<&'a str>,
-    pub role: Option<&'static str>,
-    pub means: Option<&'static str>,
-    /// The name of the issuer of the caller's or of a rejected JWT.
-    pub issuer: Option<&'a str>,
-    pub target: Option<&'a str>,
-    pub method: &'a str,
-    pub path: &'a str,
-    pub action: Option<&'static str>,
-    /// The id of the personal token that the request makes, revokes or asks about.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub token: Option<&'a str>,
-    /// The decision about the request: `denied` if authentication or authorization rejected it.
-    pub decision: Option<&'static str>,
-    pub refusal: Option<&'static str>,
-    /// The reason of a denial.
-    pub reason: Option<&'a str>,
-    pub status: Option<u16>,
-    pub received: u64,
-    pub sent: u64,
-    pub total_ms: f64,
-    pub outcome: &'static str,
+struct AuditEvent<'a>(&'a FinishedRequest<'a>);
+
+impl Serialize for AuditEvent<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self(request) = self;
+        let caller = request.caller;
+        let allowed = request.action.map(|_| "allowed");
+        let mut event = serializer.serialize_map(None)?;
+        event.serialize_entry("time", &humantime::format_rfc3339_micros(clock::now()).to_string())?;
+        event.serialize_entry("request_id", request.request_id)?;
+        event.serialize_entry("client", &request.client)?;
+        event.serialize_entry("caller", &caller.map(|caller| &caller.name))?;
+        event.serialize_entry("role", &caller.map(|caller| caller.role.as_str()))?;
+        event.serialize_entry("means", &caller.map(|caller| caller.means.as_str()))?;
+        event.serialize_entry("issuer", &request.issuer)?;
+        event.serialize_entry("target", &request.target_name)?;
+        event.serialize_entry("method", request.method.as_str())?;
+        event.serialize_entry("path", request.path)?;
+        event.serialize_entry("action", &request.action)?;
+        if let Some(token) = request.token {
+            event.serialize_entry("token", token)?;
+        }
+        // Only authentication and authorization deny a request.
+        event.serialize_entry("decision", &if request.is_denied { Some("denied") } else { allowed })?;
+        event.serialize_entry("refusal", &request.error_kind)?;
+        event.serialize_entry("reason", &request.cause.filter(|_| request.is_denied))?;
+        event.serialize_entry("status", &request.status.map(|status| status.as_u16()))?;
+        event.serialize_entry("received", &request.received)?;
+        event.serialize_entry("sent", &request.sent)?;
+        event.serialize_entry("total_ms", &milliseconds(request.total))?;
+        event.serialize_entry("outcome", request.outcome.as_str())?;
+        event.end()
+    }
 }
 
 enum AuditMessage {
@@ -100,14 +108,12 @@ impl AuditLog {
         Ok(Self { writer: Some(sender), export })
     }
 
-    /// True if the audit log is configured.
-    pub(crate) fn is_on(&self) -> bool {
-        self.writer.is_some() || self.export.is_some()
-    }
-
-    /// Writes an event.
-    pub(crate) fn record(&self, event: &AuditEvent<'_>) {
-        let Ok(mut line) = serde_json::to_vec(event) else { return };
+    /// Writes the event of a request, if the audit log is configured.
+    pub(crate) fn record(&self, request: &FinishedRequest<'_>) {
+        if self.writer.is_none() && self.export.is_none() {
+            return;
+        }
+        let Ok(mut line) = serde_json::to_vec(&AuditEvent(request)) else { return };
         if let Some(export) = &self.export {
             export.record(&line);
         }

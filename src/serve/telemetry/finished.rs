@@ -92,6 +92,11 @@ pub(crate) struct FinishedRequest<'a> {
     pub severity: Severity,
 }
 
+/// Returns a duration in milliseconds, with the microseconds as decimals.
+pub(super) fn milliseconds(duration: Duration) -> f64 {
+    duration.as_micros() as f64 / 1000.0
+}
+
 impl FinishedRequest<'_> {
     /// True if it failed on the side of the appliance or its upstream.
     pub(crate) fn has_failed(&self) -> bool {

@@ -1,14 +1,11 @@
 //! The reports of a request whose response has ended: an event in the access log, one in the audit log, a span, counts,
 //! and an entry among the recent failures.
 
-use std::time::Duration;
-
 use tracing::{debug, info, warn};
 
-use crate::clock;
-use crate::serve::telemetry::audit::{AuditEvent, AuditLog};
-use crate::serve::telemetry::finished::{FinishedRequest, Severity};
-use crate::serve::telemetry::metrics::{WorkerCounters, micros};
+use crate::serve::telemetry::audit::AuditLog;
+use crate::serve::telemetry::finished::{FinishedRequest, Severity, milliseconds};
+use crate::serve::telemetry::metrics::WorkerCounters;
 use crate::serve::telemetry::spans::Trace;
 
 /// Writes the reports of a request. The probe of a load balancer gets only a line in the log, at the level debug.
@@ -22,9 +19,7 @@ pub(crate) fn report(
     if request.severity == Severity::Probe {
         return;
     }
-    if audit.is_on() {
-        audit.record(&audited(request));
-    }
+    audit.record(request);
     if let Some(trace) = trace {
         trace.end(request);
     }
@@ -67,33 +62,4 @@ fn write(request: &FinishedRequest<'_>, trace: Option<&Trace>) {
         Severity::Usual => write!(info),
         Severity::Alarming => write!(warn),
     }
-}
-
-fn audited<'a>(request: &FinishedRequest<'a>) -> AuditEvent<'a> {
-    AuditEvent {
-        time: humantime::format_rfc3339_micros(clock::now()).to_string(),
-        request_id: request.request_id,
-        client: request.client.map(|address| address.to_string()),
-        caller: request.caller.map(|caller| caller.name.as_str()),
-        role: request.caller.map(|caller| caller.role.as_str()),
-        means: request.caller.map(|caller| caller.means.as_str()),
-        issuer: request.issuer,
-        target: request.target_name,
-        method: request.method.as_str(),
-        path: request.path,
-        action: request.action,
-        token: request.token,
-        decision: if request.is_denied { Some("denied") } else { request.action.map(|_| "allowed") },
-        refusal: request.error_kind,
-        reason: if request.is_denied { request.cause } else { None },
-        status: request.status.map(|status| status.as_u16()),
-        received: request.received,
-        sent: request.sent,
-        total_ms: milliseconds(request.total),
-        outcome: request.outcome.as_str(),
-    }
-}
-
-fn milliseconds(duration: Duration) -> f64 {
-    micros(duration) as f64 / 1000.0
 }

@@ -4,7 +4,7 @@ use actix_web::body::MessageBody;
 use futures_util::stream;
 
 use super::super::budget::{Budget, BudgetKind};
-use super::super::limits::small as intake;
+use super::super::limits::small as body_limits;
 use super::*;
 
 fn pieces(of: &[&[u8]]) -> impl Stream<Item = Result<Bytes, PayloadError>> + Unpin + use<> {
@@ -39,15 +39,16 @@ async fn any_body_is_sent_as_it_was_buffered_and_can_be_sent_twice() {
     for (memory, (of, declared, on_disk)) in
         [1_500, 2_000_000].iter().flat_map(|memory| cases.iter().map(move |case| (*memory, case)))
     {
-        let intake = BodyLimits { gathering: Budget::new(BudgetKind::Gathering, memory), ..intake(directory.path()) };
+        let body_limits =
+            BodyLimits { gathering: Budget::new(BudgetKind::Gathering, memory), ..body_limits(directory.path()) };
         let expected = of.concat();
-        let received = buffer(pieces(of), *declared, &intake, &BodyOwner::default()).await.expect("received");
+        let received = buffer(pieces(of), *declared, &body_limits, &BodyOwner::default()).await.expect("received");
         assert_eq!(matches!(received.body, Body::File(_)), *on_disk, "{} bytes", expected.len());
         assert_eq!((received.sha256, received.len), (sha256(&expected), expected.len() as u64));
         assert_eq!(sent(&received.body).await, expected);
         assert_eq!(sent(&received.body).await, expected);
         drop(received);
-        assert_eq!((intake.memory.used(), intake.disk.used()), (0, 0));
+        assert_eq!((body_limits.memory.used(), body_limits.disk.used()), (0, 0));
     }
     assert_eq!(std::fs::read_dir(directory.path()).expect("listed").count(), 0, "spool files have no name");
 }
@@ -55,50 +56,50 @@ async fn any_body_is_sent_as_it_was_buffered_and_can_be_sent_twice() {
 #[tokio::test]
 async fn bodies_over_the_memory_budget_go_to_disk_and_over_the_disk_budget_are_rejected() {
     let directory = tempfile::tempdir().expect("a directory");
-    let intake = intake(directory.path());
-    let first = buffer(pieces(&[&[1; 900]]), Some(900), &intake, &BodyOwner::default()).await.expect("received");
-    let second = buffer(pieces(&[&[2; 900]]), Some(900), &intake, &BodyOwner::default()).await.expect("received");
+    let body_limits = body_limits(directory.path());
+    let first = buffer(pieces(&[&[1; 900]]), Some(900), &body_limits, &BodyOwner::default()).await.expect("received");
+    let second = buffer(pieces(&[&[2; 900]]), Some(900), &body_limits, &BodyOwner::default()).await.expect("received");
     assert!(matches!((&first.body, &second.body), (Body::Memory(..), Body::File(_))));
-    let held = intake.disk.reserve(750_000, &BodyOwner::default()).expect("room");
-    let third = buffer(pieces(&[&vec![3; 60_000]]), None, &intake, &BodyOwner::default()).await;
+    let held = body_limits.disk.reserve(750_000, &BodyOwner::default()).expect("room");
+    let third = buffer(pieces(&[&vec![3; 60_000]]), None, &body_limits, &BodyOwner::default()).await;
     assert!(matches!(third, Err(RequestBodyError::NoRoom)), "{third:?}");
     drop((first, second, held));
-    assert_eq!((intake.memory.used(), intake.disk.used()), (0, 0));
+    assert_eq!((body_limits.memory.used(), body_limits.disk.used()), (0, 0));
 }
 
 #[tokio::test]
 async fn the_listener_limits_the_bodies_that_are_on_their_way_to_disk() {
     let directory = tempfile::tempdir().expect("a directory");
-    let intake = intake(directory.path());
+    let body_limits = body_limits(directory.path());
     let held = [
-        intake.arriving.reserve(LISTENER_SHARE, &BodyOwner::default()),
-        intake.arriving.reserve(LISTENER_SHARE, &BodyOwner::default()),
+        body_limits.arriving.reserve(LISTENER_SHARE, &BodyOwner::default()),
+        body_limits.arriving.reserve(LISTENER_SHARE, &BodyOwner::default()),
     ];
-    let refused = buffer(pieces(&[&[1; 2000]]), Some(2000), &intake, &BodyOwner::default()).await;
+    let refused = buffer(pieces(&[&[1; 2000]]), Some(2000), &body_limits, &BodyOwner::default()).await;
     assert!(matches!(refused, Err(RequestBodyError::NoRoom)), "{refused:?}");
     assert!(
-        buffer(pieces(&[&[1; 900]]), Some(900), &intake, &BodyOwner::default()).await.is_ok(),
+        buffer(pieces(&[&[1; 900]]), Some(900), &body_limits, &BodyOwner::default()).await.is_ok(),
         "small ones need no such room"
     );
     drop(held);
-    assert!(buffer(pieces(&[&[1; 2000]]), Some(2000), &intake, &BodyOwner::default()).await.is_ok());
-    assert_eq!(intake.arriving.used(), 0);
+    assert!(buffer(pieces(&[&[1; 2000]]), Some(2000), &body_limits, &BodyOwner::default()).await.is_ok());
+    assert_eq!(body_limits.arriving.used(), 0);
 }
 
 #[tokio::test]
 async fn a_body_over_the_limit_is_rejected_before_or_while_it_is_read() {
     let directory = tempfile::tempdir().expect("a directory");
-    let intake = intake(directory.path());
+    let body_limits = body_limits(directory.path());
     let unread = stream::poll_fn(|_| -> std::task::Poll<Option<Result<Bytes, PayloadError>>> {
         panic!("a declared oversize must not be read")
     });
     assert!(matches!(
-        buffer(unread, Some(1_000_001), &intake, &BodyOwner::default()).await,
+        buffer(unread, Some(1_000_001), &body_limits, &BodyOwner::default()).await,
         Err(RequestBodyError::TooLarge { .. })
     ));
     let large = vec![0; 1_000_001];
     let endless = pieces(&large.chunks(100_000).collect::<Vec<_>>());
-    let small_disk = BodyLimits { disk: Budget::new(BudgetKind::Disk, u64::MAX), ..intake };
+    let small_disk = BodyLimits { disk: Budget::new(BudgetKind::Disk, u64::MAX), ..body_limits };
     assert!(matches!(
         buffer(endless, None, &small_disk, &BodyOwner::default()).await,
         Err(RequestBodyError::TooLarge { .. })
@@ -108,10 +109,10 @@ async fn a_body_over_the_limit_is_rejected_before_or_while_it_is_read() {
 #[tokio::test]
 async fn an_idle_caller_and_an_unusable_directory_are_different_errors() {
     let directory = tempfile::tempdir().expect("a directory");
-    let intake = intake(directory.path());
-    let silent = buffer(stream::pending(), Some(3), &intake, &BodyOwner::default()).await;
+    let body_limits = body_limits(directory.path());
+    let silent = buffer(stream::pending(), Some(3), &body_limits, &BodyOwner::default()).await;
     assert!(matches!(silent, Err(RequestBodyError::Stalled(_))), "{silent:?}");
-    let nowhere = BodyLimits { directory: directory.path().join("missing").into(), ..intake };
+    let nowhere = BodyLimits { directory: directory.path().join("missing").into(), ..body_limits };
     let lost = buffer(pieces(&[&[1; 2000]]), Some(2000), &nowhere, &BodyOwner::default()).await;
     assert!(matches!(lost, Err(RequestBodyError::Disk(_))), "{lost:?}");
 }

@@ -65,7 +65,7 @@ fn log_export(queues: &[Arc<LogQueue>], exposition: &mut Exposition) {
 }
 
 fn bodies(metrics: &Metrics, exposition: &mut Exposition) {
-    let budgets = [("memory", &metrics.intake.memory), ("disk", &metrics.intake.disk)];
+    let budgets = [("memory", &metrics.body_limits.memory), ("disk", &metrics.body_limits.disk)];
     let mut family =
         exposition.gauge("appliance_body_bytes", "Bytes of request bodies that are buffered now, by place");
     for (place, budget) in budgets {

@@ -4,125 +4,117 @@
 //! route has been seen, all its usual results are there: a counter that appears with its first failure would hide that
 //! failure from `rate`.
 
-use crate::serve::admin::prometheus::exposition::Exposition;
+use std::iter;
+
+use crate::serve::admin::prometheus::exposition::{Exposition, Family};
 use crate::serve::telemetry::error_codes::ERROR_CODES;
-use crate::serve::telemetry::metrics::{Direction, Latency, Metrics, RouteClass, STATUSES, Snapshot};
+use crate::serve::telemetry::metrics::{Direction, Labelled, Latency, Metrics, RouteClass, STATUSES, Snapshot};
 
 /// The statuses that are shown for every combination that has been seen.
 const USUAL: [&str; 3] = ["2xx", "4xx", "5xx"];
 
-/// The name of a family of metrics, and its help.
-type Described = (&'static str, &'static str);
-
 pub(super) fn render(metrics: &Metrics, exposition: &mut Exposition) {
     let snapshot = metrics.snapshot();
-    requests(metrics, &snapshot, exposition);
-    let (name, help) = ("appliance_requests_ended_total", "Completed requests by the way their responses ended");
-    let mut family = exposition.counter(name, help);
-    for target in snapshot.targets() {
-        for ([outcome], count) in snapshot.ended(target) {
-            family.sample(&[("target", metrics.label(target)), ("outcome", outcome)], count);
-        }
-    }
-    durations(metrics, &snapshot, exposition);
-    bytes(metrics, &snapshot, exposition);
-    refusals(metrics, &snapshot, exposition);
-    let (name, help) = ("appliance_retries_total", "Attempts after the first to send a request to MLflow");
-    let mut family = exposition.counter(name, help);
-    for target in snapshot.targets() {
-        family.sample(&[("target", metrics.label(target))], snapshot.retries(target));
-    }
-    let (name, help) = (
-        "appliance_presigned_urls_total",
-        "Responses with presigned URLs, by which clients read or write artifacts in S3",
-    );
-    let mut family = exposition.counter(name, help);
-    for target in snapshot.targets() {
-        let kinds: Vec<_> = snapshot.presigned(target).collect();
-        if kinds.iter().any(|(_, count)| *count > 0) {
-            for ([kind], count) in kinds {
-                family.sample(&[("target", metrics.label(target)), ("kind", kind)], count);
-            }
-        }
-    }
-}
-
-fn requests(metrics: &Metrics, snapshot: &Snapshot, exposition: &mut Exposition) {
-    const REQUESTS: Described = (
+    let targets: Vec<_> = snapshot.targets().map(|target| (target, metrics.label(target))).collect();
+    let family = exposition.counter(
         "appliance_requests_total",
         "Completed requests by target, role of the caller, route class and status class; `none` if the request ended before that was known",
     );
-    let mut family = exposition.counter(REQUESTS.0, REQUESTS.1);
-    for target in snapshot.targets() {
-        let label = metrics.label(target);
-        let all: Vec<_> = snapshot.requests(target).collect();
-        for results in all.chunks(STATUSES.len()) {
-            let is_seen = results.iter().any(|(_, count)| *count > 0);
-            for ([role, route, status], count) in results {
-                if *count > 0 || is_seen && USUAL.contains(status) {
-                    let labels = [("target", label), ("role", *role), ("route", *route), ("status", *status)];
-                    family.sample(&labels, count);
-                }
-            }
+    each(&targets, family, ["role", "route", "status"], |target| requests(&snapshot, target));
+    let family =
+        exposition.counter("appliance_requests_ended_total", "Completed requests by the way their responses ended");
+    each(&targets, family, ["outcome"], |target| snapshot.ended(target));
+    durations(&targets, &snapshot, exposition);
+    for (direction, name, help) in [
+        (Direction::Received, "appliance_request_body_bytes_total", "Bytes of request bodies"),
+        (Direction::Sent, "appliance_response_body_bytes_total", "Bytes of response bodies"),
+    ] {
+        let family = exposition.counter(name, help);
+        each(&targets, family, ["role", "route"], |target| snapshot.bytes(target, direction).filter(is_seen));
+    }
+    let family = exposition.counter(
+        "appliance_refusals_total",
+        "Requests that the appliance rejected, by error code (`x-appliance-error`)",
+    );
+    each(&targets, family, ["kind"], |target| snapshot.refusals(target).filter(is_seen));
+    let family = exposition.counter(
+        "appliance_sheds_total",
+        "Requests that the appliance rejected because a limit or a budget was exhausted",
+    );
+    each(&targets, family, ["kind"], |target| {
+        snapshot.refusals(target).zip(ERROR_CODES).filter(|(_, code)| code.is_shed).map(|(sample, _)| sample)
+    });
+    let family = exposition.counter("appliance_retries_total", "Attempts after the first to send a request to MLflow");
+    each(&targets, family, [], |target| iter::once(([], snapshot.retries(target))));
+    let family = exposition.counter(
+        "appliance_presigned_urls_total",
+        "Responses with presigned URLs, by which clients read or write artifacts in S3",
+    );
+    each(&targets, family, ["kind"], |target| {
+        let is_any = snapshot.presigned(target).any(|sample| is_seen(&sample));
+        snapshot.presigned(target).filter(move |_| is_any)
+    });
+}
+
+/// A target with its label.
+type LabelledTarget<'a> = (Option<usize>, &'a str);
+
+/// Adds samples of each target. `names` are the names of their labels besides the target's.
+fn each<const N: usize, I: Iterator<Item = Labelled<N>>>(
+    targets: &[LabelledTarget<'_>],
+    mut family: Family<'_>,
+    names: [&str; N],
+    samples: impl Fn(Option<usize>) -> I,
+) {
+    for (target, label) in targets {
+        for (values, number) in samples(*target) {
+            let labels: Vec<_> = iter::once(("target", *label)).chain(names.into_iter().zip(values)).collect();
+            family.sample(&labels, number);
         }
     }
 }
 
-fn durations(metrics: &Metrics, snapshot: &Snapshot, exposition: &mut Exposition) {
-    const TOTAL: Described =
-        ("appliance_request_duration_seconds", "Time from the head of the request to the last byte of the response");
-    const UPSTREAM: Described = (
-        "appliance_upstream_duration_seconds",
-        "Time from sending a request to MLflow, or to S3 for an artifact, to the head of the response; last attempt only",
-    );
-    const OVERHEAD: Described = (
-        "appliance_overhead_duration_seconds",
-        "Time that the appliance adds to the upstream's until the head of the response, without waiting for the client's body",
-    );
-    for (latency, (name, help)) in
-        [(Latency::Total, TOTAL), (Latency::Upstream, UPSTREAM), (Latency::Overhead, OVERHEAD)]
-    {
+fn is_seen<const N: usize>((_, number): &Labelled<N>) -> bool {
+    *number > 0
+}
+
+/// Returns the requests of every combination that has been seen, with all its usual results.
+fn requests(snapshot: &Snapshot, target: Option<usize>) -> impl Iterator<Item = Labelled<3>> {
+    let all: Vec<_> = snapshot.requests(target).collect();
+    let shown = |results: &[Labelled<3>]| {
+        let is_any = results.iter().any(is_seen);
+        let is_shown = |one: &&Labelled<3>| is_seen(one) || is_any && USUAL.contains(&one.0[2]);
+        results.iter().filter(is_shown).copied().collect::<Vec<_>>()
+    };
+    all.chunks(STATUSES.len()).flat_map(shown).collect::<Vec<_>>().into_iter()
+}
+
+fn durations(targets: &[LabelledTarget<'_>], snapshot: &Snapshot, exposition: &mut Exposition) {
+    for (latency, name, help) in [
+        (
+            Latency::Total,
+            "appliance_request_duration_seconds",
+            "Time from the head of the request to the last byte of the response",
+        ),
+        (
+            Latency::Upstream,
+            "appliance_upstream_duration_seconds",
+            "Time from sending a request to MLflow, or to S3 for an artifact, to the head of the response; last attempt only",
+        ),
+        (
+            Latency::Overhead,
+            "appliance_overhead_duration_seconds",
+            "Time that the appliance adds to the upstream's until the head of the response, without waiting for the client's body",
+        ),
+    ] {
         let mut family = exposition.histogram(name, help);
-        for target in snapshot.targets() {
+        for (target, label) in targets {
             for route in RouteClass::ALL {
-                let distribution = snapshot.latency(target, latency, route);
+                let distribution = snapshot.latency(*target, latency, route);
                 if distribution.count() > 0 {
-                    let labels = [("target", metrics.label(target)), ("route", route.as_str())];
-                    family.distribution(&labels, &distribution);
+                    family.distribution(&[("target", label), ("route", route.as_str())], &distribution);
                 }
             }
-        }
-    }
-}
-
-fn bytes(metrics: &Metrics, snapshot: &Snapshot, exposition: &mut Exposition) {
-    const RECEIVED: Described = ("appliance_request_body_bytes_total", "Bytes of request bodies");
-    const SENT: Described = ("appliance_response_body_bytes_total", "Bytes of response bodies");
-    for (direction, (name, help)) in [(Direction::Received, RECEIVED), (Direction::Sent, SENT)] {
-        let mut family = exposition.counter(name, help);
-        for target in snapshot.targets() {
-            for ([role, route], count) in snapshot.bytes(target, direction).filter(|(_, count)| *count > 0) {
-                family.sample(&[("target", metrics.label(target)), ("role", role), ("route", route)], count);
-            }
-        }
-    }
-}
-
-fn refusals(metrics: &Metrics, snapshot: &Snapshot, exposition: &mut Exposition) {
-    const REFUSALS: Described =
-        ("appliance_refusals_total", "Requests that the appliance rejected, by error code (`x-appliance-error`)");
-    const SHEDS: Described =
-        ("appliance_sheds_total", "Requests that the appliance rejected because a limit or a budget was exhausted");
-    let mut family = exposition.counter(REFUSALS.0, REFUSALS.1);
-    for target in snapshot.targets() {
-        for ([kind], count) in snapshot.refusals(target).filter(|(_, count)| *count > 0) {
-            family.sample(&[("target", metrics.label(target)), ("kind", kind)], count);
-        }
-    }
-    let mut family = exposition.counter(SHEDS.0, SHEDS.1);
-    for target in snapshot.targets() {
-        for (([kind], count), _) in snapshot.refusals(target).zip(ERROR_CODES).filter(|(_, code)| code.is_shed) {
-            family.sample(&[("target", metrics.label(target)), ("kind", kind)], count);
         }
     }
 }
@@ -140,7 +132,7 @@ mod tests {
     use crate::serve::telemetry::finished::{FinishedRequest, RequestOutcome};
     use crate::serve::telemetry::metrics::{BUCKETS, PRESIGNED_KINDS, ROLES};
 
-    fn intake() -> BodyLimits {
+    fn body_limits() -> BodyLimits {
         BodyLimits {
             size_limit: 1,
             memory_limit: 1,
@@ -219,7 +211,7 @@ mod tests {
     fn the_number_of_series_is_bounded_by_the_number_of_targets() {
         for targets in [1, 3] {
             let names = ["a", "b", "c"].into_iter().take(targets).map(Some);
-            let metrics = Metrics::new(names, intake());
+            let metrics = Metrics::new(names, body_limits());
             assert!(series(&metrics) < 10 * (targets + 1), "a quiet appliance has few series: {}", series(&metrics));
             everything(&metrics, targets);
             let kinds = ROLES.len() * RouteClass::ALL.len();
@@ -243,7 +235,7 @@ mod tests {
 
     #[test]
     fn a_combination_that_was_seen_has_all_usual_results() {
-        let metrics = Metrics::new([None].into_iter(), intake());
+        let metrics = Metrics::new([None].into_iter(), body_limits());
         let reader = caller(Role::Read);
         metrics.add_worker().count(&FinishedRequest {
             target: Some(0),
@@ -270,7 +262,7 @@ mod tests {
 
     #[test]
     fn labels_of_targets_differ() {
-        let metrics = Metrics::new([None, Some("default"), Some("a")].into_iter(), intake());
+        let metrics = Metrics::new([None, Some("default"), Some("a")].into_iter(), body_limits());
         let labels: Vec<_> = [Some(0), Some(1), Some(2), None].map(|target| metrics.label(target)).into();
         assert_eq!(labels, ["(default)", "default", "a", "(none)"]);
     }

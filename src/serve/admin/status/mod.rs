@@ -37,8 +37,8 @@ pub(crate) fn document(shared: &SharedState) -> Value {
         })),
         "in_flight": shared.reports.in_flight(),
         "bodies": {
-            "memory": {"used": metrics.intake.memory.used(), "limit": metrics.intake.memory.limit()},
-            "disk": {"used": metrics.intake.disk.used(), "limit": metrics.intake.disk.limit()},
+            "memory": {"used": metrics.body_limits.memory.used(), "limit": metrics.body_limits.memory.limit()},
+            "disk": {"used": metrics.body_limits.disk.used(), "limit": metrics.body_limits.disk.limit()},
         },
         "configuration": configuration::document(shared, now),
         "targets": targets::document(shared, &snapshot),

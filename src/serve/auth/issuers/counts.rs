@@ -3,25 +3,11 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::access::jwt::JwtError;
+use crate::serve::auth::issuers::rejection::JwtRejection;
 
 /// The results other than a rejected token.
 const OTHERS: [&str; 4] = ["accepted", "cached", "no-grant", "no-name"];
 const COUNT: usize = OTHERS.len() + JwtError::ALL.len();
-
-/// The result of one verification.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum VerificationResult {
-    /// The signature was verified, and a grant matches.
-    Accepted,
-    /// The token was verified before.
-    Cached,
-    /// No grant matches.
-    NoGrant,
-    /// The claim that names the caller is missing.
-    NoName,
-    /// The token is not valid.
-    Rejected(JwtError),
-}
 
 /// The results of an issuer's tokens.
 #[derive(Debug)]
@@ -34,15 +20,22 @@ impl Default for VerificationCounts {
 }
 
 impl VerificationCounts {
-    /// Counts a result.
-    pub(crate) fn count(&self, result: VerificationResult) {
-        let at = match result {
-            VerificationResult::Accepted => 0,
-            VerificationResult::Cached => 1,
-            VerificationResult::NoGrant => 2,
-            VerificationResult::NoName => 3,
-            VerificationResult::Rejected(why) => OTHERS.len() + why as usize,
-        };
+    /// Counts the result of a verification.
+    pub(crate) fn count<T>(&self, result: Result<T, JwtRejection>) {
+        self.add(match result {
+            Ok(_) => 0,
+            Err(JwtRejection::NoGrant) => 2,
+            Err(JwtRejection::NoName) => 3,
+            Err(JwtRejection::Token(why)) => OTHERS.len() + why as usize,
+        });
+    }
+
+    /// Counts a token that was verified before.
+    pub(crate) fn count_cached(&self) {
+        self.add(1);
+    }
+
+    fn add(&self, at: usize) {
         self.0[at].fetch_add(1, Ordering::Relaxed);
     }
 
@@ -61,7 +54,7 @@ mod tests {
     fn each_error_has_a_label_of_its_own() {
         for why in JwtError::ALL {
             let counts = VerificationCounts::default();
-            counts.count(VerificationResult::Rejected(why));
+            counts.count::<()>(Err(why.into()));
             assert_eq!(counts.all().collect::<Vec<_>>(), [(why.as_str(), 1)]);
         }
         let mut labels = JwtError::LABELS.to_vec();

@@ -11,7 +11,7 @@ mod verified_tokens;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-pub(crate) use counts::{VerificationCounts, VerificationResult};
+pub(crate) use counts::VerificationCounts;
 pub(crate) use issuer_state::IssuerState;
 pub(crate) use rejection::{JwtRejected, JwtRejection};
 
@@ -67,7 +67,7 @@ impl Issuers {
         let id = verified_tokens::id(token);
         let is_valid = |issuer: usize, generation: u64| self.states[issuer].keys.generation() == generation;
         let (issuer, caller) = self.verified.find(&id, now, is_valid)?;
-        self.states[issuer].counts.count(VerificationResult::Cached);
+        self.states[issuer].counts.count_cached();
         Some(caller)
     }
 
@@ -77,7 +77,7 @@ impl Issuers {
     /// [`JwtRejected`].
     pub(crate) async fn authenticate(&self, token: &str, now: SystemTime) -> Result<Caller, JwtRejected> {
         let rejected = |why, named: Option<&str>| {
-            self.unknown.count(VerificationResult::Rejected(why));
+            self.unknown.count::<()>(Err(why.into()));
             JwtRejected::of_unknown(why, named)
         };
         let jwt = UnverifiedJwt::parse(token).map_err(|why| rejected(why, None))?;
@@ -86,12 +86,7 @@ impl Issuers {
         let issuer = found.ok_or_else(|| rejected(JwtError::UnknownIssuer, url))?;
         let state = &self.states[issuer];
         let result = self.verified_caller(issuer, token, &jwt, now).await;
-        state.counts.count(match &result {
-            Ok(_) => VerificationResult::Accepted,
-            Err(JwtRejection::Token(why)) => VerificationResult::Rejected(*why),
-            Err(JwtRejection::NoGrant) => VerificationResult::NoGrant,
-            Err(JwtRejection::NoName) => VerificationResult::NoName,
-        });
+        state.counts.count(result.as_ref().map_err(|why| *why));
         result.map_err(|why| JwtRejected::by(&state.issuer().name, why))
     }
 

@@ -12,8 +12,8 @@ use crate::access::openid::Provider;
 use crate::api::stored_secret::StoredSecret;
 use crate::serve::auth::client_secret::ClientSecret;
 use crate::serve::auth::issuers::Issuers;
-use crate::serve::auth::issuers::counts::VerificationResult;
 use crate::serve::auth::issuers::issuer_state::IssuerState;
+use crate::serve::auth::issuers::rejection::JwtRejection;
 use crate::serve::auth::issuers::sign_on::SignOn;
 use crate::serve::auth::sign_on::error::SignOnError;
 
@@ -64,10 +64,7 @@ impl IssuerState {
     ) -> Result<(&'a JwtClaims, JwtAlgorithm), JwtError> {
         let rules = self.sign_on.as_ref().map_or(self.issuer(), |sign_on| &sign_on.rules);
         let verified = self.verify(jwt, rules, now).await;
-        self.counts.count(match &verified {
-            Ok(_) => VerificationResult::Accepted,
-            Err(why) => VerificationResult::Rejected(*why),
-        });
+        self.counts.count(verified.map_err(JwtRejection::from));
         Ok((verified?.0, jwt.check(rules, &rules.audiences, now)?))
     }
 

@@ -23,9 +23,9 @@ fn link(label: &str, address: &str) -> PageLink {
 fn each_visitor_is_told_about_their_session() {
     let (name, targets) = ("ada".into(), Targets::All);
     let caller = Caller { name, role: Role::Read, targets, means: AuthMethod::Session, issuer: None, expires: None };
-    let session = Visitor::SignedIn(OpenSession { caller, end: UNIX_EPOCH + Duration::from_secs(1_800_000_000) });
+    let session = Visitor::SignedIn { caller, end: UNIX_EPOCH + Duration::from_secs(1_800_000_000) };
     for (visitor, texts, others) in [
-        (&Visitor::Stranger, &["Sign in to MLflow"][..], &["Sign out", "signed out", "has ended"][..]),
+        (&Visitor::Unauthenticated, &["Sign in to MLflow"][..], &["Sign out", "signed out", "has ended"][..]),
         (&Visitor::SignedOut, &["You are signed out of this browser."], &["Sign out", "has ended"]),
         (&Visitor::Expired, &["Your session has ended."], &["Sign out", "signed out"]),
         (
@@ -53,7 +53,7 @@ fn each_visitor_is_told_about_their_session() {
 #[test]
 fn a_page_has_one_primary_button() {
     let ways = [link("Sign in with Example", "oidc"), link("Another way", "other")];
-    let mut page = page(&Visitor::Stranger);
+    let mut page = page(&Visitor::Unauthenticated);
     assert_eq!(shown(&page).matches("class=\"button primary\"").count(), 1);
     page.ways = &ways;
     let text = shown(&page);
@@ -72,7 +72,7 @@ fn the_page_says_which_mlflow_it_is_for() {
         (Some("<b>"), "/t/<b>/", "The MLflow at &#60;b&#62;"),
         (None, "/t/Your account is locked/", "Managed MLflow of Amazon SageMaker"),
     ] {
-        let shown = shown(&SignInPage { host, next, ..page(&Visitor::Stranger) });
+        let shown = shown(&SignInPage { host, next, ..page(&Visitor::Unauthenticated) });
         assert!(shown.contains(&format!("<p class=\"quiet\">{expected}</p>")), "{expected}: {shown}");
     }
 }

@@ -33,7 +33,7 @@ pub(crate) use history::{HistoryView, RequestTotals, STEP, STEPS, Step};
 pub(crate) use layout::{Direction, Latency, STATUSES};
 pub(crate) use process::ProcessUsage;
 pub(crate) use route::RouteClass;
-pub(crate) use snapshot::Snapshot;
+pub(crate) use snapshot::{Labelled, Snapshot};
 pub(crate) use time_shares::TimeShares;
 
 use crate::clock;
@@ -52,7 +52,7 @@ pub(crate) struct Metrics {
     /// The time at which the process began to serve.
     pub(crate) started: SystemTime,
     /// The budgets of request bodies.
-    pub(crate) intake: BodyLimits,
+    pub(crate) body_limits: BodyLimits,
 }
 
 /// The label of requests that have no target. No target can have this name.
@@ -60,7 +60,7 @@ const NO_TARGET: &str = "(none)";
 
 impl Metrics {
     /// Makes metrics for targets of these names. The label of a target without a name is `default`.
-    pub(crate) fn new<'a>(names: impl Iterator<Item = Option<&'a str>>, intake: BodyLimits) -> Self {
+    pub(crate) fn new<'a>(names: impl Iterator<Item = Option<&'a str>>, body_limits: BodyLimits) -> Self {
         let names: Vec<_> = names.collect();
         // Another target may have the name `default`.
         let unnamed = if names.contains(&Some("default")) { "(default)" } else { "default" };
@@ -70,7 +70,7 @@ impl Metrics {
             history: History::new(Instant::now()),
             start: Instant::now(),
             started: clock::now(),
-            intake,
+            body_limits,
         }
     }
 

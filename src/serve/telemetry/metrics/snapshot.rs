@@ -21,7 +21,7 @@ pub(crate) struct Snapshot {
 }
 
 /// A number with the labels that it has besides the target.
-type Labelled<const N: usize> = ([&'static str; N], u64);
+pub(crate) type Labelled<const N: usize> = ([&'static str; N], u64);
 
 impl Snapshot {
     /// Makes a snapshot of zeros for so many targets.
