@@ -27,7 +27,7 @@ impl IdleTimer {
     }
 
     /// Notes that a piece came.
-    pub(super) fn end(&mut self) {
+    pub(super) fn note_progress(&mut self) {
         if self.timer.is_some() {
             self.last_piece = Some(Instant::now());
         }

@@ -9,7 +9,6 @@ use actix_web::rt::task::JoinHandle;
 use crate::aws::sdk::Egress;
 use crate::http::tls::server::ServerTls;
 use crate::serve::artifacts::store_discovery;
-use crate::serve::auth::issuers::IssuerState;
 use crate::serve::auth::personal_task;
 use crate::serve::auth::secret_reader::SecretReader;
 use crate::serve::reload;
@@ -33,52 +32,47 @@ pub(super) fn start(
     mut identities: Vec<SigningIdentity>,
     settings: Background,
 ) -> Vec<JoinHandle<()>> {
-    let mut reader = |region: Option<&str>| {
+    let (interval, mut tasks) = (settings.reload_interval, Vec::new());
+    let mut reader_in = |region: Option<&str>| {
         Some(SecretReader {
             transport: shared.served_targets[0].transport(),
             credentials: SigningIdentity::of_machine(region?, &mut identities),
         })
     };
-    let personal_reader = reader(shared.callers.personal.as_ref().and_then(|personal| personal.source.region()));
-    let session_reader = reader(shared.callers.sessions.region());
-    let mut tasks = Vec::new();
     for issuer in shared.callers.issuers.all() {
         let region = issuer.stored_client_secret().map(|(_, place)| place.region.as_str());
-        if let Some(reader) = reader(region) {
+        if let Some(reader) = reader_in(region) {
             let issuer = Arc::clone(issuer);
-            tasks.push(rt::spawn(
-                async move { reload::client_secret(&issuer, &reader, settings.reload_interval).await },
-            ));
+            tasks.push(rt::spawn(async move { reload::client_secret(&issuer, &reader, interval).await }));
         }
+        // The dialer supplies the trusted authorities, the proxies and the deadlines of connections.
+        let (issuer, dialer) = (Arc::clone(issuer), shared.served_targets[0].dialer.clone());
+        tasks.push(rt::spawn(async move { issuer.keys.keep_fresh(&issuer.trusted, &dialer).await }));
     }
-    let reader = reader(shared.callers.tokens.source.as_ref().and_then(TokenSource::region));
-    if let Some(reader) = session_reader {
-        let owner = Arc::clone(shared);
-        tasks.push(rt::spawn(async move { owner.callers.sessions.obtain(&reader).await }));
-    }
+    let reader = reader_in(shared.callers.tokens.source.as_ref().and_then(TokenSource::region));
+    tasks.push(rt::spawn(reload::run(Arc::clone(shared), settings.tls, reader, interval)));
+    let (owner, reader) = (Arc::clone(shared), reader_in(shared.callers.sessions.region()));
+    tasks.push(rt::spawn(async move {
+        if let Some(reader) = reader {
+            owner.callers.sessions.obtain(&reader).await;
+        }
+    }));
+    let reader = reader_in(shared.callers.personal.as_ref().and_then(|personal| personal.source.region()));
+    let owner = Arc::clone(shared);
+    tasks.push(rt::spawn(async move {
+        if let Some(personal) = &owner.callers.personal {
+            personal_task::run(personal, reader, interval).await;
+        }
+    }));
     for identity in identities {
         let egress = settings.egress.clone();
         tasks.push(rt::spawn(async move { identity.keep_fresh(&egress).await }));
     }
-    for served in &shared.served_targets {
-        let served = Arc::clone(served);
+    for served in shared.served_targets.iter().cloned() {
         tasks.push(rt::spawn(async move { store_discovery::run(&served).await }));
     }
-    let keep_fresh = |issuer: Arc<IssuerState>| {
-        // The dialer supplies the trusted authorities, the proxies and the deadlines of connections.
-        let dialer = shared.served_targets[0].dialer.clone();
-        rt::spawn(async move { issuer.keys.keep_fresh(&issuer.trusted, &dialer).await })
-    };
-    tasks.extend(shared.callers.issuers.all().iter().cloned().map(keep_fresh));
-    tasks.push(rt::spawn(reload::run(Arc::clone(shared), settings.tls, reader, settings.reload_interval)));
-    let owner = Arc::clone(shared);
-    tasks.push(rt::spawn(async move {
-        if let Some(personal) = &owner.callers.personal {
-            personal_task::run(personal, personal_reader, settings.reload_interval).await;
-        }
-    }));
     tasks.push(rt::spawn(systemd::report(Arc::clone(shared), settings.heartbeat)));
-    let keeper = Arc::clone(shared);
-    tasks.push(rt::spawn(async move { keeper.metrics.keep_history().await }));
+    let owner = Arc::clone(shared);
+    tasks.push(rt::spawn(async move { owner.metrics.keep_history().await }));
     tasks
 }

@@ -141,7 +141,7 @@ impl MessageBody for ResponseBody {
                     return Poll::Ready(Some(Err(BodyError::Truncated)));
                 }
                 Poll::Ready(piece) => {
-                    this.silence.end();
+                    this.silence.note_progress();
                     return Poll::Ready(piece);
                 }
                 Poll::Pending => {

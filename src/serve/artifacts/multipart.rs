@@ -46,7 +46,7 @@ pub(crate) struct UploadPart {
 ///
 /// # Errors
 /// [`ProxyError::Artifact`].
-pub(crate) fn named(target: &str) -> Result<Option<UploadPart>, ProxyError> {
+pub(crate) fn part_of(target: &str) -> Result<Option<UploadPart>, ProxyError> {
     let Some(upload) = parameter(target, "uploadId")? else { return Ok(None) };
     let number = required(target, "partNumber")?;
     match number.parse() {
@@ -261,7 +261,8 @@ mod tests {
 
     #[test]
     fn a_part_has_an_upload_and_a_number() {
-        let named = |query: &str| named(&format!("/x?{query}")).map(|part| part.map(|part| (part.upload, part.number)));
+        let named =
+            |query: &str| part_of(&format!("/x?{query}")).map(|part| part.map(|part| (part.upload, part.number)));
         assert_eq!(named("").ok(), Some(None));
         assert_eq!(named("partNumber=1").ok(), Some(None));
         assert_eq!(named("partNumber=10000&uploadId=a%2Bb").ok(), Some(Some(("a+b".to_owned(), 10_000))));

@@ -69,7 +69,7 @@ pub(crate) async fn answer(
         ServiceRoute::Read(encoded) => object::read(request, &ArtifactPath::decode(encoded)?).await,
         ServiceRoute::Write(encoded) => {
             let path = named(ArtifactPath::decode(encoded)?)?;
-            match multipart::named(request.target)? {
+            match multipart::part_of(request.target)? {
                 Some(part) => multipart::write(request, payload, &path, &part).await,
                 None => object::write(request, payload, &path, WRITE_LIMIT).await,
             }

@@ -62,10 +62,10 @@ pub(crate) fn check(
         return Ok(());
     }
     // SECURITY: MLflow's own actions are plain JSON POSTs, which any page could send from a visitor's browser.
-    let site = text(headers, &SEC_FETCH_SITE);
+    let site = field(headers, &SEC_FETCH_SITE);
     // A proxy may have put another host into `Host`. That does not change `Sec-Fetch-Site`, which no page can write.
     let is_same_origin = site == Some("same-origin")
-        || text(headers, &header::ORIGIN).is_none_or(|origin| is_of(origin, host) || is_of(origin, public_host));
+        || field(headers, &header::ORIGIN).is_none_or(|origin| is_of(origin, host) || is_of(origin, public_host));
     let is_same_site = site.is_none_or(|site| matches!(site, "same-origin" | "none"));
     if is_same_origin && is_same_site { Ok(()) } else { Err(AccessError::ForeignOrigin) }
 }
@@ -73,7 +73,7 @@ pub(crate) fn check(
 /// Returns the host that a request addresses: `Host`, or `:authority` in HTTP/2.
 pub(crate) fn host(request: &HttpRequest) -> Option<&str> {
     let authority = request.uri().authority().map(Authority::as_str);
-    authority.or_else(|| text(request.headers(), &header::HOST))
+    authority.or_else(|| field(request.headers(), &header::HOST))
 }
 
 impl<'a> BrowserRequest<'a> {
@@ -89,8 +89,8 @@ impl<'a> BrowserRequest<'a> {
         let headers = self.request.headers();
         let is_ours = |origin| is_of(origin, host(self.request)) || is_of(origin, self.public_host());
         matches!(*self.request.method(), Method::GET | Method::HEAD | Method::OPTIONS)
-            || text(headers, &header::ORIGIN).is_some_and(is_ours)
-            || text(headers, &SEC_FETCH_SITE) == Some("same-origin")
+            || field(headers, &header::ORIGIN).is_some_and(is_ours)
+            || field(headers, &SEC_FETCH_SITE) == Some("same-origin")
     }
 
     /// Returns the host by which a trusted proxy in front was addressed, if it says so.
@@ -98,7 +98,7 @@ impl<'a> BrowserRequest<'a> {
     /// SECURITY: it is trusted only for the comparison with `Origin`. The names in `allowed-hosts` are compared with `Host`,
     /// which a page that uses DNS rebinding cannot choose.
     pub(crate) fn public_host(self) -> Option<&'a str> {
-        text(self.request.headers(), &FORWARDED_HOST).filter(|_| self.is_proxied())
+        field(self.request.headers(), &FORWARDED_HOST).filter(|_| self.is_proxied())
     }
 
     /// Returns the host by which the browser addresses the appliance or the trusted proxy in front.
@@ -132,7 +132,7 @@ pub(crate) fn is_address(host: &str) -> bool {
 /// JSON, so they are not affected.
 pub(crate) fn wants_page(headers: &HeaderMap) -> bool {
     // A frame does not show our pages, and an image or a script cannot.
-    let is_window = text(headers, &SEC_FETCH_DEST).is_none_or(|destination| destination == "document");
+    let is_window = field(headers, &SEC_FETCH_DEST).is_none_or(|destination| destination == "document");
     let mut accepted = headers.get_all(header::ACCEPT).filter_map(|value| value.to_str().ok());
     is_window && accepted.any(|value| quality(value, "text/html") > quality(value, "application/json"))
 }
@@ -157,7 +157,7 @@ fn is_of(origin: &str, host: Option<&str>) -> bool {
     authority.is_some_and(|authority| host.is_some_and(|host| authority.eq_ignore_ascii_case(host)))
 }
 
-fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+fn field<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     // A value that is not text matches nothing that is allowed.
     headers.get(name).map(|value| value.to_str().unwrap_or("\u{fffd}"))
 }
@@ -185,7 +185,7 @@ mod tests {
             .iter()
             .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
             .collect();
-        match check(method, &headers, (text(&headers, &header::HOST), text(&headers, &FORWARDED_HOST)), allowed) {
+        match check(method, &headers, (field(&headers, &header::HOST), field(&headers, &FORWARDED_HOST)), allowed) {
             Ok(()) => "passes",
             Err(AccessError::ForeignHost) => "foreign host",
             Err(AccessError::ForeignOrigin) => "foreign origin",

@@ -30,7 +30,7 @@ use crate::serve::page::PageLink;
 /// The path that ends a session.
 pub(crate) const LOGOUT: &str = "/_appliance/logout";
 /// The query of the sign-in page after signing out.
-const SIGNED_OUT: &str = "signed-out";
+const AFTER_SIGN_OUT: &str = "signed-out";
 
 /// A target that a person could open.
 pub(crate) struct SignInTarget<'a> {
@@ -70,7 +70,7 @@ pub(crate) async fn answer(
             let query = request.uri().query().unwrap_or_default();
             let next = percent_decode_str(query.strip_prefix("next=").unwrap_or_default()).decode_utf8_lossy();
             let visitor = match Visitor::of(browser, callers, clock::now())? {
-                Visitor::Unauthenticated if query == SIGNED_OUT => Visitor::SignedOut,
+                Visitor::Unauthenticated if query == AFTER_SIGN_OUT => Visitor::SignedOut,
                 visitor => visitor,
             };
             match sign_in.only_way(&visitor, &next) {
@@ -83,14 +83,14 @@ pub(crate) async fn answer(
             if !browser.is_from_own_page() {
                 return Err(AccessError::Unproven.into());
             }
-            let out = format!("{LOGIN}?{SIGNED_OUT}");
+            let out = format!("{LOGIN}?{AFTER_SIGN_OUT}");
             let mut response = sign_on::sign_out(&sign_in.sign_on()).unwrap_or_else(|| browser.see_other(&out));
             session_cookie::end(&mut response, browser);
             response
         }
         // A page shown here would send its form here, which would sign out.
         (LOGOUT, &(Method::GET | Method::HEAD)) => browser.see_other(LOGIN),
-        (sign_on::SIGNED_OUT, &(Method::GET | Method::HEAD)) => browser.see_other(&format!("{LOGIN}?{SIGNED_OUT}")),
+        (sign_on::SIGNED_OUT, &(Method::GET | Method::HEAD)) => browser.see_other(&format!("{LOGIN}?{AFTER_SIGN_OUT}")),
         (sign_on::START | sign_on::CALLBACK, _) => return sign_on::answer(sign_in.sign_on(), path).await,
         _ => return Err(SignInError::Method),
     };

@@ -53,9 +53,9 @@ impl ProxyError {
         match self {
             Self::Access(AccessError::SignOn(error)) if error.status().is_server_error() => "You cannot sign in now",
             // The provider has signed the person in, so the heading must not contradict the message.
-            Self::Access(AccessError::SignOn(error)) if error.other_person().is_some() => heading(self.status()),
+            Self::Access(AccessError::SignOn(error)) if error.other_person().is_some() => heading_of(self.status()),
             Self::Access(AccessError::SignOn(_)) => "You are not signed in",
-            _ => heading(self.status()),
+            _ => heading_of(self.status()),
         }
     }
 
@@ -97,7 +97,7 @@ impl ProxyError {
     }
 }
 
-fn heading(status: StatusCode) -> &'static str {
+fn heading_of(status: StatusCode) -> &'static str {
     match status {
         StatusCode::UNAUTHORIZED => "You are not signed in",
         StatusCode::FORBIDDEN => "Access denied",

@@ -10,7 +10,7 @@ use crate::issuer::TrustedIssuer;
 use crate::serve::auth::issuers::counts::VerificationCounts;
 use crate::serve::auth::issuers::published_keys::PublishedKeys;
 use crate::serve::auth::issuers::rejection::JwtRejection;
-use crate::serve::auth::issuers::sign_on::SignOn;
+use crate::serve::auth::issuers::sign_on::SignInClient;
 use crate::serve::auth::settings::IssuerSettings;
 
 /// The longest time that a request waits for keys, the interval between fetches included.
@@ -22,7 +22,7 @@ pub(crate) struct IssuerState {
     pub(super) grants: Vec<ClaimGrant>,
     /// The name of callers whose grant has none.
     pub(super) own_name: NameTemplate,
-    pub(super) sign_on: Option<SignOn>,
+    pub(super) sign_on: Option<SignInClient>,
     pub(crate) keys: PublishedKeys,
     pub(crate) counts: VerificationCounts,
 }
@@ -32,7 +32,7 @@ impl IssuerState {
     pub(crate) fn new(settings: IssuerSettings) -> Self {
         let IssuerSettings { trusted, grants, sign_on } = settings;
         let own_name = NameTemplate::of(&trusted.issuer.name_claim);
-        let sign_on = sign_on.map(|client| SignOn::new(client, &trusted.issuer, &grants));
+        let sign_on = sign_on.map(|client| SignInClient::new(client, &trusted.issuer, &grants));
         let (keys, counts) = (PublishedKeys::default(), VerificationCounts::default());
         Self { trusted, grants, own_name, sign_on, keys, counts }
     }

@@ -14,7 +14,7 @@ use crate::serve::auth::client_secret::ClientSecret;
 use crate::serve::auth::issuers::Issuers;
 use crate::serve::auth::issuers::issuer_state::IssuerState;
 use crate::serve::auth::issuers::rejection::JwtRejection;
-use crate::serve::auth::issuers::sign_on::SignOn;
+use crate::serve::auth::issuers::sign_on::SignInClient;
 use crate::serve::auth::sign_on::error::SignOnError;
 
 /// The longest wait for a discovery document.
@@ -22,7 +22,7 @@ const DISCOVERY_WAIT: Duration = Duration::from_secs(10);
 
 impl IssuerState {
     /// Returns the sign-in of people at the issuer, if there is one.
-    pub(crate) fn sign_on(&self) -> Option<&SignOn> {
+    pub(crate) fn sign_on(&self) -> Option<&SignInClient> {
         self.sign_on.as_ref()
     }
 

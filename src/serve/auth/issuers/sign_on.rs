@@ -7,7 +7,7 @@ use crate::serve::auth::client_secret::ClientSecret;
 use crate::serve::auth::settings::SignOnClient;
 
 /// The sign-in of people at one issuer.
-pub(crate) struct SignOn {
+pub(crate) struct SignInClient {
     /// The client that the appliance is there.
     pub(crate) client: OpenIdClient,
     /// The secret of the client.
@@ -20,7 +20,7 @@ pub(crate) struct SignOn {
     pub(super) facts: Vec<Vec<String>>,
 }
 
-impl SignOn {
+impl SignInClient {
     /// Returns the sign-in of a client.
     pub(super) fn new(settings: SignOnClient, issuer: &JwtIssuer, grants: &[ClaimGrant]) -> Self {
         // An ID token is for the client that has requested it, whatever audience bearer tokens have to have.
