@@ -33,7 +33,7 @@ pub(crate) async fn run(
             shared.reports.audit.reopen();
             shared.callers.issuers.all().iter().for_each(|issuer| issuer.keys.refresh());
             if let Some(personal) = &shared.callers.personal {
-                personal.reload_soon();
+                personal.wanted.notify_one();
             }
         }
         shared.callers.tokens.reload(reader.as_ref()).await;

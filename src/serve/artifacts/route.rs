@@ -86,8 +86,6 @@ fn service<'a>(method: &Method, rest: &'a str) -> Result<Option<ServiceRoute<'a>
     let below = |name: &str| {
         rest.strip_prefix(name).and_then(|rest| rest.strip_prefix('/').or(Some("").filter(|_| rest.is_empty())))
     };
-    let only =
-        |allowed: Method, service| if *method == allowed { Ok(Some(service)) } else { Err(ProxyError::ArtifactMethod) };
     if let Some(path) = below("artifacts") {
         return match *method {
             Method::GET if path.is_empty() => Ok(Some(ServiceRoute::List)),
@@ -97,17 +95,16 @@ fn service<'a>(method: &Method, rest: &'a str) -> Result<Option<ServiceRoute<'a>
             _ => Err(ProxyError::ArtifactMethod),
         };
     }
-    if let Some(path) = below("presigned") {
-        return only(Method::GET, ServiceRoute::Presigned(path));
-    }
-    if let Some(path) = below("mpu/create") {
-        return only(Method::POST, ServiceRoute::CreateMultipart(path));
-    }
-    if let Some(path) = below("mpu/complete") {
-        return only(Method::POST, ServiceRoute::CompleteMultipart(path));
-    }
-    if let Some(path) = below("mpu/abort") {
-        return only(Method::POST, ServiceRoute::AbortMultipart(path));
+    let others: [(_, _, fn(&'a str) -> ServiceRoute<'a>); 4] = [
+        ("presigned", Method::GET, ServiceRoute::Presigned),
+        ("mpu/create", Method::POST, ServiceRoute::CreateMultipart),
+        ("mpu/complete", Method::POST, ServiceRoute::CompleteMultipart),
+        ("mpu/abort", Method::POST, ServiceRoute::AbortMultipart),
+    ];
+    for (name, allowed, route) in others {
+        if let Some(path) = below(name) {
+            return if *method == allowed { Ok(Some(route(path))) } else { Err(ProxyError::ArtifactMethod) };
+        }
     }
     Ok(None)
 }

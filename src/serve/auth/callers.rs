@@ -198,12 +198,9 @@ impl Callers {
             let session = IssuerSession::open(&sessions.sealer, value, now);
             return Ok(session.and_then(|session| Some((self.issuers.session_holder(&session)?, session.end()))));
         }
-        let Some((id, end)) = sessions.open(value, now).filter(|_| self.tokens.is_configured()) else {
-            return Ok(None);
-        };
-        let Some(caller) = self.tokens.session_holder(id, now)? else { return Ok(None) };
-        let end = self.tokens.end_of(id).map_or(end, |of_token| end.min(of_token));
-        Ok(Some((caller, end)))
+        let Some((id, end)) = sessions.open(value, now) else { return Ok(None) };
+        let holder = self.tokens.session_holder(id, now)?;
+        Ok(holder.map(|(caller, of_token)| (caller, of_token.map_or(end, |of_token| end.min(of_token)))))
     }
 
     /// Returns the holder of a bearer token.

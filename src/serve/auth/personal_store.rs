@@ -41,7 +41,7 @@ pub(crate) struct PersonalStore {
     /// The other end, until the task takes it.
     jobs: Mutex<Option<mpsc::Receiver<Job>>>,
     /// A reload is wanted before the interval is over.
-    pub(super) wanted: Notify,
+    pub(crate) wanted: Notify,
     /// The number of reloads that have begun.
     begun: AtomicU64,
     /// The number of the last reload that has ended.
@@ -156,11 +156,6 @@ impl PersonalStore {
         let mut ended = self.ended.subscribe();
         self.wanted.notify_one();
         matches!(timeout(RELOAD_LIMIT, ended.wait_for(|ended| *ended >= next)).await, Ok(Ok(_)))
-    }
-
-    /// Reloads the tokens soon.
-    pub(crate) fn reload_soon(&self) {
-        self.wanted.notify_one();
     }
 
     /// Makes a change, and returns the number of tokens that were made or removed.

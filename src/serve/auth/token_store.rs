@@ -71,17 +71,22 @@ impl TokenStore {
         Ok(entry.caller(AuthMethod::Token))
     }
 
-    /// Returns the holder of the token with this id, for a session. Returns nothing if the token has been revoked or has expired.
+    /// Returns the holder of the token with this id, for a session, and the end of the token if it has one. Returns nothing if
+    /// the token has been revoked or has expired.
     ///
     /// # Errors
     /// [`AccessError::TokensUnknown`].
-    pub(crate) fn session_holder(&self, id: &str, now: SystemTime) -> Result<Option<Caller>, AccessError> {
+    pub(crate) fn session_holder(
+        &self,
+        id: &str,
+        now: SystemTime,
+    ) -> Result<Option<(Caller, Option<SystemTime>)>, AccessError> {
         if !self.is_configured() {
             return Ok(None);
         }
         let tokens = self.tokens.load();
         let tokens = tokens.as_ref().ok_or_else(|| self.unknown())?;
-        Ok(tokens.by_id(id, now).ok().map(|entry| entry.caller(AuthMethod::Session)))
+        Ok(tokens.by_id(id, now).ok().map(|entry| (entry.caller(AuthMethod::Session), entry.expires)))
     }
 
     /// Returns the rights of the person with this name, who signs in with tokens.
@@ -92,12 +97,6 @@ impl TokenStore {
         let tokens = self.tokens.load();
         let rights = tokens.as_ref().and_then(|tokens| personal::rights_by_tokens(tokens, name, now));
         rights.map(|(role, targets)| (role, targets.clone())).ok_or(Rejected::Owner)
-    }
-
-    /// Returns the time at which the token with this id expires, if it does.
-    pub(crate) fn end_of(&self, id: &str) -> Option<SystemTime> {
-        let tokens = self.tokens.load();
-        tokens.as_ref()?.entries().iter().find(|entry| entry.id == id)?.expires
     }
 
     /// Reads the tokens, and retries until that has succeeded once.

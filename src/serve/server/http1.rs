@@ -17,13 +17,7 @@ use futures_util::future::{Either, LocalBoxFuture};
 use crate::serve::server::connection::ServerConnection;
 
 /// A service whose responses suit the version of the request.
-pub(crate) struct Versioned<S>(S);
-
-impl<S> Versioned<S> {
-    pub(crate) fn new(service: S) -> Self {
-        Self(service)
-    }
-}
+pub(crate) struct Versioned<S>(pub(super) S);
 
 impl<S> Service<Request> for Versioned<S>
 where

@@ -17,7 +17,7 @@ use crate::serve::server::connection::ServerConnection;
 
 /// A TCP stream, and the state of its connection.
 pub(crate) struct ServerStream {
-    tcp: TcpStream,
+    pub(super) tcp: TcpStream,
     pub(crate) connection: Rc<ServerConnection>,
 }
 
@@ -33,10 +33,6 @@ pub(super) fn tcp(stream: &ClientStream) -> &ServerStream {
 }
 
 impl ServerStream {
-    pub(crate) fn new(tcp: TcpStream, connection: Rc<ServerConnection>) -> Self {
-        Self { tcp, connection }
-    }
-
     /// Waits until there is something to read.
     pub(crate) async fn readable(&self) -> io::Result<()> {
         self.tcp.readable().await

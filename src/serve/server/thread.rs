@@ -92,7 +92,8 @@ impl ServerThread {
         let connections = Rc::new(ServerConnections::default());
         let serve = |accepted: Accepted<TcpStream>| {
             let connection = connections.add(accepted.permit, settings.tls.is_some());
-            connection.set_task(begin(ServerStream::new(accepted.tcp, Rc::clone(&connection)), accepted.peer));
+            connection
+                .set_task(begin(ServerStream { tcp: accepted.tcp, connection: Rc::clone(&connection) }, accepted.peer));
         };
         let mut over = phase.clone();
         let phases = async {
@@ -138,7 +139,7 @@ async fn services(
 ) -> io::Result<ServeConnection> {
     let failed = |()| io::Error::other("the HTTP service could not be initialized");
     let app = map_config(App::new().configure(configure).into_factory(), |()| AppConfig::default());
-    let app = Rc::new(Versioned::new(app.new_service(()).await.map_err(failed)?));
+    let app = Rc::new(Versioned(app.new_service(()).await.map_err(failed)?));
     let (shared, signal, note) = (Rc::clone(&app), drain.clone(), settings.note);
     let note = move |stream: &ClientStream, data: &mut Extensions| {
         data.insert(Rc::clone(&tcp(stream).connection));

@@ -1,5 +1,6 @@
 //! The tasks of the export, from the start of the process to its end.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -68,7 +69,9 @@ impl LogExport {
     pub(crate) fn watch(&mut self, totals: impl Fn() -> RequestTotals + 'static) {
         if let Some(queue) = self.settings.queue(LogContent::Metrics) {
             let LogExportSettings { group, machine, queues, .. } = &self.settings;
-            let lines = Rc::new(MetricLines::new(queue, queues.clone(), (&group.name, machine), totals));
+            let (queues, group, machine) = (queues.clone(), group.name.clone(), machine.clone());
+            let (totals, last) = (Box::new(totals), Cell::default());
+            let lines = Rc::new(MetricLines { queue, queues, group, machine, totals, last });
             let writer = Rc::clone(&lines);
             self.metric_lines = Some((lines, rt::spawn(async move { writer.keep_writing().await })));
         }

@@ -18,27 +18,17 @@ const NAMESPACE: &str = "MlflowAppliance";
 
 /// Writes the lines.
 pub(crate) struct MetricLines {
-    queue: Arc<LogQueue>,
+    pub(super) queue: Arc<LogQueue>,
     /// The queues whose losses are among the metrics.
-    queues: Vec<Arc<LogQueue>>,
-    group: String,
-    machine: String,
-    totals: Box<dyn Fn() -> RequestTotals>,
+    pub(super) queues: Vec<Arc<LogQueue>>,
+    pub(super) group: String,
+    pub(super) machine: String,
+    pub(super) totals: Box<dyn Fn() -> RequestTotals>,
     /// The sums at the last line: of the requests, and of the lost events.
-    last: Cell<(RequestTotals, u64)>,
+    pub(super) last: Cell<(RequestTotals, u64)>,
 }
 
 impl MetricLines {
-    pub(crate) fn new(
-        queue: Arc<LogQueue>,
-        queues: Vec<Arc<LogQueue>>,
-        (group, machine): (&str, &str),
-        totals: impl Fn() -> RequestTotals + 'static,
-    ) -> Self {
-        let (group, machine) = (group.to_owned(), machine.to_owned());
-        Self { queue, queues, group, machine, totals: Box::new(totals), last: Cell::default() }
-    }
-
     /// Writes a line each minute, for as long as it is polled.
     pub(crate) async fn keep_writing(&self) {
         loop {
