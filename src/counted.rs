@@ -1,8 +1,7 @@
 //! Writes a number with its noun.
 
 /// Returns a count with its noun in the singular or the plural.
-#[must_use]
-pub fn counted(count: usize, noun: &str) -> String {
+pub(crate) fn counted(count: usize, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 

@@ -12,6 +12,7 @@ use super::settings::DeploySettings;
 use super::stack::{DEAD, new_image, previous};
 use super::templates::Template;
 use crate::api::cloudformation::{Change, Pairs};
+use crate::counted::counted;
 
 /// The plan for one stack.
 pub struct StackPlan {

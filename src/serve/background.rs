@@ -68,7 +68,8 @@ pub(super) fn start(
         let egress = settings.egress.clone();
         tasks.push(rt::spawn(async move { identity.keep_fresh(&egress).await }));
     }
-    for served in shared.served_targets.iter().cloned() {
+    for served in &shared.served_targets {
+        let served = Arc::clone(served);
         tasks.push(rt::spawn(async move { store_discovery::run(&served).await }));
     }
     tasks.push(rt::spawn(systemd::report(Arc::clone(shared), settings.heartbeat)));

@@ -25,7 +25,7 @@ pub(crate) async fn run(
 ) {
     let mut hangup = signal(SignalKind::hangup()).ok();
     let mut warned = None;
-    tls.iter().for_each(|tls| warn_of_expiry(tls, &mut warned));
+    warn_of_expiry(tls.as_ref(), &mut warned);
     shared.callers.tokens.obtain(reader.as_ref()).await;
     loop {
         if is_signalled(&mut hangup, interval).await {
@@ -52,7 +52,7 @@ pub(crate) async fn run(
             _ => {}
         }
         // A certificate that nobody renews comes to its end without any change of its files.
-        tls.iter().for_each(|tls| warn_of_expiry(tls, &mut warned));
+        warn_of_expiry(tls.as_ref(), &mut warned);
     }
 }
 
@@ -83,14 +83,15 @@ async fn is_signalled(hangup: &mut Option<Signal>, interval: Duration) -> bool {
 }
 
 /// Warns if a certificate has expired or is about to expire, unless it did so within the last day.
-fn warn_of_expiry(tls: &ServerTls, warned: &mut Option<Instant>) {
-    let (Some((begin, end)), now) = (tls.validity(), clock::now()) else { return };
+fn warn_of_expiry(tls: Option<&ServerTls>, warned: &mut Option<Instant>) {
+    let (Some((begin, end)), now) = (tls.and_then(ServerTls::validity), clock::now()) else { return };
     if !clock::ends_soon(begin, end, now) || warned.is_some_and(|last| last.elapsed() < WARNING_INTERVAL) {
         return;
     }
     *warned = Some(Instant::now());
-    match end.duration_since(now) {
-        Ok(left) => warn!(days_left = left.as_secs() / 86_400, "the listener's certificate is about to expire"),
-        Err(_) => warn!("the listener's certificate has expired"),
+    if let Ok(left) = end.duration_since(now) {
+        warn!(days_left = left.as_secs() / 86_400, "the listener's certificate is about to expire");
+    } else {
+        warn!("the listener's certificate has expired");
     }
 }

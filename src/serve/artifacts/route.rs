@@ -95,8 +95,8 @@ fn service<'a>(method: &Method, rest: &'a str) -> Result<Option<ServiceRoute<'a>
             _ => Err(ProxyError::ArtifactMethod),
         };
     }
-    let others: [(_, _, fn(&'a str) -> ServiceRoute<'a>); 4] = [
-        ("presigned", Method::GET, ServiceRoute::Presigned),
+    let others = [
+        ("presigned", Method::GET, ServiceRoute::Presigned as fn(&'a str) -> ServiceRoute<'a>),
         ("mpu/create", Method::POST, ServiceRoute::CreateMultipart),
         ("mpu/complete", Method::POST, ServiceRoute::CompleteMultipart),
         ("mpu/abort", Method::POST, ServiceRoute::AbortMultipart),

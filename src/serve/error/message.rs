@@ -69,28 +69,7 @@ impl ProxyError {
             Self::Document(_) | Self::UnreadableDocument => {
                 "Managed MLflow's answer did not arrive completely, or lacks what the appliance needs for this request.".into()
             }
-            Self::Receive(RequestBodyError::TooLarge { limit }) => {
-                format!("The request body is larger than the appliance's limit of {limit} bytes.")
-            }
-            Self::Receive(RequestBodyError::NoRoom) => {
-                "Too many uploads are in progress, yours or those of others. Try again shortly.".into()
-            }
-            Self::Receive(RequestBodyError::Stalled(limit)) => {
-                format!("The request body stopped arriving: no byte came for {} seconds.", limit.as_secs())
-            }
-            Self::Receive(RequestBodyError::Slow(rate)) => {
-                format!("The request body arrived too slowly: a caller has to send {rate} bytes per second.")
-            }
-            Self::Receive(RequestBodyError::Late(limit)) => {
-                format!("The request body was not complete after {} seconds.", limit.as_secs())
-            }
-            Self::Receive(RequestBodyError::Broken(_)) => "The request body is incomplete or malformed.".into(),
-            Self::Receive(RequestBodyError::ForeignMd5) => {
-                "The body does not match its Content-MD5 (BadDigest). Nothing was stored; send it again.".into()
-            }
-            Self::Receive(RequestBodyError::Disk(_)) => {
-                "The appliance has no disk space for this upload at the moment.".into()
-            }
+            Self::Receive(error) => of_body(error),
             Self::Credentials(unavailable) => {
                 format!("The appliance cannot sign requests at the moment: {unavailable}.")
             }
@@ -116,5 +95,30 @@ impl ProxyError {
                 _ => "Managed MLflow closed the connection, or its response is not valid.".into(),
             },
         }
+    }
+}
+
+fn of_body(error: &RequestBodyError) -> String {
+    match error {
+        RequestBodyError::TooLarge { limit } => {
+            format!("The request body is larger than the appliance's limit of {limit} bytes.")
+        }
+        RequestBodyError::NoRoom => {
+            "Too many uploads are in progress, yours or those of others. Try again shortly.".into()
+        }
+        RequestBodyError::Stalled(limit) => {
+            format!("The request body stopped arriving: no byte came for {} seconds.", limit.as_secs())
+        }
+        RequestBodyError::Slow(rate) => {
+            format!("The request body arrived too slowly: a caller has to send {rate} bytes per second.")
+        }
+        RequestBodyError::Late(limit) => {
+            format!("The request body was not complete after {} seconds.", limit.as_secs())
+        }
+        RequestBodyError::Broken(_) => "The request body is incomplete or malformed.".into(),
+        RequestBodyError::ForeignMd5 => {
+            "The body does not match its Content-MD5 (BadDigest). Nothing was stored; send it again.".into()
+        }
+        RequestBodyError::Disk(_) => "The appliance has no disk space for this upload at the moment.".into(),
     }
 }

@@ -191,7 +191,7 @@ mod tests {
             for code in ERROR_CODES {
                 let outcome = RequestOutcome::CallerGone;
                 let error_kind = Some(code.kind);
-                counters.count(&FinishedRequest { target, outcome, error_kind, ..FinishedRequest::plain() });
+                counters.count(&FinishedRequest { target, error_kind, outcome, ..FinishedRequest::plain() });
             }
         }
     }

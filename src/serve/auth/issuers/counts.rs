@@ -21,12 +21,12 @@ impl Default for VerificationCounts {
 
 impl VerificationCounts {
     /// Counts the result of a verification.
-    pub(crate) fn count<T>(&self, result: Result<T, JwtRejection>) {
+    pub(crate) fn count<T>(&self, result: &Result<T, JwtRejection>) {
         self.add(match result {
             Ok(_) => 0,
             Err(JwtRejection::NoGrant) => 2,
             Err(JwtRejection::NoName) => 3,
-            Err(JwtRejection::Token(why)) => OTHERS.len() + why as usize,
+            Err(JwtRejection::Token(why)) => OTHERS.len() + *why as usize,
         });
     }
 
@@ -54,7 +54,7 @@ mod tests {
     fn each_error_has_a_label_of_its_own() {
         for why in JwtError::ALL {
             let counts = VerificationCounts::default();
-            counts.count::<()>(Err(why.into()));
+            counts.count::<()>(&Err(why.into()));
             assert_eq!(counts.all().collect::<Vec<_>>(), [(why.as_str(), 1)]);
         }
         let mut labels = JwtError::LABELS.to_vec();

@@ -76,8 +76,8 @@ impl Issuers {
     /// # Errors
     /// [`JwtRejected`].
     pub(crate) async fn authenticate(&self, token: &str, now: SystemTime) -> Result<Caller, JwtRejected> {
-        let rejected = |why, named: Option<&str>| {
-            self.unknown.count::<()>(Err(why.into()));
+        let rejected = |why: JwtError, named: Option<&str>| {
+            self.unknown.count::<()>(&Err(why.into()));
             JwtRejected::of_unknown(why, named)
         };
         let jwt = UnverifiedJwt::parse(token).map_err(|why| rejected(why, None))?;
@@ -86,7 +86,7 @@ impl Issuers {
         let issuer = found.ok_or_else(|| rejected(JwtError::UnknownIssuer, url))?;
         let state = &self.states[issuer];
         let result = self.verified_caller(issuer, token, &jwt, now).await;
-        state.counts.count(result.as_ref().map_err(|why| *why));
+        state.counts.count(&result);
         result.map_err(|why| JwtRejected::by(&state.issuer().name, why))
     }
 

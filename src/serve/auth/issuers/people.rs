@@ -64,7 +64,7 @@ impl IssuerState {
     ) -> Result<(&'a JwtClaims, JwtAlgorithm), JwtError> {
         let rules = self.sign_on.as_ref().map_or(self.issuer(), |sign_on| &sign_on.rules);
         let verified = self.verify(jwt, rules, now).await;
-        self.counts.count(verified.map_err(JwtRejection::from));
+        self.counts.count(&verified.map_err(JwtRejection::from));
         Ok((verified?.0, jwt.check(rules, &rules.audiences, now)?))
     }
 

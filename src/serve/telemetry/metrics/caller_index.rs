@@ -107,9 +107,9 @@ mod tests {
             Self(CallerRows::default(), CallerIndex::new(start), start)
         }
 
-        fn count(&self, caller: Option<&Caller>, second: u64, request: FinishedRequest<'_>) {
+        fn count(&self, caller: Option<&Caller>, second: u64, request: &FinishedRequest<'_>) {
             let ended = self.2 + Duration::from_secs(second);
-            self.1.count(&self.0, &FinishedRequest { caller, ended, ..request });
+            self.1.count(&self.0, &FinishedRequest { caller, ended, ..*request });
         }
     }
 
@@ -126,12 +126,12 @@ mod tests {
         let rejected = FinishedRequest { error_kind: Some("rate-limited"), ..with(StatusCode::TOO_MANY_REQUESTS) };
         let failed = FinishedRequest { presigned: [2, 1], ..with(StatusCode::BAD_GATEWAY) };
         for (second, worker) in (1..).zip(&workers) {
-            worker.count(Some(&ada), second, uploaded);
-            worker.count(Some(&session), second, rejected);
-            worker.count(Some(&ada), second, downloaded);
-            worker.count(None, second, rejected);
+            worker.count(Some(&ada), second, &uploaded);
+            worker.count(Some(&session), second, &rejected);
+            worker.count(Some(&ada), second, &downloaded);
+            worker.count(None, second, &rejected);
         }
-        workers[0].count(Some(&ada), 9, failed);
+        workers[0].count(Some(&ada), 9, &failed);
         let table = CallerSums::of(workers.iter().map(|worker| &worker.0));
         let rows: Vec<_> = table.rows.iter().map(|(label, figures)| (label.means, *figures)).collect();
         let of_token = CallerFigures {
@@ -162,14 +162,14 @@ mod tests {
         for (worker, second, issuer, end) in
             [(0, 1, "okta", 100), (1, 3, "okta", 300), (0, 2, "okta", 200), (0, 4, "entra", 400)]
         {
-            workers[worker].count(Some(&jwt(issuer, end)), second, FinishedRequest::plain());
+            workers[worker].count(Some(&jwt(issuer, end)), second, &FinishedRequest::plain());
         }
         let table = CallerSums::of(workers.iter().map(|worker| &worker.0));
         let rows = table.rows.iter().map(|(label, figures)| {
             (label.issuer.as_deref().unwrap_or("none"), figures.requests, figures.token_expires)
         });
         assert_eq!(rows.collect::<Vec<_>>(), [("entra", 1, 400), ("okta", 3, 300)]);
-        workers[1].count(Some(&Caller { expires: None, ..jwt("okta", 0) }), 5, FinishedRequest::plain());
+        workers[1].count(Some(&Caller { expires: None, ..jwt("okta", 0) }), 5, &FinishedRequest::plain());
         let table = CallerSums::of(workers.iter().map(|worker| &worker.0));
         assert_eq!(table.rows[0].1.token_expires, 0, "the last one does not end");
     }
@@ -188,9 +188,9 @@ mod tests {
         for number in 0..10_000_u64 {
             let one = caller(&format!("user-{number}"), AuthMethod::Oidc, Role::Read);
             for worker in &workers {
-                worker.count(Some(&one), number, uploaded);
+                worker.count(Some(&one), number, &uploaded);
             }
-            workers[0].count(Some(&regular), number, FinishedRequest::plain());
+            workers[0].count(Some(&regular), number, &FinishedRequest::plain());
         }
         for worker in &workers {
             let found = worker.1.found.borrow();
