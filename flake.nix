@@ -70,6 +70,9 @@
       nixosModules.default =
         { lib, pkgs, ... }:
         {
+          # A configuration may import it twice, and a conflict names this file.
+          key = "${toString ./flake.nix}#nixosModules.default";
+          _file = ./flake.nix;
           imports = [ ./nixos/module.nix ];
           services.mlflow-appliance.package =
             lib.mkDefault

@@ -17,6 +17,10 @@ in
   systemd.services.mlflow-appliance-console = {
     wantedBy = [ "multi-user.target" ];
     enableDefaultPath = false;
+    # It reads the same configuration, so it needs the same secrets.
+    serviceConfig = {
+      inherit (config.systemd.services.mlflow-appliance.serviceConfig) LoadCredential SupplementaryGroups;
+    };
   };
 
   # A generator of systemd starts one wherever the kernel has its console.

@@ -59,8 +59,8 @@ let
   isInStore = lib.hasPrefix "${builtins.storeDir}/";
 
   # systemd opens the socket, and the firewall the port. What is no ADDRESS:PORT has an assertion, so it is left out here.
-  listen = builtins.match ".+:([1-9][0-9]*)" (toString cfg.settings.listen);
-  port = lib.optionals (listen != null) (map lib.toInt listen);
+  digits = builtins.match ".+:([1-9][0-9]{0,4})" (toString cfg.settings.listen);
+  port = lib.filter (port: port <= 65535) (map lib.toInt (lib.optionals (digits != null) digits));
 
   isOfACME = cfg.useACMEHost != null && certificates ? ${cfg.useACMEHost};
   certificates = config.security.acme.certs;
@@ -145,7 +145,7 @@ in
 
     assertions = [
       {
-        assertion = listen != null;
+        assertion = port != [ ];
         message = "services.mlflow-appliance.settings.listen is ${builtins.toJSON cfg.settings.listen}, but systemd opens the socket: name an address and a port, such as \"127.0.0.1:5000\"";
       }
       {
@@ -160,7 +160,11 @@ in
     ++ map (key: {
       assertion = cfg.settings.${key} == null || !isInStore cfg.settings.${key};
       message = "services.mlflow-appliance.settings.${key} is `${toString cfg.settings.${key}}`, but everybody can read the Nix store: put a file that is made elsewhere into services.mlflow-appliance.secrets.${key} and set this to \"credential:secret_${key}\", or name one that the group mlflow-appliance may read";
-    }) secretKeys;
+    }) secretKeys
+    ++ map (issuer: {
+      assertion = issuer.client-secret == null || !isInStore issuer.client-secret;
+      message = "client-secret of the issuer `${toString issuer.name}` in services.mlflow-appliance.settings.issuer is `${toString issuer.client-secret}`, but everybody can read the Nix store: put a file that is made elsewhere into services.mlflow-appliance.secrets.client-secret and set this to \"credential:secret_client-secret\"";
+    }) cfg.settings.issuer;
 
     environment.etc."mlflow-appliance/appliance.toml".source = configuration;
 
@@ -192,16 +196,35 @@ in
     systemd.sockets.mlflow-appliance = {
       wantedBy = [ "multi-user.target" ];
       # The empty one takes back what the unit says.
-      listenStreams = [ "" ] ++ lib.optionals (listen != null) [ cfg.settings.listen ];
+      listenStreams = [ "" ] ++ lib.optionals (port != [ ]) [ cfg.settings.listen ];
+      partOf = [ "mlflow-appliance-address.service" ];
     };
 
-    systemd.services = lib.genAttrs services (name: {
+    systemd.services = {
+      # `nixos-rebuild switch` restarts no socket whose unit has changed. But it restarts this unit, systemd the socket as a part
+      # of it, and the service, which requires the socket: it stops first and starts last.
+      mlflow-appliance-address = {
+        description = "Address of the SageMaker MLflow appliance";
+        wantedBy = [ "mlflow-appliance.socket" ];
+        before = [ "mlflow-appliance.socket" ];
+        restartTriggers = [ (toString cfg.settings.listen) ];
+        stopIfChanged = false;
+        serviceConfig = {
+          Type = "oneshot";
+          RemainAfterExit = true;
+          ExecStart = "${pkgs.coreutils}/bin/true";
+        };
+      };
+    }
+    // lib.genAttrs services (name: {
       wantedBy = [ "multi-user.target" ];
       wants = preparation;
       after = preparation;
       # It starts no programs.
       enableDefaultPath = false;
       restartTriggers = [ configuration ];
+      # Otherwise a switch to another system stops the socket with the service, and callers are refused until both are back.
+      stopIfChanged = false;
       serviceConfig = {
         LoadCredential = lib.mapAttrsToList (name: path: "secret_${name}:${path}") cfg.secrets;
         SupplementaryGroups = lib.optionals isOfACME [ certificate.group ];

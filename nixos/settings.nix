@@ -11,8 +11,9 @@ let
     BOOL = types.bool;
     DURATION = types.strMatching "[0-9].*[a-z]";
     NUMBER = types.ints.unsigned;
+    SHARE = types.numbers.between 0 1;
     SIZE = types.either types.ints.unsigned types.str;
-    URL = types.strMatching "https?://.+";
+    URL = types.strMatching "off|https?://.+";
   };
 
   option =

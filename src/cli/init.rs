@@ -149,14 +149,14 @@ fn example(argument: &Arg) -> String {
     let kind = argument.get_value_names().and_then(<[_]>::first).map(ToString::to_string).unwrap_or_default();
     let default = help.split_once("[default: ").and_then(|(_, rest)| rest.split([']', ',']).next());
     let is_value = |text: &&str| match kind.as_str() {
-        "NUMBER" => text.parse::<f64>().is_ok(),
+        "NUMBER" | "SHARE" => text.parse::<f64>().is_ok(),
         "SIZE" => text.ends_with("iB"),
         "ADDRESS:PORT" | "FORMAT" | "METHOD" | "FILTER" | "DIRECTORY" | "DURATION" => !text.contains(' '),
         _ => false,
     };
     match (kind.as_str(), default.filter(is_value)) {
         ("BOOL", _) => "true".to_owned(),
-        ("NUMBER", default) => default.unwrap_or("100").to_owned(),
+        ("NUMBER" | "SHARE", default) => default.unwrap_or("100").to_owned(),
         (_, Some(default)) => format!("\"{default}\""),
         (_, None) if argument.get_id() == ARN => format!("\"{EXAMPLE_ARN}\""),
         (_, None) => format!("\"{kind}\""),

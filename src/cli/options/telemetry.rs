@@ -48,7 +48,7 @@ option_group! {
             /// The share, from 0 to 1, of the requests outside of a caller's trace that are recorded [default: 1]
             ///
             /// Within a caller's trace, the caller's decision holds. OTEL_TRACES_SAMPLER applies as well.
-            otlp_sampling_ratio: "APPLIANCE_OTLP_SAMPLING_RATIO" "NUMBER",
+            otlp_sampling_ratio: "APPLIANCE_OTLP_SAMPLING_RATIO" "SHARE",
             /// The service name of the appliance in traces; also OTEL_SERVICE_NAME [default: mlflow-appliance]
             otlp_service_name: "APPLIANCE_OTLP_SERVICE_NAME" "TEXT",
             /// More attributes of the appliance in traces, as in `deployment.environment.name=prod`; also OTEL_RESOURCE_ATTRIBUTES

@@ -60,6 +60,11 @@ rec {
     bool = type "a boolean" builtins.isBool;
     str = type "a string" builtins.isString;
     package = type "a package" (value: builtins.isAttrs value && value ? outPath);
+    numbers.between =
+      lowest: highest:
+      type "a number from ${toString lowest} to ${toString highest}" (
+        value: (builtins.isInt value || builtins.isFloat value) && value >= lowest && value <= highest
+      );
     ints.unsigned = type "a whole number" (value: builtins.isInt value && value >= 0);
     strMatching =
       pattern:

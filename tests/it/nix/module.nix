@@ -14,6 +14,7 @@ let
     formats.toml = _: { generate = _: value: value; };
     linkFarm = _: entries: entries;
     writeText = _: text: text;
+    coreutils = "/nix/store/00000000000000000000000000000000-coreutils";
   };
 
   module = import ../../../nixos/module.nix { inherit config lib pkgs; };
@@ -48,6 +49,9 @@ let
     wantedBy = of (types.listOf types.str) [ ];
     wants = of (types.listOf types.str) [ ];
     after = of (types.listOf types.str) [ ];
+    before = of (types.listOf types.str) [ ];
+    partOf = of (types.listOf types.str) [ ];
+    description = text;
   };
   nixos = {
     assertions = of (types.listOf (
@@ -90,7 +94,11 @@ let
           options = unit // {
             enableDefaultPath = of types.bool true;
             restartTriggers = any;
+            stopIfChanged = of types.bool true;
             serviceConfig = tree {
+              Type = text;
+              RemainAfterExit = of types.bool false;
+              ExecStart = text;
               LoadCredential = of (types.listOf types.str) [ ];
               SupplementaryGroups = of (types.listOf types.str) [ ];
             };

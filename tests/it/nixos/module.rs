@@ -46,9 +46,27 @@ fn the_module_has_the_units_that_are_installed_elsewhere() {
         });
         let made = made.unwrap();
         assert_eq!(made["units"], Value::Object(expected.collect()));
-        let services = made["services"].as_object().unwrap();
+        let mut services = made["services"].as_object().unwrap().clone();
+        let address = services.remove("mlflow-appliance-address").unwrap();
         assert_eq!(services.len(), if instance == "true" { 3 } else { 1 });
         assert!(services.values().all(|service| service["wantedBy"] == serde_json::json!(["multi-user.target"])));
+        // A switch to another system restarts the services, and the socket stays open unless its address has changed.
+        assert!(services.values().all(|service| service["stopIfChanged"] == false), "{services:?}");
+        assert_eq!(
+            address["restartTriggers"],
+            serde_json::json!([made["configuration"]["environment"]["source"]["listen"]])
+        );
+        assert_eq!(
+            (&address["stopIfChanged"], &address["serviceConfig"]["RemainAfterExit"]),
+            (&false.into(), &true.into())
+        );
+        for relation in ["wantedBy", "before"] {
+            assert_eq!(address[relation], serde_json::json!(["mlflow-appliance.socket"]));
+        }
+        assert_eq!(
+            made["sockets"]["mlflow-appliance"]["partOf"],
+            serde_json::json!(["mlflow-appliance-address.service"])
+        );
         assert_eq!(made["failed"], serde_json::json!([]));
         assert_eq!(made["user"]["isSystemUser"], true);
     }
@@ -102,6 +120,7 @@ fn the_module_rejects_invalid_settings() {
         ("settings.caller = [ { nmae = \"a\"; } ];", "settings.caller[].nmae does not exist"),
         ("settings.issuer = [ { ulr = \"a\"; } ];", "settings.issuer[].ulr does not exist"),
         ("settings.issuer = [ { audience = 1; } ];", "settings.issuer[].audience is 1"),
+        ("settings.otlp-sampling-ratio = 1.5;", "settings.otlp-sampling-ratio is 1.5"),
     ];
     for (line, reason) in refused {
         let made = module(&format!("{{ enable = true; {line} }}"));
@@ -112,8 +131,14 @@ fn the_module_rejects_invalid_settings() {
         ("secrets.a = builtins.storeDir + \"/x\";", "everybody can read the Nix store"),
         ("settings.tls-key = builtins.storeDir + \"/key.pem\";", "services.mlflow-appliance.secrets.tls-key"),
         ("settings.session-key = builtins.storeDir + \"/key\";", "\"credential:secret_session-key\""),
+        (
+            "settings.issuer = [ { name = \"okta\"; client-secret = builtins.storeDir + \"/s\"; } ];",
+            "client-secret of the issuer `okta`",
+        ),
         ("openFirewall = true; settings.listen = null;", "settings.listen is null, but systemd opens the socket"),
         ("openFirewall = true; settings.listen = \"0.0.0.0\";", "settings.listen is \"0.0.0.0\""),
+        ("openFirewall = true; settings.listen = \"0.0.0.0:65536\";", "settings.listen is \"0.0.0.0:65536\""),
+        ("openFirewall = true; settings.listen = \"0.0.0.0:99999999999999999999\";", "name an address and a port"),
         ("useACMEHost = \"other.example.com\";", "no such certificate in security.acme.certs"),
     ];
     for (line, reason) in failing {
@@ -163,6 +188,13 @@ fn settings_are_checked_by_the_binary_in_the_build() {
                 "settings.resource-arn = \"{TRACKING_ARN}\"; \
                  settings.issuer = [ {{ name = \"ci\"; url = \"https://gitlab.com\"; audience = [ \"a\" \"b\" ]; }} ]; \
                  settings.caller = [ {{ issuer = \"ci\"; claim = [ \"namespace_id=72\" \"ref=main\" ]; role = \"read\"; }} ];"
+            ),
+            None,
+        ),
+        // The settings whose values are not all of one kind.
+        (
+            format!(
+                "settings.resource-arn = \"{TRACKING_ARN}\"; settings.otlp-endpoint = \"off\"; settings.otlp-sampling-ratio = 0.1;"
             ),
             None,
         ),

@@ -122,6 +122,16 @@ def server(one):
     holds("example: the socket", "ListenStream=0.0.0.0:443" in one["socket"].splitlines(), one["socket"])
 
 
+def module(one, console):
+    """It can be imported twice. A switch to another system restarts the service, and moves the socket with its address alone."""
+    same("the package of a module that is imported twice", one["package"], one["expected"])
+    holds("a switch restarts the service", "X-StopIfChanged=false" in one["service"].splitlines(), one["service"])
+    holds("and the unit of the address", "X-StopIfChanged=false" in one["address"].splitlines(), one["address"])
+    holds("which another address changes", "X-Restart-Triggers=" in one["address"], one["address"])
+    holds("and of which the socket is a part", "PartOf=mlflow-appliance-address.service" in one["socket"].splitlines(), one["socket"])
+    holds("the console gets the secrets", "LoadCredential=secret_tls-key:/run/secrets/key" in console.splitlines(), console)
+
+
 def exposure(name, one):
     """As systemd judges the units, with what NixOS adds to them."""
     with tempfile.TemporaryDirectory() as directory:
@@ -144,6 +154,7 @@ def exposure(name, one):
 derivations()
 profiles()
 server(facts["server"])
+module(facts["twice"], facts["console-with-a-secret"])
 same("images", set(facts["images"]), set(ARCHITECTURES))
 for name, one in facts["images"].items():
     image(name, one)

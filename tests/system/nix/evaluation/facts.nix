@@ -116,6 +116,23 @@ let
       ] unit;
       console = units.render (builtins.readFile ../../../../nixos/mlflow-appliance-console.service);
     };
+
+  # The smallest machine that imports the module, here twice, as two modules of a configuration may.
+  twice =
+    (lib.nixosSystem {
+      modules = [
+        self.nixosModules.default
+        self.nixosModules.default
+        {
+          nixpkgs.hostPlatform = "x86_64-linux";
+          services.mlflow-appliance.enable = true;
+        }
+      ];
+    }).config;
+  with-a-secret =
+    (self.nixosConfigurations.appliance-x86_64.extendModules {
+      modules = [ { services.mlflow-appliance.secrets.tls-key = "/run/secrets/key"; } ];
+    }).config;
 in
 {
   packages = derivations self.packages;
@@ -140,6 +157,14 @@ in
         inherit (inputs) nixpkgs;
         mlflow-appliance = self;
       }).nixosConfigurations.server;
+  twice = {
+    package = twice.services.mlflow-appliance.package.drvPath;
+    expected = self.packages.x86_64-linux.appliance.drvPath;
+    socket = twice.systemd.units."mlflow-appliance.socket".text;
+    address = twice.systemd.units."mlflow-appliance-address.service".text;
+    service = twice.systemd.units."mlflow-appliance.service".text;
+  };
+  console-with-a-secret = with-a-secret.systemd.units."mlflow-appliance-console.service".text;
   rustc = inputs.nixpkgs.legacyPackages.x86_64-linux.rustc.version;
   release = lib.trivial.version;
 }

@@ -47,6 +47,9 @@ in
         pkgs.jq
         pkgs.openssl
       ];
+      specialisation.changed.configuration.services.mlflow-appliance.settings.workers = 3;
+      specialisation.moved.configuration.services.mlflow-appliance.settings.listen =
+        lib.mkForce "0.0.0.0:9443";
     };
 
   nodes.client =
@@ -63,9 +66,9 @@ in
         "appliance token new --file /etc/mlflow-appliance/tokens.toml --name ci --role read --json | jq -r .token"
     ).strip()
 
-    def status(options=""):
+    def status(options="", port=8443):
         return client.succeed(
-            f"curl -sk --max-time 20 -o /dev/null -w '%{{http_code}}' {options} https://${name}:8443/version"
+            f"curl -sk --max-time 20 -o /dev/null -w '%{{http_code}}' {options} https://${name}:{port}/version"
         ).strip()
 
     def fingerprint():
@@ -106,5 +109,38 @@ in
             client.sleep(1)
         assert fingerprint() == new, "the old certificate is still shown"
         assert server.succeed("systemctl show -P MainPID mlflow-appliance") == process, "it was restarted"
+
+    system = server.succeed("readlink -f /run/current-system").strip()
+
+    def switch_to(name):
+        code, said = server.execute(f"{system}/specialisation/{name}/bin/switch-to-configuration test 2>&1")
+        print(said)
+        # 4 is the certificate's order, which failed before.
+        assert code in (0, 4), code
+        server.wait_for_unit("mlflow-appliance.service")
+
+    def opened():
+        return server.succeed("systemctl show -P ActiveEnterTimestampMonotonic mlflow-appliance.socket")
+
+    with subtest("a switch to other settings refuses nobody"):
+        process, socket = server.succeed("systemctl show -P MainPID mlflow-appliance"), opened()
+        client.succeed(
+            "touch /tmp/go; (while [ -e /tmp/go ]; do"
+            " curl -sk --max-time 20 -o /dev/null -w '%{http_code}\\n' https://${name}:8443/version; done"
+            " >/tmp/statuses; touch /tmp/done) >/dev/null 2>&1 &"
+        )
+        client.wait_until_succeeds("test -s /tmp/statuses", timeout=30)
+        switch_to("changed")
+        client.succeed("rm /tmp/go")
+        client.wait_for_file("/tmp/done", timeout=30)
+        statuses = client.succeed("sort /tmp/statuses | uniq").split()
+        assert statuses == ["401"], statuses
+        assert server.succeed("systemctl show -P MainPID mlflow-appliance") != process, "it was not restarted"
+        assert opened() == socket, "the socket was closed"
+
+    with subtest("a switch to another address moves the socket"):
+        switch_to("moved")
+        assert status(port=9443) == "401"
+        client.fail("curl -sk --max-time 5 https://${name}:8443/version")
   '';
 }
