@@ -71,7 +71,7 @@ pub async fn dry_run(
     let facts = gather::gather(settings, &imds(settings), say).await?;
     let plan = facts.plan(reader, say);
     let ReadinessSignals { stack, wait_handle, lifecycle, target_group } = plan.signals.clone();
-    let outcome = facts.checked(&plan, reader, None).map(drop);
+    let outcome = facts.checked(&plan, reader, &settings.units, None).map(drop);
     let values = plan.entries.into_iter().map(|PlanEntry { key, value, .. }| DryRunValue {
         key,
         value: value.text,

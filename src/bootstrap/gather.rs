@@ -1,6 +1,6 @@
 //! Gathers the identity, user data, tags, parameters and the image's file of this instance, and plans the configuration.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
@@ -10,6 +10,7 @@ use super::parameters::from_parameters;
 use super::plan::{self, Plan, PlanEntry, with_origins};
 use super::services::{credentials, endpoint};
 use super::settings::{BootstrapSettings, ConfigurationReader, Say, UsableConfiguration};
+use super::socket_unit;
 use super::sources::{self, ConfigurationSource, ConfiguredValue};
 use super::tags::{self, PREFIX};
 use super::user_data;
@@ -64,11 +65,12 @@ impl InstanceFacts {
         whole
     }
 
-    /// Reads the planned configuration as `serve` does.
+    /// Reads the planned configuration as `serve` does, which also rejects an address that the socket unit does not have.
     pub(super) fn checked(
         &self,
         plan: &Plan,
         reader: &dyn ConfigurationReader,
+        units: &[PathBuf],
         without_parameters: Option<&String>,
     ) -> Result<UsableConfiguration, BootstrapError> {
         if !self.faults.is_empty() {
@@ -77,7 +79,21 @@ impl InstanceFacts {
         if let Some(why) = without_parameters {
             return Err(BootstrapError::Parameters(why.clone()));
         }
-        reader.read(&plan.text).map_err(|problems| BootstrapError::Configuration(with_origins(problems, plan)))
+        let rejected = |problems| BootstrapError::Configuration(with_origins(problems, plan));
+        let usable = reader.read(&plan.text).map_err(rejected)?;
+        let listen = usable.listen.address;
+        let opened = socket_unit::addresses(units).unwrap_or_default();
+        if opened.is_empty() || opened.contains(&listen) {
+            return Ok(usable);
+        }
+        let line = plan.entries.iter().find(|entry| entry.key == "listen").map(|entry| entry.line);
+        let shown: Vec<String> = opened.iter().map(ToString::to_string).collect();
+        let text = format!(
+            "listen: `{listen}`: systemd opens the socket, and mlflow-appliance.socket listens on {} (hint: set `listen` \
+             and `ListenStream=` of that unit to the same address)",
+            shown.join(", ")
+        );
+        Err(rejected(vec![(line, text)]))
     }
 }
 

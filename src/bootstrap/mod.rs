@@ -14,6 +14,7 @@ mod ready;
 mod services;
 mod settings;
 mod signal;
+mod socket_unit;
 mod sources;
 mod state;
 mod status;
@@ -90,7 +91,7 @@ async fn apply(
         let without_origin = |problems| BootstrapError::Configuration(with_origins(problems, &Plan::default()));
         reader.read(&text).map_err(without_origin)?
     } else {
-        let reading = facts.checked(plan, reader, facts.without_parameters.as_ref())?;
+        let reading = facts.checked(plan, reader, &settings.units, facts.without_parameters.as_ref())?;
         for change in earlier.map(|earlier| record.changes(earlier)).unwrap_or_default() {
             say(&format!("changed since the last start: {change}"));
         }

@@ -29,6 +29,8 @@ pub struct BootstrapSettings {
     pub defaults: Option<PathBuf>,
     /// The directory for the configuration and the record.
     pub state: PathBuf,
+    /// The directories of systemd's units, the one with precedence first.
+    pub units: Vec<PathBuf>,
     /// The time by which the instance has to be ready.
     pub deadline: Instant,
 }

@@ -219,6 +219,7 @@ impl BootstrapArguments {
             egress,
             defaults: Some(self.defaults),
             state: self.state_directory,
+            units: unit_directories(),
             deadline: now + self.timeout,
         })
     }
@@ -237,6 +238,13 @@ fn metadata() -> Result<Endpoint, CommandError> {
             )
         }),
     }
+}
+
+/// The directories in which systemd looks for units: those of its own variable, or of its rules.
+fn unit_directories() -> Vec<PathBuf> {
+    const USUAL: &str = "/etc/systemd/system:/run/systemd/system:/usr/local/lib/systemd/system:/usr/lib/systemd/system";
+    let given = std::env::var("SYSTEMD_UNIT_PATH").ok().filter(|text| !text.is_empty());
+    std::env::split_paths(given.as_deref().unwrap_or(USUAL)).collect()
 }
 
 /// Reads a configuration as `appliance serve --config` does.

@@ -62,6 +62,8 @@ struct Instance {
     /// CloudFormation and Auto Scaling.
     signals: Upstream,
     state: TempDir,
+    /// The directory of systemd's units.
+    units: TempDir,
 }
 
 impl Instance {
@@ -78,6 +80,7 @@ impl Instance {
             mlflow: Upstream::start(|_, wire| wire.answer("200 OK", "{\"experiments\": []}")),
             signals: Upstream::start(|_, wire| wire.answer("200 OK", "{}")),
             state: tempfile::tempdir().unwrap(),
+            units: tempfile::tempdir().unwrap(),
         };
         instance.has("dynamic/instance-identity/document", DOCUMENT);
         instance.has("dynamic/instance-identity/signature", SIGNATURE);
@@ -116,6 +119,7 @@ impl Instance {
             .env("APPLIANCE_CA_FILE", authority().file())
             .env("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID)
             .env("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY)
+            .env("SYSTEMD_UNIT_PATH", self.units.path())
             .output()
             .unwrap();
         let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
@@ -302,6 +306,28 @@ fn problems_are_reported_with_their_origin() {
         assert!(said.contains(part), "{part}: {said}");
     }
     assert_eq!(instance.written(), None);
+}
+
+#[test]
+fn an_address_that_the_socket_unit_does_not_have_is_rejected_before_the_appliance_starts() {
+    let instance = Instance::new();
+    let unit = include_str!("../../src/bootstrap/files/mlflow-appliance.socket");
+    std::fs::write(instance.units.path().join("mlflow-appliance.socket"), unit).unwrap();
+    instance.has("user-data", instance.configuration("listen = \"127.0.0.1:8443\"\n"));
+    instance.tags(&[("appliance:stack-name", "s"), ("appliance:logical-id", "Group")]);
+    for arguments in [&["--dry-run"][..], &[]] {
+        let (output, said) = instance.bootstrap(arguments);
+        assert_eq!(output.status.code(), Some(78), "{said}");
+        let problem = "user data, line 4: listen: `127.0.0.1:8443`: systemd opens the socket, and \
+                       mlflow-appliance.socket listens on 0.0.0.0:5000";
+        assert!(said.contains(problem), "{said}");
+    }
+    assert_eq!((instance.written(), call(&instance.signals.requests()[0])["Status"].as_str()), (None, "FAILURE"));
+    let drop_ins = instance.units.path().join("mlflow-appliance.socket.d");
+    std::fs::create_dir(&drop_ins).unwrap();
+    std::fs::write(drop_ins.join("port.conf"), "[Socket]\nListenStream=\nListenStream=127.0.0.1:8443\n").unwrap();
+    let (output, said) = instance.bootstrap(&[]);
+    assert!(output.status.success(), "{said}");
 }
 
 #[test]
