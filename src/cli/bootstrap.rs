@@ -79,7 +79,7 @@ enum BootstrapCommand {
     /// Remove the files that `install` created
     #[command(after_help = examples::BOOTSTRAP_UNINSTALL)]
     Uninstall {
-        /// Also remove configuration, tokens and state
+        /// Also remove configuration, tokens, state and your own drop-ins for the units
         #[arg(long)]
         purge: bool,
         /// The root directory of the system

@@ -10,7 +10,9 @@ use rust_embed::RustEmbed;
 
 use super::settings::Say;
 pub use system::InstallError;
-use system::{at, copy_program, directory, failed, group, keep_or_write, remove, run, systemctl, write};
+use system::{
+    at, copy_program, directory, failed, group, keep_or_write, remove, remove_if_empty, run, systemctl, write,
+};
 
 #[derive(RustEmbed)]
 #[folder = "src/bootstrap/files/"]
@@ -44,6 +46,7 @@ pub struct Installation {
 }
 
 /// Writes units, user, directories and a default configuration. An existing configuration, which may have been edited, is kept.
+/// A service that runs is restarted, because this is also how an appliance is upgraded.
 ///
 /// # Errors
 /// [`InstallError`]; the command can be run again.
@@ -65,6 +68,12 @@ pub fn install(installation: &Installation, say: Say<'_>) -> Result<(), InstallE
     for (name, place) in drop_ins {
         write(&units.join(place), &file(name), 0o644, say)?;
     }
+    if !from_instance {
+        // systemd must forget that the service requires the configuration by the instance, before that unit stops.
+        remove_drop_ins(&units, say)?;
+        reload_units(root)?;
+        remove_units(root, INSTANCE, say)?;
+    }
     let mut sysusers = Command::new("systemd-sysusers");
     if !is_here {
         sysusers.arg("--root").arg(root);
@@ -80,11 +89,12 @@ pub fn install(installation: &Installation, say: Say<'_>) -> Result<(), InstallE
     if let Some(group) = group(root, USER) {
         chown(&tokens, None, Some(group)).map_err(failed("write", &tokens))?;
     }
-    if is_here {
-        run(Command::new("systemctl").arg("daemon-reload"))?;
-    }
+    reload_units(root)?;
     run(systemctl(root).arg("enable").args(&all))?;
     say(&format!("enabled {}", all.join(", ")));
+    if is_here {
+        run(Command::new("systemctl").args(["try-restart", SERVE[1]]))?;
+    }
     if *start && is_here {
         let first = if *from_instance { INSTANCE[0] } else { SERVE[1] };
         run(Command::new("systemctl").args(["start", "--no-block", first]))?;
@@ -100,16 +110,13 @@ pub fn install(installation: &Installation, say: Say<'_>) -> Result<(), InstallE
 pub fn uninstall(root: &Path, purge: bool, say: Say<'_>) -> Result<(), InstallError> {
     check_system(root)?;
     let units = at(root, UNITS);
-    let installed: Vec<_> = INSTANCE.iter().chain(SERVE).filter(|unit| units.join(unit).exists()).collect();
-    if !installed.is_empty() {
-        if root == Path::new("/") {
-            run(Command::new("systemctl").arg("stop").args(&installed))?;
+    let all = [INSTANCE, SERVE].concat();
+    remove_units(root, &all, say)?;
+    remove_drop_ins(&units, say)?;
+    if purge {
+        for unit in all {
+            remove(&units.join(format!("{unit}.d")), say)?;
         }
-        run(systemctl(root).arg("disable").args(&installed))?;
-    }
-    for unit in INSTANCE.iter().chain(SERVE) {
-        remove(&units.join(unit), say)?;
-        remove(&units.join(format!("{unit}.d")), say)?;
     }
     remove(&at(root, SYSUSERS), say)?;
     remove(&at(root, PROGRAM), say)?;
@@ -119,6 +126,38 @@ pub fn uninstall(root: &Path, purge: bool, say: Say<'_>) -> Result<(), InstallEr
     } else {
         say(&format!("kept `{CONFIGURATION}` and `{STATE}`; `--purge` removes them, too"));
     }
+    reload_units(root)
+}
+
+/// Stops and disables those of the units that are installed, and removes their files.
+fn remove_units(root: &Path, names: &[&str], say: Say<'_>) -> Result<(), InstallError> {
+    let units = at(root, UNITS);
+    let installed: Vec<_> = names.iter().filter(|unit| units.join(unit).exists()).collect();
+    if installed.is_empty() {
+        return Ok(());
+    }
+    if root == Path::new("/") {
+        run(Command::new("systemctl").arg("stop").args(&installed))?;
+    }
+    run(systemctl(root).arg("disable").args(&installed))?;
+    for unit in installed {
+        remove(&units.join(unit), say)?;
+    }
+    Ok(())
+}
+
+/// Removes the drop-ins that `install` wrote. Others are the operator's, and their directory stays with them.
+fn remove_drop_ins(units: &Path, say: Say<'_>) -> Result<(), InstallError> {
+    for (_, place) in DROP_INS {
+        let path = units.join(place);
+        remove(&path, say)?;
+        remove_if_empty(path.parent().expect("it has one"))?;
+    }
+    Ok(())
+}
+
+/// Lets the systemd of this machine read its units anew. That of an image reads them when it starts.
+fn reload_units(root: &Path) -> Result<(), InstallError> {
     if root == Path::new("/") {
         run(Command::new("systemctl").arg("daemon-reload"))?;
     }

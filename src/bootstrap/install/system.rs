@@ -128,6 +128,16 @@ pub(super) fn remove(path: &Path, say: Say<'_>) -> Result<(), InstallError> {
     Ok(())
 }
 
+/// Removes a directory, if it exists and nothing is in it.
+pub(super) fn remove_if_empty(path: &Path) -> Result<(), InstallError> {
+    match fs::remove_dir(path) {
+        Err(error) if ![io::ErrorKind::NotFound, io::ErrorKind::DirectoryNotEmpty].contains(&error.kind()) => {
+            Err(failed("remove", path)(error))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Returns the number of a group in the system below `root`.
 pub(super) fn group(root: &Path, name: &str) -> Option<u32> {
     let groups = fs::read_to_string(at(root, "/etc/group")).ok()?;

@@ -151,6 +151,8 @@ Examples:
   sudo appliance bootstrap install --from file --start    # on any machine with systemd
   appliance bootstrap install --from instance --root image # into an image
 
+Another version upgrades in the same way: the configuration is kept, and a service that runs is restarted.
+
 Exit codes: 0 success, 1 failure, 2 wrong usage";
 
 pub(super) const BOOTSTRAP_UNINSTALL: &str = "\

@@ -30,7 +30,26 @@ fn installing_into_an_image_keeps_edited_files() {
     std::fs::write(place("etc/mlflow-appliance/appliance.toml"), "edited").unwrap();
     let said = install(&["install", "--from", "instance"]);
     assert!(said.contains("kept"), "{said}");
+    let drop_ins = units.join("mlflow-appliance.service.d");
+    std::fs::write(drop_ins.join("mine.conf"), "[Service]\nNice=1\n").unwrap();
+    let left = || {
+        let mut names: Vec<_> = ["mlflow-appliance.service.d", "multi-user.target.wants", "."]
+            .iter()
+            .flat_map(|place| std::fs::read_dir(units.join(place)).into_iter().flatten())
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| name.starts_with("mlflow") || name.ends_with(".conf"))
+            .collect();
+        names.sort();
+        names
+    };
+    // A machine that is no instance any more: only the operator's drop-in is left of what it had besides.
+    install(&["install", "--from", "file"]);
+    let (service, socket) = ("mlflow-appliance.service", "mlflow-appliance.socket");
+    assert_eq!(left(), ["mine.conf", service, service, "mlflow-appliance.service.d", socket, socket]);
+    install(&["install", "--from", "instance"]);
+    assert_eq!(left().len(), 12, "{:?}", left());
     install(&["uninstall"]);
+    assert_eq!(left(), ["mine.conf", "mlflow-appliance.service.d"]);
     assert!(!units.join("mlflow-appliance.service").exists() && !place("usr/local/bin/appliance").exists());
     assert_eq!(std::fs::read_to_string(place("etc/mlflow-appliance/appliance.toml")).unwrap(), "edited");
     install(&["uninstall", "--purge"]);
