@@ -17,6 +17,14 @@ pub enum BootstrapError {
     /// The parameters cannot be read.
     #[error("cannot read the parameters: {0}")]
     Parameters(String),
+    /// A file of an earlier start cannot be read.
+    #[error("cannot read `{}`", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The error of the system.
+        source: io::Error,
+    },
     /// A file cannot be written.
     #[error("cannot write to `{}`", path.display())]
     Write {

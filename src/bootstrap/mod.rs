@@ -54,7 +54,8 @@ pub async fn run(
     let state = StateDirectory::new(&settings.state);
     let identity = &facts.identity;
     say(&format!("instance {} in {}, account {}", identity.instance, identity.zone, identity.account));
-    let earlier = state.record(Some(&identity.instance));
+    // Without it, this is a first start, which sends its signals again.
+    let earlier = state.record(Some(&identity.instance)).unwrap_or_default();
     let plan = facts.plan(reader, say);
     let mut record = BootstrapRecord::of(&plan, &identity.instance, &identity.region);
     record.sent = earlier.as_ref().map(|earlier| earlier.sent.clone()).unwrap_or_default();
@@ -157,8 +158,8 @@ pub async fn signal(
 ) -> Result<(), BootstrapError> {
     let state = StateDirectory::new(&settings.state);
     let identity = imds(settings).identity().await?;
-    let mut record = state.record(Some(&identity.instance)).ok_or(BootstrapError::NoRecord)?;
-    let text = std::fs::read_to_string(state.configuration()).map_err(|_| BootstrapError::NoRecord)?;
+    let mut record = state.record(Some(&identity.instance))?.ok_or(BootstrapError::NoRecord)?;
+    let text = state.configuration_text()?.ok_or(BootstrapError::NoRecord)?;
     let mut outcome = match reader.read(&text) {
         Ok(reading) => ready::wait(&reading.listen, &settings.transport, settings.deadline).await,
         Err(problems) => Err(with_origins(problems, &Plan::default()).join("; ")),

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::error::BootstrapError;
 use super::plan::{Plan, PlanEntry, ReadinessSignals};
 
 /// The configuration that `serve` reads.
@@ -86,10 +87,21 @@ impl StateDirectory {
     }
 
     /// Returns the record of the last start, unless it is of another instance.
-    pub(super) fn record(&self, instance: Option<&str>) -> Option<BootstrapRecord> {
-        let text = std::fs::read(self.directory.join(RECORD)).ok()?;
-        let record: BootstrapRecord = serde_json::from_slice(&text).ok()?;
-        instance.is_none_or(|instance| record.instance == instance).then_some(record)
+    ///
+    /// # Errors
+    /// [`BootstrapError::Read`], if there may be a record, and this process may not read it.
+    pub(super) fn record(&self, instance: Option<&str>) -> Result<Option<BootstrapRecord>, BootstrapError> {
+        let Some(text) = read(self.directory.join(RECORD))? else { return Ok(None) };
+        let record: Option<BootstrapRecord> = serde_json::from_str(&text).ok();
+        Ok(record.filter(|record| instance.is_none_or(|instance| record.instance == instance)))
+    }
+
+    /// Returns the text of the configuration, if there is one.
+    ///
+    /// # Errors
+    /// As above.
+    pub(super) fn configuration_text(&self) -> Result<Option<String>, BootstrapError> {
+        read(self.configuration())
     }
 
     /// Writes the configuration, and returns true if that changed the file.
@@ -127,6 +139,14 @@ impl StateDirectory {
     }
 }
 
+fn read(path: PathBuf) -> Result<Option<String>, BootstrapError> {
+    match std::fs::read_to_string(&path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(BootstrapError::Read { path, source }),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -147,7 +167,13 @@ mod tests {
         let mode = std::fs::metadata(state.configuration()).expect("there").permissions().mode();
         assert_eq!(mode & 0o777, MODE);
         state.write_record(&record(&[])).expect("written");
-        assert!(state.record(Some("i-1")).is_some() && state.record(Some("i-2")).is_none());
+        let found = |instance| state.record(Some(instance)).expect("readable").is_some();
+        assert!(found("i-1") && !found("i-2"));
+        assert!(StateDirectory::new(Path::new("/nonexistent")).record(None).expect("nothing to read").is_none());
+        // As for everybody but root and the appliance, if the directory is private.
+        std::fs::remove_file(state.configuration()).expect("removed");
+        std::fs::create_dir(state.configuration()).expect("made");
+        assert!(matches!(state.configuration_text(), Err(BootstrapError::Read { .. })));
         assert!(StateDirectory::new(Path::new("/nonexistent")).write_configuration("a").is_err());
     }
 

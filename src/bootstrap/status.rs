@@ -51,7 +51,8 @@ impl InstanceStatus {
 /// Reports the state; with `watch` for ever, after each change.
 ///
 /// # Errors
-/// [`BootstrapError::NotReady`], unless the appliance is ready; never with `watch`.
+/// [`BootstrapError::NotReady`], unless the appliance is ready; never with `watch`. [`BootstrapError::Read`], if this process
+/// may not see the state.
 pub async fn status(
     settings: &BootstrapSettings,
     reader: &dyn ConfigurationReader,
@@ -60,7 +61,7 @@ pub async fn status(
 ) -> Result<(), BootstrapError> {
     let mut last = None;
     loop {
-        let now = look(settings, reader).await;
+        let now = look(settings, reader).await?;
         if last.as_ref() != Some(&now) {
             tell(&now);
         }
@@ -72,7 +73,10 @@ pub async fn status(
     }
 }
 
-async fn look(settings: &BootstrapSettings, reader: &dyn ConfigurationReader) -> InstanceStatus {
+async fn look(
+    settings: &BootstrapSettings,
+    reader: &dyn ConfigurationReader,
+) -> Result<InstanceStatus, BootstrapError> {
     let state = StateDirectory::new(&settings.state);
     let mut status = InstanceStatus {
         version: env!("CARGO_PKG_VERSION"),
@@ -85,12 +89,12 @@ async fn look(settings: &BootstrapSettings, reader: &dyn ConfigurationReader) ->
         state: "this instance has not configured itself yet".to_owned(),
         last_failure: None,
     };
-    let Some(record) = state.record(None) else { return status };
+    let Some(record) = state.record(None)? else { return Ok(status) };
     if let Some((_, arn, origin)) = record.values.iter().find(|(key, _, _)| key == "resource-arn") {
         (status.mlflow, status.mlflow_origin) = (Some(arn.clone()), Some(origin.clone()));
     }
     (status.instance, status.region) = (Some(record.instance), Some(record.region));
-    let text = std::fs::read_to_string(state.configuration()).unwrap_or_default();
+    let text = state.configuration_text()?.unwrap_or_default();
     let outcome = match reader.read(&text) {
         Ok(reading) => {
             status.address = Some(reading.listen.to_string());
@@ -103,5 +107,5 @@ async fn look(settings: &BootstrapSettings, reader: &dyn ConfigurationReader) ->
         status.last_failure = record.failure;
     }
     status.state = outcome.err().unwrap_or_else(|| "ready".to_owned());
-    status
+    Ok(status)
 }

@@ -167,6 +167,7 @@ fn block_on(future: impl Future<Output = Result<(), BootstrapError>>) -> Result<
         BootstrapError::Configuration(_) => {
             CommandError::new(Class::Configuration, &error, Some("correct it at its origin, then restart the instance"))
         }
+        BootstrapError::Read { .. } => CommandError::new(Class::Failed, &error, Some("run it as root, with sudo")),
         BootstrapError::Write { .. } => CommandError::new(
             Class::Failed,
             &error,

@@ -1,7 +1,8 @@
 //! The kinds of values that an option can have, and the messages for texts that are none of them.
 
+use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use actix_web::http::Uri;
@@ -9,6 +10,9 @@ use bytesize::ByteSize;
 
 use crate::access::caller;
 use crate::http::client::Endpoint;
+
+/// Where systemd keeps the credentials of the service, for it and for root.
+const CREDENTIALS_OF_SERVICE: &str = "/run/credentials/mlflow-appliance.service";
 
 /// `30s`, `5m` or `1h 30m`, more than zero.
 ///
@@ -87,11 +91,19 @@ pub(super) fn hosts(text: &str) -> Result<Vec<String>, String> {
 }
 
 /// A file, or `credential:<name>` for one that systemd passes to this process.
+///
+/// A command of root, such as `bootstrap status`, uses those of the running service.
 pub(super) fn credential_path(text: &str) -> Result<PathBuf, String> {
     let Some(name) = text.strip_prefix("credential:") else { return Ok(PathBuf::from(text)) };
-    let directory = std::env::var_os("CREDENTIALS_DIRECTORY")
-        .ok_or("systemd has passed no credentials to this process; add `LoadCredential=` to its unit")?;
-    Ok(PathBuf::from(directory).join(name))
+    let directory = credentials(std::env::var_os("CREDENTIALS_DIRECTORY"), Path::new(CREDENTIALS_OF_SERVICE));
+    let nowhere = "systemd has passed no credentials to this process, and mlflow-appliance.service does not run; \
+                   add `LoadCredential=` to the unit, or start that service and run this as root";
+    Ok(directory.ok_or(nowhere)?.join(name))
+}
+
+/// The directory of the credentials of this process, or else that of the service, while it runs.
+fn credentials(own: Option<OsString>, of_service: &Path) -> Option<PathBuf> {
+    own.map(PathBuf::from).or_else(|| of_service.is_dir().then(|| of_service.to_owned()))
 }
 
 /// Names of targets, separated by commas.
@@ -135,6 +147,14 @@ mod tests {
         for text in ["", "yes", "1", "TRUE"] {
             assert!(boolean(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn credentials_are_those_of_the_process_or_else_of_the_running_service() {
+        let service = tempfile::tempdir().unwrap();
+        assert_eq!(credentials(Some("/own".into()), service.path()), Some("/own".into()));
+        assert_eq!(credentials(None, service.path()).as_deref(), Some(service.path()));
+        assert_eq!(credentials(None, &service.path().join("stopped")), None);
     }
 
     #[test]

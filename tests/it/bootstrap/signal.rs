@@ -72,6 +72,18 @@ fn signalled(instance: &Instance, options: &str) {
 }
 
 #[test]
+fn a_state_that_cannot_be_read_is_not_taken_for_none() {
+    let instance = Instance::new();
+    // For everybody but root and the appliance, the directory is closed; root, who may run this, is told so by a directory.
+    std::fs::create_dir(instance.state.path().join("bootstrap.json")).unwrap();
+    for command in ["status", "signal"] {
+        let (output, said) = instance.bootstrap(&[command]);
+        assert_eq!(output.status.code(), Some(1), "{command}: {said}");
+        assert!(said.contains("bootstrap.json`\n") && said.contains("hint: run it as root"), "{command}: {said}");
+    }
+}
+
+#[test]
 fn success_is_signalled_once_when_the_appliance_is_ready() {
     signalled(&Instance::new(), "");
 }
