@@ -14,9 +14,10 @@ SIZE = 8 * 2**20
 
 
 def image(name, system="x86_64-linux", content=None, **changes):
-    """Makes what `nix build .#ami` leaves: a directory with a link to an image that has holes, and with the facts about it."""
-    place = directory / name
-    (place / "nix-support").mkdir(parents=True)
+    """Makes what `nix build .#ami` leaves: a link to a directory with a link to an image that has holes, and with the facts about it."""
+    place, output = directory / name, directory / f"{name}-of-nix"
+    (output / "nix-support").mkdir(parents=True)
+    place.symlink_to(output)
     if content is None:
         content = bytearray(6 * 2**20 + 512)
         for start in (0, 3 * 2**20 + 4096, len(content) - 300000):
