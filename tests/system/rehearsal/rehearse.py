@@ -75,9 +75,11 @@ def rehearse(made):
             installed_with_a_file(one)
 
     with machine(made, "throttled") as one:
-        scene.tell(scene.configuration(), TAGS, {"throttled": True})
+        one.write("/etc/mlflow-appliance/secrets/session-key", "0123456789abcdef" * 4, 0o600)
+        scene.tell(scene.configuration(**{"session-key": "credential:secret_session-key"}), TAGS, {"throttled": True})
         succeeds(one, "metadata service throttling two of three")
         same("the readiness signals are sent", scene.told(), SUCCESS)
+        its_status_is_for_those_who_may_see_it(one)
 
     with machine(made, "sts") as one:
         scene.tell(scene.configuration(), TAGS, {"sts": "down"}, seconds=8)
@@ -113,6 +115,10 @@ def rehearse(made):
         scene.tell(scene.configuration(workers="many"), TAGS)
         fails(one, "a value that cannot be", "user data, line 3: workers: `many`: not a whole number")
 
+    with machine(made, "moved") as one:
+        scene.tell(scene.configuration(listen="0.0.0.0:8443"), TAGS)
+        fails(one, "an address that the socket does not have", "user data, line 3: listen: `0.0.0.0:8443`: systemd opens the socket")
+
     with machine(made, "full") as one:
         scene.tell(scene.configuration(), TAGS)
         patience(one)
@@ -131,9 +137,65 @@ def installed_with_a_file(one):
         holds("without an ARN it fails", time.monotonic() < deadline, serve)
         time.sleep(0.1)
     same("and is not restarted", (serve["ExecMainStatus"], serve["NRestarts"]), ("78", "0"))
+    a_connection_does_not_start_it_for_ever(one)
     lines = f'resource-arn = "{scene.sandbox["arns"]["tracking"]}"\nrole-arn = "{scene.sandbox["role_arn"]}"'
     one.inside("sh", "-c", f"echo '{lines}' >> /etc/mlflow-appliance/appliance.toml && systemctl restart mlflow-appliance")
     scene.until_healthy()
+    an_upgrade_is_another_install(one)
+    an_instance_becomes_a_machine_with_a_file(one)
+    a_removal_keeps_drop_ins(one)
+
+
+def its_status_is_for_those_who_may_see_it(one):
+    """Root reads the credentials of the running service as well. Others are not told that there is no state."""
+    shown = one.inside(chosen.program, "bootstrap", "status", check=False)
+    same(f"the state with a credential {shown.stdout}{shown.stderr}", (shown.returncode, "\nstate: ready\n" in shown.stdout), (0, True))
+    if chosen.can_uninstall:
+        shown = one.inside("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", chosen.program, "bootstrap", "status", check=False)
+        holds("who may not see it is told so", "cannot read `/var/lib/mlflow-appliance/bootstrap.json`" in shown.stderr, shown)
+        same("and nothing else", (shown.returncode, shown.stdout), (1, ""))
+
+
+def a_connection_does_not_start_it_for_ever(one):
+    """A connection that waits for a service with an invalid configuration starts it, until systemd closes the socket."""
+    same("nothing answers", scene.get("/_appliance/healthz")[0], 0)
+    deadline = time.monotonic() + 20
+    while (socket := one.show("mlflow-appliance.socket", "ActiveState", "Result"))["ActiveState"] != "failed":
+        holds("the socket closes", time.monotonic() < deadline, socket)
+        time.sleep(0.1)
+    same("because the service failed too often", socket["Result"], "service-start-limit-hit")
+    same("and the service stays as it is", one.show("mlflow-appliance", "ActiveState")["ActiveState"], "failed")
+    one.inside("systemctl", "reset-failed", "mlflow-appliance.service")
+
+
+def an_upgrade_is_another_install(one):
+    """It restarts what runs."""
+    pid = one.show("mlflow-appliance", "MainPID")["MainPID"]
+    one.inside("/root/appliance", "bootstrap", "install", "--from", "file")
+    holds("an upgrade restarts the service", one.show("mlflow-appliance", "MainPID")["MainPID"] not in (pid, "0"))
+    scene.until_healthy()
+
+
+def an_instance_becomes_a_machine_with_a_file(one):
+    """Nothing of the instance is left, and the service goes on with the file."""
+    one.inside("/root/appliance", "bootstrap", "install", "--from", "instance", "--start")
+    same("it is that of an instance", (one.outcome()[0], scene.told()), ("ready", SUCCESS))
+    one.inside("/root/appliance", "bootstrap", "install", "--from", "file", "--start")
+    left = one.inside("sh", "-c", "find /etc/systemd/system -name 'mlflow*' -printf '%f\n' | sort -u").stdout.split()
+    same("only the units of every machine are left", left, ["mlflow-appliance.service", "mlflow-appliance.socket"])
+    states = [one.show(f"mlflow-appliance-{unit}", "ActiveState")["ActiveState"] for unit in ("bootstrap", "signal")]
+    same("the others do not run", states, ["inactive", "inactive"])
+    scene.until_healthy()
+
+
+def a_removal_keeps_drop_ins(one):
+    """What an operator has written stays, unless everything is removed."""
+    drop_ins = "/etc/systemd/system/mlflow-appliance.service.d"
+    one.inside("sh", "-c", f"mkdir -p {drop_ins} && printf '[Service]\\nNice=1\\n' >{drop_ins}/mine.conf")
+    one.inside("/root/appliance", "bootstrap", "uninstall")
+    same("the operator's drop-in is kept", one.inside("ls", drop_ins).stdout.split(), ["mine.conf"])
+    one.inside("/root/appliance", "bootstrap", "uninstall", "--purge")
+    same("and removed with the rest", one.inside("test", "-e", drop_ins, check=False).returncode, 1)
 
 
 def healed(one):
