@@ -152,6 +152,13 @@ pub fn is_graphql(path: &str) -> bool {
     path == "/graphql"
 }
 
+/// Returns true for the path that takes spans by OTLP. They have no paths to translate, and can name locations in trace tags
+/// ([`super::trace_tags`]).
+#[must_use]
+pub fn takes_spans(path: &str) -> bool {
+    path == "/v1/traces"
+}
+
 /// Returns the paths of locations in the answer to a GraphQL request. The caller chooses the keys; if they cannot be told, every string
 /// may be one.
 #[must_use]

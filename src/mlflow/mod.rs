@@ -10,3 +10,4 @@ pub mod locations;
 pub mod rewrite;
 pub mod store;
 pub mod target;
+pub mod trace_tags;

@@ -65,6 +65,9 @@ fn input(name: &str) -> BoxedStrategy<Vec<u8>> {
             "(query|mutation|\\{|\\}|mlflowGetRun|run|experiment|x|\\.\\.\\.|F|fragment|on|Query|\"|\\\\|\\(|\\)|:| ){0,24}"
         }
         "traceparent" => "(00|01|ff|0)-[0-9a-f]{31,32}-[0-9a-f]{16}-(0[0-3]|[0-9a-fA-F]{2})(-|-x|)",
+        "trace_tags" => {
+            "(\\{|\\}|\\[|\\]|,|:|\"mlflow\\.traceTag\\.mlflow\\.x\"|\"mlflow\\.trace|Tag\\.mlflow\\.|\\\\u006d|\"|\"\\\\u006Dlflow\\.trace\\\\u0054ag\\.mlflow\\.\"|\\\\|lflow|é){0,24}"
+        }
         "request_framing" => REQUESTS,
         other => panic!("`{other}` has no input"),
     };

@@ -15,6 +15,7 @@ mod gathered;
 mod limits;
 mod outgoing;
 mod pace;
+mod reader;
 mod sendable;
 mod spool;
 mod streaming;

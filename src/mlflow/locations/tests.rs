@@ -115,5 +115,6 @@ fn other_routes_are_not_touched() {
         "/ajax-api/2.0/mlflow/logged-models/m-1/artifacts/files",
     ] {
         assert!(of(path).response.is_empty() && of(path).request.is_empty(), "{path}");
+        assert_eq!(takes_spans(path), path == "/v1/traces");
     }
 }

@@ -15,6 +15,9 @@ use crate::serve::error::ProxyError;
 /// MLflow's own limit of an upload to a run. Bytes.
 const UPLOAD_LIMIT: u64 = 10 << 20;
 
+/// The tags in the description of a trace.
+const TAGS: &str = "/trace/trace_info/tags";
+
 /// Answers a request on such a route.
 ///
 /// # Errors
@@ -41,7 +44,7 @@ pub(crate) async fn answer(
         EntityRoute::ListOfLoggedModel(id) => (logged_model(id), "/model/info/artifact_uri", "artifact_directory_path"),
         EntityRoute::OfTrace => {
             let id = encoded(&required(target, "request_id")?);
-            (format!("/api/3.0/mlflow/traces/{id}"), "/trace/trace_info/tags/mlflow.artifactLocation", "path")
+            (format!("/api/3.0/mlflow/traces/{id}"), TAGS, "path")
         }
     };
     // Without a path, the request is for the trace itself, which is usually in a database.
@@ -56,10 +59,18 @@ pub(crate) async fn answer(
         Err(_) if is_managed => return Ok(ArtifactResponse::Elsewhere(payload)),
         Err(response) => return Ok(ArtifactResponse::Upstream(response)),
     };
-    let uri = document.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    let uri = match route {
+        EntityRoute::OfTrace => tag(&document, "mlflow.artifactLocation"),
+        _ => document.pointer(pointer).and_then(Value::as_str),
+    };
+    let uri = uri.unwrap_or_default();
+    // Managed MLflow reads an archived trace from there.
+    let archive = if is_managed { tag(&document, "mlflow.trace.archiveLocation") } else { None };
     // SECURITY: managed MLflow would read it with its own role, which may be able to read more than the caller.
-    if !request.may_be_elsewhere && is_foreign(uri, &request.s3.store) {
-        return Err(ProxyError::Elsewhere(uri.to_owned()));
+    for location in [Some(uri), archive].into_iter().flatten() {
+        if !request.may_be_elsewhere && is_foreign(location, &request.s3.store) {
+            return Err(ProxyError::Elsewhere(location.to_owned()));
+        }
     }
     if is_managed {
         return Ok(ArtifactResponse::Elsewhere(payload));
@@ -79,6 +90,13 @@ pub(crate) async fn answer(
             object::read(request, &root.join(&named(below)?)?).await
         }
     }
+}
+
+/// Returns the value of a tag of a trace. Tags are an object in version 3 of the API and a list of keys and values in version 2.
+fn tag<'a>(document: &'a Value, key: &str) -> Option<&'a str> {
+    let tags = document.pointer(TAGS)?;
+    let in_list = || tags.as_array()?.iter().find(|tag| tag["key"] == key)?.get("value");
+    tags.get(key).or_else(in_list)?.as_str()
 }
 
 fn logged_model(id: &str) -> String {

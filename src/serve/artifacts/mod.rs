@@ -2,7 +2,7 @@
 //!
 //! Managed MLflow names `s3://` locations. Callers get `mlflow-artifacts:/…` instead (`translate`), and the gateway answers what
 //! they then request under `/api/2.0/mlflow-artifacts/` (`service`), and the routes with which the UI reads the artifacts of a
-//! run, a model or a trace (`entities`).
+//! run, a model or a trace (`entities`). Requests that could make managed MLflow read or write elsewhere are rejected (`translate`, `spans`).
 
 mod entities;
 mod listing;
@@ -13,6 +13,7 @@ pub(crate) mod request;
 pub(crate) mod route;
 mod server_info;
 mod service;
+pub(crate) mod spans;
 pub(crate) mod store_discovery;
 pub(crate) mod translate;
 

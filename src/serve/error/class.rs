@@ -31,7 +31,9 @@ impl ProxyError {
             Self::StoreUnknown(_) => ("artifact-store-unknown", StatusCode::SERVICE_UNAVAILABLE),
             Self::ArtifactMethod => ("bad-artifact-request", StatusCode::METHOD_NOT_ALLOWED),
             Self::ArtifactPath(_) | Self::Artifact(_) => ("bad-artifact-request", StatusCode::BAD_REQUEST),
-            Self::ForeignLocation(_) | Self::UnreadableLocations => ("foreign-location", StatusCode::BAD_REQUEST),
+            Self::ForeignLocation(_) | Self::UnreadableLocations | Self::ReservedTraceTag | Self::UnreadableSpans => {
+                ("foreign-location", StatusCode::BAD_REQUEST)
+            }
             Self::Elsewhere(_) => ("foreign-location", StatusCode::FORBIDDEN),
             Self::PresignedOnly => ("presigned-only", StatusCode::FORBIDDEN),
             Self::NoPresigned => ("no-presigned", StatusCode::NOT_IMPLEMENTED),
@@ -62,7 +64,7 @@ impl ProxyError {
         match self.status() {
             _ if matches!(self, Self::Store(S3Error::Missing)) => "RESOURCE_DOES_NOT_EXIST",
             _ if matches!(self, Self::ArtifactPath(_) | Self::Artifact(_)) => "INVALID_PARAMETER_VALUE",
-            _ if matches!(self, Self::ForeignLocation(_) | Self::UnreadableLocations) => "INVALID_PARAMETER_VALUE",
+            StatusCode::BAD_REQUEST if self.kind() == "foreign-location" => "INVALID_PARAMETER_VALUE",
             StatusCode::NOT_IMPLEMENTED => "NOT_IMPLEMENTED",
             StatusCode::UNAUTHORIZED => "UNAUTHENTICATED",
             StatusCode::FORBIDDEN => "PERMISSION_DENIED",

@@ -44,6 +44,17 @@ impl ProxyError {
                  object of JSON in UTF-8, with locations of up to 16 KiB, and with the `key` of a tag before its `value`."
                     .into()
             }
+            Self::ReservedTraceTag => {
+                "MLflow would make one of its own tags of a span's attribute `mlflow.traceTag.mlflow.…`, and such a tag can name a \
+                 location outside of the artifact store. MLflow's client sends none. Leave the attribute out, or set the tag with \
+                 MLflow's API."
+                    .into()
+            }
+            Self::UnreadableSpans => {
+                "The appliance has to read these spans, because their attributes can name locations of artifacts. The body has to be \
+                 protobuf, or JSON in UTF-8, without a content encoding or with one: `gzip`, or `deflate` in zlib's format."
+                    .into()
+            }
             Self::Elsewhere(uri) => format!(
                 "These artifacts are at `{uri}`, outside of the artifact store of this MLflow, and the appliance does not \
                  request them there. Its operator can allow it with `artifact-elsewhere`."

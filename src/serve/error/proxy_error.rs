@@ -66,6 +66,12 @@ pub(crate) enum ProxyError {
     /// The appliance cannot find the artifact locations in a request.
     #[error("the artifact locations in the body cannot be found")]
     UnreadableLocations,
+    /// A span has an attribute of which MLflow would make a tag of its own.
+    #[error("a span has an attribute `mlflow.traceTag.mlflow.…`")]
+    ReservedTraceTag,
+    /// The appliance cannot read the spans in a request.
+    #[error("the spans in the body cannot be read")]
+    UnreadableSpans,
     /// The requested artifacts are outside of the artifact store.
     #[error("the artifacts are at `{0}`, outside of the artifact store")]
     Elsewhere(String),

@@ -18,7 +18,7 @@ use crate::http::fields::Fields;
 use crate::http::headers;
 use crate::mlflow::json_paths::JsonPaths;
 use crate::mlflow::locations;
-use crate::serve::artifacts::translate;
+use crate::serve::artifacts::{spans, translate};
 use crate::serve::error::ProxyError;
 use crate::serve::pipeline::gateway::Prepared;
 use crate::serve::pipeline::route::Routed;
@@ -59,10 +59,14 @@ pub(super) async fn buffer_or_stream<'a>(
     }
     upstream.connections.callers.check(scope.context.permits.caller_key())?;
     let depends_on_document = prepared.authorized.depends_on_document();
+    let depends_on_spans = prepared.depends_on_spans();
     let body_limits = &scope.worker.api_body_limits;
     let (body, sha256) = match &prepared.store {
         Some(store) if !prepared.locations.request.is_empty() => Box::pin(translated(prepared, store, payload)).await?,
-        _ if !depends_on_document && let Some(length) = body_limits.passes(scope.fields.length) => {
+        _ if !depends_on_document
+            && !depends_on_spans
+            && let Some(length) = body_limits.passes(scope.fields.length) =>
+        {
             let body = StreamingBody::begin(payload, length, body_limits, &scope.context.permits.account())?;
             (Body::Streaming(body), UNSIGNED_PAYLOAD.into())
         }
@@ -70,6 +74,9 @@ pub(super) async fn buffer_or_stream<'a>(
     };
     if depends_on_document {
         prepared.authorized.check_document(&body).await?;
+    }
+    if depends_on_spans {
+        Box::pin(spans::check(&body, scope.request.headers(), intake.size_limit)).await?;
     }
     let places = if is_graphql {
         locations::of_graphql(body.bytes().filter(|_| query.is_empty()).map(|bytes| &**bytes))

@@ -22,6 +22,7 @@ use appliance::mlflow::json_paths::{JsonPaths, StringKind};
 use appliance::mlflow::rewrite::Rewriter;
 use appliance::mlflow::store::{ArtifactPath, ArtifactStore};
 use appliance::mlflow::target::Target;
+use appliance::mlflow::trace_tags::{SpanFormat, TagSearch};
 use appliance::mlflow::{filter, foreign, locations};
 use base64::Engine as _;
 use base64::prelude::{BASE64_URL_SAFE, BASE64_URL_SAFE_NO_PAD};
@@ -33,7 +34,7 @@ use std::time::{Duration, UNIX_EPOCH};
 type Property = fn(&[u8]);
 
 /// Each property by its name.
-pub const ALL: [(&str, Property); 17] = [
+pub const ALL: [(&str, Property); 18] = [
     ("arn", arn),
     ("path", path),
     ("query", query),
@@ -50,6 +51,7 @@ pub const ALL: [(&str, Property); 17] = [
     ("forwarded", forwarded),
     ("graphql", graphql_document),
     ("traceparent", traceparent),
+    ("trace_tags", trace_tags),
     ("request_framing", framing::request_framing),
 ];
 
@@ -329,7 +331,7 @@ pub fn jwt(data: &[u8]) {
         (NameTemplate::parse("{sub}"), serde_json::from_slice(data))
         && let Some(name) = template.fill(&claims.into())
     {
-        assert_eq!(appliance::access::caller::check_name(&name), Ok(()));
+        assert_eq!(appliance::access::caller_name::check_name(&name), Ok(()));
     }
 }
 
@@ -405,4 +407,31 @@ pub fn traceparent(data: &[u8]) {
     let written = written.to_str().expect("ASCII");
     assert_eq!(written[2..53], text[2..53], "the ids are the caller's");
     assert_eq!(TraceContext::parse(written), Some(context));
+}
+
+/// A reserved tag is found wherever a parser of JSON sees it, however the text is cut into pieces.
+pub fn trace_tags(data: &[u8]) {
+    fn has_one(value: &serde_json::Value) -> bool {
+        let is_one = |text: &str| text.starts_with("mlflow.traceTag.mlflow.");
+        match value {
+            serde_json::Value::String(text) => is_one(text),
+            serde_json::Value::Array(values) => values.iter().any(has_one),
+            serde_json::Value::Object(members) => members.iter().any(|(key, value)| is_one(key) || has_one(value)),
+            _ => false,
+        }
+    }
+    for format in [SpanFormat::Protobuf, SpanFormat::Json] {
+        let search = |size| {
+            let mut search = TagSearch::new(format);
+            data.chunks(size).try_for_each(|piece| search.push(piece))
+        };
+        let found = search(data.len().max(1));
+        for size in [1, 5, 22, 23, 64] {
+            assert_eq!(search(size).is_err(), found.is_err(), "{format:?} in pieces of {size}");
+        }
+        let document = serde_json::from_slice(data).unwrap_or_default();
+        if format == SpanFormat::Json && has_one(&document) {
+            assert!(found.is_err());
+        }
+    }
 }
