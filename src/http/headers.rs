@@ -62,7 +62,15 @@ fn is_for_the_appliance_only(name: &str) -> bool {
 
 /// True for a response field that speaks about the upstream's own origin and would be believed of ours.
 fn is_about_the_upstream_origin(name: &str) -> bool {
-    matches!(name, "set-cookie" | "alt-svc" | "strict-transport-security" | "content-length")
+    match name {
+        "set-cookie" | "alt-svc" | "strict-transport-security" | "content-length" => true,
+        // SECURITY: they would end the visitor's sessions here, or send reports about our pages elsewhere.
+        "clear-site-data" | "nel" | "report-to" | "reporting-endpoints" => true,
+        // SECURITY: a page of another site could read what the appliance signs for a visitor whose network it trusts. The upstream
+        // sees no `Origin` of a caller, so what it allows was not meant for one.
+        "timing-allow-origin" => true,
+        _ => name.starts_with("access-control-"),
+    }
 }
 
 /// The facts about the fields of a request that several steps need, gathered in one pass over them.

@@ -12,6 +12,9 @@ fn responses_are_forwarded_with_status_headers_and_bytes() {
         wire.send(match request.target.as_str() {
             "/several" => b"HTTP/1.1 200 Fine\r\nX-Several: a\r\nX-Several: b\r\nETag: \"1\"\r\nServer: uvicorn\r\n\
                   Date: Thu, 01 Jan 2026 00:00:00 GMT\r\nx-amzn-RequestId: aws-1\r\nSet-Cookie: a=1\r\n\
+                  Access-Control-Allow-Origin: *\r\nAccess-Control-Allow-Credentials: true\r\n\
+                  Access-Control-Expose-Headers: x-several\r\nTiming-Allow-Origin: *\r\nClear-Site-Data: \"*\"\r\n\
+                  NEL: {}\r\nReport-To: {}\r\nReporting-Endpoints: a=\"https://a.example\"\r\n\
                   Strict-Transport-Security: max-age=1\r\nKeep-Alive: timeout=5\r\nContent-Length: 2\r\n\r\nhi"
                 .as_slice(),
             "/gzip" => b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\n\x1f\x8b\x08\x00",
@@ -33,7 +36,19 @@ fn responses_are_forwarded_with_status_headers_and_bytes() {
     assert_eq!((several.header("etag"), several.header("server")), ("\"1\"", "uvicorn"));
     assert_eq!(several.header("date"), "Thu, 01 Jan 2026 00:00:00 GMT");
     assert_eq!(several.header("x-amzn-requestid"), "aws-1");
-    for dropped in ["set-cookie", "strict-transport-security", "keep-alive"] {
+    for dropped in [
+        "set-cookie",
+        "strict-transport-security",
+        "keep-alive",
+        "access-control-allow-origin",
+        "access-control-allow-credentials",
+        "access-control-expose-headers",
+        "timing-allow-origin",
+        "clear-site-data",
+        "nel",
+        "report-to",
+        "reporting-endpoints",
+    ] {
         assert!(several.all(dropped).is_empty(), "{dropped}");
     }
     assert_eq!(several.header("x-appliance-request-id").len(), 24);
