@@ -2,23 +2,27 @@
 //!
 //! Without it, each request to an endpoint that is gone waits twice for the connect timeout, and all requests that arrive
 //! meanwhile wait beside it. The breaker opens after a few failures in a row, with no response in between, in which the
-//! upstream could not be reached or stayed silent. Two kinds of failures do not count:
+//! upstream could not be reached or stayed silent. Three kinds of failures do not count:
 //! - Any response, 429 and 503 among them, shows that the upstream can be reached. Callers wait out a storm of them as
 //!   `Retry-After` says; a breaker would turn the rejection of some requests into the rejection of all.
 //! - A connection that ends without a response, or with one that is not HTTP. The request of one caller can cause that, and
 //!   must not take the target away from the others.
+//! - A request that gets no response in time, while others get theirs. A caller can choose what takes long, and can send many
+//!   such requests at once, whose time ends at the same moment.
 //!
 //! `readyz` stays green while the breaker is open: all instances see the same outage, and a load balancer or an Auto Scaling
 //! group that takes them out would cause a second outage. The page and the log report it.
 //!
-//! All workers share a breaker. It is two numbers in one cache line, which are only read while the upstream responds.
+//! All workers share a breaker. It is three numbers in one cache line, which are nearly always only read while the upstream responds:
+//! the time of the last response is written at most ten times a second.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
 use crate::backoff::spread;
+use crate::serve::limits::shares::HolderKey;
 
 /// The number of failures in a row that opens the breaker.
 pub(crate) const THRESHOLD: u32 = 5;
@@ -26,6 +30,9 @@ pub(crate) const THRESHOLD: u32 = 5;
 const PAUSE: Duration = Duration::from_secs(5);
 /// The pause is shorter by up to this much, so that the instances of a fleet do not all probe at the same moment.
 const SPREAD: Duration = Duration::from_secs(1);
+
+/// The time of the last response is known this exactly.
+const GRAIN_MS: u64 = 100;
 
 /// The circuit breaker of one upstream.
 #[derive(Debug)]
@@ -37,7 +44,15 @@ pub(crate) struct CircuitBreaker {
     failures: AtomicU32,
     /// In milliseconds since `began`; 0 means that the breaker is closed.
     open_until: AtomicU64,
+    /// In milliseconds since `began`; 0 before the first response. The last response came at most [`GRAIN_MS`] later.
+    responded: AtomicU64,
+    /// The caller of the last probe, until it has failed in a way that the caller cannot choose.
+    prober: AtomicUsize,
 }
+
+/// The time when an attempt began, by the clock of the breaker.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AttemptStart(u64);
 
 /// Permission to send a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,32 +73,55 @@ pub(crate) struct CircuitOpen {
 impl CircuitBreaker {
     /// Returns the closed breaker of a service.
     pub(crate) fn to(service: &'static str) -> Self {
-        Self { service, began: Instant::now(), failures: AtomicU32::new(0), open_until: AtomicU64::new(0) }
+        Self {
+            service,
+            began: Instant::now(),
+            failures: AtomicU32::new(0),
+            open_until: AtomicU64::new(0),
+            responded: AtomicU64::new(0),
+            prober: AtomicUsize::new(0),
+        }
     }
 
-    /// Permits a request.
+    /// Permits a request of a caller. If the last probe was that caller's and has had no result, another caller has the first claim
+    /// to the next one: who sends nothing but slow requests must not be the only one to find out whether the upstream responds.
     ///
     /// # Errors
     /// [`CircuitOpen`] while the breaker is open and this request is not a probe.
-    pub(crate) fn admit(&self) -> Result<Admission, CircuitOpen> {
+    pub(crate) fn admit(&self, caller: HolderKey) -> Result<Admission, CircuitOpen> {
         // Relaxed throughout: the numbers guard no other memory, and a request more or less does not matter.
-        if self.open_until.load(Ordering::Relaxed) == 0 { Ok(Admission::Normal) } else { self.admit_at(self.now()) }
+        if self.open_until.load(Ordering::Relaxed) == 0 {
+            return Ok(Admission::Normal);
+        }
+        self.admit_at(self.now(), caller.number())
     }
 
-    fn admit_at(&self, now: u64) -> Result<Admission, CircuitOpen> {
+    fn admit_at(&self, now: u64, caller: usize) -> Result<Admission, CircuitOpen> {
         let until = self.open_until.load(Ordering::Relaxed);
         if until == 0 {
             return Ok(Admission::Normal);
         }
-        if now < until {
-            return Err(CircuitOpen { remaining: Duration::from_millis(until - now) });
+        let is_again = caller != 0 && caller == self.prober.load(Ordering::Relaxed);
+        let due = if is_again { until + PAUSE_MS } else { until };
+        if now < due {
+            return Err(CircuitOpen { remaining: Duration::from_millis(due - now) });
         }
         let taken = self.open_until.compare_exchange(until, now + PAUSE_MS, Ordering::Relaxed, Ordering::Relaxed);
-        taken.map(|_| Admission::Probe).map_err(|_| CircuitOpen { remaining: PAUSE })
+        taken.map_err(|_| CircuitOpen { remaining: PAUSE })?;
+        self.prober.store(caller, Ordering::Relaxed);
+        Ok(Admission::Probe)
     }
 
     /// Records a response of any status, which closes the breaker.
     pub(crate) fn record_response(&self) {
+        self.record_response_at(self.now());
+    }
+
+    fn record_response_at(&self, now: u64) {
+        let last = self.responded.load(Ordering::Relaxed);
+        if last == 0 || now.saturating_sub(last) >= GRAIN_MS {
+            self.responded.store(now, Ordering::Relaxed);
+        }
         let is_clean = self.failures.load(Ordering::Relaxed) == 0 && self.open_until.load(Ordering::Relaxed) == 0;
         if is_clean {
             return;
@@ -91,6 +129,21 @@ impl CircuitBreaker {
         self.failures.store(0, Ordering::Relaxed);
         if self.open_until.swap(0, Ordering::Relaxed) != 0 {
             info!(service = self.service, "the circuit breaker has closed: the upstream responds again");
+        }
+    }
+
+    /// Notes the time at which an attempt begins.
+    #[must_use]
+    pub(crate) fn begin(&self) -> AttemptStart {
+        AttemptStart(self.now())
+    }
+
+    /// Records that a permitted request got no response in time. It counts if no other request got one meanwhile, either. That of a
+    /// probe changes nothing: the pause since it began goes on.
+    pub(crate) fn record_silence(&self, admission: Admission, start: AttemptStart) {
+        let last = self.responded.load(Ordering::Relaxed);
+        if admission == Admission::Normal && (last == 0 || last + GRAIN_MS <= start.0) {
+            self.record_failure(admission);
         }
     }
 
@@ -105,7 +158,10 @@ impl CircuitBreaker {
         let count = self.failures.fetch_add(1, Ordering::Relaxed).saturating_add(1);
         let until = now + PAUSE_MS - less;
         match admission {
-            Admission::Probe => self.open_until.store(until, Ordering::Relaxed),
+            Admission::Probe => {
+                self.prober.store(0, Ordering::Relaxed);
+                self.open_until.store(until, Ordering::Relaxed);
+            }
             // Requests that were in flight when the breaker opened do not prolong the pause.
             Admission::Normal if count >= THRESHOLD => {
                 let opened = self.open_until.compare_exchange(0, until, Ordering::Relaxed, Ordering::Relaxed);
@@ -137,64 +193,4 @@ impl CircuitBreaker {
 const PAUSE_MS: u64 = PAUSE.as_secs() * 1000;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn open(at: u64) -> CircuitBreaker {
-        let breaker = CircuitBreaker::to("managed MLflow");
-        for number in 0..THRESHOLD {
-            assert_eq!(breaker.admit_at(at), Ok(Admission::Normal), "after {number} failures");
-            breaker.record_failure_at(Admission::Normal, at, 0);
-        }
-        breaker
-    }
-
-    #[test]
-    fn the_breaker_opens_only_after_failures_in_a_row() {
-        let breaker = CircuitBreaker::to("managed MLflow");
-        for _ in 0..100 {
-            for _ in 1..THRESHOLD {
-                breaker.record_failure_at(Admission::Normal, 1, 0);
-            }
-            breaker.record_response();
-        }
-        assert_eq!(breaker.admit_at(1), Ok(Admission::Normal));
-        let breaker = open(1000);
-        assert!(breaker.is_open());
-        assert_eq!(breaker.admit_at(1000), Err(CircuitOpen { remaining: PAUSE }));
-        assert_eq!(breaker.admit_at(1001 + PAUSE_MS - 2), Err(CircuitOpen { remaining: Duration::from_millis(1) }));
-    }
-
-    #[test]
-    fn only_one_probe_is_in_flight_at_a_time() {
-        let breaker = open(1000);
-        let later = 1000 + PAUSE_MS;
-        assert_eq!(breaker.admit_at(later), Ok(Admission::Probe));
-        assert!(breaker.admit_at(later).is_err(), "other requests are rejected meanwhile");
-        breaker.record_failure_at(Admission::Probe, later + 100, 0);
-        assert_eq!(breaker.admit_at(later + 100), Err(CircuitOpen { remaining: PAUSE }));
-        let again = later + 100 + PAUSE_MS;
-        assert_eq!(breaker.admit_at(again), Ok(Admission::Probe));
-        breaker.record_response();
-        assert!(!breaker.is_open());
-        assert_eq!(breaker.admit_at(again), Ok(Admission::Normal));
-        assert_eq!(breaker.admit_at(again), Ok(Admission::Normal));
-    }
-
-    #[test]
-    fn a_probe_without_a_result_does_not_block_the_next_one_for_ever() {
-        let breaker = open(1000);
-        assert_eq!(breaker.admit_at(1000 + PAUSE_MS), Ok(Admission::Probe));
-        assert!(breaker.admit_at(1000 + 2 * PAUSE_MS - 1).is_err());
-        assert_eq!(breaker.admit_at(1000 + 2 * PAUSE_MS), Ok(Admission::Probe));
-    }
-
-    #[test]
-    fn late_failures_do_not_prolong_the_pause_and_any_response_closes_the_breaker() {
-        let breaker = open(1000);
-        breaker.record_failure_at(Admission::Normal, 1000 + PAUSE_MS - 1, 0);
-        assert_eq!(breaker.admit_at(1000 + PAUSE_MS), Ok(Admission::Probe));
-        breaker.record_response();
-        assert_eq!(breaker.admit_at(1000 + PAUSE_MS), Ok(Admission::Normal));
-    }
-}
+mod tests;

@@ -35,6 +35,11 @@ impl HolderKey {
     pub(crate) fn of<T>(counters: Option<&Arc<T>>) -> Self {
         Self(counters.map_or(0, |counters| Arc::as_ptr(counters).addr()))
     }
+
+    /// Returns the key as a number, which is 0 only for the key of nobody.
+    pub(super) fn number(self) -> usize {
+        self.0
+    }
 }
 
 #[derive(Default)]

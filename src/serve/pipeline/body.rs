@@ -76,7 +76,7 @@ pub(super) async fn buffer_or_stream<'a>(
         prepared.authorized.check_document(&body).await?;
     }
     if depends_on_spans {
-        Box::pin(spans::check(&body, scope.request.headers(), intake.size_limit)).await?;
+        Box::pin(spans::check(&body, scope.request.headers(), body_limits.size_limit)).await?;
     }
     let places = if is_graphql {
         locations::of_graphql(body.bytes().filter(|_| query.is_empty()).map(|bytes| &**bytes))

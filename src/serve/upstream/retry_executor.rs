@@ -17,6 +17,7 @@ use crate::http::fields::Fields;
 use crate::serve::error::ProxyError;
 use crate::serve::limits::circuit_breaker::{CircuitBreaker, CircuitOpen};
 use crate::serve::limits::retry_budget::RetryBudget;
+use crate::serve::limits::shares::HolderKey;
 use crate::serve::telemetry::spans::Trace;
 use crate::serve::upstream::clock_skew;
 use crate::serve::upstream::retry_rules::{AttemptFailure, Repeatability, Verdict, decide};
@@ -68,6 +69,8 @@ pub(crate) struct RetryExecutor<'a> {
     pub breaker: &'a CircuitBreaker,
     pub budget: &'a RetryBudget,
     pub trace: Option<&'a Rc<Trace>>,
+    /// The caller, whose requests may all be slow.
+    pub caller: HolderKey,
 }
 
 impl RetryExecutor<'_> {
@@ -82,7 +85,7 @@ impl RetryExecutor<'_> {
         body: &Body,
     ) -> Result<Response, ProxyError> {
         let once = async |number: u32| self.attempt(request, number).await;
-        attempts(repeatability, body, (self.breaker, self.budget), once)
+        attempts((repeatability, body), (self.breaker, self.budget), self.caller, once)
             .await
             .unwrap_or_else(|open| Err(R::circuit_open(open)))
     }
@@ -127,16 +130,17 @@ impl RetryExecutor<'_> {
 /// # Errors
 /// [`CircuitOpen`] if the circuit breaker allows none.
 async fn attempts<T>(
-    repeatability: Repeatability,
-    body: &Body,
+    (repeatability, body): (Repeatability, &Body),
     (breaker, budget): (&CircuitBreaker, &RetryBudget),
+    caller: HolderKey,
     mut once: impl AsyncFnMut(u32) -> Attempt<T>,
 ) -> Result<T, CircuitOpen> {
-    let mut admission = breaker.admit()?;
+    let mut admission = breaker.admit(caller)?;
     budget.deposit();
     let mut backoff = BACKOFF;
     let mut number = 1;
     loop {
+        let start = breaker.begin();
         let (failure, result) = match once(number).await {
             Attempt::Done(result) => {
                 breaker.record_response();
@@ -146,6 +150,8 @@ async fn attempts<T>(
         };
         if failure.is_of_upstream() {
             breaker.record_failure(admission);
+        } else if failure == AttemptFailure::Silent {
+            breaker.record_silence(admission, start);
         } else if failure.is_response() {
             breaker.record_response();
         }
@@ -154,7 +160,7 @@ async fn attempts<T>(
             return Ok(result);
         }
         // The failed attempt may have opened the breaker.
-        let Ok(next) = breaker.admit() else { return Ok(result) };
+        let Ok(next) = breaker.admit(caller) else { return Ok(result) };
         admission = next;
         budget.withdraw();
         number += 1;
@@ -181,7 +187,9 @@ mod tests {
             made += 1;
             Attempt::Failed(failure, ())
         };
-        attempts(Repeatability::Safe, &Body::None, (breaker, budget), once).await.map(|()| made)
+        attempts((Repeatability::Safe, &Body::None), (breaker, budget), HolderKey::of::<()>(None), once)
+            .await
+            .map(|()| made)
     }
 
     #[test]

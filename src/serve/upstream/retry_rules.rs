@@ -84,9 +84,16 @@ impl AttemptFailure {
     /// Returns true if the upstream cannot be reached. The request of one caller can cause the other failures.
     pub(crate) fn is_of_upstream(self) -> bool {
         match self {
-            Self::Unconnected | Self::Unconnectable | Self::Silent => true,
-            // These are failures of an open connection, or of the appliance.
-            Self::Crowded | Self::Refused | Self::Lost | Self::Garbled | Self::Own | Self::Skewed | Self::Busy => false,
+            Self::Unconnected | Self::Unconnectable => true,
+            // These are failures of an open connection, or of the appliance. Whether silence is one, others' requests tell.
+            Self::Silent
+            | Self::Crowded
+            | Self::Refused
+            | Self::Lost
+            | Self::Garbled
+            | Self::Own
+            | Self::Skewed
+            | Self::Busy => false,
         }
     }
 
