@@ -2,23 +2,25 @@
 //!
 //! This drives `h2` itself; the head of [`super`] says why it is not `awc`.
 
+mod drive;
+mod upload;
+
 use std::cell::{Cell, RefCell};
-use std::future::poll_fn;
+use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use actix_web::body::{BodySize, MessageBody};
+use actix_web::body::{BodySize, MessageBody as _};
 use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::rt;
 use bytes::Bytes;
 use futures_util::future::{Either, select};
-use h2::client::{Connection, SendRequest};
-use h2::{Ping, PingPong, SendStream};
+use h2::SendStream;
+use h2::client::SendRequest;
 use http::Version;
-use tokio::sync::Mutex;
-use tokio::time::{sleep, timeout};
+use tokio::sync::{Mutex, Notify};
 
 use super::dial::{Dialer, Offer};
 use super::error::ClientError;
@@ -29,6 +31,8 @@ use super::settings::ClientSettings;
 use super::stream::UpstreamStream;
 
 use crate::http::body::Outgoing;
+use drive::drive;
+use upload::send_body;
 
 /// The number of bytes that an upstream may send ahead of the caller's reads.
 const STREAM_WINDOW: u32 = 256 * 1024;
@@ -46,10 +50,6 @@ const _: () = assert!(CONNECTION_WINDOW as usize == STREAM_WINDOW as usize * REQ
 const REQUESTS_PER_CONNECTION: usize = 100;
 /// Connections for one worker, unless so many requests are allowed that they need more.
 const CONNECTION_LIMIT: usize = 8;
-/// A connection that does not answer a ping in this time is given up, and with it every request on it.
-const PING_INTERVAL: Duration = Duration::from_secs(20);
-const PING_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// An HTTP/2 client with its connections.
 pub(super) struct Http2 {
     dialer: Dialer,
@@ -57,6 +57,10 @@ pub(super) struct Http2 {
     lifetime: Duration,
     connections: RefCell<Vec<Rc<Http2Connection>>>,
     dialing: Mutex<()>,
+    /// The time when a connection was last dialed in vain.
+    failed: Cell<Option<Instant>>,
+    /// Notified when a request has ended.
+    freed: Rc<Notify>,
     permits: ConnectionPermits,
     /// The number of connections that are opened at most.
     limit: usize,
@@ -79,6 +83,7 @@ pub(super) struct Http2Connection {
     peer: Rc<Peer>,
     opened: Instant,
     last_used: Cell<Instant>,
+    freed: Rc<Notify>,
 }
 
 impl Http2Connection {
@@ -96,6 +101,8 @@ impl Http2 {
             lifetime: settings.lifetime,
             connections: RefCell::default(),
             dialing: Mutex::new(()),
+            failed: Cell::default(),
+            freed: Rc::default(),
             permits: ConnectionPermits::new(limit.saturating_mul(REQUESTS_PER_CONNECTION)),
             limit,
             streams: Cell::new(REQUESTS_PER_CONNECTION),
@@ -125,7 +132,8 @@ impl Http2 {
         let pings = connection.ping_pong().expect("asked for once");
         rt::spawn(drive(connection, pings));
         let now = Instant::now();
-        let shared = Http2Connection { sender, peer, opened: now, last_used: Cell::new(now) };
+        let freed = Rc::clone(&self.freed);
+        let shared = Http2Connection { sender, peer, opened: now, last_used: Cell::new(now), freed };
         self.connections.borrow_mut().push(Rc::new(shared));
         Ok(())
     }
@@ -146,26 +154,22 @@ impl Http2 {
         let connection = self.connection().await?;
         connection.last_used.set(Instant::now());
         let mut sender = connection.sender.clone();
+        let mut lease = Lease { connection, upload: None, _permit: permit };
         let method = request.method.clone();
         let (head, at_end) = self.head(request, body.size())?;
         let size = size(&head);
-        let limit = connection.peer.limit(size).await;
+        let limit = lease.connection.peer.limit(size).await;
         if size > limit {
             return Err(ClientError::HeadTooLarge { size, limit });
         }
         let (answer, mut upload) = sender.send_request(head, at_end)?;
         if at_end {
             let (head, body) = answer.await?.into_parts();
-            return Ok(Http2Response {
-                head,
-                body,
-                lease: Lease { connection, upload: None, _permit: permit },
-                method,
-            });
+            return Ok(Http2Response { head, body, lease, method });
         }
-        let mut answer = std::pin::pin!(answer);
+        let mut answer = pin!(answer);
         let (early, is_sent) = {
-            let sending = std::pin::pin!(send_body(body, &mut upload));
+            let sending = pin!(send_body(body, &mut upload));
             match select(answer.as_mut(), sending).await {
                 Either::Left((early, _)) => (Some(early?), false),
                 Either::Right((Err(error @ ClientError::Body(_)), _)) => return Err(error),
@@ -177,9 +181,9 @@ impl Http2 {
             Some(answer) => answer,
             None => answer.await?,
         };
-        let upload = (!is_sent).then_some(upload);
+        lease.upload = (!is_sent).then_some(upload);
         let (head, body) = answer.into_parts();
-        Ok(Http2Response { head, body, lease: Lease { connection, upload, _permit: permit }, method })
+        Ok(Http2Response { head, body, lease, method })
     }
 
     /// The connection to use: one with room, else a new one, else the one with the fewest requests.
@@ -187,17 +191,43 @@ impl Http2 {
         if let Some(connection) = self.with_room() {
             return Ok(connection);
         }
-        let _dialing = self.dialing.lock().await;
+        let began = Instant::now();
+        let _dialing = loop {
+            // One request at a time dials, which can take long. The others need not wait for it where room comes free.
+            match select(pin!(self.dialing.lock()), pin!(self.freed.notified())).await {
+                Either::Left((dialing, _)) => break dialing,
+                Either::Right(_) => {}
+            }
+            if let Some(connection) = self.with_room() {
+                return Ok(connection);
+            }
+        };
         if let Some(connection) = self.with_room() {
             return Ok(connection);
         }
-        if self.connections.borrow().len() < self.limit {
-            let stream = self.dial().await?;
-            self.adopt(stream).await?;
+        // Requests that have waited for a failure do not dial one after the other, or the last would wait for all others.
+        let is_vain = self.failed.get().is_some_and(|failed| failed >= began);
+        let is_full = self.connections.borrow().len() >= self.limit;
+        let has_other = (is_vain || is_full) && self.least_used().is_some();
+        let dialed = if has_other { Ok(()) } else { self.open().await };
+        // If none could be added, the request waits on one for the others there, which are served.
+        match (self.least_used(), dialed) {
+            (Some(least), _) => Ok(least),
+            (None, Err(error)) => Err(error),
+            (None, Ok(())) => Err(ClientError::Closed),
         }
+    }
+
+    fn least_used(&self) -> Option<Rc<Http2Connection>> {
         let connections = self.connections.borrow();
-        let least = connections.iter().min_by_key(|connection| connection.in_use());
-        Ok(Rc::clone(least.expect("one was just added, or the limit is reached")))
+        let alive = connections.iter().filter(|connection| is_alive(connection));
+        alive.min_by_key(|connection| connection.in_use()).map(Rc::clone)
+    }
+
+    /// Opens another connection. The caller has the lock.
+    async fn open(&self) -> Result<(), ClientError> {
+        let opened = async { self.adopt(self.dial().await?).await };
+        opened.await.inspect_err(|_| self.failed.set(Some(Instant::now())))
     }
 
     fn with_room(&self) -> Option<Rc<Http2Connection>> {
@@ -252,6 +282,8 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         self.connection.last_used.set(Instant::now());
+        // The request that is woken looks only after this one is gone.
+        self.connection.freed.notify_one();
     }
 }
 
@@ -260,37 +292,4 @@ fn is_alive(connection: &Http2Connection) -> bool {
     let mut context = Context::from_waker(Waker::noop());
     // A fresh clone waits for nothing: it is ready, or the connection has failed.
     matches!(sender.poll_ready(&mut context), Poll::Ready(Ok(())))
-}
-
-/// Runs a connection until it ends or no longer answers pings. Dropping it fails the requests that are on it.
-async fn drive(connection: Connection<Watched, Bytes>, mut pings: PingPong) {
-    let watch = async {
-        loop {
-            sleep(PING_INTERVAL).await;
-            if !matches!(timeout(PING_TIMEOUT, pings.ping(Ping::opaque())).await, Ok(Ok(_))) {
-                return;
-            }
-        }
-    };
-    // Cancelling either side is the point: there is nothing left to do for the other.
-    tokio::select! {
-        _ = connection => {}
-        () = watch => {}
-    }
-}
-
-async fn send_body(body: Outgoing, upload: &mut SendStream<Bytes>) -> Result<(), ClientError> {
-    let mut body = std::pin::pin!(body);
-    while let Some(piece) = poll_fn(|context| body.as_mut().poll_next(context)).await {
-        let mut piece = piece.map_err(ClientError::Body)?;
-        while !piece.is_empty() {
-            upload.reserve_capacity(piece.len());
-            let Some(capacity) = poll_fn(|context| upload.poll_capacity(context)).await else {
-                return Err(ClientError::Closed);
-            };
-            let capacity = capacity?.min(piece.len());
-            upload.send_data(piece.split_to(capacity), false)?;
-        }
-    }
-    Ok(upload.send_data(Bytes::new(), true)?)
 }

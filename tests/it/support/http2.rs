@@ -48,6 +48,8 @@ struct Slow {
 struct Announced {
     header_list: Option<u32>,
     streams: Option<u32>,
+    /// The number of connections that are greeted. Further ones are accepted, and then nothing happens on them.
+    connections: Option<usize>,
 }
 
 impl Http2 {
@@ -62,12 +64,17 @@ impl Http2 {
 
     /// One that announces how large a head it takes.
     pub fn with_header_list_limit(header_list: Option<u32>) -> Self {
-        Self::begin("localhost", Announced { header_list, streams: None })
+        Self::begin("localhost", Announced { header_list, ..Announced::default() })
     }
 
     /// One that announces how many requests it takes at a time on one connection.
     pub fn with_stream_limit(streams: u32) -> Self {
-        Self::begin("localhost", Announced { header_list: None, streams: Some(streams) })
+        Self::begin("localhost", Announced { streams: Some(streams), ..Announced::default() })
+    }
+
+    /// One that takes this many requests, on its only connection. Further connections hang.
+    pub fn with_one_connection(streams: u32) -> Self {
+        Self::begin("localhost", Announced { streams: Some(streams), connections: Some(1), ..Announced::default() })
     }
 
     fn begin(name: &str, announced: Announced) -> Self {
@@ -84,10 +91,15 @@ impl Http2 {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+                let mut hanging = Vec::new();
                 loop {
                     let (stream, _) = listener.accept().await.unwrap();
                     stream.set_nodelay(true).unwrap();
-                    connections.fetch_add(1, Ordering::SeqCst);
+                    let earlier = connections.fetch_add(1, Ordering::SeqCst);
+                    if announced.connections.is_some_and(|greeted| earlier >= greeted) {
+                        hanging.push(stream);
+                        continue;
+                    }
                     let (tls, seen, slow) = (tls.clone(), Arc::clone(&seen), Arc::clone(&slow));
                     tokio::spawn(async move {
                         let Ok(stream) = tls.accept(stream).await else { return };

@@ -9,11 +9,13 @@ mod certificates;
 mod circuit;
 mod clocks;
 mod descriptors;
+mod dials;
 mod disk;
 mod identity;
 mod overload;
 mod resets;
 mod signals;
+mod slow_answers;
 mod storms;
 
 /// The command that gives another command mounts of its own, for root and for others.
