@@ -1,11 +1,7 @@
 //! An AWS identity as STS states it: its principal, and a name that fits into logs.
 
 use super::aws_principal::{is_account, is_partition};
-use super::aws_token::fingerprint;
-use super::caller::check_name;
-
-/// The longest name of a caller.
-const NAME_LIMIT: usize = 64;
+use super::caller_name::fitted;
 
 /// An identity, as `GetCallerIdentity` states it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,24 +36,14 @@ impl AwsIdentity {
             ("iam", "root", []) => (arn.to_owned(), format!("root@{owner}")),
             _ => return None,
         };
-        Some(Self { arn: arn.to_owned(), principal, name: fitting(&name, arn) })
+        Some(Self { arn: arn.to_owned(), principal, name: fitted(&name) })
     }
-}
-
-/// A name that [`check_name`] accepts. A name that is too long ends with a part of the ARN's hash, so that two stay apart.
-fn fitting(name: &str, arn: &str) -> String {
-    if check_name(name).is_ok() {
-        return name.to_owned();
-    }
-    let hash = hex::encode(&fingerprint(arn)[..4]);
-    let plain = name.chars().filter(|character| check_name(&format!("-{character}")).is_ok());
-    let kept: String = plain.take(NAME_LIMIT - 1 - hash.len()).collect();
-    format!("{kept}-{hash}")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::access::caller_name::check_name;
 
     fn identity(arn: &str) -> AwsIdentity {
         AwsIdentity::read(arn, "123456789012").expect(arn)

@@ -1,10 +1,12 @@
 //! A caller: a name, a role, targets, and the method of authentication.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use super::caller_name::fitted;
 use crate::labelled::labelled;
 
 labelled! {
@@ -178,16 +180,17 @@ impl Caller {
             }
         }
     }
-}
 
-/// Checks the name of a caller: what CloudTrail accepts as a source identity.
-///
-/// # Errors
-/// The valid form of a name.
-pub fn check_name(text: &str) -> Result<(), &'static str> {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"+=,.@_-".contains(&byte);
-    let fits = (2..=64).contains(&text.len()) && text.bytes().all(is_plain);
-    if fits { Ok(()) } else { Err("a name has 2 to 64 characters out of letters, digits and `+=,.@_-`") }
+    /// Returns the name as CloudTrail accepts it. No two callers have the same, unless they have the same name.
+    #[must_use]
+    pub fn source_identity(&self) -> Cow<'_, str> {
+        match self.means {
+            // These are fitted when they are made, so they stay as they are in the logs.
+            AuthMethod::Jwt | AuthMethod::Aws | AuthMethod::Personal(Owner::Issuer) => (&self.name).into(),
+            AuthMethod::Session if self.issuer.is_some() => (&self.name).into(),
+            _ => fitted(&self.name).into(),
+        }
+    }
 }
 
 /// Returns true for a valid name of a target: a part of a path, in lower case.
@@ -200,6 +203,33 @@ pub fn is_target_name(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::access::caller_name::check_name;
+
+    #[test]
+    fn two_callers_never_have_one_source_identity() {
+        let caller = |name: &str, means| Caller {
+            name: name.to_owned(),
+            role: Role::Read,
+            targets: Targets::All,
+            means,
+            issuer: None,
+            expires: None,
+        };
+        let certificate = |name: &str| caller(name, AuthMethod::Certificate).source_identity().into_owned();
+        assert_eq!(certificate("ada@corp.example"), "ada@corp.example");
+        let (long, other) = ("x".repeat(100), "x".repeat(101));
+        let mut seen = std::collections::HashSet::new();
+        for name in
+            ["uri:spiffe://corp/ci", "uri:spiffe:..corp.ci", "uri-spiffe---corp-ci", "a", "", "ü b", &long, &other]
+        {
+            let identity = certificate(name);
+            assert_eq!(check_name(&identity), Ok(()), "{name}");
+            assert!(seen.insert(identity.clone()), "{name} became {identity}");
+        }
+        let changed = certificate("uri:spiffe://corp/ci");
+        assert_ne!(certificate(&changed), changed, "a name cannot be chosen to be equal to another's");
+        assert_eq!(caller(&changed, AuthMethod::Jwt).source_identity(), changed, "this one is changed already");
+    }
 
     #[test]
     fn roles_are_ordered_and_spelled_one_way() {

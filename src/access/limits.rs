@@ -70,6 +70,9 @@ struct Usages<A> {
     /// The callers by name: holders of tokens, users of the load balancer, holders of certificates and JWTs, AWS identities.
     named: [UsageMap<String, A>; 5],
     /// Callers without a name.
+    anonymous: UsageMap<IpAddr, A>,
+    /// Clients that are not authenticated yet. They do not count together with anonymous callers, who may have many requests, and
+    /// could otherwise not sign in.
     unauthenticated: UsageMap<IpAddr, A>,
     /// All requests of an address. Their rate is that of rejections.
     addresses: UsageMap<IpAddr, A>,
@@ -117,8 +120,12 @@ impl<A: Default> Meter<A> {
     /// Returns a meter without any counts.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
-        let usages =
-            Usages { named: Default::default(), unauthenticated: UsageMap::default(), addresses: UsageMap::default() };
+        let usages = Usages {
+            named: Default::default(),
+            anonymous: UsageMap::default(),
+            unauthenticated: UsageMap::default(),
+            addresses: UsageMap::default(),
+        };
         Self { limits, usages: Mutex::new(usages) }
     }
 
@@ -139,9 +146,7 @@ impl<A: Default> Meter<A> {
                 // The person and the jobs of one name at an issuer share a limit.
                 (AuthMethod::Session, _) if caller.issuer.is_some() => by_name(usages, 3),
                 (AuthMethod::Aws, _) => by_name(usages, 4),
-                (AuthMethod::Anonymous, Some(address)) => {
-                    usage(&mut usages.unauthenticated, &address, self.limits.rate)
-                }
+                (AuthMethod::Anonymous, Some(address)) => usage(&mut usages.anonymous, &address, self.limits.rate),
                 (AuthMethod::Token | AuthMethod::Session | AuthMethod::Personal(Owner::Token), _) => by_name(usages, 0),
                 (AuthMethod::Anonymous, None) => by_name(usages, 0),
             };
@@ -163,9 +168,8 @@ impl<A: Default> Meter<A> {
     /// [`Excess::Concurrency`].
     pub fn admit_unauthenticated(&self, address: Option<IpAddr>) -> Result<Permit<A>, Excess> {
         let Some(address) = address.map(counted) else { return Ok(Permit { caller: None, address: None }) };
-        let (unauthenticated, address) = self.with(|usages| {
-            (usage(&mut usages.unauthenticated, &address, self.limits.rate), self.address(usages, address))
-        });
+        let (unauthenticated, address) =
+            self.with(|usages| (usage(&mut usages.unauthenticated, &address, None), self.address(usages, address)));
         Ok(Permit {
             caller: Some(run(unauthenticated, UNAUTHENTICATED)?),
             address: Some(run(address, ADDRESS_CONCURRENCY)?),

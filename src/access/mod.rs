@@ -7,6 +7,7 @@ pub mod aws_identity;
 pub mod aws_principal;
 pub mod aws_token;
 pub mod caller;
+pub mod caller_name;
 pub mod code_flow;
 pub mod day;
 pub mod grant;

@@ -6,7 +6,8 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::caller::{AuthMethod, Caller, Owner, Role, Targets, check_name, is_target_name};
+use super::caller::{AuthMethod, Caller, Owner, Role, Targets, is_target_name};
+use super::caller_name::check_name;
 use super::day::LastUse;
 use super::token::Hash;
 use super::token_entry::check_owner;

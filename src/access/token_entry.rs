@@ -6,7 +6,8 @@ use std::time::SystemTime;
 
 use serde::Deserialize;
 
-use super::caller::{self, AuthMethod, Caller, Owner, Role, Targets, check_name};
+use super::caller::{self, AuthMethod, Caller, Owner, Role, Targets};
+use super::caller_name::check_name;
 use super::day::{Day, LastUse};
 use super::token::Hash;
 

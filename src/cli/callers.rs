@@ -9,7 +9,8 @@ use super::rights::{HINT_ROLE, rights, role};
 use super::targets::ParsedTarget;
 use super::{aws_identities, issuers, oidc, personal_tokens, secrets, sessions};
 use crate::access::address::Networks;
-use crate::access::caller::{self, Role, Targets};
+use crate::access::caller::{Role, Targets};
+use crate::access::caller_name;
 use crate::access::grant::{Grant, Subject};
 use crate::access::limits::Limits;
 use crate::access::policy::{Denial, Policy};
@@ -198,7 +199,7 @@ fn grant(table: &CallerTable, problems: &mut Problems) -> Option<Grant> {
         },
     );
     let name = problems.read(value("name"), "choose a plainer name", |text| {
-        caller::check_name(text).map(|()| text.to_owned()).map_err(ToOwned::to_owned)
+        caller_name::check_name(text).map(|()| text.to_owned()).map_err(ToOwned::to_owned)
     });
     let rights = rights(table, problems);
     let principal = aws_identities::principal(table, problems);

@@ -12,7 +12,8 @@ use super::output::{document, say, try_show};
 use super::token_aws::AwsToken;
 use super::token_place::TokenPlace;
 use super::{examples, values};
-use crate::access::caller::{self, Role, Targets};
+use crate::access::caller::{Role, Targets};
+use crate::access::caller_name;
 use crate::access::token;
 use crate::access::tokens::{TokenEntry, Tokens};
 use crate::clock;
@@ -136,7 +137,7 @@ fn entry(
     expires: &str,
     now: SystemTime,
 ) -> Result<(token::NewToken, TokenEntry), String> {
-    caller::check_name(&name).map_err(|error| format!("`--name {}`: {error}", name.escape_debug()))?;
+    caller_name::check_name(&name).map_err(|error| format!("`--name {}`: {error}", name.escape_debug()))?;
     let named = |text: &str| {
         values::target_names(text).map_err(|error| format!("`--targets {}`: {error}", text.escape_debug()))
     };

@@ -1,17 +1,7 @@
 //! The name of a caller, made of claims.
-//!
-//! Names go to CloudTrail, which accepts few characters, while claims have slashes, colons and spaces. A name that has to be
-//! changed ends with a part of its hash, so that two callers never become one.
-
-use ring::digest::{SHA256, digest};
 
 use super::claims::{ClaimPath, JwtClaims};
-use crate::access::caller::check_name;
-
-/// The hexadecimal digits of the hash. With 64 bits, nobody finds a second name for a hash.
-const DIGITS: usize = 16;
-/// The longest beginning of a name that is kept before a hyphen and the hash.
-const KEPT: usize = 64 - 1 - DIGITS;
+use crate::access::caller_name::{check_name, fitted};
 
 /// A name with claims in it, as `gha-{repository}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,39 +58,9 @@ impl NameTemplate {
     }
 }
 
-/// Returns the name itself if it is valid, and otherwise one that is, and that no other name becomes.
-fn fitted(name: &str) -> String {
-    // SECURITY: a name that looks like a changed one could be chosen to be equal to it, so it is changed as well.
-    let looks_changed = name.rsplit_once('-').is_some_and(|(_, hash)| {
-        hash.len() == DIGITS && hash.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
-    });
-    if check_name(name).is_ok() && !looks_changed {
-        return name.to_owned();
-    }
-    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "+=,.@_-".contains(letter);
-    let kept: String = name.chars().take(KEPT).map(|letter| if is_plain(letter) { letter } else { '-' }).collect();
-    let hash = hex::encode(&digest(&SHA256, name.as_bytes()).as_ref()[..DIGITS / 2]);
-    format!("{kept}-{hash}")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_name_that_is_changed_stays_unique() {
-        assert_eq!(fitted("ada@corp.example"), "ada@corp.example");
-        let changed = fitted("repo:corp/ml-x:ref:refs/heads/main");
-        assert!(changed.starts_with("repo-corp-ml-x-ref-refs-heads-main-"), "{changed}");
-        let names = ["a/b", "a:b", "a b", "a-b", &changed, "a", "ü", &"x".repeat(65), &"x".repeat(66)];
-        let mut seen = std::collections::HashSet::new();
-        for name in names {
-            let fitted = fitted(name);
-            assert_eq!(check_name(&fitted), Ok(()), "{fitted}");
-            assert!(seen.insert(fitted.clone()), "{name} became {fitted}");
-        }
-        assert!(!seen.contains(&changed), "a name cannot be chosen to be equal to a changed one");
-    }
 
     #[test]
     fn templates_are_checked() {

@@ -64,6 +64,17 @@ fn callers_differ_by_method_and_name_and_anonymous_ones_by_address() {
 }
 
 #[test]
+fn anonymous_callers_leave_room_to_sign_in() {
+    let (meter, address) = (meter(None, None), Some(at("192.0.2.1")));
+    let anonymous = caller("anonymous", AuthMethod::Anonymous);
+    let many = 2 * UNAUTHENTICATED.get();
+    let held: Vec<_> = (0..many).map(|_| meter.admit(&anonymous, address).expect("below the limit")).collect();
+    let waiting: Vec<_> = (0..many).map_while(|_| meter.admit_unauthenticated(address).ok()).collect();
+    assert_eq!((held.len(), waiting.len()), (many as usize, UNAUTHENTICATED.get() as usize));
+    assert!(meter.admit(&anonymous, address).is_ok(), "and those who sign in leave room to them");
+}
+
+#[test]
 fn rejections_are_limited_by_address_and_do_not_limit_authenticated_callers() {
     for (meter, burst) in [(meter(Some((1, 5)), None), 5), (meter(None, None), 1000)] {
         let address = at("192.0.2.1");

@@ -2,7 +2,8 @@
 
 use std::time::SystemTime;
 
-use crate::access::caller::{AuthMethod, Caller, check_name};
+use crate::access::caller::{AuthMethod, Caller};
+use crate::access::caller_name::check_name;
 use crate::access::grant::Grant;
 use crate::access::oidc::{Expected, OidcError, Unverified};
 use crate::serve::auth::error::AccessError;
