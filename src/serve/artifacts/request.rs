@@ -86,6 +86,8 @@ impl ArtifactRequest<'_> {
             return Ok(Err(response));
         }
         let bytes = response.body.collect(DOCUMENT_LIMIT).await.map_err(ProxyError::Document)?;
+        // SECURITY: a caller who sends an upload slowly would otherwise hold a place of managed MLflow for all that time.
+        self.context.permits.leave_target();
         let value = offload(bytes.len(), move || serde_json::from_slice(&bytes)).await?;
         Ok(Ok(value.map_err(|_| ProxyError::UnreadableDocument)?))
     }

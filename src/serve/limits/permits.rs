@@ -1,6 +1,6 @@
 //! The permits that one request holds until its response has ended.
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::serve::limits::shares::{ConnectionShares, HolderKey, ShareExceeded, S
 /// The permits of one request. Dropping them releases the limits that they count against, in the order of the fields.
 #[derive(Default)]
 pub(crate) struct Permits {
-    in_flight: OnceCell<InFlight>,
+    in_flight: RefCell<Option<InFlight>>,
     /// The connection to the target.
     pub(crate) target: HeldShare,
     /// The connection to S3.
@@ -54,7 +54,14 @@ impl Permits {
 
     /// Counts the request against the in-flight limit of its target.
     pub(crate) fn enter(&self, limit: &Rc<InFlightLimit>) {
-        self.in_flight.get_or_init(|| limit.enter());
+        self.in_flight.borrow_mut().get_or_insert_with(|| limit.enter());
+    }
+
+    /// Gives back what the request holds of its target, whose answer is complete. S3 and the caller may take much longer. Another
+    /// question to the target takes it again.
+    pub(crate) fn leave_target(&self) {
+        self.in_flight.take();
+        self.target.release();
     }
 }
 

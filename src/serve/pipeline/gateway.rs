@@ -42,7 +42,7 @@ pub(super) async fn store(authorized: &Authorized<'_>) -> Result<Option<Rc<S3Cli
     let mut store = Rc::clone(shared);
     if routed.upstream.served.caller_sessions.is_some() {
         let credentials = routed.upstream.served.credentials_for(Some(routed.caller)).await?;
-        store = Rc::new(store.signing_for(&routed.caller.name, credentials));
+        store = Rc::new(store.signing_for(&routed.caller.source_identity(), credentials));
     }
     if let Some(trace) = &routed.scope.context.log.trace {
         store = Rc::new(store.traced(Rc::clone(trace)));
@@ -99,25 +99,28 @@ pub(super) async fn answer_from_s3(
         may_be_elsewhere: prepared.may_be_elsewhere(),
     };
     request.take_share().await?;
-    let permits = &scope.context.permits;
     let answer = artifacts::answer(route, request, payload).await;
     scope.context.log.called_s3(time.get(), answer.is_ok());
     Ok(match answer? {
         ArtifactResponse::Own(response) => ControlFlow::Break(Forwarded::Own(response)),
         ArtifactResponse::Object { response, name } => {
-            // The target has answered, so its connection is free.
-            permits.target.release();
             ControlFlow::Break(Forwarded::Object { response: Box::new(response), name })
         }
         ArtifactResponse::Upstream(response) => ControlFlow::Break(prepared.forwarded(response, None)),
         ArtifactResponse::Elsewhere(payload) => {
-            permits.store.release();
+            scope.context.permits.store.release();
             ControlFlow::Continue(payload)
         }
     })
 }
 
 impl Prepared<'_> {
+    /// True if the spans in the body could name locations that the caller must not name.
+    #[must_use]
+    pub(super) fn depends_on_spans(&self) -> bool {
+        self.store.is_some() && !self.may_be_elsewhere() && locations::takes_spans(self.authorized.routed.path.as_str())
+    }
+
     /// True if managed MLflow may be asked for artifacts outside of the store.
     pub(super) fn may_be_elsewhere(&self) -> bool {
         let artifacts = self.authorized.routed.upstream.served.artifacts.as_ref();
