@@ -11,7 +11,6 @@ use sha2::{Digest as _, Sha256};
 use super::error::ApiError;
 use crate::aws::credentials::Current;
 use crate::aws::sigv4::{EMPTY_SHA256, Signable, Signer};
-use crate::clock;
 use crate::http::client::{Dialer, Endpoint, ServiceClient, ServiceLimits, ServiceResponse};
 use crate::http::fields::Fields;
 
@@ -75,7 +74,7 @@ impl Transport {
     /// [`ApiError`].
     pub async fn signed(&self, request: SignedRequest<'_>, credentials: &Current) -> Result<ServiceResponse, ApiError> {
         let SignedRequest { endpoint, region, service, method, target, content_type, routing, body } = request;
-        let now = clock::now();
+        let now = credentials.now();
         let (host, sha256) = (endpoint.authority(), hex::encode(Sha256::digest(&body)));
         let mut headers = Fields::new();
         if let Some(content_type) = content_type {

@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::Mutex as AsyncMutex;
 
 use super::credentials::{Current, Unavailable, until_renewal};
+use super::skew::Skew;
 use super::source::CredentialSource;
 use crate::backoff::spread;
 use crate::clock;
@@ -18,17 +19,15 @@ use crate::clock;
 const KEPT: usize = 1000;
 /// The shortest time before STS is asked again after an error, however often the caller comes.
 const PAUSE: Duration = Duration::from_secs(2);
-/// The longest source identity that STS allows. Characters.
-const LONGEST_NAME: usize = 64;
 
 /// The callers' credentials.
 #[derive(Default)]
 pub struct CallerSessions {
     source: OnceLock<CredentialSource>,
+    skew: Skew,
     callers: Mutex<HashMap<String, Arc<CallerSession>>>,
 }
 
-#[derive(Default)]
 struct CallerSession {
     current: Current,
     /// The time of the next renewal; locked while STS is asked.
@@ -36,34 +35,50 @@ struct CallerSession {
 }
 
 impl CallerSessions {
+    /// Returns no sessions yet; they will expire by the clock with this skew.
+    #[must_use]
+    pub fn following(skew: Skew) -> Self {
+        Self { skew, ..Self::default() }
+    }
+
     /// Sets the source of credentials. Until then there are none.
     pub fn set_source(&self, source: CredentialSource) {
         // Called once; a second source would be the same.
         let _ = self.source.set(source);
     }
 
-    /// The credentials of a caller. Waits for STS only if there are none that are valid.
+    /// The credentials of the caller with this source identity. Waits for STS only if there are none that are valid.
     ///
     /// # Errors
     /// [`Unavailable`].
     pub async fn of(self: &Arc<Self>, caller: &str) -> Result<Current, Unavailable> {
-        let name = identity(caller);
-        let session = self.session(&name);
-        if session.current.with(clock::now(), |_| ()).is_err() {
-            self.renew(&session, &name, false).await;
+        let session = self.session(caller);
+        if session.current.check().is_err() {
+            self.renew(&session, caller, false).await;
         } else if session.next.try_lock().is_ok_and(|next| next.is_some_and(|next| next <= clock::now())) {
-            let (this, session) = (Arc::clone(self), Arc::clone(&session));
-            tokio::task::spawn_local(async move { this.renew(&session, &name, false).await });
+            self.begin_renewal(&session, caller, false);
         }
-        session.current.with(clock::now(), |_| ())?;
+        session.current.check()?;
         Ok(session.current.clone())
     }
 
     /// Renews the credentials of a caller if they expire within `needed`.
     pub async fn prolong(&self, caller: &str, needed: Duration) {
-        let name = identity(caller);
-        let session = self.session(&name);
-        session.current.prolong_by(needed, async || self.renew(&session, &name, true).await).await;
+        let session = self.session(caller);
+        session.current.prolong_by(needed, async || self.renew(&session, caller, true).await).await;
+    }
+
+    /// Asks for renewal of a caller's credentials now, because AWS has called them expired. It does not wait for the result.
+    pub fn expire(self: &Arc<Self>, caller: &str) {
+        let session = self.session(caller);
+        if session.current.may_replace() {
+            self.begin_renewal(&session, caller, true);
+        }
+    }
+
+    fn begin_renewal(self: &Arc<Self>, session: &Arc<CallerSession>, caller: &str, is_early: bool) {
+        let (this, session, caller) = (Arc::clone(self), Arc::clone(session), caller.to_owned());
+        tokio::task::spawn_local(async move { this.renew(&session, &caller, is_early).await });
     }
 
     fn session(&self, name: &str) -> Arc<CallerSession> {
@@ -72,10 +87,10 @@ impl CallerSessions {
             return Arc::clone(session);
         }
         if callers.len() >= KEPT {
-            let now = clock::now();
-            callers.retain(|_, session| session.current.with(now, |_| ()).is_ok());
+            callers.retain(|_, session| session.current.check().is_ok());
         }
-        let session = Arc::<CallerSession>::default();
+        let current = Current::default().following(self.skew.clone());
+        let session = Arc::new(CallerSession { current, next: AsyncMutex::default() });
         callers.insert(name.to_owned(), Arc::clone(&session));
         session
     }
@@ -90,7 +105,7 @@ impl CallerSessions {
         let Some(source) = self.source.get() else { return };
         let wait = match source.obtain(Some(name)).await {
             Ok(credentials) => {
-                let wait = until_renewal(&credentials, clock::now());
+                let wait = until_renewal(&credentials, self.skew.correct(clock::now()));
                 session.current.publish(credentials);
                 wait
             }
@@ -100,34 +115,5 @@ impl CallerSessions {
             }
         };
         *next = Some(clock::now() + wait);
-    }
-}
-
-/// A name as STS accepts it (`[\w+=,.@-]{2,64}`).
-fn identity(name: &str) -> String {
-    let plain = |c: char| if c.is_ascii_alphanumeric() || "+=,.@_-".contains(c) { c } else { '-' };
-    let mut text: String = name.chars().map(plain).take(LONGEST_NAME).collect();
-    while text.len() < 2 {
-        text.push('-');
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_become_what_sts_accepts() {
-        for (name, expected) in [
-            ("ada@corp.example", "ada@corp.example"),
-            ("uri:spiffe://corp/ci", "uri-spiffe---corp-ci"),
-            ("a", "a-"),
-            ("", "--"),
-            ("ü b", "--b"),
-        ] {
-            assert_eq!(identity(name), expected);
-        }
-        assert_eq!(identity(&"x".repeat(100)).len(), 64);
     }
 }

@@ -13,6 +13,7 @@ use tokio::time::timeout;
 use tracing::{info, warn};
 
 use super::outcomes::Outcomes;
+use super::skew::Skew;
 use super::source::{CredentialSource, SourceError};
 use crate::backoff::Backoff;
 use crate::clock;
@@ -25,7 +26,7 @@ const RENEWAL_MARGIN: Duration = Duration::from_mins(10);
 const BACKOFF: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
 /// Bounds the wait for a renewal that a request has asked for.
 const PROLONGATION_LIMIT: Duration = Duration::from_secs(10);
-/// The pause between two such renewals. Where a role assumes a role, new credentials never live longer than an hour, and
+/// The pause between two renewals that requests have asked for. Where a role assumes a role, new credentials never live longer than an hour, and
 /// each upload would ask STS again.
 const PROLONGATION_PAUSE: Duration = Duration::from_secs(30);
 
@@ -39,6 +40,8 @@ pub struct Current {
     /// The time of the last renewal that a request has asked for; locked during that renewal.
     prolonged: Arc<AsyncMutex<Option<Instant>>>,
     outcomes: Arc<Outcomes>,
+    /// The difference between the clock of AWS, by which credentials expire, and ours.
+    skew: Skew,
 }
 
 #[derive(Debug)]
@@ -85,10 +88,37 @@ impl Current {
             attempted: Arc::default(),
             prolonged: Arc::default(),
             outcomes: Arc::default(),
+            skew: Skew::default(),
         }
     }
 
-    /// Calls `sign` with the credentials that are valid at `now`. It never waits.
+    /// Returns the same credentials, which expire by the clock with this skew.
+    #[must_use]
+    pub fn following(self, skew: Skew) -> Self {
+        Self { skew, ..self }
+    }
+
+    /// The skew of the clock by which the credentials expire.
+    #[must_use]
+    pub fn skew(&self) -> &Skew {
+        &self.skew
+    }
+
+    /// The time by the clock of AWS.
+    #[must_use]
+    pub fn now(&self) -> SystemTime {
+        self.skew.correct(clock::now())
+    }
+
+    /// Checks that there are valid credentials.
+    ///
+    /// # Errors
+    /// As those of [`Self::with`].
+    pub fn check(&self) -> Result<(), Unavailable> {
+        self.with(self.now(), |_| ())
+    }
+
+    /// Calls `sign` with the credentials that are valid at `now` by the clock of AWS. It never waits.
     ///
     /// # Errors
     /// [`Unavailable`] before the first success, and after expiry if renewal fails.
@@ -119,16 +149,30 @@ impl Current {
         &self.outcomes
     }
 
-    /// Asks for renewal now, for example because AWS called the credentials expired or revoked.
+    /// Asks for renewal now, because the credentials have expired or AWS has called them so. It does not wait for the result.
     pub fn renew(&self) {
-        self.renew.notify_one();
+        if self.may_replace() {
+            self.renew.notify_one();
+        }
+    }
+
+    /// Returns true if credentials that have been rejected may be renewed now. That begins the pause before the next such renewal:
+    /// each request of an outage asks for one.
+    pub(super) fn may_replace(&self) -> bool {
+        // While it is locked, a renewal is under way.
+        let Ok(mut prolonged) = self.prolonged.try_lock() else { return false };
+        let is_due = prolonged.is_none_or(|last| last.elapsed() >= PROLONGATION_PAUSE);
+        if is_due {
+            *prolonged = Some(Instant::now());
+        }
+        is_due
     }
 
     /// Renews credentials that expire within `needed`, and waits for the result. The new ones may live no longer.
     pub async fn prolong(&self, needed: Duration) {
         let renew = async || {
             let attempted = self.attempted.notified();
-            self.renew();
+            self.renew.notify_one();
             // If no answer comes in time, the request continues with the old credentials.
             let _ = timeout(PROLONGATION_LIMIT, attempted).await;
         };
@@ -140,7 +184,7 @@ impl Current {
         let are_short = || {
             let state = self.state.load();
             let expiry = state.credentials.as_ref().and_then(Credentials::expiry);
-            expiry.is_some_and(|expiry| expiry < clock::now() + needed)
+            expiry.is_some_and(|expiry| expiry < self.now() + needed)
         };
         if !are_short() {
             return;
@@ -158,7 +202,7 @@ impl Current {
     pub async fn keep_fresh(&self, source: &CredentialSource) {
         let start = BACKOFF;
         let mut backoff = start.clone();
-        let held = self.state.load().credentials.as_ref().map(|held| until_renewal(held, clock::now()));
+        let held = self.state.load().credentials.as_ref().map(|held| until_renewal(held, self.now()));
         if let Some(wait) = held {
             self.pause(wait).await;
         }
@@ -166,7 +210,7 @@ impl Current {
             let wait = match source.obtain(None).await {
                 Ok(credentials) => {
                     backoff = start.clone();
-                    let wait = until_renewal(&credentials, clock::now());
+                    let wait = until_renewal(&credentials, self.now());
                     self.publish(credentials);
                     wait
                 }
@@ -188,7 +232,7 @@ impl Current {
     }
 
     pub(super) fn publish(&self, credentials: Credentials) {
-        let lifetime = credentials.expiry().and_then(|expiry| expiry.duration_since(clock::now()).ok());
+        let lifetime = credentials.expiry().and_then(|expiry| expiry.duration_since(self.now()).ok());
         // Before the requests that wait for them: their lines follow this one in the log.
         info!(valid_for_s = lifetime.map(|lifetime| lifetime.as_secs()), "AWS credentials obtained");
         let problem = "the AWS credentials have expired and could not be renewed yet".to_owned();
@@ -202,7 +246,7 @@ impl Current {
         let earlier = state.failed.as_ref();
         let attempts = earlier.map_or(1, |failed| failed.attempts.saturating_add(1));
         let is_repeated = earlier.is_some_and(|failed| failed.detail == detail);
-        let still_valid = self.with(clock::now(), |_| ()).is_ok();
+        let still_valid = self.check().is_ok();
         if is_repeated {
             warn!(still_valid, attempts, error = %error, "AWS credentials still not obtained");
         } else {
@@ -226,4 +270,28 @@ pub(super) fn until_renewal(credentials: &Credentials, now: SystemTime) -> Durat
     let margin = RENEWAL_MARGIN.min(lifetime / 4);
     // A source that hands out credentials at the end of their life must not be asked in a tight loop.
     lifetime.saturating_sub(margin).max(Duration::from_secs(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_expire_by_the_clock_of_aws() {
+        let minutes = Duration::from_mins;
+        let now = clock::now();
+        let credentials = Credentials::new("id", "secret", None, Some(now + minutes(10)), "test");
+        let skew = Skew::default();
+        let current = Current::holding(credentials).following(skew.clone());
+        assert!(current.check().is_ok());
+        assert!(skew.learn(now + minutes(20), now, now));
+        assert!(current.check().is_err(), "it is later there");
+    }
+
+    #[test]
+    fn credentials_that_are_rejected_are_renewed_with_pauses() {
+        let current = Current::default();
+        assert!(current.may_replace());
+        assert!((0..100).all(|_| !current.may_replace()));
+    }
 }

@@ -18,7 +18,7 @@ const NONE: Duration = Duration::from_secs(30);
 /// The largest skew that is corrected.
 const LIMIT: Duration = Duration::from_hours(24);
 
-/// The difference, which all signers of one target share. A clone shares it as well.
+/// The difference, which all signers with the same credentials share. A clone shares it as well.
 #[derive(Clone, Debug, Default)]
 pub struct Skew(Arc<AtomicI64>);
 
@@ -34,13 +34,6 @@ impl Skew {
         let difference = Duration::from_secs(seconds.unsigned_abs());
         let corrected = if seconds > 0 { now.checked_add(difference) } else { now.checked_sub(difference) };
         corrected.unwrap_or(now)
-    }
-
-    /// Converts a time of AWS's clock to our clock.
-    #[must_use]
-    pub fn ours(&self, theirs: SystemTime) -> SystemTime {
-        let opposite = Self(Arc::new(AtomicI64::new(-self.seconds())));
-        opposite.correct(theirs)
     }
 
     /// The number of seconds by which AWS's clock is ahead of ours.
@@ -90,7 +83,6 @@ mod tests {
             assert!(skew.learn(at(minutes), at(0), at(0)), "{minutes}");
             assert_eq!(skew.correct(at(0)), at(minutes), "{minutes}");
             assert_eq!(skew.correct(at(7)), at(minutes + 7), "{minutes}");
-            assert_eq!(skew.ours(at(minutes)), at(0), "{minutes}");
         }
     }
 

@@ -26,7 +26,7 @@ pub struct CredentialSource {
     chain: SharedCredentialsProvider,
     role: Option<(AssumedRole, aws_sdk_sts::Client)>,
     outcomes: Arc<Outcomes>,
-    /// The difference between STS's clock and ours.
+    /// The difference between the clock of AWS and ours.
     skew: Skew,
 }
 
@@ -129,6 +129,12 @@ impl CredentialSource {
         Self { outcomes, ..self }
     }
 
+    /// Returns the same source, which shares what it learns about the clocks.
+    #[must_use]
+    pub fn following(self, skew: Skew) -> Self {
+        Self { skew, ..self }
+    }
+
     /// Obtains credentials; for this caller, if the role carries names.
     ///
     /// # Errors
@@ -150,7 +156,7 @@ impl CredentialSource {
         if parts.into_iter().flatten().any(str::is_empty) {
             return Err(SourceError::Incomplete);
         }
-        if credentials.expiry().is_some_and(|expiry| expiry <= clock::now()) {
+        if credentials.expiry().is_some_and(|expiry| expiry <= self.skew.correct(clock::now())) {
             return Err(SourceError::AlreadyExpired);
         }
         Ok(credentials)
@@ -194,8 +200,6 @@ impl CredentialSource {
             .map_err(|error| SourceError::AssumeRole(Box::new(error)))?;
         let issued = answer.credentials.ok_or(SourceError::Incomplete)?;
         let expiry = SystemTime::try_from(issued.expiration).map_err(|_| SourceError::Incomplete)?;
-        // Renewal goes by our clock.
-        let expiry = self.skew.ours(expiry);
         Ok(Credentials::new(
             issued.access_key_id,
             issued.secret_access_key,

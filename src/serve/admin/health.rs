@@ -6,7 +6,6 @@ use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use serde_json::{Map, Value, json};
 
-use crate::clock;
 use crate::serve::error::ProxyError;
 use crate::serve::state::SharedState;
 use crate::serve::upstream::served_target::ServedTarget;
@@ -109,7 +108,7 @@ fn common_obstacle(shared: &SharedState) -> Option<String> {
 
 /// Returns the reason that concerns one target only.
 fn target_obstacle(served: &ServedTarget) -> Option<String> {
-    let unsigned = served.credentials.with(clock::now(), |_| ()).err().map(|reason| reason.to_string());
+    let unsigned = served.credentials.check().err().map(|reason| reason.to_string());
     let homeless = served.artifacts.is_some() && served.store.load().is_none();
     unsigned.or_else(|| {
         let why = || served.describing.load().as_ref().map(|why| format!(": {why}")).unwrap_or_default();

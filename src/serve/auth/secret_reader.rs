@@ -12,7 +12,7 @@ use crate::api::Transport;
 use crate::api::stored_secret::{SecretAccess, StoredSecret, StoredSecretError};
 use crate::aws::credentials::Current;
 use crate::backoff::Backoff;
-use crate::{clock, error_chain};
+use crate::error_chain;
 
 /// The longest first wait and the longest wait of all between attempts to read a secret at the start.
 pub(super) const BACKOFF: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
@@ -64,7 +64,7 @@ impl SecretReader {
 
     /// Waits until there are credentials. Another task obtains them, and logs why it cannot. Meanwhile `note` gets the reason.
     pub(crate) async fn signed(&self, note: impl Fn(String)) {
-        while let Err(why) = self.credentials.with(clock::now(), |_| ()) {
+        while let Err(why) = self.credentials.check() {
             note(why.to_string());
             sleep(CREDENTIALS_PAUSE).await;
         }

@@ -7,9 +7,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::http::{Method, StatusCode};
 
+use crate::access::caller::Caller;
 use crate::api::insert_signature;
 use crate::aws::credentials::Current;
 use crate::aws::sigv4::{Signable, Signer, SigningKeys};
@@ -101,6 +102,12 @@ impl MlflowClient {
         Ok(Some(self.store.get_or_init(|| Rc::new(store))))
     }
 
+    /// Asks for renewal of the credentials that sign this request, because they have expired.
+    fn expire(&self, context: &RequestContext) {
+        let identity = context.log.caller().map(Caller::source_identity);
+        self.served.expire(identity.as_deref());
+    }
+
     /// Signs and sends a request, and retries it where the rules allow that.
     ///
     /// # Errors
@@ -121,6 +128,7 @@ impl MlflowClient {
             breaker: &self.served.breaker,
             budget: &self.budget,
             trace,
+            caller: permits.caller_key(),
         };
         let (repeatability, body) = (Repeatability::of(request.method), request.body);
         let mut request = SignedMlflowRequest { mlflow: self, request, credentials, started: None, context };
@@ -129,6 +137,13 @@ impl MlflowClient {
         }
         executor.send(&mut request, repeatability, body).await
     }
+}
+
+/// True if AWS has rejected a request because its token had expired. The header names the error; the body is for the caller.
+fn names_expired_token(response: &Response) -> bool {
+    const EXPIRED: &str = "ExpiredToken";
+    response.status == StatusCode::FORBIDDEN
+        && response.headers.get("x-amzn-errortype").is_some_and(|kind| kind.as_bytes().starts_with(EXPIRED.as_bytes()))
 }
 
 /// A request to managed MLflow with the signature of its last attempt.
@@ -153,7 +168,7 @@ impl RetryableRequest for SignedMlflowRequest<'_> {
         request.fields.insert(header::HOST, mlflow.host_value.clone());
         request.fields.insert(mlflow.arn_name.clone(), mlflow.arn_value.clone());
         let content_type = request.fields.get(&header::CONTENT_TYPE).cloned();
-        self.credentials.with(now, |credentials| {
+        let signed = self.credentials.with(now, |credentials| {
             let signable = Signable {
                 method: request.method.as_str(),
                 target: request.target,
@@ -163,7 +178,8 @@ impl RetryableRequest for SignedMlflowRequest<'_> {
                 payload_sha256: request.sha256,
             };
             insert_signature(&mut request.fields, &mlflow.signer, &signable, credentials, now);
-        })?;
+        });
+        signed.inspect_err(|_| mlflow.expire(self.context))?;
         self.started = Some(Instant::now());
         Ok(())
     }
@@ -180,6 +196,9 @@ impl RetryableRequest for SignedMlflowRequest<'_> {
     async fn judge(&mut self, response: Response, is_skewed: bool) -> Attempt<Result<Response, ProxyError>> {
         if let Some(started) = self.started {
             self.context.log.mlflow_responded(started.elapsed());
+        }
+        if names_expired_token(&response) {
+            self.mlflow.expire(self.context);
         }
         if is_skewed { Attempt::Failed(AttemptFailure::Skewed, Ok(response)) } else { Attempt::Done(Ok(response)) }
     }

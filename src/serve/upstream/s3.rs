@@ -21,6 +21,7 @@ use crate::serve::error::ProxyError;
 use crate::serve::error::s3_error::{S3Action, S3Error};
 use crate::serve::limits::circuit_breaker::CircuitOpen;
 use crate::serve::limits::retry_budget::RetryBudget;
+use crate::serve::limits::shares::HolderKey;
 use crate::serve::telemetry::spans::Trace;
 use crate::serve::upstream::endpoints::{Endpoints, TargetConnections};
 use crate::serve::upstream::retry_executor::{Attempt, RetryExecutor, RetryableRequest};
@@ -48,7 +49,7 @@ pub(crate) struct S3Client {
     /// The validity of a URL for a download.
     pub url_lifetime: Duration,
     credentials: Current,
-    /// The caller to whom the credentials belong, if each caller has their own.
+    /// The source identity of the caller to whom the credentials belong, if each caller has their own.
     caller: Option<Rc<str>>,
     budget: Rc<RetryBudget>,
     target: Arc<ServedTarget>,
@@ -121,6 +122,11 @@ impl S3Client {
         }
     }
 
+    /// Asks for renewal of the credentials, because they have expired.
+    fn expire(&self) {
+        self.target.expire(self.caller.as_deref());
+    }
+
     /// Makes URLs with the current credentials. `sign` gets the longest validity that these allow, at most `wanted`.
     ///
     /// # Errors
@@ -130,9 +136,9 @@ impl S3Client {
         wanted: Duration,
         sign: impl FnOnce(&Bucket, &Credentials, Duration) -> T,
     ) -> Result<T, ProxyError> {
-        let now = clock::now();
+        let now = self.target.skew.correct(clock::now());
         Ok(self.credentials.with(now, |credentials| {
-            let lifetime = s3::lifetime(wanted, credentials, self.target.skew.correct(now));
+            let lifetime = s3::lifetime(wanted, credentials, now);
             sign(&self.bucket, credentials, lifetime)
         })?)
     }
@@ -155,6 +161,8 @@ impl S3Client {
             breaker: &self.target.s3_breaker,
             budget: &self.budget,
             trace: self.trace.as_ref(),
+            // No caller chooses how long S3 takes.
+            caller: HolderKey::of::<()>(None),
         };
         let repeatability = match action {
             S3Action::Read | S3Action::List | S3Action::Write => Repeatability::Safe,
@@ -221,7 +229,7 @@ impl<F: Fn(&Bucket, &Credentials) -> Result<SignedS3Request, ChunkedPutError>> S
         let explanation = if is_head { String::new() } else { text(response).await? };
         let code = s3::error_code(&explanation).unwrap_or_else(|| status.as_str().to_owned());
         if code == "ExpiredToken" {
-            self.s3.credentials.renew();
+            self.s3.expire();
         }
         let partition = self.s3.target.target.arn().partition().name();
         Ok(S3Error::of((status, code), self.action, &self.s3.store, partition))
@@ -229,8 +237,9 @@ impl<F: Fn(&Bucket, &Credentials) -> Result<SignedS3Request, ChunkedPutError>> S
 }
 
 impl<F: Fn(&Bucket, &Credentials) -> Result<SignedS3Request, ChunkedPutError>> RetryableRequest for S3Request<'_, F> {
-    fn sign(&mut self, _: SystemTime) -> Result<(), ProxyError> {
-        let call = self.s3.credentials.with(clock::now(), |credentials| (self.sign)(&self.s3.bucket, credentials))?;
+    fn sign(&mut self, now: SystemTime) -> Result<(), ProxyError> {
+        let call = self.s3.credentials.with(now, |credentials| (self.sign)(&self.s3.bucket, credentials));
+        let call = call.inspect_err(|_| self.s3.expire())?;
         let call = call.map_err(|error| ProxyError::Artifact(error.to_string()))?;
         let mut headers = self.conditions.clone();
         headers.insert(header::HOST, self.s3.host.clone());

@@ -9,7 +9,6 @@ use crate::api::Transport;
 use crate::aws::caller_sessions::CallerSessions;
 use crate::aws::credentials::Current;
 use crate::aws::skew::Skew;
-use crate::clock;
 use crate::http::client::{ClientSettings, Dialer};
 use crate::mlflow::store::ArtifactStore;
 use crate::mlflow::target::Target;
@@ -40,7 +39,7 @@ pub(crate) struct ServedTarget {
     pub(crate) breaker: CircuitBreaker,
     /// The circuit breaker of its S3.
     pub(crate) s3_breaker: CircuitBreaker,
-    /// The clock skew between AWS and this machine.
+    /// The clock skew between AWS and this machine, by which the credentials expire as well.
     pub(crate) skew: Skew,
 }
 
@@ -55,6 +54,7 @@ impl ServedTarget {
         settings: TargetSettings,
         (credentials, caller_sessions): (Current, Option<Arc<CallerSessions>>),
     ) -> Self {
+        let credentials_skew = credentials.skew().clone();
         let known = settings.artifacts.as_ref().and_then(|artifacts| match &artifacts.place {
             ArtifactLocation::Known(store) => Some(Arc::new(store.clone())),
             ArtifactLocation::Described(_) => None,
@@ -72,7 +72,7 @@ impl ServedTarget {
             describing: ArcSwapOption::empty(),
             breaker: CircuitBreaker::to("managed MLflow"),
             s3_breaker: CircuitBreaker::to("S3"),
-            skew: Skew::default(),
+            skew: credentials_skew,
         }
     }
 
@@ -82,15 +82,23 @@ impl ServedTarget {
     /// [`ProxyError::Credentials`], only where each caller has credentials of its own.
     pub(crate) async fn credentials_for(&self, caller: Option<&Caller>) -> Result<Current, ProxyError> {
         match (&self.caller_sessions, caller) {
-            (Some(caller_sessions), Some(caller)) => Ok(Box::pin(caller_sessions.of(&caller.name)).await?),
+            (Some(caller_sessions), Some(caller)) => Ok(Box::pin(caller_sessions.of(&caller.source_identity())).await?),
             _ => Ok(self.credentials.clone()),
+        }
+    }
+
+    /// Asks for renewal of the credentials that sign the requests of a caller, because they have expired.
+    pub(crate) fn expire(&self, source_identity: Option<&str>) {
+        match (&self.caller_sessions, source_identity) {
+            (Some(caller_sessions), Some(identity)) => caller_sessions.expire(identity),
+            _ => self.credentials.renew(),
         }
     }
 
     /// Returns the error of requests that arrive before the artifact store is known.
     pub(crate) fn without_store(&self) -> ProxyError {
         // Without credentials the appliance cannot ask AWS for the store, so the error names the credentials.
-        match self.credentials.with(clock::now(), |_| ()) {
+        match self.credentials.check() {
             Err(unavailable) => unavailable.into(),
             Ok(()) => ProxyError::StoreUnknown(self.describing.load_full()),
         }

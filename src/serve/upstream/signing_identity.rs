@@ -41,7 +41,7 @@ impl SigningIdentity {
         }
         let credentials = Current::default();
         let carries = role.is_some_and(|role| role.carries.is_some());
-        let caller_sessions = carries.then(Arc::<CallerSessions>::default);
+        let caller_sessions = carries.then(|| Arc::new(CallerSessions::following(credentials.skew().clone())));
         let found = (credentials.clone(), caller_sessions.clone());
         identities.push(Self { region: region.to_owned(), role: role.cloned(), credentials, caller_sessions });
         found
@@ -50,8 +50,9 @@ impl SigningIdentity {
     /// Renews the credentials before they expire, for as long as this future is polled.
     pub(crate) async fn keep_fresh(self, egress: &Egress) {
         let config = sdk::load(&self.region, egress).await;
-        let outcomes = self.credentials.outcomes();
-        let source = || CredentialSource::new(&config, self.role.clone()).counting(Arc::clone(outcomes));
+        let (outcomes, skew) = (self.credentials.outcomes(), self.credentials.skew());
+        let source =
+            || CredentialSource::new(&config, self.role.clone()).counting(Arc::clone(outcomes)).following(skew.clone());
         if let Some(caller_sessions) = &self.caller_sessions {
             caller_sessions.set_source(source());
         }

@@ -114,8 +114,10 @@ fn requests_to_s3_use_the_same_corrected_time() {
 #[test]
 fn a_role_is_assumed_in_spite_of_clock_skew() {
     for minutes in [-20, 20] {
-        let (upstream, ahead) = (Upstream::ok(), Ahead::by(minutes));
-        let judge = ahead.clone();
+        let ahead = Ahead::by(minutes);
+        let [of_mlflow, of_s3, judge] = [ahead.clone(), ahead.clone(), ahead.clone()];
+        let upstream = Upstream::start(move |request, wire| answer(&of_mlflow, request, wire));
+        let s3 = Upstream::plain(move |request, wire| answer(&of_s3, request, wire));
         let sts = Upstream::plain(move |request, wire| {
             if !judge.accepts(request.header("x-amz-date")) {
                 let body = "<ErrorResponse><Error><Type>Sender</Type><Code>SignatureDoesNotMatch</Code>\
@@ -138,9 +140,15 @@ fn a_role_is_assumed_in_spite_of_clock_skew() {
         });
         let appliance = Builder::new(&upstream)
             .with(&["--role-arn", "arn:aws:iam::123456789012:role/mlflow"])
+            .with(&["--artifact-store", "s3://bucket/mlflow", "--s3-endpoint", &s3.url()])
             .env("AWS_ENDPOINT_URL_STS", &sts.url())
             .start();
-        assert_eq!(appliance.get("/x").status, 200, "{minutes} minutes");
+        // They expire by AWS's clock, by which they are signed for as well.
+        for target in ["/x", "/x", "/api/2.0/mlflow-artifacts/artifacts/a.txt"] {
+            let got = appliance.get(target);
+            assert_eq!(got.status, 200, "{minutes} minutes, {target}: {}", got.text());
+        }
+        assert_eq!(upstream.requests().len(), 2, "{minutes} minutes: MLflow's clock is the one that STS has shown");
         assert_eq!(sts.requests().len(), 2, "{minutes} minutes: one was rejected");
         // Expiry, too, is by AWS's clock: fifteen minutes are left, not minus five, and not thirty-five.
         let log = appliance.log();
