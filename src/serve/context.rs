@@ -17,6 +17,15 @@ pub(crate) struct RequestContext {
     _connection: Option<RunningRequest>,
 }
 
+impl Drop for RequestContext {
+    fn drop(&mut self) {
+        // SECURITY: a client without a token must not decide what the collector gets, however many requests it sends.
+        if self.log.caller().is_none() && self.log.trace.as_ref().is_some_and(|trace| trace.is_forced()) {
+            self.log.trace = None;
+        }
+    }
+}
+
 impl RequestContext {
     /// Begins with a request that runs on this connection.
     pub(crate) fn new(log: AccessLog, connection: Option<RunningRequest>) -> Self {

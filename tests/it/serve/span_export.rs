@@ -8,6 +8,7 @@ use rustix::process::Signal;
 use super::tracing::{CALLER, STATE, TRACE, exporting, parent};
 use crate::support::appliance::{Appliance, Builder};
 use crate::support::collector::Collector;
+use crate::support::tokens::TokenFile;
 use crate::support::upstream::Upstream;
 use crate::support::{Message as _, eventually, python};
 
@@ -24,6 +25,27 @@ fn waiting_spans_are_sent_before_the_end() {
     assert_eq!(collector.spans().len(), 1400);
     let largest = collector.requests().iter().map(|request| request.body.len()).max().unwrap();
     assert!(collector.requests().len() >= 2 && largest < 1 << 20, "in batches: {largest}");
+}
+
+#[test]
+fn a_client_without_a_token_does_not_decide_what_is_recorded() {
+    let (upstream, collector) = (Upstream::ok(), Collector::start());
+    let tokens = TokenFile::new();
+    let bearer = tokens.add("ada", "read", &[]).bearer();
+    let arguments = ["--otlp-sampling-ratio", "0"];
+    let mut appliance = exporting(&upstream, &collector).with_tokens(&tokens).with(&arguments).start();
+    let parent = parent("01");
+    let mut caller = appliance.connect();
+    for (authorization, status) in [("Bearer none", 401), (bearer.as_str(), 200), ("Bearer none", 401)] {
+        let headers = [("traceparent", parent.as_str()), ("Authorization", authorization)];
+        assert_eq!(caller.request("GET", "/version", &headers, None).status, status);
+    }
+    for target in ["/_appliance/login", "/_appliance/healthz"] {
+        assert_eq!(caller.request("GET", target, &[("traceparent", &parent)], None).status, 200, "{target}");
+    }
+    appliance.signal(Signal::TERM);
+    assert!(appliance.ended().success());
+    assert_eq!(collector.spans().len(), 2, "the spans of the one caller who is known: {:#?}", collector.spans());
 }
 
 #[test]

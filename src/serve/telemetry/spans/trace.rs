@@ -35,6 +35,8 @@ pub(crate) struct Trace {
     pub(crate) host: String,
     pub(crate) scheme: &'static str,
     pub(crate) version: &'static str,
+    /// True if only the client has decided that the trace is recorded.
+    is_forced: bool,
     calls: RefCell<Vec<Span>>,
     unrecorded: Cell<usize>,
 }
@@ -49,16 +51,20 @@ impl Trace {
         is_secure: bool,
     ) -> Option<Rc<Self>> {
         let fields = request.headers();
-        let (parent, context) = match TraceContext::of(fields) {
+        let new = || u128::from(random()) << 64 | u128::from(random());
+        let (parent, context, is_forced) = match TraceContext::of(fields) {
             // The client that began the trace has decided.
             Some(client) if !client.is_sampled() => return None,
-            Some(client) => (Some(client.span), TraceContext { span: random(), ..client }),
+            // SECURITY: the sampler judges an id that the client has not chosen.
+            Some(client) => {
+                (Some(client.span), TraceContext { span: random(), ..client }, !exporter.sampler.samples(new()))
+            }
             None => {
-                let trace = u128::from(random()) << 64 | u128::from(random());
+                let trace = new();
                 if !exporter.sampler.samples(trace) {
                     return None;
                 }
-                (None, TraceContext { trace, span: random(), flags: SAMPLED })
+                (None, TraceContext { trace, span: random(), flags: SAMPLED }, false)
             }
         };
         let state = fields.get(TRACESTATE).filter(|_| parent.is_some()).and_then(|state| state.to_str().ok());
@@ -71,9 +77,16 @@ impl Trace {
             host: host.unwrap_or_default().to_owned(),
             scheme: if is_secure { "https" } else { "http" },
             version: version(request.version()),
+            is_forced,
             calls: RefCell::default(),
             unrecorded: Cell::default(),
         }))
+    }
+
+    /// Returns true if only the client has decided that the trace is recorded. That decision holds if the client is authenticated.
+    #[must_use]
+    pub(crate) fn is_forced(&self) -> bool {
+        self.is_forced
     }
 
     /// Returns the trace's id in hexadecimal.
