@@ -120,6 +120,11 @@ impl Outgoing {
         Some(piece)
     }
 
+    /// Notes that the rest is not sent any more, so nobody waits for the caller to send it.
+    pub fn abandon(&self) {
+        self.progress.0.waits_for_caller.set(false);
+    }
+
     /// A shared view of the progress.
     #[must_use]
     pub fn progress(&self) -> Progress {

@@ -91,7 +91,10 @@ impl Http1Connection {
                     Poll::Ready(Ok(())) => is_sent = true,
                     Poll::Ready(Err(error @ ClientError::Body(_))) => return Poll::Ready(Err(error)),
                     // If the upstream stopped taking the request, its answer says why.
-                    Poll::Ready(Err(error)) => failure = Some(error),
+                    Poll::Ready(Err(error)) => {
+                        body.abandon();
+                        failure = Some(error);
+                    }
                     Poll::Pending => {}
                 }
             }
