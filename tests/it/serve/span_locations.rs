@@ -127,7 +127,7 @@ fn a_trace_that_is_archived_elsewhere_is_not_read() {
         });
         let got =
             Builder::new(&mlflow).with(&STORE).start().get("/ajax-api/3.0/mlflow/get-trace-artifact?request_id=tr-1");
-        (got.status, got.header("x-appliance-error").to_owned())
+        (got.status, got.all("x-appliance-error").concat())
     };
     for (archive, expected) in [(own, (200, String::new())), (foreign, (403, "foreign-location".to_owned()))] {
         let tags = json!({"mlflow.artifactLocation": own, "mlflow.trace.archiveLocation": archive});
