@@ -6,7 +6,7 @@ use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use aws_credential_types::Credentials;
 use bytes::Bytes;
-use sha2::{Digest as _, Sha256};
+use ring::digest::{SHA256, digest};
 
 use super::error::ApiError;
 use crate::aws::credentials::Current;
@@ -75,7 +75,7 @@ impl Transport {
     pub async fn signed(&self, request: SignedRequest<'_>, credentials: &Current) -> Result<ServiceResponse, ApiError> {
         let SignedRequest { endpoint, region, service, method, target, content_type, routing, body } = request;
         let now = credentials.now();
-        let (host, sha256) = (endpoint.authority(), hex::encode(Sha256::digest(&body)));
+        let (host, sha256) = (endpoint.authority(), hex::encode(digest(&SHA256, &body)));
         let mut headers = Fields::new();
         if let Some(content_type) = content_type {
             headers.insert(header::CONTENT_TYPE, value(content_type));

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use actix_web::error::PayloadError;
 use bytes::Bytes;
 use futures_util::Stream;
-use sha2::{Digest, Sha256};
+use ring::digest::{Context, SHA256};
 
 use super::budget::{BodyOwner, Reservation};
 use super::error::RequestBodyError;
@@ -15,7 +15,7 @@ use super::gathered::Gathered;
 use super::limits::{BodyLimits, LISTENER_SHARE};
 use super::pace::Pace;
 use super::sendable::Body;
-use super::spool::Spool;
+use super::spool::{Spool, finished};
 
 /// Bytes gathered before a trip to the writing thread. While it writes them, as many again are gathered.
 const WRITE_SIZE: usize = 256 * 1024;
@@ -102,7 +102,8 @@ where
     // SECURITY: an announcement reserves nothing, or a caller that announces much and sends little would lock others out.
     let mut reservation = memory.open(source.account);
     let most = if expected > 0 { expected } else { *memory_limit };
-    let mut hash = Sha256::new();
+    // Boxed: with it, the future of each request would be larger.
+    let mut hash = Box::new(Context::new(&SHA256));
     let mut gathered = Gathered::default();
     while let Some(chunk) = source.next().await? {
         let received = source.received();
@@ -115,7 +116,7 @@ where
         gathered.push(chunk);
     }
     let body = Body::Memory(gathered.joined().await?, Some(reservation));
-    Ok(BufferedBody { body, sha256: hash.finalize().into(), len: source.received() })
+    Ok(BufferedBody { body, sha256: finished(*hash), len: source.received() })
 }
 
 async fn into_file<S>(

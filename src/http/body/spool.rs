@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use sha2::{Digest, Sha256};
+use ring::digest;
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::budget::{Budget, Reservation};
@@ -34,10 +34,9 @@ impl<T> Future for Work<T> {
 }
 
 /// A file being filled. Hashing happens on the thread that writes, so the event loop does neither.
-#[derive(Debug)]
 pub(super) struct Writer {
     file: File,
-    hash: Sha256,
+    hash: digest::Context,
     len: u64,
 }
 
@@ -49,7 +48,7 @@ impl Writer {
     fn create(directory: Arc<Path>) -> Work<Self> {
         Work::begin(move || {
             let file = tempfile::tempfile_in(directory)?;
-            Ok(Self { file, hash: Sha256::new(), len: 0 })
+            Ok(Self { file, hash: digest::Context::new(&digest::SHA256), len: 0 })
         })
     }
 
@@ -70,12 +69,11 @@ impl Writer {
 
     fn finish(self, reservation: Reservation, memory: Budget) -> (SpooledFile, [u8; 32]) {
         let file = SpooledFile { file: Arc::new(self.file), len: self.len, memory, reservation };
-        (file, self.hash.finalize().into())
+        (file, finished(self.hash))
     }
 }
 
 /// A file being filled, while more for it is gathered.
-#[derive(Debug)]
 pub(super) enum Spool {
     /// A piece is being written to the file; until that ends, the piece is held in memory.
     Writing(Work<Writer>, Option<Reservation>),
@@ -155,6 +153,11 @@ impl SpooledFile {
     pub fn handle(&self) -> Arc<File> {
         Arc::clone(&self.file)
     }
+}
+
+/// Returns the SHA-256 of what was hashed.
+pub(super) fn finished(hash: digest::Context) -> [u8; 32] {
+    hash.finish().as_ref().try_into().expect("a SHA-256 has 32 bytes")
 }
 
 /// Reads up to `length` bytes at `offset`.

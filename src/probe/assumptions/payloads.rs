@@ -6,7 +6,7 @@ use actix_web::http::Method;
 use actix_web::http::StatusCode;
 use actix_web::http::header;
 use bytes::Bytes;
-use sha2::{Digest as _, Sha256};
+use ring::digest::{SHA256, digest};
 
 use super::answer::ProofAnswer;
 use super::proof::{NoProof, Proof};
@@ -40,7 +40,7 @@ pub(super) async fn unsigned(session: &ProofSession<'_>) -> Result<Proof, NoProo
 }
 
 pub(super) async fn wrong_hash(session: &ProofSession<'_>) -> Result<Proof, NoProof> {
-    let other = hex::encode(Sha256::digest(b"{\"max_results\": 2}"));
+    let other = hex::encode(digest(&SHA256, b"{\"max_results\": 2}"));
     let answer = search(session, &other, Duration::ZERO).await?;
     if answer.status.is_server_error() {
         return Ok(Proof::untested(failed(&answer)));
@@ -49,7 +49,7 @@ pub(super) async fn wrong_hash(session: &ProofSession<'_>) -> Result<Proof, NoPr
 }
 
 pub(super) async fn stale(session: &ProofSession<'_>) -> Result<Proof, NoProof> {
-    let sha256 = hex::encode(Sha256::digest(BODY));
+    let sha256 = hex::encode(digest(&SHA256, BODY));
     let signed = clock::now() - AGE;
     let answer = search(session, &sha256, AGE).await?;
     let there = httpdate::parse_http_date(answer.header("date")).ok();

@@ -7,7 +7,7 @@ use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use aws_credential_types::Credentials;
 use bytes::Bytes;
-use sha2::{Digest as _, Sha256};
+use ring::digest::{SHA256, digest};
 use tokio::time::timeout;
 
 use super::answer::ProofAnswer;
@@ -146,7 +146,7 @@ impl<'a> ProofSession<'a> {
         let (endpoint, arn) = (self.settings.dialer.endpoint(), &self.settings.target);
         let (host, routing) = (endpoint.authority(), (arn.arn_header(), arn.arn().as_str()));
         let content_type = body.is_some().then_some("application/json");
-        let actual = hex::encode(Sha256::digest(body.as_deref().unwrap_or_default()));
+        let actual = hex::encode(digest(&SHA256, body.as_deref().unwrap_or_default()));
         let signable = Signable {
             method: method.as_str(),
             target,

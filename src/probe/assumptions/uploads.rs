@@ -4,7 +4,7 @@ use actix_web::http::{Method, StatusCode};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
-use sha2::{Digest as _, Sha256};
+use ring::digest::{SHA256, digest};
 
 use super::answer::ProofAnswer;
 use super::proof::{NoProof, Proof};
@@ -88,7 +88,7 @@ pub(super) async fn key_characters(session: &ProofSession<'_>) -> Result<Proof, 
     let store = session.scratch.borrow().store()?;
     let key = session.scratch.borrow_mut().new_key(ODD)?;
     let data = pattern(100);
-    let sha256 = BASE64_STANDARD.encode(Sha256::digest(&data));
+    let sha256 = BASE64_STANDARD.encode(digest(&SHA256, &data));
     let call = store.bucket.put(&session.credentials(), &key, Some("text/plain"), Some(&sha256));
     let answer = session.s3(&store.endpoint, call, Some(data.clone())).await?;
     if !answer.status.is_success() {

@@ -2,6 +2,7 @@
 
 use actix_web::body::MessageBody;
 use futures_util::stream;
+use sha2::{Digest as _, Sha256};
 
 use super::super::budget::{Budget, BudgetKind};
 use super::super::limits::small as body_limits;
@@ -21,7 +22,7 @@ async fn sent(body: &Body) -> Vec<u8> {
 }
 
 fn sha256(bytes: &[u8]) -> [u8; 32] {
-    ring::digest::digest(&ring::digest::SHA256, bytes).as_ref().try_into().expect("32 bytes")
+    Sha256::digest(bytes).into()
 }
 
 #[tokio::test]
