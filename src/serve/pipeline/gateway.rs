@@ -42,7 +42,7 @@ pub(super) async fn store(authorized: &Authorized<'_>) -> Result<Option<Rc<S3Cli
     let mut store = Rc::clone(shared);
     if routed.upstream.served.caller_sessions.is_some() {
         let credentials = routed.upstream.served.credentials_for(Some(routed.caller)).await?;
-        store = Rc::new(store.signing_for(&routed.caller.source_identity(), credentials));
+        store = Rc::new(store.signing_for(&routed.caller.source_identity(), credentials.into_owned()));
     }
     if let Some(trace) = &routed.scope.context.log.trace {
         store = Rc::new(store.traced(Rc::clone(trace)));

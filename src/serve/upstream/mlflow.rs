@@ -2,6 +2,7 @@
 //!
 //! Each worker prepares it once, so that no request locks or formats any of it.
 
+use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -150,7 +151,7 @@ fn names_expired_token(response: &Response) -> bool {
 struct SignedMlflowRequest<'a> {
     mlflow: &'a MlflowClient,
     request: MlflowRequest<'a>,
-    credentials: Current,
+    credentials: Cow<'a, Current>,
     /// The time when the last attempt began; nothing before the first.
     started: Option<Instant>,
     context: &'a RequestContext,

@@ -1,5 +1,6 @@
 //! One target as all workers share it: its settings, its credentials, and the state that requests to it have revealed.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
@@ -76,14 +77,15 @@ impl ServedTarget {
         }
     }
 
-    /// Returns the credentials that sign the requests of a caller.
+    /// Returns the credentials that sign the requests of a caller. A clone of those that all callers share would change five counters
+    /// that all workers write.
     ///
     /// # Errors
     /// [`ProxyError::Credentials`], only where each caller has credentials of its own.
-    pub(crate) async fn credentials_for(&self, caller: Option<&Caller>) -> Result<Current, ProxyError> {
+    pub(crate) async fn credentials_for(&self, caller: Option<&Caller>) -> Result<Cow<'_, Current>, ProxyError> {
         match (&self.caller_sessions, caller) {
-            (Some(caller_sessions), Some(caller)) => Ok(Box::pin(caller_sessions.of(&caller.source_identity())).await?),
-            _ => Ok(self.credentials.clone()),
+            (Some(caller_sessions), Some(caller)) => Ok(Cow::Owned(Box::pin(caller_sessions.of(&caller.source_identity())).await?)),
+            _ => Ok(Cow::Borrowed(&self.credentials)),
         }
     }
 
