@@ -15,6 +15,7 @@ use bytes::Bytes;
 use futures_util::future::{Either, LocalBoxFuture};
 
 use crate::serve::server::connection::ServerConnection;
+use crate::serve::server::header_map::fit;
 
 /// A service whose responses suit the version of the request.
 pub(crate) struct Versioned<S>(pub(super) S);
@@ -32,7 +33,8 @@ where
         self.0.poll_ready(context)
     }
 
-    fn call(&self, request: Request) -> Self::Future {
+    fn call(&self, mut request: Request) -> Self::Future {
+        fit(request.headers_mut());
         if request.version() >= Version::HTTP_11 {
             return Either::Left(self.0.call(request));
         }

@@ -6,6 +6,7 @@
 mod accept;
 pub(crate) mod connection;
 mod head;
+mod header_map;
 mod http1;
 mod http2;
 mod permits;
