@@ -36,6 +36,8 @@ pub(super) struct Pace {
     waited: Duration,
     /// That time, and what had been received, at the beginning of the period in which the rate is measured.
     mark: (Duration, u64),
+    /// True once the body was found not to be there.
+    has_waited: bool,
     /// When the wait for the next piece began.
     since: Option<Instant>,
     /// The timer is made when first needed, and set again only when it has fired: limits only move on, so it is never late.
@@ -44,7 +46,8 @@ pub(super) struct Pace {
 
 impl Pace {
     pub(super) const fn new(timing: Timing) -> Self {
-        Self { timing, received: 0, waited: Duration::ZERO, mark: (Duration::ZERO, 0), since: None, timer: None }
+        let (waited, mark) = (Duration::ZERO, (Duration::ZERO, 0));
+        Self { timing, received: 0, waited, mark, has_waited: false, since: None, timer: None }
     }
 
     /// Bytes that have come.
@@ -66,6 +69,13 @@ impl Pace {
         S: Stream<Item = Result<Bytes, PayloadError>> + ?Sized,
     {
         let Poll::Ready(piece) = payload.poll_next(context) else {
+            if !self.has_waited {
+                // actix begins a request before it looks at the bytes behind the head. A small body is usually there in the next turn,
+                // and needs no timer. Only the first wait of a body has such a turn, so this is no busy loop.
+                self.has_waited = true;
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             return self.poll_limits(context).map(Err);
         };
         if let Some(since) = self.since.take() {
@@ -124,6 +134,10 @@ impl Pace {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
     use futures_util::stream;
 
     use super::*;
@@ -155,6 +169,34 @@ mod tests {
         assert!(matches!(read(quick, 1, Duration::from_secs(5), 2).await, Err(RequestBodyError::Stalled(_))));
         assert!(matches!(read(timing(200, 400), 1000, interval, 1000).await, Err(RequestBodyError::Late(_))));
         assert_eq!(read(quick, 1, interval, 5).await.ok(), Some(5), "a small body need not be fast");
+    }
+
+    /// Counts how often a task is woken.
+    #[derive(Default)]
+    struct Wakes(AtomicUsize);
+
+    impl Wake for Wakes {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_there_in_the_next_turn_needs_no_timer_and_one_that_is_not_is_no_busy_loop() {
+        for is_there in [true, false] {
+            let wakes = Arc::<Wakes>::default();
+            let waker = wakes.clone().into();
+            let mut context = Context::from_waker(&waker);
+            let mut turn = 0;
+            let mut payload = stream::poll_fn(|_| {
+                turn += 1;
+                if turn > 1 && is_there { Poll::Ready(Some(Ok(Bytes::from_static(b"x")))) } else { Poll::Pending }
+            });
+            let mut pace = Pace::new(timing(60_000, 60_000));
+            let turns = [(); 4].map(|()| pace.poll_next(Pin::new(&mut payload), &mut context).is_ready());
+            assert_eq!(turns, [false, is_there, is_there, is_there]);
+            assert_eq!((wakes.0.load(Ordering::Relaxed), pace.timer.is_none()), (1, is_there), "{is_there}");
+        }
     }
 
     #[tokio::test]
