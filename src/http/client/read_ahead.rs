@@ -3,11 +3,14 @@
 //! rustls asks for 4 KiB at a time, so a large download would cost a system call for each 4 KiB. An answer that fits
 //! into one such piece, as nearly all do, costs nothing here: neither memory nor a copy.
 
+use std::future::Future as _;
 use std::io;
-use std::pin::Pin;
+use std::mem;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use bytes::{Buf as _, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::http::forward_writes::forward_writes;
@@ -18,8 +21,8 @@ const SIZE: usize = 64 * 1024;
 /// A TCP connection that reads ahead.
 pub(super) struct ReadAhead {
     tcp: TcpStream,
-    /// The buffer, and the range in it of bytes that were read and not handed over yet.
-    taken: Option<(Box<[u8]>, usize, usize)>,
+    /// The bytes that were read and not handed over yet.
+    ahead: BytesMut,
     /// The last piece filled all the room there was: more is coming.
     is_flowing: bool,
 }
@@ -27,7 +30,7 @@ pub(super) struct ReadAhead {
 impl ReadAhead {
     /// Wraps a connection from which nothing has been read ahead.
     pub(super) fn new(tcp: TcpStream) -> Self {
-        Self { tcp, taken: None, is_flowing: false }
+        Self { tcp, ahead: BytesMut::new(), is_flowing: false }
     }
 
     /// The connection.
@@ -37,12 +40,12 @@ impl ReadAhead {
 
     /// Reads from the kernel. A connection that waits holds no memory.
     fn poll_take(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut room = self.taken.take().map_or_else(|| vec![0; SIZE].into_boxed_slice(), |(room, ..)| room);
-        let mut ahead = ReadBuf::new(&mut room);
-        ready!(Pin::new(&mut self.tcp).poll_read(context, &mut ahead))?;
-        let filled = ahead.filled().len();
-        self.is_flowing = filled == SIZE;
-        self.taken = Some((room, 0, filled));
+        let mut room = mem::take(&mut self.ahead);
+        // What is left of the buffer becomes whole again.
+        room.reserve(SIZE);
+        let read = ready!(pin!(self.tcp.read_buf(&mut room)).poll(context))?;
+        self.is_flowing = read >= SIZE;
+        self.ahead = room;
         Poll::Ready(Ok(()))
     }
 }
@@ -50,22 +53,19 @@ impl ReadAhead {
 impl AsyncRead for ReadAhead {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let is_empty = this.taken.as_ref().is_none_or(|(_, start, end)| start == end);
-        if is_empty && !this.is_flowing {
-            this.taken = None;
+        if this.ahead.is_empty() && !this.is_flowing {
+            this.ahead = BytesMut::new();
             let room = buffer.remaining();
             ready!(Pin::new(&mut this.tcp).poll_read(context, buffer))?;
             this.is_flowing = room > 0 && buffer.remaining() == 0;
             return Poll::Ready(Ok(()));
         }
-        if is_empty {
+        if this.ahead.is_empty() {
             ready!(this.poll_take(context))?;
         }
-        if let Some((room, start, end)) = &mut this.taken {
-            let piece = (*end - *start).min(buffer.remaining());
-            buffer.put_slice(&room[*start..*start + piece]);
-            *start += piece;
-        }
+        let piece = this.ahead.len().min(buffer.remaining());
+        buffer.put_slice(&this.ahead[..piece]);
+        this.ahead.advance(piece);
         Poll::Ready(Ok(()))
     }
 }
