@@ -162,19 +162,20 @@ impl FramedStream {
         self.hold_the_rest();
     }
 
-    /// Holds what is more than a multiple of [`SENT_AT_ONCE`].
+    /// Holds what is more than a multiple of [`SENT_AT_ONCE`], as a copy: while a slice of its buffer is held, the listener cannot read
+    /// into that again, and would make another for each block of the body.
     fn hold_the_rest(&mut self) {
         let mut more = self.ready.iter().map(Bytes::len).sum::<usize>() % SENT_AT_ONCE;
         while more > 0
             && let Some(mut last) = self.ready.pop_back()
         {
-            if last.len() > more {
-                self.held.push_front(last.split_off(last.len() - more));
+            let start = last.len().saturating_sub(more);
+            more -= last.len() - start;
+            self.held.push_front(Bytes::copy_from_slice(&last[start..]));
+            last.truncate(start);
+            if !last.is_empty() {
                 self.ready.push_back(last);
-                return;
             }
-            more -= last.len();
-            self.held.push_front(last);
         }
     }
 }
@@ -183,9 +184,10 @@ impl FramedStream {
 mod tests {
     use std::future::poll_fn;
     use std::path::Path;
+    use std::task::Waker;
 
     use actix_web::error::PayloadError;
-    use futures_util::stream;
+    use futures_util::{Stream, StreamExt as _, stream};
 
     use super::*;
     use crate::http::body::BodyOwner;
@@ -208,14 +210,21 @@ mod tests {
         }
     }
 
+    fn stream_of<S>(payload: S, announced: usize, chunk_size: usize) -> Result<FramedStream, RequestBodyError>
+    where
+        S: Stream<Item = Result<Bytes, PayloadError>> + 'static,
+    {
+        let limits = limits::small(Path::new("/"));
+        let body = StreamingBody::begin(payload, announced as u64, &limits, &BodyOwner::default())?;
+        let framing: Rc<dyn Fn() -> Box<dyn ChunkFraming>> = Rc::new(|| Box::new(Sums(0)));
+        Ok(FramedStream::new(&FramedBody { body, chunk_size, encoded_length: 0, framing }))
+    }
+
     /// Returns the bytes that leave together, for a body that arrives in these pieces.
     async fn batches(pieces: &[usize], announced: usize, chunk_size: usize) -> Result<Vec<Vec<u8>>, RequestBodyError> {
         let pieces: Vec<_> =
             pieces.iter().map(|size| Ok::<_, PayloadError>(Bytes::from("\u{1}".repeat(*size)))).collect();
-        let limits = limits::small(Path::new("/"));
-        let body = StreamingBody::begin(stream::iter(pieces), announced as u64, &limits, &BodyOwner::default())?;
-        let framing: Rc<dyn Fn() -> Box<dyn ChunkFraming>> = Rc::new(|| Box::new(Sums(0)));
-        let mut stream = FramedStream::new(&FramedBody { body, chunk_size, encoded_length: 0, framing });
+        let mut stream = stream_of(stream::iter(pieces), announced, chunk_size)?;
         let mut batches = Vec::new();
         while let Some(piece) = poll_fn(|context| stream.poll_next(context)).await {
             let mut batch = piece?.to_vec();
@@ -244,6 +253,21 @@ mod tests {
                 assert!(before.len() > 3 && before.iter().all(|batch| batch.len() % SENT_AT_ONCE == 0), "{pieces:?}");
                 assert!(sent.concat() == whole, "{pieces:?}");
             }
+        });
+    }
+
+    #[test]
+    fn what_is_held_back_does_not_hold_the_buffer_in_which_it_arrived() {
+        actix_web::rt::System::new().block_on(async {
+            let mut buffer = BytesMut::zeroed(80_000);
+            let payload = stream::iter([Ok(buffer.split().freeze())]).chain(stream::pending());
+            let mut stream = stream_of(payload, 400_000, 40_000).expect("room");
+            let mut sent = 0;
+            while let Poll::Ready(Some(piece)) = stream.poll_next(&mut Context::from_waker(Waker::noop())) {
+                sent += piece.expect("a piece").len();
+            }
+            assert_eq!(sent, 4 * SENT_AT_ONCE, "the rest is held");
+            assert!(buffer.try_reclaim(80_000), "nothing else refers to the buffer");
         });
     }
 

@@ -220,7 +220,8 @@ impl Sending {
         while written >= self.piece.len() {
             written -= self.piece.len();
             let Some(next) = self.more.pop_front() else {
-                self.piece.clear();
+                // An empty slice would hold the buffer that the piece was in, and the listener could not read into it again.
+                self.piece = Bytes::new();
                 return;
             };
             self.piece = next;
