@@ -19,6 +19,7 @@ use tracing::debug;
 
 use crate::serve::server::permits::AcceptPermit;
 use crate::serve::server::rest_state::RestState;
+use crate::serve::server::settings::ServerLimits;
 
 /// The interval at which a thread checks the timeouts of its connections.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -129,16 +130,18 @@ impl ServerConnections {
         connection
     }
 
-    /// Ends connections without a request for `idle_timeout`, and those whose clients have read nothing for `send_timeout`.
-    /// This function never returns.
-    pub(crate) async fn enforce_timeouts(&self, idle_timeout: Duration, send_timeout: Duration) {
+    /// Ends connections without a request for `keep_alive`, those whose next head has not arrived `head_timeout` later, and those whose
+    /// clients have read nothing for `send_timeout`. This function never returns.
+    ///
+    /// actix has a timer of its own for the first, but sets and removes it with each request.
+    pub(crate) async fn enforce_timeouts(&self, limits: &ServerLimits) {
         loop {
             sleep(INTERVAL).await;
             // Ending a connection may remove it from the slab, so the loop needs a copy.
             let all: Vec<_> = self.0.borrow().iter().filter_map(|(_, one)| one.upgrade()).collect();
             for one in all {
-                one.end_if_idle(idle_timeout);
-                one.end_if_blocked(send_timeout);
+                one.end_if_idle(limits.keep_alive, limits.head_timeout);
+                one.end_if_blocked(limits.send_timeout);
                 one.rest_if_idle();
             }
         }
@@ -151,8 +154,10 @@ impl ServerConnection {
         let _ = self.task.set(task);
     }
 
-    /// Ends the connection if no request has run for `limit`.
-    fn end_if_idle(&self, limit: Duration) {
+    /// Ends the connection if no request has run for `keep_alive`, with `head_timeout` more if one may have begun to arrive.
+    fn end_if_idle(&self, keep_alive: Duration, head_timeout: Duration) {
+        let is_between = self.rest.is_between() && self.is_idle_after(self.rest.heads());
+        let limit = if is_between { keep_alive } else { keep_alive + head_timeout };
         if self.running.get() > 0 || self.since.get().elapsed() < limit {
             return;
         }

@@ -16,20 +16,17 @@ use std::task::{Context, Poll};
 use actix_http::Protocol;
 use actix_service::Service;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use crate::http::forward_writes::forward_writes;
 use crate::serve::server::head::BoundedHead;
-use crate::serve::server::settings::ServerLimits;
 use crate::serve::server::stream::{ClientStream, tcp};
 
 /// The parts that all connections of a thread have in common.
 pub(super) struct Http1Server<S> {
     pub(super) service: S,
     pub(super) drain: CancellationToken,
-    pub(super) limits: ServerLimits,
 }
 
 /// A stream that returns to its home when the dispatcher is dropped.
@@ -62,12 +59,11 @@ impl<S: Service<(Lent, Protocol, Option<SocketAddr>)>> Http1Server<S> {
             let Some(back) = home.take().filter(|_| rests) else { return };
             stream = back;
             debug!("a connection rests");
-            let left = self.limits.keep_alive.saturating_sub(connection.idle_time());
             tokio::select! {
-                readable = timeout(left, tcp(&stream.io).readable()) => match readable {
+                readable = tcp(&stream.io).readable() => match readable {
                     // A new dispatcher reads what the client sends next, or the end of the connection.
-                    Ok(Ok(())) => connection.rest.end(),
-                    Ok(Err(_)) | Err(_) => return,
+                    Ok(()) => connection.rest.end(),
+                    Err(_) => return,
                 },
                 () = self.drain.cancelled() => return,
             }

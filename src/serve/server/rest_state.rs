@@ -37,6 +37,11 @@ impl RestState {
         self.heads.get()
     }
 
+    /// True if the bytes that were read end with a request. It never is for HTTP/2.
+    pub(super) fn is_between(&self) -> bool {
+        self.heads() > 0 && self.is_between.get()
+    }
+
     /// Lets an idle connection rest, if that is possible.
     pub(super) fn begin(&self) {
         if self.is_between.get()

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
-use actix_http::HttpService;
+use actix_http::{HttpService, KeepAlive};
 use actix_service::{IntoServiceFactory as _, ServiceFactory as _, fn_factory, map_config};
 use actix_web::dev::{AppConfig, Extensions};
 use actix_web::{App, web};
@@ -123,7 +123,7 @@ impl ServerThread {
         tokio::select! {
             () = phases => {}
             () = take_over => {}
-            () = connections.enforce_timeouts(settings.limits.keep_alive + settings.limits.head_timeout, settings.limits.send_timeout) => {}
+            () = connections.enforce_timeouts(&settings.limits) => {}
             () = reach(&mut over, Phase::Over) => {}
         }
         Ok(())
@@ -149,7 +149,8 @@ async fn services(
     };
     let service = HttpService::build()
         .graceful_shutdown_signal(move || signal.clone().cancelled_owned())
-        .keep_alive(settings.limits.keep_alive)
+        // Connections without a request end elsewhere (`ServerConnections::enforce_timeouts`).
+        .keep_alive(KeepAlive::Os)
         .client_request_timeout(settings.limits.head_timeout)
         .client_disconnect_timeout(LINGER)
         .h1_write_buffer_size(WRITE_SIZE)
@@ -158,8 +159,8 @@ async fn services(
         .new_service(())
         .await
         .map_err(failed)?;
-    let server = Rc::new(Http1Server { service, drain, limits: settings.limits });
-    let acceptor = settings.tls.clone().map(TlsAcceptor::from);
+    let server = Rc::new(Http1Server { service, drain });
+    let (limits, acceptor) = (settings.limits, settings.tls.clone().map(TlsAcceptor::from));
     Ok(Box::new(move |stream, peer| {
         let (server, app, acceptor) = (Rc::clone(&server), Rc::clone(&app), acceptor.clone());
         // What only a connection with TLS needs is boxed, so that the others need no memory for it.
@@ -171,7 +172,7 @@ async fn services(
             if speaks_http2 {
                 let mut data = Extensions::new();
                 note(&stream, &mut data);
-                Box::pin(http2::serve(stream, &app, &Rc::new(data), peer, (&server.limits, &server.drain))).await;
+                Box::pin(http2::serve(stream, &app, &Rc::new(data), peer, (&limits, &server.drain))).await;
             } else {
                 server.serve(stream, peer).await;
             }
