@@ -25,6 +25,8 @@ pub struct RequestFraming {
     head: Head,
     /// The number of bytes of a body that are still to come.
     length: u64,
+    /// The number of bytes of that body so far.
+    passed: u64,
     chunks: Chunks,
 }
 
@@ -70,6 +72,12 @@ impl RequestFraming {
         matches!(self.part, Part::Head) && self.head.size() == 0
     }
 
+    /// The number of bytes up to the next multiple of `block` in a body of known length, if the next byte belongs to one.
+    #[must_use]
+    pub fn left_of_block(&self, block: u64) -> Option<u64> {
+        matches!(self.part, Part::Body).then(|| block - self.passed % block)
+    }
+
     /// Follows the next bytes of the connection.
     ///
     /// # Errors
@@ -92,6 +100,7 @@ impl RequestFraming {
                 Part::Body => {
                     let passed = rest.len().min(usize::try_from(self.length).unwrap_or(usize::MAX));
                     self.length -= passed as u64;
+                    self.passed += passed as u64;
                     if self.length == 0 {
                         self.part = Part::Head;
                     }
@@ -121,7 +130,7 @@ impl RequestFraming {
         self.part = match self.head.body() {
             BodyFraming::Length(0) => Part::Head,
             BodyFraming::Length(length) => {
-                self.length = length;
+                (self.length, self.passed) = (length, 0);
                 Part::Body
             }
             BodyFraming::Chunks => {
@@ -131,5 +140,29 @@ impl RequestFraming {
             BodyFraming::Rest => Part::Rest,
         };
         self.head.restart();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_are_counted_from_the_beginning_of_a_body() {
+        let mut framing = RequestFraming::default();
+        for (bytes, left) in [
+            (&b"PUT / HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n"[..], None),
+            (b"\r\n", Some(4)),
+            (b"abc", Some(1)),
+            (b"d", Some(4)),
+            (b"efghi", Some(3)),
+            (b"j", None),
+            (b"PUT / HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\nab", Some(2)),
+            (b"cdefghij", None),
+            (b"PUT / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\na\r\nab", None),
+        ] {
+            framing.advance(bytes).expect("valid");
+            assert_eq!(framing.left_of_block(4), left, "after {}", bytes.escape_ascii());
+        }
     }
 }

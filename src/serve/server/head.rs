@@ -4,11 +4,12 @@
 //! valid one is rejected here, after the responses to the requests before it.
 
 use std::io::{self, IoSlice};
+use std::mem;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tracing::debug;
 
 use crate::http::forward_writes::forward_writes;
@@ -28,9 +29,10 @@ const RESPONSE: &[u8] = b"HTTP/1.1 431 Request Header Fields Too Large\r\n\
 const DISCARDED: usize = 1 << 20;
 /// The size of one read of bytes that are discarded.
 const PIECE: usize = 4096;
-/// The maximum number of bytes that are read from one connection in a turn, which takes less than a millisecond. Without it, a
-/// thread would serve a fast sender for as long as the socket has bytes.
-const TURN: usize = 256 * 1024;
+/// The size of the blocks in which a large body is read: once it has so many bytes, actix parses them and reads no more in this turn,
+/// which takes less than a millisecond. It reads the next block into the same memory, unless a part of the last one is still in use.
+/// That would be so if a chunk for S3, which has half the size, ended with the beginning of a block. Bytes.
+const BLOCK: usize = 128 * 1024;
 /// The number of requests that may wait behind the current one before no more bytes are read. actix-http makes requests of all
 /// that it has read, and each takes 5 KiB.
 const WAITING: usize = 2;
@@ -42,8 +44,10 @@ pub(crate) struct BoundedHead<T> {
     framing: RequestFraming,
     /// The end of the connection, once bytes have arrived that must not be parsed.
     end: Option<End>,
-    /// The number of bytes that were read in this turn.
-    turn: usize,
+    /// The number of bytes that were read and not parsed.
+    unparsed: usize,
+    /// True if actix has to parse them before it reads on.
+    is_block: bool,
 }
 
 /// The way in which a connection ends whose bytes must not be parsed.
@@ -63,11 +67,30 @@ struct Rejecting {
 
 impl<T: AsyncRead + AsyncWrite + Unpin> BoundedHead<T> {
     pub(crate) fn new(io: T, connection: Rc<ServerConnection>) -> Self {
-        Self { io, connection, framing: RequestFraming::default(), end: None, turn: 0 }
+        Self { io, connection, framing: RequestFraming::default(), end: None, unparsed: 0, is_block: false }
     }
 
     fn is_rejecting(&self) -> bool {
         matches!(self.end, Some(End::Rejecting(_)))
+    }
+
+    /// Reads up to the end of a block at most.
+    fn poll_block(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let left = self.framing.left_of_block(BLOCK as u64);
+        let polled = match left {
+            Some(left) => Pin::new(&mut (&mut self.io).take(left)).poll_read(context, buffer),
+            None => Pin::new(&mut self.io).poll_read(context, buffer),
+        };
+        let count = buffer.filled().len() - before;
+        self.unparsed += count;
+        // actix parses what it has if nothing comes, and before it reads more than a block.
+        if polled.is_pending() || self.unparsed >= BLOCK {
+            self.unparsed = 0;
+        } else if left == Some(count as u64) {
+            (self.unparsed, self.is_block) = (0, true);
+        }
+        polled
     }
 
     /// Ends the connection, as soon as the requests before the end allow it.
@@ -124,8 +147,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for BoundedHead<T> {
         if this.end.is_some() {
             return this.poll_end(context);
         }
-        if this.turn >= TURN {
-            this.turn = 0;
+        if mem::take(&mut this.is_block) {
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
@@ -134,8 +156,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for BoundedHead<T> {
             return Poll::Pending;
         }
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut this.io).poll_read(context, buffer))?;
-        this.turn += buffer.filled().len() - before;
+        ready!(this.poll_block(context, buffer))?;
         if let Err(error) = this.framing.advance(&buffer.filled()[before..]) {
             let (end, count) = match error {
                 FramingError::HeadTooLarge(count) => (End::TooLarge, count),

@@ -41,7 +41,7 @@ const WRITE_SIZE: usize = 64 * 1024;
 const BLOCKING_THREADS: usize = 512;
 
 /// The number of tasks that run before a thread looks for new events. A task that receives a large body takes less than a
-/// millisecond in its turn (`head::TURN`), so a small request waits for less than 16 ms; the runtime's own interval is 61 tasks.
+/// millisecond in its turn (`head::BLOCK`), so a small request waits for less than 16 ms; the runtime's own interval is 61 tasks.
 const EVENT_INTERVAL: u32 = 16;
 
 /// The parts of a thread before it runs.
