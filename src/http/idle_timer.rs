@@ -21,6 +21,16 @@ impl IdleTimer {
         Self { limit, last_piece: None, timer: None }
     }
 
+    /// Creates a timer with this limit that uses one of an earlier [`Self::take_timer`] again.
+    pub(super) fn with_timer(limit: Duration, timer: Option<Pin<Box<Sleep>>>) -> Self {
+        Self { timer, ..Self::new(limit) }
+    }
+
+    /// Takes the timer, if there was a wait for a piece. It goes on, and may still wake the task that waited.
+    pub(super) fn take_timer(&mut self) -> Option<Pin<Box<Sleep>>> {
+        self.timer.take()
+    }
+
     /// The longest time without a piece.
     pub(super) fn limit(&self) -> Duration {
         self.limit
@@ -35,11 +45,10 @@ impl IdleTimer {
 
     /// Returns ready once no piece has come for too long.
     pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let now = Instant::now();
-        let Some(deadline) = self.last_piece.unwrap_or(now).checked_add(self.limit) else {
+        let last_piece = *self.last_piece.get_or_insert_with(Instant::now);
+        let Some(deadline) = last_piece.checked_add(self.limit) else {
             return Poll::Pending;
         };
-        self.last_piece.get_or_insert(now);
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline.into())));
         loop {
             ready!(timer.as_mut().poll(context));

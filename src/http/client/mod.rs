@@ -32,6 +32,7 @@ mod service_connector;
 mod settings;
 mod stream;
 mod tcp;
+mod timers;
 mod tunnel;
 
 pub use connections::{ConnectionCounts, EndpointCounts};
@@ -51,6 +52,7 @@ use std::time::Instant;
 use tokio::sync::Mutex;
 
 use crate::http::body::{Body, Outgoing, Progress};
+use timers::{NoProgress, ResponseTimers};
 
 /// The client.
 pub struct Client {
@@ -60,6 +62,7 @@ pub struct Client {
     asking: Mutex<()>,
     /// The time when the last request that asked got no connection.
     failed: Cell<Option<Instant>>,
+    timers: ResponseTimers,
     settings: ClientSettings,
 }
 
@@ -90,6 +93,7 @@ impl Client {
             protocol: Cell::new(if may_speak_http2 { Protocol::Unknown } else { Protocol::Http1 }),
             asking: Mutex::new(()),
             failed: Cell::new(None),
+            timers: ResponseTimers::new(settings.response_timeout),
             settings,
         }
     }
@@ -115,16 +119,9 @@ impl Client {
                 }
             }
         };
-        // A large upload may take long; only one that no longer moves has failed.
-        let mut exchange = std::pin::pin!(exchange);
-        let mut sent = progress.bytes();
-        loop {
-            match tokio::time::timeout(self.settings.response_timeout, exchange.as_mut()).await {
-                Ok(Ok(response)) => return Ok(response.with_idle_timeout(self.settings.idle_timeout)),
-                Ok(Err(error)) => return Err(error),
-                Err(_) if progress.bytes() > sent || progress.waits_for_caller() => sent = progress.bytes(),
-                Err(_) => return Err(ClientError::NoAnswer(self.settings.response_timeout)),
-            }
+        match self.timers.limit(std::pin::pin!(exchange), &progress).await {
+            Ok(response) => Ok(response?.with_idle_timeout(self.settings.idle_timeout)),
+            Err(NoProgress) => Err(ClientError::NoAnswer(self.settings.response_timeout)),
         }
     }
 
