@@ -4,9 +4,29 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
+use rustls::crypto::ring::cipher_suite::{
+    TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+    TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+    TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384, TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256, TLS13_AES_128_GCM_SHA256,
+    TLS13_AES_256_GCM_SHA384, TLS13_CHACHA20_POLY1305_SHA256,
+};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, RootCertStore, SupportedCipherSuite};
+
+/// The cipher suites for upstreams, in the order of browsers and of BoringSSL, which an upstream without an order of its own follows.
+/// rustls' default has AES-256 first: it takes 14 rounds for each block instead of 10, and nobody can break either.
+static CIPHER_SUITES: [SupportedCipherSuite; 9] = [
+    TLS13_AES_128_GCM_SHA256,
+    TLS13_AES_256_GCM_SHA384,
+    TLS13_CHACHA20_POLY1305_SHA256,
+    TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+    TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+    TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+    TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+    TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+    TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+];
 
 /// The reason why certificates could not be used, before anything was connected.
 #[derive(Debug, thiserror::Error)]
@@ -74,10 +94,24 @@ pub fn client_config(extra: Option<&Path>) -> Result<Arc<ClientConfig>, TrustErr
     if roots.is_empty() {
         return Err(TrustError::NoRoots);
     }
-    let config = ClientConfig::builder_with_provider(provider())
+    let provider = CryptoProvider { cipher_suites: CIPHER_SUITES.to_vec(), ..rustls::crypto::ring::default_provider() };
+    let config = ClientConfig::builder_with_provider(Arc::new(provider))
         .with_safe_default_protocol_versions()
         .expect("ring supports TLS 1.2 and 1.3")
         .with_root_certificates(roots)
         .with_no_client_auth();
     Ok(Arc::new(config))
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::crypto::ring::DEFAULT_CIPHER_SUITES;
+
+    use super::*;
+
+    #[test]
+    fn only_the_order_of_the_cipher_suites_is_ours() {
+        assert_eq!(CIPHER_SUITES.len(), DEFAULT_CIPHER_SUITES.len());
+        assert!(DEFAULT_CIPHER_SUITES.iter().all(|suite| CIPHER_SUITES.contains(suite)));
+    }
 }
