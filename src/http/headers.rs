@@ -137,8 +137,7 @@ pub fn for_upstream(inbound: &HeaderMap) -> Fields {
 
 /// Keeps the fields of an upstream's response that go to the caller. `content-length` is set again from the body's size.
 pub fn keep_for_caller(fields: &mut HeaderMap) {
-    keep_end_to_end(fields);
-    fields.retain(|name, _| !is_about_the_upstream_origin(name.as_str()));
+    keep(fields, |name| !is_about_the_upstream_origin(name));
 }
 
 /// The announced length of a body in bytes, if there is one that can be read.
@@ -176,8 +175,13 @@ pub fn keep_of_object(fields: &mut HeaderMap) {
 
 /// Keeps every field but the hop-by-hop ones.
 pub fn keep_end_to_end(fields: &mut HeaderMap) {
+    keep(fields, |_| true);
+}
+
+/// Keeps what is not hop-by-hop and is wanted, in one pass.
+fn keep(fields: &mut HeaderMap, is_wanted: impl Fn(&str) -> bool) {
     let named = fields_named_by_connection(fields);
-    fields.retain(|name, _| !is_hop_by_hop(name.as_str()) && !named.contains(name));
+    fields.retain(|name, _| !is_hop_by_hop(name.as_str()) && is_wanted(name.as_str()) && !named.contains(name));
 }
 
 /// `Connection` may name further fields as hop-by-hop. Usually it says `keep-alive` or `close` and this is empty.

@@ -2,10 +2,12 @@
 
 use std::fmt;
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use bytes::BytesMut;
+use tokio::io::{AsyncBufRead as _, AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 use tokio_util::either::Either;
@@ -30,7 +32,14 @@ impl Closed {
     pub(super) fn is(error: &io::Error) -> bool {
         error.get_ref().is_some_and(|inner| inner.is::<Self>())
     }
+
+    fn error() -> io::Error {
+        io::Error::new(io::ErrorKind::UnexpectedEof, Self)
+    }
 }
+
+/// Room for a head or a small body. Bytes.
+pub(super) const SMALL_READ: usize = 4 * 1024;
 
 /// An open connection, which is counted as such.
 pub struct UpstreamStream {
@@ -50,6 +59,24 @@ impl UpstreamStream {
     #[must_use]
     pub fn speaks_http2(&self) -> bool {
         matches!(&self.io, Either::Right(stream) if stream.get_ref().1.alpn_protocol() == Some(HTTP2))
+    }
+
+    /// Appends what has come to `unread`, which gets no more room than that needs. The end of the connection is an error.
+    pub(super) fn poll_append(&mut self, context: &mut Context<'_>, unread: &mut BytesMut) -> Poll<io::Result<()>> {
+        let Io::Tls(stream) = &mut self.io else {
+            let mut room = [MaybeUninit::uninit(); SMALL_READ];
+            let mut piece = ReadBuf::uninit(&mut room);
+            ready!(Pin::new(&mut *self).poll_read(context, &mut piece))?;
+            unread.extend_from_slice(piece.filled());
+            return Poll::Ready(Ok(()));
+        };
+        let mut stream = Pin::new(&mut **stream);
+        // What rustls has decrypted, without a copy between.
+        let piece = ready!(stream.as_mut().poll_fill_buf(context))?;
+        let count = piece.len();
+        unread.extend_from_slice(piece);
+        stream.consume(count);
+        Poll::Ready(if count > 0 { Ok(()) } else { Err(Closed::error()) })
     }
 
     pub(super) fn tcp(&self) -> &TcpStream {
@@ -72,7 +99,7 @@ impl AsyncRead for UpstreamStream {
         let room = buffer.remaining();
         ready!(Pin::new(&mut self.get_mut().io).poll_read(context, buffer))?;
         if room > 0 && buffer.filled().len() == before {
-            return Poll::Ready(Err(io::Error::new(io::ErrorKind::UnexpectedEof, Closed)));
+            return Poll::Ready(Err(Closed::error()));
         }
         Poll::Ready(Ok(()))
     }

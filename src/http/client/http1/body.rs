@@ -9,11 +9,11 @@ use actix_web::error::PayloadError;
 use bytes::Bytes;
 use tokio_util::codec::Decoder as _;
 
-use super::connection::{Http1Connection, SMALL_READ};
+use super::connection::Http1Connection;
 use super::pool::Pool;
 use crate::http::client::error::BodyError;
 use crate::http::client::permits::ConnectionPermit;
-use crate::http::client::stream::Closed;
+use crate::http::client::stream::{Closed, SMALL_READ};
 
 /// The framing of a body, which determines its end.
 pub(super) enum Framing {

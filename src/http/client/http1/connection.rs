@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::io::IoSlice;
-use std::mem::MaybeUninit;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Instant;
@@ -22,8 +21,6 @@ use crate::http::client::error::ClientError;
 use crate::http::client::request::Request;
 use crate::http::client::stream::UpstreamStream;
 
-/// Room for a head or a small body. Bytes.
-pub(super) const SMALL_READ: usize = 4 * 1024;
 /// Room for a piece of a large body, a TLS record. Bytes.
 const LARGE_READ: usize = 16 * 1024;
 /// A body up to this size goes out in one piece with the head. Bytes.
@@ -56,11 +53,7 @@ impl Http1Connection {
     pub(super) fn poll_more(&mut self, context: &mut Context<'_>, is_large: bool) -> Poll<std::io::Result<()>> {
         if !is_large {
             // A connection that waits for a response holds no memory for it.
-            let mut room = [MaybeUninit::uninit(); SMALL_READ];
-            let mut piece = ReadBuf::uninit(&mut room);
-            ready!(Pin::new(&mut self.stream).poll_read(context, &mut piece))?;
-            self.unread.extend_from_slice(piece.filled());
-            return Poll::Ready(Ok(()));
+            return self.stream.poll_append(context, &mut self.unread);
         }
         if self.unread.capacity() - self.unread.len() < LARGE_READ / 2 {
             self.unread.reserve(LARGE_READ);
