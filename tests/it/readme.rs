@@ -144,7 +144,7 @@ fn run(shell: &Shell, page: &str, line: &str) -> Option<&'static str> {
         let shown = shell.run(command);
         let sum = shown.lines().last().unwrap().split_whitespace().next().unwrap().parse::<f64>().unwrap();
         let about: f64 = comment.split_whitespace().find_map(|word| word.parse().ok()).expect("how much");
-        assert!((sum - about).abs() < 5.0 && shown.contains("ESTIMATE"), "{page}: {line}: {shown}");
+        assert!((sum - about).abs() < 5.0 && shown.contains("This is an estimate"), "{page}: {line}: {shown}");
         Some("cost")
     } else if let Some(install) = command.strip_prefix("sudo appliance bootstrap ") {
         let from = if install == "install" { " --from file" } else { "" };

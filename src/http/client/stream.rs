@@ -63,7 +63,7 @@ impl UpstreamStream {
 
     /// Appends what has come to `unread`, which gets no more room than that needs. The end of the connection is an error.
     pub(super) fn poll_append(&mut self, context: &mut Context<'_>, unread: &mut BytesMut) -> Poll<io::Result<()>> {
-        let Io::Tls(stream) = &mut self.io else {
+        let Either::Right(stream) = &mut self.io else {
             let mut room = [MaybeUninit::uninit(); SMALL_READ];
             let mut piece = ReadBuf::uninit(&mut room);
             ready!(Pin::new(&mut *self).poll_read(context, &mut piece))?;

@@ -71,7 +71,7 @@ impl ResponseTimers {
                     return Poll::Ready(Err(NoProgress));
                 }
                 sent = progress.bytes();
-                lent.timer.end();
+                lent.timer.note_progress();
             }
         })
         .await

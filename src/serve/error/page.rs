@@ -141,7 +141,10 @@ mod tests {
             (ProxyError::NoSuchPage, ["Page not found", "Check the address", "Open the start page"]),
             (ProxyError::Overloaded, ["Too many requests", "Wait a moment", "reload"]),
             (ProxyError::Busy, ["Temporarily unavailable", "Reload the page in 5 s", "no memory"]),
-            (ProxyError::UnreadableDocument, ["cannot be reached", "Reload the page in 5 s", "lacks what the appliance needs"]),
+            (
+                ProxyError::UnreadableDocument,
+                ["cannot be reached", "Reload the page in 5 s", "lacks what the appliance needs"],
+            ),
             (RequestBodyError::TooLarge { limit: 7 }.into(), ["too large", "limit of 7 bytes", "Go back"]),
             (RequestBodyError::Late(Duration::from_secs(7)).into(), ["was rejected", "after 7 seconds", "Go back"]),
             (ClientError::NoAnswer(Duration::from_secs(7)).into(), ["did not respond in time", "Reload the page", "7"]),

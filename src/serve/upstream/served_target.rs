@@ -84,7 +84,9 @@ impl ServedTarget {
     /// [`ProxyError::Credentials`], only where each caller has credentials of its own.
     pub(crate) async fn credentials_for(&self, caller: Option<&Caller>) -> Result<Cow<'_, Current>, ProxyError> {
         match (&self.caller_sessions, caller) {
-            (Some(caller_sessions), Some(caller)) => Ok(Cow::Owned(Box::pin(caller_sessions.of(&caller.source_identity())).await?)),
+            (Some(caller_sessions), Some(caller)) => {
+                Ok(Cow::Owned(Box::pin(caller_sessions.of(&caller.source_identity())).await?))
+            }
             _ => Ok(Cow::Borrowed(&self.credentials)),
         }
     }

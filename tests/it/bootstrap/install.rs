@@ -37,7 +37,7 @@ fn installing_into_an_image_keeps_edited_files() {
             .iter()
             .flat_map(|place| std::fs::read_dir(units.join(place)).into_iter().flatten())
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .filter(|name| name.starts_with("mlflow") || name.ends_with(".conf"))
+            .filter(|name| name.starts_with("mlflow") || Path::new(name).extension().is_some_and(|kind| kind == "conf"))
             .collect();
         names.sort();
         names

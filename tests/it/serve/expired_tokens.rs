@@ -60,9 +60,12 @@ fn rejections_without_end_do_not_ask_sts_without_end() {
 fn a_callers_own_token_is_renewed_as_well() {
     // The first token is the appliance's own.
     let upstream = rejecting(|key| key == "ASIAROLE1");
-    let s3 = Upstream::plain(|request, wire| match request.target.contains("ASIAROLE1%2F") {
-        true => wire.answer("400 Bad Request", super::artifacts::error("ExpiredToken")),
-        false => wire.answer("200 OK", "x"),
+    let s3 = Upstream::plain(|request, wire| {
+        if request.target.contains("ASIAROLE1%2F") {
+            wire.answer("400 Bad Request", super::artifacts::error("ExpiredToken"))
+        } else {
+            wire.answer("200 OK", "x")
+        }
     });
     for target in ["/version", "/api/2.0/mlflow-artifacts/artifacts/x"] {
         let (sts, _) = sts(3600);

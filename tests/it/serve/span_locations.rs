@@ -121,9 +121,8 @@ fn a_trace_that_is_archived_elsewhere_is_not_read() {
     let (own, foreign) = ("s3://bucket/team/1/traces/tr-1/artifacts", "s3://finance/payroll");
     let ask = |tags: Value| {
         let text = json!({"trace": {"trace_info": {"tags": tags}}}).to_string();
-        let mlflow = Upstream::start(move |request, wire| match request.target.contains("get-trace-artifact") {
-            true => wire.send(OK),
-            false => wire.answer("200 OK", &text),
+        let mlflow = Upstream::start(move |request, wire| {
+            if request.target.contains("get-trace-artifact") { wire.send(OK) } else { wire.answer("200 OK", &text) }
         });
         let got =
             Builder::new(&mlflow).with(&STORE).start().get("/ajax-api/3.0/mlflow/get-trace-artifact?request_id=tr-1");
