@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::aws_connection::{AwsArguments, AwsConnection};
+use super::aws_connection::AwsArguments;
 use super::columns::table;
 use super::command_error::{Class, CommandError};
 use super::output::{say, show, show_document};
@@ -33,10 +33,10 @@ impl TargetsCommand {
         let region = self.aws.region().await?;
         let endpoint = probe_settings::service("SAGEMAKER")
             .unwrap_or_else(|| Endpoint::https(regional_host("api.sagemaker", &region)));
-        let AwsConnection { transport, credentials, .. } = self.aws.connect(&region, &endpoint).await?;
+        let connection = self.aws.connect(&region, &endpoint).await?;
         let (mut found, mut failures) = (Vec::new(), Vec::new());
         for mode in [Mode::TrackingServer, Mode::App] {
-            match catalog::list(mode, (&endpoint, &region), &transport, &credentials).await {
+            match catalog::list(mode, (&endpoint, &region), &connection.transport, &connection.credentials).await {
                 Ok(list) => found.extend(list),
                 Err(error) => failures.push(explained(&error)),
             }

@@ -45,8 +45,8 @@ impl TokenPlace {
     }
 
     fn access(&self) -> Option<SecretAccess<'_>> {
-        let AwsConnection { transport, credentials, .. } = self.connection.as_ref()?;
-        Some(SecretAccess { transport, credentials })
+        let connection = self.connection.as_ref()?;
+        Some(SecretAccess { transport: &connection.transport, credentials: &connection.credentials })
     }
 
     /// Reads the tokens.
