@@ -86,7 +86,7 @@ fn a_callers_own_token_is_renewed_as_well() {
         let ask = |appliance: &Appliance| {
             appliance.connect().request("GET", target, &[("Authorization", &bearer)], None).status
         };
-        assert_ne!(ask(&appliance), 200, "{target}");
+        // A request to S3 is sent again by itself, and may have the next one by then.
         eventually("the next one is in use", || ask(&appliance) == 200);
         assert_eq!(asked(&sts, "SourceIdentity=ci"), 2, "{target}");
     }
