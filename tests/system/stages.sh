@@ -34,6 +34,7 @@ report_stages() {
 }
 
 # stage NAME COMMAND...: runs a command, notes how long it took and whether it succeeded, and ends the script if it failed.
+# A command that exits with 77 has noted itself as skipped.
 stage() {
     local name=$1 began=$SECONDS status
     shift
@@ -43,6 +44,7 @@ stage() {
     (set -e; "$@")
     status=$?
     set -e
+    [ "$status" != 77 ] || return 0
     if [ "$status" = 0 ]; then
         printf '%s\t%s\tpassed\n' "$((SECONDS - began))" "$name" >>"$STAGES_REPORT"
         return 0
