@@ -3,15 +3,15 @@
 use std::process::{Child, Output, Stdio};
 use std::sync::Mutex;
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use super::cloud::{Cloud, EXPERIMENT, RUN, document};
 use super::{assert_removed, evidence, path, with};
-use crate::support::PATIENCE;
+use crate::support::log::Log;
 use crate::support::upstream::{Recorded, Wire};
+use crate::support::{PATIENCE, eventually};
 
 /// True for the request at which a run is interrupted.
 type Choice = fn(&Recorded) -> bool;
@@ -36,15 +36,20 @@ fn signal(child: &Child, signal: Signal) {
     kill_process(Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap(), signal).unwrap();
 }
 
+/// Starts a run, and returns it with what it says.
+fn begin(cloud: &Cloud) -> (Child, Log) {
+    let said = Log::new();
+    let mut command = cloud.command(&["--yes", "--json"]);
+    (command.stdout(Stdio::piped()).stderr(said.stdio()).spawn().unwrap(), said)
+}
+
 /// Starts a run, and sends it a signal while a request waits for its answer.
 fn interrupted(is_meant: Choice, by: Signal) -> (Cloud, Output, Value) {
     let (cloud, arrival, go_on) = waiting_at(is_meant);
-    let mut command = cloud.command(&["--yes", "--json"]);
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let (child, said) = begin(&cloud);
     arrival.recv_timeout(PATIENCE).unwrap();
     signal(&child, by);
-    // The signal is noticed while the answer is missing.
-    std::thread::sleep(Duration::from_millis(300));
+    eventually("the signal is noticed", || said.text().contains("interrupted: "));
     go_on.send(()).unwrap();
     let output = child.wait_with_output().unwrap();
     let found = document(&output);
@@ -137,14 +142,14 @@ fn commands_remove_what_the_run_could_not_remove() {
 fn a_second_interruption_ends_the_removal_and_names_the_rest() {
     let (cloud, arrival, go_on) =
         waiting_at(|request| request.target.contains("log-batch") || request.target.contains("experiments/delete"));
-    let mut command = cloud.command(&["--yes", "--json"]);
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    for _ in 0..2 {
-        arrival.recv_timeout(PATIENCE).unwrap();
-        signal(&child, Signal::INT);
-        std::thread::sleep(Duration::from_millis(300));
-        go_on.send(()).unwrap();
-    }
+    let (child, said) = begin(&cloud);
+    arrival.recv_timeout(PATIENCE).unwrap();
+    signal(&child, Signal::INT);
+    eventually("the signal is noticed", || said.text().contains("interrupted: "));
+    go_on.send(()).unwrap();
+    arrival.recv_timeout(PATIENCE).unwrap();
+    signal(&child, Signal::INT);
+    // The response to the removal is still missing.
     let output = child.wait_with_output().unwrap();
     let found = document(&output);
     assert_eq!(output.status.code(), Some(1), "{found:#}");

@@ -1,9 +1,9 @@
 //! The limits of each caller: rate, concurrent requests, and the size of bodies.
 
-use std::time::Duration;
-
 use crate::support::Message as _;
 use crate::support::appliance::Builder;
+use crate::support::eventually;
+use crate::support::gate::Gate;
 use crate::support::tokens::{Token, TokenFile};
 use crate::support::upstream::{OK, Upstream};
 
@@ -31,9 +31,11 @@ fn a_caller_over_the_rate_limit_gets_retry_after_and_others_are_not_affected() {
 fn one_caller_cannot_use_all_concurrent_requests() {
     let tokens = TokenFile::new();
     let (busy, other) = (tokens.add("busy", "read", &[]), tokens.add("other", "read", &[]));
-    let upstream = Upstream::start(|request, wire| {
+    let gate = Gate::default();
+    let wait = gate.clone();
+    let upstream = Upstream::start(move |request, wire| {
         if request.target == "/health" {
-            std::thread::sleep(Duration::from_secs(2));
+            wait.wait();
         }
         wire.send(OK)
     });
@@ -43,11 +45,12 @@ fn one_caller_cannot_use_all_concurrent_requests() {
     };
     std::thread::scope(|scope| {
         let running: Vec<_> = (0..2).map(|_| scope.spawn(|| ask(&busy, "/health").status)).collect();
-        crate::support::eventually("two are running", || upstream.requests().len() >= 2);
+        eventually("two are running", || upstream.requests().len() >= 2);
         let refused = ask(&busy, "/version");
         assert_eq!((refused.status, refused.header("x-appliance-error")), (429, "concurrency-limited"));
         assert_eq!(refused.header("retry-after"), "1");
         assert_eq!(ask(&other, "/version").status, 200);
+        gate.open(2);
         for thread in running {
             assert_eq!(thread.join().unwrap(), 200);
         }

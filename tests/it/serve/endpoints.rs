@@ -1,13 +1,13 @@
 //! Targets behind one endpoint: they share its connections, and nothing else.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::support::appliance::{Appliance, Builder, TRACKING_ARN};
 use crate::support::authority::authority;
 use crate::support::caller::Caller;
+use crate::support::gate::Gate;
 use crate::support::http2::Http2;
 use crate::support::tokens::{Token, TokenFile};
 use crate::support::upstream::{OK, Recorded, Upstream};
@@ -16,25 +16,6 @@ use crate::support::{Message as _, eventually};
 const ARN_HEADER: &str = "x-mlflow-sm-tracking-server-arn";
 /// The longest time that a request may take if it waits for no other request.
 const AT_ONCE: Duration = Duration::from_secs(2);
-
-/// A gate that holds requests, and lets as many through as the test says.
-#[derive(Clone, Default)]
-struct Gate(Arc<(Mutex<usize>, Condvar)>);
-
-impl Gate {
-    fn wait(&self) {
-        let mut open = self.0.0.lock().unwrap();
-        while *open == 0 {
-            open = self.0.1.wait(open).unwrap();
-        }
-        *open -= 1;
-    }
-
-    fn open(&self, count: usize) {
-        *self.0.0.lock().unwrap() += count;
-        self.0.1.notify_all();
-    }
-}
 
 /// The target that a request names.
 fn target(request: &Recorded) -> String {
@@ -112,8 +93,10 @@ fn fifty_targets_share_one_connection_of_http2() {
     thread::scope(|scope| {
         for name in &names {
             let appliance = &appliance;
-            scope.spawn(move || assert_eq!(appliance.get(&format!("/t/{name}/slow")).text(), "slow"));
+            scope.spawn(move || assert_eq!(appliance.get(&format!("/t/{name}/held")).text(), "held"));
         }
+        eventually("all are under way", || upstream.seen().len() == 50);
+        upstream.open(50);
     });
     let seen = upstream.seen();
     let named: BTreeSet<_> = seen.iter().map(|seen| seen.headers[ARN_HEADER].as_bytes()).collect();
@@ -185,14 +168,15 @@ fn a_target_gets_no_more_streams_of_http2_than_its_share() {
     let appliance = builder.start();
     assert_eq!(appliance.get("/t/quick/x").status, 200, "the upstream's limit is known from now on");
     thread::scope(|scope| {
-        let slow: Vec<_> = (0..20).map(|_| scope.spawn(|| appliance.get("/t/slow/slow").status)).collect();
+        let slow: Vec<_> = (0..20).map(|_| scope.spawn(|| appliance.get("/t/slow/held").status)).collect();
         eventually("the slow target uses its share", || upstream.most_at_once() >= 4);
+        // None of the other target's requests ends meanwhile.
         for _ in 0..10 {
             let began = Instant::now();
             assert_eq!(appliance.get("/t/quick/x").status, 200);
-            // Each request of the other target takes 300 ms.
-            assert!(began.elapsed() < Duration::from_millis(250), "{:?}", began.elapsed());
+            assert!(began.elapsed() < AT_ONCE, "{:?}", began.elapsed());
         }
+        upstream.open(20);
         for one in slow {
             assert_eq!(one.join().unwrap(), 200);
         }

@@ -2,11 +2,11 @@
 
 use std::thread;
 
-use crate::support::Message as _;
 use crate::support::appliance::{Appliance, Builder, SESSION_TOKEN, TRACKING_ARN};
 use crate::support::authority::authority;
 use crate::support::http2::Http2;
 use crate::support::upstream::{OK, Upstream};
+use crate::support::{Message as _, eventually};
 
 fn before(upstream: &Http2) -> Appliance {
     Builder::to(&upstream.url()).start()
@@ -39,8 +39,10 @@ fn many_requests_share_a_connection() {
     let appliance = before(&upstream);
     thread::scope(|scope| {
         for _ in 0..50 {
-            scope.spawn(|| assert_eq!(appliance.get("/slow").text(), "slow"));
+            scope.spawn(|| assert_eq!(appliance.get("/held").text(), "held"));
         }
+        eventually("all are under way", || upstream.seen().len() == 50);
+        upstream.open(50);
     });
     assert_eq!((upstream.seen().len(), upstream.connections()), (50, 1));
 }

@@ -135,11 +135,16 @@ fn a_request_over_http2_is_finished_before_the_appliance_ends() {
     let (mut appliance, _directory) = with_tls(Builder::to(&upstream.url()));
     let mut caller = Http2Caller::connect(appliance.address());
     assert_eq!(caller.request("GET", "/x").unwrap().status, 200);
-    let head = http::Request::get("https://localhost/slow").body(()).unwrap();
+    let head = http::Request::get("https://localhost/held").body(()).unwrap();
     let (answer, _) = caller.start(head, true);
-    caller.go_on(Duration::from_millis(100));
+    eventually("the request has reached the upstream", || {
+        caller.go_on(Duration::from_millis(10));
+        upstream.seen().len() == 2
+    });
     appliance.signal(Signal::TERM);
-    assert_eq!(caller.whole(answer).unwrap().body, b"slow");
+    eventually("the appliance drains", || appliance.log().contains("\"draining\""));
+    upstream.open(1);
+    assert_eq!(caller.whole(answer).unwrap().body, b"held");
     caller.go_on(Duration::from_millis(100));
     let began = Instant::now();
     assert!(appliance.ended().success());

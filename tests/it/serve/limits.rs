@@ -3,7 +3,6 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::thread;
-use std::time::Duration;
 
 use http::Request;
 use rustls::{ClientConnection, StreamOwned};
@@ -13,7 +12,7 @@ use crate::support::caller::Caller;
 use crate::support::http2::Http2;
 use crate::support::http2_caller::{Http2Caller, tls, with_tls};
 use crate::support::upstream::Upstream;
-use crate::support::{Message as _, PATIENCE, figure};
+use crate::support::{Message as _, PATIENCE, eventually, figure};
 
 /// Frames of HTTP/2.
 const HEADERS: u8 = 1;
@@ -255,8 +254,8 @@ fn a_large_head_of_one_caller_does_not_end_a_shared_upstream_connection() {
         let upstream = Http2::with_header_list_limit(limit);
         let appliance = Builder::to(&upstream.url()).start();
         thread::scope(|scope| {
-            let slow = scope.spawn(|| appliance.connect().request("POST", "/slow", &[], Some(b"{}")));
-            thread::sleep(Duration::from_millis(100));
+            let held = scope.spawn(|| appliance.connect().request("POST", "/held", &[], Some(b"{}")));
+            eventually("the upstream holds the request", || upstream.seen().len() == 1);
             for (length, status) in [(small, 200), (large, 431)] {
                 let answer = appliance.connect().request("GET", "/x", &[("X-A", &"a".repeat(length))], None);
                 assert_eq!(answer.status, status, "{limit:?} {length}");
@@ -264,7 +263,8 @@ fn a_large_head_of_one_caller_does_not_end_a_shared_upstream_connection() {
             }
             // A path counts, too, and grows when it is encoded.
             assert_eq!(appliance.get(&format!("/{}", "@".repeat(21_700))).status, 431);
-            assert_eq!(slow.join().unwrap().text(), "slow");
+            upstream.open(1);
+            assert_eq!(held.join().unwrap().text(), "held");
         });
         assert_eq!(upstream.connections(), 1);
         assert!(upstream.seen().iter().all(|seen| seen.uri.path().len() < 100));

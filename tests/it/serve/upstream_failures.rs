@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use crate::support::appliance::{Appliance, Builder};
 use crate::support::authority::authority;
 use crate::support::caller::Answer;
+use crate::support::gate::Gate;
 use crate::support::upstream::{OK, Upstream};
 use crate::support::{Message as _, eventually};
 
@@ -106,16 +107,20 @@ fn a_get_on_a_reset_connection_is_retried() {
 
 #[test]
 fn a_connection_that_was_closed_while_idle_is_not_used_again() {
-    let upstream = Upstream::start(|_, wire| {
+    let closed = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&closed);
+    let upstream = Upstream::start(move |_, wire| {
         wire.send(OK)?;
-        Err(wire.close())
+        let end = wire.close();
+        count.fetch_add(1, Ordering::SeqCst);
+        Err(end)
     });
     let appliance = Appliance::before(&upstream);
     let mut caller = appliance.connect();
-    for _ in 0..5 {
+    for number in 1..=5 {
         assert_eq!(caller.request("POST", "/x", &[], Some(b"{}")).status, 200);
         // Let the end of the connection arrive, as it would between two requests of a person.
-        thread::sleep(Duration::from_millis(50));
+        eventually("the connection has ended", || closed.load(Ordering::SeqCst) == number);
     }
     assert_eq!((upstream.requests().len(), upstream.connections()), (5, 5));
 }
@@ -140,7 +145,7 @@ fn a_truncated_response_never_looks_complete() {
             caller.send("GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
             let answer = caller.answer(false);
             assert!(answer.is_err(), "{framing}, {how}: {answer:?}");
-            crate::support::eventually("it is in the log", || {
+            eventually("it is in the log", || {
                 appliance.access_log().iter().any(|event| event["outcome"] == "truncated")
             });
         }
@@ -176,15 +181,15 @@ fn a_caller_that_disconnects_frees_the_upstream_connection() {
     caller.send("GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
     caller.head().unwrap();
     drop(caller);
-    crate::support::eventually("the request is over", || {
-        appliance.access_log().iter().any(|event| event["outcome"] == "caller-gone")
-    });
+    eventually("the request is over", || appliance.access_log().iter().any(|event| event["outcome"] == "caller-gone"));
 }
 
 #[test]
 fn unanswered_requests_of_one_caller_do_not_block_others() {
-    let upstream = Upstream::start(|_, wire| {
-        thread::sleep(Duration::from_secs(2));
+    let gate = Gate::default();
+    let wait = gate.clone();
+    let upstream = Upstream::start(move |_, wire| {
+        wait.wait();
         wire.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nlate")
     });
     let appliance = Appliance::before(&upstream);
@@ -193,9 +198,8 @@ fn unanswered_requests_of_one_caller_do_not_block_others() {
     for caller in &mut callers {
         caller.send("GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
     }
-    let began = Instant::now();
     eventually("all are on their way", || upstream.requests().len() == 30);
-    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    gate.open(30);
     for mut caller in callers {
         assert_eq!(caller.answer(false).unwrap().text(), "late");
     }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
 use http::{Request, Response};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_rustls::TlsAcceptor;
 
 use super::authority::authority;
@@ -33,14 +33,14 @@ pub struct Http2 {
     port: u16,
     seen: Arc<Mutex<Vec<Seen>>>,
     connections: Arc<AtomicUsize>,
-    slow: Arc<Slow>,
+    held: Arc<Held>,
 }
 
-/// The requests for `/slow`.
-#[derive(Default)]
-struct Slow {
+/// The requests for `/held`, which wait until the test lets them through.
+struct Held {
     now: AtomicUsize,
     most: AtomicUsize,
+    gate: Semaphore,
 }
 
 /// The limits that the upstream announces.
@@ -83,9 +83,9 @@ impl Http2 {
         let port = listener.local_addr().unwrap().port();
         let seen = Arc::<Mutex<Vec<Seen>>>::default();
         let connections = Arc::<AtomicUsize>::default();
-        let slow = Arc::<Slow>::default();
-        let (seen_too, connections_too, slow_too) = (Arc::clone(&seen), Arc::clone(&connections), Arc::clone(&slow));
-        let server = Self { port, seen: seen_too, connections: connections_too, slow: slow_too };
+        let held = Arc::new(Held { now: 0.into(), most: 0.into(), gate: Semaphore::new(0) });
+        let (seen_too, connections_too, held_too) = (Arc::clone(&seen), Arc::clone(&connections), Arc::clone(&held));
+        let server = Self { port, seen: seen_too, connections: connections_too, held: held_too };
         let tls = TlsAcceptor::from(authority().server(name, &["h2"]));
         thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -100,7 +100,7 @@ impl Http2 {
                         hanging.push(stream);
                         continue;
                     }
-                    let (tls, seen, slow) = (tls.clone(), Arc::clone(&seen), Arc::clone(&slow));
+                    let (tls, seen, slow) = (tls.clone(), Arc::clone(&seen), Arc::clone(&held));
                     tokio::spawn(async move {
                         let Ok(stream) = tls.accept(stream).await else { return };
                         let mut builder = h2::server::Builder::new();
@@ -131,7 +131,7 @@ impl Http2 {
                             match ending {
                                 Some(ending) => drop(tokio::spawn(end(ending, request, respond, ends.clone()))),
                                 None => {
-                                    drop(tokio::spawn(answer(request, respond, Arc::clone(&seen), Arc::clone(&slow))));
+                                    drop(tokio::spawn(answer(request, respond, Arc::clone(&seen), Arc::clone(&held))));
                                 }
                             }
                         }
@@ -163,9 +163,14 @@ impl Http2 {
         self.connections.load(Ordering::SeqCst)
     }
 
-    /// The most requests for `/slow` that were answered at the same time.
+    /// The most requests for `/held` that were here at the same time.
     pub fn most_at_once(&self) -> usize {
-        self.slow.most.load(Ordering::SeqCst)
+        self.held.most.load(Ordering::SeqCst)
+    }
+
+    /// Lets so many more of the requests for `/held` through.
+    pub fn open(&self, count: usize) {
+        self.held.gate.add_permits(count);
     }
 }
 
@@ -236,7 +241,7 @@ async fn answer(
     request: Request<RecvStream>,
     mut respond: SendResponse<Bytes>,
     seen: Arc<Mutex<Vec<Seen>>>,
-    slow: Arc<Slow>,
+    held: Arc<Held>,
 ) {
     let (head, mut body) = request.into_parts();
     let mut note = Seen { uri: head.uri, headers: head.headers, body_len: 0 };
@@ -264,12 +269,12 @@ async fn answer(
         "/huge" => Bytes::from_static(&HUGE),
         "/large" => Bytes::from(vec![b'x'; 5 << 20]),
         "/truncated" => Bytes::from_static(b"only this"),
-        "/slow" => {
-            let now = slow.now.fetch_add(1, Ordering::SeqCst) + 1;
-            slow.most.fetch_max(now, Ordering::SeqCst);
-            tokio::time::sleep(std::time::Duration::from_millis(300)).await;
-            slow.now.fetch_sub(1, Ordering::SeqCst);
-            Bytes::from_static(b"slow")
+        "/held" => {
+            let now = held.now.fetch_add(1, Ordering::SeqCst) + 1;
+            held.most.fetch_max(now, Ordering::SeqCst);
+            held.gate.acquire().await.unwrap().forget();
+            held.now.fetch_sub(1, Ordering::SeqCst);
+            Bytes::from_static(b"held")
         }
         _ => Bytes::from(format!("{{\"received\":{length}}}")),
     };

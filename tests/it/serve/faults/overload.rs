@@ -1,10 +1,10 @@
 //! Load shedding: requests that would wait too long for a target are rejected before their bodies are read.
 
-use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::support::appliance::Builder;
 use crate::support::caller::Caller;
+use crate::support::gate::Gate;
 use crate::support::upstream::{OK, Upstream};
 use crate::support::{Message as _, eventually, figure};
 
@@ -15,15 +15,11 @@ const LIMIT: usize = 4 * CONNECTIONS;
 const SHARE: usize = CONNECTIONS / 2;
 
 /// An upstream that holds all responses back until the test opens its gate.
-fn held() -> (Upstream, Arc<(Mutex<bool>, Condvar)>) {
-    let gate = Arc::new((Mutex::new(false), Condvar::new()));
-    let wait = Arc::clone(&gate);
+fn held() -> (Upstream, Gate) {
+    let gate = Gate::default();
+    let wait = gate.clone();
     let upstream = Upstream::start(move |_, wire| {
-        let mut is_open = wait.0.lock().unwrap();
-        while !*is_open {
-            is_open = wait.1.wait(is_open).unwrap();
-        }
-        drop(is_open);
+        wait.wait();
         wire.send(OK)
     });
     (upstream, gate)
@@ -64,8 +60,7 @@ fn requests_over_the_in_flight_limit_are_rejected_early_and_those_that_wait_too_
         assert_eq!((answer.status, answer.header("x-appliance-error")), (429, "overloaded"));
     }
     assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
-    *gate.0.lock().unwrap() = true;
-    gate.1.notify_all();
+    gate.open(SHARE + LIMIT);
     for caller in &mut waiting[..SHARE] {
         assert_eq!(caller.answer(false).unwrap().status, 200);
     }
