@@ -146,11 +146,15 @@ fn mlflow_is_installed_once_where_there_is_none() {
     std::fs::write(&python, format!("#!/bin/sh\nexec '{}' \"$@\"\n", base.trim())).unwrap();
     std::fs::set_permissions(&python, std::fs::Permissions::from_mode(0o755)).unwrap();
     let cache = Path::new(&cache).join("sandbox");
+    // The other cache would hide pip's own one, which has what the tests' environment was made of.
+    let pip = Command::new(bin.join("python")).args(["-m", "pip", "cache", "dir"]).output().unwrap();
+    let pip = String::from_utf8(pip.stdout).unwrap();
+    let variables = [("XDG_CACHE_HOME", &*cache), ("PIP_CACHE_DIR", Path::new(pip.trim()))];
     let installed = cache.join("appliance/mlflow-3.17.2");
     let was_there = installed.join("complete").exists() && installed.join("bin/python").exists();
     for run in ["first", "second"] {
         let began = std::time::Instant::now();
-        let sandbox = Sandbox::start_with(path.path(), &["--mode", "serverless"], &[("XDG_CACHE_HOME", &cache)]);
+        let sandbox = Sandbox::start_with(path.path(), &["--mode", "serverless"], &variables);
         let address = sandbox.url("serverless").trim_start_matches("http://").parse().unwrap();
         assert_eq!(Caller::connect(address).get("/version").text(), "3.17.2");
         let said = sandbox.interrupt();

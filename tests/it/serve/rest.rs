@@ -13,8 +13,8 @@ use crate::support::upstream::Upstream;
 
 const GET: &str = "GET /version HTTP/1.1\r\nHost: localhost\r\n\r\n";
 const RESTS: &str = "a connection rests";
-/// Longer than a connection is idle before it rests, with the interval at which that is checked.
-const LONG: Duration = Duration::from_secs(13);
+/// Longer than the interval at which the appliance looks for connections that are to rest.
+const INTERVAL: Duration = Duration::from_millis(1500);
 
 /// The number of times that a connection began to rest.
 fn rested(appliance: &Appliance) -> usize {
@@ -59,7 +59,9 @@ fn a_connection_that_rests_serves_the_next_request_and_loses_no_byte_of_it() {
         .unwrap();
     assert_eq!(posted.answer(false).unwrap().status, 200);
 
-    thread::sleep(LONG);
+    eventually("the connections rest", || rested(&appliance) >= 5);
+    // The others have been idle for as long.
+    thread::sleep(INTERVAL);
     assert_eq!(rested(&appliance), 5, "all but the one with a beginning, and the one whose body looks like a head");
     let before = upstream.requests().len();
     for caller in &mut idle {
@@ -75,7 +77,7 @@ fn a_connection_that_rests_serves_the_next_request_and_loses_no_byte_of_it() {
     post(&mut logging);
     assert_eq!(upstream.requests().len(), before + 3 * 3 + 5);
     // The head of a request may come in pieces after a rest.
-    thread::sleep(LONG);
+    eventually("all rest", || rested(&appliance) == 5 + 7);
     let (beginning, end) = GET.split_at(20);
     idle[0].send(beginning).unwrap();
     thread::sleep(Duration::from_millis(300));
@@ -112,8 +114,7 @@ fn a_connection_with_tls_rests_and_serves_the_next_request() {
     let (appliance, _directory) = with_tls(Builder::new(&upstream).with(&["--log-filter", "debug"]));
     let mut caller = Caller::connect_with_tls(appliance.address(), tls(&["http/1.1"]));
     ask(&mut caller, "the first request");
-    thread::sleep(LONG);
-    assert_eq!(rested(&appliance), 1);
+    eventually("the connection rests", || rested(&appliance) == 1);
     for _ in 0..3 {
         ask(&mut caller, "after a rest");
     }

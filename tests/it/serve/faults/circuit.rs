@@ -2,13 +2,14 @@
 
 use std::net::TcpListener;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::support::appliance::{Appliance, Builder};
 use crate::support::caller::Answer;
 use crate::support::upstream::{OK, Upstream};
-use crate::support::{Message as _, eventually, figure};
+use crate::support::{Message as _, PATIENCE, eventually, figure};
 
 #[track_caller]
 fn assert_open(answer: &Answer) {
@@ -100,19 +101,23 @@ fn an_open_circuit_breaker_sends_one_probe_at_a_time() {
     let appliance = Builder::to(&url).with(&["--upstream-handshake-timeout", "1s"]).start();
     eventually("the circuit opens", || appliance.get("/x").status == 503);
     while attempts.try_recv().is_ok() {}
-    // Fifty callers ask for twelve seconds.
-    let began = Instant::now();
+    // Fifty callers ask until the request of one was the probe, and once more.
+    let (began, is_over) = (Instant::now(), AtomicBool::new(false));
     let (mut open, mut probes) = (0, 0);
     thread::scope(|scope| {
         let callers: Vec<_> = (0..50)
             .map(|_| {
                 scope.spawn(|| {
                     let mut statuses = Vec::new();
-                    while began.elapsed() < Duration::from_secs(12) {
+                    loop {
+                        let is_last = is_over.load(Ordering::SeqCst) || began.elapsed() > PATIENCE;
                         statuses.push(appliance.get("/x").status);
+                        is_over.fetch_or(statuses.last() == Some(&504), Ordering::SeqCst);
+                        if is_last {
+                            return statuses;
+                        }
                         thread::sleep(Duration::from_millis(100));
                     }
-                    statuses
                 })
             })
             .collect();
@@ -124,10 +129,10 @@ fn an_open_circuit_breaker_sends_one_probe_at_a_time() {
             }
         }
     });
-    let asked = attempts.try_iter().count();
-    assert!((1..=3).contains(&asked), "{asked} connections in twelve seconds, one every five");
-    assert_eq!(probes, asked, "each of them was one request's");
-    figure(&format!("circuit: {open} requests refused in 12 s, {asked} sent to find out"));
+    let asked: Vec<_> = attempts.try_iter().map(|at| at - began).collect();
+    assert_eq!((asked.len(), probes), (1, 1), "one connection, for one request: {asked:?}");
+    assert!(asked[0] > Duration::from_secs(2), "four to five seconds after the circuit has opened: {asked:?}");
+    figure(&format!("circuit: {open} requests refused in {:.1?}, one sent to find out", began.elapsed()));
 }
 
 #[test]
