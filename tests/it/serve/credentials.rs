@@ -184,8 +184,8 @@ fn a_role_is_assumed_as_configured() {
 fn credentials_are_renewed_before_they_expire_without_delaying_requests() {
     let upstream = Upstream::ok();
     let imds = imds(3600);
-    // Renewed after three quarters of four seconds.
-    let (sts, _) = sts(4);
+    // Renewed after three quarters of six seconds.
+    let (sts, _) = sts(6);
     let appliance = with_imds(Builder::new(&upstream), &imds)
         .env("AWS_ENDPOINT_URL_STS", &sts.url())
         .env("SM_MLFLOW_ROLE_ARN", ROLE)
@@ -204,7 +204,7 @@ fn credentials_are_renewed_before_they_expire_without_delaying_requests() {
 fn an_outage_of_sts_causes_a_503_only_after_expiry_and_until_it_ends() {
     let upstream = Upstream::ok();
     let imds = imds(3600);
-    let (sts, up) = sts(6);
+    let (sts, up) = sts(8);
     let appliance = with_imds(Builder::new(&upstream), &imds)
         .env("AWS_ENDPOINT_URL_STS", &sts.url())
         .env("SM_MLFLOW_ROLE_ARN", ROLE)

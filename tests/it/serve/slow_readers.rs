@@ -15,12 +15,12 @@ use crate::support::http2::Http2;
 use crate::support::http2_caller::{Http2Caller, tls, with_tls};
 use crate::support::tokens::{Token, TokenFile};
 use crate::support::upstream::{OK, Upstream};
-use crate::support::{Message as _, eventually, figure};
+use crate::support::{Message as _, eventually, figure, settled};
 
 /// More than sockets hold on both sides.
 const LARGE: usize = 64 << 20;
-/// Time for what is on its way.
-const MOMENT: Duration = Duration::from_millis(100);
+/// Time in which a caller of HTTP/2 sends and receives, before the test looks again.
+const MOMENT: Duration = Duration::from_millis(10);
 /// The connections of the appliance to the upstream, and to S3.
 const CONNECTIONS: usize = 16;
 
@@ -151,7 +151,9 @@ fn a_caller_that_does_not_read_blocks_no_other_stream_of_an_http2_upstream() {
         io::Write::write_all(&mut stream, b"GET /huge HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
     }
     eventually("all are asked for", || upstream.seen().len() >= CONNECTIONS);
-    std::thread::sleep(5 * MOMENT);
+    let unread = || connections.iter().map(|stream| rustix::io::ioctl_fionread(stream).unwrap()).collect::<Vec<_>>();
+    eventually("all are answered", || unread().iter().all(|bytes| *bytes > 0));
+    settled("nothing more has room", unread);
     assert_eq!(appliance.get("/large").body.len(), 5 << 20);
     assert_eq!(upstream.connections(), 1, "all share one connection");
 }
@@ -228,8 +230,10 @@ fn an_http2_connection_that_is_not_read_at_all_is_ended() {
         let head = Request::get("https://localhost/large").header("authorization", scene.greedy.bearer());
         started.push(caller.start(head.body(()).unwrap(), true));
     }
-    caller.go_on(MOMENT);
-    eventually("the share is taken", || scene.running() == CONNECTIONS / 2);
+    eventually("the share is taken", || {
+        caller.go_on(MOMENT);
+        scene.running() == CONNECTIONS / 2
+    });
     eventually("the upstream has its connections back", || scene.running() == 0);
     let before = appliance.resident();
     figure(&format!("resident after a connection that read nothing of {CONNECTIONS} answers: {} KiB", before >> 10));
@@ -245,7 +249,9 @@ fn a_request_that_its_caller_cancels_is_not_continued() {
     let head = caller.head(answer).unwrap();
     eventually("it is on its way", || scene.running() == 1);
     stream.send_reset(h2::Reason::CANCEL);
-    caller.go_on(MOMENT);
-    eventually("the upstream has its connection back", || scene.running() == 0);
+    eventually("the upstream has its connection back", || {
+        caller.go_on(MOMENT);
+        scene.running() == 0
+    });
     drop(head);
 }

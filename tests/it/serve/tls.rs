@@ -192,8 +192,12 @@ fn a_connection_ends_when_its_certificate_expires_or_is_no_longer_trusted() {
         assert!(refused.text().contains("certificate") && soon.rest().is_ok_and(|rest| rest.is_empty()), "{how}");
         assert_eq!(later.get("/version").status, 200);
 
-        listener.appliance.signal(Signal::HUP);
-        std::thread::sleep(Duration::from_millis(300));
+        // One comes after the other, so the first is over once the second begins.
+        for number in 1..=2 {
+            listener.appliance.signal(Signal::HUP);
+            let begun = || listener.appliance.log().matches("\"reloading\"").count();
+            eventually("the reload begins", || begun() == number);
+        }
         assert_eq!(later.get("/version").status, 200, "the same authorities, read again");
         trust(&Authority::new());
         listener.appliance.signal(Signal::HUP);
