@@ -14,6 +14,7 @@ mod documents;
 mod download_button;
 mod help;
 mod infra;
+mod left_out;
 mod login;
 mod messages;
 mod nixos;

@@ -54,7 +54,7 @@ fn all_succeed(appliance: &Appliance, count: usize) {
 }
 
 #[test]
-#[ignore = "needs tests/run: permission to create a mount namespace"]
+#[ignore = "needs tests/run: mount namespaces"]
 fn a_dead_address_among_several_is_skipped() {
     let live = server("127.0.0.3", 0);
     let port = live.address().port();
@@ -65,7 +65,7 @@ fn a_dead_address_among_several_is_skipped() {
 }
 
 #[test]
-#[ignore = "needs tests/run: permission to create a mount namespace"]
+#[ignore = "needs tests/run: mount namespaces"]
 fn an_address_that_does_not_respond_costs_a_quarter_of_a_second() {
     let live = server("127.0.0.3", 0);
     let port = live.address().port();
@@ -81,7 +81,7 @@ fn an_address_that_does_not_respond_costs_a_quarter_of_a_second() {
 }
 
 #[test]
-#[ignore = "needs tests/run: permission to create a mount namespace"]
+#[ignore = "needs tests/run: mount namespaces"]
 fn a_changed_dns_record_is_followed() {
     let old = server("127.0.0.2", 0);
     let port = old.address().port();
@@ -111,7 +111,7 @@ fn a_changed_dns_record_is_followed() {
 }
 
 #[test]
-#[ignore = "needs tests/run: permission to create a mount namespace"]
+#[ignore = "needs tests/run: mount namespaces"]
 fn a_name_without_an_address_is_resolved_again_after_a_moment() {
     let live = server("127.0.0.3", 0);
     let hosts = Hosts::new(&[]);

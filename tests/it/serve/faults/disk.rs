@@ -8,7 +8,7 @@ use crate::support::{Message as _, figure};
 const ROUNDS: usize = 10;
 
 #[test]
-#[ignore = "needs tests/run: permission to create a mount namespace"]
+#[ignore = "needs tests/run: mount namespaces"]
 fn a_full_disk_causes_a_503_until_there_is_room() {
     let upstream = Upstream::ok();
     let spool = tempfile::tempdir().unwrap();
