@@ -1,19 +1,20 @@
 //! Requests to S3 follow the rules of requests to MLflow: retries, retry budget and circuit breaker.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::artifacts::{SERVICE, error, gateway};
 use crate::support::appliance::Builder;
-use crate::support::upstream::Upstream;
+use crate::support::upstream::{OK, Recorded, Upstream, Wire};
 use crate::support::{Message as _, eventually, figure, quiet_port};
 
 #[test]
 fn the_circuit_breaker_of_s3_opens_and_closes_by_itself() {
     let mlflow = Upstream::ok();
-    let port = quiet_port();
-    let endpoint = format!("http://127.0.0.1:{port}");
-    let store = ["--artifact-store", "s3://bucket/mlflow", "--s3-endpoint", &endpoint];
+    let address = SocketAddr::from(([127, 0, 0, 1], quiet_port()));
+    let store = ["--artifact-store", "s3://bucket/mlflow", "--s3-endpoint", &format!("http://{address}")];
     let appliance = Builder::new(&mlflow).with(&store).start();
     let read = || appliance.get(&format!("{SERVICE}/artifacts/x"));
     let first = read();
@@ -30,6 +31,14 @@ fn the_circuit_breaker_of_s3_opens_and_closes_by_itself() {
     let ready = appliance.get("/_appliance/readyz");
     assert!(ready.status == 200 && ready.text().contains("S3 cannot be reached"), "{}", ready.text());
     assert_eq!(appliance.get("/version").status, 200, "MLflow is another matter");
+
+    let _back = Upstream::at(address, None, Arc::new(|_: &Recorded, wire: &mut Wire| wire.send(OK)));
+    eventually("the circuit closes", || read().status == 200);
+    for _ in 0..20 {
+        assert_eq!(read().status, 200, "and stays closed");
+    }
+    let ready = appliance.get("/_appliance/readyz");
+    assert!(ready.status == 200 && !ready.text().contains("S3 cannot be reached"), "{}", ready.text());
 }
 
 /// Requests of callers during a storm.

@@ -11,9 +11,9 @@ use sha2::{Digest as _, Sha256};
 use crate::support::Message as _;
 use crate::support::appliance::{Appliance, Builder};
 use crate::support::browser::Browser;
-use crate::support::eventually;
 use crate::support::tokens::TokenFile;
 use crate::support::upstream::Upstream;
+use crate::support::{eventually, settled};
 
 /// An upstream whose responses are slow, failed or truncated, by path.
 fn upstream() -> Upstream {
@@ -278,7 +278,15 @@ fn the_page_is_live_and_shows_when_the_appliance_is_gone() {
     // The page can be paused.
     browser.evaluate("document.querySelector('#pause').click()");
     assert_eq!(browser.evaluate("document.querySelector('#pause').getAttribute('aria-pressed')"), "true");
+    // The document that it may have been asking for at that moment.
+    let mut page = || browser.evaluate("document.querySelector('main').innerText");
+    let paused = settled("the page stops", &mut page);
+    assert_eq!(appliance.connect().request("GET", "/x", &[("Authorization", "Bearer x")], None).status, 401);
+    // It would ask again after two seconds, and its clocks would go on after one.
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(page(), paused, "nothing changes while it is paused");
     browser.evaluate("document.querySelector('#pause').click()");
+    browser.wait_for("document.querySelector('#tiles').innerText.includes('2 rejected')");
 
     appliance.signal(rustix::process::Signal::TERM);
     assert!(appliance.ended().success());

@@ -1,7 +1,7 @@
 //! The cost of many callers: memory, and the time of a token that is new beside one that is remembered.
 
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::json;
 
@@ -64,5 +64,4 @@ fn ten_thousand_callers_take_little_memory_and_are_verified_once() {
         assert!(scrape.contains(sample), "{sample}: {scrape}");
     }
     assert!(grown < 24 << 20, "{grown}");
-    assert!(first > Duration::ZERO && second > Duration::ZERO);
 }

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::{ConfigFile, SEARCH, ask, caller_table, issuer_table};
 use crate::support::issuer::{SigningKey, TestIssuer};
 use crate::support::upstream::Upstream;
-use crate::support::{eventually, figure, issuer};
+use crate::support::{PATIENCE, eventually, figure, issuer};
 
 #[test]
 fn key_rotation_under_load_loses_no_request() {
@@ -26,6 +26,7 @@ fn key_rotation_under_load_loses_no_request() {
     let signer = Arc::new(Mutex::new((Arc::new(first), 0)));
     let (is_over, asked, lost) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
     let longest = Mutex::new(Duration::ZERO);
+    let begun = Instant::now();
     thread::scope(|scope| {
         for caller in 0..4 {
             let (appliance, issuer, signer) = (&appliance, &issuer, Arc::clone(&signer));
@@ -33,7 +34,7 @@ fn key_rotation_under_load_loses_no_request() {
             scope.spawn(move || {
                 let mut connection = appliance.connect();
                 for number in 0.. {
-                    if is_over.load(Ordering::Relaxed) {
+                    if is_over.load(Ordering::Relaxed) || begun.elapsed() > 3 * PATIENCE {
                         return;
                     }
                     let (key, id) = signer.lock().unwrap().clone();
@@ -50,25 +51,30 @@ fn key_rotation_under_load_loses_no_request() {
                 }
             });
         }
+        let served = |count| {
+            let before = asked.load(Ordering::Relaxed);
+            eventually("requests with the key", || asked.load(Ordering::Relaxed) >= before + count);
+        };
         for number in 1..=ROTATIONS {
-            thread::sleep(Duration::from_millis(3500));
+            served(100);
             let new = Arc::new(SigningKey::p256());
             let (old, old_id) = signer.lock().unwrap().clone();
             issuer.publish(&[new.jwk(&format!("key-{number}")), old.jwk(&format!("key-{old_id}"))]);
             // It signs at once, without any time in which the new key is only published.
             *signer.lock().unwrap() = (new, number);
         }
-        thread::sleep(Duration::from_secs(1));
+        served(100);
         is_over.store(true, Ordering::Relaxed);
     });
-    let (asked, lost) = (asked.into_inner(), lost.into_inner());
+    let (asked, lost, longest) = (asked.into_inner(), lost.into_inner(), longest.into_inner().unwrap());
     figure(&format!(
-        "key rotation: {ROTATIONS} rotations under {asked} requests, {lost} lost, the longest took {:.1?}, {} fetches",
-        longest.into_inner().unwrap(),
+        "key rotation: {ROTATIONS} rotations under {asked} requests, {lost} lost, the longest took {longest:.1?}, {} fetches",
         issuer.fetches()
     ));
     assert_eq!(lost, 0);
-    assert!(asked > 200, "{asked}");
+    assert!(asked >= 400, "{asked}");
+    // The keys are fetched at most every three seconds, so a request waits for no more than one fetch.
+    assert!(longest < Duration::from_secs(5), "{longest:?}");
     assert!(issuer.fetches() <= 2 * ROTATIONS + 2, "{}", issuer.fetches());
 }
 
