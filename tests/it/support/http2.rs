@@ -100,7 +100,7 @@ impl Http2 {
                         hanging.push(stream);
                         continue;
                     }
-                    let (tls, seen, slow) = (tls.clone(), Arc::clone(&seen), Arc::clone(&held));
+                    let (tls, seen, held) = (tls.clone(), Arc::clone(&seen), Arc::clone(&held));
                     tokio::spawn(async move {
                         let Ok(stream) = tls.accept(stream).await else { return };
                         let mut builder = h2::server::Builder::new();
