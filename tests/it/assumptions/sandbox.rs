@@ -86,7 +86,7 @@ fn an_interrupted_run_leaves_nothing_in_the_sandbox() {
     kill_process(Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap(), Signal::INT).unwrap();
     let rest = std::thread::spawn(move || lines.map_while(Result::ok).collect::<Vec<_>>());
     let output = child.wait_with_output().unwrap();
-    assert!(rest.join().unwrap().iter().any(|line| line.starts_with("interrupted; ")));
+    assert!(rest.join().unwrap().iter().any(|line| line.starts_with("interrupted: ")));
     let found = document(&output);
     assert_eq!((output.status.code(), &found["interrupted"]), (Some(1), &true.into()), "{found:#}");
     assert_eq!(found["left"], json!([]), "{found:#}");
