@@ -15,8 +15,7 @@ const KEPT: usize = 64 - 1 - DIGITS;
 /// # Errors
 /// The valid form of a name.
 pub fn check_name(text: &str) -> Result<(), &'static str> {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"+=,.@_-".contains(&byte);
-    let fits = (2..=64).contains(&text.len()) && text.bytes().all(is_plain);
+    let fits = (2..=64).contains(&text.len()) && text.chars().all(is_plain);
     if fits { Ok(()) } else { Err("a name has 2 to 64 characters out of letters, digits and `+=,.@_-`") }
 }
 
@@ -30,10 +29,13 @@ pub fn fitted(name: &str) -> String {
     if check_name(name).is_ok() && !looks_changed {
         return name.to_owned();
     }
-    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "+=,.@_-".contains(letter);
     let kept: String = name.chars().take(KEPT).map(|letter| if is_plain(letter) { letter } else { '-' }).collect();
     let hash = hex::encode(&digest(&SHA256, name.as_bytes()).as_ref()[..DIGITS / 2]);
     format!("{kept}-{hash}")
+}
+
+fn is_plain(letter: char) -> bool {
+    letter.is_ascii_alphanumeric() || "+=,.@_-".contains(letter)
 }
 
 #[cfg(test)]

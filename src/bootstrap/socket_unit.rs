@@ -1,4 +1,4 @@
-//! Where the socket unit of this machine listens, by its files. systemd opens that socket, and `serve` rejects another `listen`.
+//! Finds the addresses on which the socket unit of this machine listens, in its files. systemd opens that socket, and `serve` rejects another `listen`.
 
 use std::collections::BTreeMap;
 use std::fs;

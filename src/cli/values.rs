@@ -11,7 +11,7 @@ use bytesize::ByteSize;
 use crate::access::caller;
 use crate::http::client::Endpoint;
 
-/// Where systemd keeps the credentials of the service, for it and for root.
+/// The directory in which systemd keeps the credentials of the service, for it and for root.
 const CREDENTIALS_OF_SERVICE: &str = "/run/credentials/mlflow-appliance.service";
 
 /// `30s`, `5m` or `1h 30m`, more than zero.

@@ -99,7 +99,7 @@ pub async fn run(settings: ServeSettings, summary: &str) -> Result<(), ServeErro
     result
 }
 
-/// What runs until the end of the process.
+/// The parts that run until the process ends.
 struct Running {
     shared: Arc<SharedState>,
     server: Server,

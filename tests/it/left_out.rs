@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// What no machine has to have. `tests/run` installs or builds all else that a test needs.
+/// The programs and rights that a machine may lack. `tests/run` installs or builds everything else that a test needs.
 const OPTIONAL: [&str; 5] = ["R 4.1", "a JDK", "mount namespaces", "root", "an address beside the loopback one"];
 
 fn root() -> &'static Path {

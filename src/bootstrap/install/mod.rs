@@ -156,7 +156,7 @@ fn remove_drop_ins(units: &Path, say: Say<'_>) -> Result<(), InstallError> {
     Ok(())
 }
 
-/// Lets the systemd of this machine read its units anew. That of an image reads them when it starts.
+/// Makes systemd reload its units on this machine. In an image, it reads them when it starts.
 fn reload_units(root: &Path) -> Result<(), InstallError> {
     if root == Path::new("/") {
         run(Command::new("systemctl").arg("daemon-reload"))?;

@@ -41,7 +41,7 @@ impl ReadAhead {
     /// Reads from the kernel. A connection that waits holds no memory.
     fn poll_take(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut room = mem::take(&mut self.ahead);
-        // What is left of the buffer becomes whole again.
+        // If nobody else holds a part of the buffer, this reuses its memory.
         room.reserve(SIZE);
         let read = ready!(pin!(self.tcp.read_buf(&mut room)).poll(context))?;
         self.is_flowing = read >= SIZE;

@@ -71,7 +71,7 @@ impl UpstreamStream {
             return Poll::Ready(Ok(()));
         };
         let mut stream = Pin::new(&mut **stream);
-        // What rustls has decrypted, without a copy between.
+        // This lends the bytes that rustls has decrypted, so that they are copied once.
         let piece = ready!(stream.as_mut().poll_fill_buf(context))?;
         let count = piece.len();
         unread.extend_from_slice(piece);

@@ -163,7 +163,7 @@ async fn services(
     let (limits, acceptor) = (settings.limits, settings.tls.clone().map(TlsAcceptor::from));
     Ok(Box::new(move |stream, peer| {
         let (server, app, acceptor) = (Rc::clone(&server), Rc::clone(&app), acceptor.clone());
-        // What only a connection with TLS needs is boxed, so that the others need no memory for it.
+        // The parts for TLS are boxed, so that connections without TLS need no memory for them.
         let serve = async move {
             let Some(acceptor) = acceptor else { return server.serve(Either::Left(stream), peer).await };
             let Some(stream) = Box::pin(handshake(&acceptor, stream)).await else { return };

@@ -20,11 +20,11 @@ pub(crate) fn is_skewed(response: &Response, signed: SystemTime, target: &Served
     }
     let date = response.headers.get(header::DATE).and_then(|value| value.to_str().ok());
     let Some(there) = date.and_then(|date| httpdate::parse_http_date(date).ok()) else { return false };
-    let is_learnt = target.skew.learn(there, clock::now(), signed);
+    let is_learnt = target.credentials.skew().learn(there, clock::now(), signed);
     if is_learnt {
         warn!(
             mlflow = target.label(),
-            aws_is_ahead_s = target.skew.seconds(),
+            aws_is_ahead_s = target.credentials.skew().seconds(),
             hint = "synchronise this machine's clock (on EC2 with 169.254.169.123)",
             "clock skew detected: signatures use the time of AWS"
         );

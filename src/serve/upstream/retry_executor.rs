@@ -10,7 +10,6 @@ use tokio::time::sleep;
 use tracing::debug;
 
 use crate::backoff::Backoff;
-use crate::clock;
 use crate::http::body::Body;
 use crate::http::client::{Client, ClientError, Endpoint, Request, Response};
 use crate::http::fields::Fields;
@@ -95,7 +94,7 @@ impl RetryExecutor<'_> {
         request: &mut R,
         number: u32,
     ) -> Attempt<Result<Response, ProxyError>> {
-        let now = self.target.skew.correct(clock::now());
+        let now = self.target.credentials.now();
         if let Err(error) = request.sign(now) {
             return Attempt::Failed(AttemptFailure::Own, Err(error));
         }

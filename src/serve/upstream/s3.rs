@@ -12,7 +12,6 @@ use bytes::Bytes;
 
 use crate::aws::credentials::Current;
 use crate::aws::s3::{self, Bucket, ChunkedPutError, SignedS3Request};
-use crate::clock;
 use crate::http::body::Body;
 use crate::http::client::{ClientError, Endpoint, Request, Response};
 use crate::http::fields::Fields;
@@ -75,7 +74,7 @@ impl S3Client {
         let region = target.target.arn().region();
         let bucket = Bucket::new(store.bucket(), region, url.as_deref(), settings.kms_key.clone())
             .map_err(|error| S3Error::Bucket(error.to_string()))?
-            .following(target.skew.clone());
+            .following(target.credentials.skew().clone());
         let endpoint = settings.s3_endpoint.clone().unwrap_or_else(|| Endpoint::https(bucket.host()));
         let host = HeaderValue::try_from(endpoint.authority()).expect("hosts were checked when parsed");
         Ok(Self {
@@ -136,7 +135,7 @@ impl S3Client {
         wanted: Duration,
         sign: impl FnOnce(&Bucket, &Credentials, Duration) -> T,
     ) -> Result<T, ProxyError> {
-        let now = self.target.skew.correct(clock::now());
+        let now = self.target.credentials.now();
         Ok(self.credentials.with(now, |credentials| {
             let lifetime = s3::lifetime(wanted, credentials, now);
             sign(&self.bucket, credentials, lifetime)

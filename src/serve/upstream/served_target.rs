@@ -9,7 +9,6 @@ use crate::access::caller::Caller;
 use crate::api::Transport;
 use crate::aws::caller_sessions::CallerSessions;
 use crate::aws::credentials::Current;
-use crate::aws::skew::Skew;
 use crate::http::client::{ClientSettings, Dialer};
 use crate::mlflow::store::ArtifactStore;
 use crate::mlflow::target::Target;
@@ -27,7 +26,8 @@ pub(crate) struct ServedTarget {
     pub target: Target,
     pub(crate) dialer: Dialer,
     pub(crate) client: ClientSettings,
-    /// The credentials that sign its requests, shared with other targets that use the same role.
+    /// The credentials that sign its requests, shared with other targets that use the same role, as is the clock skew by which they
+    /// expire.
     pub(crate) credentials: Current,
     /// Each caller's own credentials, if the role carries the callers' names.
     pub(crate) caller_sessions: Option<Arc<CallerSessions>>,
@@ -40,8 +40,6 @@ pub(crate) struct ServedTarget {
     pub(crate) breaker: CircuitBreaker,
     /// The circuit breaker of its S3.
     pub(crate) s3_breaker: CircuitBreaker,
-    /// The clock skew between AWS and this machine, by which the credentials expire as well.
-    pub(crate) skew: Skew,
 }
 
 impl ServedTarget {
@@ -55,7 +53,6 @@ impl ServedTarget {
         settings: TargetSettings,
         (credentials, caller_sessions): (Current, Option<Arc<CallerSessions>>),
     ) -> Self {
-        let credentials_skew = credentials.skew().clone();
         let known = settings.artifacts.as_ref().and_then(|artifacts| match &artifacts.place {
             ArtifactLocation::Known(store) => Some(Arc::new(store.clone())),
             ArtifactLocation::Described(_) => None,
@@ -73,7 +70,6 @@ impl ServedTarget {
             describing: ArcSwapOption::empty(),
             breaker: CircuitBreaker::to("managed MLflow"),
             s3_breaker: CircuitBreaker::to("S3"),
-            skew: credentials_skew,
         }
     }
 

@@ -43,7 +43,7 @@ pub(super) fn render(shared: &SharedState, exposition: &mut Exposition) {
         "appliance_clock_skew_seconds",
         "Seconds by which AWS's clock is ahead of this machine's, as a rejected signature has shown",
     );
-    each(shared, family, |served| Some(served.skew.seconds()));
+    each(shared, family, |served| Some(served.credentials.skew().seconds()));
     // Targets share the connections to their endpoint, so there are no figures by target. All dialers belong to one family.
     let endpoints = shared.served_targets.first().map(|served| served.dialer.counts().all()).unwrap_or_default();
     let mut family = exposition.gauge(
