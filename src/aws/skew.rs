@@ -1,7 +1,7 @@
 //! The clock skew: the difference between AWS's clock and ours, so that signatures carry AWS's time.
 //!
 //! AWS refuses a signature whose time is five minutes off, unprocessed and with its own `Date`. That is the only moment
-//! at which anything is learnt: the difference is kept until a later refusal tells of another, so a clock that is put
+//! at which anything is learnt: the difference is kept until a later rejection tells of another, so a clock that is put
 //! right afterwards is followed, too.
 //!
 //! SECURITY: a server that answers as the upstream could make the appliance sign for another time, but only requests to itself,
@@ -42,7 +42,7 @@ impl Skew {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// Learns from a refusal that was dated `there` and came `now`, of a request that was signed for `signed`. True if
+    /// Learns from a rejection that was dated `there` and came `now`, of a request that was signed for `signed`. True if
     /// the time was the reason and another signature will have another.
     #[must_use]
     pub fn learn(&self, there: SystemTime, now: SystemTime, signed: SystemTime) -> bool {

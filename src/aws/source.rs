@@ -165,10 +165,10 @@ impl CredentialSource {
     /// True if STS refused the signature for its time. The SDK has taken note of that as well, and signs the next one for
     /// STS's time; without retries of its own it does not send it.
     fn is_refused_for_its_time(&self, error: &SdkError<AssumeRoleError>) -> bool {
-        let Some(refusal) = error.raw_response().filter(|response| response.status().as_u16() == 403) else {
+        let Some(rejection) = error.raw_response().filter(|response| response.status().as_u16() == 403) else {
             return false;
         };
-        let date = refusal.headers().get("date").and_then(|date| httpdate::parse_http_date(date).ok());
+        let date = rejection.headers().get("date").and_then(|date| httpdate::parse_http_date(date).ok());
         let now = clock::now();
         let is_learnt = date.is_some_and(|there| self.skew.learn(there, now, self.skew.correct(now)));
         if is_learnt {

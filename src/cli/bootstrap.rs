@@ -117,13 +117,7 @@ impl Bootstrap {
                     CommandError::new(Class::Failed, &error, Some("start the program by its whole path"))
                 })?;
                 let installation = Installation { root, program, from_instance, start };
-                installed(install::install(&installation, &mut say))?;
-                say(if from_instance {
-                    "next: reboot, or `systemctl start mlflow-appliance-bootstrap`"
-                } else {
-                    "next: set `resource-arn` in /etc/mlflow-appliance/appliance.toml, then `systemctl start mlflow-appliance`"
-                });
-                Ok(())
+                installed(install::install(&installation, &mut say))
             }
             Some(BootstrapCommand::Uninstall { purge, root }) => installed(install::uninstall(&root, purge, &mut say)),
             Some(BootstrapCommand::Signal(arguments)) => {

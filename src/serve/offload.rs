@@ -10,7 +10,7 @@ const LARGE: usize = 64 << 10;
 /// Runs `work` on a document of `size` bytes.
 ///
 /// # Errors
-/// [`ProxyError::Busy`] while the process stops.
+/// [`ProxyError::MemoryOverBudget`] while the process stops.
 pub(crate) async fn offload<T: Send + 'static>(
     size: usize,
     work: impl FnOnce() -> T + Send + 'static,
@@ -18,7 +18,7 @@ pub(crate) async fn offload<T: Send + 'static>(
     if size <= LARGE {
         return Ok(work());
     }
-    blocking::run(work).await.ok_or(ProxyError::Busy)
+    blocking::run(work).await.ok_or(ProxyError::MemoryOverBudget)
 }
 
 #[cfg(test)]

@@ -236,7 +236,7 @@ fn clients_with_the_plugin_of_aws_get_an_instruction_or_are_served() {
         assert!(said.contains(part), "{part}: {said}");
     }
     scene.appliance.saw("why", |event| {
-        event["refusal"] == "unauthenticated"
+        event["error_code"] == "unauthenticated"
             && event["cause"] == "the request is signed with AWS credentials and has no token"
     });
     assert!(!scene.appliance.log().contains("AKIDPLUGIN"), "{}", scene.appliance.log());

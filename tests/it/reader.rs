@@ -42,7 +42,7 @@ fn failures(appliance: &Appliance) -> Vec<String> {
     let is_failure = |event: &Value| event["status"].as_u64().is_some_and(|status| status >= 400);
     let failed = appliance.access_log().into_iter().filter(is_failure);
     failed
-        .map(|event| format!("{} {} {} {}", event["status"], event["refusal"], event["method"], event["path"]))
+        .map(|event| format!("{} {} {} {}", event["status"], event["error_code"], event["method"], event["path"]))
         .collect()
 }
 

@@ -39,7 +39,7 @@ fn running_requests_count_until_they_end() {
     let second = meter.admit(&ci(), None).ok();
     assert!(first.is_some() && second.is_some());
     assert_eq!(meter.admit(&ci(), None).err(), Some(Excess::Concurrency));
-    assert_eq!(meter.admit(&ci(), None).err(), Some(Excess::Concurrency), "a refusal does not count as running");
+    assert_eq!(meter.admit(&ci(), None).err(), Some(Excess::Concurrency), "a rejection does not count as running");
     drop(first);
     assert!(meter.admit(&ci(), None).is_ok());
 }

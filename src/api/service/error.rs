@@ -47,7 +47,7 @@ impl ServiceError {
         code.starts_with("AccessDenied") || code.starts_with("UnauthorizedOperation")
     }
 
-    /// The code of a refusal.
+    /// The error code of a rejection.
     #[must_use]
     pub fn code(&self) -> Option<&str> {
         match self {

@@ -92,13 +92,24 @@ pub fn install(installation: &Installation, say: Say<'_>) -> Result<(), InstallE
     reload_units(root)?;
     run(systemctl(root).arg("enable").args(&all))?;
     say(&format!("enabled {}", all.join(", ")));
+    let mut is_upgrade = false;
     if is_here {
         run(Command::new("systemctl").args(["try-restart", SERVE[1]]))?;
+        is_upgrade = run(Command::new("systemctl").args(["is-active", "--quiet", SERVE[1]])).is_ok();
+    }
+    if is_upgrade {
+        say(&format!("{} runs the new program", SERVE[1]));
     }
     if *start && is_here {
         let first = if *from_instance { INSTANCE[0] } else { SERVE[1] };
         run(Command::new("systemctl").args(["start", "--no-block", first]))?;
         say(&format!("starting; see `systemctl status {first}`"));
+    } else if !is_upgrade {
+        say(if *from_instance {
+            "next: reboot, or `systemctl start mlflow-appliance-bootstrap`"
+        } else {
+            "next: set `resource-arn` in /etc/mlflow-appliance/appliance.toml, then `systemctl start mlflow-appliance`"
+        });
     }
     Ok(())
 }

@@ -170,7 +170,7 @@ function failures() {
       return element('li', {},
         element('div', { class: 'head' },
           pill(failure.status === null ? 'no response' : String(failure.status), failure.is_ours ? 'bad' : 'warn'),
-          element('strong', {}, failure.kind, many ? ` ×${number(failure.count)}` : ''),
+          element('strong', {}, failure.error_code, many ? ` ×${number(failure.count)}` : ''),
           element('span', { class: 'quiet' }, facts.filter(Boolean).join(' · '))),
         failure.cause ? element('p', {}, ...prose(failure.cause)) : null,
         element('p', { class: 'quiet' }, ...prose(failure.explanation)),

@@ -69,7 +69,7 @@ pub(crate) async fn answer(
     // SECURITY: managed MLflow would read it with its own role, which may be able to read more than the caller.
     for location in [Some(uri), archive].into_iter().flatten() {
         if !request.may_be_elsewhere && is_foreign(location, &request.s3.store) {
-            return Err(ProxyError::Elsewhere(location.to_owned()));
+            return Err(ProxyError::StoredElsewhere(location.to_owned()));
         }
     }
     if is_managed {

@@ -103,7 +103,7 @@ pub(crate) async fn upload(
     if s3.access == ArtifactAccess::PresignedOnly {
         return Err(ProxyError::PresignedOnly);
     }
-    let (body, signed) = buffer_or_stream(request, payload, limit).await?;
+    let (body, signed) = prepare_upload(request, payload, limit).await?;
     let key = s3.store.key(path);
     let began = Instant::now();
     let sign = |bucket: &Bucket, credentials: &Credentials| sign(bucket, credentials, &key, &signed);
@@ -128,7 +128,7 @@ pub(crate) enum SignedBytes {
 
 /// Streams a large body of an announced length, and buffers any other body, of at most `limit` bytes. If the caller sends a
 /// `Content-MD5`, a body that differs from it never arrives at its end.
-async fn buffer_or_stream(
+async fn prepare_upload(
     request: &ArtifactRequest<'_>,
     payload: web::Payload,
     limit: u64,
@@ -136,17 +136,17 @@ async fn buffer_or_stream(
     let declared = headers::content_length(request.request.headers());
     let payload = VerifiedPayload::new(payload, request.request.headers(), declared)
         .map_err(|error| ProxyError::Artifact(error.to_string()))?;
-    let intake = BodyLimits { size_limit: request.intake.size_limit.min(limit), ..request.intake.clone() };
-    let large = intake.large(declared).filter(|_| intake.passes_large || !request.s3.signs_whole_uploads);
+    let limits = BodyLimits { size_limit: request.body_limits.size_limit.min(limit), ..request.body_limits.clone() };
+    let large = limits.large(declared).filter(|_| limits.passes_large || !request.s3.signs_whole_uploads);
     if let Some(length) = large {
-        let body = StreamingBody::begin(payload, length, &intake, &request.context.permits.account())?;
-        let signed = if intake.passes_large { SignedBytes::None } else { SignedBytes::Chunks(length) };
+        let body = StreamingBody::begin(payload, length, &limits, &request.context.permits.account())?;
+        let signed = if limits.passes_large { SignedBytes::None } else { SignedBytes::Chunks(length) };
         return Ok((Body::Streaming(body), signed));
     }
     let began = Instant::now();
     // No connection is needed while the caller sends the body.
     request.context.permits.store.release();
-    let received = buffer(payload, declared, &intake, &request.context.permits.account()).await?;
+    let received = buffer(payload, declared, &limits, &request.context.permits.account()).await?;
     request.take_share().await?;
     request.context.log.received(received.len, Some(began.elapsed()));
     Ok((received.body, SignedBytes::Whole(STANDARD.encode(received.sha256))))

@@ -56,12 +56,12 @@ pub(crate) async fn document<T: DeserializeOwned + Send + 'static>(
     request: &ArtifactRequest<'_>,
     payload: web::Payload,
 ) -> Result<T, ProxyError> {
-    let limits = BodyLimits { size_limit: DOCUMENT_LIMIT, memory_limit: DOCUMENT_LIMIT, ..request.intake.clone() };
+    let limits = BodyLimits { size_limit: DOCUMENT_LIMIT, memory_limit: DOCUMENT_LIMIT, ..request.body_limits.clone() };
     let received = buffer(payload, None, &limits, &request.context.permits.account()).await?;
     request.context.log.received(received.len, None);
     // The body counts against the memory budget until the document is parsed. Its memory is released where that happens: it is
     // many pages for the kernel to take back.
-    let Body::Memory(bytes, _reservation) = received.body else { return Err(ProxyError::Busy) };
+    let Body::Memory(bytes, _reservation) = received.body else { return Err(ProxyError::MemoryOverBudget) };
     offload(bytes.len(), move || serde_json::from_slice(&bytes))
         .await?
         .map_err(|error| ProxyError::Artifact(format!("the document is not as expected: {error}")))

@@ -22,7 +22,7 @@ const DOCUMENT_LIMIT: usize = 4 << 20;
 pub(crate) struct ArtifactRequest<'a> {
     pub mlflow: &'a MlflowClient,
     pub s3: &'a S3Client,
-    pub intake: &'a BodyLimits,
+    pub body_limits: &'a BodyLimits,
     pub request: &'a HttpRequest,
     /// The part of the caller's path that names the target.
     pub prefix: &'a str,

@@ -105,17 +105,17 @@ impl Callers {
     /// Counts a request of a caller against the caller's limits.
     ///
     /// # Errors
-    /// [`AccessError::Excess`].
+    /// [`AccessError::LimitExceeded`].
     pub(crate) fn count(&self, caller: &Caller, client: Option<IpAddr>) -> Result<Permit<Arc<Holdings>>, AccessError> {
-        self.meter.admit(caller, client).map_err(AccessError::Excess)
+        self.meter.admit(caller, client).map_err(AccessError::LimitExceeded)
     }
 
     /// Counts a request whose caller is about to sign in.
     ///
     /// # Errors
-    /// [`AccessError::Excess`].
+    /// [`AccessError::LimitExceeded`].
     pub(crate) fn count_unauthenticated(&self, client: Option<IpAddr>) -> Result<Permit<Arc<Holdings>>, AccessError> {
-        self.meter.admit_unauthenticated(client).map_err(AccessError::Excess)
+        self.meter.admit_unauthenticated(client).map_err(AccessError::LimitExceeded)
     }
 
     /// Counts a request that is rejected with this status. A request of an authenticated caller has been counted already.
@@ -124,7 +124,7 @@ impl Callers {
     /// address notice nothing as long as their credentials are valid.
     ///
     /// # Errors
-    /// [`AccessError::Excess`] if too many requests of that address were rejected.
+    /// [`AccessError::LimitExceeded`] if too many requests of that address were rejected.
     pub(crate) fn count_rejection(
         &self,
         caller: Option<&Caller>,
@@ -134,7 +134,7 @@ impl Callers {
         match (caller, client) {
             // Only errors of the client count against its limit.
             (None, Some(address)) if status.is_client_error() => {
-                self.meter.reject(address).map_err(AccessError::Excess)
+                self.meter.reject(address).map_err(AccessError::LimitExceeded)
             }
             _ => Ok(()),
         }
@@ -178,7 +178,7 @@ impl Callers {
         if let Some(grant @ Grant { to: Subject::Certificate(name), .. }) = Grant::first(&self.grants, named) {
             return Ok(grant.caller(name, AuthMethod::Certificate));
         }
-        let role = self.anonymous.ok_or(AccessError::Nothing)?;
+        let role = self.anonymous.ok_or(AccessError::NoCredential)?;
         let (name, targets) = ("anonymous".to_owned(), Targets::All);
         Ok(Caller { name, role, targets, means: AuthMethod::Anonymous, issuer: None, expires: None })
     }

@@ -27,7 +27,7 @@ pub(crate) enum CallerCredentials<'a> {
 /// Finds the credentials in these headers. `cookie` is the name of the session cookie on their connection.
 ///
 /// # Errors
-/// [`AccessError::Authorization`] for an `Authorization` that is malformed or repeated, and [`AccessError::Signed`] for a
+/// [`AccessError::Authorization`] for an `Authorization` that is malformed or repeated, and [`AccessError::SignedWithAws`] for a
 /// signature, which only AWS could verify.
 pub(crate) fn of<'a>(headers: &'a HeaderMap, cookie: &str) -> Result<CallerCredentials<'a>, AccessError> {
     let mut values = headers.get_all(header::AUTHORIZATION);
@@ -35,7 +35,7 @@ pub(crate) fn of<'a>(headers: &'a HeaderMap, cookie: &str) -> Result<CallerCrede
         (Some(value), None) => {
             let value = value.to_str().map_err(|_| AccessError::Authorization)?;
             if value.starts_with(AWS_SIGNATURE) {
-                return Err(AccessError::Signed);
+                return Err(AccessError::SignedWithAws);
             }
             Ok(CallerCredentials::Token(token(value).ok_or(AccessError::Authorization)?))
         }
@@ -115,7 +115,7 @@ mod tests {
         let signature =
             "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20260101/us-east-1/sagemaker/aws4_request, Signature=0";
         headers.append(header::AUTHORIZATION, HeaderValue::from_static(signature));
-        assert!(matches!(of(&headers, COOKIE), Err(AccessError::Signed)));
+        assert!(matches!(of(&headers, COOKIE), Err(AccessError::SignedWithAws)));
         headers.append(header::AUTHORIZATION, HeaderValue::from_static("Bearer a"));
         assert!(matches!(of(&headers, COOKIE), Err(AccessError::Authorization)));
     }

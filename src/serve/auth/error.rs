@@ -32,13 +32,13 @@ pub(crate) struct TokensUnknown(pub Option<Arc<String>>);
 pub(crate) enum AccessError {
     /// The request has no credentials, and unauthenticated callers are not allowed.
     #[error("the request has no token")]
-    Nothing,
+    NoCredential,
     /// `Authorization` is neither Bearer nor Basic, or occurs twice.
     #[error("`authorization` is malformed or repeated")]
     Authorization,
     /// `Authorization` is a signature with AWS credentials.
     #[error("the request is signed with AWS credentials and has no token")]
-    Signed,
+    SignedWithAws,
     /// The token is not valid.
     #[error("the token is rejected: {0}")]
     Token(#[from] Rejected),
@@ -89,7 +89,7 @@ pub(crate) enum AccessError {
     NotPersonal,
     /// The caller may not use this target.
     #[error("the caller may not use the target")]
-    Target,
+    TargetNotAllowed,
     /// The caller may not do this.
     #[error(transparent)]
     Denied(#[from] Denied),
@@ -112,7 +112,7 @@ pub(crate) enum AccessError {
     ForeignOrigin,
     /// The caller has reached a limit.
     #[error(transparent)]
-    Excess(#[from] Excess),
+    LimitExceeded(#[from] Excess),
 }
 
 impl From<SignOnError> for AccessError {
@@ -123,7 +123,7 @@ impl From<SignOnError> for AccessError {
 
 impl AccessError {
     /// Returns the error code for logs, metrics and headers.
-    pub(crate) fn kind(&self) -> &'static str {
+    pub(crate) fn error_code(&self) -> &'static str {
         self.class().0
     }
 
@@ -135,7 +135,7 @@ impl AccessError {
     /// Returns the error code and the status.
     pub(crate) fn class(&self) -> (&'static str, StatusCode) {
         match self {
-            Self::Nothing | Self::Authorization | Self::Signed | Self::Token(_) => UNAUTHENTICATED,
+            Self::NoCredential | Self::Authorization | Self::SignedWithAws | Self::Token(_) => UNAUTHENTICATED,
             Self::NotAJwt | Self::Certificate | Self::Oidc(_) => UNAUTHENTICATED,
             Self::Jwt(JwtRejected { why, .. }) => match why {
                 JwtRejection::Token(JwtError::NoKeys) => ("issuer-unavailable", StatusCode::SERVICE_UNAVAILABLE),
@@ -151,28 +151,28 @@ impl AccessError {
             Self::SessionKeyUnknown(_) => ("session-key-unknown", StatusCode::SERVICE_UNAVAILABLE),
             Self::Network(_) | Self::Forwarded(_) => ("foreign-network", StatusCode::FORBIDDEN),
             Self::NotAPerson | Self::NotPersonal => ("wrong-credential", StatusCode::FORBIDDEN),
-            Self::Target => ("target-not-allowed", StatusCode::FORBIDDEN),
+            Self::TargetNotAllowed => ("target-not-allowed", StatusCode::FORBIDDEN),
             Self::Denied(denied) | Self::NoRoute { denied, .. } => match denied {
                 Denied::Role { .. } => ("role-too-low", StatusCode::FORBIDDEN),
                 Denied::Rule { .. } => ("denied-by-rule", StatusCode::FORBIDDEN),
             },
             Self::ForeignHost => ("foreign-host", StatusCode::FORBIDDEN),
             Self::Unproven | Self::ForeignOrigin => ("foreign-origin", StatusCode::FORBIDDEN),
-            Self::Excess(Excess::Rate(_)) => ("rate-limited", StatusCode::TOO_MANY_REQUESTS),
-            Self::Excess(Excess::Concurrency) => ("concurrency-limited", StatusCode::TOO_MANY_REQUESTS),
+            Self::LimitExceeded(Excess::Rate(_)) => ("rate-limited", StatusCode::TOO_MANY_REQUESTS),
+            Self::LimitExceeded(Excess::Concurrency) => ("concurrency-limited", StatusCode::TOO_MANY_REQUESTS),
         }
     }
 
     /// Returns the message for the caller, with what the caller can do.
     pub(crate) fn message(&self) -> String {
         match self {
-            Self::Nothing => "This appliance requires a token: set MLFLOW_TRACKING_TOKEN, or send `Authorization: Bearer …`.".into(),
+            Self::NoCredential => "This appliance requires a token: set MLFLOW_TRACKING_TOKEN, or send `Authorization: Bearer …`.".into(),
             Self::Authorization => {
                 "The Authorization header is malformed or repeated: send one, either `Bearer <token>` or Basic with the token \
                  as the password."
                     .into()
             }
-            Self::Signed => {
+            Self::SignedWithAws => {
                 "The request is signed with AWS credentials, as by AWS's plugin, but this appliance signs requests itself and \
                  accepts tokens. Uninstall `sagemaker-mlflow`, unset SAGEMAKER_MLFLOW_CUSTOM_ENDPOINT, and set \
                  MLFLOW_TRACKING_URI to the appliance's address and MLFLOW_TRACKING_TOKEN to a token."
@@ -236,7 +236,7 @@ impl AccessError {
                     .into()
             }
             Self::NotPersonal => "Only a personal token can describe or revoke itself here.".into(),
-            Self::Target => "You may not use this target of the appliance.".into(),
+            Self::TargetNotAllowed => "You may not use this target of the appliance.".into(),
             Self::Denied(Denied::Role { action, needed, role }) => {
                 format!("`{action}` requires the role `{needed}`, and yours is `{role}`.")
             }
@@ -259,16 +259,16 @@ impl AccessError {
                 "The appliance does not serve this host name. Its operator can add it with `allowed-hosts`.".into()
             }
             Self::ForeignOrigin => "A page of another site sent the request, so it is not forwarded.".into(),
-            Self::Excess(Excess::Rate(_)) => "You are sending too many requests per second.".into(),
-            Self::Excess(Excess::Concurrency) => "You have too many requests running at the same time.".into(),
+            Self::LimitExceeded(Excess::Rate(_)) => "You are sending too many requests per second.".into(),
+            Self::LimitExceeded(Excess::Concurrency) => "You have too many requests running at the same time.".into(),
         }
     }
 
     /// Returns the time after which a retry makes sense.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Excess(Excess::Rate(wait)) => Some(*wait),
-            Self::Excess(Excess::Concurrency) | Self::StsUnavailable => Some(Duration::from_secs(1)),
+            Self::LimitExceeded(Excess::Rate(wait)) => Some(*wait),
+            Self::LimitExceeded(Excess::Concurrency) | Self::StsUnavailable => Some(Duration::from_secs(1)),
             _ => None,
         }
     }

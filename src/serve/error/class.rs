@@ -1,5 +1,5 @@
-//! The class of each proxy error: the kind, which metrics, logs and the header `x-appliance-error` show, the status, and
-//! MLflow's error code for it.
+//! The class of each proxy error: the error code, which metrics, logs and the header `x-appliance-error` show, the status, and
+//! MLflow's name for the status.
 
 use actix_web::http::StatusCode;
 
@@ -9,8 +9,8 @@ use crate::serve::error::proxy_error::ProxyError;
 use crate::serve::error::s3_error::S3Error;
 
 impl ProxyError {
-    /// The kind: a word in logs, metrics and the header.
-    pub(crate) fn kind(&self) -> &'static str {
+    /// The error code for logs, metrics and the header.
+    pub(crate) fn error_code(&self) -> &'static str {
         self.class().0
     }
 
@@ -28,20 +28,20 @@ impl ProxyError {
             Self::HeadTooLarge => ("head-too-large", StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE),
             Self::NoSuchPage => ("no-such-page", StatusCode::NOT_FOUND),
             Self::UnknownTarget => ("no-such-target", StatusCode::NOT_FOUND),
-            Self::StoreUnknown(_) => ("artifact-store-unknown", StatusCode::SERVICE_UNAVAILABLE),
+            Self::ArtifactStoreUnknown(_) => ("artifact-store-unknown", StatusCode::SERVICE_UNAVAILABLE),
             Self::ArtifactMethod => ("bad-artifact-request", StatusCode::METHOD_NOT_ALLOWED),
             Self::ArtifactPath(_) | Self::Artifact(_) => ("bad-artifact-request", StatusCode::BAD_REQUEST),
             Self::ForeignLocation(_) | Self::UnreadableLocations | Self::ReservedTraceTag | Self::UnreadableSpans => {
                 ("foreign-location", StatusCode::BAD_REQUEST)
             }
-            Self::Elsewhere(_) => ("foreign-location", StatusCode::FORBIDDEN),
+            Self::StoredElsewhere(_) => ("foreign-location", StatusCode::FORBIDDEN),
             Self::PresignedOnly => ("presigned-only", StatusCode::FORBIDDEN),
             Self::NoPresigned => ("no-presigned", StatusCode::NOT_IMPLEMENTED),
-            Self::Busy => ("memory-over-budget", StatusCode::SERVICE_UNAVAILABLE),
+            Self::MemoryOverBudget => ("memory-over-budget", StatusCode::SERVICE_UNAVAILABLE),
             Self::PersonalTokens(_) => ("personal-tokens-unavailable", StatusCode::SERVICE_UNAVAILABLE),
-            Self::Store(error) => error.class(),
+            Self::S3(error) => error.class(),
             Self::Document(_) | Self::UnreadableDocument => ("upstream-invalid", StatusCode::BAD_GATEWAY),
-            Self::Receive(error) => class_of_body(error),
+            Self::RequestBody(error) => class_of_body(error),
             Self::Credentials(_) => ("no-credentials", StatusCode::SERVICE_UNAVAILABLE),
             Self::CircuitOpen(_) => ("upstream-circuit-open", StatusCode::SERVICE_UNAVAILABLE),
             Self::Overloaded => ("overloaded", StatusCode::TOO_MANY_REQUESTS),
@@ -49,22 +49,22 @@ impl ProxyError {
         }
     }
 
-    /// The kind of a request's failure to which no upstream has responded.
-    pub(crate) fn kind_of(error: &ClientError) -> &'static str {
+    /// The error code of a request's failure to which no upstream has responded.
+    pub(crate) fn code_of(error: &ClientError) -> &'static str {
         class_of_upstream(error).0
     }
 
     /// True if the operator, and not the caller, has to do something.
     pub(crate) fn is_ours(&self) -> bool {
-        self.status().is_server_error() || matches!(self, Self::Store(S3Error::Denied { .. }))
+        self.status().is_server_error() || matches!(self, Self::S3(S3Error::Denied { .. }))
     }
 
     /// MLflow's name for the status (`mlflow.protos.databricks_pb2.ErrorCode`); there is none for 413.
-    pub(crate) fn error_code(&self) -> &'static str {
+    pub(crate) fn mlflow_error_code(&self) -> &'static str {
         match self.status() {
-            _ if matches!(self, Self::Store(S3Error::Missing)) => "RESOURCE_DOES_NOT_EXIST",
+            _ if matches!(self, Self::S3(S3Error::Missing)) => "RESOURCE_DOES_NOT_EXIST",
             _ if matches!(self, Self::ArtifactPath(_) | Self::Artifact(_)) => "INVALID_PARAMETER_VALUE",
-            StatusCode::BAD_REQUEST if self.kind() == "foreign-location" => "INVALID_PARAMETER_VALUE",
+            StatusCode::BAD_REQUEST if self.error_code() == "foreign-location" => "INVALID_PARAMETER_VALUE",
             StatusCode::NOT_IMPLEMENTED => "NOT_IMPLEMENTED",
             StatusCode::UNAUTHORIZED => "UNAUTHENTICATED",
             StatusCode::FORBIDDEN => "PERMISSION_DENIED",

@@ -28,8 +28,8 @@ impl ProxyError {
             Self::UnknownTarget => {
                 "There is no MLflow at this path. Use `/t/<name>/` with the name of a target of the appliance.".into()
             }
-            Self::StoreUnknown(Some(why)) => format!("The appliance does not know where the artifacts are: {why}."),
-            Self::StoreUnknown(None) => {
+            Self::ArtifactStoreUnknown(Some(why)) => format!("The appliance does not know where the artifacts are: {why}."),
+            Self::ArtifactStoreUnknown(None) => {
                 "The appliance does not know yet where the artifacts are. Try again shortly.".into()
             }
             Self::ArtifactMethod => "This path of the artifact service does not support the request's method.".into(),
@@ -55,7 +55,7 @@ impl ProxyError {
                  protobuf, or JSON in UTF-8, without a content encoding or with one: `gzip`, or `deflate` in zlib's format."
                     .into()
             }
-            Self::Elsewhere(uri) => format!(
+            Self::StoredElsewhere(uri) => format!(
                 "These artifacts are at `{uri}`, outside of the artifact store of this MLflow, and the appliance does not \
                  request them there. Its operator can allow it with `artifact-elsewhere`."
             ),
@@ -70,17 +70,17 @@ impl ProxyError {
                  presigned URLs."
                     .into()
             }
-            Self::Busy => "The appliance has no memory for this request at the moment. Try again shortly.".into(),
+            Self::MemoryOverBudget => "The appliance has no memory for this request at the moment. Try again shortly.".into(),
             Self::PersonalTokens(_) => {
                 "The appliance cannot change its personal tokens at the moment. Try again in a minute; if this does not help, \
                  tell the operator of the appliance."
                     .into()
             }
-            Self::Store(error) => error.message(),
+            Self::S3(error) => error.message(),
             Self::Document(_) | Self::UnreadableDocument => {
                 "Managed MLflow's answer did not arrive completely, or lacks what the appliance needs for this request.".into()
             }
-            Self::Receive(error) => of_body(error),
+            Self::RequestBody(error) => of_body(error),
             Self::Credentials(unavailable) => {
                 format!("The appliance cannot sign requests at the moment: {unavailable}.")
             }

@@ -36,7 +36,7 @@ impl ProxyError {
                 ("advice", Place::Text(&advice)),
                 ("links", Place::Markup(&buttons(&self.links(links)))),
                 ("status", Place::Text(self.status().as_str())),
-                ("kind", Place::Text(self.kind())),
+                ("error_code", Place::Text(self.error_code())),
                 ("request_id", Place::Text(request_id)),
             ],
         );
@@ -84,7 +84,7 @@ impl ProxyError {
                 None => sign_in("Sign in again", links.sign_in),
             },
             Self::Access(
-                AccessError::Denied(_) | AccessError::NoRoute { .. } | AccessError::Target | AccessError::NoGrant,
+                AccessError::Denied(_) | AccessError::NoRoute { .. } | AccessError::TargetNotAllowed | AccessError::NoGrant,
             ) => sign_in("Sign in with another token", links.sign_in),
             Self::UnknownTarget => {
                 sign_in("Show your targets", links.sign_in).or_else(|| Some(link("Open the start page", links.start)))
@@ -135,12 +135,12 @@ mod tests {
     #[test]
     fn a_page_has_the_message_the_advice_and_the_request_id() {
         for (error, texts) in [
-            (ProxyError::Access(AccessError::Target), ["Access denied", "send the request id", "another token"]),
+            (ProxyError::Access(AccessError::TargetNotAllowed), ["Access denied", "send the request id", "another token"]),
             (ProxyError::Access(Rejected::Expired.into()), ["not signed in", "open the page again", ">Sign in</a>"]),
             (ProxyError::UnknownTarget, ["Page not found", "Check the address", "Show your targets"]),
             (ProxyError::NoSuchPage, ["Page not found", "Check the address", "Open the start page"]),
             (ProxyError::Overloaded, ["Too many requests", "Wait a moment", "reload"]),
-            (ProxyError::Busy, ["Temporarily unavailable", "Reload the page in 5 s", "no memory"]),
+            (ProxyError::MemoryOverBudget, ["Temporarily unavailable", "Reload the page in 5 s", "no memory"]),
             (
                 ProxyError::UnreadableDocument,
                 ["cannot be reached", "Reload the page in 5 s", "lacks what the appliance needs"],
@@ -151,7 +151,7 @@ mod tests {
             (ProxyError::Method, ["was rejected", "TRACE and CONNECT", "Go back"]),
         ] {
             let page = shown(&error, links());
-            for text in texts.into_iter().chain(["<code>0123</code>", error.kind()]) {
+            for text in texts.into_iter().chain(["<code>0123</code>", error.error_code()]) {
                 assert!(page.contains(text), "{text}: {page}");
             }
             assert!(!page.contains("<script"), "{page}");
@@ -162,7 +162,7 @@ mod tests {
 
     #[test]
     fn a_page_has_the_headers_of_the_error() {
-        let busy = ProxyError::Busy;
+        let busy = ProxyError::MemoryOverBudget;
         let (json, page) = (busy.response("0123"), busy.page("0123", links()));
         assert_eq!(page.status(), json.status());
         for name in ["x-appliance-error", "retry-after"] {
@@ -176,7 +176,7 @@ mod tests {
     #[test]
     fn there_is_no_link_to_a_page_that_does_not_exist() {
         let without = || ErrorLinks { sign_in: None, ..links() };
-        assert!(!shown(&ProxyError::Access(AccessError::Target), without()).contains("<a "));
+        assert!(!shown(&ProxyError::Access(AccessError::TargetNotAllowed), without()).contains("<a "));
         assert!(shown(&ProxyError::UnknownTarget, without()).contains("Open the start page"));
     }
 }

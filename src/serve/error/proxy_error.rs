@@ -50,7 +50,7 @@ pub(crate) enum ProxyError {
     UnknownTarget,
     /// AWS has not described the target's artifact store yet; with the reason, if it is known.
     #[error("the artifact store of the target is not known yet")]
-    StoreUnknown(Option<Arc<String>>),
+    ArtifactStoreUnknown(Option<Arc<String>>),
     /// The artifact service has no such method at this path.
     #[error("the artifact service has no such method here")]
     ArtifactMethod,
@@ -74,7 +74,7 @@ pub(crate) enum ProxyError {
     UnreadableSpans,
     /// The requested artifacts are outside of the artifact store.
     #[error("the artifacts are at `{0}`, outside of the artifact store")]
-    Elsewhere(String),
+    StoredElsewhere(String),
     /// Artifacts may not go through the appliance.
     #[error("artifacts are exchanged by presigned URL only")]
     PresignedOnly,
@@ -83,13 +83,13 @@ pub(crate) enum ProxyError {
     NoPresigned,
     /// The memory for request bodies is used up.
     #[error("the memory for request bodies is used up")]
-    Busy,
+    MemoryOverBudget,
     /// The personal tokens cannot be changed.
     #[error("the personal tokens cannot be changed")]
     PersonalTokens(#[from] ChangeError),
     /// A call to S3 has failed.
     #[error(transparent)]
-    Store(#[from] S3Error),
+    S3(#[from] S3Error),
     /// A document of the upstream did not arrive.
     #[error("the upstream's document did not arrive")]
     Document(#[source] BodyError),
@@ -98,7 +98,7 @@ pub(crate) enum ProxyError {
     UnreadableDocument,
     /// The body did not arrive.
     #[error(transparent)]
-    Receive(#[from] RequestBodyError),
+    RequestBody(#[from] RequestBodyError),
     /// There are no credentials to sign with.
     #[error("no valid AWS credentials")]
     Credentials(#[from] Unavailable),
@@ -117,7 +117,7 @@ impl From<ClientError> for ProxyError {
     fn from(error: ClientError) -> Self {
         match error {
             // The upstream has not caused this.
-            ClientError::Body(OutgoingError::Caller(error)) => Self::Receive(error),
+            ClientError::Body(OutgoingError::Caller(error)) => Self::RequestBody(error),
             error => Self::Upstream(error),
         }
     }
@@ -140,7 +140,7 @@ impl From<SignInError> for ProxyError {
         match error {
             SignInError::Access(error) => error.into(),
             SignInError::Form(error) => error.into(),
-            SignInError::Memory => Self::Busy,
+            SignInError::Memory => Self::MemoryOverBudget,
             SignInError::Method => Self::Method,
             SignInError::NoSuchPage => Self::NoSuchPage,
         }

@@ -14,7 +14,7 @@ use crate::serve::auth::error::AccessError;
 use crate::serve::error::proxy_error::ProxyError;
 use crate::serve::error::s3_error::S3Error;
 
-/// Distinguishes the appliance's own responses from the upstream's. The value is [`ProxyError::kind`].
+/// Distinguishes the appliance's own responses from the upstream's. The value is [`ProxyError::error_code`].
 const ERROR_HEADER: HeaderName = HeaderName::from_static("x-appliance-error");
 
 /// Seconds after which the client may retry, where the cause passes by itself.
@@ -31,7 +31,7 @@ impl ProxyError {
     /// Makes the response.
     pub(crate) fn response(&self, request_id: &str) -> HttpResponse {
         let mut builder = HttpResponseBuilder::new(self.status());
-        builder.insert_header((ERROR_HEADER, self.kind()));
+        builder.insert_header((ERROR_HEADER, self.error_code()));
         if matches!(self, Self::AfterTheLast | Self::Access(AccessError::Certificate)) {
             builder.force_close();
         }
@@ -41,7 +41,7 @@ impl ProxyError {
         if let Some(seconds) = self.retry_after() {
             builder.insert_header((header::RETRY_AFTER, seconds));
         }
-        builder.json(ErrorBody { error_code: self.error_code(), message: self.message(), request_id })
+        builder.json(ErrorBody { error_code: self.mlflow_error_code(), message: self.message(), request_id })
     }
 
     fn retry_after(&self) -> Option<HeaderValue> {
@@ -50,7 +50,7 @@ impl ProxyError {
         {
             return Some(whole_seconds(wait));
         }
-        if let Self::CircuitOpen(left) | Self::Store(S3Error::CircuitOpen(left)) = self {
+        if let Self::CircuitOpen(left) | Self::S3(S3Error::CircuitOpen(left)) = self {
             return Some(whole_seconds(*left));
         }
         matches!(

@@ -68,7 +68,7 @@ pub(crate) async fn answer(
                 return Err(AccessError::Unproven.into());
             }
             let form =
-                Form::receive(payload, personal.body_limits, &personal.account).await?.ok_or(ProxyError::Busy)?;
+                Form::receive(payload, personal.body_limits, &personal.account).await?.ok_or(ProxyError::MemoryOverBudget)?;
             match page {
                 PersonalPage::Confirm => confirm::submit(&personal, &person, &form).await,
                 _ => form::submit(&personal, &person, &form).await,

@@ -45,7 +45,7 @@ pub(super) async fn authenticate<'a>(located: &'a Located<'a>) -> Result<Authent
 /// Counts a request against the limits of its caller, who is logged even if they reject the request.
 ///
 /// # Errors
-/// [`AccessError::Excess`].
+/// [`AccessError::LimitExceeded`].
 pub(super) fn count<'a>(scope: &RequestScope<'a>, caller: Caller) -> Result<&'a Caller, AccessError> {
     let permit = scope.worker.shared.callers.count(&caller, scope.context.log.client());
     let caller = scope.context.log.authenticated(caller);

@@ -31,7 +31,7 @@ pub(super) fn authorize(routed: Routed<'_>) -> Result<Authorized<'_>, ProxyError
     let route = routes::of(method.as_str(), routed.path.as_str());
     scope.context.log.classified(route.action);
     if !routed.caller.targets.contains(routed.upstream.served.label()) {
-        return Err(AccessError::Target.into());
+        return Err(AccessError::TargetNotAllowed.into());
     }
     scope.worker.shared.callers.policy.decide(routed.caller.role, route).map_err(|denied| {
         if route != UNCLASSIFIED {

@@ -91,7 +91,7 @@ pub(super) async fn answer_from_s3(
     let request = ArtifactRequest {
         mlflow: upstream,
         s3: &s3,
-        intake: &scope.worker.body_limits,
+        body_limits: &scope.worker.body_limits,
         request: scope.request,
         prefix,
         target: &prepared.target,

@@ -105,7 +105,7 @@ async fn sign_in(located: &Located<'_>, payload: web::Payload) -> Result<Forward
         SignInResult::SignedIn(caller) => {
             authenticate::count(located.scope, caller)?;
         }
-        SignInResult::Rejected(error) => context.log.rejected(error.kind(), error.to_string()),
+        SignInResult::Rejected(error) => context.log.rejected(error.error_code(), error.to_string()),
     }
     Ok(Forwarded::Own(answer.response))
 }

@@ -31,7 +31,7 @@ pub(super) fn reject(
     if let ProxyError::Access(AccessError::Jwt(JwtRejected { issuer: Some(issuer), .. })) = &error {
         log.rejected_issuer(issuer);
     }
-    log.rejected(error.kind(), error_chain::joined(&error));
+    log.rejected(error.error_code(), error_chain::joined(&error));
     if error.is_ours() {
         log.alarming(None);
     }

@@ -42,7 +42,7 @@ pub(super) enum Destination<'a> {
 /// Routes a request.
 ///
 /// # Errors
-/// [`ProxyError::UnknownTarget`], or [`AccessError::Target`].
+/// [`ProxyError::UnknownTarget`], or [`AccessError::TargetNotAllowed`].
 pub(super) fn route<'a>(authenticated: &Authenticated<'a>) -> Result<Destination<'a>, ProxyError> {
     let Authenticated { scope, path, caller } = *authenticated;
     let query = uri::normalize_query(scope.request.uri().query().unwrap_or_default());
@@ -73,7 +73,7 @@ fn target_of<'a>(
     let name = rest.split_once('/').map_or(rest, |(name, _)| name);
     // SECURITY: a caller who may use some of the targets need not learn the names of the others.
     if !allowed.contains(name) {
-        return Err(AccessError::Target.into());
+        return Err(AccessError::TargetNotAllowed.into());
     }
     let index = names.index(name);
     let (prefix, inner) = rooted.split_at(PREFIX.len() + name.len());

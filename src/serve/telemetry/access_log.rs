@@ -52,7 +52,7 @@ struct RequestNotes {
     calls: Cell<CallTimes>,
     presigned: Cell<[u32; 2]>,
     upstream_request_id: RefCell<Option<String>>,
-    error_kind: Cell<Option<&'static str>>,
+    error_code: Cell<Option<&'static str>>,
     is_denied: Cell<bool>,
     cause: RefCell<Option<String>>,
     severity: Cell<Severity>,
@@ -179,9 +179,9 @@ impl AccessLog {
         self.notes.upstream_request_id.replace(id.map(ToOwned::to_owned));
     }
 
-    /// Notes the kind and the cause of a proxy error.
-    pub(crate) fn rejected(&self, kind: &'static str, cause: String) {
-        self.notes.error_kind.set(Some(kind));
+    /// Notes the error code and the cause of a proxy error.
+    pub(crate) fn rejected(&self, error_code: &'static str, cause: String) {
+        self.notes.error_code.set(Some(error_code));
         self.notes.cause.replace(Some(cause));
     }
 
@@ -251,7 +251,7 @@ impl Drop for AccessLog {
             token: notes.token.get().map(String::as_str),
             is_denied: notes.is_denied.get(),
             status: notes.status.get(),
-            error_kind: notes.error_kind.get(),
+            error_code: notes.error_code.get(),
             cause: cause.as_deref(),
             received: notes.received.get(),
             sent: notes.sent.get(),

@@ -71,7 +71,7 @@ impl Serialize for AuditEvent<'_> {
         }
         // Only authentication and authorization deny a request.
         event.serialize_entry("decision", &if request.is_denied { Some("denied") } else { allowed })?;
-        event.serialize_entry("refusal", &request.error_kind)?;
+        event.serialize_entry("error_code", &request.error_code)?;
         event.serialize_entry("reason", &request.cause.filter(|_| request.is_denied))?;
         event.serialize_entry("status", &request.status.map(|status| status.as_u16()))?;
         event.serialize_entry("received", &request.received)?;

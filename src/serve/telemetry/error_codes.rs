@@ -3,20 +3,20 @@
 /// An error code.
 #[derive(Debug)]
 pub(crate) struct ErrorCode {
-    /// The code: [`crate::serve::error::ProxyError::kind`], or a name for a failure that is not the appliance's own.
-    pub kind: &'static str,
+    /// The code: [`crate::serve::error::ProxyError::error_code`], or a name for a failure that is not the appliance's own.
+    pub name: &'static str,
     /// True if the appliance rejects the request because a limit or a budget is exhausted.
     pub is_shed: bool,
     /// The meaning of the code and the remedy, in a sentence or two.
     pub text: &'static str,
 }
 
-const fn of(kind: &'static str, text: &'static str) -> ErrorCode {
-    ErrorCode { kind, is_shed: false, text }
+const fn of(name: &'static str, text: &'static str) -> ErrorCode {
+    ErrorCode { name, is_shed: false, text }
 }
 
-const fn shed(kind: &'static str, text: &'static str) -> ErrorCode {
-    ErrorCode { kind, is_shed: true, text }
+const fn shed(name: &'static str, text: &'static str) -> ErrorCode {
+    ErrorCode { name, is_shed: true, text }
 }
 
 /// All error codes. The last stands for codes that are not in the list.
@@ -95,7 +95,8 @@ pub(crate) const ERROR_CODES: &[ErrorCode] = &[
     of("no-such-artifact", "The artifact store has no object at this path."),
     of(
         "foreign-location",
-        "The request names a location outside of the artifact store, or artifacts at such a location. `artifact-elsewhere` allows it.",
+        "The request names a location outside of the artifact store, itself or in a span, or artifacts at such a location. \
+         `artifact-elsewhere` allows it.",
     ),
     of("presigned-only", "`artifact-access` disables uploads through the appliance."),
     of(
@@ -173,8 +174,8 @@ pub(crate) const UPSTREAM_ERROR: &str = "upstream-error";
 pub(crate) const CUT_OFF: &str = "cut-off";
 
 /// Returns the index of a code in the list.
-pub(crate) fn index(kind: &str) -> usize {
-    ERROR_CODES.iter().position(|code| code.kind == kind).unwrap_or(ERROR_CODES.len() - 1)
+pub(crate) fn index(name: &str) -> usize {
+    ERROR_CODES.iter().position(|code| code.name == name).unwrap_or(ERROR_CODES.len() - 1)
 }
 
 #[cfg(test)]
@@ -193,7 +194,7 @@ mod tests {
         ];
         let pairs = files.iter().map(|text| text.split("(\"").filter_map(|rest| rest.split_once("\", StatusCode::")));
         pairs
-            .map(|pairs| pairs.map(|(kind, _)| kind).collect::<Vec<_>>())
+            .map(|pairs| pairs.map(|(name, _)| name).collect::<Vec<_>>())
             .inspect(|kinds| assert!(kinds.len() > 3))
             .flatten()
             .collect()
@@ -202,11 +203,11 @@ mod tests {
     #[test]
     fn every_error_code_is_explained_once_and_no_other_is() {
         let others = [UPSTREAM_DENIED, UPSTREAM_ERROR, CUT_OFF, "other"];
-        let known: HashSet<_> = ERROR_CODES.iter().map(|code| code.kind).collect();
+        let known: HashSet<_> = ERROR_CODES.iter().map(|code| code.name).collect();
         assert_eq!(known.len(), ERROR_CODES.len());
         let all = kinds();
-        assert!(all.len() > 30 && all.iter().all(|kind| kind.bytes().all(|c| c.is_ascii_lowercase() || c == b'-')));
+        assert!(all.len() > 30 && all.iter().all(|name| name.bytes().all(|c| c.is_ascii_lowercase() || c == b'-')));
         assert_eq!(known, all.into_iter().chain(others).collect());
-        assert_eq!(ERROR_CODES[index("nonsense")].kind, "other");
+        assert_eq!(ERROR_CODES[index("nonsense")].name, "other");
     }
 }

@@ -67,8 +67,8 @@ pub(crate) struct FinishedRequest<'a> {
     /// True if authentication or authorization rejected the request.
     pub is_denied: bool,
     pub status: Option<StatusCode>,
-    /// The kind of the proxy error, if the appliance rejected the request.
-    pub error_kind: Option<&'static str>,
+    /// The code of the proxy error, if the appliance rejected the request.
+    pub error_code: Option<&'static str>,
     /// The cause in full, where there is more to say than the fields do.
     pub cause: Option<&'a str>,
     /// Bytes of the request's body.
@@ -110,7 +110,7 @@ impl FinishedRequest<'_> {
 
     /// True if the appliance itself rejected it because of the client. A 4xx of MLflow is an ordinary response.
     pub(crate) fn is_rejected(&self) -> bool {
-        self.error_kind.is_some() && self.status.is_some_and(|status| status.is_client_error())
+        self.error_code.is_some() && self.status.is_some_and(|status| status.is_client_error())
     }
 
     /// Returns the bytes of an artifact that came from the client, and of one that went there.
@@ -126,10 +126,10 @@ impl FinishedRequest<'_> {
 
     /// The error code under which it is shown among the recent failures, if it is one.
     pub(crate) fn failure_code(&self) -> Option<&'static str> {
-        match (self.error_kind, self.status) {
+        match (self.error_code, self.status) {
             // A browser without a session is sent to the sign-in page, as it should be.
             (Some(_), Some(status)) if status.is_redirection() => None,
-            (Some(kind), _) => Some(kind),
+            (Some(code), _) => Some(code),
             _ if self.outcome == RequestOutcome::Truncated => Some(CUT_OFF),
             _ if self.has_failed() => Some(UPSTREAM_ERROR),
             (None, Some(StatusCode::FORBIDDEN)) if self.concerns_operator() => Some(UPSTREAM_DENIED),
@@ -158,7 +158,7 @@ mod tests {
                 token: None,
                 is_denied: false,
                 status: None,
-                error_kind: None,
+                error_code: None,
                 cause: None,
                 received: 0,
                 sent: 0,
@@ -176,13 +176,13 @@ mod tests {
         }
     }
 
-    fn finished(status: u16, error_kind: Option<&'static str>) -> FinishedRequest<'static> {
-        FinishedRequest { status: StatusCode::from_u16(status).ok(), error_kind, ..FinishedRequest::plain() }
+    fn finished(status: u16, error_code: Option<&'static str>) -> FinishedRequest<'static> {
+        FinishedRequest { status: StatusCode::from_u16(status).ok(), error_code, ..FinishedRequest::plain() }
     }
 
     #[test]
     fn only_the_appliance_rejects_requests() {
-        for (status, kind, is_rejected) in [
+        for (status, error_code, is_rejected) in [
             (200, None, false),
             (404, None, false),
             (303, Some("unauthenticated"), false),
@@ -190,7 +190,7 @@ mod tests {
             (429, Some("rate-limited"), true),
             (502, Some("upstream-closed"), false),
         ] {
-            assert_eq!(finished(status, kind).is_rejected(), is_rejected, "{status} {kind:?}");
+            assert_eq!(finished(status, error_code).is_rejected(), is_rejected, "{status} {error_code:?}");
         }
     }
 
@@ -211,7 +211,7 @@ mod tests {
             (truncated, Some(CUT_OFF), true),
             (left, None, false),
         ] {
-            let case = (request.status, request.error_kind, request.outcome);
+            let case = (request.status, request.error_code, request.outcome);
             assert_eq!((request.failure_code(), request.concerns_operator()), (code, concerns_operator), "{case:?}");
         }
     }

@@ -50,7 +50,7 @@ fn write(request: &FinishedRequest<'_>, trace: Option<&Trace>) {
                 total_ms = milliseconds(request.total),
                 upstream_ms = request.upstream.map(milliseconds),
                 upstream_request_id = request.upstream_request_id,
-                refusal = request.error_kind,
+                error_code = request.error_code,
                 cause = request.cause,
                 outcome = request.outcome.as_str(),
                 "request",

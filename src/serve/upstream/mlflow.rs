@@ -90,7 +90,7 @@ impl MlflowClient {
     /// Returns the client of the target's artifact store, or nothing if the artifact gateway is off.
     ///
     /// # Errors
-    /// [`ProxyError::StoreUnknown`] until AWS has described the store, or [`ProxyError::Credentials`] where the appliance
+    /// [`ProxyError::ArtifactStoreUnknown`] until AWS has described the store, or [`ProxyError::Credentials`] where the appliance
     /// cannot even ask AWS.
     pub(crate) fn store(&self) -> Result<Option<&Rc<S3Client>>, ProxyError> {
         let Some(settings) = &self.served.artifacts else { return Ok(None) };

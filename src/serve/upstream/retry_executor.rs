@@ -116,7 +116,7 @@ impl RetryExecutor<'_> {
             }
             Err(error) => {
                 if let Some(span) = span {
-                    span.failed(ProxyError::kind_of(&error));
+                    span.failed(ProxyError::code_of(&error));
                 }
                 Attempt::Failed(AttemptFailure::of(&error), Err(R::no_response(error)))
             }

@@ -145,7 +145,7 @@ impl S3Client {
     /// Sends a call and returns a successful response, or one that says that nothing has changed.
     ///
     /// # Errors
-    /// [`S3Error`] as [`ProxyError::Store`].
+    /// [`S3Error`] as [`ProxyError::S3`].
     pub(crate) async fn send(
         &self,
         action: S3Action,
@@ -179,7 +179,7 @@ impl S3Client {
     /// Sends a call and returns the text of the response.
     ///
     /// # Errors
-    /// [`S3Error`] as [`ProxyError::Store`].
+    /// [`S3Error`] as [`ProxyError::S3`].
     pub(crate) async fn text(
         &self,
         action: S3Action,

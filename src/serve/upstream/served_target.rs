@@ -100,7 +100,7 @@ impl ServedTarget {
         // Without credentials the appliance cannot ask AWS for the store, so the error names the credentials.
         match self.credentials.check() {
             Err(unavailable) => unavailable.into(),
-            Ok(()) => ProxyError::StoreUnknown(self.describing.load_full()),
+            Ok(()) => ProxyError::ArtifactStoreUnknown(self.describing.load_full()),
         }
     }
 

@@ -50,7 +50,7 @@ fn every_request_is_one_line_with_caller_action_and_decision() {
             text("means"),
             text("action"),
             text("decision"),
-            text("refusal"),
+            text("error_code"),
             event["status"].to_string(),
         ]
         .join(" ")

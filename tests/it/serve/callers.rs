@@ -176,7 +176,7 @@ fn the_client_address_is_the_last_one_that_no_trusted_proxy_has_added() {
     assert_eq!(from(&["unknown"]), 403);
     assert_eq!(appliance.get("/_appliance/healthz").status, 200);
     appliance.saw("a client", |event| event["client"] == "198.51.100.7" && event["status"] == 200);
-    appliance.saw("a refusal", |event| event["client"] == "127.0.0.1" && event["refusal"] == "foreign-network");
+    appliance.saw("a rejection", |event| event["client"] == "127.0.0.1" && event["error_code"] == "foreign-network");
     let chain = Builder::new(&upstream).with(&options).with(&["--trusted-hops", "2"]).start();
     for (forwarded, expected) in
         [("198.51.100.7, 10.1.2.3", 200), ("203.0.113.1, 10.1.2.3", 403), ("198.51.100.7, 10.1.2.4, 10.1.2.3", 403)]
@@ -215,5 +215,5 @@ fn the_mlflow_client_sends_a_token_and_understands_rejections() {
     let appliance = Builder::new(&upstream).with_tokens(&tokens).with(&limits).start();
     let result = python::run(&bin, "mlflow_caller.py", &[&appliance.url(), &write.text, &read.text], b"");
     assert_eq!(result["checks"], 10);
-    appliance.saw("that the limit was met", |event| event["refusal"] == "rate-limited");
+    appliance.saw("that the limit was met", |event| event["error_code"] == "rate-limited");
 }

@@ -117,7 +117,7 @@ fn counts_are_exact_by_target_role_route_and_status() {
         expected(&[("complete a", 8), ("truncated a", 1), ("complete b", 1), ("complete (none)", 3)])
     );
     assert_eq!(
-        counted(&scrape, "appliance_refusals_total"),
+        counted(&scrape, "appliance_rejections_total"),
         expected(&[
             ("role-too-low a", 2),
             ("unauthenticated (none)", 1),
@@ -243,7 +243,7 @@ fn buffered_bodies_are_measured_while_they_are_buffered() {
     assert_eq!((large.status, large.header("x-appliance-error")), (429, "uploads-over-budget"));
     drop(caller);
     eventually("the budget is released", || appliance.metrics().count("appliance_body_bytes", &disk) == 0);
-    let shed = [("target", "default"), ("kind", "uploads-over-budget")];
+    let shed = [("target", "default"), ("error_code", "uploads-over-budget")];
     eventually("the rejection is counted", || appliance.metrics().count("appliance_sheds_total", &shed) == 1);
 }
 

@@ -46,7 +46,7 @@ mod prefix;
 mod prefix_proxy;
 mod proxy;
 mod rates;
-mod refusals;
+mod rejections;
 mod replaced_files;
 mod responses;
 mod rest;

@@ -95,17 +95,17 @@ fn the_document_has_the_state_of_the_appliance() {
         .as_array()
         .unwrap()
         .iter()
-        .map(|failure| (failure["kind"].as_str().unwrap(), failure))
+        .map(|failure| (failure["error_code"].as_str().unwrap(), failure))
         .collect();
-    let kinds: Vec<_> = failures.keys().copied().collect();
-    assert_eq!(kinds, ["cut-off", "unauthenticated", "upstream-closed", "upstream-denied", "upstream-error"]);
+    let codes: Vec<_> = failures.keys().copied().collect();
+    assert_eq!(codes, ["cut-off", "unauthenticated", "upstream-closed", "upstream-denied", "upstream-error"]);
     let log = appliance.log();
-    for (kind, failure) in failures {
-        assert_eq!(failure["is_ours"], kind != "unauthenticated", "{kind}");
-        let caller = if kind == "unauthenticated" { Value::Null } else { "ci".into() };
-        assert_eq!((&failure["caller"], &failure["count"]), (&caller, &1.into()), "{kind}");
-        assert!(failure["explanation"].as_str().unwrap().len() > 20, "{kind}");
-        assert!(log.contains(failure["request_id"].as_str().unwrap()), "{kind} is also in the log");
+    for (code, failure) in failures {
+        assert_eq!(failure["is_ours"], code != "unauthenticated", "{code}");
+        let caller = if code == "unauthenticated" { Value::Null } else { "ci".into() };
+        assert_eq!((&failure["caller"], &failure["count"]), (&caller, &1.into()), "{code}");
+        assert!(failure["explanation"].as_str().unwrap().len() > 20, "{code}");
+        assert!(log.contains(failure["request_id"].as_str().unwrap()), "{code} is also in the log");
     }
     let size = appliance.admin("/status.json").body.len();
     assert!(size < 20_000, "{size}");

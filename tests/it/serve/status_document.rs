@@ -119,7 +119,7 @@ fn a_browser_that_is_sent_to_sign_in_is_no_failure_and_a_session_has_a_row() {
 }
 
 #[test]
-fn failures_of_one_kind_caller_and_route_are_one_row() {
+fn failures_of_one_error_code_caller_and_route_are_one_row() {
     let (upstream, tokens) = (Upstream::start(|_, wire| Err(wire.close())), TokenFile::new());
     let (ada, bob) = (tokens.add("ada", "read", &[]).bearer(), tokens.add("bob", "read", &[]).bearer());
     let appliance = Builder::new(&upstream).env("APPLIANCE_WORKERS", "2").with_tokens(&tokens).with_admin().start();
@@ -140,7 +140,7 @@ fn failures_of_one_kind_caller_and_route_are_one_row() {
         .iter()
         .map(|failure| {
             let text = |key: &str| failure[key].as_str().unwrap_or("-").to_owned();
-            (text("kind"), text("caller"), text("action"), failure["count"].as_u64().unwrap())
+            (text("error_code"), text("caller"), text("action"), failure["count"].as_u64().unwrap())
         })
         .collect();
     seen.sort();
@@ -151,11 +151,11 @@ fn failures_of_one_kind_caller_and_route_are_one_row() {
         ("unauthenticated", "-", "-", 8),
         ("upstream-closed", "bob", "runs:search", 1),
     ];
-    assert_eq!(seen, expected.map(|(kind, caller, action, count)| (kind.into(), caller.into(), action.into(), count)));
+    assert_eq!(seen, expected.map(|(code, caller, action, count)| (code.into(), caller.into(), action.into(), count)));
     for failure in failures {
         assert!(failure["first"].as_f64().unwrap() <= failure["last"].as_f64().unwrap(), "{failure}");
         assert_eq!(failure["client"], "127.0.0.1", "{failure}");
-        assert_eq!(failure["is_ours"], failure["kind"] == "upstream-closed", "{failure}");
+        assert_eq!(failure["is_ours"], failure["error_code"] == "upstream-closed", "{failure}");
     }
 }
 

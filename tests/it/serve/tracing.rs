@@ -243,7 +243,7 @@ fn each_attempt_is_a_span_with_its_error() {
     // A rejected request has one span only.
     assert_eq!(appliance.get("/t/nobody/version").status, 404);
     let (server, clients) = taken_apart(collector.wait_for(6).split_off(5));
-    assert_eq!((server.attribute("appliance.refusal"), server.text("name")), (Some("no-such-target"), "GET"));
+    assert_eq!((server.attribute("appliance.error_code"), server.text("name")), (Some("no-such-target"), "GET"));
     assert!(clients.is_empty());
 
     upstream.stop();

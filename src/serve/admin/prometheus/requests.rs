@@ -33,16 +33,16 @@ pub(super) fn render(metrics: &Metrics, exposition: &mut Exposition) {
         each(&targets, family, ["role", "route"], |target| snapshot.bytes(target, direction).filter(is_seen));
     }
     let family = exposition.counter(
-        "appliance_refusals_total",
+        "appliance_rejections_total",
         "Requests that the appliance rejected, by error code (`x-appliance-error`)",
     );
-    each(&targets, family, ["kind"], |target| snapshot.refusals(target).filter(is_seen));
+    each(&targets, family, ["error_code"], |target| snapshot.rejections(target).filter(is_seen));
     let family = exposition.counter(
         "appliance_sheds_total",
         "Requests that the appliance rejected because a limit or a budget was exhausted",
     );
-    each(&targets, family, ["kind"], |target| {
-        snapshot.refusals(target).zip(ERROR_CODES).filter(|(_, code)| code.is_shed).map(|(sample, _)| sample)
+    each(&targets, family, ["error_code"], |target| {
+        snapshot.rejections(target).zip(ERROR_CODES).filter(|(_, code)| code.is_shed).map(|(sample, _)| sample)
     });
     let family = exposition.counter("appliance_retries_total", "Attempts after the first to send a request to MLflow");
     each(&targets, family, [], |target| iter::once(([], snapshot.retries(target))));
@@ -190,8 +190,8 @@ mod tests {
             }
             for code in ERROR_CODES {
                 let outcome = RequestOutcome::CallerGone;
-                let error_kind = Some(code.kind);
-                counters.count(&FinishedRequest { target, error_kind, outcome, ..FinishedRequest::plain() });
+                let error_code = Some(code.name);
+                counters.count(&FinishedRequest { target, error_code, outcome, ..FinishedRequest::plain() });
             }
         }
     }

@@ -86,7 +86,7 @@ fn failures(shared: &SharedState) -> Vec<Value> {
             "count": group.count,
             "first": seconds(group.first),
             "last": seconds(last.time),
-            "kind": last.kind,
+            "error_code": last.error_code,
             "status": last.status,
             "action": last.action,
             "caller": last.caller,
@@ -97,7 +97,7 @@ fn failures(shared: &SharedState) -> Vec<Value> {
             "method": last.method,
             "path": last.path,
             "cause": last.cause,
-            "explanation": ERROR_CODES[error_codes::index(last.kind)].text,
+            "explanation": ERROR_CODES[error_codes::index(last.error_code)].text,
             "is_ours": last.is_ours,
         })
     });

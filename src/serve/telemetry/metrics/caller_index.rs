@@ -123,7 +123,7 @@ mod tests {
         let success = with(StatusCode::OK);
         let uploaded = FinishedRequest { action: Some("artifacts:upload"), received: 10, ..success };
         let downloaded = FinishedRequest { action: Some("artifacts:get"), sent: 7, ..success };
-        let rejected = FinishedRequest { error_kind: Some("rate-limited"), ..with(StatusCode::TOO_MANY_REQUESTS) };
+        let rejected = FinishedRequest { error_code: Some("rate-limited"), ..with(StatusCode::TOO_MANY_REQUESTS) };
         let failed = FinishedRequest { presigned: [2, 1], ..with(StatusCode::BAD_GATEWAY) };
         for (second, worker) in (1..).zip(&workers) {
             worker.count(Some(&ada), second, &uploaded);

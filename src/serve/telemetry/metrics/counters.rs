@@ -13,7 +13,7 @@ use crate::serve::telemetry::metrics::callers::CallerRows;
 use crate::serve::telemetry::metrics::failures::{FailedRequest, RecentFailures};
 use crate::serve::telemetry::metrics::histogram::{self, BUCKETS, micros};
 use crate::serve::telemetry::metrics::layout::{
-    ANSWERED, CLASSES, ENDED, Latency, PRESIGNED, RECEIVED, REFUSALS, REJECTED, REQUESTS, RETRIES, ROLES, SENT,
+    ANSWERED, CLASSES, ENDED, Latency, PRESIGNED, RECEIVED, REJECTIONS, REJECTED, REQUESTS, RETRIES, ROLES, SENT,
     STATUSES, TIME, base, distribution, size, status,
 };
 use crate::serve::telemetry::metrics::route::RouteClass;
@@ -71,8 +71,8 @@ impl SharedCounters {
         self.add(target + RECEIVED + kind, request.received);
         self.add(target + SENT + kind, request.sent);
         self.add(target + ENDED + request.outcome as usize, 1);
-        if let Some(refusal) = request.error_kind {
-            self.add(target + REFUSALS + error_codes::index(refusal), 1);
+        if let Some(name) = request.error_code {
+            self.add(target + REJECTIONS + error_codes::index(name), 1);
         }
         if request.retries > 0 {
             self.add(target + RETRIES, request.retries.into());

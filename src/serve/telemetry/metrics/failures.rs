@@ -31,7 +31,7 @@ pub(crate) struct FailedRequest {
     pub target: Option<usize>,
     pub status: Option<u16>,
     /// The error code.
-    pub kind: &'static str,
+    pub error_code: &'static str,
     /// The full description of the failure.
     pub cause: Option<String>,
     /// True if the failure needs the operator's action.
@@ -40,7 +40,7 @@ pub(crate) struct FailedRequest {
 
 impl FailedRequest {
     /// Takes what is shown of a request that failed with this error code.
-    pub(super) fn of(request: &FinishedRequest<'_>, kind: &'static str) -> Self {
+    pub(super) fn of(request: &FinishedRequest<'_>, error_code: &'static str) -> Self {
         Self {
             time: clock::now(),
             request_id: request.request_id.to_owned(),
@@ -52,14 +52,14 @@ impl FailedRequest {
             client: request.client,
             target: request.target,
             status: request.status.map(|status| status.as_u16()),
-            kind,
+            error_code,
             cause: request.cause.map(ToOwned::to_owned),
             is_ours: request.concerns_operator(),
         }
     }
 }
 
-/// Failures of one kind, caller and route.
+/// Failures of one error code, caller and route.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct FailureGroup {
     /// The number of failures.
@@ -76,7 +76,7 @@ impl FailureGroup {
     }
 
     fn includes(&self, failure: &FailedRequest) -> bool {
-        let key = |one: &FailedRequest| (one.kind, one.status, one.action, one.role, one.target, one.is_ours);
+        let key = |one: &FailedRequest| (one.error_code, one.status, one.action, one.role, one.target, one.is_ours);
         key(&self.last) == key(failure) && self.last.caller == failure.caller
     }
 
@@ -172,7 +172,7 @@ mod tests {
             client: None,
             target: None,
             status: Some(if is_ours { 502 } else { 401 }),
-            kind: "other",
+            error_code: "other",
             cause: None,
             is_ours,
         }
@@ -191,7 +191,7 @@ mod tests {
         }
         recent.push(FailedRequest { action: Some("runs:get"), ..failure(7, false) });
         recent.push(of_caller(8, false));
-        recent.push(FailedRequest { kind: "rate-limited", ..failure(8, false) });
+        recent.push(FailedRequest { error_code: "rate-limited", ..failure(8, false) });
         recent.push(failure(8, true));
         assert_eq!(recent.all().count(), 5);
         let group = recent.all().find(|group| group.count == 3).expect("three are alike");

@@ -56,8 +56,8 @@ pub(super) const REQUESTS: usize = 0;
 pub(super) const RECEIVED: usize = REQUESTS + ROLES.len() * CLASSES * STATUSES.len();
 pub(super) const SENT: usize = RECEIVED + ROLES.len() * CLASSES;
 pub(super) const ENDED: usize = SENT + ROLES.len() * CLASSES;
-pub(super) const REFUSALS: usize = ENDED + RequestOutcome::ALL.len();
-pub(super) const RETRIES: usize = REFUSALS + ERROR_CODES.len();
+pub(super) const REJECTIONS: usize = ENDED + RequestOutcome::ALL.len();
+pub(super) const RETRIES: usize = REJECTIONS + ERROR_CODES.len();
 /// The requests that the appliance rejected with a 4xx.
 pub(super) const REJECTED: usize = RETRIES + 1;
 pub(super) const PRESIGNED: usize = REJECTED + 1;

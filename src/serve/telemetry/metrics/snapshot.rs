@@ -7,7 +7,7 @@ use crate::serve::telemetry::finished::RequestOutcome;
 use crate::serve::telemetry::metrics::counters::SharedCounters;
 use crate::serve::telemetry::metrics::histogram::{BUCKETS, Distribution};
 use crate::serve::telemetry::metrics::layout::{
-    ANSWERED, Direction, ENDED, Latency, PRESIGNED, PRESIGNED_KINDS, RECEIVED, REFUSALS, REJECTED, REQUESTS, RETRIES,
+    ANSWERED, Direction, ENDED, Latency, PRESIGNED, PRESIGNED_KINDS, RECEIVED, REJECTIONS, REJECTED, REQUESTS, RETRIES,
     ROLES, SENT, SERVER_ERROR, STATUSES, TIME, base, distribution, size,
 };
 use crate::serve::telemetry::metrics::route::RouteClass;
@@ -64,8 +64,8 @@ impl Snapshot {
     }
 
     /// Returns the rejected requests by error code.
-    pub(crate) fn refusals(&self, target: Option<usize>) -> impl Iterator<Item = Labelled<1>> {
-        ERROR_CODES.iter().map(|code| [code.kind]).zip(self.block(target, REFUSALS))
+    pub(crate) fn rejections(&self, target: Option<usize>) -> impl Iterator<Item = Labelled<1>> {
+        ERROR_CODES.iter().map(|code| [code.name]).zip(self.block(target, REJECTIONS))
     }
 
     /// Returns the number of attempts after the first.
@@ -172,7 +172,7 @@ mod tests {
             action: None,
             status: Some(StatusCode::UNAUTHORIZED),
             outcome: RequestOutcome::CallerGone,
-            error_kind: Some("unauthenticated"),
+            error_code: Some("unauthenticated"),
             retries: 3,
             upstream: None,
             overhead: None,
@@ -195,7 +195,7 @@ mod tests {
             Some((["write", "runs"], 40))
         );
         assert_eq!(snapshot.ended(None).map(|(_, count)| count).collect::<Vec<_>>(), [0, 1, 0]);
-        assert_eq!(snapshot.refusals(None).find(|(_, count)| *count > 0), Some((["unauthenticated"], 1)));
+        assert_eq!(snapshot.rejections(None).find(|(_, count)| *count > 0), Some((["unauthenticated"], 1)));
         assert_eq!((snapshot.retries(None), snapshot.retries(Some(1))), (3, 0));
         assert_eq!(snapshot.latency(Some(1), Latency::Overhead, RouteClass::Runs).sum, 400);
         assert_eq!(snapshot.latency(Some(1), Latency::Upstream, RouteClass::Runs).count(), 2);

@@ -29,7 +29,7 @@ impl Trace {
         attributes.word("appliance.action", request.action);
         attributes.text("appliance.caller", request.caller.map(|caller| caller.name.as_str()));
         attributes.word("appliance.role", request.caller.map(|caller| caller.role.as_str()));
-        attributes.word("appliance.refusal", request.error_kind);
+        attributes.word("appliance.error_code", request.error_code);
         let (calls, unrecorded) = self.take_calls();
         self.exporter.counts.add_dropped(DropReason::TooMany, unrecorded);
         let has_failed = note_failure(request, &mut attributes);
@@ -57,9 +57,9 @@ impl Trace {
 fn note_failure(request: &FinishedRequest<'_>, attributes: &mut SpanAttributes) -> bool {
     let incomplete = (request.outcome != RequestOutcome::Complete).then(|| request.outcome.as_str());
     let server_error = request.status.filter(StatusCode::is_server_error);
-    match (incomplete, server_error, request.error_kind) {
+    match (incomplete, server_error, request.error_code) {
         (Some(outcome), ..) => attributes.word("error.type", Some(outcome)),
-        (None, Some(_), Some(refusal)) => attributes.word("error.type", Some(refusal)),
+        (None, Some(_), Some(code)) => attributes.word("error.type", Some(code)),
         (None, Some(status), None) => attributes.text("error.type", Some(status.as_str())),
         (None, None, _) => return false,
     }

@@ -166,8 +166,8 @@ impl CallSpan {
     }
 
     /// Ends without a response.
-    pub(crate) fn failed(mut self, kind: &'static str) {
-        self.0.error = Some(kind.into());
+    pub(crate) fn failed(mut self, error_code: &'static str) {
+        self.0.error = Some(error_code.into());
     }
 }
 

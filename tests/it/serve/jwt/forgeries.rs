@@ -350,9 +350,9 @@ fn no_forged_expired_swapped_or_oversized_token_is_accepted() {
                     let event = event(appliance, &answer);
                     let cause = event["cause"].as_str().unwrap();
                     assert!(cause.contains(reason), "{what}: {cause}");
-                    let kind = if status == 401 { "unauthenticated" } else { "no-grant" };
-                    assert_eq!((event["refusal"].as_str(), &event["caller"]), (Some(kind), &Value::Null), "{what}");
-                    assert_eq!(answer.header("x-appliance-error"), kind, "{what}");
+                    let code = if status == 401 { "unauthenticated" } else { "no-grant" };
+                    assert_eq!((event["error_code"].as_str(), &event["caller"]), (Some(code), &Value::Null), "{what}");
+                    assert_eq!(answer.header("x-appliance-error"), code, "{what}");
                 })
             })
             .collect();

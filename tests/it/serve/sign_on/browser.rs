@@ -162,7 +162,7 @@ fn groups_decide_and_people_without_access_read_why() {
     stranger.wait_for("document.body.innerText.includes('signed in as eve, but you have no access')");
     assert_eq!(stranger.evaluate("document.querySelector('h1').textContent"), "Access denied");
     picture(&mut stranger, "no-access.png");
-    appliance.saw("eve", |event| event["refusal"] == "no-grant" && event["status"] == 403);
+    appliance.saw("eve", |event| event["error_code"] == "no-grant" && event["status"] == 403);
     // Eve is another person for MLflow, or comes back as one.
     stranger.open(&format!("{url}{START}&again=yes"));
     signs_in_as(&mut stranger, "ada");

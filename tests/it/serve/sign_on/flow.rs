@@ -94,7 +94,7 @@ fn groups_become_roles_and_the_table_in_force_decides() {
     assert_eq!((denied.status, denied.header("x-appliance-error")), (403, "no-grant"));
     assert!(!denied.has("set-cookie") && denied.text().contains("eve"), "{}", denied.text());
     appliance.saw("the denied person", |event| {
-        event["refusal"] == "no-grant" && event["cause"].as_str().is_some_and(|cause| cause.contains("`eve`"))
+        event["error_code"] == "no-grant" && event["cause"].as_str().is_some_and(|cause| cause.contains("`eve`"))
     });
 
     // After a restart with another table and the same key, the session has the rights of that table.
