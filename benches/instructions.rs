@@ -128,7 +128,7 @@ fn body(size: usize) -> (Runtime, Bytes, BodyLimits) {
         disk: Budget::new(BudgetKind::Disk, 1 << 30),
         directory: std::env::temp_dir().into(),
         timing: Timing { idle_timeout: Duration::from_secs(60), total: Duration::from_secs(60) },
-        passes_large: false,
+        streams_large: false,
     };
     let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
     (runtime, Bytes::from(vec![b'x'; size]), body_limits)

@@ -110,7 +110,7 @@ pub enum AuthMethod {
     /// The JWT of a trusted issuer in `Authorization`.
     Jwt,
     /// A personal token, which acts for the person who made it.
-    Personal(Owner),
+    Personal(OwnerSignIn),
     /// A token that AWS has confirmed as one of an AWS identity.
     Aws,
     /// No authentication.
@@ -120,7 +120,7 @@ pub enum AuthMethod {
 labelled! {
     /// The method with which the owner of a personal token signs in.
     #[derive(Hash)]
-    pub enum Owner {
+    pub enum OwnerSignIn {
         /// A session that began with a token of an operator.
         Token = "token",
         /// The sign-in at a load balancer.
@@ -159,7 +159,7 @@ pub struct Caller {
     /// The targets that the caller may use.
     pub targets: Targets,
     /// The method of authentication.
-    pub means: AuthMethod,
+    pub auth_method: AuthMethod,
     /// The name of the issuer whose JWT named the caller, if one did.
     pub issuer: Option<Arc<str>>,
     /// The end of the personal token, the JWT or the AWS identity token in the request; nothing for other methods.
@@ -169,12 +169,12 @@ pub struct Caller {
 impl Caller {
     /// Returns the method with which a person has signed in; nothing if a program may have sent the request.
     #[must_use]
-    pub fn owner(&self) -> Option<Owner> {
-        match self.means {
-            AuthMethod::Session if self.issuer.is_some() => Some(Owner::Issuer),
-            AuthMethod::Session => Some(Owner::Token),
-            AuthMethod::Oidc => Some(Owner::Oidc),
-            AuthMethod::Certificate => Some(Owner::Certificate),
+    pub fn owner(&self) -> Option<OwnerSignIn> {
+        match self.auth_method {
+            AuthMethod::Session if self.issuer.is_some() => Some(OwnerSignIn::Issuer),
+            AuthMethod::Session => Some(OwnerSignIn::Token),
+            AuthMethod::Oidc => Some(OwnerSignIn::Oidc),
+            AuthMethod::Certificate => Some(OwnerSignIn::Certificate),
             AuthMethod::Token | AuthMethod::Jwt | AuthMethod::Personal(_) | AuthMethod::Aws | AuthMethod::Anonymous => {
                 None
             }
@@ -184,9 +184,9 @@ impl Caller {
     /// Returns the name as CloudTrail accepts it. No two callers have the same, unless they have the same name.
     #[must_use]
     pub fn source_identity(&self) -> Cow<'_, str> {
-        match self.means {
+        match self.auth_method {
             // These are fitted when they are made, so they stay as they are in the logs.
-            AuthMethod::Jwt | AuthMethod::Aws | AuthMethod::Personal(Owner::Issuer) => (&self.name).into(),
+            AuthMethod::Jwt | AuthMethod::Aws | AuthMethod::Personal(OwnerSignIn::Issuer) => (&self.name).into(),
             AuthMethod::Session if self.issuer.is_some() => (&self.name).into(),
             _ => fitted(&self.name).into(),
         }
@@ -207,11 +207,11 @@ mod tests {
 
     #[test]
     fn two_callers_never_have_one_source_identity() {
-        let caller = |name: &str, means| Caller {
+        let caller = |name: &str, auth_method| Caller {
             name: name.to_owned(),
             role: Role::Read,
             targets: Targets::All,
-            means,
+            auth_method,
             issuer: None,
             expires: None,
         };

@@ -44,9 +44,9 @@ impl Grant {
 
     /// Returns the caller for a subject whose own name is `own`.
     #[must_use]
-    pub fn caller(&self, own: &str, means: AuthMethod) -> Caller {
+    pub fn caller(&self, own: &str, auth_method: AuthMethod) -> Caller {
         let name = self.name.clone().unwrap_or_else(|| own.to_owned());
-        Caller { name, role: self.role, targets: self.targets.clone(), means, issuer: None, expires: None }
+        Caller { name, role: self.role, targets: self.targets.clone(), auth_method, issuer: None, expires: None }
     }
 }
 

@@ -74,7 +74,7 @@ impl IssuerSession {
 
     /// Returns true if the value of a cookie can only be such a session.
     #[must_use]
-    pub fn is_meant(value: &str) -> bool {
+    pub fn looks_like_one(value: &str) -> bool {
         value.starts_with(PREFIX)
     }
 
@@ -125,7 +125,7 @@ mod tests {
         let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
         let session = IssuerSession::new(ISSUER, "ada", ["groups=a", "groups=*", "groups=a"].into_iter(), at(60));
         let value = session.seal(&sealer, &random).expect("random numbers");
-        assert!(IssuerSession::is_meant(&value) && !IssuerSession::is_meant("v1.abc.60.x"));
+        assert!(IssuerSession::looks_like_one(&value) && !IssuerSession::looks_like_one("v1.abc.60.x"));
         let found = IssuerSession::open(&sealer, &value, at(59)).expect("it has not ended");
         assert_eq!((&found, found.end()), (&session, at(60)));
         let is_of = |url: &str| found.is_of(&hashed(url));

@@ -17,7 +17,7 @@ use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 
 use super::address::counted;
-use super::caller::{AuthMethod, Caller, Owner};
+use super::caller::{AuthMethod, Caller, OwnerSignIn};
 
 /// The number of callers or addresses that are remembered before idle ones are forgotten.
 const REMEMBERED: usize = 10_000;
@@ -133,21 +133,23 @@ impl<A: Default> Meter<A> {
     ///
     /// # Errors
     /// [`Excess`].
-    pub fn admit(&self, caller: &Caller, address: Option<IpAddr>) -> Result<Permit<A>, Excess> {
+    pub fn count(&self, caller: &Caller, address: Option<IpAddr>) -> Result<Permit<A>, Excess> {
         let address = address.map(counted);
         let (caller, address) = self.with(|usages| {
             let by_name = |usages: &mut Usages<A>, kind: usize| {
                 usage(&mut usages.named[kind], caller.name.as_str(), self.limits.rate)
             };
-            let caller = match (caller.means, address) {
-                (AuthMethod::Oidc | AuthMethod::Personal(Owner::Oidc), _) => by_name(usages, 1),
-                (AuthMethod::Certificate | AuthMethod::Personal(Owner::Certificate), _) => by_name(usages, 2),
-                (AuthMethod::Jwt | AuthMethod::Personal(Owner::Issuer), _) => by_name(usages, 3),
+            let caller = match (caller.auth_method, address) {
+                (AuthMethod::Oidc | AuthMethod::Personal(OwnerSignIn::Oidc), _) => by_name(usages, 1),
+                (AuthMethod::Certificate | AuthMethod::Personal(OwnerSignIn::Certificate), _) => by_name(usages, 2),
+                (AuthMethod::Jwt | AuthMethod::Personal(OwnerSignIn::Issuer), _) => by_name(usages, 3),
                 // The person and the jobs of one name at an issuer share a limit.
                 (AuthMethod::Session, _) if caller.issuer.is_some() => by_name(usages, 3),
                 (AuthMethod::Aws, _) => by_name(usages, 4),
                 (AuthMethod::Anonymous, Some(address)) => usage(&mut usages.anonymous, &address, self.limits.rate),
-                (AuthMethod::Token | AuthMethod::Session | AuthMethod::Personal(Owner::Token), _) => by_name(usages, 0),
+                (AuthMethod::Token | AuthMethod::Session | AuthMethod::Personal(OwnerSignIn::Token), _) => {
+                    by_name(usages, 0)
+                }
                 (AuthMethod::Anonymous, None) => by_name(usages, 0),
             };
             (caller, address.map(|address| self.address(usages, address)))
@@ -166,7 +168,7 @@ impl<A: Default> Meter<A> {
     ///
     /// # Errors
     /// [`Excess::Concurrency`].
-    pub fn admit_unauthenticated(&self, address: Option<IpAddr>) -> Result<Permit<A>, Excess> {
+    pub fn count_unauthenticated(&self, address: Option<IpAddr>) -> Result<Permit<A>, Excess> {
         let Some(address) = address.map(counted) else { return Ok(Permit { caller: None, address: None }) };
         let (unauthenticated, address) =
             self.with(|usages| (usage(&mut usages.unauthenticated, &address, None), self.address(usages, address)));

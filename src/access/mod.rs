@@ -1,11 +1,13 @@
 //! Access control: callers and their authentication, MLflow's routes and the role that each needs.
 //!
-//! Pure: no I/O, no clock, no HTTP types. [`crate::serve`] brings the requests, and what is read from files and AWS.
+//! This module is pure: it does no I/O, reads no clock and uses no HTTP types. [`crate::serve`] passes it the requests and the
+//! contents of files and of secrets in AWS.
 
 pub mod address;
 pub mod aws_identity;
 pub mod aws_principal;
 pub mod aws_token;
+pub mod balancer_jwt;
 pub mod caller;
 pub mod caller_name;
 pub mod code_flow;
@@ -16,7 +18,6 @@ pub mod issuer_session;
 pub mod jwt;
 pub mod limits;
 pub mod login_request;
-pub mod oidc;
 pub mod openid;
 pub mod personal;
 pub mod policy;

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::caller::{AuthMethod, Caller, Owner, Role, Targets, is_target_name};
+use super::caller::{AuthMethod, Caller, OwnerSignIn, Role, Targets, is_target_name};
 use super::caller_name::check_name;
 use super::day::LastUse;
 use super::token::Hash;
@@ -26,7 +26,7 @@ pub struct Person {
     /// The name.
     pub name: String,
     /// The method of the sign-in.
-    pub owner: Owner,
+    pub owner: OwnerSignIn,
     /// The name of the issuer, if the person signs in at one.
     pub issuer: Option<Arc<str>>,
     /// The role of today.
@@ -180,7 +180,7 @@ pub fn caller(entry: &TokenEntry, personal: &PersonalEntry, (role, targets): (Ro
         name: entry.name.clone(),
         role: entry.role.min(role),
         targets: entry.targets.and(targets),
-        means: AuthMethod::Personal(personal.owner),
+        auth_method: AuthMethod::Personal(personal.owner),
         issuer: personal.issuer.clone(),
         expires: entry.expires,
     }

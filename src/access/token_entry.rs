@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use serde::Deserialize;
 
-use super::caller::{self, AuthMethod, Caller, Owner, Role, Targets};
+use super::caller::{self, AuthMethod, Caller, OwnerSignIn, Role, Targets};
 use super::caller_name::check_name;
 use super::day::{Day, LastUse};
 use super::token::Hash;
@@ -36,7 +36,7 @@ pub struct TokenEntry {
 #[derive(Clone, PartialEq, Eq)]
 pub struct PersonalEntry {
     /// The method with which the person signs in.
-    pub owner: Owner,
+    pub owner: OwnerSignIn,
     /// The name of the issuer, if the person signs in at one.
     pub issuer: Option<Arc<str>>,
     /// The person's name for the token.
@@ -70,10 +70,10 @@ impl TokenTable {
             _ => return Err("`owner` and `label` belong together, and `used` and `issuer` need both".to_owned()),
         };
         check_name(label).map_err(|form| format!("`label`: {form}"))?;
-        let owner = Owner::parse(owner).ok_or("`owner` is not `token`, `oidc`, `issuer` or `certificate`")?;
+        let owner = OwnerSignIn::parse(owner).ok_or("`owner` is not `token`, `oidc`, `issuer` or `certificate`")?;
         let is_fitting = match &self.issuer {
-            Some(name) => owner == Owner::Issuer && caller::is_target_name(name),
-            None => owner != Owner::Issuer,
+            Some(name) => owner == OwnerSignIn::Issuer && caller::is_target_name(name),
+            None => owner != OwnerSignIn::Issuer,
         };
         if !is_fitting {
             return Err("`issuer` names the issuer of the owner `issuer`, as `[[issuer]]` does".to_owned());
@@ -124,8 +124,8 @@ impl TokenTable {
 ///
 /// # Errors
 /// The valid form of a name.
-pub(super) fn check_owner(owner: Option<Owner>, name: &str) -> Result<(), &'static str> {
-    if owner != Some(Owner::Certificate) {
+pub(super) fn check_owner(owner: Option<OwnerSignIn>, name: &str) -> Result<(), &'static str> {
+    if owner != Some(OwnerSignIn::Certificate) {
         return check_name(name);
     }
     let is_plain = |byte: u8| (b' '..=b'~').contains(&byte) && !b"\"\\".contains(&byte);
@@ -146,12 +146,12 @@ impl TokenEntry {
 
     /// Returns the caller that presents the token.
     #[must_use]
-    pub fn caller(&self, means: AuthMethod) -> Caller {
+    pub fn caller(&self, auth_method: AuthMethod) -> Caller {
         Caller {
             name: self.name.clone(),
             role: self.role,
             targets: self.targets.clone(),
-            means,
+            auth_method,
             issuer: None,
             expires: None,
         }

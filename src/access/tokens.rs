@@ -50,7 +50,7 @@ pub enum TokensError {
 
 /// The reason why a presented token is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Rejected {
+pub enum TokenRejection {
     /// The text has not the form of a token.
     #[error("it is not a token of the appliance")]
     Malformed,
@@ -161,10 +161,11 @@ impl Tokens {
     /// Returns the token that a caller presents.
     ///
     /// # Errors
-    /// [`Rejected`], for the log. A caller only learns that the token was rejected.
-    pub fn find(&self, presented: &str, now: SystemTime) -> Result<&TokenEntry, Rejected> {
+    /// [`TokenRejection`], for the log. A caller only learns that the token was rejected.
+    pub fn find(&self, presented: &str, now: SystemTime) -> Result<&TokenEntry, TokenRejection> {
         // The hash of a known token covers its check as well, so only others need the check: a second hash for each request.
-        let rejected = || if token::id(presented).is_some() { Rejected::Unknown } else { Rejected::Malformed };
+        let rejected =
+            || if token::id(presented).is_some() { TokenRejection::Unknown } else { TokenRejection::Malformed };
         let entry = token::claimed_id(presented).and_then(|id| self.entry(id)).ok_or_else(rejected)?;
         // SECURITY: only the hash is secret, and it is compared in constant time; ids may be told apart by timing.
         if !entry.hash.is(&Hash::of(presented)) {
@@ -176,14 +177,14 @@ impl Tokens {
     /// Returns the token with an id that was checked before, as in a session.
     ///
     /// # Errors
-    /// [`Rejected`] if it has been revoked or has expired since.
-    pub fn by_id(&self, id: &str, now: SystemTime) -> Result<&TokenEntry, Rejected> {
-        still_valid(self.entry(id).ok_or(Rejected::Unknown)?, now)
+    /// [`TokenRejection`] if it has been revoked or has expired since.
+    pub fn by_id(&self, id: &str, now: SystemTime) -> Result<&TokenEntry, TokenRejection> {
+        still_valid(self.entry(id).ok_or(TokenRejection::Unknown)?, now)
     }
 }
 
-fn still_valid(entry: &TokenEntry, now: SystemTime) -> Result<&TokenEntry, Rejected> {
-    if entry.is_valid(now) { Ok(entry) } else { Err(Rejected::Expired) }
+fn still_valid(entry: &TokenEntry, now: SystemTime) -> Result<&TokenEntry, TokenRejection> {
+    if entry.is_valid(now) { Ok(entry) } else { Err(TokenRejection::Expired) }
 }
 
 impl fmt::Display for Tokens {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::error::ApiError;
 use super::json::{self, JsonCall};
 use super::transport::Transport;
-use crate::aws::credentials::Current;
+use crate::aws::credentials::CurrentCredentials;
 use crate::http::client::Endpoint;
 use crate::mlflow::arn::Mode;
 
@@ -57,7 +57,7 @@ pub async fn list(
     mode: Mode,
     (endpoint, region): (&Endpoint, &str),
     transport: &Transport,
-    credentials: &Current,
+    credentials: &CurrentCredentials,
 ) -> Result<Vec<ListedMlflow>, CatalogError> {
     let (operation, list) = match mode {
         Mode::TrackingServer => ("ListMlflowTrackingServers", "TrackingServerSummaries"),

@@ -6,22 +6,22 @@ use serde_json::Value;
 use super::error::ApiError;
 use super::transport::Transport;
 use super::{json, sagemaker};
-use crate::aws::credentials::Current;
+use crate::aws::credentials::CurrentCredentials;
 use crate::http::client::Endpoint;
 use crate::mlflow::arn::Mode;
 use crate::mlflow::store::ArtifactStore;
 use crate::mlflow::target::Target;
 
-/// The location of a target's artifacts, or the API that knows it.
+/// The artifact store of a target, or the API that knows it.
 #[derive(Clone)]
-pub enum ArtifactLocation {
+pub enum StoreSource {
     /// The configuration names it.
     Known(ArtifactStore),
     /// The SageMaker API at this endpoint knows it.
     Described(Endpoint),
 }
 
-/// The reason why the location is not known.
+/// The reason why the artifact store is not known.
 #[derive(Debug, thiserror::Error)]
 pub enum DescribeError {
     /// The service did not answer.
@@ -59,7 +59,7 @@ pub async fn artifact_store(
     target: &Target,
     endpoint: &Endpoint,
     transport: &Transport,
-    credentials: &Current,
+    credentials: &CurrentCredentials,
 ) -> Result<ArtifactStore, DescribeError> {
     let answer = describe(target, endpoint, transport, credentials).await?;
     let uri = answer["ArtifactStoreUri"].as_str().unwrap_or_default();
@@ -74,7 +74,7 @@ pub async fn state(
     target: &Target,
     endpoint: &Endpoint,
     transport: &Transport,
-    credentials: &Current,
+    credentials: &CurrentCredentials,
 ) -> Result<TargetState, DescribeError> {
     let answer = describe(target, endpoint, transport, credentials).await?;
     let text = |key: &str| answer[key].as_str().unwrap_or_default().to_owned();
@@ -99,7 +99,7 @@ pub async fn service_role(
     target: &Target,
     endpoint: &Endpoint,
     transport: &Transport,
-    credentials: &Current,
+    credentials: &CurrentCredentials,
 ) -> Result<Option<String>, DescribeError> {
     let answer = describe(target, endpoint, transport, credentials).await?;
     Ok(answer["RoleArn"].as_str().map(ToOwned::to_owned))
@@ -109,7 +109,7 @@ async fn describe(
     target: &Target,
     endpoint: &Endpoint,
     transport: &Transport,
-    credentials: &Current,
+    credentials: &CurrentCredentials,
 ) -> Result<Value, DescribeError> {
     let arn = target.arn();
     let operation = match arn.mode() {

@@ -1,14 +1,14 @@
 //! The reasons why a service gave no response.
 
-use crate::aws::credentials::Unavailable;
+use crate::aws::credentials::CredentialsUnavailable;
 use crate::http::client::{BodyError, ClientError, ServiceClientError};
 
 /// The reason why a service gave no response.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
     /// There is nothing to sign with.
-    #[error("no valid AWS credentials")]
-    Credentials(#[from] Unavailable),
+    #[error("there are no valid AWS credentials")]
+    Credentials(#[from] CredentialsUnavailable),
     /// No response came.
     #[error(transparent)]
     Client(ClientError),

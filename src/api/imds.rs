@@ -85,7 +85,7 @@ impl ImdsError {
         }
     }
 
-    fn may_pass(&self) -> bool {
+    fn is_temporary(&self) -> bool {
         match self {
             Self::Absent(_) | Self::NoToken(_) | Self::Unanswered { .. } => true,
             Self::Refused { status, .. } => *status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error(),
@@ -136,7 +136,7 @@ impl ImdsClient {
         loop {
             let wait = backoff.wait();
             match self.attempt(path).await {
-                Err(error) if error.may_pass() && Instant::now() + wait < self.deadline => sleep(wait).await,
+                Err(error) if error.is_temporary() && Instant::now() + wait < self.deadline => sleep(wait).await,
                 result => return result,
             }
         }

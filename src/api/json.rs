@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::error::ApiError;
 use super::transport::{SignedRequest, Transport};
-use crate::aws::credentials::Current;
+use crate::aws::credentials::CurrentCredentials;
 use crate::http::client::Endpoint;
 
 /// The header that names the operation.
@@ -35,7 +35,7 @@ pub struct JsonCall<'a, T = Value> {
 pub async fn send<T: Serialize>(
     call: JsonCall<'_, T>,
     transport: &Transport,
-    credentials: &Current,
+    credentials: &CurrentCredentials,
 ) -> Result<(StatusCode, Bytes), ApiError> {
     let JsonCall { endpoint, region, service, operation, input } = call;
     let call = SignedRequest {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::error::ApiError;
 use super::json::{self, JsonCall};
 use super::transport::Transport;
-use crate::aws::credentials::Current;
+use crate::aws::credentials::CurrentCredentials;
 use crate::clock;
 use crate::http::client::Endpoint;
 
@@ -54,7 +54,7 @@ pub struct LogStream<'a> {
     /// The connections to AWS.
     pub transport: &'a Transport,
     /// The credentials that sign the requests.
-    pub credentials: &'a Current,
+    pub credentials: &'a CurrentCredentials,
 }
 
 /// The reason why a call had no effect.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::error::ApiError;
 use super::json::{self, JsonCall};
 use super::transport::Transport;
-use crate::aws::credentials::Current;
+use crate::aws::credentials::CurrentCredentials;
 use crate::http::client::Endpoint;
 
 /// A path with more pages, of ten parameters each, holds no configuration.
@@ -71,7 +71,7 @@ pub async fn below(
     path: &str,
     transport: &Transport,
     (endpoint, region): (&Endpoint, &str),
-    credentials: &Current,
+    credentials: &CurrentCredentials,
 ) -> Result<Vec<SsmParameter>, ParametersError> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
@@ -107,7 +107,7 @@ pub struct ParameterStore<'a> {
     /// The region in signatures.
     pub region: &'a str,
     /// The credentials with which calls are signed.
-    pub credentials: &'a Current,
+    pub credentials: &'a CurrentCredentials,
 }
 
 #[cfg(feature = "deploy")]
@@ -133,7 +133,7 @@ async fn ask<T: DeserializeOwned>(
     (path, operation, input): (&str, &'static str, &Value),
     transport: &Transport,
     (endpoint, region): (&Endpoint, &str),
-    credentials: &Current,
+    credentials: &CurrentCredentials,
 ) -> Result<T, ParametersError> {
     let action = format!("AmazonSSM.{operation}");
     let call = JsonCall { endpoint, region, service: "ssm", operation: &action, input };

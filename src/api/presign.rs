@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::error::ApiError;
 use super::transport::Transport;
 use super::{json, sagemaker};
-use crate::aws::credentials::Current;
+use crate::aws::credentials::CurrentCredentials;
 use crate::http::client::Endpoint;
 use crate::mlflow::arn::Mode;
 use crate::mlflow::target::Target;
@@ -79,7 +79,7 @@ pub async fn url(
     target: &Target,
     endpoint: &Endpoint,
     transport: &Transport,
-    credentials: &Current,
+    credentials: &CurrentCredentials,
     lifetimes: Lifetimes,
 ) -> Result<SecretString, PresignError> {
     let arn = target.arn();

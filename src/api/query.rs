@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::error::ApiError;
 use super::imds::InstanceIdentity;
 use super::transport::{SignedRequest, Transport, value};
-use crate::aws::credentials::Current;
+use crate::aws::credentials::CurrentCredentials;
 use crate::http::client::{Endpoint, ServiceResponse};
 use crate::http::fields::Fields;
 use crate::http::uri;
@@ -34,7 +34,7 @@ pub enum QueryError {
 impl QueryError {
     /// True if the same call may succeed later.
     #[must_use]
-    pub fn may_pass(&self) -> bool {
+    pub fn is_temporary(&self) -> bool {
         match self {
             Self::Unanswered(_) => true,
             Self::Refused { status, text } => {
@@ -64,7 +64,7 @@ pub async fn target_health(
     (endpoint, region): (&Endpoint, &str),
     group: &str,
     instance: &str,
-    credentials: &Current,
+    credentials: &CurrentCredentials,
 ) -> Result<TargetHealth, QueryError> {
     let target = target(&[
         ("Action", "DescribeTargetHealth"),
@@ -89,7 +89,7 @@ pub async fn trust_policy(
     transport: &Transport,
     endpoint: &Endpoint,
     role: &str,
-    credentials: &Current,
+    credentials: &CurrentCredentials,
 ) -> Result<serde_json::Value, QueryError> {
     let target = target(&[("Action", "GetRole"), ("RoleName", role), ("Version", "2010-05-08")]);
     // IAM is in one region of its partition.
@@ -139,7 +139,7 @@ pub async fn complete_lifecycle_action(
     (group, hook): (&str, &str),
     instance: &str,
     is_success: bool,
-    credentials: &Current,
+    credentials: &CurrentCredentials,
 ) -> Result<(), QueryError> {
     let target = target(&[
         ("Action", "CompleteLifecycleAction"),
@@ -158,7 +158,7 @@ async fn signed(
     (endpoint, region): (&Endpoint, &str),
     service: &'static str,
     target: &str,
-    credentials: &Current,
+    credentials: &CurrentCredentials,
 ) -> Result<Bytes, QueryError> {
     let (method, body) = (Method::GET, Bytes::new());
     let call = SignedRequest { endpoint, region, service, method, target, content_type: None, routing: None, body };

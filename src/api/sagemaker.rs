@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::error::ApiError;
 use super::json::{self, JsonCall};
 use super::transport::Transport;
-use crate::aws::credentials::Current;
+use crate::aws::credentials::CurrentCredentials;
 use crate::http::client::Endpoint;
 use crate::mlflow::arn::{Arn, Mode};
 
@@ -28,7 +28,7 @@ pub(super) async fn ask(
     (operation, input): (&str, &Value),
     endpoint: &Endpoint,
     transport: &Transport,
-    credentials: &Current,
+    credentials: &CurrentCredentials,
 ) -> Result<(StatusCode, Bytes), ApiError> {
     let name = format!("SageMaker.{operation}");
     let call = JsonCall { endpoint, region: arn.region(), service: "sagemaker", operation: &name, input };

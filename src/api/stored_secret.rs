@@ -11,7 +11,7 @@ use tokio::time::sleep;
 use super::error::ApiError;
 use super::json::{self, JsonCall};
 use super::transport::Transport;
-use crate::aws::credentials::Current;
+use crate::aws::credentials::CurrentCredentials;
 use crate::aws::secret::{Keeper, Secret, SecretError};
 use crate::backoff::Backoff;
 use crate::http::client::Endpoint;
@@ -38,7 +38,7 @@ pub struct SecretAccess<'a> {
     /// The connections to AWS.
     pub transport: &'a Transport,
     /// The credentials that sign the requests.
-    pub credentials: &'a Current,
+    pub credentials: &'a CurrentCredentials,
 }
 
 /// The reason why the text of a secret cannot be read.
@@ -101,7 +101,7 @@ impl StoredSecret {
         loop {
             let call = JsonCall { endpoint, region, service: secret.service(), operation, input };
             let (status, answer) = json::send(call, access.transport, access.credentials).await?;
-            if attempt >= ATTEMPTS || !may_pass(status, &answer) {
+            if attempt >= ATTEMPTS || !is_temporary(status, &answer) {
                 return Ok((status, answer));
             }
             attempt += 1;
@@ -131,7 +131,7 @@ impl StoredSecretError {
 }
 
 /// True if AWS asks for a retry. Each of our changes may be sent twice: a version has a name of its own, or its number tells.
-fn may_pass(status: StatusCode, answer: &[u8]) -> bool {
+fn is_temporary(status: StatusCode, answer: &[u8]) -> bool {
     let code = json::error_code(answer);
     status.is_server_error()
         || (status.is_client_error() && (code.starts_with("Throttling") || code == "TooManyUpdates"))

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use ring::digest::{SHA256, digest};
 
 use super::error::ApiError;
-use crate::aws::credentials::Current;
+use crate::aws::credentials::CurrentCredentials;
 use crate::aws::sigv4::{EMPTY_SHA256, Signable, Signer};
 use crate::http::client::{Dialer, Endpoint, ServiceClient, ServiceLimits, ServiceResponse};
 use crate::http::fields::Fields;
@@ -72,7 +72,11 @@ impl Transport {
     ///
     /// # Errors
     /// [`ApiError`].
-    pub async fn signed(&self, request: SignedRequest<'_>, credentials: &Current) -> Result<ServiceResponse, ApiError> {
+    pub async fn signed(
+        &self,
+        request: SignedRequest<'_>,
+        credentials: &CurrentCredentials,
+    ) -> Result<ServiceResponse, ApiError> {
         let SignedRequest { endpoint, region, service, method, target, content_type, routing, body } = request;
         let now = credentials.now();
         let (host, sha256) = (endpoint.authority(), hex::encode(digest(&SHA256, &body)));

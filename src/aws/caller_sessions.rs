@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::Mutex as AsyncMutex;
 
-use super::credentials::{Current, Unavailable, until_renewal};
+use super::credentials::{CredentialsUnavailable, CurrentCredentials, until_renewal};
 use super::skew::Skew;
 use super::source::CredentialSource;
 use crate::backoff::spread;
@@ -29,7 +29,7 @@ pub struct CallerSessions {
 }
 
 struct CallerSession {
-    current: Current,
+    current: CurrentCredentials,
     /// The time of the next renewal; locked while STS is asked.
     next: AsyncMutex<Option<SystemTime>>,
 }
@@ -37,7 +37,7 @@ struct CallerSession {
 impl CallerSessions {
     /// Returns no sessions yet; they will expire by the clock with this skew.
     #[must_use]
-    pub fn following(skew: Skew) -> Self {
+    pub fn with_skew(skew: Skew) -> Self {
         Self { skew, ..Self::default() }
     }
 
@@ -50,8 +50,8 @@ impl CallerSessions {
     /// The credentials of the caller with this source identity. Waits for STS only if there are none that are valid.
     ///
     /// # Errors
-    /// [`Unavailable`].
-    pub async fn of(self: &Arc<Self>, caller: &str) -> Result<Current, Unavailable> {
+    /// [`CredentialsUnavailable`].
+    pub async fn of(self: &Arc<Self>, caller: &str) -> Result<CurrentCredentials, CredentialsUnavailable> {
         let session = self.session(caller);
         if session.current.check().is_err() {
             self.renew(&session, caller, false).await;
@@ -63,9 +63,9 @@ impl CallerSessions {
     }
 
     /// Renews the credentials of a caller if they expire within `needed`.
-    pub async fn prolong(&self, caller: &str, needed: Duration) {
+    pub async fn renew_if_short(&self, caller: &str, needed: Duration) {
         let session = self.session(caller);
-        session.current.prolong_by(needed, async || self.renew(&session, caller, true).await).await;
+        session.current.renew_if_short_by(needed, async || self.renew(&session, caller, true).await).await;
     }
 
     /// Asks for renewal of a caller's credentials now, because AWS has called them expired. It does not wait for the result.
@@ -89,7 +89,7 @@ impl CallerSessions {
         if callers.len() >= KEPT {
             callers.retain(|_, session| session.current.check().is_ok());
         }
-        let current = Current::default().following(self.skew.clone());
+        let current = CurrentCredentials::default().with_skew(self.skew.clone());
         let session = Arc::new(CallerSession { current, next: AsyncMutex::default() });
         callers.insert(name.to_owned(), Arc::clone(&session));
         session

@@ -24,21 +24,21 @@ const REREAD_INTERVAL: Duration = Duration::from_mins(15);
 const RENEWAL_MARGIN: Duration = Duration::from_mins(10);
 /// The wait after a failure doubles from the first to the second of these.
 const BACKOFF: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
-/// Bounds the wait for a renewal that a request has asked for.
-const PROLONGATION_LIMIT: Duration = Duration::from_secs(10);
-/// The pause between two renewals that requests have asked for. Where a role assumes a role, new credentials never live longer than an hour, and
-/// each upload would ask STS again.
-const PROLONGATION_PAUSE: Duration = Duration::from_secs(30);
+/// The longest wait of a request for a renewal that it has asked for.
+const RENEWAL_WAIT: Duration = Duration::from_secs(10);
+/// The shortest time between two renewals that requests have asked for. If a role assumes a role, credentials never last longer
+/// than an hour, and without this limit each upload would ask STS again.
+const RENEWAL_INTERVAL: Duration = Duration::from_secs(30);
 
 /// The latest credentials, which all signers share. A clone shares them as well.
 #[derive(Clone, Debug)]
-pub struct Current {
+pub struct CurrentCredentials {
     state: Arc<ArcSwap<CredentialState>>,
     renew: Arc<Notify>,
     /// Notified when an attempt to obtain credentials has ended.
     attempted: Arc<Notify>,
     /// The time of the last renewal that a request has asked for; locked during that renewal.
-    prolonged: Arc<AsyncMutex<Option<Instant>>>,
+    renewed_on_request: Arc<AsyncMutex<Option<Instant>>>,
     outcomes: Arc<Outcomes>,
     /// The difference between the clock of AWS, by which credentials expire, and ours.
     skew: Skew,
@@ -52,7 +52,7 @@ struct CredentialState {
     failed: Option<Failures>,
 }
 
-/// Failures one after the other, of which the log has each cause once: otherwise it would repeat itself every 30 seconds.
+/// The failures since the last success. The log gets each cause once, because it would otherwise repeat it every 30 seconds.
 #[derive(Debug)]
 struct Failures {
     attempts: u32,
@@ -62,15 +62,15 @@ struct Failures {
 /// There are no valid credentials at this moment. The text says why, and any caller may read it.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct Unavailable(String);
+pub struct CredentialsUnavailable(String);
 
-impl Default for Current {
+impl Default for CurrentCredentials {
     fn default() -> Self {
         Self::of(None, "AWS credentials have not been obtained yet")
     }
 }
 
-impl Current {
+impl CurrentCredentials {
     /// Holds these credentials and never renews them, for a few calls that end before they expire.
     #[must_use]
     pub fn holding(credentials: Credentials) -> Self {
@@ -86,7 +86,7 @@ impl Current {
             })),
             renew: Arc::default(),
             attempted: Arc::default(),
-            prolonged: Arc::default(),
+            renewed_on_request: Arc::default(),
             outcomes: Arc::default(),
             skew: Skew::default(),
         }
@@ -94,7 +94,7 @@ impl Current {
 
     /// Returns the same credentials, which expire by the clock with this skew.
     #[must_use]
-    pub fn following(self, skew: Skew) -> Self {
+    pub fn with_skew(self, skew: Skew) -> Self {
         Self { skew, ..self }
     }
 
@@ -114,19 +114,19 @@ impl Current {
     ///
     /// # Errors
     /// As those of [`Self::with`].
-    pub fn check(&self) -> Result<(), Unavailable> {
+    pub fn check(&self) -> Result<(), CredentialsUnavailable> {
         self.with(self.now(), |_| ())
     }
 
     /// Calls `sign` with the credentials that are valid at `now` by the clock of AWS. It never waits.
     ///
     /// # Errors
-    /// [`Unavailable`] before the first success, and after expiry if renewal fails.
-    pub fn with<T>(&self, now: SystemTime, sign: impl FnOnce(&Credentials) -> T) -> Result<T, Unavailable> {
+    /// [`CredentialsUnavailable`] before the first success, and after expiry if renewal fails.
+    pub fn with<T>(&self, now: SystemTime, sign: impl FnOnce(&Credentials) -> T) -> Result<T, CredentialsUnavailable> {
         let state = self.state.load();
         match &state.credentials {
             Some(credentials) if credentials.expiry().is_none_or(|expiry| expiry > now) => Ok(sign(credentials)),
-            _ => Err(Unavailable(state.problem.clone())),
+            _ => Err(CredentialsUnavailable(state.problem.clone())),
         }
     }
 
@@ -160,27 +160,27 @@ impl Current {
     /// each request of an outage asks for one.
     pub(super) fn may_replace(&self) -> bool {
         // While it is locked, a renewal is under way.
-        let Ok(mut prolonged) = self.prolonged.try_lock() else { return false };
-        let is_due = prolonged.is_none_or(|last| last.elapsed() >= PROLONGATION_PAUSE);
+        let Ok(mut renewed_on_request) = self.renewed_on_request.try_lock() else { return false };
+        let is_due = renewed_on_request.is_none_or(|last| last.elapsed() >= RENEWAL_INTERVAL);
         if is_due {
-            *prolonged = Some(Instant::now());
+            *renewed_on_request = Some(Instant::now());
         }
         is_due
     }
 
-    /// Renews credentials that expire within `needed`, and waits for the result. The new ones may live no longer.
-    pub async fn prolong(&self, needed: Duration) {
+    /// Renews the credentials if they expire within `needed`, and waits for the result. The new ones may expire as soon.
+    pub async fn renew_if_short(&self, needed: Duration) {
         let renew = async || {
             let attempted = self.attempted.notified();
             self.renew.notify_one();
             // If no answer comes in time, the request continues with the old credentials.
-            let _ = timeout(PROLONGATION_LIMIT, attempted).await;
+            let _ = timeout(RENEWAL_WAIT, attempted).await;
         };
-        self.prolong_by(needed, renew).await;
+        self.renew_if_short_by(needed, renew).await;
     }
 
-    /// Prolongs the credentials by the given renewal, which tests replace.
-    pub(super) async fn prolong_by(&self, needed: Duration, renew: impl AsyncFnOnce()) {
+    /// Renews credentials that expire within `needed` by the given renewal, which tests replace.
+    pub(super) async fn renew_if_short_by(&self, needed: Duration, renew: impl AsyncFnOnce()) {
         let are_short = || {
             let state = self.state.load();
             let expiry = state.credentials.as_ref().and_then(Credentials::expiry);
@@ -190,16 +190,16 @@ impl Current {
             return;
         }
         // Requests that come during a renewal wait for that one.
-        let mut prolonged = self.prolonged.lock().await;
-        if are_short() && prolonged.is_none_or(|last| last.elapsed() >= PROLONGATION_PAUSE) {
+        let mut renewed_on_request = self.renewed_on_request.lock().await;
+        if are_short() && renewed_on_request.is_none_or(|last| last.elapsed() >= RENEWAL_INTERVAL) {
             renew().await;
-            *prolonged = Some(Instant::now());
+            *renewed_on_request = Some(Instant::now());
         }
     }
 
-    /// Keeps the credentials fresh for as long as it is polled; those that are held already are first renewed when it is
-    /// time. Run exactly one.
-    pub async fn keep_fresh(&self, source: &CredentialSource) {
+    /// Renews the credentials before they expire, for as long as it is polled. If there are credentials already, it waits until
+    /// they are due. Exactly one task must run this.
+    pub async fn keep_renewed(&self, source: &CredentialSource) {
         let start = BACKOFF;
         let mut backoff = start.clone();
         let held = self.state.load().credentials.as_ref().map(|held| until_renewal(held, self.now()));
@@ -234,7 +234,7 @@ impl Current {
     pub(super) fn publish(&self, credentials: Credentials) {
         let lifetime = credentials.expiry().and_then(|expiry| expiry.duration_since(self.now()).ok());
         // Before the requests that wait for them: their lines follow this one in the log.
-        info!(valid_for_s = lifetime.map(|lifetime| lifetime.as_secs()), "AWS credentials obtained");
+        info!(valid_for_s = lifetime.map(|lifetime| lifetime.as_secs()), "the AWS credentials were obtained");
         let problem = "the AWS credentials have expired and could not be renewed yet".to_owned();
         self.state.store(Arc::new(CredentialState { credentials: Some(credentials), problem, failed: None }));
         self.attempted.notify_waiters();
@@ -248,9 +248,9 @@ impl Current {
         let is_repeated = earlier.is_some_and(|failed| failed.detail == detail);
         let still_valid = self.check().is_ok();
         if is_repeated {
-            warn!(still_valid, attempts, error = %error, "AWS credentials still not obtained");
+            warn!(still_valid, attempts, error = %error, "the AWS credentials still could not be obtained");
         } else {
-            warn!(still_valid, error = &detail, hint = error.hint(), "AWS credentials not obtained");
+            warn!(still_valid, error = &detail, hint = error.hint(), "the AWS credentials could not be obtained");
         }
         self.state.store(Arc::new(CredentialState {
             credentials: state.credentials.clone(),
@@ -282,15 +282,15 @@ mod tests {
         let now = clock::now();
         let credentials = Credentials::new("id", "secret", None, Some(now + minutes(10)), "test");
         let skew = Skew::default();
-        let current = Current::holding(credentials).following(skew.clone());
+        let current = CurrentCredentials::holding(credentials).with_skew(skew.clone());
         assert!(current.check().is_ok());
-        assert!(skew.learn(now + minutes(20), now, now));
+        assert!(skew.detect(now + minutes(20), now, now));
         assert!(current.check().is_err(), "it is later there");
     }
 
     #[test]
     fn credentials_that_are_rejected_are_renewed_with_pauses() {
-        let current = Current::default();
+        let current = CurrentCredentials::default();
         assert!(current.may_replace());
         assert!((0..100).all(|_| !current.may_replace()));
     }

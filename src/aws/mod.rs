@@ -1,4 +1,4 @@
-//! Thin edges to AWS: signatures, credentials, roles.
+//! Signatures, credentials and roles of AWS. The calls of AWS's services are in `crate::api`.
 
 pub mod caller_sessions;
 pub mod credentials;

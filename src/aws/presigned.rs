@@ -1,4 +1,4 @@
-//! Signs a request in its query with AWS Signature Version 4, so that whoever has the URL can send it for a while.
+//! Signs a request in its query with AWS Signature Version 4, so that anybody who has the URL can send it for a while.
 
 use std::time::{Duration, SystemTime};
 

@@ -14,12 +14,12 @@ pub struct AssumedRole {
     /// The lifetime of each set of credentials.
     pub duration: Duration,
     /// The way in which a session names its caller to CloudTrail; without it all callers share one session.
-    pub carries: Option<Carries>,
+    pub caller_naming: Option<CallerNaming>,
 }
 
 /// The ways in which a session can carry a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Carries {
+pub enum CallerNaming {
     /// The session has the name as its source identity, which stays in CloudTrail through further roles.
     SourceIdentity,
     /// The session has the name in its tag `caller`, which policies may refer to.

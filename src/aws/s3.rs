@@ -75,7 +75,7 @@ impl Bucket {
 
     /// Signs for the time of a clock that differs from ours.
     #[must_use]
-    pub fn following(self, skew: Skew) -> Self {
+    pub fn with_skew(self, skew: Skew) -> Self {
         Self { skew, ..self }
     }
 

@@ -46,7 +46,7 @@ pub async fn load(region: &str, egress: &Egress) -> SdkConfig {
         .app_name(AppName::new("mlflow-appliance").expect("a valid name"))
         .http_client(client(egress))
         .timeout_config(timeouts)
-        // `Current::keep_fresh` retries instead, since it knows how much time there is.
+        // `CurrentCredentials::keep_renewed` retries instead, since it knows how much time there is.
         .retry_config(RetryConfig::disabled())
         .load()
         .await

@@ -1,8 +1,8 @@
 //! The clock skew: the difference between AWS's clock and ours, so that signatures carry AWS's time.
 //!
-//! AWS refuses a signature whose time is five minutes off, unprocessed and with its own `Date`. That is the only moment
-//! at which anything is learnt: the difference is kept until a later rejection tells of another, so a clock that is put
-//! right afterwards is followed, too.
+//! AWS rejects a signature whose time is wrong by more than five minutes, and its response has AWS's time in `Date`. Only such
+//! a rejection changes the skew. If this machine's clock is corrected later, signatures with the old skew are rejected, and
+//! that rejection corrects the skew.
 //!
 //! SECURITY: a server that answers as the upstream could make the appliance sign for another time, but only requests to itself,
 //! and by no more than `LIMIT`. TLS proves which server that is.
@@ -42,10 +42,10 @@ impl Skew {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// Learns from a rejection that was dated `there` and came `now`, of a request that was signed for `signed`. True if
-    /// the time was the reason and another signature will have another.
+    /// Computes the skew from a rejection that AWS dated `there` and that arrived at `now`. The rejected request was signed for
+    /// the time `signed`. Returns true if that time was the reason, so that a new signature will have another time.
     #[must_use]
-    pub fn learn(&self, there: SystemTime, now: SystemTime, signed: SystemTime) -> bool {
+    pub fn detect(&self, there: SystemTime, now: SystemTime, signed: SystemTime) -> bool {
         if between(there, signed) < TOLERANCE {
             return false;
         }
@@ -80,7 +80,7 @@ mod tests {
     fn clock_skew_is_corrected_in_both_directions() {
         for minutes in [-1440, -20, -5, 5, 20, 1440] {
             let skew = Skew::default();
-            assert!(skew.learn(at(minutes), at(0), at(0)), "{minutes}");
+            assert!(skew.detect(at(minutes), at(0), at(0)), "{minutes}");
             assert_eq!(skew.correct(at(0)), at(minutes), "{minutes}");
             assert_eq!(skew.correct(at(7)), at(minutes + 7), "{minutes}");
         }
@@ -90,18 +90,18 @@ mod tests {
     fn an_error_for_another_reason_changes_no_skew() {
         let skew = Skew::default();
         for minutes in [-3, 0, 3] {
-            assert!(!skew.learn(at(minutes), at(0), at(0)), "{minutes}");
+            assert!(!skew.detect(at(minutes), at(0), at(0)), "{minutes}");
         }
-        assert!(!skew.learn(at(1500), at(0), at(0)), "further off than is made up for");
+        assert!(!skew.detect(at(1500), at(0), at(0)), "further off than is made up for");
         assert_eq!(skew.correct(at(0)), at(0));
     }
 
     #[test]
     fn a_corrected_clock_resets_the_skew() {
         let skew = Skew::default();
-        assert!(skew.learn(at(20), at(0), at(0)));
+        assert!(skew.detect(at(20), at(0), at(0)));
         let signed = skew.correct(at(20));
-        assert!(skew.learn(at(20), at(20), signed), "the clock has jumped to the right time");
+        assert!(skew.detect(at(20), at(20), signed), "the clock has jumped to the right time");
         assert_eq!((skew.seconds(), skew.correct(at(21))), (0, at(21)));
     }
 }

@@ -14,7 +14,7 @@ use aws_sdk_sts::types::Tag;
 use tracing::warn;
 
 use super::outcomes::{CredentialOutcome, Outcomes};
-use super::role::{AssumedRole, Carries};
+use super::role::{AssumedRole, CallerNaming};
 use super::skew::Skew;
 use crate::{clock, error_chain};
 
@@ -129,9 +129,9 @@ impl CredentialSource {
         Self { outcomes, ..self }
     }
 
-    /// Returns the same source, which shares what it learns about the clocks.
+    /// Returns the same source, which uses and corrects this skew.
     #[must_use]
-    pub fn following(self, skew: Skew) -> Self {
+    pub fn with_skew(self, skew: Skew) -> Self {
         Self { skew, ..self }
     }
 
@@ -170,12 +170,15 @@ impl CredentialSource {
         };
         let date = rejection.headers().get("date").and_then(|date| httpdate::parse_http_date(date).ok());
         let now = clock::now();
-        let is_learnt = date.is_some_and(|there| self.skew.learn(there, now, self.skew.correct(now)));
-        if is_learnt {
+        let is_detected = date.is_some_and(|there| self.skew.detect(there, now, self.skew.correct(now)));
+        if is_detected {
             let hint = "synchronise this machine's clock (on EC2 with 169.254.169.123)";
-            warn!(aws_is_ahead_s = self.skew.seconds(), hint, "clock skew detected: signatures use the time of STS");
+            warn!(
+                aws_is_ahead_s = self.skew.seconds(),
+                hint, "clock skew was detected, and signatures now use the time of STS"
+            );
         }
-        is_learnt
+        is_detected
     }
 
     async fn ask(&self, caller: Option<&str>) -> Result<Credentials, SourceError> {
@@ -185,8 +188,8 @@ impl CredentialSource {
         // Without a caller, the appliance itself needs credentials; a trust policy may require a name all the same.
         let name = caller.unwrap_or(&role.session_name);
         let tag = || Tag::builder().key(CALLER_TAG).value(name).build().ok();
-        let tag = (role.carries == Some(Carries::SessionTag)).then(tag).flatten();
-        let identity = (role.carries == Some(Carries::SourceIdentity)).then(|| name.to_owned());
+        let tag = (role.caller_naming == Some(CallerNaming::SessionTag)).then(tag).flatten();
+        let identity = (role.caller_naming == Some(CallerNaming::SourceIdentity)).then(|| name.to_owned());
         let answer = sts
             .assume_role()
             .set_source_identity(identity)

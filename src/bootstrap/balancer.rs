@@ -51,7 +51,7 @@ pub(super) async fn wait(
             }
             Err(error) => {
                 failed += 1;
-                if failed >= ATTEMPTS || !error.may_pass() || Instant::now() + INTERVAL >= settings.deadline {
+                if failed >= ATTEMPTS || !error.is_temporary() || Instant::now() + INTERVAL >= settings.deadline {
                     return pause(settings, &error, say).await;
                 }
             }

@@ -46,6 +46,6 @@ pub enum BootstrapError {
     #[error("`appliance bootstrap` has not run on this instance")]
     NoRecord,
     /// At least one readiness signal was not sent.
-    #[error("failed to send all readiness signals")]
+    #[error("at least one readiness signal was not sent")]
     SignalsNotSent,
 }

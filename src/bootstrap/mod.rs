@@ -85,7 +85,7 @@ async fn apply(
     say: Say<'_>,
 ) -> Result<(), BootstrapError> {
     let reading = if let Some((why, earlier, text)) = kept(facts, state, earlier) {
-        say(&format!("keeping the configuration of the last start: cannot read the parameters: {why}"));
+        say(&format!("the configuration of the last start stays in use, because the parameters cannot be read: {why}"));
         record.values.clone_from(&earlier.values);
         record.signals = earlier.signals.clone();
         // The lines of the earlier file differ from those of the plan.
@@ -98,8 +98,12 @@ async fn apply(
         }
         let written = state.write_configuration(&plan.text);
         let written = written.map_err(|source| BootstrapError::Write { path: settings.state.clone(), source })?;
-        let what = if written { "written" } else { "unchanged" };
-        say(&format!("configuration {what}: {} values in `{}`", plan.entries.len(), state.configuration().display()));
+        let what = if written { "was written" } else { "is unchanged" };
+        say(&format!(
+            "the configuration {what}: {} values in `{}`",
+            plan.entries.len(),
+            state.configuration().display()
+        ));
         reading
     };
     verify(settings, &reading.probes, say).await
@@ -131,7 +135,7 @@ async fn verify(settings: &BootstrapSettings, probes: &ProbeSettings, say: Say<'
             }
         };
         if probe::run(probes, &mut note).await {
-            say("AWS access verified: identity, role and target");
+            say("AWS grants access: the identity, the role and the target were tested");
             return Ok(());
         }
         if failures != last {

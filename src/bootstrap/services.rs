@@ -2,7 +2,7 @@
 
 use super::settings::BootstrapSettings;
 use crate::api::imds::ImdsClient;
-use crate::aws::credentials::Current;
+use crate::aws::credentials::CurrentCredentials;
 use crate::aws::regional_host;
 use crate::aws::sdk;
 use crate::aws::source::CredentialSource;
@@ -14,9 +14,9 @@ pub(super) fn imds(settings: &BootstrapSettings) -> ImdsClient {
 }
 
 /// Returns the credentials that the SDK's default chain has at this moment. AWS rejects a call without any, and it may be retried.
-pub(super) async fn credentials(settings: &BootstrapSettings, region: &str) -> Current {
+pub(super) async fn credentials(settings: &BootstrapSettings, region: &str) -> CurrentCredentials {
     let config = sdk::load(region, &settings.egress).await;
-    CredentialSource::new(&config, None).obtain(None).await.map(Current::holding).unwrap_or_default()
+    CredentialSource::new(&config, None).obtain(None).await.map(CurrentCredentials::holding).unwrap_or_default()
 }
 
 /// Returns a service's endpoint in a region, unless another is set.

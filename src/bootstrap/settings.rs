@@ -23,7 +23,7 @@ pub struct BootstrapSettings {
     pub transport: Transport,
     /// Endpoints that replace the region's.
     pub services: ServiceEndpoints,
-    /// The route by which the AWS SDK leaves this machine.
+    /// The trusted authorities and the proxies of the AWS SDK's connections.
     pub egress: Egress,
     /// The image's own configuration file, whose values are the defaults.
     pub defaults: Option<PathBuf>,

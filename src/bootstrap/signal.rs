@@ -129,7 +129,7 @@ fn is_unawaited(error: &SignalError) -> bool {
 
 fn is_transient(error: &SignalError) -> bool {
     match error {
-        SignalError::Query(error) => error.may_pass(),
+        SignalError::Query(error) => error.is_temporary(),
         SignalError::Handle => false,
     }
 }

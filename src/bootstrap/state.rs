@@ -65,12 +65,14 @@ impl BootstrapRecord {
         for (key, text, origin) in &self.values {
             match find(earlier, key) {
                 None => changes.push(format!("`{key}` is new: `{text}` ({origin})")),
-                Some(old) if old != *text => changes.push(format!("`{key}` was `{old}`, is `{text}` ({origin})")),
+                Some(old) if old != *text => {
+                    changes.push(format!("`{key}` was `{old}` and is now `{text}` ({origin})"))
+                }
                 Some(_) => {}
             }
         }
         let gone = earlier.values.iter().filter(|(key, _, _)| find(self, key).is_none());
-        changes.extend(gone.map(|(key, text, _)| format!("`{key}` was `{text}`, is gone")));
+        changes.extend(gone.map(|(key, text, _)| format!("`{key}` was `{text}` and is not set any more")));
         changes
     }
 }
@@ -181,7 +183,10 @@ mod tests {
     fn changes_are_listed() {
         let (earlier, now) =
             (record(&[("a", "1"), ("b", "2"), ("d", "4")]), record(&[("a", "1"), ("b", "3"), ("c", "0")]));
-        assert_eq!(now.changes(&earlier), ["`b` was `2`, is `3` (o)", "`c` is new: `0` (o)", "`d` was `4`, is gone"]);
+        assert_eq!(
+            now.changes(&earlier),
+            ["`b` was `2` and is now `3` (o)", "`c` is new: `0` (o)", "`d` was `4` and is not set any more"]
+        );
         assert!(now.changes(&now).is_empty());
     }
 }

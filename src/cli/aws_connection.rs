@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::command_error::{Class, CommandError};
+use super::command_error::{CommandError, ExitClass};
 use super::trust::Trust;
 use crate::api::Transport;
-use crate::aws::credentials::Current;
+use crate::aws::credentials::CurrentCredentials;
 use crate::aws::sdk;
 use crate::aws::source::CredentialSource;
 use crate::http::client::{Dialer, Endpoint};
@@ -31,7 +31,7 @@ pub(super) struct AwsConnection {
     /// The connections to the service.
     pub(super) transport: Transport,
     /// The credentials that sign the requests.
-    pub(super) credentials: Current,
+    pub(super) credentials: CurrentCredentials,
     /// The source of further credentials.
     #[cfg(feature = "deploy")]
     pub(super) source: CredentialSource,
@@ -43,7 +43,7 @@ impl AwsArguments {
         match self.region.clone().filter(|region| !region.is_empty()) {
             Some(region) => Ok(region),
             None => sdk::default_region(&self.trust()?.egress).await.ok_or_else(|| {
-                CommandError::of(Class::Usage, "no region is configured", Some("set `--region` or AWS_REGION"))
+                CommandError::of(ExitClass::Usage, "no region is configured", Some("set `--region` or AWS_REGION"))
             }),
         }
     }
@@ -58,11 +58,11 @@ impl AwsArguments {
         let source = CredentialSource::new(&sdk::load(region, &egress).await, None);
         let obtained = source.obtain(None).await;
         let credentials =
-            obtained.map_err(|error| CommandError::of(Class::Failed, &error.detail(), Some(error.hint())))?;
+            obtained.map_err(|error| CommandError::of(ExitClass::Failed, &error.detail(), Some(error.hint())))?;
         let dialer = Dialer::new(endpoint.clone(), &tls, CONNECT_LIMIT, CONNECT_LIMIT).through(&egress.proxies);
         Ok(AwsConnection {
             transport: Transport { dialer, exchange_timeout: ANSWER_LIMIT },
-            credentials: Current::holding(credentials),
+            credentials: CurrentCredentials::holding(credentials),
             #[cfg(feature = "deploy")]
             source,
         })

@@ -40,7 +40,7 @@ pub(super) fn resolve(options: &BodyOptions, problems: &mut Problems) -> BodyLim
             idle_timeout: problems.duration(options.body_idle_timeout.as_ref(), 60),
             total: problems.duration(options.body_timeout.as_ref(), BODY_TIMEOUT_S),
         },
-        passes_large: problems.switch(options.unsigned_payload.as_ref(), false),
+        streams_large: problems.switch(options.unsigned_payload.as_ref(), false),
     }
 }
 

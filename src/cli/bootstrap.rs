@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::command_error::{Class, CommandError};
+use super::command_error::{CommandError, ExitClass};
 use super::examples;
 use super::options::ServeOptions;
 use super::output::{say, show, show_document};
@@ -114,7 +114,7 @@ impl Bootstrap {
             Some(BootstrapCommand::Install { from, root, start }) => {
                 let from_instance = from.map_or_else(bootstrap::is_instance, |from| from == "instance");
                 let program = std::env::current_exe().map_err(|error| {
-                    CommandError::new(Class::Failed, &error, Some("start the program by its whole path"))
+                    CommandError::new(ExitClass::Failed, &error, Some("start the program by its whole path"))
                 })?;
                 let installation = Installation { root, program, from_instance, start };
                 installed(install::install(&installation, &mut say))
@@ -157,38 +157,44 @@ async fn explain(settings: &BootstrapSettings, json: bool) -> Result<(), Bootstr
 
 fn block_on(future: impl Future<Output = Result<(), BootstrapError>>) -> Result<(), CommandError> {
     actix_web::rt::System::new().block_on(future).map_err(|error| match &error {
-        BootstrapError::Metadata(cause) => CommandError::new(Class::Failed, &error, Some(cause.hint())),
-        BootstrapError::Configuration(_) => {
-            CommandError::new(Class::Configuration, &error, Some("correct it at its origin, then restart the instance"))
-        }
-        BootstrapError::Read { .. } => CommandError::new(Class::Failed, &error, Some("run it as root, with sudo")),
+        BootstrapError::Metadata(cause) => CommandError::new(ExitClass::Failed, &error, Some(cause.hint())),
+        BootstrapError::Configuration(_) => CommandError::new(
+            ExitClass::Configuration,
+            &error,
+            Some("correct it at its origin, then restart the instance"),
+        ),
+        BootstrapError::Read { .. } => CommandError::new(ExitClass::Failed, &error, Some("run it as root, with sudo")),
         BootstrapError::Write { .. } => CommandError::new(
-            Class::Failed,
+            ExitClass::Failed,
             &error,
             Some("make room, or choose a writable directory with `--state-directory`"),
         ),
-        BootstrapError::NoRecord => CommandError::new(Class::Failed, &error, Some("run `appliance bootstrap` first")),
+        BootstrapError::NoRecord => {
+            CommandError::new(ExitClass::Failed, &error, Some("run `appliance bootstrap` first"))
+        }
         BootstrapError::SignalsNotSent => CommandError::new(
-            Class::Failed,
+            ExitClass::Failed,
             &error,
             Some("see the messages above; the instance may have no network path to the service"),
         ),
         BootstrapError::Parameters(_) => CommandError::new(
-            Class::Failed,
+            ExitClass::Failed,
             &error,
             Some("allow `ssm:GetParametersByPath` in the policy of the instance's role"),
         ),
-        BootstrapError::Probe(_) => {
-            CommandError::new(Class::Failed, &error, Some("run `appliance check` with the configuration for details"))
-        }
+        BootstrapError::Probe(_) => CommandError::new(
+            ExitClass::Failed,
+            &error,
+            Some("run `appliance check` with the configuration for details"),
+        ),
         BootstrapError::Ready(_) | BootstrapError::NotReady => {
-            CommandError::new(Class::Failed, &error, Some("read the log: `journalctl -u mlflow-appliance`"))
+            CommandError::new(ExitClass::Failed, &error, Some("read the log: `journalctl -u mlflow-appliance`"))
         }
     })
 }
 
 fn installed(result: Result<(), install::InstallError>) -> Result<(), CommandError> {
-    result.map_err(|error| CommandError::new(Class::Failed, &error, Some(error.hint())))
+    result.map_err(|error| CommandError::new(ExitClass::Failed, &error, Some(error.hint())))
 }
 
 impl BootstrapArguments {
@@ -227,7 +233,7 @@ fn metadata() -> Result<Endpoint, CommandError> {
         None => Ok(Endpoint { tls: false, host: imds::HOST.to_owned(), port: 80 }),
         Some(text) => values::endpoint(text.trim_end_matches('/')).map_err(|error| {
             CommandError::of(
-                Class::Configuration,
+                ExitClass::Configuration,
                 &format!("{VARIABLE}: {error}"),
                 Some("write `http://127.0.0.1:1338`"),
             )

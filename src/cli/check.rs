@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use clap::ArgMatches;
 use serde_json::{Value, json};
 
-use super::command_error::{Class, CommandError};
+use super::command_error::{CommandError, ExitClass};
 use super::options::ServeOptions;
 use super::output::{show, show_document, show_outcome};
 use super::problems::Problem;
@@ -166,7 +166,7 @@ impl Printer {
             self.note(Finding::failure("configuration", origin, text, hint));
         }
         show_document(&self.document());
-        Err(CommandError::reported(Class::Configuration))
+        Err(CommandError::reported(ExitClass::Configuration))
     }
 
     fn end(self) -> Result<(), CommandError> {
@@ -178,7 +178,7 @@ impl Printer {
             let all = self.findings.len();
             show(&format!("\n{all} checks: {failures} failed, {}", counted(warnings, "warning")));
         }
-        if failures == 0 { Ok(()) } else { Err(CommandError::reported(Class::Failed)) }
+        if failures == 0 { Ok(()) } else { Err(CommandError::reported(ExitClass::Failed)) }
     }
 
     fn document(&self) -> Value {

@@ -9,7 +9,7 @@ use crate::counted::counted;
 
 /// The kinds of errors that a script or a service manager may want to tell apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Class {
+pub(super) enum ExitClass {
     /// The command failed; running it again may help.
     Failed,
     /// The command line is wrong. clap exits with the same code.
@@ -24,7 +24,7 @@ pub(super) enum Class {
     Changes,
 }
 
-impl Class {
+impl ExitClass {
     #[must_use]
     pub(super) fn exit_code(self) -> ExitCode {
         match self {
@@ -43,14 +43,14 @@ impl Class {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct CommandError {
     /// The class, which decides the exit code.
-    pub class: Class,
+    pub class: ExitClass,
     text: String,
 }
 
 impl CommandError {
     /// An error with its causes, and a hint how to solve it.
     #[must_use]
-    pub(super) fn new(class: Class, error: &(dyn std::error::Error + 'static), hint: Option<&str>) -> Self {
+    pub(super) fn new(class: ExitClass, error: &(dyn std::error::Error + 'static), hint: Option<&str>) -> Self {
         let mut text = error.to_string();
         for cause in crate::error_chain::beneath(error) {
             let _ = write!(text, "\n  caused by: {cause}");
@@ -60,14 +60,14 @@ impl CommandError {
 
     /// An error by its text, and a hint how to solve it.
     #[must_use]
-    pub(super) fn of(class: Class, text: &str, hint: Option<&str>) -> Self {
+    pub(super) fn of(class: ExitClass, text: &str, hint: Option<&str>) -> Self {
         let hint = hint.map(|hint| format!("\n  hint: {hint}")).unwrap_or_default();
         Self { class, text: format!("error: {text}{hint}") }
     }
 
     /// An error that the command has already reported.
     #[must_use]
-    pub(super) fn reported(class: Class) -> Self {
+    pub(super) fn reported(class: ExitClass) -> Self {
         Self { class, text: String::new() }
     }
 
@@ -78,7 +78,7 @@ impl CommandError {
         for problem in problems {
             let _ = write!(text, "\n\n  {problem}");
         }
-        Self { class: Class::Configuration, text }
+        Self { class: ExitClass::Configuration, text }
     }
 
     /// Prints the error to standard error.

@@ -8,7 +8,7 @@ use clap::builder::Str;
 use clap::{Arg, Args as _, Command};
 use clap_complete::Shell;
 
-use super::command_error::{Class, CommandError};
+use super::command_error::{CommandError, ExitClass};
 use super::known_values::completable;
 use super::options::{CallerTable, IssuerTable, ServeOptions, TargetOptions, fields, key, show_advanced};
 use super::output::try_write;
@@ -72,7 +72,7 @@ impl Generate {
             Self::Reference => output.write_all(reference().as_bytes()),
         };
         written.and_then(|()| try_write(&output)).map_err(|error| {
-            CommandError::new(Class::Failed, &error, Some("make room, or choose a writable directory"))
+            CommandError::new(ExitClass::Failed, &error, Some("make room, or choose a writable directory"))
         })
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use actix_web::http::{Method, StatusCode};
 use bytes::Bytes;
 
-use super::command_error::{Class, CommandError};
+use super::command_error::{CommandError, ExitClass};
 use super::options::RawValue;
 use super::output::show;
 use super::problems::Problems;
@@ -66,7 +66,7 @@ impl Healthcheck {
         let exchange = transport.exchange(&endpoint, Method::GET, &path, Fields::new(), Bytes::new());
         let place = format!("{}://{}{path}", if endpoint.tls { "https" } else { "http" }, endpoint.authority());
         let failed =
-            |what: String, hint: &str| CommandError::of(Class::Failed, &format!("{place}: {what}"), Some(hint));
+            |what: String, hint: &str| CommandError::of(ExitClass::Failed, &format!("{place}: {what}"), Some(hint));
         match actix_web::rt::System::new().block_on(exchange) {
             Ok(answer) if answer.status == StatusCode::OK => {
                 show("ok");
@@ -86,7 +86,7 @@ impl Healthcheck {
 
     /// The endpoint and the path to ask.
     fn question(&self) -> Result<(Endpoint, String), CommandError> {
-        let wrong = |what: &str, hint: &str| CommandError::of(Class::Usage, what, Some(hint));
+        let wrong = |what: &str, hint: &str| CommandError::of(ExitClass::Usage, what, Some(hint));
         if let Some(url) = &self.url {
             let path = url.find("://").and_then(|at| url[at + 3..].find('/').map(|slash| at + 3 + slash));
             let (base, path) = path.map_or((url.as_str(), PAGES[0]), |at| url.split_at(at));

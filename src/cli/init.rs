@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Arg, Args as _, Command};
 
-use super::command_error::{Class, CommandError};
+use super::command_error::{CommandError, ExitClass};
 use super::examples;
 use super::options::{ServeOptions, key};
 use super::output::{say, try_write};
@@ -68,7 +68,8 @@ impl InitCommand {
         let (text, file) = (text(self.resource_arn.as_deref()), &self.file);
         if file == Path::new("-") {
             let written = try_write(text.as_bytes());
-            return written.map_err(|error| CommandError::new(Class::Failed, &error, Some("check standard output")));
+            return written
+                .map_err(|error| CommandError::new(ExitClass::Failed, &error, Some("check standard output")));
         }
         let written = OpenOptions::new()
             .write(true)
@@ -84,7 +85,7 @@ impl InitCommand {
                 ),
                 _ => (format!("cannot write `{shown}`: {error}"), "name a file in a writable directory"),
             };
-            CommandError::of(Class::Failed, &what, Some(hint))
+            CommandError::of(ExitClass::Failed, &what, Some(hint))
         })?;
         let first = if self.resource_arn.is_some() { "" } else { "set `resource-arn` in it; " };
         say(&format!("wrote {shown}\nhint: {first}`appliance check --config {shown}` finds problems"));

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::aws_connection::AwsArguments;
 use super::columns::table;
-use super::command_error::{Class, CommandError};
+use super::command_error::{CommandError, ExitClass};
 use super::output::{say, show, show_document};
 use super::{examples, probe_settings};
 use crate::api::catalog::{self, CatalogError, ListedMlflow};
@@ -93,5 +93,5 @@ fn explained(error: &CatalogError) -> CommandError {
             "check AWS_ENDPOINT_URL_SAGEMAKER: the program that listens there does not behave like AWS".to_owned()
         }
     };
-    CommandError::new(Class::Failed, error, Some(&hint))
+    CommandError::new(ExitClass::Failed, error, Some(&hint))
 }

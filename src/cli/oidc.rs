@@ -3,7 +3,7 @@
 use super::options::{CallerOptions, RawValue};
 use super::problems::{Problems, Reported};
 use super::values;
-use crate::access::oidc::Expected;
+use crate::access::balancer_jwt::ExpectedBalancerJwt;
 use crate::http::client::Endpoint;
 use crate::serve::OidcSettings;
 
@@ -49,7 +49,7 @@ pub(super) fn resolve(options: &CallerOptions, problems: &mut Problems) -> Resul
     region.ok_or(Reported)?;
     let text = |given: &Option<RawValue>| given.as_ref().map(|given| given.text.clone());
     Ok(Some(OidcSettings {
-        expected: Expected {
+        expected: ExpectedBalancerJwt {
             signer: signer.text.clone(),
             issuer: issuer.text.clone(),
             client: text(&options.oidc_client_id),

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::callers::policy;
 use super::columns::table;
-use super::command_error::{Class, CommandError};
+use super::command_error::{CommandError, ExitClass};
 use super::known_values::roles;
 use super::options::{RawValue, ValueOrigin};
 use super::output::{show, show_document};
@@ -74,7 +74,7 @@ impl PolicyCommand {
             (false, None) => decisions.iter().for_each(|one| show(&format!("{:5}  {}", one.role.as_str(), line(one)))),
         }
         let is_denied = self.role.is_some() && decisions[0].denied.is_some();
-        if is_denied { Err(CommandError::reported(Class::Failed)) } else { Ok(()) }
+        if is_denied { Err(CommandError::reported(ExitClass::Failed)) } else { Ok(()) }
     }
 
     fn rules(&self) -> Result<Policy, CommandError> {
@@ -94,7 +94,7 @@ impl PolicyCommand {
 
 /// The routes that a request takes; several if a document names several fields.
 fn classified(method: &str, path: &str, data: Option<&str>) -> Result<Vec<Route>, CommandError> {
-    let wrong = |text: &str, hint: &str| CommandError::of(Class::Usage, text, Some(hint));
+    let wrong = |text: &str, hint: &str| CommandError::of(ExitClass::Usage, text, Some(hint));
     if !path.starts_with('/') {
         return Err(wrong(
             "the path must begin with `/`",

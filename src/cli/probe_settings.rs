@@ -67,7 +67,7 @@ fn subject(served: &TargetSettings) -> ProbeTarget {
         transport: Transport { dialer: served.dialer.clone(), exchange_timeout: served.client.response_timeout },
         role: served.role.clone(),
         artifacts: served.artifacts.as_ref().map(|artifacts| ProbedStore {
-            place: artifacts.place.clone(),
+            store_source: artifacts.store_source.clone(),
             s3_endpoint: artifacts.s3_endpoint.clone(),
             kms_key: artifacts.kms_key.clone(),
         }),

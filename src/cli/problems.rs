@@ -114,7 +114,15 @@ pub(super) struct Reported;
 /// The text with the value that it is about, unless it quotes that value, or a part of it, already.
 fn with_value(given: &RawValue, text: &str) -> String {
     let value = given.text.escape_debug();
-    if text.contains(&format!("`{value}`")) { text.to_owned() } else { format!("`{value}`: {text}") }
+    if text.contains(&format!("`{value}`")) {
+        text.to_owned()
+    } else if text.starts_with("must ") {
+        format!("`{value}` {text}")
+    } else if text.starts_with("not ") || text.starts_with("neither ") {
+        format!("`{value}` is {text}")
+    } else {
+        format!("`{value}`: {text}")
+    }
 }
 
 fn problem(origin: &dyn ProblemOrigin, text: String, hint: String, is_local: bool) -> Problem {

@@ -7,7 +7,7 @@ use clap::builder::UnknownArgumentValueParser;
 use clap::{ArgAction, ArgMatches};
 use tracing::warn;
 
-use super::command_error::{Class, CommandError};
+use super::command_error::{CommandError, ExitClass};
 use super::options::ServeOptions;
 use super::random::random;
 use super::settings::Configuration;
@@ -77,10 +77,12 @@ fn bind_hint(kind: ErrorKind) -> &'static str {
 
 fn explained(error: &ServeError) -> CommandError {
     let (class, hint) = match error {
-        ServeError::Bind { source, .. } => (Class::Configuration, bind_hint(source.kind())),
-        ServeError::Audit { .. } => (Class::Configuration, "name a file in a writable directory with `--audit-log`"),
+        ServeError::Bind { source, .. } => (ExitClass::Configuration, bind_hint(source.kind())),
+        ServeError::Audit { .. } => {
+            (ExitClass::Configuration, "name a file in a writable directory with `--audit-log`")
+        }
         ServeError::Server(_) => {
-            (Class::Failed, "start it again; if this does not help, allow it more threads, memory or open files")
+            (ExitClass::Failed, "start it again; if this does not help, allow it more threads, memory or open files")
         }
     };
     CommandError::new(class, error, Some(hint))

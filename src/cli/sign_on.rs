@@ -7,7 +7,7 @@ use super::problems::{Problems, Reported};
 use super::secrets;
 use crate::access::openid::OpenIdClient;
 use crate::probe::Finding;
-use crate::serve::{self, AllowedHosts, ClientSecretSource, ServeSettings, SignOnClient};
+use crate::serve::{self, AllowedHosts, ClientSecretSource, ServeSettings, SignOnSettings};
 
 /// The keys that have no effect without `client-id`.
 const OTHERS: [&str; 4] = ["client-secret", "label", "redirect-url", "scopes"];
@@ -20,7 +20,7 @@ pub(super) fn resolve(
     table: &IssuerTable,
     region: &str,
     problems: &mut Problems,
-) -> Result<Option<SignOnClient>, Reported> {
+) -> Result<Option<SignOnSettings>, Reported> {
     let Some(id) = table.value("client-id") else {
         for given in OTHERS.iter().filter_map(|key| table.value(key)) {
             let hint = "set `client-id` to the client of the appliance at the identity provider, or remove this";
@@ -50,7 +50,7 @@ pub(super) fn resolve(
         label: label.unwrap_or(name),
         redirect_url,
     };
-    Ok(Some(SignOnClient { client, secret: secret? }))
+    Ok(Some(SignOnSettings { client, secret: secret? }))
 }
 
 /// The findings about sign-ins: the addresses to register at each identity provider.

@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpListener};
 
 use listenfd::ListenFd;
 
-use super::command_error::{Class, CommandError};
+use super::command_error::{CommandError, ExitClass};
 
 /// The sockets that systemd passed to this process; none if the process was started in another way.
 pub(super) fn listeners(listen: SocketAddr) -> Result<Vec<TcpListener>, CommandError> {
@@ -28,5 +28,5 @@ pub(super) fn listeners(listen: SocketAddr) -> Result<Vec<TcpListener>, CommandE
 
 fn unusable(what: &str) -> CommandError {
     let hint = "set `ListenStream=` of the socket unit and `listen` to the same address, as in `0.0.0.0:5000`";
-    CommandError::of(Class::Configuration, what, Some(hint))
+    CommandError::of(ExitClass::Configuration, what, Some(hint))
 }

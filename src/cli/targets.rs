@@ -7,12 +7,12 @@ use super::options::{OptionGroup as _, ServeOptions, TargetOptions, TargetTable,
 use super::problems::Problems;
 use super::values;
 use crate::access::caller;
-use crate::aws::role::{self, AssumedRole, Carries};
+use crate::aws::role::{self, AssumedRole, CallerNaming};
 use crate::http::client::Endpoint;
 use crate::mlflow::arn::Arn;
 use crate::mlflow::store::ArtifactStore;
 use crate::mlflow::target::Target;
-use crate::serve::{ArtifactAccess, ArtifactLocation, ArtifactSettings};
+use crate::serve::{ArtifactAccess, ArtifactSettings, StoreSource};
 
 const DEFAULT_SESSION_NAME: &str = "mlflow-appliance";
 /// S3's own limit.
@@ -144,11 +144,11 @@ fn role(options: &TargetOptions, problems: &mut Problems) -> Option<AssumedRole>
     if let (Err(error), Some(given)) = (role::check_duration(duration), &options.role_session_duration) {
         problems.add(&given.origin, format!("`{}`: {error}", given.text.escape_debug()), "write `1h`, for example");
     }
-    let carries =
+    let caller_naming =
         problems.read(options.role_caller.as_ref(), "write `source-identity` or `session-tag`", |text| match text {
-            "source-identity" => Ok(Carries::SourceIdentity),
-            "session-tag" => Ok(Carries::SessionTag),
-            _ => Err("unknown value".to_owned()),
+            "source-identity" => Ok(CallerNaming::SourceIdentity),
+            "session-tag" => Ok(CallerNaming::SessionTag),
+            _ => Err("neither `source-identity` nor `session-tag`".to_owned()),
         });
     if options.role_arn.is_none() {
         let without_effect = [
@@ -170,7 +170,7 @@ fn role(options: &TargetOptions, problems: &mut Problems) -> Option<AssumedRole>
         external_id,
         session_name: session_name.unwrap_or_else(|| DEFAULT_SESSION_NAME.to_owned()),
         duration,
-        carries,
+        caller_naming,
     })
 }
 
@@ -192,7 +192,7 @@ fn artifacts(
                 "proxied" => Ok(ArtifactAccess::Proxied),
                 "multipart" => Ok(ArtifactAccess::Multipart),
                 "presigned-only" => Ok(ArtifactAccess::PresignedOnly),
-                _ => Err("unknown value".to_owned()),
+                _ => Err("not `proxied`, `multipart` or `presigned-only`".to_owned()),
             }
         });
     let url_lifetime = problems.duration(options.artifact_url_lifetime.as_ref(), 15 * 60);
@@ -233,13 +233,21 @@ fn artifacts(
             problems.add(&given.origin, what, "set `artifact-store`, or remove this option");
         }
     }
-    let place = match store? {
-        Some(store) => ArtifactLocation::Known(store),
-        None => ArtifactLocation::Described(match sagemaker {
+    let store_source = match store? {
+        Some(store) => StoreSource::Known(store),
+        None => StoreSource::Described(match sagemaker {
             Some(endpoint) => endpoint.clone(),
             None => Endpoint::https(target?.control_plane_host()),
         }),
     };
     let access = access.unwrap_or_default();
-    Some(ArtifactSettings { place, s3_endpoint, access, signs_whole_uploads, url_lifetime, kms_key, may_be_elsewhere })
+    Some(ArtifactSettings {
+        store_source,
+        s3_endpoint,
+        access,
+        signs_whole_uploads,
+        url_lifetime,
+        kms_key,
+        may_be_elsewhere,
+    })
 }

@@ -56,7 +56,7 @@ pub(super) fn from_environment(variable: impl Fn(&str) -> Option<String>) -> Tel
     }
 }
 
-/// The settings of spans; none if no collector is configured. `run` tells this process from others.
+/// The settings of spans; none if no collector is configured. `run` is a random number that identifies this process.
 pub(super) fn resolve(
     options: &TelemetryOptions,
     (tls, proxies): (Option<&Arc<ClientConfig>>, &Proxies),

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::aws_connection::AwsArguments;
 use super::columns;
-use super::command_error::{Class, CommandError};
+use super::command_error::{CommandError, ExitClass};
 use super::known_values::roles;
 use super::output::{document, say, try_show};
 use super::token_aws::AwsToken;
@@ -83,10 +83,10 @@ impl Token {
             Self::New { name, role, targets, expires, arguments } => {
                 let now = clock::now();
                 let entry = entry(name, role, targets.as_deref(), &expires, now);
-                let (new, entry) = entry.map_err(|text| wrong(Class::Usage, &text))?;
+                let (new, entry) = entry.map_err(|text| wrong(ExitClass::Usage, &text))?;
                 let place = arguments.place().await?;
                 let add = move |tokens: &mut Tokens| {
-                    tokens.add(entry.clone()).map_err(|text| wrong(Class::Failed, &text))?;
+                    tokens.add(entry.clone()).map_err(|text| wrong(ExitClass::Failed, &text))?;
                     Ok(tokens.entries().len())
                 };
                 let count = place.update(WhenMissing::Create, add).await?;
@@ -112,7 +112,7 @@ impl Token {
                     let revoked = tokens.revoke(&which);
                     if revoked.is_empty() {
                         let text = format!("no token has the id or the name `{}`", which.escape_debug());
-                        return Err(CommandError::of(Class::Failed, &text, Some(&hint)));
+                        return Err(CommandError::of(ExitClass::Failed, &text, Some(&hint)));
                     }
                     Ok(revoked)
                 };
@@ -156,7 +156,7 @@ fn entry(
     Ok((new, entry))
 }
 
-fn wrong(class: Class, text: &str) -> CommandError {
+fn wrong(class: ExitClass, text: &str) -> CommandError {
     CommandError::of(class, text, Some("correct the option; `appliance token new --help` describes each of them"))
 }
 
@@ -212,7 +212,7 @@ fn shown(
     let text = if arguments.json { document(machine) } else { people() };
     try_show(&text).map_err(|error| {
         CommandError::of(
-            Class::Failed,
+            ExitClass::Failed,
             &format!("cannot write to standard output: {error}"),
             Some("check the file or the program that standard output is redirected to"),
         )

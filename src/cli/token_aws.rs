@@ -8,7 +8,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::json;
 
 use super::aws_identities::{region, sts_endpoint};
-use super::command_error::{Class, CommandError};
+use super::command_error::{CommandError, ExitClass};
 use super::output::{document, say, try_show};
 use super::trust::Trust;
 use super::{core_dumps, examples, values};
@@ -67,7 +67,7 @@ impl AwsToken {
             let config = sdk::load(&region, &egress).await;
             let credentials = CredentialSource::new(&config, None).obtain(None).await.map_err(|error| {
                 let hint = SourceError::hint(&error);
-                CommandError::new(Class::Failed, &error, Some(hint))
+                CommandError::new(ExitClass::Failed, &error, Some(hint))
             })?;
             Ok::<_, CommandError>((region, credentials))
         }
@@ -87,7 +87,7 @@ impl AwsToken {
         };
         try_show(&text).map_err(|error| {
             let hint = "check the file or the program that standard output is redirected to";
-            CommandError::of(Class::Failed, &format!("cannot write to standard output: {error}"), Some(hint))
+            CommandError::of(ExitClass::Failed, &format!("cannot write to standard output: {error}"), Some(hint))
         })?;
         if !self.json {
             let (lifetime, audience) = (humantime::format_duration(lifetime), &self.audience);
@@ -111,6 +111,6 @@ impl AwsToken {
 async fn default_region(egress: &Egress) -> Result<String, CommandError> {
     let found = sdk::default_region(egress).await.ok_or("no region was found".to_owned());
     found.and_then(|text| region(&text)).map_err(|text| {
-        CommandError::of(Class::Usage, &text, Some("set `--region` or AWS_REGION to a region of the appliance"))
+        CommandError::of(ExitClass::Usage, &text, Some("set `--region` or AWS_REGION to a region of the appliance"))
     })
 }

@@ -1,7 +1,7 @@
 //! The place that `token --file` names: a file, or a secret that AWS keeps.
 
 use super::aws_connection::{AwsArguments, AwsConnection};
-use super::command_error::{Class, CommandError};
+use super::command_error::{CommandError, ExitClass};
 use super::secrets::located;
 use crate::access::tokens::Tokens;
 use crate::api::stored_secret::SecretAccess;
@@ -29,7 +29,7 @@ impl TokenPlace {
                     )
                 };
                 let text = format!("`--file {}`: {what}", text.escape_debug());
-                return Err(CommandError::of(Class::Usage, &text, Some(hint)));
+                return Err(CommandError::of(ExitClass::Usage, &text, Some(hint)));
             }
             return Ok(Self { source: TokenSource::File(text.into()), connection: None });
         };
@@ -38,7 +38,7 @@ impl TokenPlace {
             None => aws.region().await?,
         };
         let secret = located(secret, &region).map_err(|what| {
-            CommandError::of(Class::Configuration, &what, Some("write `https://host` or `https://host:port`"))
+            CommandError::of(ExitClass::Configuration, &what, Some("write `https://host` or `https://host:port`"))
         })?;
         let connection = aws.connect(&secret.region, &secret.endpoint).await?;
         Ok(Self { source: TokenSource::Secret(secret), connection: Some(connection) })
@@ -69,8 +69,8 @@ impl TokenPlace {
 
 fn explained(error: &TokenSourceError) -> CommandError {
     let class = match error {
-        TokenSourceError::Unreadable(_) | TokenSourceError::Invalid { .. } => Class::Configuration,
-        _ => Class::Failed,
+        TokenSourceError::Unreadable(_) | TokenSourceError::Invalid { .. } => ExitClass::Configuration,
+        _ => ExitClass::Failed,
     };
     CommandError::new(class, error, Some(&error.hint()))
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rustls::ClientConfig;
 
-use super::command_error::{Class, CommandError};
+use super::command_error::{CommandError, ExitClass};
 use super::options::{RawValue, ValueOrigin};
 use super::problems::Problems;
 use super::proxies;
@@ -40,7 +40,7 @@ impl Trust {
     /// Reads the file, if one is named, for a command without other configuration.
     pub(super) fn read(ca_file: Option<&Path>) -> Result<Self, CommandError> {
         let rejected = |error: &(dyn std::error::Error + 'static)| {
-            CommandError::new(Class::Configuration, error, Some("name a readable PEM file with `--ca-file`"))
+            CommandError::new(ExitClass::Configuration, error, Some("name a readable PEM file with `--ca-file`"))
         };
         let tls = tls::client_config(ca_file).map_err(|error| rejected(&error))?;
         let authorities = ca_file.map(std::fs::read).transpose().map_err(|error| rejected(&error))?;

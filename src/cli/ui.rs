@@ -7,7 +7,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::json;
 
 use super::chosen_options::ChosenOptions;
-use super::command_error::{Class, CommandError};
+use super::command_error::{CommandError, ExitClass};
 use super::one_target::{self, OneTarget, TargetChoice};
 use super::options::ServeOptions;
 use super::output::{say, show, show_document};
@@ -67,7 +67,7 @@ impl Ui {
         let system = actix_web::rt::System::new();
         let url = system
             .block_on(ui::url(&settings))
-            .map_err(|error| CommandError::new(Class::Failed, &error, Some(&error.hint())))?;
+            .map_err(|error| CommandError::new(ExitClass::Failed, &error, Some(&error.hint())))?;
         if open {
             return system.block_on(open_in_browser(&url));
         }
@@ -109,7 +109,7 @@ fn resolve(
 /// Opens the URL with this machine's program for opening pages.
 async fn open_in_browser(url: &SecretString) -> Result<(), CommandError> {
     opener::open(url.expose_secret()).await.map_err(|what| {
-        CommandError::of(Class::Failed, &what, Some("omit `--open`, and open the printed URL yourself"))
+        CommandError::of(ExitClass::Failed, &what, Some("omit `--open`, and open the printed URL yourself"))
     })?;
     say("opened the URL in the browser; it works once");
     Ok(())

@@ -90,7 +90,7 @@ mod tests {
     use crate::cli::grammar;
 
     #[test]
-    fn typing_errors_are_told_from_the_variables_of_others() {
+    fn typing_errors_are_problems_and_variables_of_other_programs_are_not() {
         let found = |name: &str| {
             among(&grammar(), std::iter::once(name.to_owned())).pop().map(|unknown| unknown.meant.unwrap_or_default())
         };

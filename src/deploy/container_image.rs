@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_in_ecr_are_told_from_those_of_other_registries() {
+    fn names_of_images_in_ecr_differ_from_those_in_other_registries() {
         let digest = "sha256:0123456789012345678901234567890123456789012345678901234567890123";
         let host = "111122223333.dkr.ecr.eu-west-1.amazonaws.com";
         let plain = EcrImage {

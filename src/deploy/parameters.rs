@@ -104,7 +104,7 @@ pub(super) fn check(parameter: &TemplateParameter, text: &str) -> Result<(), Str
     let says = |otherwise: String| parameter.constraint_description.clone().unwrap_or(otherwise);
     if !parameter.allowed_values.is_empty() && !parameter.allowed_values.iter().any(|one| one.to_string() == text) {
         let all: Vec<String> = parameter.allowed_values.iter().map(ToString::to_string).collect();
-        return Err(format!("not one of {}", all.join(", ")));
+        return Err(format!("it is not one of {}", all.join(", ")));
     }
     if let Some(pattern) = &parameter.allowed_pattern {
         // CloudFormation requires the whole value to match.
@@ -123,12 +123,12 @@ pub(super) fn check(parameter: &TemplateParameter, text: &str) -> Result<(), Str
         return Err(says(format!("it has {length} characters")));
     }
     if parameter.r#type == "Number" {
-        let number: f64 = text.parse().map_err(|_| says("not a number".to_owned()))?;
+        let number: f64 = text.parse().map_err(|_| says("it is not a number".to_owned()))?;
         if parameter.min_value.is_some_and(|least| number < least)
             || parameter.max_value.is_some_and(|most| number > most)
         {
             return Err(says(format!(
-                "not from {} to {}",
+                "it is not from {} to {}",
                 parameter.min_value.unwrap_or(f64::NEG_INFINITY),
                 parameter.max_value.unwrap_or(f64::INFINITY)
             )));
@@ -197,7 +197,7 @@ mod tests {
     fn values_are_checked_against_the_template() {
         let mode = parameter("Type: String\nAllowedValues: [tracking, serverless]");
         assert_eq!(check(&mode, "tracking"), Ok(()));
-        assert_eq!(check(&mode, "other"), Err("not one of tracking, serverless".into()));
+        assert_eq!(check(&mode, "other"), Err("it is not one of tracking, serverless".into()));
         let flag = parameter("Type: String\nAllowedValues: [true, false]");
         assert_eq!(check(&flag, "true"), Ok(()));
         let list =

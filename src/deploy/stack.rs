@@ -40,8 +40,8 @@ pub(super) fn protected_balancer(stack: Option<&Stack>, changes: &[Change]) -> O
     };
     let replaced = changes.iter().find(replaces).filter(|_| is_protected)?;
     Some(format!(
-        "warning: {} has deletion protection, so CloudFormation cannot delete the old one, which stays and costs money: first \
-         apply `--parameter {PROTECTION}=false`, in an update of its own",
+        "warning: this update replaces {}, but deletion protection keeps CloudFormation from deleting the old one, which then \
+         goes on costing money: first run an update that only sets `--parameter {PROTECTION}=false`",
         replaced.logical_resource_id
     ))
 }

@@ -1,7 +1,7 @@
 //! The headers that cross the proxy. All pass unchanged in both directions except those that are listed here.
 //!
-//! Hop-by-hop fields (RFC 9110 §7.6.1) belong to one connection. The others are dropped because they would let a
-//! caller speak with the appliance's voice, or because the upstream would judge them as if they were about itself.
+//! Hop-by-hop fields (RFC 9110 §7.6.1) belong to one connection. The others are dropped because the upstream would take a
+//! caller's value for the appliance's own, or because they describe the connection to the appliance and not that to the upstream.
 
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
@@ -10,8 +10,8 @@ use crate::mlflow::target::{APP_ARN_HEADER, TRACKING_SERVER_ARN_HEADER};
 
 /// Fields that a request may have: as many as the parser of HTTP/1.1 takes.
 const FIELD_LIMIT: usize = 96;
-/// Bytes of their names and values together. Servers of HTTP/2 take 64 KiB and often less, and end the connection, with
-/// other callers' requests on it, where they get more; ours and a path come on top.
+/// The maximum size of their names and values together. Servers of HTTP/2 accept 64 KiB or less; for a larger head they end the
+/// connection, and with it the requests of other callers. The appliance's own fields and the path add to this size. Bytes.
 const FIELDS_SIZE_LIMIT: usize = 32 * 1024;
 
 /// True for a field that describes one connection, not the message.
@@ -41,11 +41,11 @@ fn is_for_the_appliance_only(name: &str) -> bool {
         "date" => true,
         // Framing: set again from the body that was received. `expect` was answered by the listener.
         "content-length" | "expect" => true,
-        // MLflow's middleware refuses foreign origins; what is cross-site here is the appliance's to judge.
+        // MLflow's middleware rejects foreign origins, but only the appliance can decide which requests are cross-site.
         "origin" | "referer" | "forwarded" | "via" => true,
         // Kept for correlation: AWS excludes it from signatures because hops rewrite it.
         "x-amzn-trace-id" => false,
-        // SECURITY: some frameworks take path or method from these, past the ones that were judged and signed here.
+        // SECURITY: some frameworks take path or method from these fields, and not those that were authorized and signed.
         "x-original-url" | "x-rewrite-url" | "x-http-method" | "x-http-method-override" | "x-method-override" => true,
         _ => {
             name.starts_with("x-amz-")
@@ -60,7 +60,7 @@ fn is_for_the_appliance_only(name: &str) -> bool {
     }
 }
 
-/// True for a response field that speaks about the upstream's own origin and would be believed of ours.
+/// True for a response field that is about the upstream's origin, and that a browser would apply to the appliance's origin.
 fn is_about_the_upstream_origin(name: &str) -> bool {
     match name {
         "set-cookie" | "alt-svc" | "strict-transport-security" | "content-length" => true,

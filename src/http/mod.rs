@@ -1,4 +1,4 @@
-//! Wire tools that know nothing of callers, policies or AWS.
+//! HTTP in both directions: headers, paths, bodies, connections and TLS. Nothing here depends on callers, policies or AWS.
 
 pub mod blocking;
 pub mod body;

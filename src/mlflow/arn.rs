@@ -1,7 +1,7 @@
 //! The parts of an ARN of a managed MLflow resource, or the reason why the ARN is rejected.
 //!
-//! Strict on purpose: the ARN chooses the host that is called, the scope that is signed and the header that
-//! routes the request, so a value that merely looks like one must not get further than this file. This module is pure.
+//! The checks are strict, because the ARN decides which host is called, which scope is signed and which header routes the
+//! request. A text that only resembles an ARN is rejected here. This module is pure.
 
 use std::fmt;
 

@@ -1,4 +1,5 @@
-//! The vocabulary of managed MLflow: what an ARN names and how it is reached. Pure; imports nothing of ours.
+//! Managed MLflow: its ARNs and hosts, its artifact locations, and the documents in which they occur. This module is pure, and
+//! imports no other part of the crate.
 
 pub mod arn;
 pub mod download;

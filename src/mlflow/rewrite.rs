@@ -30,7 +30,7 @@ pub struct Rewriter<F> {
     replace: F,
     levels: Vec<Level>,
     /// The number of open containers below the last level, in which there is no path.
-    barren: usize,
+    unmatched: usize,
     string: Option<PendingString>,
 }
 
@@ -65,7 +65,7 @@ impl<F: FnMut(StringKind, &str) -> Option<String>> Rewriter<F> {
         let paths = paths.into();
         assert!(paths.len() <= JsonPaths::LIMIT, "each path needs a bit");
         let all = (0..paths.len()).fold(0, |all, path_index| all | 1 << path_index);
-        Self { paths, all, replace, levels: Vec::new(), barren: 0, string: None }
+        Self { paths, all, replace, levels: Vec::new(), unmatched: 0, string: None }
     }
 
     /// Returns the next piece of the text, rewritten. A string that may be replaced is held back until its end.
@@ -96,7 +96,9 @@ impl<F: FnMut(StringKind, &str) -> Option<String>> Rewriter<F> {
     /// Returns the bytes that were still held back when the text ended: none, if it was JSON.
     pub fn finish(&mut self) -> Bytes {
         match self.string.take() {
-            Some(PendingString { role: StringRole::Target(_), read, .. }) => [b"\"", read.as_slice()].concat().into(),
+            Some(PendingString { role: StringRole::Replaceable(_), read, .. }) => {
+                [b"\"", read.as_slice()].concat().into()
+            }
             _ => Bytes::new(),
         }
     }
@@ -113,14 +115,14 @@ impl<F: FnMut(StringKind, &str) -> Option<String>> Rewriter<F> {
         match byte {
             b'"' => {
                 let role = self.role();
-                if matches!(role, StringRole::Target(_)) {
+                if matches!(role, StringRole::Replaceable(_)) {
                     out.copy_to(at);
                 }
                 self.string = Some(PendingString { role, escaped: false, read: Vec::new() });
             }
             b'{' | b'[' => self.enter(byte == b'{'),
             b'}' | b']' => self.leave(),
-            b',' | b':' if self.barren == 0 => {
+            b',' | b':' if self.unmatched == 0 => {
                 if let Some(level) = self.levels.last_mut() {
                     level.at_key = level.is_object && byte == b',';
                 }
@@ -130,8 +132,8 @@ impl<F: FnMut(StringKind, &str) -> Option<String>> Rewriter<F> {
     }
 
     fn enter(&mut self, is_object: bool) {
-        if self.barren > 0 {
-            self.barren += 1;
+        if self.unmatched > 0 {
+            self.unmatched += 1;
             return;
         }
         let (open, depth) = match self.levels.last_mut() {
@@ -144,7 +146,7 @@ impl<F: FnMut(StringKind, &str) -> Option<String>> Rewriter<F> {
             Some(above) => (above.open, above.depth),
         };
         if open == 0 {
-            self.barren = 1;
+            self.unmatched = 1;
             return;
         }
         self.levels.push(Level {
@@ -161,8 +163,8 @@ impl<F: FnMut(StringKind, &str) -> Option<String>> Rewriter<F> {
     }
 
     fn leave(&mut self) {
-        if self.barren > 0 {
-            self.barren -= 1;
+        if self.unmatched > 0 {
+            self.unmatched -= 1;
             return;
         }
         match self.levels.last_mut() {
@@ -174,9 +176,9 @@ impl<F: FnMut(StringKind, &str) -> Option<String>> Rewriter<F> {
     /// Returns the role of the string that begins here.
     fn role(&mut self) -> StringRole {
         if matches!(self.paths, JsonPaths::Everywhere) {
-            return StringRole::Target(StringKind::Location);
+            return StringRole::Replaceable(StringKind::Location);
         }
-        let Some(level) = self.levels.last_mut().filter(|level| self.barren == 0 && level.is_object) else {
+        let Some(level) = self.levels.last_mut().filter(|level| self.unmatched == 0 && level.is_object) else {
             return StringRole::Other;
         };
         if level.at_key {
@@ -191,7 +193,7 @@ impl<F: FnMut(StringKind, &str) -> Option<String>> Rewriter<F> {
             }
             let keys = self.paths.if_key(path_index);
             if keys.is_empty() || keys.iter().any(|key| key.as_bytes() == level.key_member) {
-                return StringRole::Target(self.paths.kind(path_index));
+                return StringRole::Replaceable(self.paths.kind(path_index));
             }
             level.early |= 1 << path_index;
         }
@@ -204,7 +206,7 @@ impl<F: FnMut(StringKind, &str) -> Option<String>> Rewriter<F> {
             StringRole::Other | StringRole::LeftOut => {}
             StringRole::Key | StringRole::KeyMember if text.read.len() > KEY_LIMIT => {}
             StringRole::Key | StringRole::KeyMember => text.read.push(byte),
-            StringRole::Target(kind) => {
+            StringRole::Replaceable(kind) => {
                 text.read.push(byte);
                 if text.read.len() <= STRING_LIMIT {
                     return;
@@ -260,7 +262,7 @@ impl<F: FnMut(StringKind, &str) -> Option<String>> Rewriter<F> {
                     }
                 }
             }
-            StringRole::Target(kind) => {
+            StringRole::Replaceable(kind) => {
                 let quoted = [b"\"", text.read.as_slice(), b"\""].concat();
                 let value = serde_json::from_slice::<String>(&quoted);
                 let is_unreadable = value.is_err();

@@ -10,8 +10,8 @@ use ring::digest::{SHA256, digest};
 
 use super::finding::Finding;
 use super::settings::{ProbeTarget, ProbedStore};
-use crate::api::describe::{self, ArtifactLocation};
-use crate::aws::credentials::Current;
+use crate::api::describe::{self, StoreSource};
+use crate::aws::credentials::CurrentCredentials;
 use crate::aws::s3::{self, Bucket, SignedS3Request};
 use crate::http::client::Endpoint;
 use crate::http::fields::Fields;
@@ -27,13 +27,13 @@ const CONTENT: &[u8] = b"written by `appliance check` to see whether it may; it 
 pub(super) async fn probe(
     subject: &ProbeTarget,
     artifacts: &ProbedStore,
-    credentials: &Current,
+    credentials: &CurrentCredentials,
     may_write: bool,
 ) -> Finding {
     let name = subject.name.as_str();
-    let known = match &artifacts.place {
-        ArtifactLocation::Known(store) => Ok(store.clone()),
-        ArtifactLocation::Described(endpoint) => {
+    let known = match &artifacts.store_source {
+        StoreSource::Known(store) => Ok(store.clone()),
+        StoreSource::Described(endpoint) => {
             describe::artifact_store(&subject.target, endpoint, &subject.transport, credentials).await
         }
     };
@@ -65,7 +65,7 @@ struct StoreProbe<'a> {
     store: &'a ArtifactStore,
     bucket: Bucket,
     endpoint: Endpoint,
-    credentials: &'a Current,
+    credentials: &'a CurrentCredentials,
 }
 
 impl StoreProbe<'_> {

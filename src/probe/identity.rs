@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout};
 
 use super::finding::Finding;
 use super::settings::PROBE_LIMIT;
-use crate::aws::credentials::Current;
+use crate::aws::credentials::CurrentCredentials;
 use crate::aws::role::AssumedRole;
 use crate::aws::source::{CredentialSource, SourceError, caller_identity};
 use crate::clock;
@@ -17,7 +17,10 @@ use crate::clock;
 const SHORT: Duration = Duration::from_mins(5);
 
 /// Obtains credentials as `serve` would, one step at a time.
-pub(super) async fn probe(config: &SdkConfig, role: Option<&AssumedRole>) -> (Vec<Finding>, Option<Current>) {
+pub(super) async fn probe(
+    config: &SdkConfig,
+    role: Option<&AssumedRole>,
+) -> (Vec<Finding>, Option<CurrentCredentials>) {
     let began = Instant::now();
     let own = match obtained(CredentialSource::new(config, None)).await {
         Ok(credentials) => credentials,
@@ -30,13 +33,14 @@ pub(super) async fn probe(config: &SdkConfig, role: Option<&AssumedRole>) -> (Ve
     let who = timeout(PROBE_LIMIT, caller_identity(config)).await.ok().flatten();
     let finding = lifetime("credentials", "", &own, clock::now(), who.as_deref().unwrap_or("found"));
     let mut findings = vec![Finding { took: began.elapsed(), ..finding }];
-    let Some(role) = role else { return (findings, Some(Current::holding(own))) };
+    let Some(role) = role else { return (findings, Some(CurrentCredentials::holding(own))) };
 
     let began = Instant::now();
     let (finding, credentials) = match obtained(CredentialSource::new(config, Some(role.clone()))).await {
-        Ok(credentials) => {
-            (lifetime("role", &role.arn, &credentials, clock::now(), "assumed"), Some(Current::holding(credentials)))
-        }
+        Ok(credentials) => (
+            lifetime("role", &role.arn, &credentials, clock::now(), "assumed"),
+            Some(CurrentCredentials::holding(credentials)),
+        ),
         Err((text, fix)) => {
             let who = who.map(|who| format!(" (this machine is `{who}`)")).unwrap_or_default();
             (Finding::failure("role", &role.arn, text, format!("{fix}{who}")), None)

@@ -4,7 +4,7 @@ use super::finding::Finding;
 use super::settings::ProbedLogs;
 use crate::api::Transport;
 use crate::api::log_events::{LogEvent, LogEventsError, LogStream};
-use crate::aws::credentials::Current;
+use crate::aws::credentials::CurrentCredentials;
 use crate::error_chain;
 
 pub(super) const CHECK: &str = "logs";
@@ -15,7 +15,12 @@ const STREAM: &str = "check";
 const ABSENT_STREAM: &str = "never-made";
 
 /// Probes the group. Without leave to write, it puts an event into a stream that does not exist.
-pub(super) async fn probe(logs: &ProbedLogs, may_write: bool, transport: &Transport, credentials: &Current) -> Finding {
+pub(super) async fn probe(
+    logs: &ProbedLogs,
+    may_write: bool,
+    transport: &Transport,
+    credentials: &CurrentCredentials,
+) -> Finding {
     let ProbedLogs { group, machine } = logs;
     let name = if may_write { format!("{STREAM}/{machine}") } else { format!("{STREAM}/{machine}/{ABSENT_STREAM}") };
     let stream = LogStream { group, name: &name, transport, credentials };

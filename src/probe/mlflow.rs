@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::finding::Finding;
 use super::settings::ProbeTarget;
 use crate::api::{ApiError, SignedRequest};
-use crate::aws::credentials::Current;
+use crate::aws::credentials::CurrentCredentials;
 use crate::error_chain;
 use crate::mlflow::arn::Mode;
 
@@ -16,7 +16,7 @@ const CHECK: &str = "target";
 const PATH: &str = "/api/2.0/mlflow/experiments/search?max_results=1";
 
 /// Asks for one experiment.
-pub(super) async fn probe(subject: &ProbeTarget, credentials: &Current) -> Finding {
+pub(super) async fn probe(subject: &ProbeTarget, credentials: &CurrentCredentials) -> Finding {
     let (target, name) = (&subject.target, subject.name.as_str());
     let arn = target.arn().as_str();
     let call = SignedRequest {

@@ -17,8 +17,8 @@ mod settings;
 
 use tokio::time::{Instant, timeout};
 
-use crate::api::describe::ArtifactLocation;
-use crate::aws::credentials::Current;
+use crate::api::describe::StoreSource;
+use crate::aws::credentials::CurrentCredentials;
 use crate::aws::regional_host;
 use crate::aws::role::AssumedRole;
 use crate::aws::sdk::{self, Egress};
@@ -31,7 +31,7 @@ pub use settings::{ProbeSettings, ProbeTarget, ProbedIssuer, ProbedLogs, ProbedS
 struct ProbedIdentity<'a> {
     region: &'a str,
     role: Option<&'a AssumedRole>,
-    credentials: Option<Current>,
+    credentials: Option<CurrentCredentials>,
 }
 
 /// Runs all probes and passes on each finding at once. Returns true if none is a failure.
@@ -111,7 +111,7 @@ async fn credentials<'a>(
     known: &mut Vec<ProbedIdentity<'a>>,
     egress: &Egress,
     note: &mut impl FnMut(Finding),
-) -> Option<Current> {
+) -> Option<CurrentCredentials> {
     if let Some(same) = known.iter().find(|other| other.region == region && other.role == role) {
         return same.credentials.clone();
     }
@@ -134,9 +134,9 @@ fn endpoints(settings: &ProbeSettings, subject: &ProbeTarget) -> Vec<(&'static s
     all.extend(settings.logs.iter().map(|logs| ("CloudWatch Logs", logs.group.endpoint.clone())));
     all.extend(settings.identity_endpoints.iter().map(|endpoint| ("STS", endpoint.clone())));
     if let Some(artifacts) = &subject.artifacts {
-        all.push(match &artifacts.place {
-            ArtifactLocation::Described(sagemaker) => ("the SageMaker API", sagemaker.clone()),
-            ArtifactLocation::Known(_) => ("S3", artifacts.s3_endpoint.clone().unwrap_or_else(|| regional("s3"))),
+        all.push(match &artifacts.store_source {
+            StoreSource::Described(sagemaker) => ("the SageMaker API", sagemaker.clone()),
+            StoreSource::Known(_) => ("S3", artifacts.s3_endpoint.clone().unwrap_or_else(|| regional("s3"))),
         });
     }
     all

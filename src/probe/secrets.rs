@@ -6,13 +6,13 @@ use super::finding::Finding;
 use super::settings::ProbedSecret;
 use crate::api::Transport;
 use crate::api::stored_secret::SecretAccess;
-use crate::aws::credentials::Current;
+use crate::aws::credentials::CurrentCredentials;
 use crate::error_chain;
 
 pub(super) const CHECK: &str = "secret";
 
 /// Probes one secret.
-pub(super) async fn probe(secret: &ProbedSecret, transport: &Transport, credentials: &Current) -> Finding {
+pub(super) async fn probe(secret: &ProbedSecret, transport: &Transport, credentials: &CurrentCredentials) -> Finding {
     let ProbedSecret { option, stored, least } = secret;
     match stored.text(SecretAccess { transport, credentials }).await {
         Ok(text) if text.expose_secret().len() < *least => {

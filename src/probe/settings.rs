@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::api::Transport;
-use crate::api::describe::ArtifactLocation;
+use crate::api::describe::StoreSource;
 use crate::api::log_events::LogGroup;
 use crate::api::stored_secret::StoredSecret;
 use crate::aws::role::AssumedRole;
@@ -32,7 +32,7 @@ pub struct ProbeTarget {
 /// The artifact store to be probed.
 pub struct ProbedStore {
     /// The location of the store, or the endpoint to ask.
-    pub place: ArtifactLocation,
+    pub store_source: StoreSource,
     /// An endpoint that replaces the region's S3.
     pub s3_endpoint: Option<Endpoint>,
     /// The KMS key for new objects.

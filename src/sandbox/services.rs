@@ -252,6 +252,6 @@ fn body_limits(directory: &Path) -> BodyLimits {
         disk: Budget::new(BudgetKind::Disk, u64::MAX),
         directory: directory.into(),
         timing: Timing { idle_timeout: Duration::from_mins(1), total: Duration::from_hours(1) },
-        passes_large: false,
+        streams_large: false,
     }
 }

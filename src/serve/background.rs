@@ -20,7 +20,7 @@ use crate::token_source::TokenSource;
 /// The settings of the tasks.
 pub(super) struct Background {
     pub tls: Option<ServerTls>,
-    /// The route of the AWS SDK's requests.
+    /// The trusted authorities and the proxies of the AWS SDK's connections.
     pub egress: Egress,
     pub reload_interval: Duration,
     pub heartbeat: Arc<Heartbeat>,
@@ -47,7 +47,7 @@ pub(super) fn start(
         }
         // The dialer supplies the trusted authorities, the proxies and the deadlines of connections.
         let (issuer, dialer) = (Arc::clone(issuer), shared.served_targets[0].dialer.clone());
-        tasks.push(rt::spawn(async move { issuer.keys.keep_fresh(&issuer.trusted, &dialer).await }));
+        tasks.push(rt::spawn(async move { issuer.keys.keep_fetched(&issuer.trusted, &dialer).await }));
     }
     let reader = reader_in(shared.callers.tokens.source.as_ref().and_then(TokenSource::region));
     tasks.push(rt::spawn(reload::run(Arc::clone(shared), settings.tls, reader, interval)));
@@ -66,7 +66,7 @@ pub(super) fn start(
     }));
     for identity in identities {
         let egress = settings.egress.clone();
-        tasks.push(rt::spawn(async move { identity.keep_fresh(&egress).await }));
+        tasks.push(rt::spawn(async move { identity.keep_renewed(&egress).await }));
     }
     for served in &shared.served_targets {
         let served = Arc::clone(served);

@@ -2,7 +2,7 @@
 //!
 //! The groups, from top to bottom; each imports only groups below it, as `tests/it/architecture` checks:
 //!
-//! - `pipeline`: the road of one request
+//! - `pipeline`: the stages of one request
 //! - `shutdown`, `background`, `systemd`, `reload`: the life of the process
 //! - `admin`: the listener for operators, and the pages of health
 //! - `personal`: the pages of personal tokens
@@ -54,7 +54,7 @@ use auth::overview::AccessOverview;
 pub use auth::session_store::SESSION_KEY_LENGTH;
 pub use auth::settings::{
     AwsIdentitySettings, CallerSettings, ClientSecretSource, IssuerSettings, OidcSettings, PersonalSettings,
-    SessionSettings, SignOnClient, TokenSettings,
+    SessionSettings, SignOnSettings, TokenSettings,
 };
 pub use auth::sign_in_page::LONGEST_HELP;
 pub use auth::sign_on::{CALLBACK, SIGNED_OUT};
@@ -73,9 +73,9 @@ pub use telemetry::log_export::{LogContent, LogExportSettings, LogQueue};
 use telemetry::metrics::{Metrics, RequestTotals};
 use telemetry::request_reports::RequestReports;
 pub use telemetry::spans::{Collector, SpanSettings};
-use telemetry::spans::{ExportTask, Exporter};
+use telemetry::spans::{SpanExportTask, SpanExporter};
 use upstream::served_target::ServedTarget;
-pub use upstream::settings::{ArtifactAccess, ArtifactLocation, ArtifactSettings, TargetSettings};
+pub use upstream::settings::{ArtifactAccess, ArtifactSettings, StoreSource, TargetSettings};
 use upstream::signing_identity::SigningIdentity;
 use upstream::target_names::TargetNames;
 
@@ -105,7 +105,7 @@ struct Running {
     server: Server,
     admin: Option<Server>,
     tasks: Vec<JoinHandle<()>>,
-    spans: Option<ExportTask>,
+    spans: Option<SpanExportTask>,
     log_export: Option<LogExport>,
 }
 
@@ -131,8 +131,8 @@ fn start(settings: ServeSettings, summary: &str) -> Result<Running, ServeError> 
         let credentials = SigningIdentity::of_machine(&export.group.region, &mut identities);
         LogExport::start(export, &credentials, settings.run)
     });
-    let spans = settings.spans.map(Exporter::start);
-    let (exporter, queues) = (spans.as_ref().map(ExportTask::exporter), log_export.as_ref().map(LogExport::queues));
+    let spans = settings.spans.map(SpanExporter::start);
+    let (exporter, queues) = (spans.as_ref().map(SpanExportTask::exporter), log_export.as_ref().map(LogExport::queues));
     let names = served_targets.iter().map(|served| served.name.as_deref());
     let shared = Arc::new(SharedState {
         metrics: Metrics::new(names, settings.body_limits.clone()),

@@ -47,8 +47,8 @@ pub struct ServeSettings {
     pub body_limits: BodyLimits,
     /// The largest body outside of artifacts. Bytes.
     pub api_body_size_limit: u64,
-    /// The way by which the AWS SDK leaves this machine.
+    /// The trusted authorities and the proxies of the AWS SDK's connections.
     pub egress: Egress,
-    /// A random number that tells this run's request ids from others'.
+    /// A random number with which all request ids of this run begin, so that they differ from those of other runs.
     pub run: u64,
 }

@@ -40,7 +40,7 @@ pub(crate) async fn drain(server: &mut Server, signals: &mut StopSignals, shared
     info!(in_flight = shared.reports.in_flight(), "draining");
     tokio::select! {
         () = server.drain() => {}
-        () = sleep(limit) => warn!(in_flight = shared.reports.in_flight(), "the drain timeout has passed; ending the requests that still run"),
+        () = sleep(limit) => warn!(in_flight = shared.reports.in_flight(), "the drain timeout has passed, and the requests that still run are ended"),
         () = signals.next() => {}
     }
 }

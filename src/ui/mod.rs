@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use crate::api::Transport;
 use crate::api::describe::{self, TargetState};
 use crate::api::presign::{self, Lifetimes, PresignError};
-use crate::aws::credentials::Current;
+use crate::aws::credentials::CurrentCredentials;
 use crate::aws::role::AssumedRole;
 use crate::aws::sdk::{self, Egress};
 use crate::aws::source::{CredentialSource, SourceError};
@@ -139,7 +139,7 @@ pub async fn url(settings: &UiSettings) -> Result<SecretString, UiError> {
     let config = sdk::load(arn.region(), egress).await;
     let source = CredentialSource::new(&config, role.clone());
     let obtained = timeout(CREDENTIALS_LIMIT, source.obtain(None)).await.map_err(|_| UiError::Late)?;
-    let credentials = Current::holding(obtained.map_err(UiError::Credentials)?);
+    let credentials = CurrentCredentials::holding(obtained.map_err(UiError::Credentials)?);
     // An identity that may not ask for the state obtains the URL all the same.
     if let Ok(TargetState { status, is_serving: false }) =
         describe::state(target, endpoint, transport, &credentials).await

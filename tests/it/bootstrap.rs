@@ -209,7 +209,7 @@ fn the_configuration_is_private_and_written_once_and_changes_are_listed() {
     let instance = Instance::with_tokens_of(2);
     instance.has("user-data", instance.configuration("workers = 1\n"));
     let (output, said) = instance.bootstrap(&[]);
-    assert!(output.status.success() && said.contains("configuration written: 4 values"), "{said}");
+    assert!(output.status.success() && said.contains("the configuration was written: 4 values"), "{said}");
     let path = instance.state.path().join("appliance.toml");
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     let seen = instance.mlflow.requests();
@@ -218,13 +218,16 @@ fn the_configuration_is_private_and_written_once_and_changes_are_listed() {
 
     let modified = std::fs::metadata(&path).unwrap().modified().unwrap();
     let (output, said) = instance.bootstrap(&[]);
-    assert!(output.status.success() && said.contains("configuration unchanged"), "{said}");
+    assert!(output.status.success() && said.contains("the configuration is unchanged"), "{said}");
     assert_eq!(std::fs::metadata(&path).unwrap().modified().unwrap(), modified);
 
     instance.has("user-data", instance.configuration("workers = 3\n"));
     let (output, said) = instance.bootstrap(&[]);
     assert!(output.status.success(), "{said}");
-    assert!(said.contains("changed since the last start: `workers` was `1`, is `3` (user data, line 4)"), "{said}");
+    assert!(
+        said.contains("changed since the last start: `workers` was `1` and is now `3` (user data, line 4)"),
+        "{said}"
+    );
     assert!(instance.written().unwrap().contains("# user data, line 4\nworkers = \"3\"\n"));
 }
 

@@ -124,10 +124,10 @@ fn the_log_states_the_reason_for_missing_credentials_once() {
     let upstream = Upstream::ok();
     let appliance = Builder::new(&upstream).without_credentials().without_waiting().start();
     eventually("three attempts have failed", || {
-        appliance.log().matches("AWS credentials still not obtained").count() >= 2
+        appliance.log().matches("the AWS credentials still could not be obtained").count() >= 2
     });
     let log = appliance.log();
-    assert_eq!(log.matches("\"AWS credentials not obtained\"").count(), 1, "{log}");
+    assert_eq!(log.matches("\"the AWS credentials could not be obtained\"").count(), 1, "{log}");
     assert_eq!(log.matches("tried Environment: environment variable not set; Profile: ").count(), 1, "{log}");
     assert!(log.contains("\"attempts\":2"), "{log}");
     assert!(!log.contains("\\n"), "each event is one line: {log}");

@@ -95,7 +95,8 @@ fn a_link_into_mlflow_leads_there_after_signing_in() {
          body: '{{}}'}}).then((answer) => answer.type)"
     );
     assert_eq!(browser.evaluate(&foreign), "opaque");
-    appliance.saw("the other page's attempt", |event| event["error_code"] == "foreign-origin" && event["status"] == 403);
+    appliance
+        .saw("the other page's attempt", |event| event["error_code"] == "foreign-origin" && event["status"] == 403);
 
     // Signed out, another link, to a target by its name and without the slash at its end.
     browser.open(&format!("{url}/_appliance/login"));

@@ -38,7 +38,7 @@ fn mlflows_own_client_works_in_both_modes_and_every_request_is_verified() {
     }
     let logs = sandbox.ready["logs"].as_str().unwrap().to_owned();
     let log = std::fs::read_to_string(Path::new(&logs).join("appliance.log")).unwrap();
-    let renewals = log.matches("AWS credentials obtained").count();
+    let renewals = log.matches("the AWS credentials were obtained").count();
     let mlflow: Vec<&str> = sandbox.ready["mlflow"].as_str().unwrap().split(':').collect();
     let mlflow_port: u16 = mlflow.last().unwrap().parse().unwrap();
 

@@ -11,7 +11,7 @@ use crate::scalar;
 /// The last second of the year 9999. Later times would overflow a clock somewhere.
 const LAST_SECOND: f64 = 253_402_300_799.0;
 
-/// The claims of a JWT. Whoever made them is known only after its verification.
+/// The claims of a JWT. They prove nothing before the JWT has been verified.
 #[derive(Clone, Debug, PartialEq)]
 pub struct JwtClaims(Map<String, Value>);
 

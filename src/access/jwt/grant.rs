@@ -33,10 +33,10 @@ impl ClaimGrant {
         claims: &JwtClaims,
         own: &NameTemplate,
         issuer: &Arc<str>,
-        means: AuthMethod,
+        auth_method: AuthMethod,
     ) -> Option<Caller> {
         let name = self.name.as_ref().unwrap_or(own).fill(claims)?;
         let (role, targets) = (self.role, self.targets.clone());
-        Some(Caller { name, role, targets, means, issuer: Some(Arc::clone(issuer)), expires: None })
+        Some(Caller { name, role, targets, auth_method, issuer: Some(Arc::clone(issuer)), expires: None })
     }
 }

@@ -29,7 +29,7 @@ pub use unverified::{LENGTH_LIMIT, UnverifiedJwt};
 
 /// Returns true if a bearer token can only be a JWT.
 #[must_use]
-pub fn is_meant(token: &str) -> bool {
+pub fn looks_like_jwt(token: &str) -> bool {
     token.starts_with("eyJ") || token.contains('.')
 }
 

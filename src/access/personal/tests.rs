@@ -3,17 +3,17 @@
 use std::time::UNIX_EPOCH;
 
 use super::*;
-use crate::access::tokens::Rejected;
+use crate::access::tokens::TokenRejection;
 
 const LIMIT: Duration = Duration::from_hours(24 * 90);
 const NOW: SystemTime = UNIX_EPOCH;
 
-fn person(name: &str, owner: Owner, role: Role, targets: Targets) -> Person {
+fn person(name: &str, owner: OwnerSignIn, role: Role, targets: Targets) -> Person {
     Person { name: name.into(), owner, issuer: None, role, targets }
 }
 
 fn ada() -> Person {
-    person("ada", Owner::Oidc, Role::Write, Targets::Named(vec!["a".into(), "b".into()]))
+    person("ada", OwnerSignIn::Oidc, Role::Write, Targets::Named(vec!["a".into(), "b".into()]))
 }
 
 fn wanted(id: &str, label: &str) -> Wanted {
@@ -54,14 +54,14 @@ fn a_person_makes_tokens_within_their_own_rights() {
     assert!(matches!(ada().make(&mut tokens, &named, LIMIT, NOW), Err(NotMade::Label(_))));
     named = Wanted { targets: Targets::Named(vec!["\"".into()]), ..wanted("1", "ok") };
     for (owner, name, fits) in [
-        (Owner::Oidc, "bad name", false),
-        (Owner::Certificate, "subject:CN=Ada Lovelace", true),
-        (Owner::Certificate, "subject:CN=\"Ada\"", false),
+        (OwnerSignIn::Oidc, "bad name", false),
+        (OwnerSignIn::Certificate, "subject:CN=Ada Lovelace", true),
+        (OwnerSignIn::Certificate, "subject:CN=\"Ada\"", false),
     ] {
         let made = person(name, owner, Role::Read, all()).make(&mut Tokens::default(), &wanted("1", "ok"), LIMIT, NOW);
         assert!(made.is_ok() == fits && !matches!(made, Err(NotMade::Label(_))), "{name}: {made:?}");
     }
-    let root = person("root", Owner::Token, Role::Admin, all());
+    let root = person("root", OwnerSignIn::Token, Role::Admin, all());
     assert_eq!(root.make(&mut tokens, &named, LIMIT, NOW), Err(NotMade::Targets), "no name of a target needs quoting");
 }
 
@@ -76,10 +76,10 @@ fn names_and_numbers_of_tokens_are_limited_for_each_person() {
     }
     assert_eq!(make(&mut tokens, &ada(), "x", "job-1", NOW), Err(NotMade::Taken));
     assert_eq!(make(&mut tokens, &ada(), "x", "another", NOW), Err(NotMade::TooMany));
-    let other = Person { owner: Owner::Token, ..ada() };
+    let other = Person { owner: OwnerSignIn::Token, ..ada() };
     assert_eq!(make(&mut tokens, &other, "a1", "job-1", NOW), Err(NotMade::TwoOfOneId));
     assert_eq!(make(&mut tokens, &other, "x", "job-1", NOW), Ok(()), "a person who signs in otherwise is another one");
-    let third = Person { owner: Owner::Issuer, issuer: Some("okta".into()), ..ada() };
+    let third = Person { owner: OwnerSignIn::Issuer, issuer: Some("okta".into()), ..ada() };
     assert_eq!(make(&mut tokens, &third, "z", "job-1", NOW), Ok(()));
     let fourth = Person { issuer: Some("entra".into()), ..third };
     assert_eq!(make(&mut tokens, &fourth, "zz", "job-1", NOW), Ok(()), "and so is one of another issuer");
@@ -96,7 +96,7 @@ fn names_and_numbers_of_tokens_are_limited_for_each_person() {
 #[test]
 fn a_token_loses_what_its_owner_loses() {
     let mut tokens = Tokens::default();
-    let admin = person("ada", Owner::Oidc, Role::Admin, Targets::All);
+    let admin = person("ada", OwnerSignIn::Oidc, Role::Admin, Targets::All);
     let first = Wanted { role: Role::Admin, targets: Targets::All, ..wanted("1", "one") };
     let second = Wanted { targets: Targets::Named(vec!["c".into()]), ..wanted("2", "two") };
     for wanted in [&first, &second] {
@@ -110,7 +110,7 @@ fn a_token_loses_what_its_owner_loses() {
     let personal = tokens.entries()[0].personal.as_ref().expect("personal");
     let caller = caller(&tokens.entries()[0], personal, (Role::Read, &Targets::Named(vec!["b".into()])));
     assert_eq!((caller.role, &caller.targets), (Role::Read, &Targets::Named(vec!["b".into()])));
-    assert_eq!((caller.name.as_str(), caller.means.as_str(), caller.owner()), ("ada", "personal", None));
+    assert_eq!((caller.name.as_str(), caller.auth_method.as_str(), caller.owner()), ("ada", "personal", None));
 }
 
 #[test]
@@ -146,7 +146,7 @@ fn the_rights_by_tokens_are_those_of_the_best_valid_one() {
 fn the_file_keeps_all_facts_and_rejects_halves() {
     let mut tokens = Tokens::default();
     ada().make(&mut tokens, &wanted("1", "laptop"), LIMIT, NOW).expect("made");
-    let robot = person("uri:spiffe://corp/ada", Owner::Certificate, Role::Read, Targets::All);
+    let robot = person("uri:spiffe://corp/ada", OwnerSignIn::Certificate, Role::Read, Targets::All);
     robot.make(&mut tokens, &wanted("2", "laptop"), LIMIT, NOW).expect("made");
     tokens.entries()[0].personal.as_ref().expect("personal").used.note(crate::access::day::Day::of(NOW + LIMIT));
     let text = tokens.to_string();
@@ -168,7 +168,7 @@ fn the_file_keeps_all_facts_and_rejects_halves() {
         assert!(text.contains(from) && Tokens::parse(&text.replacen(from, to, 1)).is_err(), "{from} -> {to}");
     }
     let presented = "mlfa_x";
-    assert_eq!(read.find(presented, NOW).err(), Some(Rejected::Malformed));
+    assert_eq!(read.find(presented, NOW).err(), Some(TokenRejection::Malformed));
 }
 
 #[test]

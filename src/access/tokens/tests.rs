@@ -36,7 +36,7 @@ fn a_written_file_can_be_read() {
     let later = NOW + Duration::from_secs(60);
     assert_eq!(read.find(&first, later).map(|entry| entry.name.as_str()), Ok("ci"));
     assert_eq!(read.find(&second, NOW).map(|entry| entry.name.as_str()), Ok("ada"));
-    assert_eq!(read.find(&second, later).err(), Some(Rejected::Expired));
+    assert_eq!(read.find(&second, later).err(), Some(TokenRejection::Expired));
 }
 
 #[test]
@@ -44,26 +44,26 @@ fn a_revoked_token_is_unknown() {
     let (mut tokens, first, second) = two();
     assert_eq!(tokens.revoke("ci").len(), 1);
     assert_eq!(tokens.revoke("ci").len(), 0);
-    assert_eq!(tokens.find(&first, NOW).err(), Some(Rejected::Unknown));
+    assert_eq!(tokens.find(&first, NOW).err(), Some(TokenRejection::Unknown));
     assert!(tokens.find(&second, NOW).is_ok());
     let id = token::id(&second).expect("a token");
     assert!(tokens.by_id(id, NOW).is_ok());
-    assert_eq!(tokens.by_id("x", NOW).err(), Some(Rejected::Unknown));
+    assert_eq!(tokens.by_id("x", NOW).err(), Some(TokenRejection::Unknown));
 }
 
 #[test]
 fn another_secret_under_a_known_id_is_unknown() {
     let (tokens, first, _) = two();
     let other = token::generate(&ring::rand::SystemRandom::new()).expect("random").to_string();
-    assert_eq!(tokens.find(&other, NOW).err(), Some(Rejected::Unknown));
-    assert_eq!(tokens.find("", NOW).err(), Some(Rejected::Malformed));
-    assert_eq!(tokens.find(&format!("{first} "), NOW).err(), Some(Rejected::Malformed));
+    assert_eq!(tokens.find(&other, NOW).err(), Some(TokenRejection::Unknown));
+    assert_eq!(tokens.find("", NOW).err(), Some(TokenRejection::Malformed));
+    assert_eq!(tokens.find(&format!("{first} "), NOW).err(), Some(TokenRejection::Malformed));
     // A known id with the secret and the check of another token.
     let mixed = format!("{}{}", &first[..16], &other[16..]);
-    assert_eq!(tokens.find(&mixed, NOW).err(), Some(Rejected::Malformed));
+    assert_eq!(tokens.find(&mixed, NOW).err(), Some(TokenRejection::Malformed));
     let mut guessed = first.clone();
     guessed.replace_range(guessed.len() - 1.., if first.ends_with('a') { "b" } else { "a" });
-    assert_eq!(tokens.find(&guessed, NOW).err(), Some(Rejected::Malformed), "only the check differs");
+    assert_eq!(tokens.find(&guessed, NOW).err(), Some(TokenRejection::Malformed), "only the check differs");
 }
 
 #[test]

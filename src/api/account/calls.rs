@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::api::json::{self, JsonCall};
 use crate::api::service::{Delay, QueryService, ServiceDescription, ServiceError, ServiceResult};
 use crate::api::transport::Transport;
-use crate::aws::credentials::Current;
+use crate::aws::credentials::CurrentCredentials;
 use crate::http::client::Endpoint;
 
 /// `deploy` can go on without these answers, so a call is tried twice at most.
@@ -19,7 +19,7 @@ pub struct Account<'a> {
     /// The region in signatures.
     pub region: &'a str,
     /// The credentials with which calls are signed.
-    pub credentials: &'a Current,
+    pub credentials: &'a CurrentCredentials,
     /// Hears of each delay.
     pub delayed: &'a dyn Fn(&Delay<'_>),
     /// Finds the endpoint of a service by its name in the variables `AWS_ENDPOINT_URL_…` and in host names.

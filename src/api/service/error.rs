@@ -70,7 +70,7 @@ impl ServiceError {
 
     /// True if a retry may succeed.
     #[must_use]
-    pub(super) fn may_pass(&self) -> bool {
+    pub(super) fn is_temporary(&self) -> bool {
         match self {
             Self::Unanswered(_) => true,
             Self::Unreadable { .. } => false,

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep, timeout};
 pub use error::{ServiceError, ServiceResult};
 
 use super::transport::{SignedRequest, Transport};
-use crate::aws::credentials::Current;
+use crate::aws::credentials::CurrentCredentials;
 use crate::backoff::Backoff;
 use crate::http::client::Endpoint;
 use crate::http::uri;
@@ -49,7 +49,7 @@ pub struct QueryService<'a> {
     /// The region in signatures.
     pub region: &'a str,
     /// The credentials with which calls are signed.
-    pub credentials: &'a Current,
+    pub credentials: &'a CurrentCredentials,
     /// Hears of each delay.
     pub delayed: &'a dyn Fn(&Delay<'_>),
 }
@@ -106,7 +106,7 @@ impl QueryService<'_> {
                 Err(error) => error,
             };
             let of = if error.is_expiry() { ATTEMPTS_AFTER_EXPIRY } else { self.about.attempts };
-            if attempt >= of || !error.may_pass() {
+            if attempt >= of || !error.is_temporary() {
                 return Err(error);
             }
             if error.is_expiry() {

@@ -103,7 +103,7 @@ pub fn install(installation: &Installation, say: Say<'_>) -> Result<(), InstallE
     if *start && is_here {
         let first = if *from_instance { INSTANCE[0] } else { SERVE[1] };
         run(Command::new("systemctl").args(["start", "--no-block", first]))?;
-        say(&format!("starting; see `systemctl status {first}`"));
+        say(&format!("{first} is starting; `systemctl status {first}` shows its state"));
     } else if !is_upgrade {
         say(if *from_instance {
             "next: reboot, or `systemctl start mlflow-appliance-bootstrap`"

@@ -12,7 +12,7 @@ pub enum UserDataError {
     #[error("it has more than {RAW_LIMIT} bytes; keep secrets and long texts in the Parameter Store")]
     TooLarge,
     /// The user data would decompress to more than [`TEXT_LIMIT`].
-    #[error("it decompresses to more than {TEXT_LIMIT} bytes; that is no configuration")]
+    #[error("it decompresses to more than {TEXT_LIMIT} bytes, which is more than a configuration needs")]
     Bomb,
     /// The compression is broken.
     #[error("it begins like gzip but cannot be decompressed; compress it again, or send it as it is")]

@@ -6,7 +6,7 @@ use clap::ArgMatches;
 
 use self::screen::ProofScreen;
 use super::chosen_options::ChosenOptions;
-use super::command_error::{Class, CommandError};
+use super::command_error::{CommandError, ExitClass};
 use super::one_target::{self, OneTarget, TargetChoice};
 use super::options::ServeOptions;
 use super::output::say;
@@ -75,7 +75,7 @@ impl Assumptions {
             .map_err(|problems| CommandError::configuration(&problems))?;
         let suffix = random::<8>().map(hex::encode).ok_or_else(|| {
             let hint = "check that this machine has `/dev/urandom`";
-            CommandError::of(Class::Failed, "the operating system has no random numbers", Some(hint))
+            CommandError::of(ExitClass::Failed, "the operating system has no random numbers", Some(hint))
         })?;
         let settings =
             AssumptionSettings { may_write: !read_only, may_open_page: open_page, largest_body, suffix, ..found };
@@ -85,7 +85,7 @@ impl Assumptions {
         let mut screen = ProofScreen::new(json);
         let system = actix_web::rt::System::new();
         let results = system.block_on(assumptions::run(&settings, &mut |event| screen.note(&event)));
-        let results = results.map_err(|error| CommandError::new(Class::Failed, &error, Some(error.hint())))?;
+        let results = results.map_err(|error| CommandError::new(ExitClass::Failed, &error, Some(error.hint())))?;
         screen.end(&settings, &results)
     }
 }
@@ -100,9 +100,9 @@ fn agree(settings: &AssumptionSettings) -> Result<(), CommandError> {
     let hint = "pass `--yes` to agree, or `--read-only` for the tests that create nothing";
     match consent::agrees("Create them?") {
         Some(true) => Ok(()),
-        Some(false) => Err(CommandError::of(Class::Failed, "nothing was tested", Some(hint))),
+        Some(false) => Err(CommandError::of(ExitClass::Failed, "nothing was tested", Some(hint))),
         None => Err(CommandError::of(
-            Class::Usage,
+            ExitClass::Usage,
             "nothing was tested, because there is no terminal to ask at",
             Some(hint),
         )),

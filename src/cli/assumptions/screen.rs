@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::cli::columns;
-use crate::cli::command_error::{Class, CommandError};
+use crate::cli::command_error::{CommandError, ExitClass};
 use crate::cli::output::{say, shell_word, show, show_document, show_outcome};
 use crate::probe::assumptions::{
     ASSUMPTIONS, Assumption, AssumptionEvent, AssumptionRun, AssumptionSettings, Leftover, ProofVerdict,
@@ -51,9 +51,9 @@ impl ProofScreen {
         let count = |verdict| count(results, verdict);
         if !results.left.is_empty() || results.is_interrupted || count(ProofVerdict::NotTested) == results.proven.len()
         {
-            Err(CommandError::reported(Class::Failed))
+            Err(CommandError::reported(ExitClass::Failed))
         } else if count(ProofVerdict::DoesNotHold) > 0 {
-            Err(CommandError::reported(Class::Disproved))
+            Err(CommandError::reported(ExitClass::Disproved))
         } else {
             Ok(())
         }

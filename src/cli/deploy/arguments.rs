@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use toml::de::DeTable;
 
-use super::super::command_error::{Class, CommandError};
+use super::super::command_error::{CommandError, ExitClass};
 use super::super::output::ask;
 use super::super::{probe_settings, values};
 use super::serve_configuration;
@@ -133,10 +133,10 @@ pub(super) fn with<T>(
             role: arguments.role_arn,
             deadline: Instant::now() + arguments.timeout,
         };
-        let fresh = current.keep_fresh(&source);
+        let fresh = current.keep_renewed(&source);
         tokio::select! {
             result = act(&mut settings) => result.map_err(|error| explained(&error)),
-            () = fresh => Err(CommandError::of(Class::Failed, "cannot renew the credentials", Some("sign in again and repeat the command; it continues where it stopped"))),
+            () = fresh => Err(CommandError::of(ExitClass::Failed, "cannot renew the credentials", Some("sign in again and repeat the command; it continues where it stopped"))),
         }
     })
 }
@@ -160,14 +160,14 @@ fn mode(given: Option<&str>) -> Result<DeployMode, CommandError> {
     };
     given.map(ToOwned::to_owned).or_else(asked).as_deref().and_then(DeployMode::named).ok_or_else(|| {
         let hint = "set `--mode tracking` or `--mode serverless`";
-        CommandError::of(Class::Usage, "the kind of managed MLflow is not set", Some(hint))
+        CommandError::of(ExitClass::Usage, "the kind of managed MLflow is not set", Some(hint))
     })
 }
 
 pub(super) fn explained(error: &DeployError) -> CommandError {
     let class = match error {
-        DeployError::Parameters(..) | DeployError::Unknown(_) | DeployError::Region(_) => Class::Configuration,
-        _ => Class::Failed,
+        DeployError::Parameters(..) | DeployError::Unknown(_) | DeployError::Region(_) => ExitClass::Configuration,
+        _ => ExitClass::Failed,
     };
     CommandError::new(class, error, error.hint())
 }
@@ -184,11 +184,15 @@ impl StackArguments {
         if let Some(path) = &self.config {
             let rejected = |text: &str| {
                 let text = format!("{}: {text}", path.display());
-                CommandError::of(Class::Configuration, &text, Some("write lines like `InstanceType = \"t4g.small\"`"))
+                CommandError::of(
+                    ExitClass::Configuration,
+                    &text,
+                    Some("write lines like `InstanceType = \"t4g.small\"`"),
+                )
             };
             let text = fs::read_to_string(path).map_err(|error| {
                 let text = format!("cannot read `{}`: {error}", path.display());
-                CommandError::of(Class::Configuration, &text, Some("check the path of `--config`"))
+                CommandError::of(ExitClass::Configuration, &text, Some("check the path of `--config`"))
             })?;
             let table = DeTable::parse(&text).map_err(|error| rejected(error.message()))?;
             for (name, value) in table.get_ref() {
@@ -201,7 +205,7 @@ impl StackArguments {
         for (name, value) in &self.parameters {
             let value = match value.strip_prefix('@') {
                 Some(path) => fs::read_to_string(path).map_err(|error| {
-                    CommandError::of(Class::Usage, &format!("--parameter {name}: `{path}`: {error}"), None)
+                    CommandError::of(ExitClass::Usage, &format!("--parameter {name}: `{path}`: {error}"), None)
                 })?,
                 None => value.clone(),
             };

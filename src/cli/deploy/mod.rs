@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use serde_json::json;
 use url::Url;
 
-use super::command_error::{Class, CommandError};
+use super::command_error::{CommandError, ExitClass};
 use super::examples;
 use super::output::{one_line, say, shell_word, show, show_document};
 use crate::api::cloudformation::Change;
@@ -139,7 +139,8 @@ fn export(directory: &PathBuf) -> Result<(), CommandError> {
             Ok(())
         })
     });
-    written.map_err(|error| CommandError::new(Class::Failed, &error, Some("make room, or name a writable directory")))
+    written
+        .map_err(|error| CommandError::new(ExitClass::Failed, &error, Some("make room, or name a writable directory")))
 }
 
 fn plan(arguments: StackArguments, json: bool, detailed_exitcode: bool) -> Result<(), CommandError> {
@@ -160,7 +161,7 @@ fn plan(arguments: StackArguments, json: bool, detailed_exitcode: bool) -> Resul
     if is_any {
         say("nothing was changed; `appliance deploy apply` makes these changes");
         if detailed_exitcode {
-            return Err(CommandError::reported(Class::Changes));
+            return Err(CommandError::reported(ExitClass::Changes));
         }
     }
     Ok(())
@@ -234,11 +235,11 @@ fn outputs(arguments: StackArguments, json: bool, env: bool) -> Result<(), Comma
         if urls.next().is_some() {
             let hint = "choose one with `--compute instances` or `--compute fargate`";
             let text = "this mode has an appliance on instances and one on Fargate, with a URL each";
-            return Err(CommandError::of(Class::Failed, text, Some(hint)));
+            return Err(CommandError::of(ExitClass::Failed, text, Some(hint)));
         }
         let url = url.ok_or_else(|| {
             CommandError::of(
-                Class::Failed,
+                ExitClass::Failed,
                 "this mode has no appliance yet",
                 Some("create it with `appliance deploy apply`"),
             )
@@ -268,7 +269,7 @@ fn export_line(url: &str) -> Result<String, CommandError> {
     }
     let what = format!("the stack's output `Url` is `{}`, which is not the URL of a web server", url.escape_debug());
     Err(CommandError::of(
-        Class::Failed,
+        ExitClass::Failed,
         &what,
         Some("look in CloudTrail who changed the stack, and restore it with `appliance deploy apply`"),
     ))

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use super::super::command_error::{Class, CommandError};
+use super::super::command_error::{CommandError, ExitClass};
 use super::super::problems::{Problem, Problems};
 use super::super::{file, settings};
 use crate::api::cloudformation::Pairs;
@@ -46,7 +46,11 @@ pub(super) fn normalize(given: &mut Pairs) {
 /// All problems, each with its line in the parameter.
 pub(super) fn check(given: &Pairs, compute: Option<Compute>) -> Result<(), CommandError> {
     let problems = problems(given, compute == Some(Compute::Fargate) || given.contains_key("ContainerImage"));
-    if problems.is_empty() { Ok(()) } else { Err(CommandError::of(Class::Configuration, &problems.join("\n"), None)) }
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(CommandError::of(ExitClass::Configuration, &problems.join("\n"), None))
+    }
 }
 
 fn problems(given: &Pairs, has_tasks: bool) -> Vec<String> {

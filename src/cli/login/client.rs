@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use super::address::ApplianceUrl;
-use crate::cli::command_error::{Class, CommandError};
+use crate::cli::command_error::{CommandError, ExitClass};
 use crate::cli::trust::{Trust, dialer};
 use crate::http::client::{Dialer, ServiceClient, ServiceLimits, ServiceResponse};
 use crate::http::fields::Fields;
@@ -69,7 +69,11 @@ impl ApplianceClient {
             ServiceLimits { exchange_timeout: ANSWER_LIMIT, keep_alive: Duration::ZERO, body_limit: BODY_LIMIT };
         let mut headers = Fields::new();
         let mut value = HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| {
-            CommandError::of(Class::Usage, "the token has characters that no token has", Some("copy the token again"))
+            CommandError::of(
+                ExitClass::Usage,
+                "the token has characters that no token has",
+                Some("copy the token again"),
+            )
         })?;
         value.set_sensitive(true);
         headers.insert(header::AUTHORIZATION, value);
@@ -78,7 +82,7 @@ impl ApplianceClient {
         let answer = client.exchange(method, &self.url.target(ITSELF), headers, Bytes::new()).await;
         answer.map_err(|error| {
             let hint = "check the address, and the network between here and the appliance; `--ca-file` names authorities to trust";
-            CommandError::new(Class::Failed, &error, Some(hint))
+            CommandError::new(ExitClass::Failed, &error, Some(hint))
         })
     }
 
@@ -90,22 +94,22 @@ impl ApplianceClient {
             .and_then(|body| Some(body["message"].as_str()?.to_owned()));
         let (class, what, hint) = match (status, code) {
             (404, Some("no-such-page")) => (
-                Class::Configuration,
+                ExitClass::Configuration,
                 "this appliance has no personal tokens".to_owned(),
                 "its operator can allow them with `--personal-tokens`",
             ),
             (403, Some("wrong-credential")) => (
-                Class::Configuration,
+                ExitClass::Configuration,
                 "this is not a personal token, but one of the operator".to_owned(),
                 "the operator revokes it with `appliance token revoke`",
             ),
             (_, Some(_)) => (
-                Class::Failed,
+                ExitClass::Failed,
                 format!("the appliance answered {status}: {}", message.unwrap_or_default()),
                 "do what the message says, and run the command again",
             ),
             (_, None) => (
-                Class::Configuration,
+                ExitClass::Configuration,
                 format!("`{page}` answered {status}, but not as an appliance does"),
                 "check the address; a program in front, such as a load balancer, must let requests with `Authorization` pass",
             ),

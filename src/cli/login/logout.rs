@@ -6,7 +6,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::address::ApplianceUrl;
 use super::client::ApplianceClient;
-use crate::cli::command_error::{Class, CommandError};
+use crate::cli::command_error::{CommandError, ExitClass};
 use crate::cli::output::say;
 use crate::cli::{core_dumps, examples};
 
@@ -41,7 +41,7 @@ impl Logout {
         if let Some(path) = &self.file {
             std::fs::remove_file(path).map_err(|error| {
                 let text = format!("cannot delete `{}`: {error}", path.display());
-                CommandError::of(Class::Failed, &text, Some("delete it yourself; the token in it is revoked"))
+                CommandError::of(ExitClass::Failed, &text, Some("delete it yourself; the token in it is revoked"))
             })?;
         }
         Ok(())
@@ -52,14 +52,14 @@ impl Logout {
         let Some(path) = &self.file else {
             return std::env::var(VARIABLE).map(SecretString::from).map_err(|_| {
                 let hint = format!("set {VARIABLE}, or name the file with the token with `--file`");
-                CommandError::of(Class::Usage, "there is no token to revoke", Some(&hint))
+                CommandError::of(ExitClass::Usage, "there is no token to revoke", Some(&hint))
             });
         };
         let mut text = String::new();
         let read = std::fs::File::open(path).and_then(|file| file.take(FILE_LIMIT).read_to_string(&mut text));
         read.map_err(|error| {
             let text = format!("cannot read `{}`: {error}", path.display());
-            CommandError::of(Class::Failed, &text, Some("name the file that `appliance login --write` made"))
+            CommandError::of(ExitClass::Failed, &text, Some("name the file that `appliance login --write` made"))
         })?;
         Ok(text.into())
     }

@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep};
 use self::address::ApplianceUrl;
 use self::client::{Answer, ApplianceClient};
 pub(super) use self::logout::Logout;
-use super::command_error::{Class, CommandError};
+use super::command_error::{CommandError, ExitClass};
 use super::output::{say, try_show};
 use super::{core_dumps, examples, host_name, opener, values};
 use crate::access::caller::{Role, Targets};
@@ -66,7 +66,7 @@ impl Login {
     pub(super) fn run(self) -> Result<(), CommandError> {
         core_dumps::disable();
         let new = token::generate(&SystemRandom::new())
-            .map_err(|error| CommandError::new(Class::Failed, &error, Some("run the command again in a minute")))?;
+            .map_err(|error| CommandError::new(ExitClass::Failed, &error, Some("run the command again in a minute")))?;
         let login = self.request(&new)?;
         // The file is made first, so that no token exists that cannot be written.
         let file = self.write.as_deref().map(prepared).transpose()?;
@@ -76,7 +76,7 @@ impl Login {
     }
 
     fn request(&self, new: &NewToken) -> Result<LoginRequest, CommandError> {
-        let usage = |text: String| CommandError::of(Class::Usage, &text, Some("see `appliance login --help`"));
+        let usage = |text: String| CommandError::of(ExitClass::Usage, &text, Some("see `appliance login --help`"));
         let label = self.name.clone().unwrap_or_else(|| usual_name(&new.id));
         check_name(&label).map_err(|form| usage(format!("`--name {}`: {form}", label.escape_debug())))?;
         let lifetime = values::duration(&self.expires)
@@ -120,13 +120,13 @@ impl Login {
             sleep(PAUSE).await;
             match client.ask(token).await {
                 Ok(Answer::Accepted(accepted)) => return Ok(accepted),
-                Err(error) if error.class == Class::Configuration => return Err(error),
+                Err(error) if error.class == ExitClass::Configuration => return Err(error),
                 // An appliance that is restarted answers later.
                 Ok(Answer::Unknown) | Err(_) => {}
             }
         }
         let hint = "run the command again, and confirm the new address with the new code";
-        Err(CommandError::of(Class::Failed, "nobody has confirmed the login within 10 minutes", Some(hint)))
+        Err(CommandError::of(ExitClass::Failed, "nobody has confirmed the login within 10 minutes", Some(hint)))
     }
 
     fn deliver(
@@ -148,7 +148,11 @@ impl Login {
         let (Some(path), Some(mut file)) = (&self.write, file) else {
             try_show(&new.to_string()).map_err(|error| {
                 let text = format!("cannot write to standard output: {error}");
-                CommandError::of(Class::Failed, &text, Some("revoke the token on the page, and run the command again"))
+                CommandError::of(
+                    ExitClass::Failed,
+                    &text,
+                    Some("revoke the token on the page, and run the command again"),
+                )
             })?;
             say(&format!("hint: export MLFLOW_TRACKING_URI={uri} MLFLOW_TRACKING_TOKEN=…"));
             return Ok(());
@@ -170,7 +174,7 @@ fn prepared(path: &Path) -> Result<tempfile::NamedTempFile, CommandError> {
 
 fn unwritable(path: &Path, error: &std::io::Error) -> CommandError {
     let text = format!("cannot write `{}`: {error}", path.display());
-    CommandError::of(Class::Failed, &text, Some("name a file in a writable directory with `--write`"))
+    CommandError::of(ExitClass::Failed, &text, Some("name a file in a writable directory with `--write`"))
 }
 
 /// The name of this machine, and a part of the token's id, so that no two logins have one name.

@@ -27,7 +27,7 @@ option_group! {
             /// A quarter of it is reserved for bodies of up to 64 KiB. Of this and of the disk budget, one caller can hold
             /// twice as much as is left free, and one address eight times as much.
             body_memory_budget: "APPLIANCE_BODY_MEMORY_BUDGET" "SIZE",
-            /// The disk space for all request bodies together; requests beyond it get 429 [default: 10 GiB]
+            /// The disk space for all request bodies together; requests beyond it are rejected with 429 [default: 10 GiB]
             body_disk_budget: "APPLIANCE_BODY_DISK_BUDGET" "SIZE",
             /// The longest time without progress within a request body [default: 60s]
             ///

@@ -36,7 +36,7 @@ option_group! {
             /// Each rule is a `resource:action` of the table that `appliance policy` prints; `*` at the end of either matches anything. With
             /// `@role`, a rule holds for callers up to that role.
             deny: "APPLIANCE_DENY" "RULES",
-            /// The requests per second of one caller; further requests get 429 [default: no limit]
+            /// The requests per second of one caller; further requests are rejected with 429 [default: no limit]
             ///
             /// Rejected requests count as well, by address if the caller is unknown. Even without this limit, one address can
             /// send 100 requests per second that are rejected, and 1,000 after a pause. A valid token is accepted all the same.
@@ -75,7 +75,7 @@ option_group! {
         "Advanced: policy" {
             /// The requests that one caller may send at once after a pause [default: twice the rate]
             caller_burst_limit: "APPLIANCE_CALLER_BURST_LIMIT" "NUMBER",
-            /// The requests of one caller in flight at the same time; further requests get 429 [default: 4000]
+            /// The requests of one caller in flight at the same time; further requests are rejected with 429 [default: 4000]
             caller_concurrency_limit: "APPLIANCE_CALLER_CONCURRENCY_LIMIT" "NUMBER",
         }
     }

@@ -15,7 +15,7 @@ option_group! {
             /// The HTTP/1.1 connections of each worker to a target [default: 256]
             ///
             /// Targets with the same host share twice as many. If a worker has more than four times as many requests of
-            /// a target in flight, further requests get 429.
+            /// a target in flight, further requests are rejected with 429.
             upstream_connections: "APPLIANCE_UPSTREAM_CONNECTIONS" "NUMBER",
             /// The longest time for resolving the name and connecting by TCP [default: 5s]
             upstream_connect_timeout: "APPLIANCE_UPSTREAM_CONNECT_TIMEOUT" "DURATION",

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::command_error::{Class, CommandError};
+use super::command_error::{CommandError, ExitClass};
 use super::examples;
 use super::values;
 use crate::http::client::Endpoint;
@@ -75,7 +75,11 @@ impl Sandbox {
             .unwrap_or_else(std::env::temp_dir)
             .join("appliance");
         let program = std::env::current_exe().map_err(|error| {
-            CommandError::new(Class::Failed, &error, Some("cannot find the file of this program; start it by its path"))
+            CommandError::new(
+                ExitClass::Failed,
+                &error,
+                Some("cannot find the file of this program; start it by its path"),
+            )
         })?;
         let settings = SandboxSettings {
             modes: match self.mode {
@@ -113,8 +117,8 @@ fn explain(error: &SandboxError) -> CommandError {
         SandboxError::Port { .. }
         | SandboxError::NoMlflow { .. }
         | SandboxError::Exists { .. }
-        | SandboxError::Write { .. } => Class::Configuration,
-        _ => Class::Failed,
+        | SandboxError::Write { .. } => ExitClass::Configuration,
+        _ => ExitClass::Failed,
     };
     CommandError::new(class, error, Some(&error.hint()))
 }

@@ -43,7 +43,7 @@ fn missing(
 ) {
     for service in wanted {
         let Some(there) = offered.get(*service) else {
-            let fix = "leave it out, with the parameter whose name begins with `Endpoint` and that service, as in `--parameter EndpointSts=no`, and use NAT for it";
+            let fix = "turn that endpoint off with the parameter of its service, as in `--parameter EndpointSts=no` for STS, and use NAT for the service";
             report.found(format!("{region} has no VPC endpoint for {service}"), fix);
             continue;
         };
@@ -69,7 +69,7 @@ async fn conflicts(context: PreflightContext<'_>, vpc: &str, services: &BTreeSet
         if endpoint.has_private_name {
             report.found(
                 format!("{vpc} has the endpoint {id} for {service} already, and a service's own name leads to one only"),
-                "leave that service out, with the parameter whose name begins with `Endpoint` and it, as in `--parameter EndpointSts=no`; instances use the endpoint that is there",
+                "turn the new endpoint off with the parameter of its service, as in `--parameter EndpointSts=no` for STS; the instances then use the endpoint that the VPC already has",
             );
         }
         if let Some(table) = tables.split(',').map(str::trim).find(|table| endpoint.route_tables.contains(*table)) {

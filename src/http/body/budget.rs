@@ -54,7 +54,7 @@ impl BodyOwner {
     }
 }
 
-/// Counts the bytes that all requests hold and refuses to go over a limit. Cloning shares the count.
+/// Counts the bytes that all requests hold, and keeps them below a limit. A clone shares the count.
 #[derive(Clone, Debug)]
 pub struct Budget {
     resource: BudgetKind,
@@ -83,25 +83,25 @@ impl Budget {
 
     /// A reservation that holds nothing yet.
     #[must_use]
-    pub fn open(&self, account: &BodyOwner) -> Reservation {
-        Reservation { budget: self.clone(), account: account.clone(), bytes: 0 }
+    pub fn open(&self, body_owner: &BodyOwner) -> Reservation {
+        Reservation { budget: self.clone(), body_owner: body_owner.clone(), bytes: 0 }
     }
 
-    /// Takes `bytes` out of the budget; nothing if the budget or the account's share of it does not have them.
+    /// Takes `bytes` out of the budget. Returns nothing if the budget, or the owner's share of it, has fewer left.
     #[must_use]
-    pub fn reserve(&self, bytes: u64, account: &BodyOwner) -> Option<Reservation> {
-        let mut reservation = self.open(account);
+    pub fn reserve(&self, bytes: u64, body_owner: &BodyOwner) -> Option<Reservation> {
+        let mut reservation = self.open(body_owner);
         reservation.grow(bytes).then_some(reservation)
     }
 
     /// True if `bytes` could be reserved now. It reserves nothing, since an announcement alone must not hold anything.
     #[must_use]
-    pub fn has_room(&self, bytes: u64, account: &BodyOwner) -> bool {
+    pub fn has_room(&self, bytes: u64, body_owner: &BodyOwner) -> bool {
         let Some(free) = self.used().checked_add(bytes).and_then(|total| self.limit_for(bytes).checked_sub(total))
         else {
             return false;
         };
-        account.parties().all(|(holdings, factor)| {
+        body_owner.parties().all(|(holdings, factor)| {
             let held = holdings.0[self.resource as usize].load(Ordering::Relaxed);
             held.saturating_add(bytes) <= free.saturating_mul(factor)
         })
@@ -117,12 +117,12 @@ impl Budget {
 #[derive(Debug)]
 pub struct Reservation {
     budget: Budget,
-    account: BodyOwner,
+    body_owner: BodyOwner,
     bytes: u64,
 }
 
 impl Reservation {
-    /// Takes `more` bytes; false, and nothing taken, if the budget or the account's share of it does not have them.
+    /// Takes `more` bytes. If the budget, or the owner's share of it, has fewer left, this returns false and takes none.
     #[must_use]
     pub fn grow(&mut self, more: u64) -> bool {
         let Budget { resource, used, .. } = &self.budget;
@@ -133,7 +133,7 @@ impl Reservation {
         let Ok(before) = used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits) else { return false };
         let free = limit - before - more;
         let mut is_within = true;
-        for (holdings, factor) in self.account.parties() {
+        for (holdings, factor) in self.body_owner.parties() {
             let held = holdings.0[*resource as usize].fetch_add(more, Ordering::Relaxed) + more;
             is_within &= held <= free.saturating_mul(factor);
         }
@@ -148,7 +148,7 @@ impl Reservation {
     fn shrink(&mut self, bytes: u64) {
         self.bytes -= bytes;
         self.budget.used.fetch_sub(bytes, Ordering::Relaxed);
-        for (holdings, _) in self.account.parties() {
+        for (holdings, _) in self.body_owner.parties() {
             holdings.0[self.budget.resource as usize].fetch_sub(bytes, Ordering::Relaxed);
         }
     }
@@ -161,8 +161,8 @@ impl Reservation {
 
     /// The owner that it counts against.
     #[must_use]
-    pub fn account(&self) -> &BodyOwner {
-        &self.account
+    pub fn body_owner(&self) -> &BodyOwner {
+        &self.body_owner
     }
 }
 
@@ -213,14 +213,14 @@ mod tests {
     #[test]
     fn a_rejected_reservation_reserves_nothing() {
         let budget = Budget::new(BudgetKind::Disk, 900);
-        let account = caller();
-        let mut reservation = budget.open(&account);
+        let body_owner = caller();
+        let mut reservation = budget.open(&body_owner);
         assert!(reservation.grow(600) && !reservation.grow(1) && !reservation.grow(300));
         assert_eq!((budget.used(), reservation.bytes()), (600, 600));
         assert!(budget.reserve(200, &caller()).is_some());
-        assert!(!budget.has_room(1, &account) && budget.has_room(200, &caller()));
+        assert!(!budget.has_room(1, &body_owner) && budget.has_room(200, &caller()));
         drop(reservation);
-        assert!(budget.has_room(600, &account) && !budget.has_room(601, &account));
+        assert!(budget.has_room(600, &body_owner) && !budget.has_room(601, &body_owner));
     }
 
     #[test]
@@ -248,11 +248,15 @@ mod tests {
         drop((large, small));
 
         // A caller's own uploads leave room for its small calls as well.
-        let account = caller();
+        let body_owner = caller();
         let mut uploads = Vec::new();
-        while let Some(upload) = budget.reserve(4 * SMALL, &account) {
+        while let Some(upload) = budget.reserve(4 * SMALL, &body_owner) {
             uploads.push(upload);
         }
-        assert!(budget.used() >= budget.limit() / 3 && budget.reserve(SMALL, &account).is_some(), "{}", budget.used());
+        assert!(
+            budget.used() >= budget.limit() / 3 && budget.reserve(SMALL, &body_owner).is_some(),
+            "{}",
+            budget.used()
+        );
     }
 }

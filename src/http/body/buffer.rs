@@ -45,7 +45,7 @@ impl BufferedBody {
     }
 }
 
-/// Reads a body to its end, at the expense of `account`.
+/// Reads a body to its end, at the expense of `body_owner`.
 ///
 /// `declared` is the `Content-Length`, if there is one; with it, a body that is too large is rejected before it is read.
 ///
@@ -55,12 +55,12 @@ pub async fn buffer<S>(
     payload: S,
     declared: Option<u64>,
     body_limits: &BodyLimits,
-    account: &BodyOwner,
+    body_owner: &BodyOwner,
 ) -> Result<BufferedBody, RequestBodyError>
 where
     S: Stream<Item = Result<Bytes, PayloadError>> + Unpin,
 {
-    let mut source = ArrivingBody { payload, pace: Pace::new(body_limits.timing), body_limits, account };
+    let mut source = ArrivingBody { payload, pace: Pace::new(body_limits.timing), body_limits, body_owner };
     if declared.is_some_and(|length| length > body_limits.size_limit) {
         return Err(RequestBodyError::TooLarge { limit: body_limits.size_limit });
     }
@@ -76,7 +76,7 @@ struct ArrivingBody<'a, S> {
     payload: S,
     pace: Pace,
     body_limits: &'a BodyLimits,
-    account: &'a BodyOwner,
+    body_owner: &'a BodyOwner,
 }
 
 impl<S: Stream<Item = Result<Bytes, PayloadError>> + Unpin> ArrivingBody<'_, S> {
@@ -100,7 +100,7 @@ where
 {
     let BodyLimits { memory, memory_limit, .. } = source.body_limits;
     // SECURITY: an announcement reserves nothing, or a caller that announces much and sends little would lock others out.
-    let mut reservation = memory.open(source.account);
+    let mut reservation = memory.open(source.body_owner);
     let most = if expected > 0 { expected } else { *memory_limit };
     // Boxed: with it, the future of each request would be larger.
     let mut hash = Box::new(Context::new(&SHA256));
@@ -128,13 +128,13 @@ where
     S: Stream<Item = Result<Bytes, PayloadError>> + Unpin,
 {
     let BodyLimits { disk, gathering, arriving, directory, .. } = source.body_limits;
-    let account = source.account;
-    let _arriving = arriving.reserve(LISTENER_SHARE, account).ok_or(RequestBodyError::NoRoom)?;
+    let body_owner = source.body_owner;
+    let _arriving = arriving.reserve(LISTENER_SHARE, body_owner).ok_or(RequestBodyError::NoRoom)?;
     // A body that has no room now is not worth reading. This check reserves nothing, so others may still take the room.
-    if !disk.has_room(expected, account) {
+    if !disk.has_room(expected, body_owner) {
         return Err(RequestBodyError::NoRoom);
     }
-    let mut reservation = disk.open(account);
+    let mut reservation = disk.open(body_owner);
     let mut spool = Spool::create(Arc::clone(directory));
     if let Some((begun, in_memory)) = begun {
         // This comes before any wait: the memory that the body holds is for bodies that stay there.
@@ -142,10 +142,10 @@ where
             return Err(RequestBodyError::NoRoom);
         }
         spool.append(begun, in_memory).await.map_err(RequestBodyError::Disk)?;
-        spool.rest().await.map_err(RequestBodyError::Disk)?;
+        spool.flush().await.map_err(RequestBodyError::Disk)?;
     }
     let mut waiting = Vec::new();
-    let mut gathered = gathering.open(account);
+    let mut gathered = gathering.open(body_owner);
     loop {
         let chunk = source.next().await?;
         let at_end = chunk.is_none();
@@ -159,11 +159,11 @@ where
             if !reservation.grow(source.received() - reservation.bytes()) {
                 return Err(RequestBodyError::NoRoom);
             }
-            let held = std::mem::replace(&mut gathered, gathering.open(account));
+            let held = std::mem::replace(&mut gathered, gathering.open(body_owner));
             spool.append(std::mem::take(&mut waiting), held).await.map_err(RequestBodyError::Disk)?;
             if !has_room {
                 // Read no more before these bytes have left memory.
-                spool.rest().await.map_err(RequestBodyError::Disk)?;
+                spool.flush().await.map_err(RequestBodyError::Disk)?;
             }
         }
         if at_end {

@@ -22,7 +22,7 @@ pub struct InvalidContentMd5;
 
 /// The body is not the one that its caller announced.
 #[derive(Debug, thiserror::Error)]
-#[error("the body has another MD5 than its `Content-MD5`")]
+#[error("the MD5 of the body differs from its `Content-MD5`")]
 pub(super) struct ForeignMd5;
 
 /// A body that is verified while it is read.

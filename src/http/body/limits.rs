@@ -31,14 +31,14 @@ pub struct BodyLimits {
     /// The time limits of a body.
     pub timing: Timing,
     /// True if large bodies are streamed instead of buffered on disk, where nothing has to be known of them.
-    pub passes_large: bool,
+    pub streams_large: bool,
 }
 
 impl BodyLimits {
     /// Returns the length of a body that is streamed without a signature rather than buffered.
     #[must_use]
-    pub fn passes(&self, declared: Option<u64>) -> Option<u64> {
-        self.large(declared).filter(|_| self.passes_large)
+    pub fn streamed_length(&self, declared: Option<u64>) -> Option<u64> {
+        self.large(declared).filter(|_| self.streams_large)
     }
 
     /// Returns the length of a body that the memory for one body does not hold.
@@ -64,6 +64,6 @@ pub(super) fn small(directory: &Path) -> BodyLimits {
         disk: Budget::new(BudgetKind::Disk, 800_000),
         directory: directory.into(),
         timing: Timing { idle_timeout: Duration::from_millis(50), total: Duration::from_secs(60) },
-        passes_large: false,
+        streams_large: false,
     }
 }

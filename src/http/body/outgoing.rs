@@ -49,7 +49,7 @@ pub enum OutgoingError {
     Caller(RequestBodyError),
 }
 
-/// The number of bytes of a body that the connection has taken. It tells a slow upload from a stuck one.
+/// The number of bytes of a body that the connection has taken. It shows whether an upload is slow or makes no progress.
 #[derive(Clone, Debug, Default)]
 pub struct Progress(Rc<ProgressCounts>);
 
@@ -97,8 +97,8 @@ impl Outgoing {
         Self { source, progress: Progress::default() }
     }
 
-    pub(super) fn passing(passing: StreamingBody) -> Self {
-        Self { source: OutgoingSource::Streaming(passing), progress: Progress::default() }
+    pub(super) fn streaming(streaming: StreamingBody) -> Self {
+        Self { source: OutgoingSource::Streaming(streaming), progress: Progress::default() }
     }
 
     pub(super) fn framed(framed: &FramedBody) -> Self {
@@ -140,7 +140,7 @@ impl MessageBody for Outgoing {
             OutgoingSource::None => BodySize::None,
             OutgoingSource::Memory(bytes) => BodySize::Sized(bytes.len() as u64),
             OutgoingSource::File { len, .. } => BodySize::Sized(*len),
-            OutgoingSource::Streaming(passing) => BodySize::Sized(passing.length()),
+            OutgoingSource::Streaming(streaming) => BodySize::Sized(streaming.length()),
             OutgoingSource::Framed(framed) => BodySize::Sized(framed.encoded_length()),
         }
     }
@@ -171,7 +171,7 @@ impl MessageBody for Outgoing {
                     }
                 }
             }
-            OutgoingSource::Streaming(passing) => ready!(this.progress.note(passing.poll_next(context)))?,
+            OutgoingSource::Streaming(streaming) => ready!(this.progress.note(streaming.poll_next(context)))?,
             OutgoingSource::Framed(framed) => ready!(this.progress.note(framed.poll_next(context)))?,
         };
         if let Some(chunk) = &chunk {

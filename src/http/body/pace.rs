@@ -36,7 +36,7 @@ pub(super) struct Pace {
     waited: Duration,
     /// That time, and what had been received, at the beginning of the period in which the rate is measured.
     mark: (Duration, u64),
-    /// True once the body was found not to be there.
+    /// True once a piece was asked for before it had arrived.
     has_waited: bool,
     /// When the wait for the next piece began.
     since: Option<Instant>,

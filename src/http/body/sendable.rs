@@ -46,7 +46,7 @@ impl Body {
             Self::None => Outgoing::none(),
             Self::Memory(bytes, _) => Outgoing::memory(bytes.clone()),
             Self::File(file) => Outgoing::file(file),
-            Self::Streaming(passing) => Outgoing::passing(passing.clone()),
+            Self::Streaming(streaming) => Outgoing::streaming(streaming.clone()),
             Self::Framed(framed) => Outgoing::framed(framed),
         }
     }

@@ -78,7 +78,7 @@ pub(super) enum Spool {
     /// A piece is being written to the file; until that ends, the piece is held in memory.
     Writing(Work<Writer>, Option<Reservation>),
     /// There is nothing to write.
-    Resting(Writer),
+    Idle(Writer),
     /// The disk has failed.
     Failed,
 }
@@ -103,15 +103,15 @@ impl Spool {
     ///
     /// # Errors
     /// Usually a full disk. The file is gone then.
-    pub(super) async fn rest(&mut self) -> io::Result<()> {
-        *self = Self::Resting(self.take().await?);
+    pub(super) async fn flush(&mut self) -> io::Result<()> {
+        *self = Self::Idle(self.take().await?);
         Ok(())
     }
 
     /// The finished file and its SHA-256; `memory` is what reading it may draw on.
     ///
     /// # Errors
-    /// As those of [`Self::rest`].
+    /// As those of [`Self::flush`].
     pub(super) async fn finish(
         mut self,
         reservation: Reservation,
@@ -123,7 +123,7 @@ impl Spool {
     async fn take(&mut self) -> io::Result<Writer> {
         match std::mem::replace(self, Self::Failed) {
             Self::Writing(work, _held) => work.await,
-            Self::Resting(writer) => Ok(writer),
+            Self::Idle(writer) => Ok(writer),
             Self::Failed => Err(io::Error::other("the file could not be written before")),
         }
     }
@@ -146,7 +146,7 @@ impl SpooledFile {
 
     /// Memory to read `bytes` at a time; nothing if there is none to spare.
     pub(super) fn room(&self, bytes: u64) -> Option<Reservation> {
-        self.memory.reserve(bytes, self.reservation.account())
+        self.memory.reserve(bytes, self.reservation.body_owner())
     }
 
     /// The open file, for positioned reads that share no cursor.

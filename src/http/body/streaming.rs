@@ -33,7 +33,7 @@ struct Flow {
 }
 
 impl StreamingBody {
-    /// Begins to stream a body of `len` bytes, which counts against `account`.
+    /// Begins to stream a body of `len` bytes, which counts against `body_owner`.
     ///
     /// # Errors
     /// [`RequestBodyError::NoRoom`] if too many large bodies arrive already.
@@ -41,12 +41,12 @@ impl StreamingBody {
         payload: S,
         len: u64,
         body_limits: &BodyLimits,
-        account: &BodyOwner,
+        body_owner: &BodyOwner,
     ) -> Result<Self, RequestBodyError>
     where
         S: Stream<Item = Result<Bytes, PayloadError>> + 'static,
     {
-        let arriving = body_limits.arriving.reserve(LISTENER_SHARE, account).ok_or(RequestBodyError::NoRoom)?;
+        let arriving = body_limits.arriving.reserve(LISTENER_SHARE, body_owner).ok_or(RequestBodyError::NoRoom)?;
         let flow = RefCell::new(Flow { payload: Box::pin(payload), pace: Pace::new(body_limits.timing) });
         Ok(Self(Rc::new(StreamingState { flow, len, has_begun: Cell::new(false), _arriving: arriving })))
     }
@@ -59,7 +59,7 @@ impl StreamingBody {
 
     /// The number of bytes that have been sent.
     #[must_use]
-    pub fn passed(&self) -> u64 {
+    pub fn sent(&self) -> u64 {
         self.0.flow.borrow().pace.received()
     }
 
@@ -85,6 +85,6 @@ impl StreamingBody {
 
 impl fmt::Debug for StreamingBody {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("StreamingBody").field("len", &self.length()).field("passed", &self.passed()).finish()
+        formatter.debug_struct("StreamingBody").field("len", &self.length()).field("sent", &self.sent()).finish()
     }
 }

@@ -23,7 +23,7 @@ pub enum DialError {
         source: io::Error,
     },
     /// The peer's certificate is not trusted, or the peer does not speak TLS.
-    #[error("TLS handshake with `{authority}` failed")]
+    #[error("the TLS handshake with `{authority}` failed")]
     Tls {
         /// Host and port.
         authority: String,
@@ -58,10 +58,10 @@ pub enum DialError {
 impl DialError {
     /// True unless the reason is permanent: another attempt may meet another address, or a better moment.
     #[must_use]
-    pub fn may_pass(&self) -> bool {
+    pub fn is_temporary(&self) -> bool {
         match self {
             Self::Resolve { .. } | Self::Connect { .. } | Self::Timeout { .. } => true,
-            Self::Proxy { source, .. } => source.may_pass(),
+            Self::Proxy { source, .. } => source.is_temporary(),
             // SECURITY: a peer with a wrong certificate is not tried again; a connection that broke is.
             Self::Tls { source, .. } => {
                 !source.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>)
@@ -99,7 +99,7 @@ pub enum TunnelError {
 impl TunnelError {
     /// True if another attempt may go better. What a proxy forbids, it forbids the next time as well.
     #[must_use]
-    pub(super) fn may_pass(&self) -> bool {
+    pub(super) fn is_temporary(&self) -> bool {
         match self {
             Self::Unreachable(_) | Self::Broken(_) | Self::Timeout(_) => true,
             Self::Refused { status, .. } => *status >= 500 || *status == 429,

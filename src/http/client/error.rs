@@ -28,7 +28,7 @@ pub enum ClientError {
     #[error("the upstream did not answer within {0:?}")]
     NoAnswer(Duration),
     /// The upstream declared that it has not processed the request (HTTP/2 `REFUSED_STREAM` or `GOAWAY`).
-    #[error("the upstream refused the request unprocessed")]
+    #[error("the upstream rejected the request without processing it")]
     Refused(#[source] h2::Error),
     /// The upstream ended the connection instead of answering.
     #[error("the upstream closed the connection without answering")]

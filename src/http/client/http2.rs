@@ -22,10 +22,10 @@ use h2::client::SendRequest;
 use http::Version;
 use tokio::sync::{Mutex, Notify};
 
+use super::connection_permits::{ConnectionPermit, ConnectionPermits};
 use super::dial::{Dialer, Offer};
 use super::error::ClientError;
 use super::peer::{Peer, Watched, size};
-use super::permits::{ConnectionPermit, ConnectionPermits};
 use super::request::Request;
 use super::settings::ClientSettings;
 use super::stream::UpstreamStream;

@@ -14,6 +14,7 @@
 //! first connection finds out, and the result is remembered until an upstream changes its mind. One client belongs to one worker
 //! thread, so nothing in it is locked. All targets behind one endpoint share it (`serve/upstream/endpoints`).
 
+mod connection_permits;
 mod connections;
 mod dial;
 mod dial_error;
@@ -23,7 +24,6 @@ mod framing;
 mod http1;
 mod http2;
 mod peer;
-mod permits;
 mod read_ahead;
 mod request;
 mod response;
@@ -35,12 +35,12 @@ mod tcp;
 mod timers;
 mod tunnel;
 
+pub use connection_permits::CONNECTION_WAIT;
 pub use connections::{ConnectionCounts, EndpointCounts};
 pub use dial::{Dialer, Offer};
 pub use dial_error::{DialError, TunnelError};
 pub use endpoint::Endpoint;
 pub use error::{BodyError, ClientError};
-pub use permits::CONNECTION_WAIT;
 pub use request::Request;
 pub use response::{Response, ResponseBody};
 pub use service::{ServiceClient, ServiceClientError, ServiceLimits, ServiceResponse};

@@ -1,9 +1,9 @@
 //! The limits of an HTTP/2 upstream, as its first frame states them: the largest head (`SETTINGS_MAX_HEADER_LIST_SIZE`), and the number of
 //! requests at a time (`SETTINGS_MAX_CONCURRENT_STREAMS`).
 //!
-//! `h2` reads the first and does not obey it. Many servers close the connection where they get more, and with it all other
-//! requests on it. `h2` obeys the second, but does not say so: further requests would wait on a connection that is full while
-//! another could be opened, and those of one target would wait behind those of another.
+//! `h2` reads the first limit and ignores it, but many servers close the connection, with all other requests on it, when a head
+//! is larger. `h2` respects the second limit without telling its caller: further requests would wait on a full connection although
+//! another one could be opened, and the requests of one target would wait behind those of another.
 
 use std::cell::Cell;
 use std::io;
@@ -63,7 +63,7 @@ impl Peer {
         self.streams.get()
     }
 
-    fn learn(&self, settings: PeerSettings) {
+    fn store(&self, settings: PeerSettings) {
         self.limit.set(Some(settings.header_list.unwrap_or(USUAL_LIMIT).min(USUAL_LIMIT)));
         self.streams.set(settings.streams);
         self.known.notify_waiters();
@@ -88,7 +88,7 @@ impl Drop for Watched {
     fn drop(&mut self) {
         // The settings frame can no longer come, so waiting ends.
         if self.begun.is_some() {
-            self.peer.learn(PeerSettings::default());
+            self.peer.store(PeerSettings::default());
         }
     }
 }
@@ -135,7 +135,7 @@ impl AsyncRead for Watched {
             begun.extend_from_slice(&piece[..piece.len().min(FRAME_HEAD + FRAME_LIMIT)]);
             if let Some(settings) = settings_in(begun) {
                 this.begun = None;
-                this.peer.learn(settings);
+                this.peer.store(settings);
             }
         }
         Poll::Ready(Ok(()))
@@ -197,7 +197,7 @@ mod tests {
         let mut waiting = Box::pin(peer.limit(UNASKED + 1));
         assert_eq!((&mut waiting).now_or_never(), None);
         assert_eq!(peer.streams(), None);
-        peer.learn(PeerSettings { header_list: Some(1 << 20), streams: Some(7) });
+        peer.store(PeerSettings { header_list: Some(1 << 20), streams: Some(7) });
         assert_eq!(peer.streams(), Some(7));
         assert_eq!(waiting.now_or_never(), Some(USUAL_LIMIT), "others are on the way, too");
     }

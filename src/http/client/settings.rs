@@ -7,8 +7,8 @@ use std::time::Duration;
 pub struct ClientSettings {
     /// Connections in use at once, for HTTP/1.1; further requests wait.
     pub connection_limit: usize,
-    /// A pooled connection unused for longer is closed: shorter than the upstream's own limit, so that a request
-    /// never meets a connection that is just being closed.
+    /// A pooled connection that was idle for longer is closed. It has to be shorter than the upstream's own limit, so that no
+    /// request is sent on a connection that the upstream is closing.
     pub keep_alive: Duration,
     /// A pooled connection older than this is closed, so that changes of the name's addresses are noticed.
     pub lifetime: Duration,

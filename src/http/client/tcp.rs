@@ -50,7 +50,7 @@ pub(super) async fn connect(host: &str, port: u16) -> Result<TcpStream, DialErro
     Err(DialError::Connect { authority: format!("{host}:{port}"), source: last })
 }
 
-/// Options a proxy needs; a kernel that refuses one still gives a working connection.
+/// Sets the socket options of a connection. If the kernel rejects one of them, the connection works without it.
 fn tune(stream: &TcpStream) {
     let socket = SockRef::from(stream);
     let keepalive = TcpKeepalive::new().with_time(PROBE_INTERVAL).with_interval(PROBE_INTERVAL / 3);

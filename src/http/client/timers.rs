@@ -1,7 +1,7 @@
 //! The response timeouts of a client's requests.
 //!
-//! Nearly every request ends long before its timeout. So its timer stays set, and the next request moves it only if it fires: to set
-//! one and to remove it would cost each request more than to look up its target.
+//! Nearly every request ends long before its timeout. So its timer stays set, and the next request uses the same timer and moves it
+//! only when it fires. Setting and removing a timer for each request would cost more than looking up its target.
 
 use std::cell::RefCell;
 use std::future::poll_fn;

@@ -17,7 +17,7 @@ pub(super) struct PendingString {
 pub(super) enum StringRole {
     Key,
     KeyMember,
-    Target(StringKind),
+    Replaceable(StringKind),
     /// The rest of a string that is left out.
     LeftOut,
     Other,
@@ -33,7 +33,7 @@ impl PendingString {
 
     /// Returns true if none of the string has been passed on, or none of its rest is going to be.
     pub(super) fn is_held_back(&self) -> bool {
-        matches!(self.role, StringRole::Target(_) | StringRole::LeftOut)
+        matches!(self.role, StringRole::Replaceable(_) | StringRole::LeftOut)
     }
 }
 

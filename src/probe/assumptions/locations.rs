@@ -7,7 +7,7 @@ use actix_web::http::Method;
 use super::proof::{NoProof, Proof};
 use super::scratch::ScratchStore;
 use super::session::ProofSession;
-use crate::api::describe::{self, ArtifactLocation};
+use crate::api::describe::{self, StoreSource};
 use crate::aws::s3::Bucket;
 use crate::error_chain;
 use crate::http::client::Endpoint;
@@ -26,10 +26,10 @@ pub(super) async fn artifact_location(session: &ProofSession<'_>) -> Result<Proo
         let store = prepared(session, &location)?;
         session.scratch.borrow_mut().store = Some(Rc::new(store));
     }
-    let configured = session.settings.artifacts.as_ref().map(|artifacts| &artifacts.place);
+    let configured = session.settings.artifacts.as_ref().map(|artifacts| &artifacts.store_source);
     let described = match configured {
-        Some(ArtifactLocation::Known(store)) => Ok(store.clone()),
-        Some(ArtifactLocation::Described(endpoint)) => ask(session, endpoint).await,
+        Some(StoreSource::Known(store)) => Ok(store.clone()),
+        Some(StoreSource::Described(endpoint)) => ask(session, endpoint).await,
         None => ask(session, &session.settings.sagemaker).await,
     };
     let store = match described {

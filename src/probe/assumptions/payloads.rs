@@ -53,10 +53,10 @@ pub(super) async fn stale(session: &ProofSession<'_>) -> Result<Proof, NoProof> 
     let signed = clock::now() - AGE;
     let answer = search(session, &sha256, AGE).await?;
     let there = httpdate::parse_http_date(answer.header("date")).ok();
-    let is_learnt = there.is_some_and(|there| Skew::default().learn(there, clock::now(), signed));
+    let is_detected = there.is_some_and(|there| Skew::default().detect(there, clock::now(), signed));
     let said = answer.said();
     Ok(match (answer.status, there) {
-        (StatusCode::FORBIDDEN, Some(_)) => Proof::of(is_learnt, said),
+        (StatusCode::FORBIDDEN, Some(_)) => Proof::of(is_detected, said),
         (StatusCode::FORBIDDEN, None) => Proof::fails(format!("the answer has no `Date`: {said}")),
         (status, _) if status.is_server_error() => Proof::untested(failed(&answer)),
         _ => Proof::fails(said),

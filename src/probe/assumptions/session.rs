@@ -15,7 +15,7 @@ use super::proof::NoProof;
 use super::scratch::Scratch;
 use super::settings::{AssumptionSettings, RouteFamily};
 use crate::api::{Transport, insert_signature};
-use crate::aws::credentials::Current;
+use crate::aws::credentials::CurrentCredentials;
 use crate::aws::s3::SignedS3Request;
 use crate::aws::sigv4::{Signable, Signer};
 use crate::aws::source::CredentialSource;
@@ -90,8 +90,8 @@ impl<'a> ProofSession<'a> {
     }
 
     /// The credentials for calls of AWS's other services.
-    pub(super) fn current(&self) -> Current {
-        Current::holding(self.credentials())
+    pub(super) fn current(&self) -> CurrentCredentials {
+        CurrentCredentials::holding(self.credentials())
     }
 
     /// Obtains new credentials if the present ones end soon. If that fails, the next request shows it.

@@ -109,10 +109,10 @@ fn common_obstacle(shared: &SharedState) -> Option<String> {
 /// Returns the reason that concerns one target only.
 fn target_obstacle(served: &ServedTarget) -> Option<String> {
     let unsigned = served.credentials.check().err().map(|reason| reason.to_string());
-    let homeless = served.artifacts.is_some() && served.store.load().is_none();
+    let lacks_store = served.artifacts.is_some() && served.store.load().is_none();
     unsigned.or_else(|| {
-        let why = || served.describing.load().as_ref().map(|why| format!(": {why}")).unwrap_or_default();
-        homeless.then(|| format!("its artifact store is not known yet{}", why()))
+        let why = || served.store_obstacle.load().as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+        lacks_store.then(|| format!("its artifact store is not known yet{}", why()))
     })
 }
 

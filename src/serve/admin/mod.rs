@@ -77,7 +77,7 @@ pub(crate) fn open(settings: AdminSettings, shared: &Arc<SharedState>) -> Result
 async fn handle(request: HttpRequest) -> HttpResponse {
     let admin = Rc::clone(request.app_data::<Rc<AdminListener>>().expect("it was registered at the start"));
     // The connection counts as in use until the response is ready.
-    let Ok(_running) = connection::run(&request) else {
+    let Ok(_running) = connection::begin_request(&request) else {
         return HttpResponse::BadRequest().force_close().finish();
     };
     let mut response = admin.respond(&request);

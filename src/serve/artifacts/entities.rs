@@ -27,15 +27,17 @@ pub(crate) async fn answer(
     request: &ArtifactRequest<'_>,
     payload: web::Payload,
 ) -> Result<ArtifactResponse, ProxyError> {
-    let target = request.target;
-    let run = || parameter(target, "run_id").and_then(|id| id.map_or_else(|| required(target, "run_uuid"), Ok));
+    let path_and_query = request.path_and_query;
+    let run = || {
+        parameter(path_and_query, "run_id").and_then(|id| id.map_or_else(|| required(path_and_query, "run_uuid"), Ok))
+    };
     // The question, the place of the location in the response, and the parameter that names the artifact below it.
     let (question, pointer, below) = match route {
         EntityRoute::OfRun | EntityRoute::UploadToRun | EntityRoute::ListOfRun => {
             (format!("/api/2.0/mlflow/runs/get?run_id={}", encoded(&run()?)), "/run/info/artifact_uri", "path")
         }
         EntityRoute::OfModelVersion => {
-            let (name, version) = (required(target, "name")?, required(target, "version")?);
+            let (name, version) = (required(path_and_query, "name")?, required(path_and_query, "version")?);
             let query = format!("name={}&version={}", encoded(&name), encoded(&version));
             (format!("/api/2.0/mlflow/model-versions/get-download-uri?{query}"), "/artifact_uri", "path")
         }
@@ -43,16 +45,16 @@ pub(crate) async fn answer(
         EntityRoute::OfLoggedModel(id) => (logged_model(id), "/model/info/artifact_uri", "artifact_file_path"),
         EntityRoute::ListOfLoggedModel(id) => (logged_model(id), "/model/info/artifact_uri", "artifact_directory_path"),
         EntityRoute::OfTrace => {
-            let id = encoded(&required(target, "request_id")?);
+            let id = encoded(&required(path_and_query, "request_id")?);
             (format!("/api/3.0/mlflow/traces/{id}"), TAGS, "path")
         }
     };
     // Without a path, the request is for the trace itself, which is usually in a database.
-    let is_managed = matches!(route, EntityRoute::OfTrace) && parameter(target, "path")?.is_none();
+    let is_managed = matches!(route, EntityRoute::OfTrace) && parameter(path_and_query, "path")?.is_none();
     if is_managed && request.may_be_elsewhere {
         return Ok(ArtifactResponse::Elsewhere(payload));
     }
-    let below = path(target, below)?;
+    let below = path(path_and_query, below)?;
     let document = match request.ask(&question).await? {
         Ok(document) => document,
         // Versions of MLflow without this route have others for a trace.

@@ -6,7 +6,7 @@ use crate::aws::s3;
 use crate::mlflow::store::ArtifactPath;
 use crate::serve::artifacts::request::ArtifactResponse;
 use crate::serve::error::ProxyError;
-use crate::serve::error::s3_error::{S3Action, S3Error};
+use crate::serve::error::s3_error::{S3CallKind, S3Error};
 use crate::serve::offload::offload;
 use crate::serve::upstream::s3::S3Client;
 
@@ -104,7 +104,8 @@ pub(crate) async fn page(
     delimiter: Option<&str>,
     next: Option<&str>,
 ) -> Result<s3::ObjectListing, ProxyError> {
-    let text = s3.text(S3Action::List, |bucket, credentials| bucket.list(credentials, prefix, delimiter, next)).await?;
+    let text =
+        s3.text(S3CallKind::List, |bucket, credentials| bucket.list(credentials, prefix, delimiter, next)).await?;
     let page = offload(text.len(), move || s3::page(&text)).await?.ok_or(S3Error::InvalidResponse)?;
     // The same page would come for ever.
     if page.next.is_some() && page.next.as_deref() == next {

@@ -23,7 +23,7 @@ use crate::serve::artifacts::parameters::{parameter, required};
 use crate::serve::artifacts::request::{ArtifactRequest, ArtifactResponse};
 use crate::serve::auth::browser;
 use crate::serve::error::ProxyError;
-use crate::serve::error::s3_error::{S3Action, S3Error};
+use crate::serve::error::s3_error::{S3CallKind, S3Error};
 use crate::serve::server::connection;
 use crate::serve::upstream::settings::ArtifactAccess;
 
@@ -42,13 +42,13 @@ pub(crate) struct UploadPart {
     number: u16,
 }
 
-/// Returns the part that the query of a target names, if it names one.
+/// Returns the part that the query of a request names, if it names one.
 ///
 /// # Errors
 /// [`ProxyError::Artifact`].
-pub(crate) fn part_of(target: &str) -> Result<Option<UploadPart>, ProxyError> {
-    let Some(upload) = parameter(target, "uploadId")? else { return Ok(None) };
-    let number = required(target, "partNumber")?;
+pub(crate) fn part_of(path_and_query: &str) -> Result<Option<UploadPart>, ProxyError> {
+    let Some(upload) = parameter(path_and_query, "uploadId")? else { return Ok(None) };
+    let number = required(path_and_query, "partNumber")?;
     match number.parse() {
         Ok(number) if (1..=LIMIT).contains(&number) => Ok(Some(UploadPart { upload, number })),
         _ => Err(ProxyError::Artifact(format!("a part has a number from 1 to {LIMIT}"))),
@@ -71,13 +71,13 @@ pub(crate) async fn create(
     if !(1..=LIMIT).contains(&count) {
         return Err(ProxyError::Artifact(format!("an upload has 1 to {LIMIT} parts, not {count}")));
     }
-    s3.prolong(LIFETIME).await;
+    s3.renew_if_short(LIFETIME).await;
     let is_direct =
         s3.access == ArtifactAccess::PresignedOnly || s3.presigned(LIFETIME, |_, _, lifetime| lifetime >= LIFETIME)?;
     let headers = if is_direct { json!({}) } else { own_headers(request)? };
     let (key, content_type) = (s3.store.key(path), download::content_type(path.name()));
     let begin = |bucket: &s3::Bucket, credentials: &_| bucket.create_multipart(credentials, &key, content_type);
-    let upload = s3::upload_id(&s3.text(S3Action::Assemble, begin).await?).ok_or(S3Error::InvalidResponse)?;
+    let upload = s3::upload_id(&s3.text(S3CallKind::Assemble, begin).await?).ok_or(S3Error::InvalidResponse)?;
     let urls = if is_direct {
         request.context.log.presigned_upload();
         let wanted = LIFETIME.max(s3.url_lifetime);
@@ -97,7 +97,7 @@ pub(crate) async fn create(
 /// not use for parts, and by an AWS identity, whose token could expire before the last part. The client then sends the file in
 /// one piece.
 fn own_headers(request: &ArtifactRequest<'_>) -> Result<serde_json::Value, ProxyError> {
-    match request.context.log.caller().map(|caller| caller.means) {
+    match request.context.log.caller().map(|caller| caller.auth_method) {
         Some(AuthMethod::Anonymous) => Ok(json!({})),
         Some(AuthMethod::Token | AuthMethod::Jwt | AuthMethod::Personal(_)) => {
             let value = request.request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());

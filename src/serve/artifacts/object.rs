@@ -19,7 +19,7 @@ use crate::mlflow::download;
 use crate::mlflow::store::ArtifactPath;
 use crate::serve::artifacts::request::{ArtifactRequest, ArtifactResponse};
 use crate::serve::error::ProxyError;
-use crate::serve::error::s3_error::S3Action;
+use crate::serve::error::s3_error::S3CallKind;
 use crate::serve::upstream::s3::S3Client;
 use crate::serve::upstream::settings::ArtifactAccess;
 
@@ -60,8 +60,9 @@ pub(crate) async fn read(request: &ArtifactRequest<'_>, path: &ArtifactPath) -> 
         }
     }
     let began = Instant::now();
-    let response =
-        s3.send(S3Action::Read, |bucket, credentials| Ok(ask(bucket, credentials, &key)), fields, &Body::None).await?;
+    let response = s3
+        .send(S3CallKind::Read, |bucket, credentials| Ok(ask(bucket, credentials, &key)), fields, &Body::None)
+        .await?;
     request.context.log.upstream_responded(began.elapsed());
     Ok(ArtifactResponse::Object { response, name: path.name().to_owned() })
 }
@@ -107,9 +108,9 @@ pub(crate) async fn upload(
     let key = s3.store.key(path);
     let began = Instant::now();
     let sign = |bucket: &Bucket, credentials: &Credentials| sign(bucket, credentials, &key, &signed);
-    let response = s3.send(S3Action::Write, sign, Fields::new(), &body).await;
-    if let Body::Streaming(passing) = &body {
-        request.context.log.received(passing.passed(), None);
+    let response = s3.send(S3CallKind::Write, sign, Fields::new(), &body).await;
+    if let Body::Streaming(streaming) = &body {
+        request.context.log.received(streaming.sent(), None);
     }
     let response = response?;
     request.context.log.upstream_responded(began.elapsed());
@@ -137,16 +138,16 @@ async fn prepare_upload(
     let payload = VerifiedPayload::new(payload, request.request.headers(), declared)
         .map_err(|error| ProxyError::Artifact(error.to_string()))?;
     let limits = BodyLimits { size_limit: request.body_limits.size_limit.min(limit), ..request.body_limits.clone() };
-    let large = limits.large(declared).filter(|_| limits.passes_large || !request.s3.signs_whole_uploads);
+    let large = limits.large(declared).filter(|_| limits.streams_large || !request.s3.signs_whole_uploads);
     if let Some(length) = large {
-        let body = StreamingBody::begin(payload, length, &limits, &request.context.permits.account())?;
-        let signed = if limits.passes_large { SignedBytes::None } else { SignedBytes::Chunks(length) };
+        let body = StreamingBody::begin(payload, length, &limits, &request.context.permits.body_owner())?;
+        let signed = if limits.streams_large { SignedBytes::None } else { SignedBytes::Chunks(length) };
         return Ok((Body::Streaming(body), signed));
     }
     let began = Instant::now();
     // No connection is needed while the caller sends the body.
     request.context.permits.store.release();
-    let received = buffer(payload, declared, &limits, &request.context.permits.account()).await?;
+    let received = buffer(payload, declared, &limits, &request.context.permits.body_owner()).await?;
     request.take_share().await?;
     request.context.log.received(received.len, Some(began.elapsed()));
     Ok((received.body, SignedBytes::Whole(STANDARD.encode(received.sha256))))
@@ -165,7 +166,7 @@ pub(crate) async fn download_url(
     content_type: Option<&str>,
 ) -> Result<String, ProxyError> {
     let (key, disposition) = (s3.store.key(path), download::attachment(path.name()));
-    s3.prolong(s3.url_lifetime).await;
+    s3.renew_if_short(s3.url_lifetime).await;
     s3.presigned(s3.url_lifetime, |bucket, credentials, lifetime| {
         bucket.presigned_get(credentials, &key, lifetime, &disposition, content_type)
     })

@@ -12,12 +12,12 @@ use crate::serve::offload::offload;
 /// The limit of a document that names at most 10,000 parts, each with its tag and its presigned URL. Bytes.
 const DOCUMENT_LIMIT: u64 = 32 << 20;
 
-/// Returns a query parameter of a target in normal form, decoded.
+/// Returns a query parameter of a path and query in normal form, decoded.
 ///
 /// # Errors
 /// [`ProxyError::Artifact`] if it is not UTF-8.
-pub(crate) fn parameter(target: &str, name: &str) -> Result<Option<String>, ProxyError> {
-    let query = target.split_once('?').map_or("", |(_, query)| query);
+pub(crate) fn parameter(path_and_query: &str, name: &str) -> Result<Option<String>, ProxyError> {
+    let query = path_and_query.split_once('?').map_or("", |(_, query)| query);
     let value = query.split('&').filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == name);
     let Some((_, value)) = value else { return Ok(None) };
     let decoded = percent_encoding::percent_decode_str(value).decode_utf8();
@@ -28,16 +28,16 @@ pub(crate) fn parameter(target: &str, name: &str) -> Result<Option<String>, Prox
 ///
 /// # Errors
 /// [`ProxyError::Artifact`].
-pub(crate) fn required(target: &str, name: &str) -> Result<String, ProxyError> {
-    parameter(target, name)?.ok_or_else(|| ProxyError::Artifact(format!("the parameter `{name}` is missing")))
+pub(crate) fn required(path_and_query: &str, name: &str) -> Result<String, ProxyError> {
+    parameter(path_and_query, name)?.ok_or_else(|| ProxyError::Artifact(format!("the parameter `{name}` is missing")))
 }
 
 /// Returns the path in a parameter, or the root.
 ///
 /// # Errors
 /// [`ProxyError`].
-pub(crate) fn path(target: &str, name: &str) -> Result<ArtifactPath, ProxyError> {
-    Ok(ArtifactPath::parse(&parameter(target, name)?.unwrap_or_default())?)
+pub(crate) fn path(path_and_query: &str, name: &str) -> Result<ArtifactPath, ProxyError> {
+    Ok(ArtifactPath::parse(&parameter(path_and_query, name)?.unwrap_or_default())?)
 }
 
 /// Returns a path that is not the root.
@@ -57,7 +57,7 @@ pub(crate) async fn document<T: DeserializeOwned + Send + 'static>(
     payload: web::Payload,
 ) -> Result<T, ProxyError> {
     let limits = BodyLimits { size_limit: DOCUMENT_LIMIT, memory_limit: DOCUMENT_LIMIT, ..request.body_limits.clone() };
-    let received = buffer(payload, None, &limits, &request.context.permits.account()).await?;
+    let received = buffer(payload, None, &limits, &request.context.permits.body_owner()).await?;
     request.context.log.received(received.len, None);
     // The body counts against the memory budget until the document is parsed. Its memory is released where that happens: it is
     // many pages for the kernel to take back.

@@ -27,7 +27,7 @@ pub(crate) struct ArtifactRequest<'a> {
     /// The part of the caller's path that names the target.
     pub prefix: &'a str,
     /// The path and query as managed MLflow would know them, in normal form.
-    pub target: &'a str,
+    pub path_and_query: &'a str,
     pub context: &'a RequestContext,
     /// If this is true, the appliance requests artifacts outside of the store from managed MLflow.
     pub may_be_elsewhere: bool,
@@ -64,7 +64,7 @@ impl ArtifactRequest<'_> {
     }
 
     /// Requests a document from managed MLflow. A response other than 200 is for the caller.
-    pub(crate) async fn ask(&self, target: &str) -> Result<Result<Value, Response>, ProxyError> {
+    pub(crate) async fn ask(&self, path_and_query: &str) -> Result<Result<Value, Response>, ProxyError> {
         let mut fields = headers::for_upstream(self.request.headers());
         headers::ask_for_identity(&mut fields);
         for name in [
@@ -77,10 +77,10 @@ impl ArtifactRequest<'_> {
             fields.remove(&name);
         }
         // SECURITY: an id from a caller may be `..`; everything that is signed must pass the same normalisation.
-        let (path, query) = target.split_once('?').unwrap_or((target, ""));
-        let target = uri::joined(&uri::normalize_path(path)?, query);
+        let (path, query) = path_and_query.split_once('?').unwrap_or((path_and_query, ""));
+        let path_and_query = uri::joined(&uri::normalize_path(path)?, query);
         let (method, body, sha256) = (&Method::GET, &Body::None, EMPTY_SHA256);
-        let request = MlflowRequest { method, target: &target, fields, body, sha256 };
+        let request = MlflowRequest { method, path_and_query: &path_and_query, fields, body, sha256 };
         let response = self.mlflow.send(request, self.context).await?;
         if response.status != StatusCode::OK {
             return Ok(Err(response));

@@ -12,8 +12,8 @@ use crate::serve::upstream::settings::ArtifactAccess;
 /// # Errors
 /// [`ProxyError`].
 pub(crate) async fn answer(request: &ArtifactRequest<'_>) -> Result<ArtifactResponse, ProxyError> {
-    let target = request.target;
-    let mut document = match request.ask(target).await? {
+    let path_and_query = request.path_and_query;
+    let mut document = match request.ask(path_and_query).await? {
         Ok(Value::Object(document)) => document,
         Ok(_) => return Err(ProxyError::UnreadableDocument),
         // Versions of MLflow without this route still accept uploads in parts.

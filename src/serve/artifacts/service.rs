@@ -14,7 +14,7 @@ use crate::serve::artifacts::request::{ArtifactRequest, ArtifactResponse};
 use crate::serve::artifacts::route::ServiceRoute;
 use crate::serve::artifacts::{listing, multipart, object};
 use crate::serve::error::ProxyError;
-use crate::serve::error::s3_error::{S3Action, S3Error};
+use crate::serve::error::s3_error::{S3CallKind, S3Error};
 use crate::serve::offload::offload;
 use crate::serve::upstream::s3::S3Client;
 use crate::serve::upstream::settings::ArtifactAccess;
@@ -63,13 +63,13 @@ pub(crate) async fn answer(
 ) -> Result<ArtifactResponse, ProxyError> {
     match route {
         ServiceRoute::List => {
-            let files = listing::list(request.s3, &path(request.target, "path")?).await?;
+            let files = listing::list(request.s3, &path(request.path_and_query, "path")?).await?;
             listing::respond(files, "", None).await
         }
         ServiceRoute::Read(encoded) => object::read(request, &ArtifactPath::decode(encoded)?).await,
         ServiceRoute::Write(encoded) => {
             let path = named(ArtifactPath::decode(encoded)?)?;
-            match multipart::part_of(request.target)? {
+            match multipart::part_of(request.path_and_query)? {
                 Some(part) => multipart::write(request, payload, &path, &part).await,
                 None => object::write(request, payload, &path, WRITE_LIMIT).await,
             }
@@ -88,7 +88,7 @@ pub(crate) async fn answer(
             let key = request.s3.store.key(&below(encoded, &document.path)?);
             request
                 .s3
-                .text(S3Action::Abort, |bucket, keys| bucket.abort_multipart(keys, &key, &document.upload_id))
+                .text(S3CallKind::Abort, |bucket, keys| bucket.abort_multipart(keys, &key, &document.upload_id))
                 .await?;
             Ok(ArtifactResponse::json(&json!({})))
         }
@@ -109,7 +109,7 @@ async fn delete(s3: &S3Client, path: &ArtifactPath) -> Result<ArtifactResponse, 
     // The listing comes first, because a store over a file system fails to delete a directory as if it were an object. Of all
     // keys that begin with this one, the key itself is listed first.
     if listing::page(s3, &key, Some("/"), None).await?.objects.iter().any(|(found, _)| *found == key) {
-        s3.text(S3Action::Delete, |bucket, credentials| bucket.delete(credentials, &key)).await?;
+        s3.text(S3CallKind::Delete, |bucket, credentials| bucket.delete(credentials, &key)).await?;
     }
     // The slash keeps the deletion of `model` from deleting `model2`.
     let prefix = format!("{key}/");
@@ -119,7 +119,7 @@ async fn delete(s3: &S3Client, path: &ArtifactPath) -> Result<ArtifactResponse, 
         let keys = page.objects.into_iter().map(|(key, _)| key);
         let (odd, plain): (Vec<_>, Vec<_>) = keys.partition(|key| key.chars().any(char::is_control));
         for batch in plain.chunks(DELETE_LIMIT) {
-            let text = s3.text(S3Action::Delete, |bucket, credentials| bucket.delete_all(credentials, batch)).await?;
+            let text = s3.text(S3CallKind::Delete, |bucket, credentials| bucket.delete_all(credentials, batch)).await?;
             let (undeleted, code) = s3::undeleted(&text).ok_or(S3Error::InvalidResponse)?;
             if undeleted > 0 {
                 return Err(S3Error::Rejected(format!("{undeleted} artifacts: {code}")).into());
@@ -127,7 +127,7 @@ async fn delete(s3: &S3Client, path: &ArtifactPath) -> Result<ArtifactResponse, 
         }
         stream::iter(&odd)
             .map(|key| async move {
-                s3.text(S3Action::Delete, |bucket, credentials| bucket.delete(credentials, key)).await
+                s3.text(S3CallKind::Delete, |bucket, credentials| bucket.delete(credentials, key)).await
             })
             .buffer_unordered(CONCURRENT_DELETIONS)
             .try_collect::<Vec<_>>()
@@ -153,7 +153,7 @@ async fn complete(
     let document = move || s3::parts_document(parts.iter().map(|part| part.etag.as_str()));
     let parts = offload(size, document).await?;
     let text = s3
-        .text(S3Action::Assemble, |bucket, credentials| {
+        .text(S3CallKind::Assemble, |bucket, credentials| {
             bucket.complete_multipart(credentials, &key, &upload, parts.clone())
         })
         .await?;

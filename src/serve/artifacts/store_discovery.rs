@@ -10,7 +10,7 @@ use crate::api::describe::{self, DescribeError};
 use crate::backoff::Backoff;
 use crate::error_chain;
 use crate::serve::upstream::served_target::ServedTarget;
-use crate::serve::upstream::settings::ArtifactLocation;
+use crate::serve::upstream::settings::StoreSource;
 
 /// The longest first wait and the longest wait of all between attempts.
 const BACKOFF: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
@@ -19,7 +19,7 @@ const CREDENTIALS_PAUSE: Duration = Duration::from_millis(100);
 
 /// Finds the artifact store, if it is not configured, and returns once it is known.
 pub(crate) async fn run(target: &ServedTarget) {
-    let Some(ArtifactLocation::Described(endpoint)) = target.artifacts.as_ref().map(|artifacts| &artifacts.place)
+    let Some(StoreSource::Described(endpoint)) = target.artifacts.as_ref().map(|artifacts| &artifacts.store_source)
     else {
         return;
     };
@@ -31,10 +31,10 @@ pub(crate) async fn run(target: &ServedTarget) {
                     target_name = target.label(),
                     bucket = store.bucket(),
                     prefix = store.prefix(),
-                    "artifact store found"
+                    "the artifact store was found"
                 );
                 target.store.store(Some(Arc::new(store)));
-                target.describing.store(None);
+                target.store_obstacle.store(None);
                 return;
             }
             // Another task obtains the credentials, and logs why it cannot.
@@ -45,13 +45,13 @@ pub(crate) async fn run(target: &ServedTarget) {
                     DescribeError::Unanswered(_) => "the SageMaker API cannot be reached".to_owned(),
                     DescribeError::Refused { .. } | DescribeError::Elsewhere(_) => error.to_string(),
                 };
-                target.describing.store(Some(Arc::new(why)));
+                target.store_obstacle.store(Some(Arc::new(why)));
                 let hint = "allow the action, or set `artifact-store` to the store's `s3://` URI";
                 warn!(
                     target_name = target.label(),
                     error = error_chain::joined(&error),
                     hint,
-                    "artifact store not found"
+                    "the artifact store was not found"
                 );
                 tokio::time::sleep(backoff.wait()).await;
             }

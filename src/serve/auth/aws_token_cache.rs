@@ -87,7 +87,7 @@ mod tests {
             name: name.to_owned(),
             role: Role::Read,
             targets: Targets::All,
-            means: AuthMethod::Aws,
+            auth_method: AuthMethod::Aws,
             issuer: None,
             expires: None,
         }

@@ -2,18 +2,18 @@
 
 use std::time::SystemTime;
 
+use crate::access::balancer_jwt::{BalancerJwtError, ExpectedBalancerJwt, UnverifiedBalancerJwt};
 use crate::access::caller::{AuthMethod, Caller};
 use crate::access::caller_name::check_name;
 use crate::access::grant::Grant;
-use crate::access::oidc::{Expected, OidcError, Unverified};
+use crate::serve::auth::balancer_keys::BalancerKeys;
 use crate::serve::auth::error::AccessError;
-use crate::serve::auth::keys::BalancerKeys;
 use crate::serve::auth::service_clients::ServiceClients;
 use crate::serve::auth::settings::OidcSettings;
 
 /// The load balancer whose statements about users are trusted.
 pub(super) struct BalancerTrust {
-    expected: Expected,
+    expected: ExpectedBalancerJwt,
     name_claim: String,
     keys: BalancerKeys,
 }
@@ -36,10 +36,10 @@ impl BalancerTrust {
         clients: &ServiceClients,
         now: SystemTime,
     ) -> Result<Caller, AccessError> {
-        let unverified = Unverified::parse(statement)?;
+        let unverified = UnverifiedBalancerJwt::parse(statement)?;
         // This check comes before a key is fetched, because an unverified statement is not worth a request.
         unverified.check(&self.expected, now)?;
-        let key = self.keys.get(unverified.key_id(), clients).await.ok_or(OidcError::NoKey)?;
+        let key = self.keys.get(unverified.key_id(), clients).await.ok_or(BalancerJwtError::NoKey)?;
         let claims = unverified.verify(&key, &self.expected, now)?;
         let name = claims.text(&self.name_claim).filter(|name| check_name(name).is_ok());
         let grant = Grant::first(grants, |subject| claims.fit(subject)).ok_or(AccessError::NoGrant)?;

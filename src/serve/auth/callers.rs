@@ -11,12 +11,12 @@ use secrecy::ExposeSecret as _;
 
 use crate::access::address::{self, Networks};
 use crate::access::aws_token::{self, AwsTokenError};
+use crate::access::balancer_jwt::BalancerJwtError;
 use crate::access::caller::{AuthMethod, Caller, Role, Targets};
 use crate::access::grant::{Grant, Subject};
 use crate::access::issuer_session::IssuerSession;
 use crate::access::jwt;
 use crate::access::limits::{Meter, Permit};
-use crate::access::oidc::OidcError;
 use crate::access::policy::Policy;
 use crate::http::body::Holdings;
 use crate::serve::auth::aws_identities::AwsIdentities;
@@ -107,7 +107,7 @@ impl Callers {
     /// # Errors
     /// [`AccessError::LimitExceeded`].
     pub(crate) fn count(&self, caller: &Caller, client: Option<IpAddr>) -> Result<Permit<Arc<Holdings>>, AccessError> {
-        self.meter.admit(caller, client).map_err(AccessError::LimitExceeded)
+        self.meter.count(caller, client).map_err(AccessError::LimitExceeded)
     }
 
     /// Counts a request whose caller is about to sign in.
@@ -115,7 +115,7 @@ impl Callers {
     /// # Errors
     /// [`AccessError::LimitExceeded`].
     pub(crate) fn count_unauthenticated(&self, client: Option<IpAddr>) -> Result<Permit<Arc<Holdings>>, AccessError> {
-        self.meter.admit_unauthenticated(client).map_err(AccessError::LimitExceeded)
+        self.meter.count_unauthenticated(client).map_err(AccessError::LimitExceeded)
     }
 
     /// Counts a request that is rejected with this status. A request of an authenticated caller has been counted already.
@@ -171,7 +171,7 @@ impl Callers {
             }
         }
         if let (Some(balancer), Some(statement)) = (&self.balancer, headers.get(OIDC_DATA)) {
-            let statement = statement.to_str().map_err(|_| OidcError::Malformed)?;
+            let statement = statement.to_str().map_err(|_| BalancerJwtError::Malformed)?;
             return Box::pin(balancer.user(statement, &self.grants, services.clients, now)).await;
         }
         let named = |subject: &Subject| matches!(subject, Subject::Certificate(name) if certificate.contains(name));
@@ -180,7 +180,7 @@ impl Callers {
         }
         let role = self.anonymous.ok_or(AccessError::NoCredential)?;
         let (name, targets) = ("anonymous".to_owned(), Targets::All);
-        Ok(Caller { name, role, targets, means: AuthMethod::Anonymous, issuer: None, expires: None })
+        Ok(Caller { name, role, targets, auth_method: AuthMethod::Anonymous, issuer: None, expires: None })
     }
 
     /// Returns true if a person with a browser can sign in.
@@ -194,7 +194,7 @@ impl Callers {
     /// [`AccessError::SessionKeyUnknown`] and [`AccessError::TokensUnknown`].
     pub(crate) fn session(&self, value: &str, now: SystemTime) -> Result<Option<(Caller, SystemTime)>, AccessError> {
         let sessions = self.sessions.get()?;
-        if IssuerSession::is_meant(value) {
+        if IssuerSession::looks_like_one(value) {
             let session = IssuerSession::open(&sessions.sealer, value, now);
             return Ok(session.and_then(|session| Some((self.issuers.session_holder(&session)?, session.end()))));
         }
@@ -205,7 +205,7 @@ impl Callers {
 
     /// Returns the holder of a bearer token.
     async fn holder(&self, token: &str, now: SystemTime) -> Result<Caller, AccessError> {
-        if self.issuers.are_configured() && jwt::is_meant(token) {
+        if self.issuers.are_configured() && jwt::looks_like_jwt(token) {
             if let Some(caller) = self.issuers.known(token, now) {
                 return Ok(caller);
             }

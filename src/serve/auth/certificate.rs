@@ -37,7 +37,7 @@ pub(crate) fn note(chain: &[CertificateDer<'_>], data: &mut Extensions) {
             let end = ends.into_iter().min().unwrap_or(SystemTime::UNIX_EPOCH);
             data.insert(Rc::new(ClientCertificate { names, chain, end, verified: Cell::default() }));
         }
-        (Err(error), _) | (_, Err(error)) => warn!(%error, "ignoring a client certificate that cannot be read"),
+        (Err(error), _) | (_, Err(error)) => warn!(%error, "a client certificate that cannot be read is ignored"),
     }
 }
 

@@ -10,12 +10,12 @@ use actix_web::http::StatusCode;
 
 use crate::access::address::InvalidForwardedFor;
 use crate::access::aws_token::AwsTokenError;
+use crate::access::balancer_jwt::BalancerJwtError;
 use crate::access::jwt::JwtError;
 use crate::access::limits::Excess;
-use crate::access::oidc::OidcError;
 use crate::access::policy::Denied;
-use crate::access::tokens::Rejected;
-use crate::serve::auth::issuers::{JwtRejected, JwtRejection};
+use crate::access::tokens::TokenRejection;
+use crate::serve::auth::issuers::{JwtRejection, JwtRejectionReason};
 use crate::serve::auth::session_store::SessionKeyUnknown;
 use crate::serve::auth::sign_on::error::SignOnError;
 
@@ -41,10 +41,10 @@ pub(crate) enum AccessError {
     SignedWithAws,
     /// The token is not valid.
     #[error("the token is rejected: {0}")]
-    Token(#[from] Rejected),
+    Token(#[from] TokenRejection),
     /// The JWT is not valid, or grants nothing.
     #[error(transparent)]
-    Jwt(#[from] JwtRejected),
+    Jwt(#[from] JwtRejection),
     /// The token is no JWT, and the issuers' JWTs are the only tokens that are accepted.
     #[error("the token is no JWT, and tokens of other kinds are not configured")]
     NotAJwt,
@@ -56,7 +56,7 @@ pub(crate) enum AccessError {
     Certificate,
     /// The load balancer's statement is not valid.
     #[error("`x-amzn-oidc-data` is rejected: {0}")]
-    Oidc(#[from] OidcError),
+    Oidc(#[from] BalancerJwtError),
     /// The token with an AWS identity is not valid, or there is no grant for the identity.
     #[error("the AWS identity token is rejected: {0}")]
     AwsToken(#[from] AwsTokenError),
@@ -82,7 +82,7 @@ pub(crate) enum AccessError {
     #[error(transparent)]
     Forwarded(#[from] InvalidForwardedFor),
     /// The page of personal tokens is for people who have signed in.
-    #[error("only a person who has signed in manages personal tokens")]
+    #[error("only a person who has signed in can manage personal tokens")]
     NotAPerson,
     /// The request is about the token that it presents, which is no personal one.
     #[error("only a personal token can describe or revoke itself")]
@@ -137,10 +137,10 @@ impl AccessError {
         match self {
             Self::NoCredential | Self::Authorization | Self::SignedWithAws | Self::Token(_) => UNAUTHENTICATED,
             Self::NotAJwt | Self::Certificate | Self::Oidc(_) => UNAUTHENTICATED,
-            Self::Jwt(JwtRejected { why, .. }) => match why {
-                JwtRejection::Token(JwtError::NoKeys) => ("issuer-unavailable", StatusCode::SERVICE_UNAVAILABLE),
-                JwtRejection::Token(_) => UNAUTHENTICATED,
-                JwtRejection::NoGrant | JwtRejection::NoName => ("no-grant", StatusCode::FORBIDDEN),
+            Self::Jwt(JwtRejection { why, .. }) => match why {
+                JwtRejectionReason::Token(JwtError::NoKeys) => ("issuer-unavailable", StatusCode::SERVICE_UNAVAILABLE),
+                JwtRejectionReason::Token(_) => UNAUTHENTICATED,
+                JwtRejectionReason::NoGrant | JwtRejectionReason::NoName => ("no-grant", StatusCode::FORBIDDEN),
             },
             Self::SignOn(error) => error.class(),
             Self::AwsToken(AwsTokenError::NoGrant(_)) => ("no-grant", StatusCode::FORBIDDEN),
@@ -184,12 +184,12 @@ impl AccessError {
                     .into()
             }
             // The holder of a token needs the reason, and it tells nothing about other tokens.
-            Self::Jwt(rejected @ JwtRejected { why, .. }) => match why {
-                JwtRejection::Token(JwtError::NoKeys) => {
+            Self::Jwt(rejected @ JwtRejection { why, .. }) => match why {
+                JwtRejectionReason::Token(JwtError::NoKeys) => {
                     "The appliance cannot obtain the keys of the token's issuer at the moment. Try again shortly.".into()
                 }
-                JwtRejection::Token(_) => format!("The token is rejected: {}.", rejected.reason()),
-                JwtRejection::NoGrant | JwtRejection::NoName => {
+                JwtRejectionReason::Token(_) => format!("The token is rejected: {}.", rejected.reason()),
+                JwtRejectionReason::NoGrant | JwtRejectionReason::NoName => {
                     format!("The token is valid, but gives no access: {}. Ask the appliance's operator.", rejected.reason())
                 }
             },
@@ -231,7 +231,7 @@ impl AccessError {
             },
             Self::Network(_) | Self::Forwarded(_) => "Requests from this network are not accepted.".into(),
             Self::NotAPerson => {
-                "Only a person who has signed in manages personal tokens. A token cannot make another one. Open this page in a \
+                "Only a person who has signed in can manage personal tokens. A token cannot make another one. Open this page in a \
                  browser, and sign in."
                     .into()
             }

@@ -17,17 +17,17 @@ const TIMING: Timing = Timing { idle_timeout: Duration::from_secs(10), total: Du
 pub(crate) struct Form(Bytes);
 
 impl Form {
-    /// Receives a form whose memory counts for `account`. Returns nothing if there is no memory for it.
+    /// Receives a form whose memory counts for `body_owner`. Returns nothing if there is no memory for it.
     ///
     /// # Errors
     /// [`RequestBodyError`] if it does not arrive, or is too large.
     pub(crate) async fn receive(
         payload: web::Payload,
         body_limits: &BodyLimits,
-        account: &BodyOwner,
+        body_owner: &BodyOwner,
     ) -> Result<Option<Self>, RequestBodyError> {
         let limits = BodyLimits { size_limit: LIMIT, memory_limit: LIMIT, timing: TIMING, ..body_limits.clone() };
-        let received = buffer(payload, None, &limits, account).await?;
+        let received = buffer(payload, None, &limits, body_owner).await?;
         Ok(received.body.bytes().cloned().map(Self))
     }
 

@@ -3,6 +3,7 @@
 pub(crate) mod aws_identities;
 pub(crate) mod aws_token_cache;
 mod balancer;
+pub(crate) mod balancer_keys;
 pub(crate) mod browser;
 pub(crate) mod callers;
 pub(crate) mod certificate;
@@ -11,7 +12,6 @@ pub(crate) mod credentials;
 pub(crate) mod error;
 pub(crate) mod form;
 pub(crate) mod issuers;
-pub(crate) mod keys;
 pub(crate) mod overview;
 mod personal_holder;
 pub(crate) mod personal_store;

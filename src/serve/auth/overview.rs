@@ -1,6 +1,6 @@
 //! An overview of the ways in which callers authenticate, as configured, for the status page.
 
-use crate::access::caller::{AuthMethod, Owner};
+use crate::access::caller::{AuthMethod, OwnerSignIn};
 use crate::access::grant::Subject;
 use crate::serve::auth::settings::CallerSettings;
 use crate::token_source::TokenSource;
@@ -36,7 +36,7 @@ impl AccessOverview {
             add(AuthMethod::Aws, format!("AWS identities, with tokens for `{}`", aws.audience));
         }
         if settings.personal.is_some() {
-            add(AuthMethod::Personal(Owner::Issuer), "personal tokens of people who signed in".to_owned());
+            add(AuthMethod::Personal(OwnerSignIn::Issuer), "personal tokens of people who signed in".to_owned());
         }
         if settings.grants.iter().any(|grant| matches!(grant.to, Subject::Certificate(_))) {
             add(AuthMethod::Certificate, "holders of client certificates".to_owned());

@@ -12,10 +12,10 @@ use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 use tokio::time::timeout;
 use tracing::info;
 
-use crate::access::caller::{Caller, Owner};
+use crate::access::caller::{Caller, OwnerSignIn};
 use crate::access::day::Day;
 use crate::access::personal::{NotMade, Person, Wanted};
-use crate::access::tokens::{PersonalEntry, Rejected, TokenEntry, Tokens};
+use crate::access::tokens::{PersonalEntry, TokenEntry, TokenRejection, Tokens};
 use crate::serve::auth::settings::PersonalSettings;
 use crate::token_source::TokenSource;
 
@@ -74,10 +74,10 @@ pub(crate) enum ChangeError {
     #[error("{0}")]
     Source(String),
     /// The change has taken too long, and may still be made.
-    #[error("it takes longer than {} seconds", CHANGE_LIMIT.as_secs())]
+    #[error("the change takes longer than {} seconds", CHANGE_LIMIT.as_secs())]
     Late,
     /// Too many changes wait.
-    #[error("too many changes wait")]
+    #[error("too many changes are waiting")]
     Busy,
 }
 
@@ -131,18 +131,18 @@ impl PersonalStore {
     /// Looks at the token that a caller presents, and notes its use. Returns nothing if the tokens have not been read yet.
     ///
     /// # Errors
-    /// [`Rejected`].
+    /// [`TokenRejection`].
     pub(super) fn find<T>(
         &self,
         presented: &str,
         now: SystemTime,
-        look: impl FnOnce(&TokenEntry, &PersonalEntry) -> Result<T, Rejected>,
-    ) -> Option<Result<T, Rejected>> {
+        look: impl FnOnce(&TokenEntry, &PersonalEntry) -> Result<T, TokenRejection>,
+    ) -> Option<Result<T, TokenRejection>> {
         let tokens = self.tokens.load();
         let tokens = tokens.as_ref()?;
         Some(tokens.find(presented, now).and_then(|entry| {
             // SECURITY: nothing limits the rights of an entry without an owner.
-            let personal = entry.personal.as_ref().ok_or(Rejected::Unknown)?;
+            let personal = entry.personal.as_ref().ok_or(TokenRejection::Unknown)?;
             let found = look(entry, personal)?;
             personal.used.note(Day::of(now));
             Ok(found)
@@ -175,7 +175,7 @@ impl PersonalStore {
     /// Notes the rights that a person has today. If the person's tokens have more, they lose them.
     pub(crate) fn seen(&self, caller: &Caller) {
         // The rights of those who sign in with tokens are known at each request.
-        if matches!(caller.owner(), None | Some(Owner::Token)) {
+        if matches!(caller.owner(), None | Some(OwnerSignIn::Token)) {
             return;
         }
         let tokens = self.tokens.load();
@@ -216,7 +216,7 @@ impl PersonalStore {
         }
         let count = new.entries().len();
         if old.is_none_or(|old| old.entries() != new.entries()) {
-            info!(tokens = count, "personal tokens read");
+            info!(tokens = count, "the personal tokens were read");
             self.tokens.store(Some(Arc::new(new)));
         }
         is_behind

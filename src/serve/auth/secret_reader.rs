@@ -10,7 +10,7 @@ use tracing::error;
 
 use crate::api::Transport;
 use crate::api::stored_secret::{SecretAccess, StoredSecret, StoredSecretError};
-use crate::aws::credentials::Current;
+use crate::aws::credentials::CurrentCredentials;
 use crate::backoff::Backoff;
 use crate::error_chain;
 
@@ -24,7 +24,7 @@ pub(crate) struct SecretReader {
     /// The connections to AWS.
     pub transport: Transport,
     /// The credentials that sign the requests.
-    pub credentials: Current,
+    pub credentials: CurrentCredentials,
 }
 
 /// The text of a secret cannot be used.

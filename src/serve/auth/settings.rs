@@ -4,11 +4,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::access::address::Networks;
+use crate::access::balancer_jwt::ExpectedBalancerJwt;
 use crate::access::caller::Role;
 use crate::access::grant::Grant;
 use crate::access::jwt::ClaimGrant;
 use crate::access::limits::Limits;
-use crate::access::oidc::Expected;
 use crate::access::openid::OpenIdClient;
 use crate::access::policy::Policy;
 use crate::access::session::Sessions;
@@ -86,12 +86,12 @@ pub struct IssuerSettings {
     /// The grants; the first that matches a token decides.
     pub grants: Vec<ClaimGrant>,
     /// The client that the appliance is there, if people sign in there with their browser.
-    pub sign_on: Option<SignOnClient>,
+    pub sign_on: Option<SignOnSettings>,
 }
 
 /// The client that the appliance is at an identity provider.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SignOnClient {
+pub struct SignOnSettings {
     /// The client, except for its secret.
     pub client: OpenIdClient,
     /// The source of its secret, if it has one.
@@ -110,7 +110,7 @@ pub enum ClientSecretSource {
 /// The load balancer in front, which signs users in.
 pub struct OidcSettings {
     /// The claims that its statements must have.
-    pub expected: Expected,
+    pub expected: ExpectedBalancerJwt,
     /// The claim that names the user.
     pub name_claim: String,
     /// The endpoint of its public keys, and the path to them with a slash at its end.

@@ -49,8 +49,8 @@ pub(crate) struct SignInRequest<'a> {
     /// Connects to identity providers.
     pub dialer: &'a Dialer,
     pub body_limits: &'a BodyLimits,
-    /// The account of the memory that the form takes.
-    pub account: BodyOwner,
+    /// The caller and the address that the memory of the form counts against.
+    pub body_owner: BodyOwner,
 }
 
 /// Answers a request for the page at this path.
@@ -74,7 +74,7 @@ pub(crate) async fn answer(
                 visitor => visitor,
             };
             match sign_in.only_way(&visitor, &next) {
-                Some(way) => sign_on::departure(&way),
+                Some(way) => sign_on::provider_page(&way),
                 None => sign_in.page(StatusCode::OK, &visitor, &next, None),
             }
         }
@@ -108,12 +108,12 @@ async fn submit(sign_in: SignInRequest<'_>, payload: web::Payload) -> Result<Sig
         return Err(AccessError::Unproven.into());
     }
     let sessions = callers.sessions.get().map_err(AccessError::from)?;
-    let form = Form::receive(payload, sign_in.body_limits, &sign_in.account).await?.ok_or(SignInError::Memory)?;
+    let form = Form::receive(payload, sign_in.body_limits, &sign_in.body_owner).await?.ok_or(SignInError::Memory)?;
     let (given, next) = (SecretString::from(form.field("token")), form.field("next"));
     let now = clock::now();
     let token = given.expose_secret().trim();
     let caller = match callers.tokens.holder(token, now) {
-        Ok(caller) => Caller { means: AuthMethod::Session, ..caller },
+        Ok(caller) => Caller { auth_method: AuthMethod::Session, ..caller },
         Err(error) => {
             callers.count_rejection(None, sign_in.client, error.status())?;
             let response = sign_in.page(error.status(), &Visitor::Unauthenticated, &next, Some(&error.message()));

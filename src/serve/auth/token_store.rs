@@ -9,7 +9,7 @@ use tracing::{info, warn};
 
 use crate::access::caller::{AuthMethod, Caller, Role, Targets};
 use crate::access::personal;
-use crate::access::tokens::{Rejected, Tokens};
+use crate::access::tokens::{TokenRejection, Tokens};
 use crate::error_chain;
 use crate::serve::auth::error::{AccessError, TokensUnknown};
 use crate::serve::auth::secret_reader::{BACKOFF, SecretReader};
@@ -59,14 +59,14 @@ impl TokenStore {
     /// [`AccessError::Token`] or [`AccessError::TokensUnknown`].
     pub(crate) fn holder(&self, token: &str, now: SystemTime) -> Result<Caller, AccessError> {
         if !self.is_configured() {
-            return Err(Rejected::Unknown.into());
+            return Err(TokenRejection::Unknown.into());
         }
         let tokens = self.tokens.load();
         let tokens = tokens.as_ref().ok_or_else(|| self.unknown())?;
         let entry = tokens.find(token, now)?;
         // SECURITY: here nothing would limit a personal token to the rights of its owner.
         if entry.personal.is_some() {
-            return Err(Rejected::Unknown.into());
+            return Err(TokenRejection::Unknown.into());
         }
         Ok(entry.caller(AuthMethod::Token))
     }
@@ -92,11 +92,11 @@ impl TokenStore {
     /// Returns the rights of the person with this name, who signs in with tokens.
     ///
     /// # Errors
-    /// [`Rejected::Owner`] if the person has no valid token any more.
-    pub(crate) fn rights(&self, name: &str, now: SystemTime) -> Result<(Role, Targets), Rejected> {
+    /// [`TokenRejection::Owner`] if the person has no valid token any more.
+    pub(crate) fn rights(&self, name: &str, now: SystemTime) -> Result<(Role, Targets), TokenRejection> {
         let tokens = self.tokens.load();
         let rights = tokens.as_ref().and_then(|tokens| personal::rights_by_tokens(tokens, name, now));
-        rights.map(|(role, targets)| (role, targets.clone())).ok_or(Rejected::Owner)
+        rights.map(|(role, targets)| (role, targets.clone())).ok_or(TokenRejection::Owner)
     }
 
     /// Reads the tokens, and retries until that has succeeded once.
@@ -136,7 +136,7 @@ impl TokenStore {
         if self.tokens.load().as_ref().is_some_and(|old| old.entries() == new.entries()) {
             return;
         }
-        info!(tokens = new.entries().len(), "tokens read");
+        info!(tokens = new.entries().len(), "the tokens were read");
         self.tokens.store(Some(Arc::new(new)));
     }
 }

@@ -55,7 +55,7 @@ impl ProxyError {
     }
 
     /// True if the operator, and not the caller, has to do something.
-    pub(crate) fn is_ours(&self) -> bool {
+    pub(crate) fn concerns_operator(&self) -> bool {
         self.status().is_server_error() || matches!(self, Self::S3(S3Error::Denied { .. }))
     }
 

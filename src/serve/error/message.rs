@@ -45,14 +45,14 @@ impl ProxyError {
                     .into()
             }
             Self::ReservedTraceTag => {
-                "MLflow would make one of its own tags of a span's attribute `mlflow.traceTag.mlflow.…`, and such a tag can name a \
-                 location outside of the artifact store. MLflow's client sends none. Leave the attribute out, or set the tag with \
-                 MLflow's API."
+                "A span has an attribute `mlflow.traceTag.mlflow.…`. MLflow would turn it into one of its own tags, and such a tag can \
+                 name a location outside of the artifact store. Remove the attribute, or set the tag with MLflow's API. MLflow's own \
+                 client never sends such an attribute."
                     .into()
             }
             Self::UnreadableSpans => {
                 "The appliance has to read these spans, because their attributes can name locations of artifacts. The body has to be \
-                 protobuf, or JSON in UTF-8, without a content encoding or with one: `gzip`, or `deflate` in zlib's format."
+                 protobuf, or JSON in UTF-8. If it has a content encoding, that has to be `gzip`, or `deflate` in zlib's format."
                     .into()
             }
             Self::StoredElsewhere(uri) => format!(
@@ -60,7 +60,7 @@ impl ProxyError {
                  request them there. Its operator can allow it with `artifact-elsewhere`."
             ),
             Self::PresignedOnly => {
-                "This appliance takes artifacts by presigned URL only. Use MLflow 3.18 or later, or set \
+                "This appliance accepts artifacts only by presigned URL. Use MLflow 3.18 or later, or set \
                  MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD=true and MLFLOW_MULTIPART_UPLOAD_MINIMUM_FILE_SIZE=1."
                     .into()
             }
@@ -78,7 +78,7 @@ impl ProxyError {
             }
             Self::S3(error) => error.message(),
             Self::Document(_) | Self::UnreadableDocument => {
-                "Managed MLflow's answer did not arrive completely, or lacks what the appliance needs for this request.".into()
+                "Managed MLflow's response did not arrive completely, or it lacks what the appliance needs for this request.".into()
             }
             Self::RequestBody(error) => of_body(error),
             Self::Credentials(unavailable) => {
@@ -87,7 +87,7 @@ impl ProxyError {
             Self::Upstream(ClientError::Body(_)) => "The appliance failed to prepare the request.".into(),
             Self::Overloaded | Self::Upstream(ClientError::Crowded(_)) => {
                 "Too many requests of this caller, or of all callers together, are waiting for managed MLflow or S3. \
-                 Try again shortly, with fewer at a time."
+                 Try again shortly, and send fewer requests at a time."
                     .into()
             }
             Self::CircuitOpen(_) => {

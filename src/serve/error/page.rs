@@ -84,7 +84,10 @@ impl ProxyError {
                 None => sign_in("Sign in again", links.sign_in),
             },
             Self::Access(
-                AccessError::Denied(_) | AccessError::NoRoute { .. } | AccessError::TargetNotAllowed | AccessError::NoGrant,
+                AccessError::Denied(_)
+                | AccessError::NoRoute { .. }
+                | AccessError::TargetNotAllowed
+                | AccessError::NoGrant,
             ) => sign_in("Sign in with another token", links.sign_in),
             Self::UnknownTarget => {
                 sign_in("Show your targets", links.sign_in).or_else(|| Some(link("Open the start page", links.start)))
@@ -119,7 +122,7 @@ mod tests {
     use actix_web::body::MessageBody as _;
 
     use super::*;
-    use crate::access::tokens::Rejected;
+    use crate::access::tokens::TokenRejection;
     use crate::http::body::RequestBodyError;
     use crate::http::client::ClientError;
 
@@ -135,8 +138,14 @@ mod tests {
     #[test]
     fn a_page_has_the_message_the_advice_and_the_request_id() {
         for (error, texts) in [
-            (ProxyError::Access(AccessError::TargetNotAllowed), ["Access denied", "send the request id", "another token"]),
-            (ProxyError::Access(Rejected::Expired.into()), ["not signed in", "open the page again", ">Sign in</a>"]),
+            (
+                ProxyError::Access(AccessError::TargetNotAllowed),
+                ["Access denied", "send the request id", "another token"],
+            ),
+            (
+                ProxyError::Access(TokenRejection::Expired.into()),
+                ["not signed in", "open the page again", ">Sign in</a>"],
+            ),
             (ProxyError::UnknownTarget, ["Page not found", "Check the address", "Show your targets"]),
             (ProxyError::NoSuchPage, ["Page not found", "Check the address", "Open the start page"]),
             (ProxyError::Overloaded, ["Too many requests", "Wait a moment", "reload"]),

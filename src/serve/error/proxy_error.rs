@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::aws::credentials::Unavailable;
+use crate::aws::credentials::CredentialsUnavailable;
 use crate::http::body::{OutgoingError, RequestBodyError};
 use crate::http::client::{BodyError, ClientError};
 use crate::http::uri::RequestPathError;
@@ -100,8 +100,8 @@ pub(crate) enum ProxyError {
     #[error(transparent)]
     RequestBody(#[from] RequestBodyError),
     /// There are no credentials to sign with.
-    #[error("no valid AWS credentials")]
-    Credentials(#[from] Unavailable),
+    #[error("there are no valid AWS credentials")]
+    Credentials(#[from] CredentialsUnavailable),
     /// The upstream did not respond.
     #[error(transparent)]
     Upstream(ClientError),

@@ -9,7 +9,7 @@ use crate::mlflow::store::ArtifactStore;
 
 /// The kind of a call to S3. It decides which IAM action the call needs, and if the call may be retried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum S3Action {
+pub(crate) enum S3CallKind {
     Read,
     Write,
     /// Begins or completes a multipart upload.
@@ -60,7 +60,7 @@ impl S3Error {
     /// Returns the error that a response with this status and error code means for a call. `partition` is that of the target.
     pub(crate) fn of(
         (status, code): (StatusCode, String),
-        action: S3Action,
+        kind: S3CallKind,
         store: &ArtifactStore,
         partition: &str,
     ) -> Self {
@@ -70,7 +70,7 @@ impl S3Error {
             (_, "NoSuchUpload" | "InvalidPart" | "InvalidPartOrder" | "EntityTooSmall") => Self::Rejected(code),
             (StatusCode::NOT_FOUND, _) => Self::Missing,
             (StatusCode::RANGE_NOT_SATISFIABLE, _) => Self::Range,
-            (StatusCode::FORBIDDEN, _) => Self::denied(action, store, partition),
+            (StatusCode::FORBIDDEN, _) => Self::denied(kind, store, partition),
             (StatusCode::TOO_MANY_REQUESTS, _) => Self::Busy(code),
             (_, "RequestTimeout" | "ExpiredToken" | "OperationAborted") => Self::Busy(code),
             _ if status.is_server_error() => Self::Busy(code),
@@ -78,15 +78,15 @@ impl S3Error {
         }
     }
 
-    fn denied(action: S3Action, store: &ArtifactStore, partition: &str) -> Self {
+    fn denied(kind: S3CallKind, store: &ArtifactStore, partition: &str) -> Self {
         let bucket = format!("arn:{partition}:s3:::{}", store.bucket());
         let objects = format!("{bucket}/{}*", store.prefix());
-        let (action, resource) = match action {
-            S3Action::Read => ("s3:GetObject", objects),
-            S3Action::Write | S3Action::Assemble => ("s3:PutObject", objects),
-            S3Action::Delete => ("s3:DeleteObject", objects),
-            S3Action::Abort => ("s3:AbortMultipartUpload", objects),
-            S3Action::List => ("s3:ListBucket", bucket),
+        let (action, resource) = match kind {
+            S3CallKind::Read => ("s3:GetObject", objects),
+            S3CallKind::Write | S3CallKind::Assemble => ("s3:PutObject", objects),
+            S3CallKind::Delete => ("s3:DeleteObject", objects),
+            S3CallKind::Abort => ("s3:AbortMultipartUpload", objects),
+            S3CallKind::List => ("s3:ListBucket", bucket),
         };
         Self::Denied { action, resource }
     }

@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use tracing::{info, warn};
 
 use crate::backoff::spread;
-use crate::serve::limits::shares::HolderKey;
+use crate::serve::limits::shares::ShareHolder;
 
 /// The number of failures in a row that opens the breaker.
 pub(crate) const THRESHOLD: u32 = 5;
@@ -54,9 +54,9 @@ pub(crate) struct CircuitBreaker {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct AttemptStart(u64);
 
-/// Permission to send a request.
+/// The kind of an attempt that the breaker permits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Admission {
+pub(crate) enum AttemptKind {
     /// The breaker is closed.
     Normal,
     /// The breaker is open, and this request finds out if the upstream has recovered.
@@ -83,23 +83,23 @@ impl CircuitBreaker {
         }
     }
 
-    /// Permits a request of a caller. If the last probe was that caller's and has had no result, another caller has the first claim
-    /// to the next one: who sends nothing but slow requests must not be the only one to find out whether the upstream responds.
+    /// Permits a request of a caller. If the last probe was a request of the same caller and got no result, the next probe is left
+    /// to another caller for a while: a caller that sends only slow requests must not send all probes.
     ///
     /// # Errors
     /// [`CircuitOpen`] while the breaker is open and this request is not a probe.
-    pub(crate) fn admit(&self, caller: HolderKey) -> Result<Admission, CircuitOpen> {
+    pub(crate) fn permit(&self, caller: ShareHolder) -> Result<AttemptKind, CircuitOpen> {
         // Relaxed throughout: the numbers guard no other memory, and a request more or less does not matter.
         if self.open_until.load(Ordering::Relaxed) == 0 {
-            return Ok(Admission::Normal);
+            return Ok(AttemptKind::Normal);
         }
-        self.admit_at(self.now(), caller.number())
+        self.permit_at(self.now(), caller.number())
     }
 
-    fn admit_at(&self, now: u64, caller: usize) -> Result<Admission, CircuitOpen> {
+    fn permit_at(&self, now: u64, caller: usize) -> Result<AttemptKind, CircuitOpen> {
         let until = self.open_until.load(Ordering::Relaxed);
         if until == 0 {
-            return Ok(Admission::Normal);
+            return Ok(AttemptKind::Normal);
         }
         let is_again = caller != 0 && caller == self.prober.load(Ordering::Relaxed);
         let due = if is_again { until + PAUSE_MS } else { until };
@@ -109,7 +109,7 @@ impl CircuitBreaker {
         let taken = self.open_until.compare_exchange(until, now + PAUSE_MS, Ordering::Relaxed, Ordering::Relaxed);
         taken.map_err(|_| CircuitOpen { remaining: PAUSE })?;
         self.prober.store(caller, Ordering::Relaxed);
-        Ok(Admission::Probe)
+        Ok(AttemptKind::Probe)
     }
 
     /// Records a response of any status, which closes the breaker.
@@ -138,32 +138,32 @@ impl CircuitBreaker {
         AttemptStart(self.now())
     }
 
-    /// Records that a permitted request got no response in time. It counts if no other request got one meanwhile, either. That of a
-    /// probe changes nothing: the pause since it began goes on.
-    pub(crate) fn record_silence(&self, admission: Admission, start: AttemptStart) {
+    /// Records that a permitted request got no response in time. This counts as a failure only if no other request got a response
+    /// meanwhile. If the request was a probe, nothing changes: the pause that began with the probe continues.
+    pub(crate) fn record_silence(&self, kind: AttemptKind, start: AttemptStart) {
         let last = self.responded.load(Ordering::Relaxed);
-        if admission == Admission::Normal && (last == 0 || last + GRAIN_MS <= start.0) {
-            self.record_failure(admission);
+        if kind == AttemptKind::Normal && (last == 0 || last + GRAIN_MS <= start.0) {
+            self.record_failure(kind);
         }
     }
 
     /// Records that a permitted request could not reach the upstream.
-    pub(crate) fn record_failure(&self, admission: Admission) {
+    pub(crate) fn record_failure(&self, kind: AttemptKind) {
         let less = u64::try_from(spread(Duration::ZERO..=SPREAD).as_millis()).unwrap_or(0);
-        self.record_failure_at(admission, self.now(), less);
+        self.record_failure_at(kind, self.now(), less);
     }
 
     /// Notes a failure at the given time, with a pause that is shorter by `less` milliseconds.
-    fn record_failure_at(&self, admission: Admission, now: u64, less: u64) {
+    fn record_failure_at(&self, kind: AttemptKind, now: u64, less: u64) {
         let count = self.failures.fetch_add(1, Ordering::Relaxed).saturating_add(1);
         let until = now + PAUSE_MS - less;
-        match admission {
-            Admission::Probe => {
+        match kind {
+            AttemptKind::Probe => {
                 self.prober.store(0, Ordering::Relaxed);
                 self.open_until.store(until, Ordering::Relaxed);
             }
             // Requests that were in flight when the breaker opened do not prolong the pause.
-            Admission::Normal if count >= THRESHOLD => {
+            AttemptKind::Normal if count >= THRESHOLD => {
                 let opened = self.open_until.compare_exchange(0, until, Ordering::Relaxed, Ordering::Relaxed);
                 if opened.is_ok() {
                     warn!(
@@ -175,7 +175,7 @@ impl CircuitBreaker {
                     );
                 }
             }
-            Admission::Normal => {}
+            AttemptKind::Normal => {}
         }
     }
 

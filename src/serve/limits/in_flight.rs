@@ -1,8 +1,8 @@
 //! The in-flight limit: sheds load before bodies are read, once more requests wait for a target than it can take.
 //!
-//! A target takes as many requests at once as there are connections to it, and a few times as many may wait. A request on
-//! top of that would wait longer than its caller does, and hold memory and disk meanwhile. It is answered 429 at once, and
-//! MLflow's clients then back off. Each worker has one count for each target, so no lock is needed.
+//! A target can process as many requests at a time as there are connections to it, and a few times as many may wait. A request
+//! above that limit would wait longer than its client does, and hold memory and disk meanwhile. It is rejected with 429 at
+//! once, and MLflow's clients then retry with a backoff. Each worker has one count for each target, so no lock is needed.
 //!
 //! A request counts only once its body is complete: a caller that sends slowly holds a connection of its own and none of
 //! the target's, and must not keep others out. `http::body` limits what all uploads may hold together.
@@ -10,7 +10,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-/// Requests for each connection that are sent or wait. A request on top would wait longer than its client does.
+/// The number of requests for each connection that may run or wait. A request above that would wait longer than its client does.
 pub(super) const FOR_EACH_CONNECTION: usize = 4;
 
 /// The limit of a worker's requests to one target.

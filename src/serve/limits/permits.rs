@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::access::limits::Permit;
 use crate::http::body::{BodyOwner, Holdings};
 use crate::serve::limits::in_flight::{InFlight, InFlightLimit};
-use crate::serve::limits::shares::{ConnectionShares, HolderKey, ShareExceeded, SharePermit};
+use crate::serve::limits::shares::{ConnectionShares, ShareExceeded, ShareHolder, SharePermit};
 
 /// The permits of one request. Dropping them releases the limits that they count against, in the order of the fields.
 #[derive(Default)]
@@ -25,7 +25,7 @@ pub(crate) struct Permits {
 #[derive(Clone, Copy)]
 pub(crate) struct EndpointShare<'a> {
     pub shares: &'a Rc<ConnectionShares>,
-    pub target: HolderKey,
+    pub target: ShareHolder,
 }
 
 /// The caller's share of the connections to one server, if the request holds one at the moment, and with it the target's share.
@@ -40,7 +40,7 @@ impl Permits {
 
     /// Returns the parties that answer for the memory and disk that the request's body holds.
     #[must_use]
-    pub(crate) fn account(&self) -> BodyOwner {
+    pub(crate) fn body_owner(&self) -> BodyOwner {
         let caller = self.caller.borrow();
         let Some(permit) = &*caller else { return BodyOwner::default() };
         BodyOwner::new(permit.caller().cloned(), permit.address().cloned())
@@ -48,8 +48,8 @@ impl Permits {
 
     /// Returns the key of the caller whose share of connections the request counts against.
     #[must_use]
-    pub(crate) fn caller_key(&self) -> HolderKey {
-        HolderKey::of(self.caller.borrow().as_ref().and_then(Permit::caller))
+    pub(crate) fn caller_key(&self) -> ShareHolder {
+        ShareHolder::of(self.caller.borrow().as_ref().and_then(Permit::caller))
     }
 
     /// Counts the request against the in-flight limit of its target.
@@ -73,7 +73,7 @@ impl HeldShare {
     pub(crate) async fn take(
         &self,
         shares: &Rc<ConnectionShares>,
-        key: HolderKey,
+        key: ShareHolder,
         endpoint: Option<EndpointShare<'_>>,
     ) -> Result<(), ShareExceeded> {
         if self.0.borrow().is_none() {

@@ -28,9 +28,9 @@ pub(crate) struct ConnectionShares {
 /// Distinguishes a caller or a target from all others that have a request running. It is the address in memory of the caller's
 /// counters or of the target, which no caller can choose, and which needs no hash of a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct HolderKey(usize);
+pub(crate) struct ShareHolder(usize);
 
-impl HolderKey {
+impl ShareHolder {
     /// Returns the key of the caller with these counters, or of a target, which must live as long as it has a share or waits.
     pub(crate) fn of<T>(counters: Option<&Arc<T>>) -> Self {
         Self(counters.map_or(0, |counters| Arc::as_ptr(counters).addr()))
@@ -49,11 +49,11 @@ struct ConnectionUsage {
     /// The number of requests that wait, of all holders.
     waiting: usize,
     /// Those that hold a connection or wait for one.
-    holders: HashMap<HolderKey, HolderUsage, FixedState>,
+    holders: HashMap<ShareHolder, ShareUsage, FixedState>,
 }
 
 #[derive(Default)]
-struct HolderUsage {
+struct ShareUsage {
     held: usize,
     /// The request that has waited longest is at the front.
     waiting: VecDeque<oneshot::Sender<SharePermit>>,
@@ -62,7 +62,7 @@ struct HolderUsage {
 /// The permit to use one connection, which counts for its holder until it is dropped.
 pub(crate) struct SharePermit {
     shares: Rc<ConnectionShares>,
-    holder: HolderKey,
+    holder: ShareHolder,
 }
 
 /// The share is used up, and no connection became free in time.
@@ -84,7 +84,7 @@ impl ConnectionShares {
     ///
     /// # Errors
     /// [`ShareExceeded`].
-    pub(crate) fn check(&self, holder: HolderKey) -> Result<(), ShareExceeded> {
+    pub(crate) fn check(&self, holder: ShareHolder) -> Result<(), ShareExceeded> {
         let mut usage = self.usage.borrow_mut();
         // If no request waits, each holder is below its share.
         if usage.waiting > 0 && usage.is_full(holder, self.connections.get()) {
@@ -97,13 +97,13 @@ impl ConnectionShares {
     ///
     /// # Errors
     /// [`ShareExceeded`].
-    pub(crate) async fn take(self: &Rc<Self>, holder: HolderKey) -> Result<SharePermit, ShareExceeded> {
+    pub(crate) async fn take(self: &Rc<Self>, holder: ShareHolder) -> Result<SharePermit, ShareExceeded> {
         let granted = {
             let mut usage = self.usage.borrow_mut();
             let free = self.connections.get().saturating_sub(usage.used);
-            let account = usage.holders.entry(holder).or_default();
-            if account.waiting.is_empty() && account.held < free {
-                account.held += 1;
+            let usage_of_holder = usage.holders.entry(holder).or_default();
+            if usage_of_holder.waiting.is_empty() && usage_of_holder.held < free {
+                usage_of_holder.held += 1;
                 usage.used += 1;
                 return Ok(SharePermit { shares: Rc::clone(self), holder });
             }
@@ -142,7 +142,7 @@ impl ConnectionShares {
     }
 }
 
-impl HolderUsage {
+impl ShareUsage {
     fn is_unused(&self) -> bool {
         self.held == 0 && self.waiting.is_empty()
     }
@@ -154,30 +154,30 @@ impl HolderUsage {
 
 impl ConnectionUsage {
     /// Returns true if no more requests of `key` may wait. Requests that have stopped waiting are removed first.
-    fn is_full(&mut self, key: HolderKey, connections: usize) -> bool {
-        let Some(account) = self.holders.get_mut(&key) else { return false };
-        if !account.is_full(connections) {
+    fn is_full(&mut self, key: ShareHolder, connections: usize) -> bool {
+        let Some(usage_of_holder) = self.holders.get_mut(&key) else { return false };
+        if !usage_of_holder.is_full(connections) {
             return false;
         }
-        let before = account.waiting.len();
-        account.waiting.retain(|waiting| !waiting.is_closed());
-        self.waiting -= before - account.waiting.len();
-        account.is_full(connections)
+        let before = usage_of_holder.waiting.len();
+        usage_of_holder.waiting.retain(|waiting| !waiting.is_closed());
+        self.waiting -= before - usage_of_holder.waiting.len();
+        usage_of_holder.is_full(connections)
     }
 
     /// Takes the first request of `key` that still waits, and counts a connection for it.
-    fn next(&mut self, key: HolderKey) -> Option<oneshot::Sender<SharePermit>> {
-        let account = self.holders.get_mut(&key)?;
+    fn next(&mut self, key: ShareHolder) -> Option<oneshot::Sender<SharePermit>> {
+        let usage_of_holder = self.holders.get_mut(&key)?;
         let mut next = None;
         while next.is_none()
-            && let Some(first) = account.waiting.pop_front()
+            && let Some(first) = usage_of_holder.waiting.pop_front()
         {
             self.waiting -= 1;
             next = Some(first).filter(|first| !first.is_closed());
         }
         match next {
             Some(_) => {
-                account.held += 1;
+                usage_of_holder.held += 1;
                 self.used += 1;
             }
             None => self.forget(key),
@@ -186,8 +186,8 @@ impl ConnectionUsage {
     }
 
     /// Removes a holder that neither has a connection nor waits.
-    fn forget(&mut self, key: HolderKey) {
-        if self.holders.get(&key).is_some_and(HolderUsage::is_unused) {
+    fn forget(&mut self, key: ShareHolder) {
+        if self.holders.get(&key).is_some_and(ShareUsage::is_unused) {
             self.holders.remove(&key);
         }
     }
@@ -198,10 +198,10 @@ impl Drop for SharePermit {
         {
             let mut usage = self.shares.usage.borrow_mut();
             usage.used -= 1;
-            if let Entry::Occupied(mut account) = usage.holders.entry(self.holder) {
-                account.get_mut().held -= 1;
-                if account.get().is_unused() {
-                    account.remove();
+            if let Entry::Occupied(mut usage_of_holder) = usage.holders.entry(self.holder) {
+                usage_of_holder.get_mut().held -= 1;
+                if usage_of_holder.get().is_unused() {
+                    usage_of_holder.remove();
                 }
             }
         }
@@ -215,18 +215,18 @@ mod tests {
 
     use super::*;
 
-    const A: HolderKey = HolderKey(1);
-    const B: HolderKey = HolderKey(2);
+    const A: ShareHolder = ShareHolder(1);
+    const B: ShareHolder = ShareHolder(2);
 
     /// Returns all permits that a caller gets without waiting.
-    fn all(shares: &Rc<ConnectionShares>, caller: HolderKey) -> Vec<SharePermit> {
+    fn all(shares: &Rc<ConnectionShares>, caller: ShareHolder) -> Vec<SharePermit> {
         std::iter::from_fn(|| shares.take(caller).now_or_never()?.ok()).collect()
     }
 
     #[tokio::test]
     async fn a_caller_gets_at_most_half_of_the_connections_that_others_leave() {
         let shares = ConnectionShares::new(256);
-        let held: Vec<_> = (1..=8).map(|caller| all(&shares, HolderKey(caller))).collect();
+        let held: Vec<_> = (1..=8).map(|caller| all(&shares, ShareHolder(caller))).collect();
         assert_eq!(held.iter().map(Vec::len).collect::<Vec<_>>(), [128, 64, 32, 16, 8, 4, 2, 1]);
         drop(held);
         let usage = shares.usage.borrow();

@@ -60,7 +60,7 @@ async fn revoke(personal: &PersonalRequest<'_>, person: &Person, revocation: Per
     match change(personal, person, revocation).await {
         Ok(0) => Notice::bad(StatusCode::NOT_FOUND, "There is no such token any more."),
         Ok(count) => {
-            info!(owner = person.name, means = person.owner.as_str(), count, "personal tokens revoked");
+            info!(owner = person.name, means = person.owner.as_str(), count, "personal tokens were revoked");
             Notice::good(&format!("{count} token{} revoked.", if count == 1 { " was" } else { "s were" }))
         }
         Err(notice) => notice,
@@ -70,7 +70,7 @@ async fn revoke(personal: &PersonalRequest<'_>, person: &Person, revocation: Per
 /// Notes in the logs that a token was made.
 pub(super) fn made(personal: &PersonalRequest<'_>, person: &Person, id: &str, label: &str) {
     personal.log.concerns(id);
-    info!(owner = person.name, means = person.owner.as_str(), id, label, "personal token created");
+    info!(owner = person.name, means = person.owner.as_str(), id, label, "a personal token was created");
 }
 
 /// Makes a change, or says why that is not possible.

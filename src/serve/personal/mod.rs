@@ -67,8 +67,9 @@ pub(crate) async fn answer(
             if !personal.browser.is_from_own_page() {
                 return Err(AccessError::Unproven.into());
             }
-            let form =
-                Form::receive(payload, personal.body_limits, &personal.account).await?.ok_or(ProxyError::MemoryOverBudget)?;
+            let form = Form::receive(payload, personal.body_limits, &personal.body_owner)
+                .await?
+                .ok_or(ProxyError::MemoryOverBudget)?;
             match page {
                 PersonalPage::Confirm => confirm::submit(&personal, &person, &form).await,
                 _ => form::submit(&personal, &person, &form).await,

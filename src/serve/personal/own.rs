@@ -21,7 +21,7 @@ use crate::serve::personal::personal_request::{LIST, PersonalRequest, REVOKE};
 /// # Errors
 /// [`ProxyError`].
 pub(super) async fn answer(personal: &PersonalRequest<'_>) -> Result<HttpResponse, ProxyError> {
-    let AuthMethod::Personal(owner) = personal.caller.means else { return Err(AccessError::NotPersonal.into()) };
+    let AuthMethod::Personal(owner) = personal.caller.auth_method else { return Err(AccessError::NotPersonal.into()) };
     let id = presented(personal.browser.request).ok_or(AccessError::NotPersonal)?;
     personal.log.concerns(&id);
     match *personal.browser.request.method() {
@@ -47,7 +47,7 @@ pub(super) async fn answer(personal: &PersonalRequest<'_>) -> Result<HttpRespons
         Method::DELETE => {
             personal.log.classified(REVOKE);
             personal.store.change(PersonalChange::RevokeItself(id.clone())).await?;
-            info!(owner = personal.caller.name, means = owner.as_str(), id, "personal token revoked");
+            info!(owner = personal.caller.name, means = owner.as_str(), id, "a personal token was revoked");
             Ok(HttpResponse::NoContent().finish())
         }
         _ => Err(ProxyError::Method),

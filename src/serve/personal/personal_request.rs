@@ -21,6 +21,6 @@ pub(crate) struct PersonalRequest<'a> {
     /// The names of all targets.
     pub targets: Vec<&'a str>,
     pub body_limits: &'a BodyLimits,
-    /// The account of the memory that a form takes.
-    pub account: BodyOwner,
+    /// The caller and the address that the memory of the form counts against.
+    pub body_owner: BodyOwner,
 }

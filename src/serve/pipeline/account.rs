@@ -91,7 +91,7 @@ mod tests {
             name: "ada+b".to_owned(),
             role,
             targets: Targets::All,
-            means: AuthMethod::Session,
+            auth_method: AuthMethod::Session,
             issuer: None,
             expires: None,
         }
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn the_page_learns_the_name_and_the_role() {
+    fn the_answers_name_the_caller_and_the_role() {
         let current = document("get-current", &caller(Role::Admin), "").expect("an answer");
         let expected = json!({"user": {"id": 1, "username": "ada+b", "is_admin": false}, "is_basic_auth": false});
         assert_eq!(current, expected);

@@ -33,7 +33,7 @@ pub(super) async fn authenticate<'a>(located: &'a Located<'a>) -> Result<Authent
     let cookie = scope.browser.session_cookie();
     let services = ServiceAccess { clients: &scope.worker.services, client: scope.context.log.client() };
     let caller = shared.callers.authenticate(request.headers(), cookie, names, services, now).await?;
-    if caller.means == AuthMethod::Session && !scope.browser.is_from_own_page() {
+    if caller.auth_method == AuthMethod::Session && !scope.browser.is_from_own_page() {
         return Err(AccessError::Unproven.into());
     }
     if let Some(personal) = &shared.callers.personal {

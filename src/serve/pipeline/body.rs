@@ -65,9 +65,9 @@ pub(super) async fn buffer_or_stream<'a>(
         Some(store) if !prepared.locations.request.is_empty() => Box::pin(translated(prepared, store, payload)).await?,
         _ if !depends_on_document
             && !depends_on_spans
-            && let Some(length) = body_limits.passes(scope.fields.length) =>
+            && let Some(length) = body_limits.streamed_length(scope.header_summary.length) =>
         {
-            let body = StreamingBody::begin(payload, length, body_limits, &scope.context.permits.account())?;
+            let body = StreamingBody::begin(payload, length, body_limits, &scope.context.permits.body_owner())?;
             (Body::Streaming(body), UNSIGNED_PAYLOAD.into())
         }
         _ => buffered(scope, payload).await?,
@@ -107,7 +107,7 @@ async fn buffered<S>(scope: &RequestScope<'_>, payload: S) -> Result<(Body, Cow<
 where
     S: Stream<Item = Result<Bytes, PayloadError>> + Unpin,
 {
-    let (declared, is_chunked) = (scope.fields.length, scope.fields.is_chunked);
+    let (declared, is_chunked) = (scope.header_summary.length, scope.header_summary.is_chunked);
     // A request of HTTP/2 may have a body that it does not announce.
     let may_have_body = declared.is_some() || is_chunked || scope.request.version() == Version::HTTP_2;
     if !may_have_body {
@@ -115,7 +115,8 @@ where
         return Ok((Body::None, EMPTY_SHA256.into()));
     }
     let began = Instant::now();
-    let received = buffer(payload, declared, &scope.worker.api_body_limits, &scope.context.permits.account()).await?;
+    let received =
+        buffer(payload, declared, &scope.worker.api_body_limits, &scope.context.permits.body_owner()).await?;
     scope.context.log.received(received.len, Some(began.elapsed()));
     if received.len == 0 && declared.is_none() && !is_chunked {
         return Ok((Body::None, EMPTY_SHA256.into()));

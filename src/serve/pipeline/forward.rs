@@ -20,14 +20,14 @@ pub(super) async fn forward(ready: ReadyRequest<'_>) -> Result<Forwarded, ProxyE
     let method = scope.request.method();
     let request = MlflowRequest {
         method,
-        target: &prepared.target,
+        path_and_query: &prepared.path_and_query,
         fields: ready.fields,
         body: &ready.body,
         sha256: &ready.sha256,
     };
     let response = upstream.send(request, scope.context).await;
-    if let Body::Streaming(passing) = &ready.body {
-        scope.context.log.received(passing.passed(), None);
+    if let Body::Streaming(streaming) = &ready.body {
+        scope.context.log.received(streaming.sent(), None);
     }
     let response = response?;
     let translation = match &prepared.store {

@@ -1,5 +1,5 @@
-//! The artifact gateway on the road: writes public artifact locations as real ones, and answers requests for artifacts
-//! from S3. All other requests go on to managed MLflow.
+//! Gateway: writes public artifact locations as real ones, and answers requests for artifacts from S3. All other requests
+//! continue to managed MLflow.
 
 use std::cell::Cell;
 use std::ops::ControlFlow;
@@ -29,7 +29,7 @@ pub(super) struct Prepared<'a> {
     /// The places of artifact locations in the bodies of this route's requests and responses.
     pub locations: Locations,
     /// Path and query, with real artifact locations.
-    pub target: String,
+    pub path_and_query: String,
 }
 
 /// Finds the target's artifact store, with the caller's own credentials if each caller has some, and with the request's trace.
@@ -53,14 +53,14 @@ pub(super) async fn store(authorized: &Authorized<'_>) -> Result<Option<Rc<S3Cli
 /// Prepares a request for its target.
 pub(super) fn prepare(authorized: Authorized<'_>, store: Option<Rc<S3Client>>) -> Prepared<'_> {
     let Routed { path, query, .. } = &authorized.routed;
-    let (locations, target) = match &store {
+    let (locations, path_and_query) = match &store {
         Some(store) => {
             let locations = locations::of(path.as_str());
             (locations, uri::joined(path.sent(), &translate::of_query(query, locations.request, store)))
         }
         None => (Locations::default(), uri::joined(path.sent(), query)),
     };
-    Prepared { authorized, store, locations, target }
+    Prepared { authorized, store, locations, path_and_query }
 }
 
 /// Finds the store and the route of a request for an artifact, which S3 answers. Any other request goes to managed MLflow.
@@ -94,7 +94,7 @@ pub(super) async fn answer_from_s3(
         body_limits: &scope.worker.body_limits,
         request: scope.request,
         prefix,
-        target: &prepared.target,
+        path_and_query: &prepared.path_and_query,
         context: scope.context,
         may_be_elsewhere: prepared.may_be_elsewhere(),
     };

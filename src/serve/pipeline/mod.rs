@@ -1,12 +1,12 @@
-//! The road of one request: parse, locate, authenticate, route, authorize, buffer or stream, forward, respond.
+//! The stages of one request: parse, locate, authenticate, route, authorize, buffer or stream, forward, respond.
 //!
 //! Each stage has a file of its name, and takes what the stage before it returns, so that no stage can be left out and no
-//! two can change places. `gateway` is the fork between managed MLflow and S3. A request leaves the road early at
-//! three places: for the pages of the appliance itself, for the redirect of a target's path that lacks its slash, and
-//! for questions about the caller's account. Whatever a stage returns as an error, `reject` turns into a response.
+//! two can change places. `gateway` chooses between managed MLflow and S3. A request skips the remaining stages in three
+//! cases: it is for a page of the appliance itself, its path lacks the slash after the target's name, or it asks about the
+//! caller's account. `reject` turns the error of any stage into a response.
 //!
-//! Every request is one of these futures, made anew. So what few of them need is boxed: a future is as large as the
-//! largest of its branches, and would be moved and kept that large for all.
+//! Each request is one new future. A future is as large as the largest of its branches, and every request would move and
+//! keep that much, so the parts that few requests need are boxed.
 
 mod account;
 mod authenticate;
@@ -40,7 +40,7 @@ use crate::serve::state::WorkerState;
 use crate::serve::telemetry::access_log::AccessLog;
 use crate::serve::telemetry::spans::Trace;
 use forwarded::Forwarded;
-use route::Destination;
+use route::RouteResult;
 use scope::RequestScope;
 
 /// Answers any request.
@@ -52,8 +52,8 @@ pub(crate) fn handle(request: HttpRequest, payload: web::Payload) -> LocalBoxFut
 
 async fn answer(request: HttpRequest, payload: web::Payload) -> HttpResponse {
     let worker = Rc::clone(request.app_data::<Rc<WorkerState>>().expect("every worker has a state"));
-    let fields = HeaderSummary::of(request.headers());
-    let (running, is_beyond_end) = match connection::run(&request) {
+    let header_summary = HeaderSummary::of(request.headers());
+    let (running, is_beyond_end) = match connection::begin_request(&request) {
         Ok(running) => (running, false),
         Err(connection::AfterTheLast) => (None, true),
     };
@@ -61,7 +61,13 @@ async fn answer(request: HttpRequest, payload: web::Payload) -> HttpResponse {
     let shared = &worker.shared;
     let (proxies, has_tls) = (&shared.callers.trusted_proxies, shared.tls.is_some());
     let browser = BrowserRequest { request: &request, proxies, has_tls };
-    let scope = RequestScope { worker: &worker, request: &request, browser, fields: &fields, context: &context };
+    let scope = RequestScope {
+        worker: &worker,
+        request: &request,
+        browser,
+        header_summary: &header_summary,
+        context: &context,
+    };
     let result = if is_beyond_end { Err(ProxyError::AfterTheLast) } else { travel(&scope, payload).await };
     match result {
         Ok(forwarded) => respond::respond(browser, forwarded, context),
@@ -83,14 +89,14 @@ async fn travel(scope: &RequestScope<'_>, mut payload: web::Payload) -> Result<F
         (pages::find(&incoming)?, locate::locate(incoming))
     };
     if let Some(page) = page {
-        // The pages of the appliance itself leave the road here.
+        // A request for a page of the appliance itself skips the remaining stages.
         return Box::pin(pages::answer(page, scope, located, payload)).await;
     }
     let located = located?;
     let authenticated = authenticate::authenticate(&located).await?;
     let routed = match route::route(&authenticated)? {
-        Destination::Target(routed) => routed,
-        Destination::Redirect(response) => return Ok(Forwarded::Own(response)),
+        RouteResult::Target(routed) => routed,
+        RouteResult::Redirect(response) => return Ok(Forwarded::Own(response)),
     };
     let authorized = authorize::authorize(routed)?;
     if let Some(response) = account::answer(&authorized) {

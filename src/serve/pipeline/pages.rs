@@ -1,5 +1,5 @@
-//! The pages of the appliance itself, at which a request leaves the road: health, for load balancers, and sign-in and
-//! personal tokens, for people.
+//! The pages of the appliance itself, for which a request skips the remaining stages: health, for load balancers, and sign-in
+//! and personal tokens, for people.
 
 use actix_web::web;
 
@@ -84,7 +84,7 @@ async fn personal(page: PersonalPage, located: &Located<'_>, payload: web::Paylo
         caller,
         targets: served.map(|served| served.label()).collect(),
         body_limits: &worker.body_limits,
-        account: context.permits.account(),
+        body_owner: context.permits.body_owner(),
     };
     personal::answer(page, personal, payload).await.map(Forwarded::Own)
 }
@@ -93,12 +93,12 @@ async fn sign_in(located: &Located<'_>, payload: web::Payload) -> Result<Forward
     let &RequestScope { worker, browser, context, .. } = located.scope;
     let (callers, client) = (&worker.shared.callers, context.log.client());
     context.permits.hold(callers.count_unauthenticated(client)?);
-    let account = context.permits.account();
+    let body_owner = context.permits.body_owner();
     let dialer = &worker.shared.served_targets[0].dialer;
     let served = worker.shared.served_targets.iter();
     let targets = served.map(|served| SignInTarget { name: served.label(), is_default: served.is_default }).collect();
     let sign_in =
-        SignInRequest { callers, browser, targets, client, dialer, body_limits: &worker.body_limits, account };
+        SignInRequest { callers, browser, targets, client, dialer, body_limits: &worker.body_limits, body_owner };
     let answer = sign_in::answer(sign_in, uri::rooted(&located.path), payload).await?;
     match answer.result {
         SignInResult::Shown => {}

@@ -28,7 +28,7 @@ pub(super) struct Incoming<'a> {
 /// [`ProxyError`].
 pub(super) fn parse<'a>(scope: &'a RequestScope<'a>) -> Result<Incoming<'a>, ProxyError> {
     let request = scope.request;
-    if scope.fields.is_too_large() {
+    if scope.header_summary.is_too_large() {
         return Err(ProxyError::HeadTooLarge);
     }
     // The log has the address of requests that are rejected next, too, because a rejection counts against it.
@@ -46,7 +46,8 @@ pub(super) fn parse<'a>(scope: &'a RequestScope<'a>) -> Result<Incoming<'a>, Pro
     if is_absolute || !request.uri().path().starts_with('/') {
         return Err(ProxyError::TargetForm);
     }
-    if is_read_to_the_end(request, scope.fields) && (*method != Method::GET || scope.fields.has_length) {
+    if is_read_to_the_end(request, scope.header_summary) && (*method != Method::GET || scope.header_summary.has_length)
+    {
         return Err(ProxyError::HandshakeWithBody);
     }
     Ok(Incoming { scope, path: uri::normalize_path(request.uri().path())?, client })
@@ -56,8 +57,8 @@ pub(super) fn parse<'a>(scope: &'a RequestScope<'a>) -> Result<Incoming<'a>, Pro
 ///
 /// SECURITY: the listener takes everything that follows such a head for its body, whatever `Content-Length` says. A
 /// balancer in front believes `Content-Length`, and what it sends next on the connection is somebody else's request.
-fn is_read_to_the_end(request: &HttpRequest, fields: &HeaderSummary) -> bool {
+fn is_read_to_the_end(request: &HttpRequest, summary: &HeaderSummary) -> bool {
     let is_websocket =
         |value: &HeaderValue| value.to_str().is_ok_and(|value| value.trim().eq_ignore_ascii_case("websocket"));
-    !fields.is_chunked && fields.has_upgrade && request.headers().get_all(header::UPGRADE).any(is_websocket)
+    !summary.is_chunked && summary.has_upgrade && request.headers().get_all(header::UPGRADE).any(is_websocket)
 }

@@ -7,7 +7,7 @@ use crate::error_chain;
 use crate::serve::auth::browser::{self, BrowserRequest};
 use crate::serve::auth::callers::Callers;
 use crate::serve::auth::error::AccessError;
-use crate::serve::auth::issuers::JwtRejected;
+use crate::serve::auth::issuers::JwtRejection;
 use crate::serve::context::RequestContext;
 use crate::serve::error::{ErrorLinks, ProxyError};
 use crate::serve::pipeline::respond;
@@ -28,11 +28,11 @@ pub(super) fn reject(
     }
     let excess = callers.count_rejection(log.caller(), log.client(), error.status()).err();
     let error = excess.map_or(error, ProxyError::from);
-    if let ProxyError::Access(AccessError::Jwt(JwtRejected { issuer: Some(issuer), .. })) = &error {
+    if let ProxyError::Access(AccessError::Jwt(JwtRejection { issuer: Some(issuer), .. })) = &error {
         log.rejected_issuer(issuer);
     }
     log.rejected(error.error_code(), error_chain::joined(&error));
-    if error.is_ours() {
+    if error.concerns_operator() {
         log.alarming(None);
     }
     let can_sign_in = callers.can_sign_in();

@@ -1,5 +1,5 @@
-//! Respond: makes the client's response out of the upstream's. Status, bytes and their timing stay the
-//! same, and all headers but those in the list in `http::headers`.
+//! Respond: makes the client's response out of the upstream's. The status, the bytes and their timing stay the same, and so do
+//! all headers except those that `http::headers` lists.
 
 use actix_web::HttpResponse;
 use actix_web::body::{BodySize, MessageBody};

@@ -32,8 +32,8 @@ pub(super) struct Routed<'a> {
     pub query: Cow<'a, str>,
 }
 
-/// The target and the route that a path names.
-pub(super) enum Destination<'a> {
+/// The result of routing a request: its target, or a redirect.
+pub(super) enum RouteResult<'a> {
     Target(Routed<'a>),
     /// The same path with a slash at its end, so that the UI's relative URLs work.
     Redirect(HttpResponse),
@@ -43,7 +43,7 @@ pub(super) enum Destination<'a> {
 ///
 /// # Errors
 /// [`ProxyError::UnknownTarget`], or [`AccessError::TargetNotAllowed`].
-pub(super) fn route<'a>(authenticated: &Authenticated<'a>) -> Result<Destination<'a>, ProxyError> {
+pub(super) fn route<'a>(authenticated: &Authenticated<'a>) -> Result<RouteResult<'a>, ProxyError> {
     let Authenticated { scope, path, caller } = *authenticated;
     let query = uri::normalize_query(scope.request.uri().query().unwrap_or_default());
     let (index, prefix, inner) = target_of(path, &scope.worker.shared.target_names, &caller.targets)?;
@@ -51,11 +51,11 @@ pub(super) fn route<'a>(authenticated: &Authenticated<'a>) -> Result<Destination
         let with_slash = uri::joined(&format!("{prefix}/"), &query);
         let location = redirect::relative(scope.request.uri().path(), &with_slash);
         let response = HttpResponse::PermanentRedirect().insert_header((header::LOCATION, location)).finish();
-        return Ok(Destination::Redirect(response));
+        return Ok(RouteResult::Redirect(response));
     }
     let upstream = &scope.worker.upstreams[index];
     scope.context.log.routed(index, upstream.served.name.as_deref());
-    Ok(Destination::Target(Routed { scope, caller, upstream, prefix, path: RoutePath::read(inner), query }))
+    Ok(RouteResult::Target(Routed { scope, caller, upstream, prefix, path: RoutePath::read(inner), query }))
 }
 
 /// Finds the index of the target that a path in its normal form names, for a caller who may use the targets `allowed`.

@@ -14,6 +14,6 @@ pub(super) struct RequestScope<'a> {
     /// The same request, with the facts about its connection that cookies and redirects depend on.
     pub browser: BrowserRequest<'a>,
     /// The facts about the request's header fields.
-    pub fields: &'a HeaderSummary,
+    pub header_summary: &'a HeaderSummary,
     pub context: &'a RequestContext,
 }

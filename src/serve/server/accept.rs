@@ -17,7 +17,7 @@ use tokio::time::sleep;
 use tracing::{debug, error, info};
 
 use crate::access::address;
-use crate::serve::server::permits::{AcceptCounts, AcceptPermit};
+use crate::serve::server::accept_permits::{AcceptCounts, AcceptPermit};
 
 /// The wait of a thread that has no descriptor or no memory for a connection.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(500);
@@ -85,20 +85,20 @@ impl Acceptor {
             match listener.accept().await {
                 Ok((tcp, peer)) => {
                     if is_failing {
-                        info!("accepting connections again");
+                        info!("the appliance accepts connections again");
                         is_failing = false;
                     }
                     let address = address::counted(peer.ip());
                     if self.counts.enter(address, address_limit) {
                         self.assign(tcp, peer, address, serve);
                     } else {
-                        debug!(%address, "closing a connection; its address has too many");
+                        debug!(%address, "a connection is closed, because its address has too many");
                     }
                 }
                 Err(error) if affects_one_connection(&error) => {}
                 Err(error) => {
                     if !is_failing {
-                        error!(%error, "cannot accept connections; retrying");
+                        error!(%error, "cannot accept connections; the appliance retries");
                         is_failing = true;
                     }
                     sleep(ACCEPT_BACKOFF).await;

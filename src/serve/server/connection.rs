@@ -17,7 +17,7 @@ use tokio::task::AbortHandle;
 use tokio::time::sleep;
 use tracing::debug;
 
-use crate::serve::server::permits::AcceptPermit;
+use crate::serve::server::accept_permits::AcceptPermit;
 use crate::serve::server::rest_state::RestState;
 use crate::serve::server::settings::ServerLimits;
 
@@ -75,7 +75,7 @@ impl Drop for RunningRequest {
 ///
 /// # Errors
 /// [`AfterTheLast`].
-pub(crate) fn run(request: &HttpRequest) -> Result<Option<RunningRequest>, AfterTheLast> {
+pub(crate) fn begin_request(request: &HttpRequest) -> Result<Option<RunningRequest>, AfterTheLast> {
     let Some(connection) = data::<Rc<ServerConnection>>(request) else { return Ok(None) };
     connection.begun.set(connection.begun.get().wrapping_add(1));
     connection.wake_reader();
@@ -161,7 +161,7 @@ impl ServerConnection {
         if self.running.get() > 0 || self.since.get().elapsed() < limit {
             return;
         }
-        debug!("ending a connection whose next request does not arrive");
+        debug!("a connection is ended, because its next request does not arrive");
         self.end();
     }
 
@@ -216,7 +216,7 @@ impl ServerConnection {
     /// SECURITY: a client that requests much and reads nothing would hold memory and a connection to MLflow or S3 for ever.
     fn end_if_blocked(&self, limit: Duration) {
         if self.blocked.get().is_some_and(|since| since.elapsed() >= limit) {
-            debug!("ending a connection whose client does not read its response");
+            debug!("a connection is ended, because its client does not read its response");
             // Without a reset, the kernel would go on sending its buffer.
             self.reset_at_end();
             self.end();

@@ -106,7 +106,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> BoundedHead<T> {
             return Poll::Pending;
         }
         if matches!(self.end, Some(End::TooLarge)) {
-            debug!("rejecting a head that is too large");
+            debug!("a head is rejected, because it is too large");
             self.end = Some(End::Rejecting(Rejecting { unsent: RESPONSE, undiscarded: DISCARDED }));
         }
         match &mut self.end {

@@ -69,7 +69,7 @@ pub(crate) async fn serve<T, S>(
     tokio::select! {
         () = accept(&mut connection, service, data, peer, (limits, drain)) => {}
         () = unanswered_ping(pings, limits.keep_alive) => {
-            debug!("ending a connection whose client does not acknowledge pings");
+            debug!("a connection is ended, because its client does not acknowledge pings");
         }
     }
 }
@@ -216,7 +216,7 @@ async fn send(
         while !piece.is_empty() {
             stream.reserve_capacity(piece.len().min(SEND_BUFFER));
             let Ok(room) = timeout(send_timeout, room(&mut stream)).await else {
-                debug!("resetting a stream whose client does not read its response");
+                debug!("a stream is reset, because its client does not read its response");
                 stream.send_reset(Reason::CANCEL);
                 return Ok(());
             };

@@ -4,12 +4,12 @@
 //! a new connection. Routing and HTTP/1.1 are actix's.
 
 mod accept;
+mod accept_permits;
 pub(crate) mod connection;
 mod head;
 mod header_map;
 mod http1;
 mod http2;
-mod permits;
 mod phase;
 mod rest;
 mod rest_state;

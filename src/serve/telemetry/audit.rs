@@ -60,7 +60,7 @@ impl Serialize for AuditEvent<'_> {
         event.serialize_entry("client", &request.client)?;
         event.serialize_entry("caller", &caller.map(|caller| &caller.name))?;
         event.serialize_entry("role", &caller.map(|caller| caller.role.as_str()))?;
-        event.serialize_entry("means", &caller.map(|caller| caller.means.as_str()))?;
+        event.serialize_entry("means", &caller.map(|caller| caller.auth_method.as_str()))?;
         event.serialize_entry("issuer", &request.issuer)?;
         event.serialize_entry("target", &request.target_name)?;
         event.serialize_entry("method", request.method.as_str())?;
@@ -222,7 +222,7 @@ fn write(mut output: AuditOutput, sink: &AuditSink, receiver: &Receiver<AuditMes
             // An event that is only in memory does not prove that the disk works again.
             Ok(()) if is_failing && due.is_none() => {
                 is_failing = false;
-                error!(lost, "writing audit events again");
+                error!(lost, "audit events are written again");
                 lost = 0;
             }
             _ => {}

@@ -6,17 +6,17 @@ pub(crate) struct ErrorCode {
     /// The code: [`crate::serve::error::ProxyError::error_code`], or a name for a failure that is not the appliance's own.
     pub name: &'static str,
     /// True if the appliance rejects the request because a limit or a budget is exhausted.
-    pub is_shed: bool,
+    pub is_over_limit: bool,
     /// The meaning of the code and the remedy, in a sentence or two.
     pub text: &'static str,
 }
 
 const fn of(name: &'static str, text: &'static str) -> ErrorCode {
-    ErrorCode { name, is_shed: false, text }
+    ErrorCode { name, is_over_limit: false, text }
 }
 
-const fn shed(name: &'static str, text: &'static str) -> ErrorCode {
-    ErrorCode { name, is_shed: true, text }
+const fn over_limit(name: &'static str, text: &'static str) -> ErrorCode {
+    ErrorCode { name, is_over_limit: true, text }
 }
 
 /// All error codes. The last stands for codes that are not in the list.
@@ -45,7 +45,7 @@ pub(crate) const ERROR_CODES: &[ErrorCode] = &[
     ),
     of(
         "wrong-credential",
-        "The page of personal tokens needs a person who has signed in, and `/_appliance/tokens/self` a personal token.",
+        "Only a person who has signed in can use the page of personal tokens, and only a personal token can use `/_appliance/tokens/self`.",
     ),
     of("no-grant", "The user or the identity is known, but no `[[caller]]` grants anything to it."),
     of(
@@ -88,14 +88,14 @@ pub(crate) const ERROR_CODES: &[ErrorCode] = &[
     of("foreign-host", "The host name in the request is not in `allowed-hosts`."),
     of(
         "foreign-origin",
-        "A browser sent this request from another site's page, or a session without proof that it did not.",
+        "A browser sent this request for a page of another site, or used a session without proof that a page of the appliance made the request.",
     ),
     of("no-such-page", "There is no page at this path below `/_appliance/`."),
     of("no-such-target", "No target has this name; paths are `/t/<name>/…`."),
     of("no-such-artifact", "The artifact store has no object at this path."),
     of(
         "foreign-location",
-        "The request names a location outside of the artifact store, itself or in a span, or artifacts at such a location. \
+        "The request, or a span in it, names a location outside of the artifact store, or the requested artifacts are at such a location. \
          `artifact-elsewhere` allows it.",
     ),
     of("presigned-only", "`artifact-access` disables uploads through the appliance."),
@@ -104,21 +104,21 @@ pub(crate) const ERROR_CODES: &[ErrorCode] = &[
         "`artifact-access` disables presigned URLs, or the credentials expire too soon for the parts of an upload; MLflow's \
          client then uploads through the appliance.",
     ),
-    shed(
+    over_limit(
         "rate-limited",
         "The caller exceeded `caller-rate-limit`, or too many requests from one address were rejected.",
     ),
-    shed("concurrency-limited", "The caller exceeded `caller-concurrency-limit`."),
-    shed(
+    over_limit("concurrency-limited", "The caller exceeded `caller-concurrency-limit`."),
+    over_limit(
         "uploads-over-budget",
         "Uploads use the whole `body-disk-budget` or their caller's share of it, or too many large ones arrive at once. Raise the budget, or add instances.",
     ),
-    shed(
+    over_limit(
         "overloaded",
-        "The in-flight limit of the target or of S3 was reached, or one caller held half of the connections that others \
-         leave. Raise `upstream-connections`, or find out why the target is slow or that caller does not read.",
+        "The in-flight limit of the target or of S3 was reached, or a caller had used up its share of the connections. Raise \
+         `upstream-connections`, or find out why the target is slow or why that caller does not read its responses.",
     ),
-    shed("memory-over-budget", "Documents use the whole `body-memory-budget`. Raise it, or add instances."),
+    over_limit("memory-over-budget", "Documents use the whole `body-memory-budget`. Raise it, or add instances."),
     of("spool-failed", "A body could not be written to `spool-directory`, or read back. Check the disk."),
     of("no-credentials", "There are no valid AWS credentials to sign with. `appliance check` shows what is missing."),
     of(
@@ -134,7 +134,7 @@ pub(crate) const ERROR_CODES: &[ErrorCode] = &[
     of("artifact-store-refused", "S3 rejected the request; the cause has S3's error code."),
     of(
         "artifact-store-circuit-open",
-        "S3 could not be reached five times in a row, so the circuit breaker rejects requests to it for a while. Earlier failures have the reason.",
+        "S3 could not be reached five times in a row, so the circuit breaker rejects requests to it for a while. The failures before that name the cause.",
     ),
     of("artifact-store-unreachable", "S3 did not respond. Check the network and the VPC endpoint."),
     of(
@@ -151,7 +151,7 @@ pub(crate) const ERROR_CODES: &[ErrorCode] = &[
     ),
     of(
         "upstream-circuit-open",
-        "The endpoint could not be reached five times in a row, so the circuit breaker rejects requests to it for a while. Earlier failures have the reason.",
+        "The endpoint could not be reached five times in a row, so the circuit breaker rejects requests to it for a while. The failures before that name the cause.",
     ),
     of("upstream-timeout", "Managed MLflow did not respond in time. Check whether its size suits its load."),
     of("upstream-closed", "Managed MLflow closed the connection without a response."),

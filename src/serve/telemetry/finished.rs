@@ -23,12 +23,12 @@ labelled! {
     }
 }
 
-/// The attention that a request needs.
+/// The attention that a request needs from the operator.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Severity {
-    /// None: a load balancer probes several times a minute, for ever.
+    /// The request needs no attention, because a load balancer sends such probes several times a minute.
     Probe,
-    /// A line in the log.
+    /// The request needs no more than a line in the log.
     #[default]
     Usual,
     /// The operator has to do something.

@@ -36,7 +36,7 @@ fn write(request: &FinishedRequest<'_>, trace: Option<&Trace>) {
                 trace_id = trace.map(Trace::id),
                 client = request.client.map(tracing::field::display),
                 caller = request.caller.map(|caller| caller.name.as_str()),
-                means = request.caller.map(|caller| caller.means.as_str()),
+                means = request.caller.map(|caller| caller.auth_method.as_str()),
                 role = request.caller.map(|caller| caller.role.as_str()),
                 issuer = request.issuer,
                 method = %request.method,

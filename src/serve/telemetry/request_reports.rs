@@ -5,25 +5,30 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crate::serve::telemetry::audit::AuditLog;
 use crate::serve::telemetry::log_export::LogQueue;
-use crate::serve::telemetry::spans::Exporter;
+use crate::serve::telemetry::spans::SpanExporter;
 
 /// The reports that all requests of the process share.
 pub(crate) struct RequestReports {
     in_flight: AtomicUsize,
     next: AtomicU64,
-    /// Tells this process's request ids from those of another run or another instance.
+    /// The random number with which request ids begin, so that they differ from those of other runs and instances.
     run: u64,
     /// The audit log.
     pub(crate) audit: AuditLog,
     /// The exporter of spans, if there is a collector.
-    pub(crate) spans: Option<Arc<Exporter>>,
+    pub(crate) spans: Option<Arc<SpanExporter>>,
     /// The queues of the export to CloudWatch Logs.
     pub(crate) log_queues: Vec<Arc<LogQueue>>,
 }
 
 impl RequestReports {
     /// Reports whose request ids start with `run`, a random number.
-    pub(crate) fn new(run: u64, audit: AuditLog, spans: Option<Arc<Exporter>>, log_queues: Vec<Arc<LogQueue>>) -> Self {
+    pub(crate) fn new(
+        run: u64,
+        audit: AuditLog,
+        spans: Option<Arc<SpanExporter>>,
+        log_queues: Vec<Arc<LogQueue>>,
+    ) -> Self {
         Self { in_flight: AtomicUsize::new(0), next: AtomicU64::new(0), run, audit, spans, log_queues }
     }
 

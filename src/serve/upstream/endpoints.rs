@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use crate::http::client::{Client, ClientSettings, Dialer};
 use crate::serve::limits::permits::EndpointShare;
-use crate::serve::limits::shares::{ConnectionShares, HolderKey};
+use crate::serve::limits::shares::{ConnectionShares, ShareHolder};
 use crate::serve::upstream::served_target::ServedTarget;
 
 /// The connections to an endpoint that several targets share, as a multiple of those that one target can have. With two, a
@@ -36,7 +36,7 @@ struct SharedEndpoint {
 /// The connections that the requests to one target use.
 pub(crate) struct TargetConnections {
     endpoint: Rc<SharedEndpoint>,
-    target: HolderKey,
+    target: ShareHolder,
     /// The shares of the target's callers.
     pub(crate) callers: Rc<ConnectionShares>,
 }
@@ -66,7 +66,7 @@ impl Endpoints {
         });
         endpoint.targets.set(endpoint.targets.get() + 1);
         let callers = ConnectionShares::new(settings.connection_limit);
-        TargetConnections { endpoint, target: HolderKey::of(Some(target)), callers }
+        TargetConnections { endpoint, target: ShareHolder::of(Some(target)), callers }
     }
 }
 

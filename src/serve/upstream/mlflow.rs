@@ -13,7 +13,7 @@ use actix_web::http::{Method, StatusCode};
 
 use crate::access::caller::Caller;
 use crate::api::insert_signature;
-use crate::aws::credentials::Current;
+use crate::aws::credentials::CurrentCredentials;
 use crate::aws::sigv4::{Signable, Signer, SigningKeys};
 use crate::http::body::Body;
 use crate::http::client::{ClientError, Request, Response};
@@ -59,7 +59,7 @@ pub(crate) struct MlflowClient {
 pub(crate) struct MlflowRequest<'a> {
     pub method: &'a Method,
     /// The path and query in the normal form that is signed and sent.
-    pub target: &'a str,
+    pub path_and_query: &'a str,
     pub fields: Fields,
     pub body: &'a Body,
     /// The SHA-256 of the body in hex, or the word that stands for it.
@@ -151,7 +151,7 @@ fn names_expired_token(response: &Response) -> bool {
 struct SignedMlflowRequest<'a> {
     mlflow: &'a MlflowClient,
     request: MlflowRequest<'a>,
-    credentials: Cow<'a, Current>,
+    credentials: Cow<'a, CurrentCredentials>,
     /// The time when the last attempt began; nothing before the first.
     started: Option<Instant>,
     context: &'a RequestContext,
@@ -172,7 +172,7 @@ impl RetryableRequest for SignedMlflowRequest<'_> {
         let signed = self.credentials.with(now, |credentials| {
             let signable = Signable {
                 method: request.method.as_str(),
-                target: request.target,
+                target: request.path_and_query,
                 host: &mlflow.authority,
                 content_type: content_type.as_ref().and_then(|value| value.to_str().ok()),
                 routing: Some((target.arn_header(), target.arn().as_str())),
@@ -190,8 +190,8 @@ impl RetryableRequest for SignedMlflowRequest<'_> {
     }
 
     fn signed(&self) -> Request<'_> {
-        let MlflowRequest { method, target, fields, body, .. } = &self.request;
-        Request { method: (*method).clone(), target, headers: fields, body }
+        let MlflowRequest { method, path_and_query, fields, body, .. } = &self.request;
+        Request { method: (*method).clone(), target: path_and_query, headers: fields, body }
     }
 
     async fn judge(&mut self, response: Response, is_skewed: bool) -> Attempt<Result<Response, ProxyError>> {

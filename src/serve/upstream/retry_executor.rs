@@ -16,7 +16,7 @@ use crate::http::fields::Fields;
 use crate::serve::error::ProxyError;
 use crate::serve::limits::circuit_breaker::{CircuitBreaker, CircuitOpen};
 use crate::serve::limits::retry_budget::RetryBudget;
-use crate::serve::limits::shares::HolderKey;
+use crate::serve::limits::shares::ShareHolder;
 use crate::serve::telemetry::spans::Trace;
 use crate::serve::upstream::clock_skew;
 use crate::serve::upstream::retry_rules::{AttemptFailure, Repeatability, Verdict, decide};
@@ -69,7 +69,7 @@ pub(crate) struct RetryExecutor<'a> {
     pub budget: &'a RetryBudget,
     pub trace: Option<&'a Rc<Trace>>,
     /// The caller, whose requests may all be slow.
-    pub caller: HolderKey,
+    pub caller: ShareHolder,
 }
 
 impl RetryExecutor<'_> {
@@ -111,7 +111,7 @@ impl RetryExecutor<'_> {
                 if let Some(span) = span {
                     span.answered(&response);
                 }
-                let is_skewed = clock_skew::is_skewed(&response, now, self.target);
+                let is_skewed = clock_skew::detect(&response, now, self.target);
                 request.judge(response, is_skewed).await
             }
             Err(error) => {
@@ -131,10 +131,10 @@ impl RetryExecutor<'_> {
 async fn attempts<T>(
     (repeatability, body): (Repeatability, &Body),
     (breaker, budget): (&CircuitBreaker, &RetryBudget),
-    caller: HolderKey,
+    caller: ShareHolder,
     mut once: impl AsyncFnMut(u32) -> Attempt<T>,
 ) -> Result<T, CircuitOpen> {
-    let mut admission = breaker.admit(caller)?;
+    let mut kind = breaker.permit(caller)?;
     budget.deposit();
     let mut backoff = BACKOFF;
     let mut number = 1;
@@ -148,9 +148,9 @@ async fn attempts<T>(
             Attempt::Failed(failure, result) => (failure, result),
         };
         if failure.is_of_upstream() {
-            breaker.record_failure(admission);
+            breaker.record_failure(kind);
         } else if failure == AttemptFailure::Silent {
-            breaker.record_silence(admission, start);
+            breaker.record_silence(kind, start);
         } else if failure.is_response() {
             breaker.record_response();
         }
@@ -159,11 +159,11 @@ async fn attempts<T>(
             return Ok(result);
         }
         // The failed attempt may have opened the breaker.
-        let Ok(next) = breaker.admit(caller) else { return Ok(result) };
-        admission = next;
+        let Ok(next) = breaker.permit(caller) else { return Ok(result) };
+        kind = next;
         budget.withdraw();
         number += 1;
-        debug!(?failure, attempt = number, "retrying");
+        debug!(?failure, attempt = number, "the request is retried");
         if verdict == Verdict::RetryLater {
             sleep(backoff.wait()).await;
         }
@@ -186,7 +186,7 @@ mod tests {
             made += 1;
             Attempt::Failed(failure, ())
         };
-        attempts((Repeatability::Safe, &Body::None), (breaker, budget), HolderKey::of::<()>(None), once)
+        attempts((Repeatability::Safe, &Body::None), (breaker, budget), ShareHolder::of::<()>(None), once)
             .await
             .map(|()| made)
     }

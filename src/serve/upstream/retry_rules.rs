@@ -70,7 +70,7 @@ impl AttemptFailure {
     /// Returns the failure that an error amounts to.
     pub(crate) fn of(error: &ClientError) -> Self {
         match error {
-            ClientError::Dial(error) if error.may_pass() => Self::Unconnected,
+            ClientError::Dial(error) if error.is_temporary() => Self::Unconnected,
             ClientError::Dial(_) => Self::Unconnectable,
             ClientError::Crowded(_) => Self::Crowded,
             ClientError::Refused(_) => Self::Refused,

@@ -10,17 +10,17 @@ use actix_web::http::{Method, StatusCode};
 use aws_credential_types::Credentials;
 use bytes::Bytes;
 
-use crate::aws::credentials::Current;
+use crate::aws::credentials::CurrentCredentials;
 use crate::aws::s3::{self, Bucket, ChunkedPutError, SignedS3Request};
 use crate::http::body::Body;
 use crate::http::client::{ClientError, Endpoint, Request, Response};
 use crate::http::fields::Fields;
 use crate::mlflow::store::{ArtifactPath, ArtifactStore};
 use crate::serve::error::ProxyError;
-use crate::serve::error::s3_error::{S3Action, S3Error};
+use crate::serve::error::s3_error::{S3CallKind, S3Error};
 use crate::serve::limits::circuit_breaker::CircuitOpen;
 use crate::serve::limits::retry_budget::RetryBudget;
-use crate::serve::limits::shares::HolderKey;
+use crate::serve::limits::shares::ShareHolder;
 use crate::serve::telemetry::spans::Trace;
 use crate::serve::upstream::endpoints::{Endpoints, TargetConnections};
 use crate::serve::upstream::retry_executor::{Attempt, RetryExecutor, RetryableRequest};
@@ -47,7 +47,7 @@ pub(crate) struct S3Client {
     host: HeaderValue,
     /// The validity of a URL for a download.
     pub url_lifetime: Duration,
-    credentials: Current,
+    credentials: CurrentCredentials,
     /// The source identity of the caller to whom the credentials belong, if each caller has their own.
     caller: Option<Rc<str>>,
     budget: Rc<RetryBudget>,
@@ -74,7 +74,7 @@ impl S3Client {
         let region = target.target.arn().region();
         let bucket = Bucket::new(store.bucket(), region, url.as_deref(), settings.kms_key.clone())
             .map_err(|error| S3Error::Bucket(error.to_string()))?
-            .following(target.credentials.skew().clone());
+            .with_skew(target.credentials.skew().clone());
         let endpoint = settings.s3_endpoint.clone().unwrap_or_else(|| Endpoint::https(bucket.host()));
         let host = HeaderValue::try_from(endpoint.authority()).expect("hosts were checked when parsed");
         Ok(Self {
@@ -97,7 +97,7 @@ impl S3Client {
 
     /// Returns a client that signs with the credentials of this caller.
     #[must_use]
-    pub(crate) fn signing_for(&self, caller: &str, credentials: Current) -> Self {
+    pub(crate) fn signing_for(&self, caller: &str, credentials: CurrentCredentials) -> Self {
         Self { credentials, caller: Some(caller.into()), ..self.clone() }
     }
 
@@ -114,10 +114,10 @@ impl S3Client {
     }
 
     /// Renews the credentials if they expire within `needed`.
-    pub(crate) async fn prolong(&self, needed: Duration) {
+    pub(crate) async fn renew_if_short(&self, needed: Duration) {
         match (&self.target.caller_sessions, &self.caller) {
-            (Some(caller_sessions), Some(caller)) => caller_sessions.prolong(caller, needed).await,
-            _ => self.credentials.prolong(needed).await,
+            (Some(caller_sessions), Some(caller)) => caller_sessions.renew_if_short(caller, needed).await,
+            _ => self.credentials.renew_if_short(needed).await,
         }
     }
 
@@ -148,7 +148,7 @@ impl S3Client {
     /// [`S3Error`] as [`ProxyError::S3`].
     pub(crate) async fn send(
         &self,
-        action: S3Action,
+        kind: S3CallKind,
         sign: impl Fn(&Bucket, &Credentials) -> Result<SignedS3Request, ChunkedPutError>,
         fields: Fields,
         body: &Body,
@@ -161,13 +161,13 @@ impl S3Client {
             budget: &self.budget,
             trace: self.trace.as_ref(),
             // No caller chooses how long S3 takes.
-            caller: HolderKey::of::<()>(None),
+            caller: ShareHolder::of::<()>(None),
         };
-        let repeatability = match action {
-            S3Action::Read | S3Action::List | S3Action::Write => Repeatability::Safe,
-            S3Action::Assemble | S3Action::Delete | S3Action::Abort => Repeatability::Unsafe,
+        let repeatability = match kind {
+            S3CallKind::Read | S3CallKind::List | S3CallKind::Write => Repeatability::Safe,
+            S3CallKind::Assemble | S3CallKind::Delete | S3CallKind::Abort => Repeatability::Unsafe,
         };
-        let mut request = S3Request { s3: self, action, sign, conditions: fields, body, signed: None };
+        let mut request = S3Request { s3: self, kind, sign, conditions: fields, body, signed: None };
         let began = Instant::now();
         let result = executor.send(&mut request, repeatability, body).await;
         if let Some(time) = &self.time {
@@ -182,11 +182,11 @@ impl S3Client {
     /// [`S3Error`] as [`ProxyError::S3`].
     pub(crate) async fn text(
         &self,
-        action: S3Action,
+        kind: S3CallKind,
         sign: impl Fn(&Bucket, &Credentials) -> SignedS3Request,
     ) -> Result<String, ProxyError> {
         let sign = |bucket: &Bucket, credentials: &Credentials| Ok(sign(bucket, credentials));
-        text(self.send(action, sign, Fields::new(), &Body::None).await?).await
+        text(self.send(kind, sign, Fields::new(), &Body::None).await?).await
     }
 
     /// Returns the metadata of an object.
@@ -196,14 +196,14 @@ impl S3Client {
     pub(crate) async fn head(&self, path: &ArtifactPath) -> Result<Response, ProxyError> {
         let key = self.store.key(path);
         let sign = |bucket: &Bucket, credentials: &Credentials| Ok(bucket.head(credentials, &key));
-        self.send(S3Action::Read, sign, Fields::new(), &Body::None).await
+        self.send(S3CallKind::Read, sign, Fields::new(), &Body::None).await
     }
 }
 
 /// A call to S3 with the signature of its last attempt.
 struct S3Request<'a, F> {
     s3: &'a S3Client,
-    action: S3Action,
+    kind: S3CallKind,
     sign: F,
     /// The fields of the caller that S3 may judge. They are not signed.
     conditions: Fields,
@@ -231,7 +231,7 @@ impl<F: Fn(&Bucket, &Credentials) -> Result<SignedS3Request, ChunkedPutError>> S
             self.s3.expire();
         }
         let partition = self.s3.target.target.arn().partition().name();
-        Ok(S3Error::of((status, code), self.action, &self.s3.store, partition))
+        Ok(S3Error::of((status, code), self.kind, &self.s3.store, partition))
     }
 }
 

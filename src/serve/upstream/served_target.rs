@@ -8,13 +8,13 @@ use arc_swap::ArcSwapOption;
 use crate::access::caller::Caller;
 use crate::api::Transport;
 use crate::aws::caller_sessions::CallerSessions;
-use crate::aws::credentials::Current;
+use crate::aws::credentials::CurrentCredentials;
 use crate::http::client::{ClientSettings, Dialer};
 use crate::mlflow::store::ArtifactStore;
 use crate::mlflow::target::Target;
 use crate::serve::error::ProxyError;
 use crate::serve::limits::circuit_breaker::CircuitBreaker;
-use crate::serve::upstream::settings::{ArtifactLocation, ArtifactSettings, TargetSettings};
+use crate::serve::upstream::settings::{ArtifactSettings, StoreSource, TargetSettings};
 
 /// One managed MLflow, shared by all workers.
 pub(crate) struct ServedTarget {
@@ -28,14 +28,14 @@ pub(crate) struct ServedTarget {
     pub(crate) client: ClientSettings,
     /// The credentials that sign its requests, shared with other targets that use the same role, as is the clock skew by which they
     /// expire.
-    pub(crate) credentials: Current,
+    pub(crate) credentials: CurrentCredentials,
     /// Each caller's own credentials, if the role carries the callers' names.
     pub(crate) caller_sessions: Option<Arc<CallerSessions>>,
     pub(crate) artifacts: Option<ArtifactSettings>,
     /// The artifact store, once it is known.
     pub(crate) store: ArcSwapOption<ArtifactStore>,
     /// The reason why the artifact store is not known, in words that any caller may read.
-    pub(crate) describing: ArcSwapOption<String>,
+    pub(crate) store_obstacle: ArcSwapOption<String>,
     /// The circuit breaker of the target.
     pub(crate) breaker: CircuitBreaker,
     /// The circuit breaker of its S3.
@@ -51,11 +51,11 @@ impl ServedTarget {
     /// Returns a target whose requests are signed with these credentials.
     pub(crate) fn new(
         settings: TargetSettings,
-        (credentials, caller_sessions): (Current, Option<Arc<CallerSessions>>),
+        (credentials, caller_sessions): (CurrentCredentials, Option<Arc<CallerSessions>>),
     ) -> Self {
-        let known = settings.artifacts.as_ref().and_then(|artifacts| match &artifacts.place {
-            ArtifactLocation::Known(store) => Some(Arc::new(store.clone())),
-            ArtifactLocation::Described(_) => None,
+        let known = settings.artifacts.as_ref().and_then(|artifacts| match &artifacts.store_source {
+            StoreSource::Known(store) => Some(Arc::new(store.clone())),
+            StoreSource::Described(_) => None,
         });
         Self {
             name: settings.name,
@@ -67,7 +67,7 @@ impl ServedTarget {
             caller_sessions,
             artifacts: settings.artifacts,
             store: ArcSwapOption::new(known),
-            describing: ArcSwapOption::empty(),
+            store_obstacle: ArcSwapOption::empty(),
             breaker: CircuitBreaker::to("managed MLflow"),
             s3_breaker: CircuitBreaker::to("S3"),
         }
@@ -78,7 +78,10 @@ impl ServedTarget {
     ///
     /// # Errors
     /// [`ProxyError::Credentials`], only where each caller has credentials of its own.
-    pub(crate) async fn credentials_for(&self, caller: Option<&Caller>) -> Result<Cow<'_, Current>, ProxyError> {
+    pub(crate) async fn credentials_for(
+        &self,
+        caller: Option<&Caller>,
+    ) -> Result<Cow<'_, CurrentCredentials>, ProxyError> {
         match (&self.caller_sessions, caller) {
             (Some(caller_sessions), Some(caller)) => {
                 Ok(Cow::Owned(Box::pin(caller_sessions.of(&caller.source_identity())).await?))
@@ -100,7 +103,7 @@ impl ServedTarget {
         // Without credentials the appliance cannot ask AWS for the store, so the error names the credentials.
         match self.credentials.check() {
             Err(unavailable) => unavailable.into(),
-            Ok(()) => ProxyError::ArtifactStoreUnknown(self.describing.load_full()),
+            Ok(()) => ProxyError::ArtifactStoreUnknown(self.store_obstacle.load_full()),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-pub use crate::api::describe::ArtifactLocation;
+pub use crate::api::describe::StoreSource;
 use crate::aws::role::AssumedRole;
 use crate::http::client::{ClientSettings, Dialer, Endpoint};
 use crate::mlflow::target::Target;
@@ -29,7 +29,7 @@ pub struct TargetSettings {
 #[derive(Clone)]
 pub struct ArtifactSettings {
     /// The artifact store, or the endpoint to ask for it.
-    pub place: ArtifactLocation,
+    pub store_source: StoreSource,
     /// An endpoint other than the region's S3.
     pub s3_endpoint: Option<Endpoint>,
     /// The way that artifacts travel.

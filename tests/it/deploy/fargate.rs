@@ -173,7 +173,7 @@ fn values_of_the_other_kind_of_compute_are_rejected() {
         (vec!["ContainerImage=appliance"], "must be an image with its registry and a tag"),
         (vec!["ContainerImage=ghcr.io/corp/appliance"], "must be an image with its registry and a tag"),
         (vec![IMAGE, "InstanceType=t3.small"], "no template has the parameter InstanceType"),
-        (vec![IMAGE, "TaskSize=256/4096"], "TaskSize: `256/4096`: not one of"),
+        (vec![IMAGE, "TaskSize=256/4096"], "TaskSize: `256/4096`: it is not one of"),
         (vec![IMAGE, "MinTasks=3", "MaxTasks=2"], "MaxTasks has to be more than MinTasks"),
     ];
     for (given, reason) in cases {

@@ -123,7 +123,7 @@ fn cost_has_json_and_rejects_impossible_settings() {
     assert!(mlflow["dollars"].is_null() && mlflow["price_page"] == "https://aws.amazon.com/sagemaker/pricing/");
     assert!(items.iter().all(|item| item["dollars"].is_null() != item["price_page"].is_null()), "{shown}");
     let (code, _, said) = deploy(&cloud, &["cost", "--parameter", "NatMode=many"]);
-    assert!(code == Some(78) && said.contains("NatMode: `many`: not one of"), "{said}");
+    assert!(code == Some(78) && said.contains("NatMode: `many`: it is not one of"), "{said}");
     let (code, _, said) = deploy(&cloud, &["cost", "--parameter", "Nonsense=1"]);
     assert!(code == Some(78) && said.contains("no template has the parameter Nonsense"), "{said}");
     assert!(cloud.upstream.requests().is_empty());

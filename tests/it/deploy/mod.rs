@@ -159,7 +159,7 @@ fn invalid_values_are_rejected_before_aws_is_called() {
     let cloud = Cloud::start();
     let refused = [
         (vec!["--parameter", "Nonsense=1"], "no template has the parameter Nonsense"),
-        (vec!["--parameter", "NatMode=many"], "NatMode: `many`: not one of"),
+        (vec!["--parameter", "NatMode=many"], "NatMode: `many`: it is not one of"),
         (
             vec![
                 "--parameter",

@@ -91,7 +91,7 @@ fn requests_are_rejected_until_aws_has_described_the_artifact_store() {
         .with(&endpoints.each_ref().map(String::as_str))
         .without_waiting()
         .start();
-    eventually("AWS has refused", || appliance.log().contains("artifact store not found"));
+    eventually("AWS has refused", || appliance.log().contains("the artifact store was not found"));
     let refused = appliance.get("/api/2.0/mlflow/runs/get?run_id=1");
     assert_eq!((refused.status, refused.header("x-appliance-error")), (503, "artifact-store-unknown"));
     let why =

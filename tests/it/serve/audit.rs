@@ -147,7 +147,7 @@ fn the_recovery_of_the_audit_log_is_logged_under_steady_traffic() {
             is_repaired = true;
         }
         assert!(sent < 100, "the recovery was never logged: {log}");
-        !log.contains("writing audit events again")
+        !log.contains("audit events are written again")
     });
     eventually("all events are in the new file", || events(&fs::read_to_string(&file).unwrap()).len() == sent);
 }

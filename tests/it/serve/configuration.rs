@@ -113,11 +113,11 @@ fn problems_of_files_flags_and_variables_are_reported_together() {
     assert!(text.starts_with("error: 6 problems in the configuration"), "{text}");
     for part in [
         format!("{file}:2: `resorce-arn` is not an option\n    hint: did you mean `resource-arn`?"),
-        format!("{file}:3: keep-alive: `30`: not a duration\n    hint: write a number with a unit"),
+        format!("{file}:3: keep-alive: `30` is not a duration\n    hint: write a number with a unit"),
         format!("{file}:4: `listen` must be"),
-        "--workers: `none`: not a whole number".to_owned(),
+        "--workers: `none` is not a whole number".to_owned(),
         "SM_MLFLOW_RESOURCE_ARN: `arn`: it is not an ARN".to_owned(),
-        "APPLIANCE_HEAD_TIMEOUT: `now`: not a duration".to_owned(),
+        "APPLIANCE_HEAD_TIMEOUT: `now` is not a duration".to_owned(),
     ] {
         assert!(text.contains(&part), "`{part}` is missing in\n{text}");
     }

@@ -68,7 +68,7 @@ fn a_request_that_exceeds_the_drain_timeout_is_aborted_and_counted() {
     assert!(
         appliance
             .log()
-            .contains("\"the drain timeout has passed; ending the requests that still run\",\"in_flight\":1"),
+            .contains("\"the drain timeout has passed, and the requests that still run are ended\",\"in_flight\":1"),
         "{}",
         appliance.log()
     );

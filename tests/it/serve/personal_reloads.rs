@@ -25,7 +25,7 @@ fn appliances_share_tokens_in_secrets_manager() {
     let ada = tokens.add("ada", "write", &[]);
     let appliances = [(); 2].map(|()| start(&upstream, &tokens, &secrets));
     for appliance in &appliances {
-        eventually("there is no secret yet", || appliance.log().contains("personal tokens read"));
+        eventually("there is no secret yet", || appliance.log().contains("the personal tokens were read"));
     }
     let people = appliances.each_ref().map(|appliance| PersonAt::sign_in(appliance, &ada.text));
     let made: Vec<String> = std::thread::scope(|scope| {

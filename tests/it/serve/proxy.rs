@@ -151,7 +151,7 @@ fn excluded_and_local_hosts_are_reached_directly() {
         .env("HTTP_PROXY", &proxy.url())
         .start();
     eventually("it was asked", || !imds.requests().is_empty());
-    eventually("there are none", || appliance.log().contains("AWS credentials not obtained"));
+    eventually("there are none", || appliance.log().contains("the AWS credentials could not be obtained"));
     assert_eq!(proxy.asked(), Vec::<String>::new());
 }
 
@@ -184,7 +184,7 @@ fn a_proxy_that_blocks_the_credentials_is_named() {
     let proxy = ForwardProxy::answering(None, "407 Proxy Authentication Required");
     let appliance =
         behind(&proxy).with(&["--role-arn", "arn:aws:iam::123456789012:role/mlflow"]).without_waiting().start();
-    eventually("STS cannot be asked", || appliance.log().contains("AWS credentials not obtained"));
+    eventually("STS cannot be asked", || appliance.log().contains("the AWS credentials could not be obtained"));
     assert!(appliance.log().contains(&format!("through proxy {}", proxy.shown())), "{}", appliance.log());
     keeps_the_password(&appliance.log());
 }

@@ -116,7 +116,7 @@ fn announced_lengths_over_one_http2_connection_reserve_nothing() {
     let tls = ["--tls-certificate", &certificate, "--tls-key", &key];
     let budgets = ["--body-memory-budget", "1 MiB", "--body-disk-budget", "4 MiB"];
     let appliance = Builder::new(&upstream).with_tokens(&tokens).with(&tls).with(&budgets).without_waiting().start();
-    eventually("credentials are there", || appliance.log().contains("AWS credentials obtained"));
+    eventually("credentials are there", || appliance.log().contains("the AWS credentials were obtained"));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let status = runtime.block_on(async {
         let connector = tokio_rustls::TlsConnector::from(authority().client(None, &["h2"]));

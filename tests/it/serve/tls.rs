@@ -61,7 +61,7 @@ impl Listener {
         );
         std::fs::write(path("appliance.toml"), config).unwrap();
         let appliance = Builder::from_file(&path("appliance.toml")).without_waiting().start();
-        eventually("credentials are there", || appliance.log().contains("AWS credentials obtained"));
+        eventually("credentials are there", || appliance.log().contains("the AWS credentials were obtained"));
         Self { directory, appliance }
     }
 

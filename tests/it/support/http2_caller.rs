@@ -44,7 +44,7 @@ pub fn with_tls(builder: Builder) -> (Appliance, tempfile::TempDir) {
     std::fs::write(path("key.pem"), key).unwrap();
     let files = ["--tls-certificate", &path("certificate.pem"), "--tls-key", &path("key.pem")];
     let appliance = builder.with(&files).without_waiting().start();
-    eventually("credentials are there", || appliance.log().contains("AWS credentials obtained"));
+    eventually("credentials are there", || appliance.log().contains("the AWS credentials were obtained"));
     (appliance, directory)
 }
 

@@ -7,8 +7,8 @@ pub mod framing;
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use appliance::access::address::{self, Networks};
 use appliance::access::aws_token::{self, ExpectedRequest, UnconfirmedToken};
+use appliance::access::balancer_jwt::{ExpectedBalancerJwt, PublicKey, UnverifiedBalancerJwt};
 use appliance::access::jwt::{ClaimPath, JwtAlgorithm, JwtIssuer, KeySet, NameTemplate, UnverifiedJwt};
-use appliance::access::oidc::{Expected, PublicKey, Unverified};
 use appliance::access::routes::RoutePath;
 use appliance::access::token;
 use appliance::access::tokens::Tokens;
@@ -338,13 +338,13 @@ pub fn jwt(data: &[u8]) {
 /// A statement without the load balancer's signature is never believed, and nothing panics over it.
 pub fn oidc(data: &[u8]) {
     let key = PublicKey::from_pem(KEY).expect("a key");
-    let expected = Expected { signer: "s".into(), issuer: "i".into(), client: None };
+    let expected = ExpectedBalancerJwt { signer: "s".into(), issuer: "i".into(), client: None };
     let encoded = BASE64_URL_SAFE.encode(data);
     // As it is, and as the header of a statement that is otherwise well-formed.
     let statements = [String::from_utf8_lossy(data).into_owned(), format!("{encoded}.{encoded}.{encoded}")];
     for statement in statements {
         for now in [0, 1, 1 << 32, i64::MAX as u64 / 2] {
-            let Ok(unverified) = Unverified::parse(&statement) else { break };
+            let Ok(unverified) = UnverifiedBalancerJwt::parse(&statement) else { break };
             assert!(unverified.key_id().bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'));
             let now = UNIX_EPOCH + Duration::from_secs(now);
             let _ = unverified.check(&expected, now);

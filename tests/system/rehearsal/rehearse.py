@@ -65,7 +65,7 @@ def rehearse(made):
         scene.tell(scene.configuration(workers="2"), TAGS, {"ssm": "down"})
         patience(one)
         succeeds(one, "parameters out of reach")
-        holds("it says so", "keeping the configuration of the last start" in one.journal("mlflow-appliance-bootstrap"))
+        holds("it says so", "the configuration of the last start stays in use" in one.journal("mlflow-appliance-bootstrap"))
 
     with machine(made, "late") as one:
         scene.tell(scene.configuration(), TAGS, {"absent": True}, seconds=5)
@@ -113,7 +113,7 @@ def rehearse(made):
 
     with machine(made, "mistyped") as one:
         scene.tell(scene.configuration(workers="many"), TAGS)
-        fails(one, "a value that cannot be", "user data, line 3: workers: `many`: not a whole number")
+        fails(one, "a value that cannot be", "user data, line 3: workers: `many` is not a whole number")
 
     with machine(made, "moved") as one:
         scene.tell(scene.configuration(listen="0.0.0.0:8443"), TAGS)

@@ -66,7 +66,7 @@ def reboot(scene, one):
     same("nothing has signalled since", scene.told(), [])
     succeeds(one, "reboot")
     same("no signal is sent twice", scene.told(), [])
-    holds("nothing is written twice", "configuration unchanged" in one.journal("mlflow-appliance-bootstrap"))
+    holds("nothing is written twice", "the configuration is unchanged" in one.journal("mlflow-appliance-bootstrap"))
     scene.until_healthy()
 
 
@@ -77,6 +77,6 @@ def changed_user_data(scene, one, token):
     succeeds(one, "changed user data")
     same("no signal is sent twice", scene.told(), [])
     journal = one.journal("mlflow-appliance-bootstrap")
-    holds("the change is named", "`workers` was `1`, is `2` (user data, line 3)" in journal, journal)
+    holds("the change is named", "`workers` was `1` and is now `2` (user data, line 3)" in journal, journal)
     scene.until_healthy()
     same("the client's token still holds", scene.get("/version", token)[0], 200)

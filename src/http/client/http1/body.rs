@@ -11,8 +11,8 @@ use tokio_util::codec::Decoder as _;
 
 use super::connection::Http1Connection;
 use super::pool::Pool;
+use crate::http::client::connection_permits::ConnectionPermit;
 use crate::http::client::error::BodyError;
-use crate::http::client::permits::ConnectionPermit;
 use crate::http::client::stream::{Closed, SMALL_READ};
 
 /// The framing of a body, which determines its end.

@@ -19,10 +19,10 @@ use actix_web::rt;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
+use super::connection_permits::ConnectionPermits;
 use super::dial::{Dialer, Offer};
 use super::error::ClientError;
 use super::framing;
-use super::permits::ConnectionPermits;
 use super::request::Request;
 use super::settings::ClientSettings;
 use super::stream::UpstreamStream;

@@ -42,7 +42,7 @@ pub(super) fn render(metrics: &Metrics, exposition: &mut Exposition) {
         "Requests that the appliance rejected because a limit or a budget was exhausted",
     );
     each(&targets, family, ["error_code"], |target| {
-        snapshot.rejections(target).zip(ERROR_CODES).filter(|(_, code)| code.is_shed).map(|(sample, _)| sample)
+        snapshot.rejections(target).zip(ERROR_CODES).filter(|(_, code)| code.is_over_limit).map(|(sample, _)| sample)
     });
     let family = exposition.counter("appliance_retries_total", "Attempts after the first to send a request to MLflow");
     each(&targets, family, [], |target| iter::once(([], snapshot.retries(target))));
@@ -142,7 +142,7 @@ mod tests {
             disk: Budget::new(BudgetKind::Disk, 1),
             directory: Path::new("/").into(),
             timing: Timing { idle_timeout: Duration::ZERO, total: Duration::ZERO },
-            passes_large: false,
+            streams_large: false,
         }
     }
 
@@ -198,7 +198,7 @@ mod tests {
 
     fn caller(role: Role) -> Caller {
         let (name, targets) = ("ada".to_owned(), Targets::All);
-        Caller { name, role, targets, means: AuthMethod::Token, issuer: None, expires: None }
+        Caller { name, role, targets, auth_method: AuthMethod::Token, issuer: None, expires: None }
     }
 
     fn series(metrics: &Metrics) -> usize {
@@ -215,7 +215,7 @@ mod tests {
             assert!(series(&metrics) < 10 * (targets + 1), "a quiet appliance has few series: {}", series(&metrics));
             everything(&metrics, targets);
             let kinds = ROLES.len() * RouteClass::ALL.len();
-            let sheds = ERROR_CODES.iter().filter(|code| code.is_shed).count();
+            let sheds = ERROR_CODES.iter().filter(|code| code.is_over_limit).count();
             let distributions = 3 * RouteClass::ALL.len() * (BUCKETS + 2);
             let each = kinds * STATUSES.len()
                 + 2 * kinds

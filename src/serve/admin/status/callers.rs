@@ -31,11 +31,11 @@ pub(super) fn document(shared: &SharedState, now: SystemTime) -> Value {
         .iter()
         .map(|(label, figures)| {
             let mut row =
-                json!({"name": label.name, "means": label.means, "issuer": label.issuer.as_deref(), "role": label.role});
+                json!({"name": label.name, "means": label.auth_method, "issuer": label.issuer.as_deref(), "role": label.role});
             add(&mut row, figures, shared);
             row["token_expires"] = (figures.token_expires > 0).then_some(figures.token_expires).into();
             // A session that began at an issuer does not depend on the tokens of a caller with the same name.
-            let has_tokens = label.issuer.is_none() && means.contains(&label.means);
+            let has_tokens = label.issuer.is_none() && means.contains(&label.auth_method);
             let tokens = ends.get(&(label.name.clone(), label.role)).filter(|_| has_tokens);
             row["tokens"] = tokens.map_or(Value::Null, |ends| {
                 json!({

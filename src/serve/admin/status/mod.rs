@@ -98,7 +98,7 @@ fn failures(shared: &SharedState) -> Vec<Value> {
             "path": last.path,
             "cause": last.cause,
             "explanation": ERROR_CODES[error_codes::index(last.error_code)].text,
-            "is_ours": last.is_ours,
+            "is_ours": last.concerns_operator,
         })
     });
     all.collect()

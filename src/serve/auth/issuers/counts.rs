@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::access::jwt::JwtError;
-use crate::serve::auth::issuers::rejection::JwtRejection;
+use crate::serve::auth::issuers::rejection::JwtRejectionReason;
 
 /// The results other than a rejected token.
 const OTHERS: [&str; 4] = ["accepted", "cached", "no-grant", "no-name"];
@@ -21,12 +21,12 @@ impl Default for VerificationCounts {
 
 impl VerificationCounts {
     /// Counts the result of a verification.
-    pub(crate) fn count<T>(&self, result: &Result<T, JwtRejection>) {
+    pub(crate) fn count<T>(&self, result: &Result<T, JwtRejectionReason>) {
         self.add(match result {
             Ok(_) => 0,
-            Err(JwtRejection::NoGrant) => 2,
-            Err(JwtRejection::NoName) => 3,
-            Err(JwtRejection::Token(why)) => OTHERS.len() + *why as usize,
+            Err(JwtRejectionReason::NoGrant) => 2,
+            Err(JwtRejectionReason::NoName) => 3,
+            Err(JwtRejectionReason::Token(why)) => OTHERS.len() + *why as usize,
         });
     }
 

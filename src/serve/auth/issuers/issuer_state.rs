@@ -9,8 +9,8 @@ use crate::access::jwt::{ClaimGrant, JwtClaims, JwtError, JwtIssuer, NameTemplat
 use crate::issuer::TrustedIssuer;
 use crate::serve::auth::issuers::counts::VerificationCounts;
 use crate::serve::auth::issuers::published_keys::PublishedKeys;
-use crate::serve::auth::issuers::rejection::JwtRejection;
-use crate::serve::auth::issuers::sign_on::SignInClient;
+use crate::serve::auth::issuers::rejection::JwtRejectionReason;
+use crate::serve::auth::issuers::sign_on::IssuerSignOn;
 use crate::serve::auth::settings::IssuerSettings;
 
 /// The longest time that a request waits for keys, the interval between fetches included.
@@ -22,7 +22,7 @@ pub(crate) struct IssuerState {
     pub(super) grants: Vec<ClaimGrant>,
     /// The name of callers whose grant has none.
     pub(super) own_name: NameTemplate,
-    pub(super) sign_on: Option<SignInClient>,
+    pub(super) sign_on: Option<IssuerSignOn>,
     pub(crate) keys: PublishedKeys,
     pub(crate) counts: VerificationCounts,
 }
@@ -32,7 +32,7 @@ impl IssuerState {
     pub(crate) fn new(settings: IssuerSettings) -> Self {
         let IssuerSettings { trusted, grants, sign_on } = settings;
         let own_name = NameTemplate::of(&trusted.issuer.name_claim);
-        let sign_on = sign_on.map(|client| SignInClient::new(client, &trusted.issuer, &grants));
+        let sign_on = sign_on.map(|client| IssuerSignOn::new(client, &trusted.issuer, &grants));
         let (keys, counts) = (PublishedKeys::default(), VerificationCounts::default());
         Self { trusted, grants, own_name, sign_on, keys, counts }
     }
@@ -95,9 +95,9 @@ impl IssuerState {
     /// Returns the caller to whom the first matching grant is.
     ///
     /// # Errors
-    /// [`JwtRejection::NoGrant`] and [`JwtRejection::NoName`].
-    pub(crate) fn grant(&self, claims: &JwtClaims, means: AuthMethod) -> Result<Caller, JwtRejection> {
-        let grant = self.grants.iter().find(|grant| grant.is_for(claims)).ok_or(JwtRejection::NoGrant)?;
-        grant.caller(claims, &self.own_name, &self.issuer().name, means).ok_or(JwtRejection::NoName)
+    /// [`JwtRejectionReason::NoGrant`] and [`JwtRejectionReason::NoName`].
+    pub(crate) fn grant(&self, claims: &JwtClaims, auth_method: AuthMethod) -> Result<Caller, JwtRejectionReason> {
+        let grant = self.grants.iter().find(|grant| grant.is_for(claims)).ok_or(JwtRejectionReason::NoGrant)?;
+        grant.caller(claims, &self.own_name, &self.issuer().name, auth_method).ok_or(JwtRejectionReason::NoName)
     }
 }

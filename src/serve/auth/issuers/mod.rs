@@ -13,7 +13,7 @@ use std::time::SystemTime;
 
 pub(crate) use counts::VerificationCounts;
 pub(crate) use issuer_state::IssuerState;
-pub(crate) use rejection::{JwtRejected, JwtRejection};
+pub(crate) use rejection::{JwtRejection, JwtRejectionReason};
 
 use crate::access::caller::{AuthMethod, Caller, Role, Targets};
 use crate::access::jwt::{JwtError, UnverifiedJwt};
@@ -74,11 +74,11 @@ impl Issuers {
     /// Verifies a token, and returns its caller.
     ///
     /// # Errors
-    /// [`JwtRejected`].
-    pub(crate) async fn authenticate(&self, token: &str, now: SystemTime) -> Result<Caller, JwtRejected> {
+    /// [`JwtRejection`].
+    pub(crate) async fn authenticate(&self, token: &str, now: SystemTime) -> Result<Caller, JwtRejection> {
         let rejected = |why: JwtError, named: Option<&str>| {
             self.unknown.count::<()>(&Err(why.into()));
-            JwtRejected::of_unknown(why, named)
+            JwtRejection::of_unknown(why, named)
         };
         let jwt = UnverifiedJwt::parse(token).map_err(|why| rejected(why, None))?;
         let url = jwt.issuer_url();
@@ -87,7 +87,7 @@ impl Issuers {
         let state = &self.states[issuer];
         let result = self.verified_caller(issuer, token, &jwt, now).await;
         state.counts.count(&result);
-        result.map_err(|why| JwtRejected::by(&state.issuer().name, why))
+        result.map_err(|why| JwtRejection::by(&state.issuer().name, why))
     }
 
     async fn verified_caller(
@@ -96,11 +96,11 @@ impl Issuers {
         token: &str,
         jwt: &UnverifiedJwt<'_>,
         now: SystemTime,
-    ) -> Result<Caller, JwtRejection> {
+    ) -> Result<Caller, JwtRejectionReason> {
         let state = &self.states[issuer];
         // SECURITY: this comes first, so that keys which are replaced meanwhile end what is remembered.
         let (claims, generation) = state.verify(jwt, state.issuer(), now).await?;
-        let end = state.issuer().end(claims).map_err(JwtRejection::Token)?;
+        let end = state.issuer().end(claims).map_err(JwtRejectionReason::Token)?;
         let caller = Caller { expires: Some(end), ..state.grant(claims, AuthMethod::Jwt)? };
         self.verified.remember(verified_tokens::id(token), issuer, generation, end, &caller, now);
         Ok(caller)

@@ -13,8 +13,8 @@ use crate::api::stored_secret::StoredSecret;
 use crate::serve::auth::client_secret::ClientSecret;
 use crate::serve::auth::issuers::Issuers;
 use crate::serve::auth::issuers::issuer_state::IssuerState;
-use crate::serve::auth::issuers::rejection::JwtRejection;
-use crate::serve::auth::issuers::sign_on::SignInClient;
+use crate::serve::auth::issuers::rejection::JwtRejectionReason;
+use crate::serve::auth::issuers::sign_on::IssuerSignOn;
 use crate::serve::auth::sign_on::error::SignOnError;
 
 /// The longest wait for a discovery document.
@@ -22,7 +22,7 @@ const DISCOVERY_WAIT: Duration = Duration::from_secs(10);
 
 impl IssuerState {
     /// Returns the sign-in of people at the issuer, if there is one.
-    pub(crate) fn sign_on(&self) -> Option<&SignInClient> {
+    pub(crate) fn sign_on(&self) -> Option<&IssuerSignOn> {
         self.sign_on.as_ref()
     }
 
@@ -64,7 +64,7 @@ impl IssuerState {
     ) -> Result<(&'a JwtClaims, JwtAlgorithm), JwtError> {
         let rules = self.sign_on.as_ref().map_or(self.issuer(), |sign_on| &sign_on.rules);
         let verified = self.verify(jwt, rules, now).await;
-        self.counts.count(&verified.map_err(JwtRejection::from));
+        self.counts.count(&verified.map_err(JwtRejectionReason::from));
         Ok((verified?.0, jwt.check(rules, &rules.audiences, now)?))
     }
 
@@ -105,7 +105,7 @@ impl IssuerState {
             name,
             role: grant.role,
             targets: grant.targets.clone(),
-            means: AuthMethod::Session,
+            auth_method: AuthMethod::Session,
             issuer,
             expires: None,
         })

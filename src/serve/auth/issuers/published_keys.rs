@@ -104,8 +104,8 @@ impl PublishedKeys {
         self.waiters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps the keys fresh for as long as it is polled. Exactly one task runs this.
-    pub(crate) async fn keep_fresh(&self, trusted: &TrustedIssuer, dialer: &Dialer) {
+    /// Fetches the keys again at each interval, for as long as it is polled. Exactly one task runs this.
+    pub(crate) async fn keep_fetched(&self, trusted: &TrustedIssuer, dialer: &Dialer) {
         let interval = if matches!(trusted.keys, KeySource::File(_)) { REFRESH.1 } else { REFRESH.0 };
         let mut backoff = BACKOFF;
         let mut succeeded = Instant::now();
@@ -157,7 +157,7 @@ impl PublishedKeys {
             return;
         }
         let is_withdrawal = old.is_some_and(|old| !old.is_within(&new));
-        info!(issuer, keys = new.len(), is_withdrawal, "fetched the keys of an issuer");
+        info!(issuer, keys = new.len(), is_withdrawal, "the keys of an issuer were fetched");
         self.current.store(Some(Arc::new(new)));
         if is_withdrawal {
             // SECURITY: the number changes after the keys, so that nothing is remembered with the old keys and the new number.

@@ -10,7 +10,7 @@ const NAMED_LIMIT: usize = 200;
 
 /// The reason why the holder of a JWT is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum JwtRejection {
+pub(crate) enum JwtRejectionReason {
     /// The token is not valid.
     Token(JwtError),
     /// The token is valid, and no `[[caller]]` matches its claims.
@@ -21,43 +21,43 @@ pub(crate) enum JwtRejection {
 
 /// A rejection, with the issuer.
 #[derive(Debug)]
-pub(crate) struct JwtRejected {
+pub(crate) struct JwtRejection {
     /// The name of the configured issuer, if the token names one.
     pub issuer: Option<Arc<str>>,
     /// The unknown issuer that the token names. It is for the log only, because that is how a wrong `url` is found.
     named: Option<String>,
-    pub why: JwtRejection,
+    pub why: JwtRejectionReason,
 }
 
-impl From<JwtError> for JwtRejection {
+impl From<JwtError> for JwtRejectionReason {
     fn from(why: JwtError) -> Self {
         Self::Token(why)
     }
 }
 
-impl JwtRejected {
+impl JwtRejection {
     /// Returns a rejection of a token of a configured issuer.
-    pub(crate) fn by(issuer: &Arc<str>, why: JwtRejection) -> Self {
+    pub(crate) fn by(issuer: &Arc<str>, why: JwtRejectionReason) -> Self {
         Self { issuer: Some(Arc::clone(issuer)), named: None, why }
     }
 
     /// Returns a rejection of any other token.
     pub(crate) fn of_unknown(why: JwtError, named: Option<&str>) -> Self {
         let named = named.map(|named| named.chars().take(NAMED_LIMIT).flat_map(char::escape_debug).collect());
-        Self { issuer: None, named, why: JwtRejection::Token(why) }
+        Self { issuer: None, named, why: JwtRejectionReason::Token(why) }
     }
 
     /// Returns the reason, which contains no part of the token.
     pub(crate) fn reason(&self) -> String {
         match &self.why {
-            JwtRejection::Token(why) => why.to_string(),
-            JwtRejection::NoGrant => "no `[[caller]]` matches its claims".to_owned(),
-            JwtRejection::NoName => "the claim that names the caller is missing".to_owned(),
+            JwtRejectionReason::Token(why) => why.to_string(),
+            JwtRejectionReason::NoGrant => "no `[[caller]]` matches its claims".to_owned(),
+            JwtRejectionReason::NoName => "the claim that names the caller is missing".to_owned(),
         }
     }
 }
 
-impl fmt::Display for JwtRejected {
+impl fmt::Display for JwtRejection {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.issuer, &self.named) {
             (Some(issuer), _) => write!(formatter, "the JWT of the issuer `{issuer}` is rejected: {}", self.reason()),
@@ -67,4 +67,4 @@ impl fmt::Display for JwtRejected {
     }
 }
 
-impl std::error::Error for JwtRejected {}
+impl std::error::Error for JwtRejection {}

@@ -4,10 +4,10 @@ use crate::access::issuer_session;
 use crate::access::jwt::{ClaimGrant, JwtIssuer};
 use crate::access::openid::OpenIdClient;
 use crate::serve::auth::client_secret::ClientSecret;
-use crate::serve::auth::settings::SignOnClient;
+use crate::serve::auth::settings::SignOnSettings;
 
 /// The sign-in of people at one issuer.
-pub(crate) struct SignInClient {
+pub(crate) struct IssuerSignOn {
     /// The client that the appliance is there.
     pub(crate) client: OpenIdClient,
     /// The secret of the client.
@@ -20,11 +20,11 @@ pub(crate) struct SignInClient {
     pub(super) facts: Vec<Vec<String>>,
 }
 
-impl SignInClient {
+impl IssuerSignOn {
     /// Returns the sign-in of a client.
-    pub(super) fn new(settings: SignOnClient, issuer: &JwtIssuer, grants: &[ClaimGrant]) -> Self {
+    pub(super) fn new(settings: SignOnSettings, issuer: &JwtIssuer, grants: &[ClaimGrant]) -> Self {
         // An ID token is for the client that has requested it, whatever audience bearer tokens have to have.
-        let SignOnClient { client, secret } = settings;
+        let SignOnSettings { client, secret } = settings;
         let rules =
             JwtIssuer { audiences: vec![client.id.clone()], audience_claim: "aud".to_owned(), ..issuer.clone() };
         let fact = |pattern: &dyn ToString| issuer_session::hashed(&pattern.to_string());

@@ -108,7 +108,7 @@ mod tests {
             name: name.to_owned(),
             role: Role::Read,
             targets: Targets::All,
-            means: AuthMethod::Jwt,
+            auth_method: AuthMethod::Jwt,
             issuer,
             expires: None,
         }

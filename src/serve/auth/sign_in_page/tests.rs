@@ -22,7 +22,8 @@ fn link(label: &str, address: &str) -> PageLink {
 #[test]
 fn each_visitor_is_told_about_their_session() {
     let (name, targets) = ("ada".into(), Targets::All);
-    let caller = Caller { name, role: Role::Read, targets, means: AuthMethod::Session, issuer: None, expires: None };
+    let caller =
+        Caller { name, role: Role::Read, targets, auth_method: AuthMethod::Session, issuer: None, expires: None };
     let session = Visitor::SignedIn { caller, end: UNIX_EPOCH + Duration::from_secs(1_800_000_000) };
     for (visitor, texts, others) in [
         (&Visitor::Unauthenticated, &["Sign in to MLflow"][..], &["Sign out", "signed out", "has ended"][..]),

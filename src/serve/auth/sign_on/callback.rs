@@ -10,7 +10,7 @@ use crate::access::openid::{self, AuthorizationResponse, Provider};
 use crate::clock;
 use crate::serve::auth::error::AccessError;
 use crate::serve::auth::issuers::IssuerState;
-use crate::serve::auth::issuers::sign_on::SignInClient;
+use crate::serve::auth::issuers::sign_on::IssuerSignOn;
 use crate::serve::auth::sign_in_response::{SignInError, SignInResponse, SignInResult};
 use crate::serve::auth::sign_on::error::SignOnError;
 use crate::serve::auth::sign_on::request::SignOnRequest;
@@ -50,7 +50,7 @@ pub(super) async fn callback(sign_on: &SignOnRequest<'_>) -> Result<SignInRespon
 /// Exchanges the code, and returns the verified claims about the person.
 async fn claims(
     sign_on: &SignOnRequest<'_>,
-    (issuer, client, provider): (&IssuerState, &SignInClient, &Provider),
+    (issuer, client, provider): (&IssuerState, &IssuerSignOn, &Provider),
     resumed: &ResumedFlow,
     code: &str,
 ) -> Result<JwtClaims, SignOnError> {

@@ -152,7 +152,7 @@ impl SignOnError {
                 "You are signed in, but you have no access here. Ask the appliance's operator.".into()
             }
             Self::SecretUnknown(_) => {
-                "The appliance has not read the secret yet with which it signs people in at this identity provider. Try again \
+                "The appliance has not yet read the secret with which it signs people in at this identity provider. Try again \
                  shortly."
                     .into()
             }

@@ -4,11 +4,11 @@
 //! see [`crate::access::code_flow`].
 
 mod callback;
-mod departure;
 pub(crate) mod error;
 mod exchange;
 mod flow_cookie;
 mod paths;
+mod provider_page;
 mod public_address;
 mod request;
 mod sign_out;
@@ -16,9 +16,9 @@ mod start;
 
 use actix_web::http::Method;
 
-pub(crate) use departure::departure;
 pub(crate) use paths::START;
 pub use paths::{CALLBACK, SIGNED_OUT};
+pub(crate) use provider_page::provider_page;
 pub(crate) use request::SignOnRequest;
 pub(crate) use sign_out::sign_out;
 pub(crate) use start::ways;

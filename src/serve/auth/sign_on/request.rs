@@ -9,7 +9,7 @@ use crate::http::uri;
 use crate::serve::auth::browser::BrowserRequest;
 use crate::serve::auth::callers::Callers;
 use crate::serve::auth::issuers::IssuerState;
-use crate::serve::auth::issuers::sign_on::SignInClient;
+use crate::serve::auth::issuers::sign_on::IssuerSignOn;
 use crate::serve::auth::sign_on::paths::{CALLBACK, START};
 use crate::serve::auth::sign_on::public_address;
 
@@ -23,7 +23,7 @@ pub(crate) struct SignOnRequest<'a> {
 
 impl SignOnRequest<'_> {
     /// Returns the issuer of this name at which people can sign in.
-    pub(super) fn issuer(&self, name: &str) -> Option<(&Arc<IssuerState>, &SignInClient)> {
+    pub(super) fn issuer(&self, name: &str) -> Option<(&Arc<IssuerState>, &IssuerSignOn)> {
         let issuers = self.callers.issuers.all().iter();
         let mut offered = issuers.filter_map(|issuer| Some((issuer, issuer.sign_on()?)));
         offered.find(|(issuer, _)| &*issuer.issuer().name == name)
@@ -35,7 +35,7 @@ impl SignOnRequest<'_> {
     }
 
     /// Returns the address to which the provider returns the browser.
-    pub(super) fn redirect_uri(&self, client: &SignInClient) -> Option<String> {
+    pub(super) fn redirect_uri(&self, client: &IssuerSignOn) -> Option<String> {
         client.client.redirect_url.clone().or_else(|| Some(self.public_address()? + CALLBACK))
     }
 

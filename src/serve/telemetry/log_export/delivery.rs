@@ -12,7 +12,7 @@ use tracing::{info, warn};
 
 use crate::api::Transport;
 use crate::api::log_events::{LogEvent, LogEventsError, LogGroup, LogStream};
-use crate::aws::credentials::Current;
+use crate::aws::credentials::CurrentCredentials;
 use crate::backoff::Backoff;
 use crate::error_chain;
 use crate::serve::telemetry::log_export::queue::{LogBatch, LogQueue};
@@ -30,7 +30,7 @@ pub(crate) struct LogDelivery {
     pub(crate) group: Arc<LogGroup>,
     pub(crate) stream: String,
     pub(crate) transport: Transport,
-    pub(crate) credentials: Current,
+    pub(crate) credentials: CurrentCredentials,
     pub(crate) queue: Arc<LogQueue>,
     pub(crate) stop: CancellationToken,
     pub(crate) state: DeliveryState,

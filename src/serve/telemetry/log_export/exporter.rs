@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::api::Transport;
-use crate::aws::credentials::Current;
+use crate::aws::credentials::CurrentCredentials;
 use crate::clock;
 use crate::serve::telemetry::log_export::content::LogContent;
 use crate::serve::telemetry::log_export::delivery::{DeliveryState, LogDelivery};
@@ -39,7 +39,7 @@ pub(crate) struct LogExport {
 
 impl LogExport {
     /// Starts a task for each content. The credentials are the machine's own.
-    pub(crate) fn start(settings: LogExportSettings, credentials: &Current, run: u64) -> Self {
+    pub(crate) fn start(settings: LogExportSettings, credentials: &CurrentCredentials, run: u64) -> Self {
         let stop = CancellationToken::new();
         let group = Arc::new(settings.group.clone());
         // Names of streams must not have colons.

@@ -59,14 +59,14 @@ impl FoundRows {
 
     #[cold]
     fn insert(&mut self, rows: &CallerRows, caller: &Caller) -> Arc<CallerRow> {
-        let (means, role) = (caller.means, caller.role);
+        let (auth_method, role) = (caller.auth_method, caller.role);
         let label = CallerLabel {
             name: caller.name.clone(),
-            means: means.as_str(),
+            auth_method: auth_method.as_str(),
             issuer: caller.issuer.clone(),
             role: role.as_str(),
         };
-        let row = Arc::new(CallerRow { label, kind: (means, role), cells: CallerCells::default() });
+        let row = Arc::new(CallerRow { label, kind: (auth_method, role), cells: CallerCells::default() });
         if let Some(replaced) = rows.add(Arc::clone(&row)) {
             let name = &replaced.label.name;
             if let Some(of_name) = self.by_name.get_mut(name) {
@@ -82,7 +82,7 @@ impl FoundRows {
 }
 
 fn is_row_of(row: &CallerRow, caller: &Caller) -> bool {
-    row.kind == (caller.means, caller.role) && row.label.name == caller.name && row.label.issuer == caller.issuer
+    row.kind == (caller.auth_method, caller.role) && row.label.name == caller.name && row.label.issuer == caller.issuer
 }
 
 #[cfg(test)]
@@ -95,8 +95,8 @@ mod tests {
     use crate::access::caller::{AuthMethod, Role, Targets};
     use crate::serve::telemetry::metrics::callers::{CALLER_LIMIT, CallerFigures, CallerSums};
 
-    fn caller(name: &str, means: AuthMethod, role: Role) -> Caller {
-        Caller { name: name.to_owned(), role, targets: Targets::All, means, issuer: None, expires: None }
+    fn caller(name: &str, auth_method: AuthMethod, role: Role) -> Caller {
+        Caller { name: name.to_owned(), role, targets: Targets::All, auth_method, issuer: None, expires: None }
     }
 
     /// A worker's rows, and its index of them.
@@ -133,7 +133,7 @@ mod tests {
         }
         workers[0].count(Some(&ada), 9, &failed);
         let table = CallerSums::of(workers.iter().map(|worker| &worker.0));
-        let rows: Vec<_> = table.rows.iter().map(|(label, figures)| (label.means, *figures)).collect();
+        let rows: Vec<_> = table.rows.iter().map(|(label, figures)| (label.auth_method, *figures)).collect();
         let of_token = CallerFigures {
             requests: 5,
             rejected: 0,

@@ -92,7 +92,7 @@ impl CallerCells {
 pub(crate) struct CallerLabel {
     pub name: String,
     /// The method of authentication.
-    pub means: &'static str,
+    pub auth_method: &'static str,
     /// The name of the issuer that has named the caller. Two issuers may give one name to different callers.
     pub issuer: Option<Arc<str>>,
     pub role: &'static str,

@@ -13,7 +13,7 @@ use crate::serve::telemetry::metrics::callers::CallerRows;
 use crate::serve::telemetry::metrics::failures::{FailedRequest, RecentFailures};
 use crate::serve::telemetry::metrics::histogram::{self, BUCKETS, micros};
 use crate::serve::telemetry::metrics::layout::{
-    ANSWERED, CLASSES, ENDED, Latency, PRESIGNED, RECEIVED, REJECTIONS, REJECTED, REQUESTS, RETRIES, ROLES, SENT,
+    ANSWERED, CLASSES, ENDED, Latency, PRESIGNED, RECEIVED, REJECTED, REJECTIONS, REQUESTS, RETRIES, ROLES, SENT,
     STATUSES, TIME, base, distribution, size, status,
 };
 use crate::serve::telemetry::metrics::route::RouteClass;

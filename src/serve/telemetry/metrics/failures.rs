@@ -35,7 +35,7 @@ pub(crate) struct FailedRequest {
     /// The full description of the failure.
     pub cause: Option<String>,
     /// True if the failure needs the operator's action.
-    pub is_ours: bool,
+    pub concerns_operator: bool,
 }
 
 impl FailedRequest {
@@ -54,7 +54,7 @@ impl FailedRequest {
             status: request.status.map(|status| status.as_u16()),
             error_code,
             cause: request.cause.map(ToOwned::to_owned),
-            is_ours: request.concerns_operator(),
+            concerns_operator: request.concerns_operator(),
         }
     }
 }
@@ -76,7 +76,8 @@ impl FailureGroup {
     }
 
     fn includes(&self, failure: &FailedRequest) -> bool {
-        let key = |one: &FailedRequest| (one.error_code, one.status, one.action, one.role, one.target, one.is_ours);
+        let key =
+            |one: &FailedRequest| (one.error_code, one.status, one.action, one.role, one.target, one.concerns_operator);
         key(&self.last) == key(failure) && self.last.caller == failure.caller
     }
 
@@ -102,7 +103,7 @@ impl RecentFailures {
         clip(&mut failure.path);
         clip(&mut failure.method);
         failure.cause.iter_mut().for_each(clip);
-        let sort = if failure.is_ours { &mut self.ours } else { &mut self.others };
+        let sort = if failure.concerns_operator { &mut self.ours } else { &mut self.others };
         // The last group is the newest, and often the one that goes on.
         let known = sort.iter().rposition(|group| group.includes(&failure)).and_then(|at| sort.remove(at));
         let group = match known {
@@ -147,7 +148,7 @@ pub(crate) fn newest(all: impl Iterator<Item = FailureGroup>) -> Vec<FailureGrou
     groups.sort_by_key(|group| std::cmp::Reverse(group.last.time));
     let (mut ours, mut others) = (0, 0);
     groups.retain(|group| {
-        let seen = if group.last.is_ours { &mut ours } else { &mut others };
+        let seen = if group.last.concerns_operator { &mut ours } else { &mut others };
         *seen += 1;
         *seen <= KEPT
     });
@@ -160,7 +161,7 @@ mod tests {
 
     use super::*;
 
-    fn failure(second: u64, is_ours: bool) -> FailedRequest {
+    fn failure(second: u64, concerns_operator: bool) -> FailedRequest {
         FailedRequest {
             time: UNIX_EPOCH + Duration::from_secs(second),
             request_id: second.to_string(),
@@ -171,16 +172,16 @@ mod tests {
             role: None,
             client: None,
             target: None,
-            status: Some(if is_ours { 502 } else { 401 }),
+            status: Some(if concerns_operator { 502 } else { 401 }),
             error_code: "other",
             cause: None,
-            is_ours,
+            concerns_operator,
         }
     }
 
     /// A failure of a caller of its own, and so of a group of its own.
-    fn of_caller(second: u64, is_ours: bool) -> FailedRequest {
-        FailedRequest { caller: Some(format!("caller-{second}")), ..failure(second, is_ours) }
+    fn of_caller(second: u64, concerns_operator: bool) -> FailedRequest {
+        FailedRequest { caller: Some(format!("caller-{second}")), ..failure(second, concerns_operator) }
     }
 
     #[test]
@@ -206,7 +207,7 @@ mod tests {
             recent.push(of_caller(second, false));
         }
         assert_eq!(recent.all().count(), KEPT + 1);
-        assert!(recent.all().any(|group| group.last.is_ours));
+        assert!(recent.all().any(|group| group.last.concerns_operator));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::serve::telemetry::finished::RequestOutcome;
 use crate::serve::telemetry::metrics::counters::SharedCounters;
 use crate::serve::telemetry::metrics::histogram::{BUCKETS, Distribution};
 use crate::serve::telemetry::metrics::layout::{
-    ANSWERED, Direction, ENDED, Latency, PRESIGNED, PRESIGNED_KINDS, RECEIVED, REJECTIONS, REJECTED, REQUESTS, RETRIES,
+    ANSWERED, Direction, ENDED, Latency, PRESIGNED, PRESIGNED_KINDS, RECEIVED, REJECTED, REJECTIONS, REQUESTS, RETRIES,
     ROLES, SENT, SERVER_ERROR, STATUSES, TIME, base, distribution, size,
 };
 use crate::serve::telemetry::metrics::route::RouteClass;
@@ -140,7 +140,7 @@ mod tests {
 
     fn caller(role: Role) -> Caller {
         let (name, targets) = ("ada".to_owned(), Targets::All);
-        Caller { name, role, targets, means: AuthMethod::Token, issuer: None, expires: None }
+        Caller { name, role, targets, auth_method: AuthMethod::Token, issuer: None, expires: None }
     }
 
     fn answered(caller: &Caller) -> FinishedRequest<'_> {

@@ -73,7 +73,7 @@ impl DeliveryError {
 }
 
 /// Sends batches, and remembers whether that fails.
-pub(crate) struct Delivery {
+pub(crate) struct SpanDelivery {
     collector: Collector,
     resource: Vec<(String, String)>,
     counts: Arc<SpanCounts>,
@@ -81,7 +81,7 @@ pub(crate) struct Delivery {
     is_failing: bool,
 }
 
-impl Delivery {
+impl SpanDelivery {
     pub(crate) fn new(
         collector: Collector,
         resource: Vec<(String, String)>,

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::serve::telemetry::spans::counts::{DropReason, SpanCounts};
-use crate::serve::telemetry::spans::delivery::Delivery;
+use crate::serve::telemetry::spans::delivery::SpanDelivery;
 use crate::serve::telemetry::spans::sampler::Sampler;
 use crate::serve::telemetry::spans::settings::SpanSettings;
 use crate::serve::telemetry::spans::span::FinishedSpans;
@@ -22,7 +22,7 @@ const LAST_WAIT: Duration = Duration::from_secs(5);
 const LEAST_WAIT: Duration = Duration::from_millis(50);
 
 /// The end of the queue that spans enter.
-pub(crate) struct Exporter {
+pub(crate) struct SpanExporter {
     queue: mpsc::UnboundedSender<FinishedSpans>,
     /// The counts of spans.
     pub(crate) counts: Arc<SpanCounts>,
@@ -32,20 +32,20 @@ pub(crate) struct Exporter {
 }
 
 /// The task that sends spans.
-pub(crate) struct ExportTask {
+pub(crate) struct SpanExportTask {
     task: JoinHandle<()>,
-    exporter: Arc<Exporter>,
+    exporter: Arc<SpanExporter>,
 }
 
-impl Exporter {
+impl SpanExporter {
     /// Starts the task that sends spans.
-    pub(crate) fn start(settings: SpanSettings) -> ExportTask {
+    pub(crate) fn start(settings: SpanSettings) -> SpanExportTask {
         let (queue, finished) = mpsc::unbounded_channel();
         let (counts, stop) = (Arc::<SpanCounts>::default(), CancellationToken::new());
-        let delivery = Delivery::new(settings.collector, settings.resource, Arc::clone(&counts), stop.clone());
+        let delivery = SpanDelivery::new(settings.collector, settings.resource, Arc::clone(&counts), stop.clone());
         let task = rt::spawn(delivery.run(finished));
         let exporter = Arc::new(Self { queue, counts, sampler: Sampler::new(settings.sampling_ratio), stop });
-        ExportTask { task, exporter }
+        SpanExportTask { task, exporter }
     }
 
     /// Queues the spans of a request, or drops them if the queue is full. It never waits.
@@ -60,9 +60,9 @@ impl Exporter {
     }
 }
 
-impl ExportTask {
+impl SpanExportTask {
     /// Returns the exporter that requests use.
-    pub(crate) fn exporter(&self) -> Arc<Exporter> {
+    pub(crate) fn exporter(&self) -> Arc<SpanExporter> {
         Arc::clone(&self.exporter)
     }
 

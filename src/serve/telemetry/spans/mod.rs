@@ -13,6 +13,6 @@ mod settings;
 mod span;
 mod trace;
 
-pub(crate) use exporter::{ExportTask, Exporter};
+pub(crate) use exporter::{SpanExportTask, SpanExporter};
 pub use settings::{Collector, SpanSettings};
 pub(crate) use trace::Trace;

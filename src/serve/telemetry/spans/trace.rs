@@ -13,7 +13,7 @@ use crate::clock;
 use crate::http::client::{Endpoint, Response};
 use crate::http::fields::Fields;
 use crate::http::trace_context::{SAMPLED, TRACEPARENT, TRACESTATE, TraceContext};
-use crate::serve::telemetry::spans::exporter::Exporter;
+use crate::serve::telemetry::spans::exporter::SpanExporter;
 use crate::serve::telemetry::spans::span::{AttributeValue, Span, SpanAttributes, SpanKind};
 
 /// The maximum number of recorded calls of one request. Removing a directory may take thousands.
@@ -24,7 +24,7 @@ const STATE_LIMIT: usize = 512;
 
 /// The spans of one request in progress.
 pub(crate) struct Trace {
-    pub(crate) exporter: Arc<Exporter>,
+    pub(crate) exporter: Arc<SpanExporter>,
     /// The ids of the trace and of the request's own span, and the flags.
     pub(crate) context: TraceContext,
     /// The client's span.
@@ -45,7 +45,7 @@ impl Trace {
     /// Begins the trace of a request, unless it is not sampled. `host` is the authority that the client addressed.
     #[must_use]
     pub(crate) fn begin(
-        exporter: &Arc<Exporter>,
+        exporter: &Arc<SpanExporter>,
         request: &HttpRequest,
         host: Option<&str>,
         is_secure: bool,

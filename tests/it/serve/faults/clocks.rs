@@ -76,7 +76,7 @@ fn clock_skew_of_twenty_minutes_costs_one_rejection_and_its_correction_another()
         let seen = upstream.requests();
         assert_eq!((&seen[0].target, &seen[0].body), (&seen[1].target, &seen[1].body));
         assert_ne!(seen[0].header("authorization"), seen[1].header("authorization"));
-        assert!(appliance.log().contains("clock skew detected"), "{}", appliance.log());
+        assert!(appliance.log().contains("clock skew was detected"), "{}", appliance.log());
         let log = appliance.log();
         let ahead_by = log.split("\"aws_is_ahead_s\":").nth(1).unwrap().split(',').next().unwrap();
         assert!((ahead_by.parse::<i64>().unwrap() - minutes * 60).abs() <= 2, "{ahead_by}");

@@ -114,7 +114,7 @@ fn with_sts(upstream: &Upstream, sts: &Upstream) -> Builder {
 /// Without credentials each request is refused at once; with them again, it succeeds.
 #[track_caller]
 fn heals(what: &str, appliance: &Appliance, service: &Service) -> Duration {
-    eventually("there have been attempts", || appliance.log().contains("AWS credentials not obtained"));
+    eventually("there have been attempts", || appliance.log().contains("the AWS credentials could not be obtained"));
     let began = Instant::now();
     for _ in 0..20 {
         let answer = appliance.get("/x");

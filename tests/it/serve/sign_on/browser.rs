@@ -63,7 +63,7 @@ impl Site {
     fn provider(&self, appliances: &[&Appliance], addresses: &[String]) -> OpenIdProvider {
         let provider = OpenIdProvider::start(self.port, addresses, &json!({}));
         for appliance in appliances {
-            eventually("the provider is known", || appliance.log().contains("fetched the keys of an issuer"));
+            eventually("the provider is known", || appliance.log().contains("the keys of an issuer were fetched"));
         }
         provider
     }

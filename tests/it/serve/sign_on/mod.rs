@@ -52,7 +52,7 @@ impl Scene {
         let secret = self.file("secret", format!("{SECRET}\n"));
         let configuration = self.configuration(&secret.display().to_string(), of_issuer, callers);
         let appliance = Builder::from_file(&configuration).with(arguments).start();
-        eventually("the provider is known", || appliance.log().contains("fetched the keys of an issuer"));
+        eventually("the provider is known", || appliance.log().contains("the keys of an issuer were fetched"));
         appliance
     }
 

@@ -19,7 +19,7 @@ fn a_client_secret_is_read_from_aws_and_again_after_its_rotation() {
     let configuration = scene.configuration("secretsmanager:mlflow/client-secret", "", GRANTS);
     let builder = Builder::from_file(&configuration).with_tokens(&tokens).with(&["--reload-interval", "1h"]);
     let appliance = builder.env("AWS_ENDPOINT_URL_SECRETS_MANAGER", &secrets.url()).start();
-    eventually("the provider is known", || appliance.log().contains("fetched the keys of an issuer"));
+    eventually("the provider is known", || appliance.log().contains("the keys of an issuer were fetched"));
 
     eventually("the log has the reason", || appliance.log().contains("answered ResourceNotFoundException"));
     let early = get(&appliance, START, &[]);
@@ -27,7 +27,7 @@ fn a_client_secret_is_read_from_aws_and_again_after_its_rotation() {
     early.header("retry-after").parse::<u32>().expect("seconds");
     let page = get(&appliance, START, &[PAGE]);
     assert_eq!(page.status, 503);
-    assert!(page.text().contains("has not read the secret yet"), "{}", page.text());
+    assert!(page.text().contains("has not yet read the secret"), "{}", page.text());
     assert!(!page.text().contains("mlflow/client-secret"), "only the log names it: {}", page.text());
     assert_eq!(get(&appliance, "/version", &[("Authorization", &token.bearer())]).status, 200, "others work");
 
@@ -56,7 +56,7 @@ fn a_client_secret_in_aws_is_reloaded_at_each_interval() {
     let configuration = scene.configuration("secretsmanager:mlflow/client-secret", "", GRANTS);
     let builder = Builder::from_file(&configuration).with(&["--reload-interval", "200ms"]);
     let appliance = builder.env("AWS_ENDPOINT_URL_SECRETS_MANAGER", &secrets.url()).start();
-    eventually("the provider is known", || appliance.log().contains("fetched the keys of an issuer"));
+    eventually("the provider is known", || appliance.log().contains("the keys of an issuer were fetched"));
     eventually("the secret is read", || get(&appliance, START, &[]).status == 303);
     assert_eq!(scene.sign_in(&appliance, "/").status, 502);
     secrets.put(SECRET);

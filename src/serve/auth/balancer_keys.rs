@@ -12,7 +12,7 @@ use actix_web::http::StatusCode;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
-use crate::access::oidc::PublicKey;
+use crate::access::balancer_jwt::PublicKey;
 use crate::http::client::Endpoint;
 use crate::http::fields::Fields;
 use crate::serve::auth::service_clients::ServiceClients;
@@ -108,7 +108,7 @@ impl BalancerKeys {
             .await
             .unwrap_or_else(|_| Err(format!("no response within {} s", DEADLINE.as_secs())));
         match &fetched {
-            Ok(_) => info!(key = id, "fetched the load balancer's public key"),
+            Ok(_) => info!(key = id, "the load balancer's public key was fetched"),
             Err(error) => {
                 let from = self.endpoint.url();
                 let hint = "allow HTTPS to that host, or set `oidc-keys-url`";

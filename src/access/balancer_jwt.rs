@@ -32,7 +32,7 @@ const P256_PREFIX: [u8; 26] = [
 
 /// The signer, the issuer and the client whose JWTs are accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Expected {
+pub struct ExpectedBalancerJwt {
     /// ARN of the load balancer.
     pub signer: String,
     /// The identity provider.
@@ -47,7 +47,7 @@ pub struct PublicKey(Vec<u8>);
 
 /// The reason why a JWT is rejected. None of these texts contains a part of the JWT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum OidcError {
+pub enum BalancerJwtError {
     /// The token is not three parts of base64url, or has not the expected JSON in it.
     #[error("it is malformed")]
     Malformed,
@@ -85,7 +85,7 @@ struct Header {
 }
 
 /// A JWT of the right form that has not been verified yet.
-pub struct Unverified<'a> {
+pub struct UnverifiedBalancerJwt<'a> {
     header: Header,
     signed: &'a str,
     signature: Vec<u8>,
@@ -94,7 +94,7 @@ pub struct Unverified<'a> {
 
 /// The claims about a user.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Claims(Map<String, Value>);
+pub struct BalancerClaims(Map<String, Value>);
 
 impl PublicKey {
     /// Reads PEM text.
@@ -108,28 +108,28 @@ impl PublicKey {
     }
 }
 
-impl<'a> Unverified<'a> {
+impl<'a> UnverifiedBalancerJwt<'a> {
     /// Parses a JWT.
     ///
     /// # Errors
-    /// [`OidcError::Malformed`] and [`OidcError::Algorithm`].
-    pub fn parse(text: &'a str) -> Result<Self, OidcError> {
+    /// [`BalancerJwtError::Malformed`] and [`BalancerJwtError::Algorithm`].
+    pub fn parse(text: &'a str) -> Result<Self, BalancerJwtError> {
         if text.len() > LENGTH_LIMIT {
-            return Err(OidcError::Malformed);
+            return Err(BalancerJwtError::Malformed);
         }
-        let (signed, signature) = text.rsplit_once('.').ok_or(OidcError::Malformed)?;
+        let (signed, signature) = text.rsplit_once('.').ok_or(BalancerJwtError::Malformed)?;
         let (header, payload) =
-            signed.split_once('.').filter(|(_, rest)| !rest.contains('.')).ok_or(OidcError::Malformed)?;
-        let decode = |part: &str| BASE64.decode(part).map_err(|_| OidcError::Malformed);
-        let header: Header = serde_json::from_slice(&decode(header)?).map_err(|_| OidcError::Malformed)?;
+            signed.split_once('.').filter(|(_, rest)| !rest.contains('.')).ok_or(BalancerJwtError::Malformed)?;
+        let decode = |part: &str| BASE64.decode(part).map_err(|_| BalancerJwtError::Malformed);
+        let header: Header = serde_json::from_slice(&decode(header)?).map_err(|_| BalancerJwtError::Malformed)?;
         // SECURITY: the algorithm is ours to choose, never the token's; `none` and HMAC with a public key end here.
         if header.alg != "ES256" {
-            return Err(OidcError::Algorithm);
+            return Err(BalancerJwtError::Algorithm);
         }
         // SECURITY: the key's name becomes part of a URL.
         let is_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
         if header.kid.is_empty() || header.kid.len() > 64 || !header.kid.bytes().all(is_name) {
-            return Err(OidcError::Malformed);
+            return Err(BalancerJwtError::Malformed);
         }
         Ok(Self { header, signed, signature: decode(signature)?, payload: decode(payload)? })
     }
@@ -143,38 +143,44 @@ impl<'a> Unverified<'a> {
     /// Checks the header without cryptography: signer, issuer, client and expiry.
     ///
     /// # Errors
-    /// [`OidcError`].
-    pub fn check(&self, expected: &Expected, now: SystemTime) -> Result<(), OidcError> {
+    /// [`BalancerJwtError`].
+    pub fn check(&self, expected: &ExpectedBalancerJwt, now: SystemTime) -> Result<(), BalancerJwtError> {
         if self.header.signer != expected.signer {
-            return Err(OidcError::Signer);
+            return Err(BalancerJwtError::Signer);
         }
         if self.header.iss != expected.issuer {
-            return Err(OidcError::Issuer);
+            return Err(BalancerJwtError::Issuer);
         }
         if expected.client.as_ref().is_some_and(|client| *client != self.header.client) {
-            return Err(OidcError::Client);
+            return Err(BalancerJwtError::Client);
         }
         // SECURITY: the number is not verified yet, and adding it to a time could overflow and panic.
         let end = self.header.exp.checked_add(LEEWAY_S).map(Duration::from_secs);
-        let end = end.and_then(|end| UNIX_EPOCH.checked_add(end)).ok_or(OidcError::Malformed)?;
-        if end <= now { Err(OidcError::Expired) } else { Ok(()) }
+        let end = end.and_then(|end| UNIX_EPOCH.checked_add(end)).ok_or(BalancerJwtError::Malformed)?;
+        if end <= now { Err(BalancerJwtError::Expired) } else { Ok(()) }
     }
 
     /// Verifies the JWT, and returns the claims about the user.
     ///
     /// # Errors
-    /// [`OidcError`].
-    pub fn verify(self, key: &PublicKey, expected: &Expected, now: SystemTime) -> Result<Claims, OidcError> {
+    /// [`BalancerJwtError`].
+    pub fn verify(
+        self,
+        key: &PublicKey,
+        expected: &ExpectedBalancerJwt,
+        now: SystemTime,
+    ) -> Result<BalancerClaims, BalancerJwtError> {
         self.check(expected, now)?;
         UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, &key.0)
             .verify(self.signed.as_bytes(), &self.signature)
-            .map_err(|_| OidcError::Signature)?;
-        let claims: Map<String, Value> = serde_json::from_slice(&self.payload).map_err(|_| OidcError::Malformed)?;
-        Ok(Claims(claims))
+            .map_err(|_| BalancerJwtError::Signature)?;
+        let claims: Map<String, Value> =
+            serde_json::from_slice(&self.payload).map_err(|_| BalancerJwtError::Malformed)?;
+        Ok(BalancerClaims(claims))
     }
 }
 
-impl Claims {
+impl BalancerClaims {
     /// Returns a claim that is a text and not empty.
     #[must_use]
     pub fn text(&self, name: &str) -> Option<&str> {
