@@ -66,7 +66,7 @@ impl BootstrapRecord {
             match find(earlier, key) {
                 None => changes.push(format!("`{key}` is new: `{text}` ({origin})")),
                 Some(old) if old != *text => {
-                    changes.push(format!("`{key}` was `{old}` and is now `{text}` ({origin})"))
+                    changes.push(format!("`{key}` was `{old}` and is now `{text}` ({origin})"));
                 }
                 Some(_) => {}
             }

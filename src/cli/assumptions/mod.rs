@@ -127,7 +127,7 @@ fn resolve(
         role: target.role,
         egress,
         artifacts: target.artifacts.map(|artifacts| ProbedStore {
-            place: artifacts.place,
+            store_source: artifacts.store_source,
             s3_endpoint: artifacts.s3_endpoint,
             kms_key: artifacts.kms_key,
         }),
