@@ -4,7 +4,8 @@
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/appliance-tests
 
 # Puts a tool on the PATH, after building it where it is missing: tool NAME VERSION [OPTIONS of cargo install].
-# Without options it is built fast and runs slowly, which suits most; and none is optimised across crates, which takes minutes.
+# Without options it is built fast and runs slowly, which suits most. None is optimised across crates, which takes minutes, or has
+# debug information.
 tool() {
     local name=$1 version=$2
     shift 2
@@ -12,7 +13,7 @@ tool() {
     root=$cache/$name-$version$(printf %s "$@")
     export PATH=$root/bin:$PATH
     command -v "$name" >/dev/null ||
-        CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 cargo install "$name" --version "$version" --locked --quiet --root "$root" "${@:---debug}"
+        CARGO_PROFILE_DEV_DEBUG=none CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 cargo install "$name" --version "$version" --locked --quiet --root "$root" "${@:---debug}"
 }
 
 # Runs cargo so that binaries carry the list of what they were built from.
