@@ -40,6 +40,9 @@ impl Closed {
 
 /// Room for a head or a small body. Bytes.
 pub(super) const SMALL_READ: usize = 4 * 1024;
+/// The room that is left behind what has come. Where less is left behind a head, actix's codec makes a buffer of 32 KiB and
+/// copies the beginning of the body there. Bytes.
+const SPARE: usize = 2 * 1024;
 
 /// An open connection, which is counted as such.
 pub struct UpstreamStream {
@@ -61,12 +64,13 @@ impl UpstreamStream {
         matches!(&self.io, Either::Right(stream) if stream.get_ref().1.alpn_protocol() == Some(HTTP2))
     }
 
-    /// Appends what has come to `unread`, which gets no more room than that needs. The end of the connection is an error.
+    /// Appends what has come to `unread`, which gets room for that and [`SPARE`] more. The end of the connection is an error.
     pub(super) fn poll_append(&mut self, context: &mut Context<'_>, unread: &mut BytesMut) -> Poll<io::Result<()>> {
         let Either::Right(stream) = &mut self.io else {
             let mut room = [MaybeUninit::uninit(); SMALL_READ];
             let mut piece = ReadBuf::uninit(&mut room);
             ready!(Pin::new(&mut *self).poll_read(context, &mut piece))?;
+            unread.reserve(piece.filled().len() + SPARE);
             unread.extend_from_slice(piece.filled());
             return Poll::Ready(Ok(()));
         };
@@ -74,6 +78,7 @@ impl UpstreamStream {
         // This lends the bytes that rustls has decrypted, so that they are copied once.
         let piece = ready!(stream.as_mut().poll_fill_buf(context))?;
         let count = piece.len();
+        unread.reserve(count + SPARE);
         unread.extend_from_slice(piece);
         stream.consume(count);
         Poll::Ready(if count > 0 { Ok(()) } else { Err(Closed::error()) })

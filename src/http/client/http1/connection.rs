@@ -253,3 +253,35 @@ fn head(request: &Request<'_>, size: BodySize) -> BytesMut {
     put(b"\r\n");
     head
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use actix_web::rt::System;
+    use tokio::io::AsyncWriteExt as _;
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+    use crate::http::client::connections::ConnectionCounts;
+    use crate::http::client::stream::Io;
+
+    #[test]
+    fn a_small_body_stays_in_the_buffer_of_its_head() {
+        System::new().block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let ours = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            let (mut theirs, _) = listener.accept().await.unwrap();
+            theirs.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").await.unwrap();
+
+            let held = Arc::new(ConnectionCounts::default()).hold();
+            let mut connection = Http1Connection::new(UpstreamStream::new(Io::Left(ours), held));
+            let config = ServiceConfig::default();
+            let (head, _) = poll_fn(|context| connection.poll_head(context, &config)).await.unwrap();
+            assert_eq!(head.status, StatusCode::OK);
+            assert_eq!(connection.unread, "{}");
+            let room = connection.unread.capacity();
+            assert!(room < 8 * 1024, "actix has made a buffer of {room} bytes");
+        });
+    }
+}
