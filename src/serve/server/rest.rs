@@ -13,7 +13,6 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use actix_http::Protocol;
 use actix_service::Service;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::sync::CancellationToken;
@@ -36,7 +35,7 @@ pub(super) struct Lent {
     home: Rc<Cell<Option<BoundedHead<ClientStream>>>>,
 }
 
-impl<S: Service<(Lent, Protocol, Option<SocketAddr>)>> Http1Server<S> {
+impl<S: Service<(Lent, Option<SocketAddr>)>> Http1Server<S> {
     /// Serves a connection to its end.
     pub(super) async fn serve(&self, stream: ClientStream, peer: SocketAddr) {
         let connection = Rc::clone(&tcp(&stream).connection);
@@ -45,7 +44,7 @@ impl<S: Service<(Lent, Protocol, Option<SocketAddr>)>> Http1Server<S> {
         loop {
             let lent = Lent { stream: Some(stream), home: Rc::clone(&home) };
             // Boxed, so that its memory is free while the connection rests.
-            let mut dispatcher = Box::pin(self.service.call((lent, Protocol::Http1, Some(peer))));
+            let mut dispatcher = Box::pin(self.service.call((lent, Some(peer))));
             let rests = poll_fn(|context| {
                 // Before the dispatcher is polled, which could read the beginning of a request.
                 if connection.rest.poll(context) {

@@ -155,7 +155,8 @@ async fn services(
         .client_disconnect_timeout(LINGER)
         .h1_write_buffer_size(WRITE_SIZE)
         .on_connect_ext(move |stream: &Lent, data: &mut Extensions| note(&stream.io, data))
-        .finish(fn_factory(move || ready(Ok::<_, ()>(Rc::clone(&shared)))))
+        // `finish` would make room in each connection for actix's HTTP/2 as well, in whose place `http2` is.
+        .h1(fn_factory(move || ready(Ok::<_, ()>(Rc::clone(&shared)))))
         .new_service(())
         .await
         .map_err(failed)?;
