@@ -40,12 +40,12 @@ pub(super) fn reject(
         && error.status() == StatusCode::UNAUTHORIZED
         && !matches!(error, ProxyError::Access(AccessError::Certificate));
     let response = if !browser::wants_page(browser.request.headers()) {
-        error.response(&log.request_id)
+        error.response(log.request_id.as_str())
     } else if is_signing_in_the_cure && browser.request.method() == Method::GET {
         browser.see_other(&browser.login_then())
     } else {
         let sign_in = can_sign_in.then(|| browser.path_to(&browser.login_then()));
-        error.page(&log.request_id, ErrorLinks { start: browser.path_to("/"), sign_in })
+        error.page(log.request_id.as_str(), ErrorLinks { start: browser.path_to("/"), sign_in })
     };
     respond::own(response, context)
 }

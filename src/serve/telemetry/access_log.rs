@@ -13,7 +13,7 @@ use crate::access::caller::Caller;
 use crate::serve::telemetry::finished::{CallTimes, FinishedRequest, RequestOutcome, Severity};
 use crate::serve::telemetry::metrics::WorkerCounters;
 use crate::serve::telemetry::report;
-use crate::serve::telemetry::request_reports::RequestReports;
+use crate::serve::telemetry::request_reports::{RequestId, RequestReports};
 use crate::serve::telemetry::spans::Trace;
 
 /// Observes one request, and reports it when dropped. It decides nothing and releases nothing.
@@ -22,7 +22,7 @@ pub(crate) struct AccessLog {
     /// The counters of the worker.
     counters: Rc<WorkerCounters>,
     /// The id that the client receives and the log shows.
-    pub(crate) request_id: String,
+    pub(crate) request_id: RequestId,
     /// The trace that the request is part of, if it is recorded here.
     pub(crate) trace: Option<Rc<Trace>>,
     method: Method,
@@ -239,7 +239,7 @@ impl Drop for AccessLog {
             Some(notes.responded.get()?.saturating_sub(upstream).saturating_sub(notes.receiving.get()))
         };
         let finished = FinishedRequest {
-            request_id: &self.request_id,
+            request_id: self.request_id.as_str(),
             method: &self.method,
             path: &self.path,
             client: notes.client.get(),

@@ -21,6 +21,23 @@ pub(crate) struct RequestReports {
     pub(crate) log_queues: Vec<Arc<LogQueue>>,
 }
 
+/// The id of a request, in hex digits. They need no memory of their own, which each request would allocate.
+pub(crate) struct RequestId([u8; 24]);
+
+impl RequestId {
+    /// Makes the id of a number, of which the upper 32 bits do not count.
+    fn of(number: u128) -> Self {
+        let mut digits = [0; 24];
+        hex::encode_to_slice(&number.to_be_bytes()[4..], &mut digits).expect("each byte has two digits");
+        Self(digits)
+    }
+
+    /// Returns the digits.
+    pub(crate) fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).expect("digits are ASCII")
+    }
+}
+
 impl RequestReports {
     /// Reports whose request ids start with `run`, a random number.
     pub(crate) fn new(
@@ -34,10 +51,10 @@ impl RequestReports {
 
     /// Counts a request that begins, and returns its id.
     #[must_use]
-    pub(super) fn begin(&self) -> String {
+    pub(super) fn begin(&self) -> RequestId {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        hex::encode(&((u128::from(self.run) << 32) + u128::from(number)).to_be_bytes()[4..])
+        RequestId::of((u128::from(self.run) << 32) + u128::from(number))
     }
 
     /// Counts a request that has ended.
@@ -48,5 +65,16 @@ impl RequestReports {
     /// The number of requests whose response is not complete.
     pub(crate) fn in_flight(&self) -> usize {
         self.in_flight.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_id_has_the_digits_of_its_number() {
+        assert_eq!(RequestId::of(0xffff_ffff_0123_4567_89ab_cdef_0000_002a).as_str(), "0123456789abcdef0000002a");
+        assert_eq!(RequestId::of(0).as_str(), "0".repeat(24));
     }
 }
