@@ -74,16 +74,15 @@ struct CachedSigning {
     credentials: Credentials,
     date: HeaderValue,
     token: Option<HeaderValue>,
-    key: hmac::Key,
-    /// The string to sign, up to the hash of the canonical request.
-    to_sign: String,
+    /// The signature of the string to sign up to the hash of the canonical request. All signatures begin with it.
+    begun: hmac::Context,
     /// The canonical headers before the hash of the body, and those behind it.
     headers: (String, String),
     /// The names of the signed headers, and the value of `authorization` up to the signature; without a `content-type`.
     plain: (String, String),
     /// The same with one.
     typed: (String, String),
-    /// A buffer for texts that are hashed.
+    /// A buffer for the canonical request.
     room: Vec<u8>,
 }
 
@@ -112,14 +111,15 @@ impl CachedSigning {
             let beginning = format!("{ALGORITHM} Credential={id}/{scope}, SignedHeaders={names}, Signature=");
             (names, beginning)
         };
+        let mut begun = hmac::Context::with_key(&signer.keys.of(secret, second, &signer.region, signer.service));
+        begun.update(format!("{ALGORITHM}\n{date}\n{scope}\n").as_bytes());
         Self {
             second,
             host: request.host.to_owned(),
             routing: request.routing.map(|(name, value)| (name.to_owned(), value.to_owned())),
             credentials: credentials.clone(),
             token: token.map(|token| header_value(token.to_owned())),
-            key: signer.keys.of(secret, second, &signer.region, signer.service),
-            to_sign: format!("{ALGORITHM}\n{date}\n{scope}\n"),
+            begun,
             headers: (
                 format!("{}x-amz-content-sha256:", line(&headers[1])),
                 format!("\n{}\n", headers[3..].iter().map(line).collect::<String>()),
@@ -140,7 +140,7 @@ impl CachedSigning {
     }
 
     fn sign(&mut self, request: &Signable<'_>) -> RequestSignature {
-        let Self { key, to_sign, headers, plain, typed, room, .. } = self;
+        let Self { begun, headers, plain, typed, room, .. } = self;
         let (names, beginning) = if request.content_type.is_some() { typed } else { plain };
         let (path, query) = request.target.split_once('?').unwrap_or((request.target, ""));
         room.clear();
@@ -154,13 +154,9 @@ impl CachedSigning {
         }
         push(room, &[&headers.0, request.payload_sha256, &headers.1, names, "\n", request.payload_sha256]);
         let hashed = digest::digest(&digest::SHA256, room);
-        room.clear();
-        push(room, &[to_sign]);
-        push_hex(room, hashed.as_ref());
-        let signature = hmac::sign(key, room);
-        let mut authorization = Vec::with_capacity(beginning.len() + 64);
-        push(&mut authorization, &[beginning]);
-        push_hex(&mut authorization, signature.as_ref());
+        let mut signature = begun.clone();
+        signature.update(&digits(hashed.as_ref()));
+        let authorization = [beginning.as_bytes(), &digits(signature.sign().as_ref())].concat();
         let authorization = header_value(authorization);
         RequestSignature { date: self.date.clone(), token: self.token.clone(), authorization }
     }
@@ -241,12 +237,14 @@ fn collapsed(value: &str) -> Cow<'_, str> {
     Cow::Owned(value.split_ascii_whitespace().collect::<Vec<_>>().join(" "))
 }
 
-/// Appends a hash in hex, without an allocation.
-fn push_hex(text: &mut Vec<u8>, hash: &[u8]) {
+/// Returns a SHA-256 in hex, without an allocation.
+fn digits(hash: &[u8]) -> [u8; 2 * digest::SHA256_OUTPUT_LEN] {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    for byte in hash {
-        text.extend_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+    let mut text = [0; 2 * digest::SHA256_OUTPUT_LEN];
+    for (pair, byte) in text.chunks_exact_mut(2).zip(hash) {
+        pair.copy_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
     }
+    text
 }
 
 #[cfg(test)]
