@@ -5,8 +5,9 @@
 //! that never ends would hold a connection for ever. Nothing limits either how long a client may not read a response.
 
 use std::cell::{Cell, OnceCell, RefCell};
+use std::future::poll_fn;
 use std::rc::{Rc, Weak};
-use std::task::Waker;
+use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use actix_web::dev::Extensions;
@@ -58,7 +59,11 @@ pub(crate) struct ServerConnection {
 
 /// The connections of a thread.
 #[derive(Default)]
-pub(crate) struct ServerConnections(RefCell<Slab<Weak<ServerConnection>>>);
+pub(crate) struct ServerConnections {
+    slab: RefCell<Slab<Weak<ServerConnection>>>,
+    /// True once connections have to end with the requests that run on them.
+    is_draining: Cell<bool>,
+}
 
 /// A request that runs on a connection, until this is dropped.
 pub(crate) struct RunningRequest(Rc<ServerConnection>);
@@ -109,8 +114,8 @@ pub(crate) struct AfterTheLast;
 impl ServerConnections {
     /// Adds a connection.
     pub(crate) fn add(self: &Rc<Self>, permit: AcceptPermit, is_secure: bool) -> Rc<ServerConnection> {
-        let mut all = self.0.borrow_mut();
-        let entry = all.vacant_entry();
+        let mut slab = self.slab.borrow_mut();
+        let entry = slab.vacant_entry();
         let connection = Rc::new(ServerConnection {
             begun: Cell::new(0),
             running: Cell::new(0),
@@ -130,6 +135,28 @@ impl ServerConnections {
         connection
     }
 
+    /// Lets the connections of HTTP/1.1 end with the requests that run on them.
+    pub(crate) fn drain(&self) {
+        self.is_draining.set(true);
+        for one in self.all() {
+            one.rest.wake();
+        }
+    }
+
+    /// Waits until connections have to end.
+    ///
+    /// Each dispatcher asks at each of its turns, which costs less than a place among those that wait for a token. It needs no
+    /// waker, since [`Self::drain`] wakes all connections.
+    pub(crate) fn draining(self: &Rc<Self>) -> impl Future<Output = ()> + use<> {
+        let connections = Rc::clone(self);
+        poll_fn(move |_| if connections.is_draining.get() { Poll::Ready(()) } else { Poll::Pending })
+    }
+
+    /// Returns a copy of the list, since the end of a connection removes it from the slab.
+    fn all(&self) -> Vec<Rc<ServerConnection>> {
+        self.slab.borrow().iter().filter_map(|(_, one)| one.upgrade()).collect()
+    }
+
     /// Ends connections without a request for `keep_alive`, those whose next head has not arrived `head_timeout` later, and those whose
     /// clients have read nothing for `send_timeout`. This function never returns.
     ///
@@ -137,9 +164,7 @@ impl ServerConnections {
     pub(crate) async fn enforce_timeouts(&self, limits: &ServerLimits) {
         loop {
             sleep(INTERVAL).await;
-            // Ending a connection may remove it from the slab, so the loop needs a copy.
-            let all: Vec<_> = self.0.borrow().iter().filter_map(|(_, one)| one.upgrade()).collect();
-            for one in all {
+            for one in self.all() {
                 one.end_if_idle(limits.keep_alive, limits.head_timeout);
                 one.end_if_blocked(limits.send_timeout);
                 one.rest_if_idle();
@@ -242,6 +267,6 @@ impl ServerConnection {
 
 impl Drop for ServerConnection {
     fn drop(&mut self) {
-        self.all.0.borrow_mut().remove(self.key);
+        self.all.slab.borrow_mut().remove(self.key);
     }
 }

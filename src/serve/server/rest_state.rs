@@ -63,6 +63,14 @@ impl RestState {
         false
     }
 
+    /// Wakes the task that serves the connection.
+    pub(super) fn wake(&self) {
+        if let Some(task) = self.task.take() {
+            task.wake_by_ref();
+            self.task.set(Some(task));
+        }
+    }
+
     /// Notes that the client sends again.
     pub(super) fn end(&self) {
         self.rests.set(false);

@@ -85,11 +85,11 @@ impl ServerThread {
     ) -> io::Result<()> {
         let Self { listeners, acceptor, mut handed_over, settings, mut phase, closes } = self;
         let drain = CancellationToken::new();
-        let begin = services(&settings, drain.clone(), configure).await?;
+        let connections = Rc::new(ServerConnections::default());
+        let begin = services(&settings, &connections, drain.clone(), configure).await?;
         let listeners: Vec<_> = listeners.into_iter().map(TcpListener::from_std).collect::<Result<_, _>>()?;
         let _ = starts.send(Ok(()));
 
-        let connections = Rc::new(ServerConnections::default());
         let serve = |accepted: Accepted<TcpStream>| {
             let connection = connections.add(accepted.permit, settings.tls.is_some());
             connection
@@ -109,6 +109,7 @@ impl ServerThread {
             drop(listeners);
             let _ = closes.send(());
             reach(&mut phase, Phase::Draining).await;
+            connections.drain();
             drain.cancel();
             acceptor.falls_below(1).await;
         };
@@ -134,13 +135,14 @@ impl ServerThread {
 /// concerns only the client, and a request's is in the access log.
 async fn services(
     settings: &ServerSettings,
+    connections: &Rc<ServerConnections>,
     drain: CancellationToken,
     configure: impl FnOnce(&mut web::ServiceConfig),
 ) -> io::Result<ServeConnection> {
     let failed = |()| io::Error::other("the HTTP service could not be initialized");
     let app = map_config(App::new().configure(configure).into_factory(), |()| AppConfig::default());
     let app = Rc::new(Versioned(app.new_service(()).await.map_err(failed)?));
-    let (shared, signal, note) = (Rc::clone(&app), drain.clone(), settings.note);
+    let (shared, connections, note) = (Rc::clone(&app), Rc::clone(connections), settings.note);
     let note = move |stream: &ClientStream, data: &mut Extensions| {
         data.insert(Rc::clone(&tcp(stream).connection));
         if let Either::Right(tls) = stream {
@@ -148,7 +150,7 @@ async fn services(
         }
     };
     let service = HttpService::build()
-        .graceful_shutdown_signal(move || signal.clone().cancelled_owned())
+        .graceful_shutdown_signal(move || connections.draining())
         // Connections without a request end elsewhere (`ServerConnections::enforce_timeouts`).
         .keep_alive(KeepAlive::Os)
         .client_request_timeout(settings.limits.head_timeout)
