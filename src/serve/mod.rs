@@ -42,8 +42,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
+use actix_web::dev::fn_service;
 use actix_web::rt::task::JoinHandle;
-use actix_web::web;
 use tracing::info;
 
 pub use admin::AdminSettings;
@@ -161,7 +161,8 @@ fn start(settings: ServeSettings, summary: &str) -> Result<Running, ServeError> 
     let server = Server::start(&listeners, &server_settings, move |app| {
         beat.join();
         let worker = WorkerState::new(Arc::clone(&state), limits.clone(), settings.api_body_size_limit);
-        app.app_data(Rc::new(worker)).default_service(web::to(pipeline::handle));
+        // `web::to` would put a future and a box of its own around each request.
+        app.app_data(Rc::new(worker)).default_service(fn_service(pipeline::handle));
     });
     let server = server.map_err(ServeError::Server)?;
     info!("{summary}");

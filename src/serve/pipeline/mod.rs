@@ -28,7 +28,8 @@ mod scope;
 use std::ops::ControlFlow;
 use std::rc::Rc;
 
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::{FromRequest as _, HttpRequest, web};
 use futures_util::future::LocalBoxFuture;
 
 use crate::http::headers::HeaderSummary;
@@ -46,11 +47,13 @@ use scope::RequestScope;
 /// Answers any request.
 ///
 /// Boxed here, since each layer of actix above moves what it is given into a box of its own.
-pub(crate) fn handle(request: HttpRequest, payload: web::Payload) -> LocalBoxFuture<'static, HttpResponse> {
-    Box::pin(answer(request, payload))
+pub(crate) fn handle(request: ServiceRequest) -> LocalBoxFuture<'static, Result<ServiceResponse, actix_web::Error>> {
+    let (request, mut payload) = request.into_parts();
+    let payload = web::Payload::from_request(&request, &mut payload).into_inner();
+    Box::pin(answer(request, payload.expect("a payload is only taken")))
 }
 
-async fn answer(request: HttpRequest, payload: web::Payload) -> HttpResponse {
+async fn answer(request: HttpRequest, payload: web::Payload) -> Result<ServiceResponse, actix_web::Error> {
     let worker = Rc::clone(request.app_data::<Rc<WorkerState>>().expect("every worker has a state"));
     let header_summary = HeaderSummary::of(request.headers());
     let (running, is_beyond_end) = match connection::begin_request(&request) {
@@ -69,10 +72,11 @@ async fn answer(request: HttpRequest, payload: web::Payload) -> HttpResponse {
         context: &context,
     };
     let result = if is_beyond_end { Err(ProxyError::AfterTheLast) } else { travel(&scope, payload).await };
-    match result {
+    let response = match result {
         Ok(forwarded) => respond::respond(browser, forwarded, context),
         Err(error) => reject::reject(&shared.callers, browser, error, context),
-    }
+    };
+    Ok(ServiceResponse::new(request, response))
 }
 
 fn begin_log(worker: &WorkerState, request: &HttpRequest) -> AccessLog {
