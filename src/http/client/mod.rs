@@ -108,7 +108,7 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError`], which says whether the upstream may have seen the request.
-    pub async fn send(&self, request: Request<'_>) -> Result<Response, ClientError> {
+    pub async fn send(&self, request: Request<'_>) -> Result<Box<Response>, ClientError> {
         let (mut outgoing, progress) = begun(request.body);
         let exchange = async {
             let protocol = self.protocol().await?;

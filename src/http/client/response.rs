@@ -16,7 +16,7 @@ use super::http2::{Http2Response, Lease};
 use crate::http::headers::content_length;
 use crate::http::idle_timer::IdleTimer;
 
-/// An upstream's response.
+/// An upstream's response. It is boxed from the beginning, since many functions pass it on and each would copy its 400 bytes.
 pub struct Response {
     /// The status.
     pub status: StatusCode,
@@ -45,12 +45,13 @@ enum ResponseSource {
 }
 
 impl Response {
-    pub(super) fn from_http1(response: Http1Response) -> Self {
+    pub(super) fn from_http1(response: Http1Response) -> Box<Self> {
         let Http1Response { status, version, headers, announced, size, body } = response;
-        Self { status, version, headers, announced, body: ResponseBody::new(ResponseSource::Http1(body), size) }
+        let body = ResponseBody::new(ResponseSource::Http1(body), size);
+        Box::new(Self { status, version, headers, announced, body })
     }
 
-    pub(super) fn from_http2(response: Http2Response) -> Self {
+    pub(super) fn from_http2(response: Http2Response) -> Box<Self> {
         let Http2Response { head, body, lease, method } = response;
         let headers: HeaderMap = head.headers.into();
         let announced = content_length(&headers);
@@ -59,10 +60,10 @@ impl Response {
         if method == Method::HEAD {
             body.left = None;
         }
-        Self { status: head.status, version: head.version, headers, announced, body }
+        Box::new(Self { status: head.status, version: head.version, headers, announced, body })
     }
 
-    pub(super) fn with_idle_timeout(mut self, idle_timeout: Duration) -> Self {
+    pub(super) fn with_idle_timeout(mut self: Box<Self>, idle_timeout: Duration) -> Box<Self> {
         self.body.silence = IdleTimer::new(idle_timeout);
         self
     }

@@ -99,7 +99,7 @@ pub(crate) async fn upload(
     path: &ArtifactPath,
     limit: u64,
     sign: impl Fn(&Bucket, &Credentials, &str, &SignedBytes) -> Result<SignedS3Request, ChunkedPutError>,
-) -> Result<Response, ProxyError> {
+) -> Result<Box<Response>, ProxyError> {
     let s3 = request.s3;
     if s3.access == ArtifactAccess::PresignedOnly {
         return Err(ProxyError::PresignedOnly);

@@ -38,9 +38,9 @@ pub(crate) enum ArtifactResponse {
     /// A response of the gateway itself.
     Own(HttpResponse),
     /// An object, or a part of it, on its way from S3, and its file name.
-    Object { response: Response, name: String },
+    Object { response: Box<Response>, name: String },
     /// Managed MLflow's response to the question about a run, a model or a trace.
-    Upstream(Response),
+    Upstream(Box<Response>),
     /// The artifact is elsewhere, and managed MLflow may know more about it.
     Elsewhere(web::Payload),
 }
@@ -64,7 +64,7 @@ impl ArtifactRequest<'_> {
     }
 
     /// Requests a document from managed MLflow. A response other than 200 is for the caller.
-    pub(crate) async fn ask(&self, path_and_query: &str) -> Result<Result<Value, Response>, ProxyError> {
+    pub(crate) async fn ask(&self, path_and_query: &str) -> Result<Result<Value, Box<Response>>, ProxyError> {
         let mut fields = headers::for_upstream(self.request.headers());
         headers::ask_for_identity(&mut fields);
         for name in [

@@ -103,9 +103,7 @@ pub(super) async fn answer_from_s3(
     scope.context.log.called_s3(time.get(), answer.is_ok());
     Ok(match answer? {
         ArtifactResponse::Own(response) => ControlFlow::Break(Forwarded::Own(response)),
-        ArtifactResponse::Object { response, name } => {
-            ControlFlow::Break(Forwarded::Object { response: Box::new(response), name })
-        }
+        ArtifactResponse::Object { response, name } => ControlFlow::Break(Forwarded::Object { response, name }),
         ArtifactResponse::Upstream(response) => ControlFlow::Break(prepared.forwarded(response, None)),
         ArtifactResponse::Elsewhere(payload) => {
             scope.context.permits.store.release();
@@ -128,10 +126,10 @@ impl Prepared<'_> {
     }
 
     /// The result of forwarding the request to managed MLflow.
-    pub(super) fn forwarded(&self, response: Response, translation: Option<Translation>) -> Forwarded {
+    pub(super) fn forwarded(&self, response: Box<Response>, translation: Option<Translation>) -> Forwarded {
         let Routed { upstream, prefix, .. } = &self.authorized.routed;
         Forwarded::Mlflow {
-            response: Box::new(response),
+            response,
             prefix: (*prefix).to_owned(),
             required_action: upstream.served.target.required_action(),
             translation,

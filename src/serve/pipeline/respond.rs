@@ -34,9 +34,9 @@ pub(super) fn respond(browser: BrowserRequest<'_>, forwarded: Forwarded, context
             {
                 prefix.insert_str(0, stripped);
             }
-            mlflow(*response, &prefix, required_action, translation, context)
+            mlflow(response, &prefix, required_action, translation, context)
         }
-        Forwarded::Object { response, name } => object(*response, &name, context),
+        Forwarded::Object { response, name } => object(response, &name, context),
         Forwarded::Own(response) => own(response, context),
     }
 }
@@ -58,7 +58,7 @@ pub(super) fn own(mut response: HttpResponse, context: RequestContext) -> HttpRe
 
 /// Makes the client's response out of managed MLflow's.
 fn mlflow(
-    mut response: Response,
+    mut response: Box<Response>,
     prefix: &str,
     required_action: &str,
     translation: Option<Translation>,
@@ -82,7 +82,7 @@ fn mlflow(
 }
 
 /// Makes a response out of an object from S3, which the client saves under `name`.
-fn object(mut response: Response, name: &str, context: RequestContext) -> HttpResponse {
+fn object(mut response: Box<Response>, name: &str, context: RequestContext) -> HttpResponse {
     let mut fields = std::mem::take(&mut response.headers);
     headers::keep_of_object(&mut fields);
     context.log.responded(response.status);
@@ -103,7 +103,7 @@ fn object(mut response: Response, name: &str, context: RequestContext) -> HttpRe
 
 /// Streams the body of an upstream's response. The context of the request lives as long as the body.
 fn streamed(
-    response: Response,
+    response: Box<Response>,
     mut fields: HeaderMap,
     translation: Option<Translation>,
     context: RequestContext,

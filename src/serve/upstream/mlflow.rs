@@ -117,7 +117,7 @@ impl MlflowClient {
         &self,
         request: MlflowRequest<'_>,
         context: &RequestContext,
-    ) -> Result<Response, ProxyError> {
+    ) -> Result<Box<Response>, ProxyError> {
         let credentials = self.served.credentials_for(context.log.caller()).await?;
         let (connections, permits) = (&self.connections, &context.permits);
         permits.target.take(&connections.callers, permits.caller_key(), connections.share()).await?;
@@ -194,7 +194,7 @@ impl RetryableRequest for SignedMlflowRequest<'_> {
         Request { method: (*method).clone(), target: path_and_query, headers: fields, body }
     }
 
-    async fn judge(&mut self, response: Response, is_skewed: bool) -> Attempt<Result<Response, ProxyError>> {
+    async fn judge(&mut self, response: Box<Response>, is_skewed: bool) -> Attempt<Result<Box<Response>, ProxyError>> {
         if let Some(started) = self.started {
             self.context.log.mlflow_responded(started.elapsed());
         }

@@ -40,7 +40,7 @@ pub(crate) trait RetryableRequest {
     fn signed(&self) -> Request<'_>;
 
     /// Judges a response. `is_skewed` is true if it rejects the signature because of clock skew.
-    async fn judge(&mut self, response: Response, is_skewed: bool) -> Attempt<Result<Response, ProxyError>>;
+    async fn judge(&mut self, response: Box<Response>, is_skewed: bool) -> Attempt<Result<Box<Response>, ProxyError>>;
 
     /// Returns the error of an attempt without a response.
     fn no_response(error: ClientError) -> ProxyError;
@@ -82,7 +82,7 @@ impl RetryExecutor<'_> {
         request: &mut R,
         repeatability: Repeatability,
         body: &Body,
-    ) -> Result<Response, ProxyError> {
+    ) -> Result<Box<Response>, ProxyError> {
         let once = async |number: u32| self.attempt(request, number).await;
         attempts((repeatability, body), (self.breaker, self.budget), self.caller, once)
             .await
@@ -93,7 +93,7 @@ impl RetryExecutor<'_> {
         &self,
         request: &mut R,
         number: u32,
-    ) -> Attempt<Result<Response, ProxyError>> {
+    ) -> Attempt<Result<Box<Response>, ProxyError>> {
         let now = self.target.credentials.now();
         if let Err(error) = request.sign(now) {
             return Attempt::Failed(AttemptFailure::Own, Err(error));

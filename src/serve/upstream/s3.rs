@@ -152,7 +152,7 @@ impl S3Client {
         sign: impl Fn(&Bucket, &Credentials) -> Result<SignedS3Request, ChunkedPutError>,
         fields: Fields,
         body: &Body,
-    ) -> Result<Response, ProxyError> {
+    ) -> Result<Box<Response>, ProxyError> {
         let executor = RetryExecutor {
             client: self.connections.client(),
             endpoint: &self.endpoint,
@@ -193,7 +193,7 @@ impl S3Client {
     ///
     /// # Errors
     /// [`ProxyError`].
-    pub(crate) async fn head(&self, path: &ArtifactPath) -> Result<Response, ProxyError> {
+    pub(crate) async fn head(&self, path: &ArtifactPath) -> Result<Box<Response>, ProxyError> {
         let key = self.store.key(path);
         let sign = |bucket: &Bucket, credentials: &Credentials| Ok(bucket.head(credentials, &key));
         self.send(S3CallKind::Read, sign, Fields::new(), &Body::None).await
@@ -221,7 +221,7 @@ struct SignedCall {
 
 impl<F: Fn(&Bucket, &Credentials) -> Result<SignedS3Request, ChunkedPutError>> S3Request<'_, F> {
     /// Returns the error that a response explains. A response that the appliance cannot read is an error, too.
-    async fn error(&self, response: Response) -> Result<S3Error, ProxyError> {
+    async fn error(&self, response: Box<Response>) -> Result<S3Error, ProxyError> {
         let status = response.status;
         // The response to a HEAD has no body to explain it.
         let is_head = self.signed.as_ref().is_some_and(|signed| signed.method == Method::HEAD);
@@ -264,7 +264,7 @@ impl<F: Fn(&Bucket, &Credentials) -> Result<SignedS3Request, ChunkedPutError>> R
         Request { method: method.clone(), target, headers, body: body.as_ref().unwrap_or(self.body) }
     }
 
-    async fn judge(&mut self, response: Response, is_skewed: bool) -> Attempt<Result<Response, ProxyError>> {
+    async fn judge(&mut self, response: Box<Response>, is_skewed: bool) -> Attempt<Result<Box<Response>, ProxyError>> {
         let status = response.status;
         if status.is_success() || matches!(status, StatusCode::NOT_MODIFIED | StatusCode::PRECONDITION_FAILED) {
             return Attempt::Done(Ok(response));
@@ -291,7 +291,7 @@ impl<F: Fn(&Bucket, &Credentials) -> Result<SignedS3Request, ChunkedPutError>> R
 }
 
 /// Returns the body of a response as text.
-async fn text(response: Response) -> Result<String, ProxyError> {
+async fn text(response: Box<Response>) -> Result<String, ProxyError> {
     let bytes = response.body.collect(TEXT_LIMIT).await.map_err(ProxyError::Document)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
