@@ -70,8 +70,8 @@ impl Pace {
     {
         let Poll::Ready(piece) = payload.poll_next(context) else {
             if !self.has_waited {
-                // actix begins a request before it looks at the bytes behind the head. A small body is usually there in the next turn,
-                // and needs no timer. Only the first wait of a body has such a turn, so this is no busy loop.
+                // A body often comes right behind its head. Then it is there in the next turn, and needs no timer. Only the first wait
+                // of a body has such a turn, so this is no busy loop.
                 self.has_waited = true;
                 context.waker().wake_by_ref();
                 return Poll::Pending;

@@ -49,6 +49,8 @@ pub(crate) struct ServerConnection {
     blocked: Cell<Option<Instant>>,
     /// True if the connection has to end with a reset.
     is_reset: Cell<bool>,
+    /// True if a request has begun to wait for its second poll (`deferred`), and has not got it.
+    pub(super) owes_poll: Cell<bool>,
     pub(super) rest: RestState,
     /// The task that serves the connection.
     task: OnceCell<AbortHandle>,
@@ -125,6 +127,7 @@ impl ServerConnections {
             reader: Cell::new(None),
             blocked: Cell::new(None),
             is_reset: Cell::new(false),
+            owes_poll: Cell::new(false),
             rest: RestState::default(),
             task: OnceCell::new(),
             key: entry.key(),

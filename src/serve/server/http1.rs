@@ -15,6 +15,7 @@ use bytes::Bytes;
 use futures_util::future::{Either, LocalBoxFuture};
 
 use crate::serve::server::connection::ServerConnection;
+use crate::serve::server::deferred::Deferred;
 use crate::serve::server::header_map::fit;
 
 /// A service whose responses suit the version of the request.
@@ -23,11 +24,11 @@ pub(crate) struct Versioned<S>(pub(super) S);
 impl<S> Service<Request> for Versioned<S>
 where
     S: Service<Request, Response = ServiceResponse<BoxBody>>,
-    S::Future: 'static,
+    S::Future: Unpin + 'static,
 {
     type Response = S::Response;
     type Error = S::Error;
-    type Future = Either<S::Future, LocalBoxFuture<'static, Result<S::Response, S::Error>>>;
+    type Future = Either<Deferred<S::Future>, LocalBoxFuture<'static, Result<S::Response, S::Error>>>;
 
     fn poll_ready(&self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.0.poll_ready(context)
@@ -35,11 +36,13 @@ where
 
     fn call(&self, mut request: Request) -> Self::Future {
         fit(request.headers_mut());
-        if request.version() >= Version::HTTP_11 {
-            return Either::Left(self.0.call(request));
-        }
+        let version = request.version();
         let connection = request.conn_data::<Rc<ServerConnection>>().cloned();
         let response = self.0.call(request);
+        if version >= Version::HTTP_11 {
+            // A request over HTTP/2 has no such data.
+            return Either::Left(Deferred::new(response, connection));
+        }
         Either::Right(Box::pin(async move { Ok(close_delimited(response.await?, connection)) }))
     }
 }

@@ -6,6 +6,7 @@
 mod accept;
 mod accept_permits;
 pub(crate) mod connection;
+mod deferred;
 mod head;
 mod header_map;
 mod http1;

@@ -48,10 +48,14 @@ impl<S: Service<(Lent, Option<SocketAddr>)>> Http1Server<S> {
             let rests = poll_fn(|context| {
                 // Before the dispatcher is polled, which could read the beginning of a request.
                 if connection.rest.poll(context) {
-                    Poll::Ready(true)
-                } else {
-                    dispatcher.as_mut().poll(context).map(|_| false)
+                    return Poll::Ready(true);
                 }
+                let polled = dispatcher.as_mut().poll(context);
+                // A request that waits behind another one is polled only once in the turn in which it is called.
+                if connection.owes_poll.take() {
+                    context.waker().wake_by_ref();
+                }
+                polled.map(|_| false)
             });
             let rests = rests.await;
             drop(dispatcher);

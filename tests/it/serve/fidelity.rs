@@ -195,6 +195,23 @@ fn the_appliance_itself_answers_expect_100_continue() {
 }
 
 #[test]
+fn a_caller_that_sends_no_more_gets_the_answers_to_all_that_it_has_sent() {
+    let upstream = Upstream::ok();
+    let appliance = Appliance::before(&upstream);
+    let get = "GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let post = "POST /x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\nhi";
+    for requests in [vec![get], vec![post], vec![get, get], vec![post, get, post]] {
+        let mut caller = appliance.connect();
+        caller.send(requests.concat()).unwrap();
+        caller.finish();
+        for request in &requests {
+            assert_eq!(caller.answer(false).unwrap().status, 200, "{request}");
+        }
+        assert_eq!(caller.rest().unwrap(), b"", "the connection ends");
+    }
+}
+
+#[test]
 fn http_1_0_callers_are_served() {
     let upstream = Upstream::ok();
     let appliance = Appliance::before(&upstream);
