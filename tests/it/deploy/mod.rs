@@ -273,7 +273,7 @@ fn the_replacement_of_a_protected_balancer_gets_a_warning() {
     ready(&cloud);
     assert_eq!(apply(&cloud).0, Some(0));
     cloud.world().changes = "<member><Type>Resource</Type><ResourceChange><Action>Modify</Action><LogicalResourceId>LoadBalancer</LogicalResourceId><ResourceType>AWS::ElasticLoadBalancingV2::LoadBalancer</ResourceType><Replacement>True</Replacement></ResourceChange></member>".into();
-    let warning = "warning: LoadBalancer has deletion protection, so CloudFormation cannot delete the old one";
+    let warning = "warning: this update replaces LoadBalancer, but deletion protection keeps CloudFormation from deleting the old one";
     let (code, _, said) = deploy(&cloud, &["plan", "--mode", "tracking"]);
     assert_eq!((code, said.matches(warning).count()), (Some(0), 1), "{said}");
     // Only the stack of the appliance has the parameter.

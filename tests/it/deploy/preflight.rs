@@ -67,13 +67,13 @@ const CASES: [Case; 14] = [
         |world| world.account.without = vec![".sts"],
         &["InterfaceEndpoints=minimal"],
         "us-east-1 has no VPC endpoint for com.amazonaws.us-east-1.sts",
-        "leave it out",
+        "turn that endpoint off",
     ),
     (
         |world| world.account.endpoints = vec![("vpce-1", "com.amazonaws.us-east-1.sts", true, "")],
         &EXISTING,
         "vpc-0123456789abcdef0 has the endpoint vpce-1 for com.amazonaws.us-east-1.sts already",
-        "leave that service out",
+        "turn the new endpoint off",
     ),
     (
         |world| {
