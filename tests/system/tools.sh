@@ -32,7 +32,8 @@ environment() {
         set -- "$@" -r "$list"
         shift
     done
-    "$venv/bin/pip" install --quiet --disable-pip-version-check "$@"
+    # Python compiles what it imports, which is the smaller part.
+    "$venv/bin/pip" install --quiet --disable-pip-version-check --no-compile "$@"
     touch "$venv/complete"
 }
 
