@@ -32,8 +32,7 @@ environment() {
         set -- "$@" -r "$list"
         shift
     done
-    # Python compiles what it imports, which is the smaller part.
-    "$venv/bin/pip" install --quiet --disable-pip-version-check --no-compile "$@"
+    "$venv/bin/pip" install --quiet --disable-pip-version-check "$@"
     touch "$venv/complete"
 }
 
