@@ -92,11 +92,10 @@ pub fn install(installation: &Installation, say: Say<'_>) -> Result<(), InstallE
     reload_units(root)?;
     run(systemctl(root).arg("enable").args(&all))?;
     say(&format!("enabled {}", all.join(", ")));
-    let mut is_upgrade = false;
     if is_here {
         run(Command::new("systemctl").args(["try-restart", SERVE[1]]))?;
-        is_upgrade = run(Command::new("systemctl").args(["is-active", "--quiet", SERVE[1]])).is_ok();
     }
+    let is_upgrade = is_here && run(Command::new("systemctl").args(["is-active", "--quiet", SERVE[1]])).is_ok();
     if is_upgrade {
         say(&format!("{} runs the new program", SERVE[1]));
     }

@@ -185,7 +185,7 @@ mod tests {
     use super::*;
 
     /// The codes that errors can have: each stands beside its status, as in `("bad-range", StatusCode::…)`.
-    fn kinds() -> HashSet<&'static str> {
+    fn names() -> HashSet<&'static str> {
         let files = [
             include_str!("../error/class.rs"),
             include_str!("../auth/error.rs"),
@@ -195,7 +195,7 @@ mod tests {
         let pairs = files.iter().map(|text| text.split("(\"").filter_map(|rest| rest.split_once("\", StatusCode::")));
         pairs
             .map(|pairs| pairs.map(|(name, _)| name).collect::<Vec<_>>())
-            .inspect(|kinds| assert!(kinds.len() > 3))
+            .inspect(|names| assert!(names.len() > 3))
             .flatten()
             .collect()
     }
@@ -205,7 +205,7 @@ mod tests {
         let others = [UPSTREAM_DENIED, UPSTREAM_ERROR, CUT_OFF, "other"];
         let known: HashSet<_> = ERROR_CODES.iter().map(|code| code.name).collect();
         assert_eq!(known.len(), ERROR_CODES.len());
-        let all = kinds();
+        let all = names();
         assert!(all.len() > 30 && all.iter().all(|name| name.bytes().all(|c| c.is_ascii_lowercase() || c == b'-')));
         assert_eq!(known, all.into_iter().chain(others).collect());
         assert_eq!(ERROR_CODES[index("nonsense")].name, "other");
